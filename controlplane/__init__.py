@@ -1,0 +1,1 @@
+"""Navarch: a service-mesh control plane that speaks xDS to stock Envoy."""

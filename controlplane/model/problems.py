@@ -1,0 +1,32 @@
+"""What a user got wrong, as a value that travels with the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controlplane.model.keys import Key
+
+
+class Severity(StrEnum):
+    """How much a Problem takes away."""
+
+    ERROR = "error"  # the object is quarantined: its last good meaning stays
+    WARNING = "warning"  # an unknown field; a kind or field that is not translated
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with one field of one object, with what was expected.
+
+    ``object`` is ``None`` where a document is too broken to say which object it is. ``field`` reads like
+    ``spec.http[0].route[1].weight`` and is empty for the object as a whole. ``code`` is stable, for machines:
+    ``UnknownField``, ``WrongType``, ``OutOfRange``, ``NotTranslated``, …
+    """
+
+    object: Key | None
+    field: str
+    severity: Severity
+    code: str
+    message: str
