@@ -1,0 +1,26 @@
+"""Settings of the mesh as a whole, from the ConfigMap ``istio``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OutboundPolicy(StrEnum):
+    """What becomes of traffic to destinations that no service is known for."""
+
+    ALLOW_ANY = "ALLOW_ANY"
+    REGISTRY_ONLY = "REGISTRY_ONLY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshSettings:
+    """The subset of Istio's MeshConfig that is translated, with Istio's defaults."""
+
+    outbound_policy: OutboundPolicy = OutboundPolicy.ALLOW_ANY
+    http_proxy_port: int | None = None  # None: no `http_proxy` listener
+    trust_domain: str = "cluster.local"
+    root_namespace: str = "istio-system"
+    connect_timeout_ms: int = 10_000
+    outbound_port: int = 15001
+    inbound_port: int = 15006

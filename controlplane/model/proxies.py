@@ -1,0 +1,91 @@
+"""Who asks for configuration: a sidecar, as its node id and metadata describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controlplane.model.services import Labels
+
+_PARTS = 4  # type~ip~id~domain
+
+
+class ProxyType(StrEnum):
+    """What kind of proxy a node id names."""
+
+    SIDECAR = "sidecar"
+    ROUTER = "router"
+
+
+class Interception(StrEnum):
+    """How connections come to the proxy."""
+
+    REDIRECT = "REDIRECT"
+    TPROXY = "TPROXY"
+    NONE = "NONE"  # no iptables: applications name the proxy's own listeners
+
+
+class BadNode(ValueError):
+    """A node id or metadata that is not what Istio's proxies send; the text says what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """One proxy: what its configuration depends on, and nothing else of its node."""
+
+    id: str  # the whole node id
+    type: ProxyType
+    ips: tuple[str, ...]
+    name: str  # of its pod or workload
+    namespace: str
+    dns_domain: str  # "<namespace>.svc.cluster.local"
+    labels: Labels | None  # None: not in the metadata, take them from the Pod
+    interception: Interception = Interception.REDIRECT
+    locality: str = ""
+
+
+def proxy(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:
+    """Return the Proxy that ``node_id`` (``sidecar~IP~POD.NAMESPACE~DOMAIN``) and ``metadata`` (Istio's keys) describe.
+
+    Raises BadNode, with what was expected.
+    """
+    parts = node_id.split("~")
+    if len(parts) != _PARTS or parts[0] not in {kind.value for kind in ProxyType}:
+        expected = "sidecar~IP~POD.NAMESPACE~NAMESPACE.svc.cluster.local"
+        raise BadNode(f"node id {node_id[:200]!r}: expected {expected}")
+    kind, ip, name, domain = parts
+    pod, _, pod_namespace = name.rpartition(".")
+    namespace = _text(metadata, "NAMESPACE") or pod_namespace
+    if not namespace:
+        raise BadNode(f"node id {node_id[:200]!r}: expected a namespace after the last dot of {name[:200]!r}, or metadata NAMESPACE")
+    mode = _text(metadata, "INTERCEPTION_MODE") or Interception.REDIRECT.value
+    if mode not in {each.value for each in Interception}:
+        raise BadNode(f"metadata INTERCEPTION_MODE {mode[:40]!r}: expected REDIRECT, TPROXY or NONE")
+    more_ips = (_text(metadata, "INSTANCE_IPS") or "").split(",")
+    return Proxy(
+        id=node_id,
+        type=ProxyType(kind),
+        ips=tuple(dict.fromkeys(each for each in (ip, *more_ips) if each)),
+        name=pod or name,
+        namespace=namespace,
+        dns_domain=domain or f"{namespace}.svc.cluster.local",
+        labels=_labels(metadata.get("LABELS")),
+        interception=Interception(mode),
+        locality=locality,
+    )
+
+
+def _text(metadata: Mapping[str, object], name: str) -> str | None:
+    value = metadata.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise BadNode(f"metadata {name}: expected a string")
+
+
+def _labels(value: object) -> Labels | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        return tuple(sorted(value.items()))
+    raise BadNode("metadata LABELS: expected an object of strings")

@@ -1,0 +1,70 @@
+"""Services and their endpoints, whoever they come from: a Service, a ServiceEntry, later a Consul catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controlplane.model.keys import Key
+from controlplane.model.protocols import Protocol
+
+Labels = tuple[tuple[str, str], ...]  # sorted pairs: hashable, and equal whatever the order they were written in
+
+
+class Resolution(StrEnum):
+    """How a client finds the endpoints of a service."""
+
+    ENDPOINTS = "endpoints"  # from us, by EDS
+    DNS = "dns"  # all addresses of the name (STRICT_DNS)
+    DNS_ROUND_ROBIN = "dns-round-robin"  # one address of the name at a time (LOGICAL_DNS)
+    PASSTHROUGH = "passthrough"  # where the client's connection was going (ORIGINAL_DST)
+
+
+class Health(StrEnum):
+    """Whether an endpoint may be sent requests."""
+
+    HEALTHY = "healthy"
+    DRAINING = "draining"  # existing connections go on, no new ones
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port that clients of a service name."""
+
+    number: int
+    name: str
+    protocol: Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What clients address by ``host``, a fully qualified name (or a wildcard)."""
+
+    host: str
+    namespace: str
+    name: str
+    ports: tuple[ServicePort, ...]
+    addresses: tuple[str, ...] = ()  # virtual IPs and CIDR blocks
+    resolution: Resolution = Resolution.ENDPOINTS
+    external: bool = False  # outside the mesh: no identity, no mTLS
+    headless: bool = False  # clients resolve the name to the endpoints themselves
+    registry: str = "Kubernetes"  # or "External", for a ServiceEntry
+    export_to: tuple[str, ...] = ("*",)  # namespaces, "." already resolved; "*" all; "~" none
+    created: str = ""  # RFC 3339, or empty
+    key: Key = field(default=Key("", "", ""), compare=False)  # the object that made it
+
+    def port(self, number: int) -> ServicePort | None:
+        """Return the port ``number``, if there is one."""
+        return next((port for port in self.ports if port.number == number), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where an instance of a service listens."""
+
+    address: str  # an IP address; a DNS name where the service's resolution is DNS; a path after ``unix://``
+    port: int
+    weight: int = 1
+    labels: Labels = ()
+    locality: str = ""  # "region/zone/subzone"
+    health: Health = Health.HEALTHY
