@@ -1,0 +1,1 @@
+"""The incremental database: inputs are set, queries are asked, and only what a change touches runs again."""

@@ -1,0 +1,265 @@
+"""The incremental database: inputs are set, queries are asked, and only what a change touches runs again.
+
+An ``Input`` holds values by key. A query is a plain function of the database and hashable arguments, decorated with
+``query``; what it reads through the database is recorded, and it runs again only when some of that came out different::
+
+    prices = Input[str, int]("prices", default=0)
+
+    @query
+    def total(db: Database, first: str, second: str) -> int:
+        return prices(db, first) + prices(db, second)
+
+Values are frozen and compared by ``==``; queries are deterministic, and read nothing but their arguments and the database.
+What a query raises becomes its value, ``Failed``. Nothing here depends on history: a value is what a new database with the
+same inputs would give. How deep queries read each other is not limited by Python's stack, save that a cycle has to fit
+into it (about 200 queries).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast
+
+from controlplane.incremental.engine import Engine, Stopped, never, too_deep
+from controlplane.incremental.failures import Failed, Misuse, ReadFailed
+from controlplane.incremental.graph import UNSET, Cell, Graph, Node, Source
+from controlplane.incremental.transactions import Transaction
+
+__all__ = ["Call", "Database", "Entry", "Failed", "Input", "Misuse", "Query", "ReadFailed", "Refresh", "Transaction", "query"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Input(Generic[K, V]):
+    """Values that are set from outside, by key; a key that nobody set has the value ``default``."""
+
+    __slots__ = ("default", "name")
+
+    def __init__(self, name: str, *, default: V) -> None:
+        """Declare an input; done once, in a module."""
+        self.name = name
+        self.default = default
+
+    def __call__(self, db: Database, key: K) -> V:
+        """Return the value of ``key``, and record that the running query has read it."""
+        cell = db.graph.cells[self].get(key)
+        reads = db.engine.reads
+        if cell is None:
+            if reads is None:
+                return self.default
+            cell = db.graph.cell(self, key)
+        if reads is not None:
+            reads[cell] = None
+        value: V = cell.value
+        return value
+
+    def __repr__(self) -> str:
+        """Return the input's name."""
+        return self.name
+
+
+class Query(Generic[P, R_co]):
+    """A function whose values are kept, made by the decorator ``query`` and called as the function is."""
+
+    def __init__(self, function: Callable[Concatenate[Database, P], R_co]) -> None:
+        """Keep the values of ``function``."""
+        self.name = function.__name__
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __call__(self, db: Database, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Return the value for ``args``; raise ``ReadFailed`` if it is ``Failed``."""
+        if kwargs:
+            raise Misuse(f"{self.name} takes positional arguments only")
+        value: R_co = db.engine.read(self, args).value
+        if isinstance(value, Failed):
+            raise ReadFailed(value)
+        return value
+
+    def __repr__(self) -> str:
+        """Return the query's name."""
+        return self.name
+
+
+def query(function: Callable[Concatenate[Database, P], R]) -> Query[P, R]:
+    """Return ``function`` as a query."""
+    return Query(function)
+
+
+class Entry(NamedTuple):
+    """One key of an input."""
+
+    input: Input[Any, Any]
+    key: object
+
+
+class Call(NamedTuple):
+    """A query with its arguments."""
+
+    query: Query[..., object]
+    args: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """What a refresh brought: watched queries whose value is another than last reported, and what failed anew.
+
+    Not ``done``, it was told to stop and reports nothing yet: the next one that is done does.
+    """
+
+    changed: tuple[Call, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    done: bool = True
+
+
+class Database:
+    """Inputs, and the queries asked about them."""
+
+    def __init__(self) -> None:
+        """Begin with every input at its default."""
+        self.graph = Graph()  # for Input and Query; not for whoever uses them
+        self.engine = Engine(self.graph, self)
+
+    @property
+    def runs(self) -> Counter[str]:
+        """How often a query of each name has run."""
+        return self.engine.runs
+
+    def set(self, into: Input[K, V], key: K, value: V) -> bool:
+        """Set ``key`` of ``into``; return whether that is a change. Setting the default forgets the key."""
+        self.engine.outside("set")
+        cell = self.graph.cells[into].get(key)
+        old: V = into.default if cell is None else cell.value
+        if old is value or old == value:
+            return False
+        self.graph.put(cell or self.graph.cell(into, key), value)
+        return True
+
+    def attempt(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Failed:
+        """Return the value of ``query`` for ``args``, or its ``Failed``."""
+        if kwargs:
+            raise Misuse(f"{query.name} takes positional arguments only")
+        value: R | Failed = self.engine.read(query, args).value
+        return value
+
+    def peek(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Failed:
+        """Return the value that ``query`` had when it was last brought up to date; ``LookupError`` if it never was."""
+        node = None if kwargs else self.graph.nodes[query].get(args)
+        if node is None or node.value is UNSET:
+            raise LookupError(query.name, args)
+        value: R | Failed = node.value
+        return value
+
+    def watch(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> Call:
+        """Keep ``query`` for ``args`` up to date over refreshes, until unwatched as often; the next refresh reports it."""
+        self.engine.outside("watch")
+        if kwargs:
+            raise Misuse(f"{query.name} takes positional arguments only")
+        node = self.graph.node(query, args)
+        self.graph.watch(node)
+        return _call(node)
+
+    def unwatch(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Take one ``watch`` back."""
+        self.engine.outside("unwatch")
+        node = None if kwargs else self.graph.nodes[query].get(args)
+        if node is None or not node.watches:
+            raise Misuse(f"{query.name} is not watched for {args}")
+        self.graph.unwatch(node)
+
+    def refresh(self, stop: Callable[[], bool] = never) -> Refresh:
+        """Bring every watched query up to date, and drop what is no longer asked for.
+
+        ``stop`` is asked before a query runs, once one has completed; the next refresh goes on from there.
+        """
+        self.engine.outside("refresh")
+        self.engine.stop, self.engine.completed = stop, 0
+        try:
+            for node in tuple(self.graph.stale):
+                self._bring(node)
+        except Stopped:
+            return Refresh(done=False)
+        finally:
+            self.engine.stop = never
+        if self.graph.journal is None:
+            self.graph.collect()
+        return self._report()
+
+    def _bring(self, node: Node) -> None:
+        try:
+            self.engine.ask(node)
+            del self.graph.stale[node]
+        except RecursionError:
+            self.graph.give(node, too_deep(node))  # and it stays stale: every refresh tries again
+
+    def _report(self) -> Refresh:
+        changed = tuple(_call(node) for node, old in self.graph.changed.items() if node.value is not old and node.value != old)
+        failed = (node.value for node, old in self.graph.failing.items() if _is_root(node) and node.value != old)
+        report = Refresh(changed, tuple(dict.fromkeys(failed)))
+        self.graph.changed.clear()
+        self.graph.failing.clear()
+        return report
+
+    def transaction(self) -> Transaction:
+        """Return a block, for ``with``, whose changes can be taken back: ``rollback()`` and an exception leave no trace.
+
+        Nothing is dropped from memory until it has ended.
+        """
+        self.engine.outside("transaction")
+        return Transaction(self.graph)
+
+    def collect(self) -> None:
+        """Drop every value that no watched query needs; a refresh does, when it is done."""
+        self.engine.outside("collect")
+        if self.graph.journal is not None:
+            raise Misuse("collect within a transaction")
+        self.graph.collect()
+
+    def reads(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[Entry | Call, ...]:
+        """Return what the value of ``query`` for ``args`` was made from, in the order of reading."""
+        return tuple(_read(source) for source in self._node(query, *args, **kwargs).reads)
+
+    def sources(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[Entry, ...]:
+        """Return every entry of an input that the value was made from, however indirectly, in the order of reading."""
+        pending: list[Source] = [self._node(query, *args, **kwargs)]
+        seen: dict[Source, None] = {}
+        while pending:
+            source = pending.pop()
+            if source not in seen:
+                seen[source] = None
+                pending += reversed(source.reads)
+        return tuple(_entry(source) for source in seen if isinstance(source, Cell))
+
+    def _node(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> Node:
+        self.engine.outside("provenance")
+        self.attempt(query, *args, **kwargs)
+        return self.graph.nodes[query][args]
+
+
+def _read(source: Source) -> Entry | Call:
+    match source:
+        case Cell():
+            return _entry(source)
+        case Node():
+            return _call(source)
+        case _:
+            raise TypeError(source)
+
+
+def _entry(cell: Cell) -> Entry:
+    return Entry(cast("Input[Any, Any]", cell.input), cell.key)
+
+
+def _call(node: Node) -> Call:
+    return Call(cast("Query[..., object]", node.query), node.args)
+
+
+def _is_root(node: Node) -> bool:
+    """Return whether what ``node`` failed with began there."""
+    return isinstance(node.value, Failed) and (node.value.query, node.value.args) == (node.query.name, node.args)
