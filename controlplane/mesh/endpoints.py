@@ -1,0 +1,137 @@
+"""The endpoints of a service: from EndpointSlices, from WorkloadEntries, from Pods, or written into a ServiceEntry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import index, labelled, objects, of_kind, pod_at, slices_of
+from controlplane.mesh.services import Ref
+from controlplane.model.keys import Key
+from controlplane.model.services import Endpoint, Labels
+from controlplane.objects.core import EndpointSlice, Pod, Service, SlicedEndpoint
+from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
+
+
+@query
+def endpoints(db: Database, ref: Ref, port: int) -> tuple[Endpoint, ...]:
+    """Return the endpoints of ``port`` of the service ``ref`` that are ready, sorted by address."""
+    match objects(db, ref.key):
+        case Service() as value:
+            found = _of_service(db, value, port)
+        case ServiceEntry() as value:
+            found = _of_entry(db, value, port, ref.host)
+        case _:
+            return ()
+    return tuple(sorted(dict.fromkeys(found), key=lambda each: (each.address, each.port)))
+
+
+@query
+def in_subset(db: Database, ref: Ref, port: int, labels: Labels) -> tuple[Endpoint, ...]:
+    """Return the endpoints of ``port`` of ``ref`` that have ``labels``."""
+    wanted = set(labels)
+    return tuple(each for each in endpoints(db, ref, port) if wanted.issubset(each.labels))
+
+
+def selected(db: Database, kind: str, namespace: str, selector: Mapping[str, str]) -> list[Key]:
+    """Return the keys of every ``kind`` in ``namespace`` with all labels of ``selector``, sorted; an empty selector selects none."""
+    if not selector:
+        return []
+    sets = [index(db, labelled(kind, namespace, name, value)) for name, value in sorted(selector.items())]
+    return sorted(frozenset.intersection(*sets))
+
+
+def target_port(db: Database, pod: Pod, target: int | str | None, port: int) -> int | None:
+    """Return the number that ``target`` (a number, a name, or nothing) of a service's ``port`` has at ``pod``."""
+    del db
+    if isinstance(target, int):
+        return target or port
+    return pod.ports.get(target) if target else port
+
+
+def _of_service(db: Database, value: Service, port: int) -> Iterator[Endpoint]:
+    spec = value.spec
+    declared = next((each for each in spec.ports if each.port == port), None)
+    if declared is None or spec.type == "ExternalName":
+        if declared is not None:
+            yield Endpoint(address=spec.external_name, port=port)
+        return
+    namespace = value.key.namespace
+    slices = sorted(index(db, slices_of(namespace, value.key.name)))
+    for key in slices:
+        part = objects(db, key)
+        if isinstance(part, EndpointSlice):
+            yield from _of_slice(db, part, declared.name)
+    for key in selected(db, "WorkloadEntry", namespace, spec.selector):
+        entry = objects(db, key)
+        if isinstance(entry, WorkloadEntry):
+            numeric = declared.target_port if isinstance(declared.target_port, int) and declared.target_port else port
+            yield _of_workload(entry.spec, entry.meta.labels, declared.name, numeric)
+    if slices:
+        return
+    for key in selected(db, "Pod", namespace, spec.selector):
+        pod = objects(db, key)
+        if isinstance(pod, Pod) and pod.ready and pod.ips:
+            number = target_port(db, pod, declared.target_port, port)
+            if number is not None:
+                yield Endpoint(address=pod.ips[0], port=number, labels=tuple(sorted(pod.meta.labels.items())))
+
+
+def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
+    number = next((each.port for each in part.ports if each.name == port_name), None)
+    if number is None:
+        return
+    for each in part.endpoints:
+        if each.ready and each.addresses:
+            yield Endpoint(address=each.addresses[0], port=number, labels=_labels_of(db, part.key.namespace, each))
+
+
+def _labels_of(db: Database, namespace: str, each: SlicedEndpoint) -> Labels:
+    if not index(db, of_kind("Pod", namespace)):
+        return ()
+    keys: Iterable[Key] = (Key("Pod", namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))
+    for key in keys:
+        if labels := pod_labels(db, key):
+            return labels
+    return ()
+
+
+@query
+def pod_labels(db: Database, key: Key) -> Labels:
+    """Return the labels of the pod ``key``, sorted."""
+    pod = objects(db, key)
+    return tuple(sorted(pod.meta.labels.items())) if isinstance(pod, Pod) else ()
+
+
+def _of_entry(db: Database, value: ServiceEntry, port: int, host: str) -> Iterator[Endpoint]:
+    spec = value.spec
+    declared = next((each for each in spec.ports if each.number == port), None)
+    if declared is None:
+        return
+    number = declared.target_port or port
+    for each in spec.endpoints:
+        yield _of_workload(each, {}, declared.name, number)
+    if spec.workload_selector is not None:
+        namespace = value.key.namespace
+        for key in selected(db, "WorkloadEntry", namespace, spec.workload_selector.labels):
+            entry = objects(db, key)
+            if isinstance(entry, WorkloadEntry):
+                yield _of_workload(entry.spec, entry.meta.labels, declared.name, number)
+        for key in selected(db, "Pod", namespace, spec.workload_selector.labels):
+            pod = objects(db, key)
+            if isinstance(pod, Pod) and pod.ready and pod.ips:
+                yield Endpoint(address=pod.ips[0], port=number, labels=tuple(sorted(pod.meta.labels.items())))
+    elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
+        yield Endpoint(address=host, port=number)
+
+
+def _of_workload(spec: WorkloadSpec, labels: Mapping[str, str], port_name: str, number: int) -> Endpoint:
+    return Endpoint(
+        address=spec.address,
+        port=0 if spec.address.startswith("unix://") else spec.ports.get(port_name, number),
+        weight=spec.weight or 1,
+        labels=tuple(sorted({**labels, **spec.labels}.items())),
+        locality=spec.locality,
+    )
+
+

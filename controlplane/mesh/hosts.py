@@ -1,0 +1,126 @@
+"""Virtual hosts and the RouteConfigurations around them, in both encodings: inline for SotW, one resource a host for Delta."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from envoy.config.route.v3.route_components_pb2 import VirtualHost
+
+from controlplane.envoy.packing import encode
+from controlplane.envoy.type_urls import RDS, VHDS
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.nodes import Leaf, Members, Wire
+from controlplane.mesh.policies import seer_of_rules
+from controlplane.mesh.resources import checked, ready, refuse_invalid
+from controlplane.mesh.routing import hash_policy, rules
+from controlplane.mesh.scopes import Scope, outbound_policy
+from controlplane.mesh.services import Ref
+from controlplane.mesh.tables import Asking, Entry, RouteTable, domains, entries
+from controlplane.model.mesh import OutboundPolicy
+from controlplane.model.names import cluster_name
+from controlplane.model.services import Labels
+from controlplane.translate.routes import Host, route_configuration, virtual_host
+from controlplane.translate.uses import uses
+from controlplane.xds.resource import Reference, Resource, field
+
+ANY_DOMAIN = "*"
+
+
+class Body(NamedTuple):
+    """A virtual host without name and domains, encoded, and what it refers to: shared by every table that it stands in."""
+
+    encoded: bytes
+    uses: tuple[Reference, ...]
+
+
+class Shell(NamedTuple):
+    """A RouteConfiguration without its virtual hosts."""
+
+    name: str
+    catch_all: OutboundPolicy | None  # None: a host of the table matches everything
+    vhds: bool  # Envoy waits 15 s for virtual hosts: only where there is at least one
+
+
+@query
+def body(db: Database, host: str, port: int, ref: Ref | None, seer: str, labels: Labels) -> Body:
+    """Return what requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels`` go through."""
+    rule_seer = seer_of_rules(db, ref, seer) if ref else ""
+    value = Host(
+        domains=(),
+        port=port,
+        host=host,
+        rules=rules(db, host, port, seer, labels),
+        cluster=cluster_name("outbound", port, "", host) if ref else "",
+        hash_policy=hash_policy(db, ref, rule_seer, port, "") if ref else None,
+    )
+    message = virtual_host(value)
+    probe = VirtualHost(name=host, domains=[host])
+    probe.MergeFrom(message)
+    refuse_invalid(VHDS, f"{host}:{port}", probe)
+    return Body(encode(message), uses(message))
+
+
+@query
+def hosts_of(db: Database, scope: Scope, table: RouteTable, wire: Wire) -> Members:
+    """Return the RouteConfiguration of ``table`` and, on Delta streams, its virtual hosts as resources of their own."""
+    if wire is Wire.SOTW:
+        return frozenset({Leaf(inline, (scope, table))})
+    found = entries(db, scope, table)
+    catch_all = None if _has_any(db, found) else outbound_policy(db, scope.sidecar)
+    hosts = {Leaf(virtual_host_resource, (table.name, entry)) for entry in found}
+    return frozenset({Leaf(on_demand, (Shell(table.name, catch_all, vhds=bool(found)),)), *hosts})
+
+
+@query
+def virtual_host_resource(db: Database, table: str, entry: Entry) -> Resource | None:
+    """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
+    name = f"{table}/{entry.host}:{entry.port}"
+    asked = _domains(db, entry)
+    made = _body(db, entry)
+    return ready(VHDS, name, _encoded(name, asked, made), made.uses, frozenset(asked))
+
+
+@query
+def on_demand(db: Database, shell: Shell) -> Resource | None:
+    """Return the RouteConfiguration whose virtual hosts come as resources of their own."""
+    del db
+    return checked(RDS, shell.name, route_configuration(shell.name, catch_all=shell.catch_all, vhds=shell.vhds))
+
+
+@query
+def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
+    """Return the RouteConfiguration of ``table`` with all its virtual hosts in it."""
+    found = entries(db, scope, table)
+    hosts, references = [], set()
+    for entry in found:
+        made = _body(db, entry)
+        # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
+        hosts.append(field(2, _encoded(f"{entry.host}:{entry.port}", _domains(db, entry), made)))
+        references.update(made.uses)
+    catch_all = None if _has_any(db, found) else outbound_policy(db, scope.sidecar)
+    message = route_configuration(table.name, catch_all=catch_all, vhds=False)
+    refuse_invalid(RDS, table.name, message)
+    references.update(uses(message))
+    message.ClearField("name")
+    value = field(1, table.name.encode()) + b"".join(hosts) + encode(message)
+    return ready(RDS, table.name, value, tuple(sorted(references)))
+
+
+def _body(db: Database, entry: Entry) -> Body:
+    return body(db, entry.host, entry.port, entry.ref, entry.seer, entry.labels)
+
+
+def _encoded(name: str, asked: tuple[str, ...], made: Body) -> bytes:
+    # VirtualHost: name = 1, domains = 2, and the rest as `Body` has it
+    return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in asked) + made.encoded
+
+
+def _domains(db: Database, entry: Entry) -> tuple[str, ...]:
+    asked = domains(db, Asking(entry.host, entry.port, entry.ref, entry.local, entry.with_port))
+    return tuple(domain for domain in asked if domain not in entry.denied) if entry.denied else asked
+
+
+def _has_any(db: Database, found: tuple[Entry, ...]) -> bool:
+    return any(ANY_DOMAIN in _domains(db, entry) for entry in found if entry.host == ANY_DOMAIN)
+
+

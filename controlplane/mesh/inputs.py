@@ -1,0 +1,121 @@
+"""Where changes enter the database: objects and the indexes over them. The only module that calls ``db.set``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from controlplane.incremental.database import Database, Input
+from controlplane.model.hosts import resolve_short_name
+from controlplane.model.keys import Key
+from controlplane.objects.changes import Change
+from controlplane.objects.core import EndpointSlice, Pod, Service
+from controlplane.objects.destination_rule import DestinationRule
+from controlplane.objects.parse import Object
+from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
+from controlplane.objects.virtual_service import VirtualService
+
+Facet = tuple[str, ...]
+NOTHING: frozenset[Key] = frozenset()
+CLUSTER_DOMAIN = "cluster.local"  # of the Kubernetes cluster: what its DNS answers for, whatever the trust domain is
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+
+objects: Input[Key, Object | None] = Input("objects", default=None)
+index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
+
+
+def of_kind(kind: str, namespace: str) -> Facet:
+    """Return the facet of every object of ``kind`` in ``namespace``."""
+    return ("kind", kind, namespace)
+
+
+def namespaces_with(kind: str) -> Facet:
+    """Return the facet whose keys, with empty names, are the namespaces that have a ``kind``."""
+    return ("namespaces", kind)
+
+
+def naming(kind: str, host: str) -> Facet:
+    """Return the facet of every object of ``kind`` that is about ``host``, a fully qualified name or a wildcard."""
+    return ("host", kind, host)
+
+
+def slices_of(namespace: str, service: str) -> Facet:
+    """Return the facet of the EndpointSlices of ``service``."""
+    return ("slices", namespace, service)
+
+
+def labelled(kind: str, namespace: str, name: str, value: str) -> Facet:
+    """Return the facet of every ``kind`` in ``namespace`` with the label ``name``: ``value``."""
+    return ("label", kind, namespace, name, value)
+
+
+def pod_at(namespace: str, address: str) -> Facet:
+    """Return the facet of the pods of ``namespace`` that have the IP ``address``."""
+    return ("pod-ip", namespace, address)
+
+
+def service_host(name: str, namespace: str) -> str:
+    """Return the fully qualified name of the Kubernetes Service ``name``."""
+    return f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"
+
+
+def qualified(host: str, namespace: str) -> str:
+    """Return ``host`` as written in an object of ``namespace`` as a fully qualified name."""
+    return resolve_short_name(host, namespace, CLUSTER_DOMAIN)
+
+
+def apply(db: Database, changes: Iterable[Change]) -> frozenset[Key]:
+    """Set the objects of ``changes`` and every index they stand in; return the keys that really changed."""
+    touched: dict[Facet, dict[Key, bool]] = defaultdict(dict)
+    changed = set()
+    for key, value in {change.key: change.object for change in changes}.items():
+        before = objects(db, key)
+        if not db.set(objects, key, value):
+            continue
+        changed.add(key)
+        old, new = _facets(before), _facets(value)
+        for facet in old - new:
+            touched[facet][key] = False
+        for facet in new - old:
+            touched[facet][key] = True
+    _index(db, touched)
+    return frozenset(changed)
+
+
+def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:
+    for facet, members in touched.items():
+        before = index(db, facet)
+        added = {key for key, is_member in members.items() if is_member}
+        after = (before - members.keys()) | added
+        db.set(index, facet, after)
+        if facet[0] == "kind" and bool(before) != bool(after):
+            _, kind, namespace = facet
+            marker = frozenset((Key(kind, namespace, ""),))
+            peers = index(db, namespaces_with(kind))
+            db.set(index, namespaces_with(kind), peers | marker if after else peers - marker)
+
+
+def _facets(value: Object | None) -> frozenset[Facet]:
+    if value is None:
+        return frozenset()
+    key = value.key
+    found = {of_kind(key.kind, key.namespace)}
+    match value:
+        case Service():
+            found.add(naming(key.kind, service_host(key.name, key.namespace)))
+        case ServiceEntry():
+            found.update(naming(key.kind, host) for host in value.spec.hosts)
+        case VirtualService():
+            found.update(naming(key.kind, qualified(host, key.namespace)) for host in value.spec.hosts)
+        case DestinationRule():
+            found.add(naming(key.kind, qualified(value.spec.host, key.namespace)))
+        case EndpointSlice():
+            found.add(slices_of(key.namespace, value.meta.labels.get(SERVICE_NAME_LABEL, "")))
+        case Pod():
+            found.update(pod_at(key.namespace, address) for address in value.ips)
+            found.update(labelled(key.kind, key.namespace, name, label) for name, label in value.meta.labels.items())
+        case WorkloadEntry():
+            found.update(labelled(key.kind, key.namespace, name, label) for name, label in value.spec.labels.items())
+        case _:
+            pass
+    return frozenset(found)

@@ -1,0 +1,34 @@
+"""What a part of a view is made of: queries, named with their arguments, that yield one resource or more such names."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from enum import StrEnum
+from typing import NamedTuple
+
+from controlplane.incremental.database import Query
+from controlplane.xds.resource import Resource
+
+
+class Wire(StrEnum):
+    """Which of the two protocols a stream speaks: they carry virtual hosts differently."""
+
+    SOTW = "sotw"  # inline, in their RouteConfiguration
+    DELTA = "delta"  # as resources of their own (VHDS)
+
+
+class Leaf(NamedTuple):
+    """A query that yields one resource, or ``None`` while there is none."""
+
+    query: Query[..., Resource | None]
+    args: tuple[Hashable, ...]
+
+
+class Group(NamedTuple):
+    """A query that yields the nodes it is made of."""
+
+    query: Query[..., frozenset[Leaf | Group]]
+    args: tuple[Hashable, ...]
+
+
+Members = frozenset[Leaf | Group]

@@ -1,0 +1,150 @@
+"""Which DestinationRules apply to a service, and the traffic policy they make for a port and a subset."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import index, naming, objects
+from controlplane.mesh.services import EVERYONE, PUBLIC, Ref, exported, exports, patterns
+from controlplane.mesh.settings import settings
+from controlplane.model.keys import Key
+from controlplane.model.services import Labels
+from controlplane.objects.destination_rule import DestinationRule, TrafficPolicy
+
+
+class RuleHead(NamedTuple):
+    """What decides whether a DestinationRule applies, apart from what it says."""
+
+    key: Key
+    export_to: tuple[str, ...]
+    created: str
+
+
+class Subset(NamedTuple):
+    """A named part of a service's endpoints, with the DestinationRule that names it."""
+
+    name: str
+    labels: Labels
+    rule: Key
+
+
+@query
+def head(db: Database, key: Key) -> RuleHead | None:
+    """Return the head of the DestinationRule ``key``."""
+    rule = _rule(db, key)
+    return rule and RuleHead(key, exports(rule.spec.export_to, key.namespace), rule.meta.created)
+
+
+@query
+def candidates(db: Database, host: str) -> tuple[tuple[RuleHead, ...], ...]:
+    """Return every DestinationRule about ``host``, a tuple for each pattern, the narrowest pattern first, each oldest first."""
+    found = []
+    for pattern in patterns(host):
+        heads = [each for key in index(db, naming("DestinationRule", pattern)) if (each := head(db, key))]
+        if heads:
+            found.append(tuple(sorted(heads, key=lambda each: (each.created, each.key))))
+    return tuple(found)
+
+
+@query
+def rule_seers(db: Database, ref: Ref) -> frozenset[str]:
+    """Return the namespaces whose DestinationRules for the service ``ref`` differ from everybody's."""
+    root = settings(db).root_namespace
+    found = set()
+    for heads in candidates(db, ref.host):
+        for each in heads:
+            namespace = each.key.namespace
+            if namespace not in (ref.key.namespace, root):
+                found.add(namespace)
+            elif EVERYONE not in each.export_to:
+                found.update((namespace, *each.export_to))
+    return frozenset(found)
+
+
+def seer_of_rules(db: Database, ref: Ref, namespace: str) -> str:
+    """Return whom to ask for rules on behalf of ``namespace``: ``PUBLIC`` where nothing is special about it."""
+    return namespace if namespace in rule_seers(db, ref) else PUBLIC
+
+
+@query
+def rules(db: Database, ref: Ref, seer: str) -> tuple[Key, ...]:
+    """Return the DestinationRules that apply to ``ref`` for ``seer``: the first one's policy, everyone's subsets.
+
+    They come from the client's namespace, else the service's, else the root namespace; within it from the narrowest host.
+    https://istio.io/latest/docs/reference/config/networking/destination-rule/
+    """
+    for namespace in dict.fromkeys((seer, ref.key.namespace, settings(db).root_namespace)):
+        for heads in candidates(db, ref.host):
+            found = tuple(each.key for each in heads if each.key.namespace == namespace and _applies(each, seer))
+            if found:
+                return found
+    return ()
+
+
+@query
+def subsets(db: Database, ref: Ref, seer: str) -> tuple[Subset, ...]:
+    """Return the subsets of ``ref`` for ``seer``, sorted by name; of two with one name the older rule's stands."""
+    found: dict[str, Subset] = {}
+    for key in rules(db, ref, seer):
+        rule = _rule(db, key)
+        for each in rule.spec.subsets if rule else ():
+            found.setdefault(each.name, Subset(each.name, tuple(sorted(each.labels.items())), key))
+    return tuple(found[name] for name in sorted(found))
+
+
+@query
+def labels_of_subset(db: Database, ref: Ref, seer: str, name: str) -> Labels | None:
+    """Return the labels that the endpoints of subset ``name`` have; ``None`` where there is no such subset."""
+    return next((each.labels for each in subsets(db, ref, seer) if each.name == name), None)
+
+
+@query
+def policy(db: Database, ref: Ref, seer: str, port: int, subset: str) -> TrafficPolicy | None:
+    """Return the traffic policy for ``port`` of ``ref``: the rule's, its port's settings in its place, the subset's over these.
+
+    A port's settings replace the rule's top-level ones, they are not merged with them; a subset's override field by field.
+    """
+    found: TrafficPolicy | None = None
+    applying = rules(db, ref, seer)
+    if applying and (rule := _rule(db, applying[0])):
+        found = _for_port(rule.spec.traffic_policy, port)
+    if not subset:
+        return found
+    for key in applying:
+        rule = _rule(db, key)
+        for each in rule.spec.subsets if rule else ():
+            if each.name == subset:
+                return _over(_for_port(each.traffic_policy, port), found)
+    return found
+
+
+def _rule(db: Database, key: Key) -> DestinationRule | None:
+    value = objects(db, key)
+    return value if isinstance(value, DestinationRule) else None
+
+
+def _applies(each: RuleHead, seer: str) -> bool:
+    return EVERYONE in each.export_to or (seer != PUBLIC and exported(each.export_to, seer))
+
+
+def _for_port(whole: TrafficPolicy | None, port: int) -> TrafficPolicy | None:
+    if whole is None:
+        return None
+    for each in whole.port_level_settings:
+        if each.port.number == port:
+            return TrafficPolicy(
+                load_balancer=each.load_balancer,
+                connection_pool=each.connection_pool,
+                outlier_detection=each.outlier_detection,
+                tls=each.tls,
+            )
+    return whole.model_copy(update={"port_level_settings": ()})
+
+
+def _over(upper: TrafficPolicy | None, lower: TrafficPolicy | None) -> TrafficPolicy | None:
+    if upper is None or lower is None:
+        return upper or lower
+    said: dict[str, Hashable] = {name: getattr(upper, name) for name in upper.model_fields_set if name != "port_level_settings"}
+    return lower.model_copy(update=said)

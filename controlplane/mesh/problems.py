@@ -1,0 +1,99 @@
+"""What is wrong between objects that are each valid: names that lead nowhere, and conflicts that somebody lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.incremental.database import Database, Failed, query
+from controlplane.mesh.inputs import index, naming, objects, qualified
+from controlplane.mesh.policies import labels_of_subset, seer_of_rules
+from controlplane.mesh.routing import candidates
+from controlplane.mesh.services import declared, declarers, find, service
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, Severity
+from controlplane.objects.core import Service
+from controlplane.objects.destination_rule import DestinationRule
+from controlplane.objects.service_entry import ServiceEntry
+from controlplane.objects.virtual_service import Destination, HTTPRoute, VirtualService
+
+
+@query
+def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
+    """Return what is wrong between the object ``key`` and the others."""
+    match objects(db, key):
+        case VirtualService() as value:
+            return tuple(_of_virtual_service(db, value))
+        case DestinationRule() as value:
+            return tuple(_of_rule(db, value))
+        case Service() | ServiceEntry():
+            return tuple(_of_service(db, key))
+        case _:
+            return ()
+
+
+def failure(key: Key, failed: Failed) -> Problem:
+    """Return ``failed``, a fault of ours, as a Problem of the object ``key`` that brought it to light."""
+    return Problem(key, "", Severity.ERROR, "Internal", f"this object could not be worked out: {failed.message}; its last good meaning stays")
+
+
+def _of_virtual_service(db: Database, value: VirtualService) -> Iterator[Problem]:
+    key = value.key
+    for at, host in enumerate(value.spec.hosts):
+        first = next((each for each in candidates(db, name := qualified(host, key.namespace)) if name in each.hosts), None)
+        if first is not None and first.key != key and any(each.key == key for each in candidates(db, name)):
+            yield Problem(
+                key, f"spec.hosts[{at}]", Severity.WARNING, "Conflict", f"{host} is routed by {first.key}, which is older: this object's routes for it are not used"
+            )
+    for at, route in enumerate(value.spec.http):
+        for path, destination in _destinations(f"spec.http[{at}]", route):
+            yield from _of_destination(db, key, path, destination)
+
+
+def _destinations(path: str, route: HTTPRoute) -> Iterator[tuple[str, Destination]]:
+    for at, each in enumerate(route.route):
+        yield f"{path}.route[{at}].destination", each.destination
+    if route.mirror:
+        yield f"{path}.mirror", route.mirror
+    for at, mirror in enumerate(route.mirrors):
+        yield f"{path}.mirrors[{at}].destination", mirror.destination
+
+
+def _of_destination(db: Database, key: Key, path: str, destination: Destination) -> Iterator[Problem]:
+    host = qualified(destination.host, key.namespace)
+    ref = find(db, host, key.namespace)
+    known = ref and service(db, ref)
+    if ref is None or not known:
+        yield Problem(key, f"{path}.host", Severity.WARNING, "UnknownHost", f"no service {host} is known; requests there are answered 503")
+        return
+    ports = [port.number for port in known.ports]
+    if destination.port and destination.port.number not in ports:
+        has = ", ".join(map(str, ports))
+        yield Problem(
+            key, f"{path}.port", Severity.WARNING, "UnknownPort", f"{host} has no port {destination.port.number}; it has {has}"
+        )
+    if destination.subset and labels_of_subset(db, ref, seer_of_rules(db, ref, key.namespace), destination.subset) is None:
+        yield Problem(
+            key, f"{path}.subset", Severity.WARNING, "UnknownSubset", f"no DestinationRule gives {host} a subset {destination.subset!r}"
+        )
+
+
+def _of_rule(db: Database, value: DestinationRule) -> Iterator[Problem]:
+    key = value.key
+    host = qualified(value.spec.host, key.namespace)
+    if not host.startswith("*") and find(db, host, key.namespace) is None:
+        yield Problem(key, "spec.host", Severity.WARNING, "UnknownHost", f"no service {host} is known: this rule applies to nothing")
+    names = {each.name for each in value.spec.subsets}
+    for other in sorted(index(db, naming("DestinationRule", host)) - {key}):
+        peer = objects(db, other)
+        if not isinstance(peer, DestinationRule) or other.namespace != key.namespace:
+            continue
+        if (peer.meta.created, other) < (value.meta.created, key) and (twice := names & {each.name for each in peer.spec.subsets}):
+            listed = ", ".join(sorted(twice))
+            yield Problem(key, "spec.subsets", Severity.WARNING, "Conflict", f"{other}, which is older, names subset {listed} of {host} too")
+
+
+def _of_service(db: Database, key: Key) -> Iterator[Problem]:
+    for each in declared(db, key):
+        others = [other for other in declarers(db, each.host) if other != key]
+        if others and (winner := find(db, each.host, key.namespace)) and winner.key != key:
+            yield Problem(key, "", Severity.WARNING, "Conflict", f"{each.host} is declared by {winner.key} too, which is used instead")

@@ -1,0 +1,189 @@
+"""Which VirtualService routes requests to a host, and its rules resolved to the clusters that they name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import index, namespaces_with, naming, objects, of_kind, qualified
+from controlplane.mesh.policies import policy, rule_seers, seer_of_rules
+from controlplane.mesh.services import EVERYONE, NO_ONE, PUBLIC, Ref, exported, exports, find, patterns, service
+from controlplane.model.keys import Key
+from controlplane.model.names import cluster_name
+from controlplane.model.services import Labels
+from controlplane.objects.destination_rule import ConsistentHashLB
+from controlplane.objects.virtual_service import Destination, HTTPMatchRequest, HTTPRoute, VirtualService
+from controlplane.translate.routes import Rule
+
+KIND = "VirtualService"
+MESH_GATEWAY = "mesh"  # every sidecar
+
+
+class Head(NamedTuple):
+    """What decides whether a VirtualService applies, apart from what it says."""
+
+    key: Key
+    hosts: tuple[str, ...]
+    export_to: tuple[str, ...]
+    created: str
+    label_keys: frozenset[str]  # of source labels that its matches look at
+    namespaces: frozenset[str]  # source namespaces that its matches look at
+
+
+@query
+def head(db: Database, key: Key) -> Head | None:
+    """Return the head of the VirtualService ``key``; ``None`` where it is not for sidecars."""
+    value = _virtual_service(db, key)
+    if value is None:
+        return None
+    spec = value.spec
+    matches = [match for route in spec.http for match in route.match]
+    gateways = {*spec.gateways, *(gateway for match in matches for gateway in match.gateways)} or {MESH_GATEWAY}
+    if MESH_GATEWAY not in gateways:
+        return None
+    return Head(
+        key,
+        tuple(qualified(host, key.namespace) for host in spec.hosts),
+        exports(spec.export_to, key.namespace),
+        value.meta.created,
+        frozenset(name for match in matches for name in match.source_labels),
+        frozenset(match.source_namespace for match in matches if match.source_namespace),
+    )
+
+
+@query
+def candidates(db: Database, host: str) -> tuple[Head, ...]:
+    """Return the VirtualServices for ``host``: those that name it most narrowly first, among these the oldest first."""
+    found: list[Head] = []
+    for pattern in patterns(host):
+        heads = [each for key in index(db, naming(KIND, pattern)) if (each := head(db, key))]
+        found.extend(sorted(heads, key=lambda each: (each.created, each.key)))
+    return tuple(found)
+
+
+class Seers(NamedTuple):
+    """Whose routes for a host differ from everybody's: these namespaces', and those of proxies with certain labels."""
+
+    namespaces: frozenset[str]
+    label_keys: frozenset[str]
+
+
+@query
+def route_seers(db: Database, host: str) -> Seers:
+    """Return whose routes for ``host`` differ from everybody's."""
+    namespaces: set[str] = set()
+    label_keys: set[str] = set()
+    for each in candidates(db, host):
+        namespaces |= each.namespaces
+        label_keys |= each.label_keys
+        if EVERYONE not in each.export_to:
+            namespaces.update(each.export_to)
+        for named in destinations(db, each.key):
+            if ref := find(db, named, PUBLIC):
+                namespaces |= rule_seers(db, ref)  # their rules say what requests are hashed by
+    return Seers(frozenset(namespaces - {NO_ONE}), frozenset(label_keys))
+
+
+@query
+def chosen(db: Database, host: str, seer: str) -> Key | None:
+    """Return the VirtualService that routes requests of ``seer`` to ``host``."""
+    return next((each.key for each in candidates(db, host) if exported(each.export_to, seer)), None)
+
+
+@query
+def hosts_of(db: Database, namespace: str) -> tuple[tuple[str, Head], ...]:
+    """Return the hosts that the VirtualServices of ``namespace`` name, each with its VirtualService."""
+    keys = sorted(index(db, of_kind(KIND, namespace)))
+    return tuple((host, each) for key in keys if (each := head(db, key)) for host in each.hosts)
+
+
+@query
+def routed_hosts(db: Database) -> tuple[tuple[str, Head], ...]:
+    """Return every host that a VirtualService names, each with its VirtualService, sorted by host."""
+    namespaces = sorted(key.namespace for key in index(db, namespaces_with(KIND)))
+    return tuple(sorted(pair for namespace in namespaces for pair in hosts_of(db, namespace)))
+
+
+@query
+def rules(db: Database, host: str, port: int, seer: str, labels: Labels) -> tuple[Rule, ...]:
+    """Return the rules for requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels``; none where no VirtualService applies."""
+    key = chosen(db, host, seer)
+    value = key and _virtual_service(db, key)
+    if not value:
+        return ()
+    found = []
+    for route in value.spec.http:
+        matches = tuple(match for match in route.match if _applies(match, port, seer, labels))
+        if matches or not route.match:
+            found.append(_rule(db, value, route, matches, port, seer))
+    return tuple(found)
+
+
+@query
+def destinations(db: Database, key: Key) -> tuple[str, ...]:
+    """Return the hosts that the VirtualService ``key`` sends requests to, mirrors too, sorted."""
+    value = _virtual_service(db, key)
+    if value is None:
+        return ()
+    found = {qualified(each.host, key.namespace) for route in value.spec.http for each in _named(route)}
+    return tuple(sorted(found))
+
+
+def cluster_of(db: Database, destination: Destination, key: Key, port: int, seer: str) -> str:
+    """Return the cluster that ``destination``, written in the VirtualService ``key`` for a listener's ``port``, means.
+
+    A destination without a port means the only port of its service; where the service has several, the listener's.
+    """
+    host = qualified(destination.host, key.namespace)
+    ref = find(db, host, seer)
+    known = ref and service(db, ref)
+    number = destination.port.number if destination.port else (known.ports[0].number if known and len(known.ports) == 1 else port)
+    return cluster_name("outbound", number, destination.subset, ref.host if ref else host)
+
+
+def _rule(db: Database, value: VirtualService, route: HTTPRoute, matches: tuple[HTTPMatchRequest, ...], port: int, seer: str) -> Rule:
+    key = value.key
+    hashes = [_hash_policy(db, each.destination, key, port, seer) for each in route.route]
+    return Rule(
+        route=route,
+        matches=matches,
+        clusters=tuple(cluster_of(db, each.destination, key, port, seer) for each in route.route),
+        mirrors=tuple(cluster_of(db, each, key, port, seer) for each in _mirrored(route)),
+        hash_policies=tuple(dict.fromkeys(each for each in hashes if each)),
+        config=f"/apis/networking.istio.io/v1/namespaces/{key.namespace}/virtual-service/{key.name}",
+    )
+
+
+def _hash_policy(db: Database, destination: Destination, key: Key, port: int, seer: str) -> ConsistentHashLB | None:
+    ref = find(db, qualified(destination.host, key.namespace), seer)
+    return hash_policy(db, ref, seer, destination.port.number if destination.port else port, destination.subset) if ref else None
+
+
+def hash_policy(db: Database, ref: Ref, namespace: str, port: int, subset: str) -> ConsistentHashLB | None:
+    """Return what requests to ``port`` of ``ref`` are hashed by, where its load balancer is a consistent hash."""
+    applied = policy(db, ref, seer_of_rules(db, ref, namespace), port, subset)
+    return applied.load_balancer.consistent_hash if applied and applied.load_balancer else None
+
+
+def _mirrored(route: HTTPRoute) -> list[Destination]:
+    return [*([route.mirror] if route.mirror else []), *(each.destination for each in route.mirrors)]
+
+
+def _named(route: HTTPRoute) -> list[Destination]:
+    return [*(each.destination for each in route.route), *_mirrored(route)]
+
+
+def _applies(match: HTTPMatchRequest, port: int, seer: str, labels: Labels) -> bool:
+    return (
+        (not match.gateways or MESH_GATEWAY in match.gateways)
+        and match.port in (None, 0, port)
+        and match.source_namespace in ("", None, seer)
+        and set(match.source_labels.items()) <= set(labels)
+    )
+
+
+def _virtual_service(db: Database, key: Key) -> VirtualService | None:
+    value = objects(db, key)
+    return value if isinstance(value, VirtualService) else None
+
+

@@ -1,0 +1,173 @@
+"""What a proxy sees and what it serves: the keys by which equal proxies share everything."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.endpoints import pod_labels
+from controlplane.mesh.inputs import index, objects, of_kind
+from controlplane.mesh.routing import Head, destinations, routed_hosts
+from controlplane.mesh.services import PUBLIC, Ref, exported, find, seer_of_services, visible
+from controlplane.mesh.settings import settings
+from controlplane.model.keys import Key
+from controlplane.model.mesh import OutboundPolicy
+from controlplane.model.proxies import Interception, Proxy
+from controlplane.model.services import Labels
+from controlplane.objects.sidecar import Sidecar
+
+EVERYTHING = ("*/*",)
+
+
+class Scope(NamedTuple):
+    """Whose outbound configuration it is: everything that it depends on, so that equal scopes share one table."""
+
+    namespace: str
+    sidecar: Key | None
+    captured: bool  # iptables bring the connections
+    labels: Labels  # only those that some route's source labels look at
+
+
+class Workload(NamedTuple):
+    """Whose inbound configuration it is."""
+
+    namespace: str
+    sidecar: Key | None
+    captured: bool
+    labels: Labels
+    ips: tuple[str, ...]
+
+
+class ProxyScope(NamedTuple):
+    """What a proxy sees, and what it serves."""
+
+    outbound: Scope
+    workload: Workload
+
+
+class Egress(NamedTuple):
+    """One egress listener of a Sidecar; the one of proxies without a Sidecar has no port and sees everything."""
+
+    port: int | None
+    protocol: str
+    bind: str
+    binds: bool  # captureMode NONE: the application connects to it
+    hosts: tuple[str, ...]  # "namespace/host", with "." resolved, sorted
+
+
+@query
+def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
+    """Return what ``proxy`` sees and serves; labels come from its metadata, else from the Pod that it names."""
+    labels = pod_labels(db, Key("Pod", proxy.namespace, proxy.name)) if proxy.labels is None else proxy.labels
+    captured = proxy.interception is not Interception.NONE
+    sidecar = sidecar_of(db, proxy.namespace, labels)
+    looked_at = source_label_keys(db)
+    outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at))
+    return ProxyScope(outbound, Workload(proxy.namespace, sidecar, captured, labels, proxy.ips))
+
+
+def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:
+    """Return the Sidecar for a workload with ``labels``: one that selects it, else its namespace's, else the root namespace's.
+
+    Of several the oldest. https://istio.io/latest/docs/reference/config/networking/sidecar/
+    """
+    selecting, general = _sidecars(db, namespace, labels)
+    root = settings(db).root_namespace
+    return next(iter(selecting or general or _sidecars(db, root, ())[1]), None)
+
+
+def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], list[Key]]:
+    found = [value for key in index(db, of_kind("Sidecar", namespace)) if isinstance(value := objects(db, key), Sidecar)]
+    found.sort(key=lambda value: (value.meta.created, value.key))
+    has = set(labels)
+    selecting = [each.key for each in found if (wanted := each.spec.workload_selector) and wanted.labels.items() <= has]
+    general = [each.key for each in found if not each.spec.workload_selector or not each.spec.workload_selector.labels]
+    return selecting, general
+
+
+@query
+def source_label_keys(db: Database) -> frozenset[str]:
+    """Return the label names that source labels of any VirtualService look at."""
+    return frozenset(name for _, each in routed_hosts(db) for name in each.label_keys)
+
+
+@query
+def egress(db: Database, scope: Scope) -> tuple[Egress, ...]:
+    """Return the egress listeners of ``scope``, those for one port first, in the order written."""
+    value = sidecar_object(db, scope.sidecar)
+    if value is None or not value.spec.egress:
+        return (Egress(None, "", "", binds=False, hosts=EVERYTHING),)
+    found = []
+    for each in value.spec.egress:
+        hosts = tuple(sorted({_resolved(host, scope.namespace) for host in each.hosts}))
+        hosts = EVERYTHING if EVERYTHING[0] in hosts else hosts
+        port = each.port
+        number, protocol = (port.number, port.protocol.upper()) if port else (None, "")
+        found.append(Egress(number, protocol, each.bind, each.capture_mode == "NONE", hosts))
+    return tuple(sorted(found, key=lambda each: each.port is None))
+
+
+def sidecar_object(db: Database, key: Key | None) -> Sidecar | None:
+    """Return the Sidecar ``key``."""
+    value = objects(db, key) if key else None
+    return value if isinstance(value, Sidecar) else None
+
+
+@query
+def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
+    """Return what becomes of traffic to unknown destinations: what the Sidecar says, else the mesh."""
+    value = sidecar_object(db, sidecar)
+    if value and value.spec.outbound_traffic_policy:
+        return OutboundPolicy(value.spec.outbound_traffic_policy.mode)
+    return settings(db).outbound_policy
+
+
+@query
+def imported(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[Ref, ...]:
+    """Return the services that ``seer`` sees through the egress ``hosts``, and those that the routes so seen lead to; sorted by host."""
+    seen = visible(db, seer)
+    if hosts == EVERYTHING:
+        return seen
+    found = {ref for ref in seen if selects(hosts, ref.key.namespace, ref.host)}
+    for head in {head for _, head in imported_routes(db, seer, hosts)}:
+        for host in destinations(db, head.key):
+            if ref := find(db, host, seer):
+                found.add(ref)
+    return tuple(sorted(found))
+
+
+@query
+def imported_routes(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[tuple[str, Head], ...]:
+    """Return the hosts with a VirtualService that ``seer`` sees through the egress ``hosts``, sorted by host."""
+    return tuple(
+        (host, head)
+        for host, head in routed_hosts(db)
+        if exported(head.export_to, seer) and (hosts == EVERYTHING or selects(hosts, head.key.namespace, host))
+    )
+
+
+def seer_of(db: Database, namespace: str) -> str:
+    """Return whom to ask what ``namespace`` sees: ``PUBLIC`` where it sees what everyone sees."""
+    if seer_of_services(db, namespace) != PUBLIC or namespace in route_readers(db):
+        return namespace
+    return PUBLIC
+
+
+@query
+def route_readers(db: Database) -> frozenset[str]:
+    """Return the namespaces that some VirtualService is exported to by name."""
+    return frozenset(each for _, head in routed_hosts(db) for each in head.export_to) - {"*", "~"}
+
+
+def selects(hosts: tuple[str, ...], namespace: str, host: str) -> bool:
+    """Return whether one of ``hosts`` (``namespace/host``) names ``host``, which is of ``namespace``."""
+    for each in hosts:
+        wanted, _, pattern = each.partition("/")
+        if wanted in ("*", namespace) and (pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))):
+            return True
+    return False
+
+
+def _resolved(host: str, namespace: str) -> str:
+    wanted, _, pattern = host.rpartition("/")
+    return f"{namespace if wanted == '.' else wanted or '*'}/{pattern}"

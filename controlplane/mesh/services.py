@@ -1,0 +1,202 @@
+"""Which services there are, and who sees them. What a namespace sees is shared by all that see the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import index, namespaces_with, naming, objects, of_kind, service_host
+from controlplane.model.keys import Key
+from controlplane.model.protocols import protocol_of
+from controlplane.model.services import Resolution, Service, ServicePort
+from controlplane.objects import core, service_entry
+
+EVERYONE = "*"
+NO_ONE = "~"
+PUBLIC = ""  # the seer of what every namespace sees alike
+_KINDS = ("Service", "ServiceEntry")
+
+
+class Ref(NamedTuple):
+    """A service: its host, and the object that declares it (one ServiceEntry may declare many hosts)."""
+
+    host: str
+    key: Key
+
+
+class Offer(NamedTuple):
+    """The services of one namespace: for everyone, and for other namespaces by name."""
+
+    public: tuple[Ref, ...]
+    private: tuple[tuple[str, Ref], ...]  # (namespace that may see it, service)
+
+
+@query
+def declared(db: Database, key: Key) -> tuple[Service, ...]:
+    """Return the services that the object ``key`` declares, one a host."""
+    match objects(db, key):
+        case core.Service() as value:
+            return (_from_service(value),)
+        case service_entry.ServiceEntry() as value:
+            return tuple(_from_entry(value, host) for host in value.spec.hosts)
+        case _:
+            return ()
+
+
+@query
+def service(db: Database, ref: Ref) -> Service | None:
+    """Return the service that ``ref`` names."""
+    return next((each for each in declared(db, ref.key) if each.host == ref.host), None)
+
+
+@query
+def offer(db: Database, namespace: str) -> Offer:
+    """Return what the objects of ``namespace`` declare, and for whom."""
+    public: list[Ref] = []
+    private: list[tuple[str, Ref]] = []
+    for kind in _KINDS:
+        for key in sorted(index(db, of_kind(kind, namespace))):
+            for each in declared(db, key):
+                ref = Ref(each.host, key)
+                if EVERYONE in each.export_to:
+                    public.append(ref)
+                else:
+                    private.extend((seer, ref) for seer in each.export_to if seer != NO_ONE)
+    return Offer(tuple(public), tuple(private))
+
+
+@query
+def offering(db: Database) -> tuple[str, ...]:
+    """Return the namespaces that have a service, sorted."""
+    return tuple(sorted({key.namespace for kind in _KINDS for key in index(db, namespaces_with(kind))}))
+
+
+@query
+def private_to(db: Database, namespace: str) -> tuple[Ref, ...]:
+    """Return the services that ``namespace`` sees and not everyone does."""
+    return tuple(ref for each in offering(db) for seer, ref in offer(db, each).private if seer == namespace)
+
+
+@query
+def contested(db: Database) -> frozenset[str]:
+    """Return the namespaces that declare a host which another object declares too."""
+    declarers: dict[str, list[Key]] = {}
+    for namespace in offering(db):
+        for ref in offer(db, namespace).public:
+            declarers.setdefault(ref.host, []).append(ref.key)
+    return frozenset(key.namespace for keys in declarers.values() if len(keys) > 1 for key in keys)
+
+
+def seer_of_services(db: Database, namespace: str) -> str:
+    """Return whom to ask ``visible`` for on behalf of ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
+    return namespace if private_to(db, namespace) or namespace in contested(db) else PUBLIC
+
+
+@query
+def visible(db: Database, seer: str) -> tuple[Ref, ...]:
+    """Return what ``seer`` (a namespace, or ``PUBLIC``) sees: one service a host, sorted by host.
+
+    Of several for a host its own namespace's wins, then a Service over a ServiceEntry, then the oldest.
+    """
+    found: dict[str, list[Ref]] = {}
+    for namespace in offering(db):
+        for ref in offer(db, namespace).public:
+            found.setdefault(ref.host, []).append(ref)
+    if seer != PUBLIC:
+        for ref in private_to(db, seer):
+            found.setdefault(ref.host, []).append(ref)
+    return tuple(refs[0] if len(refs) == 1 else _first(db, refs, seer) for _, refs in sorted(found.items()))
+
+
+@query
+def declarers(db: Database, host: str) -> tuple[Key, ...]:
+    """Return the objects that declare ``host``, sorted."""
+    return tuple(sorted(key for kind in _KINDS for key in index(db, naming(kind, host))))
+
+
+@query
+def find(db: Database, host: str, seer: str) -> Ref | None:
+    """Return the service that ``seer`` (a namespace) gets for ``host``: the exact host, else the narrowest wildcard that covers it."""
+    for pattern in patterns(host):
+        refs = [Ref(pattern, key) for key in declarers(db, pattern)]
+        seen = [ref for ref in refs if (known := service(db, ref)) and exported(known.export_to, seer)]
+        if seen:
+            return _first(db, seen, seer)
+    return None
+
+
+def exported(export_to: Iterable[str], namespace: str) -> bool:
+    """Return whether ``export_to`` lets ``namespace`` see it."""
+    return EVERYONE in export_to or namespace in export_to
+
+
+def patterns(host: str) -> tuple[str, ...]:
+    """Return ``host`` and the wildcards that cover it, narrowest first."""
+    labels = host.removeprefix("*.").split(".")
+    first = 1 if host.startswith("*.") else 0
+    parents = ("*." + ".".join(labels[at:]) for at in range(1 - first, len(labels)))
+    return tuple(dict.fromkeys((host, *parents, "*")))
+
+
+def _first(db: Database, refs: Iterable[Ref], seer: str) -> Ref:
+    def rank(ref: Ref) -> tuple[bool, bool, str, Key]:
+        known = service(db, ref)
+        return (ref.key.namespace != seer, ref.key.kind != "Service", known.created if known else "", ref.key)
+
+    return min(refs, key=rank)
+
+
+def _from_service(value: core.Service) -> Service:
+    spec = value.spec
+    external_name = spec.external_name if spec.type == "ExternalName" else ""
+    addresses = tuple(each for each in spec.cluster_ips or (spec.cluster_ip,) if each and each != "None")
+    headless = "None" in (spec.cluster_ip, *spec.cluster_ips)
+    return Service(
+        host=service_host(value.key.name, value.key.namespace),
+        namespace=value.key.namespace,
+        name=value.key.name,
+        ports=tuple(
+            ServicePort(port.port, port.name, protocol_of(port.port, port.name, port.app_protocol, port.protocol)) for port in spec.ports
+        ),
+        addresses=addresses,
+        resolution=Resolution.DNS if external_name else Resolution.ENDPOINTS,
+        external=bool(external_name),
+        headless=headless,
+        export_to=exports(value.meta.annotations.get("networking.istio.io/exportTo", "").split(","), value.key.namespace),
+        created=value.meta.created,
+        key=value.key,
+    )
+
+
+def _from_entry(value: service_entry.ServiceEntry, host: str) -> Service:
+    spec = value.spec
+    match spec.resolution:
+        case "STATIC":
+            resolution = Resolution.ENDPOINTS
+        case "DNS":
+            resolution = Resolution.DNS
+        case "DNS_ROUND_ROBIN":
+            resolution = Resolution.DNS_ROUND_ROBIN
+        case _:
+            resolution = Resolution.PASSTHROUGH
+    return Service(
+        host=host,
+        namespace=value.key.namespace,
+        name=value.key.name,
+        ports=tuple(ServicePort(port.number, port.name, protocol_of(port.number, "", port.protocol.lower(), "TCP")) for port in spec.ports),
+        addresses=tuple(spec.addresses),
+        resolution=resolution,
+        external=spec.location != "MESH_INTERNAL",
+        registry="External",
+        export_to=exports(spec.export_to, value.key.namespace),
+        created=value.meta.created,
+        key=value.key,
+    )
+
+
+def exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
+    """Return ``names`` of an ``exportTo`` written in ``namespace``, with ``.`` resolved; none means everyone."""
+    return tuple(sorted({namespace if name == "." else name for each in names if (name := each.strip())})) or (EVERYONE,)
+
+

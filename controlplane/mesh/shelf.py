@@ -1,0 +1,99 @@
+"""One table with its memory: what is desired, what is published, and why the two differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
+from controlplane.xds.resource import Reference, Resource
+from controlplane.xds.view import Table, TableChange
+
+_CHECKED = frozenset((CDS, EDS, LDS, RDS))  # secrets come from elsewhere
+
+
+class Shelf:
+    """A table and the rule by which it changes: nothing is published that uses what is not there, nothing in use is taken away."""
+
+    __slots__ = ("_desired", "_kept", "_users", "_waiting", "table")
+
+    def __init__(self, key: Hashable) -> None:
+        """Begin an empty table for the part ``key``."""
+        self.table = Table(key)
+        self._desired: dict[Reference, Resource] = {}
+        self._kept: set[Reference] = set()  # published and in use, but not desired any more
+        self._waiting: dict[Reference, set[Reference]] = defaultdict(set)  # what is missing -> who would use it
+        self._users: dict[Reference, set[Reference]] = defaultdict(set)  # used -> published users; may name past users
+
+    def put(self, changed: Mapping[Reference, Resource | None]) -> TableChange | None:
+        """Take ``changed`` as desired (``None``: gone), publish what may be, and return what changed in the table."""
+        added = set()
+        for reference, resource in changed.items():
+            if resource is None:
+                self._desired.pop(reference, None)
+            else:
+                if reference not in self._desired:
+                    added.add(reference)
+                self._desired[reference] = resource
+        candidates = dict.fromkeys(changed)
+        for reference in added:
+            candidates.update(dict.fromkeys(self._waiting.pop(reference, ())))
+        return self._publish(candidates)
+
+    def _publish(self, candidates: Iterable[Reference]) -> TableChange | None:
+        updated: dict[str, dict[str, Resource]] = defaultdict(dict)
+        unused: set[Reference] = set(self._kept)
+        for reference in candidates:
+            resource = self._desired.get(reference)
+            before = self._published(reference)
+            if resource is None:
+                unused.add(reference)
+                continue
+            self._kept.discard(reference)
+            unused.discard(reference)
+            missing = [each for each in resource.uses if each[0] in _CHECKED and each not in self._desired]
+            for each in missing:
+                self._waiting[each].add(reference)
+            if before is not None and missing:
+                continue
+            for each in resource.uses:
+                self._users[each].add(reference)
+            updated[reference[0]][reference[1]] = resource
+        removed = self._unused(unused, updated)
+        if not updated and not removed:
+            return None
+        change = self.table.apply(updated, removed)
+        return change if change.updated or change.removed else None
+
+    def _unused(self, candidates: set[Reference], updated: Mapping[str, Mapping[str, Resource]]) -> dict[str, frozenset[str]]:
+        gone: set[Reference] = set()
+        pending = [each for each in candidates if self._published(each) is not None]
+        while pending:
+            reference = pending.pop()
+            if reference in gone or reference in self._desired:
+                continue
+            if self._in_use(reference, updated, gone):
+                self._kept.add(reference)
+                continue
+            gone.add(reference)
+            self._kept.discard(reference)
+            self._users.pop(reference, None)
+            before = self._published(reference)
+            pending.extend(each for each in (before.uses if before else ()) if self._published(each) is not None)
+        removed: dict[str, set[str]] = defaultdict(set)
+        for type_url, name in gone:
+            removed[type_url].add(name)
+        return {type_url: frozenset(names) for type_url, names in removed.items()}
+
+    def _in_use(self, reference: Reference, updated: Mapping[str, Mapping[str, Resource]], gone: set[Reference]) -> bool:
+        users = self._users.get(reference, set())
+        for user in tuple(users):
+            current = updated.get(user[0], {}).get(user[1]) or self._published(user)
+            if user in gone or current is None or reference not in current.uses:
+                users.discard(user)
+            else:
+                return True
+        return False
+
+    def _published(self, reference: Reference) -> Resource | None:
+        return self.table.of_type(reference[0]).get(reference[1])
