@@ -54,6 +54,11 @@ def pod_at(namespace: str, address: str) -> Facet:
     return ("pod-ip", namespace, address)
 
 
+def serving_at(namespace: str, address: str) -> Facet:
+    """Return the facet of the EndpointSlices and ServiceEntries of ``namespace`` that list the endpoint ``address``."""
+    return ("endpoint-ip", namespace, address)
+
+
 def service_host(name: str, namespace: str) -> str:
     """Return the fully qualified name of the Kubernetes Service ``name``."""
     return f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"
@@ -105,12 +110,14 @@ def _facets(value: Object | None) -> frozenset[Facet]:
             found.add(naming(key.kind, service_host(key.name, key.namespace)))
         case ServiceEntry():
             found.update(naming(key.kind, host) for host in value.spec.hosts)
+            found.update(serving_at(key.namespace, each.address) for each in value.spec.endpoints)
         case VirtualService():
             found.update(naming(key.kind, qualified(host, key.namespace)) for host in value.spec.hosts)
         case DestinationRule():
             found.add(naming(key.kind, qualified(value.spec.host, key.namespace)))
         case EndpointSlice():
             found.add(slices_of(key.namespace, value.meta.labels.get(SERVICE_NAME_LABEL, "")))
+            found.update(serving_at(key.namespace, each.addresses[0]) for each in value.endpoints if each.addresses)
         case Pod():
             found.update(pod_at(key.namespace, address) for address in value.ips)
             found.update(labelled(key.kind, key.namespace, name, label) for name, label in value.meta.labels.items())

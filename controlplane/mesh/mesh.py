@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from controlplane.incremental.database import Database, Failed, never
+from controlplane.incremental.database import Call, Database, Failed
+from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
 from controlplane.mesh.nodes import Group, Wire
 from controlplane.mesh.outbound import outbound
 from controlplane.mesh.problems import failure, problems_of
 from controlplane.mesh.publisher import Publisher
-from controlplane.mesh.scopes import ProxyScope, proxy_scope
+from controlplane.mesh.scopes import proxy_scope
 from controlplane.mesh.workloads import workload
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
@@ -40,7 +41,7 @@ class Published:
     """What one refresh brought."""
 
     changes: tuple[tuple[Table, TableChange], ...] = ()
-    moved: tuple[Session, ...] = ()  # sessions whose view is another one now
+    moved: tuple[Session, ...] = ()  # sessions whose view is another one now; new ones get their first
     failed: tuple[Failed, ...] = ()  # queries that raised: our bugs, each reported once
     done: bool = True  # False: `stop` said so; refresh again to go on, nothing is published yet
 
@@ -54,6 +55,9 @@ class Mesh:
         self._publisher = Publisher(self._db)
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
+        self._arrived: set[Session] = set()  # without a view yet
+        self._moved: set[Session] = set()
+        self._failed: list[Failed] = []
 
     @property
     def database(self) -> Database:
@@ -72,39 +76,47 @@ class Mesh:
         return changed
 
     def connect(self, proxy: Proxy, wire: Wire) -> Session:
-        """Return a session of ``proxy``; sessions that see the same share their tables."""
+        """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
         session = Session(proxy, wire)
-        peers = self._sessions[proxy]
-        if not peers:
-            self._db.watch(proxy_scope, proxy)
-        peers.add(session)
-        self._look(session)
+        self._sessions[proxy].add(session)
+        self._arrived.add(session)
+        self._db.watch(proxy_scope, proxy)
         return session
 
     def disconnect(self, session: Session) -> None:
         """End ``session``; what nobody sees any more is forgotten."""
         for root in session.roots:
             self._publisher.close(root)
+        session.roots = ()
+        self._arrived.discard(session)
         peers = self._sessions[session.proxy]
         peers.discard(session)
         if not peers:
             del self._sessions[session.proxy]
-            self._db.unwatch(proxy_scope, session.proxy)
+        self._db.unwatch(proxy_scope, session.proxy)
 
     def refresh(self, stop: Callable[[], bool] = never) -> Published:
-        """Bring every table up to date with what was applied, unless ``stop``, asked between two queries, says to go on another time."""
-        report = self._db.refresh(stop)
-        if not report.done:
-            return Published(done=False)
-        changes = self._publisher.publish(report)
-        moved = [
-            session
-            for asked, args in report.changed
-            if asked is proxy_scope
-            for session in self._sessions.get(args[0], ())
-            if self._look(session)
-        ]
-        return Published(changes, tuple(moved), tuple(report.failed))
+        """Bring every table up to date with what was applied, unless ``stop``, asked between two queries, says to go on another time.
+
+        What is watched leads to more that has to be watched, so the database is asked until it has nothing new to say.
+        """
+        while True:
+            report = self._db.refresh(stop)
+            if not report.done:
+                return Published(done=False)
+            self._failed.extend(report.failed)
+            for call in report.changed:
+                self._publisher.take(call)
+            seen = {call.args for call in report.changed if call.query is proxy_scope}
+            looking = self._arrived.union(*(self._sessions.get(proxy, ()) for (proxy,) in seen))
+            self._arrived.clear()
+            moved_now = {session for session in looking if self._look(session)}
+            self._moved |= moved_now
+            if not report.changed and not moved_now:
+                break
+        moved, self._moved = self._moved, set()
+        failed, self._failed = self._failed, []
+        return Published(self._publisher.flush(), tuple(moved), tuple(failed))
 
     def objects(self) -> tuple[Object, ...]:
         """Return every object, sorted by key."""
@@ -124,10 +136,10 @@ class Mesh:
         return tuple(sorted(found, key=lambda each: (each.object or Key("", "", ""), each.field, each.code, each.message)))
 
     def _look(self, session: Session) -> bool:
-        seen = self._db.attempt(proxy_scope, session.proxy)
+        seen = self._db.peek(proxy_scope, session.proxy)
         if isinstance(seen, Failed):
             return False
-        roots = _roots(seen, session.wire)
+        roots = (Group(outbound, (seen.outbound, session.wire)), Group(workload, (seen.workload,)))
         if roots == session.roots:
             return False
         tables = [self._publisher.open(root) for root in roots]
@@ -137,6 +149,3 @@ class Mesh:
         session.view = View(*tables)
         return True
 
-
-def _roots(seen: ProxyScope, wire: Wire) -> tuple[Group, ...]:
-    return (Group(outbound, (seen.outbound, wire)), Group(workload, (seen.workload,)))

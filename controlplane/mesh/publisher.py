@@ -1,34 +1,34 @@
-"""What is published: tables kept up to date from the database, and the memory of what was good last.
+"""From live queries to tables: which nodes a table is made of, and which tables a changed node stands in.
 
-A resource leaves only if it can be used: one that failed, or that uses what does not exist, stays at its published version, and what
-a published resource uses stays as long as it does. This memory is the process's own; nothing in the database depends on it.
+An index leads from a node up to the tables that hold it, so that a change costs what it touches. Nothing is evaluated here: nodes are
+watched, the database brings them up to date, and what it reports as changed is taken in by ``take`` and put on the tables by ``flush``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from controlplane.incremental.database import Database, Failed, Refresh
-from controlplane.mesh.nodes import Group, Leaf
+from controlplane.incremental.database import Call, Database, Failed
+from controlplane.mesh.nodes import Group, Leaf, Members
 from controlplane.mesh.shelf import Shelf
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
-Node = Leaf | Group
-_Touched = dict[Shelf, dict[Reference, Resource | None]]
+_NONE: Members = frozenset()
 
 
 @dataclass(slots=True)
 class _Held:
     """A node in use: who holds it, what it holds, and what it last gave."""
 
-    node: Node
+    node: Leaf | Group
     parents: set[Group] = field(default_factory=set)
-    members: frozenset[Node] = frozenset()
+    members: Members = _NONE
     resource: Resource | None = None
     shelf: Shelf | None = None  # of a root
+    uses: int = 0  # of a root: how many have it open
 
 
 class Publisher:
@@ -37,114 +37,93 @@ class Publisher:
     def __init__(self, db: Database) -> None:
         """Publish from ``db``."""
         self._db = db
-        self._held: dict[tuple[object, tuple[Hashable, ...]], _Held] = {}  # by node: a node is equal to its plain pair
-        self._uses: dict[Group, int] = defaultdict(int)
+        self._held: dict[tuple[object, tuple[object, ...]], _Held] = {}  # by node: nodes equal their plain pairs, as in a report
+        self._touched: dict[Shelf, dict[Reference, Resource | None]] = defaultdict(dict)
 
     def open(self, root: Group) -> Table:
-        """Return the table of ``root``, filled; the same table for every caller until as many have closed it."""
-        self._uses[root] += 1
-        held = self._held.get(root)
-        if held is None or held.shelf is None:
-            held = self._hold(root, None)
+        """Return the table of ``root``: the same one for every caller until as many have closed it; a new one is filled by ``flush``."""
+        held = self._hold(root, None)
+        held.uses += 1
+        if held.shelf is None:
             held.shelf = Shelf(root)
-            self._fill(root, held.shelf)
+            for leaf in self._leaves(held):
+                self._note([held.shelf], None, leaf.resource)
         return held.shelf.table
 
     def close(self, root: Group) -> None:
         """Give up one use of the table of ``root``; the last one forgets it."""
-        self._uses[root] -= 1
-        if not self._uses[root]:
-            del self._uses[root]
-            self._held[root].shelf = None
+        held = self._held[root]
+        held.uses -= 1
+        if not held.uses and held.shelf is not None:
+            self._touched.pop(held.shelf, None)
+            held.shelf = None
             self._release(root, None)
 
-    def publish(self, report: Refresh) -> tuple[tuple[Table, TableChange], ...]:
-        """Put what ``report`` says has changed into the tables; return the tables that changed."""
-        touched: _Touched = defaultdict(dict)
-        for asked in report.changed:
-            held = self._held.get(asked)
-            if held is not None:
-                self._take(held, touched)
+    def take(self, call: Call) -> None:
+        """Take in that the value of ``call`` has changed; a failed one leaves what there was."""
+        held = self._held.get(call)
+        if held is None:
+            return
+        if isinstance(held.node, Leaf):
+            resource = self._db.peek(held.node.query, *held.node.args)
+            if not isinstance(resource, Failed):
+                before, held.resource = held.resource, resource
+                self._note(self._shelves(held), before, resource)
+            return
+        members = self._db.peek(held.node.query, *held.node.args)
+        if not isinstance(members, Failed):
+            self._regroup(held, held.node, members)
+
+    def flush(self) -> tuple[tuple[Table, TableChange], ...]:
+        """Put all that was taken in on the tables, and return those that changed."""
+        touched, self._touched = self._touched, defaultdict(dict)
         return tuple((shelf.table, change) for shelf, desired in touched.items() if (change := shelf.put(desired)))
 
-    def _take(self, held: _Held, touched: _Touched) -> None:
-        node = held.node
-        if isinstance(node, Leaf):
-            before, held.resource = held.resource, self._resource(node, held.resource)
-            if before != held.resource:
-                self._note(node, before, held.resource, touched)
-            return
-        members = self._members(node, held.members)
-        before_members, held.members = held.members, members
-        for member in members - before_members:
-            self._hold(member, node)
-            for leaf in self._leaves(member):
-                self._note_in(self._shelves([node]), None, self._held[leaf].resource, touched)
-        for member in before_members - members:
-            for leaf in self._leaves(member):
-                self._note_in(self._shelves([node]), self._held[leaf].resource, None, touched)
-            self._release(member, node)
+    def _regroup(self, held: _Held, group: Group, members: Members) -> None:
+        shelves = self._shelves(held)
+        before, held.members = held.members, members
+        for member in before - members:
+            for leaf in self._leaves(self._held[member]):
+                self._note(shelves, leaf.resource, None)
+            self._release(member, group)
+        for member in members - before:
+            for leaf in self._leaves(self._hold(member, group)):
+                self._note(shelves, None, leaf.resource)
 
-    def _note(
-        self,
-        leaf: Leaf,
-        before: Resource | None,
-        after: Resource | None,
-        touched: _Touched,
-    ) -> None:
-        self._note_in(self._shelves(self._held[leaf].parents), before, after, touched)
-
-    @staticmethod
-    def _note_in(
-        shelves: Iterable[Shelf],
-        before: Resource | None,
-        after: Resource | None,
-        touched: _Touched,
-    ) -> None:
+    def _note(self, shelves: Iterable[Shelf], before: Resource | None, after: Resource | None) -> None:
         for shelf in shelves:
-            desired = touched[shelf]
+            desired = self._touched[shelf]
             if before is not None and (after is None or after.name != before.name):
-                desired.setdefault((before.type_url, before.name), None)  # unless another node already gives that name
+                desired[before.type_url, before.name] = None
             if after is not None:
                 desired[after.type_url, after.name] = after
 
-    def _shelves(self, groups: Iterable[Group]) -> set[Shelf]:
+    def _shelves(self, held: _Held) -> set[Shelf]:
         found: set[Shelf] = set()
-        climb = list(groups)
+        climb = [held]
         while climb:
-            held = self._held[climb.pop()]
-            if held.shelf is not None:
-                found.add(held.shelf)
-            climb.extend(held.parents)
+            at = climb.pop()
+            if at.shelf is not None:
+                found.add(at.shelf)
+            climb.extend(self._held[parent] for parent in at.parents)
         return found
 
-    def _leaves(self, node: Node) -> Iterable[Leaf]:
-        if isinstance(node, Leaf):
-            yield node
-            return
-        for member in self._held[node].members:
-            yield from self._leaves(member)
+    def _leaves(self, held: _Held) -> Iterator[_Held]:
+        if isinstance(held.node, Leaf):
+            yield held
+        for member in held.members:
+            yield from self._leaves(self._held[member])
 
-    def _fill(self, root: Group, shelf: Shelf) -> None:
-        found = (self._held[leaf].resource for leaf in self._leaves(root))
-        shelf.put({(each.type_url, each.name): each for each in found if each is not None})
-
-    def _hold(self, node: Node, parent: Group | None) -> _Held:
+    def _hold(self, node: Leaf | Group, parent: Group | None) -> _Held:
         held = self._held.get(node)
         if held is None:
             held = self._held[node] = _Held(node)
             self._db.watch(node.query, *node.args)
-            if isinstance(node, Leaf):
-                held.resource = self._resource(node, None)
-            else:
-                held.members = self._members(node, frozenset())
-                for member in held.members:
-                    self._hold(member, node)
         if parent is not None:
             held.parents.add(parent)
         return held
 
-    def _release(self, node: Node, parent: Group | None) -> None:
+    def _release(self, node: Leaf | Group, parent: Group | None) -> None:
         held = self._held[node]
         if parent is not None:
             held.parents.discard(parent)
@@ -155,11 +134,3 @@ class Publisher:
         if isinstance(node, Group):
             for member in held.members:
                 self._release(member, node)
-
-    def _resource(self, leaf: Leaf, before: Resource | None) -> Resource | None:
-        value = self._db.attempt(leaf.query, *leaf.args)
-        return before if isinstance(value, Failed) else value
-
-    def _members(self, group: Group, before: frozenset[Node]) -> frozenset[Node]:
-        value = self._db.attempt(group.query, *group.args)
-        return before if isinstance(value, Failed) else value

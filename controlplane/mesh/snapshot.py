@@ -1,0 +1,38 @@
+"""Everything one proxy would be sent for a set of objects: what ``navarch translate`` prints and the golden files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from controlplane.envoy.packing import expand
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.nodes import Wire
+from controlplane.model.problems import Problem
+from controlplane.model.proxies import Proxy
+from controlplane.objects.changes import Change
+
+SECTIONS: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "secrets": SDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The resources of one proxy as proto3 JSON, by section and sorted by name, and the Problems between the objects."""
+
+    resources: Mapping[str, tuple[Mapping[str, object], ...]]
+    problems: tuple[Problem, ...]
+
+
+def snapshot(changes: Iterable[Change], proxy: Proxy) -> Snapshot:
+    """Return what ``proxy`` would be sent if ``changes`` were all there is; routes are complete, as SotW streams get them."""
+    mesh = Mesh()
+    mesh.apply(changes)
+    session = mesh.connect(proxy, Wire.SOTW)
+    mesh.refresh()
+    view = session.view
+    sections = {
+        section: tuple(expand(type_url, each.value) for each in sorted(view.resources(type_url), key=lambda each: each.name))
+        for section, type_url in SECTIONS.items()
+    }
+    return Snapshot(sections, mesh.problems())

@@ -1,0 +1,161 @@
+"""What a workload serves: its inbound clusters and listeners, from the services that select it and its Sidecar's ingress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.envoy.type_urls import CDS, LDS
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
+from controlplane.mesh.nodes import Leaf, Members
+from controlplane.mesh.resources import checked
+from controlplane.mesh.scopes import Workload, sidecar_object
+from controlplane.mesh.services import Ref, declared, service
+from controlplane.mesh.settings import settings
+from controlplane.model.keys import Key
+from controlplane.model.protocols import Protocol, protocol_of
+from controlplane.model.services import Labels, ServicePort
+from controlplane.objects.core import EndpointSlice, Service
+from controlplane.objects.service_entry import ServiceEntry
+from controlplane.objects.sidecar import IngressListener
+from controlplane.translate import clusters, inbound
+from controlplane.translate.clusters import InboundPort
+from controlplane.xds.resource import Resource
+
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what a captured connection is matched by, behind iptables
+
+
+@query
+def workload(db: Database, workload: Workload) -> Members:
+    """Return the inbound clusters and listeners of ``workload``.
+
+    Without iptables only what an ``ingress`` with ``captureMode: NONE`` names is listened on.
+    """
+    ports = tuple(inbound_ports(db, workload))
+    found: set[Leaf] = {Leaf(inbound_cluster, (port,)) for port in ports}
+    if workload.captured:
+        found |= {Leaf(virtual_inbound, (ports,)), Leaf(inbound_pass_through, ())}
+    else:
+        found |= {Leaf(inbound_listener, (port,)) for port in ports}
+    return frozenset(found)
+
+
+@query
+def inbound_ports(db: Database, workload: Workload) -> tuple[InboundPort, ...]:
+    """Return the ports that ``workload`` serves, one a port number, sorted by it; what the Sidecar's ingress says replaces the rest."""
+    sidecar = sidecar_object(db, workload.sidecar)
+    served = {port.port: port for port in _of_services(db, workload)}
+    if sidecar is None or not sidecar.spec.ingress:
+        return tuple(served[number] for number in sorted(served)) if workload.captured else ()
+    listed = [_of_ingress(db, workload, each) for each in sidecar.spec.ingress if workload.captured or each.capture_mode == "NONE"]
+    return tuple(sorted(listed, key=lambda port: port.port))
+
+
+@query
+def inbound_cluster(db: Database, port: InboundPort) -> Resource | None:
+    """Return the cluster that leads to the application at ``port``."""
+    message = clusters.inbound_cluster(port, connect_timeout_ms=settings(db).connect_timeout_ms)
+    return checked(CDS, message.name, message)
+
+
+@query
+def inbound_pass_through(db: Database) -> Resource | None:
+    """Return the cluster for captured connections to ports that no service names."""
+    message = clusters.inbound_pass_through(connect_timeout_ms=settings(db).connect_timeout_ms)
+    return checked(CDS, message.name, message)
+
+
+@query
+def virtual_inbound(db: Database, ports: tuple[InboundPort, ...]) -> Resource | None:
+    """Return the listener that iptables send every inbound connection to."""
+    message = inbound.virtual_inbound(settings(db).inbound_port, ports)
+    return checked(LDS, message.name, message)
+
+
+@query
+def inbound_listener(db: Database, port: InboundPort) -> Resource | None:
+    """Return the listener that binds ``port`` itself."""
+    del db
+    message = inbound.inbound_listener(port)
+    return checked(LDS, message.name, message)
+
+
+@query
+def selecting(db: Database, namespace: str, labels: Labels, ips: tuple[str, ...]) -> tuple[Ref, ...]:
+    """Return the services of ``namespace`` that a workload is an instance of: they select its labels, or list one of its addresses."""
+    has = set(labels)
+    keys = {key for kind in ("Service", "ServiceEntry") for key in index(db, of_kind(kind, namespace)) if 0 < len(wanted := selector(db, key)) and has.issuperset(wanted)}
+    for address in ips:
+        keys.update(_declaring(db, key) for key in index(db, serving_at(namespace, address)))
+    return tuple(sorted(Ref(each.host, key) for key in keys for each in declared(db, key)))
+
+
+@query
+def selector(db: Database, key: Key) -> Labels:
+    """Return the labels by which the Service or ServiceEntry ``key`` selects workloads, sorted."""
+    match objects(db, key):
+        case Service() as value:
+            return tuple(sorted(value.spec.selector.items()))
+        case ServiceEntry() as value if value.spec.workload_selector:
+            return tuple(sorted(value.spec.workload_selector.labels.items()))
+        case _:
+            return ()
+
+
+def _declaring(db: Database, key: Key) -> Key:
+    part = objects(db, key)
+    return Key("Service", key.namespace, part.meta.labels.get(SERVICE_NAME_LABEL, "")) if isinstance(part, EndpointSlice) else key
+
+
+def _of_services(db: Database, workload: Workload) -> Iterator[InboundPort]:
+    for ref in selecting(db, workload.namespace, workload.labels, workload.ips):
+        known = service(db, ref)
+        for port in known.ports if known else ():
+            if known and port.protocol != Protocol.UDP:
+                yield InboundPort(
+                    port=_target(db, ref, port),
+                    protocol=port.protocol,
+                    service=known,
+                    service_port=port.number,
+                    bind=ANY_ADDRESS,
+                    endpoint=None,
+                )
+
+
+def _target(db: Database, ref: Ref, port: ServicePort) -> int:
+    value = objects(db, ref.key)
+    match value:
+        case Service():
+            target = next((each.target_port for each in value.spec.ports if each.port == port.number), None)
+            return target if isinstance(target, int) and target else _listed(db, ref.key, port) or port.number
+        case ServiceEntry():
+            return next((each.target_port for each in value.spec.ports if each.number == port.number), None) or port.number
+        case _:
+            return port.number
+
+
+@query
+def named_port(db: Database, key: Key, name: str) -> int | None:
+    """Return the number that the EndpointSlice ``key`` gives the port ``name``."""
+    part = objects(db, key)
+    return next((each.port for each in part.ports if each.name == name), None) if isinstance(part, EndpointSlice) else None
+
+
+def _listed(db: Database, key: Key, port: ServicePort) -> int | None:
+    keys = sorted(index(db, slices_of(key.namespace, key.name)))
+    return next((number for each in keys if (number := named_port(db, each, port.name))), None)
+
+
+def _of_ingress(db: Database, workload: Workload, each: IngressListener) -> InboundPort:
+    own = workload.ips[0] if workload.ips else ANY_ADDRESS
+    refs = selecting(db, workload.namespace, workload.labels, workload.ips)
+    serving = ((known, port) for ref in refs if (known := service(db, ref)) for port in known.ports if _target(db, ref, port) == each.port.number)
+    known, port = next(serving, (None, None))
+    return InboundPort(
+        port=each.port.number,
+        protocol=protocol_of(each.port.number, "", each.port.protocol.lower(), "TCP"),
+        service=known,
+        service_port=port.number if port else each.port.number,
+        bind=each.bind or (own if each.capture_mode == "NONE" else ANY_ADDRESS),
+        endpoint=each.default_endpoint.replace(ANY_ADDRESS, own) or None,
+    )
