@@ -203,7 +203,7 @@ def domains(db: Database, asking: Asking) -> tuple[str, ...]:
             host,
             dns_domain=f"{namespace}.svc.{CLUSTER_DOMAIN}",
             vips=tuple(address for address in known.addresses if "/" not in address),
-            headless=known.headless,
+            wildcard=known.headless,
         )
     if not asking.with_port:
         return found
