@@ -1,0 +1,245 @@
+"""Laws of the incremental database: whatever random programs did before, nothing depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controlplane.incremental.database import Call, Database, Entry, Failed
+from controlplane.incremental.graph import CLEAN, DIRTY, Node
+from tests.laws.incremental_programs import SIZE, Program, Value, keys, meaning, numbered, numbers, programs, queries
+
+LAW = settings(max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+class Undo(Exception):
+    """Raised within a transaction to end it."""
+
+
+@dataclass
+class World:
+    """A database that runs ``program``, with what is known of it from outside."""
+
+    program: Program
+    db: Database = field(default_factory=Database)
+    values: dict[int, int] = field(default_factory=dict)
+    watched: dict[int, int] = field(default_factory=dict)
+    reported: dict[int, Value] = field(default_factory=dict)
+    failures: set[Failed] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.queries = queries(self.program)
+
+    def put(self, key: int, value: int) -> None:
+        changes = self.db.set(numbers, key, value)
+        assert changes == (self.values.get(key, 0) != value)
+        self.values[key] = value
+
+    def put_all(self, values: Mapping[int, int]) -> None:
+        for key, value in values.items():
+            self.put(key, value)
+
+    def worth(self, read: Entry | Call) -> object:
+        """Return the value of what was read, as it is now."""
+        if isinstance(read, Entry):
+            return self.values.get(int(str(read.key)), 0)
+        return meaning(self.program, self.values)[int(read.query.name[1:])]
+
+    def watch(self, number: int) -> None:
+        self.db.watch(self.queries[number])
+        self.watched[number] = self.watched.get(number, 0) + 1
+
+    def unwatch(self, number: int) -> None:
+        if self.watched.get(number):
+            self.db.unwatch(self.queries[number])
+            self.watched[number] -= 1
+            if not self.watched[number]:
+                del self.watched[number]
+                self.reported.pop(number, None)
+
+    def ask(self, number: int) -> None:
+        assert self.db.attempt(self.queries[number]) == meaning(self.program, self.values)[number]
+
+    def refresh(self, runs: int | None = None) -> bool:
+        """Refresh, interrupted after ``runs`` queries; what is reported is what a look from outside finds different."""
+        left = iter(range(1_000 if runs is None else runs))
+        report = self.db.refresh(lambda: next(left, None) is None)
+        if not report.done:
+            assert not report.changed
+            assert not report.failed
+            return False
+        now = meaning(self.program, self.values)
+        failures = self.failing()
+        assert set(report.changed) == {Call(self.queries[n], ()) for n in self.watched if now[n] != self.reported.get(n)}
+        assert set(report.failed) == failures - self.failures
+        assert len(report.failed) == len(set(report.failed))
+        self.reported, self.failures = {number: now[number] for number in self.watched}, failures
+        if self.db.graph.journal is None:
+            assert set(self.nodes()) == self.needed()
+        return True
+
+    def collect(self) -> None:
+        if self.db.graph.journal is None:
+            self.db.collect()
+            held = {node.query.name for node in self.nodes()}
+            self.failures = {failed for failed in self.failures if failed.query in held}
+            assert set(self.nodes()) == self.needed()
+
+    def nodes(self) -> list[Node]:
+        return [node for asked in self.queries for node in self.db.graph.nodes[asked].values()]
+
+    def needed(self) -> set[Node]:
+        """Return the nodes that are watched, and what was read for these."""
+        found = {node for node in self.nodes() if node.watches}
+        while more := {read for node in found for read in node.reads if isinstance(read, Node)} - found:
+            found |= more
+        return found
+
+    def failing(self) -> set[Failed]:
+        values = [(node, node.value) for node in self.nodes() if isinstance(node.value, Failed)]
+        return {failed for node, failed in values if failed.query == node.query.name}
+
+    def transaction(self, changes: list[Change], ending: str) -> None:
+        known = (dict(self.values), dict(self.watched), dict(self.reported), set(self.failures))
+        before = dump(self.db)
+        with suppress(Undo), self.db.transaction() as transaction:
+            for change in changes:
+                change(self)
+            if ending == "rollback":
+                transaction.rollback()
+            if ending == "raise":
+                raise Undo
+        if ending != "commit":
+            self.values, self.watched, self.reported, self.failures = known
+            assert dump(self.db) == before
+
+
+Change: TypeAlias = Callable[[World], object]
+
+
+def sound(world: World) -> None:
+    """Check what holds between any two calls: a clean value is the true one, and all that is stale is marked so."""
+    graph = world.db.graph
+    true = meaning(world.program, world.values)
+    assert all(cell.value == world.values.get(key, 0) for key, cell in graph.cells[numbers].items())
+    for node in world.nodes():
+        unclean = [source for source in node.reads if source.state != CLEAN]
+        number = int(node.query.name[1:])
+        assert all(node in source.dependents for source in node.reads)
+        assert all(node in dependent.reads for dependent in node.dependents)
+        assert node.dependents or node.watches or node in graph.orphans
+        assert node.watches == world.watched.get(number, 0)
+        assert node.state == CLEAN or not node.watches or node in graph.stale
+        if node.state == CLEAN:
+            assert node.value == true[number]
+            assert not unclean
+        elif not node.state & DIRTY:
+            assert set(unclean) <= set(node.stale or ()) <= set(node.reads)
+
+
+def dump(db: Database) -> object:
+    """Return everything that a database holds, in its order."""
+    graph = db.graph
+    nodes = [
+        (node, id(node.value), node.reads, tuple(node.dependents), node.state, tuple(node.stale or ()), node.watches)
+        for table in graph.nodes.values()
+        for node in table.values()
+    ]
+    cells = [(cell, id(cell.value), tuple(cell.dependents)) for table in graph.cells.values() for cell in table.values()]
+    waiting = [list(held.items()) for held in (graph.changed, graph.failing)]
+    return nodes, cells, list(graph.stale), list(graph.orphans), waiting, graph.journal
+
+
+def change(method: Callable[..., object], *values: st.SearchStrategy[object]) -> st.SearchStrategy[Change]:
+    return st.tuples(*values).map(lambda given: lambda world: method(world, *given))
+
+
+small: st.SearchStrategy[Change] = st.one_of(
+    change(World.put, keys, st.integers(0, 3)),
+    change(World.watch, numbered),
+    change(World.unwatch, numbered),
+    change(World.ask, numbered),
+    change(World.refresh, st.none() | st.integers(0, 4)),
+    change(World.collect),
+)
+inputs = st.dictionaries(keys, st.integers(0, 3))
+endings = st.sampled_from(["commit", "rollback", "raise"])
+changes = st.lists(small | change(World.transaction, st.lists(small, max_size=6), endings), max_size=14)
+
+
+@LAW
+@given(programs, changes)
+def test_a_value_does_not_depend_on_history(program: Program, history: list[Change]) -> None:
+    world = World(program)
+
+    for step in history:
+        step(world)
+        sound(world)
+
+    for number in range(SIZE):
+        world.ask(number)
+
+
+@LAW
+@given(programs, inputs, st.permutations(range(SIZE)))
+def test_a_value_does_not_depend_on_what_was_asked_first(program: Program, values: dict[int, int], order: list[int]) -> None:
+    world = World(program)
+    world.put_all(values)
+
+    for number in order:
+        world.ask(number)
+
+
+@LAW
+@given(programs, st.lists(inputs, min_size=1, max_size=4))
+def test_nothing_runs_whose_reads_did_not_change(program: Program, batches: list[dict[int, int]]) -> None:
+    world = World(program)
+    for number in range(SIZE):
+        world.watch(number)
+    world.refresh()
+
+    for batch in batches:
+        read = [[(read, world.worth(read)) for read in world.db.reads(asked)] for asked in world.queries]
+        runs = world.db.runs.copy()
+        world.put_all(batch)
+        world.refresh()
+
+        ran = {int(name[1:]): count for name, count in (world.db.runs - runs).items()}
+        assert all(count == 1 for count in ran.values())
+        assert all(any(world.worth(source) != value for source, value in read[number]) for number in ran)
+
+
+@LAW
+@given(programs, inputs, inputs, st.integers(0, 3))
+def test_a_refresh_goes_on_where_it_was_interrupted(program: Program, before: dict[int, int], after: dict[int, int], runs: int) -> None:
+    world = World(program)
+    for number in range(SIZE):
+        world.watch(number)
+    world.put_all(before)
+    world.refresh()
+    world.put_all(after)
+
+    refreshes = 1
+    while not world.refresh(runs):
+        sound(world)
+        refreshes += 1
+
+    assert refreshes <= SIZE + 1
+
+
+@LAW
+@given(programs, changes, st.lists(small, max_size=8), st.sampled_from(["rollback", "raise"]))
+def test_what_is_rolled_back_leaves_no_trace(program: Program, history: list[Change], within: list[Change], ending: str) -> None:
+    world = World(program)
+    for step in history:
+        step(world)
+
+    before = dump(world.db)
+    world.transaction(within, ending)
+
+    assert dump(world.db) == before
