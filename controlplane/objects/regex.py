@@ -1,0 +1,22 @@
+"""Regular expressions that users write: RE2's syntax, as Envoy has it, and RE2's guarantee that none of them stalls us."""
+
+from __future__ import annotations
+
+import re2
+
+MAX_LENGTH = 1024
+_OPTIONS = re2.Options()
+_OPTIONS.max_mem = 1 << 20
+_OPTIONS.log_errors = False
+
+
+def fault(pattern: str) -> str | None:
+    """Return what is wrong with ``pattern``, or ``None``."""
+    if len(pattern) > MAX_LENGTH:
+        return f"expected at most {MAX_LENGTH} characters"
+    try:
+        re2.compile(pattern, _OPTIONS)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        return f"expected an RE2 regular expression: {reason.decode(errors='replace') if isinstance(reason, bytes) else reason}"
+    return None

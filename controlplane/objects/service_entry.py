@@ -1,0 +1,64 @@
+"""ServiceEntry and WorkloadEntry. https://istio.io/latest/docs/reference/config/networking/service-entry/"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from controlplane.objects.meta import KubernetesObject
+from controlplane.objects.scalars import Model, Text, TextMap, Texts, UInt, Untranslated
+
+
+class ServicePort(Model):
+    """A port of the service."""
+
+    number: UInt
+    name: Annotated[Text, Field(max_length=256)]
+    protocol: Annotated[Text, Field(max_length=256)] = ""
+    target_port: UInt = 0
+
+
+class WorkloadSpec(Model):
+    """Where a workload outside Kubernetes listens."""
+
+    address: Annotated[Text, Field(max_length=256)] = ""
+    ports: Mapping[str, UInt] = {}
+    labels: TextMap = {}
+    network: Annotated[Text, Field(max_length=2048)] = ""
+    locality: Annotated[Text, Field(max_length=2048)] = ""
+    weight: UInt = 0
+    service_account: Annotated[Text, Field(max_length=253)] = ""
+
+
+class WorkloadSelector(Model):
+    """Workloads by their labels."""
+
+    labels: TextMap = {}
+
+
+class ServiceEntrySpec(Model):
+    """Hosts that are no Services of the cluster."""
+
+    hosts: Annotated[Texts, Field(min_length=1, max_length=256)]
+    addresses: Annotated[tuple[Annotated[Text, Field(max_length=64)], ...], Field(max_length=256)] = ()
+    ports: Annotated[tuple[ServicePort, ...], Field(max_length=256)] = ()
+    location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
+    resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] = "NONE"
+    endpoints: Annotated[tuple[WorkloadSpec, ...], Field(max_length=4096)] = ()
+    workload_selector: WorkloadSelector | None = None
+    export_to: Texts = ()
+    subject_alt_names: Untranslated[Texts] = ()
+
+
+class ServiceEntry(KubernetesObject):
+    """Hosts that are no Services of the cluster, as if they were."""
+
+    spec: ServiceEntrySpec
+
+
+class WorkloadEntry(KubernetesObject):
+    """A workload outside Kubernetes."""
+
+    spec: WorkloadSpec
