@@ -149,15 +149,16 @@ def _problems(key: Key, found: Iterable[Finding]) -> tuple[Problem, ...]:
 
 
 def _without_nulls(value: Mapping[str, object]) -> dict[str, object]:
-    """Return ``value`` without its null fields and elements, which in Kubernetes are as good as absent."""
-    return {name: _cleaned(each) for name, each in value.items() if each is not None}
+    """Return ``value`` without its null fields, which in Kubernetes are as good as absent."""
+    return {name: _cleaned(name, each) for name, each in value.items() if each is not None}
 
 
-def _cleaned(value: object) -> object:
+def _cleaned(name: str, value: object) -> object:
     if isinstance(value, dict):
         return _without_nulls(value)
     if isinstance(value, list):
-        return [_cleaned(each) for each in value if each is not None]
+        # A null condition is passed over, as Istio's validator does; a null anywhere else in a list is an error.
+        return [_cleaned(name, each) for each in value if each is not None or name != "match"]
     return value
 
 

@@ -106,6 +106,27 @@ def test_what_is_no_longer_read_no_longer_matters() -> None:
     assert not db.runs
 
 
+def test_what_may_no_longer_be_read_does_not_run_before_that_is_known() -> None:
+    db = shop(tea=500, milk=2)
+    db.set(baskets, "chosen", ("tea",))
+
+    @query
+    def choice(db: Database) -> str:
+        return baskets(db, "chosen")[0]
+
+    @query
+    def chosen(db: Database) -> bool:
+        return dear(db, "tea") if choice(db) == "tea" else dear(db, "milk")
+
+    chosen(db)
+    db.runs.clear()
+    db.set(prices, "tea", 501)
+    db.set(baskets, "chosen", ("milk",))
+
+    assert not chosen(db)
+    assert db.runs == {"choice": 1, "chosen": 1, "dear": 1, "price": 1}
+
+
 def test_one_change_below_a_thousand_reads_runs_one_query() -> None:
     db = shop(**{f"thing-{number}": number for number in range(1_000)})
     db.watch(dear_ones, "mine")

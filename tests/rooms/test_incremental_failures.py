@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from controlplane.incremental.database import Call, Database, Failed, Input, Query, ReadFailed, Refresh, query
@@ -48,9 +50,16 @@ def recursive(db: Database, name: str) -> int:
     """Call itself, as a function does, if ``name`` leads to itself."""
 
     def length(name: str) -> int:
-        return sum([length(other) for other in edges(db, name)], 1)
+        below = edges(db, name)
+        return 1 + length(below[0]) if below else 1
 
     return length(name)
+
+
+@query
+def recursive_below(db: Database, level: int) -> int:
+    """Ask ``recursive`` from ``level`` queries above it."""
+    return recursive_below(db, level - 1) if level else recursive(db, "node-0")
 
 
 @query
@@ -201,6 +210,17 @@ def test_depth_is_not_limited_by_the_stack() -> None:
 
     assert changed == Refresh(changed=(Call(depth, (3_000,)),))
     assert depth(db, 3_000) == 3
+
+
+@pytest.mark.parametrize("level", [100, 200, 300, 400])
+def test_how_deep_a_query_is_asked_does_not_change_what_it_can_do(level: int) -> None:
+    db = Database()
+    nodes = [f"node-{number}" for number in range(500)]
+    for node, below in pairwise(nodes):
+        db.set(edges, node, (below,))
+
+    assert recursive_below(db, level) == 500
+    assert db.attempt(recursive_below, level) == db.attempt(recursive, "node-0")
 
 
 def test_what_has_no_bottom_is_failed_and_disturbs_no_other() -> None:

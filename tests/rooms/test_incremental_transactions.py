@@ -78,6 +78,24 @@ def test_an_exception_rolls_a_transaction_back() -> None:
     assert edges(db, "a") == ()
 
 
+def test_what_was_stale_before_a_transaction_is_no_staler_after_it() -> None:
+    db = Database()
+    db.set(edges, "a", ("b",))
+    db.set(edges, "b", ("c",))
+    reach(db, "a")
+    db.set(edges, "c", ("d",))
+    db.runs.clear()
+
+    with db.transaction() as transaction:
+        db.set(edges, "b", ())
+        reach(db, "b")
+        transaction.rollback()
+    db.set(edges, "c", ())
+
+    assert reach(db, "a") == frozenset("abc")
+    assert db.runs == {"reach": 2}
+
+
 def test_a_block_that_has_rolled_back_goes_on_as_a_transaction() -> None:
     db = Database()
 

@@ -116,6 +116,8 @@ def _http(path: str, http: HTTPSettings) -> Iterator[Finding]:
         yield common.out_of_range(f"{path}.maxConcurrentStreams", "at most 2147483647", http.max_concurrent_streams)
     if http.http2_keep_alive:
         keep_alive = http.http2_keep_alive
+        if keep_alive.interval is None:
+            yield common.required(f"{path}.http2KeepAlive.interval", "a duration")
         yield from common.durations(f"{path}.http2KeepAlive", 1, interval=keep_alive.interval, timeout=keep_alive.timeout)
 
 
@@ -145,6 +147,8 @@ def _load_balancer(path: str, balancer: LoadBalancerSettings) -> Iterator[Findin
     if balancer.warmup:
         yield from common.durations(f"{path}.warmup", 1, duration=balancer.warmup.duration)
     locality = balancer.locality_lb_setting
+    if locality and balancer.zone_aware_lb_setting:
+        yield common.conflict(path, "expected one of localityLbSetting and zoneAwareLbSetting, found both")
     if locality and sum(bool(each) for each in (locality.distribute, locality.failover, locality.failover_priority)) > 1:
         if locality.distribute or not (locality.failover and locality.failover_priority):
             yield common.conflict(f"{path}.localityLbSetting", "expected one of distribute, failover and failoverPriority")

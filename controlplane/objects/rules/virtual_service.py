@@ -40,13 +40,13 @@ def check(value: VirtualService) -> Iterator[Finding]:
     yield from fallthrough(spec.http)
     for kind, routes in (("tls", spec.tls), ("tcp", spec.tcp)):
         for at, l4 in enumerate(routes):
-            yield from _l4(f"spec.{kind}[{at}]", l4.match, l4.route, spec.hosts)
+            yield from _l4(f"spec.{kind}[{at}]", l4.match, l4.route)
     yield from common.exports("spec.exportTo", spec.export_to)
 
 
 def _hosts(hosts: Sequence[str], *, in_mesh: bool) -> Iterator[Finding]:
     for at, host in enumerate(hosts):
-        yield from common.hosts(f"spec.hosts[{at}]", host.replace("_.", "."), single_star=not in_mesh or host != "*" or len(hosts) == 1)
+        yield from common.hosts(f"spec.hosts[{at}]", host, single_star=not in_mesh or host != "*" or len(hosts) == 1)
         if in_mesh and host == "*":
             yield common.out_of_range(f"spec.hosts[{at}]", "a host (for sidecars '*' alone takes every request)", host)
         for other in hosts[:at]:
@@ -116,7 +116,7 @@ def destination(path: str, each: Destination) -> Iterator[Finding]:
         yield from common.ports(f"{path}.port.number", each.port.number)
 
 
-def _l4(path: str, match: Sequence[L4MatchAttributes], routes: Sequence[RouteDestination], hosts: Sequence[str]) -> Iterator[Finding]:
+def _l4(path: str, match: Sequence[L4MatchAttributes], routes: Sequence[RouteDestination]) -> Iterator[Finding]:
     if not routes:
         yield common.required(f"{path}.route", "at least one destination")
     yield from _destinations(f"{path}.route", routes)
@@ -127,9 +127,8 @@ def _l4(path: str, match: Sequence[L4MatchAttributes], routes: Sequence[RouteDes
         for index, subnet in enumerate(each.destination_subnets):
             yield from _subnet(f"{here}.destinationSubnets[{index}]", subnet)
         if isinstance(each, TLSMatchAttributes):
-            yield from _sni(here, each.sni_hosts, hosts)
+            yield from _sni(here, each.sni_hosts)
         yield from common.labels(f"{here}.sourceLabels", each.source_labels)
-    del hosts
 
 
 def _subnet(path: str, subnet: str) -> Iterator[Finding]:
@@ -139,9 +138,8 @@ def _subnet(path: str, subnet: str) -> Iterator[Finding]:
         yield common.out_of_range(path, "an address or a CIDR block", subnet)
 
 
-def _sni(path: str, names: Sequence[str], hosts: Sequence[str]) -> Iterator[Finding]:
+def _sni(path: str, names: Sequence[str]) -> Iterator[Finding]:
     if not names:
         yield common.required(f"{path}.sniHosts", "at least one host")
     for at, name in enumerate(names):
-        yield from common.hosts(f"{path}.sniHosts[{at}]", name.replace("_.", "."))
-    del hosts
+        yield from common.hosts(f"{path}.sniHosts[{at}]", name)
