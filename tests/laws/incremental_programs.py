@@ -141,7 +141,7 @@ def queries(program: Program) -> list[Query[[], int]]:
 
 
 def steps_over(leaves: st.SearchStrategy[Step]) -> st.SearchStrategy[Steps]:
-    return st.lists(leaves | st.builds(When, keys, st.lists(leaves, max_size=3).map(tuple)), min_size=1, max_size=4).map(tuple)
+    return st.lists(leaves | st.builds(When, keys, st.lists(leaves, max_size=3).map(tuple)), min_size=2, max_size=5).map(tuple)
 
 
 def layered(steps: Steps, number: int) -> Steps:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from controlplane.incremental.database import Call, Database, Failed, Input, Query, ReadFailed, Refresh, query
+from controlplane.incremental.database import Call, Database, Entry, Failed, Input, Query, ReadFailed, Refresh, query
 
 prices = Input[str, int]("prices", default=0)
 baskets = Input[str, tuple[str, ...]]("baskets", default=())
@@ -183,6 +183,21 @@ def test_a_cycle_is_reported_once_and_ends_when_it_is_broken() -> None:
     assert [failed.message for failed in closed.failed] == ["reach('a') reads reach('b') reads reach('c') reads reach('a')"]
     assert set(closed.changed) == set(broken.changed) == watched
     assert reach(db, "c") == {"a", "b", "c"}
+
+
+def test_a_cycle_that_closes_below_a_value_leaves_it_made_from_what_leads_there() -> None:
+    db = Database()
+    db.set(edges, "a", ("b", "c"))
+    reach(db, "a")
+    db.runs.clear()
+    db.set(edges, "b", ("a",))
+    db.set(edges, "c", ("d",))
+
+    found = db.attempt(reach, "a")
+
+    assert found == Failed("reach", ("a",), "Cycle", "reach('a') reads reach('b') reads reach('a')")
+    assert db.reads(reach, "a") == (Entry(edges, "a"), Call(reach, ("b",)))
+    assert db.runs == {"reach": 1}
 
 
 def test_a_cycle_that_nobody_watches_is_dropped() -> None:
