@@ -1,0 +1,1 @@
+"""Envoy's own terms: type URLs, deterministic encoding, JSON, and the constraints that its messages declare."""

@@ -1,0 +1,1 @@
+"""Model values to Envoy messages: pure builders, named for what they return."""

@@ -1,0 +1,159 @@
+"""Clusters: what a proxy connects to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
+from google.protobuf.struct_pb2 import Struct
+
+from controlplane.envoy.packing import pack
+from controlplane.model.names import INBOUND, cluster_name
+from controlplane.model.protocols import Protocol
+from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
+from controlplane.objects.destination_rule import TrafficPolicy
+from controlplane.translate.cluster_policy import apply_policy, unlimited
+from controlplane.translate.common import ads, milliseconds, socket_address
+from controlplane.translate.endpoints import load_assignment
+
+BLACK_HOLE = "BlackHoleCluster"
+PASSTHROUGH = "PassthroughCluster"
+INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
+_OWN_SOURCE = "127.0.0.6"  # marks connections that the proxy itself makes to the application; iptables let them pass
+_DNS_REFRESH_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundCluster:
+    """A port of a service, perhaps a subset of its endpoints, with the policy that applies."""
+
+    name: str
+    host: str
+    namespace: str
+    service: str
+    port: ServicePort
+    subset: str
+    resolution: Resolution
+    policy: TrafficPolicy | None
+    rule: str  # the path of the DestinationRule, or empty
+    endpoints: tuple[Endpoint, ...]  # only where Envoy resolves names itself
+    connect_timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPort:
+    """A port that a workload serves.
+
+    ``endpoint`` is where the application listens, ``HOST:PORT`` or ``unix://PATH``; ``None`` is where the connection was going.
+    """
+
+    port: int
+    protocol: Protocol
+    service: Service | None
+    service_port: int
+    bind: str
+    endpoint: str | None
+
+    @property
+    def cluster(self) -> str:
+        """Return the name of the cluster that leads to the application, which its route has too."""
+        return cluster_name(INBOUND, self.port, "", "")
+
+
+def outbound_cluster(value: OutboundCluster) -> Cluster:
+    """Return the cluster of ``value``."""
+    cluster = _cluster(value.name, value.connect_timeout_ms)
+    _locate(cluster, value)
+    service = {"host": value.host, "name": value.service, "namespace": value.namespace}
+    istio = {"services": [service], "default_original_port": value.port.number, "subset": value.subset, "config": value.rule}
+    cluster.metadata.CopyFrom(_metadata({name: each for name, each in istio.items() if each}))
+    apply_policy(cluster, value.policy, value.port.protocol)
+    return cluster
+
+
+def _locate(cluster: Cluster, value: OutboundCluster) -> None:
+    match value.resolution:
+        case Resolution.ENDPOINTS:
+            cluster.type = Cluster.EDS
+            cluster.eds_cluster_config.eds_config.CopyFrom(ads())
+            cluster.eds_cluster_config.service_name = value.name
+        case Resolution.PASSTHROUGH:
+            _original_destination(cluster)
+        case Resolution.DNS | Resolution.DNS_ROUND_ROBIN:
+            cluster.type = Cluster.STRICT_DNS if value.resolution is Resolution.DNS else Cluster.LOGICAL_DNS
+            cluster.load_assignment.CopyFrom(load_assignment(value.name, value.endpoints))
+            cluster.dns_refresh_rate.CopyFrom(milliseconds(_DNS_REFRESH_MS))
+            cluster.respect_dns_ttl = True
+            cluster.dns_jitter.CopyFrom(milliseconds(100))
+            cluster.dns_lookup_family = Cluster.V4_PREFERRED
+            cares = CaresDnsResolverConfig(udp_max_queries={"value": 100})
+            cluster.typed_dns_resolver_config.CopyFrom(
+                TypedExtensionConfig(name="envoy.network.dns_resolver.cares", typed_config=pack(cares))
+            )
+
+
+def inbound_cluster(port: InboundPort, *, connect_timeout_ms: int) -> Cluster:
+    """Return the cluster that leads to the application at ``port``."""
+    cluster = _cluster(port.cluster, connect_timeout_ms)
+    if port.endpoint is None:
+        _original_destination(cluster)
+        cluster.upstream_bind_config.source_address.CopyFrom(socket_address(_OWN_SOURCE, 0).socket_address)
+    else:
+        host, _, number = port.endpoint.rpartition(":")
+        unix = port.endpoint.startswith("unix://")
+        cluster.type = Cluster.STATIC
+        address = socket_address(port.endpoint, 0) if unix else socket_address(host, int(number))
+        cluster.load_assignment.cluster_name = port.cluster
+        cluster.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.CopyFrom(address)
+    if port.service is not None:
+        named = port.service
+        cluster.metadata.CopyFrom(_metadata({"services": [{"host": named.host, "name": named.name, "namespace": named.namespace}]}))
+    apply_policy(cluster, None, port.protocol)
+    return cluster
+
+
+def black_hole() -> Cluster:
+    """Return the cluster that leads nowhere."""
+    return Cluster(name=BLACK_HOLE, type=Cluster.STATIC, connect_timeout={"seconds": 10})
+
+
+def pass_through(*, connect_timeout_ms: int) -> Cluster:
+    """Return the cluster that leads where the connection was going."""
+    cluster = _cluster(PASSTHROUGH, connect_timeout_ms)
+    _original_destination(cluster)
+    apply_policy(cluster, None, Protocol.UNSUPPORTED)
+    return cluster
+
+
+def inbound_pass_through(*, connect_timeout_ms: int) -> Cluster:
+    """Return the cluster for connections to ports of the workload that no service names."""
+    cluster = _cluster(INBOUND_PASSTHROUGH, connect_timeout_ms)
+    _original_destination(cluster)
+    cluster.upstream_bind_config.source_address.CopyFrom(socket_address(_OWN_SOURCE, 0).socket_address)
+    apply_policy(cluster, None, Protocol.UNSUPPORTED)
+    return cluster
+
+
+def _cluster(name: str, connect_timeout_ms: int) -> Cluster:
+    return Cluster(
+        name=name,
+        alt_stat_name=f"{name};",
+        connect_timeout=milliseconds(connect_timeout_ms),
+        circuit_breakers={"thresholds": [unlimited()]},
+        common_lb_config={"healthy_panic_threshold": {}},
+        lb_policy=Cluster.LEAST_REQUEST,
+    )
+
+
+def _original_destination(cluster: Cluster) -> None:
+    cluster.type = Cluster.ORIGINAL_DST
+    cluster.lb_policy = Cluster.CLUSTER_PROVIDED
+
+
+def _metadata(fields: dict[str, object]) -> Metadata:
+    struct = Struct()
+    struct.update(fields)
+    return Metadata(filter_metadata={"istio": struct})

@@ -1,0 +1,33 @@
+"""Small pieces that many messages have."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3.address_pb2 import Address
+from envoy.config.core.v3.config_source_pb2 import ApiVersion, ConfigSource
+from envoy.type.v3.percent_pb2 import FractionalPercent
+from google.protobuf.duration_pb2 import Duration
+
+UNIX = "unix://"
+_PER_CENT = 10_000  # in millionths
+
+
+def milliseconds(value: int) -> Duration:
+    """Return ``value`` milliseconds."""
+    return Duration(seconds=value // 1000, nanos=value % 1000 * 1_000_000)
+
+
+def socket_address(address: str, port: int) -> Address:
+    """Return the address that connections go to or come to: ``port`` of an IP address or a name, or ``unix://PATH``."""
+    if address.startswith(UNIX):
+        return Address(pipe={"path": address.removeprefix(UNIX)})
+    return Address(socket_address={"address": address.strip("[]"), "port_value": port})
+
+
+def ads() -> ConfigSource:
+    """Return that a resource comes on the stream that named it; Envoy waits for it as long as it takes, as we always answer."""
+    return ConfigSource(ads={}, resource_api_version=ApiVersion.V3, initial_fetch_timeout=Duration())
+
+
+def fraction(percent: float) -> FractionalPercent:
+    """Return ``percent`` of 100 to four decimal places."""
+    return FractionalPercent(numerator=round(percent * _PER_CENT), denominator=FractionalPercent.MILLION)

@@ -1,0 +1,47 @@
+"""The endpoints of a cluster."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from envoy.config.core.v3.base_pb2 import Locality
+from envoy.config.core.v3.health_check_pb2 import HealthStatus
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+
+from controlplane.model.services import Endpoint, Health
+from controlplane.translate.common import socket_address
+
+
+def load_assignment(name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:
+    """Return the ``endpoints`` of the cluster ``name``, by locality; none at all is an empty assignment.
+
+    A locality has the weight of its endpoints, as gRPC leaves out one without a weight.
+    """
+    ordered = sorted(endpoints, key=lambda each: (each.locality, each.address, each.port))
+    groups = [(locality, list(members)) for locality, members in groupby(ordered, key=lambda each: each.locality)]
+    return ClusterLoadAssignment(
+        cluster_name=name,
+        endpoints=[
+            LocalityLbEndpoints(
+                locality=_locality(locality),
+                lb_endpoints=[_endpoint(each) for each in members],
+                load_balancing_weight={"value": sum(each.weight for each in members)},
+            )
+            for locality, members in groups
+        ],
+    )
+
+
+def _endpoint(each: Endpoint) -> LbEndpoint:
+    return LbEndpoint(
+        endpoint={"address": socket_address(each.address, each.port)},
+        load_balancing_weight={"value": each.weight},
+        health_status=HealthStatus.DRAINING if each.health is Health.DRAINING else HealthStatus.UNKNOWN,
+    )
+
+
+def _locality(text: str) -> Locality:
+    region, _, rest = text.partition("/")
+    zone, _, sub_zone = rest.partition("/")
+    return Locality(region=region, zone=zone, sub_zone=sub_zone)

@@ -1,0 +1,26 @@
+"""Which HTTP filters there are, in the order in which requests pass them."""
+
+from __future__ import annotations
+
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter as FilterMessage
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from controlplane.envoy.packing import pack
+from controlplane.objects.virtual_service import HTTPRoute
+from controlplane.translate.filters.cors import CORS
+from controlplane.translate.filters.fault import FAULT
+from controlplane.translate.filters.router import ROUTER
+
+FILTERS = (FAULT, CORS, ROUTER)
+
+
+def chain(*, inbound: bool) -> list[FilterMessage]:
+    """Return the filters of a chain for connections to the workload (``inbound``) or from it."""
+    chosen = (each for each in FILTERS if (each.inbound if inbound else each.outbound))
+    return [FilterMessage(name=each.name, typed_config=pack(each.config)) for each in chosen]
+
+
+def of_route(route: HTTPRoute) -> dict[str, AnyMessage]:
+    """Return what ``route`` tells the filters, by filter name."""
+    told = ((each.name, each.of_route(route)) for each in FILTERS)
+    return {name: pack(config) for name, config in told if config is not None}
