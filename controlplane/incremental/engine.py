@@ -14,7 +14,7 @@ from controlplane.incremental.failures import Failed, Misuse, ReadFailed, cycle,
 from controlplane.incremental.graph import ACTIVE, CLEAN, DIRTY, Graph, Node, Runnable, Source
 
 _Active: TypeAlias = "tuple[Node, _Active] | None"
-_MOST_DETOURS = 20  # each is some 200 queries deep; what needs more never ends
+_MOST_DETOURS = 20  # each some 150 queries deep; what needs more will hardly ever end
 
 
 class Stopped(BaseException):

@@ -216,15 +216,15 @@ def test_a_cycle_that_nobody_watches_is_dropped() -> None:
 
 def test_depth_is_not_limited_by_the_stack() -> None:
     db = Database()
-    db.watch(depth, 3_000)
+    db.watch(depth, 2_000)
     db.refresh()
     db.set(letters, 0, "ab")
-    db.set(letters, 2_000, "c")
+    db.set(letters, 1_000, "c")
 
     changed = db.refresh()
 
-    assert changed == Refresh(changed=(Call(depth, (3_000,)),))
-    assert depth(db, 3_000) == 3
+    assert changed == Refresh(changed=(Call(depth, (2_000,)),))
+    assert depth(db, 2_000) == 3
 
 
 @pytest.mark.parametrize("level", [100, 200, 300, 400])
@@ -248,6 +248,20 @@ def test_what_has_no_bottom_is_failed_and_disturbs_no_other() -> None:
 
     assert report.failed == (Failed("bottomless", (0,), "RecursionError", "maximum recursion depth exceeded"),)
     assert db.refresh() == Refresh(changed=(Call(depth, (5,)),))
+
+
+def test_a_cycle_longer_than_the_stack_is_failed_until_it_is_broken() -> None:
+    nodes = [f"node-{number:03}" for number in range(400)]
+    db = ring(*nodes)
+    watched = db.watch(reach, "node-000")
+
+    closed = db.refresh()
+    db.set(edges, "node-399", ())
+    broken = db.refresh()
+
+    assert [failed.exception for failed in closed.failed] == ["RecursionError"]
+    assert broken == Refresh(changed=(watched,))
+    assert reach(db, "node-000") == frozenset(nodes)
 
 
 def test_a_query_that_overruns_the_stack_by_itself_is_failed_until_its_reads_change() -> None:
