@@ -1,0 +1,53 @@
+"""The face that both protocol machines show to whoever moves their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from controlplane.xds.events import Event, Sent
+from controlplane.xds.view import TableChange, View
+
+Request = TypeVar("Request", contravariant=True)
+
+
+class BadRequest(Exception):
+    """The client broke the protocol so that the stream has to end (INVALID_ARGUMENT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response whose ``payload`` is ready for the wire, and what to tell others about it."""
+
+    payload: bytes
+    event: Sent
+
+    @property
+    def type_url(self) -> str:
+        """Return the type of its resources."""
+        return self.event.type_url
+
+    @property
+    def nonce(self) -> str:
+        """Return its nonce."""
+        return self.event.nonce
+
+
+class Stream(Protocol[Request]):
+    """One stream of a client, without I/O. Nothing is queued: a response is composed from the newest state when it is taken."""
+
+    @property
+    def has_work(self) -> bool:
+        """Return whether ``take`` may have something."""
+
+    def receive(self, request: Request) -> tuple[Event, ...]:
+        """Take ``request`` in and return what it meant; raise BadRequest where it ends the stream."""
+
+    def changed(self, change: TableChange) -> None:
+        """Take note that ``change`` has happened to a table of this stream's view."""
+
+    def see(self, view: View) -> None:
+        """Look at ``view`` from now on."""
+
+    def take(self) -> Response | None:
+        """Return the next response, to be written before the one after it is taken; ``None``: nothing to send now."""
