@@ -25,7 +25,8 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ca
 
 from controlplane.incremental.engine import Engine, Stopped, never, too_deep
 from controlplane.incremental.failures import Failed, Misuse, ReadFailed
-from controlplane.incremental.graph import UNSET, Cell, Graph, Node, Source
+from controlplane.incremental.graph import Graph
+from controlplane.incremental.nodes import UNSET, Cell, Node, Source
 from controlplane.incremental.transactions import Transaction
 
 __all__ = ["Call", "Database", "Entry", "Failed", "Input", "Misuse", "Query", "ReadFailed", "Refresh", "Transaction", "query"]

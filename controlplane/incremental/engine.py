@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from controlplane.incremental.failures import Failed, Misuse, ReadFailed, cycle, label
-from controlplane.incremental.graph import ACTIVE, CLEAN, DIRTY, Graph, Node, Runnable, Source
+from controlplane.incremental.graph import Graph
+from controlplane.incremental.nodes import ACTIVE, CLEAN, DIRTY, Node, Runnable, Source
 
 _Active: TypeAlias = "tuple[Node, _Active] | None"
 _MOST_DETOURS = 20  # each some 150 queries deep; what needs more will hardly ever end

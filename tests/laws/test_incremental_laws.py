@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.incremental.database import Call, Database, Entry, Failed
-from controlplane.incremental.graph import CLEAN, DIRTY, Node
+from controlplane.incremental.nodes import CLEAN, DIRTY, Node
 from tests.laws.incremental_programs import SIZE, Program, Value, keys, meaning, numbered, numbers, programs, queries
 
 LAW = settings(max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))

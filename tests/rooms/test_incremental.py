@@ -127,6 +127,31 @@ def test_what_may_no_longer_be_read_does_not_run_before_that_is_known() -> None:
     assert db.runs == {"choice": 1, "chosen": 1, "dear": 1, "price": 1}
 
 
+def test_a_thousand_queries_may_read_one_value() -> None:
+    db = shop(tea=5)
+
+    @query
+    def times(db: Database, number: int) -> int:
+        return number * price(db, "tea")
+
+    watched = [db.watch(times, number) for number in range(1_000)]
+    db.refresh()
+    for number in range(500):
+        db.unwatch(times, number)
+    with db.transaction() as transaction:
+        db.set(prices, "tea", 7)
+        db.refresh()
+        transaction.rollback()
+    db.runs.clear()
+
+    db.set(prices, "tea", 6)
+    report = db.refresh()
+
+    assert set(report.changed) == set(watched[500:])
+    assert db.runs["price"] == 1
+    assert db.peek(times, 999) == 5_994
+
+
 def test_one_change_below_a_thousand_reads_runs_one_query() -> None:
     db = shop(**{f"thing-{number}": number for number in range(1_000)})
     db.watch(dear_ones, "mine")

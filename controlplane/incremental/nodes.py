@@ -1,0 +1,121 @@
+"""What can be read: the cells of inputs and the nodes of queries, each with who has read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+CLEAN = 0
+CHECK = 1  # something further down has changed: one of the ``stale`` reads may come out different
+DIRTY = 2  # something that was read is different, or there is no value yet: it has to run
+ACTIVE = 4  # it is being brought up to date
+
+UNSET = object()
+_FEW = 8  # up to so many dependents are a tuple: a quarter of a dict's memory, and most nodes have but one
+
+
+class Defaulted(Protocol):
+    """What the graph knows of an input."""
+
+    @property
+    def default(self) -> object:
+        """The value of a key that nobody set."""
+
+
+class Runnable(Protocol):
+    """What the graph knows of a query."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """What is called with the database and the arguments."""
+
+
+class Source:
+    """What can be read: a value, and the queries whose value was made from it."""
+
+    __slots__ = ("dependents", "value")
+    state = CLEAN
+    reads: tuple[Source, ...] = ()
+
+    def __init__(self, value: object) -> None:
+        """Begin with ``value``, read by nobody."""
+        self.value: Any = value  # its type is known to who asks: the tables are keyed by the input or the query
+        self.dependents: tuple[Node, ...] | dict[Node, None] = ()
+
+    def add(self, node: Node) -> None:
+        """Take in ``node``, which has read this and had not before."""
+        if isinstance(self.dependents, dict):
+            self.dependents[node] = None
+        elif len(self.dependents) < _FEW:
+            self.dependents = (*self.dependents, node)
+        else:
+            self.dependents = dict.fromkeys((*self.dependents, node))
+
+    def discard(self, node: Node) -> None:
+        """Let ``node`` go, which no longer reads this."""
+        if isinstance(self.dependents, dict):
+            self.dependents.pop(node, None)
+            if not self.dependents:
+                self.dependents = ()  # an emptied dict keeps its memory
+        else:
+            self.dependents = tuple(other for other in self.dependents if other is not node)
+
+    def undo(self) -> Callable[[], None]:
+        """Return what brings this back to what it is now."""
+        raise NotImplementedError
+
+
+class Cell(Source):
+    """The value of one key of an input."""
+
+    __slots__ = ("input", "key")
+
+    def __init__(self, into: Defaulted, key: object) -> None:
+        """Begin as nobody set it."""
+        super().__init__(into.default)
+        self.input = into
+        self.key = key
+
+    def undo(self) -> Callable[[], None]:
+        """Return what brings the cell back to what it is now."""
+        value, dependents = self.value, _copy(self.dependents)
+
+        def restore() -> None:
+            self.value, self.dependents = value, dependents
+
+        return restore
+
+
+class Node(Source):
+    """The value of a query with its arguments, and what it was made from, in the order of reading."""
+
+    __slots__ = ("args", "query", "reads", "stale", "state", "watches")
+
+    def __init__(self, query: Runnable, args: tuple[object, ...]) -> None:
+        """Begin without a value."""
+        super().__init__(UNSET)
+        self.query = query
+        self.args = args
+        self.reads = ()
+        self.state = DIRTY
+        self.stale: dict[Source, None] | None = None  # those of the reads to look at; nothing to a dirty node
+        self.watches = 0
+
+    def undo(self) -> Callable[[], None]:
+        """Return what brings the node back to what it is now."""
+        value, reads, state, watches = self.value, self.reads, self.state, self.watches
+        dependents, stale = _copy(self.dependents), self.stale and self.stale.copy()
+
+        def restore() -> None:
+            self.value, self.reads, self.state, self.watches = value, reads, state, watches
+            self.dependents, self.stale = dependents, stale
+
+        return restore
+
+
+def _copy(dependents: tuple[Node, ...] | dict[Node, None]) -> tuple[Node, ...] | dict[Node, None]:
+    return dependents.copy() if isinstance(dependents, dict) else dependents
