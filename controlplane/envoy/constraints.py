@@ -116,6 +116,7 @@ def _field(field: FieldDescriptor) -> _Field | None:
     value_type = field.message_type.fields_by_name["value"].message_type if keyed else field.message_type
     descend = value_type is not None and value_type.full_name not in _WRAPPERS and not item_rules.message.skip
     required = rules.message.required or getattr(getattr(rules, kind, None), "required", False)
+    required = required and field.containing_oneof is None  # of a choice, only what is chosen has to be there
     if not (whole or each or required or descend):
         return None
     return _Field(field.name, field.is_repeated, keyed, required, field.has_presence and not field.is_repeated, whole, each, descend)

@@ -38,6 +38,7 @@ class Shell(NamedTuple):
 
     name: str
     catch_all: OutboundPolicy | None  # None: a host of the table matches everything
+    ports_in_domains: bool
     vhds: bool  # Envoy waits 15 s for virtual hosts: only where there is at least one
 
 
@@ -46,7 +47,6 @@ def body(db: Database, host: str, port: int, ref: Ref | None, seer: str, labels:
     """Return what requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels`` go through."""
     rule_seer = seer_of_rules(db, ref, seer) if ref else ""
     value = Host(
-        domains=(),
         port=port,
         host=host,
         rules=rules(db, host, port, seer, labels),
@@ -68,7 +68,7 @@ def hosts_of(db: Database, scope: Scope, table: RouteTable, wire: Wire) -> Membe
     found = entries(db, scope, table)
     catch_all = None if _has_any(db, found) else outbound_policy(db, scope.sidecar)
     hosts = {Leaf(virtual_host_resource, (table.name, entry)) for entry in found}
-    return frozenset({Leaf(on_demand, (Shell(table.name, catch_all, vhds=bool(found)),)), *hosts})
+    return frozenset({Leaf(on_demand, (Shell(table.name, catch_all, table.port is None, vhds=bool(found)),)), *hosts})
 
 
 @query
@@ -84,7 +84,11 @@ def virtual_host_resource(db: Database, table: str, entry: Entry) -> Resource | 
 def on_demand(db: Database, shell: Shell) -> Resource | None:
     """Return the RouteConfiguration whose virtual hosts come as resources of their own."""
     del db
-    return checked(RDS, shell.name, route_configuration(shell.name, catch_all=shell.catch_all, vhds=shell.vhds))
+    return checked(
+        RDS,
+        shell.name,
+        route_configuration(shell.name, catch_all=shell.catch_all, vhds=shell.vhds, ports_in_domains=shell.ports_in_domains),
+    )
 
 
 @query
@@ -98,7 +102,7 @@ def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
         hosts.append(field(2, _encoded(f"{entry.host}:{entry.port}", _domains(db, entry), made)))
         references.update(made.uses)
     catch_all = None if _has_any(db, found) else outbound_policy(db, scope.sidecar)
-    message = route_configuration(table.name, catch_all=catch_all, vhds=False)
+    message = route_configuration(table.name, catch_all=catch_all, vhds=False, ports_in_domains=table.port is None)
     refuse_invalid(RDS, table.name, message)
     references.update(uses(message))
     message.ClearField("name")

@@ -39,11 +39,11 @@ def failure(key: Key, failed: Failed) -> Problem:
 def _of_virtual_service(db: Database, value: VirtualService) -> Iterator[Problem]:
     key = value.key
     for at, host in enumerate(value.spec.hosts):
-        first = next((each for each in candidates(db, name := qualified(host, key.namespace)) if name in each.hosts), None)
-        if first is not None and first.key != key and any(each.key == key for each in candidates(db, name)):
-            yield Problem(
-                key, f"spec.hosts[{at}]", Severity.WARNING, "Conflict", f"{host} is routed by {first.key}, which is older: this object's routes for it are not used"
-            )
+        name = qualified(host, key.namespace)
+        rivals = [each for each in candidates(db, name) if name in each.hosts]
+        if len(rivals) > 1 and rivals[0].key != key and key in {each.key for each in rivals}:
+            message = f"{host} is routed by {rivals[0].key}, which is older: this object's routes for it are not used"
+            yield Problem(key, f"spec.hosts[{at}]", Severity.WARNING, "Conflict", message)
     for at, route in enumerate(value.spec.http):
         for path, destination in _destinations(f"spec.http[{at}]", route):
             yield from _of_destination(db, key, path, destination)

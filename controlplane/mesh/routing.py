@@ -149,7 +149,7 @@ def _rule(db: Database, value: VirtualService, route: HTTPRoute, matches: tuple[
         matches=matches,
         clusters=tuple(cluster_of(db, each.destination, key, port, seer) for each in route.route),
         mirrors=tuple(cluster_of(db, each, key, port, seer) for each in _mirrored(route)),
-        hash_policies=tuple(dict.fromkeys(each for each in hashes if each)),
+        hash_policies=tuple(each for at, each in enumerate(hashes) if each and each not in hashes[:at]),
         config=f"/apis/networking.istio.io/v1/namespaces/{key.namespace}/virtual-service/{key.name}",
     )
 
@@ -176,8 +176,8 @@ def _named(route: HTTPRoute) -> list[Destination]:
 def _applies(match: HTTPMatchRequest, port: int, seer: str, labels: Labels) -> bool:
     return (
         (not match.gateways or MESH_GATEWAY in match.gateways)
-        and match.port in (None, 0, port)
-        and match.source_namespace in ("", None, seer)
+        and match.port in (0, port)
+        and match.source_namespace in ("", seer)
         and set(match.source_labels.items()) <= set(labels)
     )
 

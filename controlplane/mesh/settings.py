@@ -17,9 +17,10 @@ def settings(db: Database) -> MeshSettings:
     value = objects(db, MESH_CONFIG)
     if not isinstance(value, MeshConfig):
         return MeshSettings()
+    spec = value.spec
     return MeshSettings(
-        outbound_policy=OutboundPolicy(value.outbound_traffic_policy.mode),
-        http_proxy_port=value.proxy_http_port,
-        trust_domain=value.trust_domain,
-        root_namespace=value.root_namespace,
+        outbound_policy=OutboundPolicy(spec.outbound_traffic_policy.mode),
+        http_proxy_port=spec.proxy_http_port or None,
+        trust_domain=spec.trust_domain,
+        root_namespace=spec.root_namespace,
     )

@@ -13,7 +13,7 @@ from controlplane.mesh.scopes import EVERYTHING, Egress, Scope, egress, imported
 from controlplane.mesh.services import PUBLIC, Ref, service
 from controlplane.mesh.settings import settings
 from controlplane.model.domains import virtual_host_domains
-from controlplane.model.protocols import Protocol
+from controlplane.model.protocols import Protocol, named
 from controlplane.model.services import Labels, Service, ServicePort
 
 HTTP_PROXY = "http_proxy"
@@ -79,7 +79,7 @@ def _tables_of(db: Database, scope: Scope, seer: str, each: Egress) -> list[Rout
     if each.port is not None:
         if each.protocol == Protocol.HTTP_PROXY:
             return [RouteTable(str(each.port), None, seer, each.hosts)]
-        return [RouteTable(str(each.port), each.port, seer, each.hosts)] if speaks_http(each.protocol) else []
+        return [RouteTable(str(each.port), each.port, seer, each.hosts)] if named(each.protocol).is_http else []
     found = [RouteTable(str(port), port, seer, each.hosts) for port in http_ports(db, seer, each.hosts)]
     found += [
         RouteTable(f"{ref.host}:{port}", port, seer, EVERYTHING, ref) for ref, port in sniffed(db, seer, each.hosts)
@@ -89,14 +89,9 @@ def _tables_of(db: Database, scope: Scope, seer: str, each: Egress) -> list[Rout
     return found
 
 
-def speaks_http(protocol: str) -> bool:
-    """Return whether requests of ``protocol`` are routed one by one."""
-    return protocol in (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB)
-
-
 def in_tables(port: ServicePort) -> bool:
     """Return whether ``port`` may carry HTTP: it says so, or does not say what it carries."""
-    return speaks_http(port.protocol) or port.protocol == Protocol.UNSUPPORTED
+    return port.protocol.is_http or port.protocol == Protocol.UNSUPPORTED
 
 
 @query
@@ -106,7 +101,7 @@ def http_ports(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[int, ..
     for ref in imported(db, seer, hosts):
         known = service(db, ref)
         for port in known.ports if known else ():
-            if speaks_http(port.protocol) or (port.protocol == Protocol.UNSUPPORTED and known and not has_address(known)):
+            if port.protocol.is_http or (port.protocol == Protocol.UNSUPPORTED and known and not has_address(known)):
                 found.add(port.number)
     return tuple(sorted(found))
 

@@ -128,8 +128,13 @@ def _hash_policy(given: ConsistentHashLB) -> RouteAction.HashPolicy:
     return RouteAction.HashPolicy(connection_properties={"source_ip": True})
 
 
+def has_code(given: HTTPRedirect) -> bool:
+    """Return whether Envoy has a redirect with the code of ``given``."""
+    return (given.redirect_code or 301) in _CODES
+
+
 def redirect(found: Route, given: HTTPRedirect, listener_port: int) -> None:
-    """Make ``found`` send clients elsewhere; a code that no redirect has leaves it without an action, which is not published."""
+    """Make ``found`` send clients elsewhere."""
     action = RedirectAction(response_code=_CODES[given.redirect_code or 301])
     if given.authority:
         action.host_redirect = given.authority

@@ -14,8 +14,8 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.objects.destination_rule import ConsistentHashLB
 from controlplane.objects.virtual_service import HTTPMatchRequest, HTTPRoute
-from controlplane.translate.actions import direct_response, forward, plain_forward, redirect
-from controlplane.translate.clusters import PASSTHROUGH, InboundPort
+from controlplane.translate.actions import direct_response, forward, has_code, plain_forward, redirect
+from controlplane.translate.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH, InboundPort
 from controlplane.translate.common import ads
 from controlplane.translate.filters.registry import of_route
 from controlplane.translate.headers import operations
@@ -83,8 +83,20 @@ def inbound_route(port: InboundPort) -> RouteConfiguration:
     )
 
 
+def pass_through_route() -> RouteConfiguration:
+    """Return where requests to ports of the workload that no service names go: where they were going."""
+    route = Route(name=DEFAULT, match=route_match(None), route=plain_forward(INBOUND_PASSTHROUGH))
+    return RouteConfiguration(
+        name=INBOUND_PASSTHROUGH,
+        virtual_hosts=[VirtualHost(name="inbound|http|0", domains=["*"], routes=[route])],
+        validate_clusters={"value": False},
+    )
+
+
 def _routes(value: Host) -> Iterator[Route]:
     for rule in value.rules:
+        if rule.route.redirect and not has_code(rule.route.redirect):
+            continue
         for match in rule.matches or (None,):
             yield _route(value, rule, match)
             if takes_everything(match):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -67,6 +68,17 @@ def resource(
     head = field(3, name.encode()) + field(1, version.encode())
     prefix = b"\x12" + varint(len(head) + len(any_field)) + head
     return Resource(type_url, name, version, prefix + any_field, len(prefix), uses, claims)
+
+
+def digest(resources: Iterable[Resource]) -> int:
+    """Return a number that names and versions of ``resources`` determine, whatever their order: the sum of a hash of each.
+
+    Digests of disjoint sets add up to the digest of their union.
+    """
+    total = 0
+    for each in resources:
+        total += int.from_bytes(blake2b(f"{each.name}\n{each.version}".encode(), digest_size=_VERSION_BYTES).digest(), "big")
+    return total
 
 
 def field(number: int, content: bytes) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from controlplane.xds.resource import Resource
+from controlplane.xds.resource import Resource, digest
 
 _NOTHING: Mapping[str, Resource] = {}
+_NO_INDEX: Mapping[str, Iterable[str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,14 @@ class Table:
     Many streams share one table; it changes in place, and each of its streams is told the TableChange.
     """
 
-    __slots__ = ("_types", "key")
+    __slots__ = ("_digests", "_folders", "_types", "key")
 
     def __init__(self, key: Hashable) -> None:
         """Begin an empty table for the part ``key``."""
         self.key = key
         self._types: dict[str, dict[str, Resource]] = {}
+        self._digests: dict[str, int] = {}  # of the types that someone asked the version of, since they last changed
+        self._folders: dict[str, dict[str, list[str]]] = {}  # of the types whose names someone asked for by folder, likewise
 
     def of_type(self, type_url: str) -> Mapping[str, Resource]:
         """Return the resources of ``type_url`` by name: live, not to be kept over a change."""
@@ -43,14 +47,42 @@ class Table:
         for type_url, resources in updated.items():
             held = self._types.setdefault(type_url, {})
             names = frozenset(name for name, resource in resources.items() if held.get(name) != resource)
-            held.update({name: resources[name] for name in names})
             if names:
+                before = len(held)
+                held.update({name: resources[name] for name in names})
                 changed[type_url] = names
+                self._forget(type_url, names_too=len(held) != before)
         for type_url, names in removed.items():
             held = self._types.get(type_url, {})
             if left := frozenset(name for name in names if held.pop(name, None) is not None):
                 gone[type_url] = left
+                self._forget(type_url, names_too=True)
         return TableChange(changed, gone)
+
+    def digest(self, type_url: str) -> int:
+        """Return the digest of the resources of ``type_url``."""
+        known = self._digests.get(type_url)
+        if known is None:
+            known = self._digests[type_url] = digest(self.of_type(type_url).values())
+        return known
+
+    def folders(self, type_url: str) -> Mapping[str, Iterable[str]]:
+        """Return the names of ``type_url`` by what stands before their last slash."""
+        resources = self._types.get(type_url)
+        if not resources:
+            return _NO_INDEX
+        known = self._folders.get(type_url)
+        if known is None:
+            known = defaultdict(list)
+            for name in resources:
+                known[folder(name)].append(name)
+            self._folders[type_url] = known = dict(known)
+        return known
+
+    def _forget(self, type_url: str, *, names_too: bool) -> None:
+        self._digests.pop(type_url, None)
+        if names_too:
+            self._folders.pop(type_url, None)
 
 
 class View:
@@ -73,3 +105,33 @@ class View:
         """Yield every published resource of ``type_url``, in no particular order."""
         for table in self.tables:
             yield from table.of_type(type_url).values()
+
+    def lookup(self, type_url: str) -> Callable[[str], Resource | None]:
+        """Return what finds a resource of ``type_url`` by its name, for many names at once: not to be kept over a change."""
+        filled = [found for table in self.tables if (found := table.of_type(type_url))]
+        if len(filled) == 1:
+            return filled[0].get
+        return lambda name: self.get(type_url, name)
+
+    def version(self, type_url: str) -> str:
+        """Return the version of everything of ``type_url`` together, a property of the content alone (XP-10)."""
+        return version_of(sum(table.digest(type_url) for table in self.tables))
+
+    def within(self, type_url: str, name: str) -> Iterator[str]:
+        """Yield the names of ``type_url`` that stand in the folder ``name``."""
+        for table in self.tables:
+            yield from table.folders(type_url).get(name, ())
+
+    def folders(self, type_url: str) -> set[str]:
+        """Return the folders that names of ``type_url`` stand in."""
+        return {name for table in self.tables for name in table.folders(type_url)}
+
+
+def version_of(total: int) -> str:
+    """Return the version of a set of resources whose digest is ``total``."""
+    return f"{total & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+def folder(name: str) -> str:
+    """Return what stands before the last slash of ``name``: the route configuration of a virtual host."""
+    return name[: max(name.rfind("/"), 0)]

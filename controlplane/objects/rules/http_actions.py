@@ -104,6 +104,8 @@ def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
         yield common.conflict(path, "expected one of uri and prefixRewrite, found both")
     if redirect.redirect_code and not 300 <= redirect.redirect_code <= 399:
         yield common.out_of_range(f"{path}.redirectCode", "a code from 300 to 399", redirect.redirect_code)
+    elif redirect.redirect_code not in (0, 301, 302, 303, 307, 308):
+        yield Finding(f"{path}.redirectCode", "NotTranslated", "Envoy has no redirect with this code: the route has no effect", fatal=False)
     if redirect.scheme not in ("", "http", "https"):
         yield common.out_of_range(f"{path}.scheme", "http or https", redirect.scheme)
     if redirect.port is not None and redirect.derive_port is not None:

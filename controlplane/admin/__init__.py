@@ -1,0 +1,1 @@
+"""What people and their tools ask the control plane: HTTP and JSON, read only."""

@@ -1,0 +1,67 @@
+"""Keeps web pages that people happen to have open away from the admin API (DNS rebinding, cross-site requests), and large bodies out."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from controlplane.admin.web import Asgi, Receive, Scope, Send
+
+MAX_BODY_BYTES = 1 << 20
+
+
+class Guard:
+    """An application that lets only safe requests through to another."""
+
+    def __init__(self, app: Asgi, names: Iterable[str]) -> None:
+        """Guard ``app``, which may be called by ``names`` and by those of the loopback interface."""
+        self._app = app
+        self._names = frozenset(("localhost", *(name.lower() for name in names)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or refuse one request."""
+        headers = _headers(scope)
+        refusal = self._refusal(headers)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        status, reason = refusal
+        body = f'{{"detail":"{reason}"}}'.encode()
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json"), (b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": body})
+
+    def _refusal(self, headers: dict[str, str]) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if not self._known(host):
+            return 421, "this host name is not served here; see --admin-host"
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return 403, "requests of other sites are not answered"
+        size = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not size.isdecimal() or int(size[:20]) > MAX_BODY_BYTES:
+            return 413, "no request here needs a body like this"
+        return None
+
+    def _known(self, host: str) -> bool:
+        name = _name(host).lower()
+        if name in self._names:
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    found: dict[str, str] = {}
+    raw = scope.get("headers")
+    for name, value in raw if isinstance(raw, list) else ():
+        # Of a name that comes twice neither is to be trusted.
+        found[name.decode("latin-1").lower()] = "" if name.decode("latin-1").lower() in found else value.decode("latin-1")
+    return found
+
+
+def _name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host

@@ -1,0 +1,74 @@
+"""What the admin API answers, as its clients see it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Shape(BaseModel):
+    """JSON in lowerCamelCase."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class ProblemRow(Shape):
+    """One thing wrong with one field of one object."""
+
+    object: str | None
+    field: str
+    severity: str
+    code: str
+    message: str
+    file: str | None
+    line: int | None
+
+
+class ObjectRow(Shape):
+    """One object that is in effect, and where it stands."""
+
+    object: str
+    kind: str
+    namespace: str
+    name: str
+    file: str | None
+    line: int | None
+
+
+class TypeState(Shape):
+    """What one stream was sent of one type, and what it said to that."""
+
+    type: str
+    type_url: str
+    sent: str | None
+    acked: str | None
+    nacked: str | None
+    error: str | None
+    sent_at: float | None
+    acked_at: float | None
+    nacked_at: float | None
+
+
+class Connection(Shape):
+    """One stream of a proxy."""
+
+    connection: int
+    wire: str
+    connected_at: float
+    types: tuple[TypeState, ...]
+
+
+class ProxyRow(Shape):
+    """One proxy that is connected."""
+
+    id: str
+    synced: bool
+    connections: tuple[Connection, ...]
+
+
+class ResourceRow(Shape):
+    """One resource as a proxy is sent it; the message is proto3 JSON."""
+
+    name: str
+    version: str
+    resource: dict[str, object]

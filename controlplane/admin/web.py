@@ -1,0 +1,72 @@
+"""An HTTP server inside the event loop that everything else runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+Scope = MutableMapping[str, object]
+Message = MutableMapping[str, object]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEADER_S = 10.0  # for the header of the first request
+_IDLE_S = 60
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that hangs up on who connects and does not ask."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(HEADER_S, self._hurry)
+
+    def _hurry(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever started this."""
+        yield
+
+
+class Web:
+    """Serves ``app`` at an address."""
+
+    def __init__(self, app: Asgi, address: str) -> None:
+        """Open the port of ``address`` (host:port; port 0: any free one); raises OSError where that cannot be."""
+        host, _, port = address.rpartition(":")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
+        self.port: int = self._socket.getsockname()[1]
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=_IDLE_S,
+                timeout_graceful_shutdown=2,
+                h11_max_incomplete_event_size=16 << 10,
+            )
+        )
+
+    async def run(self) -> None:
+        """Serve until ``stop`` is called."""
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Finish what is being answered and stop."""
+        self._server.should_exit = True

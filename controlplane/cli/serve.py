@@ -1,0 +1,65 @@
+"""``navarch serve``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli.options import Output, address, folder
+from controlplane.settings import Settings
+from controlplane.telemetry import LogFormat, log_to_stderr
+
+if TYPE_CHECKING:
+    from controlplane.app import Addresses
+
+
+def serve(
+    files: Annotated[list[str], typer.Option("--files", metavar="DIR", help="A folder of manifests to serve and to watch. Can be given several times.")],
+    xds: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where proxies connect; port 0 takes any free one.")] = "127.0.0.1:15010",
+    admin: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the admin API listens.")] = "127.0.0.1:15014",
+    health: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Also serve /healthz, /readyz and /metrics here, and nothing else.")] = None,
+    admin_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A host name by which the admin API may be called.")] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="How log lines look, on standard error.")] = LogFormat.TEXT,
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the addresses are printed.")] = Output.TABLE,
+) -> None:
+    """Serve a folder of manifests to every Envoy that connects, until told to end.
+
+    Ready when /readyz on the admin address answers 200. A save in the folder reaches the proxies at once.
+
+    Examples:
+
+      navarch serve --files ./manifests
+
+      navarch serve --files ./manifests --xds 0.0.0.0:15010 --health 0.0.0.0:8080 --log-format json
+    """
+    if log_level.lower() not in {"debug", "info", "warning", "error"}:
+        raise typer.BadParameter(f"expected debug, info, warning or error, found {log_level!r}", param_hint="--log-level")
+    settings = Settings(
+        files=tuple(dict.fromkeys(folder(each, option="--files") for each in files)),
+        xds=address(xds, option="--xds"),
+        admin=address(admin, option="--admin"),
+        health=address(health, option="--health") if health else None,
+        admin_hosts=tuple(admin_host or ()),
+    )
+    log_to_stderr(log_format, log_level)
+
+    import asyncio
+
+    import uvloop
+
+    from controlplane.app import run_until_signalled
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_until_signalled(settings, lambda addresses: _announce(addresses, output)))
+
+
+def _announce(addresses: Addresses, output: Output) -> None:
+    found = {name: where for name, where in asdict(addresses).items() if where}
+    if output is Output.JSON:
+        print(json.dumps(found), flush=True)
+    else:
+        print("navarch serves " + ", ".join(f"{name} at {where}" for name, where in found.items()), flush=True)

@@ -1,0 +1,18 @@
+"""``navarch version``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+
+def version() -> None:
+    """Print the version of Navarch and of the Python that runs it.
+
+    Example: navarch version
+    """
+    try:
+        found = importlib.metadata.version("navarch")
+    except importlib.metadata.PackageNotFoundError:
+        found = "not installed (run from its sources)"
+    print(f"navarch {found} (Python {platform.python_version()})")

@@ -1,0 +1,168 @@
+"""What a scope sees: the root that everything outbound hangs from, and its listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.envoy.type_urls import LDS
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.clusters import black_hole, clusters_of, pass_through
+from controlplane.mesh.endpoints import endpoints
+from controlplane.mesh.hosts import hosts_of
+from controlplane.mesh.nodes import Group, Leaf, Members, Wire
+from controlplane.mesh.policies import seer_of_rules
+from controlplane.mesh.resources import checked
+from controlplane.mesh.scopes import Egress, Scope, egress, imported, outbound_policy, seer_of
+from controlplane.mesh.services import Ref, service
+from controlplane.mesh.settings import settings
+from controlplane.mesh.tables import has_address, tables
+from controlplane.model.mesh import OutboundPolicy
+from controlplane.model.names import OUTBOUND, cluster_name
+from controlplane.model.protocols import Protocol, named
+from controlplane.model.services import Resolution, Service, ServicePort
+from controlplane.translate import clusters, listeners
+from controlplane.translate.listeners import LOOPBACK, WILDCARD, OutboundListener, TcpChain
+from controlplane.xds.resource import Resource
+
+
+@query
+def outbound(db: Database, scope: Scope, wire: Wire) -> Members:
+    """Return what ``scope`` sees on a stream of ``wire``: clusters with their endpoints, listeners, and route tables."""
+    found: set[Leaf | Group] = {Leaf(black_hole, ()), Leaf(pass_through, ())}
+    for ref in seen_through(db, scope):
+        found.add(Group(clusters_of, (ref, seer_of_rules(db, ref, scope.namespace))))
+    found |= {Group(hosts_of, (scope, table, wire)) for table in tables(db, scope)}
+    found.add(Group(listeners_of, (scope,)))
+    return frozenset(found)
+
+
+@query
+def seen_through(db: Database, scope: Scope) -> tuple[Ref, ...]:
+    """Return the services that ``scope`` sees through any of its egress listeners, sorted by host."""
+    seer = seer_of(db, scope.namespace)
+    seen = [imported(db, seer, each.hosts) for each in egress(db, scope)]
+    return seen[0] if len(seen) == 1 else tuple(sorted(set().union(*seen)))
+
+
+@query
+def listeners_of(db: Database, scope: Scope) -> Members:
+    """Return the outbound listeners of ``scope``."""
+    seer = seer_of(db, scope.namespace)
+    found: dict[str, OutboundListener] = {}
+    for each in egress(db, scope):
+        for value in explicit_listeners(db, seer, each) if each.port is not None else captured_listeners(db, seer, each.hosts):
+            if scope.captured or value.binds:
+                found.setdefault(value.name, value)
+    leaves = {Leaf(listener, (value,)) for value in found.values()}
+    if scope.captured:
+        leaves.add(Leaf(virtual_outbound, (outbound_policy(db, scope.sidecar),)))
+        if (port := settings(db).http_proxy_port) is not None:
+            leaves.add(Leaf(http_proxy, (port,)))
+    return frozenset(leaves)
+
+
+@query
+def explicit_listeners(db: Database, seer: str, each: Egress) -> tuple[OutboundListener, ...]:
+    """Return the listener of an egress listener that names its port."""
+    port = each.port or 0
+    protocol = named(each.protocol)
+    bind = each.bind or (LOOPBACK if each.binds else WILDCARD)
+    if protocol.is_http or protocol is Protocol.HTTP_PROXY:
+        return (OutboundListener(bind=bind, port=port, binds=each.binds, route=str(port)),)
+    chains = tuple(
+        TcpChain(cluster=cluster_name(OUTBOUND, port, "", ref.host))
+        for ref in imported(db, seer, each.hosts)
+        if (known := service(db, ref)) and known.port(port)
+    )
+    return (OutboundListener(bind=bind, port=port, binds=each.binds, chains=chains[:1]),) if chains else ()
+
+
+@query
+def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[OutboundListener, ...]:
+    """Return the listeners for every port of what is seen through ``hosts``.
+
+    HTTP shares a listener a port; other protocols are told apart by the service's addresses. Where both share a port without an
+    address, HTTP is told from the rest by its first bytes.
+    """
+    http: set[int] = set()
+    wildcard: dict[int, list[TcpChain]] = {}
+    found: dict[str, OutboundListener] = {}
+    for ref in imported(db, seer, hosts):
+        known = service(db, ref)
+        for port in known.ports if known else ():
+            if port.protocol == Protocol.UDP or known is None:
+                continue
+            if port.protocol.is_http:
+                http.add(port.number)
+            elif has_address(known):
+                for value in _at_addresses(known, port):
+                    found.setdefault(value.name, value)
+            else:
+                if port.protocol == Protocol.UNSUPPORTED:
+                    http.add(port.number)
+                for value in _headless(db, ref, known, port):
+                    found.setdefault(value.name, value)
+                wildcard.setdefault(port.number, []).extend(_on_wildcard(known, port))
+    for number in sorted(http | wildcard.keys()):
+        chains = _distinct(wildcard.get(number, []))
+        if number in http or chains:
+            value = OutboundListener(bind=WILDCARD, port=number, binds=False, route=str(number) if number in http else "", chains=chains)
+            found[value.name] = value
+    return tuple(found[name] for name in sorted(found))
+
+
+def _at_addresses(known: Service, port: ServicePort) -> Iterator[OutboundListener]:
+    cluster = cluster_name(OUTBOUND, port.number, "", known.host)
+    route = f"{known.host}:{port.number}" if port.protocol == Protocol.UNSUPPORTED else ""
+    for address in known.addresses:
+        if "/" not in address:
+            yield OutboundListener(bind=address, port=port.number, binds=False, route=route, chains=(TcpChain(cluster=cluster),))
+
+
+def _on_wildcard(known: Service, port: ServicePort) -> Iterator[TcpChain]:
+    cluster = cluster_name(OUTBOUND, port.number, "", known.host)
+    blocks = [address for address in known.addresses if "/" in address]
+    if blocks:
+        yield from (TcpChain(cluster=cluster, cidr=block) for block in blocks)
+    elif not known.headless or port.protocol == Protocol.UNSUPPORTED:
+        target = clusters.PASSTHROUGH if port.protocol == Protocol.UNSUPPORTED else cluster
+        yield TcpChain(cluster=target)
+
+
+def _headless(db: Database, ref: Ref, known: Service, port: ServicePort) -> Iterator[OutboundListener]:
+    if not known.headless or known.resolution is not Resolution.ENDPOINTS or port.protocol == Protocol.UNSUPPORTED:
+        return
+    cluster = cluster_name(OUTBOUND, port.number, "", known.host)
+    for each in endpoints(db, ref, port.number):
+        yield OutboundListener(bind=each.address, port=port.number, binds=False, chains=(TcpChain(cluster=cluster),))
+
+
+def _distinct(chains: list[TcpChain]) -> tuple[TcpChain, ...]:
+    """Return ``chains`` less those that Envoy could not tell from an earlier one."""
+    found: dict[str, TcpChain] = {}
+    for chain in chains:
+        found.setdefault(chain.cidr, chain)
+    return tuple(sorted(found.values(), key=lambda chain: (chain.cidr == "", chain.cidr)))
+
+
+@query
+def listener(db: Database, value: OutboundListener) -> Resource | None:
+    """Return the listener of ``value``."""
+    del db
+    return checked(LDS, value.name, listeners.outbound_listener(value))
+
+
+@query
+def virtual_outbound(db: Database, policy: OutboundPolicy) -> Resource | None:
+    """Return the listener that iptables send every outbound connection to."""
+    catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
+    message = listeners.virtual_outbound(settings(db).outbound_port, catch_all)
+    return checked(LDS, message.name, message)
+
+
+@query
+def http_proxy(db: Database, port: int) -> Resource | None:
+    """Return the listener that applications name as their HTTP proxy."""
+    del db
+    message = listeners.http_proxy(port)
+    return checked(LDS, message.name, message)

@@ -1,0 +1,133 @@
+"""Between the mesh and the streams: takes changes in, brings the mesh up to date, and wakes the streams that see what changed.
+
+There is no timer: the first change is worked on at once, and what arrives meanwhile is one batch when that is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from controlplane.mesh.mesh import Mesh, Published, Session
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import Proxy
+from controlplane.objects.changes import Change
+from controlplane.xds.view import Table, TableChange, View
+
+log = logging.getLogger(__name__)
+
+_SLICE_S = 0.01  # how long the event loop is held at most between two breaths, but for a single long query
+
+
+class Listener(Protocol):
+    """A stream, as the hub sees it. Both calls are quick, and wake the stream."""
+
+    session: Session
+
+    def changed(self, change: TableChange) -> None:
+        """Take in that a table of the stream's view has changed."""
+
+    def see(self, view: View) -> None:
+        """See ``view`` from now on."""
+
+
+class Hub:
+    """The one place where changes come in and go out."""
+
+    def __init__(self, mesh: Mesh, sources: Iterable[str]) -> None:
+        """Serve ``mesh`` once each of ``sources`` has handed in all that it has."""
+        self.mesh = mesh
+        self._waiting_for = set(sources)
+        self._batches: list[tuple[str, Sequence[Change]]] = []
+        self._wanted = asyncio.Event()
+        self._listeners: dict[Session, Listener] = {}
+        self._seen_by: dict[Table, set[Listener]] = defaultdict(set)
+        self._tables: dict[Listener, tuple[Table, ...]] = {}
+        self.synced = asyncio.Event()
+        self.refreshes = 0
+        if not self._waiting_for:
+            self.synced.set()
+
+    def submit(self, source: str, changes: Sequence[Change]) -> None:
+        """Take ``changes`` of ``source`` in; its first are all there is."""
+        self._batches.append((source, changes))
+        self._wanted.set()
+
+    def connect(self, proxy: Proxy, wire: Wire) -> Session:
+        """Return a session of ``proxy``, to be given to a listener that then joins."""
+        return self.mesh.connect(proxy, wire)
+
+    def join(self, listener: Listener) -> None:
+        """Tell ``listener`` from now on what it sees."""
+        self._listeners[listener.session] = listener
+        self._wanted.set()
+
+    def leave(self, session: Session) -> None:
+        """Forget the listener of ``session``, and the session."""
+        listener = self._listeners.pop(session, None)
+        if listener is not None:
+            self._forget(listener)
+        self.mesh.disconnect(session)
+
+    def sessions(self) -> tuple[Session, ...]:
+        """Return the sessions of all streams that are connected."""
+        return tuple(self._listeners)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            batches, self._batches = self._batches, []
+            try:
+                for _, changes in batches:
+                    self.mesh.apply(changes)
+                self._publish(await self._refresh())
+            except Exception:  # ours; what was published stays
+                log.exception("refresh failed")
+            self._count(source for source, _ in batches)
+
+    def _count(self, sources: Iterable[str]) -> None:
+        self._waiting_for.difference_update(sources)
+        if not self._waiting_for and not self.synced.is_set():
+            self.synced.set()
+            log.info("synced", extra={"objects": len(self.mesh.objects())})
+
+    async def _refresh(self) -> Published:
+        while True:
+            published = self.mesh.refresh(_after(time.perf_counter() + _SLICE_S))
+            if published.done:
+                self.refreshes += 1
+                return published
+            await asyncio.sleep(0)
+
+    def _publish(self, published: Published) -> None:
+        for failed in published.failed:
+            log.error("query failed", extra={"query": str(failed), "where": failed.where})
+        for session in published.moved:
+            if listener := self._listeners.get(session):
+                self._forget(listener)
+                self._tables[listener] = session.view.tables
+                for table in session.view.tables:
+                    self._seen_by[table].add(listener)
+                listener.see(session.view)
+        moved = set(published.moved)
+        for table, change in published.changes:
+            for listener in self._seen_by.get(table, ()):
+                if listener.session not in moved:
+                    listener.changed(change)
+
+    def _forget(self, listener: Listener) -> None:
+        for table in self._tables.pop(listener, ()):
+            peers = self._seen_by[table]
+            peers.discard(listener)
+            if not peers:
+                del self._seen_by[table]
+
+
+def _after(deadline: float) -> Callable[[], bool]:
+    return lambda: time.perf_counter() > deadline

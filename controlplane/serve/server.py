@@ -1,0 +1,140 @@
+"""The gRPC server: its services, its limits, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import grpc
+import grpc.aio
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
+from grpc.aio import ServicerContext
+
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import BadNode
+from controlplane.serve.hub import Hub
+from controlplane.serve.nodes import proxy_of
+from controlplane.serve.services import SERVICES, Service
+from controlplane.serve.streams import Ended, OpenStream, Recorder, Request
+from controlplane.xds.delta import DeltaStream
+from controlplane.xds.sotw import SotwStream
+from controlplane.xds.stream import Stream
+from controlplane.xds.view import View
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 32 << 20  # `initial_resource_versions` of 100,000 resources are below half of it
+FIRST_REQUEST_S = 30.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.so_reuseport", 0),  # two servers on one port would each get half of the proxies, without an error
+    ("grpc.max_concurrent_streams", 10_000),  # without ADS Envoy opens a stream for each resource
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+_DRAINING = "this control plane is stopping"
+
+
+class Server:
+    """Serves every discovery service between ``start`` and ``stop``."""
+
+    def __init__(self, hub: Hub, recorder: Recorder, address: str) -> None:
+        """Serve what ``hub`` has at ``address`` (host:port; port 0: any free one); tell ``recorder`` what becomes of it."""
+        self._hub = hub
+        self._recorder = recorder
+        self._address = address
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._streams: set[OpenStream[DiscoveryRequest] | OpenStream[DeltaDiscoveryRequest]] = set()
+        self._none_left = asyncio.Event()
+        self.draining = False
+
+    async def start(self) -> int:
+        """Open the port and return it; raises OSError where that cannot be."""
+        for service in SERVICES:
+            self._server.add_generic_rpc_handlers((self._handlers(service),))
+        try:
+            port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen at {self._address}: {error}") from None
+        await self._server.start()
+        log.info("xds listening", extra={"address": self._address, "port": port})
+        return port
+
+    async def stop(self, grace_s: float, jitter: Callable[[], float]) -> None:
+        """Let every stream end within ``grace_s``, each at a moment that ``jitter`` (0 to 1) picks, so that they do not all come back at once."""
+        self.draining = True
+        loop = asyncio.get_running_loop()
+        for stream in self._streams:
+            loop.call_later(jitter() * grace_s / 2, stream.end, Ended(grpc.StatusCode.OK))
+        if self._streams:
+            self._none_left.clear()
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._none_left.wait()
+            except TimeoutError:
+                log.warning("streams cut off", extra={"streams": len(self._streams)})
+        await self._server.stop(0)
+
+    def _handlers(self, service: Service) -> grpc.GenericRpcHandler:
+        async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:
+            await self._serve(context, Wire.SOTW, lambda view: SotwStream(view, only=service.only))
+
+        async def delta(_: object, context: ServicerContext[DeltaDiscoveryRequest, bytes]) -> None:
+            await self._serve(context, Wire.DELTA, lambda view: DeltaStream(view, only=service.only))
+
+        methods = {service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)}
+        if service.sotw:
+            methods[service.sotw] = grpc.stream_stream_rpc_method_handler(sotw, request_deserializer=DiscoveryRequest.FromString)
+        return grpc.method_handlers_generic_handler(service.name, methods)
+
+    async def _serve(self, context: ServicerContext[Request, bytes], wire: Wire, machine: Callable[[View], Stream[Request]]) -> None:
+        try:
+            ended = await self._stream(context, wire, machine)
+        except Ended as refused:
+            ended = refused
+        if ended.code is not grpc.StatusCode.OK:
+            await context.abort(ended.code, ended.details)
+
+    async def _stream(self, context: ServicerContext[Request, bytes], wire: Wire, machine: Callable[[View], Stream[Request]]) -> Ended:
+        if self.draining:
+            raise Ended(grpc.StatusCode.UNAVAILABLE, _DRAINING)
+        if not self._hub.synced.is_set():
+            # An empty answer would make the proxy delete its listeners. https://github.com/istio/istio/issues/25495
+            raise Ended(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
+        first = await _first(context)
+        if first is None:
+            return Ended(grpc.StatusCode.OK)
+        try:
+            proxy = proxy_of(first.node)
+        except BadNode as error:
+            raise Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+        stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder)
+        self._streams.add(stream)
+        try:
+            return await stream.run(context, first)
+        finally:
+            self._streams.discard(stream)
+            if not self._streams:
+                self._none_left.set()
+
+
+async def _first(context: ServicerContext[Request, bytes]) -> Request | None:
+    try:
+        async with asyncio.timeout(FIRST_REQUEST_S):
+            request = await context.read()
+    except TimeoutError:
+        raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s") from None
+    except grpc.aio.BaseError:
+        return None
+    return None if isinstance(request, type(grpc.aio.EOF)) else request

@@ -1,0 +1,166 @@
+"""One stream of one proxy: a reader and a sender around a machine that decides what to say."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
+from grpc.aio import ServicerContext
+
+from controlplane.mesh.mesh import Session
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import Proxy
+from controlplane.serve.hub import Hub
+from controlplane.xds.events import Event
+from controlplane.xds.stream import BadRequest, Stream
+from controlplane.xds.view import TableChange, View
+
+log = logging.getLogger(__name__)
+
+Request = TypeVar("Request", DiscoveryRequest, DeltaDiscoveryRequest)
+
+WRITE_S = 60.0  # a peer that takes nothing for so long is dropped; it costs the others nothing until then
+_numbers = itertools.count(1)
+
+
+class Recorder(Protocol):
+    """Whoever keeps what became of each response."""
+
+    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
+        """Take in that ``proxy`` has opened ``connection``."""
+
+    def record(self, connection: int, events: Iterable[Event]) -> None:
+        """Take in ``events`` of ``connection``."""
+
+    def disconnected(self, connection: int) -> None:
+        """Take in that ``connection`` is over."""
+
+
+class Ended(Exception):
+    """The stream is over: with which status, and what the peer is told."""
+
+    def __init__(self, code: grpc.StatusCode, details: str = "") -> None:
+        """End with ``code``, saying ``details``."""
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
+class OpenStream(Generic[Request]):
+    """One stream that has said who it is, until it ends."""
+
+    def __init__(self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder) -> None:
+        """Serve ``session`` of ``hub`` by a ``machine``, begun when there is a view; tell ``recorder`` what happens."""
+        self.session = session
+        self.connection = next(_numbers)
+        self._hub = hub
+        self._make = machine
+        self._machine: Stream[Request] | None = None
+        self._recorder = recorder
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended: Ended | None = None
+
+    def changed(self, change: TableChange) -> None:
+        """Take ``change`` in, and wake the sender."""
+        if self._machine is None:
+            return
+        try:
+            self._machine.changed(change)
+        except Exception:  # ours; it must not keep the news from the other streams
+            self._failed()
+        self._wake()
+
+    def see(self, view: View) -> None:
+        """See ``view`` from now on, and wake the sender."""
+        try:
+            if self._machine is None:
+                self._machine = self._make(view)
+            else:
+                self._machine.see(view)
+        except Exception:
+            self._failed()
+        self._wake()
+
+    def end(self, ended: Ended) -> None:
+        """End the stream as ``ended`` says, after the response that is being written."""
+        self._ended = self._ended or ended
+        self._wake()
+
+    async def run(self, context: ServicerContext[Request, bytes], first: Request) -> Ended:
+        """Serve until the peer hangs up or somebody ends the stream; return how it ended."""
+        self._recorder.connected(self.connection, self.session.proxy, self.session.wire)
+        self._hub.join(self)
+        try:
+            while self._machine is None and self._ended is None:
+                await self._news()
+            async with asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read(context, first))
+                try:
+                    return await self._send(context)
+                finally:
+                    reader.cancel()
+        finally:
+            self._hub.leave(self.session)
+            self._recorder.disconnected(self.connection)
+
+    async def _read(self, context: ServicerContext[Request, bytes], first: Request) -> None:
+        try:
+            self._receive(first)
+            while isinstance(request := await context.read(), type(first)):
+                self._receive(request)
+            self.end(Ended(grpc.StatusCode.OK))
+        except BadRequest as error:
+            self.end(Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+        except grpc.aio.BaseError:
+            self.end(Ended(grpc.StatusCode.OK))  # the peer is gone
+        except Exception:
+            self._failed()
+
+    def _receive(self, request: Request) -> None:
+        if self._machine is None:
+            return
+        self._recorder.record(self.connection, self._machine.receive(request))
+        if self._machine.has_work:
+            self._wake()
+
+    async def _send(self, context: ServicerContext[Request, bytes]) -> Ended:
+        while self._ended is None:
+            try:
+                response = self._machine.take() if self._machine else None
+            except Exception:
+                self._failed()
+                break
+            if response is None:
+                await self._news()
+                continue
+            self._recorder.record(self.connection, (response.event,))
+            try:
+                async with asyncio.timeout(WRITE_S):
+                    await context.write(response.payload)
+            except TimeoutError:
+                return Ended(grpc.StatusCode.ABORTED, f"nothing was read for {WRITE_S:.0f} s")
+            except grpc.aio.BaseError:
+                return Ended(grpc.StatusCode.OK)  # the peer is gone
+        return self._ended or Ended(grpc.StatusCode.INTERNAL)
+
+    async def _news(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _failed(self) -> None:
+        log.exception("stream failed", extra={"proxy": self.session.proxy.id, "connection": self.connection})
+        self._ended = self._ended or Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
+        self._wake()

@@ -1,0 +1,131 @@
+"""The source ``files``: a folder of manifests, watched. It waits and reads; what that means is decided in ``folder``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from watchfiles import awatch
+
+from controlplane.objects.changes import Change
+from controlplane.sources import reading
+from controlplane.sources.folder import Folder
+from controlplane.sources.reading import Found
+from controlplane.sources.sheets import Sheet, sheet
+
+log = logging.getLogger(__name__)
+
+_STEP_MS = 1  # how long nothing may happen before what happened is told; the default of 50 is what one would wait for
+_DEBOUNCE_MS = 20  # and how long it is held back at most while more happens
+_RESCAN_MS = 5000  # notices get lost: the kernel's queue is finite, and some file systems send none
+_RETRY_S = 1.0
+_PROGRESS_S = 2.0
+
+
+class Files:
+    """Reads the manifests below a folder, and again whenever they change."""
+
+    def __init__(self, root: str) -> None:
+        """Read below the folder ``root``."""
+        self.name = f"files {root}"
+        self._root = root
+        self._folder = Folder()
+        self._found: dict[str, Found] = {}
+        self._noted: set[str] = set()  # files of which a notice has come
+        self._rescan = False  # look at all files: a notice was of something else
+        self._news = asyncio.Event()
+
+    def places(self) -> Folder:
+        """Return what the folder says now, to be asked for problems and lines in another thread."""
+        return self._folder.copy()
+
+    async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
+        """Hand all there is to ``deliver``, be it nothing, and from then on what changes; all that is noticed at once in one go."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch())
+            await asyncio.sleep(0)  # the watch begins before the first look, so that nothing falls in between
+            self._rescan = True
+            deliver(await self._changes())
+            log.info("files synced", extra={"folder": self._root, "files": len(self._found)})
+            while True:
+                await self._wait()
+                if changes := await self._changes():
+                    deliver(changes)
+
+    async def _wait(self) -> None:
+        due = self._folder.due
+        try:
+            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    async def _changes(self) -> tuple[Change, ...]:
+        self._news.clear()
+        noted, self._noted = self._noted, set()
+        rescan, self._rescan = self._rescan, False
+        sheets = await asyncio.to_thread(self._read, noted, rescan=rescan) if noted or rescan else {}
+        changes = self._folder.take(sheets, time.monotonic())
+        if sheets:
+            log.info("files read", extra={"files": len(sheets), "changed": len(changes)})
+        return changes
+
+    def _read(self, noted: Iterable[str], *, rescan: bool) -> dict[str, Sheet | None]:
+        try:
+            wanted = self._look(set(noted), rescan=rescan)
+        except OSError as error:
+            log.warning("folder cannot be read", extra={"folder": self._root, "reason": str(error)})
+            return {}
+        sheets: dict[str, Sheet | None] = {}
+        told_at = time.monotonic()
+        for path in sorted(wanted):
+            found = reading.read(self._root, path) if path in self._found else None
+            sheets[path] = None if found is None else sheet(found, self._folder.sheet(path))
+            if time.monotonic() - told_at > _PROGRESS_S:
+                told_at = time.monotonic()
+                log.info("reading files", extra={"read": len(sheets), "of": len(wanted)})
+        return sheets
+
+    def _look(self, noted: set[str], *, rescan: bool) -> set[str]:
+        """Return which files to read: those ``noted``, and where more may have changed all that look different now."""
+        news = {path: reading.look(self._root, path) for path in noted}
+        if not rescan and all(found is None or found.plain for found in (*news.values(), *self._found.values())):
+            for path, found in news.items():
+                if found is None:
+                    self._found.pop(path, None)
+                else:
+                    self._found[path] = found
+            return noted
+        before, self._found = self._found, reading.files(self._root)
+        changed = {path for path, found in self._found.items() if before.get(path) != found}
+        return changed | (before.keys() - self._found.keys()) | (noted & self._found.keys())
+
+    async def _watch(self) -> None:
+        polling = False
+        while True:
+            real = os.path.realpath(self._root)
+            try:
+                async for seen in awatch(
+                    real, watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, rust_timeout=_RESCAN_MS, yield_on_timeout=True, force_polling=polling
+                ):
+                    self._note(real, [path for _, path in seen])
+                    if os.path.realpath(self._root) != real:
+                        break  # the folder is a link that leads somewhere else now
+            except (OSError, RuntimeError) as error:
+                polling = os.path.isdir(real)
+                log.warning("folder is not watched, looked at instead" if polling else "folder is not there", extra={"folder": real, "reason": str(error)})
+                await asyncio.sleep(_RETRY_S)
+            self._note(real, [])
+
+    def _note(self, real: str, paths: list[str]) -> None:
+        for path in paths:
+            inner = os.path.relpath(path, real)
+            if reading.is_manifest(os.path.basename(path)) and not any(part.startswith(".") for part in inner.split("/")):
+                self._noted.add(os.path.join(self._root, inner))
+            else:
+                self._rescan = True
+        self._rescan |= not paths
+        self._news.set()

@@ -1,0 +1,167 @@
+"""What a folder of manifests means, as a fold over what was read of its files: pure, the clock is an argument.
+
+A mistake never takes away more than itself: a document that cannot be used leaves its last good meaning, and a file with a document that
+cannot be read keeps the objects that it gave before. Of an object in two files, the file that is first by path counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, Severity
+from controlplane.objects.changes import Change
+from controlplane.objects.parse import Object
+from controlplane.objects.places import Located, Place
+from controlplane.sources.sheets import Entry, Sheet
+
+# A shell's `>` empties the file before the command that fills it has begun to write.
+EMPTIED_S = 1.0
+# Some editors move the old file away before they write the new one.
+GONE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An object that a file gives, and the document it was read from last without a mistake."""
+
+    object: Object
+    entry: Entry
+
+
+@dataclass(slots=True)
+class _File:
+    sheet: Sheet = field(default_factory=Sheet)
+    given: Mapping[Key, _Given] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What became of a file, to be believed at ``due``."""
+
+    due: float
+    sheet: Sheet | None
+
+
+class Folder:
+    """The objects that a set of files gives, by what was read of each."""
+
+    def __init__(self) -> None:
+        """Begin with no files."""
+        self._files: dict[str, _File] = {}
+        self._held: dict[str, _Held] = {}
+        self._holders: dict[Key, set[str]] = {}
+        self._current: dict[Key, Object] = {}
+
+    @property
+    def due(self) -> float | None:
+        """Return when ``take`` has to be called next though nothing was read, or ``None``."""
+        return min((held.due for held in self._held.values()), default=None)
+
+    def copy(self) -> Folder:
+        """Return the folder as it is now, to be asked for problems and places elsewhere, while this one goes on."""
+        copied = Folder()
+        copied._files = dict(self._files)
+        copied._holders = {key: set(paths) for key, paths in self._holders.items()}
+        return copied
+
+    def sheet(self, path: str) -> Sheet | None:
+        """Return what ``path`` was taken to say last."""
+        return self._files[path].sheet if path in self._files else None
+
+    def take(self, sheets: Mapping[str, Sheet | None], now: float) -> tuple[Change, ...]:
+        """Take in what was read of some files, ``None`` for one that is gone, and return what changes by it at ``now``."""
+        touched: set[Key] = set()
+        for path, sheet in sheets.items():
+            wait = self._wait(path, sheet)
+            if wait is None:
+                self._held.pop(path, None)
+                touched |= self._put(path, sheet)
+            else:
+                before = self._held.get(path)
+                self._held[path] = _Held(min(now + wait, before.due) if before else now + wait, sheet)
+        for path in [path for path, held in self._held.items() if held.due <= now]:
+            touched |= self._put(path, self._held.pop(path).sheet)
+        return tuple(self._changes(touched))
+
+    def problems(self) -> tuple[Located, ...]:
+        """Return what is wrong with the files and with each document of them, by file and line."""
+        return tuple(each for path in sorted(self._files) for each in self._problems(path))
+
+    def place(self, key: Key, path: str) -> Place | None:
+        """Return where the field ``path`` of the object ``key`` stands, or ``None`` for an object of no file."""
+        holders = self._holders.get(key)
+        if not holders:
+            return None
+        name = min(holders)
+        file = self._files[name]
+        entry = file.sheet.given().get(key) or file.given[key].entry
+        return Place(name, entry.line_of(path))
+
+    def _wait(self, path: str, sheet: Sheet | None) -> float | None:
+        if path not in self._files or not self._files[path].given:
+            return None
+        if sheet is None:
+            return GONE_S
+        return EMPTIED_S if sheet.empty else None
+
+    def _put(self, path: str, sheet: Sheet | None) -> set[Key]:
+        file = self._files.get(path) or _File()
+        before = file.given
+        if sheet is None:
+            self._files.pop(path, None)
+            after: Mapping[Key, _Given] = {}
+        else:
+            after = _given(before, sheet)
+            self._files[path] = _File(sheet, after)
+        for key in before.keys() - after.keys():
+            self._holders[key].discard(path)
+            if not self._holders[key]:
+                del self._holders[key]
+        for key in after.keys() - before.keys():
+            self._holders.setdefault(key, set()).add(path)
+        return set(before) | set(after)
+
+    def _changes(self, touched: set[Key]) -> Iterator[Change]:
+        for key in sorted(touched):
+            holders = self._holders.get(key)
+            now = self._files[min(holders)].given[key].object if holders else None
+            if now is None:
+                if self._current.pop(key, None) is not None:
+                    yield Change(key, None)
+            elif self._current.get(key) != now:
+                self._current[key] = now
+                yield Change(key, now)
+
+    def _problems(self, path: str) -> Iterator[Located]:
+        file = self._files[path]
+        if file.sheet.problem is not None:
+            yield Located(file.sheet.problem, Place(path, 1))
+        counted = file.sheet.given()
+        for entry in file.sheet.entries:
+            for problem in entry.parsed.problems:
+                yield Located(problem, Place(path, entry.line_of(problem.field)))
+            key = entry.parsed.key
+            if key is not None and entry.counts and (other := self._other(path, key, entry, counted)):
+                message = f"{other} gives this object too, which is used instead: names are unique"
+                yield Located(Problem(key, "", Severity.WARNING, "Duplicate", message), Place(path, entry.line_of("metadata.name")))
+
+    def _other(self, path: str, key: Key, entry: Entry, counted: Mapping[Key, Entry]) -> Place | None:
+        if counted[key] is not entry:
+            return Place(path, counted[key].line_of("metadata.name"))
+        first = min(self._holders.get(key, {path}))
+        return self.place(key, "metadata.name") if first < path else None
+
+
+def _given(before: Mapping[Key, _Given], sheet: Sheet) -> Mapping[Key, _Given]:
+    """Return what a file gives that gave ``before`` and now reads as ``sheet``."""
+    after: dict[Key, _Given] = {}
+    for key, entry in sheet.given().items():
+        if entry.parsed.object is not None:
+            after[key] = _Given(entry.parsed.object, entry)
+        elif key in before:
+            after[key] = before[key]
+    if not sheet.whole:
+        after.update({key: given for key, given in before.items() if key not in after})
+    return after

@@ -1,0 +1,136 @@
+"""The files of a folder and their text, under guard: nothing outside the folder, nothing but regular files of a bounded size."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from controlplane.sources.sheets import Refused
+
+MAX_BYTES = 20 << 20
+_MAX_FOLDERS = 64  # below each other
+_SUFFIXES = (".yaml", ".yml", ".json")
+# Without O_NONBLOCK the open of a FIFO waits for somebody to write to it.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of a folder: by what it is seen to have changed, and whether its own notices tell all about it."""
+
+    signature: tuple[int, ...]
+    plain: bool  # neither reached by a symbolic link nor itself anything but a file
+
+
+def is_manifest(name: str) -> bool:
+    """Return whether a file called ``name`` is to be read: YAML or JSON, not hidden, not an editor's copy."""
+    return name.endswith(_SUFFIXES) and not name.startswith(".")
+
+
+def files(root: str) -> dict[str, Found]:
+    """Return the manifests below the folder ``root`` by path; one that two paths lead to is found under the first. Raises OSError for ``root``."""
+    real = os.path.realpath(root)
+    seen: set[tuple[int, int]] = set()
+    with os.scandir(root):
+        pass  # a folder that cannot be read is not an empty one
+    return {path: found for path, found in _walk(root, real, seen, 0, linked=False)}
+
+
+def look(root: str, path: str) -> Found | None:
+    """Return the state of the one file ``path`` below ``root``, or ``None`` where there is no such file."""
+    try:
+        state = os.stat(path)
+        direct = os.path.realpath(path) == os.path.join(os.path.realpath(root), os.path.relpath(path, root))
+        return Found(_signature(state), plain=direct and stat.S_ISREG(state.st_mode))
+    except OSError:
+        return None
+
+
+def read(root: str, path: str) -> str | Refused | None:
+    """Return the text of the file ``path`` below the folder ``root``, ``None`` where there is none, or why it is not read."""
+    try:
+        data = _content(os.path.realpath(root), os.path.realpath(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Refused(f"expected a file that can be read: {error.strerror or type(error).__name__}")
+    if isinstance(data, Refused):
+        return data
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return Refused(f"expected UTF-8 text; byte {error.start} is not")
+
+
+def _walk(folder: str, real_root: str, seen: set[tuple[int, int]], depth: int, *, linked: bool) -> Iterator[tuple[str, Found]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda each: each.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name.endswith("~"):
+            continue
+        by_link = linked or entry.is_symlink()
+        try:
+            state = entry.stat()
+            is_folder = stat.S_ISDIR(state.st_mode)
+        except OSError:
+            continue  # a link to nothing, or gone meanwhile
+        identity = (state.st_dev, state.st_ino)
+        if identity in seen or not (is_folder or is_manifest(entry.name)):
+            continue
+        seen.add(identity)
+        if not is_folder:
+            yield entry.path, Found(_signature(state), plain=not by_link)
+        elif depth < _MAX_FOLDERS and (not by_link or _below(os.path.realpath(entry.path), real_root)):
+            yield from _walk(entry.path, real_root, seen, depth + 1, linked=by_link)
+
+
+def _signature(state: os.stat_result) -> tuple[int, ...]:
+    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+def _below(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def _content(root: str, path: str) -> bytes | Refused:
+    if not _below(path, root):
+        return Refused("expected a file within the folder; this link leads out of it")
+    descriptor = _open(root, os.path.relpath(path, root))
+    if isinstance(descriptor, Refused):
+        return descriptor
+    with open(descriptor, "rb", buffering=0) as file:
+        state = os.fstat(descriptor)
+        if state.st_size > MAX_BYTES:
+            return Refused(f"expected a file of at most {MAX_BYTES} bytes, found {state.st_size}")
+        parts: list[bytes] = []
+        size = 0
+        while part := file.read(1 << 20):  # a file may grow while it is read
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BYTES:
+                return Refused(f"expected a file of at most {MAX_BYTES} bytes")
+        return b"".join(parts)
+
+
+def _open(root: str, path: str) -> int | Refused:
+    """Open the regular file ``path`` below ``root`` one name at a time, so that nothing on the way can become a link in between."""
+    *folders, name = path.split("/")
+    at = os.open(root, _FLAGS | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            below = os.open(folder, _FLAGS | os.O_DIRECTORY, dir_fd=at)
+            os.close(at)
+            at = below
+        if not stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
+            return Refused("expected a regular file")  # the mere open of a device can do something
+        descriptor = os.open(name, _FLAGS, dir_fd=at)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        return Refused("expected a regular file")
+    finally:
+        os.close(at)

@@ -1,0 +1,69 @@
+"""What handles a connection: the HTTP connection manager, the TCP proxy, and what looks at the first bytes."""
+
+from __future__ import annotations
+
+from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
+from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
+from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from google.protobuf.duration_pb2 import Duration
+
+from controlplane.envoy.packing import pack
+from controlplane.translate.common import ads
+from controlplane.translate.filters.registry import chain
+
+HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
+TCP_PROXY = "envoy.filters.network.tcp_proxy"
+PLAIN_HTTP = ("http/1.1", "h2c")  # what the HTTP inspector calls them
+
+
+def outbound_http(stat_prefix: str, route_name: str) -> Filter:
+    """Return what routes requests from the workload by the RouteConfiguration ``route_name``."""
+    manager = _manager(stat_prefix, inbound=False)
+    manager.rds.config_source.CopyFrom(ads())
+    manager.rds.route_config_name = route_name
+    manager.use_remote_address.value = True
+    manager.skip_xff_append = True
+    return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
+
+
+def inbound_http(stat_prefix: str, routes: RouteConfiguration) -> Filter:
+    """Return what routes requests to the workload by ``routes``."""
+    manager = _manager(stat_prefix, inbound=True)
+    manager.route_config.CopyFrom(routes)
+    manager.use_remote_address.value = False
+    manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
+    return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
+
+
+def tcp(stat_prefix: str, cluster: str) -> Filter:
+    """Return what sends whole connections to ``cluster``."""
+    return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=stat_prefix, cluster=cluster)))
+
+
+def http_inspector() -> ListenerFilter:
+    """Return what tells HTTP from other protocols by the first bytes."""
+    return ListenerFilter(name="envoy.filters.listener.http_inspector", typed_config=pack(HttpInspector()))
+
+
+def tls_inspector() -> ListenerFilter:
+    """Return what reads the server name and the protocols of a TLS handshake."""
+    return ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(TlsInspector()))
+
+
+def original_destination() -> ListenerFilter:
+    """Return what reads where a connection was going before iptables sent it here."""
+    return ListenerFilter(name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst()))
+
+
+def _manager(stat_prefix: str, *, inbound: bool) -> HttpConnectionManager:
+    return HttpConnectionManager(
+        stat_prefix=stat_prefix,
+        http_filters=chain(inbound=inbound),
+        upgrade_configs=[{"upgrade_type": "websocket"}],
+        stream_idle_timeout=Duration(),
+        normalize_path={"value": True},
+    )

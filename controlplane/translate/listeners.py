@@ -1,0 +1,103 @@
+"""Listeners for connections from the workload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoy.config.core.v3.address_pb2 import CidrRange
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_pb2 import Listener
+from google.protobuf.duration_pb2 import Duration
+
+from controlplane.translate.clusters import BLACK_HOLE
+from controlplane.translate.common import socket_address
+from controlplane.translate.connections import PLAIN_HTTP, http_inspector, outbound_http, tcp
+
+WILDCARD = "0.0.0.0"  # noqa: S104 - Istio's name for a listener that is told from others by its port alone
+LOOPBACK = "127.0.0.1"
+HTTP_PROXY = "http_proxy"
+VIRTUAL_OUTBOUND = "virtualOutbound"
+_PASSTHROUGH_CHAIN = "PassthroughFilterChain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpChain:
+    """Where whole connections go: all of them, or those to the block ``cidr``."""
+
+    cluster: str
+    cidr: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundListener:
+    """A listener for connections from the workload to ``port`` of ``bind``.
+
+    With ``route`` requests are routed by that RouteConfiguration. With ``chains`` whole connections are sent on. With both, HTTP is told
+    from the rest by its first bytes. ``binds``: applications connect to it; otherwise iptables do.
+    """
+
+    bind: str
+    port: int
+    binds: bool
+    route: str = ""
+    chains: tuple[TcpChain, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return the listener's name."""
+        return f"{self.bind}_{self.port}"
+
+
+def outbound_listener(value: OutboundListener) -> Listener:
+    """Return the listener of ``value``."""
+    listener = _listener(value.name, value.bind, value.port)
+    if not value.binds:
+        listener.bind_to_port.value = False
+    stat_prefix = f"outbound_{value.name}"
+    sniffs = bool(value.route and value.chains)
+    if value.route:
+        match = FilterChainMatch(application_protocols=PLAIN_HTTP) if sniffs else None
+        listener.filter_chains.append(FilterChain(filters=[outbound_http(stat_prefix, value.route)], filter_chain_match=match))
+    if sniffs:
+        listener.listener_filters.append(http_inspector())
+        listener.listener_filters_timeout.CopyFrom(Duration())
+        listener.continue_on_listener_filters_timeout = True
+    for chain in value.chains:
+        found = FilterChain(filters=[tcp(chain.cluster, chain.cluster)])
+        if chain.cidr:
+            address, _, length = chain.cidr.partition("/")
+            found.filter_chain_match.prefix_ranges.append(CidrRange(address_prefix=address, prefix_len={"value": int(length)}))
+            listener.filter_chains.append(found)
+        elif sniffs:
+            found.name = _PASSTHROUGH_CHAIN
+            listener.default_filter_chain.CopyFrom(found)
+        else:
+            listener.filter_chains.append(found)
+    return listener
+
+
+def http_proxy(port: int) -> Listener:
+    """Return the listener that applications name as their HTTP proxy."""
+    listener = _listener(HTTP_PROXY, LOOPBACK, port)
+    listener.filter_chains.append(FilterChain(filters=[outbound_http(HTTP_PROXY, HTTP_PROXY)]))
+    return listener
+
+
+def virtual_outbound(port: int, catch_all: str) -> Listener:
+    """Return the listener that iptables send every outbound connection to; those that no other listener is for go to ``catch_all``."""
+    listener = _listener(VIRTUAL_OUTBOUND, WILDCARD, port)
+    listener.use_original_dst.value = True
+    listener.filter_chains.append(
+        FilterChain(
+            name="virtualOutbound-blackhole",
+            filter_chain_match=FilterChainMatch(destination_port={"value": port}),
+            filters=[tcp(BLACK_HOLE, BLACK_HOLE)],
+        )
+    )
+    listener.default_filter_chain.CopyFrom(FilterChain(name="virtualOutbound-catchall-tcp", filters=[tcp(catch_all, catch_all)]))
+    return listener
+
+
+def _listener(name: str, bind: str, port: int) -> Listener:
+    return Listener(name=name, address=socket_address(bind, port), traffic_direction=TrafficDirection.OUTBOUND)

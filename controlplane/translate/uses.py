@@ -1,0 +1,68 @@
+"""What a message refers to by name: what has to be there before it, and stay as long as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from google.protobuf.message import Message
+
+from controlplane.envoy.type_urls import CDS, EDS, RDS
+from controlplane.translate.connections import HTTP_MANAGER, TCP_PROXY
+
+Reference = tuple[str, str]  # (type URL, name)
+
+
+def uses(message: Message) -> tuple[Reference, ...]:
+    """Return the (type URL, name)s that ``message`` refers to, sorted."""
+    match message:
+        case Cluster():
+            found: Iterable[Reference] = [(EDS, message.eds_cluster_config.service_name)] if message.type == Cluster.EDS else []
+        case VirtualHost():
+            found = _of_routes(message.routes)
+        case RouteConfiguration():
+            found = _of_hosts(message)
+        case Listener():
+            found = _of_listener(message)
+        case _:
+            found = ()
+    return tuple(sorted(set(found)))
+
+
+def _of_hosts(message: RouteConfiguration) -> Iterator[Reference]:
+    for host in message.virtual_hosts:
+        yield from _of_routes(host.routes)
+
+
+def _of_routes(routes: Iterable[Route]) -> Iterator[Reference]:
+    for route in routes:
+        if not route.HasField("route"):
+            continue
+        if route.route.cluster:
+            yield CDS, route.route.cluster
+        for weighted in route.route.weighted_clusters.clusters:
+            yield CDS, weighted.name
+        for mirror in route.route.request_mirror_policies:
+            yield CDS, mirror.cluster
+
+
+def _of_listener(message: Listener) -> Iterator[Reference]:
+    for chain in (*message.filter_chains, message.default_filter_chain):
+        for each in chain.filters:
+            yield from _of_filter(each)
+
+
+def _of_filter(each: Filter) -> Iterator[Reference]:
+    if each.name == TCP_PROXY:
+        yield CDS, TcpProxy.FromString(each.typed_config.value).cluster
+    elif each.name == HTTP_MANAGER:
+        manager = HttpConnectionManager.FromString(each.typed_config.value)
+        if manager.HasField("rds"):
+            yield RDS, manager.rds.route_config_name
+        yield from _of_hosts(manager.route_config)

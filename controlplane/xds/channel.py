@@ -1,0 +1,162 @@
+"""One type on one stream: what is asked for, what the client has, and what is still to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from controlplane.envoy.type_urls import PUSH_ORDER
+from controlplane.xds.parts import parts
+from controlplane.xds.resource import Reference, Resource
+from controlplane.xds.subscription import Subscription
+
+_RANKS = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
+
+
+def rank(type_url: str) -> int:
+    """Return the place of ``type_url`` in the order of a change; the last for a type that nobody knows."""
+    return _RANKS.get(type_url, len(_RANKS))
+
+
+def unknown(type_url: str, name: str, version: str) -> Resource:
+    """Return what stands for a resource that the client got on an earlier stream: no one here knows its content, nor what it uses."""
+    return Resource(type_url, name, version, b"", 0)
+
+
+@dataclass(slots=True)
+class Flight:
+    """A response on its way: what is in it, and what the client had of each of its names before."""
+
+    nonce: str
+    version: str
+    resources: tuple[Resource, ...]
+    removed: tuple[str, ...]
+    before: dict[str, Resource | None]
+
+
+class Standing(Enum):
+    """How far a name has come that another resource uses."""
+
+    READY = auto()  # the client has it, or does not ask for it here
+    PENDING = auto()  # the client is yet to accept it for the first time
+    REFUSED = auto()  # the client has refused it and has nothing of that name
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """The state of one type. What ``subscription`` says is held is what the client accepted last, or was just sent if in ``flight``."""
+
+    type_url: str
+    subscription: Subscription = field(default_factory=Subscription)
+    rank: int = 0
+    dirty: set[str] = field(default_factory=set)  # to be looked at again
+    forced: set[str] = field(default_factory=set)  # of these: to be answered even if nothing is new
+    flight: Flight | None = None
+    suspects: dict[str, Resource | None] = field(default_factory=dict)  # refused in company: to be tried again
+    parts: list[set[str]] = field(default_factory=list)  # the suspects by the response in which each is to be tried
+    refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
+    owes: bool = False  # an answer, even an empty one (XP-39, XP-60)
+    answered: bool = False
+    nonce: str = ""  # of the last response
+
+    def __post_init__(self) -> None:
+        """Find the place of the type."""
+        self.rank = rank(self.type_url)
+
+    @property
+    def idle(self) -> bool:
+        """Return whether there is nothing to compose, or a response is still on its way."""
+        return self.flight is not None or not (self.dirty or self.owes or self.parts)
+
+    @property
+    def settled(self) -> bool:
+        """Return whether the client has accepted everything that it asked for."""
+        return self.flight is None and not (self.dirty or self.parts or self.refused)
+
+    def wants(self, name: str) -> bool:
+        """Return whether ``name`` is asked for."""
+        return self.subscription.wants(name)
+
+    def accepted(self, name: str) -> Resource | None:
+        """Return what the client accepted last as ``name``."""
+        if self.flight is not None and name in self.flight.before:
+            return self.flight.before[name]
+        return self.subscription.held.get(name)
+
+    def touch(self, names: Iterable[str]) -> bool:
+        """Take note that ``names`` may have changed; return whether one of them is asked for."""
+        asked = names if self.subscription.wildcard else self.subscription.held.keys() & names
+        self.dirty.update(asked)
+        return bool(asked)
+
+    def force(self, names: Iterable[str]) -> None:
+        """Have ``names`` answered even if nothing is new."""
+        names = tuple(names)
+        self.forced.update(names)
+        self.dirty.update(names)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop what is known of ``names``, which are not asked for any more."""
+        for name in names:
+            if not self.wants(name):
+                self.dirty.discard(name)
+                self.forced.discard(name)
+                self.suspects.pop(name, None)
+                self.refused.pop(name, None)
+
+    def standing(self, name: str, published: Resource | None) -> Standing:
+        """Return how far ``name`` has come, which is ``published`` as such."""
+        if published is None or not self.wants(name) or self.accepted(name) is not None:
+            return Standing.READY
+        return Standing.REFUSED if self.refused.get(name) == published.version else Standing.PENDING
+
+    def unsettled(self) -> Iterator[Resource]:
+        """Yield what the client may have in use of the names whose last word is not spoken."""
+        held = self.subscription.held
+        doubtful = [held.get(name) for name in (*self.dirty, *self.refused)]
+        doubtful += self.suspects.values()
+        if self.flight is not None:
+            doubtful += self.flight.before.values()
+            doubtful += self.flight.resources
+        yield from (each for each in doubtful if each is not None)
+
+    def accept(self) -> Flight | None:
+        """End the flight: the client has it all."""
+        flight, self.flight = self.flight, None
+        return flight
+
+    def refuse(self) -> tuple[Flight, bool] | None:
+        """End the flight: the client has what it had before. Return it, and whether it was tried alone and is not to be tried again."""
+        flight = self.accept()
+        if flight is None:
+            return None
+        sent = {resource.name: resource for resource in flight.resources}
+        tried = [name for name in flight.before if self.wants(name)]
+        for name in tried:
+            self.subscription.put(name, flight.before[name])
+        found = parts({name: _claims(sent.get(name), flight.before[name]) for name in tried})
+        if len(found) > 1:
+            self.parts[:0] = found
+            self.suspects.update((name, sent.get(name)) for name in tried)
+            self.forced.update(tried)
+        else:
+            self.refused.update((name, sent[name].version) for name in tried if name in sent)
+        return flight, len(found) <= 1
+
+    def batches(self) -> Iterator[set[str]]:
+        """Yield the names that may go together into the next response: first what is new, then the next part of what was refused in company."""
+        fresh = self.dirty - self.suspects.keys()
+        if self.parts:
+            fresh |= self._entangled(fresh)
+        if fresh or self.owes:
+            yield fresh
+        while self.parts:
+            if part := self.parts[0] & self.suspects.keys():
+                yield part
+            if self.flight is not None:
+                return
+            self.parts.pop(0)
+
+    def _entangled(self, names: set[str]) -> set[str]:
+        return names

@@ -1,0 +1,104 @@
+"""What a stream asks for of one type, in both protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controlplane.xds.resource import Resource
+
+EVERYTHING = "*"
+
+
+class Subscription:
+    """The names asked for, everything or both, and what the client has of them: ``held``.
+
+    Without ``wildcard`` the keys of ``held`` are the names asked for, ``None`` where the client has nothing, so that a thousand names cost
+    one dict. With it, ``held`` is what the client has, and ``named`` are the names asked for as well.
+    """
+
+    __slots__ = ("_named_ever", "held", "named", "wildcard")
+
+    def __init__(self) -> None:
+        """Ask for nothing."""
+        self.wildcard = False
+        self.named: set[str] = set()
+        self.held: dict[str, Resource | None] = {}
+        self._named_ever = False
+
+    @property
+    def size(self) -> int:
+        """Return how many names are asked for, apart from everything."""
+        return len(self.named) if self.wildcard else len(self.held)
+
+    def wants(self, name: str) -> bool:
+        """Return whether ``name`` is asked for."""
+        return self.wildcard or name in self.held
+
+    def names(self, name: str) -> bool:
+        """Return whether ``name`` is asked for by name."""
+        return name in (self.named if self.wildcard else self.held)
+
+    def begin(self) -> None:
+        """Ask for everything, as one does who has named nothing since the stream began; after a name this changes nothing (XP-23, XP-46)."""
+        if not self._named_ever:
+            self.wildcard = True
+
+    def add(self, names: Iterable[str]) -> None:
+        """Ask for ``names``, of which one may be everything."""
+        for name in names:
+            self._named_ever = True
+            if name == EVERYTHING:
+                self._add_everything()
+            elif self.wildcard:
+                self.named.add(name)
+            else:
+                self.held.setdefault(name, None)
+
+    def drop(self, names: Iterable[str]) -> set[str]:
+        """Ask for ``names`` no longer; return those that are asked for still, as part of everything, and have to be answered (XP-53)."""
+        kept = set()
+        for name in names:
+            self._named_ever = True
+            if name == EVERYTHING:
+                self._drop_everything()
+            elif not self.wildcard:
+                self.held.pop(name, None)
+            elif name in self.named:
+                self.named.discard(name)
+                kept.add(name)
+        return kept
+
+    def replace(self, names: set[str]) -> tuple[bool, set[str]]:
+        """Ask for exactly ``names``; return whether everything is asked for anew, and which names are (XP-31, XP-32)."""
+        everything = EVERYTHING in names
+        if not names and not self._named_ever:
+            return False, set()
+        anew = everything and not self.wildcard
+        before = set(self.named) if self.wildcard else self.held.keys()
+        fresh = names - before
+        gone = before - names
+        self.drop({EVERYTHING} if self.wildcard and not everything else ())
+        self.drop(gone)
+        self.add(fresh)
+        return anew, fresh - {EVERYTHING}
+
+    def put(self, name: str, resource: Resource | None) -> None:
+        """Take note that the client has ``resource`` as ``name``, or has nothing of that name."""
+        if resource is not None:
+            self.held[name] = resource
+        elif self.wildcard:
+            self.held.pop(name, None)
+        elif name in self.held:
+            self.held[name] = None
+
+    def _add_everything(self) -> None:
+        if not self.wildcard:
+            self.wildcard = True
+            self.named = set(self.held)
+            self.held = {name: held for name, held in self.held.items() if held is not None}
+
+    def _drop_everything(self) -> None:
+        if self.wildcard:
+            self.wildcard = False
+            self.held = {name: self.held.get(name) for name in sorted(self.named)}
+            self.named = set()
