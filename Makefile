@@ -1,0 +1,58 @@
+# Every target does all of its own set-up: Python 3.11 with venv and pip is all that has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PYTEST := $(BIN)/python -m pytest -q
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types layers shape golden bench clean pure edges
+
+help: ## Show what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (once; a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.typings/.stamp: $(STAMP) tools/stubs.py
+	@$(BIN)/python -m tools.stubs .typings
+	@touch $@
+
+demo: $(STAMP) ## Show a mesh of real Envoys at work, with proofs (30 s)
+	@$(BIN)/navarch demo
+
+test: check ## Run everything: checks, edges, real Envoys
+	$(PYTEST) tests/edges tests/live
+
+check: format lint types layers shape pure ## What needs no network and no Envoy
+
+format: $(STAMP) ## Check the format
+	$(BIN)/ruff format --check -q controlplane tests tools
+
+lint: $(STAMP) ## Check the rules of style
+	$(BIN)/ruff check -q controlplane tests tools
+
+types: .typings/.stamp ## Check the types, those of Envoy's messages too
+	$(BIN)/mypy
+
+layers: $(STAMP) ## Check that rooms import downwards only
+	@$(BIN)/lint-imports --no-cache
+
+shape: $(STAMP) ## Check the size of modules and functions
+	$(BIN)/python -m tools.shape
+
+pure: $(STAMP)
+	$(PYTEST) -n 2 --dist worksteal tests/rooms tests/conversations tests/laws tests/golden
+
+golden: $(STAMP) ## Write the golden files anew; read the difference
+	$(BIN)/python -m tests.golden.write
+
+bench: $(STAMP) ## Measure: 500 sidecars on 1,000 services
+	$(BIN)/python -m tests.bench
+
+clean: ## Remove what was built
+	rm -rf $(VENV) .typings .cache build *.egg-info

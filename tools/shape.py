@@ -1,0 +1,60 @@
+"""The size budgets: ``python -m tools.shape`` names what is over them, and exits 1 if anything is.
+
+A number is there to make you think: a function cut in two without a better name for each half is worse than before.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+MODULE_LINES = 300
+FUNCTION_LINES = 40
+FOLDERS = ("controlplane", "tests", "tools")
+# What may be over a budget, with the reason.
+EXCEPTIONS: dict[str, str] = {}
+
+
+def faults(path: Path, text: str) -> Iterator[tuple[str, str]]:
+    """Yield what of the module ``text`` at ``path`` is over a budget: where, and by how much."""
+    lines = text.count("\n")
+    if lines > MODULE_LINES:
+        yield str(path), f"{lines} lines; a module has at most {MODULE_LINES}"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > FUNCTION_LINES:
+                yield f"{path}:{node.name}", f"{length} lines; a function has at most {FUNCTION_LINES}"
+            if any(_names_any(part) for part in _annotations(node)):
+                yield f"{path}:{node.name}", "Any in its signature; say what it takes and gives"
+
+
+def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.expr]:
+    given = node.args
+    for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
+        if argument is not None and argument.annotation is not None:
+            yield argument.annotation
+    if node.returns is not None:
+        yield node.returns
+
+
+def _names_any(annotation: ast.expr) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(annotation))
+
+
+def main() -> int:
+    """Check the whole repository."""
+    found = [fault for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py")) for fault in faults(path, path.read_text())]
+    over = [(where, what) for where, what in found if where not in EXCEPTIONS]
+    for where, what in over:
+        print(f"{where}: {what}")
+    unused = EXCEPTIONS.keys() - {where for where, _ in found}
+    for where in sorted(unused):
+        print(f"{where}: is within its budget; remove its exception")
+    return 1 if over or unused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
