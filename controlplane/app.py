@@ -6,21 +6,28 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from controlplane.admin.api import Facts, admin_app
+from controlplane.admin.api import admin_app
+from controlplane.admin.facts import Facts
 from controlplane.admin.health import health_app
-from controlplane.admin.metrics import collector
+from controlplane.admin.metrics import Gauges
+from controlplane.admin.shapes import Connection, ProxyRow
 from controlplane.admin.web import Web
-from controlplane.books import Books
 from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import Proxy
 from controlplane.serve.hub import Hub
-from controlplane.serve.server import Server
+from controlplane.serve.server import Machines, Server
 from controlplane.settings import Settings
 from controlplane.sources.files import Files
+from controlplane.xds.delta import DeltaStream
+from controlplane.xds.events import Event, Nacked
+from controlplane.xds.sotw import SotwStream
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,32 @@ class Addresses:
     health: str | None
 
 
+class _Books:
+    """Gives the fleet what it has not of its own: the time, and which proxy a connection is."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[str, Connection]] = {}
+
+    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
+        self._rows[connection] = (proxy.id, Connection(connection=connection, wire=wire.value, connected_at=time.time(), types=()))
+        log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": wire.value})
+
+    def record(self, connection: int, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Nacked):
+                log.warning("proxy refused config", extra={"connection": connection, "type": event.type_url, "reason": event.message})
+
+    def disconnected(self, connection: int) -> None:
+        del self._rows[connection]
+        log.info("proxy disconnected", extra={"connection": connection})
+
+    def proxies(self) -> list[ProxyRow]:
+        found: dict[str, list[Connection]] = {}
+        for proxy_id, row in self._rows.values():
+            found.setdefault(proxy_id, []).append(row)
+        return [ProxyRow(id=proxy_id, synced=False, connections=tuple(rows)) for proxy_id, rows in sorted(found.items())]
+
+
 class ControlPlane:
     """One control plane: everything between the sources and the proxies."""
 
@@ -43,11 +76,19 @@ class ControlPlane:
         self._sources = [Files(root) for root in settings.files]
         self._mesh = Mesh()
         self._hub = Hub(self._mesh, [source.name for source in self._sources])
-        self._books = Books()
-        self._server = Server(self._hub, self._books, settings.xds)
+        self._books = _Books()
+        machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
+        self._server = Server(self._hub, machines, self._books, settings.xds)
+        facts = Facts(
+            mesh=self._mesh,
+            proxies=self._books.proxies,
+            sessions=self._hub.sessions,
+            places=lambda: [source.places() for source in self._sources],
+            not_ready=self._not_ready,
+            refreshes=lambda: self._hub.refreshes,
+        )
         registry = CollectorRegistry()
-        facts = Facts(self._mesh, self._books.fleet, self._hub.sessions, lambda: [source.places() for source in self._sources], self._not_ready)
-        registry.register(collector(facts, lambda: self._hub.refreshes))
+        registry.register(Gauges(facts))
         self._admin = Web(admin_app(facts, registry, settings.admin_hosts), settings.admin)
         self._health = Web(health_app(self._not_ready, registry), settings.health) if settings.health else None
 

@@ -60,6 +60,6 @@ def serve(
 def _announce(addresses: Addresses, output: Output) -> None:
     found = {name: where for name, where in asdict(addresses).items() if where}
     if output is Output.JSON:
-        print(json.dumps(found), flush=True)
+        typer.echo(json.dumps(found))
     else:
-        print("navarch serves " + ", ".join(f"{name} at {where}" for name, where in found.items()), flush=True)
+        typer.echo("navarch serves " + ", ".join(f"{name} at {where}" for name, where in found.items()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
+import typer
+
 
 def version() -> None:
     """Print the version of Navarch and of the Python that runs it.
@@ -15,4 +17,4 @@ def version() -> None:
         found = importlib.metadata.version("navarch")
     except importlib.metadata.PackageNotFoundError:
         found = "not installed (run from its sources)"
-    print(f"navarch {found} (Python {platform.python_version()})")
+    typer.echo(f"navarch {found} (Python {platform.python_version()})")

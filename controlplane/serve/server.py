@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -17,8 +18,6 @@ from controlplane.serve.hub import Hub
 from controlplane.serve.nodes import proxy_of
 from controlplane.serve.services import SERVICES, Service
 from controlplane.serve.streams import Ended, OpenStream, Recorder, Request
-from controlplane.xds.delta import DeltaStream
-from controlplane.xds.sotw import SotwStream
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 
@@ -46,12 +45,21 @@ _OPTIONS = (
 _DRAINING = "this control plane is stopping"
 
 
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Makes what decides on one stream, for each protocol: of a view, and of the one type of a service for a single type."""
+
+    sotw: Callable[[View, str | None], Stream[DiscoveryRequest]]
+    delta: Callable[[View, str | None], Stream[DeltaDiscoveryRequest]]
+
+
 class Server:
     """Serves every discovery service between ``start`` and ``stop``."""
 
-    def __init__(self, hub: Hub, recorder: Recorder, address: str) -> None:
-        """Serve what ``hub`` has at ``address`` (host:port; port 0: any free one); tell ``recorder`` what becomes of it."""
+    def __init__(self, hub: Hub, machines: Machines, recorder: Recorder, address: str) -> None:
+        """Serve what ``hub`` has at ``address`` (host:port; port 0: any free one) by ``machines``; tell ``recorder`` what becomes of it."""
         self._hub = hub
+        self._machines = machines
         self._recorder = recorder
         self._address = address
         self._server = grpc.aio.server(options=_OPTIONS)
@@ -72,7 +80,7 @@ class Server:
         return port
 
     async def stop(self, grace_s: float, jitter: Callable[[], float]) -> None:
-        """Let every stream end within ``grace_s``, each at a moment that ``jitter`` (0 to 1) picks, so that they do not all come back at once."""
+        """Let every stream end within ``grace_s``, each when ``jitter`` (0 to 1) says, so that they do not all come back at once."""
         self.draining = True
         loop = asyncio.get_running_loop()
         for stream in self._streams:
@@ -88,37 +96,36 @@ class Server:
 
     def _handlers(self, service: Service) -> grpc.GenericRpcHandler:
         async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:
-            await self._serve(context, Wire.SOTW, lambda view: SotwStream(view, only=service.only))
+            await self._serve(context, Wire.SOTW, lambda view: self._machines.sotw(view, service.only))
 
         async def delta(_: object, context: ServicerContext[DeltaDiscoveryRequest, bytes]) -> None:
-            await self._serve(context, Wire.DELTA, lambda view: DeltaStream(view, only=service.only))
+            await self._serve(context, Wire.DELTA, lambda view: self._machines.delta(view, service.only))
 
-        methods = {service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)}
+        methods: dict[str, grpc.RpcMethodHandler[DiscoveryRequest, bytes] | grpc.RpcMethodHandler[DeltaDiscoveryRequest, bytes]] = {
+            service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)
+        }
         if service.sotw:
             methods[service.sotw] = grpc.stream_stream_rpc_method_handler(sotw, request_deserializer=DiscoveryRequest.FromString)
         return grpc.method_handlers_generic_handler(service.name, methods)
 
     async def _serve(self, context: ServicerContext[Request, bytes], wire: Wire, machine: Callable[[View], Stream[Request]]) -> None:
-        try:
-            ended = await self._stream(context, wire, machine)
-        except Ended as refused:
-            ended = refused
+        ended = await self._stream(context, wire, machine)
         if ended.code is not grpc.StatusCode.OK:
             await context.abort(ended.code, ended.details)
 
     async def _stream(self, context: ServicerContext[Request, bytes], wire: Wire, machine: Callable[[View], Stream[Request]]) -> Ended:
         if self.draining:
-            raise Ended(grpc.StatusCode.UNAVAILABLE, _DRAINING)
+            return Ended(grpc.StatusCode.UNAVAILABLE, _DRAINING)
         if not self._hub.synced.is_set():
             # An empty answer would make the proxy delete its listeners. https://github.com/istio/istio/issues/25495
-            raise Ended(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
+            return Ended(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
         first = await _first(context)
-        if first is None:
-            return Ended(grpc.StatusCode.OK)
+        if isinstance(first, Ended):
+            return first
         try:
             proxy = proxy_of(first.node)
         except BadNode as error:
-            raise Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+            return Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder)
         self._streams.add(stream)
         try:
@@ -129,12 +136,12 @@ class Server:
                 self._none_left.set()
 
 
-async def _first(context: ServicerContext[Request, bytes]) -> Request | None:
+async def _first(context: ServicerContext[Request, bytes]) -> Request | Ended:
     try:
         async with asyncio.timeout(FIRST_REQUEST_S):
             request = await context.read()
     except TimeoutError:
-        raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s") from None
+        return Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s")
     except grpc.aio.BaseError:
-        return None
-    return None if isinstance(request, type(grpc.aio.EOF)) else request
+        return Ended(grpc.StatusCode.OK)  # the peer is gone
+    return Ended(grpc.StatusCode.OK) if request is grpc.aio.EOF else request

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import grpc
@@ -42,14 +43,15 @@ class Recorder(Protocol):
         """Take in that ``connection`` is over."""
 
 
-class Ended(Exception):
-    """The stream is over: with which status, and what the peer is told."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a stream is over: with which status, and what the peer is told."""
 
-    def __init__(self, code: grpc.StatusCode, details: str = "") -> None:
-        """End with ``code``, saying ``details``."""
-        super().__init__(details)
-        self.code = code
-        self.details = details
+    code: grpc.StatusCode
+    details: str = ""
+
+
+_FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
 
 
 class OpenStream(Generic[Request]):
@@ -60,7 +62,7 @@ class OpenStream(Generic[Request]):
         self.session = session
         self.connection = next(_numbers)
         self._hub = hub
-        self._make = machine
+        self._make: Callable[[View], Stream[Request]] = machine
         self._machine: Stream[Request] | None = None
         self._recorder = recorder
         self._waiter: asyncio.Future[None] | None = None
@@ -73,7 +75,8 @@ class OpenStream(Generic[Request]):
         try:
             self._machine.changed(change)
         except Exception:  # ours; it must not keep the news from the other streams
-            self._failed()
+            log.exception("stream failed", extra=self._facts())
+            self._ended = self._ended or _FAULT
         self._wake()
 
     def see(self, view: View) -> None:
@@ -84,7 +87,8 @@ class OpenStream(Generic[Request]):
             else:
                 self._machine.see(view)
         except Exception:
-            self._failed()
+            log.exception("stream failed", extra=self._facts())
+            self.end(_FAULT)
         self._wake()
 
     def end(self, ended: Ended) -> None:
@@ -120,7 +124,8 @@ class OpenStream(Generic[Request]):
         except grpc.aio.BaseError:
             self.end(Ended(grpc.StatusCode.OK))  # the peer is gone
         except Exception:
-            self._failed()
+            log.exception("stream failed", extra=self._facts())
+            self.end(_FAULT)
 
     def _receive(self, request: Request) -> None:
         if self._machine is None:
@@ -134,7 +139,8 @@ class OpenStream(Generic[Request]):
             try:
                 response = self._machine.take() if self._machine else None
             except Exception:
-                self._failed()
+                log.exception("stream failed", extra=self._facts())
+            self.end(_FAULT)
                 break
             if response is None:
                 await self._news()
@@ -147,7 +153,7 @@ class OpenStream(Generic[Request]):
                 return Ended(grpc.StatusCode.ABORTED, f"nothing was read for {WRITE_S:.0f} s")
             except grpc.aio.BaseError:
                 return Ended(grpc.StatusCode.OK)  # the peer is gone
-        return self._ended or Ended(grpc.StatusCode.INTERNAL)
+        return self._ended
 
     async def _news(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -160,7 +166,5 @@ class OpenStream(Generic[Request]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _failed(self) -> None:
-        log.exception("stream failed", extra={"proxy": self.session.proxy.id, "connection": self.connection})
-        self._ended = self._ended or Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
-        self._wake()
+    def _facts(self) -> dict[str, object]:
+        return {"proxy": self.session.proxy.id, "connection": self.connection}

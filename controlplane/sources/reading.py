@@ -56,8 +56,11 @@ def read(root: str, path: str) -> str | Refused | None:
         return None
     except OSError as error:
         return Refused(f"expected a file that can be read: {error.strerror or type(error).__name__}")
-    if isinstance(data, Refused):
-        return data
+    return data if isinstance(data, Refused) else decoded(data)
+
+
+def decoded(data: bytes) -> str | Refused:
+    """Return ``data`` as text, or why it is none."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,0 +1,22 @@
+"""What the admin API shows, as functions that find it: this room decides on nothing and keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from controlplane.admin.shapes import ProxyRow
+from controlplane.mesh.mesh import Mesh, Session
+from controlplane.objects.places import Places
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where each fact comes from."""
+
+    mesh: Mesh
+    proxies: Callable[[], Sequence[ProxyRow]]
+    sessions: Callable[[], Sequence[Session]]
+    places: Callable[[], Sequence[Places]]  # copies that may be asked in another thread
+    not_ready: Callable[[], str | None]  # why, or None
+    refreshes: Callable[[], int]

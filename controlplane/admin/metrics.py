@@ -1,0 +1,42 @@
+"""Metrics of the control plane, counted when somebody asks: nothing is added up while proxies are served."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from controlplane.admin.facts import Facts
+
+
+class Gauges(Collector):
+    """Reads ``facts`` whenever it is scraped."""
+
+    def __init__(self, facts: Facts) -> None:
+        """Read ``facts``."""
+        self._facts = facts
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield nothing: names are checked when they are collected."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        facts = self._facts
+        yield GaugeMetricFamily("navarch_ready", "Whether proxies are answered.", value=facts.not_ready() is None)
+        yield CounterMetricFamily("navarch_refreshes", "How often the configuration was brought up to date.", value=facts.refreshes())
+        objects = GaugeMetricFamily("navarch_objects", "Objects in effect, by kind.", labels=["kind"])
+        for kind, count in sorted(Counter(each.key.kind for each in facts.mesh.objects()).items()):
+            objects.add_metric([kind], count)
+        yield objects
+        streams = GaugeMetricFamily("navarch_streams", "Open discovery streams, by protocol.", labels=["wire"])
+        for wire, count in sorted(Counter(each.wire.value for each in facts.sessions()).items()):
+            streams.add_metric([wire], count)
+        yield streams
+        refused = GaugeMetricFamily("navarch_refused", "Streams whose last answer of a type was a refusal.", labels=["type"])
+        for name, count in sorted(Counter(each.type for row in facts.proxies() for stream in row.connections for each in stream.types if each.error).items()):
+            refused.add_metric([name], count)
+        yield refused

@@ -1,0 +1,59 @@
+"""``navarch translate``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from controlplane.cli.options import Output, Paths
+from controlplane.cli.tables import print_table
+from controlplane.cli.validate import show
+from controlplane.model.proxies import BadNode, Proxy, proxy
+
+
+def translate(
+    filename: Paths,
+    node: Annotated[str, typer.Option("--proxy", metavar="NODE_ID", help="The proxy's node id: sidecar~IP~POD.NAMESPACE~DOMAIN.")],
+    metadata: Annotated[str, typer.Option(metavar="JSON", help="The node's metadata, as Istio's proxies send it.")] = "{}",
+    output: Annotated[Output, typer.Option("--output", "-o", help="Everything as JSON, or a table of what there is.")] = Output.TABLE,
+) -> None:
+    """Print the Envoy configuration that one proxy would be sent for some manifests.
+
+    Examples:
+
+      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local -o json
+
+      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local --metadata '{"LABELS": {"app": "web"}}'
+    """
+    asking = _proxy(node, metadata)
+
+    from controlplane.mesh.snapshot import snapshot
+    from controlplane.objects.places import located
+    from controlplane.sources.gather import gather
+
+    folder, changes = gather(filename, sys.stdin.buffer)
+    found = snapshot(changes, asking)
+    problems = located(found.problems, [folder])
+    if output is Output.JSON:
+        typer.echo(json.dumps({**found.resources, "problems": [each.row() for each in problems]}, indent=2))
+        return
+    rows = [(section, str(each.get("name") or each.get("clusterName") or "")) for section, members in found.resources.items() for each in members]
+    print_table(("section", "name"), rows)
+    if problems:
+        show(problems)
+
+
+def _proxy(node: str, metadata: str) -> Proxy:
+    try:
+        values = json.loads(metadata)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected JSON: {error}", param_hint="--metadata") from None
+    if not isinstance(values, dict):
+        raise typer.BadParameter("expected a JSON object", param_hint="--metadata")
+    try:
+        return proxy(node, values)
+    except BadNode as error:
+        raise typer.BadParameter(str(error), param_hint="--proxy") from None

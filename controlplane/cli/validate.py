@@ -1,0 +1,62 @@
+"""``navarch validate``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli.options import Output, Paths
+from controlplane.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from controlplane.objects.places import Located
+
+_COLORS = {"error": "red", "warning": "yellow", "info": "dim"}
+
+
+def validate(
+    filename: Paths,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How the problems are printed.")] = Output.TABLE,
+) -> None:
+    """Say what is wrong with manifests, by object, field, file and line. Exits 1 if one is an error.
+
+    Examples:
+
+      navarch validate -f ./manifests
+
+      helm template ./chart | navarch validate -f - -o json
+    """
+    from controlplane.mesh.mesh import Mesh
+    from controlplane.objects.places import located
+    from controlplane.sources.gather import gather
+
+    folder, changes = gather(filename, sys.stdin.buffer)
+    mesh = Mesh()
+    mesh.apply(changes)
+    mesh.refresh()
+    found = located(mesh.problems(), [folder])
+    if output is Output.JSON:
+        typer.echo(json.dumps([each.row() for each in found], indent=2))
+    else:
+        show(found)
+    if any(each.problem.severity == "error" for each in found):
+        raise typer.Exit(1)
+
+
+def show(found: Sequence[Located]) -> None:
+    """Print ``found`` as a table, or that there is nothing to print."""
+    if not found:
+        typer.echo("no problems")
+        return
+    print_table(
+        ("where", "severity", "object", "field", "message"),
+        [
+            (str(each.place or ""), each.problem.severity.value, str(each.problem.object or ""), each.problem.field, f"{each.problem.message} ({each.problem.code})")
+            for each in found
+        ],
+        styles=[_COLORS[each.problem.severity.value] for each in found],
+    )

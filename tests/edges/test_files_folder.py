@@ -1,0 +1,205 @@
+"""What a folder means, by what was read of its files: no disk, no clock."""
+
+from __future__ import annotations
+
+from controlplane.model.keys import Key
+from controlplane.model.problems import Severity
+from controlplane.objects.changes import Change
+from controlplane.objects.core import Service
+from controlplane.sources.folder import Folder
+from controlplane.sources.sheets import Refused, Sheet, sheet
+
+
+def service(name: str, port: object = 80) -> str:
+    return f"apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: shop\nspec:\n  ports:\n  - port: {port}\n"
+
+
+def key(name: str) -> Key:
+    return Key("Service", "shop", name)
+
+
+def ports(changes: tuple[Change, ...]) -> dict[str, int | None]:
+    """Return the port of each changed Service, ``None`` for one that is gone."""
+    found = {}
+    for change in changes:
+        assert change.object is None or isinstance(change.object, Service)
+        found[change.key.name] = change.object.spec.ports[0].port if change.object else None
+    return found
+
+
+def read(*documents: str) -> Sheet:
+    return sheet("---\n".join(documents))
+
+
+def test_all_files_of_one_look_are_one_batch() -> None:
+    folder = Folder()
+
+    changes = folder.take({"b.yaml": read(service("b")), "a.yaml": read(service("a"), service("c"))}, 0)
+
+    assert ports(changes) == {"a": 80, "b": 80, "c": 80}
+
+
+def test_only_what_says_something_else_changes() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
+
+    changes = folder.take({"a.yaml": read("# a comment\n" + service("a"), service("b", 81))}, 1)
+
+    assert ports(changes) == {"b": 81}
+
+
+def test_a_broken_document_leaves_the_others_and_its_last_good_meaning() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
+
+    broken = folder.take({"a.yaml": read(service("a").replace("spec:", "spec: ]"), service("b", 81))}, 1)
+    mended = folder.take({"a.yaml": read(service("a", 82), service("b", 81))}, 2)
+
+    assert ports(broken) == {"b": 81}
+    assert ports(mended) == {"a": 82}
+
+
+def test_a_document_with_a_wrong_field_keeps_its_last_good_meaning_and_says_where() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("b"), service("a"))}, 0)
+
+    changes = folder.take({"a.yaml": read(service("b"), service("a", "'none'"))}, 1)
+    [located] = folder.problems()
+
+    assert changes == ()
+    assert (located.problem.object, located.problem.severity) == (key("a"), Severity.ERROR)
+    assert str(located.place) == "a.yaml:17"
+
+
+def test_a_document_taken_out_of_a_readable_file_is_gone_at_once() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
+
+    changes = folder.take({"a.yaml": read(service("a"))}, 1)
+
+    assert ports(changes) == {"b": None}
+
+
+def test_while_a_document_cannot_be_read_nothing_is_taken_as_deleted() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
+
+    broken = folder.take({"a.yaml": read("kind: [\n", service("c"))}, 1)
+    mended = folder.take({"a.yaml": read(service("c"))}, 2)
+
+    assert ports(broken) == {"c": 80}
+    assert ports(mended) == {"a": None, "b": None}
+
+
+def test_a_file_that_may_not_be_read_any_more_keeps_what_it_gave() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"))}, 0)
+
+    changes = folder.take({"a.yaml": sheet(Refused("expected a regular file"))}, 1)
+
+    assert changes == ()
+    assert [(each.problem.message, str(each.place)) for each in folder.problems()] == [("expected a regular file", "a.yaml:1")]
+
+
+def test_an_emptied_file_counts_after_a_second() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"))}, 0)
+
+    at_once = folder.take({"a.yaml": sheet("")}, 10.0)
+    again = folder.take({"a.yaml": sheet("")}, 10.9)
+    due = folder.due
+    later = folder.take({}, 11.0)
+
+    assert (at_once, again, due) == ((), (), 11.0)
+    assert ports(later) == {"a": None}
+    assert folder.due is None
+
+
+def test_a_file_that_a_shell_is_about_to_fill_never_loses_anything() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"))}, 0)
+
+    emptied = folder.take({"a.yaml": sheet("")}, 10.0)
+    filled = folder.take({"a.yaml": read(service("a", 81))}, 10.1)
+
+    assert (emptied, ports(filled), folder.due) == ((), {"a": 81}, None)
+
+
+def test_a_file_that_is_gone_is_believed_gone_when_an_editor_would_have_written_it_again() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"))}, 0)
+
+    at_once = folder.take({"a.yaml": None}, 10.0)
+    assert folder.due is not None
+    later = folder.take({}, folder.due)
+
+    assert (at_once, ports(later)) == ((), {"a": None})
+
+
+def test_a_renamed_file_changes_nothing() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"))}, 0)
+
+    renamed = folder.take({"a.yaml": None, "b.yaml": read(service("a"))}, 10.0)
+    later = folder.take({}, 11.0)
+
+    assert (renamed, later) == ((), ())
+    assert str(folder.place(key("a"), "metadata.name")) == "b.yaml:4"
+
+
+def test_of_an_object_in_two_files_the_first_path_counts_and_the_other_is_told() -> None:
+    folder = Folder()
+
+    first = folder.take({"b.yaml": read(service("a", 81))}, 0)
+    second = folder.take({"a.yaml": read(service("x"), service("a", 80))}, 1)
+    [duplicate] = folder.problems()
+    third = folder.take({"a.yaml": read(service("x"))}, 2)
+
+    assert (ports(first), ports(second), ports(third)) == ({"a": 81}, {"a": 80, "x": 80}, {"a": 81})
+    assert duplicate.problem.code == "Duplicate"
+    assert "a.yaml:13" in duplicate.problem.message
+    assert str(duplicate.place) == "b.yaml:4"
+
+
+def test_of_an_object_twice_in_a_file_the_first_document_counts() -> None:
+    folder = Folder()
+
+    changes = folder.take({"a.yaml": read(service("a", 80), service("a", 81))}, 0)
+    [duplicate] = folder.problems()
+
+    assert ports(changes) == {"a": 80}
+    assert str(duplicate.place) == "a.yaml:13"
+
+
+def test_an_object_that_we_do_not_use_does_not_hide_one_of_the_same_kind_and_name() -> None:
+    folder = Folder()
+    other = service("a").replace("apiVersion: v1", "apiVersion: serving.knative.dev/v1")
+
+    changes = folder.take({"a.yaml": read(other, service("a"))}, 0)
+
+    assert ports(changes) == {"a": 80}
+    assert [each.problem.severity for each in folder.problems()] == [Severity.INFO]
+
+
+def test_the_order_in_which_files_are_read_does_not_matter() -> None:
+    sheets = {"a.yaml": read(service("a", 1), service("b", 1)), "b.yaml": read(service("b", 2)), "c.yaml": read(service("a", 3), service("c", 3))}
+    one, other = Folder(), Folder()
+
+    for path in sorted(sheets):
+        one.take({path: sheets[path]}, 0)
+    for path in sorted(sheets, reverse=True):
+        other.take({path: sheets[path]}, 0)
+
+    assert [one.place(key(each), "") for each in "abc"] == [other.place(key(each), "") for each in "abc"]
+    assert one.problems() == other.problems()
+    assert ports(one.take({path: None for path in sheets}, 1)) == {}
+
+
+def test_items_of_a_list_are_found_on_their_own_lines() -> None:
+    folder = Folder()
+    items = "".join(f"- apiVersion: v1\n  kind: Service\n  metadata: {{name: s{at}, namespace: shop}}\n  spec: {{ports: [{{port: {at}}}]}}\n" for at in range(3))
+
+    folder.take({"a.yaml": sheet(f"apiVersion: v1\nkind: List\nitems:\n{items}")}, 0)
+
+    assert [(located.problem.object, str(located.place)) for located in folder.problems()] == [(key("s0"), "a.yaml:7")]
+    assert str(folder.place(key("s2"), "spec.ports[0].port")) == "a.yaml:15"
