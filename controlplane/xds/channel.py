@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from controlplane.envoy.type_urls import PUSH_ORDER
-from controlplane.xds.parts import parts
-from controlplane.xds.resource import Reference, Resource
+from controlplane.xds.parts import Claims, parts
+from controlplane.xds.resource import Resource
 from controlplane.xds.subscription import Subscription
 
 _RANKS = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
@@ -20,7 +20,7 @@ def rank(type_url: str) -> int:
 
 
 def unknown(type_url: str, name: str, version: str) -> Resource:
-    """Return what stands for a resource that the client got on an earlier stream: no one here knows its content, nor what it uses."""
+    """Return what stands for a resource that the client has from an earlier stream: what it says and uses is not known here."""
     return Resource(type_url, name, version, b"", 0)
 
 
@@ -45,7 +45,7 @@ class Standing(Enum):
 
 @dataclass(slots=True, eq=False)
 class Channel:
-    """The state of one type. What ``subscription`` says is held is what the client accepted last, or was just sent if in ``flight``."""
+    """The state of one type. What ``subscription`` holds is what the client accepted last, or was just sent if it is in ``flight``."""
 
     type_url: str
     subscription: Subscription = field(default_factory=Subscription)
@@ -54,11 +54,10 @@ class Channel:
     forced: set[str] = field(default_factory=set)  # of these: to be answered even if nothing is new
     flight: Flight | None = None
     suspects: dict[str, Resource | None] = field(default_factory=dict)  # refused in company: to be tried again
-    parts: list[set[str]] = field(default_factory=list)  # the suspects by the response in which each is to be tried
+    parts: list[set[str]] = field(default_factory=list)  # the suspects, by the response in which each is to be tried
     refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
     owes: bool = False  # an answer, even an empty one (XP-39, XP-60)
     answered: bool = False
-    nonce: str = ""  # of the last response
 
     def __post_init__(self) -> None:
         """Find the place of the type."""
@@ -86,24 +85,23 @@ class Channel:
 
     def touch(self, names: Iterable[str]) -> bool:
         """Take note that ``names`` may have changed; return whether one of them is asked for."""
-        asked = names if self.subscription.wildcard else self.subscription.held.keys() & names
+        held = self.subscription.held
+        asked = names if self.subscription.wildcard else [name for name in names if name in held]
         self.dirty.update(asked)
         return bool(asked)
 
     def force(self, names: Iterable[str]) -> None:
         """Have ``names`` answered even if nothing is new."""
-        names = tuple(names)
         self.forced.update(names)
-        self.dirty.update(names)
+        self.dirty |= self.forced
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Drop what is known of ``names``, which are not asked for any more."""
-        for name in names:
-            if not self.wants(name):
-                self.dirty.discard(name)
-                self.forced.discard(name)
-                self.suspects.pop(name, None)
-                self.refused.pop(name, None)
+    def forget(self) -> None:
+        """Drop what is known of names that are not asked for any more."""
+        for names in (self.dirty, self.forced):
+            names.difference_update([name for name in names if not self.wants(name)])
+        for name in [name for name in (*self.suspects, *self.refused) if not self.wants(name)]:
+            self.suspects.pop(name, None)
+            self.refused.pop(name, None)
 
     def standing(self, name: str, published: Resource | None) -> Standing:
         """Return how far ``name`` has come, which is ``published`` as such."""
@@ -114,23 +112,29 @@ class Channel:
     def unsettled(self) -> Iterator[Resource]:
         """Yield what the client may have in use of the names whose last word is not spoken."""
         held = self.subscription.held
-        doubtful = [held.get(name) for name in (*self.dirty, *self.refused)]
+        doubtful = [held.get(name) for name in (*self.dirty, *self.refused, *self.suspects)]
         doubtful += self.suspects.values()
         if self.flight is not None:
             doubtful += self.flight.before.values()
             doubtful += self.flight.resources
         yield from (each for each in doubtful if each is not None)
 
-    def accept(self) -> Flight | None:
-        """End the flight: the client has it all."""
-        flight, self.flight = self.flight, None
-        return flight
+    def claims(self, name: str) -> Claims:
+        """Return what the client may have in use as ``name``, or be about to have, that no other name may have."""
+        held, suspect = self.subscription.held.get(name), self.suspects.get(name)
+        return (held.claims if held else frozenset()) | (suspect.claims if suspect else frozenset())
 
-    def refuse(self) -> tuple[Flight, bool] | None:
-        """End the flight: the client has what it had before. Return it, and whether it was tried alone and is not to be tried again."""
-        flight = self.accept()
-        if flight is None:
-            return None
+    def launch(self, flight: Flight) -> None:
+        """Begin ``flight``: what it brings counts as held from now on."""
+        self.flight = flight
+        for name in flight.before:
+            self.refused.pop(name, None)
+        self.answered = True
+        self.owes = False
+
+    def refuse(self, flight: Flight) -> bool:
+        """End ``flight``: the client has what it had before. Return whether it was tried alone, and is not tried again in this version."""
+        self.flight = None
         sent = {resource.name: resource for resource in flight.resources}
         tried = [name for name in flight.before if self.wants(name)]
         for name in tried:
@@ -142,21 +146,8 @@ class Channel:
             self.forced.update(tried)
         else:
             self.refused.update((name, sent[name].version) for name in tried if name in sent)
-        return flight, len(found) <= 1
+        return len(found) <= 1
 
-    def batches(self) -> Iterator[set[str]]:
-        """Yield the names that may go together into the next response: first what is new, then the next part of what was refused in company."""
-        fresh = self.dirty - self.suspects.keys()
-        if self.parts:
-            fresh |= self._entangled(fresh)
-        if fresh or self.owes:
-            yield fresh
-        while self.parts:
-            if part := self.parts[0] & self.suspects.keys():
-                yield part
-            if self.flight is not None:
-                return
-            self.parts.pop(0)
 
-    def _entangled(self, names: set[str]) -> set[str]:
-        return names
+def _claims(*resources: Resource | None) -> Claims:
+    return frozenset[str]().union(*(resource.claims for resource in resources if resource))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as _field
 from hashlib import blake2b
 
 Reference = tuple[str, str]  # (type URL, name)
@@ -24,7 +25,7 @@ class Resource:
     type_url: str
     name: str
     version: str
-    frame: bytes
+    frame: bytes = _field(repr=False)
     sotw_at: int
     uses: tuple[Reference, ...] = ()
     claims: frozenset[str] = frozenset()

@@ -56,31 +56,28 @@ class Subscription:
 
     def drop(self, names: Iterable[str]) -> set[str]:
         """Ask for ``names`` no longer; return those that are asked for still, as part of everything, and have to be answered (XP-53)."""
-        kept = set()
+        kept: set[str] = set()
+        names = set(names)
+        self._named_ever = self._named_ever or bool(names)
+        if EVERYTHING in names:
+            self._drop_everything()
         for name in names:
-            self._named_ever = True
-            if name == EVERYTHING:
-                self._drop_everything()
-            elif not self.wildcard:
+            if not self.wildcard:
                 self.held.pop(name, None)
             elif name in self.named:
                 self.named.discard(name)
                 kept.add(name)
         return kept
 
-    def replace(self, names: set[str]) -> tuple[bool, set[str]]:
-        """Ask for exactly ``names``; return whether everything is asked for anew, and which names are (XP-31, XP-32)."""
-        everything = EVERYTHING in names
+    def replace(self, names: set[str]) -> tuple[set[str], set[str]]:
+        """Return which of ``names``, all that is asked for now, are new (XP-31), and which others are asked for no longer.
+
+        No names, if there never was one, mean what they meant at first (XP-21).
+        """
         if not names and not self._named_ever:
-            return False, set()
-        anew = everything and not self.wildcard
-        before = set(self.named) if self.wildcard else self.held.keys()
-        fresh = names - before
-        gone = before - names
-        self.drop({EVERYTHING} if self.wildcard and not everything else ())
-        self.drop(gone)
-        self.add(fresh)
-        return anew, fresh - {EVERYTHING}
+            return set(), set()
+        before = self.named | {EVERYTHING} if self.wildcard else self.held.keys()
+        return names - before, before - names
 
     def put(self, name: str, resource: Resource | None) -> None:
         """Take note that the client has ``resource`` as ``name``, or has nothing of that name."""

@@ -1,0 +1,147 @@
+"""The incremental protocol: each resource has its own version, and a response says only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+
+from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
+from controlplane.xds.channel import Channel, Flight, unknown
+from controlplane.xds.events import Event
+from controlplane.xds.hosts import HostsChannel
+from controlplane.xds.machine import Machine, Written, subscribed
+from controlplane.xds.plan import Plan
+from controlplane.xds.subscription import EVERYTHING
+from controlplane.xds.wire import delta_response
+
+_LEGACY = (LDS, CDS, VHDS)  # types of which a first request without names means everything
+
+
+class DeltaStream(Machine):
+    """One stream of a client that speaks Delta."""
+
+    def receive(self, request: DeltaDiscoveryRequest) -> tuple[Event, ...]:
+        """Take ``request`` in and return what it meant; raise BadRequest where it ends the stream.
+
+        One request may judge a response, subscribe and unsubscribe at once; all of it counts, whatever its nonce (XP-54, XP-55).
+        """
+        type_url = self._type_of(request.type_url)
+        self._ready = True
+        channel = self._channels.get(type_url)
+        add = _names(request.resource_names_subscribe, (each.name for each in request.resource_locators_subscribe))
+        drop = _names(request.resource_names_unsubscribe, (each.name for each in request.resource_locators_unsubscribe))
+        if channel is None:
+            channel = self._open(self._channel(type_url))
+            self._begin(channel, add, drop, request.initial_resource_versions)
+            return (subscribed(channel),)
+        events = self._judge(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
+        if add or drop:
+            self._drop(channel, drop)
+            self._add(channel, add)
+            events += (subscribed(channel),)
+        return events
+
+    def _channel(self, type_url: str) -> Channel:
+        if type_url == VHDS and self._only is None:
+            return HostsChannel(type_url)
+        return Channel(type_url)
+
+    def _begin(self, channel: Channel, add: list[str], drop: list[str], versions: Mapping[str, str]) -> None:
+        subscription = channel.subscription
+        if not add and not drop and channel.type_url in _LEGACY:
+            subscription.begin()
+        names = self._known(channel.type_url, add)
+        subscription.drop(drop)
+        subscription.add(names)
+        if versions:
+            self._restore(channel, versions)
+        if subscription.wildcard:
+            channel.owes = True
+            channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
+        held = subscription.held
+        just_used = self._just_used(channel) if versions else frozenset[str]()
+        channel.force([name for name in names if name != EVERYTHING and (held.get(name) is None or name in just_used)])
+        self._bring_known(channel)
+
+    def _restore(self, channel: Channel, versions: Mapping[str, str]) -> None:
+        """Take over what the client has from an earlier stream: the same versions are not sent again, what is gone is removed."""
+        find = self._view.lookup(channel.type_url)
+        held = channel.subscription.held
+        for name, version in versions.items():
+            if channel.subscription.wants(name):
+                resource = find(name)
+                if resource is not None and resource.version == version:
+                    held[resource.name] = resource
+                else:
+                    own = resource.name if resource else name
+                    held[own] = unknown(channel.type_url, own, version)
+                    channel.dirty.add(own)
+
+    def _just_used(self, channel: Channel) -> frozenset[str]:
+        """Return the names that something on its way to the client uses: it warms until they come, even if it has them (XP-58)."""
+        flights = [other.flight for other in self._in_order if other.flight and other.rank < channel.rank]
+        return frozenset(
+            name
+            for flight in flights
+            for resource in flight.resources
+            for type_url, name in resource.uses
+            if type_url == channel.type_url
+        )
+
+    def _add(self, channel: Channel, names: list[str]) -> None:
+        """Subscribe to ``names``: what is asked for is answered, even if the client has it (XP-51)."""
+        names = self._known(channel.type_url, names)
+        channel.subscription.add(names)
+        if EVERYTHING in names:
+            channel.owes = True
+            self._bring_known(channel)
+            everything = (resource.name for resource in self._view.resources(channel.type_url))
+            channel.force([name for name in everything if channel.wants(name)])
+        channel.force([name for name in names if name != EVERYTHING])
+
+    def _drop(self, channel: Channel, names: list[str]) -> None:
+        if names:
+            kept = channel.subscription.drop(names)
+            channel.forget()
+            channel.force(kept)
+            hosts = self._hosts
+            if channel.type_url == RDS and hosts is not None:
+                for name in names:
+                    if not channel.wants(name):
+                        hosts.leave(name)
+
+    @property
+    def _hosts(self) -> HostsChannel | None:
+        hosts = self._channels.get(VHDS)
+        return hosts if isinstance(hosts, HostsChannel) else None
+
+    def _bring_known(self, channel: Channel) -> None:
+        """Serve the hosts of the route configurations that the client has, now that ``channel`` was asked for."""
+        routes, hosts = self._channels.get(RDS), self._hosts
+        if routes is not None and hosts is not None and channel.type_url in (RDS, VHDS):
+            for name, held in routes.subscription.held.items():
+                if held is not None:
+                    hosts.bring(name, self._view.within(VHDS, name), anew=False)
+
+    def _sent_with(self, channel: Channel, plan: Plan) -> None:
+        super()._sent_with(channel, plan)
+        hosts = self._hosts
+        if channel.type_url == RDS and hosts is not None:
+            for resource in plan.send:
+                hosts.bring(resource.name, self._view.within(VHDS, resource.name), anew=True)
+            hosts.tables.difference_update(plan.remove)
+
+    def _refuse(self, channel: Channel, flight: Flight) -> bool:
+        hosts = self._hosts
+        if channel.type_url == RDS and hosts is not None:
+            # Hosts of a route configuration that the client does not have were lost.
+            hosts.tables.difference_update(name for name, before in flight.before.items() if before is None)
+        return super()._refuse(channel, flight)
+
+    def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written:
+        return Written(delta_response(channel.type_url, nonce, plan.send, plan.remove), "", len(plan.send))
+
+
+def _names(names: Iterable[str], located: Iterable[str]) -> list[str]:
+    return [*names, *located]

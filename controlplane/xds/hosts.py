@@ -1,0 +1,48 @@
+"""Virtual hosts as resources: a Delta stream gets those of every route configuration that it was sent, without asking for each.
+
+Envoy subscribes once, to everything, and never again: what belongs to a route configuration that comes later is sent right behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from controlplane.xds.channel import Channel
+from controlplane.xds.view import folder
+
+
+@dataclass(slots=True, eq=False)
+class HostsChannel(Channel):
+    """The virtual hosts of the route configurations in ``tables``; hosts that are asked for by name are like any resource."""
+
+    tables: set[str] = field(default_factory=set)
+
+    def wants(self, name: str) -> bool:
+        """Return whether ``name`` is asked for: by name, by its route configuration, or because the client has it."""
+        asked = self.subscription
+        return name in asked.held or (asked.wildcard and (folder(name) in self.tables or name in asked.named))
+
+    def touch(self, names: Iterable[str]) -> bool:
+        """Take note that ``names`` may have changed; return whether one of them is asked for."""
+        asked = [name for name in names if self.wants(name)]
+        self.dirty.update(asked)
+        return bool(asked)
+
+    def bring(self, table: str, names: Iterable[str], *, anew: bool) -> None:
+        """Serve ``names``, the hosts of ``table``, which the client has now; ``anew``: it lost those that it had."""
+        if self.subscription.wildcard and table not in self.tables:
+            self.tables.add(table)
+            if anew:
+                self.force(names)
+            else:
+                self.dirty.update(names)
+
+    def leave(self, table: str) -> None:
+        """Forget the hosts of ``table``, which the client dropped with it."""
+        self.tables.discard(table)
+        held = self.subscription.held
+        if self.subscription.wildcard:
+            for name in [name for name in held if folder(name) == table]:
+                del held[name]
+        self.forget()

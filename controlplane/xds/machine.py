@@ -1,0 +1,185 @@
+"""What both protocols have in common: channels, what changes do to them, and the order in which they are served."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.envoy.type_urls import CDS, EDS
+from controlplane.xds.channel import Channel, Flight
+from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
+from controlplane.xds.plan import Plan, Planner
+from controlplane.xds.stream import BadRequest, Response
+from controlplane.xds.view import TableChange, View
+
+_MOST_TYPES = 64  # of one stream: there are not as many in Envoy
+
+
+class Verdict(Protocol):
+    """Why a client refuses a response."""
+
+    @property
+    def code(self) -> int:
+        """Return the status code."""
+
+    @property
+    def message(self) -> str:
+        """Return what is wrong, in the words of the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A response as bytes, with the version of its type and how many resources it has."""
+
+    payload: bytes
+    version: str
+    count: int
+
+
+class Machine(ABC):
+    """One stream of a client that sees ``view``; ``only`` is the one type of a single-type service, ``None`` all types (ADS).
+
+    Level-triggered: it keeps which names have to be looked at again, and composes from the newest state when it is asked to.
+    Of each type at most one response is on its way.
+    """
+
+    def __init__(self, view: View, *, only: str | None = None) -> None:
+        """Begin with nothing asked for."""
+        self._view = view
+        self._only = only
+        self._channels: dict[str, Channel] = {}
+        self._in_order: list[Channel] = []
+        self._ready = False
+        self._sent = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Return whether ``take`` may have something."""
+        return self._ready
+
+    def changed(self, change: TableChange) -> None:
+        """Take note that ``change`` has happened to a table of this stream's view."""
+        for changes in (change.updated, change.removed):
+            for type_url, names in changes.items():
+                channel = self._channels.get(type_url)
+                if channel is not None and channel.touch(names):
+                    self._ready = True
+
+    def see(self, view: View) -> None:
+        """Look at ``view`` from now on: everything that is or may be asked for is looked at again."""
+        self._view = view
+        for channel in self._in_order:
+            held = channel.subscription.held
+            find = view.lookup(channel.type_url)
+            channel.dirty.update(name for name, resource in held.items() if find(name) != resource)
+            if channel.subscription.wildcard:
+                channel.touch([resource.name for resource in view.resources(channel.type_url) if resource.name not in held])
+        self._ready = True
+
+    def take(self) -> Response | None:
+        """Return the next response, what is used before what uses it; ``None``: nothing to send before something happens."""
+        if not self._ready:
+            return None
+        for channel in self._in_order:
+            if not channel.idle and (response := self._compose(channel)):
+                return response
+        self._ready = False
+        return None
+
+    def _compose(self, channel: Channel) -> Response | None:
+        planner = Planner(channel, self._in_order, self._view)
+        # What is gone since an earlier stream may still be used by what this stream has not asked for yet: that comes before the first ACK.
+        keep = not channel.answered and self._only is None and channel.type_url == CDS
+        for names in planner.batches():
+            if not names and not channel.owes:
+                continue
+            plan = planner.plan(names, keep=keep)
+            if plan.wait and not channel.answered:
+                return None  # first answers are whole
+            response = self._send(channel, plan) if plan or channel.owes else None
+            _done(channel, names, plan.wait | plan.stay)
+            if response:
+                return response
+        return None
+
+    def _send(self, channel: Channel, plan: Plan) -> Response | None:
+        subscription = channel.subscription
+        held = subscription.held
+        before = {resource.name: held.get(resource.name) for resource in plan.send}
+        before.update((name, held.get(name)) for name in plan.remove)
+        held.update((resource.name, resource) for resource in plan.send)
+        for name in plan.remove:
+            subscription.put(name, None)
+        nonce = str(self._sent + 1)
+        written = self._write(channel, plan, nonce)
+        if written is None:
+            return None
+        self._sent += 1
+        channel.launch(Flight(nonce, written.version, tuple(plan.send), tuple(plan.remove), before))
+        self._sent_with(channel, plan)
+        size = len(written.payload)
+        return Response(written.payload, Sent(channel.type_url, nonce, written.version, written.count, len(plan.remove), size))
+
+    def _sent_with(self, channel: Channel, plan: Plan) -> None:
+        """See to what has to come right behind: a cluster that is new or changed stays warming until its endpoints come, changed or not."""
+        endpoints = self._channels.get(EDS)
+        if channel.type_url == CDS and endpoints is not None:
+            used = (name for resource in plan.send for type_url, name in resource.uses if type_url == EDS)
+            endpoints.force([name for name in used if endpoints.wants(name)])
+
+    def _type_of(self, type_url: str) -> str:
+        if not type_url and self._only is None:
+            raise BadRequest("a request on an aggregated stream needs a type_url")
+        if type_url and self._only not in (None, type_url):
+            raise BadRequest(f"this service serves {self._only}, not {type_url}")
+        return type_url or self._only or ""
+
+    def _open(self, channel: Channel) -> Channel:
+        if len(self._channels) == _MOST_TYPES:
+            raise BadRequest(f"one stream asks for more than {_MOST_TYPES} types")
+        self._channels[channel.type_url] = channel
+        self._in_order = sorted(self._channels.values(), key=lambda each: each.rank)
+        return channel
+
+    def _judge(self, channel: Channel, nonce: str, error: Verdict | None) -> tuple[Event, ...]:
+        """Return what the client says with ``nonce``; an old one says nothing about what is on its way (XP-29, XP-55)."""
+        flight = channel.flight
+        if flight is None or flight.nonce != nonce:
+            return ()
+        if error is None:
+            channel.flight = None
+            return (Acked(channel.type_url, nonce, flight.version, flight.resources, flight.removed),)
+        final = self._refuse(channel, flight)
+        return (
+            Nacked(
+                channel.type_url, nonce, flight.version, error.code, error.message, flight.resources, flight.removed, final
+            ),
+        )
+
+    def _refuse(self, channel: Channel, flight: Flight) -> bool:
+        return channel.refuse(flight)
+
+    def _known(self, type_url: str, names: Iterable[str]) -> list[str]:
+        """Return ``names`` as the strings of the view where it has them, so that a thousand streams do not each keep their own."""
+        find = self._view.lookup(type_url)
+        return [resource.name if (resource := find(name)) else name for name in names]
+
+    @abstractmethod
+    def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written | None:
+        """Return the response that says ``plan``, which the channel counts as held by now; ``None``: it cannot be said in this protocol."""
+
+
+def subscribed(channel: Channel) -> Subscribed:
+    """Return the event of what ``channel`` asks for now."""
+    return Subscribed(channel.type_url, channel.subscription.wildcard, channel.subscription.size)
+
+
+def _done(channel: Channel, names: set[str], later: set[str]) -> None:
+    done = names - later if later else names
+    for name in channel.suspects.keys() & done:
+        del channel.suspects[name]
+    # New sets, as one that was large once stays large.
+    channel.forced = channel.forced - done
+    channel.dirty = channel.dirty - done

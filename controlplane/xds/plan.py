@@ -1,0 +1,150 @@
+"""What of a channel may go into its next response, so that nothing breaks before it is made.
+
+Two rules, both read from what resources ``uses``. What uses a name that the client is yet to accept for the first time waits for that
+ACK. What is gone is taken away only when nothing that the client may have in use still refers to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS, SDS, VHDS
+from controlplane.xds.channel import Channel, Standing
+from controlplane.xds.parts import joined
+from controlplane.xds.resource import Resource
+from controlplane.xds.view import View
+
+# Which types hold what is removed from another: virtual hosts and route configurations go with their users.
+_USERS = {CDS: (LDS, RDS, VHDS), EDS: (CDS,), SDS: (CDS, LDS), ECDS: (LDS,)}
+
+Find = Callable[[str], Resource | None]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to send and what to remove now, and which names have to be looked at again later."""
+
+    send: list[Resource] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    wait: set[str] = field(default_factory=set)  # for the first ACK of what they use
+    stay: set[str] = field(default_factory=set)  # as they are: what they use was refused, or they are gone but in use
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to say."""
+        return bool(self.send or self.remove)
+
+
+class Planner:
+    """Plans responses of one channel among ``channels`` of a stream that sees ``view``."""
+
+    def __init__(self, channel: Channel, channels: Collection[Channel], view: View) -> None:
+        """Plan for ``channel`` as things are now."""
+        self._channel = channel
+        self._find = view.lookup(channel.type_url)
+        self._others = [other for other in channels if other is not channel]
+        self._below = {
+            other.type_url: (other, view.lookup(other.type_url))
+            for other in self._others
+            if other.rank < channel.rank and not other.settled
+        }
+
+    def batches(self) -> Iterator[set[str]]:
+        """Yield the names that may go together: what is new, then, part by part, what was refused in company."""
+        channel = self._channel
+        fresh = channel.dirty
+        if channel.suspects:
+            fresh = joined(fresh - channel.suspects.keys(), channel.suspects, self._claims)
+        yield fresh
+        channel.parts = [left for part in channel.parts if (left := part & channel.suspects.keys())]
+        yield from tuple(channel.parts)
+
+    def plan(self, names: Iterable[str], *, keep: bool) -> Plan:
+        """Return what to do about ``names``; ``keep``: nothing is taken away yet."""
+        channel, find, found = self._channel, self._find, Plan()
+        held, forced, refused = channel.subscription.held, channel.forced, channel.refused
+        gone: list[str] = []
+        for name in sorted(names):
+            resource = find(name)
+            if resource is None:
+                gone.append(name)
+            elif name in forced or _is_news(resource, held.get(name), refused.get(name)):
+                self._place(resource, found)
+        if gone:
+            self._part(gone, found, keep=keep)
+        if found.send and found.send[0].claims:
+            self._untangle(found)
+        return found
+
+    def _place(self, resource: Resource, found: Plan) -> None:
+        name = resource.name
+        if not self._channel.wants(name):
+            return
+        match self._standing(resource) if self._below else Standing.READY:
+            case Standing.PENDING:
+                found.wait.add(name)
+            case Standing.REFUSED if self._channel.accepted(name) is not None:
+                found.stay.add(name)
+            case _:
+                found.send.append(resource)
+
+    def _standing(self, resource: Resource) -> Standing:
+        worst = Standing.READY
+        for type_url, name in resource.uses:
+            if below := self._below.get(type_url):
+                other, find = below
+                match other.standing(name, find(name)):
+                    case Standing.PENDING:
+                        return Standing.PENDING
+                    case Standing.REFUSED:
+                        worst = Standing.REFUSED
+                    case _:
+                        pass
+        return worst
+
+    def _part(self, gone: list[str], found: Plan, *, keep: bool) -> None:
+        channel = self._channel
+        held = channel.subscription.held
+        in_use: set[str] | None = None
+        for name in gone:
+            if held.get(name) is None and name not in channel.suspects:
+                if name in channel.forced:
+                    found.remove.append(name)
+                continue
+            if in_use is None and not keep:
+                in_use = self._in_use(gone)
+            if in_use is None or name in in_use:
+                found.stay.add(name)
+            else:
+                found.remove.append(name)
+
+    def _in_use(self, names: Iterable[str]) -> set[str]:
+        channel = self._channel
+        users = _USERS.get(channel.type_url, ())
+        used: set[str] = set()
+        for other in self._others:
+            if other.type_url in users:
+                for resource in other.unsettled():
+                    if not resource.frame:  # of an earlier stream: it may use anything
+                        return set(names)
+                    used.update(name for type_url, name in resource.uses if type_url == channel.type_url)
+        return used
+
+    def _claims(self, name: str) -> frozenset[str]:
+        published = self._find(name)
+        return self._channel.claims(name) | (published.claims if published else frozenset())
+
+    def _untangle(self, found: Plan) -> None:
+        """Hold back what would claim what another name, that is not in this response, still has at the client."""
+        channel = self._channel
+        going = {resource.name for resource in found.send} | set(found.remove)
+        staying = (found.wait | found.stay | channel.refused.keys() | channel.suspects.keys()) - going
+        taken = frozenset[str]().union(*map(channel.claims, staying))
+        while clashing := {resource.name for resource in found.send if resource.claims & taken}:
+            found.stay |= clashing
+            found.send = [resource for resource in found.send if resource.name not in clashing]
+            taken = taken.union(*map(channel.claims, clashing))
+
+
+def _is_news(resource: Resource, held: Resource | None, refused: str | None) -> bool:
+    return resource is not held and (held is None or resource != held) and resource.version != refused

@@ -1,0 +1,95 @@
+"""The state-of-the-world protocol: a type has one version, and of listeners and clusters a response says all that there is."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
+
+from controlplane.envoy.type_urls import CDS, EDS, LDS
+from controlplane.xds.channel import Channel
+from controlplane.xds.events import Event
+from controlplane.xds.machine import Machine, Written, subscribed
+from controlplane.xds.plan import Plan
+from controlplane.xds.resource import Resource, digest, field, resource
+from controlplane.xds.subscription import EVERYTHING
+from controlplane.xds.view import version_of
+from controlplane.xds.wire import sotw_response
+
+# What a response of these types does not contain is deleted; of no other type can a deletion be told. A first request without names means
+# everything of these, and of these alone: an empty request for secrets must not get them all (XP-24).
+_WHOLE = (LDS, CDS)
+
+
+class SotwStream(Machine):
+    """One stream of a client that speaks the state of the world."""
+
+    def receive(self, request: DiscoveryRequest) -> tuple[Event, ...]:
+        """Take ``request`` in and return what it meant; raise BadRequest where it ends the stream.
+
+        The names count whatever the nonce: a client says last what it wants last (XP-30).
+        """
+        type_url = self._type_of(request.type_url)
+        self._ready = True
+        names = {*request.resource_names, *(each.name for each in request.resource_locators)}
+        channel = self._channels.get(type_url)
+        if channel is None:
+            channel = self._open(Channel(type_url))
+            if names:
+                self._ask(channel, names)
+            elif type_url in _WHOLE:
+                self._begin(channel, request.version_info)
+            return (subscribed(channel),)
+        events = self._judge(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
+        if self._ask(channel, names):
+            events += (subscribed(channel),)
+        return events
+
+    def _begin(self, channel: Channel, version: str) -> None:
+        """Serve everything; a client that says it has this very ``version`` from an earlier stream has nothing to be told (XP-42)."""
+        channel.subscription.begin()
+        everything = {resource.name: resource for resource in self._view.resources(channel.type_url)}
+        if version and version == self._view.version(channel.type_url):
+            channel.subscription.held.update(everything)
+            channel.answered = True
+        else:
+            channel.owes = True
+            channel.touch(everything)
+
+    def _ask(self, channel: Channel, names: set[str]) -> bool:
+        """Serve ``names`` from now on; return whether that is anything new."""
+        subscription = channel.subscription
+        added, dropped = subscription.replace(names)
+        if dropped:
+            subscription.drop(dropped)
+            channel.forget()
+        if added:
+            known = self._known(channel.type_url, added)
+            subscription.add(known)
+            if EVERYTHING in added:
+                channel.owes = True
+                channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
+            channel.force([name for name in known if name != EVERYTHING])
+        return bool(added or dropped)
+
+    def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written | None:
+        type_url = channel.type_url
+        if type_url in _WHOLE:
+            resources = [held for held in channel.subscription.held.values() if held]
+            version = self._version(channel, plan, resources)
+        else:
+            # What is gone cannot be told, but a cluster without endpoints can: Envoy waits 15 s for endpoints that nobody mentions.
+            resources = plan.send + [_no_endpoints(name) for name in plan.remove if name and type_url == EDS]
+            version = self._view.version(type_url)
+            if not resources and not channel.owes:
+                return None
+        return Written(sotw_response(type_url, nonce, version, resources), version, len(resources))
+
+    def _version(self, channel: Channel, plan: Plan, resources: list[Resource]) -> str:
+        in_step = channel.subscription.wildcard and not (plan.wait or plan.stay or channel.refused or channel.suspects)
+        return self._view.version(channel.type_url) if in_step else version_of(digest(resources))
+
+
+@lru_cache(maxsize=1024)
+def _no_endpoints(cluster: str) -> Resource:
+    return resource(EDS, cluster, field(1, cluster.encode()))
