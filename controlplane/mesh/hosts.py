@@ -9,13 +9,13 @@ from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.nodes import Leaf, Members, Wire
+from controlplane.mesh.nodes import Group, Leaf, Members, Wire
 from controlplane.mesh.policies import seer_of_rules
 from controlplane.mesh.resources import checked, ready, refuse_invalid
 from controlplane.mesh.routing import hash_policy, rules
 from controlplane.mesh.scopes import Scope, outbound_policy
 from controlplane.mesh.services import Ref
-from controlplane.mesh.tables import Asking, Entry, RouteTable, domains, entries
+from controlplane.mesh.tables import Asking, Entry, Hosts, RouteTable, Viewer, claims, domains, entries, owners, viewer_of
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.names import cluster_name
 from controlplane.model.services import Labels
@@ -65,10 +65,16 @@ def hosts_of(db: Database, scope: Scope, table: RouteTable, wire: Wire) -> Membe
     """Return the RouteConfiguration of ``table`` and, on Delta streams, its virtual hosts as resources of their own."""
     if wire is Wire.SOTW:
         return frozenset({Leaf(inline, (scope, table))})
-    found = entries(db, scope, table)
-    catch_all = None if _has_any(db, found) else outbound_policy(db, scope.sidecar)
-    hosts = {Leaf(virtual_host_resource, (table.name, entry)) for entry in found}
-    return frozenset({Leaf(on_demand, (Shell(table.name, catch_all, table.port is None, vhds=bool(found)),)), *hosts})
+    asked = table.asked
+    shell = Shell(table.name, _catch_all(db, scope, asked), asked.port is None, vhds=bool(claims(db, asked)))
+    groups = {Group(hosts_from, (table, owner, viewer_of(db, scope, asked, owner))) for owner in owners(db, asked)}
+    return frozenset({Leaf(on_demand, (shell,)), *groups})
+
+
+@query
+def hosts_from(db: Database, table: RouteTable, owner: str, viewer: Viewer) -> Members:
+    """Return the virtual hosts of ``table`` that are of objects of the namespace ``owner``, as ``viewer`` sees them."""
+    return frozenset(Leaf(virtual_host_resource, (table.name, entry)) for entry in entries(db, table.asked, owner, viewer))
 
 
 @query
@@ -94,15 +100,16 @@ def on_demand(db: Database, shell: Shell) -> Resource | None:
 @query
 def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
     """Return the RouteConfiguration of ``table`` with all its virtual hosts in it."""
-    found = entries(db, scope, table)
+    asked = table.asked
+    found = [entry for owner in owners(db, asked) for entry in entries(db, asked, owner, viewer_of(db, scope, asked, owner))]
+    found.sort(key=lambda entry: (entry.host, entry.port))
     hosts, references = [], set()
     for entry in found:
         made = _body(db, entry)
         # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
         hosts.append(field(2, _encoded(f"{entry.host}:{entry.port}", _domains(db, entry), made)))
         references.update(made.uses)
-    catch_all = None if _has_any(db, found) else outbound_policy(db, scope.sidecar)
-    message = route_configuration(table.name, catch_all=catch_all, vhds=False, ports_in_domains=table.port is None)
+    message = route_configuration(table.name, catch_all=_catch_all(db, scope, asked), vhds=False, ports_in_domains=asked.port is None)
     refuse_invalid(RDS, table.name, message)
     references.update(uses(message))
     message.ClearField("name")
@@ -124,7 +131,8 @@ def _domains(db: Database, entry: Entry) -> tuple[str, ...]:
     return tuple(domain for domain in asked if domain not in entry.denied) if entry.denied else asked
 
 
-def _has_any(db: Database, found: tuple[Entry, ...]) -> bool:
-    return any(ANY_DOMAIN in _domains(db, entry) for entry in found if entry.host == ANY_DOMAIN)
-
-
+def _catch_all(db: Database, scope: Scope, asked: Hosts) -> OutboundPolicy | None:
+    """Return what becomes of requests that no host takes; ``None`` where a host takes every request."""
+    if any(claim.host == ANY_DOMAIN for claim in claims(db, asked)):
+        return None
+    return outbound_policy(db, scope.sidecar)

@@ -18,6 +18,8 @@ from controlplane.objects.virtual_service import VirtualService
 Facet = tuple[str, ...]
 NOTHING: frozenset[Key] = frozenset()
 CLUSTER_DOMAIN = "cluster.local"  # of the Kubernetes cluster: what its DNS answers for, whatever the trust domain is
+EVERYONE = "*"
+NO_ONE = "~"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 objects: Input[Key, Object | None] = Input("objects", default=None)
@@ -57,6 +59,32 @@ def pod_at(namespace: str, address: str) -> Facet:
 def serving_at(namespace: str, address: str) -> Facet:
     """Return the facet of the EndpointSlices and ServiceEntries of ``namespace`` that list the endpoint ``address``."""
     return ("endpoint-ip", namespace, address)
+
+
+def exported_to(kind: str, namespace: str) -> Facet:
+    """Return the facet of every ``kind`` that is exported to ``namespace`` by name, not to everyone."""
+    return ("exported", kind, namespace)
+
+
+def by_source(kind: str) -> Facet:
+    """Return the facet of every ``kind`` whose meaning depends on the labels of the proxy that asks."""
+    return ("by-source", kind)
+
+
+def exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
+    """Return ``names`` of an ``exportTo`` written in ``namespace``, with ``.`` resolved; none means everyone."""
+    return tuple(sorted({namespace if name == "." else name for each in names if (name := each.strip())})) or (EVERYONE,)
+
+
+def exports_of(value: Object) -> tuple[str, ...]:
+    """Return the namespaces that may see ``value``; ``*`` is everyone, ``~`` no one."""
+    match value:
+        case Service():
+            return exports(value.meta.annotations.get("networking.istio.io/exportTo", "").split(","), value.key.namespace)
+        case ServiceEntry() | VirtualService() | DestinationRule():
+            return exports(value.spec.export_to, value.key.namespace)
+        case _:
+            return (EVERYONE,)
 
 
 def service_host(name: str, namespace: str) -> str:
@@ -105,6 +133,7 @@ def _facets(value: Object | None) -> frozenset[Facet]:
         return frozenset()
     key = value.key
     found = {of_kind(key.kind, key.namespace)}
+    found.update(exported_to(key.kind, each) for each in exports_of(value) if each not in (EVERYONE, NO_ONE))
     match value:
         case Service():
             found.add(naming(key.kind, service_host(key.name, key.namespace)))
@@ -113,6 +142,8 @@ def _facets(value: Object | None) -> frozenset[Facet]:
             found.update(serving_at(key.namespace, each.address) for each in value.spec.endpoints)
         case VirtualService():
             found.update(naming(key.kind, qualified(host, key.namespace)) for host in value.spec.hosts)
+            if any(match.source_labels for route in value.spec.http for match in route.match):
+                found.add(by_source(key.kind))
         case DestinationRule():
             found.add(naming(key.kind, qualified(value.spec.host, key.namespace)))
         case EndpointSlice():

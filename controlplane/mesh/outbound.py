@@ -10,10 +10,10 @@ from controlplane.mesh.clusters import black_hole, clusters_of, pass_through
 from controlplane.mesh.endpoints import endpoints
 from controlplane.mesh.hosts import hosts_of
 from controlplane.mesh.nodes import Group, Leaf, Members, Wire
-from controlplane.mesh.policies import seer_of_rules
+from controlplane.mesh.policies import rule_seers, seer_of_rules
 from controlplane.mesh.resources import checked
 from controlplane.mesh.scopes import Egress, Scope, egress, imported, outbound_policy, seer_of
-from controlplane.mesh.services import Ref, service
+from controlplane.mesh.services import PUBLIC, Ref, service
 from controlplane.mesh.settings import settings
 from controlplane.mesh.tables import has_address, tables
 from controlplane.model.mesh import OutboundPolicy
@@ -28,20 +28,38 @@ from controlplane.xds.resource import Resource
 @query
 def outbound(db: Database, scope: Scope, wire: Wire) -> Members:
     """Return what ``scope`` sees on a stream of ``wire``: clusters with their endpoints, listeners, and route tables."""
-    found: set[Leaf | Group] = {Leaf(black_hole, ()), Leaf(pass_through, ())}
-    for ref in seen_through(db, scope):
-        found.add(Group(clusters_of, (ref, seer_of_rules(db, ref, scope.namespace))))
+    seer = seer_of(db, scope.namespace)
+    found: set[Leaf | Group] = {Leaf(black_hole, ()), Leaf(pass_through, ()), Group(listeners_of, (scope,))}
+    for each in egress(db, scope):
+        for owner in service_owners(db, seer, each.hosts):
+            viewer = scope.namespace if scope.namespace in rule_readers(db, seer, each.hosts, owner) else PUBLIC
+            found.add(Group(clusters_from, (seer, each.hosts, owner, viewer)))
     found |= {Group(hosts_of, (scope, table, wire)) for table in tables(db, scope)}
-    found.add(Group(listeners_of, (scope,)))
     return frozenset(found)
 
 
 @query
-def seen_through(db: Database, scope: Scope) -> tuple[Ref, ...]:
-    """Return the services that ``scope`` sees through any of its egress listeners, sorted by host."""
-    seer = seer_of(db, scope.namespace)
-    seen = [imported(db, seer, each.hosts) for each in egress(db, scope)]
-    return seen[0] if len(seen) == 1 else tuple(sorted(set().union(*seen)))
+def service_owners(db: Database, seer: str, hosts: tuple[str, ...]) -> frozenset[str]:
+    """Return the namespaces whose services ``seer`` sees through ``hosts``."""
+    return frozenset(ref.key.namespace for ref in imported(db, seer, hosts))
+
+
+@query
+def services_from(db: Database, seer: str, hosts: tuple[str, ...], owner: str) -> tuple[Ref, ...]:
+    """Return the services of the namespace ``owner`` that ``seer`` sees through ``hosts``."""
+    return tuple(ref for ref in imported(db, seer, hosts) if ref.key.namespace == owner)
+
+
+@query
+def rule_readers(db: Database, seer: str, hosts: tuple[str, ...], owner: str) -> frozenset[str]:
+    """Return the namespaces whose DestinationRules for some service of ``owner`` differ from everybody's."""
+    return frozenset(namespace for ref in services_from(db, seer, hosts, owner) for namespace in rule_seers(db, ref))
+
+
+@query
+def clusters_from(db: Database, seer: str, hosts: tuple[str, ...], owner: str, viewer: str) -> Members:
+    """Return the clusters of the services of ``owner`` as the namespace ``viewer`` sees them."""
+    return frozenset(Group(clusters_of, (ref, seer_of_rules(db, ref, viewer))) for ref in services_from(db, seer, hosts, owner))
 
 
 @query

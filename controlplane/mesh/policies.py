@@ -6,8 +6,8 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, naming, objects
-from controlplane.mesh.services import EVERYONE, PUBLIC, Ref, exported, exports, patterns
+from controlplane.mesh.inputs import EVERYONE, exports_of, index, naming, objects
+from controlplane.mesh.services import PUBLIC, Ref, exported, patterns
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
@@ -34,7 +34,7 @@ class Subset(NamedTuple):
 def head(db: Database, key: Key) -> RuleHead | None:
     """Return the head of the DestinationRule ``key``."""
     rule = _rule(db, key)
-    return rule and RuleHead(key, exports(rule.spec.export_to, key.namespace), rule.meta.created)
+    return rule and RuleHead(key, exports_of(rule), rule.meta.created)
 
 
 @query

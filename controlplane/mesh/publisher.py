@@ -82,13 +82,15 @@ class Publisher:
     def _regroup(self, held: _Held, group: Group, members: Members) -> None:
         shelves = self._shelves(held)
         before, held.members = held.members, members
-        for member in before - members:
-            for leaf in self._leaves(self._held[member]):
-                self._note(shelves, leaf.resource, None)
-            self._release(member, group)
         for member in members - before:
             for leaf in self._leaves(self._hold(member, group)):
                 self._note(shelves, None, leaf.resource)
+        for member in before - members:
+            leaves = tuple(self._leaves(self._held[member]))
+            self._release(member, group)
+            for leaf in leaves:
+                elsewhere = self._shelves(leaf) if self._held.get(leaf.node) is leaf else set()
+                self._note(shelves - elsewhere, leaf.resource, None)
 
     def _note(self, shelves: Iterable[Shelf], before: Resource | None, after: Resource | None) -> None:
         for shelf in shelves:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, namespaces_with, naming, objects, of_kind, qualified
+from controlplane.mesh.inputs import EVERYONE, NO_ONE, exports_of, index, namespaces_with, naming, objects, of_kind, qualified
 from controlplane.mesh.policies import policy, rule_seers, seer_of_rules
-from controlplane.mesh.services import EVERYONE, NO_ONE, PUBLIC, Ref, exported, exports, find, patterns, service
+from controlplane.mesh.services import PUBLIC, Ref, exported, find, patterns, service
 from controlplane.model.keys import Key
 from controlplane.model.names import cluster_name
 from controlplane.model.services import Labels
@@ -44,7 +44,7 @@ def head(db: Database, key: Key) -> Head | None:
     return Head(
         key,
         tuple(qualified(host, key.namespace) for host in spec.hosts),
-        exports(spec.export_to, key.namespace),
+        exports_of(value),
         value.meta.created,
         frozenset(name for match in matches for name in match.source_labels),
         frozenset(match.source_namespace for match in matches if match.source_namespace),

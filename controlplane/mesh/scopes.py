@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.endpoints import pod_labels
-from controlplane.mesh.inputs import index, objects, of_kind
-from controlplane.mesh.routing import Head, destinations, routed_hosts
+from controlplane.mesh.inputs import by_source, exported_to, index, objects, of_kind
+from controlplane.mesh.routing import KIND, Head, destinations, head, routed_hosts
 from controlplane.mesh.services import PUBLIC, Ref, exported, find, seer_of_services, visible
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
@@ -88,7 +88,8 @@ def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], 
 @query
 def source_label_keys(db: Database) -> frozenset[str]:
     """Return the label names that source labels of any VirtualService look at."""
-    return frozenset(name for _, each in routed_hosts(db) for name in each.label_keys)
+    heads = (head(db, key) for key in index(db, by_source(KIND)))
+    return frozenset(name for each in heads if each for name in each.label_keys)
 
 
 @query
@@ -129,8 +130,8 @@ def imported(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[Ref, ...]
     if hosts == EVERYTHING:
         return seen
     found = {ref for ref in seen if selects(hosts, ref.key.namespace, ref.host)}
-    for head in {head for _, head in imported_routes(db, seer, hosts)}:
-        for host in destinations(db, head.key):
+    for route in {each.key for _, each in imported_routes(db, seer, hosts)}:
+        for host in destinations(db, route):
             if ref := find(db, host, seer):
                 found.add(ref)
     return tuple(sorted(found))
@@ -140,23 +141,15 @@ def imported(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[Ref, ...]
 def imported_routes(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[tuple[str, Head], ...]:
     """Return the hosts with a VirtualService that ``seer`` sees through the egress ``hosts``, sorted by host."""
     return tuple(
-        (host, head)
-        for host, head in routed_hosts(db)
-        if exported(head.export_to, seer) and (hosts == EVERYTHING or selects(hosts, head.key.namespace, host))
+        (host, each)
+        for host, each in routed_hosts(db)
+        if exported(each.export_to, seer) and (hosts == EVERYTHING or selects(hosts, each.key.namespace, host))
     )
 
 
 def seer_of(db: Database, namespace: str) -> str:
     """Return whom to ask what ``namespace`` sees: ``PUBLIC`` where it sees what everyone sees."""
-    if seer_of_services(db, namespace) != PUBLIC or namespace in route_readers(db):
-        return namespace
-    return PUBLIC
-
-
-@query
-def route_readers(db: Database) -> frozenset[str]:
-    """Return the namespaces that some VirtualService is exported to by name."""
-    return frozenset(each for _, head in routed_hosts(db) for each in head.export_to) - {"*", "~"}
+    return namespace if index(db, exported_to(KIND, namespace)) else seer_of_services(db, namespace)
 
 
 def selects(hosts: tuple[str, ...], namespace: str, host: str) -> bool:

@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, namespaces_with, naming, objects, of_kind, service_host
+from controlplane.mesh.inputs import EVERYONE, exported_to, exports_of, index, namespaces_with, naming, objects, of_kind, service_host
 from controlplane.model.keys import Key
 from controlplane.model.protocols import protocol_of
 from controlplane.model.services import Resolution, Service, ServicePort
 from controlplane.objects import core, service_entry
 
-EVERYONE = "*"
-NO_ONE = "~"
 PUBLIC = ""  # the seer of what every namespace sees alike
 _KINDS = ("Service", "ServiceEntry")
 
@@ -23,13 +21,6 @@ class Ref(NamedTuple):
 
     host: str
     key: Key
-
-
-class Offer(NamedTuple):
-    """The services of one namespace: for everyone, and for other namespaces by name."""
-
-    public: tuple[Ref, ...]
-    private: tuple[tuple[str, Ref], ...]  # (namespace that may see it, service)
 
 
 @query
@@ -51,19 +42,10 @@ def service(db: Database, ref: Ref) -> Service | None:
 
 
 @query
-def offer(db: Database, namespace: str) -> Offer:
-    """Return what the objects of ``namespace`` declare, and for whom."""
-    public: list[Ref] = []
-    private: list[tuple[str, Ref]] = []
-    for kind in _KINDS:
-        for key in sorted(index(db, of_kind(kind, namespace))):
-            for each in declared(db, key):
-                ref = Ref(each.host, key)
-                if EVERYONE in each.export_to:
-                    public.append(ref)
-                else:
-                    private.extend((seer, ref) for seer in each.export_to if seer != NO_ONE)
-    return Offer(tuple(public), tuple(private))
+def offer(db: Database, namespace: str) -> tuple[Ref, ...]:
+    """Return the services that the objects of ``namespace`` declare for everyone."""
+    keys = (key for kind in _KINDS for key in sorted(index(db, of_kind(kind, namespace))))
+    return tuple(Ref(each.host, key) for key in keys for each in declared(db, key) if EVERYONE in each.export_to)
 
 
 @query
@@ -75,7 +57,8 @@ def offering(db: Database) -> tuple[str, ...]:
 @query
 def private_to(db: Database, namespace: str) -> tuple[Ref, ...]:
     """Return the services that ``namespace`` sees and not everyone does."""
-    return tuple(ref for each in offering(db) for seer, ref in offer(db, each).private if seer == namespace)
+    keys = (key for kind in _KINDS for key in sorted(index(db, exported_to(kind, namespace))))
+    return tuple(Ref(each.host, key) for key in keys for each in declared(db, key) if EVERYONE not in each.export_to)
 
 
 @query
@@ -83,7 +66,7 @@ def contested(db: Database) -> frozenset[str]:
     """Return the namespaces that declare a host which another object declares too."""
     declarers: dict[str, list[Key]] = {}
     for namespace in offering(db):
-        for ref in offer(db, namespace).public:
+        for ref in offer(db, namespace):
             declarers.setdefault(ref.host, []).append(ref.key)
     return frozenset(key.namespace for keys in declarers.values() if len(keys) > 1 for key in keys)
 
@@ -101,7 +84,7 @@ def visible(db: Database, seer: str) -> tuple[Ref, ...]:
     """
     found: dict[str, list[Ref]] = {}
     for namespace in offering(db):
-        for ref in offer(db, namespace).public:
+        for ref in offer(db, namespace):
             found.setdefault(ref.host, []).append(ref)
     if seer != PUBLIC:
         for ref in private_to(db, seer):
@@ -163,7 +146,7 @@ def _from_service(value: core.Service) -> Service:
         resolution=Resolution.DNS if external_name else Resolution.ENDPOINTS,
         external=bool(external_name),
         headless=headless,
-        export_to=exports(value.meta.annotations.get("networking.istio.io/exportTo", "").split(","), value.key.namespace),
+        export_to=exports_of(value),
         created=value.meta.created,
         key=value.key,
     )
@@ -189,14 +172,7 @@ def _from_entry(value: service_entry.ServiceEntry, host: str) -> Service:
         resolution=resolution,
         external=spec.location != "MESH_INTERNAL",
         registry="External",
-        export_to=exports(spec.export_to, value.key.namespace),
+        export_to=exports_of(value),
         created=value.meta.created,
         key=value.key,
     )
-
-
-def exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
-    """Return ``names`` of an ``exportTo`` written in ``namespace``, with ``.`` resolved; none means everyone."""
-    return tuple(sorted({namespace if name == "." else name for each in names if (name := each.strip())})) or (EVERYONE,)
-
-

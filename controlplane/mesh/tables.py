@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import CLUSTER_DOMAIN
-from controlplane.mesh.policies import seer_of_rules
-from controlplane.mesh.routing import route_seers
+from controlplane.mesh.policies import rule_seers, seer_of_rules
+from controlplane.mesh.routing import Seers, route_seers
 from controlplane.mesh.scopes import EVERYTHING, Egress, Scope, egress, imported, imported_routes, seer_of
 from controlplane.mesh.services import PUBLIC, Ref, service
 from controlplane.mesh.settings import settings
@@ -20,14 +20,27 @@ HTTP_PROXY = "http_proxy"
 _HTTP_PORT = 80  # what a URL without a port means
 
 
+class Hosts(NamedTuple):
+    """What is seen through an egress listener on a port: the same for every scope that sees the same."""
+
+    seer: str
+    hosts: tuple[str, ...]
+    port: int | None  # None: every port (a proxy that applications address explicitly)
+    only: Ref | None = None  # a listener of this service alone
+
+
 class RouteTable(NamedTuple):
-    """One RouteConfiguration of a scope: its name, whose ports it is for, and what is seen through it."""
+    """One RouteConfiguration: its name, and the hosts in it."""
 
     name: str
-    port: int | None  # None: every port (a proxy that applications address explicitly)
-    seer: str
-    hosts: tuple[str, ...]  # of the egress listener
-    only: Ref | None = None  # a listener of this service alone
+    asked: Hosts
+
+
+class Viewer(NamedTuple):
+    """Who looks at virtual hosts: a namespace, or ``PUBLIC``, and those of its labels that some route looks at."""
+
+    namespace: str
+    labels: Labels
 
 
 class Entry(NamedTuple):
@@ -60,6 +73,7 @@ class Claim(NamedTuple):
     host: str
     port: int
     ref: Ref | None  # None: only a VirtualService knows the host
+    owner: str  # the namespace of the object
 
 
 @query
@@ -78,14 +92,14 @@ def _tables_of(db: Database, scope: Scope, seer: str, each: Egress) -> list[Rout
         return []
     if each.port is not None:
         if each.protocol == Protocol.HTTP_PROXY:
-            return [RouteTable(str(each.port), None, seer, each.hosts)]
-        return [RouteTable(str(each.port), each.port, seer, each.hosts)] if named(each.protocol).is_http else []
-    found = [RouteTable(str(port), port, seer, each.hosts) for port in http_ports(db, seer, each.hosts)]
+            return [RouteTable(str(each.port), Hosts(seer, each.hosts, None))]
+        return [RouteTable(str(each.port), Hosts(seer, each.hosts, each.port))] if named(each.protocol).is_http else []
+    found = [RouteTable(str(port), Hosts(seer, each.hosts, port)) for port in http_ports(db, seer, each.hosts)]
     found += [
-        RouteTable(f"{ref.host}:{port}", port, seer, EVERYTHING, ref) for ref, port in sniffed(db, seer, each.hosts)
+        RouteTable(f"{ref.host}:{port}", Hosts(seer, EVERYTHING, port, ref)) for ref, port in sniffed(db, seer, each.hosts)
     ]
     if settings(db).http_proxy_port is not None:
-        found.append(RouteTable(HTTP_PROXY, None, seer, each.hosts))
+        found.append(RouteTable(HTTP_PROXY, Hosts(seer, each.hosts, None)))
     return found
 
 
@@ -124,65 +138,98 @@ def has_address(known: Service) -> bool:
 
 
 @query
-def claims(db: Database, seer: str, hosts: tuple[str, ...], port: int | None, only: Ref | None) -> tuple[Claim, ...]:
-    """Return who asks for domains in the table for ``port`` of what is seen, oldest first."""
+def claims(db: Database, asked: Hosts) -> tuple[Claim, ...]:
+    """Return who asks for domains in the tables of ``asked``, oldest first."""
     found = []
-    refs = (only,) if only else imported(db, seer, hosts)
+    refs = (asked.only,) if asked.only else imported(db, asked.seer, asked.hosts)
     for ref in refs:
         known = service(db, ref)
         found += [
-            Claim(known.created, ref.host, each.number, ref)
+            Claim(known.created, ref.host, each.number, ref, ref.key.namespace)
             for each in (known.ports if known else ())
-            if in_tables(each) and (port is None or each.number == port)
+            if known and in_tables(each) and asked.port in (None, each.number)
         ]
-    if only is None:
-        services = {claim.host for claim in found} | {ref.host for ref in refs}
-        for host, head in imported_routes(db, seer, hosts):
+    if asked.only is None:
+        services = {ref.host for ref in refs}
+        for host, head in imported_routes(db, asked.seer, asked.hosts):
             if host not in services:
                 services.add(host)
-                found.append(Claim(head.created, host, port or _HTTP_PORT, None))
+                found.append(Claim(head.created, host, asked.port or _HTTP_PORT, None, head.key.namespace))
     return tuple(sorted(found, key=lambda claim: (claim.created, claim.host, claim.port)))
 
 
 @query
-def owned(db: Database, seer: str, hosts: tuple[str, ...], port: int | None, only: Ref | None) -> Mapping[str, tuple[str, int]]:
-    """Return who owns each domain that is the same for every namespace, in the table of ``claims``: the oldest that asks for it."""
+def owned(db: Database, asked: Hosts) -> Mapping[str, tuple[str, int]]:
+    """Return who owns each domain that is the same for every namespace: the oldest that asks for it."""
     owner: dict[str, tuple[str, int]] = {}
-    for claim in claims(db, seer, hosts, port, only):
-        for domain in domains(db, Asking(claim.host, claim.port, claim.ref, PUBLIC, with_port=port is None)):
+    for claim in claims(db, asked):
+        for domain in domains(db, Asking(claim.host, claim.port, claim.ref, PUBLIC, with_port=asked.port is None)):
             owner.setdefault(domain, (claim.host, claim.port))
     return owner
 
 
 @query
-def entries(db: Database, scope: Scope, table: RouteTable) -> tuple[Entry, ...]:
-    """Return the virtual hosts of ``table``, sorted; one that owns none of its domains is left out.
+def owners(db: Database, asked: Hosts) -> frozenset[str]:
+    """Return the namespaces whose objects ask for domains."""
+    return frozenset(claim.owner for claim in claims(db, asked))
+
+
+@query
+def claims_of(db: Database, asked: Hosts, owner: str) -> tuple[Claim, ...]:
+    """Return which of the claims are of objects of the namespace ``owner``."""
+    return tuple(claim for claim in claims(db, asked) if claim.owner == owner)
+
+
+@query
+def special(db: Database, asked: Hosts, owner: str) -> Seers:
+    """Return whose virtual hosts from ``owner`` differ from everybody's: its own, as short names mean them there, and route readers'."""
+    namespaces, label_keys = {owner}, set()
+    for claim in claims_of(db, asked, owner):
+        readers = route_seers(db, claim.host)
+        namespaces |= readers.namespaces
+        label_keys |= readers.label_keys
+        if claim.ref:
+            namespaces |= rule_seers(db, claim.ref)
+    return Seers(frozenset(namespaces), frozenset(label_keys))
+
+
+def viewer_of(db: Database, scope: Scope, asked: Hosts, owner: str) -> Viewer:
+    """Return whom to ask for the virtual hosts from ``owner`` on behalf of ``scope``."""
+    differs = special(db, asked, owner)
+    own = asked.seer != PUBLIC or scope.namespace in differs.namespaces
+    labels = tuple(pair for pair in scope.labels if pair[0] in differs.label_keys)
+    return Viewer(scope.namespace if own else PUBLIC, labels)
+
+
+@query
+def entries(db: Database, asked: Hosts, owner: str, viewer: Viewer) -> tuple[Entry, ...]:
+    """Return the virtual hosts from ``owner`` as ``viewer`` sees them, sorted; one that owns none of its domains is left out.
 
     Short names, which mean a service in its own namespace only, yield to the full names that everyone uses.
     """
-    about = (table.seer, table.hosts, table.port, table.only)
-    owner = owned(db, *about)
-    everywhere = table.port is None
+    owner_of = owned(db, asked)
+    everywhere = asked.port is None
     found = []
-    for claim in claims(db, *about):
+    for claim in claims_of(db, asked, owner):
         ref = claim.ref
-        local = scope.namespace if ref and ref.key.kind == "Service" and ref.key.namespace == scope.namespace else PUBLIC
-        asked = domains(db, Asking(claim.host, claim.port, ref, local, everywhere))
-        denied = tuple(domain for domain in asked if owner.get(domain, (claim.host, claim.port)) != (claim.host, claim.port))
-        if len(denied) < len(asked):
-            seer, labels = _reader(db, scope, claim.host, ref)
+        local = viewer.namespace if ref and ref.key.kind == "Service" and ref.key.namespace == viewer.namespace else PUBLIC
+        wanted = domains(db, Asking(claim.host, claim.port, ref, local, everywhere))
+        own = (claim.host, claim.port)
+        denied = tuple(domain for domain in wanted if owner_of.get(domain, own) != own)
+        if len(denied) < len(wanted):
+            seer, labels = _reader(db, viewer, claim.host, ref)
             found.append(Entry(claim.host, claim.port, ref, local, seer, labels, denied, everywhere))
     return tuple(sorted(found, key=lambda entry: (entry.host, entry.port)))
 
 
-def _reader(db: Database, scope: Scope, host: str, ref: Ref | None) -> tuple[str, Labels]:
-    special = route_seers(db, host)
-    namespace = scope.namespace
-    if namespace in special.namespaces or seer_of(db, namespace) != PUBLIC:
+def _reader(db: Database, viewer: Viewer, host: str, ref: Ref | None) -> tuple[str, Labels]:
+    namespace = viewer.namespace
+    readers = route_seers(db, host)
+    if namespace != PUBLIC and (namespace in readers.namespaces or seer_of(db, namespace) != PUBLIC):
         seer = namespace
     else:
         seer = seer_of_rules(db, ref, namespace) if ref else PUBLIC
-    return seer, tuple(pair for pair in scope.labels if pair[0] in special.label_keys)
+    return seer, tuple(pair for pair in viewer.labels if pair[0] in readers.label_keys)
 
 
 @query
