@@ -1,14 +1,16 @@
-"""The command ``navarch``: which commands there are, and how what the operator got wrong is told."""
+"""The command ``navarch``: which commands there are, and how it is told that the machine does not play along."""
 
 from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
-from controlplane.cli import serve, translate, validate, version
-from controlplane.cli import demo as demonstration
+from controlplane.cli.demo import demo
+from controlplane.cli.serve import serve
+from controlplane.cli.translate import translate
+from controlplane.cli.validate import validate
+from controlplane.cli.version import version
 
 app = typer.Typer(
     name="navarch",
@@ -17,29 +19,19 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve")(serve.serve)
-app.command("translate")(translate.translate)
-app.command("validate")(validate.validate)
-app.command("demo")(demonstration.demo)
-app.command("version")(version.version)
+for command in (serve, translate, validate, demo, version):
+    app.command()(command)
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process: exit status 2 says that it was asked for something that cannot be."""
     try:
-        status = app(standalone_mode=False)
-    except click.exceptions.Exit as end:
-        status = end.exit_code
-    except click.ClickException as mistake:
-        mistake.show()
-        status = mistake.exit_code
-    except click.Abort:
-        status = 130
-    except OSError as error:
-        print(f"navarch: {error}", file=sys.stderr)
-        status = 1
-    sys.exit(status if isinstance(status, int) else 0)
+        app()
+    except OSError as error:  # a file that is not there, a port that is taken
+        typer.echo(f"navarch: {error.filename + ': ' if error.filename else ''}{error.strerror or error}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

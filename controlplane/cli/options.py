@@ -6,7 +6,6 @@ import os
 from enum import StrEnum
 from typing import Annotated, TypeAlias
 
-import click
 import typer
 
 
@@ -26,12 +25,12 @@ def address(value: str, *, option: str) -> str:
     """Return ``value``, which ``option`` was given, if it is ``host:port``."""
     host, colon, port = value.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise click.BadParameter(f"expected HOST:PORT, found {value!r}", param_hint=option)
+        raise typer.BadParameter(f"expected HOST:PORT, found {value!r}", param_hint=option)
     return value
 
 
 def folder(value: str, *, option: str) -> str:
     """Return ``value``, which ``option`` was given, if it is a folder that can be read."""
     if not os.path.isdir(value) or not os.access(value, os.R_OK | os.X_OK):
-        raise click.BadParameter(f"expected a folder that can be read, found {value!r}", param_hint=option)
+        raise typer.BadParameter(f"expected a folder that can be read, found {value!r}", param_hint=option)
     return value

@@ -140,8 +140,7 @@ class OpenStream(Generic[Request]):
                 response = self._machine.take() if self._machine else None
             except Exception:
                 log.exception("stream failed", extra=self._facts())
-            self.end(_FAULT)
-                break
+                return _FAULT
             if response is None:
                 await self._news()
                 continue
