@@ -119,7 +119,7 @@ def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:
     for facet, members in touched.items():
         before = index(db, facet)
         added = {key for key, is_member in members.items() if is_member}
-        after = (before - members.keys()) | added
+        after = frozenset(before - members.keys()) | added  # a frozenset less the keys of a dict is a plain set
         db.set(index, facet, after)
         if facet[0] == "kind" and bool(before) != bool(after):
             _, kind, namespace = facet
