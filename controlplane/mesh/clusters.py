@@ -38,7 +38,7 @@ class Target(NamedTuple):
 def clusters_of(db: Database, ref: Ref, seer: str) -> Members:
     """Return the clusters of every port and subset of ``ref``, with their endpoints where these come from us."""
     known = service(db, ref)
-    if known is None or "*" in ref.host and known.resolution is not Resolution.PASSTHROUGH:
+    if known is None or ("*" in ref.host and known.resolution is not Resolution.PASSTHROUGH):
         return frozenset()
     names = ("", *(each.name for each in subsets(db, ref, seer)))
     targets = [Target(ref, port.number, name, seer) for port in known.ports if port.protocol != Protocol.UDP for name in names]

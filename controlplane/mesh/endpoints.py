@@ -41,9 +41,8 @@ def selected(db: Database, kind: str, namespace: str, selector: Mapping[str, str
     return sorted(frozenset.intersection(*sets))
 
 
-def target_port(db: Database, pod: Pod, target: int | str | None, port: int) -> int | None:
+def target_port(pod: Pod, target: int | str | None, port: int) -> int | None:
     """Return the number that ``target`` (a number, a name, or nothing) of a service's ``port`` has at ``pod``."""
-    del db
     if isinstance(target, int):
         return target or port
     return pod.ports.get(target) if target else port
@@ -62,19 +61,24 @@ def _of_service(db: Database, value: Service, port: int) -> Iterator[Endpoint]:
         part = objects(db, key)
         if isinstance(part, EndpointSlice):
             yield from _of_slice(db, part, declared.name)
-    for key in selected(db, "WorkloadEntry", namespace, spec.selector):
+    numeric = declared.target_port if isinstance(declared.target_port, int) and declared.target_port else port
+    yield from _of_entries(db, namespace, spec.selector, declared.name, numeric)
+    if not slices:
+        yield from _of_pods(db, namespace, spec.selector, declared.target_port, port)
+
+
+def _of_entries(db: Database, namespace: str, selector: Mapping[str, str], port_name: str, number: int) -> Iterator[Endpoint]:
+    for key in selected(db, "WorkloadEntry", namespace, selector):
         entry = objects(db, key)
         if isinstance(entry, WorkloadEntry):
-            numeric = declared.target_port if isinstance(declared.target_port, int) and declared.target_port else port
-            yield _of_workload(entry.spec, entry.meta.labels, declared.name, numeric)
-    if slices:
-        return
-    for key in selected(db, "Pod", namespace, spec.selector):
+            yield _of_workload(entry.spec, entry.meta.labels, port_name, number)
+
+
+def _of_pods(db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int) -> Iterator[Endpoint]:
+    for key in selected(db, "Pod", namespace, selector):
         pod = objects(db, key)
-        if isinstance(pod, Pod) and pod.ready and pod.ips:
-            number = target_port(db, pod, declared.target_port, port)
-            if number is not None:
-                yield Endpoint(address=pod.ips[0], port=number, labels=tuple(sorted(pod.meta.labels.items())))
+        if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
+            yield Endpoint(address=pod.ips[0], port=number, labels=tuple(sorted(pod.meta.labels.items())))
 
 
 def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
@@ -113,14 +117,8 @@ def _of_entry(db: Database, value: ServiceEntry, port: int, host: str) -> Iterat
         yield _of_workload(each, {}, declared.name, number)
     if spec.workload_selector is not None:
         namespace = value.key.namespace
-        for key in selected(db, "WorkloadEntry", namespace, spec.workload_selector.labels):
-            entry = objects(db, key)
-            if isinstance(entry, WorkloadEntry):
-                yield _of_workload(entry.spec, entry.meta.labels, declared.name, number)
-        for key in selected(db, "Pod", namespace, spec.workload_selector.labels):
-            pod = objects(db, key)
-            if isinstance(pod, Pod) and pod.ready and pod.ips:
-                yield Endpoint(address=pod.ips[0], port=number, labels=tuple(sorted(pod.meta.labels.items())))
+        yield from _of_entries(db, namespace, spec.workload_selector.labels, declared.name, number)
+        yield from _of_pods(db, namespace, spec.workload_selector.labels, number, port)
     elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
         yield Endpoint(address=host, port=number)
 
@@ -133,5 +131,3 @@ def _of_workload(spec: WorkloadSpec, labels: Mapping[str, str], port_name: str, 
         labels=tuple(sorted({**labels, **spec.labels}.items())),
         locality=spec.locality,
     )
-
-

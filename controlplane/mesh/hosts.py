@@ -103,7 +103,8 @@ def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
     asked = table.asked
     found = [entry for owner in owners(db, asked) for entry in entries(db, asked, owner, viewer_of(db, scope, asked, owner))]
     found.sort(key=lambda entry: (entry.host, entry.port))
-    hosts, references = [], set()
+    hosts: list[bytes] = []
+    references: set[Reference] = set()
     for entry in found:
         made = _body(db, entry)
         # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last

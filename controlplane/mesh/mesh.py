@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from controlplane.incremental.database import Call, Database, Failed
+from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
 from controlplane.mesh.nodes import Group, Wire
@@ -107,8 +107,8 @@ class Mesh:
             self._failed.extend(report.failed)
             for call in report.changed:
                 self._publisher.take(call)
-            seen = {call.args for call in report.changed if call.query is proxy_scope}
-            looking = self._arrived.union(*(self._sessions.get(proxy, ()) for (proxy,) in seen))
+            seen = [call.args[0] for call in report.changed if call.query is proxy_scope]
+            looking = self._arrived.union(*(self._sessions.get(proxy, ()) for proxy in seen if isinstance(proxy, Proxy)))
             self._arrived.clear()
             moved_now = {session for session in looking if self._look(session)}
             self._moved |= moved_now
@@ -148,4 +148,3 @@ class Mesh:
         session.roots = roots
         session.view = View(*tables)
         return True
-

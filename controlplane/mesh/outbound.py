@@ -108,25 +108,31 @@ def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple
     for ref in imported(db, seer, hosts):
         known = service(db, ref)
         for port in known.ports if known else ():
-            if port.protocol == Protocol.UDP or known is None:
-                continue
             if port.protocol.is_http:
                 http.add(port.number)
-            elif has_address(known):
-                for value in _at_addresses(known, port):
+            elif known and port.protocol != Protocol.UDP:
+                for value in _own_listeners(db, ref, known, port):
                     found.setdefault(value.name, value)
-            else:
-                if port.protocol == Protocol.UNSUPPORTED:
-                    http.add(port.number)
-                for value in _headless(db, ref, known, port):
-                    found.setdefault(value.name, value)
-                wildcard.setdefault(port.number, []).extend(_on_wildcard(known, port))
+                if not has_address(known):
+                    wildcard.setdefault(port.number, []).extend(_on_wildcard(known, port))
+                    http |= {port.number} if port.protocol == Protocol.UNSUPPORTED else set()
     for number in sorted(http | wildcard.keys()):
         chains = _distinct(wildcard.get(number, []))
         if number in http or chains:
-            value = OutboundListener(bind=WILDCARD, port=number, binds=False, route=str(number) if number in http else "", chains=chains)
+            route = str(number) if number in http else ""
+            value = OutboundListener(bind=WILDCARD, port=number, binds=False, route=route, chains=chains)
             found[value.name] = value
     return tuple(found[name] for name in sorted(found))
+
+
+def _own_listeners(db: Database, ref: Ref, known: Service, port: ServicePort) -> Iterator[OutboundListener]:
+    """Yield the listeners at the service's addresses; at its endpoints', where clients look these up themselves."""
+    if has_address(known):
+        yield from _at_addresses(known, port)
+    elif known.headless and known.resolution is Resolution.ENDPOINTS and port.protocol != Protocol.UNSUPPORTED:
+        cluster = cluster_name(OUTBOUND, port.number, "", known.host)
+        for each in endpoints(db, ref, port.number):
+            yield OutboundListener(bind=each.address, port=port.number, binds=False, chains=(TcpChain(cluster=cluster),))
 
 
 def _at_addresses(known: Service, port: ServicePort) -> Iterator[OutboundListener]:
@@ -145,14 +151,6 @@ def _on_wildcard(known: Service, port: ServicePort) -> Iterator[TcpChain]:
     elif not known.headless or port.protocol == Protocol.UNSUPPORTED:
         target = clusters.PASSTHROUGH if port.protocol == Protocol.UNSUPPORTED else cluster
         yield TcpChain(cluster=target)
-
-
-def _headless(db: Database, ref: Ref, known: Service, port: ServicePort) -> Iterator[OutboundListener]:
-    if not known.headless or known.resolution is not Resolution.ENDPOINTS or port.protocol == Protocol.UNSUPPORTED:
-        return
-    cluster = cluster_name(OUTBOUND, port.number, "", known.host)
-    for each in endpoints(db, ref, port.number):
-        yield OutboundListener(bind=each.address, port=port.number, binds=False, chains=(TcpChain(cluster=cluster),))
 
 
 def _distinct(chains: list[TcpChain]) -> tuple[TcpChain, ...]:

@@ -34,7 +34,7 @@ class Subset(NamedTuple):
 def head(db: Database, key: Key) -> RuleHead | None:
     """Return the head of the DestinationRule ``key``."""
     rule = _rule(db, key)
-    return rule and RuleHead(key, exports_of(rule), rule.meta.created)
+    return RuleHead(key, exports_of(rule), rule.meta.created) if rule else None
 
 
 @query
@@ -133,7 +133,7 @@ def _for_port(whole: TrafficPolicy | None, port: int) -> TrafficPolicy | None:
     if whole is None:
         return None
     for each in whole.port_level_settings:
-        if each.port.number == port:
+        if each.port is not None and each.port.number == port:
             return TrafficPolicy(
                 load_balancer=each.load_balancer,
                 connection_pool=each.connection_pool,

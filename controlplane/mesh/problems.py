@@ -33,7 +33,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
 
 def failure(key: Key, failed: Failed) -> Problem:
     """Return ``failed``, a fault of ours, as a Problem of the object ``key`` that brought it to light."""
-    return Problem(key, "", Severity.ERROR, "Internal", f"this object could not be worked out: {failed.message}; its last good meaning stays")
+    message = f"this object could not be worked out: {failed.message}; its last good meaning stays"
+    return Problem(key, "", Severity.ERROR, "Internal", message)
 
 
 def _of_virtual_service(db: Database, value: VirtualService) -> Iterator[Problem]:
@@ -68,13 +69,11 @@ def _of_destination(db: Database, key: Key, path: str, destination: Destination)
     ports = [port.number for port in known.ports]
     if destination.port and destination.port.number not in ports:
         has = ", ".join(map(str, ports))
-        yield Problem(
-            key, f"{path}.port", Severity.WARNING, "UnknownPort", f"{host} has no port {destination.port.number}; it has {has}"
-        )
+        message = f"{host} has no port {destination.port.number}; it has {has}"
+        yield Problem(key, f"{path}.port", Severity.WARNING, "UnknownPort", message)
     if destination.subset and labels_of_subset(db, ref, seer_of_rules(db, ref, key.namespace), destination.subset) is None:
-        yield Problem(
-            key, f"{path}.subset", Severity.WARNING, "UnknownSubset", f"no DestinationRule gives {host} a subset {destination.subset!r}"
-        )
+        message = f"no DestinationRule gives {host} a subset {destination.subset!r}"
+        yield Problem(key, f"{path}.subset", Severity.WARNING, "UnknownSubset", message)
 
 
 def _of_rule(db: Database, value: DestinationRule) -> Iterator[Problem]:
@@ -87,9 +86,10 @@ def _of_rule(db: Database, value: DestinationRule) -> Iterator[Problem]:
         peer = objects(db, other)
         if not isinstance(peer, DestinationRule) or other.namespace != key.namespace:
             continue
-        if (peer.meta.created, other) < (value.meta.created, key) and (twice := names & {each.name for each in peer.spec.subsets}):
-            listed = ", ".join(sorted(twice))
-            yield Problem(key, "spec.subsets", Severity.WARNING, "Conflict", f"{other}, which is older, names subset {listed} of {host} too")
+        twice = names & {each.name for each in peer.spec.subsets}
+        if twice and (peer.meta.created, other) < (value.meta.created, key):
+            message = f"{other}, which is older, names subset {', '.join(sorted(twice))} of {host} too"
+            yield Problem(key, "spec.subsets", Severity.WARNING, "Conflict", message)
 
 
 def _of_service(db: Database, key: Key) -> Iterator[Problem]:

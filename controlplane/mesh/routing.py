@@ -106,7 +106,7 @@ def routed_hosts(db: Database) -> tuple[tuple[str, Head], ...]:
 
 @query
 def rules(db: Database, host: str, port: int, seer: str, labels: Labels) -> tuple[Rule, ...]:
-    """Return the rules for requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels``; none where no VirtualService applies."""
+    """Return the rules for requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels``; none without a VirtualService."""
     key = chosen(db, host, seer)
     value = key and _virtual_service(db, key)
     if not value:
@@ -185,5 +185,3 @@ def _applies(match: HTTPMatchRequest, port: int, seer: str, labels: Labels) -> b
 def _virtual_service(db: Database, key: Key) -> VirtualService | None:
     value = objects(db, key)
     return value if isinstance(value, VirtualService) else None
-
-

@@ -8,7 +8,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.endpoints import pod_labels
 from controlplane.mesh.inputs import by_source, exported_to, index, objects, of_kind
 from controlplane.mesh.routing import KIND, Head, destinations, head, routed_hosts
-from controlplane.mesh.services import PUBLIC, Ref, exported, find, seer_of_services, visible
+from controlplane.mesh.services import Ref, exported, find, seer_of_services, visible
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy

@@ -95,9 +95,7 @@ def _tables_of(db: Database, scope: Scope, seer: str, each: Egress) -> list[Rout
             return [RouteTable(str(each.port), Hosts(seer, each.hosts, None))]
         return [RouteTable(str(each.port), Hosts(seer, each.hosts, each.port))] if named(each.protocol).is_http else []
     found = [RouteTable(str(port), Hosts(seer, each.hosts, port)) for port in http_ports(db, seer, each.hosts)]
-    found += [
-        RouteTable(f"{ref.host}:{port}", Hosts(seer, EVERYTHING, port, ref)) for ref, port in sniffed(db, seer, each.hosts)
-    ]
+    found += [RouteTable(f"{ref.host}:{port}", Hosts(seer, EVERYTHING, port, ref)) for ref, port in sniffed(db, seer, each.hosts)]
     if settings(db).http_proxy_port is not None:
         found.append(RouteTable(HTTP_PROXY, Hosts(seer, each.hosts, None)))
     return found
@@ -183,7 +181,8 @@ def claims_of(db: Database, asked: Hosts, owner: str) -> tuple[Claim, ...]:
 @query
 def special(db: Database, asked: Hosts, owner: str) -> Seers:
     """Return whose virtual hosts from ``owner`` differ from everybody's: its own, as short names mean them there, and route readers'."""
-    namespaces, label_keys = {owner}, set()
+    namespaces = {owner}
+    label_keys: set[str] = set()
     for claim in claims_of(db, asked, owner):
         readers = route_seers(db, claim.host)
         namespaces |= readers.namespaces

@@ -22,7 +22,7 @@ from controlplane.translate import clusters, inbound
 from controlplane.translate.clusters import InboundPort
 from controlplane.xds.resource import Resource
 
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what a captured connection is matched by, behind iptables
+ANY_ADDRESS = "0.0.0.0"  # what a captured connection is matched by, behind iptables
 
 
 @query
@@ -84,7 +84,8 @@ def inbound_listener(db: Database, port: InboundPort) -> Resource | None:
 def selecting(db: Database, namespace: str, labels: Labels, ips: tuple[str, ...]) -> tuple[Ref, ...]:
     """Return the services of ``namespace`` that a workload is an instance of: they select its labels, or list one of its addresses."""
     has = set(labels)
-    keys = {key for kind in ("Service", "ServiceEntry") for key in index(db, of_kind(kind, namespace)) if 0 < len(wanted := selector(db, key)) and has.issuperset(wanted)}
+    candidates = (key for kind in ("Service", "ServiceEntry") for key in index(db, of_kind(kind, namespace)))
+    keys = {key for key in candidates if (wanted := selector(db, key)) and has.issuperset(wanted)}
     for address in ips:
         keys.update(_declaring(db, key) for key in index(db, serving_at(namespace, address)))
     return tuple(sorted(Ref(each.host, key) for key in keys for each in declared(db, key)))
@@ -149,13 +150,13 @@ def _listed(db: Database, key: Key, port: ServicePort) -> int | None:
 def _of_ingress(db: Database, workload: Workload, each: IngressListener) -> InboundPort:
     own = workload.ips[0] if workload.ips else ANY_ADDRESS
     refs = selecting(db, workload.namespace, workload.labels, workload.ips)
-    serving = ((known, port) for ref in refs if (known := service(db, ref)) for port in known.ports if _target(db, ref, port) == each.port.number)
-    known, port = next(serving, (None, None))
+    serving = ((ref, known, port) for ref in refs if (known := service(db, ref)) for port in known.ports)
+    found = next(((known, port) for ref, known, port in serving if _target(db, ref, port) == each.port.number), None)
     return InboundPort(
         port=each.port.number,
         protocol=protocol_of(each.port.number, "", each.port.protocol.lower(), "TCP"),
-        service=known,
-        service_port=port.number if port else each.port.number,
+        service=found[0] if found else None,
+        service_port=found[1].number if found else each.port.number,
         bind=each.bind or (own if each.capture_mode == "NONE" else ANY_ADDRESS),
         endpoint=each.default_endpoint.replace(ANY_ADDRESS, own) or None,
     )
