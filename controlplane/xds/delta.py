@@ -82,11 +82,7 @@ class DeltaStream(Machine):
         """Return the names that something on its way to the client uses: it warms until they come, even if it has them (XP-58)."""
         flights = [other.flight for other in self._in_order if other.flight and other.rank < channel.rank]
         return frozenset(
-            name
-            for flight in flights
-            for resource in flight.resources
-            for type_url, name in resource.uses
-            if type_url == channel.type_url
+            name for flight in flights for resource in flight.resources for type_url, name in resource.uses if type_url == channel.type_url
         )
 
     def _add(self, channel: Channel, names: list[str]) -> None:

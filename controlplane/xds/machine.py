@@ -152,11 +152,7 @@ class Machine(ABC):
             channel.flight = None
             return (Acked(channel.type_url, nonce, flight.version, flight.resources, flight.removed),)
         final = self._refuse(channel, flight)
-        return (
-            Nacked(
-                channel.type_url, nonce, flight.version, error.code, error.message, flight.resources, flight.removed, final
-            ),
-        )
+        return (Nacked(channel.type_url, nonce, flight.version, error.code, error.message, flight.resources, flight.removed, final),)
 
     def _refuse(self, channel: Channel, flight: Flight) -> bool:
         return channel.refuse(flight)

@@ -55,9 +55,7 @@ class Resource:
         return value
 
 
-def resource(
-    type_url: str, name: str, value: bytes, *, uses: tuple[Reference, ...] = (), claims: frozenset[str] = frozenset()
-) -> Resource:
+def resource(type_url: str, name: str, value: bytes, *, uses: tuple[Reference, ...] = (), claims: frozenset[str] = frozenset()) -> Resource:
     """Return the Resource ``name`` of ``type_url`` whose message is encoded, deterministically, as ``value``.
 
     The version is a property of the content alone, the same on every replica of one release (XP-10, XP-11).
