@@ -92,6 +92,11 @@ class ControlPlane:
         self._admin = Web(admin_app(facts, registry, settings.admin_hosts), settings.admin)
         self._health = Web(health_app(self._not_ready, registry), settings.health) if settings.health else None
 
+    @property
+    def draining(self) -> bool:
+        """Return whether no new streams are taken any more."""
+        return self._server.draining
+
     async def run(self, stop: asyncio.Event, announce: Callable[[Addresses], None] | None = None) -> None:
         """Serve until ``stop`` is set, then let the proxies go in good order; ``announce`` is told where, as soon as all ports are open."""
         port = await self._server.start()

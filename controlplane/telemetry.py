@@ -28,21 +28,27 @@ class _Text(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = {"time": _time(record), "level": record.levelname.lower(), "event": record.getMessage(), "room": record.name, **_facts(record)}
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "room": record.name,
+            **_facts(record),
+        }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
-def log_to_stderr(form: LogFormat, level: str) -> None:
-    """Write this program's logs of ``level`` and above to standard error in the given ``form``."""
+def log_to_stderr(form: LogFormat) -> None:
+    """Write this program's logs to standard error in the given ``form``."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form is LogFormat.JSON else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(logging.INFO)
     for name in _NOISY:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:

@@ -19,7 +19,7 @@ from controlplane.objects.places import Place, Places, located
 from controlplane.xds.resource import Resource
 
 TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "virtualhosts": VHDS, "secrets": SDS}
-_MISSING = {404: {"description": "There is none"}}
+_MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is none"}}
 
 
 def admin_app(facts: Facts, registry: CollectorRegistry, hosts: Iterable[str]) -> Guard:
@@ -94,5 +94,10 @@ def _objects(keys: Iterable[Key], places: Sequence[Places]) -> list[ObjectRow]:
 
 def _object(key: Key, place: Place | None) -> ObjectRow:
     return ObjectRow(
-        object=str(key), kind=key.kind, namespace=key.namespace, name=key.name, file=place.file if place else None, line=place.line if place else None
+        object=str(key),
+        kind=key.kind,
+        namespace=key.namespace,
+        name=key.name,
+        file=place.file if place else None,
+        line=place.line if place else None,
     )

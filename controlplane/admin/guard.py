@@ -27,7 +27,13 @@ class Guard:
             return
         status, reason = refusal
         body = f'{{"detail":"{reason}"}}'.encode()
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json"), (b"connection", b"close")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(b"content-type", b"application/json"), (b"connection", b"close")],
+            }
+        )
         await send({"type": "http.response.body", "body": body})
 
     def _refusal(self, headers: dict[str, str]) -> tuple[int, str] | None:

@@ -17,7 +17,11 @@ def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) 
     async def healthz() -> str:
         return "ok\n"
 
-    @router.get("/readyz", summary="Whether every source has been read and proxies are answered", responses={503: {"description": "Not yet, or no more"}})
+    @router.get(
+        "/readyz",
+        summary="Whether every source has been read and proxies are answered",
+        responses={503: {"description": "Not yet, or no more"}},
+    )
     async def readyz() -> PlainTextResponse:
         reason = ready()
         return PlainTextResponse("ok\n" if reason is None else f"{reason}\n", status_code=200 if reason is None else 503)

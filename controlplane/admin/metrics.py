@@ -37,6 +37,8 @@ class Gauges(Collector):
             streams.add_metric([wire], count)
         yield streams
         refused = GaugeMetricFamily("navarch_refused", "Streams whose last answer of a type was a refusal.", labels=["type"])
-        for name, count in sorted(Counter(each.type for row in facts.proxies() for stream in row.connections for each in stream.types if each.error).items()):
+        for name, count in sorted(
+            Counter(each.type for row in facts.proxies() for stream in row.connections for each in stream.types if each.error).items()
+        ):
             refused.add_metric([name], count)
         yield refused

@@ -8,6 +8,7 @@ import typer
 
 
 def demo(
+    *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until interrupted.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -16,7 +17,6 @@ def demo(
     Exits 0 only if every claim held.
 
     Examples:
-
       navarch demo
 
       navarch demo --keep

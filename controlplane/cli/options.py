@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -17,7 +18,10 @@ class Output(StrEnum):
 
 
 Paths: TypeAlias = Annotated[
-    list[str], typer.Option("--filename", "-f", metavar="PATH", help="A manifest, a folder of them, or - for standard input. Can be given several times.")
+    list[str],
+    typer.Option(
+        "--filename", "-f", metavar="PATH", help="A manifest, a folder of them, or - for standard input. Can be given several times."
+    ),
 ]
 
 
@@ -31,6 +35,6 @@ def address(value: str, *, option: str) -> str:
 
 def folder(value: str, *, option: str) -> str:
     """Return ``value``, which ``option`` was given, if it is a folder that can be read."""
-    if not os.path.isdir(value) or not os.access(value, os.R_OK | os.X_OK):
+    if not Path(value).is_dir() or not os.access(value, os.R_OK | os.X_OK):
         raise typer.BadParameter(f"expected a folder that can be read, found {value!r}", param_hint=option)
     return value

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 def serve(
-    files: Annotated[list[str], typer.Option("--files", metavar="DIR", help="A folder of manifests to serve and to watch. Can be given several times.")],
+    files: Annotated[
+        list[str], typer.Option("--files", metavar="DIR", help="A folder of manifests to serve and to watch. Can be given several times.")
+    ],
     xds: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where proxies connect; port 0 takes any free one.")] = "127.0.0.1:15010",
     admin: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the admin API listens.")] = "127.0.0.1:15014",
-    health: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Also serve /healthz, /readyz and /metrics here, and nothing else.")] = None,
+    health: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Also serve /healthz, /readyz and /metrics here, and nothing else.")
+    ] = None,
     admin_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A host name by which the admin API may be called.")] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look, on standard error.")] = LogFormat.TEXT,
-    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
     output: Annotated[Output, typer.Option("--output", "-o", help="How the addresses are printed.")] = Output.TABLE,
 ) -> None:
     """Serve a folder of manifests to every Envoy that connects, until told to end.
@@ -31,13 +34,10 @@ def serve(
     Ready when /readyz on the admin address answers 200. A save in the folder reaches the proxies at once.
 
     Examples:
-
       navarch serve --files ./manifests
 
       navarch serve --files ./manifests --xds 0.0.0.0:15010 --health 0.0.0.0:8080 --log-format json
     """
-    if log_level.lower() not in {"debug", "info", "warning", "error"}:
-        raise typer.BadParameter(f"expected debug, info, warning or error, found {log_level!r}", param_hint="--log-level")
     settings = Settings(
         files=tuple(dict.fromkeys(folder(each, option="--files") for each in files)),
         xds=address(xds, option="--xds"),
@@ -45,7 +45,7 @@ def serve(
         health=address(health, option="--health") if health else None,
         admin_hosts=tuple(admin_host or ()),
     )
-    log_to_stderr(log_format, log_level)
+    log_to_stderr(log_format)
 
     import asyncio
 

@@ -23,7 +23,6 @@ def translate(
     """Print the Envoy configuration that one proxy would be sent for some manifests.
 
     Examples:
-
       navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local -o json
 
       navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local --metadata '{"LABELS": {"app": "web"}}'
@@ -40,7 +39,11 @@ def translate(
     if output is Output.JSON:
         typer.echo(json.dumps({**found.resources, "problems": [each.row() for each in problems]}, indent=2))
         return
-    rows = [(section, str(each.get("name") or each.get("clusterName") or "")) for section, members in found.resources.items() for each in members]
+    rows = [
+        (section, str(each.get("name") or each.get("clusterName") or ""))
+        for section, members in found.resources.items()
+        for each in members
+    ]
     print_table(("section", "name"), rows)
     if problems:
         show(problems)

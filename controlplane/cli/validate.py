@@ -25,7 +25,6 @@ def validate(
     """Say what is wrong with manifests, by object, field, file and line. Exits 1 if one is an error.
 
     Examples:
-
       navarch validate -f ./manifests
 
       helm template ./chart | navarch validate -f - -o json
@@ -55,7 +54,13 @@ def show(found: Sequence[Located]) -> None:
     print_table(
         ("where", "severity", "object", "field", "message"),
         [
-            (str(each.place or ""), each.problem.severity.value, str(each.problem.object or ""), each.problem.field, f"{each.problem.message} ({each.problem.code})")
+            (
+                str(each.place or ""),
+                each.problem.severity.value,
+                str(each.problem.object or ""),
+                each.problem.field,
+                f"{each.problem.message} ({each.problem.code})",
+            )
             for each in found
         ],
         styles=[_COLORS[each.problem.severity.value] for each in found],

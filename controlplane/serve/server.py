@@ -114,14 +114,13 @@ class Server:
             await context.abort(ended.code, ended.details)
 
     async def _stream(self, context: ServicerContext[Request, bytes], wire: Wire, machine: Callable[[View], Stream[Request]]) -> Ended:
-        if self.draining:
-            return Ended(grpc.StatusCode.UNAVAILABLE, _DRAINING)
-        if not self._hub.synced.is_set():
-            # An empty answer would make the proxy delete its listeners. https://github.com/istio/istio/issues/25495
-            return Ended(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
+        if refusal := self._refusal():
+            return refusal
         first = await _first(context)
         if isinstance(first, Ended):
             return first
+        if refusal := self._refusal():
+            return refusal
         try:
             proxy = proxy_of(first.node)
         except BadNode as error:
@@ -134,6 +133,14 @@ class Server:
             self._streams.discard(stream)
             if not self._streams:
                 self._none_left.set()
+
+    def _refusal(self) -> Ended | None:
+        if self.draining:
+            return Ended(grpc.StatusCode.UNAVAILABLE, _DRAINING)
+        if not self._hub.synced.is_set():
+            # An empty answer would make the proxy delete its listeners. https://github.com/istio/istio/issues/25495
+            return Ended(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
+        return None
 
 
 async def _first(context: ServicerContext[Request, bytes]) -> Request | Ended:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from watchfiles import awatch
 
@@ -31,7 +32,7 @@ class Files:
     def __init__(self, root: str) -> None:
         """Read below the folder ``root``."""
         self.name = f"files {root}"
-        self._root = root
+        self._root = os.path.normpath(root)
         self._folder = Folder()
         self._found: dict[str, Found] = {}
         self._noted: set[str] = set()  # files of which a notice has come
@@ -106,26 +107,42 @@ class Files:
     async def _watch(self) -> None:
         polling = False
         while True:
-            real = os.path.realpath(self._root)
+            real = self._real()
             try:
                 async for seen in awatch(
-                    real, watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, rust_timeout=_RESCAN_MS, yield_on_timeout=True, force_polling=polling
+                    real,
+                    watch_filter=None,
+                    step=_STEP_MS,
+                    debounce=_DEBOUNCE_MS,
+                    rust_timeout=_RESCAN_MS,
+                    yield_on_timeout=True,
+                    force_polling=polling,
                 ):
                     self._note(real, [path for _, path in seen])
-                    if os.path.realpath(self._root) != real:
+                    if self._real() != real:
                         break  # the folder is a link that leads somewhere else now
             except (OSError, RuntimeError) as error:
-                polling = os.path.isdir(real)
-                log.warning("folder is not watched, looked at instead" if polling else "folder is not there", extra={"folder": real, "reason": str(error)})
+                polling = _is_folder(real)
+                log.warning(
+                    "folder is not watched, looked at instead" if polling else "folder is not there",
+                    extra={"folder": real, "reason": str(error)},
+                )
                 await asyncio.sleep(_RETRY_S)
             self._note(real, [])
+
+    def _real(self) -> str:
+        return os.path.realpath(self._root)
 
     def _note(self, real: str, paths: list[str]) -> None:
         for path in paths:
             inner = os.path.relpath(path, real)
-            if reading.is_manifest(os.path.basename(path)) and not any(part.startswith(".") for part in inner.split("/")):
-                self._noted.add(os.path.join(self._root, inner))
+            if reading.is_manifest(Path(path).name) and not any(part.startswith(".") for part in inner.split("/")):
+                self._noted.add(str(Path(self._root, inner)))
             else:
                 self._rescan = True
         self._rescan |= not paths
         self._news.set()
+
+
+def _is_folder(path: str) -> bool:
+    return Path(path).is_dir()

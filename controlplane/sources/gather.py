@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 from controlplane.objects.changes import Change
@@ -21,12 +21,12 @@ def gather(paths: Iterable[str], stdin: BinaryIO) -> tuple[Folder, tuple[Change,
     for path in dict.fromkeys(paths):
         if path == STDIN:
             sheets["standard input"] = sheet(_text(stdin))
-        elif os.path.isdir(path):
+        elif Path(path).is_dir():
             for each in reading.files(path):
                 found = reading.read(path, each)
                 sheets[each] = None if found is None else sheet(found)
         else:
-            with open(path, "rb") as file:  # the operator named it: it may be a pipe, and be called anything
+            with Path(path).open("rb") as file:  # the operator named it: it may be a pipe, and be called anything
                 sheets[path] = sheet(_text(file))
     folder = Folder()
     return folder, folder.take(sheets, time.monotonic())

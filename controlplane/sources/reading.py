@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from controlplane.sources.sheets import Refused
 
@@ -30,19 +31,19 @@ def is_manifest(name: str) -> bool:
 
 
 def files(root: str) -> dict[str, Found]:
-    """Return the manifests below the folder ``root`` by path; one that two paths lead to is found under the first. Raises OSError for ``root``."""
+    """Return the manifests below the folder ``root`` by path, and what two paths lead to under the first of them."""
     real = os.path.realpath(root)
     seen: set[tuple[int, int]] = set()
     with os.scandir(root):
         pass  # a folder that cannot be read is not an empty one
-    return {path: found for path, found in _walk(root, real, seen, 0, linked=False)}
+    return dict(_walk(root, real, seen, 0, linked=False))
 
 
 def look(root: str, path: str) -> Found | None:
     """Return the state of the one file ``path`` below ``root``, or ``None`` where there is no such file."""
     try:
-        state = os.stat(path)
-        direct = os.path.realpath(path) == os.path.join(os.path.realpath(root), os.path.relpath(path, root))
+        state = Path(path).stat()
+        direct = os.path.realpath(path) == str(Path(os.path.realpath(root), os.path.relpath(path, root)))
         return Found(_signature(state), plain=direct and stat.S_ISREG(state.st_mode))
     except OSError:
         return None
@@ -86,7 +87,7 @@ def _walk(folder: str, real_root: str, seen: set[tuple[int, int]], depth: int, *
             continue
         seen.add(identity)
         if not is_folder:
-            yield entry.path, Found(_signature(state), plain=not by_link)
+            yield os.path.normpath(entry.path), Found(_signature(state), plain=not by_link)
         elif depth < _MAX_FOLDERS and (not by_link or _below(os.path.realpath(entry.path), real_root)):
             yield from _walk(entry.path, real_root, seen, depth + 1, linked=by_link)
 
@@ -105,7 +106,7 @@ def _content(root: str, path: str) -> bytes | Refused:
     descriptor = _open(root, os.path.relpath(path, root))
     if isinstance(descriptor, Refused):
         return descriptor
-    with open(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         state = os.fstat(descriptor)
         if state.st_size > MAX_BYTES:
             return Refused(f"expected a file of at most {MAX_BYTES} bytes, found {state.st_size}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.documents import Document, documents
-from controlplane.objects.parse import Object, Parsed, parse
+from controlplane.objects.parse import Parsed, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +85,3 @@ def _parsed(document: Document) -> Parsed:
     if document.problem is not None:
         return Parsed(document.problem.object, problems=(document.problem,))
     return parse(document.data or {})
-

@@ -182,7 +182,11 @@ def test_an_object_that_we_do_not_use_does_not_hide_one_of_the_same_kind_and_nam
 
 
 def test_the_order_in_which_files_are_read_does_not_matter() -> None:
-    sheets = {"a.yaml": read(service("a", 1), service("b", 1)), "b.yaml": read(service("b", 2)), "c.yaml": read(service("a", 3), service("c", 3))}
+    sheets = {
+        "a.yaml": read(service("a", 1), service("b", 1)),
+        "b.yaml": read(service("b", 2)),
+        "c.yaml": read(service("a", 3), service("c", 3)),
+    }
     one, other = Folder(), Folder()
 
     for path in sorted(sheets):
@@ -192,12 +196,15 @@ def test_the_order_in_which_files_are_read_does_not_matter() -> None:
 
     assert [one.place(key(each), "") for each in "abc"] == [other.place(key(each), "") for each in "abc"]
     assert one.problems() == other.problems()
-    assert ports(one.take({path: None for path in sheets}, 1)) == {}
+    assert ports(one.take(dict.fromkeys(sheets), 1)) == {}
 
 
 def test_items_of_a_list_are_found_on_their_own_lines() -> None:
     folder = Folder()
-    items = "".join(f"- apiVersion: v1\n  kind: Service\n  metadata: {{name: s{at}, namespace: shop}}\n  spec: {{ports: [{{port: {at}}}]}}\n" for at in range(3))
+    items = "".join(
+        f"- apiVersion: v1\n  kind: Service\n  metadata: {{name: s{at}, namespace: shop}}\n  spec: {{ports: [{{port: {at}}}]}}\n"
+        for at in range(3)
+    )
 
     folder.take({"a.yaml": sheet(f"apiVersion: v1\nkind: List\nitems:\n{items}")}, 0)
 

@@ -1,0 +1,211 @@
+"""The source ``files`` on a real disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+from controlplane.model.keys import Key
+from controlplane.objects.changes import Change
+from controlplane.objects.core import Service
+from controlplane.sources.files import Files
+from tests.edges.manifests import service
+from tests.edges.waiting import until
+
+
+class Watched:
+    """What a running source has handed over."""
+
+    def __init__(self, source: Files) -> None:
+        self.source = source
+        self.batches: list[tuple[Change, ...]] = []
+
+    def has(self, name: str, port: int) -> bool:
+        return self.ports.get(name) == port
+
+    @property
+    def ports(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for change in (each for batch in self.batches for each in batch):
+            if isinstance(change.object, Service):
+                found[change.key.name] = change.object.spec.ports[0].port
+            else:
+                del found[change.key.name]
+        return found
+
+
+@contextlib.asynccontextmanager
+async def watching(folder: Path) -> AsyncIterator[Watched]:
+    watched = Watched(Files(str(folder)))
+    task = asyncio.create_task(watched.source.run(watched.batches.append))
+    try:
+        await until(lambda: watched.batches or task.done())
+        yield watched
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_the_first_batch_is_all_there_is(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "a.yaml").write_text(service("a") + "---\n" + service("b"))
+    (tmp_path / "deep" / "er" / "c.yml").write_text(service("c"))
+    (tmp_path / "d.json").write_text(
+        '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "d", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]}}'
+    )
+
+    async with watching(tmp_path) as watched:
+        first, *others = watched.batches
+
+    assert {change.key.name for change in first} == {"a", "b", "c", "d"}
+    assert others == []
+
+
+async def test_an_empty_folder_is_synced_too(tmp_path: Path) -> None:
+    async with watching(tmp_path) as watched:
+        assert watched.batches == [()]
+
+
+async def test_a_save_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+
+    async with watching(tmp_path) as watched:
+        took = []
+        for port in range(81, 91):
+            began = time.perf_counter()
+            (tmp_path / "a.yaml").write_text(service("a", port))
+            await until(partial(watched.has, "a", port))
+            took.append(time.perf_counter() - began)
+
+    assert sorted(took)[5] < 0.1  # a few milliseconds on an idle machine
+
+
+async def test_files_that_come_and_go_and_are_renamed_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+
+    async with watching(tmp_path) as watched:
+        (tmp_path / "new" / "folder").mkdir(parents=True)
+        (tmp_path / "new" / "folder" / "b.yaml").write_text(service("b"))
+        await until(lambda: watched.ports == {"a": 80, "b": 80})
+        (tmp_path / "new").rename(tmp_path / "renamed")
+        await until(lambda: str(tmp_path / "renamed") in str(watched.source.places().place(next(iter(watched.batches[-1])).key, "")))
+        (tmp_path / "a.yaml").unlink()
+        await until(lambda: watched.ports == {"b": 80})
+        (tmp_path / "renamed" / "folder" / "b.yaml").replace(tmp_path / ".hidden.yaml")
+        await until(lambda: watched.ports == {})
+
+
+async def test_a_save_by_renaming_over_the_file_deletes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+
+    async with watching(tmp_path) as watched:
+        for port in range(81, 101):
+            (tmp_path / "a.yaml.tmp").write_text(service("a", port))
+            (tmp_path / "a.yaml.tmp").replace(tmp_path / "a.yaml")
+        await until(lambda: watched.ports == {"a": 100})
+
+    assert all(change.object is not None for batch in watched.batches for change in batch)
+
+
+async def test_an_editor_that_moves_the_old_file_away_first_deletes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+
+    async with watching(tmp_path) as watched:
+        for port in range(81, 101):
+            (tmp_path / "a.yaml").replace(tmp_path / "a.yaml~")
+            (tmp_path / "a.yaml").write_text(service("a", port))
+        await until(lambda: watched.ports == {"a": 100})
+
+    assert all(change.object is not None for batch in watched.batches for change in batch)
+
+
+async def test_a_shell_that_writes_slowly_deletes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+
+    async with watching(tmp_path) as watched:
+        shell = await asyncio.create_subprocess_exec("sh", "-c", f"cat > {tmp_path}/a.yaml", stdin=asyncio.subprocess.PIPE)
+        await until(lambda: watched.source.places().place(Key("Service", "shop", "a"), "") and not (tmp_path / "a.yaml").read_text())
+        await shell.communicate(service("a", 81).encode())
+        await until(lambda: watched.ports == {"a": 81})
+
+    assert all(change.object is not None for batch in watched.batches for change in batch)
+
+
+async def test_an_emptied_file_is_empty_after_a_second(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+
+    async with watching(tmp_path) as watched:
+        began = time.monotonic()
+        (tmp_path / "a.yaml").write_text("")
+        await until(lambda: watched.ports == {})
+
+    assert time.monotonic() - began >= 1.0
+
+
+async def test_a_mounted_config_map_is_followed_through_its_links(tmp_path: Path) -> None:
+    for version, port in (("..1", 80), ("..2", 81)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "a.yaml").write_text(service("a", port))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+
+    async with watching(tmp_path) as watched:
+        before = watched.ports
+        (tmp_path / "..data_tmp").symlink_to("..2")
+        (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+        await until(lambda: watched.ports == {"a": 81})
+
+    assert before == {"a": 80}
+    assert len(watched.batches) == 2
+
+
+async def test_a_folder_that_is_a_link_is_followed_where_it_leads_next(tmp_path: Path) -> None:
+    for version, port in (("one", 80), ("two", 81)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "a.yaml").write_text(service("a", port))
+    (tmp_path / "current").symlink_to("one")
+
+    async with watching(tmp_path / "current") as watched:
+        (tmp_path / "next").symlink_to("two")
+        (tmp_path / "next").replace(tmp_path / "current")
+        await until(lambda: watched.ports == {"a": 81})
+
+
+async def test_a_folder_that_is_gone_deletes_nothing_and_is_found_again(tmp_path: Path) -> None:
+    root = tmp_path / "manifests"
+    root.mkdir()
+    (root / "a.yaml").write_text(service("a"))
+
+    async with watching(root) as watched:
+        root.rename(tmp_path / "away")
+        await asyncio.sleep(0)
+        (tmp_path / "away" / "a.yaml").write_text(service("a", 81))
+        (tmp_path / "away").rename(root)
+        await until(lambda: watched.ports == {"a": 81})
+
+    assert all(change.object is not None for batch in watched.batches for change in batch)
+
+
+async def test_the_event_loop_is_not_held_while_a_thousand_files_are_read(tmp_path: Path) -> None:
+    for at in range(1000):
+        (tmp_path / f"{at}.yaml").write_text(service(f"s{at}"))
+    worst = 0.0
+    watched = Watched(Files(str(tmp_path)))
+    task = asyncio.create_task(watched.source.run(watched.batches.append))
+
+    while not watched.batches:
+        began = time.perf_counter()
+        await asyncio.sleep(0)
+        worst = max(worst, time.perf_counter() - began)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+    print(f"1,000 files: the loop was held {worst * 1000:.0f} ms at most")
+    assert len(watched.batches[0]) == 1000
+    assert worst < 0.25
