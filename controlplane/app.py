@@ -16,8 +16,9 @@ from controlplane.admin.api import admin_app
 from controlplane.admin.facts import Facts
 from controlplane.admin.health import health_app
 from controlplane.admin.metrics import Gauges
-from controlplane.admin.shapes import Connection, ProxyRow
+from controlplane.admin.shapes import Connection, ProxyRow, TypeState
 from controlplane.admin.web import Web
+from controlplane.fleet.fleet import Account, Fleet, TypeAccount
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
@@ -42,29 +43,61 @@ class Addresses:
 
 
 class _Books:
-    """Gives the fleet what it has not of its own: the time, and which proxy a connection is."""
+    """Gives the fleet what it has not of its own, the time, and tells the log what matters."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, tuple[str, Connection]] = {}
+        self.fleet = Fleet()
 
     def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
-        self._rows[connection] = (proxy.id, Connection(connection=connection, wire=wire.value, connected_at=time.time(), types=()))
+        self.fleet.connected(connection, proxy, wire.value, time.time())
         log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": wire.value})
 
     def record(self, connection: int, events: Iterable[Event]) -> None:
+        events = tuple(events)
+        self.fleet.record(connection, events, time.time())
         for event in events:
             if isinstance(event, Nacked):
-                log.warning("proxy refused config", extra={"connection": connection, "type": event.type_url, "reason": event.message})
+                proxy = self.fleet.proxy_of(connection)
+                facts = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
+                log.warning("proxy refused config", extra=facts)
 
     def disconnected(self, connection: int) -> None:
-        del self._rows[connection]
+        self.fleet.disconnected(connection)
         log.info("proxy disconnected", extra={"connection": connection})
 
     def proxies(self) -> list[ProxyRow]:
-        found: dict[str, list[Connection]] = {}
-        for proxy_id, row in self._rows.values():
-            found.setdefault(proxy_id, []).append(row)
-        return [ProxyRow(id=proxy_id, synced=False, connections=tuple(rows)) for proxy_id, rows in sorted(found.items())]
+        found: dict[str, list[Account]] = {}
+        for account in self.fleet.accounts():
+            found.setdefault(account.proxy.id, []).append(account)
+        return [
+            ProxyRow(id=proxy_id, synced=all(each.synced for each in rows), connections=tuple(map(_connection, rows)))
+            for proxy_id, rows in found.items()
+        ]
+
+
+def _connection(account: Account) -> Connection:
+    return Connection(
+        connection=account.connection,
+        wire=account.wire,
+        connected_at=account.connected_at,
+        types=tuple(_type_state(each) for each in account.types.values()),
+    )
+
+
+def _type_state(line: TypeAccount) -> TypeState:
+    return TypeState(
+        type=line.type_url.rpartition(".")[2],
+        type_url=line.type_url,
+        sent=line.sent,
+        acked=line.acked,
+        nacked=line.nacked,
+        error=line.error,
+        sent_at=line.sent_at,
+        acked_at=line.acked_at,
+        nacked_at=line.nacked_at,
+        resources=line.resources,
+        sent_bytes=line.sent_bytes,
+    )
 
 
 class ControlPlane:

@@ -47,6 +47,8 @@ class TypeState(Shape):
     sent_at: float | None
     acked_at: float | None
     nacked_at: float | None
+    resources: int
+    sent_bytes: int
 
 
 class Connection(Shape):

@@ -1,0 +1,105 @@
+"""The workloads: bookinfo's shape as tiny HTTP apps, whose behaviour the story changes while they run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+
+import httpx
+import uvicorn
+
+APP_PORT = 8000
+SERVICE_PORT = 9080
+PROXY_PORT = 15002
+_FORWARDED = "end-user"
+
+Message = MutableMapping[str, object]
+
+
+@dataclass
+class Instance:
+    """One instance of a workload: how it behaves now, and what it has seen."""
+
+    name: str
+    app: str
+    version: str
+    ip: str
+    calls: tuple[str, ...] = ()  # URLs that it asks, through its own sidecar, before it answers
+    delay_s: float = 0.0
+    status: int = 200
+    requests: int = 0
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Return the labels of its pod."""
+        return {"app": self.app, "version": self.version}
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Running:
+    """An instance that listens on its own address."""
+
+    def __init__(self, instance: Instance) -> None:
+        """Prepare ``instance`` to be served."""
+        self.instance = instance
+        self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=10.0)
+        config = uvicorn.Config(self._answer, lifespan="off", log_config=None, access_log=False, ws="none", http="h11")
+        self._server = _Server(config)
+        self._socket = socket.create_server((instance.ip, APP_PORT), backlog=1024)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._task = asyncio.get_running_loop().create_task(self._server.serve([self._socket]))
+
+    async def stop(self) -> None:
+        """End."""
+        self._server.should_exit = self._server.force_exit = True
+        if self._task is not None:
+            await self._task
+        await self._client.aclose()
+        self._socket.close()
+
+    async def _answer(
+        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        del receive
+        instance = self.instance
+        given = scope.get("headers")
+        headers = {name.decode(): value.decode() for name, value in given} if isinstance(given, list) else {}
+        instance.requests += 1
+        if instance.delay_s:
+            await asyncio.sleep(instance.delay_s)
+        body = {"app": instance.app, "version": instance.version, "asked": await self._ask(headers)}
+        content = json.dumps(body).encode()
+        await send({"type": "http.response.start", "status": instance.status, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _ask(self, headers: dict[str, str]) -> list[object]:
+        forwarded = {name: value for name, value in headers.items() if name == _FORWARDED}
+        answers = [await self._client.get(url, headers=forwarded) for url in self.instance.calls]
+        return [answer.json() if answer.is_success else {"status": answer.status_code} for answer in answers]
+
+
+def bookinfo(network: str) -> tuple[Instance, ...]:
+    """Return bookinfo's workloads at the addresses ``network.11`` and up."""
+    ratings = f"http://ratings:{SERVICE_PORT}/ratings/0"
+    pages = (f"http://details:{SERVICE_PORT}/details/0", f"http://reviews:{SERVICE_PORT}/reviews/0")
+    return (
+        Instance("productpage-v1", "productpage", "v1", f"{network}.11", pages),
+        Instance("details-v1", "details", "v1", f"{network}.12"),
+        Instance("reviews-v1", "reviews", "v1", f"{network}.13"),
+        Instance("reviews-v2", "reviews", "v2", f"{network}.14", (ratings,)),
+        Instance("reviews-v3", "reviews", "v3", f"{network}.15"),
+        Instance("ratings-v1", "ratings", "v1", f"{network}.16"),
+    )

@@ -1,0 +1,83 @@
+"""Requests through a sidecar, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from controlplane.demo.apps import PROXY_PORT
+
+_WORKERS = 12
+
+
+@dataclass
+class Tally:
+    """What came back."""
+
+    versions: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Return how many requests were made."""
+        return sum(self.statuses.values()) + len(self.errors)
+
+    @property
+    def failed(self) -> int:
+        """Return how many requests did not end in a success."""
+        return self.total - sum(count for status, count in self.statuses.items() if 200 <= status < 300)
+
+
+class Caller:
+    """Makes requests as the application of the workload at ``ip`` does: through its own sidecar."""
+
+    def __init__(self, ip: str) -> None:
+        """Make requests through the sidecar of ``ip``."""
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        self._client = httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=10.0, limits=limits)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def one(self, url: str, tally: Tally, headers: Mapping[str, str] | None = None) -> None:
+        """Make one request and count what came back."""
+        begun = time.perf_counter()
+        try:
+            answer = await self._client.get(url, headers=dict(headers or {}))
+        except httpx.HTTPError as error:
+            tally.errors.append(f"{type(error).__name__}: {error}")
+            return
+        tally.seconds.append(time.perf_counter() - begun)
+        tally.statuses[answer.status_code] += 1
+        if answer.is_success:
+            tally.versions[answer.json().get("version", "")] += 1
+
+    async def many(self, url: str, count: int, headers: Mapping[str, str] | None = None) -> Tally:
+        """Make ``count`` requests, a dozen at a time."""
+        tally = Tally()
+        left = iter(range(count))
+
+        async def work() -> None:
+            for _ in left:
+                await self.one(url, tally, headers)
+
+        await asyncio.gather(*(work() for _ in range(_WORKERS)))
+        return tally
+
+    async def steadily(self, url: str, tally: Tally, *, per_second: float, stop: asyncio.Event) -> None:
+        """Make ``per_second`` requests a second until ``stop``."""
+        loop = asyncio.get_running_loop()
+        begun, made = loop.time(), 0
+        async with asyncio.TaskGroup() as tasks:
+            while not stop.is_set():
+                tasks.create_task(self.one(url, tally))
+                made += 1
+                await asyncio.sleep(max(0.0, begun + made / per_second - loop.time()))

@@ -1,0 +1,64 @@
+"""Loopback addresses that nobody uses, and who owns a listening port.
+
+Envoy binds with SO_REUSEPORT: two of them on one port get half the connections each, without an error. So every port is looked up.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+from pathlib import Path
+
+_LISTENING = "0A"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port of ``host`` that is free now."""
+    with socket.create_server((host, 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def free_network(ports: tuple[int, ...]) -> str:
+    """Return the first three parts of loopback addresses ``127.x.y.z`` that nobody listens on at ``ports``. Raises OSError."""
+    taken = {address.rpartition(".")[0] for address, port in _listening() if port in ports or port == 0}
+    for _ in range(200):
+        network = f"127.{random.randint(16, 250)}.{random.randint(1, 250)}"  # noqa: S311 - any free one will do
+        if network not in taken:
+            return network
+    raise OSError("no free loopback addresses")
+
+
+def owners(address: str, port: int) -> set[int]:
+    """Return the ids of the processes that listen on ``port`` of ``address``, or of every address (Linux)."""
+    inodes = {inode for (host, number), inode in _listening().items() if number == port and host in (address, "0.0.0.0")}
+    found = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and inodes & _sockets(process):
+            found.add(int(process.name))
+    return found
+
+
+def _listening() -> dict[tuple[str, int], str]:
+    found = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == _LISTENING:
+            host, _, port = fields[1].partition(":")
+            address = socket.inet_ntoa(struct.pack("<I", int(host, 16)))
+            found[address, int(port, 16)] = fields[9]
+    return found
+
+
+def _sockets(process: Path) -> set[str]:
+    found = set()
+    try:
+        for each in (process / "fd").iterdir():
+            target = os.readlink(each)
+            if target.startswith("socket:["):
+                found.add(target[len("socket:[") : -1])
+    except OSError:
+        pass  # it ended meanwhile, or is somebody else's
+    return found

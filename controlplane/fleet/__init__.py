@@ -1,0 +1,1 @@
+"""What each proxy was sent, accepted and refused: folded from the events of its streams, nothing asked of anybody."""
