@@ -56,6 +56,7 @@ class Channel:
     suspects: dict[str, Resource | None] = field(default_factory=dict)  # refused in company: to be tried again
     parts: list[set[str]] = field(default_factory=list)  # the suspects, by the response in which each is to be tried
     refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
+    company: dict[str, set[str]] = field(default_factory=dict)  # refused, but only with these: one of them may be blameless
     owes: bool = False  # an answer, even an empty one (XP-39, XP-60)
     answered: bool = False
 
@@ -119,6 +120,14 @@ class Channel:
             doubtful += self.flight.resources
         yield from (each for each in doubtful if each is not None)
 
+    def retry(self, names: Iterable[str]) -> None:
+        """Look again at what was refused in company of one of ``names``, which are not what they were."""
+        for name in [name for name in names if name in self.company]:
+            for other in self.company.pop(name, ()):
+                self.company.pop(other, None)
+                if self.refused.pop(other, None):
+                    self.dirty.add(other)
+
     def claims(self, name: str) -> Claims:
         """Return what the client may have in use as ``name``, or be about to have, that no other name may have."""
         held, suspect = self.subscription.held.get(name), self.suspects.get(name)
@@ -146,6 +155,8 @@ class Channel:
             self.forced.update(tried)
         else:
             self.refused.update((name, sent[name].version) for name in tried if name in sent)
+            if len(tried) > 1:
+                self.company.update(dict.fromkeys(tried, set(tried)))
         return len(found) <= 1
 
 

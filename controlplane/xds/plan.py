@@ -52,6 +52,8 @@ class Planner:
     def batches(self) -> Iterator[set[str]]:
         """Yield the names that may go together: what is new, then, part by part, what was refused in company."""
         channel = self._channel
+        if channel.company:
+            channel.retry([name for name in channel.dirty if _version(self._find(name)) != channel.refused.get(name)])
         fresh = channel.dirty
         if channel.suspects:
             fresh = joined(fresh - channel.suspects.keys(), channel.suspects, self._claims)
@@ -144,6 +146,10 @@ class Planner:
             found.stay |= clashing
             found.send = [resource for resource in found.send if resource.name not in clashing]
             taken = taken.union(*map(channel.claims, clashing))
+
+
+def _version(resource: Resource | None) -> str | None:
+    return resource.version if resource else None
 
 
 def _is_news(resource: Resource, held: Resource | None, refused: str | None) -> bool:

@@ -87,7 +87,14 @@ class DeltaClient(Conversation):
         self, type_url: str, *names: str, drop: Iterable[str] = (), versions: Mapping[str, str] | None = None, nonce: str = ""
     ) -> list[Heard]:
         """Subscribe to ``names`` and unsubscribe from ``drop``; return what is heard."""
-        return self.say(
+        self.tell(type_url, *names, drop=drop, versions=versions, nonce=nonce)
+        return self.heard()
+
+    def tell(
+        self, type_url: str, *names: str, drop: Iterable[str] = (), versions: Mapping[str, str] | None = None, nonce: str = ""
+    ) -> None:
+        """Subscribe to ``names`` and unsubscribe from ``drop``, and do not listen yet."""
+        self._say(
             DeltaDiscoveryRequest(
                 type_url=type_url,
                 resource_names_subscribe=names,
@@ -103,15 +110,19 @@ class DeltaClient(Conversation):
 
     def nack(self, response: Heard, *names: str, message: str = "no") -> list[Heard]:
         """Refuse ``response``."""
-        request = DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce, resource_names_subscribe=names)
-        request.error_detail.code = 13
-        request.error_detail.message = message
-        return self.say(request)
-
-    def say(self, request: DeltaDiscoveryRequest) -> list[Heard]:
-        """Send ``request``; return what is heard."""
-        self.events += self.delta.receive(DeltaDiscoveryRequest.FromString(request.SerializeToString()))
+        self.judge(response, message, *names)
         return self.heard()
+
+    def judge(self, response: Heard, error: str, *names: str) -> None:
+        """Accept ``response``, or refuse it for ``error``, subscribe to ``names``, and do not listen yet."""
+        request = DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce, resource_names_subscribe=names)
+        if error:
+            request.error_detail.code = 13
+            request.error_detail.message = error
+        self._say(request)
+
+    def _say(self, request: DeltaDiscoveryRequest) -> None:
+        self.events += self.delta.receive(DeltaDiscoveryRequest.FromString(request.SerializeToString()))
 
     def settle(self, responses: Iterable[Heard]) -> list[Heard]:
         """Accept ``responses`` and all that follow; return all of them in the order heard."""
@@ -163,12 +174,16 @@ class SotwClient(Conversation):
 
     def say(self, type_url: str, names: Iterable[str], version: str = "", nonce: str = "", error: str = "") -> list[Heard]:
         """Send a request of these very words; return what is heard."""
+        self.tell(type_url, names, version, nonce, error)
+        return self.heard()
+
+    def tell(self, type_url: str, names: Iterable[str], version: str = "", nonce: str = "", error: str = "") -> None:
+        """Send a request of these very words, and do not listen yet."""
         request = DiscoveryRequest(type_url=type_url, resource_names=names, version_info=version, response_nonce=nonce)
         if error:
             request.error_detail.code = 13
             request.error_detail.message = error
         self.events += self.sotw.receive(DiscoveryRequest.FromString(request.SerializeToString()))
-        return self.heard()
 
     def settle(self, responses: Iterable[Heard]) -> list[Heard]:
         """Accept ``responses`` and all that follow; return all of them in the order heard."""

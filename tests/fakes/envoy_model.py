@@ -1,0 +1,315 @@
+"""A model of Envoy as a client of xDS: it applies what it accepts, keeps what it had when it refuses, and asks as Envoy asks.
+
+It checks at every response what a server must never do, and after quiescence it holds what it accepted, to be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from controlplane.xds.delta import DeltaStream
+from controlplane.xds.sotw import SotwStream
+from controlplane.xds.view import View, folder
+from tests.fakes.worlds import clusters_of, domain, is_bad, tables_of
+from tests.fakes.xds_client import DeltaClient, Heard, SotwClient
+
+_USERS = (LDS, RDS, VHDS)
+
+
+class EnvoyModel:
+    """What is the same whichever protocol it speaks."""
+
+    def __init__(self, random: Random) -> None:
+        """Begin with nothing; ``random`` decides what Envoy leaves open."""
+        self.random = random
+        self.held: dict[str, dict[str, int]] = {type_url: {} for type_url in (CDS, EDS, LDS, RDS, VHDS)}
+        self.versions: dict[str, dict[str, str]] = {type_url: {} for type_url in self.held}
+        self.inbox: dict[str, Heard] = {}
+        self.refused: set[tuple[str, str]] = set()  # alone, and never accepted
+        self.warming: set[str] = set()  # clusters whose endpoints have not come since
+        self.unanswered: set[tuple[str, str]] = set()
+
+    @property
+    def stream(self) -> DeltaStream | SotwStream:
+        raise NotImplementedError
+
+    def take_one(self) -> Heard | None:
+        """Return the next response."""
+        raise NotImplementedError
+
+    def reply(self, heard: Heard, error: str = "") -> None:
+        """Accept ``heard``, or refuse it for ``error``."""
+        raise NotImplementedError
+
+    def endpoints_wanted(self) -> None:
+        """Ask for the endpoints of the clusters that there are now."""
+        raise NotImplementedError
+
+    def routes_wanted(self) -> None:
+        """Ask for the route configurations of the listeners that there are now."""
+        raise NotImplementedError
+
+    def removes(self, heard: Heard) -> set[str]:
+        """Return the names that ``heard`` takes away."""
+        raise NotImplementedError
+
+    def wants(self, type_url: str, name: str) -> bool:
+        """Return whether the client has a use for ``name`` of ``type_url``."""
+        match type_url:
+            case _ if type_url == EDS:
+                return name in self.clusters()
+            case _ if type_url == RDS:
+                return name in tables_of(self.held[LDS])
+            case _ if type_url == VHDS:
+                return folder(name) in tables_of(self.held[LDS])
+            case _:
+                return True
+
+    def deliver(self) -> bool:
+        """Receive one response; return whether there was one."""
+        heard = self.take_one()
+        if heard is None:
+            return False
+        assert heard.type_url not in self.inbox, "two responses of a type on their way"
+        self._check(heard)
+        self.inbox[heard.type_url] = heard
+        self.unanswered -= {(heard.type_url, name) for name in (*heard.says, *heard.removed)}
+        if heard.type_url == CDS:
+            self.warming |= {name for name, revision in heard.says.items() if not is_bad(revision) and self._is_new(name, revision)}
+            self.endpoints_wanted()
+        if heard.type_url == EDS:
+            self.warming -= {*heard.says, *heard.removed}
+        return True
+
+    def judge(self, type_url: str) -> bool:
+        """Accept or refuse the response of ``type_url`` that was received; return whether there was one that could be judged."""
+        heard = self.inbox.get(type_url)
+        if heard is None or (type_url == CDS and self.warming & heard.says.keys()):
+            return False  # Envoy accepts clusters when they are warm
+        del self.inbox[type_url]
+        bad = [name for name, revision in heard.says.items() if is_bad(revision)]
+        if not bad:
+            self._apply(heard, heard.says)
+            self._dependents(type_url)
+            self.reply(heard)
+            return True
+        if len(self._news(heard)) == 1:
+            self.refused.update((type_url, name) for name in bad if name not in self.held[type_url])
+        if type_url in (CDS, LDS) and self.random.random() < 0.5:  # Envoy applies the good ones of these
+            self._apply(heard, {name: revision for name, revision in heard.says.items() if name not in bad})
+        self.warming -= heard.says.keys() - self.held[CDS].keys() if type_url == CDS else set()
+        self._dependents(type_url)
+        self.reply(heard, f"cannot stand {bad}")
+        return True
+
+    def quiesce(self) -> None:
+        """Receive and judge until nothing is left."""
+        for _ in range(10_000):
+            moved = self.deliver()
+            for type_url in list(self.inbox):
+                moved |= self.judge(type_url)
+            if not moved:
+                break
+        assert not self.inbox, f"stuck: {self.inbox.keys()}, warming {self.warming}"
+        assert not self.stream.has_work
+        assert not self.unanswered
+
+    def _news(self, heard: Heard) -> set[str]:
+        return {name for name, revision in heard.says.items() if self._is_new(name, revision, heard.type_url)} | self.removes(heard)
+
+    def _is_new(self, name: str, revision: int, type_url: str = CDS) -> bool:
+        return self.held[type_url].get(name) != revision
+
+    def _apply(self, heard: Heard, good: dict[str, int] | Iterable[str]) -> None:
+        held, versions = self.held[heard.type_url], self.versions[heard.type_url]
+        for name in self.removes(heard):
+            held.pop(name, None)
+            versions.pop(name, None)
+        for name in filter(lambda name: self.wants(heard.type_url, name), good):  # what nobody asks for is ignored
+            held[name] = heard.says[name]
+            versions[name] = heard.versions.get(name, "")
+            self.refused.discard((heard.type_url, name))
+        if heard.type_url == VHDS:
+            domains = [domain(name, revision) for name, revision in held.items()]
+            assert len(domains) == len(set(domains)), "two hosts of a table share a domain"
+
+    def _dependents(self, type_url: str) -> None:
+        if type_url == CDS:
+            self.endpoints_wanted()
+        if type_url == LDS:
+            self.routes_wanted()
+
+    def _check(self, heard: Heard) -> None:
+        if heard.type_url in _USERS:
+            for name, revision in heard.says.items():
+                for used in clusters_of(heard.type_url, revision):
+                    first = name not in self.held[heard.type_url]
+                    accepted = used in self.held[CDS] or (first and (CDS, used) in self.refused)
+                    assert accepted or not self._is_new(name, revision, heard.type_url), f"{name} uses {used} before it was accepted"
+        if heard.type_url == VHDS:
+            tables = self.held[RDS].keys() | (self.inbox[RDS].says.keys() if RDS in self.inbox else set())
+            assert {folder(name) for name in heard.says} <= tables, "a host before its table"
+        if heard.type_url == CDS:
+            using = [(each, self.held[each]) for each in _USERS] + [(each, self.inbox[each].says) for each in _USERS if each in self.inbox]
+            for type_url, says in using:
+                for name, revision in says.items():
+                    broken = self.removes(heard) & set(clusters_of(type_url, revision))
+                    assert not broken, f"{broken} removed while {name} uses it"
+
+    def clusters(self) -> set[str]:
+        """Return the clusters that there are, and those on their way in."""
+        coming = self.inbox[CDS].says if CDS in self.inbox else {}
+        return self.held[CDS].keys() | {name for name, revision in coming.items() if not is_bad(revision)}
+
+
+class DeltaEnvoy(EnvoyModel):
+    """Envoy with Delta."""
+
+    def __init__(self, random: Random, view: View) -> None:
+        """Connect to a server that shows ``view``."""
+        super().__init__(random)
+        self.connect(view)
+
+    @property
+    def stream(self) -> DeltaStream:
+        return self.client.delta
+
+    def connect(self, view: View) -> None:
+        """Begin a new stream, with all that was accepted on the one before."""
+        self.client = DeltaClient(view=view)
+        self.inbox.clear()
+        self.warming.clear()
+        self.unanswered.clear()
+        asked = self.held[RDS].keys() | tables_of(self.held[LDS])
+        self.endpoints: set[str] = set(self.held[CDS])
+        self.routes: set[str] = set(asked)
+        self.hosts = bool(self.held[VHDS])
+        self._first(CDS)
+        self._first(EDS, *sorted(self.endpoints))
+        self._first(LDS)
+        if self.hosts and self.random.random() < 0.5:
+            self._first(VHDS)
+            self._first(RDS, *sorted(self.routes))
+        else:
+            self._first(RDS, *sorted(self.routes))
+            if self.hosts:
+                self._first(VHDS)
+
+    def ask_again(self) -> None:
+        """Ask for something that was asked for already: it has to be answered (XP-51)."""
+        kind, known = self.random.choice([(EDS, self.endpoints), (RDS, self.routes)])
+        if known:
+            name = self.random.choice(sorted(known))
+            self.unanswered.add((kind, name))
+            self._say(kind, name)
+
+    def take_one(self) -> Heard | None:
+        """Return the next response."""
+        response = self.client.delta.take()
+        return self.client._read(response) if response else None
+
+    def reply(self, heard: Heard, error: str = "") -> None:
+        """Accept ``heard``, or refuse it for ``error``."""
+        self.client.judge(heard, error)
+        if heard.type_url == RDS and not error and self.held[RDS] and not self.hosts:
+            self.hosts = True
+            self._first(VHDS)
+
+    def endpoints_wanted(self) -> None:
+        """Ask for the endpoints of the clusters that there are now."""
+        wanted = self.clusters()
+        self._change(EDS, self.endpoints, wanted)
+
+    def routes_wanted(self) -> None:
+        """Ask for the route configurations of the listeners that there are now."""
+        wanted = tables_of(self.held[LDS])
+        for table in self.routes - wanted:
+            for name in [name for name in self.held[VHDS] if folder(name) == table]:
+                del self.held[VHDS][name]
+        self._change(RDS, self.routes, wanted)
+
+    def removes(self, heard: Heard) -> set[str]:
+        """Return the names that ``heard`` takes away."""
+        return set(heard.removed)
+
+    def _change(self, type_url: str, known: set[str], wanted: set[str]) -> None:
+        if known != wanted:
+            self.unanswered -= {(type_url, name) for name in known - wanted}
+            self.unanswered |= {(type_url, name) for name in wanted - known}
+            self._say(type_url, *sorted(wanted - known), drop=sorted(known - wanted))
+            for name in known - wanted:
+                self.held[type_url].pop(name, None)
+            known.clear()
+            known |= wanted
+
+    def _first(self, type_url: str, *names: str) -> None:
+        held = {name: version for name, version in self.versions[type_url].items() if name in self.held[type_url]}
+        self.client.tell(type_url, *names, versions=held)
+
+    def _say(self, type_url: str, *names: str, drop: Iterable[str] = ()) -> None:
+        self.client.tell(type_url, *names, drop=drop)
+
+
+class SotwEnvoy(EnvoyModel):
+    """Envoy with the state of the world."""
+
+    def __init__(self, random: Random, view: View) -> None:
+        """Connect to a server that shows ``view``."""
+        super().__init__(random)
+        self.last: dict[str, tuple[str, str]] = {}
+        self.asked: dict[str, set[str]] = {}
+        self.connect(view)
+
+    @property
+    def stream(self) -> SotwStream:
+        return self.client.sotw
+
+    def connect(self, view: View) -> None:
+        """Begin a new stream."""
+        self.client = SotwClient(view=view)
+        self.inbox.clear()
+        self.warming.clear()
+        self.last = {type_url: (version, "") for type_url, (version, _) in self.last.items()}
+        self.asked = {CDS: set(), EDS: set(self.held[CDS]), LDS: set(), RDS: tables_of(self.held[LDS])}
+        for type_url in self.asked:
+            self._say(type_url)
+
+    def ask_again(self) -> None:
+        """Repeat a request, as Envoy does: it is no ACK."""
+        self._say(self.random.choice([EDS, RDS]))
+
+    def take_one(self) -> Heard | None:
+        """Return the next response."""
+        response = self.client.sotw.take()
+        return self.client._read(response) if response else None
+
+    def reply(self, heard: Heard, error: str = "") -> None:
+        """Accept ``heard``, or refuse it for ``error``."""
+        version, _ = self.last.get(heard.type_url, ("", ""))
+        self.last[heard.type_url] = (version if error else heard.version, heard.nonce)
+        self._say(heard.type_url, error)
+
+    def endpoints_wanted(self) -> None:
+        """Ask for the endpoints of the clusters that there are now."""
+        self._change(EDS, self.clusters())
+
+    def routes_wanted(self) -> None:
+        """Ask for the route configurations of the listeners that there are now."""
+        self._change(RDS, tables_of(self.held[LDS]))
+
+    def removes(self, heard: Heard) -> set[str]:
+        """Return the names that ``heard`` takes away."""
+        return self.held[heard.type_url].keys() - heard.says.keys() if heard.type_url in (CDS, LDS) else set()
+
+    def _change(self, type_url: str, wanted: set[str]) -> None:
+        if self.asked[type_url] != wanted:
+            for name in self.asked[type_url] - wanted:
+                self.held[type_url].pop(name, None)
+            self.asked[type_url] = wanted
+            self._say(type_url)
+
+    def _say(self, type_url: str, error: str = "") -> None:
+        version, nonce = self.last.get(type_url, ("", ""))
+        self.client.tell(type_url, sorted(self.asked[type_url]), version, nonce, error)
