@@ -53,7 +53,7 @@ class Running:
         """Prepare ``instance`` to be served."""
         self.instance = instance
         self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=10.0)
-        config = uvicorn.Config(self._answer, lifespan="off", log_config=None, access_log=False, ws="none", http="h11")
+        config = uvicorn.Config(self._answer, lifespan="off", log_config=None, access_log=False, ws="none", http="h11", interface="asgi3")
         self._server = _Server(config)
         self._socket = socket.create_server((instance.ip, APP_PORT), backlog=1024)
         self._task: asyncio.Task[None] | None = None

@@ -42,7 +42,7 @@ def forward(
     action = found.route
     timeout = milliseconds(given.timeout or 0)
     action.timeout.CopyFrom(timeout)
-    action.max_stream_duration.grpc_timeout_header_max.CopyFrom(timeout)
+    action.max_grpc_timeout.CopyFrom(timeout)  # its successor, `max_stream_duration`, would make Envoy pass over `timeout`
     hash_policies = list(hashes)
     retries = retry_policy(given.retries, hashed=bool(hash_policies))
     if retries is not None:
