@@ -34,7 +34,7 @@ def _forms(host: str, dns_domain: str) -> list[str]:
 
 
 def _short_forms(host: str, dns_domain: str) -> list[str]:
-    """Return ``host`` less what it shares with ``dns_domain``: for ``a.ns.svc.cluster.local`` seen from ``ns`` ``a``, ``a.ns.svc``, ``a.ns``."""
+    """Return ``host`` less what it shares with ``dns_domain``: of ``a.ns.svc.cluster.local`` seen from ``ns``, ``a a.ns.svc a.ns``."""
     own, proxy = host.split("."), dns_domain.split(".")
     shared = 0
     while shared < min(len(own) - 1, len(proxy)) and own[-1 - shared] == proxy[-1 - shared]:

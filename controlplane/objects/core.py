@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from controlplane.objects.meta import KubernetesObject
-from controlplane.objects.scalars import Bool, Model, Text, TextMap, Texts
+from controlplane.objects.scalars import MAX_PORT, NOTHING, Bool, Model, Port, Text, TextMap, Texts
 
-Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+
+def _port_or_name(value: object) -> int | str:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_PORT):
+        return value
+    raise PydanticCustomError("port_range", "expected a port from 1 to 65535, or the name of one")
 
 
 class ServicePort(Model):
@@ -21,7 +26,7 @@ class ServicePort(Model):
     port: Port
     protocol: Text = "TCP"
     app_protocol: Text | None = None
-    target_port: Port | Text | None = None
+    target_port: Annotated[int | str, PlainValidator(_port_or_name)] | None = None
 
 
 class ServiceSpec(Model):
@@ -29,7 +34,7 @@ class ServiceSpec(Model):
 
     type: Text = "ClusterIP"
     ports: tuple[ServicePort, ...] = ()
-    selector: TextMap = {}
+    selector: TextMap = NOTHING
     cluster_ip: Text = Field(default="", alias="clusterIP")
     cluster_ips: Texts = Field(default=(), alias="clusterIPs")
     external_name: Text = ""

@@ -1,14 +1,31 @@
-"""DestinationRule: what happens to requests once they are routed. https://istio.io/latest/docs/reference/config/networking/destination-rule/"""
+"""DestinationRule: what happens to requests once they are routed.
+
+https://istio.io/latest/docs/reference/config/networking/destination-rule/
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from controlplane.objects.meta import KubernetesObject
-from controlplane.objects.scalars import Bool, Double, Duration, Int, Long, Model, Text, TextMap, Texts, UInt, Untranslated
+from controlplane.objects.scalars import (
+    NOTHING,
+    Bool,
+    Double,
+    Duration,
+    DurationOrZero,
+    Int,
+    Long,
+    Map,
+    Model,
+    Text,
+    TextMap,
+    Texts,
+    UInt,
+    Untranslated,
+)
 from controlplane.objects.virtual_service import PortSelector
 
 
@@ -24,7 +41,7 @@ class HTTPCookie(Model):
 
     name: Text
     path: Text = ""
-    ttl: Duration | None = None
+    ttl: DurationOrZero | None = None
     attributes: tuple[CookieAttribute, ...] = ()
 
 
@@ -56,7 +73,7 @@ class Distribute(Model):
     """Shares of the traffic of one locality."""
 
     from_: Text = Field(default="", alias="from")
-    to: Mapping[str, UInt] = {}
+    to: Map[UInt] = NOTHING
 
 
 class Failover(Model):
@@ -75,10 +92,13 @@ class LocalityLoadBalancerSetting(Model):
     enabled: Bool | None = None
 
 
-class ZoneAwareSetting(LocalityLoadBalancerSetting):
+class ZoneAwareSetting(Model):
     """How zones share traffic."""
 
-    min_cluster_size: Annotated[int, Field(ge=1)] | None = None
+    enabled: Bool | None = None
+    failover: tuple[Failover, ...] = ()
+    failover_priority: Texts = ()
+    min_cluster_size: Annotated[UInt, Field(ge=1)] | None = None
 
 
 class Warmup(Model):
@@ -115,7 +135,7 @@ class TCPSettings(Model):
     connect_timeout: Duration | None = None
     tcp_keepalive: TcpKeepalive | None = None
     max_connection_duration: Duration | None = None
-    idle_timeout: Duration | None = None
+    idle_timeout: DurationOrZero | None = None
 
 
 class Http2KeepAlive(Model):
@@ -158,7 +178,7 @@ class OutlierDetection(Model):
     base_ejection_time: Duration | None = None
     max_ejection_percent: Int = 0
     min_health_percent: Int = 0
-    outlier_detection_http_error_codes: Untranslated[tuple[Annotated[int, Field(ge=100, le=599)], ...]] = ()
+    outlier_detection_http_error_codes: Untranslated[tuple[Annotated[UInt, Field(ge=100, le=599)], ...]] = ()
 
 
 class ClientTLSSettings(Model):
@@ -204,7 +224,7 @@ class RetryBudget(Model):
 
     percent: Annotated[Double, Field(ge=0, le=100)] | None = None
     min_retry_concurrency: UInt = 0
-    budget_interval: Duration | None = None
+    budget_interval: DurationOrZero | None = None
 
 
 class TrafficPolicy(Model):
@@ -224,14 +244,14 @@ class Subset(Model):
     """A named part of the endpoints, by their labels."""
 
     name: Text
-    labels: TextMap = {}
+    labels: TextMap = NOTHING
     traffic_policy: TrafficPolicy | None = None
 
 
 class MatchLabels(Model):
     """Workloads by their labels."""
 
-    match_labels: TextMap = {}
+    match_labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=4096)] = NOTHING
 
 
 class DestinationRuleSpec(Model):

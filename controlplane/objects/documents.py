@@ -13,7 +13,9 @@ from controlplane.objects.composer import Unreadable, compose
 
 MAX_BYTES = 1 << 20  # of one document; the API server takes no larger object either
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
-_HINTS = {name: re.compile(rf"^[ \t]*[\"']?{name}[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)", re.MULTILINE) for name in ("kind", "namespace", "name")}
+_HINTS = {
+    name: re.compile(rf"^[ \t]*[\"']?{name}[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)", re.MULTILINE) for name in ("kind", "namespace", "name")
+}
 
 
 @dataclass(frozen=True)

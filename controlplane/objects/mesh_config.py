@@ -1,15 +1,24 @@
-"""The settings of the mesh: the ConfigMap ``istio`` of the root namespace, key ``mesh``, which holds YAML."""
+"""The settings of the mesh: the ConfigMap ``istio`` of the root namespace, key ``mesh``, which holds YAML.
+
+https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from controlplane.objects.meta import KubernetesObject
-from controlplane.objects.scalars import Model, Text, UInt
+from controlplane.objects.names import is_label
+from controlplane.objects.review import Finding
+from controlplane.objects.scalars import MAX_PORT, Model, Text, UInt
 
 NAME, NAMESPACE, ENTRY = "istio", "istio-system", "mesh"
+# https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain
+_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
 
 
 class OutboundTrafficPolicy(Model):
@@ -22,7 +31,7 @@ class MeshConfigSpec(Model):
     """The fields of MeshConfig that have an effect; others give a warning."""
 
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
-    proxy_http_port: UInt = 0  # 0 or absent: no such listener
+    proxy_http_port: Annotated[UInt, Field(le=MAX_PORT)] = 0  # 0 or absent: no such listener
     trust_domain: Text = "cluster.local"
     root_namespace: Text = "istio-system"
 
@@ -31,3 +40,12 @@ class MeshConfig(KubernetesObject):
     """The settings of the mesh."""
 
     spec: MeshConfigSpec = Field(default=MeshConfigSpec())
+
+
+def check(value: MeshConfig, path: str) -> Iterator[Finding]:
+    """Yield what is wrong with the settings ``value``, which stand at ``path`` of their ConfigMap."""
+    if not _TRUST_DOMAIN.match(value.spec.trust_domain):
+        expected = "lower-case letters, digits, '.', '-' and '_', as in cluster.local"
+        yield Finding(f"{path}.trustDomain", "OutOfRange", f"expected {expected}, found {value.spec.trust_domain[:80]!r}")
+    if not is_label(value.spec.root_namespace):
+        yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {value.spec.root_namespace[:80]!r}")

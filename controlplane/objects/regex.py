@@ -10,13 +10,15 @@ _OPTIONS.max_mem = 1 << 20
 _OPTIONS.log_errors = False
 
 
-def fault(pattern: str) -> str | None:
+def check(pattern: str) -> str | None:
     """Return what is wrong with ``pattern``, or ``None``."""
     if len(pattern) > MAX_LENGTH:
-        return f"expected at most {MAX_LENGTH} characters"
+        return f"expected a regular expression of at most {MAX_LENGTH} characters"
     try:
         re2.compile(pattern, _OPTIONS)
     except re2.error as error:
-        reason = error.args[0] if error.args else ""
+        reason = error.args[0] if error.args else "not understood"
         return f"expected an RE2 regular expression: {reason.decode(errors='replace') if isinstance(reason, bytes) else reason}"
+    except UnicodeEncodeError:
+        return "expected valid Unicode"
     return None

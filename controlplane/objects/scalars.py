@@ -1,56 +1,83 @@
-"""What the fields of objects are made of: strict scalars, durations, and the base of every typed object.
+"""What the fields of objects are made of: strict scalars, durations, maps that never change, and the base of every typed object.
 
-Objects are written in JSON's types, as Kubernetes has them: ``"80"`` is not a number. Durations are whole milliseconds.
+Objects are written in JSON's types, as Kubernetes has them: ``"80"`` is not a number. A duration is written as in Go (``1m30s``) and kept
+as whole milliseconds, a plain ``int``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Never, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 MAX_UINT32 = 2**32 - 1
 MAX_INT32 = 2**31 - 1
+MAX_PORT = 65535
 
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_MILLISECONDS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_MICROSECONDS = {"ns": 1e-3, "us": 1, "µs": 1, "μs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_MAX_MICROSECONDS = MAX_UINT32 * 1e6
 
 
 def milliseconds(value: object) -> int:
-    """Return a Go duration such as ``1.5s`` or ``1m30s`` as whole milliseconds; an integer is milliseconds already."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        text = value.removeprefix("-")
-        parts = _PART.findall(text)
-        if text == "0" or (parts and "".join(number + unit for number, unit in parts) == text):
-            total = sum(float(number) * _MILLISECONDS[unit] for number, unit in parts)
-            if abs(total) < MAX_UINT32 * 1e3 and abs(total - round(total)) < 1e-9:
-                return -round(total) if value.startswith("-") else round(total)
-            raise PydanticCustomError("duration", "expected a duration of whole milliseconds, below 136 years")
-    raise PydanticCustomError("duration", "expected a duration such as 1.5s, 100ms or 1h")
+    """Return a Go duration such as ``1.5s`` or ``1m30s`` as whole milliseconds."""
+    text = value if isinstance(value, str) and len(value) <= 64 else ""
+    parts = _PART.findall(text)
+    if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
+        raise PydanticCustomError("duration", "expected a duration such as 1.5s, 100ms or 1h")
+    total = sum(float(number) * _MICROSECONDS[unit] for number, unit in parts)
+    if total > _MAX_MICROSECONDS or abs(total / 1000 - round(total / 1000)) > 1e-6:
+        raise PydanticCustomError("duration_range", "expected a duration of whole milliseconds, below 136 years")
+    return round(total / 1000)
+
+
+def positive_milliseconds(value: object) -> int:
+    """Return a Go duration as whole milliseconds, of which there must be at least one."""
+    if found := milliseconds(value):
+        return found
+    raise PydanticCustomError("duration_range", "expected a duration of at least 1ms")
+
+
+T = TypeVar("T")
+
+
+class FrozenMap(dict[str, T]):
+    """A map that nobody changes (its users see a ``Mapping``), and that may therefore be hashed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none, because it may change
+        """Return the same for equal maps."""
+        return hash(frozenset(self.items()))
+
+
+NOTHING: FrozenMap[Never] = FrozenMap()
+
+
+def _frozen(value: Mapping[str, T]) -> Mapping[str, T]:
+    return FrozenMap(value)
 
 
 Text = Annotated[str, Strict()]
 Int = Annotated[int, Strict(), Field(ge=-MAX_INT32 - 1, le=MAX_INT32)]
 UInt = Annotated[int, Strict(), Field(ge=0, le=MAX_UINT32)]
 Long = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
+Port = Annotated[int, Strict(), Field(ge=1, le=MAX_PORT)]
 Bool = Annotated[bool, Strict()]
 Double = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Duration = Annotated[int, BeforeValidator(milliseconds)]  # milliseconds
+Duration = Annotated[int, BeforeValidator(positive_milliseconds)]  # milliseconds, from 1
+DurationOrZero = Annotated[int, BeforeValidator(milliseconds)]  # milliseconds, from 0
 Texts = tuple[Text, ...]
-TextMap = Mapping[str, Text]
+Map = Annotated[Mapping[str, T], AfterValidator(_frozen)]
+TextMap = Map[Text]
 
 
 class NotYet:
     """Marks a field that is understood and checked, but has no effect yet: where it is set, a warning says so."""
 
 
-T = TypeVar("T")
 Untranslated = Annotated[T, NotYet()]
 
 

@@ -1,31 +1,33 @@
-"""ServiceEntry and WorkloadEntry. https://istio.io/latest/docs/reference/config/networking/service-entry/"""
+"""ServiceEntry and WorkloadEntry.
+
+https://istio.io/latest/docs/reference/config/networking/service-entry/
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from controlplane.objects.meta import KubernetesObject
-from controlplane.objects.scalars import Model, Text, TextMap, Texts, UInt, Untranslated
+from controlplane.objects.scalars import NOTHING, Map, Model, Port, Text, TextMap, Texts, UInt, Untranslated
 
 
 class ServicePort(Model):
     """A port of the service."""
 
-    number: UInt
+    number: Port
     name: Annotated[Text, Field(max_length=256)]
     protocol: Annotated[Text, Field(max_length=256)] = ""
-    target_port: UInt = 0
+    target_port: Port | None = None
 
 
 class WorkloadSpec(Model):
     """Where a workload outside Kubernetes listens."""
 
     address: Annotated[Text, Field(max_length=256)] = ""
-    ports: Mapping[str, UInt] = {}
-    labels: TextMap = {}
+    ports: Annotated[Map[Port], Field(max_length=128)] = NOTHING
+    labels: Annotated[TextMap, Field(max_length=256)] = NOTHING
     network: Annotated[Text, Field(max_length=2048)] = ""
     locality: Annotated[Text, Field(max_length=2048)] = ""
     weight: UInt = 0
@@ -35,7 +37,7 @@ class WorkloadSpec(Model):
 class WorkloadSelector(Model):
     """Workloads by their labels."""
 
-    labels: TextMap = {}
+    labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=256)] = NOTHING
 
 
 class ServiceEntrySpec(Model):

@@ -1,8 +1,13 @@
-"""Sidecar: what a proxy listens on and what it sees. https://istio.io/latest/docs/reference/config/networking/sidecar/"""
+"""Sidecar: what a proxy listens on and what it sees.
+
+https://istio.io/latest/docs/reference/config/networking/sidecar/
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from controlplane.objects.destination_rule import ConnectionPoolSettings
 from controlplane.objects.meta import KubernetesObject
@@ -11,6 +16,7 @@ from controlplane.objects.service_entry import WorkloadSelector
 from controlplane.objects.virtual_service import Destination
 
 CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
+TLSVersion = Literal["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]
 
 
 class SidecarPort(Model):
@@ -22,23 +28,32 @@ class SidecarPort(Model):
     target_port: UInt = 0
 
 
+class TLSCertificate(Model):
+    """The files of a certificate."""
+
+    server_certificate: Text = ""
+    private_key: Text = ""
+    ca_certificates: Text = ""
+
+
 class ServerTLSSettings(Model):
     """TLS that a listener terminates."""
 
-    mode: Text = "PASSTHROUGH"
+    mode: Literal["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"] = "PASSTHROUGH"
     https_redirect: Bool = False
     server_certificate: Text = ""
     private_key: Text = ""
     ca_certificates: Text = ""
     ca_crl: Text = ""
     credential_name: Text = ""
-    credential_names: Texts = ()
+    credential_names: Annotated[Texts, Field(min_length=1, max_length=2)] = ()
+    tls_certificates: Annotated[tuple[TLSCertificate, ...], Field(min_length=1, max_length=2)] = ()
     ca_cert_credential_name: Text = ""
     subject_alt_names: Texts = ()
     verify_certificate_spki: Texts = ()
     verify_certificate_hash: Texts = ()
-    min_protocol_version: Text = "TLS_AUTO"
-    max_protocol_version: Text = "TLS_AUTO"
+    min_protocol_version: TLSVersion = "TLS_AUTO"
+    max_protocol_version: TLSVersion = "TLS_AUTO"
     cipher_suites: Texts = ()
     insecure_skip_verify: Bool | None = None
 

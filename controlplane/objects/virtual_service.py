@@ -1,14 +1,16 @@
-"""VirtualService: how requests to hosts are routed. https://istio.io/latest/docs/reference/config/networking/virtual-service/"""
+"""VirtualService: how requests to hosts are routed.
+
+https://istio.io/latest/docs/reference/config/networking/virtual-service/
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Base64Bytes, Field
 
 from controlplane.objects.meta import KubernetesObject
-from controlplane.objects.scalars import Bool, Double, Duration, Int, Model, Text, TextMap, Texts, UInt, Untranslated
+from controlplane.objects.scalars import NOTHING, Bool, Double, Duration, Int, Map, Model, Text, TextMap, Texts, UInt, Untranslated
 
 
 class StringMatch(Model):
@@ -36,8 +38,8 @@ class Destination(Model):
 class HeaderOperations(Model):
     """Headers to set, to add and to remove."""
 
-    set: TextMap = {}
-    add: TextMap = {}
+    set: TextMap = NOTHING
+    add: TextMap = NOTHING
     remove: Texts = ()
 
 
@@ -56,13 +58,13 @@ class HTTPMatchRequest(Model):
     scheme: StringMatch | None = None
     method: StringMatch | None = None
     authority: StringMatch | None = None
-    headers: Mapping[str, StringMatch] = {}
+    headers: Map[StringMatch] = NOTHING
     port: UInt = 0
-    source_labels: TextMap = {}
+    source_labels: TextMap = NOTHING
     gateways: Texts = ()
-    query_params: Mapping[str, StringMatch] = {}
+    query_params: Map[StringMatch] = NOTHING
     ignore_uri_case: Bool = False
-    without_headers: Mapping[str, StringMatch] = {}
+    without_headers: Map[StringMatch] = NOTHING
     source_namespace: Text = ""
     stat_prefix: Text = ""
 
@@ -144,7 +146,7 @@ class Delay(Model):
     """A wait before requests are forwarded."""
 
     fixed_delay: Duration | None = None
-    exponential_delay: Untranslated[Duration | None] = None
+    exponential_delay: Duration | None = None
     percent: Int = 0
     percentage: Percent | None = None
 
@@ -154,7 +156,7 @@ class Abort(Model):
 
     http_status: Int | None = None
     grpc_status: Text | None = None
-    http2_error: Untranslated[Text | None] = Field(default=None, alias="http2Error")
+    http2_error: Text | None = Field(default=None, alias="http2Error")
     percentage: Percent | None = None
 
 
@@ -214,18 +216,23 @@ class RouteDestination(Model):
     weight: Int = 0
 
 
-class L4MatchAttributes(Model):
+class ConnectionMatch(Model):
     """Conditions on a connection."""
 
     destination_subnets: Texts = ()
     port: UInt = 0
-    source_subnet: Text = ""
-    source_labels: TextMap = {}
+    source_labels: TextMap = NOTHING
     gateways: Texts = ()
     source_namespace: Text = ""
 
 
-class TLSMatchAttributes(L4MatchAttributes):
+class L4MatchAttributes(ConnectionMatch):
+    """Conditions on a TCP connection."""
+
+    source_subnet: Text = ""
+
+
+class TLSMatchAttributes(ConnectionMatch):
     """Conditions on a TLS connection that is not terminated."""
 
     sni_hosts: Texts

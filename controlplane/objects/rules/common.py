@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_network
 
-from controlplane.objects.names import fault_of_host, fault_of_label, is_dns_label, is_port
+from controlplane.model.hosts import ANY
+from controlplane.model.protocols import Protocol, named
+from controlplane.objects.faults import shown
+from controlplane.objects.names import fault_of_host, fault_of_label, is_fqdn, is_label
 from controlplane.objects.review import Finding
+from controlplane.objects.scalars import MAX_PORT
 
 OUT_OF_RANGE = "OutOfRange"
 CONFLICT = "Conflict"
 REQUIRED = "Required"
-_VISIBILITIES = frozenset(("*", ".", "~"))
+MESH = "mesh"
+NO_ONE = "~"
+OWN = "."
 
 
 def out_of_range(path: str, expected: str, found: object) -> Finding:
     """Return that ``found`` stands at ``path`` where ``expected`` should."""
-    return Finding(path, OUT_OF_RANGE, f"expected {expected}, found {str(found)[:80]!r}" if isinstance(found, str) else f"expected {expected}, found {found}")
+    return Finding(path, OUT_OF_RANGE, f"expected {expected}, found {shown(found)}")
 
 
 def conflict(path: str, message: str) -> Finding:
@@ -28,10 +35,27 @@ def required(path: str, expected: str) -> Finding:
     return Finding(path, REQUIRED, f"expected {expected}")
 
 
+def warning(path: str, code: str, message: str) -> Finding:
+    """Return something at ``path`` that the object may keep, and that its user should know."""
+    return Finding(path, code, message, fatal=False)
+
+
 def ports(path: str, number: int | None) -> Iterator[Finding]:
     """Yield what is wrong with a port's ``number``; ``None`` is not given, and fine."""
-    if number is not None and not is_port(number):
-        yield out_of_range(path, "a port from 1 to 65535", number)
+    if number is not None and not 0 < number <= MAX_PORT:
+        yield out_of_range(path, f"a port from 1 to {MAX_PORT}", number)
+
+
+def port_name(path: str, name: str) -> Iterator[Finding]:
+    """Yield what is wrong with the ``name`` of a port."""
+    if not is_label(name):
+        yield out_of_range(path, "a name of letters, digits and dashes", name)
+
+
+def protocol(path: str, name: str) -> Iterator[Finding]:
+    """Yield what is wrong with the ``name`` of a port's protocol."""
+    if named(name) is Protocol.UNSUPPORTED:
+        yield out_of_range(path, "a protocol such as HTTP, HTTP2, HTTPS, GRPC, TLS, MONGO or TCP", name)
 
 
 def percent(path: str, value: float | None) -> Iterator[Finding]:
@@ -40,17 +64,18 @@ def percent(path: str, value: float | None) -> Iterator[Finding]:
         yield out_of_range(path, "a value from 0 to 100", value)
 
 
-def durations(path: str, at_least_ms: int, **named: int | None) -> Iterator[Finding]:
-    """Yield which of the durations ``named`` are below ``at_least_ms``."""
-    for name, value in named.items():
-        if value is not None and value < at_least_ms:
-            yield out_of_range(f"{path}.{name}", f"at least {at_least_ms}ms", f"{value}ms")
-
-
-def hosts(path: str, host: str, *, wildcard: bool = True, single_star: bool = True) -> Iterator[Finding]:
+def hosts(path: str, host: str, *, wildcard: bool = True) -> Iterator[Finding]:
     """Yield what is wrong with the name of a host."""
-    if fault := fault_of_host(host, wildcard=wildcard, single_star=single_star):
+    if fault := fault_of_host(host, wildcard=wildcard):
         yield Finding(path, OUT_OF_RANGE, fault)
+
+
+def subnet(path: str, text: str) -> Iterator[Finding]:
+    """Yield what is wrong with an address or a block of addresses."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        yield out_of_range(path, "an IP address or a CIDR block", text)
 
 
 def labels(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
@@ -63,20 +88,30 @@ def labels(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
 def selector(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what is wrong with a selector by labels."""
     for name, value in given.items():
-        if "*" in name or "*" in value:
+        if ANY in name or ANY in value:
             yield Finding(f"{path}.{name}", OUT_OF_RANGE, "expected labels without wildcards")
         elif not name:
-            yield Finding(path, OUT_OF_RANGE, "expected label names that are not empty")
+            yield required(path, "label names that are not empty")
 
 
-def exports(path: str, names: Iterable[str]) -> Iterator[Finding]:
-    """Yield what is wrong with an ``exportTo``."""
-    given = tuple(names)
-    for at, name in enumerate(given):
-        if name not in _VISIBILITIES and not is_dns_label(name):
-            yield out_of_range(f"{path}[{at}]", "a namespace, '.', '*' or '~'", name)
-        if name in given[:at]:
-            yield conflict(f"{path}[{at}]", f"expected each namespace once, found {name!r} again")
-    for alone in ("*", "~"):
-        if alone in given and len(given) > 1:
+def gateways(path: str, names: Iterable[str]) -> Iterator[Finding]:
+    """Yield what is wrong with the names of gateways."""
+    for at, name in enumerate(names):
+        namespace, slash, gateway = name.partition("/")
+        if not (is_fqdn(namespace) and is_fqdn(gateway) if slash else is_fqdn(name)):
+            yield out_of_range(f"{path}[{at}]", "'mesh', a gateway, or namespace/gateway", name)
+
+
+def exports(path: str, names: Iterable[str], namespace: str, *, no_one: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with an ``exportTo`` of an object of ``namespace``; ``no_one`` allows it to be hidden from everyone."""
+    seen: list[str] = []
+    for at, name in enumerate(names):
+        if name not in (ANY, OWN) and not (name == NO_ONE and no_one) and not is_label(name):
+            yield out_of_range(f"{path}[{at}]", "a namespace, '.' or '*'", name)
+        meant = namespace if name == OWN else name
+        if meant in seen:
+            yield conflict(f"{path}[{at}]", f"expected each namespace once, found {shown(name)} again")
+        seen.append(meant)
+    for alone in (ANY, NO_ONE):
+        if alone in seen and len(seen) > 1:
             yield conflict(path, f"expected {alone!r} alone, found it among others")

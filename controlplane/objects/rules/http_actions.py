@@ -2,54 +2,82 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from controlplane.objects.names import is_header
-from controlplane.objects.regex import fault
+from controlplane.objects.regex import check as fault_of_regex
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
+from controlplane.objects.rules.headers import check_authority, check_headers
 from controlplane.objects.rules.http_match import string_match
 from controlplane.objects.virtual_service import (
+    Abort,
     CorsPolicy,
-    HeaderOperations,
-    Headers,
+    Delay,
     HTTPDirectResponse,
     HTTPFaultInjection,
     HTTPRedirect,
     HTTPRetry,
     HTTPRewrite,
     HTTPRoute,
+    Percent,
 )
 
-GRPC_STATUS = ("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED")
-GRPC_STATUS += ("RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
-GRPC_STATUS += ("UNAUTHENTICATED",)
 MAX_BODY = 1 << 20
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"))
-_RETRY_ON = frozenset(
-    (
-        *("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx", "refused-stream"),
-        *("retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "gateway-error"),
-        *("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"),
+GRPC_STATUS = (
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
     )
+_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"])
+# https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on
+_RETRY_ON = frozenset(
+    [
+        "5xx",
+        "gateway-error",
+        "reset",
+        "reset-before-request",
+        "connect-failure",
+        "envoy-ratelimited",
+        "retriable-4xx",
+        "refused-stream",
+        "retriable-status-codes",
+        "retriable-headers",
+        "http3-post-connect-failure",
+        "cancelled",
+        "deadline-exceeded",
+        "internal",
+        "resource-exhausted",
+        "unavailable",
+    ]
 )
-# Envoy's substitution: %NAME%, %NAME(ARGUMENT)% or %%. https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage
-_SUBSTITUTION = re.compile(r"%(%|[A-Z][A-Z0-9_]*(\([^%]*\))?(:\d+)?%)")
+# The registered ones. https://www.iana.org/assignments/http-status-codes
+_STATUSES = frozenset((*range(100, 104), *range(200, 209), 226, *range(300, 309), *range(400, 419), *range(421, 427), 428, 429, 431, 451))
+_SERVER_STATUSES = frozenset((*range(500, 509), 510, 511))
+_REDIRECTS = (0, 301, 302, 303, 307, 308)
 
 
 def check(path: str, route: HTTPRoute) -> Iterator[Finding]:
     """Yield what is wrong with what ``route`` does."""
-    yield from common.durations(path, 0, timeout=route.timeout)
-    yield from common.percent(f"{path}.mirrorPercent", route.mirror_percent)
-    yield from common.percent(f"{path}.mirrorPercentage.value", route.mirror_percentage and route.mirror_percentage.value)
-    if route.mirror and route.mirrors:
-        yield common.conflict(f"{path}.mirrors", "expected one of mirror and mirrors, found both")
-    for at, mirror in enumerate(route.mirrors):
-        yield from common.percent(f"{path}.mirrors[{at}].percentage.value", mirror.percentage and mirror.percentage.value)
+    yield from _mirrors(path, route)
     yield from check_headers(f"{path}.headers", route.headers)
+    yield from check_authority(path, route.rewrite, route.headers)
     if route.rewrite:
-        yield from _rewrite(f"{path}.rewrite", route.rewrite, route.headers)
+        yield from _rewrite(f"{path}.rewrite", route.rewrite)
     if route.redirect:
         yield from _redirect(f"{path}.redirect", route.redirect)
     if route.direct_response:
@@ -62,39 +90,30 @@ def check(path: str, route: HTTPRoute) -> Iterator[Finding]:
         yield from _cors(f"{path}.corsPolicy", route.cors_policy)
 
 
-def check_headers(path: str, headers: Headers | None) -> Iterator[Finding]:
-    """Yield what is wrong with operations on headers."""
-    for name, operations in (("request", headers and headers.request), ("response", headers and headers.response)):
-        if operations:
-            yield from _operations(f"{path}.{name}", operations)
+def _mirrors(path: str, route: HTTPRoute) -> Iterator[Finding]:
+    yield from common.percent(f"{path}.mirrorPercent", route.mirror_percent)
+    yield from _percentage(f"{path}.mirrorPercentage", route.mirror_percentage)
+    if route.mirror and route.mirrors:
+        yield common.conflict(f"{path}.mirrors", "expected one of mirror and mirrors, found both")
+    for at, mirror in enumerate(route.mirrors):
+        yield from _percentage(f"{path}.mirrors[{at}].percentage", mirror.percentage)
 
 
-def _operations(path: str, operations: HeaderOperations) -> Iterator[Finding]:
-    given: Mapping[str, Mapping[str, str]] = {"set": operations.set, "add": operations.add}
-    for action, values in given.items():
-        for name, value in values.items():
-            if not is_header(name):
-                yield common.out_of_range(f"{path}.{action}", "the name of a header", name)
-            if "%" in _SUBSTITUTION.sub("", value):
-                yield common.out_of_range(f"{path}.{action}.{name}", "'%' as a substitution like %HOSTNAME%, or doubled", value)
-            if any(ord(each) < 32 and each != "\t" for each in value):
-                yield common.out_of_range(f"{path}.{action}.{name}", "a value without control characters", value)
-    for at, name in enumerate(operations.remove):
-        if not is_header(name) or name.startswith(":") or name.lower() == "host":
-            yield common.out_of_range(f"{path}.remove[{at}]", "the name of a header that may be removed", name)
+def _percentage(path: str, percentage: Percent | None) -> Iterator[Finding]:
+    if percentage:
+        yield from common.percent(f"{path}.value", percentage.value)
 
 
-def _rewrite(path: str, rewrite: HTTPRewrite, headers: Headers | None) -> Iterator[Finding]:
+def _rewrite(path: str, rewrite: HTTPRewrite) -> Iterator[Finding]:
     regex = rewrite.uri_regex_rewrite
     if not (rewrite.uri or rewrite.authority or regex):
         yield common.required(path, "one of uri, authority and uriRegexRewrite")
     if rewrite.uri and regex:
         yield common.conflict(path, "expected one of uri and uriRegexRewrite, found both")
-    if regex and (wrong := fault(regex.match) if regex.match else "expected a regular expression"):
+    if regex and not (regex.match and regex.rewrite):
+        yield common.required(f"{path}.uriRegexRewrite", "both match and rewrite")
+    elif regex and (wrong := fault_of_regex(regex.match)):
         yield Finding(f"{path}.uriRegexRewrite.match", common.OUT_OF_RANGE, wrong)
-    sets = headers.request.set if headers and headers.request else {}
-    if rewrite.authority and any(name.lower() in (":authority", "host") for name in sets):
-        yield common.conflict(f"{path}.authority", "expected the authority to be set once: headers.request.set sets it too")
 
 
 def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
@@ -104,8 +123,8 @@ def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
         yield common.conflict(path, "expected one of uri and prefixRewrite, found both")
     if redirect.redirect_code and not 300 <= redirect.redirect_code <= 399:
         yield common.out_of_range(f"{path}.redirectCode", "a code from 300 to 399", redirect.redirect_code)
-    elif redirect.redirect_code not in (0, 301, 302, 303, 307, 308):
-        yield Finding(f"{path}.redirectCode", "NotTranslated", "Envoy has no redirect with this code: the route has no effect", fatal=False)
+    elif redirect.redirect_code not in _REDIRECTS:
+        yield common.warning(f"{path}.redirectCode", "NotTranslated", "Envoy has no redirect with this code: the route has no effect")
     if redirect.scheme not in ("", "http", "https"):
         yield common.out_of_range(f"{path}.scheme", "http or https", redirect.scheme)
     if redirect.port is not None and redirect.derive_port is not None:
@@ -114,15 +133,19 @@ def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
 
 
 def _direct_response(path: str, response: HTTPDirectResponse) -> Iterator[Finding]:
-    if not 200 <= response.status <= 599:
-        yield common.out_of_range(f"{path}.status", "a status from 200 to 599", response.status)
+    yield from _status(f"{path}.status", response.status)
     if response.body is None:
         return
     if response.body.string is not None and response.body.bytes is not None:
         yield common.conflict(f"{path}.body", "expected one of string and bytes, found both")
-    size = len((response.body.string or "").encode()) + len(response.body.bytes or b"")
+    size = len((response.body.string or "").encode(errors="replace")) + len(response.body.bytes or b"")
     if size > MAX_BODY:
         yield common.out_of_range(f"{path}.body", f"at most {MAX_BODY} bytes", size)
+
+
+def _status(path: str, status: int) -> Iterator[Finding]:
+    if not 200 <= status <= 599:
+        yield common.out_of_range(path, "a status from 200 to 599", status)
 
 
 def _retries(path: str, retries: HTTPRetry) -> Iterator[Finding]:
@@ -131,39 +154,49 @@ def _retries(path: str, retries: HTTPRetry) -> Iterator[Finding]:
     others = (retries.per_try_timeout, retries.retry_on or None, retries.retry_remote_localities, retries.backoff)
     if retries.attempts == 0 and any(each is not None for each in others):
         yield common.conflict(f"{path}.attempts", "expected at least 1 attempt where other settings of retries are given")
-    yield from common.durations(path, 1, perTryTimeout=retries.per_try_timeout, backoff=retries.backoff)
     for token in filter(None, (each.strip() for each in retries.retry_on.split(","))):
-        if token not in _RETRY_ON and not (token.isdecimal() and 100 <= int(token) <= 599):
-            yield common.out_of_range(f"{path}.retryOn", f"conditions such as {', '.join(sorted(_RETRY_ON)[:4])}, or a status", token)
+        if token not in _RETRY_ON and not (token.isdecimal() and len(token) == 3 and int(token) in _STATUSES | _SERVER_STATUSES):
+            yield common.out_of_range(f"{path}.retryOn", "conditions such as 5xx, reset, connect-failure, or a status", token)
 
 
 def _fault(path: str, injected: HTTPFaultInjection) -> Iterator[Finding]:
     if injected.delay is None and injected.abort is None:
         yield common.required(path, "one of delay and abort")
-    if delay := injected.delay:
-        yield from common.percent(f"{path}.delay.percentage.value", delay.percentage and delay.percentage.value)
-        yield from common.percent(f"{path}.delay.percent", delay.percent)
-        if delay.fixed_delay is None and delay.exponential_delay is None:
-            yield common.required(f"{path}.delay.fixedDelay", "a duration")
-        yield from common.durations(f"{path}.delay", 1, fixedDelay=delay.fixed_delay, exponentialDelay=delay.exponential_delay)
-    if abort := injected.abort:
-        yield from common.percent(f"{path}.abort.percentage.value", abort.percentage and abort.percentage.value)
-        said = [each for each in (abort.http_status, abort.grpc_status, abort.http2_error) if each is not None]
-        if len(said) != 1:
-            yield common.required(f"{path}.abort", "one of httpStatus and grpcStatus")
-        if abort.http_status is not None and not 200 <= abort.http_status <= 599:
-            yield common.out_of_range(f"{path}.abort.httpStatus", "a status from 200 to 599", abort.http_status)
-        if abort.grpc_status is not None and abort.grpc_status not in GRPC_STATUS and not _is_grpc_code(abort.grpc_status):
-            yield common.out_of_range(f"{path}.abort.grpcStatus", "a gRPC status such as UNAVAILABLE", abort.grpc_status)
+    if injected.delay:
+        yield from _delay(f"{path}.delay", injected.delay)
+    if injected.abort:
+        yield from _abort(f"{path}.abort", injected.abort)
 
 
-def _is_grpc_code(text: str) -> bool:
-    return text.isdecimal() and int(text) < len(GRPC_STATUS)
+def _delay(path: str, delay: Delay) -> Iterator[Finding]:
+    yield from _percentage(f"{path}.percentage", delay.percentage)
+    yield from common.percent(f"{path}.percent", delay.percent)
+    if delay.exponential_delay is not None:
+        yield Finding(f"{path}.exponentialDelay", "NotSupported", "expected fixedDelay: Envoy has no exponential delay")
+    elif delay.fixed_delay is None:
+        yield common.required(f"{path}.fixedDelay", "a duration")
+
+
+def _abort(path: str, abort: Abort) -> Iterator[Finding]:
+    yield from _percentage(f"{path}.percentage", abort.percentage)
+    said = [each for each in (abort.http_status, abort.grpc_status, abort.http2_error) if each is not None]
+    if len(said) > 1:
+        yield common.conflict(path, "expected one of httpStatus and grpcStatus, found both")
+    if not said:
+        yield common.required(path, "one of httpStatus and grpcStatus")
+    if abort.http2_error is not None:
+        yield Finding(f"{path}.http2Error", "NotSupported", "expected httpStatus or grpcStatus: Envoy cannot abort with an HTTP/2 error")
+    if abort.http_status is not None:
+        yield from _status(f"{path}.httpStatus", abort.http_status)
+    if abort.grpc_status is not None and abort.grpc_status not in GRPC_STATUS:
+        yield common.out_of_range(f"{path}.grpcStatus", "the name of a gRPC status such as UNAVAILABLE", abort.grpc_status)
 
 
 def _cors(path: str, policy: CorsPolicy) -> Iterator[Finding]:
     for at, origin in enumerate(policy.allow_origins):
         yield from string_match(f"{path}.allowOrigins[{at}]", origin)
+        if origin.exact == "":
+            yield common.required(f"{path}.allowOrigins[{at}].exact", "an origin that is not empty")
     for at, method in enumerate(policy.allow_methods):
         if method not in _METHODS:
             yield common.out_of_range(f"{path}.allowMethods[{at}]", "an HTTP method", method)
@@ -171,4 +204,5 @@ def _cors(path: str, policy: CorsPolicy) -> Iterator[Finding]:
         for at, header in enumerate(headers):
             if not is_header(header):
                 yield common.out_of_range(f"{path}.{name}[{at}]", "the name of a header", header)
-    yield from common.durations(path, 1, maxAge=policy.max_age)
+    if policy.max_age is not None and policy.max_age % 1000:
+        yield common.out_of_range(f"{path}.maxAge", "whole seconds", f"{policy.max_age}ms")

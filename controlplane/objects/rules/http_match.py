@@ -4,58 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from controlplane.objects.names import is_dns_label, is_header
-from controlplane.objects.regex import fault
+from controlplane.objects.names import is_header, is_label
+from controlplane.objects.regex import check
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
 from controlplane.objects.virtual_service import HTTPMatchRequest, HTTPRoute, StringMatch
 
+CLAIMS = "@request.auth.claims"
 
-def check_match(path: str, match: HTTPMatchRequest) -> Iterator[Finding]:
-    """Yield what is wrong with the conditions ``match``."""
+
+def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator[Finding]:
+    """Yield what is wrong with the conditions ``match``; ``claims`` allows those on a token, which only gateways know."""
     for name, each in (("uri", match.uri), ("scheme", match.scheme), ("method", match.method), ("authority", match.authority)):
         if each is not None:
             yield from string_match(f"{path}.{name}", each)
-    yield from _headers(f"{path}.headers", match.headers)
-    yield from _headers(f"{path}.withoutHeaders", match.without_headers)
+    yield from _headers(f"{path}.headers", match.headers, claims=claims)
+    yield from _headers(f"{path}.withoutHeaders", match.without_headers, claims=claims)
     for name, each in match.query_params.items():
         if not name:
             yield common.required(f"{path}.queryParams", "names that are not empty")
-        yield from string_match(f"{path}.queryParams.{name}", each)
+        yield from _present_or(f"{path}.queryParams.{name}", each)
     if match.port:
         yield from common.ports(f"{path}.port", match.port)
     yield from common.labels(f"{path}.sourceLabels", match.source_labels)
-    if match.source_namespace and not is_dns_label(match.source_namespace):
+    yield from common.gateways(f"{path}.gateways", match.gateways)
+    if match.source_namespace and not is_label(match.source_namespace):
         yield common.out_of_range(f"{path}.sourceNamespace", "a namespace", match.source_namespace)
-    if match == HTTPMatchRequest() and match.model_fields_set:
+    if match.model_fields_set and match == HTTPMatchRequest():
+        # A condition whose value was lost on the way (`headers: {a: null}`) must not become one that takes everything.
         yield common.required(path, "a condition that is not empty")
 
 
-def string_match(path: str, match: StringMatch, *, may_be_empty: bool = False) -> Iterator[Finding]:
+def has_regex(match: HTTPMatchRequest) -> bool:
+    """Return whether one of the conditions ``match`` is a regular expression."""
+    one = (match.uri, match.scheme, match.method, match.authority)
+    maps = (match.headers, match.without_headers, match.query_params)
+    return any(each is not None and each.regex is not None for each in (*one, *(each for many in maps for each in many.values())))
+
+
+def string_match(path: str, match: StringMatch) -> Iterator[Finding]:
     """Yield what is wrong with the condition ``match`` on a string."""
-    given = {name: value for name in ("exact", "prefix", "regex") if (value := getattr(match, name)) is not None}
+    given = [name for name in ("exact", "prefix", "regex") if getattr(match, name) is not None]
     if len(given) > 1:
         yield common.conflict(path, f"expected one of {' and '.join(given)}, found both")
-    if not given and not may_be_empty:
+    if not given:
         yield common.required(path, "one of exact, prefix and regex")
-    if given.get("prefix") == "" and not may_be_empty:
+    if match.prefix == "":
         yield common.required(f"{path}.prefix", "a prefix that is not empty")
-    if match.regex is not None and (wrong := fault(match.regex)):
+    if match.regex == "":
+        yield common.required(f"{path}.regex", "a regular expression that is not empty")
+    elif match.regex is not None and (wrong := check(match.regex)):
         yield Finding(f"{path}.regex", common.OUT_OF_RANGE, wrong)
 
 
-def _headers(path: str, headers: Mapping[str, StringMatch]) -> Iterator[Finding]:
+def _present_or(path: str, match: StringMatch) -> Iterator[Finding]:
+    """Yield what is wrong with ``match``: empty, it asks only that the header or parameter is there."""
+    if match != StringMatch():
+        yield from string_match(path, match)
+
+
+def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> Iterator[Finding]:
     for name, each in headers.items():
-        if not name.startswith("@request.auth.claims") and not is_header(name):
+        if name.startswith(CLAIMS):
+            if not claims:
+                yield common.conflict(f"{path}.{name}", "expected a gateway: only gateways route by the claims of a token")
+        elif not is_header(name):
             yield common.out_of_range(path, "the name of a header", name)
-        if each == StringMatch():
-            continue  # the header has to be there, whatever its value
-        yield from string_match(f"{path}.{name}", each)
+        yield from _present_or(f"{path}.{name}", each)
 
 
-def fallthrough(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
+def unreachable(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
     """Yield, as warnings, the routes behind one that takes every request: no request ever comes to them."""
     for at, route in enumerate(routes[:-1]):
         if not route.match:
-            yield Finding(f"spec.http[{at + 1}]", "Unreachable", f"spec.http[{at}] takes every request", fatal=False)
+            yield common.warning(f"spec.http[{at + 1}]", "Unreachable", f"spec.http[{at}] takes every request")
             return

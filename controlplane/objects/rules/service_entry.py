@@ -1,101 +1,125 @@
-"""What ServiceEntries and WorkloadEntries must keep to. https://istio.io/latest/docs/reference/config/networking/service-entry/"""
+"""What ServiceEntries and WorkloadEntries must keep to.
+
+https://istio.io/latest/docs/reference/config/networking/service-entry/
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from ipaddress import ip_network
 
-from controlplane.model.hosts import is_ip
+from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import Protocol, named
-from controlplane.objects.names import fault_of_host
+from controlplane.objects.names import MAX_LABEL, is_fqdn
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
 from controlplane.objects.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
 
 UNIX = "unix://"
-_PORT_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?\Z")
-_MAX_PORT_NAME = 62
-_DNS = ("DNS", "DNS_ROUND_ROBIN")
+_CIDRS = ("NONE", "STATIC")
+_TOLD_APART = (Protocol.HTTPS, Protocol.TLS)
 
 
 def check(value: ServiceEntry) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
     spec = value.spec
-    for at, host in enumerate(spec.hosts):
-        yield from common.hosts(f"spec.hosts[{at}]", host, single_star=False)
-        if host in spec.hosts[:at]:
-            yield common.conflict(f"spec.hosts[{at}]", f"expected each host once, found {host} again")
+    yield from _hosts(spec)
     for at, address in enumerate(spec.addresses):
-        yield from _address(f"spec.addresses[{at}]", address, spec)
+        path = f"spec.addresses[{at}]"
+        yield from common.subnet(path, address)
+        if "/" in address and spec.resolution not in _CIDRS:
+            yield common.conflict(path, f"expected an address: blocks go with a resolution of NONE or STATIC, this is {spec.resolution}")
     yield from _ports(spec)
-    yield from _resolution(spec)
-    for at, endpoint in enumerate(spec.endpoints):
-        yield from check_endpoint(f"spec.endpoints[{at}]", endpoint)
-        for name in endpoint.ports:
-            if name not in {port.name for port in spec.ports}:
-                yield common.out_of_range(f"spec.endpoints[{at}].ports", "the names of ports of this ServiceEntry", name)
-    if spec.workload_selector is not None:
-        if spec.endpoints:
-            yield common.conflict("spec.endpoints", "expected one of workloadSelector and endpoints, found both")
-        yield from common.selector("spec.workloadSelector.labels", spec.workload_selector.labels)
-    yield from common.exports("spec.exportTo", spec.export_to)
+    yield from _endpoints(spec)
+    match spec.resolution:
+        case "NONE":
+            if "endpoints" in spec.model_fields_set:
+                yield common.conflict("spec.endpoints", "expected no endpoints with a resolution of NONE")
+        case "STATIC":
+            yield from _static(spec)
+        case "DNS" | "DNS_ROUND_ROBIN":
+            yield from _dns(spec)
+        case "DYNAMIC_DNS":
+            yield from _dynamic_dns(spec)
+    yield from common.exports("spec.exportTo", spec.export_to, value.meta.namespace, no_one=True)
 
 
-def _address(path: str, address: str, spec: ServiceEntrySpec) -> Iterator[Finding]:
-    if "/" in address and spec.resolution not in ("NONE", "STATIC"):
-        yield common.conflict(path, f"expected an address: CIDR blocks go with a resolution of NONE or STATIC, this is {spec.resolution}")
-    try:
-        ip_network(address, strict=False)
-    except ValueError:
-        yield common.out_of_range(path, "an IP address or a CIDR block", address)
+def _hosts(spec: ServiceEntrySpec) -> Iterator[Finding]:
+    for at, host in enumerate(spec.hosts):
+        path = f"spec.hosts[{at}]"
+        if host == ANY:
+            yield common.out_of_range(path, "a host name, perhaps after '*.'", host)
+        yield from common.hosts(path, host)
+        if host.startswith(ANY) and not host.startswith("*."):
+            yield common.warning(path, "Ineffective", "a wildcard is whole labels: '*.' before a domain")
+    if spec.resolution != "NONE" and len(spec.hosts) > 1 and not all(_told_apart(port.protocol) for port in spec.ports):
+        yield common.conflict(
+            "spec.hosts", "expected one host where ports are neither HTTP nor TLS: connections do not say which they mean"
+        )
+
+
+def _told_apart(protocol: str) -> bool:
+    """Return whether requests or connections of ``protocol`` name the host that they are for."""
+    return named(protocol).is_http or named(protocol) in _TOLD_APART
 
 
 def _ports(spec: ServiceEntrySpec) -> Iterator[Finding]:
     for at, port in enumerate(spec.ports):
         path, before = f"spec.ports[{at}]", spec.ports[:at]
-        yield from common.ports(f"{path}.number", port.number)
-        if port.target_port:
-            yield from common.ports(f"{path}.targetPort", port.target_port)
-            if spec.resolution == "NONE" and not spec.workload_selector:
-                yield Finding(f"{path}.targetPort", "NoEffect", "has no effect with a resolution of NONE", fatal=False)
-        if not _PORT_NAME.match(port.name):
-            yield common.out_of_range(f"{path}.name", "a name of letters, digits and dashes", port.name)
+        if port.target_port and spec.resolution == "NONE" and not spec.workload_selector:
+            yield common.warning(f"{path}.targetPort", "NoEffect", "has no effect with a resolution of NONE")
+        yield from common.port_name(f"{path}.name", port.name)
         if any(port.number == each.number for each in before):
             yield common.conflict(f"{path}.number", f"expected each port once, found {port.number} again")
         if any(port.name == each.name for each in before):
-            yield common.conflict(f"{path}.name", f"expected each port name once, found {port.name!r} again")
-        if port.protocol and named(port.protocol) is Protocol.UNSUPPORTED:
-            yield common.out_of_range(f"{path}.protocol", "a protocol such as HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS", port.protocol)
-    if any(named(port.protocol) is Protocol.UNSUPPORTED or not port.protocol for port in spec.ports) or spec.addresses:
-        return
-    if not any(named(port.protocol).is_http or named(port.protocol) in (Protocol.HTTPS, Protocol.TLS) for port in spec.ports) and spec.ports:
-        yield Finding("spec.addresses", "Ambiguous", "without addresses, ports are told apart by their number alone", fatal=False)
+            yield common.conflict(f"{path}.name", f"expected each port name once, found {port.name[:80]!r} again")
+        if port.protocol:
+            yield from common.protocol(f"{path}.protocol", port.protocol)
+    if not spec.addresses and any(port.protocol and not _told_apart(port.protocol) for port in spec.ports):
+        yield common.warning("spec.addresses", "Ambiguous", "without addresses, connections are told apart by their port alone")
 
 
-def _resolution(spec: ServiceEntrySpec) -> Iterator[Finding]:
-    wildcard = any("*" in host for host in spec.hosts)
-    match spec.resolution:
-        case "NONE":
-            if spec.endpoints:
-                yield common.conflict("spec.endpoints", "expected no endpoints with a resolution of NONE")
-        case "STATIC":
-            for at, endpoint in enumerate(spec.endpoints):
-                if endpoint.address and not is_ip(endpoint.address) and not endpoint.address.startswith(UNIX):
-                    yield common.out_of_range(f"spec.endpoints[{at}].address", "an IP address (resolution is STATIC)", endpoint.address)
-        case "DNS" | "DNS_ROUND_ROBIN":
-            if wildcard and not spec.endpoints and not spec.workload_selector:
-                yield common.conflict("spec.resolution", "expected endpoints: a wildcard host cannot be looked up")
-            if spec.resolution == "DNS_ROUND_ROBIN" and len(spec.endpoints) > 1:
-                yield common.conflict("spec.endpoints", "expected at most one endpoint with a resolution of DNS_ROUND_ROBIN")
-            for at, endpoint in enumerate(spec.endpoints):
-                if endpoint.address.startswith(UNIX):
-                    yield common.out_of_range(f"spec.endpoints[{at}].address", "a DNS name or an IP address", endpoint.address)
-        case "DYNAMIC_DNS":
-            if not all(host.startswith("*") for host in spec.hosts):
-                yield common.out_of_range("spec.hosts", "wildcard hosts (resolution is DYNAMIC_DNS)", ", ".join(spec.hosts))
-            if spec.endpoints or spec.workload_selector or spec.addresses:
-                yield common.conflict("spec.resolution", "expected no endpoints, addresses or workloadSelector with DYNAMIC_DNS")
+def _endpoints(spec: ServiceEntrySpec) -> Iterator[Finding]:
+    names = {port.name for port in spec.ports}
+    for at, endpoint in enumerate(spec.endpoints):
+        yield from check_endpoint(f"spec.endpoints[{at}]", endpoint)
+        for name in endpoint.ports:
+            if name not in names:
+                yield common.out_of_range(f"spec.endpoints[{at}].ports", "the names of ports of this ServiceEntry", name)
+    if spec.workload_selector is not None:
+        if "endpoints" in spec.model_fields_set:
+            yield common.conflict("spec.endpoints", "expected one of workloadSelector and endpoints, found both")
+        yield from common.selector("spec.workloadSelector.labels", spec.workload_selector.labels)
+
+
+def _static(spec: ServiceEntrySpec) -> Iterator[Finding]:
+    sockets = [each.address.startswith(UNIX) for each in spec.endpoints]
+    for at, endpoint in enumerate(spec.endpoints):
+        if endpoint.address and not is_ip(endpoint.address) and not sockets[at]:
+            yield common.out_of_range(f"spec.endpoints[{at}].address", "an IP address (resolution is STATIC)", endpoint.address)
+    if any(sockets) and len(spec.ports) != 1:
+        yield common.conflict("spec.ports", f"expected exactly one port with a Unix domain socket, found {len(spec.ports)}")
+
+
+def _dns(spec: ServiceEntrySpec) -> Iterator[Finding]:
+    if not spec.endpoints and not spec.workload_selector:
+        for at, host in enumerate(spec.hosts):
+            if not is_fqdn(host):
+                yield common.out_of_range(f"spec.hosts[{at}]", "a name that can be looked up, or endpoints", host)
+    if spec.resolution == "DNS_ROUND_ROBIN" and len(spec.endpoints) > 1:
+        yield common.conflict("spec.endpoints", "expected at most one endpoint with a resolution of DNS_ROUND_ROBIN")
+    for at, endpoint in enumerate(spec.endpoints):
+        if endpoint.address and not is_ip(endpoint.address) and not is_fqdn(endpoint.address):
+            yield common.out_of_range(f"spec.endpoints[{at}].address", "a DNS name or an IP address", endpoint.address)
+
+
+def _dynamic_dns(spec: ServiceEntrySpec) -> Iterator[Finding]:
+    yield common.warning("spec.resolution", "NotTranslated", "DYNAMIC_DNS is not translated yet: the hosts have no endpoints")
+    for at, host in enumerate(spec.hosts):
+        if not host.startswith(ANY):
+            yield common.out_of_range(f"spec.hosts[{at}]", "a wildcard (resolution is DYNAMIC_DNS)", host)
+    for name, given in (("endpoints", spec.endpoints), ("workloadSelector", spec.workload_selector), ("addresses", spec.addresses)):
+        if given:
+            yield common.conflict(f"spec.{name}", "expected nothing here with a resolution of DYNAMIC_DNS")
 
 
 def check_workload(value: WorkloadEntry) -> Iterator[Finding]:
@@ -109,15 +133,20 @@ def check_endpoint(path: str, each: WorkloadSpec) -> Iterator[Finding]:
     if not address and not each.network:
         yield common.required(f"{path}.address", "an address")
     if address.startswith(UNIX):
-        below = address.removeprefix(UNIX)
-        if not below.startswith(("/", "@")) or below.endswith("/"):
-            yield common.out_of_range(f"{path}.address", "an absolute path or an abstract socket after unix://", address)
-        if each.ports:
+        yield from check_socket(f"{path}.address", address)
+        if "ports" in each.model_fields_set:
             yield common.conflict(f"{path}.ports", "expected no ports with a Unix domain socket")
-    elif address and not is_ip(address) and (":" in address or fault_of_host(address, wildcard=False)):
+    elif address and not is_ip(address) and not is_fqdn(address):
         yield common.out_of_range(f"{path}.address", "an IP address, a DNS name, or unix://path", address)
-    for name, number in each.ports.items():
-        if not _PORT_NAME.match(name) or len(name) > _MAX_PORT_NAME:
-            yield common.out_of_range(f"{path}.ports", "names of letters, digits and dashes, below 63 characters", name)
-        yield from common.ports(f"{path}.ports.{name}", number)
+    for name in each.ports:
+        if len(name) == MAX_LABEL:
+            yield common.out_of_range(f"{path}.ports", f"names shorter than {MAX_LABEL} characters", name)
+        yield from common.port_name(f"{path}.ports", name)
     yield from common.labels(f"{path}.labels", each.labels)
+
+
+def check_socket(path: str, address: str) -> Iterator[Finding]:
+    """Yield what is wrong with the ``address`` of a Unix domain socket."""
+    below = address.removeprefix(UNIX)
+    if not below.startswith("@") and (not below.startswith("/") or below.endswith("/")):
+        yield common.out_of_range(path, "an absolute path, or @ and a name, after unix://", address)

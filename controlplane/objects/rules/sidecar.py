@@ -1,20 +1,31 @@
-"""What a Sidecar must keep to. https://istio.io/latest/docs/reference/config/networking/sidecar/"""
+"""What a Sidecar must keep to.
+
+https://istio.io/latest/docs/reference/config/networking/sidecar/
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from controlplane.model.hosts import is_ip
+from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import Protocol, named
-from controlplane.objects.names import is_dns_label
+from controlplane.objects.names import is_fqdn, is_label
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
 from controlplane.objects.rules.destination_rule import check_pool
-from controlplane.objects.rules.service_entry import UNIX
-from controlplane.objects.rules.virtual_service import destination
-from controlplane.objects.sidecar import EgressListener, IngressListener, ServerTLSSettings, Sidecar, SidecarPort
+from controlplane.objects.rules.service_entry import UNIX, check_socket
+from controlplane.objects.rules.virtual_service import check_destination
+from controlplane.objects.sidecar import (
+    EgressListener,
+    IngressListener,
+    OutboundTrafficPolicy,
+    ServerTLSSettings,
+    Sidecar,
+    SidecarPort,
+)
 
-_LOCAL = ("127.0.0.1", "[::1]", "0.0.0.0", "[::]")  # noqa: S104 - the instance's own address, in Istio's words
+_LOCAL = ("127.0.0.1", "0.0.0.0", "[::1]", "[::]")  # 0.0.0.0 is the instance's own address, in Istio's words
+_TLS = (Protocol.HTTPS, Protocol.TLS)
 
 
 def check(value: Sidecar) -> Iterator[Finding]:
@@ -33,30 +44,36 @@ def check(value: Sidecar) -> Iterator[Finding]:
     yield from _all_egress(spec.egress)
     if spec.inbound_connection_pool:
         yield from check_pool("spec.inboundConnectionPool", spec.inbound_connection_pool)
-    policy = spec.outbound_traffic_policy
-    if policy and policy.egress_proxy:
-        yield from destination("spec.outboundTrafficPolicy.egressProxy", policy.egress_proxy)
-        if policy.mode != "ALLOW_ANY":
-            yield common.conflict("spec.outboundTrafficPolicy.egressProxy", "expected a mode of ALLOW_ANY beside it")
+    if spec.outbound_traffic_policy:
+        yield from _policy("spec.outboundTrafficPolicy", spec.outbound_traffic_policy)
 
 
-def _all_egress(listeners: tuple[EgressListener, ...]) -> Iterator[Finding]:
-    bound: set[tuple[str, int]] = set()
-    catch_all = None
+def _policy(path: str, policy: OutboundTrafficPolicy) -> Iterator[Finding]:
+    proxy = policy.egress_proxy
+    if proxy is None:
+        return
+    if policy.mode != "ALLOW_ANY":
+        yield common.conflict(f"{path}.egressProxy", "expected a mode of ALLOW_ANY beside it")
+    if not is_fqdn(proxy.host):
+        yield common.out_of_range(f"{path}.egressProxy.host", "a DNS name without a wildcard", proxy.host)
+    if proxy.port is None:
+        yield common.required(f"{path}.egressProxy.port", "a port")
+    yield from check_destination(f"{path}.egressProxy", proxy)
+
+
+def _all_egress(listeners: Sequence[EgressListener]) -> Iterator[Finding]:
+    bound: set[int | str] = set()
     for at, each in enumerate(listeners):
         path = f"spec.egress[{at}]"
         yield from _egress(path, each)
-        if each.port is None or (not each.port.number and not each.bind):
-            if catch_all is not None:
-                yield common.conflict(path, f"expected one listener without a port: spec.egress[{catch_all}] has none either")
-            catch_all = at
-        else:
-            where = (each.bind, each.port.number)
-            if where in bound:
-                yield common.conflict(f"{path}.port.number", f"expected each port once, found {each.port.number} again")
-            bound.add(where)
-    if catch_all is not None and catch_all != len(listeners) - 1:
-        yield common.conflict(f"spec.egress[{catch_all}]", "expected the listener without a port to be the last")
+        if each.port is None:
+            if at != len(listeners) - 1:
+                yield common.conflict(path, "expected the listener without a port to be the only one, and the last")
+            continue
+        where = each.port.number or each.bind
+        if where in bound:
+            yield common.conflict(f"{path}.port.number", f"expected each port, and each socket, once, found {where} again")
+        bound.add(where)
 
 
 def _egress(path: str, each: EgressListener) -> Iterator[Finding]:
@@ -65,27 +82,32 @@ def _egress(path: str, each: EgressListener) -> Iterator[Finding]:
     for at, host in enumerate(each.hosts):
         yield from _host(f"{path}.hosts[{at}]", host)
     if each.port is None:
-        if each.bind or each.capture_mode != "DEFAULT":
-            yield common.conflict(path, "expected a port beside bind or captureMode")
+        if each.bind:
+            yield common.conflict(f"{path}.bind", "expected a port beside it")
         return
-    unix = each.bind.startswith(UNIX)
-    if unix and each.capture_mode not in ("DEFAULT", "NONE"):
-        yield common.conflict(f"{path}.captureMode", "expected DEFAULT or NONE with a Unix domain socket")
-    yield from _port(f"{path}.port", each.port, unix=unix)
-    yield from _bind(f"{path}.bind", each.bind, unix=True)
+    yield from _port(f"{path}.port", each.port)
+    if each.port.number:
+        yield from common.ports(f"{path}.port.number", each.port.number)
+        yield from _bind(f"{path}.bind", each.bind)
+    elif each.bind.startswith(UNIX):
+        yield from check_socket(f"{path}.bind", each.bind)
+        if each.capture_mode not in ("DEFAULT", "NONE"):
+            yield common.conflict(f"{path}.captureMode", "expected DEFAULT or NONE with a Unix domain socket")
+    else:
+        yield common.out_of_range(f"{path}.port.number", "a port from 1 to 65535 (0 goes with a bind of unix://path)", 0)
 
 
 def _ingress(path: str, each: IngressListener) -> Iterator[Finding]:
-    yield from _port(f"{path}.port", each.port, unix=False)
-    yield from _bind(f"{path}.bind", each.bind, unix=False)
-    endpoint = each.default_endpoint
-    if endpoint.startswith(UNIX):
-        if not endpoint.removeprefix(UNIX).lstrip("/"):
-            yield common.out_of_range(f"{path}.defaultEndpoint", "a path after unix://", endpoint)
-    elif endpoint:
-        host, _, port = endpoint.rpartition(":")
-        if host not in _LOCAL or not port.isdecimal() or not 0 < int(port) <= 65535:
-            yield common.out_of_range(f"{path}.defaultEndpoint", "127.0.0.1:PORT, [::1]:PORT, 0.0.0.0:PORT, [::]:PORT or unix://PATH", endpoint)
+    yield from common.ports(f"{path}.port.number", each.port.number)
+    yield from _port(f"{path}.port", each.port)
+    yield from _bind(f"{path}.bind", each.bind)
+    if each.default_endpoint.startswith(UNIX):
+        yield from check_socket(f"{path}.defaultEndpoint", each.default_endpoint)
+    elif each.default_endpoint:
+        host, _, port = each.default_endpoint.rpartition(":")
+        if host not in _LOCAL or not (port.isdecimal() and len(port) <= 5) or not 0 < int(port) <= 65535:
+            expected = "127.0.0.1:PORT, [::1]:PORT, 0.0.0.0:PORT, [::]:PORT or unix://PATH"
+            yield common.out_of_range(f"{path}.defaultEndpoint", expected, each.default_endpoint)
     if each.tls:
         yield from _tls(f"{path}.tls", each.tls, each.port)
     if each.connection_pool:
@@ -94,50 +116,49 @@ def _ingress(path: str, each: IngressListener) -> Iterator[Finding]:
 
 def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Finding]:
     if tls.mode not in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"):
-        yield common.out_of_range(f"{path}.mode", "SIMPLE or MUTUAL", tls.mode)
-    if tls.https_redirect:
-        yield common.conflict(f"{path}.httpsRedirect", "expected no redirect in a sidecar")
-    if tls.mode == "SIMPLE" and tls.subject_alt_names:
-        yield common.conflict(f"{path}.subjectAltNames", "expected a mode of MUTUAL beside it")
-    if tls.credential_name or tls.credential_names:
-        yield common.conflict(path, "expected certificate files: a sidecar has no credentialName")
-    if not (tls.server_certificate and tls.private_key):
-        yield common.required(path, "serverCertificate and privateKey")
-    if tls.mode == "MUTUAL" and not tls.ca_certificates:
-        yield common.required(f"{path}.caCertificates", "a file")
-    del port
+        yield common.out_of_range(f"{path}.mode", "SIMPLE, MUTUAL or OPTIONAL_MUTUAL", tls.mode)
+    if named(port.protocol) not in _TLS:
+        yield common.conflict(path, "expected a port whose protocol is HTTPS or TLS")
+    unusable = (
+        ("httpsRedirect", tls.https_redirect),
+        ("subjectAltNames", tls.subject_alt_names),
+        ("credentialName", tls.credential_name),
+        ("credentialNames", tls.credential_names),
+        ("tlsCertificates", tls.tls_certificates),
+    )
+    for name, given in unusable:
+        if given:
+            yield common.conflict(f"{path}.{name}", "expected nothing here: a sidecar takes files, and does not redirect")
+    files = [("serverCertificate", tls.server_certificate), ("privateKey", tls.private_key)]
+    if tls.mode != "SIMPLE":
+        files.append(("caCertificates", tls.ca_certificates))
+    for name, value in files:
+        if not value:
+            yield common.required(f"{path}.{name}", "a file")
 
 
-def _port(path: str, port: SidecarPort, *, unix: bool) -> Iterator[Finding]:
-    if unix:
-        if port.number:
-            yield common.conflict(f"{path}.number", "expected 0 with a Unix domain socket")
-    else:
-        yield from common.ports(f"{path}.number", port.number)
-    if not port.protocol or named(port.protocol) is Protocol.UNSUPPORTED:
-        yield common.out_of_range(f"{path}.protocol", "a protocol such as HTTP, GRPC, TCP or HTTP_PROXY", port.protocol)
+def _port(path: str, port: SidecarPort) -> Iterator[Finding]:
+    yield from common.protocol(f"{path}.protocol", port.protocol)
+    if port.name:
+        yield from common.port_name(f"{path}.name", port.name)
     if port.target_port:
-        yield common.conflict(f"{path}.targetPort", "expected no targetPort in a Sidecar")
+        yield common.warning(f"{path}.targetPort", "NoEffect", "has no effect in a Sidecar: defaultEndpoint says where requests go")
 
 
-def _bind(path: str, bind: str, *, unix: bool) -> Iterator[Finding]:
-    if not bind or is_ip(bind):
+def _bind(path: str, bind: str) -> Iterator[Finding]:
+    if bind and not is_ip(bind):
+        yield common.out_of_range(path, "an IP address", bind)
+
+
+def _host(path: str, text: str) -> Iterator[Finding]:
+    namespace, slash, host = text.partition("/")
+    if not slash or not namespace or not host:
+        yield common.out_of_range(path, "namespace/host", text)
         return
-    if not unix or not bind.startswith((f"{UNIX}/", f"{UNIX}@")):
-        yield common.out_of_range(path, "an IP address" + (" or unix:///path" if unix else ""), bind)
-
-
-def _host(path: str, host: str) -> Iterator[Finding]:
-    namespace, slash, name = host.partition("/")
-    if not slash or "/" in name:
-        yield common.out_of_range(path, "namespace/host", host)
+    if namespace not in (ANY, common.OWN, common.NO_ONE) and not is_label(namespace):
+        yield common.out_of_range(path, "a namespace, '*', '.' or '~' before the slash", text)
+    if host == ANY:
         return
-    if namespace not in ("*", ".", "~") and not is_dns_label(namespace):
-        yield common.out_of_range(path, "a namespace, '*', '.' or '~' before the slash", host)
-    if namespace == "~" and name == "*":
-        return
-    partial = name.startswith("*") and name != "*" and not name.startswith("*.")
-    if partial or not name:
-        yield common.out_of_range(path, "a host, '*' or '*.' and a domain after the slash", host)
-    else:
-        yield from common.hosts(path, name)
+    yield from common.hosts(path, host)
+    if "." not in host or (host.startswith(ANY) and not host.startswith("*.")):
+        yield common.out_of_range(path, "a host in full, '*', or '*.' and a domain, after the slash", text)

@@ -1,86 +1,103 @@
-"""What a VirtualService must keep to. https://istio.io/latest/docs/reference/config/networking/virtual-service/"""
+"""What a VirtualService must keep to.
+
+https://istio.io/latest/docs/reference/config/networking/virtual-service/
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
 
-from controlplane.model.hosts import matches
-from controlplane.objects.names import is_dns_label
+from controlplane.model.hosts import ANY, is_ip, matches, subset_of
+from controlplane.model.names import OUTBOUND
+from controlplane.objects.names import fault_of_host, is_fqdn, is_label
 from controlplane.objects.review import Finding
-from controlplane.objects.rules import common, http_actions
-from controlplane.objects.rules.http_match import check_match, fallthrough
+from controlplane.objects.rules import common, headers, http_actions
+from controlplane.objects.rules.http_match import check_match, has_regex, unreachable
+from controlplane.objects.scalars import MAX_UINT32
 from controlplane.objects.virtual_service import (
+    ConnectionMatch,
     Destination,
     HTTPRoute,
     HTTPRouteDestination,
-    L4MatchAttributes,
     RouteDestination,
     TLSMatchAttributes,
     VirtualService,
+    VirtualServiceSpec,
 )
-
-MESH = "mesh"
-_WEIGHTS = 2**31 - 1
 
 
 def check(value: VirtualService) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
     spec = value.spec
-    in_mesh = not spec.gateways or MESH in spec.gateways
-    if not spec.hosts and (spec.gateways or spec.tcp or spec.tls):
-        yield common.required("spec.hosts", "at least one host (only a delegate, with http routes alone, has none)")
+    yield from _hosts(spec)
+    yield from common.gateways("spec.gateways", spec.gateways)
+    for at, name in enumerate(spec.gateways):
+        if name != common.MESH:
+            yield common.warning(f"spec.gateways[{at}]", "NotTranslated", "gateways are not translated yet: this one gets no routes")
     if not (spec.http or spec.tcp or spec.tls):
         yield common.required("spec", "at least one of http, tls and tcp")
-    yield from _hosts(spec.hosts, in_mesh=in_mesh)
-    for at, name in enumerate(spec.gateways):
-        yield from _gateway(f"spec.gateways[{at}]", name)
+    claims = not spec.hosts or any(name != common.MESH for name in spec.gateways)
     for at, route in enumerate(spec.http):
-        yield from check_route(f"spec.http[{at}]", route, delegate=not spec.hosts)
-    yield from fallthrough(spec.http)
-    for kind, routes in (("tls", spec.tls), ("tcp", spec.tcp)):
-        for at, l4 in enumerate(routes):
-            yield from _l4(f"spec.{kind}[{at}]", l4.match, l4.route)
-    yield from common.exports("spec.exportTo", spec.export_to)
+        yield from _http(f"spec.http[{at}]", route, delegate=not spec.hosts, claims=claims)
+    yield from unreachable(spec.http)
+    for at, tls in enumerate(spec.tls):
+        yield from _tls_matches(f"spec.tls[{at}]", tls.match, spec.hosts)
+        yield from _connections(f"spec.tls[{at}]", tls.match, tls.route)
+    for at, tcp in enumerate(spec.tcp):
+        yield from _connections(f"spec.tcp[{at}]", tcp.match, tcp.route)
+    yield from common.exports("spec.exportTo", spec.export_to, value.meta.namespace)
 
 
-def _hosts(hosts: Sequence[str], *, in_mesh: bool) -> Iterator[Finding]:
-    for at, host in enumerate(hosts):
-        yield from common.hosts(f"spec.hosts[{at}]", host, single_star=not in_mesh or host != "*" or len(hosts) == 1)
-        if in_mesh and host == "*":
-            yield common.out_of_range(f"spec.hosts[{at}]", "a host (for sidecars '*' alone takes every request)", host)
-        for other in hosts[:at]:
+def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
+    if not spec.hosts:
+        for name, given in (("gateways", spec.gateways), ("tls", spec.tls), ("tcp", spec.tcp)):
+            if given:
+                yield common.conflict(f"spec.{name}", "expected hosts: without any this is a delegate, which has http routes alone")
+    in_mesh = not spec.gateways or common.MESH in spec.gateways
+    generated = bool(spec.tls) and any(name != common.MESH for name in spec.gateways)
+    for at, host in enumerate(spec.hosts):
+        path = f"spec.hosts[{at}]"
+        if in_mesh and host == ANY:
+            yield common.out_of_range(path, "a host: '*' alone is for gateways", host)
+        elif not is_ip(host) and not (generated and _is_generated(host)):
+            yield from common.hosts(path, host)
+        for other in spec.hosts[:at]:
             if matches(host, other):
-                yield common.conflict(f"spec.hosts[{at}]", f"expected hosts that do not overlap: {host} and {other} do")
+                yield common.conflict(path, f"expected hosts that do not overlap: {host} and {other} do")
 
 
-def _gateway(path: str, name: str) -> Iterator[Finding]:
-    if name == MESH:
-        return
-    parts = name.split("/")
-    if len(parts) > 2 or not all(part and (is_dns_label(part.replace(".", "-")) or part == ".") for part in parts):
-        yield common.out_of_range(path, "'mesh', a gateway, or namespace/gateway", name)
+def _is_generated(host: str) -> bool:
+    """Return whether ``host`` is a cluster's name as a server name: ``outbound_.PORT_.SUBSET_.HOST``."""
+    direction, _, rest = host.partition("_.")
+    parts = rest.split("_.")
+    return direction == OUTBOUND and len(parts) == 3 and parts[0].isdecimal() and is_fqdn(parts[2])
 
 
-def check_route(path: str, route: HTTPRoute, *, delegate: bool) -> Iterator[Finding]:
-    """Yield what is wrong with the HTTP ``route`` at ``path``; of a ``delegate`` it may be delegated to, not delegate itself."""
+def _http(path: str, route: HTTPRoute, *, delegate: bool, claims: bool) -> Iterator[Finding]:
     yield from _exclusive(path, route, delegate=delegate)
     for at, match in enumerate(route.match):
-        yield from check_match(f"{path}.match[{at}]", match)
+        yield from check_match(f"{path}.match[{at}]", match, claims=claims)
+        if route.delegate and has_regex(match):
+            yield common.conflict(f"{path}.match[{at}]", "expected no regex where the route is delegated")
     yield from _destinations(f"{path}.route", route.route)
     yield from http_actions.check(path, route)
     for at, mirror in enumerate(route.mirrors):
-        yield from destination(f"{path}.mirrors[{at}].destination", mirror.destination)
+        yield from check_destination(f"{path}.mirrors[{at}].destination", mirror.destination)
     if route.mirror:
-        yield from destination(f"{path}.mirror", route.mirror)
+        yield from check_destination(f"{path}.mirror", route.mirror)
 
 
 def _exclusive(path: str, route: HTTPRoute, *, delegate: bool) -> Iterator[Finding]:
-    said = [name for name, value in (("route", route.route), ("redirect", route.redirect), ("directResponse", route.direct_response)) if value]
-    if route.delegate is not None:
-        if delegate:
-            yield common.conflict(f"{path}.delegate", "expected no delegate in a delegate")
-        said.append("delegate")
+    """Yield what is wrong with the kinds of answer that ``route`` combines; of a ``delegate`` it may not delegate again."""
+    kinds = (
+        ("route", bool(route.route)),
+        ("redirect", route.redirect is not None),
+        ("directResponse", route.direct_response is not None),
+        ("delegate", route.delegate is not None),
+    )
+    said = [name for name, given in kinds if given]
+    if route.delegate is not None and delegate:
+        yield common.conflict(f"{path}.delegate", "expected no delegate in a delegate")
     if not said:
         yield common.required(path, "one of route, redirect, directResponse and delegate")
     if len(said) > 1:
@@ -93,30 +110,30 @@ def _exclusive(path: str, route: HTTPRoute, *, delegate: bool) -> Iterator[Findi
 
 def _destinations(path: str, routes: Sequence[HTTPRouteDestination | RouteDestination]) -> Iterator[Finding]:
     for at, each in enumerate(routes):
-        yield from destination(f"{path}[{at}].destination", each.destination)
+        yield from check_destination(f"{path}[{at}].destination", each.destination)
         if each.weight < 0:
             yield common.out_of_range(f"{path}[{at}].weight", "a weight from 0", each.weight)
         if isinstance(each, HTTPRouteDestination):
-            yield from http_actions.check_headers(f"{path}[{at}].headers", each.headers)
+            yield from headers.check_headers(f"{path}[{at}].headers", each.headers, pseudo=())
     total = sum(each.weight for each in routes)
     if len(routes) > 1 and total == 0:
         yield common.out_of_range(path, "weights that are not all 0", total)
-    if total > _WEIGHTS:
-        yield common.out_of_range(path, f"weights of at most {_WEIGHTS} in all", total)
+    if total > MAX_UINT32:
+        yield common.out_of_range(path, f"weights of at most {MAX_UINT32} in all", total)
 
 
-def destination(path: str, each: Destination) -> Iterator[Finding]:
+def check_destination(path: str, each: Destination) -> Iterator[Finding]:
     """Yield what is wrong with where requests are sent."""
-    if each.host == "*":
+    if each.host == ANY:
         yield common.out_of_range(f"{path}.host", "one service", each.host)
     yield from common.hosts(f"{path}.host", each.host)
-    if each.subset and not is_dns_label(each.subset.lower().replace("_", "-").replace(".", "-")):
-        yield common.out_of_range(f"{path}.subset", "the name of a subset", each.subset)
+    if each.subset and not is_label(each.subset):
+        yield common.out_of_range(f"{path}.subset", "the name of a subset: letters, digits and dashes", each.subset)
     if each.port is not None:
         yield from common.ports(f"{path}.port.number", each.port.number)
 
 
-def _l4(path: str, match: Sequence[L4MatchAttributes], routes: Sequence[RouteDestination]) -> Iterator[Finding]:
+def _connections(path: str, match: Sequence[ConnectionMatch], routes: Sequence[RouteDestination]) -> Iterator[Finding]:
     if not routes:
         yield common.required(f"{path}.route", "at least one destination")
     yield from _destinations(f"{path}.route", routes)
@@ -125,21 +142,28 @@ def _l4(path: str, match: Sequence[L4MatchAttributes], routes: Sequence[RouteDes
         if each.port:
             yield from common.ports(f"{here}.port", each.port)
         for index, subnet in enumerate(each.destination_subnets):
-            yield from _subnet(f"{here}.destinationSubnets[{index}]", subnet)
-        if isinstance(each, TLSMatchAttributes):
-            yield from _sni(here, each.sni_hosts)
+            yield from common.subnet(f"{here}.destinationSubnets[{index}]", subnet)
         yield from common.labels(f"{here}.sourceLabels", each.source_labels)
+        yield from common.gateways(f"{here}.gateways", each.gateways)
+        if each.source_namespace and not is_label(each.source_namespace):
+            yield common.out_of_range(f"{here}.sourceNamespace", "a namespace", each.source_namespace)
 
 
-def _subnet(path: str, subnet: str) -> Iterator[Finding]:
-    try:
-        ip_network(subnet, strict=False)
-    except ValueError:
-        yield common.out_of_range(path, "an address or a CIDR block", subnet)
+def _tls_matches(path: str, match: Sequence[TLSMatchAttributes], hosts: Sequence[str]) -> Iterator[Finding]:
+    if not match:
+        yield common.required(f"{path}.match", "at least one condition")
+    for at, each in enumerate(match):
+        here = f"{path}.match[{at}].sniHosts"
+        if not each.sni_hosts:
+            yield common.required(here, "at least one host")
+        for index, name in enumerate(each.sni_hosts):
+            yield from _sni(f"{here}[{index}]", name, hosts)
 
 
-def _sni(path: str, names: Sequence[str]) -> Iterator[Finding]:
-    if not names:
-        yield common.required(f"{path}.sniHosts", "at least one host")
-    for at, name in enumerate(names):
-        yield from common.hosts(f"{path}.sniHosts[{at}]", name)
+def _sni(path: str, name: str, hosts: Sequence[str]) -> Iterator[Finding]:
+    if is_ip(name):
+        yield common.warning(path, "Ineffective", "most clients send no server name where they connect to an IP address")
+    elif not _is_generated(name) and (fault := fault_of_host(name)):
+        yield Finding(path, common.OUT_OF_RANGE, fault)
+    elif not any(subset_of(name, host) for host in hosts):
+        yield common.out_of_range(path, "one of the VirtualService's hosts, or a name below one", name)

@@ -1,0 +1,97 @@
+"""What is asked of any JSON value before it is read as an object: no depth, number or character that what comes later cannot bear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MAX_DEPTH = 64
+_MAX_INT = 2**63
+# A null here is a condition that was lost: left out, a route would take requests that it was not meant for.
+_CONDITIONS = frozenset(("headers", "withoutHeaders", "queryParams"))
+
+
+class OddError(Exception):
+    """A value that is not fit to be read: which field, and what was expected."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        """Say ``message`` of the field ``path``."""
+        super().__init__(message)
+        self.path = path
+
+    def below(self, part: str) -> OddError:
+        """Return the same of a field of ``part``."""
+        separator = "." if self.path and not self.path.startswith("[") else ""
+        return OddError(str(self), f"{part}{separator}{self.path}")
+
+
+def scrubbed(value: Mapping[str, object]) -> dict[str, object]:
+    """Return ``value`` without its null fields, which in Kubernetes are as good as absent; raises OddError."""
+    return _mapping(value, 0, keep_nulls=False)
+
+
+def _mapping(value: Mapping[str, object], depth: int, *, keep_nulls: bool) -> dict[str, object]:
+    if depth > MAX_DEPTH:
+        raise OddError(f"expected at most {MAX_DEPTH} levels")
+    found: dict[str, object] = {}
+    for name, each in value.items():
+        if each is None and not keep_nulls:
+            continue
+        try:
+            found[_text(name)] = _value(each, depth + 1, name)
+        except OddError as odd:
+            raise odd.below(name if isinstance(name, str) else "") from None
+    return found
+
+
+def _sequence(value: list[object], depth: int, name: str) -> list[object]:
+    if depth > MAX_DEPTH:
+        raise OddError(f"expected at most {MAX_DEPTH} levels")
+    found = []
+    for at, each in enumerate(value):
+        if each is None and name == "match":
+            continue  # passed over, as by Istio's validator; a null anywhere else in a list is an error
+        try:
+            found.append(_value(each, depth + 1, ""))
+        except OddError as odd:
+            raise odd.below(f"[{at}]") from None
+    return found
+
+
+def _value(value: object, depth: int, name: str) -> object:
+    match value:
+        case str():
+            return _text(value)
+        case dict():
+            return _mapping(value, depth, keep_nulls=name in _CONDITIONS)
+        case list():
+            return _sequence(value, depth, name)
+        case None | bool():
+            return value
+        case int():
+            if not -_MAX_INT <= value < _MAX_INT:
+                raise OddError("expected an integer that fits 64 bits")
+            return value
+        case float():
+            return _number(value)
+        case _:
+            raise OddError(f"expected a JSON value, found {type(value).__name__}")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise OddError("expected keys that are strings")
+    if "\0" in value:
+        raise OddError("expected no NUL characters")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise OddError("expected valid Unicode, found half of a surrogate pair") from None
+    return value
+
+
+def _number(value: float) -> float:
+    """Return ``value``, as an integer where it is one: JSON does not tell 1 from 1.0."""
+    if value - value != 0:
+        raise OddError("expected a finite number")
+    return int(value) if value.is_integer() and abs(value) < _MAX_INT else value
