@@ -16,10 +16,13 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 
 from controlplane.app import Addresses, ControlPlane
 from controlplane.settings import Settings
+from tests.edges.waiting import until_so
 
 NODE = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService"
 
+DeltaMethod = grpc.aio.StreamStreamMultiCallable[DeltaDiscoveryRequest, DeltaDiscoveryResponse]
+SotwMethod = grpc.aio.StreamStreamMultiCallable[DiscoveryRequest, DiscoveryResponse]
 DeltaCall = grpc.aio.StreamStreamCall[DeltaDiscoveryRequest, DeltaDiscoveryResponse]
 SotwCall = grpc.aio.StreamStreamCall[DiscoveryRequest, DiscoveryResponse]
 
@@ -61,9 +64,7 @@ async def control_plane(folder: Path, *, grace_s: float = 1.0) -> AsyncIterator[
     await asyncio.wait((task, open_at), return_when=asyncio.FIRST_COMPLETED, timeout=15)
     try:
         running = Running(plane, open_at.result(), stop, task)
-        async with asyncio.timeout(15):
-            while not await running.ready():
-                await asyncio.sleep(0.01)
+        await until_so(running.ready)
         yield running
     finally:
         stop.set()
@@ -75,9 +76,10 @@ async def control_plane(folder: Path, *, grace_s: float = 1.0) -> AsyncIterator[
 async def delta(address: str, method: str = f"{ADS}/DeltaAggregatedResources") -> AsyncIterator[DeltaCall]:
     """Open a Delta stream to ``address``."""
     async with grpc.aio.insecure_channel(address) as channel:
-        call = channel.stream_stream(
+        opened: DeltaMethod = channel.stream_stream(
             method, request_serializer=DeltaDiscoveryRequest.SerializeToString, response_deserializer=DeltaDiscoveryResponse.FromString
-        )()
+        )
+        call = opened()
         yield call
         call.cancel()
 
@@ -86,9 +88,10 @@ async def delta(address: str, method: str = f"{ADS}/DeltaAggregatedResources") -
 async def sotw(address: str, method: str = f"{ADS}/StreamAggregatedResources") -> AsyncIterator[SotwCall]:
     """Open a SotW stream to ``address``."""
     async with grpc.aio.insecure_channel(address) as channel:
-        call = channel.stream_stream(
+        opened: SotwMethod = channel.stream_stream(
             method, request_serializer=DiscoveryRequest.SerializeToString, response_deserializer=DiscoveryResponse.FromString
-        )()
+        )
+        call = opened()
         yield call
         call.cancel()
 

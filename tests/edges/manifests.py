@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def service(name: str, port: object = 80) -> str:
-    return f"apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: shop\nspec:\n  ports:\n  - port: {port}\n    name: http\n"
+    return (
+        f"apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: shop\nspec:\n  ports:\n  - port: {port}\n    name: http\n"
+    )
 
 
 def workload(name: str, app: str, address: str = "127.0.0.9") -> str:

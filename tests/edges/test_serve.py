@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,10 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.serve.services import SERVICES
 from tests.edges.control_plane import (
+    ADS,
     NODE,
+    DeltaMethod,
+    Running,
     control_plane,
     delta,
     delta_request,
@@ -26,7 +30,7 @@ from tests.edges.control_plane import (
     status_of,
 )
 from tests.edges.manifests import selecting, workload
-from tests.edges.waiting import until
+from tests.edges.waiting import until, until_so
 
 REVIEWS = "outbound|80||reviews.shop.svc.cluster.local"
 
@@ -48,8 +52,8 @@ async def test_a_save_reaches_a_delta_client(folder: Path) -> None:
         began = time.perf_counter()
         (folder / "reviews.yaml").write_text(f"{selecting('reviews', 'reviews')}---\n{workload('r1', 'reviews', '127.0.0.8')}")
         after = await next_delta(call)
+        print(f"from the save to the client: {(time.perf_counter() - began) * 1000:.1f} ms")
 
-    print(f"from the save to the client: {(time.perf_counter() - began) * 1000:.1f} ms")
     assert REVIEWS in [each.name for each in clusters.resources]
     assert [each.name for each in after.resources] == [REVIEWS]
     assert _addresses(before.resources[0].resource.value) == ["127.0.0.9"]
@@ -81,7 +85,10 @@ async def test_every_discovery_service_answers_and_no_other_method_exists(folder
                 await delta_call.write(delta_request(type_url, node=NODE, names=("unknown",)))
                 answer = await next_delta(delta_call)
                 assert (answer.type_url, list(answer.removed_resources)) == (service.only or CDS, ["unknown"])
-        for method in ("/envoy.service.route.v3.VirtualHostDiscoveryService/StreamVirtualHosts", "/envoy.api.v2.ClusterDiscoveryService/StreamClusters"):
+        for method in (
+            "/envoy.service.route.v3.VirtualHostDiscoveryService/StreamVirtualHosts",
+            "/envoy.api.v2.ClusterDiscoveryService/StreamClusters",
+        ):
             async with sotw(running.at.xds, method) as call:
                 assert (await status_of(call))[0] is grpc.StatusCode.UNIMPLEMENTED
 
@@ -125,7 +132,8 @@ async def test_bytes_that_are_no_request_hurt_nobody_else(folder: Path) -> None:
         first = await next_delta(good)
         await good.write(delta_request(CDS, nonce=first.nonce))
         for garbage in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x12\x02ab", b""):
-            call = channel.stream_stream("/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources")()
+            method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"{ADS}/DeltaAggregatedResources")
+            call = method()
             await call.write(garbage)
             async with asyncio.timeout(10):
                 assert await call.code() is not grpc.StatusCode.OK
@@ -162,9 +170,7 @@ async def test_streams_that_end_leave_nothing_behind(folder: Path) -> None:
             await call.done_writing()
             await next_delta(call)
             assert (await status_of(call))[0] is grpc.StatusCode.OK
-        async with asyncio.timeout(10):
-            while await running.json("/v1/proxies") != []:
-                await asyncio.sleep(0.01)
+        await until_so(partial(_is_alone, running))
 
 
 async def test_a_client_that_does_not_read_delays_no_other(folder: Path) -> None:
@@ -219,16 +225,20 @@ async def test_frequent_pings_of_a_client_are_no_offence(folder: Path) -> None:
     """XP-84: the server allows any number of pings."""
     options = (("grpc.keepalive_time_ms", 1000), ("grpc.keepalive_permit_without_calls", 1), ("grpc.http2.max_pings_without_data", 0))
     async with control_plane(folder) as running, grpc.aio.insecure_channel(running.at.xds, options=options) as channel:
-        call = channel.stream_stream(
-            "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
-            request_serializer=DeltaDiscoveryRequest.SerializeToString,
-        )()
+        method: DeltaMethod = channel.stream_stream(
+            f"{ADS}/DeltaAggregatedResources", request_serializer=DeltaDiscoveryRequest.SerializeToString
+        )
+        call = method()
         await call.write(delta_request(CDS, node=NODE))
         await call.read()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(4):
                 await call.code()
         call.cancel()
+
+
+async def _is_alone(running: Running) -> bool:
+    return await running.json("/v1/proxies") == []
 
 
 def _addresses(value: bytes) -> list[str]:

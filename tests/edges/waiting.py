@@ -11,11 +11,16 @@ DEADLINE_S = 15.0
 async def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
     """Wait until ``condition`` holds; a TimeoutError says that it did not in time."""
     async with asyncio.timeout(deadline_s):
-        while not condition():
+        while True:
+            if condition():
+                return
             await asyncio.sleep(0.002)
 
 
-async def soon(awaitable: Awaitable[object], deadline_s: float = DEADLINE_S) -> object:
-    """Return what ``awaitable`` gives, in time."""
+async def until_so(condition: Callable[[], Awaitable[object]], deadline_s: float = DEADLINE_S) -> None:
+    """Wait until what ``condition`` asks for holds; a TimeoutError says that it did not in time."""
     async with asyncio.timeout(deadline_s):
-        return await awaitable
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)

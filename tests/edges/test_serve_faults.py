@@ -1,0 +1,190 @@
+"""The discovery server when something is wrong: sources that are not read yet, peers that do not read, faults of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+
+import grpc
+import grpc.aio
+import pytest
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+
+from controlplane.envoy.type_urls import CDS
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import Proxy
+from controlplane.serve import server as serving
+from controlplane.serve import streams
+from controlplane.serve.hub import Hub
+from controlplane.serve.server import Machines, Server
+from controlplane.xds.events import Event, Sent
+from controlplane.xds.sotw import SotwStream
+from controlplane.xds.stream import Response
+from controlplane.xds.view import TableChange, View
+from tests.edges.control_plane import ADS, NODE, DeltaMethod, delta, delta_request, status_of
+from tests.edges.waiting import until
+
+
+class Machine:
+    """A machine that does as told."""
+
+    def __init__(self, take: Callable[[], Response | None], receive: Callable[[], None] = lambda: None) -> None:
+        self._take = take
+        self._receive = receive
+
+    @property
+    def has_work(self) -> bool:
+        return True
+
+    def receive(self, request: DeltaDiscoveryRequest) -> tuple[Event, ...]:
+        del request
+        self._receive()
+        return ()
+
+    def changed(self, change: TableChange) -> None:
+        raise NotImplementedError
+
+    def see(self, view: View) -> None:
+        raise NotImplementedError
+
+    def take(self) -> Response | None:
+        return self._take()
+
+
+class Books:
+    """Counts streams and responses."""
+
+    def __init__(self) -> None:
+        self.open: set[int] = set()
+        self.sent = 0
+
+    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
+        del proxy, wire
+        self.open.add(connection)
+
+    def record(self, connection: int, events: Iterable[Event]) -> None:
+        del connection
+        self.sent += len([event for event in events if isinstance(event, Sent)])
+
+    def disconnected(self, connection: int) -> None:
+        self.open.remove(connection)
+
+
+class Running:
+    def __init__(self, hub: Hub, books: Books, address: str) -> None:
+        self.hub = hub
+        self.books = books
+        self.address = address
+
+
+@contextlib.asynccontextmanager
+async def serving_by(machine: Callable[[View], Machine], *, sources: tuple[str, ...] = ()) -> AsyncIterator[Running]:
+    hub, books = Hub(Mesh(), sources), Books()
+    machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, _: machine(view))
+    server = Server(hub, machines, books, "127.0.0.1:0")
+    port = await server.start()
+    work = asyncio.create_task(hub.run())
+    try:
+        yield Running(hub, books, f"127.0.0.1:{port}")
+    finally:
+        await server.stop(0.1, lambda: 0.0)
+        work.cancel()
+
+
+def silent(view: View) -> Machine:
+    return Machine(lambda: None)
+
+
+async def test_nobody_is_answered_before_every_source_has_been_read() -> None:
+    async with serving_by(silent, sources=("files", "more files")) as running:
+        running.hub.submit("files", ())
+        async with delta(running.address) as call:
+            refused = await status_of(call)
+        running.hub.submit("more files", ())
+        await until(running.hub.synced.is_set)
+        async with delta(running.address) as call:
+            await call.write(delta_request(CDS, node=NODE))
+            await until(lambda: running.books.open)
+
+    assert refused == (grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
+
+
+async def test_a_fault_of_ours_in_one_stream_ends_that_stream_alone(caplog: pytest.LogCaptureFixture) -> None:
+    faulty = [True, False]
+
+    def make(view: View) -> Machine:
+        return Machine(_fail if faulty.pop(0) else lambda: None)
+
+    async with serving_by(make) as running, delta(running.address) as bad, delta(running.address) as good:
+        await bad.write(delta_request(CDS, node=NODE))
+        code, details = await status_of(bad)
+        await good.write(delta_request(CDS, node=NODE))
+        await until(lambda: running.books.open)
+
+        assert (code, details) == (grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
+        assert not good.done()
+    assert "stream failed" in caplog.text
+
+
+async def test_a_fault_of_ours_in_a_request_ends_that_stream_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_by(lambda _: Machine(lambda: None, _fail)) as running, delta(running.address) as call:
+        await call.write(delta_request(CDS, node=NODE))
+
+        assert (await status_of(call))[0] is grpc.StatusCode.INTERNAL
+        await until(lambda: not running.books.open)
+    assert "stream failed" in caplog.text
+
+
+async def test_a_fault_of_ours_in_the_mesh_ends_one_refresh_and_not_the_service(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving_by(silent) as running:
+        with monkeypatch.context() as patch:
+            patch.setattr(running.hub.mesh, "apply", _fail)
+            running.hub.submit("files", ())
+            await until(lambda: "refresh failed" in caplog.text)
+        before = running.hub.refreshes
+        running.hub.submit("files", ())
+        await until(lambda: running.hub.refreshes > before)
+
+
+async def test_a_peer_that_does_not_read_is_dropped_and_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T27."""
+    monkeypatch.setattr(streams, "WRITE_S", 0.3)
+    payload = Response(b"\x22\x80\x80\x40" + b"x" * (1 << 20), Sent(CDS, "1", "", 0, 0, 1 << 20))
+
+    async with serving_by(lambda _: Machine(lambda: payload)) as running:
+        async with delta(running.address) as call:
+            await call.write(delta_request(CDS, node=NODE))
+            await until(lambda: running.books.open)
+            await until(lambda: not running.books.open)
+
+        assert running.books.sent < 50
+
+
+async def test_a_peer_that_asks_for_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "FIRST_REQUEST_S", 0.2)
+
+    async with serving_by(silent) as running, delta(running.address) as call:
+        assert (await status_of(call))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_thousand_streams_at_once_are_all_taken() -> None:
+    async with serving_by(silent) as running, grpc.aio.insecure_channel(running.address) as channel:
+        method: DeltaMethod = channel.stream_stream(
+            f"{ADS}/DeltaAggregatedResources", request_serializer=DeltaDiscoveryRequest.SerializeToString
+        )
+        calls = [method() for _ in range(1000)]
+        await asyncio.gather(*(call.write(delta_request(CDS, node=NODE)) for call in calls))
+        await until(lambda: len(running.books.open) == 1000)
+        for call in calls:
+            call.cancel()
+        await until(lambda: not running.books.open)
+
+        assert running.hub.sessions() == ()
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("a mistake of ours")
