@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 _STEP_MS = 1  # how long nothing may happen before what happened is told; the default of 50 is what one would wait for
 _DEBOUNCE_MS = 20  # and how long it is held back at most while more happens
-_RESCAN_MS = 5000  # notices get lost: the kernel's queue is finite, and some file systems send none
+_ROOT_MS = 1000  # how often the folder itself is looked at: it may be a link that leads somewhere else now
+_RESCAN_S = 5.0  # and all files: notices get lost, as the kernel's queue is finite and some file systems send none
 _RETRY_S = 1.0
 _PROGRESS_S = 2.0
 
@@ -37,6 +38,7 @@ class Files:
         self._found: dict[str, Found] = {}
         self._noted: set[str] = set()  # files of which a notice has come
         self._rescan = False  # look at all files: a notice was of something else
+        self._rescan_at = time.monotonic() + _RESCAN_S
         self._news = asyncio.Event()
 
     def places(self) -> Folder:
@@ -107,31 +109,38 @@ class Files:
     async def _watch(self) -> None:
         polling = False
         while True:
-            real = self._real()
+            root = self._identity()
             try:
                 async for seen in awatch(
-                    real,
+                    root[0],
                     watch_filter=None,
                     step=_STEP_MS,
                     debounce=_DEBOUNCE_MS,
-                    rust_timeout=_RESCAN_MS,
+                    rust_timeout=_ROOT_MS,
                     yield_on_timeout=True,
                     force_polling=polling,
                 ):
-                    self._note(real, [path for _, path in seen])
-                    if self._real() != real:
-                        break  # the folder is a link that leads somewhere else now
+                    if seen or time.monotonic() > self._rescan_at:
+                        self._note(root[0], [path for _, path in seen])
+                    if self._identity() != root:
+                        break  # another folder, or a link that leads somewhere else now
             except (OSError, RuntimeError) as error:
-                polling = _is_folder(real)
+                polling = _is_folder(root[0])
                 log.warning(
                     "folder is not watched, looked at instead" if polling else "folder is not there",
-                    extra={"folder": real, "reason": str(error)},
+                    extra={"folder": root[0], "reason": str(error)},
                 )
                 await asyncio.sleep(_RETRY_S)
-            self._note(real, [])
+            self._note(root[0], [])
 
-    def _real(self) -> str:
-        return os.path.realpath(self._root)
+    def _identity(self) -> tuple[str, int, int]:
+        """Return which folder the root is now."""
+        real = os.path.realpath(self._root)
+        try:
+            state = Path(real).stat()
+        except OSError:
+            return real, 0, 0
+        return real, state.st_dev, state.st_ino
 
     def _note(self, real: str, paths: list[str]) -> None:
         for path in paths:
@@ -140,7 +149,9 @@ class Files:
                 self._noted.add(str(Path(self._root, inner)))
             else:
                 self._rescan = True
-        self._rescan |= not paths
+        if not paths:
+            self._rescan = True
+            self._rescan_at = time.monotonic() + _RESCAN_S
         self._news.set()
 
 

@@ -176,17 +176,19 @@ async def test_a_folder_that_is_a_link_is_followed_where_it_leads_next(tmp_path:
         await until(lambda: watched.ports == {"a": 81})
 
 
-async def test_a_folder_that_is_gone_deletes_nothing_and_is_found_again(tmp_path: Path) -> None:
+async def test_a_folder_that_is_gone_deletes_nothing_and_another_in_its_place_is_found(tmp_path: Path) -> None:
     root = tmp_path / "manifests"
     root.mkdir()
     (root / "a.yaml").write_text(service("a"))
+    (tmp_path / "next").mkdir()
+    (tmp_path / "next" / "a.yaml").write_text(service("a", 81))
 
     async with watching(root) as watched:
         root.rename(tmp_path / "away")
-        await asyncio.sleep(0)
-        (tmp_path / "away" / "a.yaml").write_text(service("a", 81))
-        (tmp_path / "away").rename(root)
+        (tmp_path / "next").rename(root)
         await until(lambda: watched.ports == {"a": 81})
+        (root / "a.yaml").write_text(service("a", 82))
+        await until(lambda: watched.ports == {"a": 82})
 
     assert all(change.object is not None for batch in watched.batches for change in batch)
 
