@@ -6,16 +6,20 @@ The events come from libyaml's parser, which is safe at any depth; its own const
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError as OtherYAMLError
 
-MAX_DEPTH = 64
+from controlplane.objects.scrub import MAX_DEPTH
+
 _MAX_INT = 2**63
+_MAX_DIGITS = 400  # of a number; longer plain text is no number
+_KUBECTL_READS = ("found unexpected ':'", "did not find expected node content")  # what libyaml says of `[001:db8::]` and of `[::1]`
+_MAX_SECOND_TRY = 1 << 16  # characters: the other parser is a hundred times slower
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 # As kubectl: YAML 1.1's words, without its dates and its numbers to the base of sixty. https://github.com/kubernetes-sigs/yaml
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
@@ -25,7 +29,7 @@ _OTHER_BASE = re.compile(r"[-+]?0(x[0-9a-fA-F_]+|b[01_]+|o?[0-7_]+)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A document that cannot be read: why, and on which of its lines, from 0."""
 
     def __init__(self, message: str, line: int) -> None:
@@ -35,11 +39,15 @@ class Unreadable(Exception):
 
 
 class _Mark(Protocol):
-    line: int
+    @property
+    def line(self) -> int: ...
 
 
 class _Event(Protocol):
-    start_mark: _Mark
+    """An event of libyaml's parser or of ruamel's; PyYAML's stubs leave its marks untyped."""
+
+    @property
+    def start_mark(self) -> _Mark: ...
 
 
 @dataclass(slots=True)
@@ -54,30 +62,32 @@ class Composed:
 def compose(text: str, *, with_lines: bool = False) -> Composed | None:
     """Return the only document of ``text``, or ``None`` where there is none.
 
-    What libyaml refuses and kubectl reads (a plain ``001:db8::`` in a flow sequence) gets a second try. Raises Unreadable.
+    What libyaml refuses and kubectl reads (a plain ``001:db8::`` in a flow sequence) gets a second try. Raises UnreadableError.
     """
     try:
-        return _Composer(yaml.parse(text, Loader=yaml.CSafeLoader), with_lines=with_lines).document()
+        return _Composer(cast("Iterator[_Event]", yaml.parse(text, Loader=yaml.CSafeLoader)), with_lines=with_lines).document()
     except yaml.YAMLError as error:
+        if getattr(error, "problem", None) not in _KUBECTL_READS or len(text) > _MAX_SECOND_TRY:
+            raise _unreadable(error) from None
         try:
             return _Composer(YAML(typ="safe", pure=True).parse(text), with_lines=with_lines).document()
         except (OtherYAMLError, ValueError, RecursionError):
             raise _unreadable(error) from None
     except UnicodeEncodeError:
-        raise Unreadable("expected valid Unicode, found half of a surrogate pair", 0) from None
+        raise UnreadableError("expected valid Unicode, found half of a surrogate pair", 0) from None
 
 
-def _unreadable(error: yaml.YAMLError) -> Unreadable:
+def _unreadable(error: yaml.YAMLError) -> UnreadableError:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "not valid YAML"
-    return Unreadable(str(problem), mark.line if mark else 0)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid YAML"
+    return UnreadableError(str(problem), mark.line if mark else 0)
 
 
 class _Composer:
     """Builds the value of one document from its events, without recursion deeper than the guard allows."""
 
-    def __init__(self, events: Iterable[_Event], *, with_lines: bool) -> None:
-        self._events: Iterator[_Event] = iter(events)
+    def __init__(self, events: Iterator[_Event], *, with_lines: bool) -> None:
+        self._events = events
         self._with_lines = with_lines
         self._composed = Composed()
 
@@ -90,7 +100,7 @@ class _Composer:
                 self._composed.value = self._node(first, "", 0)
                 for rest in self._events:
                     if type(rest).__name__ == "DocumentStartEvent":
-                        raise Unreadable("expected one document", rest.start_mark.line)
+                        raise UnreadableError("expected one document", rest.start_mark.line)
                 return self._composed
         return None
 
@@ -98,7 +108,7 @@ class _Composer:
         if self._with_lines:
             self._composed.lines.setdefault(path, event.start_mark.line)
         if depth > MAX_DEPTH:
-            raise Unreadable(f"expected at most {MAX_DEPTH} levels", event.start_mark.line)
+            raise UnreadableError(f"expected at most {MAX_DEPTH} levels", event.start_mark.line)
         match type(event).__name__:
             case "ScalarEvent":
                 return _scalar(event)
@@ -107,7 +117,7 @@ class _Composer:
             case "MappingStartEvent":
                 return self._mapping(path, depth)
             case _:
-                raise Unreadable("expected no aliases (*name): write the value out", event.start_mark.line)
+                raise UnreadableError("expected no aliases (*name): write the value out", event.start_mark.line)
 
     def _sequence(self, path: str, depth: int) -> list[object]:
         found: list[object] = []
@@ -120,7 +130,7 @@ class _Composer:
         while type(event := next(self._events)).__name__ != "MappingEndEvent":
             key = _key(event)
             if key in found:
-                raise Unreadable(f"expected each key once, found {key[:80]!r} again", event.start_mark.line)
+                raise UnreadableError(f"expected each key once, found {key[:80]!r} again", event.start_mark.line)
             below = (f"{path}.{key}" if path else key) if self._with_lines else ""
             if self._with_lines:
                 self._composed.lines[below] = event.start_mark.line
@@ -130,7 +140,7 @@ class _Composer:
 
 def _key(event: _Event) -> str:
     if type(event).__name__ != "ScalarEvent":
-        raise Unreadable("expected a plain key", event.start_mark.line)
+        raise UnreadableError("expected a plain key", event.start_mark.line)
     value = _scalar(event)
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -141,7 +151,7 @@ def _scalar(event: _Event) -> object:
     text: str = getattr(event, "value", "")
     line = event.start_mark.line
     if "\0" in text:
-        raise Unreadable("expected no NUL characters", line)
+        raise UnreadableError("expected no NUL characters", line)
     plain, _ = getattr(event, "implicit", (True, True))
     tag = getattr(event, "tag", None)
     if not plain or (tag is not None and str(tag).endswith("str")):
@@ -154,6 +164,10 @@ def _plain(text: str, line: int) -> object:
         return None
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
+    if len(text) > _MAX_DIGITS:
+        if _INT.match(text) or _OTHER_BASE.match(text):
+            raise UnreadableError("expected an integer that fits 64 bits", line)
+        return text
     if _INT.match(text):
         return _bounded(int(text.replace("_", "")), line)
     if _OTHER_BASE.match(text):
@@ -163,12 +177,12 @@ def _plain(text: str, line: int) -> object:
     if _FLOAT.match(text):
         number = float(text)
         if number in (float("inf"), float("-inf")):
-            raise Unreadable(f"expected a number that fits 64 bits, found {text[:80]}", line)
+            raise UnreadableError(f"expected a number that fits 64 bits, found {text[:80]}", line)
         return int(number) if number.is_integer() and abs(number) < _MAX_INT else number
     return text
 
 
 def _bounded(number: int, line: int) -> int:
     if not -_MAX_INT <= number < _MAX_INT:
-        raise Unreadable("expected an integer that fits 64 bits", line)
+        raise UnreadableError("expected an integer that fits 64 bits", line)
     return number

@@ -9,13 +9,16 @@ from functools import cached_property
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.composer import Unreadable, compose
+from controlplane.objects.composer import Composed, UnreadableError, compose
+from controlplane.objects.json_text import decode, looks_like_json
+from controlplane.objects.names import namespace_of
 
 MAX_BYTES = 1 << 20  # of one document; the API server takes no larger object either
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
-_HINTS = {
-    name: re.compile(rf"^[ \t]*[\"']?{name}[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)", re.MULTILINE) for name in ("kind", "namespace", "name")
-}
+_NOTHING = re.compile(r"(?:[ \t]*(?:#.*|%.*)?(?:\r?\n|\Z))*\Z")  # comments, and directives before a document
+_KIND = re.compile(r"^[\"']?kind[\"']?:[ \t]*[\"']?([A-Za-z0-9]+)", re.MULTILINE)
+_METADATA = re.compile(r"^[\"']?metadata[\"']?:(.*(?:\n(?:[ \t].*)?)*)", re.MULTILINE)
+_HINT = r"(?:^%s|[{,][ \t]*)[\"']?%s[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)"
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,13 @@ class Document:
     offset: int = 0  # lines of the file before ``text``
 
     def line_of(self, path: str) -> int:
-        """Return the line in the file, from 1, of the field ``path``, or of the nearest field above it that is written."""
+        """Return the line in the file, from 1, of the field ``path``, or of the nearest field above it that is written.
+
+        The first question reads the text again; documents without Problems are never asked.
+        """
         if self.problem is not None:
             return self.problem_line
-        wanted = ".".join(part for part in (self.prefix, path) if part)
+        wanted = f"{self.prefix}.{path}" if self.prefix and path else self.prefix or path
         while wanted and wanted not in self._lines:
             wanted = wanted[: max(wanted.rfind("."), wanted.rfind("["), 0)]
         return self.offset + self._lines[wanted] + 1 if wanted in self._lines else self.line
@@ -46,25 +52,31 @@ class Document:
     def _lines(self) -> Mapping[str, int]:
         try:
             composed = compose(self.text, with_lines=True)
-        except Unreadable:
+        except UnreadableError:
             return {}
         return composed.lines if composed else {}
 
 
-def documents(text: str) -> tuple[Document, ...]:
-    """Return the documents of ``text``, YAML or JSON (which is YAML), in order; the items of a List count as documents.
+def documents(text: str | bytes) -> tuple[Document, ...]:
+    """Return the documents of ``text``, YAML or JSON, in order; the items of a List count as documents.
 
     Empty documents are left out. Never raises: what cannot be read is a Document with a Problem.
     """
-    return tuple(each for part, offset in _parts(text) for each in _read(part, offset))
+    try:
+        decoded = text.decode() if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].count(b"\n")
+        return (_broken(error.object.decode(errors="replace"), 0, "expected UTF-8", before),)
+    return tuple(each for part, offset in _parts(decoded.removeprefix("\ufeff")) for each in _read(part, offset))
 
 
 def _parts(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the texts between separators, each with the lines before it: no scalar may hold a line that begins with ``---``."""
     starts = [0, *(found.start() for found in _SEPARATOR.finditer(text))]
     lines = 0
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
         part = text[start:end]
-        if part.strip():
+        if not _NOTHING.match(part):
             yield part, lines
         lines += part.count("\n")
 
@@ -75,8 +87,8 @@ def _read(text: str, offset: int) -> Iterator[Document]:
         yield _broken(text, offset, f"expected a document of at most {MAX_BYTES} bytes, found {size}", 0)
         return
     try:
-        composed = compose(text)
-    except Unreadable as error:
+        composed = _composed(text)
+    except UnreadableError as error:
         yield _broken(text, offset, str(error), error.line)
         return
     if composed is None or composed.value is None:
@@ -84,25 +96,44 @@ def _read(text: str, offset: int) -> Iterator[Document]:
     if not isinstance(composed.value, dict):
         yield _broken(text, offset, "expected a Kubernetes object (apiVersion, kind, metadata)", composed.line)
         return
-    yield from _items(composed.value, text, offset, composed.line)
+    yield from _items(Document(text, offset + composed.line + 1, composed.value, offset=offset))
 
 
-def _items(value: dict[str, object], text: str, offset: int, line: int) -> Iterator[Document]:
-    items = value.get("items")
-    if value.get("kind") != "List" or not isinstance(items, list):
-        yield Document(text, offset + line + 1, value, offset=offset)
+def _composed(text: str) -> Composed | None:
+    if looks_like_json(text):
+        try:
+            return Composed(decode(text), line=text[: len(text) - len(text.lstrip())].count("\n"))
+        except ValueError:  # YAML that begins as JSON does, or neither: its message names the line
+            return compose(text)
+    return compose(text)
+
+
+def _items(whole: Document) -> Iterator[Document]:
+    value = whole.data or {}
+    kind, items = value.get("kind"), value.get("items")
+    if not isinstance(kind, str) or not kind.endswith("List") or not isinstance(items, list):
+        yield whole
         return
     for at, item in enumerate(items):
         prefix = f"items[{at}]"
-        whole = Document(text, offset + line + 1, offset=offset)
+        line = whole.line_of(prefix)
         if isinstance(item, dict):
-            yield Document(text, whole.line_of(prefix), item, prefix=prefix, offset=offset)
+            yield Document(whole.text, line, item, prefix=prefix, offset=whole.offset)
         else:
-            yield _broken(text, offset, f"{prefix}: expected a Kubernetes object", whole.line_of(prefix) - offset - 1)
+            yield _broken(whole.text, whole.offset, f"{prefix}: expected a Kubernetes object", line - whole.offset - 1)
 
 
 def _broken(text: str, offset: int, message: str, line: int) -> Document:
-    found = {name: match[1] for name, pattern in _HINTS.items() if (match := pattern.search(text[:4096]))}
-    key = Key(found["kind"], found.get("namespace", "default"), found["name"]) if {"kind", "name"} <= found.keys() else None
-    problem = Problem(key, "", Severity.ERROR, "Unreadable", message)
+    problem = Problem(_guessed_key(text[:4096]), "", Severity.ERROR, "Unreadable", message)
     return Document(text, offset + 1, problem=problem, problem_line=offset + line + 1, offset=offset)
+
+
+def _guessed_key(text: str) -> Key | None:
+    """Return whose document ``text`` may be, going by its lines alone: it cannot be read."""
+    kind, metadata = _KIND.search(text), _METADATA.search(text)
+    if not kind or not metadata:
+        return None
+    indented = re.search(r"^[ \t]+(?=[^ \t\r\n#])", metadata[1].partition("\n")[2], re.MULTILINE)
+    indent = re.escape(indented[0]) if indented else "[ \t]+"
+    name, namespace = (re.search(_HINT % (indent, each), metadata[1], re.MULTILINE) for each in ("name", "namespace"))
+    return Key(kind[1], namespace_of(kind[1], namespace[1] if namespace else ""), name[1]) if name else None

@@ -34,7 +34,6 @@ NETWORKING = "networking.istio.io"
 SECURITY = "security.istio.io"
 # Groups whose other kinds mean something that we do not do yet, which is worth a warning.
 TRANSLATED_LATER = (NETWORKING, SECURITY, "telemetry.istio.io", "extensions.istio.io", "gateway.networking.k8s.io")
-CLUSTER_SCOPED = ("Namespace",)
 _VERSIONS = ("v1", "v1beta1", "v1alpha3")
 
 

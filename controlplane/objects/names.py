@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from controlplane.model.keys import Key
 from controlplane.objects.review import Finding
 
+CLUSTER_SCOPED = ("Namespace",)
 MAX_NAME = 253
 MAX_HOST = 255
 MAX_LABEL = 63
@@ -33,6 +34,11 @@ def check(key: Key) -> Iterator[Finding]:
     if key.namespace and not (len(key.namespace) <= MAX_LABEL and _LOWER_LABEL.match(key.namespace)):
         expected = f"a name of lower-case letters, digits and '-', at most {MAX_LABEL} characters"
         yield Finding("metadata.namespace", "OutOfRange", f"expected {expected}, found {key.namespace[:80]!r}")
+
+
+def namespace_of(kind: str, said: str) -> str:
+    """Return the namespace of an object of ``kind`` that has ``said`` as its own, which may be nothing."""
+    return "" if kind in CLUSTER_SCOPED else said or "default"
 
 
 def is_subdomain(text: str) -> bool:

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects import mesh_config, names
-from controlplane.objects.composer import Unreadable, compose
+from controlplane.objects.composer import UnreadableError, compose
 from controlplane.objects.faults import findings, shown
-from controlplane.objects.kinds import CLUSTER_SCOPED, KINDS, SECURITY, TRANSLATED_LATER, Kind, Object, check
+from controlplane.objects.kinds import KINDS, SECURITY, TRANSLATED_LATER, Kind, Object, check
 from controlplane.objects.mesh_config import MeshConfig, MeshConfigSpec
 from controlplane.objects.review import Finding, without_effect
 from controlplane.objects.rules.common import labels
@@ -46,7 +46,7 @@ def parse(data: Mapping[str, object]) -> Parsed:
         return Parsed(None, problems=(Problem(None, "", Severity.ERROR, "NotAnObject", message),))
     metadata = data.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    namespace = "" if kind in CLUSTER_SCOPED else _text(metadata.get("namespace")) or "default"
+    namespace = names.namespace_of(kind, _text(metadata.get("namespace")))
     key = Key(_plain(kind), _plain(namespace), _plain(_text(metadata.get("name"))))
     known = KINDS.get((group, kind))
     is_config = (group, kind, version) == ("", "ConfigMap", "v1")
@@ -89,8 +89,8 @@ def _mesh_config(key: Key, data: Mapping[str, object]) -> Parsed:
         composed = compose(text) if isinstance(text, str) else None
         spec = composed.value if composed and composed.value is not None else {}
         spec = scrubbed(spec) if isinstance(spec, dict) else None
-    except (Unreadable, OddError) as error:
-        where = f"line {error.line + 1} of it: " if isinstance(error, Unreadable) else ""
+    except (UnreadableError, OddError) as error:
+        where = f"line {error.line + 1} of it: " if isinstance(error, UnreadableError) else ""
         return Parsed(key, problems=_problems(key, [Finding(path, "Unreadable", f"{where}{error}")]))
     if spec is None or (text is not None and not isinstance(text, str)):
         return Parsed(key, problems=_problems(key, [Finding(path, "WrongType", "expected the fields of MeshConfig, as YAML")]))
