@@ -48,6 +48,7 @@ class Channel:
     """The state of one type. What ``subscription`` holds is what the client accepted last, or was just sent if it is in ``flight``."""
 
     type_url: str
+    silent: bool = False  # that something is gone cannot be told: the client has it until it asks for it no longer
     subscription: Subscription = field(default_factory=Subscription)
     rank: int = 0
     dirty: set[str] = field(default_factory=set)  # to be looked at again
@@ -59,6 +60,7 @@ class Channel:
     company: dict[str, set[str]] = field(default_factory=dict)  # refused, but only with these: one of them may be blameless
     owes: bool = False  # an answer, even an empty one (XP-39, XP-60)
     answered: bool = False
+    inherits: bool = False  # the client has something from an earlier stream that is not known here
 
     def __post_init__(self) -> None:
         """Find the place of the type."""
@@ -136,8 +138,9 @@ class Channel:
     def launch(self, flight: Flight) -> None:
         """Begin ``flight``: what it brings counts as held from now on."""
         self.flight = flight
-        for name in flight.before:
-            self.refused.pop(name, None)
+        self.forced.difference_update(flight.before)
+        for name in self.refused.keys() & flight.before.keys():
+            del self.refused[name]
         self.answered = True
         self.owes = False
 

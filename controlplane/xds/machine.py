@@ -150,6 +150,7 @@ class Machine(ABC):
             return ()
         if error is None:
             channel.flight = None
+            channel.inherits = False
             return (Acked(channel.type_url, nonce, flight.version, flight.resources, flight.removed),)
         final = self._refuse(channel, flight)
         return (Nacked(channel.type_url, nonce, flight.version, error.code, error.message, flight.resources, flight.removed, final),)

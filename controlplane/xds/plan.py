@@ -13,10 +13,9 @@ from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.xds.channel import Channel, Standing
 from controlplane.xds.parts import joined
 from controlplane.xds.resource import Resource
-from controlplane.xds.view import View
+from controlplane.xds.view import View, folder
 
-# Which types hold what is removed from another: virtual hosts and route configurations go with their users.
-_USERS = {CDS: (LDS, RDS, VHDS), EDS: (CDS,), SDS: (CDS, LDS), ECDS: (LDS,)}
+_USERS = {CDS: (LDS, RDS, VHDS), EDS: (CDS,), RDS: (LDS,), SDS: (CDS, LDS), ECDS: (LDS,)}
 
 Find = Callable[[str], Resource | None]
 
@@ -41,6 +40,7 @@ class Planner:
     def __init__(self, channel: Channel, channels: Collection[Channel], view: View) -> None:
         """Plan for ``channel`` as things are now."""
         self._channel = channel
+        self._view = view
         self._find = view.lookup(channel.type_url)
         self._others = [other for other in channels if other is not channel]
         self._below = {
@@ -109,28 +109,43 @@ class Planner:
         held = channel.subscription.held
         in_use: set[str] | None = None
         for name in gone:
-            if held.get(name) is None and name not in channel.suspects:
-                if name in channel.forced:
+            before, forced = held.get(name), name in channel.forced
+            if before is None:
+                if forced:
                     found.remove.append(name)
                 continue
             if in_use is None and not keep:
                 in_use = self._in_use(gone)
-            if in_use is None or name in in_use:
-                found.stay.add(name)
-            else:
+            if in_use is not None and not channel.silent and name not in in_use:
                 found.remove.append(name)
+                continue
+            found.stay.add(name)
+            if forced and before.frame:
+                found.send.append(before)  # a cluster on its way in warms until it hears of its endpoints
 
     def _in_use(self, names: Iterable[str]) -> set[str]:
         channel = self._channel
+        if channel.type_url == VHDS:
+            return self._in_leaving_tables(names)
         users = _USERS.get(channel.type_url, ())
         used: set[str] = set()
         for other in self._others:
             if other.type_url in users:
+                if other.inherits and not other.settled:
+                    return set(names)  # what the client has from an earlier stream may use anything
                 for resource in other.unsettled():
-                    if not resource.frame:  # of an earlier stream: it may use anything
+                    if not resource.frame:  # likewise
                         return set(names)
                     used.update(name for type_url, name in resource.uses if type_url == channel.type_url)
         return used
+
+    def _in_leaving_tables(self, hosts: Iterable[str]) -> set[str]:
+        """Return those of ``hosts`` whose route configuration is gone with them, but is in use as long as its listener."""
+        for other in self._others:
+            if other.type_url == RDS:
+                held = other.subscription.held
+                return {name for name in hosts if held.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
+        return set()
 
     def _claims(self, name: str) -> frozenset[str]:
         published = self._find(name)

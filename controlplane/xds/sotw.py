@@ -34,7 +34,7 @@ class SotwStream(Machine):
         names = {*request.resource_names, *(each.name for each in request.resource_locators)}
         channel = self._channels.get(type_url)
         if channel is None:
-            channel = self._open(Channel(type_url))
+            channel = self._open(Channel(type_url, silent=type_url not in (*_WHOLE, EDS), inherits=bool(request.version_info)))
             if names:
                 self._ask(channel, names)
             elif type_url in _WHOLE:
@@ -52,6 +52,7 @@ class SotwStream(Machine):
         if version and version == self._view.version(channel.type_url):
             channel.subscription.held.update(everything)
             channel.answered = True
+            channel.inherits = False
         else:
             channel.owes = True
             channel.touch(everything)
@@ -78,7 +79,7 @@ class SotwStream(Machine):
             resources = [held for held in channel.subscription.held.values() if held]
             version = self._version(channel, plan, resources)
         else:
-            # What is gone cannot be told, but a cluster without endpoints can: Envoy waits 15 s for endpoints that nobody mentions.
+            # Envoy waits 15 s for endpoints that nobody mentions.
             resources = plan.send + [_no_endpoints(name) for name in plan.remove if name and type_url == EDS]
             version = self._view.version(type_url)
             if not resources and not channel.owes:

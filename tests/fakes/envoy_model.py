@@ -55,6 +55,10 @@ class EnvoyModel:
         """Return the names that ``heard`` takes away."""
         raise NotImplementedError
 
+    def removals_are_known(self, heard: Heard) -> bool:
+        """Return whether the server can know what it takes away with ``heard``."""
+        raise NotImplementedError
+
     def wants(self, type_url: str, name: str) -> bool:
         """Return whether the client has a use for ``name`` of ``type_url``."""
         match type_url:
@@ -116,6 +120,15 @@ class EnvoyModel:
         assert not self.stream.has_work
         assert not self.unanswered
 
+    def lose(self) -> None:
+        """Lose the stream, and what was on it."""
+        self.inbox.clear()
+        self.warming.clear()
+        self.unanswered.clear()
+        for type_url, held in self.held.items():
+            for name in [name for name in held if not self.wants(type_url, name)]:
+                del held[name]
+
     def _news(self, heard: Heard) -> set[str]:
         return {name for name, revision in heard.says.items() if self._is_new(name, revision, heard.type_url)} | self.removes(heard)
 
@@ -151,7 +164,7 @@ class EnvoyModel:
         if heard.type_url == VHDS:
             tables = self.held[RDS].keys() | (self.inbox[RDS].says.keys() if RDS in self.inbox else set())
             assert {folder(name) for name in heard.says} <= tables, "a host before its table"
-        if heard.type_url == CDS:
+        if heard.type_url == CDS and self.removals_are_known(heard):
             using = [(each, self.held[each]) for each in _USERS] + [(each, self.inbox[each].says) for each in _USERS if each in self.inbox]
             for type_url, says in using:
                 for name, revision in says.items():
@@ -179,13 +192,11 @@ class DeltaEnvoy(EnvoyModel):
     def connect(self, view: View) -> None:
         """Begin a new stream, with all that was accepted on the one before."""
         self.client = DeltaClient(view=view)
-        self.inbox.clear()
-        self.warming.clear()
-        self.unanswered.clear()
+        self.lose()
         asked = self.held[RDS].keys() | tables_of(self.held[LDS])
         self.endpoints: set[str] = set(self.held[CDS])
         self.routes: set[str] = set(asked)
-        self.hosts = bool(self.held[VHDS])
+        self.hosts = bool(self.held[RDS])
         self._first(CDS)
         self._first(EDS, *sorted(self.endpoints))
         self._first(LDS)
@@ -234,6 +245,10 @@ class DeltaEnvoy(EnvoyModel):
         """Return the names that ``heard`` takes away."""
         return set(heard.removed)
 
+    def removals_are_known(self, heard: Heard) -> bool:
+        """Return whether the server can know what it takes away with ``heard``."""
+        return True
+
     def _change(self, type_url: str, known: set[str], wanted: set[str]) -> None:
         if known != wanted:
             self.unanswered -= {(type_url, name) for name in known - wanted}
@@ -269,8 +284,8 @@ class SotwEnvoy(EnvoyModel):
     def connect(self, view: View) -> None:
         """Begin a new stream."""
         self.client = SotwClient(view=view)
-        self.inbox.clear()
-        self.warming.clear()
+        self.known: set[str] = set()  # types of which something was accepted on this stream
+        self.lose()
         self.last = {type_url: (version, "") for type_url, (version, _) in self.last.items()}
         self.asked = {CDS: set(), EDS: set(self.held[CDS]), LDS: set(), RDS: tables_of(self.held[LDS])}
         for type_url in self.asked:
@@ -289,6 +304,8 @@ class SotwEnvoy(EnvoyModel):
         """Accept ``heard``, or refuse it for ``error``."""
         version, _ = self.last.get(heard.type_url, ("", ""))
         self.last[heard.type_url] = (version if error else heard.version, heard.nonce)
+        if not error:
+            self.known.add(heard.type_url)
         self._say(heard.type_url, error)
 
     def endpoints_wanted(self) -> None:
@@ -302,6 +319,10 @@ class SotwEnvoy(EnvoyModel):
     def removes(self, heard: Heard) -> set[str]:
         """Return the names that ``heard`` takes away."""
         return self.held[heard.type_url].keys() - heard.says.keys() if heard.type_url in (CDS, LDS) else set()
+
+    def removals_are_known(self, heard: Heard) -> bool:
+        """Return whether the server can know what it takes away with ``heard``: not before the first ACK of a stream."""
+        return heard.type_url in self.known
 
     def _change(self, type_url: str, wanted: set[str]) -> None:
         if self.asked[type_url] != wanted:

@@ -5,7 +5,7 @@ What a resource uses and claims can be read from its revision, so that a client 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from random import Random
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
@@ -19,6 +19,7 @@ LISTENERS = ("l0", "l1")
 HOSTS = ("h0", "h1", "h2")
 _BAD = 1 << 10  # a client refuses a revision with this bit
 _SALT = 1 << 6
+_TABLE_BITS = {"r0": 1 << 5, "r1": 1 << 7}
 _SHIFT = 1 << 8
 
 
@@ -36,8 +37,8 @@ def world(random: Random, *, delta: bool, bad: float = 0.0) -> list[Resource]:
     found = [cluster(name, revision()) for name in clusters] + [endpoints(name, revision()) for name in clusters]
     for name in LISTENERS:
         if random.random() < 0.8:
-            number = revision(some())
-            used = [table for table in tables if _serves(name, table)]
+            used = [table for table in tables if random.random() < 0.7]
+            number = revision(some()) + sum(_TABLE_BITS[table] for table in used)
             found.append(listener(name, number, routes=used, clusters=clusters_of(LDS, number)))
     for table in tables:
         number = revision(0 if delta else some())
@@ -58,9 +59,9 @@ def clusters_of(type_url: str, revision: int) -> list[str]:
     return [name for at, name in enumerate(CLUSTERS) if (revision - 1) & (1 << 1 + at)]
 
 
-def tables_of(listeners: Iterator[str] | list[str]) -> set[str]:
-    """Return the route configurations that ``listeners`` use, or would if they existed."""
-    return {table for name in listeners for table in TABLES if _serves(name, table)}
+def tables_of(listeners: Mapping[str, int]) -> set[str]:
+    """Return the route configurations that ``listeners`` in their revisions use."""
+    return {table for revision in listeners.values() for table, bit in _TABLE_BITS.items() if (revision - 1) & bit}
 
 
 def domain(name: str, revision: int) -> str:
@@ -72,7 +73,3 @@ def domain(name: str, revision: int) -> str:
 def is_bad(revision: int) -> bool:
     """Return whether a client refuses ``revision``."""
     return bool((revision - 1) & _BAD)
-
-
-def _serves(name: str, table: str) -> bool:
-    return name[-1] == table[-1] or name == LISTENERS[0]

@@ -60,7 +60,7 @@ class Server:
         found = {
             type_url: dict(read(type_url, each.value) for each in self.table.of_type(type_url).values()) for type_url in TYPES
         }
-        asked = tables_of(found[LDS].keys())
+        asked = tables_of(found[LDS])
         found[RDS] = {name: revision for name, revision in found[RDS].items() if name in asked}
         found[VHDS] = {name: revision for name, revision in found[VHDS].items() if folder(name) in found[RDS]}
         return found
@@ -71,7 +71,7 @@ def test_every_law_has_a_server_that_can_be_reached() -> None:
 
     server.envoy.quiesce()
 
-    assert server.envoy.held == server.expected()
+    assert server.envoy.held == server.expected(), [(t, server.envoy.held[t], server.expected()[t]) for t in TYPES if server.envoy.held[t] != server.expected()[t]]
     assert all(server.envoy.held[type_url] for type_url in (CDS, EDS))
 
 
@@ -94,4 +94,4 @@ def _live(server: Server, program: list[tuple[str, int]], last: int) -> None:
     server.become(world(Random(last), delta=server.delta))
     server.envoy.quiesce()
 
-    assert server.envoy.held == server.expected()
+    assert server.envoy.held == server.expected(), [(t, server.envoy.held[t], server.expected()[t]) for t in TYPES if server.envoy.held[t] != server.expected()[t]]
