@@ -1,0 +1,143 @@
+"""The measurements: the real server, and the bare one beside it in the same run."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from controlplane.demo.ports import free_port
+from controlplane.demo.processes import Process, control_plane, until
+from controlplane.envoy.type_urls import EDS, VHDS
+from tests.bench import workload
+from tests.bench.swarm import Swarm
+from tests.bench.workload import PORT, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one server took: seconds, milliseconds, bytes."""
+
+    configured_s: float
+    endpoint_ms: tuple[float, ...]
+    route_ms: tuple[float, ...]
+    route_bytes: int
+    rss_before: int
+    rss_after: int
+
+    @property
+    def endpoint_p50(self) -> float:
+        """Return the median of the endpoint changes."""
+        return statistics.median(self.endpoint_ms)
+
+    @property
+    def endpoint_p99(self) -> float:
+        """Return the slowest but one in a hundred of the endpoint changes."""
+        return statistics.quantiles(self.endpoint_ms, n=100, method="inclusive")[98]
+
+    @property
+    def route_p50(self) -> float:
+        """Return the median of the VirtualService changes."""
+        return statistics.median(self.route_ms)
+
+
+async def real(folder: Path, size: Size, repetitions: int) -> tuple[Figures, Swarm]:
+    """Measure the program itself on the manifests below ``folder``."""
+    manifests = folder / "manifests"
+    xds, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    process = await control_plane(manifests, folder, xds=xds, admin=admin)
+    try:
+        await until("ready", _ready(admin), seconds=120, watched=process)
+
+        async def endpoint(turn: int) -> None:
+            workload.save_endpoints(manifests, 7, size, moved=turn + 1)
+
+        async def route(turn: int) -> None:
+            workload.save_route(manifests, 7, size, timeout_s=20 + turn)
+
+        return await _measure(process, xds, size, repetitions, endpoint, route)
+    finally:
+        await process.stop()
+
+
+async def bare(folder: Path, size: Size, repetitions: int, recorded: Swarm) -> Figures:
+    """Measure a server that sends what ``recorded`` was sent, and does nothing else."""
+    for type_url, payload in recorded.samples.items():
+        (folder / f"{type_url.rpartition('/')[2]}.first").write_bytes(payload)
+    for type_url, payload in recorded.changes.items():
+        (folder / f"{type_url.rpartition('/')[2]}.change").write_bytes(payload)
+    command = [sys.executable, "-m", "tests.bench.bare", str(folder)]
+    child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    stdin = child.stdin
+    try:
+        port = int(await child.stdout.readline())
+        process = Process("bare", child, folder / "bare.log")
+
+        async def send(type_url: str) -> None:
+            stdin.write(f"{type_url.rpartition('/')[2]}.change\n".encode())
+            await stdin.drain()
+
+        async def endpoint(_: int) -> None:
+            await send(EDS)
+
+        async def route(_: int) -> None:
+            await send(VHDS)
+
+        found, _ = await _measure(process, f"127.0.0.1:{port}", size, repetitions, endpoint, route)
+        return found
+    finally:
+        stdin.close()
+        await child.wait()
+
+
+async def _measure(
+    process: Process, address: str, size: Size, repetitions: int, endpoint: Callable[[int], object], route: Callable[[int], object]
+) -> tuple[Figures, Swarm]:
+    swarm = Swarm(size)
+    before = _resident(process.pid)
+    configured = await swarm.connect(address)
+    await asyncio.sleep(1.0)  # let memory that was needed only to connect be given back
+    after = _resident(process.pid)
+    host = workload.host(7, size)
+    cluster, virtual_host = f"outbound|{PORT}||{host}", f"{PORT}/{host}:{PORT}"
+    endpoint_ms = [await _one(swarm, EDS, cluster, endpoint, turn) for turn in range(repetitions)]
+    route_ms = [await _one(swarm, VHDS, virtual_host, route, turn) for turn in range(repetitions)]
+    figures = Figures(configured, tuple(endpoint_ms), tuple(route_ms), swarm.bytes[VHDS], before, after)
+    await swarm.close()
+    return figures, swarm
+
+
+async def _one(swarm: Swarm, type_url: str, name: str, change: Callable[[int], object], turn: int) -> float:
+    swarm.expect(type_url, name)
+    begun = time.perf_counter()
+    result = change(turn)
+    if asyncio.iscoroutine(result):
+        await result
+    ended = await swarm.change(type_url, name)
+    await asyncio.sleep(0.05)  # the last ACKs
+    return (ended - begun) * 1000
+
+
+def _resident(pid: int) -> int:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
+
+
+class _ready:
+    def __init__(self, admin: str) -> None:
+        self._url = f"http://{admin}/readyz"
+
+    async def __call__(self) -> bool:
+        async with httpx.AsyncClient() as client:
+            try:
+                return (await client.get(self._url)).status_code == 200
+            except httpx.HTTPError:
+                return False

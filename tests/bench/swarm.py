@@ -1,0 +1,170 @@
+"""Simulated sidecars: what 500 Envoys say to their control plane, on a connection each, as cheaply as Python can say it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from functools import lru_cache
+from typing import NamedTuple
+
+import grpc
+import grpc.aio
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+from google.protobuf.struct_pb2 import Struct
+
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from tests.bench.workload import PORT, Size, namespace_of
+
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
+
+
+class Seen(NamedTuple):
+    """What matters of a response."""
+
+    type_url: str
+    nonce: str
+    names: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)  # sidecars that see the same are sent the same bytes
+def seen(payload: bytes) -> Seen:
+    """Return what matters of ``payload``."""
+    response = DeltaDiscoveryResponse.FromString(payload)
+    return Seen(response.type_url, response.nonce, tuple(each.name for each in response.resources))
+
+
+class Sidecar:
+    """One simulated sidecar."""
+
+    def __init__(self, number: int, size: Size, swarm: Swarm) -> None:
+        self.number = number
+        self.namespace = namespace_of(number, size)
+        self.held: dict[str, int] = {}  # type -> how many resources
+        self._swarm = swarm
+        self._call: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
+        self._channel: grpc.aio.Channel | None = None
+
+    async def run(self, address: str) -> None:
+        """Speak until the stream ends."""
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._call = self._channel.stream_stream(METHOD, request_serializer=bytes, response_deserializer=bytes)()
+        await self._call.write(self._first().SerializeToString())
+        await self._ask(LDS)
+        async for payload in self._call:
+            await self._receive(payload)
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def _receive(self, payload: bytes) -> None:
+        found = seen(payload)
+        self._swarm.count(found, len(payload), payload)
+        assert self._call is not None
+        await self._call.write(_ack(found.type_url, found.nonce))
+        first = found.type_url not in self.held
+        self.held[found.type_url] = max(self.held.get(found.type_url, 0), len(found.names))
+        if first and found.type_url == CDS:
+            await self._ask(EDS, tuple(name for name in found.names if name.startswith("outbound|")))
+        elif first and found.type_url == LDS:
+            await self._ask(RDS, (str(PORT),))
+        elif first and found.type_url == RDS:
+            await self._ask(VHDS)
+        elif first and len({CDS, EDS, LDS, RDS, VHDS} - self.held.keys()) == 0:
+            self._swarm.configured()
+        elif not first:
+            self._swarm.changed(found, payload)
+
+    async def _ask(self, type_url: str, names: tuple[str, ...] = ()) -> None:
+        assert self._call is not None
+        await self._call.write(_subscription(type_url, names))
+
+    def _first(self) -> DeltaDiscoveryRequest:
+        metadata = Struct()
+        metadata.update({"NAMESPACE": self.namespace, "LABELS": {"app": f"p{self.number}"}, "INTERCEPTION_MODE": "REDIRECT"})
+        address = f"10.250.{self.number // 250}.{self.number % 250 + 1}"
+        node_id = f"sidecar~{address}~p{self.number}.{self.namespace}~{self.namespace}.svc.cluster.local"
+        return DeltaDiscoveryRequest(type_url=CDS, node={"id": node_id, "metadata": metadata})
+
+
+class Swarm:
+    """All simulated sidecars, and what they are waited for."""
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+        self.sidecars = [Sidecar(number, size, self) for number in range(size.proxies)]
+        self.bytes: Counter[str] = Counter()
+        self.samples: dict[str, bytes] = {}  # the first payload of each type
+        self.changes: dict[str, bytes] = {}  # the latest small one
+        self._left = size.proxies
+        self._awaited = ("", "")
+        self._done = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def connect(self, address: str) -> float:
+        """Connect all; return the seconds until the last has its whole configuration."""
+        begun = time.perf_counter()
+        self._left = self.size.proxies
+        self._done.clear()
+        self._tasks = [asyncio.create_task(sidecar.run(address)) for sidecar in self.sidecars]
+        await self._wait(120)
+        return time.perf_counter() - begun
+
+    async def change(self, type_url: str, name: str) -> float:
+        """Wait until the last has been sent ``name`` of ``type_url``; return when (perf_counter)."""
+        await self._wait(20)
+        return time.perf_counter()
+
+    def expect(self, type_url: str, name: str) -> None:
+        """Wait from now on for a response of ``type_url`` that brings ``name``."""
+        self._awaited = (type_url, name)
+        self._left = self.size.proxies
+        self._done.clear()
+        self.bytes.clear()
+
+    def count(self, found: Seen, size: int, payload: bytes) -> None:
+        """Count a response."""
+        self.bytes[found.type_url] += size
+        self.samples.setdefault(found.type_url, payload)
+
+    def configured(self) -> None:
+        """Note that one more sidecar has its whole configuration."""
+        self._one_less()
+
+    def changed(self, found: Seen, payload: bytes) -> None:
+        """Note a response after the first of its type."""
+        if found.type_url == self._awaited[0] and self._awaited[1] in found.names:
+            self.changes[found.type_url] = payload
+            self._one_less()
+
+    async def close(self) -> None:
+        """Hang up, all."""
+        await asyncio.gather(*(sidecar.close() for sidecar in self.sidecars))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _one_less(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+    async def _wait(self, seconds: float) -> None:
+        done = asyncio.create_task(self._done.wait())
+        ended, _ = await asyncio.wait([done, *self._tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if done not in ended:
+            done.cancel()
+            for task in ended:
+                task.result()
+            raise TimeoutError(f"{self._left} of {self.size.proxies} sidecars are still waiting for {self._awaited} after {seconds:g} s")
+
+
+@lru_cache(maxsize=64)
+def _subscription(type_url: str, names: tuple[str, ...]) -> bytes:
+    return DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names).SerializeToString()
+
+
+@lru_cache(maxsize=4096)
+def _ack(type_url: str, nonce: str) -> bytes:
+    return DeltaDiscoveryRequest(type_url=type_url, response_nonce=nonce).SerializeToString()
