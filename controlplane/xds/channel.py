@@ -11,6 +11,8 @@ from controlplane.xds.parts import Claims, parts
 from controlplane.xds.resource import Resource
 from controlplane.xds.subscription import Subscription
 
+_MOST_DOUBTS = 8  # of one name
+
 _RANKS = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
 
 
@@ -55,6 +57,7 @@ class Channel:
     forced: set[str] = field(default_factory=set)  # of these: to be answered even if nothing is new
     flight: Flight | None = None
     suspects: dict[str, Resource | None] = field(default_factory=dict)  # refused in company: to be tried again
+    doubts: dict[str, tuple[Resource, ...]] = field(default_factory=dict)  # what the client may have kept of refused responses
     parts: list[set[str]] = field(default_factory=list)  # the suspects, by the response in which each is to be tried
     refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
     company: dict[str, set[str]] = field(default_factory=dict)  # refused, but only with these: one of them may be blameless
@@ -102,9 +105,9 @@ class Channel:
         """Drop what is known of names that are not asked for any more."""
         for names in (self.dirty, self.forced):
             names.difference_update([name for name in names if not self.wants(name)])
-        for name in [name for name in (*self.suspects, *self.refused) if not self.wants(name)]:
-            self.suspects.pop(name, None)
-            self.refused.pop(name, None)
+        for known in (self.suspects, self.refused, self.doubts):
+            for name in [name for name in known if not self.wants(name)]:
+                del known[name]
 
     def standing(self, name: str, published: Resource | None) -> Standing:
         """Return how far ``name`` has come, which is ``published`` as such."""
@@ -116,7 +119,7 @@ class Channel:
         """Yield what the client may have in use of the names whose last word is not spoken."""
         held = self.subscription.held
         doubtful = [held.get(name) for name in (*self.dirty, *self.refused, *self.suspects)]
-        doubtful += self.suspects.values()
+        doubtful += [each for kept in self.doubts.values() for each in kept]
         if self.flight is not None:
             doubtful += self.flight.before.values()
             doubtful += self.flight.resources
@@ -144,6 +147,13 @@ class Channel:
         self.answered = True
         self.owes = False
 
+    def accept(self, flight: Flight) -> None:
+        """End ``flight``: the client has all of it."""
+        self.flight = None
+        self.inherits = False
+        for name in self.doubts.keys() & flight.before.keys():
+            del self.doubts[name]
+
     def refuse(self, flight: Flight) -> bool:
         """End ``flight``: the client has what it had before. Return whether it was tried alone, and is not tried again in this version."""
         self.flight = None
@@ -155,6 +165,8 @@ class Channel:
         if len(found) > 1:
             self.parts[:0] = found
             self.suspects.update((name, sent.get(name)) for name in tried)
+            # Envoy keeps the good clusters and listeners of a response that it refuses.
+            self.doubts.update((name, (*self.doubts.get(name, ()), sent[name])[-_MOST_DOUBTS:]) for name in tried if name in sent)
             self.forced.update(tried)
         else:
             self.refused.update((name, sent[name].version) for name in tried if name in sent)

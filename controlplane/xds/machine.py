@@ -149,8 +149,7 @@ class Machine(ABC):
         if flight is None or flight.nonce != nonce:
             return ()
         if error is None:
-            channel.flight = None
-            channel.inherits = False
+            channel.accept(flight)
             return (Acked(channel.type_url, nonce, flight.version, flight.resources, flight.removed),)
         final = self._refuse(channel, flight)
         return (Nacked(channel.type_url, nonce, flight.version, error.code, error.message, flight.resources, flight.removed, final),)

@@ -64,13 +64,13 @@ class Planner:
     def plan(self, names: Iterable[str], *, keep: bool) -> Plan:
         """Return what to do about ``names``; ``keep``: nothing is taken away yet."""
         channel, find, found = self._channel, self._find, Plan()
-        held, forced, refused = channel.subscription.held, channel.forced, channel.refused
+        held, forced, refused, doubts = channel.subscription.held, channel.forced, channel.refused, channel.doubts
         gone: list[str] = []
         for name in sorted(names):
             resource = find(name)
             if resource is None:
                 gone.append(name)
-            elif name in forced or _is_news(resource, held.get(name), refused.get(name)):
+            elif name in forced or _is_news(resource, None if name in doubts else held.get(name), refused.get(name)):
                 self._place(resource, found)
         if gone:
             self._part(gone, found, keep=keep)
@@ -111,7 +111,7 @@ class Planner:
         for name in gone:
             before, forced = held.get(name), name in channel.forced
             if before is None:
-                if forced:
+                if forced or name in channel.doubts:
                     found.remove.append(name)
                 continue
             if in_use is None and not keep:

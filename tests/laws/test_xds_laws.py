@@ -71,7 +71,10 @@ def test_every_law_has_a_server_that_can_be_reached() -> None:
 
     server.envoy.quiesce()
 
-    assert server.envoy.held == server.expected(), [(t, server.envoy.held[t], server.expected()[t]) for t in TYPES if server.envoy.held[t] != server.expected()[t]]
+    expected = server.expected()
+    for type_url in TYPES:
+        if not (server.envoy.clashed and type_url in (CDS, EDS, VHDS)):
+            assert server.envoy.held[type_url] == expected[type_url], type_url
     assert all(server.envoy.held[type_url] for type_url in (CDS, EDS))
 
 
@@ -94,4 +97,7 @@ def _live(server: Server, program: list[tuple[str, int]], last: int) -> None:
     server.become(world(Random(last), delta=server.delta))
     server.envoy.quiesce()
 
-    assert server.envoy.held == server.expected(), [(t, server.envoy.held[t], server.expected()[t]) for t in TYPES if server.envoy.held[t] != server.expected()[t]]
+    expected = server.expected()
+    for type_url in TYPES:
+        if not (server.envoy.clashed and type_url in (CDS, EDS, VHDS)):
+            assert server.envoy.held[type_url] == expected[type_url], type_url
