@@ -12,6 +12,7 @@ from controlplane.xds.events import Event
 from controlplane.xds.hosts import HostsChannel
 from controlplane.xds.machine import Machine, Written, subscribed
 from controlplane.xds.plan import Plan
+from controlplane.xds.resource import Resource
 from controlplane.xds.subscription import EVERYTHING
 from controlplane.xds.wire import delta_response
 
@@ -120,13 +121,13 @@ class DeltaStream(Machine):
                 if held is not None:
                     hosts.bring(name, self._view.within(VHDS, name), anew=False)
 
-    def _sent_with(self, channel: Channel, plan: Plan) -> None:
-        super()._sent_with(channel, plan)
+    def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:
+        super()._sent_with(channel, resources, removed)
         hosts = self._hosts
         if channel.type_url == RDS and hosts is not None:
-            for resource in plan.send:
+            for resource in resources:
                 hosts.bring(resource.name, self._view.within(VHDS, resource.name), anew=True)
-            hosts.tables.difference_update(plan.remove)
+            hosts.tables.difference_update(removed)
 
     def _refuse(self, channel: Channel, flight: Flight) -> bool:
         hosts = self._hosts

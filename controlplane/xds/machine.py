@@ -11,6 +11,7 @@ from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.xds.channel import Channel, Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 from controlplane.xds.plan import Plan, Planner
+from controlplane.xds.resource import Resource
 from controlplane.xds.stream import BadRequest, Response
 from controlplane.xds.view import TableChange, View
 
@@ -118,15 +119,16 @@ class Machine(ABC):
             return None
         self._sent += 1
         channel.launch(Flight(nonce, written.version, tuple(plan.send), tuple(plan.remove), before))
-        self._sent_with(channel, plan)
+        self._sent_with(channel, plan.send, plan.remove)
         size = len(written.payload)
         return Response(written.payload, Sent(channel.type_url, nonce, written.version, written.count, len(plan.remove), size))
 
-    def _sent_with(self, channel: Channel, plan: Plan) -> None:
-        """See to what has to come right behind: a cluster that is new or changed stays warming until its endpoints come, changed or not."""
+    def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:
+        """See to what has to come right behind ``resources``: a cluster stays warming until its endpoints come, changed or not."""
+        del removed
         endpoints = self._channels.get(EDS)
         if channel.type_url == CDS and endpoints is not None:
-            used = (name for resource in plan.send for type_url, name in resource.uses if type_url == EDS)
+            used = (name for resource in resources for type_url, name in resource.uses if type_url == EDS)
             endpoints.force([name for name in used if endpoints.wants(name)])
 
     def _type_of(self, type_url: str) -> str:

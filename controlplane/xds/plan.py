@@ -116,12 +116,14 @@ class Planner:
                 continue
             if in_use is None and not keep:
                 in_use = self._in_use(gone)
-            if in_use is not None and not channel.silent and name not in in_use:
+            free = in_use is not None and not channel.silent and name not in in_use
+            # A cluster on its way in warms until it hears of its endpoints, be it what they were, or that there are none.
+            if free or (forced and not before.frame and channel.type_url == EDS):
                 found.remove.append(name)
                 continue
             found.stay.add(name)
             if forced and before.frame:
-                found.send.append(before)  # a cluster on its way in warms until it hears of its endpoints
+                found.send.append(before)
 
     def _in_use(self, names: Iterable[str]) -> set[str]:
         channel = self._channel

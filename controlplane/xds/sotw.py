@@ -86,6 +86,12 @@ class SotwStream(Machine):
                 return None
         return Written(sotw_response(type_url, nonce, version, resources), version, len(resources))
 
+    def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:
+        # The whole says also what the client had before, and that is new to it where it kept something of a response that it refused.
+        held = channel.subscription.held
+        again = [before for name in channel.doubts if (before := held.get(name))]
+        super()._sent_with(channel, resources + again, removed)
+
     def _version(self, channel: Channel, plan: Plan, resources: list[Resource]) -> str:
         in_step = channel.subscription.wildcard and not (plan.wait or plan.stay or channel.refused or channel.suspects)
         return self._view.version(channel.type_url) if in_step else version_of(digest(resources))
