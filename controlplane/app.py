@@ -22,6 +22,7 @@ from controlplane.fleet.fleet import Account, Fleet, TypeAccount
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
+from controlplane.serve.garbage import collect_when_quiet
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Machines, Server
 from controlplane.settings import Settings
@@ -134,7 +135,8 @@ class ControlPlane:
         """Serve until ``stop`` is set, then let the proxies go in good order; ``announce`` is told where, as soon as all ports are open."""
         port = await self._server.start()
         async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(self._hub.run()), *(tasks.create_task(self._read(source)) for source in self._sources)]
+            endless = (self._hub.run(), collect_when_quiet(self._turnover), *map(self._read, self._sources))
+            work = [tasks.create_task(each) for each in endless]
             webs = [web for web in (self._admin, self._health) if web]
             for web in webs:
                 tasks.create_task(web.run())
@@ -151,6 +153,9 @@ class ControlPlane:
 
     async def _read(self, source: Files) -> None:
         await source.run(lambda changes: self._hub.submit(source.name, changes))
+
+    def _turnover(self) -> int:
+        return self._hub.refreshes + self._hub.departures
 
     def _not_ready(self) -> str | None:
         if self._server.draining:

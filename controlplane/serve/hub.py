@@ -49,6 +49,7 @@ class Hub:
         self._tables: dict[Listener, tuple[Table, ...]] = {}
         self.synced = asyncio.Event()
         self.refreshes = 0
+        self.departures = 0
         if not self._waiting_for:
             self.synced.set()
 
@@ -72,6 +73,7 @@ class Hub:
         if listener is not None:
             self._forget(listener)
         self.mesh.disconnect(session)
+        self.departures += 1
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the sessions of all streams that are connected."""

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 32 << 20  # `initial_resource_versions` of 100,000 resources are below half of it
 FIRST_REQUEST_S = 30.0
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 16 << 10),
@@ -62,7 +62,7 @@ class Server:
         self._machines = machines
         self._recorder = recorder
         self._address = address
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=OPTIONS)
         self._streams: set[OpenStream[DiscoveryRequest] | OpenStream[DeltaDiscoveryRequest]] = set()
         self._none_left = asyncio.Event()
         self.draining = False
