@@ -57,7 +57,7 @@ class Channel:
     forced: set[str] = field(default_factory=set)  # of these: to be answered even if nothing is new
     flight: Flight | None = None
     suspects: dict[str, Resource | None] = field(default_factory=dict)  # refused in company: to be tried again
-    doubts: dict[str, tuple[Resource, ...]] = field(default_factory=dict)  # what the client may have kept of refused responses
+    doubts: dict[str, tuple[Resource | None, ...]] = field(default_factory=dict)  # what the client may have done of what it refused
     parts: list[set[str]] = field(default_factory=list)  # the suspects, by the response in which each is to be tried
     refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
     company: dict[str, set[str]] = field(default_factory=dict)  # refused, but only with these: one of them may be blameless
@@ -111,7 +111,9 @@ class Channel:
 
     def standing(self, name: str, published: Resource | None) -> Standing:
         """Return how far ``name`` has come, which is ``published`` as such."""
-        if published is None or not self.wants(name) or self.accepted(name) is not None:
+        if published is None or not self.wants(name):
+            return Standing.READY
+        if self.accepted(name) is not None and None not in self.doubts.get(name, ()):
             return Standing.READY
         return Standing.REFUSED if self.refused.get(name) == published.version else Standing.PENDING
 
@@ -165,8 +167,8 @@ class Channel:
         if len(found) > 1:
             self.parts[:0] = found
             self.suspects.update((name, sent.get(name)) for name in tried)
-            # Envoy keeps the good clusters and listeners of a response that it refuses.
-            self.doubts.update((name, (*self.doubts.get(name, ()), sent[name])[-_MOST_DOUBTS:]) for name in tried if name in sent)
+            # Envoy keeps the good clusters and listeners of a response that it refuses, and removes what it says to remove.
+            self.doubts.update((name, (*self.doubts.get(name, ()), sent.get(name))[-_MOST_DOUBTS:]) for name in tried)
             self.forced.update(tried)
         else:
             self.refused.update((name, sent[name].version) for name in tried if name in sent)

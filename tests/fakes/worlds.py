@@ -72,4 +72,4 @@ def domain(name: str, revision: int) -> str:
 
 def is_bad(revision: int) -> bool:
     """Return whether a client refuses ``revision``."""
-    return bool((revision - 1) & _BAD)
+    return revision > 0 and bool((revision - 1) & _BAD)
