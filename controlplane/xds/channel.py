@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from controlplane.envoy.type_urls import PUSH_ORDER
-from controlplane.xds.parts import Claims, parts
+from controlplane.xds.parts import NO_CLAIMS, Claims, parts
 from controlplane.xds.resource import Resource
 from controlplane.xds.subscription import Subscription
 
@@ -113,7 +113,8 @@ class Channel:
         """Return how far ``name`` has come, which is ``published`` as such."""
         if published is None or not self.wants(name):
             return Standing.READY
-        if self.accepted(name) is not None and None not in self.doubts.get(name, ()):
+        has, keeps = self.accepted(name), self.subscription.held.get(name)  # a removal may be on its way, or in doubt
+        if has is not None and keeps is not None and None not in self.doubts.get(name, ()):
             return Standing.READY
         return Standing.REFUSED if self.refused.get(name) == published.version else Standing.PENDING
 
@@ -136,9 +137,9 @@ class Channel:
                     self.dirty.add(other)
 
     def claims(self, name: str) -> Claims:
-        """Return what the client may have in use as ``name``, or be about to have, that no other name may have."""
-        held, suspect = self.subscription.held.get(name), self.suspects.get(name)
-        return (held.claims if held else frozenset()) | (suspect.claims if suspect else frozenset())
+        """Return what the client has in use as ``name`` that no other name may have."""
+        held = self.subscription.held.get(name)
+        return held.claims if held else NO_CLAIMS
 
     def launch(self, flight: Flight) -> None:
         """Begin ``flight``: what it brings counts as held from now on."""
@@ -178,4 +179,4 @@ class Channel:
 
 
 def _claims(*resources: Resource | None) -> Claims:
-    return frozenset[str]().union(*(resource.claims for resource in resources if resource))
+    return NO_CLAIMS.union(*(resource.claims for resource in resources if resource))

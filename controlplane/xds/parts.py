@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 _MOST = 16  # parts: a thousand suspects are narrowed down in three rounds, not tried one by one
 
 Claims = frozenset[str]
+NO_CLAIMS: Claims = frozenset()
 
 
 def parts(claims: Mapping[str, Claims]) -> list[set[str]]:
@@ -22,8 +23,8 @@ def parts(claims: Mapping[str, Claims]) -> list[set[str]]:
 def joined(names: set[str], others: Iterable[str], claims: Callable[[str], Claims]) -> set[str]:
     """Return ``names`` with those of ``others`` that share one of ``claims`` with them, directly or through another."""
     found = set(names)
-    left = {other: wanted for other in others if (wanted := claims(other))}
-    taken = frozenset().union(*map(claims, names)) if left else frozenset()
+    taken = NO_CLAIMS.union(*map(claims, names))
+    left = {other: wanted for other in others if (wanted := claims(other))} if taken else {}
     while more := [other for other, wanted in left.items() if wanted & taken]:
         found.update(more)
         taken = taken.union(*(left.pop(other) for other in more))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.xds.channel import Channel, Standing
-from controlplane.xds.parts import joined
+from controlplane.xds.parts import NO_CLAIMS, Claims, joined
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import View, folder
 
@@ -59,7 +59,8 @@ class Planner:
             fresh = joined(fresh - channel.suspects.keys(), channel.suspects, self._claims)
         yield fresh
         channel.parts = [left for part in channel.parts if (left := part & channel.suspects.keys())]
-        yield from tuple(channel.parts)
+        for part in tuple(channel.parts):
+            yield joined(part, channel.suspects.keys() | channel.dirty, self._claims)
 
     def plan(self, names: Iterable[str], *, keep: bool) -> Plan:
         """Return what to do about ``names``; ``keep``: nothing is taken away yet."""
@@ -149,16 +150,16 @@ class Planner:
                 return {name for name in hosts if held.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
         return set()
 
-    def _claims(self, name: str) -> frozenset[str]:
+    def _claims(self, name: str) -> Claims:
         published = self._find(name)
-        return self._channel.claims(name) | (published.claims if published else frozenset())
+        return self._channel.claims(name) | (published.claims if published else NO_CLAIMS)
 
     def _untangle(self, found: Plan) -> None:
         """Hold back what would claim what another name, that is not in this response, still has at the client."""
         channel = self._channel
         going = {resource.name for resource in found.send} | set(found.remove)
         staying = (found.wait | found.stay | channel.refused.keys() | channel.suspects.keys()) - going
-        taken = frozenset[str]().union(*map(channel.claims, staying))
+        taken = NO_CLAIMS.union(*map(channel.claims, staying))
         while clashing := {resource.name for resource in found.send if resource.claims & taken}:
             found.stay |= clashing
             found.send = [resource for resource in found.send if resource.name not in clashing]
