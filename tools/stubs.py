@@ -1,64 +1,62 @@
 """Writes type stubs for the generated messages of ``xds-protos``, which has none: ``python -m tools.stubs FOLDER``.
 
-Without them a type checker lets ``Cluster(nmae="x")`` pass. Only the messages that the code names are written, with all that they need.
+Without them a type checker lets ``Cluster(nmae="x")`` pass. All messages are written, so that only another version of the package makes
+the stubs old.
 """
 
 from __future__ import annotations
 
 import importlib
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from importlib.metadata import files
 from pathlib import Path
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-_ROOT = Path(__file__).parents[1]
-_IMPORTED = re.compile(r"(?:from|import) ((?:envoy|xds|udpa|validate|google\.rpc)\.[\w.]*_pb2|(?:envoy|xds|udpa)(?:\.\w+)+|validate) import (\w+)")
+_PACKAGE = "xds-protos"
+_FOLDERS = ("envoy/", "google/rpc/", "udpa/", "validate/", "xds/")
+_TYPED = "google/protobuf/"  # these have stubs already, by another distribution
 
 
 def modules() -> list[str]:
-    """Return the generated modules that the code of this repository imports, sorted."""
-    found = set()
-    for folder in ("controlplane", "tests", "tools"):
-        for path in (_ROOT / folder).rglob("*.py"):
-            for match in _IMPORTED.finditer(path.read_text()):
-                found.add(match[1] if match[1].endswith("_pb2") else f"{match[1]}.{match[2]}")
-    return sorted(name for name in found if name.endswith("_pb2"))
+    """Return the names of the generated modules that ``xds-protos`` installs, sorted."""
+    paths = (path.as_posix() for path in files(_PACKAGE) or ())
+    return sorted(path.removesuffix(".py").replace("/", ".") for path in paths if path.startswith(_FOLDERS) and path.endswith("_pb2.py"))
 
 
 def descriptors(names: Iterable[str]) -> FileDescriptorSet:
     """Return the files of the generated modules ``names`` and all that they import, in the order of their dependencies."""
-    files: dict[str, FileDescriptor] = {}
+    found: dict[str, FileDescriptor] = {}
 
     def add(file: FileDescriptor) -> None:
-        if file.name not in files:
+        if file.name not in found:
             for dependency in file.dependencies:
                 add(dependency)
-            files[file.name] = file
+            found[file.name] = file
 
     for name in names:
         add(importlib.import_module(name).DESCRIPTOR)
-    found = FileDescriptorSet()
-    for file in files.values():
-        file.CopyToProto(found.file.add())
-    return found
+    described = FileDescriptorSet()
+    for file in found.values():
+        file.CopyToProto(described.file.add())
+    return described
 
 
-def write(folder: Path) -> int:
-    """Write the stubs below ``folder`` and return how many files they are."""
-    found = descriptors(modules())
+def write(folder: Path, names: Iterable[str]) -> int:
+    """Write the stubs of the generated modules ``names``, and of what they import, below ``folder``; return how many there are."""
+    found = descriptors(names)
     folder.mkdir(parents=True, exist_ok=True)
-    names = [file.name for file in found.file if not file.name.startswith("google/protobuf/")]
+    paths = [file.name for file in found.file if not file.name.startswith(_TYPED)]
     with tempfile.NamedTemporaryFile(suffix=".bin") as described:
         Path(described.name).write_bytes(found.SerializeToString())
-        command = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={described.name}", f"--pyi_out={folder}", *names]
+        command = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={described.name}", f"--pyi_out={folder}", *paths]
         subprocess.run(command, check=True)
-    return len(names)
+    return len(paths)
 
 
 if __name__ == "__main__":
-    print(f"{write(Path(sys.argv[1]))} stubs in {sys.argv[1]}")
+    print(f"{write(Path(sys.argv[1]), modules())} stubs in {sys.argv[1]}")

@@ -1,0 +1,1 @@
+"""What the control plane says back to users in Kubernetes: conditions and Events. Empty until objects come from there."""
