@@ -99,7 +99,9 @@ class Machine(ABC):
             plan = planner.plan(names, keep=keep)
             if plan.wait and not channel.answered:
                 return None  # first answers are whole
-            response = self._send(channel, plan) if plan or channel.owes else None
+            # A client that refused the first whole answer of a stream has something else: whatever changes then, it is told the whole.
+            unknown = channel.inherits and channel.answered
+            response = self._send(channel, plan) if plan or channel.owes or unknown else None
             _done(channel, names, plan.wait | plan.stay)
             if response:
                 return response

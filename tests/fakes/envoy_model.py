@@ -330,8 +330,8 @@ class SotwEnvoy(EnvoyModel):
         return self.held[heard.type_url].keys() - heard.says.keys() if heard.type_url in (CDS, LDS) else set()
 
     def removals_are_known(self, heard: Heard) -> bool:
-        """Return whether the server can know what it takes away with ``heard``: not before the first ACK of a stream."""
-        return heard.type_url in self.known
+        """Return whether the server can know what it takes away with ``heard``: not before the first ACKs of a stream."""
+        return self.streams == 1 or {CDS, LDS, RDS} <= self.known
 
     def _change(self, type_url: str, wanted: set[str]) -> None:
         if self.asked[type_url] != wanted:
