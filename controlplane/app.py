@@ -105,7 +105,7 @@ class ControlPlane:
     """One control plane: everything between the sources and the proxies."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open the admin ports that ``settings`` names; raises OSError where that cannot be."""
+        """Make one by ``settings``; nothing is opened yet."""
         self._settings = settings
         self._sources = [Files(root) for root in settings.files]
         self._mesh = Mesh()
@@ -123,8 +123,9 @@ class ControlPlane:
         )
         registry = CollectorRegistry()
         registry.register(Gauges(facts))
-        self._admin = Web(admin_app(facts, registry, settings.admin_hosts), settings.admin)
-        self._health = Web(health_app(self._not_ready, registry), settings.health) if settings.health else None
+        self._webs = [Web(admin_app(facts, registry, settings.admin_hosts), settings.admin)]
+        if settings.health:
+            self._webs.append(Web(health_app(self._not_ready, registry), settings.health))
 
     @property
     def draining(self) -> bool:
@@ -132,20 +133,22 @@ class ControlPlane:
         return self._server.draining
 
     async def run(self, stop: asyncio.Event, announce: Callable[[Addresses], None] | None = None) -> None:
-        """Serve until ``stop`` is set, then let the proxies go in good order; ``announce`` is told where, as soon as all ports are open."""
-        port = await self._server.start()
+        """Serve until ``stop`` is set, then let the proxies go in good order; ``announce`` is told where, as soon as all ports are open.
+
+        Raises OSError where a port cannot be opened.
+        """
+        addresses = await self._open()
         async with asyncio.TaskGroup() as tasks:
             endless = (self._hub.run(), collect_when_quiet(self._turnover), *map(self._read, self._sources))
             work = [tasks.create_task(each) for each in endless]
-            webs = [web for web in (self._admin, self._health) if web]
-            for web in webs:
+            for web in self._webs:
                 tasks.create_task(web.run())
             if announce:
-                announce(self._addresses(port))
+                announce(addresses)
             await stop.wait()
             log.info("stopping")
             await self._server.stop(self._settings.grace_s, random.random)
-            for web in webs:
+            for web in self._webs:
                 web.stop()
             for task in work:
                 task.cancel()
@@ -162,10 +165,15 @@ class ControlPlane:
             return "this control plane is stopping"
         return None if self._hub.synced.is_set() else "not every source has been read yet"
 
-    def _addresses(self, port: int) -> Addresses:
-        settings = self._settings
-        health = f"{_host(settings.health)}:{self._health.port}" if settings.health and self._health else None
-        return Addresses(f"{_host(settings.xds)}:{port}", f"{_host(settings.admin)}:{self._admin.port}", health)
+    async def _open(self) -> Addresses:
+        try:
+            admin, *health = [web.open() for web in self._webs]
+            port = await self._server.start()
+        except OSError:
+            for web in self._webs:
+                web.close()
+            raise
+        return Addresses(f"{self._settings.xds.rpartition(':')[0]}:{port}", admin, health[0] if health else None)
 
 
 async def run_until_signalled(settings: Settings, announce: Callable[[Addresses], None]) -> None:
@@ -176,7 +184,3 @@ async def run_until_signalled(settings: Settings, announce: Callable[[Addresses]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await plane.run(stop, announce)
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0]

@@ -43,11 +43,10 @@ class Web:
     """Serves ``app`` at an address."""
 
     def __init__(self, app: Asgi, address: str) -> None:
-        """Open the port of ``address`` (host:port; port 0: any free one); raises OSError where that cannot be."""
-        host, _, port = address.rpartition(":")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
-        self.port: int = self._socket.getsockname()[1]
+        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open."""
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._socket: socket.socket | None = None
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -63,9 +62,20 @@ class Web:
             )
         )
 
+    def open(self) -> str:
+        """Open the port and return the address with its number; raises OSError where that cannot be."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._socket = socket.create_server((self._host.strip("[]"), self._port), family=family, backlog=1024)
+        return f"{self._host}:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        """Close the port, if it is open and nobody is served there."""
+        if self._socket is not None:
+            self._socket.close()
+
     async def run(self) -> None:
-        """Serve until ``stop`` is called."""
-        await self._server.serve(sockets=[self._socket])
+        """Serve at the open port until ``stop`` is called."""
+        await self._server.serve(sockets=[self._socket] if self._socket else None)
 
     def stop(self) -> None:
         """Finish what is being answered and stop."""

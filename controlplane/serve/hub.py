@@ -21,6 +21,7 @@ from controlplane.xds.view import Table, TableChange, View
 log = logging.getLogger(__name__)
 
 _SLICE_S = 0.01  # how long the event loop is held at most between two breaths, but for a single long query
+_PIECE = 200  # changes taken in without a breath
 
 
 class Listener(Protocol):
@@ -87,7 +88,7 @@ class Hub:
             batches, self._batches = self._batches, []
             try:
                 for _, changes in batches:
-                    self.mesh.apply(changes)
+                    await self._apply(changes)
                 self._publish(await self._refresh())
             except Exception:  # ours; what was published stays
                 log.exception("refresh failed")
@@ -98,6 +99,12 @@ class Hub:
         if not self._waiting_for and not self.synced.is_set():
             self.synced.set()
             log.info("synced", extra={"objects": len(self.mesh.objects())})
+
+    async def _apply(self, changes: Sequence[Change]) -> None:
+        """Take ``changes`` in piece by piece: they are one all the same, as nothing is published before the refresh."""
+        for at in range(0, len(changes), _PIECE):
+            self.mesh.apply(changes[at : at + _PIECE])
+            await asyncio.sleep(0)
 
     async def _refresh(self) -> Published:
         while True:

@@ -62,20 +62,23 @@ class Server:
         self._machines = machines
         self._recorder = recorder
         self._address = address
-        self._server = grpc.aio.server(options=OPTIONS)
+        self._server: grpc.aio.Server | None = None
         self._streams: set[OpenStream[DiscoveryRequest] | OpenStream[DeltaDiscoveryRequest]] = set()
         self._none_left = asyncio.Event()
         self.draining = False
 
     async def start(self) -> int:
         """Open the port and return it; raises OSError where that cannot be."""
+        server = grpc.aio.server(options=OPTIONS)
         for service in SERVICES:
-            self._server.add_generic_rpc_handlers((self._handlers(service),))
+            server.add_generic_rpc_handlers((self._handlers(service),))
         try:
-            port = self._server.add_insecure_port(self._address)
+            port = server.add_insecure_port(self._address)
         except RuntimeError as error:
+            await server.stop(None)
             raise OSError(f"cannot listen at {self._address}: {error}") from None
-        await self._server.start()
+        await server.start()
+        self._server = server
         log.info("xds listening", extra={"address": self._address, "port": port})
         return port
 
@@ -92,7 +95,8 @@ class Server:
                     await self._none_left.wait()
             except TimeoutError:
                 log.warning("streams cut off", extra={"streams": len(self._streams)})
-        await self._server.stop(0)
+        if self._server is not None:
+            await self._server.stop(0)
 
     def _handlers(self, service: Service) -> grpc.GenericRpcHandler:
         async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:

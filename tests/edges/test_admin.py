@@ -193,7 +193,7 @@ async def _raw(running: Running, request: str) -> int:
 
 def test_an_address_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        web.Web(_nothing, f"127.0.0.1:{taken.getsockname()[1]}")
+        web.Web(_nothing, f"127.0.0.1:{taken.getsockname()[1]}").open()
 
 
 async def _nothing(scope: web.Scope, receive: web.Receive, send: web.Send) -> None:

@@ -218,7 +218,7 @@ async def test_two_control_planes_never_share_a_port(folder: Path) -> None:
         with pytest.raises(OSError, match="cannot listen"):
             await ControlPlane(Settings(files=(str(folder),), xds=running.at.xds, admin="127.0.0.1:0")).run(asyncio.Event())
         with pytest.raises(OSError, match="in use"):
-            ControlPlane(Settings(files=(str(folder),), xds="127.0.0.1:0", admin=running.at.admin))
+            await ControlPlane(Settings(files=(str(folder),), xds="127.0.0.1:0", admin=running.at.admin)).run(asyncio.Event())
 
 
 async def test_frequent_pings_of_a_client_are_no_offence(folder: Path) -> None:

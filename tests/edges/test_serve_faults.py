@@ -14,7 +14,9 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from controlplane.envoy.type_urls import CDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
+from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
+from controlplane.objects.changes import Change
 from controlplane.serve import server as serving
 from controlplane.serve import streams
 from controlplane.serve.hub import Hub
@@ -143,7 +145,7 @@ async def test_a_fault_of_ours_in_the_mesh_ends_one_refresh_and_not_the_service(
     async with serving_by(silent) as running:
         with monkeypatch.context() as patch:
             patch.setattr(running.hub.mesh, "apply", _fail)
-            running.hub.submit("files", ())
+            running.hub.submit("files", (Change(Key("Service", "shop", "a"), None),))
             await until(lambda: "refresh failed" in caplog.text)
         before = running.hub.refreshes
         running.hub.submit("files", ())
