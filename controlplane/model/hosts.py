@@ -57,9 +57,9 @@ def resolve_short_name(host: str, namespace: str, domain: str) -> str:
 
 
 def is_ip(text: str) -> bool:
-    """Return whether ``text`` is an IPv4 or IPv6 address."""
+    """Return whether ``text`` is an IPv4 or IPv6 address, without a zone."""
     try:
         ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text  # an address of one machine's own interfaces

@@ -32,7 +32,7 @@ def parse_cluster_name(text: str) -> ClusterName:
     """Return what ``text``, in either form, says."""
     dns = text.startswith((f"{OUTBOUND}_.", f"{INBOUND}_."))
     parts = text.split("_.", _PARTS - 1) if dns else text.split("|")
-    if len(parts) != _PARTS or not parts[1].isdecimal():
+    if len(parts) != _PARTS or not (parts[1].isascii() and parts[1].isdecimal()):
         return ClusterName("", 0, "", "")
     return ClusterName(parts[0], int(parts[1]), parts[2], parts[3])
 

@@ -18,7 +18,7 @@ _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _NOTHING = re.compile(r"(?:[ \t]*(?:#.*|%.*)?(?:\r?\n|\Z))*\Z")  # comments, and directives before a document
 _KIND = re.compile(r"^[\"']?kind[\"']?:[ \t]*[\"']?([A-Za-z0-9]+)", re.MULTILINE)
 _METADATA = re.compile(r"^[\"']?metadata[\"']?:(.*(?:\n(?:[ \t].*)?)*)", re.MULTILINE)
-_HINT = r"(?:^%s|[{,][ \t]*)[\"']?%s[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)"
+_HINT = r"%s[\"']?%s[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)"
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _guessed_key(text: str) -> Key | None:
     if not kind or not metadata:
         return None
     indented = re.search(r"^[ \t]+(?=[^ \t\r\n#])", metadata[1].partition("\n")[2], re.MULTILINE)
-    indent = re.escape(indented[0]) if indented else "[ \t]+"
-    name, namespace = (re.search(_HINT % (indent, each), metadata[1], re.MULTILINE) for each in ("name", "namespace"))
+    flow = "{" in metadata[1].partition("\n")[0]
+    before = r"[{,][ \t]*" if flow or not indented else f"^{indented[0]}"
+    name, namespace = (re.search(_HINT % (before, each), metadata[1], re.MULTILINE) for each in ("name", "namespace"))
     return Key(kind[1], namespace_of(kind[1], namespace[1] if namespace else ""), name[1]) if name else None

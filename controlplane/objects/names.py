@@ -79,7 +79,7 @@ def fault_of_host(host: str, *, wildcard: bool = True) -> str | None:
     if len(host) > MAX_HOST:
         return f"expected a host name of at most {MAX_HOST} characters"
     first, dot, rest = host.partition(".")
-    good = len(first) <= MAX_LABEL + 1 and bool((_WILD_LABEL if wildcard else _LABEL).match(first))
+    good = len(first.lstrip("*")) <= MAX_LABEL and bool((_WILD_LABEL if wildcard else _LABEL).match(first))
     if good and (not dot or not rest or is_fqdn(rest)):
         return None
     return f"expected a host name{', perhaps after *.' if wildcard else ' without a wildcard'}, found {host[:80]!r}"

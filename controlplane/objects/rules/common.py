@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 
@@ -18,6 +19,7 @@ REQUIRED = "Required"
 MESH = "mesh"
 NO_ONE = "~"
 OWN = "."
+_BITS = re.compile(r"[0-9]*\Z")  # Python knows masks such as 255.0.0.0 too
 
 
 def out_of_range(path: str, expected: str, found: object) -> Finding:
@@ -74,7 +76,10 @@ def subnet(path: str, text: str) -> Iterator[Finding]:
     """Yield what is wrong with an address or a block of addresses."""
     try:
         ip_network(text, strict=False)
+        good = "%" not in text and _BITS.match(text.partition("/")[2])
     except ValueError:
+        good = None
+    if not good:
         yield out_of_range(path, "an IP address or a CIDR block", text)
 
 

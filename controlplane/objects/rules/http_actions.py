@@ -155,7 +155,9 @@ def _retries(path: str, retries: HTTPRetry) -> Iterator[Finding]:
     if retries.attempts == 0 and any(each is not None for each in others):
         yield common.conflict(f"{path}.attempts", "expected at least 1 attempt where other settings of retries are given")
     for token in filter(None, (each.strip() for each in retries.retry_on.split(","))):
-        if token not in _RETRY_ON and not (token.isdecimal() and len(token) == 3 and int(token) in _STATUSES | _SERVER_STATUSES):
+        if token not in _RETRY_ON and not (
+            token.isascii() and token.isdecimal() and len(token) == 3 and int(token) in _STATUSES | _SERVER_STATUSES
+        ):
             yield common.out_of_range(f"{path}.retryOn", "conditions such as 5xx, reset, connect-failure, or a status", token)
 
 

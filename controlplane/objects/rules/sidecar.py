@@ -5,6 +5,7 @@ https://istio.io/latest/docs/reference/config/networking/sidecar/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from controlplane.model.hosts import ANY, is_ip
@@ -15,6 +16,7 @@ from controlplane.objects.rules import common
 from controlplane.objects.rules.destination_rule import check_pool
 from controlplane.objects.rules.service_entry import UNIX, check_socket
 from controlplane.objects.rules.virtual_service import check_destination
+from controlplane.objects.scalars import MAX_PORT
 from controlplane.objects.sidecar import (
     EgressListener,
     IngressListener,
@@ -25,6 +27,7 @@ from controlplane.objects.sidecar import (
 )
 
 _LOCAL = ("127.0.0.1", "0.0.0.0", "[::1]", "[::]")  # 0.0.0.0 is the instance's own address, in Istio's words
+_PORT = re.compile(r"[0-9]{1,5}\Z")
 _TLS = (Protocol.HTTPS, Protocol.TLS)
 
 
@@ -105,7 +108,7 @@ def _ingress(path: str, each: IngressListener) -> Iterator[Finding]:
         yield from check_socket(f"{path}.defaultEndpoint", each.default_endpoint)
     elif each.default_endpoint:
         host, _, port = each.default_endpoint.rpartition(":")
-        if host not in _LOCAL or not (port.isdecimal() and len(port) <= 5) or not 0 < int(port) <= 65535:
+        if host not in _LOCAL or not _PORT.match(port) or not 0 < int(port) <= MAX_PORT:
             expected = "127.0.0.1:PORT, [::1]:PORT, 0.0.0.0:PORT, [::]:PORT or unix://PATH"
             yield common.out_of_range(f"{path}.defaultEndpoint", expected, each.default_endpoint)
     if each.tls:

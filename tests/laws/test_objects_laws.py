@@ -1,0 +1,169 @@
+"""Whatever is written: reading it never raises, says where, and gives equal values for equal texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Literal, get_args, get_origin
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from controlplane.model.problems import Severity
+from controlplane.objects.documents import documents
+from controlplane.objects.kinds import KINDS
+from controlplane.objects.parse import parse
+from controlplane.objects.scalars import NotYet
+
+Json = dict[str, object]
+
+ODD_TEXTS = (
+    "",
+    "*",
+    "mesh",
+    "a.b",
+    "*.a.b",
+    "ns/a.b",
+    "~",
+    "1s",
+    "0s",
+    "-1ms",
+    "1.1.1.1",
+    "::1",
+    "10.0.0.0/8",
+    "unix:///a",
+    "HTTP",
+    "(",
+    "a" * 300,
+    "\x1b[0m",
+)
+MORE_TEXTS = ("5xx,503", "%", "\0", "\ud800", "٣", "Straße", "a/b/c", "STATIC", "DNS", "GET", "UNAVAILABLE", "127.0.0.1:80")
+ODD_NUMBERS = (0, 1, 80, 100, 65535, 65536, -1, 2**31 - 1, 2**32, 2**63 - 1, 2**70, 1.5, 1e300)
+texts = st.sampled_from(ODD_TEXTS + MORE_TEXTS) | st.text(max_size=8)
+numbers = st.sampled_from(ODD_NUMBERS) | st.integers(0, 300)
+scalars = st.none() | st.booleans() | numbers | texts
+anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8)
+
+
+def values_of(annotation: object, depth: int) -> st.SearchStrategy[object]:
+    """Return values for a field of type ``annotation``, most of them of the right shape, and few of them sensible."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return objects_of(annotation, depth - 1) if depth else st.just({})
+    if get_origin(annotation) is Literal:
+        return st.sampled_from(get_args(annotation)) | texts
+    parts = [each for each in get_args(annotation) if not isinstance(each, NotYet)]
+    if get_origin(annotation) is tuple:
+        return st.lists(values_of(parts[0], depth), max_size=3)
+    if getattr(get_origin(annotation), "__name__", "") == "Mapping":
+        return st.dictionaries(texts, values_of(parts[-1], depth), max_size=2)
+    if parts and not isinstance(annotation, type):
+        return st.one_of(
+            [values_of(each, depth) for each in parts if each is not type(None) and not hasattr(each, "__dataclass_fields__")][:2]
+        )
+    return (
+        {str: texts, int: numbers | texts, float: numbers, bool: st.booleans()}.get(annotation, scalars)
+        if isinstance(annotation, type)
+        else scalars
+    )
+
+
+def objects_of(model: type[BaseModel], depth: int) -> st.SearchStrategy[object]:
+    fields = {field.alias or name: values_of(field.annotation, depth) for name, field in model.model_fields.items()}
+    return st.fixed_dictionaries({}, optional={name: field | anything if depth < 2 else field for name, field in fields.items()})
+
+
+def document_of(group: str, kind: str, version: str) -> st.SearchStrategy[Json]:
+    known = KINDS[group, kind]
+    spec = objects_of(known.spec, 4) if known.spec else anything
+    head = {"apiVersion": st.just(f"{group}/{version}" if group else version), "kind": st.just(kind)}
+    names = st.fixed_dictionaries({"name": st.just("x") | texts}, optional={"namespace": texts, "labels": anything})
+    return st.fixed_dictionaries({**head, "metadata": names | anything}, optional={"spec": spec, "status": anything, "endpoints": anything})
+
+
+odd_documents = st.sampled_from([(group, kind, version) for (group, kind), each in KINDS.items() for version in each.versions]).flatmap(
+    lambda known: document_of(*known)
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(odd_documents)
+def test_parsing_never_raises_and_an_error_is_what_takes_the_object_away(data: Json) -> None:
+    parsed = parse(data)
+
+    errors = [each for each in parsed.problems if each.severity is Severity.ERROR]
+    assert (parsed.object is None) == bool(errors)
+    assert all(each.object == parsed.key and each.message.isprintable() and each.field.isprintable() for each in parsed.problems)
+    again = parse(data)
+    assert again == parsed
+    if parsed.object is not None:
+        assert parsed.object.key == parsed.key
+        assert hash(parsed.object) == hash(again.object)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(["apiVersion", "kind", "metadata", "spec", "data"]) | texts, anything))
+def test_any_json_is_an_object_or_problems(data: Json) -> None:
+    parsed = parse(data)
+
+    assert parsed.object is not None or parsed.problems
+
+
+WORDS = (
+    "---\n",
+    "kind: ",
+    "A\n",
+    "- ",
+    "  ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "&a ",
+    "*a",
+    ": ",
+    "|\n",
+    "'",
+    '"',
+    "\n",
+    "!!int ",
+    "<<",
+    "#",
+    "? ",
+    "\t",
+    "%YAML",
+    "...\n",
+    "1",
+    "\0",
+    "é",
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=4), max_size=30).map("".join))
+def test_reading_never_raises_and_every_line_is_in_the_file(text: str) -> None:
+    lines = text.count("\n") + 1
+
+    for document in documents(text):
+        assert (document.data is None) != (document.problem is None)
+        assert 1 <= document.line <= lines
+        assert 1 <= document.line_of("metadata.name") <= lines + 1
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
+# PyYAML writes y and n without quotes, which kubectl and we read as true and false.
+written = st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda text: text not in ("y", "Y", "n", "N"))
+plain = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | finite | written
+keys = st.text("abcyno-./", min_size=2)
+trees = st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(keys, trees, max_size=4))
+def test_json_and_yaml_of_one_value_are_read_alike(value: Mapping[str, object]) -> None:
+    as_json = (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1))
+    as_yaml = (yaml.safe_dump(value, allow_unicode=True), yaml.safe_dump(value, default_flow_style=True))
+
+    for text in (*as_json, *as_yaml):
+        assert [each.data for each in documents(text)] == [value], text

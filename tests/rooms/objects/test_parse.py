@@ -1,0 +1,256 @@
+"""One document to one object, or to Problems: kinds, versions, defaults, what is unknown, what is odd."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, Severity
+from controlplane.objects.core import EndpointSlice, Namespace, Pod, Service
+from controlplane.objects.mesh_config import MeshConfig
+from controlplane.objects.parse import Parsed, kinds, parse
+from controlplane.objects.virtual_service import VirtualService
+
+Json = dict[str, object]
+ROUTE: Json = {"route": [{"destination": {"host": "b"}}]}
+
+
+def document(kind: str, spec: object = None, *, api: str = "networking.istio.io/v1", **more: object) -> Json:
+    found: Json = {"apiVersion": api, "kind": kind, "metadata": {"name": "x"}, **more}
+    return found if spec is None else {**found, "spec": spec}
+
+
+def virtual_service(**spec: object) -> Parsed:
+    return parse(document("VirtualService", {"hosts": ["a"], "http": [ROUTE], **spec}))
+
+
+def said(parsed: Parsed) -> list[tuple[Severity, str, str]]:
+    return [(each.severity, each.field, each.code) for each in parsed.problems]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3"])
+def test_every_served_version_gives_the_same_object(version: str) -> None:
+    spec = {"hosts": ["a"], "http": [ROUTE]}
+
+    parsed = parse(document("VirtualService", spec, api=f"networking.istio.io/{version}"))
+
+    assert parsed == virtual_service()
+    assert isinstance(parsed.object, VirtualService)
+    assert parsed.problems == ()
+
+
+def test_a_version_that_was_never_served_is_an_error() -> None:
+    parsed = parse(document("VirtualService", {}, api="networking.istio.io/v2"))
+
+    assert parsed.object is None
+    assert said(parsed) == [(Severity.ERROR, "apiVersion", "UnknownVersion")]
+
+
+def test_an_object_without_a_namespace_is_in_default_and_a_namespace_in_none() -> None:
+    assert virtual_service().key == Key("VirtualService", "default", "x")
+    assert parse(document("Namespace", api="v1")).key == Key("Namespace", "", "x")
+    assert isinstance(parse(document("Namespace", api="v1")).object, Namespace)
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "severity", "code", "words"),
+    [
+        ("security.istio.io/v1", "AuthorizationPolicy", Severity.WARNING, "KindNotTranslated", "NO POLICY"),
+        ("networking.istio.io/v1", "Gateway", Severity.WARNING, "KindNotTranslated", "no effect"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute", Severity.WARNING, "KindNotTranslated", "no effect"),
+        ("apps/v1", "Deployment", Severity.INFO, "KindIgnored", "passed over"),
+        ("v1", "ConfigMap", Severity.INFO, "KindIgnored", "passed over"),
+    ],
+)
+def test_other_kinds_are_named_and_have_no_object(api: str, kind: str, severity: Severity, code: str, words: str) -> None:
+    parsed = parse(document(kind, api=api))
+
+    [problem] = parsed.problems
+    assert parsed.object is None
+    assert (problem.severity, problem.code) == (severity, code)
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"kind": "Service"}, {"apiVersion": "v1"}, {"apiVersion": 1, "kind": []}, {"apiVersion": "", "kind": "A"}]
+)
+def test_what_is_no_kubernetes_object_is_an_error(data: Json) -> None:
+    parsed = parse(data)
+
+    assert (parsed.key, parsed.object) == (None, None)
+    assert said(parsed) == [(Severity.ERROR, "", "NotAnObject")]
+
+
+def test_unknown_fields_and_fields_without_effect_are_warnings_with_their_paths() -> None:
+    tls = [{"match": [{"sniHosts": ["a"]}], "route": [{"destination": {"host": "b"}}]}]
+
+    parsed = virtual_service(http=[{**ROUTE, "retry": {}, "match": [{"headers": {"x": {"exakt": "1"}}}]}], gateways=["mesh", "gw"], tls=tls)
+
+    assert parsed.object is not None
+    assert said(parsed) == [
+        (Severity.WARNING, "spec.gateways[1]", "NotTranslated"),
+        (Severity.WARNING, "spec.http[0].retry", "UnknownField"),
+        (Severity.WARNING, "spec.http[0].match[0].headers.x.exakt", "UnknownField"),
+        (Severity.WARNING, "spec.tls", "NotTranslated"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "code", "words"),
+    [
+        ({"hosts": "a"}, "spec.hosts", "WrongType", "expected a list, found 'a'"),
+        ({"http": [{**ROUTE, "timeout": 5}]}, "spec.http[0].timeout", "WrongType", "found 5"),
+        ({"http": [{**ROUTE, "timeout": "0s"}]}, "spec.http[0].timeout", "OutOfRange", "at least 1ms"),
+        ({"http": [{**ROUTE, "match": [{"port": "80"}]}]}, "spec.http[0].match[0].port", "WrongType", "expected an integer, found '80'"),
+        ({"http": [{"route": [{}]}]}, "spec.http[0].route[0].destination", "Required", "required"),
+        ({"http": [{**ROUTE, "match": [{"port": 2**32}]}]}, "spec.http[0].match[0].port", "OutOfRange", "at most 4294967295"),
+        ({"http": [{**ROUTE, "match": [{"ignoreUriCase": "yes"}]}]}, "spec.http[0].match[0].ignoreUriCase", "WrongType", "true or false"),
+        (
+            {"http": [{**ROUTE, "match": [{"uri": {"prefix": "/"}, "headers": {"a": None}}]}]},
+            "spec.http[0].match[0].headers.a",
+            "WrongType",
+            "null",
+        ),
+        ({"http": [None]}, "spec.http[0]", "WrongType", "expected an object, found null"),
+        ({"http": [{**ROUTE, "name": "a\0b"}]}, "spec.http[0].name", "Unreadable", "NUL"),
+        ({"http": [{**ROUTE, "name": "\ud800"}]}, "spec.http[0].name", "Unreadable", "surrogate"),
+        ({"http": [{**ROUTE, "mirrorPercent": 2**63}]}, "spec.http[0].mirrorPercent", "Unreadable", "64 bits"),
+        ({"http": [{**ROUTE, "mirrorPercentage": {"value": float("nan")}}]}, "spec.http[0].mirrorPercentage.value", "Unreadable", "finite"),
+    ],
+)
+def test_what_is_wrong_is_said_with_path_expectation_and_value(spec: Json, field: str, code: str, words: str) -> None:
+    parsed = virtual_service(**spec)
+
+    assert parsed.object is None
+    [problem] = [each for each in parsed.problems if each.severity is Severity.ERROR]
+    assert (problem.object, problem.field, problem.code) == (Key("VirtualService", "default", "x"), field, code)
+    assert words in problem.message
+
+
+def test_depth_is_bounded() -> None:
+    deep: object = 1
+    for _ in range(100_000):
+        deep = [deep]
+
+    parsed = parse(document("Service", {"ports": deep}, api="v1"))
+
+    assert said(parsed)[0][2] == "Unreadable"
+
+
+def test_problems_are_fit_for_a_terminal() -> None:
+    evil = "\x1b[31m" + "x" * 500
+
+    parsed = parse({**document("VirtualService", {"hosts": [evil], evil: 1, "http": [ROUTE]}), "metadata": {"name": evil}})
+
+    problems: tuple[Problem, ...] = parsed.problems
+    assert len(problems) == 3
+    for each in problems:
+        assert str(each.object).isprintable()
+        assert each.field.isprintable()
+        assert each.message.isprintable()
+        assert len(each.message) < 900
+
+
+def test_names_labels_and_namespaces_are_checked() -> None:
+    metadata = {"name": "Upper", "namespace": "a.b", "labels": {"app": "ok", "-bad": "x", "long": "y" * 64}}
+
+    parsed = parse({"apiVersion": "v1", "kind": "Service", "metadata": metadata})
+
+    assert parsed.object is None
+    assert [each.field for each in parsed.problems] == [
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.labels.-bad",
+        "metadata.labels.long",
+    ]
+
+
+def test_core_objects_have_the_fields_that_matter_and_others_are_passed_over() -> None:
+    ports = [{"port": 80, "targetPort": "http", "nodePort": 30000}, {"port": 81, "targetPort": 8080}]
+
+    service = parse(document("Service", {"ports": ports, "clusterIP": "10.0.0.1", "ipFamilyPolicy": "SingleStack"}, api="v1"))
+    pod = parse(
+        document(
+            "Pod", {"containers": [{"name": "a", "image": "x", "ports": [{"containerPort": 1}]}]}, api="v1", status={"podIP": "1.1.1.1"}
+        )
+    )
+
+    assert isinstance(service.object, Service)
+    assert [each.target_port for each in service.object.spec.ports] == ["http", 8080]
+    assert isinstance(pod.object, Pod)
+    assert pod.object.ips == ("1.1.1.1",)
+    assert (service.problems, pod.problems) == ((), ())
+
+
+@pytest.mark.parametrize("target", [0, 65536, True, 1.5, [80]])
+def test_a_target_port_is_a_port_or_a_name(target: object) -> None:
+    parsed = parse(document("Service", {"ports": [{"port": 80, "targetPort": target}]}, api="v1"))
+
+    assert said(parsed) == [(Severity.ERROR, "spec.ports[0].targetPort", "OutOfRange")]
+
+
+def test_an_endpoint_slice_in_either_version() -> None:
+    body: Json = {
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 80}],
+        "endpoints": [{"addresses": ["1.1.1.1"], "conditions": {}}],
+    }
+
+    found = [parse({**document("EndpointSlice", api=f"discovery.k8s.io/{version}"), **body}).object for version in ("v1", "v1beta1")]
+
+    assert isinstance(found[0], EndpointSlice)
+    assert found[0] == found[1]
+    assert found[0].endpoints[0].ready
+
+
+def mesh_config(text: object, *, name: str = "istio") -> Parsed:
+    return parse({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "istio-system"}, "data": {"mesh": text}})
+
+
+def test_the_settings_of_the_mesh() -> None:
+    parsed = mesh_config("proxyHttpPort: 15080\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\naccessLogFile: /dev/stdout\n")
+
+    assert isinstance(parsed.object, MeshConfig)
+    assert (parsed.object.spec.proxy_http_port, parsed.object.spec.outbound_traffic_policy.mode) == (15080, "REGISTRY_ONLY")
+    assert said(parsed) == [(Severity.WARNING, "data.mesh.accessLogFile", "NotTranslated")]
+    assert isinstance(mesh_config("").object, MeshConfig)
+    assert said(mesh_config("a: 1", name="other")) == [(Severity.INFO, "kind", "KindIgnored")]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("trustDomain: 'spiffe://x'", "data.mesh.trustDomain"),
+        ("rootNamespace: a/b", "data.mesh.rootNamespace"),
+        ("proxyHttpPort: 70000", "data.mesh.proxyHttpPort"),
+        ("outboundTrafficPolicy: {mode: ALLOW}", "data.mesh.outboundTrafficPolicy.mode"),
+        ("- a", "data.mesh"),
+        ("a: [", "data.mesh"),
+        ("a: &x 1\nb: *x", "data.mesh"),
+        (7, "data.mesh"),
+    ],
+)
+def test_wrong_settings_of_the_mesh_are_errors(text: object, field: str) -> None:
+    parsed = mesh_config(text)
+
+    assert parsed.object is None
+    assert (Severity.ERROR, field) in [each[:2] for each in said(parsed)]
+
+
+def test_equal_objects_are_equal_and_hash_alike_and_annotations_of_others_do_not_count() -> None:
+    annotated = document("Service", {"ports": [{"port": 80}], "selector": {"a": "b"}}, api="v1")
+    ours = {**annotated, "metadata": {"name": "x", "annotations": {"networking.istio.io/exportTo": "."}}}
+    annotated["metadata"] = {"name": "x", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}
+
+    plain = parse(document("Service", {"ports": [{"port": 80}], "selector": {"a": "b"}}, api="v1")).object
+
+    assert parse(annotated).object == plain
+    assert hash(parse(annotated).object) == hash(plain)
+    assert parse(ours).object != plain
+
+
+def test_the_kinds_that_are_read_are_listed() -> None:
+    found = {(group, kind): versions for group, kind, versions in kinds()}
+
+    assert found["networking.istio.io", "Sidecar"] == ("v1", "v1beta1", "v1alpha3")
+    assert ("", "ConfigMap") in found

@@ -1,0 +1,318 @@
+"""What DestinationRules, ServiceEntries, WorkloadEntries and Sidecars must keep to, rule by rule: the fields that errors name."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.model.problems import Severity
+from controlplane.objects.parse import parse
+
+Json = dict[str, object]
+PORT: Json = {"number": 80, "name": "http", "protocol": "HTTP"}
+TCP: Json = {"number": 81, "name": "tcp", "protocol": "TCP"}
+
+
+def errors(kind: str, spec: Json) -> list[str]:
+    data = {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "x", "namespace": "ns"}, "spec": spec}
+    return [each.field.removeprefix("spec.") for each in parse(data).problems if each.severity is Severity.ERROR]
+
+
+def rule(**spec: object) -> list[str]:
+    return errors("DestinationRule", {"host": "a", **spec})
+
+
+def policy(**settings: object) -> list[str]:
+    return [each.removeprefix("trafficPolicy.") for each in rule(trafficPolicy=settings)]
+
+
+def balancer(**settings: object) -> list[str]:
+    return [each.removeprefix("loadBalancer.") for each in policy(loadBalancer=settings)]
+
+
+def entry(**spec: object) -> list[str]:
+    return errors("ServiceEntry", {"hosts": ["a.b"], "ports": [PORT], **spec})
+
+
+def sidecar(**spec: object) -> list[str]:
+    return errors("Sidecar", spec)
+
+
+def egress(**listener: object) -> list[str]:
+    return [each.removeprefix("egress[0].") for each in sidecar(egress=[{"hosts": ["*/*"], **listener}])]
+
+
+def ingress(**listener: object) -> list[str]:
+    return [each.removeprefix("ingress[0].") for each in sidecar(ingress=[{"port": PORT, **listener}])]
+
+
+def test_hosts_and_subsets_of_rules() -> None:
+    assert rule() == []
+    assert rule(host="") == ["host"]
+    assert rule(host="*.a.b") == []
+    assert rule(host="a_b") == ["host"]
+    assert rule(subsets=[{"name": "v1"}, {"name": "V-2"}]) == []
+    assert rule(subsets=[{"name": ""}, {"name": "v.1"}, {"name": "a|b"}]) == ["subsets[0].name", "subsets[1].name", "subsets[2].name"]
+    assert rule(subsets=[{"name": "a"}, {"name": "a"}]) == ["subsets[1].name"]
+    assert rule(subsets=[{"name": "a", "labels": {"-x": "y"}}]) == ["subsets[0].labels.-x"]
+    assert rule(subsets=[{"name": "a", "trafficPolicy": {}}]) == ["subsets[0].trafficPolicy"]
+
+
+def test_a_rule_for_workloads_stays_in_its_namespace() -> None:
+    chosen = {"matchLabels": {"app": "a"}}
+
+    assert rule(workloadSelector=chosen, exportTo=["."]) == []
+    assert rule(workloadSelector=chosen, exportTo=["ns"]) == []
+    assert rule(workloadSelector=chosen, exportTo=["*"]) == ["exportTo"]
+    assert rule(workloadSelector={"matchLabels": {"app": "a*"}}) == ["workloadSelector.matchLabels.app"]
+
+
+def test_policies_of_ports() -> None:
+    assert policy() == ["trafficPolicy"]
+    assert policy(portLevelSettings=[{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}]) == []
+    assert policy(portLevelSettings=[{"port": {"number": 80}}]) == ["portLevelSettings[0]"]
+    assert policy(portLevelSettings=[{"loadBalancer": {"simple": "RANDOM"}}]) == ["portLevelSettings[0].port"]
+    assert policy(portLevelSettings=[{"port": {"number": 0}, "tls": {}}]) == ["portLevelSettings[0].port.number"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "field"),
+    [
+        ({}, ""),
+        ({"tcp": {"maxConnections": -1}}, ".tcp.maxConnections"),
+        ({"tcp": {"connectTimeout": "0s"}}, ".tcp.connectTimeout"),
+        ({"tcp": {"maxConnectionDuration": "1us"}}, ".tcp.maxConnectionDuration"),
+        ({"http": {"maxRetries": -1}}, ".http.maxRetries"),
+        ({"http": {"maxRetries": 2**31}}, ".http.maxRetries"),
+        ({"http": {"idleTimeout": "0s"}}, ".http.idleTimeout"),
+        ({"http": {"maxConcurrentStreams": -1}}, ".http.maxConcurrentStreams"),
+        ({"http": {"h2UpgradePolicy": "UPGRADE", "useClientProtocol": True}}, ".http.useClientProtocol"),
+        ({"http": {"h2UpgradePolicy": "ALWAYS"}}, ".http.h2UpgradePolicy"),
+        ({"http": {"http2KeepAlive": {"timeout": "1s"}}}, ".http.http2KeepAlive.interval"),
+    ],
+)
+def test_connection_pools(pool: Json, field: str) -> None:
+    assert policy(connectionPool={"tcp": {"idleTimeout": "0s"}}) == []
+    assert policy(connectionPool=pool) == [f"connectionPool{field}"]
+    assert sidecar(inboundConnectionPool=pool) == [f"inboundConnectionPool{field}"]
+
+
+@pytest.mark.parametrize(
+    ("outliers", "field"),
+    [
+        ({"maxEjectionPercent": 101}, "maxEjectionPercent"),
+        ({"minHealthPercent": -1}, "minHealthPercent"),
+        ({"interval": "0s"}, "interval"),
+        ({"consecutive5xxErrors": -1}, "consecutive5xxErrors"),
+        ({"consecutiveLocalOriginFailures": 1}, "consecutiveLocalOriginFailures"),
+        ({"outlierDetectionHttpErrorCodes": [99]}, "outlierDetectionHttpErrorCodes[0]"),
+    ],
+)
+def test_outlier_detection(outliers: Json, field: str) -> None:
+    assert policy(outlierDetection=outliers) == [f"outlierDetection.{field}"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"simple": "RANDOM", "consistentHash": {"useSourceIp": True}}, "loadBalancer"),
+        ({"simple": "FASTEST"}, "simple"),
+        ({"consistentHash": {"useSourceIp": True, "httpHeaderName": "x"}}, "consistentHash"),
+        ({"consistentHash": {"httpHeaderName": ""}}, "consistentHash.httpHeaderName"),
+        ({"consistentHash": {"httpCookie": {"name": ""}}}, "consistentHash.httpCookie.name"),
+        ({"consistentHash": {"useSourceIp": True, "maglev": {"tableSize": 65536}}}, "consistentHash.maglev.tableSize"),
+        ({"consistentHash": {"useSourceIp": True, "maglev": {}, "ringHash": {}}}, "consistentHash"),
+        ({"consistentHash": {"useSourceIp": True, "ringHash": {"minimumRingSize": 8388609}}}, "consistentHash.ringHash.minimumRingSize"),
+        ({"warmup": {"duration": "0s"}}, "warmup.duration"),
+        ({"warmup": {"duration": "1s", "minimumPercent": 101}}, "warmup.minimumPercent"),
+        ({"localityLbSetting": {}, "zoneAwareLbSetting": {}}, "loadBalancer"),
+    ],
+)
+def test_load_balancers(settings: Json, field: str) -> None:
+    assert balancer(consistentHash={"useSourceIp": True, "maglev": {"tableSize": 65537}}) == []
+    assert balancer(**settings) == [field]
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [
+        ({"distribute": [{"from": "a/b", "to": {"a/b": 60, "a/c": 40}}]}, None),
+        ({"distribute": [{"from": "a", "to": {"a": 60, "b": 30}}]}, "distribute[0].to"),
+        ({"distribute": [{"from": "a", "to": {"a": 0, "b": 100}}]}, "distribute[0].to.a"),
+        ({"distribute": [{"from": "a", "to": {"a/*": 50, "a/b": 50}}]}, "distribute[0].to"),
+        ({"distribute": [{"from": "a//c", "to": {"a": 100}}]}, "distribute"),
+        ({"distribute": [{"from": "*/b", "to": {"a": 100}}]}, "distribute"),
+        ({"distribute": [{"from": "*", "to": {"a": 100}}, {"from": "b", "to": {"a": 100}}]}, "distribute"),
+        ({"distribute": [{"from": "a", "to": {"a": 100}}], "failover": [{"from": "a", "to": "b"}]}, ""),
+        ({"failover": [{"from": "a", "to": "b"}], "failoverPriority": ["x"]}, None),
+        ({"failover": [{"from": "a", "to": "a"}]}, "failover[0]"),
+        ({"failover": [{"from": "a/b", "to": "c"}]}, "failover[0].from"),
+        ({"failover": [{"from": "a", "to": "*"}]}, "failover[0].to"),
+    ],
+)
+def test_localities(setting: Json, field: str | None) -> None:
+    wanted = [] if field is None else [f"localityLbSetting.{field}".removesuffix(".")]
+
+    assert balancer(localityLbSetting=setting) == wanted
+
+
+@pytest.mark.parametrize(
+    ("tls", "field"),
+    [
+        ({"mode": "MUTUAL", "privateKey": "k"}, "tls.clientCertificate"),
+        ({"mode": "MUTUAL", "clientCertificate": "c"}, "tls.privateKey"),
+        ({"mode": "SIMPLE", "credentialName": "x", "caCertificates": "c"}, "tls"),
+        ({"mode": "MUTUAL", "credentialName": "x", "privateKey": "k"}, "tls"),
+        ({"mode": "SIMPLE", "insecureSkipVerify": True, "subjectAltNames": ["a"]}, "tls.subjectAltNames"),
+        ({"mode": "ISTIO_MUTUAL", "privateKey": "k"}, "tls"),
+        ({"mode": "NONE"}, "tls.mode"),
+    ],
+)
+def test_tls_to_a_service(tls: Json, field: str) -> None:
+    assert policy(tls=tls) == [field]
+
+
+def test_tunnels_and_budgets() -> None:
+    good = {"protocol": "POST", "targetHost": "a.b", "targetPort": 1}
+
+    assert policy(tunnel=good) == []
+    assert policy(tunnel={**good, "protocol": "GET"}) == ["tunnel.protocol"]
+    assert policy(tunnel={**good, "targetHost": "*.b"}) == ["tunnel.targetHost"]
+    assert policy(tunnel={**good, "targetPort": 0}) == ["tunnel.targetPort"]
+    assert policy(retryBudget={"percent": 101}) == ["retryBudget.percent"]
+    assert policy(proxyProtocol={"version": "V3"}) == ["proxyProtocol.version"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"hosts": []}, "hosts"),
+        ({"hosts": ["*"]}, "hosts[0]"),
+        ({"hosts": ["1.2.3.4"]}, "hosts[0]"),
+        ({"addresses": ["1.2.3.400"]}, "addresses[0]"),
+        ({"addresses": ["10.0.0.0/255.0.0.0"]}, "addresses[0]"),
+        ({"addresses": ["fe80::1%eth0"]}, "addresses[0]"),
+        ({"addresses": ["10.0.0.0/8"], "resolution": "DNS"}, "addresses[0]"),
+        ({"ports": [{**PORT, "number": 0}]}, "ports[0].number"),
+        ({"ports": [{**PORT, "targetPort": 0}]}, "ports[0].targetPort"),
+        ({"ports": [{**PORT, "protocol": "SPDY"}]}, "ports[0].protocol"),
+        ({"ports": [{**PORT, "name": "a_b"}]}, "ports[0].name"),
+        ({"ports": [PORT, {**TCP, "number": 80}]}, "ports[1].number"),
+        ({"ports": [PORT, {**TCP, "name": "http"}]}, "ports[1].name"),
+        ({"location": "MESH_ELSEWHERE"}, "location"),
+        ({"endpoints": [{"address": "1.1.1.1"}]}, "endpoints"),
+        ({"endpoints": [{"address": "a.b"}], "resolution": "STATIC"}, "endpoints[0].address"),
+        ({"endpoints": [{"address": "1.1.1.1", "ports": {"x": 1}}], "resolution": "STATIC"}, "endpoints[0].ports"),
+        ({"endpoints": [{"address": "unix:///a"}], "ports": [PORT, TCP], "resolution": "STATIC"}, "ports"),
+        ({"endpoints": [{"address": "unix:///a"}], "resolution": "DNS"}, "endpoints[0].address"),
+        ({"endpoints": [{"address": "1.1.1.1"}, {"address": "1.1.1.2"}], "resolution": "DNS_ROUND_ROBIN"}, "endpoints"),
+        ({"hosts": ["*.a.b"], "resolution": "DNS"}, "hosts[0]"),
+        ({"hosts": ["a.b", "c.d"], "ports": [TCP], "resolution": "DNS"}, "hosts"),
+        ({"hosts": ["a.b", "a.c"], "ports": [TCP], "resolution": "STATIC"}, "hosts"),
+        ({"resolution": "DYNAMIC_DNS"}, "hosts[0]"),
+        ({"workloadSelector": {"labels": {"a": "b"}}, "endpoints": []}, "endpoints"),
+        ({"workloadSelector": {"labels": {"a": "*"}}}, "workloadSelector.labels.a"),
+        ({"exportTo": ["~", "ns"]}, "exportTo"),
+    ],
+)
+def test_service_entries(spec: Json, field: str) -> None:
+    assert field in entry(**spec)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"hosts": ["a.b", "*.c"], "ports": [TCP]},
+        {"hosts": ["a.b", "c.d"], "ports": [PORT, {**TCP, "protocol": "TLS"}], "resolution": "DNS"},
+        {"endpoints": [{"address": "unix:///a"}], "resolution": "STATIC"},
+        {"addresses": ["2001:db8::/32", "10.0.0.0/8"], "resolution": "STATIC"},
+        {"exportTo": ["~"]},
+    ],
+)
+def test_service_entries_that_are_right(spec: Json) -> None:
+    assert entry(**spec) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({}, "address"),
+        ({"address": "a_b"}, "address"),
+        ({"address": "1.1.1.1.1"}, "address"),
+        ({"address": "unix://a"}, "address"),
+        ({"address": "unix:///a/"}, "address"),
+        ({"address": "unix://@a", "ports": {}}, "ports"),
+        ({"address": "1.1.1.1", "ports": {"a" * 63: 1}}, "ports"),
+        ({"address": "1.1.1.1", "ports": {"http": 0}}, "ports.http"),
+        ({"address": "1.1.1.1", "labels": {"a": "b c"}}, "labels.a"),
+    ],
+)
+def test_workload_entries(spec: Json, field: str) -> None:
+    assert errors("WorkloadEntry", spec) == [field]
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:80", "0.0.0.0:80", "[::1]:80", "[::]:80", "unix:///a", "unix://@a", ""])
+def test_default_endpoints(endpoint: str) -> None:
+    assert ingress(defaultEndpoint=endpoint) == []
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.2:80", "::1:80", "localhost:80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:x", "unix:///", ":80", "127.0.0.1:٣"]
+)
+def test_default_endpoints_that_are_none(endpoint: str) -> None:
+    assert ingress(defaultEndpoint=endpoint) == ["defaultEndpoint"]
+
+
+def test_listeners_for_connections_to_the_workload() -> None:
+    tls = {"mode": "SIMPLE", "serverCertificate": "c", "privateKey": "k"}
+    https = {**PORT, "protocol": "HTTPS"}
+
+    assert sidecar() == ["spec"]
+    assert sidecar(ingress=[{"port": PORT}, {"port": {**TCP, "number": 80}}]) == ["ingress[1].port.number"]
+    assert ingress(bind="unix:///a") == ["bind"]
+    assert ingress(port={**PORT, "protocol": ""}) == ["port.protocol"]
+    assert ingress(port=https, tls=tls) == []
+    assert ingress(tls=tls) == ["tls"]
+    assert ingress(port=https, tls={**tls, "mode": "MUTUAL"}) == ["tls.caCertificates"]
+    assert ingress(port=https, tls={"mode": "SIMPLE", "credentialName": "x"}) == [
+        "tls.credentialName",
+        "tls.serverCertificate",
+        "tls.privateKey",
+    ]
+    assert ingress(port=https, tls={**tls, "minProtocolVersion": "SSL3"}) == ["tls.minProtocolVersion"]
+
+
+@pytest.mark.parametrize("host", ["*/*", "./*", "~/*", "ns/a.b", "*/*.a.b", "./a.b."])
+def test_hosts_that_are_seen(host: str) -> None:
+    assert egress(hosts=[host]) == []
+
+
+@pytest.mark.parametrize("host", ["", "*", "a.b", "ns/", "/a.b", "a.b/c.d", "ns/a", "ns/a/b", "ns/*a.b", "*ns/a.b", "ns/1.2.3.4"])
+def test_hosts_that_cannot_be_seen(host: str) -> None:
+    assert egress(hosts=[host])[0] == "hosts[0]"
+
+
+def test_listeners_for_connections_from_the_workload() -> None:
+    alone = {"hosts": ["*/*"]}
+    on_80 = {"hosts": ["*/*"], "port": PORT}
+
+    assert sidecar(egress=[on_80, alone]) == []
+    assert sidecar(egress=[alone, on_80]) == ["egress[0]"]
+    assert sidecar(egress=[alone, alone]) == ["egress[0]"]
+    assert sidecar(egress=[on_80, on_80]) == ["egress[1].port.number"]
+    assert sidecar(egress=[on_80, {**on_80, "bind": "127.0.0.9"}]) == ["egress[1].port.number"]
+    assert egress(bind="127.0.0.1") == ["bind"]
+    assert egress(port=PORT, bind="unix:///a") == ["bind"]
+    assert egress(port={**PORT, "number": 0}) == ["port.number"]
+    assert egress(port={**PORT, "number": 0}, bind="unix:///a", captureMode="IPTABLES") == ["captureMode"]
+    assert egress(captureMode="SOMETIMES") == ["captureMode"]
+
+
+def test_what_becomes_of_traffic_to_unknown_hosts() -> None:
+    proxy = {"host": "a.b", "port": {"number": 80}}
+
+    assert sidecar(outboundTrafficPolicy={"mode": "ALLOW_ANY", "egressProxy": proxy}) == []
+    assert sidecar(outboundTrafficPolicy={"egressProxy": proxy}) == ["outboundTrafficPolicy.egressProxy"]
+    assert sidecar(outboundTrafficPolicy={"mode": "ALLOW_ANY", "egressProxy": {"host": "a.b"}}) == [
+        "outboundTrafficPolicy.egressProxy.port"
+    ]
+    assert sidecar(workloadSelector={"labels": {"*": "a"}}, outboundTrafficPolicy={}) == ["workloadSelector.labels.*"]
