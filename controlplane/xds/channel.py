@@ -56,7 +56,7 @@ class Channel:
     dirty: set[str] = field(default_factory=set)  # to be looked at again
     forced: set[str] = field(default_factory=set)  # of these: to be answered even if nothing is new
     flight: Flight | None = None
-    suspects: dict[str, Resource | None] = field(default_factory=dict)  # refused in company: to be tried again
+    suspects: set[str] = field(default_factory=set)  # refused in company: to be tried again
     doubts: dict[str, tuple[Resource | None, ...]] = field(default_factory=dict)  # what the client may have done of what it refused
     parts: list[set[str]] = field(default_factory=list)  # the suspects, by the response in which each is to be tried
     refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
@@ -103,11 +103,11 @@ class Channel:
 
     def forget(self) -> None:
         """Drop what is known of names that are not asked for any more."""
-        for names in (self.dirty, self.forced):
+        for names in (self.dirty, self.forced, self.suspects):
             names.difference_update([name for name in names if not self.wants(name)])
-        for known in (self.suspects, self.refused, self.doubts):
-            for name in [name for name in known if not self.wants(name)]:
-                del known[name]
+        for name in [name for name in (*self.refused, *self.doubts) if not self.wants(name)]:
+            self.refused.pop(name, None)
+            self.doubts.pop(name, None)
 
     def standing(self, name: str, published: Resource | None) -> Standing:
         """Return how far ``name`` has come, which is ``published`` as such."""
@@ -161,20 +161,20 @@ class Channel:
         """End ``flight``: the client has what it had before. Return whether it was tried alone, and is not tried again in this version."""
         self.flight = None
         sent = {resource.name: resource for resource in flight.resources}
-        tried = [name for name in flight.before if self.wants(name)]
+        found = parts({name: _claims(sent.get(name), before) for name, before in flight.before.items()})
+        tried = {name for name in flight.before if self.wants(name)}
         for name in tried:
             self.subscription.put(name, flight.before[name])
-        found = parts({name: _claims(sent.get(name), flight.before[name]) for name in tried})
         if len(found) > 1:
-            self.parts[:0] = found
-            self.suspects.update((name, sent.get(name)) for name in tried)
+            self.parts[:0] = [part & tried for part in found]
+            self.suspects |= tried
+            self.forced |= tried
             # Envoy keeps the good clusters and listeners of a response that it refuses, and removes what it says to remove.
             self.doubts.update((name, (*self.doubts.get(name, ()), sent.get(name))[-_MOST_DOUBTS:]) for name in tried)
-            self.forced.update(tried)
         else:
             self.refused.update((name, sent[name].version) for name in tried if name in sent)
             if len(tried) > 1:
-                self.company.update(dict.fromkeys(tried, set(tried)))
+                self.company.update(dict.fromkeys(tried, tried))
         return len(found) <= 1
 
 

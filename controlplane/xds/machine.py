@@ -178,8 +178,7 @@ def subscribed(channel: Channel) -> Subscribed:
 
 def _done(channel: Channel, names: set[str], later: set[str]) -> None:
     done = names - later if later else names
-    for name in channel.suspects.keys() & done:
-        del channel.suspects[name]
     # New sets, as one that was large once stays large.
+    channel.suspects = channel.suspects - done
     channel.forced = channel.forced - done
     channel.dirty = channel.dirty - done

@@ -56,11 +56,11 @@ class Planner:
             channel.retry([name for name in channel.dirty if _version(self._find(name)) != channel.refused.get(name)])
         fresh = channel.dirty
         if channel.suspects:
-            fresh = joined(fresh - channel.suspects.keys(), channel.suspects, self._claims)
+            fresh = joined(fresh - channel.suspects, channel.suspects, self._claims)
         yield fresh
-        channel.parts = [left for part in channel.parts if (left := part & channel.suspects.keys())]
+        channel.parts = [left for part in channel.parts if (left := part & channel.suspects)]
         for part in tuple(channel.parts):
-            yield joined(part, channel.suspects.keys() | channel.dirty, self._claims)
+            yield joined(part, channel.suspects | channel.dirty, self._claims)
 
     def plan(self, names: Iterable[str], *, keep: bool) -> Plan:
         """Return what to do about ``names``; ``keep``: nothing is taken away yet."""
@@ -73,6 +73,9 @@ class Planner:
                 gone.append(name)
             elif name in forced or _is_news(resource, None if name in doubts else held.get(name), refused.get(name)):
                 self._place(resource, found)
+            elif resource == held.get(name):
+                held[name] = resource  # known now, if it was from an earlier stream
+                refused.pop(name, None)
         if gone:
             self._part(gone, found, keep=keep)
         if found.send and found.send[0].claims:
@@ -158,7 +161,7 @@ class Planner:
         """Hold back what would claim what another name, that is not in this response, still has at the client."""
         channel = self._channel
         going = {resource.name for resource in found.send} | set(found.remove)
-        staying = (found.wait | found.stay | channel.refused.keys() | channel.suspects.keys()) - going
+        staying = (found.wait | found.stay | channel.refused.keys() | channel.suspects) - going
         taken = NO_CLAIMS.union(*map(channel.claims, staying))
         while clashing := {resource.name for resource in found.send if resource.claims & taken}:
             found.stay |= clashing
