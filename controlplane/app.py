@@ -33,6 +33,8 @@ from controlplane.xds.sotw import SotwStream
 
 log = logging.getLogger(__name__)
 
+_AGAIN_S = 1.0  # until a source that failed is begun anew
+
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -155,7 +157,12 @@ class ControlPlane:
         log.info("stopped")
 
     async def _read(self, source: Files) -> None:
-        await source.run(lambda changes: self._hub.submit(source.name, changes))
+        while True:
+            try:
+                await source.run(lambda changes: self._hub.submit(source.name, changes))
+            except Exception:  # ours; what was published stays, and the source begins anew
+                log.exception("source failed", extra={"source": source.name})
+                await asyncio.sleep(_AGAIN_S)
 
     def _turnover(self) -> int:
         return self._hub.refreshes + self._hub.departures

@@ -67,10 +67,10 @@ def documents(text: str | bytes) -> tuple[Document, ...]:
     except UnicodeDecodeError as error:
         before = error.object[: error.start].count(b"\n")
         return (_broken(error.object.decode(errors="replace"), 0, "expected UTF-8", before),)
-    return tuple(each for part, offset in _parts(decoded.removeprefix("\ufeff")) for each in _read(part, offset))
+    return tuple(each for part, offset in parts(decoded.removeprefix("\ufeff")) for each in read(part, offset))
 
 
-def _parts(text: str) -> Iterator[tuple[str, int]]:
+def parts(text: str) -> Iterator[tuple[str, int]]:
     """Yield the texts between separators, each with the lines before it: no scalar may hold a line that begins with ``---``."""
     starts = [0, *(found.start() for found in _SEPARATOR.finditer(text))]
     lines = 0
@@ -81,7 +81,8 @@ def _parts(text: str) -> Iterator[tuple[str, int]]:
         lines += part.count("\n")
 
 
-def _read(text: str, offset: int) -> Iterator[Document]:
+def read(text: str, offset: int) -> Iterator[Document]:
+    """Yield the documents of ``text``, a part of a file with ``offset`` lines before it: one, the items of a List, or none."""
     size = len(text.encode(errors="replace"))
     if size > MAX_BYTES:
         yield _broken(text, offset, f"expected a document of at most {MAX_BYTES} bytes, found {size}", 0)

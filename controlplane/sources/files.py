@@ -15,7 +15,7 @@ from controlplane.objects.changes import Change
 from controlplane.sources import reading
 from controlplane.sources.folder import Folder
 from controlplane.sources.reading import Found
-from controlplane.sources.sheets import Sheet, sheet
+from controlplane.sources.sheets import Refused, Sheet, sheet
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Files:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
             await asyncio.sleep(0)  # the watch begins before the first look, so that nothing falls in between
-            self._rescan = True
+            self._found, self._rescan = {}, True
             deliver(await self._changes())
             log.info("files synced", extra={"folder": self._root, "files": len(self._found)})
             while True:
@@ -86,11 +86,18 @@ class Files:
         told_at = time.monotonic()
         for path in sorted(wanted):
             found = reading.read(self._root, path) if path in self._found else None
-            sheets[path] = None if found is None else sheet(found, self._folder.sheet(path))
+            sheets[path] = None if found is None else self._sheet(path, found)
             if time.monotonic() - told_at > _PROGRESS_S:
                 told_at = time.monotonic()
                 log.info("reading files", extra={"read": len(sheets), "of": len(wanted)})
         return sheets
+
+    def _sheet(self, path: str, found: str | Refused) -> Sheet:
+        try:
+            return sheet(found, self._folder.sheet(path))
+        except Exception:  # ours; it must not keep the news of the other files back
+            log.exception("file failed", extra={"file": path})
+            return sheet(Refused("this file brings out a fault of the control plane, which has logged it"))
 
     def _look(self, noted: set[str], *, rescan: bool) -> set[str]:
         """Return which files to read: those ``noted``, and where more may have changed all that look different now."""

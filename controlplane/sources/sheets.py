@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.documents import Document, documents
+from controlplane.objects.documents import Document, parts, read
 from controlplane.objects.parse import Parsed, parse
 
 
@@ -66,22 +66,37 @@ class Sheet:
 
 
 def sheet(found: str | Refused, before: Sheet | None = None) -> Sheet:
-    """Return what the text ``found`` of a file gives; what it says again in the same words as ``before`` is not parsed again."""
+    """Return what the text ``found`` of a file gives; a part of it that stood in ``before`` too, anywhere, is not read again."""
     if isinstance(found, Refused):
         return Sheet(problem=Problem(None, "", Severity.ERROR, "Unreadable", found.reason))
-    known = {(each.document.text, each.document.prefix): each.parsed for each in before.entries} if before else {}
+    known: dict[str, list[Entry]] = {}
+    for entry in before.entries if before else ():
+        known.setdefault(entry.whole.text, []).append(entry)
     return Sheet(tuple(_entries(found, known)), empty=not found.strip())
 
 
-def _entries(text: str, known: Mapping[tuple[str, str], Parsed]) -> Iterator[Entry]:
+def _entries(text: str, known: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
+    for part, offset in parts(text):
+        if same := known.get(part):
+            first = same[0].document.offset
+            yield from (_moved(entry, offset - first) for entry in same if entry.document.offset == first)
+        else:
+            yield from _read(part, offset)
+
+
+def _read(part: str, offset: int) -> Iterator[Entry]:
     whole: Document | None = None
-    for document in documents(text):
-        if whole is None or whole.text is not document.text:
-            whole = replace(document, data=None, prefix="", problem=None)
-        yield Entry(known.get((document.text, document.prefix)) or _parsed(document), replace(document, data=None), whole)
+    for document in read(part, offset):
+        whole = whole or replace(document, data=None, prefix="", problem=None)
+        problem = document.problem
+        parsed = parse(document.data or {}) if problem is None else Parsed(problem.object, problems=(problem,))
+        yield Entry(parsed, replace(document, data=None), whole)
 
 
-def _parsed(document: Document) -> Parsed:
-    if document.problem is not None:
-        return Parsed(document.problem.object, problems=(document.problem,))
-    return parse(document.data or {})
+def _moved(entry: Entry, lines: int) -> Entry:
+    return Entry(entry.parsed, _down(entry.document, lines), _down(entry.whole, lines)) if lines else entry
+
+
+def _down(document: Document, lines: int) -> Document:
+    problem_line = document.problem_line + lines if document.problem else 0
+    return replace(document, line=document.line + lines, problem_line=problem_line, offset=document.offset + lines)

@@ -48,6 +48,18 @@ def test_only_what_says_something_else_changes() -> None:
     assert ports(changes) == {"b": 81}
 
 
+def test_a_document_that_moved_within_its_file_is_not_read_again_and_knows_its_new_line() -> None:
+    before = read(service("a"), service("b", 0), "kind: [\n")
+    after = sheet("---\n".join(("# new\n", service("c"), service("a"), service("b", 0), "kind: [\n")), before)
+    anew = sheet("---\n".join(("# new\n", service("c"), service("a"), service("b", 0), "kind: [\n")))
+
+    assert after == anew
+    assert [entry.line_of("spec.ports[0].port") for entry in after.entries] == [
+        entry.line_of("spec.ports[0].port") for entry in anew.entries
+    ]
+    assert after.entries[2].parsed is before.entries[1].parsed
+
+
 def test_a_broken_document_leaves_the_others_and_its_last_good_meaning() -> None:
     folder = Folder()
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
