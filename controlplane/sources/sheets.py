@@ -87,7 +87,7 @@ def _entries(text: str, known: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]
 def _read(part: str, offset: int) -> Iterator[Entry]:
     whole: Document | None = None
     for document in read(part, offset):
-        whole = whole or replace(document, data=None, prefix="", problem=None)
+        whole = whole or replace(document, data=None, prefix="", problem=None, problem_line=0)
         problem = document.problem
         parsed = parse(document.data or {}) if problem is None else Parsed(problem.object, problems=(problem,))
         yield Entry(parsed, replace(document, data=None), whole)
