@@ -24,6 +24,7 @@ _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 # As kubectl: YAML 1.1's words, without its dates and its numbers to the base of sixty. https://github.com/kubernetes-sigs/yaml
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
+_TYPED = frozenset(f"tag:yaml.org,2002:{each}" for each in ("null", "bool", "int", "float"))
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z")
 _OTHER_BASE = re.compile(r"[-+]?0(x[0-9a-fA-F_]+|b[01_]+|o?[0-7_]+)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -154,9 +155,8 @@ def _scalar(event: _Event) -> object:
         raise UnreadableError("expected no NUL characters", line)
     plain, _ = getattr(event, "implicit", (True, True))
     tag = getattr(event, "tag", None)
-    if not plain or (tag is not None and str(tag).endswith("str")):
-        return text
-    return _plain(text, line)
+    typed = plain if tag is None else str(tag) in _TYPED
+    return _plain(text, line) if typed else text
 
 
 def _plain(text: str, line: int) -> object:
