@@ -3,50 +3,54 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+CODE := controlplane tests tools
 PYTEST := $(BIN)/python -m pytest -q
+PURE := tests/rooms tests/conversations tests/laws tests/golden
+EDGES := tests/edges tests/live
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers shape golden bench clean pure edges
+.PHONY: help demo test check format lint types layers shape golden bench clean pure
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml
-	@echo "setting up $(VENV) (once; a minute or two)"
+	@echo "setting up $(VENV): once, about a minute"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 .typings/.stamp: $(STAMP) tools/stubs.py
+	@rm -rf .typings
 	@$(BIN)/python -m tools.stubs .typings
 	@touch $@
 
 demo: $(STAMP) ## Show a mesh of real Envoys at work, with proofs (30 s)
 	@$(BIN)/navarch demo
 
-test: check ## Run everything: checks, edges, real Envoys
-	$(PYTEST) tests/edges tests/live
+test: check ## Run everything: the checks, the edges, real Envoys
+	$(PYTEST) $(wildcard $(EDGES))
 
-check: format lint types layers shape pure ## What needs no network and no Envoy
+check: format lint types layers shape pure ## Run what needs no Envoy: style, types, layers, sizes, pure tests
 
-format: $(STAMP) ## Check the format
-	$(BIN)/ruff format --check -q controlplane tests tools
+format: $(STAMP) ## Check the format (ruff format mends it)
+	$(BIN)/ruff format --check -q $(CODE)
 
 lint: $(STAMP) ## Check the rules of style
-	$(BIN)/ruff check -q controlplane tests tools
+	$(BIN)/ruff check -q $(CODE)
 
 types: .typings/.stamp ## Check the types, those of Envoy's messages too
 	$(BIN)/mypy
 
 layers: $(STAMP) ## Check that rooms import downwards only
-	@$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache
 
 shape: $(STAMP) ## Check the size of modules and functions
 	$(BIN)/python -m tools.shape
 
-pure: $(STAMP)
-	$(PYTEST) -n 2 --dist worksteal tests/rooms tests/conversations tests/laws tests/golden
+pure: .typings/.stamp
+	$(PYTEST) -n 2 --dist worksteal $(wildcard $(PURE))
 
 golden: $(STAMP) ## Write the golden files anew; read the difference
 	$(BIN)/python -m tests.golden.write

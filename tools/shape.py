@@ -41,7 +41,15 @@ def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.e
 
 
 def _names_any(annotation: ast.expr) -> bool:
-    return any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(annotation))
+    return any(_is_any(part) for part in ast.walk(annotation))
+
+
+def _is_any(part: ast.AST) -> bool:
+    match part:
+        case ast.Name(id="Any") | ast.Constant(value="Any") | ast.Attribute(value=ast.Name(id="typing"), attr="Any"):
+            return True
+        case _:
+            return False
 
 
 def main() -> int:
