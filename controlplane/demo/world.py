@@ -50,13 +50,22 @@ class World:
             self.place(app, (each for each in self.instances.values() if each.app == app))
         for running in self.running.values():
             running.start()
-        self._plane = await control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
-        await until("the control plane is ready", self._ready, seconds=_READY_S, watched=self._plane)
+        await self.start_plane()
         for instance in self.instances.values():
             self.envoys[instance.name] = await envoy(instance.name, instance.ip, instance.labels, self.folder, xds=self.xds)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
         self._check_owners()
+
+    async def start_plane(self) -> None:
+        """Start the control plane and wait until it is ready."""
+        self._plane = await control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
+        await until("the control plane is ready", self._ready, seconds=_READY_S, watched=self._plane)
+
+    async def kill_plane(self) -> None:
+        """Kill the control plane, as a machine that dies does."""
+        if self._plane is not None:
+            await self._plane.stop(kill=True)
 
     async def stop(self) -> None:
         """End every process."""

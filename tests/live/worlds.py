@@ -1,0 +1,46 @@
+"""Meshes of real Envoys for tests, and steady traffic through them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from controlplane.demo.load import Tally
+from controlplane.demo.world import World
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[World]:
+    """Yield the demo's mesh, started below ``folder``; end it with the block."""
+    world = World(folder)
+    try:
+        await world.start()
+        yield world
+    finally:
+        await world.stop()
+
+
+@asynccontextmanager
+async def traffic(world: World, url: str, *, per_second: float) -> AsyncIterator[Tally]:
+    """Yield the tally of steady requests to ``url``, which end with the block."""
+    tally, stop = Tally(), asyncio.Event()
+    task = asyncio.create_task(world.caller.steadily(url, tally, per_second=per_second, stop=stop))
+    try:
+        await world.caller.one(url, tally)
+        yield tally
+    finally:
+        stop.set()
+        await task
+
+
+def rule(*routes: Mapping[str, object], **more: object) -> Mapping[str, object]:
+    """Return a rule of a VirtualService."""
+    return {"route": list(routes), **more}
+
+
+def to(host: str, subset: str = "", weight: int = 100) -> Mapping[str, object]:
+    """Return a destination."""
+    destination = {"host": host, **({"subset": subset} if subset else {})}
+    return {"destination": destination, "weight": weight}
