@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from controlplane.errors import NavarchError
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.view import TableChange, View
 
-Request = TypeVar("Request", contravariant=True)
+RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 
 
-class BadRequest(Exception):
+class BadRequest(NavarchError):
     """The client broke the protocol so that the stream has to end (INVALID_ARGUMENT)."""
 
 
@@ -33,14 +34,14 @@ class Response:
         return self.event.nonce
 
 
-class Stream(Protocol[Request]):
+class Stream(Protocol[RequestT_contra]):
     """One stream of a client, without I/O. Nothing is queued: a response is composed from the newest state when it is taken."""
 
     @property
     def has_work(self) -> bool:
         """Return whether ``take`` may have something."""
 
-    def receive(self, request: Request) -> tuple[Event, ...]:
+    def receive(self, request: RequestT_contra) -> tuple[Event, ...]:
         """Take ``request`` in and return what it meant; raise BadRequest where it ends the stream."""
 
     def changed(self, change: TableChange) -> None:

@@ -39,7 +39,7 @@ class Subscription:
         return name in (self.named if self.wildcard else self.held)
 
     def begin(self) -> None:
-        """Ask for everything, as one does who has named nothing since the stream began; after a name this changes nothing (XP-23, XP-46)."""
+        """Ask for everything without saying so; whoever has named something before means nothing by it (XP-23, XP-46)."""
         if not self._named_ever:
             self.wildcard = True
 

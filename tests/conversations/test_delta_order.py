@@ -31,9 +31,7 @@ def connected(*resources: Resource) -> DeltaClient:
 def test_xp_76_one_change_of_all_types_comes_in_order() -> None:
     client = connected(cluster("a"), endpoints("a"), listener("l", routes=["r"]), routes("r"), host("r/h"))
 
-    heard = client.change(
-        host("r/h", 2), routes("r", 2), listener("l", 2, routes=["r"]), endpoints("a", 2), cluster("a", 2)
-    )
+    heard = client.change(host("r/h", 2), routes("r", 2), listener("l", 2, routes=["r"]), endpoints("a", 2), cluster("a", 2))
 
     assert [each.type_url for each in heard] == [CDS, EDS, LDS, RDS, VHDS]
 

@@ -46,9 +46,11 @@ def test_xp_03_a_service_of_one_type_refuses_another() -> None:
 def test_a_stream_with_hundreds_of_types_ends() -> None:
     client = DeltaClient()
 
+    for number in range(64):
+        client.ask(f"type.example/{number}", "a")
+
     with pytest.raises(BadRequest, match="types"):
-        for number in range(100):
-            client.ask(f"type.example/{number}", "a")
+        client.ask("type.example/64", "a")
 
 
 def test_xp_08_nonces_are_unique_and_each_type_is_judged_by_its_own() -> None:
@@ -327,10 +329,12 @@ def test_another_protobuf_implementation_reads_the_same() -> None:
 
     [heard] = client.ask(EDS, "a", "missing")
     message = independent.DeltaDiscoveryResponse().parse(heard.raw)
+    assert message.control_plane
 
     assert (message.type_url, message.nonce, message.removed_resources) == (EDS, heard.nonce, ["missing"])
     assert message.control_plane.identifier == "navarch"
     [resource] = message.resources
     assert (resource.name, resource.version) == ("a", heard.versions["a"])
+    assert resource.resource
     assert resource.resource.type_url == EDS
     assert resource.resource.value == endpoints("a").value

@@ -343,6 +343,7 @@ def test_another_protobuf_implementation_reads_the_same() -> None:
     [heard] = SotwClient(cluster("a")).ask(CDS)
 
     message = independent.DiscoveryResponse().parse(heard.raw)
+    assert message.control_plane
 
     assert (message.type_url, message.nonce, message.version_info) == (CDS, heard.nonce, heard.version)
     assert message.control_plane.identifier == "navarch"

@@ -6,6 +6,7 @@ It checks at every response what a server must never do, and after quiescence it
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
@@ -57,8 +58,8 @@ class EnvoyModel:
         """Return the names that ``heard`` takes away."""
         raise NotImplementedError
 
-    def removals_are_known(self, heard: Heard) -> bool:
-        """Return whether the server can know what it takes away with ``heard``."""
+    def is_known(self) -> bool:
+        """Return whether the server can know what the client had before this stream."""
         raise NotImplementedError
 
     def wants(self, type_url: str, name: str) -> bool:
@@ -136,8 +137,15 @@ class EnvoyModel:
             for name in [name for name in held if not self.wants(type_url, name)]:
                 del held[name]
 
+    def lets_go(self, type_url: str, name: str) -> None:
+        """Drop ``name``, also if it is just coming."""
+        self.held[type_url].pop(name, None)
+        if heard := self.inbox.get(type_url):
+            self.inbox[type_url] = replace(heard, says={each: revision for each, revision in heard.says.items() if each != name})
+
     def _news(self, heard: Heard) -> set[str]:
-        return {name for name, revision in heard.says.items() if self._is_new(name, revision, heard.type_url)} | self.removes(heard)
+        fresh = {name for name, revision in heard.says.items() if self._is_new(name, revision, heard.type_url)}
+        return fresh | set(heard.removed)
 
     def _is_new(self, name: str, revision: int, type_url: str = CDS) -> bool:
         return self.held[type_url].get(name) != revision
@@ -164,7 +172,7 @@ class EnvoyModel:
             self.routes_wanted()
 
     def _check(self, heard: Heard) -> None:
-        if heard.type_url in _USERS:
+        if heard.type_url in _USERS and self.is_known():
             for name, revision in heard.says.items():
                 for used in clusters_of(heard.type_url, revision):
                     first = name not in self.held[heard.type_url]
@@ -173,7 +181,7 @@ class EnvoyModel:
         if heard.type_url == VHDS:
             tables = self.held[RDS].keys() | (self.inbox[RDS].says.keys() if RDS in self.inbox else set())
             assert {folder(name) for name in heard.says} <= tables, "a host before its table"
-        if heard.type_url == CDS and self.removals_are_known(heard):
+        if heard.type_url == CDS and self.is_known():
             using = [(each, self.held[each]) for each in _USERS] + [(each, self.inbox[each].says) for each in _USERS if each in self.inbox]
             for type_url, says in using:
                 for name, revision in says.items():
@@ -246,16 +254,17 @@ class DeltaEnvoy(EnvoyModel):
         """Ask for the route configurations of the listeners that there are now."""
         wanted = tables_of(self.held[LDS])
         for table in self.routes - wanted:
-            for name in [name for name in self.held[VHDS] if folder(name) == table]:
-                del self.held[VHDS][name]
+            coming = self.inbox[VHDS].says if VHDS in self.inbox else {}
+            for name in [name for name in (*self.held[VHDS], *coming) if folder(name) == table]:
+                self.lets_go(VHDS, name)
         self._change(RDS, self.routes, wanted)
 
     def removes(self, heard: Heard) -> set[str]:
         """Return the names that ``heard`` takes away."""
         return set(heard.removed)
 
-    def removals_are_known(self, heard: Heard) -> bool:
-        """Return whether the server can know what it takes away with ``heard``."""
+    def is_known(self) -> bool:
+        """Return whether the server can know what the client had before this stream."""
         return True
 
     def _change(self, type_url: str, known: set[str], wanted: set[str]) -> None:
@@ -264,7 +273,7 @@ class DeltaEnvoy(EnvoyModel):
             self.unanswered |= {(type_url, name) for name in wanted - known}
             self._say(type_url, *sorted(wanted - known), drop=sorted(known - wanted))
             for name in known - wanted:
-                self.held[type_url].pop(name, None)
+                self.lets_go(type_url, name)
             known.clear()
             known |= wanted
 
@@ -329,14 +338,14 @@ class SotwEnvoy(EnvoyModel):
         """Return the names that ``heard`` takes away."""
         return self.held[heard.type_url].keys() - heard.says.keys() if heard.type_url in (CDS, LDS) else set()
 
-    def removals_are_known(self, heard: Heard) -> bool:
-        """Return whether the server can know what it takes away with ``heard``: not before the first ACKs of a stream."""
+    def is_known(self) -> bool:
+        """Return whether the server can know what the client had before this stream: not before the first ACKs."""
         return self.streams == 1 or {CDS, LDS, RDS} <= self.known
 
     def _change(self, type_url: str, wanted: set[str]) -> None:
         if self.asked[type_url] != wanted:
             for name in self.asked[type_url] - wanted:
-                self.held[type_url].pop(name, None)
+                self.lets_go(type_url, name)
             self.asked[type_url] = wanted
             self._say(type_url)
 

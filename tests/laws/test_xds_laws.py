@@ -57,9 +57,7 @@ class Server:
         self.envoy.stream.changed(self.table.apply(wanted, gone))
 
     def expected(self) -> dict[str, dict[str, int]]:
-        found = {
-            type_url: dict(read(type_url, each.value) for each in self.table.of_type(type_url).values()) for type_url in TYPES
-        }
+        found = {type_url: dict(read(type_url, each.value) for each in self.table.of_type(type_url).values()) for type_url in TYPES}
         asked = tables_of(found[LDS])
         found[RDS] = {name: revision for name, revision in found[RDS].items() if name in asked}
         found[VHDS] = {name: revision for name, revision in found[VHDS].items() if folder(name) in found[RDS]}
