@@ -1,7 +1,8 @@
 """What a folder of manifests means, as a fold over what was read of its files: pure, the clock is an argument.
 
 A mistake never takes away more than itself: a document that cannot be used leaves its last good meaning, and a file with a document that
-cannot be read keeps the objects that it gave before. Of an object in two files, the file that is first by path counts.
+cannot be read keeps the objects that it gave before. What is new counts at once; what is gone is believed when it has been so for a moment,
+as a file that is being written looks like one that lost its end. Of an object in two files, the file that is first by path counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from controlplane.sources.sheets import Entry, Sheet
 
 # A shell's `>` empties the file before the command that fills it has begun to write.
 EMPTIED_S = 1.0
-# Some editors move the old file away before they write the new one.
+# Some editors move the old file away before they write the new one; some programs write a file bit by bit.
 GONE_S = 0.05
 
 
@@ -38,10 +39,12 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What became of a file, to be believed at ``due``."""
+    """What became of a file, to be believed at ``due``; with new changes that may be put off, but not beyond ``latest``."""
 
     due: float
+    latest: float
     sheet: Sheet | None
+    emptied: bool = False
 
 
 class Folder:
@@ -74,13 +77,13 @@ class Folder:
         """Take in what was read of some files, ``None`` for one that is gone, and return what changes by it at ``now``."""
         touched: set[Key] = set()
         for path, sheet in sheets.items():
-            wait = self._wait(path, sheet)
-            if wait is None:
-                self._held.pop(path, None)
+            held = self._hold(path, sheet, self._held.pop(path, None), now)
+            if held is None:
                 touched |= self._put(path, sheet)
-            else:
-                before = self._held.get(path)
-                self._held[path] = _Held(min(now + wait, before.due) if before else now + wait, sheet)
+                continue
+            self._held[path] = held
+            if sheet is not None and not sheet.empty:
+                touched |= self._put(path, sheet, keep=True)
         for path in [path for path, held in self._held.items() if held.due <= now]:
             touched |= self._put(path, self._held.pop(path).sheet)
         return tuple(self._changes(touched))
@@ -99,21 +102,23 @@ class Folder:
         entry = file.sheet.given().get(key) or file.given[key].entry
         return Place(name, entry.line_of(path))
 
-    def _wait(self, path: str, sheet: Sheet | None) -> float | None:
-        if path not in self._files or not self._files[path].given:
+    def _hold(self, path: str, sheet: Sheet | None, before: _Held | None, now: float) -> _Held | None:
+        """Return until when objects are kept that ``path`` gave and no more gives as it reads now, or ``None`` if there are none."""
+        file = self._files.get(path)
+        if file is None or not file.given.keys() - (_given(file.given, sheet) if sheet else {}).keys():
             return None
-        if sheet is None:
-            return GONE_S
-        return EMPTIED_S if sheet.empty else None
+        latest = before.latest if before else now + EMPTIED_S
+        emptied = (sheet is not None and sheet.empty) or (before is not None and before.emptied and sheet is not None)
+        return _Held(latest if emptied else min(now + GONE_S, latest), latest, sheet, emptied)
 
-    def _put(self, path: str, sheet: Sheet | None) -> set[Key]:
+    def _put(self, path: str, sheet: Sheet | None, *, keep: bool = False) -> set[Key]:
         file = self._files.get(path) or _File()
         before = file.given
         if sheet is None:
             self._files.pop(path, None)
             after: Mapping[Key, _Given] = {}
         else:
-            after = _given(before, sheet)
+            after = {**(before if keep else {}), **_given(before, sheet)}
             self._files[path] = _File(sheet, after)
         for key in before.keys() - after.keys():
             self._holders[key].discard(path)

@@ -83,13 +83,41 @@ def test_a_document_with_a_wrong_field_keeps_its_last_good_meaning_and_says_wher
     assert str(located.place) == "a.yaml:17"
 
 
-def test_a_document_taken_out_of_a_readable_file_is_gone_at_once() -> None:
+def test_a_document_taken_out_of_a_readable_file_is_gone_when_that_has_been_so_for_a_moment() -> None:
     folder = Folder()
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
 
-    changes = folder.take({"a.yaml": read(service("a"))}, 1)
+    at_once = folder.take({"a.yaml": read(service("a", 81))}, 1)
+    assert folder.due is not None
+    later = folder.take({}, folder.due)
 
-    assert ports(changes) == {"b": None}
+    assert (ports(at_once), ports(later)) == ({"a": 81}, {"b": None})
+    assert folder.due is None
+
+
+def test_a_file_that_is_written_bit_by_bit_never_loses_anything() -> None:
+    folder = Folder()
+    documents = [service(name) for name in "abcdefgh"]
+    folder.take({"a.yaml": read(*documents)}, 0)
+
+    changes = folder.take({"a.yaml": sheet("")}, 10.0)
+    for count in range(1, len(documents) + 1):
+        changes += folder.take({"a.yaml": read(*documents[:count])}, 10.0 + count / 10)
+        changes += folder.take({}, 10.05 + count / 10)
+
+    assert changes == ()
+    assert folder.due is None
+
+
+def test_a_file_that_never_rests_loses_what_it_no_longer_gives_all_the_same() -> None:
+    folder = Folder()
+    folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
+
+    changes: tuple[Change, ...] = ()
+    for tick in range(110):
+        changes += folder.take({"a.yaml": read(service("a", 1 + tick))}, 1 + tick / 100)
+
+    assert "b" in {change.key.name for change in changes if change.object is None}
 
 
 def test_while_a_document_cannot_be_read_nothing_is_taken_as_deleted() -> None:
@@ -97,7 +125,8 @@ def test_while_a_document_cannot_be_read_nothing_is_taken_as_deleted() -> None:
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
 
     broken = folder.take({"a.yaml": read("kind: [\n", service("c"))}, 1)
-    mended = folder.take({"a.yaml": read(service("c"))}, 2)
+    folder.take({"a.yaml": read(service("c"))}, 2)
+    mended = folder.take({}, 3)
 
     assert ports(broken) == {"c": 80}
     assert ports(mended) == {"a": None, "b": None}
@@ -165,7 +194,8 @@ def test_of_an_object_in_two_files_the_first_path_counts_and_the_other_is_told()
     first = folder.take({"b.yaml": read(service("a", 81))}, 0)
     second = folder.take({"a.yaml": read(service("x"), service("a", 80))}, 1)
     [duplicate] = folder.problems()
-    third = folder.take({"a.yaml": read(service("x"))}, 2)
+    folder.take({"a.yaml": read(service("x"))}, 2)
+    third = folder.take({}, 3)
 
     assert (ports(first), ports(second), ports(third)) == ({"a": 81}, {"a": 80, "x": 80}, {"a": 81})
     assert duplicate.problem.code == "Duplicate"
