@@ -9,6 +9,7 @@ import time
 from enum import StrEnum
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_LONGEST = 1000  # characters of a fact in a line of text
 _NOISY = ("watchfiles", "uvicorn", "asyncio", "grpc")
 
 
@@ -21,7 +22,7 @@ class LogFormat(StrEnum):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        facts = " ".join(f"{name}={value}" for name, value in _facts(record).items())
+        facts = " ".join(f"{name}={_shown(str(value))}" for name, value in _facts(record).items())
         line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()}{'  ' if facts else ''}{facts}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -49,6 +50,12 @@ def log_to_stderr(form: LogFormat) -> None:
     root.setLevel(logging.INFO)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _shown(value: str) -> str:
+    """Return ``value`` as one word: what a proxy calls itself must not look like a line of ours."""
+    short = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+    return short if short.isprintable() and not set(short) & set(' "=') and short else json.dumps(short)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:
