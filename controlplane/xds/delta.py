@@ -127,13 +127,13 @@ class DeltaStream(Machine):
         if channel.type_url == RDS and hosts is not None:
             for resource in resources:
                 hosts.bring(resource.name, self._view.within(VHDS, resource.name), anew=True)
-            hosts.tables.difference_update(removed)
+            hosts.lose(removed)
 
     def _refuse(self, channel: Channel, flight: Flight) -> bool:
         hosts = self._hosts
         if channel.type_url == RDS and hosts is not None:
             # Hosts of a route configuration that the client does not have were lost.
-            hosts.tables.difference_update(name for name, before in flight.before.items() if before is None)
+            hosts.lose([name for name, before in flight.before.items() if before is None])
         return super()._refuse(channel, flight)
 
     def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written:

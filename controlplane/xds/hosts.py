@@ -5,7 +5,7 @@ Envoy subscribes once, to everything, and never again: what belongs to a route c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from controlplane.xds.channel import Channel
@@ -25,7 +25,7 @@ class HostsChannel(Channel):
 
     def touch(self, names: Iterable[str]) -> bool:
         """Take note that ``names`` may have changed; return whether one of them is asked for."""
-        asked = [name for name in names if self.wants(name)]
+        asked = [name for name in names if self.wants(name)] if self.tables or self.subscription.held or self.subscription.named else []
         self.dirty.update(asked)
         return bool(asked)
 
@@ -37,6 +37,12 @@ class HostsChannel(Channel):
                 self.force(names)
             else:
                 self.dirty.update(names)
+
+    def lose(self, tables: Collection[str]) -> None:
+        """Serve no more hosts of ``tables``, which the client does not have; what it has of their hosts it keeps till told otherwise."""
+        if tables:
+            self.tables.difference_update(tables)
+            self.forget()
 
     def leave(self, table: str) -> None:
         """Forget the hosts of ``table``, which the client dropped with it."""

@@ -67,12 +67,13 @@ class Planner:
         channel, find, found = self._channel, self._find, Plan()
         held, forced, refused, doubts = channel.subscription.held, channel.forced, channel.refused, channel.doubts
         gone: list[str] = []
+        place = self._place if self._below else lambda resource, found: found.send.append(resource)
         for name in sorted(names):
             resource = find(name)
             if resource is None:
                 gone.append(name)
             elif name in forced or _is_news(resource, None if name in doubts else held.get(name), refused.get(name)):
-                self._place(resource, found)
+                place(resource, found)
             elif resource == held.get(name):
                 held[name] = resource  # known now, if it was from an earlier stream
                 refused.pop(name, None)
@@ -83,14 +84,11 @@ class Planner:
         return found
 
     def _place(self, resource: Resource, found: Plan) -> None:
-        name = resource.name
-        if not self._channel.wants(name):
-            return
-        match self._standing(resource) if self._below else Standing.READY:
+        match self._standing(resource):
             case Standing.PENDING:
-                found.wait.add(name)
-            case Standing.REFUSED if self._channel.accepted(name) is not None:
-                found.stay.add(name)
+                found.wait.add(resource.name)
+            case Standing.REFUSED if self._channel.accepted(resource.name) is not None:
+                found.stay.add(resource.name)
             case _:
                 found.send.append(resource)
 
