@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from controlplane.objects.core import EndpointSlice, Namespace, Pod, Service, ServiceAccount
 from controlplane.objects.destination_rule import DestinationRule, DestinationRuleSpec
 from controlplane.objects.mesh_config import MeshConfig
 from controlplane.objects.review import Finding
-from controlplane.objects.rules import destination_rule, service_entry, sidecar, virtual_service
+from controlplane.objects.rules import core, destination_rule, service_entry, sidecar, virtual_service
 from controlplane.objects.scalars import Model
 from controlplane.objects.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
 from controlplane.objects.sidecar import Sidecar, SidecarSpec
@@ -61,8 +61,14 @@ KINDS: Mapping[tuple[str, str], Kind] = {
 
 
 def check(value: Object) -> Iterator[Finding]:
-    """Yield what is wrong with ``value`` beyond the types of its fields; what the API server checks itself is left to it."""
+    """Yield what is wrong with ``value`` beyond the types of its fields."""
     match value:
+        case EndpointSlice():
+            yield from core.check_slice(value)
+        case Service():
+            yield from core.check_service(value)
+        case Pod():
+            yield from core.check_pod(value)
         case VirtualService():
             yield from virtual_service.check(value)
         case DestinationRule():
@@ -73,5 +79,7 @@ def check(value: Object) -> Iterator[Finding]:
             yield from service_entry.check_workload(value)
         case Sidecar():
             yield from sidecar.check(value)
-        case _:
+        case Namespace() | ServiceAccount() | MeshConfig():
             return
+        case _:
+            assert_never(value)

@@ -35,13 +35,6 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
         yield common.required(path, "a condition that is not empty")
 
 
-def has_regex(match: HTTPMatchRequest) -> bool:
-    """Return whether one of the conditions ``match`` is a regular expression."""
-    one = (match.uri, match.scheme, match.method, match.authority)
-    maps = (match.headers, match.without_headers, match.query_params)
-    return any(each is not None and each.regex is not None for each in (*one, *(each for many in maps for each in many.values())))
-
-
 def string_match(path: str, match: StringMatch) -> Iterator[Finding]:
     """Yield what is wrong with the condition ``match`` on a string."""
     given = [name for name in ("exact", "prefix", "regex") if getattr(match, name) is not None]

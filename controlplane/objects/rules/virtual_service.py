@@ -12,7 +12,7 @@ from controlplane.model.names import OUTBOUND
 from controlplane.objects.names import fault_of_host, is_fqdn, is_label
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common, headers, http_actions
-from controlplane.objects.rules.http_match import check_match, has_regex, unreachable
+from controlplane.objects.rules.http_match import check_match, unreachable
 from controlplane.objects.scalars import MAX_UINT32
 from controlplane.objects.virtual_service import (
     ConnectionMatch,
@@ -77,8 +77,6 @@ def _http(path: str, route: HTTPRoute, *, delegate: bool, claims: bool) -> Itera
     yield from _exclusive(path, route, delegate=delegate)
     for at, match in enumerate(route.match):
         yield from check_match(f"{path}.match[{at}]", match, claims=claims)
-        if route.delegate and has_regex(match):
-            yield common.conflict(f"{path}.match[{at}]", "expected no regex where the route is delegated")
     yield from _destinations(f"{path}.route", route.route)
     yield from http_actions.check(path, route)
     for at, mirror in enumerate(route.mirrors):

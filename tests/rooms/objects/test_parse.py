@@ -166,7 +166,7 @@ def test_names_labels_and_namespaces_are_checked() -> None:
 
 
 def test_core_objects_have_the_fields_that_matter_and_others_are_passed_over() -> None:
-    ports = [{"port": 80, "targetPort": "http", "nodePort": 30000}, {"port": 81, "targetPort": 8080}]
+    ports = [{"port": 80, "targetPort": "http", "nodePort": 30000, "name": "a"}, {"port": 81, "targetPort": 8080, "name": "b"}]
 
     service = parse(document("Service", {"ports": ports, "clusterIP": "10.0.0.1", "ipFamilyPolicy": "SingleStack"}, api="v1"))
     pod = parse(
