@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
+from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.mesh.nodes import Wire
@@ -17,7 +18,7 @@ from controlplane.model.proxies import BadNode
 from controlplane.serve.hub import Hub
 from controlplane.serve.nodes import proxy_of
 from controlplane.serve.services import SERVICES, Service
-from controlplane.serve.streams import Ended, OpenStream, Recorder, Request
+from controlplane.serve.streams import UNREADABLE, Ended, OpenStream, Recorder, Request
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 
@@ -153,6 +154,8 @@ async def _first(context: ServicerContext[Request, bytes]) -> Request | Ended:
             request = await context.read()
     except TimeoutError:
         return Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s")
+    except DecodeError:
+        return UNREADABLE
     except grpc.aio.BaseError:
         return Ended(grpc.StatusCode.OK)  # the peer is gone
     return Ended(grpc.StatusCode.OK) if request is grpc.aio.EOF else request

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import grpc
 import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
+from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.mesh.mesh import Session
@@ -51,6 +52,7 @@ class Ended:
     details: str = ""
 
 
+UNREADABLE = Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a discovery request, found bytes that are none")
 _FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
 
 
@@ -121,6 +123,8 @@ class OpenStream(Generic[Request]):
             self.end(Ended(grpc.StatusCode.OK))
         except BadRequest as error:
             self.end(Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+        except DecodeError:
+            self.end(UNREADABLE)
         except grpc.aio.BaseError:
             self.end(Ended(grpc.StatusCode.OK))  # the peer is gone
         except Exception:
