@@ -43,13 +43,16 @@ class Shell(NamedTuple):
 
 
 @query
-def body(db: Database, host: str, port: int, ref: Ref | None, seer: str, labels: Labels) -> Body:
-    """Return what requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels`` go through."""
+def body(db: Database, host: str, port: int, ref: Ref | None, seer: str, labels: Labels) -> Body | None:
+    """Return what requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels`` go through; ``None`` where nothing takes them."""
+    applying = rules(db, host, port, seer, labels)
+    if ref is None and not applying:
+        return None
     rule_seer = seer_of_rules(db, ref, seer) if ref else ""
     value = Host(
         port=port,
         host=host,
-        rules=rules(db, host, port, seer, labels),
+        rules=applying,
         cluster=cluster_name("outbound", port, "", host) if ref else "",
         hash_policy=hash_policy(db, ref, rule_seer, port, "") if ref else None,
     )
@@ -80,9 +83,11 @@ def hosts_from(db: Database, table: RouteTable, owner: str, viewer: Viewer) -> M
 @query
 def virtual_host_resource(db: Database, table: str, entry: Entry) -> Resource | None:
     """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
+    made = _body(db, entry)
+    if made is None:
+        return None
     name = f"{table}/{entry.host}:{entry.port}"
     asked = _domains(db, entry)
-    made = _body(db, entry)
     return ready(VHDS, name, _encoded(name, asked, made), made.uses, frozenset(asked))
 
 
@@ -107,6 +112,8 @@ def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
     references: set[Reference] = set()
     for entry in found:
         made = _body(db, entry)
+        if made is None:
+            continue
         # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
         hosts.append(field(2, _encoded(f"{entry.host}:{entry.port}", _domains(db, entry), made)))
         references.update(made.uses)
@@ -118,7 +125,7 @@ def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
     return ready(RDS, table.name, value, tuple(sorted(references)))
 
 
-def _body(db: Database, entry: Entry) -> Body:
+def _body(db: Database, entry: Entry) -> Body | None:
     return body(db, entry.host, entry.port, entry.ref, entry.seer, entry.labels)
 
 

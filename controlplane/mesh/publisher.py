@@ -82,15 +82,16 @@ class Publisher:
     def _regroup(self, held: _Held, group: Group, members: Members) -> None:
         shelves = self._shelves(held)
         before, held.members = held.members, members
-        for member in members - before:
-            for leaf in self._leaves(self._hold(member, group)):
-                self._note(shelves, None, leaf.resource)
+        added = [self._hold(member, group) for member in members - before]  # first, so that what they share with the others stays
         for member in before - members:
             leaves = tuple(self._leaves(self._held[member]))
             self._release(member, group)
             for leaf in leaves:
                 elsewhere = self._shelves(leaf) if self._held.get(leaf.node) is leaf else set()
                 self._note(shelves - elsewhere, leaf.resource, None)
+        for each in added:
+            for leaf in self._leaves(each):
+                self._note(shelves, None, leaf.resource)
 
     def _note(self, shelves: Iterable[Shelf], before: Resource | None, after: Resource | None) -> None:
         for shelf in shelves:

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
+from controlplane.translate.clusters import BLACK_HOLE, PASSTHROUGH
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
 _CHECKED = frozenset((CDS, EDS, LDS, RDS))  # secrets come from elsewhere
+_EVERYWHERE = frozenset(((CDS, BLACK_HOLE), (CDS, PASSTHROUGH)))  # in every view, though not in every table of it
 
 
 class Shelf:
@@ -51,7 +53,7 @@ class Shelf:
                 continue
             self._kept.discard(reference)
             unused.discard(reference)
-            missing = [each for each in resource.uses if each[0] in _CHECKED and each not in self._desired]
+            missing = [each for each in resource.uses if each[0] in _CHECKED and each not in self._desired and each not in _EVERYWHERE]
             for each in missing:
                 self._waiting[each].add(reference)
             if before is not None and missing:

@@ -1,0 +1,113 @@
+"""Whatever happened before, a mesh publishes what a new one would: every resource byte for byte, in both protocols.
+
+What a table keeps on purpose (what was good last) is memory, not law: the objects here never name what does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.nodes import Wire
+from controlplane.model.keys import Key
+from controlplane.model.proxies import proxy
+from controlplane.objects.changes import Change
+from controlplane.objects.parse import parse
+from controlplane.xds.view import View
+
+NAMESPACES = ("a", "b")
+NAMES = ("x", "y")
+PROXIES = tuple(
+    proxy(f"sidecar~10.0.0.{at}~p.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}, "INTERCEPTION_MODE": mode})
+    for at, (namespace, mode) in enumerate((each, mode) for each in NAMESPACES for mode in ("REDIRECT", "NONE"))
+)
+Content = Mapping[tuple[str, str], str]
+
+
+def document(version: str, kind: str, namespace: str, name: str, **body: object) -> dict[str, object]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace, **_labels(kind, name)}, **body}
+
+
+def _labels(kind: str, name: str) -> dict[str, object]:
+    return {"labels": {"kubernetes.io/service-name": name}} if kind == "EndpointSlice" else {}
+
+
+def service(namespace: str, name: str, protocol: str, addresses: int) -> dict[str, object]:
+    spec = {"clusterIP": f"10.9.0.{addresses}", "selector": {"app": name}, "ports": [{"name": protocol, "port": 80}]}
+    return document("v1", "Service", namespace, name, spec=spec)
+
+
+def slice_of(namespace: str, name: str, last: int) -> dict[str, object]:
+    body = {"addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [f"10.8.0.{last}"]}]}
+    return document("discovery.k8s.io/v1", "EndpointSlice", namespace, name, **body)
+
+
+def route(namespace: str, name: str, timeout: int, export_to: str) -> dict[str, object]:
+    spec = {"hosts": [f"{name}.example"], "exportTo": [export_to], "http": [{"timeout": f"{timeout}s", "directResponse": {"status": 200}}]}
+    return document("networking.istio.io/v1", "VirtualService", namespace, name, spec=spec)
+
+
+def rule(namespace: str, name: str, host: str, connections: int) -> dict[str, object]:
+    spec = {"host": f"{host}.svc.cluster.local", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": connections}}}}
+    return document("networking.istio.io/v1", "DestinationRule", namespace, name, spec=spec)
+
+
+def sidecar(namespace: str, name: str, host: str) -> dict[str, object]:
+    spec = {"egress": [{"hosts": [host]}]}
+    return document("networking.istio.io/v1", "Sidecar", namespace, name, spec=spec)
+
+
+def settings_of(mode: str) -> dict[str, object]:
+    data = {"mesh": f"outboundTrafficPolicy: {{mode: {mode}}}"}
+    return document("v1", "ConfigMap", "istio-system", "istio", data=data)
+
+
+spaces, names, numbers = st.sampled_from(NAMESPACES), st.sampled_from(NAMES), st.integers(1, 3)
+documents = st.one_of(
+    st.builds(service, spaces, names, st.sampled_from(("http", "tcp", "odd")), numbers),
+    st.builds(slice_of, spaces, names, numbers),
+    st.builds(route, spaces, names, numbers, st.sampled_from(("*", ".", "b"))),
+    st.builds(rule, spaces, names, st.sampled_from(("x.a", "y.b")), numbers),
+    st.builds(sidecar, spaces, names, st.sampled_from(("*/*", "./*", "a/*"))),
+    st.builds(settings_of, st.sampled_from(("ALLOW_ANY", "REGISTRY_ONLY"))),
+)
+steps = st.lists(st.lists(st.tuples(documents, st.booleans()), min_size=1, max_size=3), min_size=1, max_size=12)
+
+
+def applied(mesh: Mesh, batch: list[tuple[dict[str, object], bool]], world: dict[Key, Change]) -> None:
+    changes = []
+    for value, stays in batch:
+        parsed = parse(value)
+        assert parsed.key is not None
+        assert parsed.object is not None, parsed.problems
+        change = Change(parsed.key, parsed.object if stays else None)
+        changes.append(change)
+        world[parsed.key] = change
+    mesh.apply(changes)
+
+
+def content(view: View) -> Content:
+    return {(each.type_url, each.name): each.version for kind in (CDS, EDS, LDS, RDS, VHDS) for each in view.resources(kind)}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None)
+@given(steps)
+def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: list[list[tuple[dict[str, object], bool]]]) -> None:
+    mesh, world = Mesh(), dict[Key, Change]()
+    sessions = [mesh.connect(each, wire) for each in PROXIES for wire in Wire]
+
+    for batch in history:
+        applied(mesh, batch, world)
+        published = mesh.refresh()
+        assert published.failed == ()
+
+    new = Mesh()
+    new.apply(reversed(world.values()))
+    for session in sessions:
+        fresh = new.connect(session.proxy, session.wire)
+        new.refresh()
+        assert content(session.view) == content(fresh.view), (session.proxy.id, session.wire)

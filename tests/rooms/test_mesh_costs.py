@@ -1,0 +1,93 @@
+"""A change costs what it touches: counted by the engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from controlplane.mesh.clusters import black_hole
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import proxy
+from tests.bench.recompute import change
+from tests.bench.workload import Size, endpoints, namespace_of, route, service
+
+SIZE = Size(proxies=40, namespaces=20, services=1000, endpoints=10, routes=1000)
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    made = Mesh()
+    everything = [service(number, SIZE) for number in range(SIZE.services)]
+    everything += [endpoints(number, SIZE) for number in range(SIZE.services)]
+    everything += [route(number, SIZE, 10) for number in range(SIZE.routes)]
+    made.apply([change(value) for value in everything])
+    for number in range(SIZE.proxies):
+        namespace = namespace_of(number, SIZE)
+        node = f"sidecar~10.250.0.{number + 1}~p{number}.{namespace}~{namespace}.svc.cluster.local"
+        made.connect(proxy(node, {"LABELS": {"app": f"p{number}"}}), Wire.DELTA)
+    made.refresh()
+    return made
+
+
+def runs_of(mesh: Mesh, act: Callable[[], object]) -> Counter[str]:
+    before = Counter(mesh.database.runs)
+    act()
+    return Counter(mesh.database.runs) - before
+
+
+def test_one_endpoint_among_1000_services_recomputes_its_own_resource_alone(mesh: Mesh) -> None:
+    mesh.apply([change(endpoints(7, SIZE, moved=1))])
+
+    ran = runs_of(mesh, mesh.refresh)
+
+    assert ran.keys() <= {"endpoints", "assignment", "named_port"}
+    assert ran["assignment"] == 1
+    assert ran["endpoints"] == 1
+
+
+def test_one_endpoint_changes_one_resource_in_every_table(mesh: Mesh) -> None:
+    mesh.apply([change(endpoints(7, SIZE, moved=2))])
+
+    published = mesh.refresh()
+
+    changed = {name for _, each in published.changes for names in each.updated.values() for name in names}
+    assert changed == {"outbound|8080||s7.ns7.svc.cluster.local"}
+    assert len(published.changes) == SIZE.namespaces
+    assert not any(each.removed for _, each in published.changes)
+
+
+def test_one_virtual_service_recomputes_its_virtual_host_once_for_all_who_see_the_same(mesh: Mesh) -> None:
+    mesh.apply([change(route(7, SIZE, timeout_s=20))])
+
+    ran = runs_of(mesh, mesh.refresh)
+
+    assert ran["rules"] == 1
+    assert ran["body"] == 1  # the routes of the virtual host, of one in 1,000
+    assert ran["virtual_host_resource"] == 2  # in its own namespace it has a short name too
+    assert sum(ran.values()) < 10
+
+
+def test_a_change_of_nothing_runs_nothing(mesh: Mesh) -> None:
+    changed = mesh.apply([change(endpoints(11, SIZE))])
+
+    ran = runs_of(mesh, mesh.refresh)
+
+    assert not changed
+    assert not ran
+
+
+def test_what_nobody_sees_any_more_is_forgotten() -> None:
+    made = Mesh()
+    made.apply([change(service(1, SIZE)), change(endpoints(1, SIZE))])
+    session = made.connect(proxy("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Wire.SOTW)
+    made.refresh()
+
+    made.disconnect(session)
+    made.refresh()
+
+    assert made.database.runs["cluster"] == 1
+    with pytest.raises(LookupError):
+        made.database.peek(black_hole)
