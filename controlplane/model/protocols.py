@@ -51,9 +51,7 @@ def protocol_of(port: int, name: str, app_protocol: str | None, transport: str) 
     """
     if transport == "UDP":
         return Protocol.UDP
-    if app_protocol:
-        return _STANDARD.get(app_protocol) or _from_name(app_protocol)
-    found = _from_name(name)
+    found = _STANDARD.get(app_protocol or "") or _from_name(app_protocol or name)
     return _WELL_KNOWN.get(port, found) if found is Protocol.UNSUPPORTED else found
 
 

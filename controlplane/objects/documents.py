@@ -15,7 +15,8 @@ from controlplane.objects.names import namespace_of
 
 MAX_BYTES = 1 << 20  # of one document; the API server takes no larger object either
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
-_NOTHING = re.compile(r"(?:[ \t]*(?:#.*|%.*)?(?:\r?\n|\Z))*\Z")  # comments, and directives before a document
+# Comments, and directives before a document. Possessive: nothing is to be gained by trying a line in another way.
+_NOTHING = re.compile(r"(?:[ \t\r]*+(?:[#%][^\n]*+)?+\n)*+[ \t\r]*+(?:[#%][^\n]*+)?+\Z")
 _KIND = re.compile(r"^[\"']?kind[\"']?:[ \t]*[\"']?([A-Za-z0-9]+)", re.MULTILINE)
 _METADATA = re.compile(r"^[\"']?metadata[\"']?:(.*(?:\n(?:[ \t].*)?)*)", re.MULTILINE)
 _HINT = r"%s[\"']?%s[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)"

@@ -21,6 +21,7 @@ from controlplane.objects.scrub import OddError, scrubbed
 __all__ = ["Object", "Parsed", "kinds", "parse"]
 
 _MAX_PATH = 400
+_MAX_PROBLEMS = 100  # of one object
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,11 @@ def _ignored(key: Key) -> Problem:
 
 
 def _problems(key: Key, found: Iterable[Finding]) -> tuple[Problem, ...]:
-    return tuple(_problem(key, each) for each in dict.fromkeys(found))
+    distinct = sorted(dict.fromkeys(found), key=lambda each: not each.fatal)
+    problems = tuple(_problem(key, each) for each in distinct[:_MAX_PROBLEMS])
+    if len(distinct) <= _MAX_PROBLEMS:
+        return problems
+    return (*problems, Problem(key, "", Severity.WARNING, "More", f"{len(distinct) - _MAX_PROBLEMS} more Problems are not shown"))
 
 
 def _problem(key: Key, each: Finding) -> Problem:

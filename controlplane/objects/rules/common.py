@@ -109,14 +109,14 @@ def gateways(path: str, names: Iterable[str]) -> Iterator[Finding]:
 
 def exports(path: str, names: Iterable[str], namespace: str, *, no_one: bool = False) -> Iterator[Finding]:
     """Yield what is wrong with an ``exportTo`` of an object of ``namespace``; ``no_one`` allows it to be hidden from everyone."""
-    seen: list[str] = []
+    seen: set[str] = set()
     for at, name in enumerate(names):
         if name not in (ANY, OWN) and not (name == NO_ONE and no_one) and not is_label(name):
             yield out_of_range(f"{path}[{at}]", "a namespace, '.' or '*'", name)
         meant = namespace if name == OWN else name
         if meant in seen:
             yield conflict(f"{path}[{at}]", f"expected each namespace once, found {shown(name)} again")
-        seen.append(meant)
+        seen.add(meant)
     for alone in (ANY, NO_ONE):
         if alone in seen and len(seen) > 1:
             yield conflict(path, f"expected {alone!r} alone, found it among others")

@@ -21,14 +21,18 @@ _TRANSPORTS = ("TCP", "UDP", "SCTP")
 def check_service(value: Service) -> Iterator[Finding]:
     """Yield what is wrong with the Service ``value``."""
     spec = value.spec
+    names: set[str] = set()
+    numbers: set[tuple[int, str]] = set()
     for at, port in enumerate(spec.ports):
-        path, before = f"spec.ports[{at}]", spec.ports[:at]
+        path, number = f"spec.ports[{at}]", (port.port, port.protocol)
         if port.name and not is_label(port.name):
             yield common.out_of_range(f"{path}.name", "a name of letters, digits and dashes", port.name)
-        if any(port.name == each.name for each in before):
+        if port.name in names:
             yield common.conflict(f"{path}.name", f"expected each port to have a name of its own, found {port.name[:80]!r} again")
-        if any((port.port, port.protocol) == (each.port, each.protocol) for each in before):
+        if number in numbers:
             yield common.conflict(f"{path}.port", f"expected each port once, found {port.port} again")
+        names.add(port.name)
+        numbers.add(number)
         if port.protocol not in _TRANSPORTS:
             yield common.out_of_range(f"{path}.protocol", "TCP, UDP or SCTP", port.protocol)
     given = [("clusterIP", spec.cluster_ip), *((f"clusterIPs[{at}]", each) for at, each in enumerate(spec.cluster_ips))]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 
 from controlplane.model.hosts import ANY
 from controlplane.objects.destination_rule import ConsistentHashLB, Distribute, Failover, LoadBalancerSettings, LocalityLoadBalancerSetting
+from controlplane.objects.faults import shown
 from controlplane.objects.names import is_header
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
@@ -86,14 +86,15 @@ def _distribute(path: str, each: Distribute) -> Iterator[Finding]:
 def _disjoint(path: str, localities: Sequence[str]) -> Iterator[Finding]:
     """Yield what is wrong with ``localities``, as region/zone/sub-zone with perhaps a star at the end: none may be within another."""
     for each in localities:
-        parts = each.split("/")
-        if len(parts) > 3 or not all(parts) or ANY in each.removesuffix(ANY):
+        if each.count("/") > 2 or not all(each.split("/")) or ANY in each.removesuffix(ANY):
             yield common.out_of_range(path, "region/zone/subzone, of which the last may be '*'", each)
-    for one, other in combinations(localities, 2):
-        mine, theirs = one.removesuffix(ANY).split("/"), other.removesuffix(ANY).split("/")
-        mine, theirs = [part for part in mine if part], [part for part in theirs if part]
-        if mine[: len(theirs)] == theirs[: len(mine)]:
-            yield common.conflict(path, f"expected localities that do not overlap: {one[:80]} and {other[:80]} do")
+    split = [tuple(filter(None, each.removesuffix(ANY).split("/"))) for each in localities]
+    first = {parts: at for at, parts in reversed([*enumerate(split)])}
+    for at, parts in enumerate(split):
+        others = (first.get(parts[:length], at) for length in range(len(parts) + 1))
+        if (other := next((each for each in others if each != at), at)) != at:
+            both = f"{shown(localities[other])} and {shown(localities[at])}"
+            yield common.conflict(path, f"expected localities that do not overlap: {both} do")
 
 
 def _failover(path: str, failover: Sequence[Failover]) -> Iterator[Finding]:

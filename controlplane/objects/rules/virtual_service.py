@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from controlplane.model.hosts import ANY, is_ip, matches, subset_of
+from controlplane.model.hosts import ANY, is_ip, subset_of
 from controlplane.model.names import OUTBOUND
-from controlplane.objects.names import fault_of_host, is_fqdn, is_label
+from controlplane.objects.faults import shown
+from controlplane.objects.names import MAX_HOST, fault_of_host, is_fqdn, is_label
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common, headers, http_actions
 from controlplane.objects.rules.http_match import check_match, unreachable
@@ -61,9 +62,23 @@ def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
             yield common.out_of_range(path, "a host: '*' alone is for gateways", host)
         elif not is_ip(host) and not (generated and _is_generated(host)):
             yield from common.hosts(path, host)
-        for other in spec.hosts[:at]:
-            if matches(host, other):
-                yield common.conflict(path, f"expected hosts that do not overlap: {host} and {other} do")
+    yield from _overlaps(spec.hosts)
+
+
+def _overlaps(hosts: Sequence[str]) -> Iterator[Finding]:
+    """Yield which of ``hosts`` another covers; by the ends of names, as there may be very many."""
+    ends: dict[str, int] = {}
+    names: dict[str, int] = {}
+    for at, host in enumerate(hosts):
+        (ends if host.startswith(ANY) else names).setdefault(host.removeprefix(ANY), at)
+    for at, host in enumerate(hosts):
+        name = host.removeprefix(ANY)[-MAX_HOST:]
+        twice = names.get(host, at)
+        covering = (other for start in range(len(name) + 1) if (other := ends.get(name[start:], at)) != at)
+        other = twice if twice != at else next(covering, at)
+        if other != at:
+            both = f"{shown(host)} and {shown(hosts[other])}"
+            yield common.conflict(f"spec.hosts[{max(at, other)}]", f"expected hosts that do not overlap: {both} do")
 
 
 def _is_generated(host: str) -> bool:

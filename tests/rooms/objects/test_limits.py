@@ -1,0 +1,113 @@
+"""Objects meant to stall or to bloat us: each costs little, and is refused or read."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from controlplane.objects.documents import documents
+from controlplane.objects.parse import Parsed, parse
+from controlplane.objects.regex import check
+
+SECONDS = 5.0  # for what takes well below one where nothing is quadratic, and hours where something is exponential
+Json = dict[str, object]
+
+EVIL = [
+    *(
+        "(a+)+$",
+        "(a|a)*b",
+        "(a|aa)+$",
+        "(.*)*x",
+        "(x+x+)+y",
+        "([a-zA-Z]+)*$",
+        "(a?){50}a{50}",
+        "(a*)*" * 20,
+        "((a{1,100}){1,100}){1,100}",
+        "a{1,1000}" * 40,
+    ),
+    *(
+        ".{1,1000}.{1,1000}",
+        "(" * 500 + ")" * 500,
+        "[" * 1000,
+        "(?:" * 300,
+        "\\",
+        "a**",
+        "*",
+        "(?P<a>",
+        "(?<=a)b",
+        "(a)\\1",
+        "\\p{Foo}",
+        "[z-a]",
+        "a{1001}",
+    ),
+    *("(?i)" + "ß" * 500, "\ud800", "x" * 1_000_000, "|" * 1000, "(a|b|c|d|e|f){1,100}" * 30, "[^\\x00-\\x{10FFFF}]", "\\C*"),
+]
+
+
+@pytest.mark.parametrize("pattern", EVIL, ids=range(len(EVIL)))
+def test_no_pattern_costs_more_than_a_moment(pattern: str) -> None:
+    began = time.perf_counter()
+
+    check(pattern)
+
+    assert time.perf_counter() - began < 0.5  # 50 ms each on a quiet machine
+
+
+@pytest.mark.parametrize("pattern", ["^/a/.*$", "(?i)abc", "[a-z]+\\d{1,3}", "a|b", "\\.", ""])
+def test_ordinary_patterns_are_fine(pattern: str) -> None:
+    assert check(pattern) is None
+
+
+def quick(kind: str, spec: object, api: str = "networking.istio.io/v1") -> Parsed:
+    began = time.perf_counter()
+    parsed = parse({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}, "spec": spec})
+    assert time.perf_counter() - began < SECONDS
+    return parsed
+
+
+def test_very_many_hosts_and_namespaces() -> None:
+    route = [{"route": [{"destination": {"host": "b"}}]}]
+    hosts = [f"h{at}.example.com" for at in range(20_000)]
+
+    assert quick("VirtualService", {"hosts": hosts, "http": route, "exportTo": [f"ns{at}" for at in range(20_000)]}).problems == ()
+    [*shown, more] = quick("VirtualService", {"hosts": [*hosts, "*.example.com"], "http": route}).problems
+    assert (len(shown), more.code) == (100, "More")
+    assert "19900 more" in more.message
+
+
+def test_very_many_routes_ports_and_localities() -> None:
+    routes = [{"match": [{"uri": {"regex": f"/a{at}/.*"}}], "route": [{"destination": {"host": "b"}}]} for at in range(5_000)]
+    distribute = [{"from": f"r{at}", "to": {"a": 100}} for at in range(10_000)]
+    ports = [{"port": at % 65535 + 1, "name": f"p{at}"} for at in range(20_000)]
+
+    assert quick("VirtualService", {"hosts": ["a"], "http": routes}).object is not None
+    assert (
+        quick("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": {"localityLbSetting": {"distribute": distribute}}}}).object
+        is not None
+    )
+    assert quick("Service", {"ports": ports}, "v1").object is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a licence\r\n" * 2000 + "kind: A\r\n",
+        "%YAML 1.1\r\n" * 2000 + "kind: [\r\n",
+        "metadata:" + "\n  a" * 2000 + "\nkind: [",
+        " " * 100_000 + "x: [",
+        "a: '" + "\n---x" * 20_000,
+        "- " * 10_000,
+        "? " * 10_000,
+        "a: [1, " * 5_000,
+        "---\n" * 50_000,
+        "[b::" * 2_000,
+    ],
+    ids=range(10),
+)
+def test_no_text_takes_long_to_read(text: str) -> None:
+    began = time.perf_counter()
+
+    documents(text)
+
+    assert time.perf_counter() - began < SECONDS
