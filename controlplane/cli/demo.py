@@ -12,11 +12,12 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until interrupted.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Run a small mesh on this machine (control plane, workloads, real Envoys) and prove what it claims. No root, no cluster.
+    """Run a small mesh on this machine and prove what it claims.
 
-    Exits 0 only if every claim held.
+    A control plane, workloads and real Envoys; no root, no cluster. Exits 0 only if every claim held.
 
-    Examples:
+    For example:
+
       navarch demo
 
       navarch demo --keep

@@ -29,14 +29,15 @@ def serve(
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look, on standard error.")] = LogFormat.TEXT,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the addresses are printed.")] = Output.TABLE,
 ) -> None:
-    """Serve a folder of manifests to every Envoy that connects, until told to end.
+    """Serve a folder of manifests to every Envoy that connects.
 
     Ready when /readyz on the admin address answers 200. A save in the folder reaches the proxies at once.
 
-    Examples:
+    For example:
+
       navarch serve --files ./manifests
 
-      navarch serve --files ./manifests --xds 0.0.0.0:15010 --health 0.0.0.0:8080 --log-format json
+      navarch serve --files ./manifests --xds 0.0.0.0:15010 --log-format json
     """
     settings = Settings(
         files=tuple(dict.fromkeys(folder(each, option="--files") for each in files)),

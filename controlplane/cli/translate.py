@@ -20,12 +20,13 @@ def translate(
     metadata: Annotated[str, typer.Option(metavar="JSON", help="The node's metadata, as Istio's proxies send it.")] = "{}",
     output: Annotated[Output, typer.Option("--output", "-o", help="Everything as JSON, or a table of what there is.")] = Output.TABLE,
 ) -> None:
-    """Print the Envoy configuration that one proxy would be sent for some manifests.
+    """Print the Envoy configuration that one proxy would be sent.
 
-    Examples:
-      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local -o json
+    For example:
 
-      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local --metadata '{"LABELS": {"app": "web"}}'
+      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web.shop~ -o json
+
+      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web.shop~ --metadata '{"LABELS": {"app": "web"}}'
     """
     asking = _proxy(node, metadata)
 

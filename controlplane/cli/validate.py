@@ -22,9 +22,12 @@ def validate(
     filename: Paths,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the problems are printed.")] = Output.TABLE,
 ) -> None:
-    """Say what is wrong with manifests, by object, field, file and line. Exits 1 if one is an error.
+    """Say what is wrong with manifests, with file and line.
 
-    Examples:
+    Exits 1 if one of the problems is an error: the object would not be used.
+
+    For example:
+
       navarch validate -f ./manifests
 
       helm template ./chart | navarch validate -f - -o json

@@ -9,9 +9,9 @@ import typer
 
 
 def version() -> None:
-    """Print the version of Navarch and of the Python that runs it.
+    """Print the version of Navarch and of its Python.
 
-    Example: navarch version
+    For example: navarch version
     """
     try:
         found = importlib.metadata.version("navarch")
