@@ -83,11 +83,18 @@ class Machine(ABC):
         """Return the next response, what is used before what uses it; ``None``: nothing to send before something happens."""
         if not self._ready:
             return None
-        for channel in self._in_order:
-            if not channel.idle and (response := self._compose(channel)):
-                return response
+        while True:
+            open_before = self._open_names()
+            for channel in self._in_order:
+                if not channel.idle and (response := self._compose(channel)):
+                    return response
+            if self._open_names() == open_before:
+                break  # else a name was settled without a word, and may have been what a removal waits for
         self._ready = False
         return None
+
+    def _open_names(self) -> int:
+        return sum(len(channel.dirty) + len(channel.suspects) for channel in self._in_order)
 
     def _compose(self, channel: Channel) -> Response | None:
         planner = Planner(channel, self._in_order, self._view)

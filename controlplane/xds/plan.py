@@ -112,19 +112,20 @@ class Planner:
         in_use: set[str] | None = None
         for name in gone:
             before, forced = held.get(name), name in channel.forced
-            if before is None:
-                if forced or name in channel.doubts:
+            if before is None and name not in channel.doubts:
+                if forced:
                     found.remove.append(name)
                 continue
             if in_use is None and not keep:
                 in_use = self._in_use(gone)
             free = in_use is not None and not channel.silent and name not in in_use
+            known = before is not None and bool(before.frame)
             # A cluster on its way in warms until it hears of its endpoints, be it what they were, or that there are none.
-            if free or (forced and not before.frame and channel.type_url == EDS):
+            if free or (forced and not known and channel.type_url == EDS):
                 found.remove.append(name)
                 continue
             found.stay.add(name)
-            if forced and before.frame:
+            if forced and before is not None and known:
                 found.send.append(before)
 
     def _in_use(self, names: Iterable[str]) -> set[str]:

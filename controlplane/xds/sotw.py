@@ -7,7 +7,7 @@ from functools import lru_cache
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
-from controlplane.xds.channel import Channel
+from controlplane.xds.channel import Channel, unknown
 from controlplane.xds.events import Event
 from controlplane.xds.machine import Machine, Written, subscribed
 from controlplane.xds.plan import Plan
@@ -37,6 +37,9 @@ class SotwStream(Machine):
             channel = self._open(Channel(type_url, silent=type_url not in (*_WHOLE, EDS), inherits=bool(request.version_info)))
             if names:
                 self._ask(channel, names)
+                if channel.silent and channel.inherits:
+                    held = channel.subscription.held
+                    held.update((name, unknown(type_url, name, "")) for name in held)
             elif type_url in _WHOLE:
                 self._begin(channel, request.version_info)
             return (subscribed(channel),)

@@ -34,6 +34,8 @@ class EnvoyModel:
         self.streams = 0
         self.clashed = False
 
+    repeats = False  # a response says also what is known: what is new in it cannot be told
+
     @property
     def stream(self) -> DeltaStream | SotwStream:
         raise NotImplementedError
@@ -70,7 +72,7 @@ class EnvoyModel:
             case _ if type_url == RDS:
                 return name in tables_of(self.held[LDS])
             case _ if type_url == VHDS:
-                return folder(name) in tables_of(self.held[LDS])
+                return folder(name) in self.held[RDS]
             case _:
                 return True
 
@@ -95,6 +97,8 @@ class EnvoyModel:
         heard = self.inbox.get(type_url)
         if heard is None or (type_url == CDS and self.warming & heard.says.keys()):
             return False  # Envoy accepts clusters when they are warm
+        if type_url == VHDS and RDS in self.inbox:
+            return False  # which came before
         del self.inbox[type_url]
         bad = [name for name, revision in heard.says.items() if is_bad(revision)]
         if type_url == VHDS and not bad and self._clashes(heard):
@@ -106,7 +110,7 @@ class EnvoyModel:
             self._dependents(type_url)
             self.reply(heard)
             return True
-        if len(self._news(heard)) == 1:
+        if len(self._news(heard)) == 1 or (self.repeats and len(bad) == 1):
             self.refused.update((type_url, name) for name in bad if name not in self.held[type_url])
         if type_url in (CDS, LDS) and self.random.random() < 0.5:  # Envoy applies the good ones of these
             self._apply(heard, {name: revision for name, revision in heard.says.items() if name not in bad})
@@ -185,7 +189,7 @@ class EnvoyModel:
             using = [(each, self.held[each]) for each in _USERS] + [(each, self.inbox[each].says) for each in _USERS if each in self.inbox]
             for type_url, says in using:
                 for name, revision in says.items():
-                    broken = self.removes(heard) & set(clusters_of(type_url, revision))
+                    broken = self.removes(heard) & set(clusters_of(type_url, revision)) & self.held[CDS].keys()
                     assert not broken, f"{broken} removed while {name} uses it"
 
     def clusters(self) -> set[str]:
@@ -287,6 +291,8 @@ class DeltaEnvoy(EnvoyModel):
 
 class SotwEnvoy(EnvoyModel):
     """Envoy with the state of the world."""
+
+    repeats = True
 
     def __init__(self, random: Random, view: View) -> None:
         """Connect to a server that shows ``view``."""
