@@ -147,7 +147,9 @@ def check_outliers(path: str, outliers: OutlierDetection) -> Iterator[Finding]:
     yield from common.percent(f"{path}.maxEjectionPercent", outliers.max_ejection_percent)
     yield from common.percent(f"{path}.minHealthPercent", outliers.min_health_percent)
     if outliers.consecutive_errors:
-        yield common.warning(f"{path}.consecutiveErrors", "Deprecated", "consecutiveGatewayErrors and consecutive5xxErrors take its place")
+        yield common.warning(
+            f"{path}.consecutiveErrors", "Deprecated", "has no effect: consecutiveGatewayErrors and consecutive5xxErrors take its place"
+        )
     if outliers.consecutive_local_origin_failures and not outliers.split_external_local_origin_errors:
         yield common.conflict(f"{path}.consecutiveLocalOriginFailures", "expected splitExternalLocalOriginErrors: true beside it")
 

@@ -132,6 +132,10 @@ def check_endpoint(path: str, each: WorkloadSpec) -> Iterator[Finding]:
     address = each.address
     if not address and not each.network:
         yield common.required(f"{path}.address", "an address")
+    elif not address:
+        yield common.warning(
+            f"{path}.network", "NotTranslated", "networks are not translated yet: without an address this gets no requests"
+        )
     if address.startswith(UNIX):
         yield from check_socket(f"{path}.address", address)
         if "ports" in each.model_fields_set:

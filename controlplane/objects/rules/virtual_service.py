@@ -51,6 +51,7 @@ def check(value: VirtualService) -> Iterator[Finding]:
 
 def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
     if not spec.hosts:
+        yield common.warning("spec.hosts", "NotTranslated", "delegates (without hosts) are not translated yet: this one has no effect")
         for name, given in (("gateways", spec.gateways), ("tls", spec.tls), ("tcp", spec.tcp)):
             if given:
                 yield common.conflict(f"spec.{name}", "expected hosts: without any this is a delegate, which has http routes alone")

@@ -95,6 +95,16 @@ def test_unknown_fields_and_fields_without_effect_are_warnings_with_their_paths(
     ]
 
 
+def test_what_is_valid_and_not_translated_is_never_passed_over_in_silence() -> None:
+    delegate = parse(document("VirtualService", {"http": [ROUTE]}))
+    elsewhere = parse(document("WorkloadEntry", {"network": "n"}))
+    dynamic = parse(document("ServiceEntry", {"hosts": ["*.a.b"], "resolution": "DYNAMIC_DNS"}))
+
+    for parsed, field in ((delegate, "spec.hosts"), (elsewhere, "spec.network"), (dynamic, "spec.resolution")):
+        assert parsed.object is not None
+        assert said(parsed) == [(Severity.WARNING, field, "NotTranslated")]
+
+
 @pytest.mark.parametrize(
     ("spec", "field", "code", "words"),
     [
