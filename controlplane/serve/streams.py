@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 Request = TypeVar("Request", DiscoveryRequest, DeltaDiscoveryRequest)
 
 WRITE_S = 60.0  # a peer that takes nothing for so long is dropped; it costs the others nothing until then
+MAX_NAMES = 100_000  # that one stream may ask for: each costs memory, whether it exists or not
 _numbers = itertools.count(1)
 
 
@@ -53,6 +54,7 @@ class Ended:
 
 
 UNREADABLE = Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a discovery request, found bytes that are none")
+_TOO_MANY = Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
 _FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
 
 
@@ -69,6 +71,7 @@ class OpenStream(Generic[Request]):
         self._recorder = recorder
         self._waiter: asyncio.Future[None] | None = None
         self._ended: Ended | None = None
+        self._asked = 0  # names, about
 
     def changed(self, change: TableChange) -> None:
         """Take ``change`` in, and wake the sender."""
@@ -134,6 +137,10 @@ class OpenStream(Generic[Request]):
     def _receive(self, request: Request) -> None:
         if self._machine is None:
             return
+        self._asked += _more_names(request)
+        if self._asked > MAX_NAMES:
+            self.end(_TOO_MANY)
+            return
         self._recorder.record(self.connection, self._machine.receive(request))
         if self._machine.has_work:
             self._wake()
@@ -171,3 +178,10 @@ class OpenStream(Generic[Request]):
 
     def _facts(self) -> dict[str, object]:
         return {"proxy": self.session.proxy.id, "connection": self.connection}
+
+
+def _more_names(request: DiscoveryRequest | DeltaDiscoveryRequest) -> int:
+    """Return how many more names a stream asks for by ``request``; a SotW request lists them all each time, so that one is enough to tell."""
+    if isinstance(request, DeltaDiscoveryRequest):
+        return len(request.resource_names_subscribe) - len(request.resource_names_unsubscribe)
+    return MAX_NAMES + 1 if len(request.resource_names) > MAX_NAMES else 0

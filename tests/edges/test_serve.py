@@ -158,6 +158,18 @@ async def test_a_large_request_is_read_and_one_beyond_measure_refused(folder: Pa
             assert (await status_of(call))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+async def test_a_stream_that_asks_for_too_many_names_is_ended(folder: Path) -> None:
+    """T26."""
+    names = tuple(f"n{at}" for at in range(100_001))
+    async with control_plane(folder) as running:
+        async with delta(running.at.xds) as call:
+            await call.write(delta_request(EDS, node=NODE, names=names))
+            assert (await status_of(call))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        async with sotw(running.at.xds) as sotw_call:
+            await sotw_call.write(sotw_request(EDS, node=NODE, names=names))
+            assert (await status_of(sotw_call))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_streams_that_end_leave_nothing_behind(folder: Path) -> None:
     """XP-86."""
     async with control_plane(folder) as running:
