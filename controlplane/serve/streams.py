@@ -181,7 +181,7 @@ class OpenStream(Generic[Request]):
 
 
 def _more_names(request: DiscoveryRequest | DeltaDiscoveryRequest) -> int:
-    """Return how many more names a stream asks for by ``request``; a SotW request lists them all each time, so that one is enough to tell."""
+    """Return how many more names a stream asks for by ``request``; SotW lists them all each time, so that one is enough to tell."""
     if isinstance(request, DeltaDiscoveryRequest):
         return len(request.resource_names_subscribe) - len(request.resource_names_unsubscribe)
     return MAX_NAMES + 1 if len(request.resource_names) > MAX_NAMES else 0
