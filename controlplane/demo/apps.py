@@ -70,9 +70,7 @@ class Running:
         await self._client.aclose()
         self._socket.close()
 
-    async def _answer(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> None:
+    async def _answer(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
         del receive
         instance = self.instance
         given = scope.get("headers")

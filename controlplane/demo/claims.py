@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,5 +22,5 @@ class Claim:
 def share_is(seen: int, total: int, percent: float) -> bool:
     """Return whether ``seen`` of ``total`` may honestly be ``percent`` of 100."""
     expected = total * percent / 100
-    spread = _SIGMAS * (expected * (1 - percent / 100)) ** 0.5
+    spread = _SIGMAS * math.sqrt(expected * (1 - percent / 100))
     return abs(seen - expected) <= max(spread, 0.5)

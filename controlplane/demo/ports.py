@@ -5,7 +5,6 @@ Envoy binds with SO_REUSEPORT: two of them on one port get half the connections 
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import struct
@@ -56,7 +55,7 @@ def _sockets(process: Path) -> set[str]:
     found = set()
     try:
         for each in (process / "fd").iterdir():
-            target = os.readlink(each)
+            target = str(each.readlink())
             if target.startswith("socket:["):
                 found.add(target[len("socket:[") : -1])
     except OSError:

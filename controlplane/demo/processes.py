@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.demo.bootstrap import ADMIN_PORT, bootstrap
@@ -77,15 +78,32 @@ def envoy_binary() -> str:
     return found
 
 
-async def envoy(
-    name: str, ip: str, labels: Mapping[str, str], folder: Path, *, xds: str, delta: bool = True, namespace: str = "default", mode: str = "NONE"
-) -> Process:
-    """Start an Envoy for the workload ``name`` at the loopback address ``ip``; its admin API is at port 15000 of that address."""
-    metadata = {"NAME": name, "NAMESPACE": namespace, "INTERCEPTION_MODE": mode, "LABELS": dict(labels)}
-    config = folder / f"{name}.json"
-    config.write_text(json.dumps(bootstrap(node_id(name, ip, namespace), metadata, xds=xds, admin=f"{ip}:{ADMIN_PORT}", delta=delta)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """An Envoy to start: for the workload ``name`` with ``labels`` at the loopback address ``ip``."""
+
+    name: str
+    ip: str
+    labels: Mapping[str, str]
+    namespace: str = "default"
+    interception: str = "NONE"
+    delta: bool = True
+
+
+async def envoy(sidecar: Sidecar, folder: Path, *, xds: str) -> Process:
+    """Start ``sidecar``, served by ``xds``; its admin API is at port 15000 of its own address."""
+    metadata = {
+        "NAME": sidecar.name,
+        "NAMESPACE": sidecar.namespace,
+        "INTERCEPTION_MODE": sidecar.interception,
+        "LABELS": dict(sidecar.labels),
+    }
+    known_as = node_id(sidecar.name, sidecar.ip, sidecar.namespace)
+    config = folder / f"{sidecar.name}.json"
+    told = bootstrap(known_as, metadata, xds=xds, admin=f"{sidecar.ip}:{ADMIN_PORT}", delta=sidecar.delta)
+    config.write_text(json.dumps(told))
     options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "1"]
-    return await start(name, [envoy_binary(), "-c", str(config), *options], folder)
+    return await start(sidecar.name, [envoy_binary(), "-c", str(config), *options], folder)
 
 
 def node_id(name: str, ip: str, namespace: str = "default") -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Self
 
 from controlplane.demo.claims import Claim, share_is
 from controlplane.demo.load import Tally
+from controlplane.demo.processes import NotReady, until
 from controlplane.demo.world import ENDPOINTS, HOSTS, World, broken_manifest, reviews
 
 REVIEWS = "http://reviews:9080/reviews/0"
@@ -25,7 +28,7 @@ def _rule(*routes: Mapping[str, object], **more: object) -> dict[str, object]:
 
 
 async def traffic(world: World) -> Claim:
-    """A page is made by four services, each call through two Envoys."""
+    """Show that a page is made by four services, each call through two Envoys."""
     tally = await world.caller.many(PAGE, 20)
     figures = {"requests": tally.total, "failed": tally.failed, "envoys": len(world.envoys)}
     proof = f"{tally.total} pages, {tally.failed} failed, over {len(world.envoys)} Envoys, each the only owner of its ports"
@@ -33,7 +36,7 @@ async def traffic(world: World) -> Claim:
 
 
 async def canary(world: World) -> Claim:
-    """90/10 between two versions."""
+    """Show 90/10 between two versions."""
     await world.accepted(world.route("reviews", [_rule(_to("v1", 90), _to("v2", 10))]), HOSTS)
     tally = await world.caller.many(REVIEWS, 1000)
     v2 = tally.versions["v2"]
@@ -42,7 +45,7 @@ async def canary(world: World) -> Claim:
 
 
 async def live_edit(world: World) -> Claim:
-    """An edit under load: how long from the save to the last Envoy's ACK, and what the load saw of it."""
+    """Edit under load: how long from the save to the last Envoy's ACK, and what the load saw of it."""
     async with _Load(world, REVIEWS, per_second=100) as load:
         took = await world.accepted(world.route("reviews", [_rule(_to("v1", 50), _to("v2", 50))]), HOSTS)
     tally = await world.caller.many(REVIEWS, 400)
@@ -53,7 +56,7 @@ async def live_edit(world: World) -> Claim:
 
 
 async def header_match(world: World) -> Claim:
-    """One user sees the new version, everybody else the old."""
+    """Show that one user sees the new version, everybody else the old."""
     jason = {"headers": {"end-user": {"exact": "jason"}}}
     await world.accepted(world.route("reviews", [_rule(_to("v2"), match=[jason]), _rule(_to("v1"))]), HOSTS)
     his, others = await world.caller.many(REVIEWS, 50, {"end-user": "jason"}), await world.caller.many(REVIEWS, 50)
@@ -62,7 +65,7 @@ async def header_match(world: World) -> Claim:
 
 
 async def timeout(world: World) -> Claim:
-    """A slow instance is not waited for longer than the route says."""
+    """Show that a slow instance is not waited for longer than the route says."""
     world.instances["ratings-v1"].delay_s = 3.0
     await world.accepted(world.route("ratings", [_rule({"destination": {"host": "ratings"}}, timeout="0.3s")]), HOSTS)
     tally = await world.caller.many(RATINGS, 12)
@@ -74,7 +77,7 @@ async def timeout(world: World) -> Claim:
 
 
 async def retry(world: World) -> Claim:
-    """A failing instance is hidden by tries elsewhere."""
+    """Show that a failing instance is hidden by tries elsewhere."""
     failing = world.instances["reviews-v3"]
     failing.status = 503
     rule = _rule({"destination": {"host": "reviews"}}, retries={"attempts": 3, "retryOn": "5xx", "perTryTimeout": "2s"})
@@ -89,23 +92,25 @@ async def retry(world: World) -> Claim:
 
 
 async def mirror(world: World) -> Claim:
-    """Another version gets a copy of every request, and answers nobody."""
+    """Show that another version gets a copy of every request, and answers nobody."""
     shadow = world.instances["reviews-v3"]
     rule = _rule(_to("v1"), mirror={"host": "reviews", "subset": "v3"}, mirrorPercentage={"value": 100.0})
     await world.accepted(world.route("reviews", [rule]), HOSTS)
     before = shadow.requests
     tally = await world.caller.many(REVIEWS, 100)
-    for _ in range(200):  # a copy may arrive after the answer
-        if shadow.requests - before >= tally.total:
-            break
-        await asyncio.sleep(0.01)
+
+    async def copied() -> bool:
+        return shadow.requests - before >= tally.total
+
+    with contextlib.suppress(NotReady):  # a copy may arrive after the answer; too few are counted below
+        await until("the copies", copied, seconds=2)
     copies = shadow.requests - before
     held = tally.versions == {"v1": 100} and copies == 100
     return Claim("a mirror", held, f"100 answered by v1, {copies} copies at v3", {"requests": tally.total, "copies": copies})
 
 
 async def fault(world: World) -> Claim:
-    """Aborts are injected at the rate that is asked for."""
+    """Show that aborts are injected at the rate that is asked for."""
     rule = _rule(_to("v1"), fault={"abort": {"httpStatus": 418, "percentage": {"value": 30.0}}})
     await world.accepted(world.route("reviews", [rule]), HOSTS)
     tally = await world.caller.many(REVIEWS, 300)
@@ -115,7 +120,7 @@ async def fault(world: World) -> Claim:
 
 
 async def removal(world: World) -> Claim:
-    """An instance leaves under load, and nobody notices."""
+    """Show that an instance leaves under load, and nobody notices."""
     await world.accepted(world.route("reviews", [_rule({"destination": {"host": "reviews"}})]), HOSTS)
     leaving = world.instances["reviews-v3"]
     async with _Load(world, REVIEWS, per_second=150) as load:
@@ -132,15 +137,17 @@ async def removal(world: World) -> Claim:
 
 
 async def broken(world: World) -> Claim:
-    """A manifest that cannot be right changes nothing, and is named."""
+    """Show that a manifest that cannot be right changes nothing, and is named."""
     before = await world.proxies()
     world.save("broken", broken_manifest())
     rows: list[dict[str, object]] = []
-    for _ in range(400):
-        rows = [row for row in await world.problems() if row["severity"] == "error"]
-        if rows:
-            break
-        await asyncio.sleep(0.01)
+
+    async def told() -> bool:
+        rows[:] = [row for row in await world.problems() if row["severity"] == "error"]
+        return bool(rows)
+
+    with contextlib.suppress(NotReady):
+        await until("the Problem", told, seconds=4)
     tally = await world.caller.many(PAGE, 20)
     same = [_sent(row) for row in before] == [_sent(row) for row in await world.proxies()]
     named = next((row for row in rows if str(row["file"]).endswith("broken.yaml") and row["line"]), None)
@@ -172,7 +179,7 @@ class _Load:
         self._run = world.caller.steadily(url, self.tally, per_second=per_second, stop=self._stop)
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> _Load:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run)
         return self
 
@@ -183,5 +190,8 @@ class _Load:
 
     async def at_least(self, count: int) -> None:
         """Wait until ``count`` requests have ended."""
-        while self.tally.total < count:
-            await asyncio.sleep(0.01)
+
+        async def counted() -> bool:
+            return self.tally.total >= count
+
+        await until(f"{count} requests", counted, seconds=20)

@@ -16,7 +16,7 @@ from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, 
 from controlplane.demo.bootstrap import ADMIN_PORT
 from controlplane.demo.load import Caller
 from controlplane.demo.ports import free_network, free_port, owners
-from controlplane.demo.processes import NotReady, Process, control_plane, envoy, until
+from controlplane.demo.processes import NotReady, Process, Sidecar, control_plane, envoy, until
 
 HOSTS = "VirtualHost"
 ENDPOINTS = "ClusterLoadAssignment"
@@ -52,7 +52,7 @@ class World:
             running.start()
         await self.start_plane()
         for instance in self.instances.values():
-            self.envoys[instance.name] = await envoy(instance.name, instance.ip, instance.labels, self.folder, xds=self.xds)
+            self.envoys[instance.name] = await envoy(_sidecar(instance), self.folder, xds=self.xds)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
         self._check_owners()
@@ -137,6 +137,10 @@ class World:
                 found = owners(self.instances[name].ip, port)
                 if not found or not all(_is_or_descends(each, process.pid) for each in found) or len(found) > 1:
                     raise NotReady(f"port {port} of {name} belongs to processes {sorted(found)}, not to its Envoy {process.pid} alone")
+
+
+def _sidecar(instance: Instance) -> Sidecar:
+    return Sidecar(name=instance.name, ip=instance.ip, labels=instance.labels)
 
 
 class _Listens:

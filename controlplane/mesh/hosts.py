@@ -44,7 +44,7 @@ class Shell(NamedTuple):
 
 @query
 def body(db: Database, host: str, port: int, ref: Ref | None, seer: str, labels: Labels) -> Body | None:
-    """Return what requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels`` go through; ``None`` where nothing takes them."""
+    """Return what requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels`` go through; ``None``: nowhere."""
     applying = rules(db, host, port, seer, labels)
     if ref is None and not applying:
         return None

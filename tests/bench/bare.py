@@ -92,7 +92,7 @@ async def main(folder: Path) -> None:
     print(port, flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        bare.send((folder / line.strip()).read_bytes())
+        bare.send(await asyncio.to_thread((folder / line.strip()).read_bytes))
     await server.stop(None)
 
 

@@ -53,7 +53,7 @@ async def real(folder: Path, size: Size, repetitions: int) -> tuple[Figures, Swa
     xds, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
     process = await control_plane(manifests, folder, xds=xds, admin=admin)
     try:
-        await until("ready", _ready(admin), seconds=120, watched=process)
+        await until("ready", _Ready(admin), seconds=120, watched=process)
 
         async def endpoint(turn: int) -> None:
             workload.save_endpoints(manifests, 7, size, moved=turn + 1)
@@ -121,7 +121,7 @@ async def _one(swarm: Swarm, type_url: str, name: str, change: Callable[[int], o
     result = change(turn)
     if asyncio.iscoroutine(result):
         await result
-    ended = await swarm.change(type_url, name)
+    ended = await swarm.change()
     await asyncio.sleep(0.05)  # the last ACKs
     return (ended - begun) * 1000
 
@@ -131,7 +131,7 @@ def _resident(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
-class _ready:
+class _Ready:
     def __init__(self, admin: str) -> None:
         self._url = f"http://{admin}/readyz"
 

@@ -49,10 +49,10 @@ class Sidecar:
     async def run(self, address: str) -> None:
         """Speak until the stream ends."""
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self._call = self._channel.stream_stream(METHOD, request_serializer=bytes, response_deserializer=bytes)()
-        await self._call.write(self._first().SerializeToString())
+        call = self._call = self._channel.stream_stream(METHOD, request_serializer=_unchanged, response_deserializer=_unchanged)()
+        await call.write(self._first().SerializeToString())
         await self._ask(LDS)
-        async for payload in self._call:
+        async for payload in call:
             await self._receive(payload)
 
     async def close(self) -> None:
@@ -113,8 +113,8 @@ class Swarm:
         await self._wait(120)
         return time.perf_counter() - begun
 
-    async def change(self, type_url: str, name: str) -> float:
-        """Wait until the last has been sent ``name`` of ``type_url``; return when (perf_counter)."""
+    async def change(self) -> float:
+        """Wait until the last has been sent what is expected; return when (perf_counter)."""
         await self._wait(20)
         return time.perf_counter()
 
@@ -158,6 +158,10 @@ class Swarm:
             for task in ended:
                 task.result()
             raise TimeoutError(f"{self._left} of {self.size.proxies} sidecars are still waiting for {self._awaited} after {seconds:g} s")
+
+
+def _unchanged(message: bytes) -> bytes:
+    return message
 
 
 @lru_cache(maxsize=64)

@@ -99,8 +99,8 @@ async def test_fifty_edits_under_load_fail_no_request(tmp_path: Path) -> None:
     print(f"{len(done)} edits, {reviews.total + shopping.total} requests, {reviews.failed + shopping.failed} failed")
     assert len(done) >= 50
     assert took < 5000
-    assert (reviews.failed, reviews.errors, reviews.statuses.keys()) == (0, [], {200})
-    assert (shopping.failed, shopping.errors, shopping.statuses.keys()) == (0, [], {200})
+    assert (reviews.failed, reviews.errors, set(reviews.statuses)) == (0, [], {200})
+    assert (shopping.failed, shopping.errors, set(shopping.statuses)) == (0, [], {200})
     assert reviews.versions.keys() == {"v1", "v2", "v3"}
     assert min(reviews.total, shopping.total) >= len(done) * REQUESTS_AN_EDIT
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from controlplane.demo.ports import free_port, owners
-from controlplane.demo.processes import control_plane, envoy, until
+from controlplane.demo.processes import Process, Sidecar, control_plane, envoy, until
 from controlplane.objects.documents import documents
 from controlplane.objects.parse import parse
 
@@ -30,6 +30,53 @@ def manifests() -> Iterator[tuple[Path, int, set[str]]]:
                 yield path, len(found), keys
 
 
+class Bench:
+    """A control plane and one captured Envoy, to which files are shown one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifests = folder / "manifests"
+        self.manifests.mkdir()
+        self.xds, self.admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        self.client = httpx.AsyncClient(base_url=f"http://{self.admin}", timeout=10)
+        self.processes: list[Process] = []
+
+    async def start(self, *, delta: bool) -> None:
+        plane = await control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
+        self.processes.append(plane)
+        await until("ready", self._ready, seconds=20, watched=plane)
+        sidecar = Sidecar(name="productpage", ip=IP, labels=LABELS, interception="REDIRECT", delta=delta)
+        self.processes.append(await envoy(sidecar, self.folder, xds=self.xds))
+
+    async def stop(self) -> None:
+        for process in reversed(self.processes):
+            await process.stop()
+        await self.client.aclose()
+
+    async def errors_of(self, path: Path, objects: set[str]) -> list[tuple[str, str]]:
+        """Show ``path``, wait until its ``objects`` have reached Envoy, and return what Envoy refused of it."""
+        target = self.manifests / f"case{path.suffix}"
+        draft = self.manifests / "draft~"
+        draft.write_bytes(path.read_bytes())
+        draft.rename(target)
+
+        async def settled() -> bool:
+            listed = {each["object"] for each in (await self.client.get("/v1/objects")).json()}
+            rows = (await self.client.get("/v1/proxies")).json()
+            return listed == objects and len(rows) == 1 and bool(rows[0]["synced"])
+
+        await until(f"{path.name} has reached Envoy", settled, seconds=20, watched=self.processes[-1])
+        [row] = (await self.client.get("/v1/proxies")).json()
+        target.unlink()
+        return [(each["type"], each["error"]) for stream in row["connections"] for each in stream["types"] if each["error"]]
+
+    async def _ready(self) -> bool:
+        try:
+            return (await self.client.get("/readyz")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
 @pytest.mark.parametrize("delta", [False, True], ids=["sotw", "delta"])
 async def test_every_sample_is_accepted(tmp_path: Path, *, delta: bool) -> None:
     files = list(manifests())
@@ -37,45 +84,14 @@ async def test_every_sample_is_accepted(tmp_path: Path, *, delta: bool) -> None:
         pytest.skip("shared/cases is not here: Istio's samples were not run")
     if any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
         pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
-    folder = tmp_path / "manifests"
-    folder.mkdir()
-    xds, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    plane = await control_plane(folder, tmp_path, xds=xds, admin=admin)
-    client = httpx.AsyncClient(base_url=f"http://{admin}", timeout=10)
-    proxy = None
+    bench = Bench(tmp_path)
     try:
+        await bench.start(delta=delta)
 
-        async def ready() -> bool:
-            try:
-                return (await client.get("/readyz")).status_code == 200
-            except httpx.HTTPError:
-                return False
+        refused = {path.name: errors for path, _, objects in files if (errors := await bench.errors_of(path, objects))}
 
-        await until("ready", ready, seconds=20, watched=plane)
-        proxy = await envoy("productpage", IP, LABELS, tmp_path, xds=xds, delta=delta, mode="REDIRECT")
-        refused: dict[str, object] = {}
-        for path, _, objects in files:
-            target = folder / f"case{path.suffix}"
-            draft = folder / "draft~"
-            draft.write_text(path.read_text())
-            draft.rename(target)
-
-            async def settled(wanted: set[str] = objects) -> bool:
-                listed = {each["object"] for each in (await client.get("/v1/objects")).json()}
-                rows = (await client.get("/v1/proxies")).json()
-                return listed == wanted and len(rows) == 1 and rows[0]["synced"]
-
-            await until(f"{path.name} has reached Envoy", settled, seconds=20, watched=proxy)
-            [row] = (await client.get("/v1/proxies")).json()
-            errors = [(each["type"], each["error"]) for stream in row["connections"] for each in stream["types"] if each["error"]]
-            if errors:
-                refused[str(path.relative_to(CASES))] = errors
-            target.unlink()
         print(f"{len(files)} files, {sum(count for _, count, _ in files)} documents, {len(refused)} refused")
         assert refused == {}, json.dumps(refused, indent=1)
-        assert all(owners("0.0.0.0", port) for port in CAPTURE_PORTS)
+        assert all(len(owners("0.0.0.0", port)) == 1 for port in CAPTURE_PORTS)
     finally:
-        if proxy is not None:
-            await proxy.stop()
-        await client.aclose()
-        await plane.stop()
+        await bench.stop()
