@@ -80,8 +80,8 @@ def compose(text: str, *, with_lines: bool = False) -> Composed | None:
 
 def _unreadable(error: yaml.YAMLError) -> UnreadableError:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid YAML"
-    return UnreadableError(str(problem), mark.line if mark else 0)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not understood"
+    return UnreadableError(f"not valid YAML: {problem}", mark.line if mark else 0)
 
 
 class _Composer:

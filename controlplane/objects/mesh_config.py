@@ -11,12 +11,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import Key
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.names import is_label
 from controlplane.objects.review import Finding
 from controlplane.objects.scalars import MAX_PORT, Model, Text, UInt
 
-NAME, NAMESPACE, ENTRY = "istio", "istio-system", "mesh"
+KEY = Key("ConfigMap", "istio-system", "istio")
+ENTRY = "mesh"
 # https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
 

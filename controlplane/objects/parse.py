@@ -50,7 +50,7 @@ def parse(data: Mapping[str, object]) -> Parsed:
     namespace = names.namespace_of(kind, _text(metadata.get("namespace")))
     key = Key(_plain(kind), _plain(namespace), _plain(_text(metadata.get("name"))))
     known = KINDS.get((group, kind))
-    is_config = (group, kind, version) == ("", "ConfigMap", "v1")
+    is_config = (group, version, key) == ("", "v1", mesh_config.KEY)
     if not is_config and (known is None or version not in known.versions):
         return Parsed(key, problems=(_unknown(key, group, version, known),))
     try:
@@ -59,8 +59,13 @@ def parse(data: Mapping[str, object]) -> Parsed:
         return Parsed(key, problems=_problems(key, [Finding(odd.path, "Unreadable", str(odd))]))
     if known is None:
         return _mesh_config(key, clean)
-    named = clean.get("metadata")
-    return _typed(key, {**clean, "metadata": {**(named if isinstance(named, dict) else {}), "namespace": namespace}}, known)
+    return _typed(key, {**clean, "metadata": _placed(clean.get("metadata"), namespace)}, known)
+
+
+def _placed(metadata: object, namespace: str) -> dict[str, object]:
+    """Return ``metadata`` with the ``namespace`` that is meant, unless what it says itself is of a wrong type."""
+    said = metadata if isinstance(metadata, dict) else {}
+    return {**said, "namespace": namespace} if isinstance(said.get("namespace", ""), str) else said
 
 
 def _typed(key: Key, data: Mapping[str, object], known: Kind) -> Parsed:
@@ -81,8 +86,6 @@ def _typed(key: Key, data: Mapping[str, object], known: Kind) -> Parsed:
 
 
 def _mesh_config(key: Key, data: Mapping[str, object]) -> Parsed:
-    if (key.namespace, key.name) != (mesh_config.NAMESPACE, mesh_config.NAME):
-        return Parsed(key, problems=(_ignored(key),))
     content = data.get("data")
     text = content.get(mesh_config.ENTRY) if isinstance(content, dict) else None
     path = f"data.{mesh_config.ENTRY}"

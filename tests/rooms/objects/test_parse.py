@@ -175,6 +175,12 @@ def test_names_labels_and_namespaces_are_checked() -> None:
     ]
 
 
+def test_a_namespace_of_a_wrong_type_is_not_taken_for_default() -> None:
+    parsed = parse({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": 7}})
+
+    assert said(parsed) == [(Severity.ERROR, "metadata.namespace", "WrongType")]
+
+
 def test_core_objects_have_the_fields_that_matter_and_others_are_passed_over() -> None:
     ports = [{"port": 80, "targetPort": "http", "nodePort": 30000, "name": "a"}, {"port": 81, "targetPort": 8080, "name": "b"}]
 
