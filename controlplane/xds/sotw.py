@@ -41,24 +41,15 @@ class SotwStream(Machine):
                     held = channel.subscription.held
                     held.update((name, unknown(type_url, name, "")) for name in held)
             elif type_url in _WHOLE:
-                self._begin(channel, request.version_info)
+                # Answered even if the client says that it has this version (XP-42): it may have kept parts of a later one that it refused.
+                channel.subscription.begin()
+                channel.owes = True
+                channel.touch([resource.name for resource in self._view.resources(type_url)])
             return (subscribed(channel),)
         events = self._judge(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
         if self._ask(channel, names):
             events += (subscribed(channel),)
         return events
-
-    def _begin(self, channel: Channel, version: str) -> None:
-        """Serve everything; a client that says it has this very ``version`` from an earlier stream has nothing to be told (XP-42)."""
-        channel.subscription.begin()
-        everything = {resource.name: resource for resource in self._view.resources(channel.type_url)}
-        if version and version == self._view.version(channel.type_url):
-            channel.subscription.held.update(everything)
-            channel.answered = True
-            channel.inherits = False
-        else:
-            channel.owes = True
-            channel.touch(everything)
 
     def _ask(self, channel: Channel, names: set[str]) -> bool:
         """Serve ``names`` from now on; return whether that is anything new."""

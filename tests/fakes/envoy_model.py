@@ -12,9 +12,9 @@ from random import Random
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.sotw import SotwStream
-from controlplane.xds.view import View, folder
+from controlplane.xds.view import folder
 from tests.fakes.worlds import clusters_of, domain, is_bad, tables_of
-from tests.fakes.xds_client import DeltaClient, Heard, SotwClient
+from tests.fakes.xds_client import Heard
 
 _USERS = (LDS, RDS, VHDS)
 
@@ -31,6 +31,7 @@ class EnvoyModel:
         self.refused: set[tuple[str, str]] = set()  # alone, and never accepted
         self.warming: set[str] = set()  # clusters whose endpoints have not come since
         self.unanswered: set[tuple[str, str]] = set()
+        self.kept: set[str] = set()  # clusters of a whole response that was refused: not to be counted on
         self.streams = 0
         self.clashed = False
 
@@ -106,6 +107,7 @@ class EnvoyModel:
             self.clashed = True  # the server cannot know what domains the client has from an earlier stream
             bad = list(heard.says)
         if not bad:
+            self.kept -= heard.says.keys() if type_url == CDS else set()
             self._apply(heard, heard.says)
             self._dependents(type_url)
             self.reply(heard)
@@ -113,6 +115,8 @@ class EnvoyModel:
         if len(self._news(heard)) == 1 or (self.repeats and len(bad) == 1):
             self.refused.update((type_url, name) for name in bad if name not in self.held[type_url])
         if type_url in (CDS, LDS) and self.random.random() < 0.5:  # Envoy applies the good ones of these
+            if self.repeats and type_url == CDS:
+                self.kept |= heard.says.keys() - self.held[CDS].keys()
             self._apply(heard, {name: revision for name, revision in heard.says.items() if name not in bad})
         self.warming -= heard.says.keys() - self.held[CDS].keys() if type_url == CDS else set()
         self._dependents(type_url)
@@ -189,172 +193,10 @@ class EnvoyModel:
             using = [(each, self.held[each]) for each in _USERS] + [(each, self.inbox[each].says) for each in _USERS if each in self.inbox]
             for type_url, says in using:
                 for name, revision in says.items():
-                    broken = self.removes(heard) & set(clusters_of(type_url, revision)) & self.held[CDS].keys()
+                    broken = self.removes(heard) & set(clusters_of(type_url, revision)) & (self.held[CDS].keys() - self.kept)
                     assert not broken, f"{broken} removed while {name} uses it"
 
     def clusters(self) -> set[str]:
         """Return the clusters that there are, and those on their way in."""
         coming = self.inbox[CDS].says if CDS in self.inbox else {}
         return self.held[CDS].keys() | {name for name, revision in coming.items() if not is_bad(revision)}
-
-
-class DeltaEnvoy(EnvoyModel):
-    """Envoy with Delta."""
-
-    def __init__(self, random: Random, view: View) -> None:
-        """Connect to a server that shows ``view``."""
-        super().__init__(random)
-        self.connect(view)
-
-    @property
-    def stream(self) -> DeltaStream:
-        return self.client.delta
-
-    def connect(self, view: View) -> None:
-        """Begin a new stream, with all that was accepted on the one before."""
-        self.client = DeltaClient(view=view)
-        self.lose()
-        asked = self.held[RDS].keys() | tables_of(self.held[LDS])
-        self.endpoints: set[str] = set(self.held[CDS])
-        self.routes: set[str] = set(asked)
-        self.hosts = bool(self.held[RDS])
-        self._first(CDS)
-        self._first(EDS, *sorted(self.endpoints))
-        self._first(LDS)
-        if self.hosts and self.random.random() < 0.5:
-            self._first(VHDS)
-            self._first(RDS, *sorted(self.routes))
-        else:
-            self._first(RDS, *sorted(self.routes))
-            if self.hosts:
-                self._first(VHDS)
-
-    def ask_again(self) -> None:
-        """Ask for something that was asked for already: it has to be answered (XP-51)."""
-        kind, known = self.random.choice([(EDS, self.endpoints), (RDS, self.routes)])
-        if known:
-            name = self.random.choice(sorted(known))
-            self.unanswered.add((kind, name))
-            self._say(kind, name)
-
-    def take_one(self) -> Heard | None:
-        """Return the next response."""
-        response = self.client.delta.take()
-        return self.client._read(response) if response else None
-
-    def reply(self, heard: Heard, error: str = "") -> None:
-        """Accept ``heard``, or refuse it for ``error``."""
-        self.client.judge(heard, error)
-        if heard.type_url == RDS and not error and self.held[RDS] and not self.hosts:
-            self.hosts = True
-            self._first(VHDS)
-
-    def endpoints_wanted(self) -> None:
-        """Ask for the endpoints of the clusters that there are now."""
-        wanted = self.clusters()
-        self._change(EDS, self.endpoints, wanted)
-
-    def routes_wanted(self) -> None:
-        """Ask for the route configurations of the listeners that there are now."""
-        wanted = tables_of(self.held[LDS])
-        for table in self.routes - wanted:
-            coming = self.inbox[VHDS].says if VHDS in self.inbox else {}
-            for name in [name for name in (*self.held[VHDS], *coming) if folder(name) == table]:
-                self.lets_go(VHDS, name)
-        self._change(RDS, self.routes, wanted)
-
-    def removes(self, heard: Heard) -> set[str]:
-        """Return the names that ``heard`` takes away."""
-        return set(heard.removed)
-
-    def is_known(self) -> bool:
-        """Return whether the server can know what the client had before this stream."""
-        return True
-
-    def _change(self, type_url: str, known: set[str], wanted: set[str]) -> None:
-        if known != wanted:
-            self.unanswered -= {(type_url, name) for name in known - wanted}
-            self.unanswered |= {(type_url, name) for name in wanted - known}
-            self._say(type_url, *sorted(wanted - known), drop=sorted(known - wanted))
-            for name in known - wanted:
-                self.lets_go(type_url, name)
-            known.clear()
-            known |= wanted
-
-    def _first(self, type_url: str, *names: str) -> None:
-        held = {name: version for name, version in self.versions[type_url].items() if name in self.held[type_url]}
-        self.client.tell(type_url, *names, versions=held)
-
-    def _say(self, type_url: str, *names: str, drop: Iterable[str] = ()) -> None:
-        self.client.tell(type_url, *names, drop=drop)
-
-
-class SotwEnvoy(EnvoyModel):
-    """Envoy with the state of the world."""
-
-    repeats = True
-
-    def __init__(self, random: Random, view: View) -> None:
-        """Connect to a server that shows ``view``."""
-        super().__init__(random)
-        self.last: dict[str, tuple[str, str]] = {}
-        self.asked: dict[str, set[str]] = {}
-        self.connect(view)
-
-    @property
-    def stream(self) -> SotwStream:
-        return self.client.sotw
-
-    def connect(self, view: View) -> None:
-        """Begin a new stream."""
-        self.client = SotwClient(view=view)
-        self.known: set[str] = set()  # types of which something was accepted on this stream
-        self.lose()
-        self.last = {type_url: (version, "") for type_url, (version, _) in self.last.items()}
-        self.asked = {CDS: set(), EDS: set(self.held[CDS]), LDS: set(), RDS: tables_of(self.held[LDS])}
-        for type_url in self.asked:
-            self._say(type_url)
-
-    def ask_again(self) -> None:
-        """Repeat a request, as Envoy does: it is no ACK."""
-        self._say(self.random.choice([EDS, RDS]))
-
-    def take_one(self) -> Heard | None:
-        """Return the next response."""
-        response = self.client.sotw.take()
-        return self.client._read(response) if response else None
-
-    def reply(self, heard: Heard, error: str = "") -> None:
-        """Accept ``heard``, or refuse it for ``error``."""
-        version, _ = self.last.get(heard.type_url, ("", ""))
-        self.last[heard.type_url] = (version if error else heard.version, heard.nonce)
-        if not error:
-            self.known.add(heard.type_url)
-        self._say(heard.type_url, error)
-
-    def endpoints_wanted(self) -> None:
-        """Ask for the endpoints of the clusters that there are now."""
-        self._change(EDS, self.clusters())
-
-    def routes_wanted(self) -> None:
-        """Ask for the route configurations of the listeners that there are now."""
-        self._change(RDS, tables_of(self.held[LDS]))
-
-    def removes(self, heard: Heard) -> set[str]:
-        """Return the names that ``heard`` takes away."""
-        return self.held[heard.type_url].keys() - heard.says.keys() if heard.type_url in (CDS, LDS) else set()
-
-    def is_known(self) -> bool:
-        """Return whether the server can know what the client had before this stream: not before the first ACKs."""
-        return self.streams == 1 or {CDS, LDS, RDS} <= self.known
-
-    def _change(self, type_url: str, wanted: set[str]) -> None:
-        if self.asked[type_url] != wanted:
-            for name in self.asked[type_url] - wanted:
-                self.lets_go(type_url, name)
-            self.asked[type_url] = wanted
-            self._say(type_url)
-
-    def _say(self, type_url: str, error: str = "") -> None:
-        version, nonce = self.last.get(type_url, ("", ""))
-        self.client.tell(type_url, sorted(self.asked[type_url]), version, nonce, error)

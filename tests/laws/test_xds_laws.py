@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import Table, View, folder
-from tests.fakes.envoy_model import DeltaEnvoy, SotwEnvoy
+from tests.fakes.envoy_delta import DeltaEnvoy
+from tests.fakes.envoy_sotw import SotwEnvoy
 from tests.fakes.resources import read
 from tests.fakes.worlds import tables_of, world
 from tests.fakes.xds_client import put
