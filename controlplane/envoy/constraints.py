@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from operator import eq, ge, gt, le, lt
 from typing import NamedTuple
 
 import re2
@@ -23,7 +24,15 @@ from controlplane.envoy.type_urls import PREFIX
 
 Check = Callable[[object], str | None]
 _NUMBERS = frozenset(("float", "double", "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64"))
-_WRAPPERS = frozenset(f"google.protobuf.{name}Value" for name in ("Double", "Float", "Int32", "Int64", "UInt32", "UInt64", "Bool", "String"))
+_ORDERS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
+    ("gt", ">", gt),
+    ("gte", ">=", ge),
+    ("lt", "<", lt),
+    ("lte", "<=", le),
+)
+_WRAPPERS = frozenset(
+    f"google.protobuf.{name}Value" for name in ("Double", "Float", "Int32", "Int64", "UInt32", "UInt64", "Bool", "String")
+)
 
 
 class _Field(NamedTuple):
@@ -94,12 +103,18 @@ def _inside(packed: AnyMessage, path: str) -> Iterator[str]:
 
 @cache
 def _rules(descriptor: Descriptor) -> _Rules:
-    oneofs = tuple(each.name for each in descriptor.oneofs if each.GetOptions().Extensions[validate_pb2.required])
+    oneofs = tuple(each.name for each in descriptor.oneofs if _declared(each.GetOptions(), validate_pb2.required))
     return _Rules(tuple(field for each in descriptor.fields if (field := _field(each))), oneofs)
 
 
+def _declared(options: Message, extension: FieldDescriptor) -> object:
+    """Return what ``options`` say by ``extension``; None: nothing."""
+    return next((value for field, value in options.ListFields() if field.full_name == extension.full_name), None)
+
+
 def _field(field: FieldDescriptor) -> _Field | None:
-    rules = field.GetOptions().Extensions[validate_pb2.rules]
+    declared = _declared(field.GetOptions(), validate_pb2.rules)
+    rules = declared if isinstance(declared, validate_pb2.FieldRules) else validate_pb2.FieldRules()
     kind = rules.WhichOneof("type") or ""
     keyed = field.message_type is not None and field.message_type.GetOptions().map_entry
     whole: tuple[Check, ...] = ()
@@ -113,7 +128,7 @@ def _field(field: FieldDescriptor) -> _Field | None:
         item_rules = getattr(rules.map, "values")  # noqa: B009 - `values` is a field here
         item_kind = item_rules.WhichOneof("type") or ""
     each = tuple(_checks(item_rules, item_kind)) if item_kind else ()
-    value_type = field.message_type.fields_by_name["value"].message_type if keyed else field.message_type
+    value_type = field.message_type.fields_by_name["value"].message_type if keyed and field.message_type else field.message_type
     descend = value_type is not None and value_type.full_name not in _WRAPPERS and not item_rules.message.skip
     required = rules.message.required or getattr(getattr(rules, kind, None), "required", False)
     required = required and field.containing_oneof is None  # of a choice, only what is chosen has to be there
@@ -135,23 +150,22 @@ def _checks(rules: validate_pb2.FieldRules, kind: str) -> Iterator[Check]:
     elif kind == "duration":
         yield from _duration_checks(chosen)
     elif kind == "bool" and chosen.HasField("const"):
-        yield lambda value, want=chosen.const: None if _unwrapped(value) == want else f"{want}"
+        yield _number(eq, chosen.const, f"{chosen.const}")
 
 
 def _number_checks(rules: validate_pb2.UInt32Rules) -> Iterator[Check]:
-    ignore_empty = rules.ignore_empty
-    for name, sign, test in (
-        ("gt", ">", lambda value, bound: value > bound),
-        ("gte", ">=", lambda value, bound: value >= bound),
-        ("lt", "<", lambda value, bound: value < bound),
-        ("lte", "<=", lambda value, bound: value <= bound),
-        ("const", "=", lambda value, bound: value == bound),
-    ):
+    for name, sign, test in (*_ORDERS, ("const", "=", eq)):
         if rules.HasField(name):
             bound = getattr(rules, name)
-            yield lambda value, b=bound, s=sign, t=test: (
-                None if (ignore_empty and not _unwrapped(value)) or t(_unwrapped(value), b) else f"a number {s} {b}"
-            )
+            yield _number(test, bound, f"a number {sign} {bound}", ignore_empty=rules.ignore_empty)
+
+
+def _number(test: Callable[[float, float], bool], bound: float, expected: str, *, ignore_empty: bool = False) -> Check:
+    def check(value: object) -> str | None:
+        number = _unwrapped(value)
+        return None if (ignore_empty and not number) or test(number, bound) else expected
+
+    return check
 
 
 def _string_checks(rules: validate_pb2.StringRules) -> Iterator[Check]:
@@ -160,8 +174,8 @@ def _string_checks(rules: validate_pb2.StringRules) -> Iterator[Check]:
     if rules.pattern:
         pattern = re2.compile(rules.pattern)
         yield lambda value: None if (ignore_empty and not value) or pattern.search(_text(value)) else f"text like {rules.pattern}"
-    if rules.prefix:
-        yield lambda value: None if (ignore_empty and not value) or _text(value).startswith(rules.prefix) else f"text that begins with {rules.prefix}"
+    if start := rules.prefix:
+        yield lambda value: None if (ignore_empty and not value) or _text(value).startswith(start) else f"text that begins with {start}"
     if allowed := tuple(getattr(rules, "in")):
         yield lambda value: None if (ignore_empty and not value) or value in allowed else f"one of {allowed}"
     if rules.well_known_regex:
@@ -170,20 +184,27 @@ def _string_checks(rules: validate_pb2.StringRules) -> Iterator[Check]:
 
 
 def _length_checks(rules: validate_pb2.StringRules | validate_pb2.BytesRules, unit: str) -> Iterator[Check]:
-    ignore_empty = rules.ignore_empty
     for name in ("min_len", "min_bytes"):
         if least := getattr(rules, name, 0):
-            yield lambda value, n=least: None if (ignore_empty and not value) or _size(value) >= n else f"at least {n} {unit}"
+            yield _length(ge, least, f"at least {least} {unit}", ignore_empty=rules.ignore_empty)
     for name in ("max_len", "max_bytes"):
         if most := getattr(rules, name, 0):
-            yield lambda value, n=most: None if _size(value) <= n else f"at most {n} {unit}"
+            yield _length(le, most, f"at most {most} {unit}", ignore_empty=False)
+
+
+def _length(test: Callable[[float, float], bool], bound: int, expected: str, *, ignore_empty: bool) -> Check:
+    return lambda value: None if (ignore_empty and not value) or test(_size(value), bound) else expected
 
 
 def _duration_checks(rules: validate_pb2.DurationRules) -> Iterator[Check]:
-    for name, sign in (("gt", ">"), ("gte", ">="), ("lt", "<"), ("lte", "<=")):
+    for name, sign, test in _ORDERS:
         if rules.HasField(name):
             bound = _nanoseconds(getattr(rules, name))
-            yield lambda value, b=bound, s=sign: None if _compares(_nanoseconds(value), s, b) else f"a duration {s} {b / 1e9:g}s"
+            yield _duration(test, bound, f"a duration {sign} {bound / 1e9:g}s")
+
+
+def _duration(test: Callable[[float, float], bool], bound: int, expected: str) -> Check:
+    return lambda value: None if test(_nanoseconds(value), bound) else expected
 
 
 def _list_checks(rules: validate_pb2.RepeatedRules) -> Iterator[Check]:
@@ -198,17 +219,13 @@ def _map_checks(rules: validate_pb2.MapRules) -> Iterator[Check]:
         yield lambda value: None if _size(value) >= rules.min_pairs else f"at least {rules.min_pairs} entries"
 
 
-def _compares(value: int, sign: str, bound: int) -> bool:
-    return {">": value > bound, ">=": value >= bound, "<": value < bound, "<=": value <= bound}[sign]
-
-
 def _nanoseconds(value: object) -> int:
     return value.ToNanoseconds() if isinstance(value, Duration) else 0
 
 
 def _unwrapped(value: object) -> float:
-    found: float = getattr(value, "value", value)
-    return found
+    found = getattr(value, "value", value)
+    return found if isinstance(found, int | float) else 0
 
 
 def _text(value: object) -> str:

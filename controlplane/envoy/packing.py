@@ -54,5 +54,3 @@ def _known() -> None:
     """Make the messages known that may stand in an ``Any``."""
     for module in _MODULES:
         importlib.import_module(module)
-
-

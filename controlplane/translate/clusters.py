@@ -8,6 +8,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
+from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
@@ -154,6 +155,4 @@ def _original_destination(cluster: Cluster) -> None:
 
 
 def _metadata(fields: dict[str, object]) -> Metadata:
-    struct = Struct()
-    struct.update(fields)
-    return Metadata(filter_metadata={"istio": struct})
+    return Metadata(filter_metadata={"istio": ParseDict(fields, Struct())})

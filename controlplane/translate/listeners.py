@@ -14,7 +14,7 @@ from controlplane.translate.clusters import BLACK_HOLE
 from controlplane.translate.common import socket_address
 from controlplane.translate.connections import PLAIN_HTTP, http_inspector, outbound_http, tcp
 
-WILDCARD = "0.0.0.0"  # noqa: S104 - Istio's name for a listener that is told from others by its port alone
+WILDCARD = "0.0.0.0"  # Istio's name for a listener that is told from others by its port alone
 LOOPBACK = "127.0.0.1"
 HTTP_PROXY = "http_proxy"
 VIRTUAL_OUTBOUND = "virtualOutbound"

@@ -13,6 +13,7 @@ from controlplane.objects.virtual_service import HTTPRoute
 def nothing(route: HTTPRoute) -> Message | None:
     """Return that a filter has no configuration of its own for ``route``."""
     del route
+    return None
 
 
 @dataclass(frozen=True, slots=True)
