@@ -23,6 +23,7 @@ class TypeAccount:
     nacked: str | None = None
     nacked_at: float | None = None
     error: str | None = None
+    refused: tuple[str, ...] = ()  # the names in the response that was refused last
     resources: int = 0  # in all responses
     sent_bytes: int = 0
 
@@ -94,6 +95,7 @@ class Fleet:
                 line.sent_bytes += event.size
             case Nacked():
                 line.nacked, line.nacked_at, line.error = event.nonce, at, event.message
+                line.refused = tuple(resource.name for resource in event.resources)
                 self.rejects[event.type_url] = self.rejects.get(event.type_url, 0) + 1
             case Subscribed():
                 line.wildcard, line.subscribed = event.wildcard, event.count

@@ -13,7 +13,7 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 )
 
 from controlplane.xds.delta import DeltaStream
-from controlplane.xds.events import Event
+from controlplane.xds.events import Event, Sent
 from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
 from controlplane.xds.stream import Response
@@ -54,6 +54,7 @@ class Conversation:
         self.stream: DeltaStream | SotwStream = stream
         self.table = view.tables[0]
         self.events: list[Event] = []
+        self.sent: dict[str, Sent] = {}  # by nonce
 
     def change(self, *resources: Resource, gone: Iterable[tuple[str, str]] = ()) -> list[Heard]:
         """Publish ``resources`` and take away the (type, name)s that are ``gone``, as one; return what is heard."""
@@ -68,6 +69,7 @@ class Conversation:
         found = []
         while response := self.stream.take():
             found.append(self._read(response))
+            self.sent[response.nonce] = response.event
         return found
 
     def _read(self, response: Response) -> Heard:
