@@ -86,9 +86,8 @@ def main() -> int:
         print(f"{size.proxies} sidecars in {size.namespaces} namespaces, {size.services} services x {size.endpoints} endpoints")
         print(f"{'':20} {'measured':>10} {'bare':>10} {'net':>10} {'limit':>10}")
         for row in table:
-            print(
-                f"{row.name:20} {row.raw:10.2f} {row.bare:10.2f} {row.net:10.2f} {row.limit:10.2f} {row.unit:3} {'' if row.held else 'BEYOND'}"
-            )
+            verdict = "" if row.held else "BEYOND"
+            print(f"{row.name:20} {row.raw:10.2f} {row.bare:10.2f} {row.net:10.2f} {row.limit:10.2f} {row.unit:3} {verdict}")
         print("net: measured, less what the swarm itself takes (bare less what a bare server takes with a swarm in Go)")
         for name, figure in computed.items():
             print(f"{name}: {figure}")

@@ -80,10 +80,15 @@ class Bare(grpc.GenericRpcHandler):
             stream.send(payload)
 
 
+def _contents(folder: Path, pattern: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob(pattern)}
+
+
 async def main(folder: Path) -> None:
     """Serve the payloads of ``folder`` until standard input ends."""
-    payloads = {path.stem: path.read_bytes() for path in folder.glob("*.first")}
+    payloads = {Path(name).stem: content for name, content in _contents(folder, "*.first").items()}
     prefix = "type.googleapis.com/"
+    changes = _contents(folder, "*.change")
     bare = Bare({prefix + name: payload for name, payload in payloads.items()})
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((bare,))
@@ -92,7 +97,7 @@ async def main(folder: Path) -> None:
     print(port, flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        bare.send(await asyncio.to_thread((folder / line.strip()).read_bytes))
+        bare.send(changes[line.strip()])
     await server.stop(None)
 
 

@@ -53,12 +53,16 @@ class Bench:
             await process.stop()
         await self.client.aclose()
 
-    async def errors_of(self, path: Path, objects: set[str]) -> list[tuple[str, str]]:
-        """Show ``path``, wait until its ``objects`` have reached Envoy, and return what Envoy refused of it."""
+    def show(self, path: Path) -> Path:
+        """Copy ``path`` into the folder that is served, whole, by renaming."""
         target = self.manifests / f"case{path.suffix}"
         draft = self.manifests / "draft~"
         draft.write_bytes(path.read_bytes())
-        draft.rename(target)
+        return draft.rename(target)
+
+    async def errors_of(self, path: Path, objects: set[str]) -> list[tuple[str, str]]:
+        """Show ``path``, wait until its ``objects`` have reached Envoy, and return what Envoy refused of it."""
+        target = self.show(path)
 
         async def settled() -> bool:
             listed = {each["object"] for each in (await self.client.get("/v1/objects")).json()}

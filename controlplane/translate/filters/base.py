@@ -14,6 +14,7 @@ def nothing(route: HTTPRoute) -> Message | None:
     """Return that a filter has no configuration of its own for ``route``."""
     del route
     return None
+    return None
 
 
 @dataclass(frozen=True, slots=True)
