@@ -22,7 +22,7 @@ from controlplane.fleet.fleet import Account, Fleet, TypeAccount
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
-from controlplane.serve.garbage import collect_when_quiet
+from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Machines, Server
 from controlplane.settings import Settings
@@ -185,6 +185,7 @@ class ControlPlane:
 
 async def run_until_signalled(settings: Settings, announce: Callable[[Addresses], None]) -> None:
     """Run a control plane by ``settings`` until this process is told to end (SIGTERM, SIGINT)."""
+    give_large_blocks_back()
     plane = ControlPlane(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

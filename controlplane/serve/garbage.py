@@ -7,13 +7,29 @@ lives long is therefore set aside when nothing is going on, and full collections
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import sys
 from collections.abc import Callable
 
 _YOUNG = 20_000  # new objects before a small collection; an update of 500 streams makes some thousands, which go by themselves
 _OLD = 1_000  # middle collections before a full one that nobody asked for
 _LOOK_S = 1.0
 _TURNOVER = 2_000  # after so much, what was set aside is looked at too
+_M_MMAP_THRESHOLD = -3  # of mallopt(3)
+_LARGE_BYTES = 64 << 10
+
+
+def give_large_blocks_back() -> None:
+    """Have the C library return blocks of 64 KiB and more to the system as soon as they are free.
+
+    The first answers of many streams at once are half a megabyte each. glibc would come to take such blocks from its heap, and keep
+    them: 0.27 MB a stream instead of 0.24, measured with 500. Other C libraries than glibc are left alone.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 async def collect_when_quiet(turnover: Callable[[], int]) -> None:

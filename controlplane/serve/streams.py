@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -70,6 +71,9 @@ class OpenStream(Generic[Request]):
         self._machine: Stream[Request] | None = None
         self._recorder = recorder
         self._waiter: asyncio.Future[None] | None = None
+        self._writing_since: float | None = None  # of the monotonic clock
+        self._look_again: asyncio.TimerHandle | None = None
+        self._stuck = False
         self._ended: Ended | None = None
         self._asked = 0  # names, about
 
@@ -111,9 +115,12 @@ class OpenStream(Generic[Request]):
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read(context, first))
                 try:
+                    self._watch(_this_task())
                     return await self._send(context)
                 finally:
                     reader.cancel()
+                    if self._look_again is not None:
+                        self._look_again.cancel()
         finally:
             self._hub.leave(self.session)
             self._recorder.disconnected(self.connection)
@@ -156,14 +163,27 @@ class OpenStream(Generic[Request]):
                 await self._news()
                 continue
             self._recorder.record(self.connection, (response.event,))
+            self._writing_since = time.monotonic()
             try:
-                async with asyncio.timeout(WRITE_S):
-                    await context.write(response.payload)
-            except TimeoutError:
+                await context.write(response.payload)
+            except asyncio.CancelledError:
+                if not self._stuck:
+                    raise
+                _uncancel()
                 return Ended(grpc.StatusCode.ABORTED, f"nothing was read for {WRITE_S:.0f} s")
             except grpc.aio.BaseError:
                 return Ended(grpc.StatusCode.OK)  # the peer is gone
+            self._writing_since = None
         return self._ended
+
+    def _watch(self, writer: asyncio.Task[object]) -> None:
+        """Cancel ``writer`` if its peer takes nothing: a look now and then, as a deadline a write would cost a tenth of the write."""
+        since = self._writing_since
+        self._stuck = since is not None and time.monotonic() - since > WRITE_S
+        if self._stuck:
+            writer.cancel()
+        else:
+            self._look_again = asyncio.get_running_loop().call_later(WRITE_S / 4, self._watch, writer)
 
     async def _news(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -185,3 +205,14 @@ def _more_names(request: DiscoveryRequest | DeltaDiscoveryRequest) -> int:
     if isinstance(request, DeltaDiscoveryRequest):
         return len(request.resource_names_subscribe) - len(request.resource_names_unsubscribe)
     return MAX_NAMES + 1 if len(request.resource_names) > MAX_NAMES else 0
+
+
+def _this_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a stream runs in a task")
+    return task
+
+
+def _uncancel() -> None:
+    _this_task().uncancel()
