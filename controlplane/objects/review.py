@@ -36,9 +36,10 @@ def without_effect(model: type[BaseModel], data: Mapping[str, object], path: str
         at = f"{path}.{name}"
         if (field := known.get(name)) is None:
             yield Finding(at, "UnknownField", f"no such field; known are {', '.join(sorted(known))}", fatal=False)
-        elif field.not_yet and value not in (None, [], {}, ""):
+            continue
+        if field.not_yet and value not in (None, [], {}, ""):
             yield Finding(at, "NotTranslated", "this field is not translated yet: it has no effect", fatal=False)
-        elif field.inner is not None:
+        if field.inner is not None:
             yield from _below(field, field.inner, value, at)
 
 

@@ -23,6 +23,7 @@ def errors(kind: str, api: str = "v1", **body: object) -> list[str]:
         ({"ports": [{"port": 80}, {"port": 81}]}, ["spec.ports[1].name"]),
         ({"ports": [{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]}, ["spec.ports[1].port"]),
         ({"ports": [{"port": 0}]}, ["spec.ports[0].port"]),
+        ({"ports": [{"port": 80, "name": "a_b"}]}, ["spec.ports[0].name"]),
         ({"ports": [{"port": 80, "protocol": "HTTP"}]}, ["spec.ports[0].protocol"]),
         ({"clusterIP": "ten"}, ["spec.clusterIP"]),
         ({"type": "ExternalName"}, ["spec.externalName"]),

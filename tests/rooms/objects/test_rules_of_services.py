@@ -56,12 +56,14 @@ def test_a_rule_for_workloads_stays_in_its_namespace() -> None:
     assert rule(workloadSelector=chosen, exportTo=["ns"]) == []
     assert rule(workloadSelector=chosen, exportTo=["*"]) == ["exportTo"]
     assert rule(workloadSelector={"matchLabels": {"app": "a*"}}) == ["workloadSelector.matchLabels.app"]
+    assert rule(exportTo=["~"]) == ["exportTo[0]"]
 
 
 def test_policies_of_ports() -> None:
     assert policy() == ["trafficPolicy"]
     assert policy(portLevelSettings=[{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}]) == []
     assert policy(portLevelSettings=[{"port": {"number": 80}}]) == ["portLevelSettings[0]"]
+    assert policy(portLevelSettings=[{"port": {"number": 80}, "connectionPool": {}}]) == ["portLevelSettings[0].connectionPool"]
     assert policy(portLevelSettings=[{"loadBalancer": {"simple": "RANDOM"}}]) == ["portLevelSettings[0].port"]
     assert policy(portLevelSettings=[{"port": {"number": 0}, "tls": {}}]) == ["portLevelSettings[0].port.number"]
 
@@ -203,6 +205,7 @@ def test_tunnels_and_budgets() -> None:
         ({"resolution": "DYNAMIC_DNS"}, "hosts[0]"),
         ({"workloadSelector": {"labels": {"a": "b"}}, "endpoints": []}, "endpoints"),
         ({"workloadSelector": {"labels": {"a": "*"}}}, "workloadSelector.labels.a"),
+        ({"workloadSelector": {"labels": {"": "a"}}}, "workloadSelector.labels"),
         ({"exportTo": ["~", "ns"]}, "exportTo"),
     ],
 )
