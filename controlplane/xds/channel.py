@@ -105,6 +105,7 @@ class Channel:
         """Drop what is known of names that are not asked for any more."""
         for names in (self.dirty, self.forced, self.suspects):
             names.difference_update([name for name in names if not self.wants(name)])
+        self.parts = [left for part in self.parts if (left := part & self.suspects)]
         for name in [name for name in (*self.refused, *self.doubts) if not self.wants(name)]:
             self.refused.pop(name, None)
             self.doubts.pop(name, None)

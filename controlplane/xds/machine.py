@@ -94,7 +94,7 @@ class Machine(ABC):
         return None
 
     def _open_names(self) -> int:
-        return sum(len(channel.dirty) + len(channel.suspects) for channel in self._in_order)
+        return sum(len(channel.dirty) + len(channel.parts) + len(channel.refused) for channel in self._in_order)
 
     def _compose(self, channel: Channel) -> Response | None:
         planner = Planner(channel, self._in_order, self._view)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from controlplane.envoy.type_urls import CDS, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
 from controlplane.xds.resource import Resource
-from tests.fakes.resources import cluster, host, routes
+from tests.fakes.resources import cluster, host, listener, routes
 from tests.fakes.xds_client import DeltaClient, Heard
 
 Told = tuple[str, dict[str, int], tuple[str, ...]]
@@ -177,3 +177,26 @@ def test_a_service_of_virtual_hosts_alone_gives_all() -> None:
     client = DeltaClient(host("80/a"), host("90/a"), only=VHDS)
 
     assert told(client.ask("")) == [(VHDS, {"80/a": 1, "90/a": 1}, ())]
+
+
+def test_xp_77_a_table_and_its_hosts_stay_until_the_listener_went() -> None:
+    client = connected(routes("80"), host("80/a"))
+    client.settle(client.ask(LDS))
+    client.settle(client.change(listener("l", routes=["80"])))
+
+    [listeners] = client.change(gone=[(LDS, "l"), (RDS, "80"), (VHDS, "80/a")])
+    heard = client.ack(listeners)
+
+    assert told([listeners]) == [(LDS, {}, ("l",))]
+    assert told(heard) == [(RDS, {}, ("80",)), (VHDS, {}, ("80/a",))]
+
+
+def test_of_hosts_refused_together_the_blameless_is_sent_with_the_next_version_of_the_other() -> None:
+    client = connected(routes("80"), host("80/one", domains=["d"]), host("80/two", domains=["e"]))
+    [together] = client.change(host("80/one", 2, domains=["e"]), host("80/two", 2, domains=["d"]))
+
+    quiet = client.nack(together)
+    heard = client.change(host("80/one", 3, domains=["e"]))
+
+    assert quiet == []
+    assert told(heard) == [(VHDS, {"80/one": 3, "80/two": 2}, ())]
