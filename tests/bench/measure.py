@@ -20,6 +20,9 @@ from tests.bench.swarm import Swarm
 from tests.bench.workload import PORT, Size
 
 
+_REST_S = 4.0  # before memory is measured: what was needed only to connect is given back when nothing is going on
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """What one server took: seconds, milliseconds, bytes."""
@@ -104,7 +107,7 @@ async def _measure(
     swarm = Swarm(size)
     before = _resident(process.pid)
     configured = await swarm.connect(address)
-    await asyncio.sleep(1.0)  # let memory that was needed only to connect be given back
+    await asyncio.sleep(_REST_S)
     after = _resident(process.pid)
     host = workload.host(7, size)
     cluster, virtual_host = f"outbound|{PORT}||{host}", f"{PORT}/{host}:{PORT}"
