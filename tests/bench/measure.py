@@ -19,7 +19,6 @@ from tests.bench import workload
 from tests.bench.swarm import Swarm
 from tests.bench.workload import PORT, Size
 
-
 _REST_S = 4.0  # before memory is measured: what was needed only to connect is given back when nothing is going on
 
 
