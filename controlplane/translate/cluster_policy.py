@@ -64,9 +64,9 @@ def _limits(cluster: Cluster, tcp: rule.TCPSettings, http: rule.HTTPSettings) ->
         if tcp.tcp_keepalive.probes:
             keepalive.keepalive_probes.value = tcp.tcp_keepalive.probes
         if tcp.tcp_keepalive.time:
-            keepalive.keepalive_time.value = tcp.tcp_keepalive.time // 1000
+            keepalive.keepalive_time.value = max(1, tcp.tcp_keepalive.time // 1000)  # Linux refuses 0
         if tcp.tcp_keepalive.interval:
-            keepalive.keepalive_interval.value = tcp.tcp_keepalive.interval // 1000
+            keepalive.keepalive_interval.value = max(1, tcp.tcp_keepalive.interval // 1000)
 
 
 def _http_options(cluster: Cluster, tcp: rule.TCPSettings | None, http: rule.HTTPSettings, protocol: Protocol) -> None:

@@ -17,6 +17,7 @@ from controlplane.objects.destination_rule import (
     OutlierDetection,
     PortTrafficPolicy,
     Subset,
+    TcpKeepalive,
     TCPSettings,
     TrafficPolicy,
     TunnelSettings,
@@ -26,6 +27,8 @@ from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
 from controlplane.objects.rules.load_balancing import check_load_balancer
 
+_MAX_KEEPALIVE_S = 32767  # https://man7.org/linux/man-pages/man7/tcp.7.html, and the kernel's MAX_TCP_KEEPIDLE
+_MAX_PROBES = 127
 _SETTINGS = ("load_balancer", "connection_pool", "outlier_detection", "tls")
 
 
@@ -115,10 +118,19 @@ def check_pool(path: str, pool: ConnectionPoolSettings) -> Iterator[Finding]:
 
 def _tcp(path: str, tcp: TCPSettings) -> Iterator[Finding]:
     yield from _not_negative(path, maxConnections=tcp.max_connections)
-    keepalive = tcp.tcp_keepalive
-    for name, value in (("time", keepalive and keepalive.time), ("interval", keepalive and keepalive.interval)):
-        if value and value % 1000:
-            yield common.warning(f"{path}.tcpKeepalive.{name}", "Rounded", "TCP knows whole seconds only: this is rounded")
+    if tcp.tcp_keepalive:
+        yield from _keepalive(f"{path}.tcpKeepalive", tcp.tcp_keepalive)
+
+
+def _keepalive(path: str, keepalive: TcpKeepalive) -> Iterator[Finding]:
+    """Yield what Linux would refuse, on each connection, of ``keepalive``."""
+    for name, value in (("time", keepalive.time), ("interval", keepalive.interval)):
+        if value is not None and value > _MAX_KEEPALIVE_S * 1000:
+            yield common.out_of_range(f"{path}.{name}", f"at most {_MAX_KEEPALIVE_S}s", f"{value}ms")
+        elif value is not None and value % 1000:
+            yield common.warning(f"{path}.{name}", "Rounded", "TCP knows whole seconds, from 1: this is rounded")
+    if keepalive.probes is not None and keepalive.probes > _MAX_PROBES:
+        yield common.out_of_range(f"{path}.probes", f"at most {_MAX_PROBES}", keepalive.probes)
 
 
 def _http(path: str, http: HTTPSettings) -> Iterator[Finding]:

@@ -164,6 +164,7 @@ def test_retries(retries: Json, field: str) -> None:
         ({}, ""),
         ({"delay": {}}, ".delay.fixedDelay"),
         ({"delay": {"fixedDelay": "1s", "percentage": {"value": 100.1}}}, ".delay.percentage.value"),
+        ({"delay": {"fixedDelay": "1s", "percent": 101}}, ".delay.percent"),
         ({"delay": {"exponentialDelay": "1s"}}, ".delay.exponentialDelay"),
         ({"delay": {"fixedDelay": "1ns"}}, ".delay.fixedDelay"),
         ({"abort": {}}, ".abort"),

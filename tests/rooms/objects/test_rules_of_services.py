@@ -75,6 +75,8 @@ def test_policies_of_ports() -> None:
         ({"tcp": {"maxConnections": -1}}, ".tcp.maxConnections"),
         ({"tcp": {"connectTimeout": "0s"}}, ".tcp.connectTimeout"),
         ({"tcp": {"maxConnectionDuration": "1us"}}, ".tcp.maxConnectionDuration"),
+        ({"tcp": {"tcpKeepalive": {"time": "32768s"}}}, ".tcp.tcpKeepalive.time"),
+        ({"tcp": {"tcpKeepalive": {"probes": 128}}}, ".tcp.tcpKeepalive.probes"),
         ({"http": {"maxRetries": -1}}, ".http.maxRetries"),
         ({"http": {"maxRetries": 2**31}}, ".http.maxRetries"),
         ({"http": {"idleTimeout": "0s"}}, ".http.idleTimeout"),
