@@ -66,6 +66,13 @@ def percent(path: str, value: float | None) -> Iterator[Finding]:
         yield out_of_range(path, "a value from 0 to 100", value)
 
 
+def one_line(path: str, **named: str) -> Iterator[Finding]:
+    """Yield which of the texts ``named``, that go into headers, have control characters."""
+    for name, value in named.items():
+        if any(ord(each) < 32 or ord(each) == 127 for each in value):
+            yield out_of_range(f"{path}.{name}", "a text without control characters", value)
+
+
 def hosts(path: str, host: str, *, wildcard: bool = True) -> Iterator[Finding]:
     """Yield what is wrong with the name of a host."""
     if fault := fault_of_host(host, wildcard=wildcard):

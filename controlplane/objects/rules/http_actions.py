@@ -106,13 +106,16 @@ def _percentage(path: str, percentage: Percent | None) -> Iterator[Finding]:
 
 def _rewrite(path: str, rewrite: HTTPRewrite) -> Iterator[Finding]:
     regex = rewrite.uri_regex_rewrite
+    yield from common.one_line(path, uri=rewrite.uri, authority=rewrite.authority)
     if not (rewrite.uri or rewrite.authority or regex):
         yield common.required(path, "one of uri, authority and uriRegexRewrite")
     if rewrite.uri and regex:
         yield common.conflict(path, "expected one of uri and uriRegexRewrite, found both")
     if regex and not (regex.match and regex.rewrite):
         yield common.required(f"{path}.uriRegexRewrite", "both match and rewrite")
-    elif regex and (wrong := fault_of_regex(regex.match)):
+    elif regex and regex.rewrite:
+        yield from common.one_line(f"{path}.uriRegexRewrite", rewrite=regex.rewrite)
+    if regex and regex.match and (wrong := fault_of_regex(regex.match)):
         yield Finding(f"{path}.uriRegexRewrite.match", common.OUT_OF_RANGE, wrong)
 
 
@@ -130,6 +133,7 @@ def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
     if redirect.port is not None and redirect.derive_port is not None:
         yield common.conflict(path, "expected one of port and derivePort, found both")
     yield from common.ports(f"{path}.port", redirect.port)
+    yield from common.one_line(path, uri=redirect.uri, authority=redirect.authority, prefixRewrite=redirect.prefix_rewrite)
 
 
 def _direct_response(path: str, response: HTTPDirectResponse) -> Iterator[Finding]:

@@ -189,6 +189,8 @@ def test_rewrites_and_the_authority() -> None:
     regex = {"match": "a", "rewrite": "b"}
 
     assert of_route(rewrite={}) == ["rewrite"]
+    assert of_route(rewrite={"uri": "/\r\nset-cookie: a=b"}) == ["rewrite.uri"]
+    assert of_route(rewrite={"uriRegexRewrite": {"match": "a", "rewrite": "b\n"}}) == ["rewrite.uriRegexRewrite.rewrite"]
     assert of_route(rewrite={"uri": "/", "uriRegexRewrite": regex}) == ["rewrite"]
     assert of_route(rewrite={"uriRegexRewrite": {"match": "a"}}) == ["rewrite.uriRegexRewrite"]
     assert of_route(rewrite={"uriRegexRewrite": {"match": "(", "rewrite": "b"}}) == ["rewrite.uriRegexRewrite.match"]
@@ -201,6 +203,7 @@ def test_rewrites_and_the_authority() -> None:
     [
         ({}, ""),
         ({"uri": "/", "redirectCode": 299}, ".redirectCode"),
+        ({"authority": "a\n"}, ".authority"),
         ({"uri": "/", "redirectCode": 400}, ".redirectCode"),
         ({"uri": "/", "prefixRewrite": "/"}, ""),
         ({"scheme": "ftp"}, ".scheme"),
