@@ -122,6 +122,7 @@ class ControlPlane:
             places=lambda: [source.places() for source in self._sources],
             not_ready=self._not_ready,
             refreshes=lambda: self._hub.refreshes,
+            rejects=lambda: self._books.fleet.rejects,
         )
         registry = CollectorRegistry()
         registry.register(Gauges(facts))

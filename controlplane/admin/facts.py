@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.admin.shapes import ProxyRow
@@ -20,3 +20,4 @@ class Facts:
     places: Callable[[], Sequence[Places]]  # copies that may be asked in another thread
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
+    rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL

@@ -37,8 +37,11 @@ class Gauges(Collector):
             streams.add_metric([wire], count)
         yield streams
         refused = GaugeMetricFamily("navarch_refused", "Streams whose last answer of a type was a refusal.", labels=["type"])
-        for name, count in sorted(
-            Counter(each.type for row in facts.proxies() for stream in row.connections for each in stream.types if each.error).items()
-        ):
+        states = [each for row in facts.proxies() for stream in row.connections for each in stream.types]
+        for name, count in sorted(Counter(each.type for each in states if each.refuses).items()):
             refused.add_metric([name], count)
         yield refused
+        rejects = CounterMetricFamily("navarch_xds_rejects", "Responses that proxies refused (NACK), by type.", labels=["type"])
+        for type_url, count in sorted(facts.rejects().items()):
+            rejects.add_metric([type_url.rpartition(".")[2]], count)
+        yield rejects

@@ -50,6 +50,11 @@ class TypeState(Shape):
     resources: int
     sent_bytes: int
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the last answer was a refusal."""
+        return self.nacked_at is not None and self.nacked_at > (self.acked_at or 0.0)
+
 
 class Connection(Shape):
     """One stream of a proxy."""
