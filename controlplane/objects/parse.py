@@ -48,7 +48,8 @@ def parse(data: Mapping[str, object]) -> Parsed:
     metadata = data.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     namespace = names.namespace_of(kind, _text(metadata.get("namespace")))
-    key = Key(_plain(kind), _plain(namespace), _plain(_text(metadata.get("name"))))
+    said = Key(kind, namespace, _text(metadata.get("name")))
+    key = Key(_plain(said.kind), _plain(said.namespace), _plain(said.name))
     known = KINDS.get((group, kind))
     is_config = (group, version, key) == ("", "v1", mesh_config.KEY)
     if not is_config and (known is None or version not in known.versions):
@@ -59,7 +60,7 @@ def parse(data: Mapping[str, object]) -> Parsed:
         return Parsed(key, problems=_problems(key, [Finding(odd.path, "Unreadable", str(odd))]))
     if known is None:
         return _mesh_config(key, clean)
-    return _typed(key, {**clean, "metadata": _placed(clean.get("metadata"), namespace)}, known)
+    return _typed(key, {**clean, "metadata": _placed(clean.get("metadata"), namespace)}, known, list(names.check(said)))
 
 
 def _placed(metadata: object, namespace: str) -> dict[str, object]:
@@ -68,8 +69,7 @@ def _placed(metadata: object, namespace: str) -> dict[str, object]:
     return {**said, "namespace": namespace} if isinstance(said.get("namespace", ""), str) else said
 
 
-def _typed(key: Key, data: Mapping[str, object], known: Kind) -> Parsed:
-    found = list(names.check(key))
+def _typed(key: Key, data: Mapping[str, object], known: Kind, found: list[Finding]) -> Parsed:
     value: Object | None = None
     try:
         value = known.model.model_validate(data)

@@ -113,7 +113,7 @@ def _rewrite(path: str, rewrite: HTTPRewrite) -> Iterator[Finding]:
         yield common.conflict(path, "expected one of uri and uriRegexRewrite, found both")
     if regex and not (regex.match and regex.rewrite):
         yield common.required(f"{path}.uriRegexRewrite", "both match and rewrite")
-    elif regex and regex.rewrite:
+    elif regex:
         yield from common.one_line(f"{path}.uriRegexRewrite", rewrite=regex.rewrite)
     if regex and regex.match and (wrong := fault_of_regex(regex.match)):
         yield Finding(f"{path}.uriRegexRewrite.match", common.OUT_OF_RANGE, wrong)

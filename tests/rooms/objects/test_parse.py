@@ -176,6 +176,15 @@ def test_names_labels_and_namespaces_are_checked() -> None:
     ]
 
 
+def test_a_name_that_is_too_long_is_an_error_though_it_is_clipped_where_it_is_shown() -> None:
+    parsed = parse({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a" * 300}})
+
+    assert parsed.object is None
+    assert said(parsed) == [(Severity.ERROR, "metadata.name", "OutOfRange")]
+    assert parsed.key is not None
+    assert len(parsed.key.name) == 253
+
+
 def test_a_namespace_of_a_wrong_type_is_not_taken_for_default() -> None:
     parsed = parse({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": 7}})
 
