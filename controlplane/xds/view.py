@@ -108,10 +108,16 @@ class View:
 
     def lookup(self, type_url: str) -> Callable[[str], Resource | None]:
         """Return what finds a resource of ``type_url`` by its name, for many names at once: not to be kept over a change."""
-        filled = [found for table in self.tables if (found := table.of_type(type_url))]
-        if len(filled) == 1:
-            return filled[0].get
-        return lambda name: self.get(type_url, name)
+        filled = sorted((found for table in self.tables if (found := table.of_type(type_url))), key=len, reverse=True)
+        if not filled:
+            return _NOTHING.get
+        most, *rest = (found.get for found in filled)
+
+        def find(name: str) -> Resource | None:
+            found = most(name)  # nearly all are here
+            return found if found is not None or not rest else next((other for get in rest if (other := get(name))), None)
+
+        return find if rest else most
 
     def version(self, type_url: str) -> str:
         """Return the version of everything of ``type_url`` together, a property of the content alone (XP-10)."""
