@@ -208,6 +208,8 @@ def test_tunnels_and_budgets() -> None:
         ({"hosts": ["a.b", "c.d"], "ports": [TCP], "resolution": "DNS"}, "hosts"),
         ({"hosts": ["a.b", "a.c"], "ports": [TCP], "resolution": "STATIC"}, "hosts"),
         ({"resolution": "DYNAMIC_DNS"}, "hosts[0]"),
+        ({"resolution": "DYNAMIC_DNS", "addresses": ["1.1.1.1"]}, "addresses"),
+        ({"workloadSelector": {"labels": {"a": "b"}}, "endpoints": [{"address": "1.1.1.1"}], "resolution": "STATIC"}, "endpoints"),
         ({"workloadSelector": {"labels": {"a": "b"}}, "endpoints": []}, "endpoints"),
         ({"workloadSelector": {"labels": {"a": "*"}}}, "workloadSelector.labels.a"),
         ({"workloadSelector": {"labels": {"": "a"}}}, "workloadSelector.labels"),

@@ -45,6 +45,8 @@ def test_listeners_for_connections_to_the_workload() -> None:
     assert sidecar() == ["spec"]
     assert sidecar(ingress=[{"port": PORT}, {"port": {**TCP, "number": 80}}]) == ["ingress[1].port.number"]
     assert ingress(bind="unix:///a") == ["bind"]
+    assert ingress(connectionPool={}) == ["connectionPool"]
+    assert ingress(port=https, tls={**tls, "mode": "PASSTHROUGH", "caCertificates": "a"}) == ["tls.mode"]
     assert ingress(port={**PORT, "protocol": ""}) == ["port.protocol"]
     assert ingress(port=https, tls=tls) == []
     assert ingress(tls=tls) == ["tls"]
@@ -77,6 +79,7 @@ def test_listeners_for_connections_from_the_workload() -> None:
     assert sidecar(egress=[on_80, on_80]) == ["egress[1].port.number"]
     assert sidecar(egress=[on_80, {**on_80, "bind": "127.0.0.9"}]) == ["egress[1].port.number"]
     assert egress(bind="127.0.0.1") == ["bind"]
+    assert egress(port={**PORT, "number": 65536}) == ["port.number"]
     assert egress(port=PORT, bind="unix:///a") == ["bind"]
     assert egress(port={**PORT, "number": 0}) == ["port.number"]
     assert egress(port={**PORT, "number": 0}, bind="unix:///a", captureMode="IPTABLES") == ["captureMode"]
@@ -88,6 +91,8 @@ def test_what_becomes_of_traffic_to_unknown_hosts() -> None:
 
     assert sidecar(outboundTrafficPolicy={"mode": "ALLOW_ANY", "egressProxy": proxy}) == []
     assert sidecar(outboundTrafficPolicy={"egressProxy": proxy}) == ["outboundTrafficPolicy.egressProxy"]
+    wild = {**proxy, "host": "*.a.b"}
+    assert sidecar(outboundTrafficPolicy={"mode": "ALLOW_ANY", "egressProxy": wild}) == ["outboundTrafficPolicy.egressProxy.host"]
     assert sidecar(outboundTrafficPolicy={"mode": "ALLOW_ANY", "egressProxy": {"host": "a.b"}}) == [
         "outboundTrafficPolicy.egressProxy.port"
     ]
