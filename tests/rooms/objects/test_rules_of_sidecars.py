@@ -80,6 +80,8 @@ def test_listeners_for_connections_from_the_workload() -> None:
     assert sidecar(egress=[on_80, {**on_80, "bind": "127.0.0.9"}]) == ["egress[1].port.number"]
     assert egress(bind="127.0.0.1") == ["bind"]
     assert egress(port={**PORT, "number": 65536}) == ["port.number"]
+    assert egress(port={**PORT, "name": "a_b"}) == ["port.name"]
+    assert egress(port={**PORT, "number": 0}, bind="unix:///a/") == ["bind"]
     assert egress(port=PORT, bind="unix:///a") == ["bind"]
     assert egress(port={**PORT, "number": 0}) == ["port.number"]
     assert egress(port={**PORT, "number": 0}, bind="unix:///a", captureMode="IPTABLES") == ["captureMode"]
