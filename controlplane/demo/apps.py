@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import socket
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 
 import httpx
-import uvicorn
+
+from controlplane.admin.web import Web
 
 APP_PORT = 8000
 SERVICE_PORT = 9080
@@ -40,12 +39,6 @@ class Instance:
         return {"app": self.app, "version": self.version}
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Running:
     """An instance that listens on its own address."""
 
@@ -53,24 +46,24 @@ class Running:
         """Prepare ``instance`` to be served."""
         self.instance = instance
         self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=10.0)
-        config = uvicorn.Config(self._answer, lifespan="off", log_config=None, access_log=False, ws="none", http="h11", interface="asgi3")
-        self._server = _Server(config)
-        self._socket = socket.create_server((instance.ip, APP_PORT), backlog=1024)
+        self._web = Web(self, f"{instance.ip}:{APP_PORT}")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to serve."""
-        self._task = asyncio.get_running_loop().create_task(self._server.serve([self._socket]))
+        """Begin to serve. Raises OSError where the port is taken."""
+        self._web.open()
+        self._task = asyncio.get_running_loop().create_task(self._web.run())
 
     async def stop(self) -> None:
         """End."""
-        self._server.should_exit = self._server.force_exit = True
+        self._web.stop()
         if self._task is not None:
             await self._task
+        self._web.close()
         await self._client.aclose()
-        self._socket.close()
 
-    async def _answer(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
+        """Answer one request, as the instance behaves now (ASGI)."""
         del receive
         instance = self.instance
         given = scope.get("headers")

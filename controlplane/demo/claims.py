@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_SIGMAS = 3.29  # of a binomial share: 99.9 % of honest runs are within
+_SIGMAS = 4.0  # of a binomial share: all but one in 15,000 honest runs are within
 
 
 @dataclass(frozen=True, slots=True)
