@@ -83,9 +83,9 @@ class Machine(ABC):
         """Return the next response, what is used before what uses it; ``None``: nothing to send before something happens."""
         if not self._ready:
             return None
-        while True:
+        while busy := [channel for channel in self._in_order if not channel.idle]:
             open_before = self._open_names()
-            for channel in self._in_order:
+            for channel in busy:
                 if not channel.idle and (response := self._compose(channel)):
                     return response
             if self._open_names() == open_before:

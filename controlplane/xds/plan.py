@@ -42,12 +42,11 @@ class Planner:
         self._channel = channel
         self._view = view
         self._find = view.lookup(channel.type_url)
-        self._others = [other for other in channels if other is not channel]
-        self._below = {
-            other.type_url: (other, view.lookup(other.type_url))
-            for other in self._others
-            if other.rank < channel.rank and not other.settled
-        }
+        self._channels = channels
+        self._below: dict[str, tuple[Channel, Find]] = {}
+        for other in channels:
+            if other.rank < channel.rank and not other.settled:
+                self._below[other.type_url] = other, view.lookup(other.type_url)
 
     def batches(self) -> Iterator[set[str]]:
         """Yield the names that may go together: what is new, then, part by part, what was refused in company."""
@@ -134,7 +133,7 @@ class Planner:
             return self._in_leaving_tables(names)
         users = _USERS.get(channel.type_url, ())
         used: set[str] = set()
-        for other in self._others:
+        for other in self._channels:
             if other.type_url in users:
                 if other.inherits and not other.settled:
                     return set(names)  # what the client has from an earlier stream may use anything
@@ -146,7 +145,7 @@ class Planner:
 
     def _in_leaving_tables(self, hosts: Iterable[str]) -> set[str]:
         """Return those of ``hosts`` whose route configuration is gone with them, but is in use as long as its listener."""
-        for other in self._others:
+        for other in self._channels:
             if other.type_url == RDS:
                 held = other.subscription.held
                 return {name for name in hosts if held.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
