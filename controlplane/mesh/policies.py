@@ -134,12 +134,8 @@ def _for_port(whole: TrafficPolicy | None, port: int) -> TrafficPolicy | None:
         return None
     for each in whole.port_level_settings:
         if each.port is not None and each.port.number == port:
-            return TrafficPolicy(
-                load_balancer=each.load_balancer,
-                connection_pool=each.connection_pool,
-                outlier_detection=each.outlier_detection,
-                tls=each.tls,
-            )
+            said = {name: getattr(each, name) for name in each.model_fields_set if name in TrafficPolicy.model_fields}
+            return TrafficPolicy().model_copy(update=said)
     return whole.model_copy(update={"port_level_settings": ()})
 
 
