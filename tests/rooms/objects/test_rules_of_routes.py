@@ -266,6 +266,8 @@ def test_connections() -> None:
     assert tls(sniHosts=["a.b.c"], destinationSubnets=["10.0.0.0/33"]) == ["match[0].destinationSubnets[0]"]
     assert tls(sniHosts=["a.b.c"], port=65536, sourceNamespace="a/b") == ["match[0].port", "match[0].sourceNamespace"]
     assert errors(tcp=[{"match": [{"port": 1}]}]) == ["tcp[0].route"]
+    odd = {"sourceLabels": {"a": "b c"}, "gateways": ["/gw"]}
+    assert errors(tcp=[{"match": [odd], "route": [TO]}]) == ["tcp[0].match[0].sourceLabels.a", "tcp[0].match[0].gateways[0]"]
     assert errors(tls=[{"match": [], "route": [TO]}]) == ["tls[0].match"]
 
 
