@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.bench.workload import Size
 MB = 1_000_000
 # What a bare grpc.aio server takes when the swarm is written in Go (2 cores): what the Python swarm takes beyond it is its own.
 GO_CONFIGURED_S, GO_ENDPOINT_MS, GO_ROUTE_MS = 2.5, 33.0, 31.0
+# No more than this is ever taken off: else a machine that is busy while the bare server is measured would flatter the real one.
+MOST_S, MOST_MS = 1.0, 40.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Row:
 def rows(real: Figures, bare: Figures, size: Size) -> list[Row]:
     """Return the table: from each raw figure the swarm's own share is taken, which is what the bare server took more than with Go's."""
 
-    def net(raw: float, bare_raw: float, go: float) -> float:
-        return raw - max(0.0, bare_raw - go)
+    def net(raw: float, bare_raw: float, go: float, most: float = MOST_MS) -> float:
+        return raw - min(most, max(0.0, bare_raw - go))
 
     memory = (real.rss_after - real.rss_before) / MB / size.proxies
     swarm_memory = (bare.rss_after - bare.rss_before) / MB / size.proxies
@@ -50,7 +53,7 @@ def rows(real: Figures, bare: Figures, size: Size) -> list[Row]:
     route, bare_route = real.route_p50, bare.route_p50
     configured, bare_configured = real.configured_s, bare.configured_s
     return [
-        Row("all configured", "s", configured, bare_configured, net(configured, bare_configured, GO_CONFIGURED_S), 5.0),
+        Row("all configured", "s", configured, bare_configured, net(configured, bare_configured, GO_CONFIGURED_S, MOST_S), 5.0),
         Row("endpoint p50", "ms", endpoint, bare_endpoint, net(endpoint, bare_endpoint, GO_ENDPOINT_MS), 50.0),
         Row("endpoint p99", "ms", p99, bare_p99, net(p99, bare_endpoint, GO_ENDPOINT_MS), 100.0),
         Row("VirtualService p50", "ms", route, bare_route, net(route, bare_route, GO_ROUTE_MS), 60.0),
@@ -77,6 +80,7 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     given = parser.parse_args()
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it logs a line for each connection that ends
     size = Size(proxies=given.proxies, services=given.services, routes=min(200, given.services))
     table = uvloop.run(_run(size, given.repetitions))
     computed = recompute.measure(size)
@@ -88,7 +92,10 @@ def main() -> int:
         for row in table:
             verdict = "" if row.held else "BEYOND"
             print(f"{row.name:20} {row.raw:10.2f} {row.bare:10.2f} {row.net:10.2f} {row.limit:10.2f} {row.unit:3} {verdict}")
-        print("net: measured, less what the swarm itself takes (bare less what a bare server takes with a swarm in Go)")
+        print(
+            f"net: measured, less what the swarm itself takes: bare less a bare server's with a swarm in Go, {MOST_S:g} s or {MOST_MS:g} ms at most"
+        )
+        print("     (p99: the median's share; memory: bare as a whole)")
         for name, figure in computed.items():
             print(f"{name}: {figure}")
     within = all(row.held for row in table) and computed["one endpoint, recomputed in ms (median)"] <= recompute.LIMIT_MS

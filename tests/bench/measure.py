@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from google.protobuf.duration_pb2 import Duration
 
 from controlplane.demo.ports import free_port
 from controlplane.demo.processes import Process, control_plane, until
@@ -63,7 +64,7 @@ async def real(folder: Path, size: Size, repetitions: int) -> tuple[Figures, Swa
         async def route(turn: int) -> None:
             workload.save_route(manifests, 7, size, timeout_s=20 + turn)
 
-        return await _measure(process, xds, size, repetitions, endpoint, route)
+        return await _measure(process, xds, size, repetitions, endpoint, route, marked=True)
     finally:
         await process.stop()
 
@@ -93,7 +94,7 @@ async def bare(folder: Path, size: Size, repetitions: int, recorded: Swarm) -> F
         async def route(_: int) -> None:
             await send(VHDS)
 
-        found, _ = await _measure(process, f"127.0.0.1:{port}", size, repetitions, endpoint, route)
+        found, _ = await _measure(process, f"127.0.0.1:{port}", size, repetitions, endpoint, route, marked=False)
         return found
     finally:
         stdin.close()
@@ -101,7 +102,14 @@ async def bare(folder: Path, size: Size, repetitions: int, recorded: Swarm) -> F
 
 
 async def _measure(
-    process: Process, address: str, size: Size, repetitions: int, endpoint: Callable[[int], object], route: Callable[[int], object]
+    process: Process,
+    address: str,
+    size: Size,
+    repetitions: int,
+    endpoint: Callable[[int], object],
+    route: Callable[[int], object],
+    *,
+    marked: bool,
 ) -> tuple[Figures, Swarm]:
     swarm = Swarm(size)
     before = _resident(process.pid)
@@ -110,15 +118,26 @@ async def _measure(
     after = _resident(process.pid)
     host = workload.host(7, size)
     cluster, virtual_host = f"outbound|{PORT}||{host}", f"{PORT}/{host}:{PORT}"
-    endpoint_ms = [await _one(swarm, EDS, cluster, endpoint, turn) for turn in range(repetitions)]
-    route_ms = [await _one(swarm, VHDS, virtual_host, route, turn) for turn in range(repetitions)]
-    figures = Figures(configured, tuple(endpoint_ms), tuple(route_ms), swarm.bytes[VHDS], before, after)
+    endpoint_ms, route_ms, route_bytes = [], [], 0
+    for turn in range(repetitions):
+        swarm.expect(EDS, cluster, workload.moved_address(turn + 1).encode() if marked else b"")
+        endpoint_ms.append(await _one(swarm, endpoint, turn))
+    for turn in range(repetitions):
+        swarm.expect(VHDS, virtual_host, _timeout(20 + turn) if marked else b"")
+        route_ms.append(await _one(swarm, route, turn))
+        route_bytes = max(route_bytes, swarm.bytes.total())
+    figures = Figures(configured, tuple(endpoint_ms), tuple(route_ms), route_bytes, before, after)
     await swarm.close()
     return figures, swarm
 
 
-async def _one(swarm: Swarm, type_url: str, name: str, change: Callable[[int], object], turn: int) -> float:
-    swarm.expect(type_url, name)
+def _timeout(seconds: int) -> bytes:
+    """Return how a route's timeout is written: the field ``RouteAction.timeout``, number 8."""
+    duration = Duration(seconds=seconds).SerializeToString()
+    return bytes((8 << 3 | 2, len(duration))) + duration
+
+
+async def _one(swarm: Swarm, change: Callable[[int], object], turn: int) -> float:
     begun = time.perf_counter()
     result = change(turn)
     if asyncio.iscoroutine(result):

@@ -25,14 +25,14 @@ class Seen(NamedTuple):
 
     type_url: str
     nonce: str
-    names: tuple[str, ...]
+    names: frozenset[str]
 
 
 @lru_cache(maxsize=256)  # sidecars that see the same are sent the same bytes
 def seen(payload: bytes) -> Seen:
     """Return what matters of ``payload``."""
     response = DeltaDiscoveryResponse.FromString(payload)
-    return Seen(response.type_url, response.nonce, tuple(each.name for each in response.resources))
+    return Seen(response.type_url, response.nonce, frozenset(each.name for each in response.resources))
 
 
 class Sidecar:
@@ -41,7 +41,8 @@ class Sidecar:
     def __init__(self, number: int, size: Size, swarm: Swarm) -> None:
         self.number = number
         self.namespace = namespace_of(number, size)
-        self.held: dict[str, int] = {}  # type -> how many resources
+        self.held: dict[str, frozenset[str]] = {}  # type -> names
+        self._configured = False
         self._swarm = swarm
         self._call: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -65,20 +66,26 @@ class Sidecar:
         self._swarm.count(found, len(payload), payload)
         assert self._call is not None
         await self._call.write(_ack(found.type_url, found.nonce))
-        first = found.type_url not in self.held
-        self.held[found.type_url] = max(self.held.get(found.type_url, 0), len(found.names))
-        if first and found.type_url == CDS:
-            await self._ask(EDS, tuple(name for name in found.names if name.startswith("outbound|")))
-        elif first and found.type_url == LDS:
-            await self._ask(RDS, (str(PORT),))
-        elif first and found.type_url == RDS:
+        held = self.held.get(found.type_url)
+        self.held[found.type_url] = found.names if held is None else held if found.names <= held else held | found.names
+        if self._configured:
+            self._swarm.changed(self.number, found, payload)
+            return
+        if found.type_url == CDS:
+            await self._ask(EDS, _outbound(found.names))
+        elif held is None and found.type_url == LDS:
+            await self._ask(RDS, frozenset((str(PORT),)))
+        elif held is None and found.type_url == RDS:
             await self._ask(VHDS)
-        elif first and len({CDS, EDS, LDS, RDS, VHDS} - self.held.keys()) == 0:
+        if self._complete():
+            self._configured = True
             self._swarm.configured()
-        elif not first:
-            self._swarm.changed(found, payload)
 
-    async def _ask(self, type_url: str, names: tuple[str, ...] = ()) -> None:
+    def _complete(self) -> bool:
+        everything = (CDS, EDS, VHDS)
+        return {LDS, RDS} <= self.held.keys() and all(len(self.held.get(each, ())) >= self._swarm.size.services for each in everything)
+
+    async def _ask(self, type_url: str, names: frozenset[str] = frozenset()) -> None:
         assert self._call is not None
         await self._call.write(_subscription(type_url, names))
 
@@ -100,7 +107,8 @@ class Swarm:
         self.samples: dict[str, bytes] = {}  # the first payload of each type
         self.changes: dict[str, bytes] = {}  # the latest small one
         self._left = size.proxies
-        self._awaited = ("", "")
+        self._awaited = ("", "", b"")
+        self._waiting: set[int] = set()
         self._done = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -118,9 +126,10 @@ class Swarm:
         await self._wait(20)
         return time.perf_counter()
 
-    def expect(self, type_url: str, name: str) -> None:
-        """Wait from now on for a response of ``type_url`` that brings ``name``."""
-        self._awaited = (type_url, name)
+    def expect(self, type_url: str, name: str, mark: bytes) -> None:
+        """Wait from now on until each sidecar has a response of ``type_url`` that brings ``name`` and has ``mark`` in its bytes."""
+        self._awaited = (type_url, name, mark)
+        self._waiting = set(range(self.size.proxies))
         self._left = self.size.proxies
         self._done.clear()
         self.bytes.clear()
@@ -134,9 +143,11 @@ class Swarm:
         """Note that one more sidecar has its whole configuration."""
         self._one_less()
 
-    def changed(self, found: Seen, payload: bytes) -> None:
-        """Note a response after the first of its type."""
-        if found.type_url == self._awaited[0] and self._awaited[1] in found.names:
+    def changed(self, number: int, found: Seen, payload: bytes) -> None:
+        """Note a response to the configured sidecar ``number``: it counts once a change, and an earlier change's not at all."""
+        type_url, name, mark = self._awaited
+        if found.type_url == type_url and name in found.names and mark in payload and number in self._waiting:
+            self._waiting.remove(number)
             self.changes[found.type_url] = payload
             self._one_less()
 
@@ -164,8 +175,13 @@ def _unchanged(message: bytes) -> bytes:
     return message
 
 
+@lru_cache(maxsize=64)  # the hash of a frozenset is kept: sidecars that see the same ask for the same at no cost
+def _outbound(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for name in names if name.startswith("outbound|"))
+
+
 @lru_cache(maxsize=64)
-def _subscription(type_url: str, names: tuple[str, ...]) -> bytes:
+def _subscription(type_url: str, names: frozenset[str]) -> bytes:
     return DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names).SerializeToString()
 
 

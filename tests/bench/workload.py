@@ -57,7 +57,7 @@ def endpoints(number: int, size: Size, moved: int = 0) -> dict[str, object]:
     head = _head("discovery.k8s.io/v1", "EndpointSlice", number, size)
     head["metadata"] = {**_meta(number, size), "labels": {"kubernetes.io/service-name": f"s{number}"}}
     addresses = [f"10.{2 + number // 250}.{number % 250}.{each + 1}" for each in range(size.endpoints)]
-    addresses[0] = f"10.200.{moved // 250}.{moved % 250 + 1}" if moved else addresses[0]
+    addresses[0] = moved_address(moved) if moved else addresses[0]
     ready = {"ready": True}
     listed = [{"addresses": [address], "conditions": ready} for address in addresses]
     return {**head, "addressType": "IPv4", "ports": [{"name": "http", "port": PORT}], "endpoints": listed}
@@ -67,6 +67,11 @@ def route(number: int, size: Size, timeout_s: int) -> dict[str, object]:
     """Return the VirtualService of one Service."""
     rule = {"timeout": f"{timeout_s}s", "route": [{"destination": {"host": f"s{number}"}}]}
     return {**_head("networking.istio.io/v1", "VirtualService", number, size), "spec": {"hosts": [f"s{number}"], "http": [rule]}}
+
+
+def moved_address(moved: int) -> str:
+    """Return the address that the first endpoint has after it was ``moved`` so often."""
+    return f"10.200.{moved // 250}.{moved % 250 + 1}"
 
 
 def namespace_of(number: int, size: Size) -> str:
