@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _STEP_MS = 1  # how long nothing may happen before what happened is told; the default of 50 is what one would wait for
 _DEBOUNCE_MS = 20  # and how long it is held back at most while more happens
 _ROOT_MS = 1000  # how often the folder itself is looked at: it may be a link that leads somewhere else now
-_RESCAN_S = 5.0  # and all files: notices get lost, as the kernel's queue is finite and some file systems send none
+_RESCAN_S = 30.0  # and all files: notices get lost, as the kernel's queue is finite and some file systems send none
 _RETRY_S = 1.0
 _PROGRESS_S = 2.0
 

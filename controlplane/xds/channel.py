@@ -75,6 +75,12 @@ class Channel:
         return self.flight is not None or not (self.dirty or self.owes or self.parts)
 
     @property
+    def plain(self) -> bool:
+        """Return whether nothing but ``dirty`` and ``flight`` may be open: no refusal, no name to be answered, no first answer."""
+        special = self.parts or self.refused or self.suspects or self.doubts or self.forced or self.owes or self.inherits
+        return self.answered and not special
+
+    @property
     def settled(self) -> bool:
         """Return whether the client has accepted everything that it asked for."""
         return self.flight is None and not (self.dirty or self.parts or self.refused)

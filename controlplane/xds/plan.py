@@ -45,7 +45,7 @@ class Planner:
         self._channels = channels
         self._below: dict[str, tuple[Channel, Find]] = {}
         for other in channels:
-            if other.rank < channel.rank and not other.settled:
+            if other.rank < channel.rank and not other.settled and channel.type_url in _USERS.get(other.type_url, ()):
                 self._below[other.type_url] = other, view.lookup(other.type_url)
 
     def batches(self) -> Iterator[set[str]]:
@@ -71,6 +71,8 @@ class Planner:
             resource = find(name)
             if resource is None:
                 gone.append(name)
+            elif held.get(name) is None and name not in refused:
+                place(resource, found)  # a first answer, most often: as quick as can be
             elif name in forced or _is_news(resource, None if name in doubts else held.get(name), refused.get(name)):
                 place(resource, found)
             elif resource == held.get(name):
