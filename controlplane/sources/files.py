@@ -151,15 +151,19 @@ class Files:
 
     def _note(self, real: str, paths: list[str]) -> None:
         for path in paths:
+            name = Path(path).name
+            if name.endswith("~") or (name.startswith(".") and not name.startswith("..")):
+                continue  # an editor's draft, which is never read; `..data` is how Kubernetes swaps a mounted ConfigMap
             inner = os.path.relpath(path, real)
-            if reading.is_manifest(Path(path).name) and not any(part.startswith(".") for part in inner.split("/")):
+            if reading.is_manifest(name) and not any(part.startswith(".") for part in inner.split("/")):
                 self._noted.add(str(Path(self._root, inner)))
             else:
                 self._rescan = True
         if not paths:
             self._rescan = True
             self._rescan_at = time.monotonic() + _RESCAN_S
-        self._news.set()
+        if self._noted or self._rescan:
+            self._news.set()
 
 
 def _is_folder(path: str) -> bool:
