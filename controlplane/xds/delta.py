@@ -8,7 +8,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
 from controlplane.xds.channel import Channel, Flight, unknown
-from controlplane.xds.events import Event
+from controlplane.xds.events import Event, Sent
 from controlplane.xds.hosts import HostsChannel
 from controlplane.xds.machine import Machine, Written, subscribed
 from controlplane.xds.plan import Plan
@@ -69,8 +69,13 @@ class DeltaStream(Machine):
         if resource is None or held is None or held.version == resource.version or held.claims != resource.claims:
             return None
         changed.dirty = set()
+        changed.subscription.held[name] = resource
+        self._sent += 1
+        nonce = str(self._sent)
+        changed.flight = Flight(nonce, "", (resource,), (), {name: held})
         self._ready = False
-        return self._send(changed, Plan(send=[resource]))
+        payload = delta_response(changed.type_url, nonce, (resource,), ())
+        return Response(payload, Sent(changed.type_url, nonce, "", 1, 0, len(payload)))
 
     def _channel(self, type_url: str) -> Channel:
         if type_url == VHDS and self._only is None:

@@ -17,6 +17,7 @@ from tests.bench import workload
 from tests.bench.workload import Size, namespace_of
 
 LIMIT_MS = 0.2
+LIMIT_RUNS = 2  # the endpoints of the service's port, and the assignment made of them
 _TURNS = 100
 
 
@@ -58,6 +59,11 @@ def measure(size: Size) -> dict[str, float]:
         "one VirtualService, with its publication to every table": route_all,
         "one VirtualService, queries that ran": route_runs,
     }
+
+
+def within(figures: dict[str, float]) -> bool:
+    """Return whether ``figures`` keep to the limits: one endpoint recomputes only its own resource, and soon."""
+    return figures["one endpoint, recomputed in ms (median)"] <= LIMIT_MS and figures["one endpoint, queries that ran"] <= LIMIT_RUNS
 
 
 def _median(made: Mesh, value: Callable[[int], dict[str, object]]) -> tuple[float, float, int]:
