@@ -1,0 +1,67 @@
+"""What kustomize makes of the manifests, and where they are."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import yaml
+
+Json: TypeAlias = dict[str, object]
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "manifests"
+SETS = ("base", "overlays/dev", "overlays/ha")
+
+
+@cache
+def text(of: str) -> str:
+    """Return the manifests of the set named ``of`` as one stream of YAML; skip the test where there is no kubectl."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("not run: rendering manifests needs kubectl on PATH")
+    made = subprocess.run(["kubectl", "kustomize", str(MANIFESTS / of)], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == ""
+    return made.stdout
+
+
+def rendered(of: str) -> tuple[Json, ...]:
+    """Return the objects of the set named ``of``."""
+    found = tuple(yaml.safe_load_all(text(of)))
+    assert all(isinstance(each, dict) for each in found)
+    return found
+
+
+def at(value: object, *path: str | int) -> object:
+    """Return what is at ``path`` below ``value``; the test fails where there is nothing."""
+    for step in path:
+        if isinstance(step, int):
+            assert isinstance(value, list), f"no list at {step}: {value}"
+            value = value[step]
+        else:
+            assert isinstance(value, dict), f"no object at {step}: {value}"
+            assert step in value, f"no {step} in {sorted(value)}"
+            value = value[step]
+    return value
+
+
+def objects(value: object) -> tuple[Json, ...]:
+    """Return ``value`` as a list of objects; None is an empty one."""
+    if value is None:
+        return ()
+    assert isinstance(value, list)
+    assert all(isinstance(each, dict) for each in value)
+    return tuple(value)
+
+
+def words(value: object) -> tuple[str, ...]:
+    """Return ``value`` as a list of strings; None is an empty one."""
+    if value is None:
+        return ()
+    assert isinstance(value, list)
+    assert all(isinstance(each, str) for each in value)
+    return tuple(value)
