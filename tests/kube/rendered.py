@@ -65,3 +65,39 @@ def words(value: object) -> tuple[str, ...]:
     assert isinstance(value, list)
     assert all(isinstance(each, str) for each in value)
     return tuple(value)
+
+
+def only(of: str, kind: str, name: str = "navarch", namespace: str | None = None) -> Json:
+    """Return the one object of ``kind`` called ``name`` in the set named ``of``."""
+    [found] = [
+        each
+        for each in rendered(of)
+        if each["kind"] == kind
+        and at(each, "metadata", "name") == name
+        and (namespace is None or at(each, "metadata", "namespace") == namespace)
+    ]
+    return found
+
+
+def pod(of: str) -> object:
+    """Return the spec of the pods."""
+    return at(only(of, "Deployment"), "spec", "template", "spec")
+
+
+def container(of: str) -> Json:
+    """Return the one container of the pods."""
+    [found] = objects(at(pod(of), "containers"))
+    return found
+
+
+def arguments(of: str) -> dict[str, str]:
+    """Return the options that the container's command is given, with their values."""
+    command, *options = words(container(of)["args"])
+    assert command == "serve"
+    return {name: value for name, _, value in (option.partition("=") for option in options)}
+
+
+def ports(of: str) -> dict[str, int]:
+    """Return the container's ports by their names."""
+    found = {str(each["name"]): each["containerPort"] for each in objects(container(of)["ports"])}
+    return {name: port for name, port in found.items() if isinstance(port, int)}

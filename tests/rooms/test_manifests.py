@@ -12,56 +12,13 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from controlplane.cli.main import app
-from tests.kube.rendered import MANIFESTS, ROOT, SETS, Json, at, objects, rendered, text, words
-from tests.kube.rights import Right, Use, compare, rights
+from tests.kube.rendered import MANIFESTS, ROOT, SETS, arguments, at, container, objects, only, pod, ports, rendered, text, words
 
-OVERLAYS = ("overlays/dev", "overlays/ha")
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 COMING = {"--kubernetes", "--webhook", "--log-level"}  # of `navarch serve`, with Kubernetes as a source
 OWN = {"kube-system", "navarch-system"}
 
 every_set = pytest.mark.parametrize("of", SETS)
-
-
-def only(of: str, kind: str, name: str = "navarch", namespace: str | None = None) -> Json:
-    """Return the one object of ``kind`` called ``name`` in the set named ``of``."""
-    [found] = [
-        each
-        for each in rendered(of)
-        if each["kind"] == kind
-        and at(each, "metadata", "name") == name
-        and (namespace is None or at(each, "metadata", "namespace") == namespace)
-    ]
-    return found
-
-
-def pod(of: str) -> object:
-    """Return the spec of the pods."""
-    return at(only(of, "Deployment"), "spec", "template", "spec")
-
-
-def container(of: str) -> Json:
-    """Return the one container of the pods."""
-    [found] = objects(at(pod(of), "containers"))
-    return found
-
-
-def arguments(of: str) -> dict[str, str]:
-    """Return the options that the container's command is given, with their values."""
-    command, *options = words(container(of)["args"])
-    assert command == "serve"
-    return {name: value for name, _, value in (option.partition("=") for option in options)}
-
-
-def ports(of: str) -> dict[str, int]:
-    """Return the container's ports by their names."""
-    found = {str(each["name"]): each["containerPort"] for each in objects(container(of)["ports"])}
-    return {name: port for name, port in found.items() if isinstance(port, int)}
-
-
-def granted(of: str) -> frozenset[Right]:
-    """Return what Navarch's ServiceAccount may do."""
-    return rights(rendered(of), account="navarch", namespace="navarch-system")
 
 
 def strings(value: object) -> Iterator[str]:
@@ -249,60 +206,6 @@ def test_the_webhook_calls_the_port_that_serves_it(of: str) -> None:
 
 
 @every_set
-def test_the_webhook_is_asked_about_the_kinds_that_are_read_and_no_others(of: str) -> None:
-    [webhook] = objects(only(of, "ValidatingWebhookConfiguration", "navarch-validator")["webhooks"])
-
-    asked = {
-        (group, kind)
-        for rule in objects(webhook["rules"])
-        for group in words(rule["apiGroups"])
-        for kind in words(rule["resources"])
-        if words(rule["operations"]) == ("CREATE", "UPDATE")
-    }
-
-    read = {(right.group, right.resource) for right in granted(of) if right.group.endswith(".istio.io") and right.verb == "watch"}
-    assert asked == read
-    assert len(asked) == 15
-
-
-@every_set
-def test_status_can_be_written_of_every_kind_that_is_read_and_nothing_else_of_it(of: str) -> None:
-    istio = {right for right in granted(of) if right.group.endswith(".istio.io")}
-
-    read = {(right.group, right.resource) for right in istio if "/" not in right.resource}
-    written = {(right.group, right.resource) for right in istio if right.verb not in {"list", "watch"}}
-
-    assert written == {(group, f"{kind}/status") for group, kind in read}
-
-
-@every_set
-def test_t68_rights_are_spelt_out(of: str) -> None:
-    risky = {"*", "escalate", "bind", "impersonate", "deletecollection", "proxy", "approve", "sign"}
-
-    assert [right for right in granted(of) if {right.verb, right.group, right.resource} & risky] == []
-    assert {each["kind"] for each in rendered(of) if "subjects" in each} == {"ClusterRoleBinding", "RoleBinding"}
-
-
-@every_set
-def test_t68_secrets_are_read_in_the_root_namespace_and_by_name_at_home(of: str) -> None:
-    secrets = {(right.namespace, right.name, right.verb) for right in granted(of) if right.resource == "secrets"}
-
-    assert {each for each in secrets if each[0] not in {"istio-system", "navarch-system"}} == set()
-    assert {each for each in secrets if each[0] == "navarch-system" and not each[1]} == {("navarch-system", "", "create")}
-    assert {verb for namespace, _, verb in secrets if namespace == "istio-system"} <= {"get", "list", "watch"}
-
-
-@every_set
-def test_t68_beyond_its_own_namespace_only_status_and_events_are_written(of: str) -> None:
-    writing = {right for right in granted(of) if right.verb not in {"get", "list", "watch"} and right.namespace != "navarch-system"}
-
-    elsewhere = {right.resource for right in writing if not right.resource.endswith("/status")}
-
-    assert elsewhere == {"events", "validatingwebhookconfigurations"}
-    assert {right.name for right in writing if right.resource == "validatingwebhookconfigurations"} == {"navarch-validator"}
-
-
-@every_set
 def test_the_image_is_this_version_and_comes_from_nowhere_foreign(of: str) -> None:
     images = re.findall(r"\bimage: *(\S+)", text(of))
 
@@ -333,12 +236,3 @@ def test_every_file_belongs_to_a_set() -> None:
     there = {str(path.relative_to(MANIFESTS)) for of in SETS for path in (MANIFESTS / of).iterdir()}
 
     assert there - named == {f"{of}/kustomization.yaml" for of in SETS}
-
-
-def test_rights_are_compared_both_ways() -> None:
-    granted = frozenset({Right("list", "", "pods"), Right("get", "", "secrets", "a", "x"), Right("watch", "", "nodes")})
-
-    verdict = compare(granted, frozenset({Use("list", "", "pods", "b"), Use("get", "", "secrets", "a", "y")}), frozenset())
-
-    assert verdict.not_granted == (Use("get", "", "secrets", "a", "y"),)
-    assert verdict.not_used == (Right("get", "", "secrets", "a", "x"), Right("watch", "", "nodes"))
