@@ -15,6 +15,7 @@ Json: TypeAlias = dict[str, object]
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
+PAGE = (ROOT / "docs" / "install.md").read_text()
 SETS = ("base", "overlays/dev", "overlays/ha")
 
 
@@ -101,3 +102,8 @@ def ports(of: str) -> dict[str, int]:
     """Return the container's ports by their names."""
     found = {str(each["name"]): each["containerPort"] for each in objects(container(of)["ports"])}
     return {name: port for name, port in found.items() if isinstance(port, int)}
+
+
+def page_commands() -> list[str]:
+    """Return the kubectl lines of the page on installation, in order."""
+    return [line.strip() for line in PAGE.splitlines() if line.startswith("    kubectl ")]
