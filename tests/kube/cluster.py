@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -34,7 +33,6 @@ class Cluster:
         self.folder = folder
         self.audit = folder / "audit.log"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._users: dict[str, tuple[str, tuple[str, ...]]] = {ADMIN_TOKEN: ("admin", ("system:masters",))}
         self._ports = dict(zip(("etcd", "peer", "api", "controllers"), _free_ports(4), strict=True))
         self.url = f"https://127.0.0.1:{self._ports['api']}"
         self._controllers = controllers
@@ -54,21 +52,9 @@ class Cluster:
         """Return where etcd listens."""
         return f"http://127.0.0.1:{self._ports['etcd']}"
 
-    def kubeconfig(self, user: str = "admin", groups: tuple[str, ...] = ("system:masters",)) -> Path:
-        """Return a kubeconfig by which its reader is an administrator, or one by which the administrator acts as ``user``."""
-        path = self.folder / f"kubeconfig-{user.replace(':', '-')}.yaml"
-        as_user = {} if user == "admin" else {"as": user, "as-groups": list(groups)}
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "tests",
-            "clusters": [{"name": "tests", "cluster": {"server": self.url, "certificate-authority": str(self.ca_file)}}],
-            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": user}}],
-            "users": [{"name": user, "user": {"token": ADMIN_TOKEN, **as_user}}],
-        }
-        path.write_text(json.dumps(content))
-        path.chmod(0o600)
-        return path
+    def kubeconfig(self) -> Path:
+        """Return a kubeconfig of an administrator."""
+        return self._kubeconfig("admin", ADMIN_TOKEN)
 
     def account(self, namespace: str, name: str) -> Path:
         """Return a kubeconfig by which its reader is that ServiceAccount, by a token that the API server has signed."""
@@ -76,12 +62,7 @@ class Cluster:
         answer = self.call("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", body)
         status = answer["status"]
         assert isinstance(status, dict)
-        path = self.folder / f"account-{namespace}-{name}.yaml"
-        content = json.loads(self.kubeconfig().read_text())
-        content["users"] = [{"name": "admin", "user": {"token": status["token"]}}]
-        path.write_text(json.dumps(content))
-        path.chmod(0o600)
-        return path
+        return self._kubeconfig(f"{namespace}-{name}", str(status["token"]))
 
     def call(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> dict[str, object]:
         """Return the API server's answer; urllib.error.HTTPError where it refuses."""
@@ -105,7 +86,8 @@ class Cluster:
         try:
             self.call("POST", "/api/v1/namespaces", body)
         except urllib.error.HTTPError as error:
-            assert error.code == 409, error.read()
+            if error.code != 409:
+                raise
         return name
 
     def kill_api(self) -> None:
@@ -166,7 +148,21 @@ class Cluster:
         public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         (self.folder / "accounts.pub").write_bytes(public)
         with (self.folder / "tokens.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([token, user, user, ",".join(groups)] for token, (user, groups) in self._users.items())
+            csv.writer(file).writerow([ADMIN_TOKEN, "admin", "admin", "system:masters"])
+
+    def _kubeconfig(self, user: str, token: str) -> Path:
+        path = self.folder / f"kubeconfig-{user}.yaml"
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "tests",
+            "clusters": [{"name": "tests", "cluster": {"server": self.url, "certificate-authority": str(self.ca_file)}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": user}}],
+            "users": [{"name": user, "user": {"token": token}}],
+        }
+        path.write_text(json.dumps(content))
+        path.chmod(0o600)
+        return path
 
     def _start_etcd(self) -> None:
         peer = f"http://127.0.0.1:{self._ports['peer']}"
@@ -191,7 +187,7 @@ class Cluster:
             "secure-port": 0,
             "leader-elect": "false",
             "use-service-account-credentials": "false",
-            "controllers": "*,-nodelifecycle,-nodeipam,-route,-service-lb",
+            "controllers": "*,-nodelifecycle,-nodeipam,-route,-service-lb-controller",
             "concurrent-gc-syncs": 2,
             "endpointslice-updates-batch-period": "0s",
         }
@@ -243,11 +239,6 @@ class Cluster:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         context.check_hostname = False
         return context
-
-
-def kubectl_is_there() -> bool:
-    """Return whether there is a kubectl."""
-    return shutil.which("kubectl") is not None
 
 
 def _free_ports(count: int) -> Iterable[int]:

@@ -7,31 +7,16 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
+from tests.kube.cluster import Cluster
 from tests.kube.rendered import ROOT, SETS, Json, at, objects, only, page_commands, rendered
 from tests.kube.rights import Right, Use, rights, uses
 
 ACCOUNT = "system:serviceaccount:navarch-system:navarch"
 NO_KUBELET = ("rollout status", "port-forward")  # no pod ever runs there
 FOREIGN = ("manifests/crds",)  # the kinds have tests of their own, and other tests of this session use them
-
-
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "tests/kube/cluster.py").exists(), reason="not run: tests/kube/cluster.py, which starts a real API server, is not there"
-)
-
-
-class Cluster(Protocol):
-    """What these tests need of a real API server; its controller manager too, which ends namespaces."""
-
-    audit: Path  # its log of who did what
-
-    def kubeconfig(self, user: str = ..., groups: tuple[str, ...] = ...) -> str | Path:
-        """Return the path of a kubeconfig by which kubectl is ``user`` of ``groups``; by default an administrator."""
-        ...
 
 
 class Shell:
@@ -63,8 +48,7 @@ def kubectl(cluster: Cluster) -> Iterator[Shell]:
 
 def account(cluster: Cluster) -> str:
     """Return the path of a kubeconfig by which kubectl is Navarch's ServiceAccount."""
-    groups = ("system:serviceaccounts", "system:serviceaccounts:navarch-system", "system:authenticated")
-    return str(cluster.kubeconfig(user=ACCOUNT, groups=groups))
+    return str(cluster.account("navarch-system", "navarch"))
 
 
 def leader_takes_over(kubectl: Shell) -> str:
