@@ -1,1 +1,1 @@
-"""The Kubernetes client: transport, list and watch, apply, leases, token review. Empty until Kubernetes is a source."""
+"""The Kubernetes client: access and transport, list and watch, writes, leases. It knows nothing of meshes."""

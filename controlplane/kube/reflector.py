@@ -1,0 +1,224 @@
+"""One collection of the API server, mirrored: a list, then a watch that goes on from it, for as long as it takes.
+
+The rules are those of https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes: only the version of a
+list, of a bookmark or of the last event is gone on from; 410 means to list again, once; nothing else does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controlplane.kube.client import Client
+from controlplane.kube.errors import KubernetesError, Refused, Unreachable
+from controlplane.kube.json import Json, decoded, items, number, section, text
+from controlplane.kube.resources import Resource
+
+log = logging.getLogger(__name__)
+
+_PAGE = "500"
+_BREATH = 50  # events taken in without a breath
+_AT_ONCE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How patient a reflector is, in seconds."""
+
+    watch_s: tuple[float, float] = (240.0, 480.0)  # a watch ends by itself within, so that a silent one is noticed
+    slack_s: float = 15.0  # and this much later it is given up
+    backoff_s: tuple[float, float] = (0.8, 30.0)  # the first wait after a failure, doubling up to the last
+    reset_s: float = 120.0  # without a failure, until the first wait is the first again
+    missing_s: float = 5.0  # until a resource that is not there is asked for again
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """All that there is: the answer to a list."""
+
+    items: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What has changed since, all that was there to be read at once, in the order in which it happened."""
+
+    events: tuple[tuple[bool, Json], ...]  # whether it is there, and the object as it is or was
+
+
+class Missing(KubernetesError):
+    """The resource is not there: its CustomResourceDefinition is not, or not in this version."""
+
+
+@dataclass(slots=True)
+class Backoff:
+    """How long to wait after a failure: jittered, doubling, and short again after a good while."""
+
+    timing: Timing
+    random: Callable[[], float]
+    _next_s: float = 0.0
+    _failed_at: float = field(default=-1e9)
+
+    def wait_s(self, now: float) -> float:
+        """Return how long to wait after a failure at ``now``, of a monotonic clock."""
+        first, last = self.timing.backoff_s
+        if now - self._failed_at > self.timing.reset_s or not self._next_s:
+            self._next_s = first
+        self._failed_at = now
+        wait, self._next_s = self._next_s, min(last, 2 * self._next_s)
+        return wait * (0.5 + self.random())
+
+
+class Reflector:
+    """Mirrors one collection, or one object of it."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        timing: Timing,
+        random: Callable[[], float],
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Mirror ``resource``, in ``namespace`` or everywhere, all of it or what is called ``name``; ``random`` gives numbers below 1."""
+        self.resource = resource
+        self._client = client
+        self._timing = timing
+        self._random = random
+        self._path = resource.path(namespace)
+        self._query = {"fieldSelector": f"metadata.name={name}"} if name else {}
+        self._backoff = Backoff(timing, random)
+        self._versions: dict[tuple[str, str], tuple[str, int]] = {}  # of each object: its uid and version, to know old news by
+        self._heard_at = time.monotonic()
+        self.lists = 0
+        self.trouble: str | None = None  # why it does not hear anything just now
+
+    @property
+    def silent_s(self) -> float:
+        """Return for how long the API server has said nothing, not even that nothing happens."""
+        return time.monotonic() - self._heard_at
+
+    async def run(self, deliver: Callable[[Replaced | Changed], None]) -> None:
+        """Tell ``deliver`` all that there is, and then what changes, without end; raises Missing."""
+        version = ""
+        while True:
+            try:
+                if not version:
+                    version, found = await self._list()
+                    deliver(Replaced(found))
+                began = time.monotonic()
+                version = await self._watch(version, deliver)
+                if version and time.monotonic() - began < _AT_ONCE_S:
+                    raise Unreachable("the watch ended as soon as it had begun")
+            except (KubernetesError, OSError) as error:
+                await self._after(error)
+
+    async def _after(self, error: Exception) -> None:
+        """Wait as ``error`` asks for, before what failed is tried again: a watch from where it was."""
+        if isinstance(error, Refused) and error.missing:
+            raise Missing(f"{self.resource.plural}.{self.resource.group} {self.resource.version} is not there") from error
+        if isinstance(error, Missing):
+            raise error
+        wait_s = self._backoff.wait_s(time.monotonic())
+        if isinstance(error, Refused) and error.retry_after_s:
+            wait_s = error.retry_after_s * (1 + self._random() / 10)
+        if self.trouble is None or not isinstance(error, Unreachable):
+            log.warning("watch interrupted", extra={"resource": self.resource.plural, "reason": str(error), "again_s": round(wait_s, 1)})
+        self.trouble = str(error)
+        await asyncio.sleep(wait_s)
+
+    async def _list(self) -> tuple[str, tuple[Json, ...]]:
+        """Return everything, and its version."""
+        self.lists += 1
+        query = {**self._query, "limit": _PAGE}
+        found: list[Json] = []
+        while True:
+            try:
+                page = await self._client.get(self._path, **query)
+            except Refused as error:
+                if not error.expired or "continue" not in query:
+                    raise
+                found.clear()  # the pages took too long: the rest of them is gone
+                query.pop("continue")
+                continue
+            self._heard()
+            found.extend({"apiVersion": self.resource.api_version, "kind": self.resource.kind, **each} for each in items(page))
+            metadata = section(page, "metadata")
+            if not (more := text(metadata, "continue")):
+                self._versions = dict(map(_named, found))
+                return text(metadata, "resourceVersion"), tuple(found)
+            query["continue"] = more
+
+    async def _watch(self, version: str, deliver: Callable[[Replaced | Changed], None]) -> str:
+        """Tell ``deliver`` what changes after ``version`` until the watch ends; return from where to go on, empty to list again."""
+        low, high = self._timing.watch_s
+        seconds = low + (high - low) * self._random()
+        query = {
+            **self._query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(max(1, round(seconds))),
+        }
+        state = _Progress(version)
+        try:
+            async for lines in self._client.lines(self._path, idle_s=seconds + self._timing.slack_s, **query):
+                self._heard()
+                for at in range(0, len(lines), _BREATH):
+                    events = tuple(event for line in lines[at : at + _BREATH] if line and (event := self._event(decoded(line), state)))
+                    if events:
+                        deliver(Changed(events))
+                    if at:
+                        await asyncio.sleep(0)
+        except (KubernetesError, OSError) as error:
+            if isinstance(error, Refused) and error.expired:
+                log.info("listing again", extra={"resource": self.resource.plural, "reason": error.message})
+                return ""
+            if isinstance(error, Refused) and error.missing:
+                raise
+            await self._after(error)
+        return state.version
+
+    def _event(self, event: Json, state: _Progress) -> tuple[bool, Json] | None:
+        """Return what ``event`` tells, if it is news, and note in ``state`` how far we are."""
+        kind, value = text(event, "type"), section(event, "object")
+        if kind == "ERROR":
+            raise Refused(number(value, "code"), text(value, "reason"), text(value, "message"))
+        metadata = section(value, "metadata")
+        if version := text(metadata, "resourceVersion"):
+            state.version = version
+        if kind not in ("ADDED", "MODIFIED", "DELETED"):
+            return None  # a bookmark, or what a newer API server says
+        name, (uid, at) = _named(value)
+        known = self._versions.get(name)
+        if known and known[0] == uid and 0 < at <= known[1]:
+            return None
+        if kind != "DELETED":
+            self._versions[name] = (uid, at)
+        elif known and known[0] != uid:
+            return None  # of an object that another has followed
+        else:
+            self._versions.pop(name, None)
+        return kind != "DELETED", value
+
+    def _heard(self) -> None:
+        self._heard_at = time.monotonic()
+        if self.trouble is not None:
+            log.info("watch goes on", extra={"resource": self.resource.plural})
+        self.trouble = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    version: str
+
+
+def _named(value: Json) -> tuple[tuple[str, str], tuple[str, int]]:
+    metadata = section(value, "metadata")
+    version = text(metadata, "resourceVersion")
+    return (text(metadata, "namespace"), text(metadata, "name")), (text(metadata, "uid"), int(version) if version.isdecimal() else 0)

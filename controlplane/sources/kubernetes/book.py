@@ -1,0 +1,100 @@
+"""What the API server has said of each object, as a fold: the last good object counts, what is wrong with the newest is kept beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from controlplane.kube.json import Json, items, number, section, text
+from controlplane.kube.resources import Resource
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, Severity
+from controlplane.objects.changes import Change
+from controlplane.objects.parse import parse
+from controlplane.objects.places import Located, Place
+from controlplane.sources.kubernetes.collections import Collection
+
+_STATUS_GROUPS = ".istio.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of an object of the API server beside its content: where it is, in which version, and what its status says."""
+
+    key: Key
+    resource: Resource
+    uid: str
+    generation: int
+    version: str  # the resourceVersion
+    conditions: tuple[Mapping[str, object], ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether the object is used as it is."""
+        return all(each.severity is not Severity.ERROR for each in self.problems)
+
+
+class Book:
+    """The records of all objects, and which of them are in use."""
+
+    def __init__(self) -> None:
+        """Begin with nothing heard."""
+        self._records: dict[Key, Record] = {}
+        self._given: set[Key] = set()
+
+    def copy(self) -> Book:
+        """Return the book as it is now, to be asked in another thread."""
+        copied = Book()
+        copied._records = dict(self._records)
+        copied._given = set(self._given)
+        return copied
+
+    def records(self) -> Mapping[Key, Record]:
+        """Return the records of the objects that have a status of ours, and of those with something wrong: live."""
+        return self._records
+
+    def problems(self) -> tuple[Located, ...]:
+        """Return what is wrong with each object by itself."""
+        found = (problem for key in sorted(self._records) for problem in self._records[key].problems)
+        return tuple(Located(problem, None) for problem in found)
+
+    def place(self, _key: Key, _path: str) -> Place | None:
+        """Return where the object stands: in no file."""
+        return None
+
+    def update(self, resource: Resource, value: Json) -> Iterator[Change]:
+        """Take in that the object ``value`` of ``resource`` is there, and yield what changes by it."""
+        parsed = parse(value)
+        key = parsed.key
+        if key is None:
+            return
+        metadata = section(value, "metadata")
+        if parsed.problems or resource.group.endswith(_STATUS_GROUPS):
+            self._records[key] = Record(
+                key,
+                resource,
+                text(metadata, "uid"),
+                number(metadata, "generation"),
+                text(metadata, "resourceVersion"),
+                items(section(value, "status"), "conditions"),
+                parsed.problems,
+            )
+        else:
+            self._records.pop(key, None)
+        if parsed.object is not None:
+            self._given.add(key)
+            yield Change(key, parsed.object)
+
+    def remove(self, key: Key) -> Iterator[Change]:
+        """Take in that the object ``key`` is gone, and yield what changes by it."""
+        self._records.pop(key, None)
+        if key in self._given:
+            self._given.discard(key)
+            yield Change(key, None)
+
+    def others(self, collection: Collection, there: Iterable[Key]) -> tuple[Key, ...]:
+        """Return the objects of ``collection`` that are known and not among those ``there``."""
+        kind, left = collection.resource.kind, self._given | self._records.keys()
+        left = {key for key in left if key.kind == kind and collection.holds(key.namespace, key.name)}
+        return tuple(sorted(left.difference(there)))
