@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -20,14 +22,20 @@ from controlplane.admin.metrics import Gauges
 from controlplane.admin.shapes import Connection, ProxyRow, TypeState
 from controlplane.admin.web import Web
 from controlplane.fleet.fleet import Account, Fleet, TypeAccount
+from controlplane.kube.access import Access
+from controlplane.kube.client import Client, connect
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
+from controlplane.objects.changes import Change
+from controlplane.objects.places import Places
 from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Machines, Server
 from controlplane.settings import Settings
 from controlplane.sources.files import Files
+from controlplane.sources.kubernetes.source import Kubernetes
+from controlplane.sources.precedence import Precedence
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.events import Event, Nacked
 from controlplane.xds.sotw import SotwStream
@@ -48,6 +56,21 @@ class Addresses:
     xds: str
     admin: str
     health: str | None
+
+
+class Source(Protocol):
+    """Where objects come from."""
+
+    name: str
+
+    async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
+        """Hand all there is to ``deliver``, be it nothing, and from then on what changes."""
+
+    def places(self) -> Places:
+        """Return what is wrong with the objects and where they stand, to be asked in another thread."""
+
+    def not_ready(self) -> str | None:
+        """Return why not all there is has been handed over yet, where there is more to say than that it is not."""
 
 
 class _Books:
@@ -111,10 +134,13 @@ def _type_state(line: TypeAccount) -> TypeState:
 class ControlPlane:
     """One control plane: everything between the sources and the proxies."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Make one by ``settings``; nothing is opened yet."""
+    def __init__(self, settings: Settings, client: Client | None = None) -> None:
+        """Make one by ``settings``, with a ``client`` where Kubernetes is a source; nothing is opened yet."""
         self._settings = settings
-        self._sources = [Files(root) for root in settings.files]
+        self._sources: list[Source] = [Files(root) for root in settings.files]
+        if settings.kubernetes and client:
+            self._sources.append(Kubernetes(client, settings.kubernetes.namespaces, random.random))
+        self._precedence = Precedence([source.name for source in self._sources])
         self._mesh = Mesh()
         self._hub = Hub(self._mesh, [source.name for source in self._sources])
         self._books = _Books()
@@ -124,7 +150,7 @@ class ControlPlane:
             mesh=self._mesh,
             proxies=self._books.proxies,
             sessions=self._hub.sessions,
-            places=lambda: [source.places() for source in self._sources],
+            places=lambda: [*(source.places() for source in self._sources), self._precedence.copy()],
             not_ready=self._not_ready,
             refreshes=lambda: self._hub.refreshes,
             rejects=lambda: self._books.fleet.rejects,
@@ -162,10 +188,10 @@ class ControlPlane:
                 task.cancel()
         log.info("stopped")
 
-    async def _read(self, source: Files) -> None:
+    async def _read(self, source: Source) -> None:
         while True:
             try:
-                await source.run(lambda changes: self._hub.submit(source.name, changes))
+                await source.run(lambda changes: self._hub.submit(source.name, self._precedence.take(source.name, changes)))
             except Exception:  # ours; what was published stays, and the source begins anew
                 log.exception("source failed", extra={"source": source.name})
                 await asyncio.sleep(_AGAIN_S)
@@ -176,7 +202,10 @@ class ControlPlane:
     def _not_ready(self) -> str | None:
         if self._server.draining:
             return "this control plane is stopping"
-        return None if self._hub.synced.is_set() else "not every source has been read yet"
+        if self._hub.synced.is_set():
+            return None
+        reasons = [reason for source in self._sources if (reason := source.not_ready())]
+        return "; ".join(reasons) or "not every source has been read yet"
 
     async def _open(self) -> Addresses:
         try:
@@ -193,9 +222,12 @@ async def run_until_signalled(settings: Settings, announce: Callable[[Addresses]
     """Run a control plane by ``settings`` until this process is told to end (SIGTERM, SIGINT)."""
     give_large_blocks_back()
     sys.setswitchinterval(_SWITCH_S)
-    plane = ControlPlane(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await plane.run(stop, announce)
+    async with contextlib.AsyncExitStack() as stack:
+        client = None
+        if settings.kubernetes:
+            client = await stack.enter_async_context(connect(Access(settings.kubernetes.kubeconfig, settings.kubernetes.context)))
+        await ControlPlane(settings, client).run(stop, announce)

@@ -6,10 +6,22 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSettings:
+    """Which API server is a source, and who we are there."""
+
+    kubeconfig: str | None = None  # None: the pod's service account, or what kubectl takes
+    context: str | None = None
+    namespaces: tuple[str, ...] = ()  # none: all
+    pod: str = "navarch"  # the name of this replica
+    home: str = "navarch-system"  # the namespace that the control plane keeps its own things in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How one control plane runs; addresses are ``host:port``, and port 0 is any free one."""
 
-    files: tuple[str, ...]  # folders of manifests
+    files: tuple[str, ...] = ()  # folders of manifests
+    kubernetes: KubernetesSettings | None = None
     xds: str = "127.0.0.1:15010"
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served

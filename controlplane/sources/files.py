@@ -45,6 +45,10 @@ class Files:
         """Return what the folder says now, to be asked for problems and lines in another thread."""
         return self._folder.copy()
 
+    def not_ready(self) -> str | None:
+        """Return nothing: what cannot be read of a folder is a Problem."""
+        return None
+
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
         """Hand all there is to ``deliver``, be it nothing, and from then on what changes; all that is noticed at once in one go."""
         async with asyncio.TaskGroup() as tasks:
