@@ -24,13 +24,20 @@ _WORDS = {
     "missing": "expected a value: this field is required",
     "greater_than_equal": "expected at least {ge}",
     "less_than_equal": "expected at most {le}",
+    "string_too_short": "expected at least {min_length} characters",
+    "string_pattern_mismatch": "expected a text that matches {pattern}",
     "string_too_long": "expected at most {max_length} characters",
     "too_long": "expected at most {max_length} items",
     "too_short": "expected at least {min_length} items",
     "literal_error": "expected {expected}",
     "base64_decode": "expected base64",
 }
-_RANGES = frozenset(("greater_than_equal", "less_than_equal", "too_long", "too_short", "string_too_long", "finite_number", "literal_error"))
+_RANGES = frozenset(
+    (
+        *("greater_than_equal", "less_than_equal", "too_long", "too_short", "finite_number", "literal_error"),
+        *("string_too_long", "string_too_short", "string_pattern_mismatch"),
+    )
+)
 
 
 def findings(error: ValidationError) -> Iterator[Finding]:

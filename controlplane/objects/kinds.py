@@ -6,16 +6,35 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
+from controlplane.objects.authorization_policy import AuthorizationPolicy, AuthorizationPolicySpec
 from controlplane.objects.core import EndpointSlice, Namespace, Pod, Service, ServiceAccount
 from controlplane.objects.destination_rule import DestinationRule, DestinationRuleSpec
 from controlplane.objects.mesh_config import MeshConfig
+from controlplane.objects.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
+from controlplane.objects.request_authentication import RequestAuthentication, RequestAuthenticationSpec
 from controlplane.objects.review import Finding
-from controlplane.objects.rules import core, destination_rule, service_entry, sidecar, virtual_service
+from controlplane.objects.rules import (
+    authorization_policy,
+    core,
+    destination_rule,
+    peer_authentication,
+    request_authentication,
+    service_entry,
+    sidecar,
+    telemetry,
+    traffic_extension,
+    virtual_service,
+    wasm_plugin,
+)
 from controlplane.objects.scalars import Model
 from controlplane.objects.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
 from controlplane.objects.sidecar import Sidecar, SidecarSpec
+from controlplane.objects.telemetry import Telemetry, TelemetrySpec
+from controlplane.objects.traffic_extension import TrafficExtension, TrafficExtensionSpec
 from controlplane.objects.virtual_service import VirtualService, VirtualServiceSpec
+from controlplane.objects.wasm_plugin import WasmPlugin, WasmPluginSpec
 
+Policy: TypeAlias = PeerAuthentication | RequestAuthentication | AuthorizationPolicy | Telemetry | WasmPlugin | TrafficExtension
 Object: TypeAlias = (
     Service
     | EndpointSlice
@@ -28,22 +47,26 @@ Object: TypeAlias = (
     | ServiceEntry
     | WorkloadEntry
     | Sidecar
+    | Policy
 )
 
 NETWORKING = "networking.istio.io"
 SECURITY = "security.istio.io"
+TELEMETRY = "telemetry.istio.io"
+EXTENSIONS = "extensions.istio.io"
 # Groups whose other kinds mean something that we do not do yet, which is worth a warning.
-TRANSLATED_LATER = (NETWORKING, SECURITY, "telemetry.istio.io", "extensions.istio.io", "gateway.networking.k8s.io")
+TRANSLATED_LATER = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, "gateway.networking.k8s.io")
 _VERSIONS = ("v1", "v1beta1", "v1alpha3")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How objects of one kind are read; ``spec`` only where unknown fields of it are told."""
+    """How objects of one kind are read; ``spec`` only where unknown fields of it are told, ``later`` if they have no effect yet."""
 
     model: type[Object]
     versions: tuple[str, ...] = _VERSIONS
     spec: type[Model] | None = None
+    later: bool = False
 
 
 KINDS: Mapping[tuple[str, str], Kind] = {
@@ -57,18 +80,20 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     (NETWORKING, "ServiceEntry"): Kind(ServiceEntry, spec=ServiceEntrySpec),
     (NETWORKING, "WorkloadEntry"): Kind(WorkloadEntry, spec=WorkloadSpec),
     (NETWORKING, "Sidecar"): Kind(Sidecar, spec=SidecarSpec),
+    (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec, later=True),
+    (SECURITY, "RequestAuthentication"): Kind(RequestAuthentication, ("v1", "v1beta1"), RequestAuthenticationSpec, later=True),
+    (SECURITY, "AuthorizationPolicy"): Kind(AuthorizationPolicy, ("v1", "v1beta1"), AuthorizationPolicySpec, later=True),
+    (TELEMETRY, "Telemetry"): Kind(Telemetry, ("v1", "v1alpha1"), TelemetrySpec, later=True),
+    (EXTENSIONS, "WasmPlugin"): Kind(WasmPlugin, ("v1alpha1",), WasmPluginSpec, later=True),
+    (EXTENSIONS, "TrafficExtension"): Kind(TrafficExtension, ("v1alpha1",), TrafficExtensionSpec, later=True),
 }
 
 
 def check(value: Object) -> Iterator[Finding]:
     """Yield what is wrong with ``value`` beyond the types of its fields."""
     match value:
-        case EndpointSlice():
-            yield from core.check_slice(value)
-        case Service():
-            yield from core.check_service(value)
-        case Pod():
-            yield from core.check_pod(value)
+        case EndpointSlice() | Service() | Pod():
+            yield from _check_core(value)
         case VirtualService():
             yield from virtual_service.check(value)
         case DestinationRule():
@@ -81,5 +106,35 @@ def check(value: Object) -> Iterator[Finding]:
             yield from sidecar.check(value)
         case Namespace() | ServiceAccount() | MeshConfig():
             return
+        case _:
+            yield from _check_policy(value)
+
+
+def _check_core(value: EndpointSlice | Service | Pod) -> Iterator[Finding]:
+    match value:
+        case EndpointSlice():
+            yield from core.check_slice(value)
+        case Service():
+            yield from core.check_service(value)
+        case Pod():
+            yield from core.check_pod(value)
+        case _:
+            assert_never(value)
+
+
+def _check_policy(value: Policy) -> Iterator[Finding]:
+    match value:
+        case PeerAuthentication():
+            yield from peer_authentication.check(value)
+        case RequestAuthentication():
+            yield from request_authentication.check(value)
+        case AuthorizationPolicy():
+            yield from authorization_policy.check(value)
+        case Telemetry():
+            yield from telemetry.check(value)
+        case WasmPlugin():
+            yield from wasm_plugin.check(value)
+        case TrafficExtension():
+            yield from traffic_extension.check(value)
         case _:
             assert_never(value)

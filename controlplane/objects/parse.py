@@ -60,7 +60,7 @@ def parse(data: Mapping[str, object]) -> Parsed:
         return Parsed(key, problems=_problems(key, [Finding(odd.path, "Unreadable", str(odd))]))
     if known is None:
         return _mesh_config(key, clean)
-    return _typed(key, {**clean, "metadata": _placed(clean.get("metadata"), namespace)}, known, list(names.check(said)))
+    return _typed(key, {**clean, "metadata": _placed(clean.get("metadata"), namespace)}, known, group, list(names.check(said)))
 
 
 def _placed(metadata: object, namespace: str) -> dict[str, object]:
@@ -69,7 +69,7 @@ def _placed(metadata: object, namespace: str) -> dict[str, object]:
     return {**said, "namespace": namespace} if isinstance(said.get("namespace", ""), str) else said
 
 
-def _typed(key: Key, data: Mapping[str, object], known: Kind, found: list[Finding]) -> Parsed:
+def _typed(key: Key, data: Mapping[str, object], known: Kind, group: str, found: list[Finding]) -> Parsed:
     value: Object | None = None
     try:
         value = known.model.model_validate(data)
@@ -82,6 +82,8 @@ def _typed(key: Key, data: Mapping[str, object], known: Kind, found: list[Findin
     if known.spec is not None and isinstance(spec, dict):
         found += without_effect(known.spec, spec, "spec")
     fatal = any(each.fatal for each in found)
+    if known.later and not fatal:
+        found.insert(0, _later(key, group))
     return Parsed(key, None if fatal else value, _problems(key, found))
 
 
@@ -116,9 +118,13 @@ def _unknown(key: Key, group: str, version: str, known: Kind | None) -> Problem:
         message = f"expected one of {', '.join(known.versions)} of {group or 'core'}, found {shown(version)}"
         return Problem(key, "apiVersion", Severity.ERROR, "UnknownVersion", message)
     if group in TRANSLATED_LATER:
-        enforced = ": NO POLICY of it is enforced" if group == SECURITY else "; it has no effect"
-        return Problem(key, "kind", Severity.WARNING, "KindNotTranslated", f"{key.kind[:80]} is not translated yet{enforced}")
+        return _problem(key, _later(key, group))
     return _ignored(key)
+
+
+def _later(key: Key, group: str) -> Finding:
+    enforced = ": NO POLICY of it is enforced" if group == SECURITY else "; it has no effect"
+    return Finding("kind", "KindNotTranslated", f"{key.kind[:80]} is not translated yet{enforced}", fatal=False)
 
 
 def _ignored(key: Key) -> Problem:

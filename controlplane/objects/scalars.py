@@ -6,6 +6,7 @@ as whole milliseconds, a plain ``int``.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Never, TypeVar
@@ -60,6 +61,12 @@ def _frozen(value: Mapping[str, T]) -> Mapping[str, T]:
     return FrozenMap(value)
 
 
+def _struct(value: object) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    raise PydanticCustomError("struct", "expected an object")
+
+
 Text = Annotated[str, Strict()]
 Int = Annotated[int, Strict(), Field(ge=-MAX_INT32 - 1, le=MAX_INT32)]
 UInt = Annotated[int, Strict(), Field(ge=0, le=MAX_UINT32)]
@@ -72,6 +79,7 @@ DurationOrZero = Annotated[int, BeforeValidator(milliseconds)]  # milliseconds, 
 Texts = tuple[Text, ...]
 Map = Annotated[Mapping[str, T], AfterValidator(_frozen)]
 TextMap = Map[Text]
+Struct = Annotated[str, BeforeValidator(_struct)]  # an object of any fields, kept as JSON whose keys are sorted
 
 
 class NotYet:

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 
 MAX_DEPTH = 64
 _MAX_INT = 2**63
-# A null here is a condition that was lost: left out, a route would take requests that it was not meant for.
-_CONDITIONS = frozenset(("headers", "withoutHeaders", "queryParams"))
+# A null here is a condition that was lost: left out, a route would take requests, or a policy allow some, that it was not meant for.
+# ``name[]`` are the items of the list ``name``.
+_CONDITIONS = frozenset(
+    (
+        *("headers", "withoutHeaders", "queryParams"),
+        *("rules[]", "from[]", "to[]", "when[]", "source", "operation", "jwtRules[]"),
+        *("customTags", "tagOverrides"),
+    )
+)
 
 
 class OddError(Exception):
@@ -48,10 +55,8 @@ def _sequence(value: list[object], depth: int, name: str) -> list[object]:
         raise OddError(f"expected at most {MAX_DEPTH} levels")
     found = []
     for at, each in enumerate(value):
-        if each is None and name == "match":
-            continue  # passed over, as by Istio's validator; a null anywhere else in a list is an error
         try:
-            found.append(_value(each, depth + 1, ""))
+            found.append(_value(each, depth + 1, f"{name}[]"))
         except OddError as odd:
             raise odd.below(f"[{at}]") from None
     return found

@@ -5,12 +5,22 @@ https://istio.io/latest/docs/reference/config/networking/virtual-service/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, BeforeValidator, Field
 
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.scalars import NOTHING, Bool, Double, Duration, Int, Map, Model, Text, TextMap, Texts, UInt, Untranslated
+
+T = TypeVar("T")
+
+
+def _given(value: object) -> object:
+    return [each for each in value if each is not None] if isinstance(value, list) else value
+
+
+# Nulls are passed over, as by Istio's validator; a null in any other list is an error.
+Conditions = Annotated[tuple[T, ...], BeforeValidator(_given)]
 
 
 class StringMatch(Model):
@@ -191,7 +201,7 @@ class HTTPRoute(Model):
     """What to do with requests that one of ``match`` describes; without any, with all."""
 
     name: Text = ""
-    match: tuple[HTTPMatchRequest, ...] = ()
+    match: Conditions[HTTPMatchRequest] = ()
     route: tuple[HTTPRouteDestination, ...] = ()
     redirect: HTTPRedirect | None = None
     direct_response: HTTPDirectResponse | None = None
@@ -241,14 +251,14 @@ class TLSMatchAttributes(ConnectionMatch):
 class TCPRoute(Model):
     """Where connections go."""
 
-    match: tuple[L4MatchAttributes, ...] = ()
+    match: Conditions[L4MatchAttributes] = ()
     route: tuple[RouteDestination, ...] = ()
 
 
 class TLSRoute(Model):
     """Where TLS connections go."""
 
-    match: tuple[TLSMatchAttributes, ...]
+    match: Conditions[TLSMatchAttributes]
     route: tuple[RouteDestination, ...] = ()
 
 
