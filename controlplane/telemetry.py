@@ -10,7 +10,7 @@ from enum import StrEnum
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LONGEST = 1000  # characters of a fact in a line of text
-_NOISY = ("watchfiles", "uvicorn", "asyncio", "grpc")
+_NOISY = ("watchfiles", "uvicorn", "asyncio", "grpc", "kubernetes")
 
 
 class LogFormat(StrEnum):
@@ -18,6 +18,15 @@ class LogFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """From which level on log lines are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class _Text(logging.Formatter):
@@ -41,13 +50,13 @@ class _Json(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def log_to_stderr(form: LogFormat) -> None:
-    """Write this program's logs to standard error in the given ``form``."""
+def log_to_stderr(form: LogFormat, level: LogLevel = LogLevel.INFO) -> None:
+    """Write this program's logs from ``level`` on to standard error in the given ``form``."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form is LogFormat.JSON else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level.value.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
