@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from controlplane.model.problems import Severity
 from controlplane.objects.documents import documents
+from controlplane.objects.kinds import KINDS
 from controlplane.objects.parse import parse
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
-OURS = ("VirtualService", "DestinationRule", "ServiceEntry", "WorkloadEntry", "Sidecar")
+# The version of each of Istio's kinds that is read.
+READ = {kind: f"{group}/{each.versions[0]}" for (group, kind), each in KINDS.items() if group.endswith("istio.io")}
 Json = dict[str, object]
 
 SMALLEST: dict[str, Json] = {
@@ -31,6 +35,9 @@ EXCEPTIONS = {
     "invalid connection pool, bad connect timeout": _LOST,
     "invalid connection pool, bad http2 keepalive interval": _LOST,
     "invalid outlier detection, bad base ejection time": _LOST,
+    "dry run annotation not supported": "its annotation was lost when the case was written down",
+    "tracing with a nil custom tag": "its null was lost when the case was written down",
+    "invalid-presence-value": "the field is not in Istio's CRDs yet: it is told as unknown",
 }
 
 
@@ -66,7 +73,7 @@ def placed(target: str, spec: object) -> Json:
                 at[name] = below
                 at = below
             at[last] = spec
-    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": whole}
+    return {"apiVersion": READ[kind], "kind": kind, "metadata": {"name": "x"}, "spec": whole}
 
 
 def test_verdicts_of_the_validation_cases() -> None:
@@ -74,14 +81,16 @@ def test_verdicts_of_the_validation_cases() -> None:
     if not path.exists():
         pytest.skip("shared/cases is not here: Istio's validation cases were not run")
 
-    cases = [case for case in json.loads(path.read_text()) if case["target"].startswith(OURS) and case["name"] not in EXCEPTIONS]
-    wrong = []
+    cases = [case for case in json.loads(path.read_text()) if case["name"] not in EXCEPTIONS]
+    count, wrong = Counter(case["target"].partition(".")[0] for case in cases), []
     for case in cases:
+        if case["target"].partition(".")[0] not in READ:
+            continue
         parsed = parse(placed(case["target"], case["spec"]))
         if (parsed.object is not None) is not case["valid"]:
             wrong.append((case["target"], case["name"], case["valid"], [(p.field, p.message) for p in parsed.problems]))
 
-    print(f"{len(cases)} cases, {len(EXCEPTIONS)} exceptions")
+    told(count, "cases")
     assert not wrong, "\n".join(map(str, wrong))
 
 
@@ -91,18 +100,51 @@ def test_verdicts_of_the_crd_documents(folder: str) -> None:
     if not files:
         pytest.skip("shared/cases is not here: Istio's CRD documents were not run")
 
-    count, wrong = 0, []
+    count, wrong = verdicts(files)
+
+    told(count, "documents")
+    assert count
+    assert not wrong, "\n".join(wrong)
+
+
+def test_everything_in_the_samples_and_configs_is_valid() -> None:
+    files = [file for folder in ("samples", "configs") for file in sorted((CASES / folder).rglob("*.yaml"))]
+    if not files:
+        pytest.skip("shared/cases is not here: Istio's samples and configs were not run")
+
+    count, wrong = verdicts(files)
+
+    told(count, "objects")
+    assert count
+    assert not wrong, "\n".join(wrong)
+
+
+def objects(files: list[Path]) -> Iterator[tuple[str, Json]]:
+    """Yield where each object of Istio's kinds in ``files`` stands, and the object."""
     for file in files:
         for document in documents(file.read_text()):
             data = dict(document.data or {})
-            if data.get("kind") not in OURS:
-                continue
-            count += 1
-            refused = data.pop("_err", None)
+            if "istio.io/" in str(data.get("apiVersion")):
+                yield f"{file.name}:{document.line}", data
+
+
+def verdicts(files: list[Path]) -> tuple[Counter[str], list[str]]:
+    """Return how many objects of each kind are in ``files``, and those whose verdict is not the one that ``_err`` asks for."""
+    count, wrong = Counter[str](), []
+    for where, data in objects(files):
+        kind, name = str(data.get("kind")), metadata.get("name") if isinstance(metadata := data.get("metadata"), dict) else None
+        if name in EXCEPTIONS:
+            continue
+        count[kind] += 1
+        refused = data.pop("_err", None)
+        if kind in READ:
             parsed = parse(data)
             if (parsed.object is None) is not (refused is not None):
-                wrong.append((file.name, document.line, refused, [p for p in parsed.problems if p.severity is Severity.ERROR]))
+                wrong.append(f"{where}: {refused} {[p for p in parsed.problems if p.severity is Severity.ERROR]}")
+    return count, wrong
 
-    print(f"{count} documents")
-    assert count
-    assert not wrong, "\n".join(map(str, wrong))
+
+def told(count: Counter[str], what: str) -> None:
+    """Print how many of ``what`` were run of each kind."""
+    for kind, number in sorted(count.items()):
+        print(f"{kind}: {number} {what}{'' if kind in READ else ' NOT RUN: the kind is not read'}")

@@ -10,19 +10,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from controlplane.objects.destination_rule import DestinationRuleSpec
-from controlplane.objects.service_entry import ServiceEntrySpec, WorkloadSpec
-from controlplane.objects.sidecar import SidecarSpec
-from controlplane.objects.virtual_service import VirtualServiceSpec
+from controlplane.objects.kinds import KINDS
 
 CRDS = Path(__file__).parents[4] / "shared" / "cases" / "crds" / "customresourcedefinitions.gen.yaml"
-SPECS: dict[str, type[BaseModel]] = {
-    "VirtualService": VirtualServiceSpec,
-    "DestinationRule": DestinationRuleSpec,
-    "ServiceEntry": ServiceEntrySpec,
-    "WorkloadEntry": WorkloadSpec,
-    "Sidecar": SidecarSpec,
-}
+SPECS: dict[str, type[BaseModel]] = {kind: each.spec for (_, kind), each in KINDS.items() if each.spec is not None}
 Json = dict[str, object]
 
 
@@ -31,16 +22,16 @@ def mapping(value: object) -> Json:
 
 
 def schemas() -> dict[str, Json]:
-    """Return the schema of each kind's spec, of the version v1; all versions have the same."""
+    """Return the schema of each kind's spec, of the first of its versions; all have the same."""
     if not CRDS.exists():
         pytest.skip("shared/cases is not here: the schemas of Istio's CRDs were not compared")
     found: dict[str, Json] = {}
     for crd in filter(None, yaml.safe_load_all(CRDS.read_text())):
         kind = crd["spec"]["names"]["kind"]
         if kind in SPECS:
-            found[kind] = next(
-                each["schema"]["openAPIV3Schema"]["properties"]["spec"] for each in crd["spec"]["versions"] if each["name"] == "v1"
-            )
+            first, *others = [each["schema"]["openAPIV3Schema"]["properties"]["spec"] for each in crd["spec"]["versions"]]
+            assert all(each == first for each in others), kind
+            found[kind] = first
     return found
 
 
@@ -83,3 +74,14 @@ def test_every_field_of_istio_is_in_the_typed_objects_and_no_other() -> None:
     assert found.keys() == SPECS.keys()
     wrong = [each for kind, schema in found.items() for each in differences(kind, schema, SPECS[kind])]
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_every_served_version_of_istio_is_read_and_no_other() -> None:
+    if not CRDS.exists():
+        pytest.skip("shared/cases is not here: the versions of Istio's CRDs were not compared")
+
+    crds = [crd["spec"] for crd in filter(None, yaml.safe_load_all(CRDS.read_text()))]
+    served = {(crd["group"], crd["names"]["kind"]): {each["name"] for each in crd["versions"] if each["served"]} for crd in crds}
+
+    wrong = {key: versions for key, versions in served.items() if key in KINDS and versions != set(KINDS[key].versions)}
+    assert not wrong
