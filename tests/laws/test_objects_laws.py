@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from typing import Literal, get_args, get_origin
 
@@ -19,6 +20,7 @@ from controlplane.objects.parse import parse
 from controlplane.objects.scalars import NotYet
 
 Json = dict[str, object]
+SECONDS = 5.0  # for what takes well below one where nothing is quadratic
 BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML takes for the end of a line
 
 ODD_TEXTS = (
@@ -43,7 +45,19 @@ ODD_TEXTS = (
 )
 MORE_TEXTS = ("5xx,503", "%", "\0", "\ud800", "٣", "Straße", "a/b/c", "STATIC", "DNS", "GET", "UNAVAILABLE", "127.0.0.1:80")
 ODD_NUMBERS = (0, 1, 80, 100, 65535, 65536, -1, 2**31 - 1, 2**32, 2**63 - 1, 2**70, 1.5, 1e300)
-texts = st.sampled_from(ODD_TEXTS + MORE_TEXTS) | st.text(max_size=8)
+POLICY_TEXTS = (
+    "source.ip",
+    "request.headers[a]",
+    "request.auth.claims[a",
+    "/a/{*}/{**}",
+    "{",
+    "{}",
+    '{"keys":[{}]}',
+    "oci://a",
+    "http:",
+    "080",
+)
+texts = st.sampled_from(ODD_TEXTS + MORE_TEXTS + POLICY_TEXTS) | st.text(max_size=8)
 numbers = st.sampled_from(ODD_NUMBERS) | st.integers(0, 300)
 scalars = st.none() | st.booleans() | numbers | texts
 anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8)
@@ -102,6 +116,47 @@ def test_parsing_never_raises_and_an_error_is_what_takes_the_object_away(data: J
     if parsed.object is not None:
         assert parsed.object.key == parsed.key
         assert hash(parsed.object) == hash(again.object)
+
+
+policies = st.sampled_from([(group, kind, each.versions[-1]) for (group, kind), each in KINDS.items() if each.later]).flatmap(
+    lambda known: document_of(*known)
+)
+
+
+def swollen(value: object, times: int) -> object:
+    """Return ``value`` with the items of its outermost lists, and of every text, ``times`` as often."""
+    match value:
+        case dict():
+            return {name: swollen(each, times) for name, each in value.items()}
+        case list():
+            return value * times
+        case str():
+            return value * times
+        case _:
+            return value
+
+
+@settings(max_examples=100, deadline=None)
+@given(policies, st.sampled_from((1, 20, 2000)))
+def test_a_policy_that_is_very_long_is_read_in_a_moment(data: Json, times: int) -> None:
+    large = {**data, "spec": swollen(data.get("spec"), times)}
+    began = time.perf_counter()
+
+    parsed = parse(large)
+
+    assert time.perf_counter() - began < SECONDS
+    assert parsed.object is None or next(each.code for each in parsed.problems) == "KindNotTranslated"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([(group, kind) for (group, kind), each in KINDS.items() if each.later]), st.dictionaries(texts, anything) | anything)
+def test_any_json_under_the_name_of_a_policy_is_an_object_or_problems(known: tuple[str, str], spec: object) -> None:
+    group, kind = known
+
+    parsed = parse({"apiVersion": f"{group}/{KINDS[known].versions[0]}", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
+
+    assert (parsed.object is None) == any(each.severity is Severity.ERROR for each in parsed.problems)
+    assert parsed.problems
 
 
 @settings(max_examples=100, deadline=None)

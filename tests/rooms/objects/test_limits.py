@@ -89,6 +89,29 @@ def test_very_many_routes_ports_and_localities() -> None:
     assert quick("Service", {"ports": ports}, "v1").object is not None
 
 
+def test_very_large_policies() -> None:
+    blocks = [f"10.{at // 256}.{at % 256}.0/24" for at in range(20_000)]
+    rule = {"from": [{"source": {"ipBlocks": blocks}}], "to": [{"operation": {"paths": ["/a/{*}" * 5_000, "{" * 100_000]}}]}
+    env = [{"name": f"a{at}"} for at in range(256)]
+    ports = [{"number": at % 65535 + 1} for at in range(65535)]
+    keys = "0" * 100_000
+
+    assert len(quick("AuthorizationPolicy", {"rules": [rule]}, "security.istio.io/v1").problems) == 1
+    assert quick("AuthorizationPolicy", {"rules": [rule] * 513}, "security.istio.io/v1").object is None
+    selector = {"matchLabels": {"a": "b"}}
+    names = (*(f"{at:06}" for at in range(1, 65536)), keys, f"{keys}x")
+    ports_of: dict[str, Json] = {name: {} for name in names}
+    assert len(quick("PeerAuthentication", {"selector": selector, "portLevelMtls": ports_of}, "security.istio.io/v1").problems) == 2
+    jwks = ("[" * 100_000, "1" * 100_000, '{"keys": [' + '{"kty": "RSA"},' * 50_000 + "1]}")
+    rules = [{"issuer": "a", "jwks": each} for each in jwks]
+    assert len(quick("RequestAuthentication", {"jwtRules": rules}, "security.istio.io/v1").problems) == 3
+    plugin = {"url": "a" * 100_000, "match": [{"ports": ports}], "vmConfig": {"env": env}, "pluginConfig": {"a": blocks}}
+    assert quick("WasmPlugin", plugin, "extensions.istio.io/v1alpha1").object is not None
+    assert quick("WasmPlugin", {"url": "a@" * 50_000}, "extensions.istio.io/v1alpha1").object is None
+    tags = {f"a{at}": {"operation": "REMOVE"} for at in range(50_000)}
+    assert quick("Telemetry", {"metrics": [{"overrides": [{"tagOverrides": tags}]}]}, "telemetry.istio.io/v1").object is not None
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -102,8 +125,9 @@ def test_very_many_routes_ports_and_localities() -> None:
         "a: [1, " * 5_000,
         "---\n" * 50_000,
         "[b::" * 2_000,
+        "{" + "".join(f'"{at}": 1, ' for at in range(100_000)) + '"a": 1, "a": 2}',
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_no_text_takes_long_to_read(text: str) -> None:
     began = time.perf_counter()
