@@ -166,6 +166,11 @@ class ControlPlane:
         """Return whether no new streams are taken any more."""
         return self._server.draining
 
+    @property
+    def refreshes(self) -> int:
+        """Return how often the mesh was brought up to date."""
+        return self._hub.refreshes
+
     async def run(self, stop: asyncio.Event, announce: Callable[[Addresses], None] | None = None) -> None:
         """Serve until ``stop`` is set, then let the proxies go in good order; ``announce`` is told where, as soon as all ports are open.
 

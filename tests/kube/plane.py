@@ -1,0 +1,43 @@
+"""A control plane in the test's own event loop, whose source is a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from controlplane.app import Addresses, ControlPlane
+from controlplane.kube.access import Access
+from controlplane.kube.client import connect
+from controlplane.settings import KubernetesSettings, Settings
+from tests.edges.control_plane import Running
+from tests.edges.waiting import until_so
+
+
+@contextlib.asynccontextmanager
+async def serving(kubeconfig: Path, *, files: tuple[str, ...] = (), namespaces: tuple[str, ...] = ()) -> AsyncIterator[Running]:
+    """Serve what the API server of ``kubeconfig`` has, and ``files``, until the block ends; ready when it begins."""
+    kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), namespaces=namespaces)
+    settings = Settings(files=files, kubernetes=kubernetes, xds="127.0.0.1:0", admin="127.0.0.1:0", health="127.0.0.1:0", grace_s=1.0)
+    async with connect(Access(str(kubeconfig))) as client:
+        plane = ControlPlane(settings, client)
+        stop = asyncio.Event()
+        open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(plane.run(stop, open_at.set_result))
+        await asyncio.wait((task, open_at), return_when=asyncio.FIRST_COMPLETED, timeout=15)
+        try:
+            running = Running(plane, open_at.result(), stop, task)
+            await until_so(running.ready)
+            yield running
+        finally:
+            stop.set()
+            async with asyncio.timeout(15):
+                await task
+
+
+async def names(running: Running, kind: str, namespace: str) -> set[str]:
+    """Return the objects of ``kind`` in ``namespace`` that the control plane has."""
+    found = await running.json("/v1/objects")
+    assert isinstance(found, list)
+    return {each["name"] for each in found if (each["kind"], each["namespace"]) == (kind, namespace)}

@@ -1,0 +1,167 @@
+"""The source ``kubernetes`` on a real API server: what is applied is served, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.edges.control_plane import Running
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.plane import names, serving
+
+CRDS = Path(__file__).parents[3] / "shared" / "cases" / "crds" / "customresourcedefinitions.gen.yaml"
+HAS_CRDS = pytest.mark.skipif(not CRDS.exists(), reason="not run: Istio's CustomResourceDefinitions are not beside the repository")
+NETWORKING = "/apis/networking.istio.io/v1"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give an API server that this module may kill."""
+    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
+    if CRDS.exists():
+        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    yield cluster
+    cluster.stop()
+
+
+def service(name: str) -> dict[str, object]:
+    ports = [{"name": "http", "port": 80}]
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports}}
+
+
+def route(name: str, host: str = "reviews", timeout: str = "1s") -> dict[str, object]:
+    spec = {"hosts": [host], "http": [{"timeout": timeout, "route": [{"destination": {"host": host}}]}]}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name}, "spec": spec}
+
+
+def create(cluster: Cluster, namespace: str, *objects: dict[str, object]) -> None:
+    for each in objects:
+        base = "/api/v1" if each["kind"] == "Service" else NETWORKING
+        cluster.call("POST", f"{base}/namespaces/{namespace}/{str(each['kind']).lower()}s", each)
+
+
+async def seen(running: Running, kind: str, namespace: str, *wanted: str, within_s: float = 2.0) -> None:
+    """Wait until the objects of ``kind`` in ``namespace`` are the ones that are ``wanted``."""
+
+    async def are() -> bool:
+        return await names(running, kind, namespace) == set(wanted)
+
+    await until_so(are, within_s)
+
+
+async def test_what_is_created_and_deleted_is_served_and_gone(own: Cluster) -> None:
+    namespace = own.namespace("plain")
+    create(own, namespace, service("one"))
+    async with serving(own.kubeconfig()) as running:
+        assert await names(running, "Service", namespace) == {"one"}
+
+        create(own, namespace, service("two"))
+        own.call("DELETE", f"/api/v1/namespaces/{namespace}/services/one")
+
+        await seen(running, "Service", namespace, "two")
+
+
+async def test_only_the_chosen_namespaces_are_read(own: Cluster) -> None:
+    ours, other = own.namespace("chosen"), own.namespace("other")
+    create(own, ours, service("one"))
+    create(own, other, service("two"))
+
+    async with serving(own.kubeconfig(), namespaces=(ours,)) as running:
+        assert await names(running, "Service", ours) == {"one"}
+        assert await names(running, "Service", other) == set()
+        assert await names(running, "Namespace", "") == {ours}
+
+
+@HAS_CRDS
+async def test_an_object_in_a_folder_too_is_taken_from_there_with_a_problem(own: Cluster, tmp_path: Path) -> None:
+    namespace = own.namespace("both")
+    create(own, namespace, service("reviews"), route("r", timeout="1s"))
+    given = route("r", timeout="7s")
+    (tmp_path / "r.yaml").write_text(json.dumps({**given, "metadata": {"name": "r", "namespace": namespace}}))
+
+    async with serving(own.kubeconfig(), files=(str(tmp_path),)) as running:
+        problems = await running.json("/v1/problems")
+        assert isinstance(problems, list)
+        found = [each for each in problems if each["code"] == "Shadowed"]
+        assert [each["object"] for each in found] == [f"VirtualService/{namespace}/r"]
+        assert f"the one of files {tmp_path} is used" in found[0]["message"]
+
+        (tmp_path / "r.yaml").unlink()
+
+        await seen(running, "VirtualService", namespace, "r")
+
+
+@HAS_CRDS
+async def test_s14_an_invalid_object_leaves_its_last_good_meaning_and_a_problem_says_so(own: Cluster) -> None:
+    namespace = own.namespace("invalid")
+    create(own, namespace, service("reviews"), route("r"))
+    async with serving(own.kubeconfig()) as running:
+        # The schema lets this pass: the sum of the weights is a matter of the validator.
+        two = [{"destination": {"host": "reviews"}, "weight": 0}, {"destination": {"host": "reviews"}, "weight": 0}]
+        patch = {"spec": {"http": [{"route": two}]}}
+        path = f"{NETWORKING}/namespaces/{namespace}/virtualservices/r"
+        own.call("PATCH", path, patch, "application/merge-patch+json")
+
+        async def told() -> bool:
+            found = await running.json("/v1/problems")
+            assert isinstance(found, list)
+            return any(each["object"] == f"VirtualService/{namespace}/r" and each["severity"] == "error" for each in found)
+
+        await until_so(told, 5)
+        assert await names(running, "VirtualService", namespace) == {"r"}
+
+
+@HAS_CRDS
+async def test_s02_s06_an_api_server_that_is_down_changes_nothing_and_what_happened_meanwhile_is_seen(own: Cluster) -> None:
+    namespace = own.namespace("outage")
+    create(own, namespace, service("one"), service("two"), route("r"))
+    async with serving(own.kubeconfig()) as running:
+        refreshes = running.plane.refreshes
+        await asyncio.to_thread(own.kill_api)
+        await asyncio.to_thread(own.start_api)
+        await asyncio.to_thread(own.call, "DELETE", f"/api/v1/namespaces/{namespace}/services/one")
+        await asyncio.to_thread(own.compact)
+
+        await seen(running, "Service", namespace, "two", within_s=10)
+
+        assert await running.ready()
+        assert running.plane.refreshes <= refreshes + 2  # for the deletion, not for the outage
+
+
+@HAS_CRDS
+async def test_s52_a_kind_that_is_deleted_and_made_again_takes_no_object_with_it_at_once(own: Cluster) -> None:
+    namespace = own.namespace("kinds")
+    create(own, namespace, service("reviews"), route("r"))
+    crd = own.call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/virtualservices.networking.istio.io")
+    async with serving(own.kubeconfig()) as running:
+        await asyncio.to_thread(own.kubectl, "delete", "crd", "virtualservices.networking.istio.io")
+        create(own, namespace, service("later"))
+        await seen(running, "Service", namespace, "later", "reviews")
+        assert await names(running, "VirtualService", namespace) == {"r"}
+
+        fresh = {"apiVersion": crd["apiVersion"], "kind": crd["kind"], "spec": crd["spec"]}
+        fresh["metadata"] = {"name": "virtualservices.networking.istio.io"}
+        await asyncio.to_thread(own.kubectl, "create", "-f", "-", stdin=json.dumps(fresh))
+        await asyncio.to_thread(own.kubectl, "wait", "--for=condition=Established", "crd", "virtualservices.networking.istio.io")
+        create(own, namespace, route("s"))
+
+        await seen(running, "VirtualService", namespace, "r", "s", within_s=5)
+
+
+def test_a_kubeconfig_that_cannot_be_used_is_an_error_with_what_to_do(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "controlplane.cli.main", "serve", "--kubernetes", "--kubeconfig", str(tmp_path / "none")]
+
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ran.returncode == 2
+    assert "navarch: the kubeconfig" in ran.stderr
+    assert "--kubeconfig" in ran.stderr
+    assert "Traceback" not in ran.stderr
