@@ -12,7 +12,7 @@ _CONDITIONS = frozenset(
     (
         *("headers", "withoutHeaders", "queryParams"),
         *("rules[]", "from[]", "to[]", "when[]", "source", "operation", "jwtRules[]"),
-        *("customTags", "tagOverrides"),
+        *("matchLabels", "mtls", "portLevelMtls", "customTags", "tagOverrides"),
     )
 )
 

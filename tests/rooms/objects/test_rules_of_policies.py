@@ -193,6 +193,15 @@ def test_a_condition_that_was_lost_on_the_way_does_not_widen_a_policy(fields: Js
     assert rule(**fields) == [field]
 
 
+def test_a_label_or_a_mode_that_was_lost_on_the_way_is_an_error() -> None:
+    selector: Json = {"matchLabels": {"app": "a"}}
+
+    assert authorization(selector={"matchLabels": {"app": None}}) == ["selector.matchLabels.app"]
+    assert peer(mtls={"mode": None}) == ["mtls.mode"]
+    assert peer(selector=selector, portLevelMtls={"80": None}) == ["portLevelMtls.80"]
+    assert jwt(audiences=None) == ["audiences"]
+
+
 def test_where_requests_are_from() -> None:
     assert source(serviceAccounts=["a", "ns/a"]) == []
     assert source(serviceAccounts=["a/b/c", "/a", "a/", ""]) == [f"serviceAccounts[{at}]" for at in range(4)]
