@@ -19,7 +19,7 @@ who asks for it otherwise.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -237,6 +237,18 @@ class Database:
                 seen[source] = None
                 pending += reversed(source.reads)
         return tuple(_entry(source) for source in seen if isinstance(source, Cell))
+
+    def dependents(self, into: Input[K, V], key: K) -> Iterator[Call]:
+        """Yield every query whose value was made from ``key`` of ``into``, however indirectly, in no particular order."""
+        cell = self.graph.cells[into].get(key)
+        pending: list[Source] = [cell] if cell else []
+        seen: set[Source] = set(pending)
+        while pending:
+            for node in pending.pop().dependents:
+                if node not in seen:
+                    seen.add(node)
+                    pending.append(node)
+                    yield _call(node)
 
     def _node(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> Node:
         self.engine.outside("provenance")

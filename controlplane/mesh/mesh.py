@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from controlplane.incremental.database import Database, Failed
@@ -20,6 +20,7 @@ from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import Object
+from controlplane.xds.resource import Resource
 from controlplane.xds.view import Table, TableChange, View
 
 
@@ -131,9 +132,18 @@ class Mesh:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and what failed of ours."""
         found: set[Problem] = set()
         for key in sorted(self._keys):
-            value = self._db.attempt(problems_of, key)
-            found.update((failure(key, value),) if isinstance(value, Failed) else value)
+            found.update(self.problems_about(key))
         return tuple(sorted(found, key=lambda each: (each.object or Key("", "", ""), each.field, each.code, each.message)))
+
+    def problems_about(self, key: Key) -> tuple[Problem, ...]:
+        """Return what is wrong between the object ``key`` and the others."""
+        value = self._db.attempt(problems_of, key)
+        return (failure(key, value),) if isinstance(value, Failed) else value
+
+    def made_from(self, key: Key) -> Iterator[tuple[Table, Resource]]:
+        """Yield every published resource that the object ``key`` was read for, with each table it stands in."""
+        for call in self._db.dependents(inputs.objects, key):
+            yield from self._publisher.published(call)
 
     def _look(self, session: Session) -> bool:
         seen = self._db.peek(proxy_scope, session.proxy)

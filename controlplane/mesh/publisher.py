@@ -79,6 +79,15 @@ class Publisher:
         touched, self._touched = self._touched, defaultdict(dict)
         return tuple((shelf.table, change) for shelf, desired in touched.items() if (change := shelf.put(desired)))
 
+    def published(self, call: Call) -> Iterator[tuple[Table, Resource]]:
+        """Yield the resource that the leaf ``call`` has published, with each table it stands in; nothing where it is no leaf in use."""
+        held = self._held.get(call)
+        if held is not None and held.resource is not None:
+            resource = held.resource
+            for shelf in self._shelves(held):
+                if found := shelf.table.of_type(resource.type_url).get(resource.name):
+                    yield shelf.table, found
+
     def _regroup(self, held: _Held, group: Group, members: Members) -> None:
         shelves = self._shelves(held)
         before, held.members = held.members, members

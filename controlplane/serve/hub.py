@@ -12,10 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from controlplane.fleet.standing import Refusal, Standing, standing
 from controlplane.mesh.mesh import Mesh, Published, Session
 from controlplane.mesh.nodes import Wire
+from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
+from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Progress
 from controlplane.xds.view import Table, TableChange, View
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,10 @@ class Listener(Protocol):
     """A stream, as the hub sees it. Both calls are quick, and wake the stream."""
 
     session: Session
+    connection: int
+
+    def progress(self, resource: Resource) -> Progress:
+        """Return how far the peer has come with ``resource``."""
 
     def changed(self, change: TableChange) -> None:
         """Take in that a table of the stream's view has changed."""
@@ -79,6 +87,22 @@ class Hub:
     def sessions(self) -> tuple[Session, ...]:
         """Return the sessions of all streams that are connected."""
         return tuple(self._listeners)
+
+    def standing(self, key: Key, error: Callable[[int, str], str]) -> Standing:
+        """Return how far the object ``key`` has come; ``error`` gives what a connection said of a type when it refused last."""
+        found: dict[Listener, Progress] = {}
+        refusals: list[Refusal] = []
+        for table, resource in self.mesh.made_from(key):
+            for listener in self._seen_by.get(table, ()):
+                progress = listener.progress(resource)
+                if progress is Progress.REFUSED:
+                    name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
+                    refusals.append(Refusal(listener.session.proxy.id, name, error(listener.connection, resource.type_url)))
+                if progress is not Progress.UNNEEDED and found.get(listener, Progress.ACCEPTED) is Progress.ACCEPTED:
+                    found[listener] = progress
+        value = self.mesh.object(key)
+        accepted = sum(each is Progress.ACCEPTED for each in found.values())
+        return standing(value.meta.generation if value else 0, len(found), accepted, refusals)
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -21,7 +21,8 @@ from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.serve.hub import Hub
 from controlplane.xds.events import Event
-from controlplane.xds.stream import BadRequest, Stream
+from controlplane.xds.resource import Resource
+from controlplane.xds.stream import BadRequest, Progress, Stream
 from controlplane.xds.view import TableChange, View
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,10 @@ class OpenStream(Generic[Request]):
             log.exception("stream failed", extra=self._facts())
             self.end(_FAULT)
         self._wake()
+
+    def progress(self, resource: Resource) -> Progress:
+        """Return how far the peer has come with ``resource``."""
+        return self._machine.progress(resource) if self._machine else Progress.UNNEEDED
 
     def end(self, ended: Ended) -> None:
         """End the stream as ``ended`` says, after the response that is being written."""

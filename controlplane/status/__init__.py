@@ -1,1 +1,1 @@
-"""What the control plane says back to users in Kubernetes: conditions and Events. Empty until objects come from there."""
+"""What became of each object, written back to Kubernetes: conditions of its status, and Events."""

@@ -12,7 +12,7 @@ from controlplane.xds.channel import Channel, Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 from controlplane.xds.plan import Plan, Planner
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import BadRequest, Response
+from controlplane.xds.stream import BadRequest, Progress, Response
 from controlplane.xds.view import TableChange, View
 
 _MOST_TYPES = 64  # of one stream: there are not as many in Envoy
@@ -59,6 +59,16 @@ class Machine(ABC):
     def has_work(self) -> bool:
         """Return whether ``take`` may have something."""
         return self._ready
+
+    def progress(self, resource: Resource) -> Progress:
+        """Return how far the client has come with ``resource``, which is published."""
+        channel = self._channels.get(resource.type_url)
+        if channel is None or not channel.wants(resource.name):
+            return Progress.UNNEEDED
+        if channel.refused.get(resource.name) == resource.version or resource.name in channel.suspects:
+            return Progress.REFUSED
+        accepted = channel.accepted(resource.name)
+        return Progress.ACCEPTED if accepted is not None and accepted.version == resource.version else Progress.PENDING
 
     def changed(self, change: TableChange) -> None:
         """Take note that ``change`` has happened to a table of this stream's view."""

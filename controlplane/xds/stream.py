@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol, TypeVar
 
 from controlplane.errors import NavarchError
 from controlplane.xds.events import Event, Sent
+from controlplane.xds.resource import Resource
 from controlplane.xds.view import TableChange, View
 
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
@@ -14,6 +16,15 @@ RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 
 class BadRequest(NavarchError):
     """The client broke the protocol so that the stream has to end (INVALID_ARGUMENT)."""
+
+
+class Progress(Enum):
+    """How far a client has come with a resource that is published."""
+
+    UNNEEDED = auto()  # it does not ask for it
+    PENDING = auto()
+    ACCEPTED = auto()
+    REFUSED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,9 @@ class Stream(Protocol[RequestT_contra]):
 
     def see(self, view: View) -> None:
         """Look at ``view`` from now on."""
+
+    def progress(self, resource: Resource) -> Progress:
+        """Return how far the client has come with ``resource``, which is published."""
 
     def take(self) -> Response | None:
         """Return the next response, to be written before the one after it is taken; ``None``: nothing to send now."""

@@ -1,0 +1,111 @@
+"""A Lease: of all who want it one holds it, and whoever falls silent loses it.
+
+Time is this machine's monotonic clock alone: another holder counts as silent when its record has not changed for the Lease's duration as
+seen from here, and we count as silent for ourselves well before that, also if this process was stopped in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controlplane.kube.client import Client
+from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.json import Json, number, section, text
+from controlplane.kube.resources import LEASES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTiming:
+    """In seconds: after which silence a Lease is free, after which we believe that ourselves, and how often it is looked at."""
+
+    duration_s: float = 15.0
+    renew_s: float = 10.0
+    retry_s: float = 2.0
+
+
+class Lease:
+    """Our part in who holds the Lease ``name``."""
+
+    def __init__(
+        self, client: Client, where: tuple[str, str], holder: str, random: Callable[[], float], timing: LeaseTiming | None = None
+    ) -> None:
+        """Want the Lease ``where``, its namespace and name, as ``holder``."""
+        self._client = client
+        self._namespace, self._name = where
+        self._holder = holder
+        self._random = random
+        self._timing = timing or LeaseTiming()
+        self._until = 0.0  # of the monotonic clock: how long it is ours
+        self._seen: tuple[str, str] = ("", "")  # who held it and what it said last
+        self._seen_at = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Return whether it is ours at this moment: to be asked right before everything that is done in its name."""
+        return time.monotonic() < self._until
+
+    async def run(self) -> None:
+        """Try to get it and to keep it, until cancelled; then give it back."""
+        try:
+            while True:
+                was = self.held
+                try:
+                    await self._try()
+                except KubernetesError as error:
+                    log.debug("lease not renewed", extra={"lease": self._name, "reason": str(error)})
+                if was != self.held:
+                    log.info("lease held" if self.held else "lease lost", extra={"lease": self._name, "holder": self._holder})
+                await asyncio.sleep(self._timing.retry_s * (0.9 + self._random() / 5))
+        finally:
+            if self.held:
+                await asyncio.shield(self._release())
+
+    async def _try(self) -> None:
+        began = time.monotonic()
+        try:
+            found = await self._client.get(LEASES.path(self._namespace, self._name))
+        except Refused as error:
+            if not error.missing:
+                raise
+            await self._client.create(LEASES.path(self._namespace), self._record({}, 0))
+            self._until = began + self._timing.renew_s
+            return
+        spec = section(found, "spec")
+        holder, version = text(spec, "holderIdentity"), text(section(found, "metadata"), "resourceVersion")
+        if (holder, version) != self._seen:
+            self._seen, self._seen_at = (holder, version), began
+        free = not holder or began - self._seen_at > self._timing.duration_s
+        if holder == self._holder or free:
+            changes = number(spec, "leaseTransitions") + (holder != self._holder)
+            await self._client.replace(LEASES.path(self._namespace, self._name), self._record(section(found, "metadata"), changes))
+            self._until = began + self._timing.renew_s
+        else:
+            self._until = 0.0
+
+    async def _release(self) -> None:
+        self._until = 0.0
+        try:
+            found = await self._client.get(LEASES.path(self._namespace, self._name))
+            if text(section(found, "spec"), "holderIdentity") == self._holder:
+                spec = {**section(found, "spec"), "holderIdentity": ""}
+                await self._client.replace(LEASES.path(self._namespace, self._name), {**found, "spec": spec})
+        except KubernetesError as error:
+            log.info("lease not given back", extra={"lease": self._name, "reason": str(error)})
+
+    def _record(self, metadata: Json, changes: int) -> Json:
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec: Json = {
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": round(self._timing.duration_s),
+            "renewTime": now,
+            "leaseTransitions": changes,
+        }
+        named = {"name": self._name, "namespace": self._namespace, **metadata}
+        return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": named, "spec": spec}

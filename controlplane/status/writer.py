@@ -1,0 +1,276 @@
+"""Writes what became of each object: each replica what its own proxies have, and the leader the status of the objects.
+
+Level-triggered: it keeps which objects to look at again, never what to write. A round a second; what does not fit into a round's budget of
+writes is looked at in the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import orjson
+
+from controlplane.fleet.standing import Standing, read, total
+from controlplane.kube.client import Client
+from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.json import Json, items, section, text
+from controlplane.kube.resources import CONFIG_MAPS, EVENTS, LEASES, Resource
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem
+from controlplane.status.conditions import conditions
+
+log = logging.getLogger(__name__)
+
+_ROUND_S = 1.0
+_WRITES = 40  # in a round
+_BREATH = 20  # objects looked at without a breath
+_MAX_BYTES = 900_000  # a ConfigMap may have 1 MiB
+FLEET = "navarch-fleet-"
+REPLICA = "navarch-replica-"
+_LABELS = {"app.kubernetes.io/part-of": "navarch", "navarch.io/fleet": "true"}
+
+
+class Record(Protocol):
+    """What the API server says of an object beside its content."""
+
+    @property
+    def key(self) -> Key:
+        """Return its name."""
+
+    @property
+    def resource(self) -> Resource:
+        """Return where it is."""
+
+    @property
+    def uid(self) -> str:
+        """Return its identity."""
+
+    @property
+    def generation(self) -> int:
+        """Return the number of its content."""
+
+    @property
+    def version(self) -> str:
+        """Return its resourceVersion."""
+
+    @property
+    def conditions(self) -> Sequence[Mapping[str, object]]:
+        """Return the conditions it has."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Return what is wrong with it by itself."""
+
+
+class Held(Protocol):
+    """A right that may be lost at any time."""
+
+    @property
+    def held(self) -> bool:
+        """Return whether it is ours now."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the writer asks the rest of the control plane."""
+
+    records: Callable[[], Mapping[Key, Record]]  # of the objects that have a status of ours
+    between: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
+    standing: Callable[[Key], Standing]  # among our own proxies
+    marks: Callable[[], object]  # another value whenever a standing may be another than before
+
+
+@dataclass(slots=True)
+class _Round:
+    standings: dict[Key, Standing] = field(default_factory=dict)
+    others: tuple[Mapping[str, Standing], ...] = ()
+    left: int = _WRITES
+
+
+class Writer:
+    """Writes for one replica, ``pod``, into the namespace ``home``."""
+
+    def __init__(self, client: Client, world: World, leader: Held, pod: str, home: str) -> None:
+        """Write what ``world`` says, the status of objects only while ``leader`` is held."""
+        self._client = client
+        self._world = world
+        self._leader = leader
+        self._pod = pod
+        self._home = home
+        self._marks: object = None
+        self._told: bytes = b""
+        self._kept: dict[Key, Standing] = {}
+        self._done: dict[Key, tuple[str, Standing | None]] = {}  # by object: in which version, with which sum nothing was to be written
+        self._events: set[tuple[str, int, str]] = set()
+        self.writes = 0
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            try:
+                await self._round()
+            except KubernetesError as error:
+                log.info("status not written", extra={"reason": str(error)})
+            except Exception:  # ours; the next round begins anew
+                log.exception("status failed")
+            await asyncio.sleep(_ROUND_S)
+
+    async def _round(self) -> None:
+        records = self._world.records()
+        now = _Round()
+        marks = self._world.marks()
+        if marks != self._marks or any(not each.settled for each in self._kept.values()):
+            for at, key in enumerate(sorted(records)):
+                now.standings[key] = self._world.standing(key)
+                if at % _BREATH == 0:
+                    await asyncio.sleep(0)
+            self._kept, self._marks = now.standings, marks
+        now.standings = self._kept
+        await self._tell(now.standings)
+        if not self._leader.held:
+            self._done.clear()
+            return
+        now.others = await self._others()
+        newest = sorted(records.values(), key=lambda each: each.version.zfill(20), reverse=True)
+        for at, record in enumerate(newest):
+            if now.left and self._leader.held:
+                await self._settle(record, now)
+            if at % _BREATH == 0:
+                await asyncio.sleep(0)
+        self._done = {key: done for key, done in self._done.items() if key in records}
+
+    async def _tell(self, standings: Mapping[Key, Standing]) -> None:
+        """Write what our proxies have into our ConfigMap, if it is another than before."""
+        told = orjson.dumps({str(key): standings[key].row() for key in sorted(standings)})
+        if told == self._told:
+            return
+        if len(told) > _MAX_BYTES:
+            log.warning("fleet is too large to tell", extra={"bytes": len(told), "limit": _MAX_BYTES})
+            told = b"{}"
+        name = FLEET + self._pod
+        metadata = {"name": name, "namespace": self._home, "labels": _LABELS}
+        body: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"standings": told.decode()}}
+        try:
+            await self._client.replace(CONFIG_MAPS.path(self._home, name), body)
+        except Refused as error:
+            if not error.missing:
+                raise
+            await self._client.create(CONFIG_MAPS.path(self._home), body)
+        self._told = told
+
+    async def _others(self) -> tuple[Mapping[str, Standing], ...]:
+        """Return what the other replicas have told, of those that live; one that lives and has told nothing yet has seen nothing."""
+        leases = await self._client.get(LEASES.path(self._home))
+        living = {name.removeprefix(REPLICA) for name in _names(items(leases)) if name.startswith(REPLICA)} - {self._pod}
+        living = {pod for pod in living if _lives(items(leases), REPLICA + pod)}
+        if not living:
+            return ()
+        maps = await self._client.get(CONFIG_MAPS.path(self._home), labelSelector="navarch.io/fleet=true")
+        told = {
+            text(section(each, "metadata"), "name").removeprefix(FLEET): text(section(each, "data"), "standings") for each in items(maps)
+        }
+        return tuple(_standings(told.get(pod, "{}")) for pod in sorted(living))
+
+    async def _settle(self, record: Record, now: _Round) -> None:
+        """Write the status of the object of ``record`` where it is not as it should be."""
+        standing = now.standings.get(record.key)
+        summed = total((standing, *(each.get(str(record.key)) for each in now.others)), record.generation) if standing else None
+        if self._done.get(record.key) == (record.version, summed):
+            return
+        problems = (*record.problems, *self._world.between(record.key))
+        wanted = conditions(record.conditions, record.generation, problems, summed, _time())
+        if wanted is not None:
+            now.left -= 1
+            await self._write(record, wanted)
+        self._done[record.key] = (record.version, summed)
+        for each in wanted or ():
+            if (
+                each["type"] in ("Accepted", "Programmed")
+                and each["status"] == "False"
+                and each["reason"] not in ("Pending", "NotTranslated")
+            ):
+                await self._event(record, str(each["reason"]), str(each["message"]))
+
+    async def _write(self, record: Record, wanted: Iterable[Mapping[str, object]]) -> None:
+        if not self._leader.held:
+            return
+        status: Json = {"conditions": [dict(each) for each in wanted], "observedGeneration": record.generation}
+        body: Json = {"metadata": {"resourceVersion": record.version}, "status": status}
+        try:
+            await self._client.patch(record.resource.path(record.key.namespace, record.key.name, "status"), body)
+            self.writes += 1
+        except Refused as error:
+            if not (error.conflict or error.missing):  # the news of it is on its way
+                raise
+
+    async def _event(self, record: Record, reason: str, message: str) -> None:
+        which = (record.uid, record.generation, reason)
+        if which in self._events or not self._leader.held:
+            return
+        if len(self._events) > 10_000:
+            self._events.clear()
+        self._events.add(which)
+        key = record.key
+        regarding = {
+            "apiVersion": record.resource.api_version,
+            "kind": key.kind,
+            "namespace": key.namespace,
+            "name": key.name,
+            "uid": record.uid,
+        }
+        body: Json = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": f"{key.name[:200]}.{record.uid[:8]}.{record.generation}.{reason.lower()}", "namespace": key.namespace},
+            "eventTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": "navarch.io/navarch",
+            "reportingInstance": self._pod[:128],
+            "type": "Warning",
+            "reason": reason,
+            "action": "Accept" if reason != "Refused" else "Program",
+            "note": message[:1000],
+            "regarding": regarding,
+        }
+        try:
+            await self._client.create(EVENTS.path(key.namespace), body)
+        except Refused as error:
+            if not error.conflict:  # told before, by us or by a leader before us
+                log.info("event not written", extra={"object": str(key), "reason": str(error)})
+
+
+def _standings(told: str) -> Mapping[str, Standing]:
+    try:
+        found = orjson.loads(told)
+    except orjson.JSONDecodeError:
+        return {}
+    rows = found.items() if isinstance(found, dict) else ()
+    return {name: standing for name, row in rows if (standing := read(row))}
+
+
+def _names(objects: Iterable[Json]) -> list[str]:
+    return [text(section(each, "metadata"), "name") for each in objects]
+
+
+def _lives(leases: Iterable[Json], name: str) -> bool:
+    for each in leases:
+        spec = section(each, "spec")
+        if text(section(each, "metadata"), "name") == name and text(spec, "holderIdentity"):
+            try:
+                renewed = dt.datetime.fromisoformat(text(spec, "renewTime"))
+            except ValueError:
+                return False
+            return time.time() - renewed.timestamp() < _SILENT_S
+    return False
+
+
+_SILENT_S = 20.0  # a replica whose Lease is older is gone; clocks of nodes agree to within seconds
+
+
+def _time() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
