@@ -24,6 +24,7 @@ from controlplane.admin.web import Web
 from controlplane.fleet.fleet import Account, Fleet, TypeAccount
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
+from controlplane.kube.lease import Lease
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
@@ -32,10 +33,12 @@ from controlplane.objects.places import Places
 from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Machines, Server
-from controlplane.settings import Settings
+from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files import Files
 from controlplane.sources.kubernetes.source import Kubernetes
 from controlplane.sources.precedence import Precedence
+from controlplane.status.replicas import REPLICA
+from controlplane.status.writer import World, Writer
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.events import Event, Nacked
 from controlplane.xds.sotw import SotwStream
@@ -46,6 +49,7 @@ log = logging.getLogger(__name__)
 # change after 55 ms instead of 62.
 _SWITCH_S = 0.03
 
+LEADER = "navarch-leader"
 _AGAIN_S = 1.0  # until a source that failed is begun anew
 
 
@@ -71,6 +75,13 @@ class Source(Protocol):
 
     def not_ready(self) -> str | None:
         """Return why not all there is has been handed over yet, where there is more to say than that it is not."""
+
+
+class Keeper(Protocol):
+    """What has something to do from the start to the end."""
+
+    async def run(self) -> None:
+        """Do it until cancelled."""
 
 
 class _Books:
@@ -138,12 +149,17 @@ class ControlPlane:
         """Make one by ``settings``, with a ``client`` where Kubernetes is a source; nothing is opened yet."""
         self._settings = settings
         self._sources: list[Source] = [Files(root) for root in settings.files]
-        if settings.kubernetes and client:
-            self._sources.append(Kubernetes(client, settings.kubernetes.namespaces, random.random))
+        self._keepers: tuple[Keeper, ...] = ()  # of what is written back
+        cluster = settings.kubernetes
+        if cluster and client:
+            self._cluster = Kubernetes(client, cluster.namespaces, random.random)
+            self._sources.append(self._cluster)
         self._precedence = Precedence([source.name for source in self._sources])
         self._mesh = Mesh()
         self._hub = Hub(self._mesh, [source.name for source in self._sources])
         self._books = _Books()
+        if settings.kubernetes and client:
+            self._keepers = self._write_back(client, settings.kubernetes)
         machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
         self._server = Server(self._hub, machines, self._books, settings.xds)
         facts = Facts(
@@ -178,7 +194,9 @@ class ControlPlane:
         """
         addresses = await self._open()
         async with asyncio.TaskGroup() as tasks:
-            endless = (self._hub.run(), collect_when_quiet(self._turnover), *map(self._read, self._sources))
+            sources = map(self._read, self._sources)
+            keepers = (each.run() for each in self._keepers)
+            endless = (self._hub.run(), collect_when_quiet(self._turnover), *sources, *keepers)
             work = [tasks.create_task(each) for each in endless]
             for web in self._webs:
                 tasks.create_task(web.run())
@@ -192,6 +210,17 @@ class ControlPlane:
             for task in work:
                 task.cancel()
         log.info("stopped")
+
+    def _write_back(self, client: Client, cluster: KubernetesSettings) -> tuple[Keeper, ...]:
+        leader = Lease(client, (cluster.home, LEADER), cluster.pod, random.random)
+        replica = Lease(client, (cluster.home, REPLICA + cluster.pod), cluster.pod, random.random)
+        world = World(
+            records=self._cluster.book.istio,
+            between=self._mesh.problems_about,
+            standing=lambda key: self._hub.standing(key, self._books.fleet.error),
+            marks=lambda: (self._hub.arrivals, self._hub.departures, sum(self._books.fleet.rejects.values())),
+        )
+        return leader, replica, Writer(client, world, leader, cluster.pod, cluster.home)
 
     async def _read(self, source: Source) -> None:
         while True:

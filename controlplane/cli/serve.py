@@ -82,8 +82,7 @@ def serve(
         health=address(health, option="--health") if health else None,
         admin_hosts=tuple(admin_hosts or ()),
     )
-    log_to_stderr(log_format, log_level)
-    _run(settings, output)
+    _run(settings, output, log_format, log_level)
 
 
 def _cluster(kubeconfig: str | None, context: str | None, namespaces: list[str] | None) -> KubernetesSettings:
@@ -96,7 +95,8 @@ def _cluster(kubeconfig: str | None, context: str | None, namespaces: list[str] 
     )
 
 
-def _run(settings: Settings, output: Output) -> None:
+def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:
+    log_to_stderr(log_format, log_level)
     import asyncio
 
     import uvloop

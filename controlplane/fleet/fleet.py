@@ -80,6 +80,12 @@ class Fleet:
         """Return the accounts, by proxy and connection."""
         return tuple(sorted(self._accounts.values(), key=lambda each: (each.proxy.id, each.connection)))
 
+    def error(self, connection: int, type_url: str) -> str:
+        """Return what ``connection`` said when it refused something of ``type_url`` last."""
+        account = self._accounts.get(connection)
+        line = account.types.get(type_url) if account else None
+        return (line.error or "") if line else ""
+
     def proxy_of(self, connection: int) -> Proxy | None:
         """Return whose ``connection`` is."""
         account = self._accounts.get(connection)

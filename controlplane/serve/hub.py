@@ -58,6 +58,7 @@ class Hub:
         self._tables: dict[Listener, tuple[Table, ...]] = {}
         self.synced = asyncio.Event()
         self.refreshes = 0
+        self.arrivals = 0
         self.departures = 0
         if not self._waiting_for:
             self.synced.set()
@@ -74,6 +75,7 @@ class Hub:
     def join(self, listener: Listener) -> None:
         """Tell ``listener`` from now on what it sees."""
         self._listeners[listener.session] = listener
+        self.arrivals += 1
         self._wanted.set()
 
     def leave(self, session: Session) -> None:

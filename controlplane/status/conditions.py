@@ -30,8 +30,8 @@ def conditions(
 ) -> tuple[Condition, ...] | None:
     """Return the conditions that an object of ``generation`` should have at ``now`` (RFC 3339), ``None`` if they are the ``current`` ones.
 
-    ``problems`` are all of the object; ``standing`` sums up the proxies, ``None`` while a replica does not serve this generation. Conditions
-    of others stay as they are.
+    ``problems`` are all of the object; ``standing`` sums up the proxies, ``None`` while a replica does not serve this generation.
+    Conditions of others stay as they are.
     """
     wanted = {each.type: each for each in _wanted(tuple(problems), standing)}
     before = {str(each.get("type")): each for each in current}

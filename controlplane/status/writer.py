@@ -14,26 +14,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
-
-from controlplane.fleet.standing import Standing, read, total
+from controlplane.fleet.standing import Standing, total
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, Refused
-from controlplane.kube.json import Json, items, section, text
-from controlplane.kube.resources import CONFIG_MAPS, EVENTS, LEASES, Resource
+from controlplane.kube.json import Json
+from controlplane.kube.resources import EVENTS, Resource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
 from controlplane.status.conditions import conditions
+from controlplane.status.replicas import Replicas
 
 log = logging.getLogger(__name__)
 
 _ROUND_S = 1.0
 _WRITES = 40  # in a round
 _BREATH = 20  # objects looked at without a breath
-_MAX_BYTES = 900_000  # a ConfigMap may have 1 MiB
-FLEET = "navarch-fleet-"
-REPLICA = "navarch-replica-"
-_LABELS = {"app.kubernetes.io/part-of": "navarch", "navarch.io/fleet": "true"}
+_SWEEP_S = 5.0  # between two looks at all objects
+_QUIET = ("Pending", "NotTranslated")  # reasons that are no news
 
 
 class Record(Protocol):
@@ -102,9 +99,9 @@ class Writer:
         self._world = world
         self._leader = leader
         self._pod = pod
-        self._home = home
+        self._replicas = Replicas(client, pod, home)
         self._marks: object = None
-        self._told: bytes = b""
+        self._swept_at = 0.0
         self._kept: dict[Key, Standing] = {}
         self._done: dict[Key, tuple[str, Standing | None]] = {}  # by object: in which version, with which sum nothing was to be written
         self._events: set[tuple[str, int, str]] = set()
@@ -124,19 +121,13 @@ class Writer:
     async def _round(self) -> None:
         records = self._world.records()
         now = _Round()
-        marks = self._world.marks()
-        if marks != self._marks or any(not each.settled for each in self._kept.values()):
-            for at, key in enumerate(sorted(records)):
-                now.standings[key] = self._world.standing(key)
-                if at % _BREATH == 0:
-                    await asyncio.sleep(0)
-            self._kept, self._marks = now.standings, marks
+        await self._look(records)
         now.standings = self._kept
-        await self._tell(now.standings)
+        await self._replicas.tell(now.standings)
         if not self._leader.held:
             self._done.clear()
             return
-        now.others = await self._others()
+        now.others = await self._replicas.others()
         newest = sorted(records.values(), key=lambda each: each.version.zfill(20), reverse=True)
         for at, record in enumerate(newest):
             if now.left and self._leader.held:
@@ -145,37 +136,19 @@ class Writer:
                 await asyncio.sleep(0)
         self._done = {key: done for key, done in self._done.items() if key in records}
 
-    async def _tell(self, standings: Mapping[Key, Standing]) -> None:
-        """Write what our proxies have into our ConfigMap, if it is another than before."""
-        told = orjson.dumps({str(key): standings[key].row() for key in sorted(standings)})
-        if told == self._told:
-            return
-        if len(told) > _MAX_BYTES:
-            log.warning("fleet is too large to tell", extra={"bytes": len(told), "limit": _MAX_BYTES})
-            told = b"{}"
-        name = FLEET + self._pod
-        metadata = {"name": name, "namespace": self._home, "labels": _LABELS}
-        body: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"standings": told.decode()}}
-        try:
-            await self._client.replace(CONFIG_MAPS.path(self._home, name), body)
-        except Refused as error:
-            if not error.missing:
-                raise
-            await self._client.create(CONFIG_MAPS.path(self._home), body)
-        self._told = told
-
-    async def _others(self) -> tuple[Mapping[str, Standing], ...]:
-        """Return what the other replicas have told, of those that live; one that lives and has told nothing yet has seen nothing."""
-        leases = await self._client.get(LEASES.path(self._home))
-        living = {name.removeprefix(REPLICA) for name in _names(items(leases)) if name.startswith(REPLICA)} - {self._pod}
-        living = {pod for pod in living if _lives(items(leases), REPLICA + pod)}
-        if not living:
-            return ()
-        maps = await self._client.get(CONFIG_MAPS.path(self._home), labelSelector="navarch.io/fleet=true")
-        told = {
-            text(section(each, "metadata"), "name").removeprefix(FLEET): text(section(each, "data"), "standings") for each in items(maps)
-        }
-        return tuple(_standings(told.get(pod, "{}")) for pod in sorted(living))
+    async def _look(self, records: Mapping[Key, Record]) -> None:
+        """Look again at how far objects have come: those on their way, and after proxies came, went or refused all."""
+        marks, at = self._world.marks(), time.monotonic()
+        everything = marks != self._marks and at - self._swept_at > _SWEEP_S
+        if everything:
+            self._marks, self._swept_at = marks, at
+        self._kept = {key: standing for key, standing in self._kept.items() if key in records}
+        for count, key in enumerate(sorted(records)):
+            before = self._kept.get(key)
+            if everything or before is None or not before.settled or before.generation != records[key].generation:
+                self._kept[key] = self._world.standing(key)
+            if count % _BREATH == 0:
+                await asyncio.sleep(0)
 
     async def _settle(self, record: Record, now: _Round) -> None:
         """Write the status of the object of ``record`` where it is not as it should be."""
@@ -242,34 +215,6 @@ class Writer:
         except Refused as error:
             if not error.conflict:  # told before, by us or by a leader before us
                 log.info("event not written", extra={"object": str(key), "reason": str(error)})
-
-
-def _standings(told: str) -> Mapping[str, Standing]:
-    try:
-        found = orjson.loads(told)
-    except orjson.JSONDecodeError:
-        return {}
-    rows = found.items() if isinstance(found, dict) else ()
-    return {name: standing for name, row in rows if (standing := read(row))}
-
-
-def _names(objects: Iterable[Json]) -> list[str]:
-    return [text(section(each, "metadata"), "name") for each in objects]
-
-
-def _lives(leases: Iterable[Json], name: str) -> bool:
-    for each in leases:
-        spec = section(each, "spec")
-        if text(section(each, "metadata"), "name") == name and text(spec, "holderIdentity"):
-            try:
-                renewed = dt.datetime.fromisoformat(text(spec, "renewTime"))
-            except ValueError:
-                return False
-            return time.time() - renewed.timestamp() < _SILENT_S
-    return False
-
-
-_SILENT_S = 20.0  # a replica whose Lease is older is gone; clocks of nodes agree to within seconds
 
 
 def _time() -> str:

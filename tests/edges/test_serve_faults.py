@@ -22,8 +22,9 @@ from controlplane.serve import streams
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Machines, Server
 from controlplane.xds.events import Event, Sent
+from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
-from controlplane.xds.stream import Response
+from controlplane.xds.stream import Progress, Response
 from controlplane.xds.view import TableChange, View
 from tests.edges.control_plane import ADS, NODE, DeltaMethod, delta, delta_request, status_of
 from tests.edges.waiting import until
@@ -44,6 +45,9 @@ class Machine:
         del request
         self._receive()
         return ()
+
+    def progress(self, resource: Resource) -> Progress:
+        raise NotImplementedError
 
     def changed(self, change: TableChange) -> None:
         raise NotImplementedError

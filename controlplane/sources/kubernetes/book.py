@@ -50,9 +50,9 @@ class Book:
         copied._given = set(self._given)
         return copied
 
-    def records(self) -> Mapping[Key, Record]:
-        """Return the records of the objects that have a status of ours, and of those with something wrong: live."""
-        return self._records
+    def istio(self) -> Mapping[Key, Record]:
+        """Return the records of the objects that have a status of ours."""
+        return {key: record for key, record in self._records.items() if record.resource.group.endswith(_STATUS_GROUPS)}
 
     def problems(self) -> tuple[Located, ...]:
         """Return what is wrong with each object by itself."""

@@ -1,0 +1,135 @@
+"""What became of an object stands in its status, on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from controlplane.envoy.type_urls import RDS
+from tests.edges.control_plane import SotwCall, next_sotw, sotw, sotw_request
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.plane import serving
+from tests.kube.test_source import CRDS, HAS_CRDS, NETWORKING, create, route, service
+
+pytestmark = HAS_CRDS
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
+    if CRDS.exists():
+        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    cluster.namespace("navarch-system")
+    yield cluster
+    cluster.stop()
+
+
+Found = dict[str, dict[str, object]]
+
+
+async def conditions(cluster: Cluster, namespace: str, name: str) -> Found:
+    """Return the conditions of a VirtualService by their type, and the whole status as ``""``."""
+    value = await asyncio.to_thread(cluster.call, "GET", f"{NETWORKING}/namespaces/{namespace}/virtualservices/{name}")
+    status = value.get("status") or {}
+    assert isinstance(status, dict)
+    return {"": status, **{each["type"]: each for each in status.get("conditions", [])}}
+
+
+async def told(cluster: Cluster, namespace: str, name: str, holds: Callable[[Found], bool], within_s: float = 10.0) -> Found:
+    """Wait until the status of a VirtualService is as ``holds`` says, and return it."""
+
+    async def does() -> bool:
+        return holds(await conditions(cluster, namespace, name))
+
+    try:
+        await until_so(does, within_s)
+    except TimeoutError:
+        raise AssertionError(await conditions(cluster, namespace, name)) from None
+    return await conditions(cluster, namespace, name)
+
+
+async def judge(call: SotwCall, *, error: str = "") -> None:
+    """Take the next response in, and accept it, or refuse it with ``error``."""
+    response = await next_sotw(call)
+    answer = sotw_request(RDS, nonce=response.nonce, version=response.version_info, names=("80",))
+    if error:
+        answer.version_info = ""
+        answer.error_detail.code = 3
+        answer.error_detail.message = error
+    await call.write(answer)
+
+
+async def test_s14_s15_an_object_that_is_refused_says_why_with_the_field_and_an_event(own: Cluster) -> None:
+    namespace = own.namespace("refused")
+    bad = route("r")
+    two = [{"destination": {"host": "reviews"}, "weight": 0}, {"destination": {"host": "reviews"}, "weight": 0}]
+    bad["spec"] = {"hosts": ["reviews"], "http": [{"route": two}]}
+    create(own, namespace, service("reviews"), bad)
+    began = time.monotonic()
+    async with serving(own.kubeconfig()):
+        found = await told(own, namespace, "r", lambda each: each.get("Accepted", {}).get("status") == "False", 20)
+
+        print(f"told {time.monotonic() - began:.1f} s after the start")
+        assert "spec.http[0].route" in str(found["Accepted"]["message"])
+        assert found["Programmed"]["status"] == "False"
+        assert str(found[""]["observedGeneration"]) == "1"
+
+        async def event() -> bool:
+            listed = await asyncio.to_thread(own.call, "GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
+            items = listed["items"]
+            assert isinstance(items, list)
+            return [each["regarding"]["name"] for each in items] == ["r"]
+
+        await until_so(event, 5)
+
+
+async def test_programmed_counts_the_proxies_that_have_accepted_the_generation(own: Cluster) -> None:
+    namespace = own.namespace("counted")
+    create(own, namespace, service("reviews"), route("r"))
+    async with serving(own.kubeconfig()) as running, sotw(running.at.xds) as call:
+        await call.write(sotw_request(RDS, node=f"sidecar~10.0.0.1~web.{namespace}~{namespace}.svc.cluster.local", names=("80",)))
+        await judge(call)
+        done = await told(own, namespace, "r", lambda each: "1 of 1" in str(each.get("Programmed", {}).get("message")), 20)
+        assert done["Programmed"]["status"] == "True"
+        assert done["Reconciled"]["message"] == "1/1 proxies up to date."
+
+        path = f"{NETWORKING}/namespaces/{namespace}/virtualservices/r"
+        own.call("PATCH", path, route("r", timeout="9s"), "application/merge-patch+json")
+        pending = await told(own, namespace, "r", lambda each: "0 of 1" in str(each.get("Programmed", {}).get("message")))
+        assert pending["Programmed"]["reason"] == "Pending"
+        await judge(call)
+        await told(own, namespace, "r", lambda each: each["Programmed"]["status"] == "True" and str(each[""]["observedGeneration"]) == "2")
+
+
+async def test_s16_an_envoy_that_refuses_shows_on_the_object_that_made_it(own: Cluster) -> None:
+    namespace = own.namespace("nacked")
+    create(own, namespace, service("reviews"), route("r"))
+    async with serving(own.kubeconfig()) as running, sotw(running.at.xds) as call:
+        await call.write(sotw_request(RDS, node=f"sidecar~10.0.0.1~web.{namespace}~{namespace}.svc.cluster.local", names=("80",)))
+        await judge(call, error="no such thing")
+
+        found = await told(own, namespace, "r", lambda each: each.get("Programmed", {}).get("reason") == "Refused", 20)
+
+        assert "0 of 1 proxies" in str(found["Programmed"]["message"])
+        assert f"web.{namespace}" in str(found["Programmed"]["message"])
+        assert "RouteConfiguration 80: no such thing" in str(found["Programmed"]["message"])
+
+
+async def test_what_is_settled_is_not_written_again(own: Cluster) -> None:
+    namespace = own.namespace("quiet")
+    create(own, namespace, service("reviews"), route("r"))
+    async with serving(own.kubeconfig()):
+        await told(own, namespace, "r", lambda each: "Programmed" in each, 20)
+    path = f"{NETWORKING}/namespaces/{namespace}/virtualservices/r"
+    before = own.call("GET", path)
+
+    async with serving(own.kubeconfig()):
+        create(own, namespace, route("s", host="other"))
+        await told(own, namespace, "s", lambda each: "Programmed" in each, 20)  # the newest first, then the others
+
+    assert own.call("GET", path) == before
