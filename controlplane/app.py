@@ -22,6 +22,8 @@ from controlplane.admin.metrics import Gauges
 from controlplane.admin.shapes import Connection, ProxyRow, TypeState
 from controlplane.admin.web import Web
 from controlplane.fleet.fleet import Account, Fleet, TypeAccount
+from controlplane.inject.registration import Registration
+from controlplane.inject.webhook import Webhook
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
 from controlplane.kube.lease import Lease
@@ -60,6 +62,7 @@ class Addresses:
     xds: str
     admin: str
     health: str | None
+    webhook: str | None = None
 
 
 class Source(Protocol):
@@ -150,6 +153,7 @@ class ControlPlane:
         self._settings = settings
         self._sources: list[Source] = [Files(root) for root in settings.files]
         self._keepers: tuple[Keeper, ...] = ()  # of what is written back
+        self._webhook: Web | None = None
         cluster = settings.kubernetes
         if cluster and client:
             self._cluster = Kubernetes(client, cluster.namespaces, random.random)
@@ -198,14 +202,15 @@ class ControlPlane:
             keepers = (each.run() for each in self._keepers)
             endless = (self._hub.run(), collect_when_quiet(self._turnover), *sources, *keepers)
             work = [tasks.create_task(each) for each in endless]
-            for web in self._webs:
+            webs = [*self._webs, *([self._webhook] if self._webhook else [])]
+            for web in webs:
                 tasks.create_task(web.run())
             if announce:
                 announce(addresses)
             await stop.wait()
             log.info("stopping")
             await self._server.stop(self._settings.grace_s, random.random)
-            for web in self._webs:
+            for web in webs:
                 web.stop()
             for task in work:
                 task.cancel()
@@ -220,7 +225,13 @@ class ControlPlane:
             standing=lambda key: self._hub.standing(key, self._books.fleet.error),
             marks=lambda: (self._hub.arrivals, self._hub.departures, sum(self._books.fleet.rejects.values())),
         )
-        return leader, replica, Writer(client, world, leader, cluster.pod, cluster.home)
+        keepers: list[Keeper] = [leader, replica, Writer(client, world, leader, cluster.pod, cluster.home)]
+        if cluster.webhook:
+            webhook = Webhook()
+            registration = Registration(client, cluster.home, leader, lambda: bool(webhook.counts.total()))
+            self._webhook = Web(webhook, cluster.webhook, registration.tls)
+            keepers.append(registration)
+        return tuple(keepers)
 
     async def _read(self, source: Source) -> None:
         while True:
@@ -244,12 +255,13 @@ class ControlPlane:
     async def _open(self) -> Addresses:
         try:
             admin, *health = [web.open() for web in self._webs]
+            webhook = self._webhook.open() if self._webhook else None
             port = await self._server.start()
         except OSError:
             for web in self._webs:
                 web.close()
             raise
-        return Addresses(f"{self._settings.xds.rpartition(':')[0]}:{port}", admin, health[0] if health else None)
+        return Addresses(f"{self._settings.xds.rpartition(':')[0]}:{port}", admin, health[0] if health else None, webhook)
 
 
 async def run_until_signalled(settings: Settings, announce: Callable[[Addresses], None]) -> None:

@@ -13,6 +13,7 @@ class KubernetesSettings:
     context: str | None = None
     namespaces: tuple[str, ...] = ()  # none: all
     pod: str = "navarch"  # the name of this replica
+    webhook: str | None = None  # where the API server asks, by HTTPS; None: not served
     home: str = "navarch-system"  # the namespace that the control plane keeps its own things in
 
 

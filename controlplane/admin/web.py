@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
 import uvicorn
@@ -42,25 +43,26 @@ class _Server(uvicorn.Server):
 class Web:
     """Serves ``app`` at an address."""
 
-    def __init__(self, app: Asgi, address: str) -> None:
-        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open."""
+    def __init__(self, app: Asgi, address: str, tls: ssl.SSLContext | None = None) -> None:
+        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open; by HTTPS where there is a ``tls``."""
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._socket: socket.socket | None = None
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                http=_Protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=_IDLE_S,
-                timeout_graceful_shutdown=2,
-                h11_max_incomplete_event_size=16 << 10,
-            )
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_IDLE_S,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=16 << 10,
         )
+        config.load()
+        config.ssl = tls
+        self._server = _Server(config)
 
     def open(self) -> str:
         """Open the port and return the address with its number; raises OSError where that cannot be."""

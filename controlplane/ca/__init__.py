@@ -1,1 +1,1 @@
-"""The certificate authority: keys, certificates, issuing, rotation; keeps secrets by identity and name. Empty until workloads have some."""
+"""Certificates: who issues them, what they say, and how keys are kept from being seen. What is in ``certificates`` is pure."""

@@ -30,6 +30,9 @@ _Context: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="T
 _Namespaces: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="NS", help="Read only this namespace of the cluster. Can be given several times.")
 ]
+_Webhook: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Also answer the API server's validating webhook here, by HTTPS.")
+]
 _Xds: TypeAlias = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where proxies connect; port 0 takes any free one.")]
 _Admin: TypeAlias = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the admin API listens.")]
 _Health: TypeAlias = Annotated[
@@ -49,6 +52,7 @@ def serve(
     kubeconfig: _Kubeconfig = None,
     context: _Context = None,
     namespace: _Namespaces = None,
+    webhook: _Webhook = None,
     xds: _Xds = "127.0.0.1:15010",
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
@@ -63,13 +67,11 @@ def serve(
 
     For example:
 
-      navarch serve --files ./manifests
-
       navarch serve --kubernetes --namespace shop
 
       navarch serve --files ./manifests --xds 0.0.0.0:15010 --log-format json
     """
-    cluster = _cluster(kubeconfig, context, namespace) if kubernetes else None
+    cluster = _cluster(kubeconfig, context, namespace, webhook) if kubernetes else None
     if cluster is None and (kubeconfig or context or namespace):
         raise typer.BadParameter("--kubeconfig, --context and --namespace go with --kubernetes")
     if cluster is None and not files:
@@ -85,11 +87,12 @@ def serve(
     _run(settings, output, log_format, log_level)
 
 
-def _cluster(kubeconfig: str | None, context: str | None, namespaces: list[str] | None) -> KubernetesSettings:
+def _cluster(kubeconfig: str | None, context: str | None, namespaces: list[str] | None, webhook: str | None) -> KubernetesSettings:
     return KubernetesSettings(
         kubeconfig=kubeconfig,
         context=context,
         namespaces=tuple(dict.fromkeys(namespaces or ())),
+        webhook=address(webhook, option="--webhook") if webhook else None,
         pod=os.environ.get("POD_NAME") or socket.gethostname(),
         home=os.environ.get("POD_NAMESPACE") or "navarch-system",
     )

@@ -1,1 +1,1 @@
-"""Sidecar injection: admission webhooks, the patch of a pod, its Envoy's bootstrap, its iptables rules. Empty until pods are injected."""
+"""What the API server asks before it stores something: the validating webhook, its certificate and its registration."""

@@ -1,0 +1,151 @@
+"""Keeps the webhook as it should be: its certificate, which all replicas share, and what the API server knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import logging
+import os
+import ssl
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.ca.certificates import BadCertificate, Pair, authority, expires_at, serving
+from controlplane.kube.client import Client
+from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.json import Json, items, section, text
+from controlplane.kube.resources import SECRETS, WEBHOOKS
+
+log = logging.getLogger(__name__)
+
+NAME = "navarch-validator"
+SECRET = "navarch-webhook-cert"  # noqa: S105
+_LOOK_S = 2.0
+_LIFETIME = dt.timedelta(days=90)
+_RENEW = dt.timedelta(days=30)  # before the end
+
+
+class Held(Protocol):
+    """A right that may be lost at any time."""
+
+    @property
+    def held(self) -> bool:
+        """Return whether it is ours now."""
+
+
+class Registration:
+    """The webhook's certificate and configuration, as one replica keeps them."""
+
+    def __init__(self, client: Client, home: str, leader: Held, reached: Callable[[], bool]) -> None:
+        """Keep them in the namespace ``home``; what is shared is changed only while ``leader`` is held.
+
+        ``reached`` tells whether the API server has asked us anything yet: before that, its objects must not depend on us.
+        """
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._client = client
+        self._home = home
+        self._leader = leader
+        self._reached = reached
+        self._used: bytes = b""
+        self._authority: bytes = b""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            try:
+                await self._certificate()
+                if self._leader.held and self._authority:
+                    await self._configuration()
+            except (KubernetesError, BadCertificate, OSError) as error:
+                log.info("webhook not registered", extra={"reason": str(error)})
+            except Exception:  # ours; the next round begins anew
+                log.exception("webhook failed")
+            await asyncio.sleep(_LOOK_S)
+
+    async def _certificate(self) -> None:
+        """Use the certificate that all replicas share: whoever is first makes it, the leader renews it."""
+        try:
+            found = await self._client.get(SECRETS.path(self._home, SECRET))
+        except Refused as error:
+            if not error.missing:
+                raise
+            found = {}
+        pair, trusted = _pair(found)
+        now = dt.datetime.now(dt.UTC)
+        if not pair or (self._leader.held and expires_at(pair.certificate) - now < _RENEW):
+            made, trusted = await asyncio.to_thread(_made, self._home, now)
+            body = _secret(self._home, made, trusted, section(found, "metadata"))
+            try:
+                if found:
+                    await self._client.replace(SECRETS.path(self._home, SECRET), body)
+                else:
+                    await self._client.create(SECRETS.path(self._home), body)
+            except Refused as error:
+                if error.conflict:
+                    return  # somebody was quicker: theirs is read in the next round
+                raise
+            pair = made
+        if pair.certificate != self._used:
+            await asyncio.to_thread(_load, self.tls, pair)
+            self._used = pair.certificate
+            log.info("webhook certificate in use", extra={"expires": expires_at(pair.certificate).isoformat()})
+        self._authority = trusted
+
+    async def _configuration(self) -> None:
+        found = await self._client.get(WEBHOOKS.path(name=NAME))
+        trusted = base64.b64encode(self._authority).decode()
+        policy = "Fail" if self._reached() else ""
+        changed = False
+        for each in items(found, "webhooks"):
+            config = section(each, "clientConfig")
+            if text(config, "caBundle") != trusted:
+                config["caBundle"] = trusted
+                changed = True
+            if policy and text(each, "failurePolicy") != policy:
+                each["failurePolicy"] = policy
+                changed = True
+        if changed and self._leader.held:
+            await self._client.replace(WEBHOOKS.path(name=NAME), found)
+            log.info("webhook configuration repaired", extra={"policy": policy or "as it was"})
+
+
+def _made(home: str, now: dt.datetime) -> tuple[Pair, bytes]:
+    issuer = authority("webhook", ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME)
+    names = (f"navarch.{home}.svc", f"navarch.{home}.svc.cluster.local", "localhost")
+    return serving(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer.pem
+
+
+def _pair(secret: Json) -> tuple[Pair | None, bytes]:
+    data = section(secret, "data")
+    try:
+        certificate, key, trusted = (base64.b64decode(text(data, name), validate=True) for name in ("tls.crt", "tls.key", "ca.crt"))
+    except ValueError:
+        return None, b""
+    return (Pair(certificate, key), trusted) if certificate and key and trusted else (None, b"")
+
+
+def _secret(home: str, pair: Pair, trusted: bytes, metadata: Json) -> Json:
+    content = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": trusted}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": SECRET, "namespace": home, **metadata},
+        "data": {name: base64.b64encode(value).decode() for name, value in content.items()},
+    }
+
+
+def _load(context: ssl.SSLContext, pair: Pair) -> None:
+    """Have new connections to ``context`` see ``pair``. OpenSSL reads files only; the folder is ours alone, and gone at once."""
+    with tempfile.TemporaryDirectory(prefix="navarch-") as folder:
+        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        certificate.write_bytes(pair.certificate)
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pair.key)
+        context.load_cert_chain(certificate, key)

@@ -1,0 +1,105 @@
+"""The webhook's HTTP: bounded in size, in time and in number, and nothing but words leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+import orjson
+
+from controlplane.inject.review import BadReview, review
+
+log = logging.getLogger(__name__)
+
+PATH = "/validate"
+MAX_BYTES = 6 << 20  # the API server takes objects of 3 MiB, and sends the old one too
+_BODY_S = 5.0
+_AT_ONCE = 50
+
+Message = MutableMapping[str, object]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class _Answer(Exception):
+    """The request ends here, with this status and these words."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class Webhook:
+    """The ASGI application that answers the API server."""
+
+    def __init__(self) -> None:
+        """Begin with nothing asked."""
+        self.counts: Counter[str] = Counter()  # of answers: allowed, refused, error
+        self._places = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self, scope: MutableMapping[str, object], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            _check(scope)
+            async with self._places:
+                body = await _body(scope, receive)
+                verdict = await asyncio.to_thread(review, body)
+            self.counts["allowed" if verdict.allowed else "refused"] += 1
+            status, answer = 200, verdict.body
+        except _Answer as error:
+            status, answer = error.status, orjson.dumps({"error": str(error)})
+        except BadReview as error:
+            status, answer = 400, orjson.dumps({"error": str(error)})
+        except Exception:  # ours; the API server goes by the failure policy
+            log.exception("review failed")
+            status, answer = 500, orjson.dumps({"error": "a fault of the control plane; it is logged there"})
+        if status != 200:
+            self.counts["error"] += 1
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        if status == 413:
+            headers.append((b"connection", b"close"))  # the rest of the body is not read
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+
+def _check(scope: Mapping[str, object]) -> None:
+    if scope["path"] != PATH:
+        raise _Answer(404, f"expected the path {PATH}")
+    if scope["method"] != "POST":
+        raise _Answer(405, "expected POST")
+    if not _header(scope, b"content-type").startswith("application/json"):
+        raise _Answer(415, "expected application/json")
+    length = _header(scope, b"content-length")
+    if length.isdecimal() and int(length) > MAX_BYTES:
+        raise _Answer(413, f"expected at most {MAX_BYTES} bytes")
+
+
+def _header(scope: Mapping[str, object], name: bytes) -> str:
+    headers = scope["headers"]
+    found = [value for key, value in headers if key == name] if isinstance(headers, list) else []
+    return str(found[0], "latin-1") if found else ""
+
+
+async def _body(scope: Mapping[str, object], receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_S):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise _Answer(400, "the request broke off")
+                part = message.get("body")
+                if isinstance(part, bytes):
+                    parts.append(part)
+                    size += len(part)
+                if size > MAX_BYTES:
+                    raise _Answer(413, f"expected at most {MAX_BYTES} bytes")
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise _Answer(408, f"the body of {scope['path']} took longer than {_BODY_S:.0f} s") from None
