@@ -16,9 +16,11 @@ from tests.edges.waiting import until_so
 
 
 @contextlib.asynccontextmanager
-async def serving(kubeconfig: Path, *, files: tuple[str, ...] = (), namespaces: tuple[str, ...] = ()) -> AsyncIterator[Running]:
+async def serving(
+    kubeconfig: Path, *, files: tuple[str, ...] = (), namespaces: tuple[str, ...] = (), webhook: str | None = None, pod: str = "navarch"
+) -> AsyncIterator[Running]:
     """Serve what the API server of ``kubeconfig`` has, and ``files``, until the block ends; ready when it begins."""
-    kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), namespaces=namespaces)
+    kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), namespaces=namespaces, webhook=webhook, pod=pod)
     settings = Settings(files=files, kubernetes=kubernetes, xds="127.0.0.1:0", admin="127.0.0.1:0", health="127.0.0.1:0", grace_s=1.0)
     async with connect(Access(str(kubeconfig))) as client:
         plane = ControlPlane(settings, client)

@@ -1,0 +1,63 @@
+"""Several replicas on one API server: one leads, all serve."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from controlplane.kube.access import Access
+from controlplane.kube.client import connect
+from controlplane.kube.lease import Lease, LeaseTiming
+from tests.edges.waiting import until
+from tests.kube.cluster import Cluster
+
+QUICK = LeaseTiming(duration_s=1.5, renew_s=1.0, retry_s=0.2)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
+    cluster.namespace("navarch-system")
+    yield cluster
+    cluster.stop()
+
+
+async def test_one_of_two_leads_and_the_other_takes_over_when_it_stops_or_falls_silent(own: Cluster) -> None:
+    async with connect(Access(str(own.kubeconfig()))) as client:
+        where = ("navarch-system", "navarch-leader")
+        first, second = (Lease(client, where, name, random.random, QUICK) for name in ("a", "b"))
+        one = asyncio.create_task(first.run())
+        await until(lambda: first.held, 5)
+        two = asyncio.create_task(second.run())
+        held_by_both = False
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            held_by_both |= first.held and second.held
+        assert not held_by_both
+        assert first.held
+
+        one.cancel()  # stops in good order: gives it back
+        await asyncio.wait([one])
+        await until(lambda: second.held, 1)
+        assert not first.held
+
+        two.get_loop().call_soon(two.cancel)
+        await asyncio.wait([two])
+
+
+async def test_s35_a_holder_that_was_stopped_knows_at_once_that_it_holds_nothing(own: Cluster) -> None:
+    async with connect(Access(str(own.kubeconfig()))) as client:
+        where = ("navarch-system", "navarch-paused")
+        first, second = (Lease(client, where, name, random.random, QUICK) for name in ("a", "b"))
+        await first._try()  # and then it does nothing more, as a stopped process
+        assert first.held
+        task = asyncio.create_task(second.run())
+
+        await until(lambda: second.held, 4)
+
+        assert not first.held
+        task.cancel()
+        await asyncio.wait([task])

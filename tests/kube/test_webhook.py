@@ -1,0 +1,168 @@
+"""The validating webhook: asked by a real API server, and asked what nobody should ask."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.edges.control_plane import Running
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.plane import serving
+from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
+from tests.rooms.objects.test_istio_cases import CASES, EXCEPTIONS, READ, placed
+
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+ANYWHERE = "127.0.0.1:0"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
+    if CRDS.exists():
+        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    cluster.namespace("navarch-system")
+    yield cluster
+    cluster.stop()
+
+
+class Asker:
+    """Asks the webhook of ``running`` as an API server would, trusting what it is told to trust."""
+
+    def __init__(self, cluster: Cluster, running: Running) -> None:
+        self._cluster = cluster
+        host = running.at.webhook
+        assert host
+        self._port = int(host.rpartition(":")[2])
+
+    def trust(self) -> ssl.SSLContext:
+        secret = self._cluster.call("GET", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert")["data"]
+        assert isinstance(secret, dict)
+        return ssl.create_default_context(cadata=base64.b64decode(secret["ca.crt"]).decode())
+
+    def __call__(self, body: bytes, method: str = "POST", path: str = "/validate", kind: str = "application/json") -> tuple[int, object]:
+        connection = http.client.HTTPSConnection("localhost", self._port, timeout=20, context=self.trust())
+        try:
+            connection.request(method, path, body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+def review(value: object, operation: str = "CREATE") -> bytes:
+    request = {"uid": "u", "operation": operation, "object": value}
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+
+
+def allowed(answer: object) -> bool:
+    assert isinstance(answer, dict)
+    response = answer["response"]
+    assert response["uid"] == "u"
+    return bool(response["allowed"])
+
+
+async def listening(cluster: Cluster) -> None:
+    """Wait until the certificate is there."""
+
+    async def there() -> bool:
+        found = await asyncio.to_thread(cluster.kubectl, "-n", "navarch-system", "get", "secret", "navarch-webhook-cert", check=False)
+        return "NotFound" not in found
+
+    await until_so(there, 10)
+
+
+async def test_s45_noise_is_answered_with_words_and_what_is_too_large_is_not_read(own: Cluster) -> None:
+    async with serving(own.kubeconfig(), webhook=ANYWHERE) as running:
+        await listening(own)
+        ask = Asker(own, running)
+
+        async def status(body: bytes, **how: str) -> int:
+            return (await asyncio.to_thread(ask, body, **how))[0]
+
+        assert await status(b"{}", method="GET") == 405
+        assert await status(b"{}", path="/else") == 404
+        assert await status(b"{}", kind="text/yaml") == 415
+        assert await status(b"\x00noise") == 400
+        assert await status(b"[]") == 400
+        assert await status(review(None)) == 400
+        assert await status(json.dumps({"kind": "Pod"}).encode()) == 400
+        assert await status(b" " * (7 << 20)) == 413
+        good = review({**route("r"), "metadata": {"name": "r", "namespace": "x"}})
+        answers = await asyncio.gather(*(asyncio.to_thread(ask, good) for _ in range(50)))
+        assert [(code, allowed(answer)) for code, answer in answers] == [(200, True)] * 50
+
+
+async def test_the_validation_cases_get_their_verdicts_from_the_webhook(own: Cluster) -> None:
+    path = CASES / "validation" / "cases.json"
+    if not path.exists():
+        pytest.skip("not run: shared/cases is not here")
+    cases = [case for case in json.loads(Path(path).read_text()) if case["name"] not in EXCEPTIONS]
+    cases = [case for case in cases if case["target"].partition(".")[0] in READ]
+    wrong: list[tuple[str, str, object]] = []
+    async with serving(own.kubeconfig(), webhook=ANYWHERE) as running:
+        await listening(own)
+        ask = Asker(own, running)
+        for case in cases:
+            status, answer = await asyncio.to_thread(ask, review(placed(case["target"], case["spec"])))
+            # A case that is valid with a warning says null.
+            if status != 200 or allowed(answer) is not (case["valid"] is not False):
+                wrong.append((case["target"], case["name"], answer))
+
+    print(f"{len(cases)} cases, {len(wrong)} wrong")
+    assert wrong == []
+
+
+@HAS_CRDS
+async def test_kubectl_is_refused_in_our_words_and_the_registration_is_kept_right(own: Cluster) -> None:
+    namespace = own.namespace("asked")
+    create(own, namespace, service("reviews"))
+    async with serving(own.kubeconfig(), webhook=ANYWHERE) as running:
+        assert running.at.webhook
+        port = running.at.webhook.rpartition(":")[2]
+        rule = {"apiGroups": ["networking.istio.io"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["*"]}
+        hook = {
+            "name": "validator.navarch-system.svc",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": f"https://localhost:{port}/validate"},
+            "failurePolicy": "Ignore",
+            "sideEffects": "None",
+            "rules": [rule],
+        }
+        body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "webhooks": [hook]}
+        await asyncio.to_thread(own.call, "POST", HOOKS, {**body, "metadata": {"name": "navarch-validator"}})
+
+        async def registered(policy: str) -> bool:
+            found = (await asyncio.to_thread(own.call, "GET", f"{HOOKS}/navarch-validator"))["webhooks"]
+            assert isinstance(found, list)
+            return bool(found[0]["clientConfig"].get("caBundle")) and found[0]["failurePolicy"] == policy
+
+        await until_so(lambda: registered("Ignore"), 10)  # nobody has asked yet: nobody's kubectl waits for us
+
+        bad = route("r")
+        two = [{"destination": {"host": "reviews"}, "weight": 0}, {"destination": {"host": "reviews"}, "weight": 0}]
+        bad["spec"] = {"hosts": ["reviews"], "http": [{"route": two}]}
+
+        async def refused() -> bool:
+            said = await asyncio.to_thread(own.kubectl, "-n", namespace, "apply", "-f", "-", stdin=json.dumps(bad), check=False)
+            return "denied the request" in said and "spec.http[0].route" in said
+
+        await until_so(refused, 10)  # the API server takes a moment to know the new authority
+        await until_so(lambda: registered("Fail"), 5)
+
+        found = await asyncio.to_thread(own.call, "GET", f"{HOOKS}/navarch-validator")
+        hooks = found["webhooks"]
+        assert isinstance(hooks, list)
+        hooks[0]["failurePolicy"] = "Ignore"
+        del hooks[0]["clientConfig"]["caBundle"]
+        await asyncio.to_thread(own.call, "PUT", f"{HOOKS}/navarch-validator", found)
+        await until_so(lambda: registered("Fail"), 5)
+    own.call("DELETE", f"{HOOKS}/navarch-validator")
