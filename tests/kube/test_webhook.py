@@ -121,6 +121,25 @@ async def test_the_validation_cases_get_their_verdicts_from_the_webhook(own: Clu
     assert wrong == []
 
 
+def configuration(port: str) -> dict[str, object]:
+    rule = {"apiGroups": ["networking.istio.io"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["*"]}
+    hook = {
+        "name": "validator.navarch-system.svc",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": f"https://localhost:{port}/validate"},
+        "failurePolicy": "Ignore",
+        "sideEffects": "None",
+        "rules": [rule],
+    }
+    metadata = {"name": "navarch-validator"}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": metadata,
+        "webhooks": [hook],
+    }
+
+
 @HAS_CRDS
 async def test_kubectl_is_refused_in_our_words_and_the_registration_is_kept_right(own: Cluster) -> None:
     namespace = own.namespace("asked")
@@ -128,17 +147,7 @@ async def test_kubectl_is_refused_in_our_words_and_the_registration_is_kept_righ
     async with serving(own.kubeconfig(), webhook=ANYWHERE) as running:
         assert running.at.webhook
         port = running.at.webhook.rpartition(":")[2]
-        rule = {"apiGroups": ["networking.istio.io"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["*"]}
-        hook = {
-            "name": "validator.navarch-system.svc",
-            "admissionReviewVersions": ["v1"],
-            "clientConfig": {"url": f"https://localhost:{port}/validate"},
-            "failurePolicy": "Ignore",
-            "sideEffects": "None",
-            "rules": [rule],
-        }
-        body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "webhooks": [hook]}
-        await asyncio.to_thread(own.call, "POST", HOOKS, {**body, "metadata": {"name": "navarch-validator"}})
+        await asyncio.to_thread(own.call, "POST", HOOKS, configuration(port))
 
         async def registered(policy: str) -> bool:
             found = (await asyncio.to_thread(own.call, "GET", f"{HOOKS}/navarch-validator"))["webhooks"]
