@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import orjson
 
@@ -55,17 +55,29 @@ class Replicas:
         self._told = told
 
     async def others(self) -> tuple[Mapping[str, Standing], ...]:
-        """Return what the other replicas have told, of those that live; one that lives and has told nothing yet has seen nothing."""
-        leases = await self._client.get(LEASES.path(self._home))
-        living = {name.removeprefix(REPLICA) for name in _names(items(leases)) if name.startswith(REPLICA)} - {self._pod}
-        living = {pod for pod in living if _lives(items(leases), REPLICA + pod)}
-        if not living:
-            return ()
-        maps = await self._client.get(CONFIG_MAPS.path(self._home), labelSelector=f"{_LABEL}=true")
-        told = {
-            text(section(each, "metadata"), "name").removeprefix(FLEET): text(section(each, "data"), "standings") for each in items(maps)
+        """Return what the other replicas have told, of those that live, and clear away what the others left; for the leader.
+
+        A replica that lives and has told nothing yet has seen nothing.
+        """
+        leases = {
+            name.removeprefix(REPLICA): each for name, each in _named(await self._client.get(LEASES.path(self._home))) if REPLICA in name
         }
-        return tuple(_standings(told.get(FLEET + pod, "{}")) for pod in sorted(living))
+        maps = await self._client.get(CONFIG_MAPS.path(self._home), labelSelector=f"{_LABEL}=true")
+        told = {name.removeprefix(FLEET): text(section(each, "data"), "standings") for name, each in _named(maps)}
+        now = time.time()
+        living = {pod for pod, lease in leases.items() if _lives(lease, now)} - {self._pod}
+        for pod in sorted((leases.keys() | told.keys()) - living - {self._pod}):
+            await self._clear(pod)
+        return tuple(_standings(told.get(pod, "{}")) for pod in sorted(living))
+
+    async def _clear(self, pod: str) -> None:
+        log.info("replica is gone", extra={"pod": pod})
+        for path in (CONFIG_MAPS.path(self._home, FLEET + pod), LEASES.path(self._home, REPLICA + pod)):
+            try:
+                await self._client.delete(path)
+            except Refused as error:
+                if not error.missing:
+                    raise
 
 
 def _standings(told: str) -> Mapping[str, Standing]:
@@ -77,17 +89,13 @@ def _standings(told: str) -> Mapping[str, Standing]:
     return {name: standing for name, row in rows if (standing := read(row))}
 
 
-def _names(objects: Iterable[Json]) -> list[str]:
-    return [text(section(each, "metadata"), "name") for each in objects]
+def _named(listed: Json) -> list[tuple[str, Json]]:
+    return [(text(section(each, "metadata"), "name"), each) for each in items(listed)]
 
 
-def _lives(leases: Iterable[Json], name: str) -> bool:
-    for each in leases:
-        spec = section(each, "spec")
-        if text(section(each, "metadata"), "name") == name and text(spec, "holderIdentity"):
-            try:
-                renewed = dt.datetime.fromisoformat(text(spec, "renewTime"))
-            except ValueError:
-                return False
-            return time.time() - renewed.timestamp() < _SILENT_S
-    return False
+def _lives(lease: Json, now: float) -> bool:
+    spec = section(lease, "spec")
+    try:
+        return bool(text(spec, "holderIdentity")) and now - dt.datetime.fromisoformat(text(spec, "renewTime")).timestamp() < _SILENT_S
+    except ValueError:
+        return False

@@ -15,7 +15,6 @@ from controlplane.cli.main import app
 from tests.kube.rendered import MANIFESTS, ROOT, SETS, arguments, at, container, objects, only, pod, ports, rendered, text, words
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-COMING = {"--kubernetes", "--webhook", "--log-level"}  # of `navarch serve`, with Kubernetes as a source
 OWN = {"kube-system", "navarch-system"}
 
 every_set = pytest.mark.parametrize("of", SETS)
@@ -150,7 +149,7 @@ def test_the_command_line_knows_every_argument(of: str) -> None:
     assert isinstance(group, TyperGroup)
     known = {option for parameter in group.commands["serve"].params for option in parameter.opts}
 
-    assert set(arguments(of)) - known <= COMING
+    assert set(arguments(of)) <= known
 
 
 @every_set

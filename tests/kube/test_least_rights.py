@@ -1,0 +1,92 @@
+"""The program runs under exactly the rights of its manifests: nothing it does is forbidden, and nothing is granted that it does not use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.plane import serving
+from tests.kube.rendered import rendered
+from tests.kube.rights import Right, rights, verdict
+from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
+
+LATER_KINDS = {"nodes", "gateways", "workloadgroups", "envoyfilters", "proxyconfigs"}  # not read yet
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
+    if CRDS.exists():
+        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    cluster.kubectl("apply", "--server-side", "-f", "manifests/mesh")
+    cluster.kubectl("apply", "--server-side", "-k", "manifests/base")
+    yield cluster
+    cluster.stop()
+
+
+async def written(cluster: Cluster, namespace: str) -> bool:
+    """Return whether every object of ``namespace`` has a status."""
+    found = json.loads(await asyncio.to_thread(cluster.kubectl, "-n", namespace, "get", OBJECTS, "-o", "json"))["items"]
+    return all(each.get("status", {}).get("conditions") for each in found)
+
+
+async def registered(cluster: Cluster) -> bool:
+    """Return whether the API server knows whom to trust as the webhook."""
+    hook = await asyncio.to_thread(cluster.kubectl, "get", "validatingwebhookconfiguration", "navarch-validator", "-o", "json")
+    return bool(json.loads(hook)["webhooks"][0]["clientConfig"].get("caBundle"))
+
+
+async def remade(cluster: Cluster) -> bool:
+    """Return whether the webhook's certificate has its key again."""
+    found = await asyncio.to_thread(cluster.call, "GET", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert")
+    return "tls.key" in str(found["data"])
+
+
+async def cleared(cluster: Cluster) -> bool:
+    """Return whether nothing is left of the replica that was there before."""
+    return "before" not in await asyncio.to_thread(cluster.kubectl, "-n", "navarch-system", "get", "lease,configmap")
+
+
+OBJECTS = "virtualservices,destinationrules,serviceentries,sidecars,workloadentries"
+
+
+@HAS_CRDS
+async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(own: Cluster) -> None:
+    namespace = own.namespace("rights")
+    bad = route("bad")
+    two = [{"destination": {"host": "reviews"}, "weight": 0}, {"destination": {"host": "reviews"}, "weight": 0}]
+    bad["spec"] = {"hosts": ["reviews"], "http": [{"route": two}]}
+    create(own, namespace, service("reviews"), route("good"), bad)
+    account = own.account("navarch-system", "navarch")
+    async with serving(account, webhook="127.0.0.1:0", pod="before"):
+        await until_so(lambda: written(own, namespace), 20)
+        await until_so(lambda: registered(own), 20)
+    nothing = {"data": {"tls.key": None}}
+    own.call("PATCH", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert", nothing, "application/merge-patch+json")
+    async with serving(account, webhook="127.0.0.1:0", pod="after"):
+        await until_so(lambda: cleared(own), 20)
+        await until_so(lambda: written(own, namespace), 20)
+
+        await until_so(lambda: remade(own), 20)
+
+    manifests = rendered("base")
+    granted = rights(manifests, account="navarch", namespace="navarch-system")
+    spare = frozenset(each for each in granted if is_spare(each))
+    found = verdict(own.audit, manifests, spare=spare)
+
+    assert str(found) == ""
+
+
+def is_spare(right: Right) -> bool:
+    """Return whether ``right`` is for what this run has no occasion to do."""
+    kind, _, sub = right.resource.partition("/")
+    if kind in LATER_KINDS or (kind == "secrets" and right.namespace == "istio-system"):
+        return True
+    # One kind's status stands for those of all: the path is made by one function.
+    return sub == "status" and kind != "virtualservices"
