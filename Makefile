@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 CODE := controlplane tests tools
 PYTEST := $(BIN)/python -m pytest -q
 PURE := tests/rooms tests/conversations tests/laws tests/golden
-EDGES := tests/edges tests/live
+EDGES := tests/edges tests/live tests/kube
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types layers shape golden bench clean pure

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from controlplane.cli.crds import crds
 from controlplane.cli.demo import demo
 from controlplane.cli.serve import serve
 from controlplane.cli.translate import translate
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (serve, translate, validate, demo, version):
+for command in (serve, translate, validate, demo, crds, version):
     app.command()(command)
 
 

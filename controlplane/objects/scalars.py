@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Never, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -67,6 +67,12 @@ def _struct(value: object) -> str:
     raise PydanticCustomError("struct", "expected an object")
 
 
+# How the API server is told what these are (the rest follows from the types).
+_DURATION: dict[str, object] = {"type": "string", "maxLength": 64}
+_RULE = {"rule": "duration(self) >= duration('1ms')", "message": "expected a duration of at least 1ms, as 1.5s or 1h"}
+_POSITIVE: dict[str, object] = {**_DURATION, "x-kubernetes-validations": [_RULE]}
+_ANY_OBJECT: dict[str, object] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
 Text = Annotated[str, Strict()]
 Int = Annotated[int, Strict(), Field(ge=-MAX_INT32 - 1, le=MAX_INT32)]
 UInt = Annotated[int, Strict(), Field(ge=0, le=MAX_UINT32)]
@@ -74,12 +80,14 @@ Long = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
 Port = Annotated[int, Strict(), Field(ge=1, le=MAX_PORT)]
 Bool = Annotated[bool, Strict()]
 Double = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Duration = Annotated[int, BeforeValidator(positive_milliseconds)]  # milliseconds, from 1
-DurationOrZero = Annotated[int, BeforeValidator(milliseconds)]  # milliseconds, from 0
+Duration = Annotated[int, BeforeValidator(positive_milliseconds), WithJsonSchema(_POSITIVE)]  # milliseconds, from 1
+DurationOrZero = Annotated[int, BeforeValidator(milliseconds), WithJsonSchema(_DURATION)]  # milliseconds, from 0
 Texts = tuple[Text, ...]
 Map = Annotated[Mapping[str, T], AfterValidator(_frozen)]
 TextMap = Map[Text]
-Struct = Annotated[str, BeforeValidator(_struct)]  # an object of any fields, kept as JSON whose keys are sorted
+Struct = Annotated[
+    str, BeforeValidator(_struct), WithJsonSchema(_ANY_OBJECT)
+]  # an object of any fields, kept as JSON whose keys are sorted
 
 
 class NotYet:

@@ -1,0 +1,98 @@
+"""From a kind to its CustomResourceDefinition: names, versions, columns, status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from controlplane.objects.crds.schemas import Schema, schema
+from controlplane.objects.kinds import KINDS
+from controlplane.objects.scalars import Model
+
+_API = "apiextensions.k8s.io/v1"
+_AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+_STATUS: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_STORED = ("v1", "v1beta1", "v1alpha3", "v1alpha1")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a kind is called and shown by kubectl: its short names, and columns as name, path in the object, and description."""
+
+    short: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str, str], ...] = ()
+
+
+SHOWN: Mapping[str, Shown] = {
+    "VirtualService": Shown(
+        ("vs",), (("Gateways", ".spec.gateways", "The gateways that apply these routes"), ("Hosts", ".spec.hosts", "The hosts routed"))
+    ),
+    "DestinationRule": Shown(("dr",), (("Host", ".spec.host", "The service"),)),
+    "Gateway": Shown(("gw",)),
+    "ServiceEntry": Shown(
+        ("se",),
+        (
+            ("Hosts", ".spec.hosts", "The hosts declared"),
+            ("Location", ".spec.location", "Whether they are part of the mesh"),
+            ("Resolution", ".spec.resolution", "How their endpoints are found"),
+        ),
+    ),
+    "WorkloadEntry": Shown(("we",), (("Address", ".spec.address", "The address of the workload"),)),
+    "WorkloadGroup": Shown(("wg",)),
+    "PeerAuthentication": Shown(("pa",), (("Mode", ".spec.mtls.mode", "Which mutual TLS is asked for"),)),
+    "RequestAuthentication": Shown(("ra",)),
+    "AuthorizationPolicy": Shown(("ap",), (("Action", ".spec.action", "What becomes of matching requests"),)),
+    "Telemetry": Shown(("telemetry",)),
+}
+
+
+def definitions() -> Iterator[Mapping[str, object]]:
+    """Yield the CustomResourceDefinition of every kind of Istio's that is read, sorted by name."""
+    ours = {(group, kind): each for (group, kind), each in KINDS.items() if group.endswith(".istio.io") and each.spec}
+    for group, kind in sorted(ours):
+        found = ours[group, kind]
+        if found.spec is not None:
+            yield _definition(group, kind, found.versions, found.spec)
+
+
+def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Model]) -> Mapping[str, object]:
+    shown = SHOWN.get(kind, Shown())
+    plural = _plural(kind)
+    names: Schema = {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": plural,
+        "singular": kind.lower(),
+        "categories": ["istio-io", group.replace(".", "-")],
+    }
+    if shown.short and shown.short != (kind.lower(),):
+        names["shortNames"] = list(shown.short)
+    stored = next(each for each in _STORED if each in versions)
+    return {
+        "apiVersion": _API,
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "names": names,
+            "scope": "Namespaced",
+            "versions": [_version(each, schema(spec), shown, is_stored=each == stored) for each in versions],
+        },
+    }
+
+
+def _version(name: str, spec: Schema, shown: Shown, *, is_stored: bool) -> Schema:
+    columns = [{"name": title, "type": "string", "jsonPath": path, "description": text} for title, path, text in shown.columns]
+    return {
+        "name": name,
+        "served": True,
+        "storage": is_stored,
+        "additionalPrinterColumns": [*columns, _AGE],
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": _STATUS}}},
+    }
+
+
+def _plural(kind: str) -> str:
+    name = kind.lower()
+    return name[:-1] + "ies" if name.endswith("y") and name[-2] not in "aeiou" else name + "s"
