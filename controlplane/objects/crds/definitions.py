@@ -21,6 +21,7 @@ class Shown:
 
     short: tuple[str, ...] = ()
     columns: tuple[tuple[str, str, str], ...] = ()
+    spec_required: bool = False
 
 
 SHOWN: Mapping[str, Shown] = {
@@ -36,9 +37,12 @@ SHOWN: Mapping[str, Shown] = {
             ("Location", ".spec.location", "Whether they are part of the mesh"),
             ("Resolution", ".spec.resolution", "How their endpoints are found"),
         ),
+        spec_required=True,
     ),
-    "WorkloadEntry": Shown(("we",), (("Address", ".spec.address", "The address of the workload"),)),
-    "WorkloadGroup": Shown(("wg",)),
+    "WorkloadEntry": Shown(("we",), (("Address", ".spec.address", "The address of the workload"),), spec_required=True),
+    "WorkloadGroup": Shown(("wg",), spec_required=True),
+    "WasmPlugin": Shown(spec_required=True),
+    "TrafficExtension": Shown(spec_required=True),
     "PeerAuthentication": Shown(("pa",), (("Mode", ".spec.mtls.mode", "Which mutual TLS is asked for"),)),
     "RequestAuthentication": Shown(("ra",)),
     "AuthorizationPolicy": Shown(("ap",), (("Action", ".spec.action", "What becomes of matching requests"),)),
@@ -82,6 +86,7 @@ def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Mod
 
 
 def _version(name: str, spec: Schema, shown: Shown, *, is_stored: bool) -> Schema:
+    required: Schema = {"required": ["spec"]} if shown.spec_required else {}
     columns = [{"name": title, "type": "string", "jsonPath": path, "description": text} for title, path, text in shown.columns]
     return {
         "name": name,
@@ -89,7 +94,7 @@ def _version(name: str, spec: Schema, shown: Shown, *, is_stored: bool) -> Schem
         "storage": is_stored,
         "additionalPrinterColumns": [*columns, _AGE],
         "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": _STATUS}}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": _STATUS}, **required}},
     }
 
 

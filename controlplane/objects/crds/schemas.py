@@ -11,24 +11,12 @@ from itertools import combinations
 
 from pydantic.json_schema import GenerateJsonSchema, PydanticJsonSchemaWarning
 
-from controlplane.objects.crds.rules import BOUNDS, RULES, AtMostOne, Rule
+from controlplane.objects.crds.rules import FIELDS, RULES, WHOLE, AtMostOne, Rule
 from controlplane.objects.scalars import Model
 
 Schema = dict[str, object]
-_KEPT = (
-    "description",
-    "enum",
-    "format",
-    "maxItems",
-    "maxLength",
-    "maximum",
-    "minItems",
-    "minLength",
-    "minimum",
-    "pattern",
-    "required",
-    "type",
-)
+_KEPT = ("description", "enum", "pattern", "required", "type", "maximum", "minimum")
+_SIZES = ("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties")
 _VALIDATIONS = "x-kubernetes-validations"
 _FREE = "x-kubernetes-preserve-unknown-fields"
 
@@ -41,6 +29,7 @@ def schema(model: type[Model]) -> Schema:
     definitions = whole.get("$defs", {})
     made = _structural(whole, definitions)
     _add_rules(made, model.__name__)
+    _add_rules(made, WHOLE + model.__name__)
     return made
 
 
@@ -55,7 +44,7 @@ def _structural(part: Mapping[str, object], definitions: Mapping[str, Mapping[st
         if others:
             raise TypeError(f"a field of several types has no structural schema: {choices}")
         return {**_structural(one, definitions), **_described(part)}
-    made = {name: part[name] for name in _KEPT if name in part}
+    made = {name: part[name] for name in (*_KEPT, *_SIZES) if name in part}
     if "const" in part:
         made["enum"] = [part["const"]]
     for name in (_FREE, _VALIDATIONS):
@@ -78,7 +67,7 @@ def _add_rules(made: Schema, name: str) -> None:
     properties = made.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     for field, each in properties.items():
-        each.update(BOUNDS.get((name, field), {}))
+        each.update(FIELDS.get((name, field), {}))
     rules = RULES.get(name, ())
     cel = [{"rule": each.cel, "message": each.message} for each in rules if isinstance(each, Rule) and each.about in ("", *properties)]
     if cel:
