@@ -9,7 +9,7 @@ PURE := tests/rooms tests/conversations tests/laws tests/golden
 EDGES := tests/edges tests/live tests/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers shape golden bench clean pure
+.PHONY: help demo test check format lint types layers shape golden crds bench clean pure
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ pure: .typings/.stamp
 
 golden: $(STAMP) ## Write the golden files anew; read the difference
 	$(BIN)/python -m tests.golden.write
+
+crds: $(STAMP) ## Write manifests/crds anew from the models
+	@rm -f manifests/crds/*.yaml
+	@$(BIN)/navarch crds --output manifests/crds
 
 bench: $(STAMP) ## Measure: 500 sidecars on 1,000 services
 	$(BIN)/python -m tests.bench
