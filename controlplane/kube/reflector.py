@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, Refused, Unreachable
 from controlplane.kube.json import Json, decoded, items, number, section, text
 from controlplane.kube.resources import Resource
@@ -72,12 +72,22 @@ class Backoff:
         return wait * (0.5 + self.random())
 
 
+class Api(Protocol):
+    """What a reflector needs of the API server's client."""
+
+    async def get(self, path: str, **query: str) -> Json:
+        """Return what is at ``path``."""
+
+    def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
+        """Yield the lines of the watch at ``path``, all that have come at once."""
+
+
 class Reflector:
     """Mirrors one collection, or one object of it."""
 
     def __init__(
         self,
-        client: Client,
+        client: Api,
         resource: Resource,
         timing: Timing,
         random: Callable[[], float],

@@ -7,12 +7,17 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
+from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.kube.lease import Lease, LeaseTiming
+from tests.edges.control_plane import DeltaCall, delta, delta_request, next_delta
 from tests.edges.waiting import until
 from tests.kube.cluster import Cluster
+from tests.kube.plane import serving
+from tests.kube.test_source import create, service
 
 QUICK = LeaseTiming(duration_s=1.5, renew_s=1.0, retry_s=0.2)
 
@@ -61,3 +66,30 @@ async def test_s35_a_holder_that_was_stopped_knows_at_once_that_it_holds_nothing
         assert not first.held
         task.cancel()
         await asyncio.wait([task])
+
+
+async def take(call: DeltaCall, type_url: str, node: str, versions: dict[str, str]) -> DeltaDiscoveryResponse:
+    """Ask for everything of ``type_url`` as a proxy that has ``versions`` already, and return the answer."""
+    request = delta_request(type_url, node=node)
+    request.initial_resource_versions.update(versions)
+    await call.write(request)
+    response = await next_delta(call)
+    await call.write(delta_request(type_url, nonce=response.nonce))
+    return response
+
+
+async def test_a_proxy_that_moves_to_another_replica_is_sent_nothing(own: Cluster) -> None:
+    namespace = own.namespace("moving")
+    create(own, namespace, service("one"), service("two"))
+    node = f"sidecar~10.0.0.1~web.{namespace}~{namespace}.svc.cluster.local"
+    async with serving(own.kubeconfig(), pod="a") as first, serving(own.kubeconfig(), pod="b") as second:
+        async with delta(first.at.xds) as call:
+            had = {type_url: await take(call, type_url, node, {}) for type_url in (CDS, LDS)}
+
+        async with delta(second.at.xds) as call:
+            for type_url, before in had.items():
+                versions = {each.name: each.version for each in before.resources}
+                assert versions
+                again = await take(call, type_url, node, versions)
+                assert [each.name for each in again.resources] == []
+                assert list(again.removed_resources) == []
