@@ -103,7 +103,12 @@ async def test_all_that_is_there_to_be_read_is_one_batch() -> None:
 
 async def test_a_list_comes_in_pages_and_begins_again_where_they_took_too_long() -> None:
     gone = Refused(410, "Expired", "the continue token is too old")
-    pages = [listed(item("a", 1), version=2, more="x"), gone, listed(item("a", 1), version=3, more="y"), listed(item("b", 2), version=3)]
+    pages: list[Json | Exception] = [
+        listed(item("a", 1), version=2, more="x"),
+        gone,
+        listed(item("a", 1), version=3, more="y"),
+        listed(item("b", 2), version=3),
+    ]
     api = Scripted(pages, [])
     async with mirrored(api) as mirror:
         await until(lambda: api.watched == ["3"])
