@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 
 def crds(
@@ -22,6 +21,8 @@ def crds(
 
       navarch crds | kubectl apply --server-side -f -
     """
+    import yaml
+
     from controlplane.objects.crds.definitions import definitions
 
     if output is None:

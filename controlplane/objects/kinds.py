@@ -9,15 +9,21 @@ from typing import TypeAlias, assert_never
 from controlplane.objects.authorization_policy import AuthorizationPolicy, AuthorizationPolicySpec
 from controlplane.objects.core import EndpointSlice, Namespace, Pod, Service, ServiceAccount
 from controlplane.objects.destination_rule import DestinationRule, DestinationRuleSpec
+from controlplane.objects.envoy_filter import EnvoyFilter, EnvoyFilterSpec
+from controlplane.objects.gateway import Gateway, GatewaySpec
 from controlplane.objects.mesh_config import MeshConfig
 from controlplane.objects.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
+from controlplane.objects.proxy_config import ProxyConfig, ProxyConfigSpec
 from controlplane.objects.request_authentication import RequestAuthentication, RequestAuthenticationSpec
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import (
     authorization_policy,
     core,
     destination_rule,
+    envoy_filter,
+    gateway,
     peer_authentication,
+    proxy_config,
     request_authentication,
     service_entry,
     sidecar,
@@ -25,6 +31,7 @@ from controlplane.objects.rules import (
     traffic_extension,
     virtual_service,
     wasm_plugin,
+    workload_group,
 )
 from controlplane.objects.scalars import Model
 from controlplane.objects.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
@@ -33,8 +40,10 @@ from controlplane.objects.telemetry import Telemetry, TelemetrySpec
 from controlplane.objects.traffic_extension import TrafficExtension, TrafficExtensionSpec
 from controlplane.objects.virtual_service import VirtualService, VirtualServiceSpec
 from controlplane.objects.wasm_plugin import WasmPlugin, WasmPluginSpec
+from controlplane.objects.workload_group import WorkloadGroup, WorkloadGroupSpec
 
 Policy: TypeAlias = PeerAuthentication | RequestAuthentication | AuthorizationPolicy | Telemetry | WasmPlugin | TrafficExtension
+Edge: TypeAlias = Gateway | WorkloadGroup | EnvoyFilter | ProxyConfig  # networking that is not translated yet
 Object: TypeAlias = (
     Service
     | EndpointSlice
@@ -47,6 +56,7 @@ Object: TypeAlias = (
     | ServiceEntry
     | WorkloadEntry
     | Sidecar
+    | Edge
     | Policy
 )
 
@@ -80,6 +90,10 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     (NETWORKING, "ServiceEntry"): Kind(ServiceEntry, spec=ServiceEntrySpec),
     (NETWORKING, "WorkloadEntry"): Kind(WorkloadEntry, spec=WorkloadSpec),
     (NETWORKING, "Sidecar"): Kind(Sidecar, spec=SidecarSpec),
+    (NETWORKING, "Gateway"): Kind(Gateway, spec=GatewaySpec, later=True),
+    (NETWORKING, "WorkloadGroup"): Kind(WorkloadGroup, spec=WorkloadGroupSpec, later=True),
+    (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, later=True),
+    (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, later=True),
     (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec, later=True),
     (SECURITY, "RequestAuthentication"): Kind(RequestAuthentication, ("v1", "v1beta1"), RequestAuthenticationSpec, later=True),
     (SECURITY, "AuthorizationPolicy"): Kind(AuthorizationPolicy, ("v1", "v1beta1"), AuthorizationPolicySpec, later=True),
@@ -106,6 +120,8 @@ def check(value: Object) -> Iterator[Finding]:
             yield from sidecar.check(value)
         case Namespace() | ServiceAccount() | MeshConfig():
             return
+        case Gateway() | WorkloadGroup() | EnvoyFilter() | ProxyConfig():
+            yield from _check_edge(value)
         case _:
             yield from _check_policy(value)
 
@@ -118,6 +134,20 @@ def _check_core(value: EndpointSlice | Service | Pod) -> Iterator[Finding]:
             yield from core.check_service(value)
         case Pod():
             yield from core.check_pod(value)
+        case _:
+            assert_never(value)
+
+
+def _check_edge(value: Edge) -> Iterator[Finding]:
+    match value:
+        case Gateway():
+            yield from gateway.check(value)
+        case WorkloadGroup():
+            yield from workload_group.check(value)
+        case EnvoyFilter():
+            yield from envoy_filter.check(value)
+        case ProxyConfig():
+            yield from proxy_config.check(value)
         case _:
             assert_never(value)
 

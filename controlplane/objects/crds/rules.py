@@ -126,6 +126,16 @@ RULES: Mapping[str, tuple[Rule | AtMostOne, ...]] = {
         Rule("!has(self.operation) || self.operation != 'UPSERT' || (has(self.value) && self.value != '')", "expected a value to UPSERT"),
         Rule("!has(self.operation) || self.operation != 'REMOVE' || !has(self.value)", "expected no value to REMOVE"),
     ),
+    "ServerTLSSettings": (at_most_one("credentialNames", "tlsCertificates"), at_most_one("credentialName", "credentialNames")),
+    "EnvoyFilterSpec": (at_most_one("workloadSelector", "targetRefs"),),
+    "ObjectMatch": (
+        at_most_one("listener", "routeConfiguration", "cluster", "waypoint"),
+        Rule(
+            "(has(self.context) && self.context == 'WAYPOINT') == has(self.waypoint)",
+            "expected waypoint with the context WAYPOINT only",
+        ),
+    ),
+    "ReadinessProbe": (at_most_one("httpGet", "tcpSocket", "exec", "grpc"),),
     "CustomTag": (at_most_one("literal", "environment", "header", "formatter"),),
     "EnvVar": (
         Rule("!has(self.valueFrom) || self.valueFrom != 'HOST' || !has(self.value)", "expected a value only where valueFrom is INLINE"),

@@ -26,6 +26,7 @@ SMALLEST: dict[str, Json] = {
     "ServiceEntry": {"hosts": ["google.com"]},
     "WorkloadEntry": {"address": "1.1.1.1"},
     "Sidecar": {"egress": [{"hosts": ["*/*"]}]},
+    "Gateway": {"servers": [{"hosts": ["foo.bar.com"], "port": {"name": "http", "number": 80, "protocol": "HTTP"}}]},
 }
 # Verdicts that differ, each with its reason.
 _LOST = "its nanoseconds were lost when the case was written down"
@@ -37,6 +38,8 @@ EXCEPTIONS = {
     "invalid outlier detection, bad base ejection time": _LOST,
     "dry run annotation not supported": "its annotation was lost when the case was written down",
     "tracing with a nil custom tag": "its null was lost when the case was written down",
+    "happy k8s gateway-api server with no attached routes": "what marks it as made from the Gateway API was lost: by hand, ~/ is refused",
+    "mutual more than 2 certs": "the schema of Istio's CRD takes two at most, and so do we",
     "invalid-presence-value": "the field is not in Istio's CRDs yet: it is told as unknown",
 }
 
@@ -55,10 +58,11 @@ def placed(target: str, spec: object) -> Json:
             if note == "(delegate)":
                 del whole["hosts"]
         case "http[].fault.abort" | "http[].fault.delay":
-            part = path.rpartition(".")[2]
-            whole["http"] = [{"route": [{"destination": {"host": "a"}}], "fault": {part: spec}}]
+            whole["http"] = [{"route": [{"destination": {"host": "a"}}], "fault": {path.rpartition(".")[2]: spec}}]
         case "http[].redirect" | "http[].directResponse":
             whole["http"] = [{path.rpartition(".")[2]: spec}]
+        case "servers[]" | "servers[].port" | "servers[].tls":
+            whole["servers"] = [_server(path, spec)]
         case "*.destination":
             whole["http"] = [{"route": [{"destination": spec}]}]
         case "tcp[].route":
@@ -66,14 +70,27 @@ def placed(target: str, spec: object) -> Json:
         case _ if path.startswith("http[]."):
             whole["http"] = [{"route": [{"destination": {"host": "a"}}], path.removeprefix("http[]."): spec}]
         case _:
-            at = whole
-            *parents, last = path.split(".")
-            for name in parents:
-                below: Json = {}
-                at[name] = below
-                at = below
-            at[last] = spec
+            _put(whole, path, spec)
     return {"apiVersion": READ[kind], "kind": kind, "metadata": {"name": "x"}, "spec": whole}
+
+
+def _server(path: str, spec: object) -> object:
+    match path:
+        case "servers[].port":
+            return {"hosts": ["foo.bar.com"], "port": spec}
+        case "servers[].tls":
+            return {"hosts": ["foo.bar.com"], "port": {"name": "https", "number": 443, "protocol": "HTTPS"}, "tls": spec}
+        case _:
+            return spec
+
+
+def _put(at: Json, path: str, spec: object) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        below: Json = {}
+        at[name] = below
+        at = below
+    at[last] = spec
 
 
 def test_verdicts_of_the_validation_cases() -> None:
@@ -87,7 +104,7 @@ def test_verdicts_of_the_validation_cases() -> None:
         if case["target"].partition(".")[0] not in READ:
             continue
         parsed = parse(placed(case["target"], case["spec"]))
-        if (parsed.object is not None) is not case["valid"]:
+        if (parsed.object is not None) is not (case["valid"] is not False):  # null: accepted with a warning
             wrong.append((case["target"], case["name"], case["valid"], [(p.field, p.message) for p in parsed.problems]))
 
     told(count, "cases")

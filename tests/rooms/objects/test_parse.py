@@ -56,7 +56,7 @@ def test_an_object_without_a_namespace_is_in_default_and_a_namespace_in_none() -
     ("api", "kind", "severity", "code", "words"),
     [
         ("security.istio.io/v1", "AdmissionPolicy", Severity.WARNING, "KindNotTranslated", "NO POLICY"),
-        ("networking.istio.io/v1", "Gateway", Severity.WARNING, "KindNotTranslated", "no effect"),
+        ("networking.istio.io/v1", "Waypoint", Severity.WARNING, "KindNotTranslated", "no effect"),
         ("gateway.networking.k8s.io/v1", "HTTPRoute", Severity.WARNING, "KindNotTranslated", "no effect"),
         ("apps/v1", "Deployment", Severity.INFO, "KindIgnored", "passed over"),
         ("v1", "ConfigMap", Severity.INFO, "KindIgnored", "passed over"),

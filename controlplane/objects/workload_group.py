@@ -1,0 +1,88 @@
+"""WorkloadGroup: what WorkloadEntries that register themselves are made from.
+
+https://istio.io/latest/docs/reference/config/networking/workload-group/
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from controlplane.objects.meta import KubernetesObject
+from controlplane.objects.scalars import MAX_INT32, NOTHING, Model, Port, Text, TextMap
+from controlplane.objects.service_entry import WorkloadSpec
+
+Count = Annotated[int, Strict(), Field(ge=0, le=MAX_INT32)]
+
+
+class HTTPHeader(Model):
+    """A header of a probe's request."""
+
+    name: Annotated[Text, Field(pattern=r"^[-_A-Za-z0-9]+$")] = ""
+    value: Text = ""
+
+
+class HTTPHealthCheck(Model):
+    """A probe by an HTTP request."""
+
+    port: Port
+    path: Text = ""
+    host: Text = ""
+    scheme: Literal["", "HTTP", "HTTPS"] = ""
+    http_headers: tuple[HTTPHeader, ...] = ()
+
+
+class TCPHealthCheck(Model):
+    """A probe by opening a connection."""
+
+    port: Port
+    host: Text = ""
+
+
+class ExecHealthCheck(Model):
+    """A probe by running a command."""
+
+    command: tuple[Annotated[Text, Field(min_length=1)], ...]
+
+
+class GRPCHealthCheck(Model):
+    """A probe by gRPC's health service."""
+
+    port: Port | None = None
+    service: Text = ""
+
+
+class ReadinessProbe(Model):
+    """How it is found out whether a workload is ready; times are in seconds."""
+
+    initial_delay_seconds: Count = 0
+    timeout_seconds: Count = 0
+    period_seconds: Count = 0
+    success_threshold: Count = 0
+    failure_threshold: Count = 0
+    http_get: HTTPHealthCheck | None = None
+    tcp_socket: TCPHealthCheck | None = None
+    exec: ExecHealthCheck | None = None
+    grpc: GRPCHealthCheck | None = None
+
+
+class GroupMeta(Model):
+    """Labels and annotations of the entries."""
+
+    labels: TextMap = NOTHING
+    annotations: TextMap = NOTHING
+
+
+class WorkloadGroupSpec(Model):
+    """What an entry that registers itself gets."""
+
+    template: WorkloadSpec
+    metadata: GroupMeta | None = None
+    probe: ReadinessProbe | None = None
+
+
+class WorkloadGroup(KubernetesObject):
+    """What WorkloadEntries that register themselves are made from."""
+
+    spec: WorkloadGroupSpec
