@@ -17,6 +17,7 @@ from controlplane.objects.scalars import Model
 Schema = dict[str, object]
 _KEPT = ("description", "enum", "pattern", "required", "type", "maximum", "minimum")
 _SIZES = ("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties")
+_EXACT = 2**53  # bounds are read as floating point numbers
 _VALIDATIONS = "x-kubernetes-validations"
 _FREE = "x-kubernetes-preserve-unknown-fields"
 
@@ -44,18 +45,26 @@ def _structural(part: Mapping[str, object], definitions: Mapping[str, Mapping[st
         if others:
             raise TypeError(f"a field of several types has no structural schema: {choices}")
         return {**_structural(one, definitions), **_described(part)}
-    made = {name: part[name] for name in (*_KEPT, *_SIZES) if name in part}
-    if "const" in part:
-        made["enum"] = [part["const"]]
-    for name in (_FREE, _VALIDATIONS):
-        if name in part:
-            made[name] = part[name]
+    made = _kept(part)
     if isinstance(properties := part.get("properties"), dict):
         made["properties"] = {name: _structural(each, definitions) for name, each in sorted(properties.items())}
     if isinstance(items := part.get("items"), dict):
         made["items"] = _structural(items, definitions)
     if isinstance(values := part.get("additionalProperties"), dict):
         made["additionalProperties"] = _structural(values, definitions)
+    return made
+
+
+def _kept(part: Mapping[str, object]) -> Schema:
+    made = {name: part[name] for name in (*_KEPT, *_SIZES) if name in part}
+    if isinstance(most := made.get("maximum"), int) and most > _EXACT:
+        del made["maximum"]
+        made["format"] = "int64"
+    if "const" in part:
+        made["enum"] = [part["const"]]
+    for name in (_FREE, _VALIDATIONS):
+        if name in part:
+            made[name] = part[name]
     return made
 
 
