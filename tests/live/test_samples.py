@@ -65,14 +65,21 @@ class Bench:
         target = self.show(path)
 
         async def settled() -> bool:
-            listed = {each["object"] for each in (await self.client.get("/v1/objects")).json()}
             rows = (await self.client.get("/v1/proxies")).json()
-            return listed == objects and len(rows) == 1 and bool(rows[0]["synced"])
+            return await self._objects() == objects and len(rows) == 1 and bool(rows[0]["synced"])
+
+        async def gone() -> bool:
+            return not await self._objects()
 
         await until(f"{path.name} has reached Envoy", settled, seconds=20, watched=self.processes[-1])
         [row] = (await self.client.get("/v1/proxies")).json()
         target.unlink()
+        # The next file has the same name: what cannot be read of it would leave the objects of this one.
+        await until(f"{path.name} is gone", gone, seconds=20, watched=self.processes[-1])
         return [(each["type"], each["error"]) for stream in row["connections"] for each in stream["types"] if each["error"]]
+
+    async def _objects(self) -> set[str]:
+        return {each["object"] for each in (await self.client.get("/v1/objects")).json()}
 
     async def _ready(self) -> bool:
         try:
