@@ -9,10 +9,10 @@ PURE := tests/rooms tests/conversations tests/laws tests/golden
 EDGES := tests/edges tests/live tests/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers shape golden crds bench clean pure
+.PHONY: help demo demo-kubernetes test check format lint types layers shape golden crds bench clean pure
 
 help: ## Show what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml
 	@echo "setting up $(VENV): once, about a minute"
@@ -28,6 +28,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP) ## Show a mesh of real Envoys at work, with proofs (30 s)
 	@$(BIN)/navarch demo
+
+demo-kubernetes: $(STAMP) ## The same by kubectl apply, on an API server of its own
+	@$(BIN)/python -m tests.kube.with_cluster $(BIN)/navarch demo --kubernetes
 
 test: check ## Run everything: the checks, the edges, real Envoys
 	$(PYTEST) $(wildcard $(EDGES))

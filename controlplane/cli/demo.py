@@ -11,17 +11,28 @@ def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until interrupted.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Keep the manifests in a namespace of a Kubernetes API server, by kubectl apply.")
+    ] = False,
+    kubeconfig: Annotated[str | None, typer.Option(metavar="FILE", help="How the API server is reached. Default: as kubectl does.")] = None,
+    context: Annotated[str | None, typer.Option(metavar="NAME", help="The context of the kubeconfig.")] = None,
 ) -> None:
     """Run a small mesh on this machine and prove what it claims.
 
-    A control plane, workloads and real Envoys; no root, no cluster. Exits 0 only if every claim held.
+    A control plane, workloads and real Envoys; no root, no cluster. Exits 0 only if every claim held. With --kubernetes the same story
+    is told by kubectl apply, in the namespace navarch-demo, which is made before and deleted after.
 
     For example:
 
       navarch demo
 
       navarch demo --keep
+
+      navarch demo --kubernetes --context kind-kind
     """
     from controlplane.demo.run import run
+    from controlplane.demo.stores import Cluster
 
-    raise typer.Exit(run(keep=keep, as_json=as_json))
+    if not kubernetes and (kubeconfig or context):
+        raise typer.BadParameter("--kubeconfig and --context go with --kubernetes")
+    raise typer.Exit(run(Cluster(kubeconfig, context) if kubernetes else None, keep=keep, as_json=as_json))

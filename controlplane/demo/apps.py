@@ -94,3 +94,8 @@ def bookinfo(network: str) -> tuple[Instance, ...]:
         Instance("reviews-v3", "reviews", "v3", f"{network}.15"),
         Instance("ratings-v1", "ratings", "v1", f"{network}.16"),
     )
+
+
+def asking(network: str, count: int) -> tuple[Instance, ...]:
+    """Return ``count`` workloads that only ask, at the addresses ``network.101`` and up."""
+    return tuple(Instance(f"client-{number}", "client", f"c{number}", f"{network}.{100 + number}") for number in range(1, count + 1))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,20 +54,36 @@ class Process:
         return self.log.read_text(errors="replace")[-600:]
 
 
-async def start(name: str, command: list[str], folder: Path) -> Process:
-    """Start ``command``, with its output in a file of ``folder``."""
+async def start(name: str, command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> Process:
+    """Start ``command`` with more in its ``environment``, and its output in a file of ``folder``."""
     log = folder / f"{name}.log"
+    given = {**os.environ, **(environment or {})}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=given
         )
     return Process(name, process, log)
 
 
 async def control_plane(manifests: Path, folder: Path, *, xds: str, admin: str) -> Process:
     """Start a control plane that serves the folder ``manifests``."""
-    serve = [sys.executable, "-m", "controlplane.cli.main", "serve", "--files", str(manifests), "--xds", xds, "--admin", admin]
-    return await start("navarch", serve, folder)
+    return await serve(Replica("navarch", xds, admin), ("--files", str(manifests)), folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A control plane to start: what it is called, and where it is reached."""
+
+    name: str
+    xds: str
+    admin: str
+
+
+async def serve(replica: Replica, options: Sequence[str], folder: Path, *, home: str = "default") -> Process:
+    """Start ``replica``; ``options`` say what it serves, ``home`` in which namespace it keeps what is its own."""
+    where = ["--xds", replica.xds, "--admin", replica.admin]
+    command = [sys.executable, "-m", "controlplane.cli.main", "serve", *options, *where]
+    return await start(replica.name, command, folder, {"POD_NAME": replica.name, "POD_NAMESPACE": home})
 
 
 def envoy_binary() -> str:

@@ -12,34 +12,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from controlplane.demo.claims import Claim
 from controlplane.demo.processes import NotReady, envoy_binary
-from controlplane.demo.story import STEPS, tell
+from controlplane.demo.stores import Cluster, Folder
+from controlplane.demo.story import steps, tell
 from controlplane.demo.world import World
 
 
-def run(*, keep: bool, as_json: bool) -> int:
-    """Run the story; return 0 if every claim held, 1 if one did not, 2 if the mesh did not come up.
+def run(store: Cluster | None, *, keep: bool, as_json: bool) -> int:
+    """Run the story on manifests in ``store``, or else in a folder.
 
-    ``keep`` leaves it running at the end until interrupted; ``as_json`` prints the figures instead of the page.
+    Returns 0 if every claim held, 1 if one did not, 2 if the mesh did not come up. ``keep`` leaves it running at the end until interrupted;
+    ``as_json`` prints the figures instead of the page.
     """
-    console = Console(stderr=as_json, highlight=False)
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     try:
-        return asyncio.run(_run(console, keep=keep, as_json=as_json))
+        return asyncio.run(_run(console, store, keep=keep, as_json=as_json))
     except NotReady as error:
-        console.print(f"[red]the demo cannot go on:[/red] {error}")
+        console.print(f"[red]the demo cannot go on:[/red] {escape(str(error))}")
         return 2
     except KeyboardInterrupt:
         return 130
 
 
-async def _run(console: Console, *, keep: bool, as_json: bool) -> int:
+async def _run(console: Console, store: Cluster | None, *, keep: bool, as_json: bool) -> int:
     envoy_binary()
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="navarch-demo-"))
-    world = World(folder)
+    world = World(folder, store or Folder(folder / "manifests"))
     claims: list[Claim] = []
     try:
         with console.status("starting a control plane, six workloads and six Envoys"):
@@ -47,31 +50,34 @@ async def _run(console: Console, *, keep: bool, as_json: bool) -> int:
         console.print(f"{len(world.envoys)} Envoys are up, {time.monotonic() - begun:.1f} s after the start\n")
         async for claim in tell(world):
             claims.append(claim)
-            console.print(f"{'[green]held[/green]  ' if claim.held else '[red]FAILED[/red]'} [bold]{claim.title}[/bold]: {claim.proof}")
+            console.print(f"{'[green]held[/green]  ' if claim.held else '[red]FAILED[/red]'} [bold]{claim.title}[/bold]: {escape(claim.proof)}")
         seconds = time.monotonic() - begun
-        _close(console, claims, seconds, as_json=as_json)
+        _close(console, claims, len(steps(world.store)), seconds, as_json=as_json)
         if keep:
             await _keep(console, world)
     finally:
         await world.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    return 0 if len(claims) == len(STEPS) and all(claim.held for claim in claims) else 1
+    return 0 if len(claims) == len(steps(world.store)) and all(claim.held for claim in claims) else 1
 
 
-def _close(console: Console, claims: Sequence[Claim], seconds: float, *, as_json: bool) -> None:
+def _close(console: Console, claims: Sequence[Claim], of: int, seconds: float, *, as_json: bool) -> None:
     held = sum(claim.held for claim in claims)
-    console.print(f"\n{held} of {len(STEPS)} claims held, in {seconds:.1f} s")
+    console.print(f"\n{held} of {of} claims held, in {seconds:.1f} s")
     if as_json:
         rows = [{"claim": each.title, "held": each.held, "proof": each.proof, "figures": dict(each.figures)} for each in claims]
-        print(json.dumps({"claims": rows, "held": held, "of": len(STEPS), "seconds": round(seconds, 1)}, indent=2))  # noqa: T201 - the answer
+        print(json.dumps({"claims": rows, "held": held, "of": of, "seconds": round(seconds, 1)}, indent=2))  # noqa: T201 - the answer
 
 
 async def _keep(console: Console, world: World) -> None:
     table = Table(title="It is still running; Ctrl-C ends it")
     table.add_column("what")
     table.add_column("where")
-    table.add_row("admin API", f"http://{world.admin}/v1/proxies")
-    table.add_row("manifests, to edit", str(world.manifests))
+    for plane in world.planes.values():
+        table.add_row("admin API", f"http://{plane.replica.admin}/v1/proxies")
+    store = world.store
+    where = str(store.folder) if isinstance(store, Folder) else f"kubectl --namespace {store.namespace} get vs,dr,we"
+    table.add_row("manifests, to edit", where)
     for name in world.envoys:
         table.add_row(f"{name}'s Envoy", f"http://{world.instances[name].ip}:15000")
     console.print(table)

@@ -11,6 +11,7 @@ from typing import Self
 from controlplane.demo.claims import Claim, share_is
 from controlplane.demo.load import Tally
 from controlplane.demo.processes import NotReady, until
+from controlplane.demo.stores import Cluster, Store
 from controlplane.demo.world import ENDPOINTS, HOSTS, World, broken_manifest, reviews
 
 REVIEWS = "http://reviews:9080/reviews/0"
@@ -51,7 +52,7 @@ async def live_edit(world: World) -> Claim:
     tally = await world.caller.many(REVIEWS, 400)
     v2 = tally.versions["v2"]
     held = tally.failed == 0 and load.tally.failed == 0 and share_is(v2, tally.total, 50)
-    proof = f"{took:.0f} ms from save to the last ACK; then {v2} of {tally.total} to v2, {load.tally.failed} failed meanwhile"
+    proof = f"{took:.0f} ms from {world.store.done} to the last ACK; then {v2} of {tally.total} to v2, {load.tally.failed} failed meanwhile"
     return Claim("a live edit to 50/50", held, proof, {"milliseconds": round(took, 1), "v2": v2, "requests": tally.total})
 
 
@@ -132,14 +133,14 @@ async def removal(world: World) -> Claim:
         await load.at_least(load.tally.total + 100)
     tally = load.tally
     held = tally.failed == 0 and last > 0
-    proof = f"{tally.failed} of {tally.total} requests failed; out of every Envoy {took:.0f} ms after the save"
+    proof = f"{tally.failed} of {tally.total} requests failed; out of every Envoy {took:.0f} ms after {world.store.done}"
     return Claim("an instance removed under load", held, proof, {"requests": tally.total, "failed": tally.failed})
 
 
 async def broken(world: World) -> Claim:
     """Show that a manifest that cannot be right changes nothing, and is named."""
     before = await world.proxies()
-    world.save("broken", broken_manifest())
+    await world.store.save("broken", broken_manifest())
     rows: list[dict[str, object]] = []
 
     async def told() -> bool:
@@ -150,19 +151,52 @@ async def broken(world: World) -> Claim:
         await until("the Problem", told, seconds=4)
     tally = await world.caller.many(PAGE, 20)
     same = [_sent(row) for row in before] == [_sent(row) for row in await world.proxies()]
-    named = next((row for row in rows if str(row["file"]).endswith("broken.yaml") and row["line"]), None)
-    held = tally.failed == 0 and same and named is not None
-    where = f"{str(named['file']).rpartition('/')[2]}:{named['line']} {named['field']}: {named['message']}" if named else "not named"
+    held = tally.failed == 0 and same and bool(rows)
+    where = _where(rows[0]) if rows else "not named"
     return Claim("a broken manifest", held, f"{where}; {'nothing' if same else 'SOMETHING'} was sent, {tally.failed} requests failed")
+
+
+async def status(world: World) -> Claim:
+    """Show that the objects themselves say what became of them, at an API server."""
+    store = world.store
+    if not isinstance(store, Cluster):
+        raise NotReady("only an API server keeps a status")
+    await world.accepted(world.route("reviews", [_rule(_to("v1"))]), HOSTS)
+    everybody = f"{len(world.envoys)} of {len(world.envoys)} proxies"
+    good: Mapping[str, object] = {}
+    bad: Mapping[str, object] = {}
+
+    async def told() -> bool:
+        nonlocal good, bad
+        good = (await store.conditions("virtualservice", "reviews")).get("Programmed", {})
+        bad = (await store.conditions("virtualservice", "details")).get("Accepted", {})
+        return (good.get("status"), good.get("message"), bad.get("status")) == ("True", everybody, "False")
+
+    with contextlib.suppress(NotReady):
+        await until("the status", told, seconds=15)
+    proof = (
+        f"reviews is Programmed {good.get('status')}: {good.get('message')}; details is Accepted {bad.get('status')}: {bad.get('message')}"
+    )
+    return Claim("status on the objects", await told(), proof, {"proxies": len(world.envoys)})
 
 
 STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, broken)
 
 
+def steps(store: Store) -> tuple[Step, ...]:
+    """Return what is shown of manifests kept in ``store``."""
+    return (*STEPS, status) if isinstance(store, Cluster) else STEPS
+
+
 async def tell(world: World) -> AsyncIterator[Claim]:
     """Yield the claims, one after the other, as they are measured on ``world``."""
-    for step in STEPS:
+    for step in steps(world.store):
         yield await step(world)
+
+
+def _where(row: Mapping[str, object]) -> str:
+    place = f"{str(row['file']).rpartition('/')[2]}:{row['line']}" if row["file"] else row["object"]
+    return f"{place} {row['field']}: {row['message']}"
 
 
 def _sent(row: dict[str, object]) -> list[tuple[object, object]]:

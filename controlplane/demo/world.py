@@ -1,22 +1,23 @@
-"""The mesh of the demo while it runs: a folder of manifests, a control plane, workloads, and an Envoy before each."""
+"""The mesh of the demo while it runs: its manifests, control planes, workloads, and an Envoy before each."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
 from string import Template
 
 import httpx
 
-from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, bookinfo
+from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, asking, bookinfo
 from controlplane.demo.bootstrap import ADMIN_PORT
 from controlplane.demo.load import Caller
 from controlplane.demo.ports import free_network, free_port, owners
-from controlplane.demo.processes import NotReady, Process, Sidecar, control_plane, envoy, until
+from controlplane.demo.processes import NotReady, Process, Replica, Sidecar, envoy, serve, until
+from controlplane.demo.stores import Saved, Store
 
 HOSTS = "VirtualHost"
 ENDPOINTS = "ClusterLoadAssignment"
@@ -27,108 +28,97 @@ _SETTLED_S = 5.0
 class World:
     """Everything that runs."""
 
-    def __init__(self, folder: Path) -> None:
-        """Prepare a mesh whose manifests and logs are in ``folder``."""
+    def __init__(self, folder: Path, store: Store, *, replicas: int = 1, clients: int = 0) -> None:
+        """Prepare a mesh whose logs are in ``folder``, by the manifests in ``store``; with ``clients`` more workloads that only ask."""
         self.folder = folder
-        self.manifests = folder / "manifests"
-        self.manifests.mkdir()
+        self.store = store
         self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT))
-        self.instances = {each.name: each for each in bookinfo(self.network)}
+        self.instances = {each.name: each for each in (*bookinfo(self.network), *asking(self.network, clients))}
         self.running = {name: Running(each) for name, each in self.instances.items()}
         self.envoys: dict[str, Process] = {}
-        self.xds, self.admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        names = ["navarch", *(f"navarch-{number}" for number in range(2, replicas + 1))]
+        self.planes = {name: Plane(Replica(name, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")) for name in names}
         self.caller = Caller(self.instances["productpage-v1"].ip)
-        self._plane: Process | None = None
-        self._client = httpx.AsyncClient(base_url=f"http://{self.admin}", timeout=5.0)
 
     async def start(self) -> None:
         """Start everything, and wait until every Envoy listens and has accepted what it was sent. Raises NotReady."""
-        self.save("services", _template("services"))
-        for instance in self.instances.values():
-            self.save(instance.name, _template("workload", name=instance.name, app=instance.app, version=instance.version, ip=instance.ip))
+        await self.store.open()
+        await self.store.save("services", _template("services"))
+        sidecars = (
+            _template("workload", name=each.name, app=each.app, version=each.version, ip=each.ip) for each in self.instances.values()
+        )
+        await self.store.save("workloads", "---\n".join(sidecars))
         for app in sorted({each.app for each in self.instances.values()}):
-            self.place(app, (each for each in self.instances.values() if each.app == app))
+            await self.place(app, (each for each in self.instances.values() if each.app == app))
         for running in self.running.values():
             running.start()
-        await self.start_plane()
-        for instance in self.instances.values():
-            self.envoys[instance.name] = await envoy(_sidecar(instance), self.folder, xds=self.xds)
+        await asyncio.gather(*(self.start_plane(name) for name in self.planes))
+        for instance, plane in zip(self.instances.values(), cycle(self.planes.values())):
+            self.envoys[instance.name] = await envoy(self._sidecar(instance), self.folder, xds=plane.replica.xds)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
         self._check_owners()
 
-    async def start_plane(self) -> None:
-        """Start the control plane and wait until it is ready."""
-        self._plane = await control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
-        await until("the control plane is ready", self._ready, seconds=_READY_S, watched=self._plane)
+    async def start_plane(self, name: str = "navarch") -> None:
+        """Start the control plane ``name`` and wait until it is ready."""
+        plane = self.planes[name]
+        plane.process = await serve(plane.replica, self.store.serve, self.folder, home=self.store.namespace)
+        await until(f"the control plane {name} is ready", plane.ready, seconds=_READY_S, watched=plane.process)
 
-    async def kill_plane(self) -> None:
-        """Kill the control plane, as a machine that dies does."""
-        if self._plane is not None:
-            await self._plane.stop(kill=True)
+    async def kill_plane(self, name: str = "navarch") -> None:
+        """Kill the control plane ``name``, as a machine that dies does."""
+        if (process := self.planes[name].process) is not None:
+            await process.stop(kill=True)
 
     async def stop(self) -> None:
         """End every process."""
         await asyncio.gather(*(each.stop() for each in self.envoys.values()))
-        if self._plane is not None:
-            await self._plane.stop()
+        await asyncio.gather(*(each.stop() for each in self.planes.values()))
         await self.caller.close()
-        await self._client.aclose()
         await asyncio.gather(*(each.stop() for each in self.running.values()))
+        await self.store.close()
 
     async def remove(self, name: str) -> None:
         """Shut the instance ``name`` and its Envoy down."""
         await self.envoys.pop(name).stop()
         await self.running.pop(name).stop()
 
-    def save(self, name: str, text: str) -> float:
-        """Save a manifest, as an editor does: whole, by renaming; return when (seconds since the epoch)."""
-        target = self.manifests / f"{name}.yaml"
-        draft = target.with_suffix(".yaml~")
-        draft.write_text(text)
-        saved = time.time()
-        draft.rename(target)
-        return saved
-
-    def route(self, host: str, http: list[Mapping[str, object]]) -> float:
+    async def route(self, host: str, http: list[Mapping[str, object]]) -> Saved:
         """Save the VirtualService of ``host`` with the rules ``http``."""
-        return self.save(f"route-{host}", _template("route", host=host, http=json.dumps(http)))
+        return await self.store.save(f"route-{host}", _template("route", host=host, http=json.dumps(http)))
 
-    def place(self, app: str, instances: Iterable[Instance]) -> float:
+    async def place(self, app: str, instances: Iterable[Instance]) -> Saved:
         """Save which ``instances`` the Service ``app`` has."""
-        listed = ", ".join(f"{{addresses: [{each.ip}], targetRef: {{kind: Pod, name: {each.name}}}}}" for each in instances)
-        return self.save(f"endpoints-{app}", _template("endpoints", app=app, endpoints=listed))
+        listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip) for each in instances)
+        return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
-    async def accepted(self, saved: float, kind: str) -> float:
-        """Wait until every Envoy has accepted a resource of ``kind`` sent after ``saved``; return the milliseconds to the last."""
+    async def accepted(self, saving: Awaitable[Saved], kind: str) -> float:
+        """Wait until every Envoy has accepted a resource of ``kind`` sent after ``saving``; return the milliseconds to the last."""
+        saved = await saving
         last = 0.0
 
         async def all_of_them() -> bool:
             nonlocal last
             times = [time for row in await self.proxies() for time in _accepted(row, kind)]
             last = max(times, default=0.0)
-            return len(times) == len(self.envoys) and min(times) >= saved
+            return len(times) == len(self.envoys) and min(times) >= saved.begun
 
-        await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=_SETTLED_S, watched=self._plane)
-        return (last - saved) * 1000
+        await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=_SETTLED_S, watched=self._living())
+        return max(0.0, last - saved.done) * 1000
 
     async def proxies(self) -> list[dict[str, object]]:
-        """Return what the control plane says of its proxies."""
-        return await self._get("/v1/proxies")
+        """Return what the control planes say of their proxies."""
+        return [row for plane in self.planes.values() if plane.alive for row in await plane.get("/v1/proxies")]
 
     async def problems(self) -> list[dict[str, object]]:
         """Return what the control plane finds wrong with the manifests."""
-        return await self._get("/v1/problems")
+        return await self.planes["navarch"].get("/v1/problems")
 
-    async def _get(self, path: str) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = (await self._client.get(path)).json()
-        return found
+    def _living(self) -> Process | None:
+        return next((each.process for each in self.planes.values() if each.alive), None)
 
-    async def _ready(self) -> bool:
-        try:
-            return (await self._client.get("/readyz")).status_code == 200
-        except httpx.HTTPError:
-            return False
+    def _sidecar(self, instance: Instance) -> Sidecar:
+        return Sidecar(name=instance.name, ip=instance.ip, labels=instance.labels, namespace=self.store.namespace)
 
     def _check_owners(self) -> None:
         """Raise NotReady where a port of a workload is not its own Envoy's alone."""
@@ -139,8 +129,37 @@ class World:
                     raise NotReady(f"port {port} of {name} belongs to processes {sorted(found)}, not to its Envoy {process.pid} alone")
 
 
-def _sidecar(instance: Instance) -> Sidecar:
-    return Sidecar(name=instance.name, ip=instance.ip, labels=instance.labels)
+class Plane:
+    """One replica of the control plane."""
+
+    def __init__(self, replica: Replica) -> None:
+        """Ask ``replica``, once its ``process`` runs."""
+        self.replica = replica
+        self.process: Process | None = None
+        self._client = httpx.AsyncClient(base_url=f"http://{replica.admin}", timeout=5.0)
+
+    @property
+    def alive(self) -> bool:
+        """Return whether it runs."""
+        return self.process is not None and self.process.alive
+
+    async def get(self, path: str) -> list[dict[str, object]]:
+        """Return the rows at ``path`` of its admin API."""
+        found: list[dict[str, object]] = (await self._client.get(path)).json()
+        return found
+
+    async def ready(self) -> bool:
+        """Return whether it says that it is ready."""
+        try:
+            return (await self._client.get("/readyz")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            await self.process.stop()
+        await self._client.aclose()
 
 
 class _Listens:

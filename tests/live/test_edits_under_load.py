@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 from controlplane.demo.load import Tally
@@ -56,41 +56,41 @@ def documents(parts: Iterable[str]) -> str:
     return "\n---\n".join(parts)
 
 
-def edits(world: World) -> Iterator[str]:
+async def edits(world: World) -> AsyncIterator[str]:
     """Save edit after edit; yield what each was."""
     for turn in range(TURNS):
         extra = f"v3-{turn}"
-        world.save("reviews", routed("reviews", to("reviews", "v1", 90 - turn), to("reviews", "v2", 10 + turn)))
+        await world.store.save("reviews", routed("reviews", to("reviews", "v1", 90 - turn), to("reviews", "v2", 10 + turn)))
         yield "weights"
-        world.save("subsets", subsets(extra))
+        await world.store.save("subsets", subsets(extra))
         yield "a subset before the route that names it"
-        world.save("reviews", routed("reviews", to("reviews", "v1", 50), to("reviews", extra, 50)))
+        await world.store.save("reviews", routed("reviews", to("reviews", "v1", 50), to("reviews", extra, 50)))
         yield "the route that names it"
-        world.save("subsets", subsets())
+        await world.store.save("subsets", subsets())
         yield "a subset removed before the route lets go of it"
-        world.save("reviews", routed("reviews", to("reviews", f"{extra}b")))
+        await world.store.save("reviews", routed("reviews", to("reviews", f"{extra}b")))
         yield "a route before the subset that it names"
-        world.save("subsets", subsets(f"{extra}b"))
+        await world.store.save("subsets", subsets(f"{extra}b"))
         yield "the subset"
-        (world.manifests / "reviews.yaml").unlink()
-        world.save("subsets", documents((subsets(f"{extra}c"), routed("reviews", to("reviews", f"{extra}c")))))
+        await world.store.save("reviews", "")
+        await world.store.save("subsets", documents((subsets(f"{extra}c"), routed("reviews", to("reviews", f"{extra}c")))))
         yield "a subset with its route, the ones before removed"
-        world.save("reviews", routed("reviews", to("reviews", "v1")))
-        world.save("subsets", subsets())
+        await world.store.save("reviews", routed("reviews", to("reviews", "v1")))
+        await world.store.save("subsets", subsets())
         yield "a subset removed after the route let go of it"
-        world.save("shop", documents(shop(world, f"shop-{turn}")))
+        await world.store.save("shop", documents(shop(world, f"shop-{turn}")))
         yield "a Service renamed together with the route that names it"
 
 
 async def test_fifty_edits_under_load_fail_no_request(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
-        world.save("shop", documents(shop(world, "shop")))
-        world.save("subsets", subsets())
-        await world.accepted(world.save("reviews", routed("reviews", to("reviews", "v1"))), HOSTS)
+        await world.store.save("shop", documents(shop(world, "shop")))
+        await world.store.save("subsets", subsets())
+        await world.accepted(world.store.save("reviews", routed("reviews", to("reviews", "v1"))), HOSTS)
 
         done = []
         async with traffic(world, REVIEWS, per_second=70) as reviews, traffic(world, SHOP, per_second=50) as shopping:
-            for edit in edits(world):
+            async for edit in edits(world):
                 done.append(edit)
                 await more_requests(reviews, shopping)
             took = await world.accepted(world.route("reviews-v1", [rule(to("reviews", "v2"))]), HOSTS)

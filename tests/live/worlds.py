@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from controlplane.demo.load import Tally
+from controlplane.demo.stores import Folder
 from controlplane.demo.world import World
 
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[World]:
     """Yield the demo's mesh, started below ``folder``; end it with the block."""
-    world = World(folder)
+    world = World(folder, Folder(folder / "manifests"))
     try:
         await world.start()
         yield world

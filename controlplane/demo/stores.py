@@ -1,0 +1,149 @@
+"""Where the demo's manifests are kept: a folder that is saved into, or a namespace of a Kubernetes API server, by ``kubectl apply``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from controlplane.demo.processes import NotReady
+from controlplane.objects.documents import documents
+
+NAMESPACE = "navarch-demo"
+_NEEDED = ("virtualservices", "destinationrules", "sidecars", "workloadentries")
+_PATIENCE_S = 30.0
+
+
+class Saved(NamedTuple):
+    """When something was saved, in seconds since the epoch: before it could have any effect, and when it was done."""
+
+    begun: float
+    done: float
+
+
+class Store(Protocol):
+    """Where manifests are kept."""
+
+    @property
+    def namespace(self) -> str:
+        """Return where the objects of the story are."""
+
+    @property
+    def done(self) -> str:
+        """Return what it is called when something has been saved."""
+
+    @property
+    def serve(self) -> Sequence[str]:
+        """Return the options by which ``navarch serve`` reads it."""
+
+    async def open(self) -> None:
+        """Prepare it. Raises NotReady."""
+
+    async def save(self, name: str, text: str) -> Saved:
+        """Let ``text`` be all that the manifest ``name`` says. Raises NotReady where it is refused."""
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class Folder:
+    """A folder of YAML files."""
+
+    namespace = "default"
+    done = "the save"
+
+    def __init__(self, folder: Path) -> None:
+        """Keep manifests in ``folder``, which is made."""
+        folder.mkdir()
+        self.folder = folder
+        self.serve = ("--files", str(folder))
+
+    async def open(self) -> None:
+        """Do nothing: it is there."""
+
+    async def save(self, name: str, text: str) -> Saved:
+        """Save the file as an editor does: whole, by renaming; one that says nothing is deleted."""
+        target = self.folder / f"{name}.yaml"
+        if not text:
+            target.unlink(missing_ok=True)
+            return Saved(time.time(), time.time())
+        draft = target.with_suffix(".yaml~")
+        draft.write_text(text)
+        saved = time.time()
+        draft.rename(target)
+        return Saved(saved, saved)
+
+    async def close(self) -> None:
+        """Do nothing: the folder goes with what is around it."""
+
+
+class Cluster:
+    """A namespace of its own at an API server."""
+
+    namespace = NAMESPACE
+    done = "kubectl's return"
+
+    def __init__(self, kubeconfig: str | None, context: str | None) -> None:
+        """Speak to the API server of ``kubeconfig`` and ``context``; neither: where kubectl speaks to."""
+        chosen = {"--kubeconfig": kubeconfig, "--context": context}
+        self._options = [part for option, value in chosen.items() if value for part in (option, value)]
+        self.serve = ("--kubernetes", *self._options, "--namespace", self.namespace)
+        self._objects: dict[str, dict[str, None]] = {}  # by manifest: kind/name of what it says
+        self._opened = False
+
+    async def open(self) -> None:
+        """Make the namespace; the kinds of Istio must be there."""
+        if shutil.which("kubectl") is None:
+            raise NotReady("kubectl is not on the PATH")
+        kinds = await self._kubectl("api-resources", "--api-group=networking.istio.io", "--output=name")
+        if missing := [each for each in _NEEDED if f"{each}.networking.istio.io" not in kinds.split()]:
+            apply = " ".join(("kubectl", *self._options, "apply --server-side -f -"))
+            raise NotReady(f"the API server does not know {', '.join(missing)}; make them known by: navarch crds | {apply}")
+        if await self._kubectl("get", "namespace", self.namespace, "--ignore-not-found", "--output=name"):
+            raise NotReady(f"the namespace {self.namespace} is there already; if no demo runs: kubectl delete namespace {self.namespace}")
+        await self._kubectl("create", "namespace", self.namespace)
+        self._opened = True
+
+    async def save(self, name: str, text: str) -> Saved:
+        """Apply ``text``, and delete what the manifest said before and does not say any more."""
+        found = dict.fromkeys(_named(document.data) for document in documents(text) if document.data)
+        gone = [each for each in self._objects.get(name, {}) if each not in found]
+        self._objects[name] = found
+        begun = time.time()
+        if found:
+            await self._kubectl("apply", "--namespace", self.namespace, "--filename=-", given=text)
+        if gone:
+            await self._kubectl("delete", "--namespace", self.namespace, "--wait=false", *gone)
+        return Saved(begun, time.time())
+
+    async def conditions(self, kind: str, name: str) -> Mapping[str, Mapping[str, object]]:
+        """Return the conditions of an object by their type."""
+        value = json.loads(await self._kubectl("get", "--namespace", self.namespace, kind, name, "--output=json"))
+        return {each["type"]: each for each in value.get("status", {}).get("conditions", [])}
+
+    async def close(self) -> None:
+        """Delete the namespace with all that is in it."""
+        if self._opened:
+            await self._kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    async def _kubectl(self, *arguments: str, given: str = "") -> str:
+        process = await asyncio.create_subprocess_exec(
+            *("kubectl", *self._options, f"--request-timeout={_PATIENCE_S:g}s", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said, complaint = await process.communicate(given.encode())
+        if process.returncode:
+            raise NotReady(f"kubectl {' '.join(arguments)}: {complaint.decode(errors='replace').strip()[-600:]}")
+        return said.decode()
+
+
+def _named(data: Mapping[str, object]) -> str:
+    metadata = data["metadata"]
+    assert isinstance(metadata, Mapping)  # noqa: S101 - our own manifests
+    return f"{data['kind']}/{metadata['name']}"
