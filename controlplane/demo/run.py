@@ -50,7 +50,8 @@ async def _run(console: Console, store: Cluster | None, *, keep: bool, as_json: 
         console.print(f"{len(world.envoys)} Envoys are up, {time.monotonic() - begun:.1f} s after the start\n")
         async for claim in tell(world):
             claims.append(claim)
-            console.print(f"{'[green]held[/green]  ' if claim.held else '[red]FAILED[/red]'} [bold]{claim.title}[/bold]: {escape(claim.proof)}")
+            verdict = "[green]held[/green]  " if claim.held else "[red]FAILED[/red]"
+            console.print(f"{verdict} [bold]{claim.title}[/bold]: {escape(claim.proof)}")
         seconds = time.monotonic() - begun
         _close(console, claims, len(steps(world.store)), seconds, as_json=as_json)
         if keep:
