@@ -27,6 +27,7 @@ from controlplane.inject.webhook import Webhook
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
 from controlplane.kube.lease import Lease
+from controlplane.kube.reflector import Timing
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
@@ -156,7 +157,7 @@ class ControlPlane:
         self._webhook: Web | None = None
         cluster = settings.kubernetes
         if cluster and client:
-            self._cluster = Kubernetes(client, cluster.namespaces, random.random)
+            self._cluster = Kubernetes(client, cluster.namespaces, random.random, Timing.silent(cluster.watch_timeout_s))
             self._sources.append(self._cluster)
         self._precedence = Precedence([source.name for source in self._sources])
         self._mesh = Mesh()

@@ -12,6 +12,7 @@ class KubernetesSettings:
     kubeconfig: str | None = None  # None: the pod's service account, or what kubectl takes
     context: str | None = None
     namespaces: tuple[str, ...] = ()  # none: all
+    watch_timeout_s: float = 120.0  # after which a silent watch is given up
     pod: str = "navarch"  # the name of this replica
     webhook: str | None = None  # where the API server asks, by HTTPS; None: not served
     home: str = "navarch-system"  # the namespace that the control plane keeps its own things in

@@ -30,6 +30,9 @@ _Context: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="T
 _Namespaces: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="NS", help="Read only this namespace of the cluster. Can be given several times.")
 ]
+_WatchTimeout: TypeAlias = Annotated[
+    float, typer.Option(metavar="SECONDS", min=2, help="A watch of the API server that has gone silent is given up after this long.")
+]
 _Webhook: TypeAlias = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Also answer the API server's validating webhook here, by HTTPS.")
 ]
@@ -52,6 +55,7 @@ def serve(
     kubeconfig: _Kubeconfig = None,
     context: _Context = None,
     namespace: _Namespaces = None,
+    watch_timeout: _WatchTimeout = 120.0,
     webhook: _Webhook = None,
     xds: _Xds = "127.0.0.1:15010",
     admin: _Admin = "127.0.0.1:15014",
@@ -71,7 +75,7 @@ def serve(
 
       navarch serve --files ./manifests --xds 0.0.0.0:15010 --log-format json
     """
-    cluster = _cluster(kubeconfig, context, namespace, webhook) if kubernetes else None
+    cluster = _cluster(kubeconfig, context, namespace, webhook, watch_timeout) if kubernetes else None
     if cluster is None and (kubeconfig or context or namespace):
         raise typer.BadParameter("--kubeconfig, --context and --namespace go with --kubernetes")
     if cluster is None and not files:
@@ -87,12 +91,15 @@ def serve(
     _run(settings, output, log_format, log_level)
 
 
-def _cluster(kubeconfig: str | None, context: str | None, namespaces: list[str] | None, webhook: str | None) -> KubernetesSettings:
+def _cluster(
+    kubeconfig: str | None, context: str | None, namespaces: list[str] | None, webhook: str | None, watch_timeout: float
+) -> KubernetesSettings:
     return KubernetesSettings(
         kubeconfig=kubeconfig,
         context=context,
         namespaces=tuple(dict.fromkeys(namespaces or ())),
         webhook=address(webhook, option="--webhook") if webhook else None,
+        watch_timeout_s=watch_timeout,
         pod=os.environ.get("POD_NAME") or socket.gethostname(),
         home=os.environ.get("POD_NAMESPACE") or "navarch-system",
     )

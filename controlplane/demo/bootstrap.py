@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 ADMIN_PORT = 15000
 HTTP2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -12,8 +12,8 @@ _BACK_OFF = {"retry_back_off": {"base_interval": "0.25s", "max_interval": "3s"}}
 _KEEPALIVE = {"interval": "5s", "timeout": "2s"}
 
 
-def bootstrap(node_id: str, metadata: Mapping[str, object], *, xds: str, admin: str, delta: bool = True) -> dict[str, object]:
-    """Return the bootstrap of an Envoy ``node_id`` with Istio's ``metadata``, served by ``xds``; its own admin API is at ``admin``."""
+def bootstrap(node_id: str, metadata: Mapping[str, object], *, xds: Sequence[str], admin: str, delta: bool = True) -> dict[str, object]:
+    """Return the bootstrap of an Envoy ``node_id`` with Istio's ``metadata``, served by one of ``xds``; its admin API is at ``admin``."""
     return {
         "node": {"id": node_id, "cluster": str(metadata.get("NAME", "proxy")), "metadata": dict(metadata)},
         "admin": {"address": _address(admin)},
@@ -31,7 +31,7 @@ def bootstrap(node_id: str, metadata: Mapping[str, object], *, xds: str, admin: 
     }
 
 
-def _control_plane(xds: str) -> dict[str, object]:
+def _control_plane(xds: Sequence[str]) -> dict[str, object]:
     options = {
         "@type": f"type.googleapis.com/{HTTP2}",
         "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": _KEEPALIVE}},
@@ -43,7 +43,7 @@ def _control_plane(xds: str) -> dict[str, object]:
         "typed_extension_protocol_options": {HTTP2: options},
         "load_assignment": {
             "cluster_name": "xds-grpc",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(xds)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(each)}} for each in xds]}],
         },
     }
 

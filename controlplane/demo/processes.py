@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ class Process:
     def pid(self) -> int:
         """Return the process id."""
         return self._process.pid
+
+    def pause(self) -> None:
+        """Stop the process where it is, as a machine that hangs does."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     @property
     def alive(self) -> bool:
@@ -107,8 +116,8 @@ class Sidecar:
     delta: bool = True
 
 
-async def envoy(sidecar: Sidecar, folder: Path, *, xds: str) -> Process:
-    """Start ``sidecar``, served by ``xds``; its admin API is at port 15000 of its own address."""
+async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
+    """Start ``sidecar``, served by one of ``xds``; its admin API is at port 15000 of its own address."""
     metadata = {
         "NAME": sidecar.name,
         "NAMESPACE": sidecar.namespace,

@@ -36,9 +36,8 @@ class Store(Protocol):
     def done(self) -> str:
         """Return what it is called when something has been saved."""
 
-    @property
-    def serve(self) -> Sequence[str]:
-        """Return the options by which ``navarch serve`` reads it."""
+    def serve(self, replica: str) -> Sequence[str]:
+        """Return the options by which the control plane ``replica`` reads it."""
 
     async def open(self) -> None:
         """Prepare it. Raises NotReady."""
@@ -60,7 +59,11 @@ class Folder:
         """Keep manifests in ``folder``, which is made."""
         folder.mkdir()
         self.folder = folder
-        self.serve = ("--files", str(folder))
+
+    def serve(self, replica: str) -> Sequence[str]:
+        """Return the options by which the control plane ``replica`` reads it: all of them alike."""
+        del replica
+        return ("--files", str(self.folder))
 
     async def open(self) -> None:
         """Do nothing: it is there."""
@@ -91,9 +94,13 @@ class Cluster:
         """Speak to the API server of ``kubeconfig`` and ``context``; neither: where kubectl speaks to."""
         chosen = {"--kubeconfig": kubeconfig, "--context": context}
         self._options = [part for option, value in chosen.items() if value for part in (option, value)]
-        self.serve = ("--kubernetes", *self._options, "--namespace", self.namespace)
         self._objects: dict[str, dict[str, None]] = {}  # by manifest: kind/name of what it says
         self._opened = False
+
+    def serve(self, replica: str) -> Sequence[str]:
+        """Return the options by which the control plane ``replica`` reads it: all of them alike."""
+        del replica
+        return ("--kubernetes", *self._options, "--namespace", self.namespace)
 
     async def open(self) -> None:
         """Make the namespace; the kinds of Istio must be there."""

@@ -28,8 +28,13 @@ _SETTLED_S = 5.0
 class World:
     """Everything that runs."""
 
-    def __init__(self, folder: Path, store: Store, *, replicas: int = 1, clients: int = 0) -> None:
-        """Prepare a mesh whose logs are in ``folder``, by the manifests in ``store``; with ``clients`` more workloads that only ask."""
+    def __init__(self, folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0) -> None:
+        """Prepare a mesh whose logs are in ``folder``, by the manifests in ``store``.
+
+        The Envoys are spread over ``replicas`` of the control plane, and may move between them where these are ``shared``; ``clients`` is
+        how many workloads there are beside bookinfo's that only ask.
+        """
+        self._shared = shared
         self.folder = folder
         self.store = store
         self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT))
@@ -54,7 +59,8 @@ class World:
             running.start()
         await asyncio.gather(*(self.start_plane(name) for name in self.planes))
         for instance, plane in zip(self.instances.values(), cycle(self.planes.values())):
-            self.envoys[instance.name] = await envoy(self._sidecar(instance), self.folder, xds=plane.replica.xds)
+            known = [each.replica.xds for each in self.planes.values()] if self._shared else [plane.replica.xds]
+            self.envoys[instance.name] = await envoy(self._sidecar(instance), self.folder, *known)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
         self._check_owners()
@@ -62,7 +68,7 @@ class World:
     async def start_plane(self, name: str = "navarch") -> None:
         """Start the control plane ``name`` and wait until it is ready."""
         plane = self.planes[name]
-        plane.process = await serve(plane.replica, self.store.serve, self.folder, home=self.store.namespace)
+        plane.process = await serve(plane.replica, self.store.serve(name), self.folder, home=self.store.namespace)
         await until(f"the control plane {name} is ready", plane.ready, seconds=_READY_S, watched=plane.process)
 
     async def kill_plane(self, name: str = "navarch") -> None:
@@ -92,7 +98,7 @@ class World:
         listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip) for each in instances)
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
-    async def accepted(self, saving: Awaitable[Saved], kind: str) -> float:
+    async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = _SETTLED_S) -> float:
         """Wait until every Envoy has accepted a resource of ``kind`` sent after ``saving``; return the milliseconds to the last."""
         saved = await saving
         last = 0.0
@@ -103,7 +109,7 @@ class World:
             last = max(times, default=0.0)
             return len(times) == len(self.envoys) and min(times) >= saved.begun
 
-        await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=_SETTLED_S, watched=self._living())
+        await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=within_s, watched=self._living())
         return max(0.0, last - saved.done) * 1000
 
     async def proxies(self) -> list[dict[str, object]]:

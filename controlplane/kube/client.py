@@ -79,6 +79,7 @@ class Client:
         self._pool = pool
         self._looked_at = time.monotonic()
         self._renewing = asyncio.Lock()
+        self._answered = asyncio.Event()
 
     @property
     def host(self) -> str:
@@ -106,9 +107,13 @@ class Client:
         await self._call("DELETE", path)
 
     async def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
-        """Yield the lines of the watch at ``path``, all that have come at once; raises Unreachable after ``idle_s`` of silence."""
+        """Yield the lines of the watch at ``path``, all that have come at once; raises Unreachable after ``idle_s`` of silence.
+
+        The first yield has none: it says that the watch is open.
+        """
         patience = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=idle_s)
         async with self._answer(_Request("GET", _url(path, query), patience)) as answer:
+            yield ()
             rest = b""
             while True:
                 with _faults():
@@ -122,6 +127,10 @@ class Client:
                     yield tuple(whole)
             if rest:
                 raise Unreachable("the watch broke off in the middle of a line")
+
+    async def answered(self) -> None:
+        """Wait until anything that is asked from now on is answered well: whoever was unreachable is not any more."""
+        await self._answered.wait()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -149,6 +158,8 @@ class Client:
                 else:
                     async with answer:
                         if answer.status < 400:
+                            self._answered.set()  # wakes those who wait now
+                            self._answered.clear()
                             yield answer
                             return
                         refused = await _refusal(answer)

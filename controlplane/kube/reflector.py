@@ -7,10 +7,11 @@ list, of a bookmark or of the last event is gone on from; 410 means to list agai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.kube.errors import KubernetesError, Refused, Unreachable
@@ -28,11 +29,16 @@ _AT_ONCE_S = 0.5
 class Timing:
     """How patient a reflector is, in seconds."""
 
-    watch_s: tuple[float, float] = (240.0, 480.0)  # a watch ends by itself within, so that a silent one is noticed
-    slack_s: float = 15.0  # and this much later it is given up
-    backoff_s: tuple[float, float] = (0.8, 30.0)  # the first wait after a failure, doubling up to the last
-    reset_s: float = 120.0  # without a failure, until the first wait is the first again
+    watch_s: tuple[float, float] = (48.0, 96.0)  # a watch ends by itself within, so that a silent one is noticed
+    slack_s: float = 24.0  # and this much later it is given up
+    backoff_s: tuple[float, float] = (0.8, 5.0)  # the first wait after a failure, doubling up to the last
+    reset_s: float = 2.0  # of good answers, until the first wait is the first again
     missing_s: float = 5.0  # until a resource that is not there is asked for again
+
+    @classmethod
+    def silent(cls, seconds: float) -> Timing:
+        """Return a timing by which a silent watch is given up after ``seconds`` at most."""
+        return cls(watch_s=(0.4 * seconds, 0.8 * seconds), slack_s=0.2 * seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +66,12 @@ class Backoff:
     timing: Timing
     random: Callable[[], float]
     _next_s: float = 0.0
-    _failed_at: float = field(default=-1e9)
 
-    def wait_s(self, now: float) -> float:
-        """Return how long to wait after a failure at ``now``, of a monotonic clock."""
+    def wait_s(self, good_s: float) -> float:
+        """Return how long to wait after a failure before which all was good for ``good_s``."""
         first, last = self.timing.backoff_s
-        if now - self._failed_at > self.timing.reset_s or not self._next_s:
+        if good_s > self.timing.reset_s or not self._next_s:
             self._next_s = first
-        self._failed_at = now
         wait, self._next_s = self._next_s, min(last, 2 * self._next_s)
         return wait * (0.5 + self.random())
 
@@ -77,6 +81,9 @@ class Api(Protocol):
 
     async def get(self, path: str, **query: str) -> Json:
         """Return what is at ``path``."""
+
+    async def answered(self) -> None:
+        """Wait until anything that is asked from now on is answered well: whoever was unreachable is not any more."""
 
     def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
         """Yield the lines of the watch at ``path``, all that have come at once."""
@@ -104,7 +111,7 @@ class Reflector:
         self._query = {"fieldSelector": f"metadata.name={name}"} if name else {}
         self._backoff = Backoff(timing, random)
         self._versions: dict[tuple[str, str], tuple[str, int]] = {}  # of each object: its uid and version, to know old news by
-        self._heard_at = time.monotonic()
+        self._heard_at = self._good_since = time.monotonic()
         self.lists = 0
         self.trouble: str | None = None  # why it does not hear anything just now
 
@@ -134,13 +141,20 @@ class Reflector:
             raise Missing(f"{self.resource.plural}.{self.resource.group} {self.resource.version} is not there") from error
         if isinstance(error, Missing):
             raise error
-        wait_s = self._backoff.wait_s(time.monotonic())
+        wait_s = self._backoff.wait_s(0.0 if self.trouble else time.monotonic() - self._good_since)
         if isinstance(error, Refused) and error.retry_after_s:
             wait_s = error.retry_after_s * (1 + self._random() / 10)
         if self.trouble is None or not isinstance(error, Unreachable):
             log.warning("watch interrupted", extra={"resource": self.resource.plural, "reason": str(error), "again_s": round(wait_s, 1)})
         self.trouble = str(error)
-        await asyncio.sleep(wait_s)
+        least_s = min(wait_s, self._timing.backoff_s[0])
+        await asyncio.sleep(least_s)
+        if isinstance(error, Unreachable):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s - least_s):
+                    await self._client.answered()
+        else:
+            await asyncio.sleep(wait_s - least_s)
 
     async def _list(self) -> tuple[str, tuple[Json, ...]]:
         """Return everything, and its version."""
@@ -219,6 +233,7 @@ class Reflector:
     def _heard(self) -> None:
         self._heard_at = time.monotonic()
         if self.trouble is not None:
+            self._good_since = self._heard_at
             log.info("watch goes on", extra={"resource": self.resource.plural})
         self.trouble = None
 

@@ -49,6 +49,9 @@ class Scripted:
             raise answer
         return answer
 
+    async def answered(self) -> None:
+        await asyncio.Event().wait()
+
     async def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
         del path, idle_s
         self.watched.append(query["resourceVersion"])
@@ -187,6 +190,6 @@ async def test_what_is_not_there_is_missing() -> None:
 def test_waits_double_up_to_a_limit_and_begin_small_again_after_a_good_while() -> None:
     backoff = Backoff(Timing(backoff_s=(1.0, 8.0), reset_s=100.0), lambda: 0.5)
 
-    waits = [backoff.wait_s(now) for now in (0, 1, 2, 3, 4, 200)]
+    waits = [backoff.wait_s(good_s) for good_s in (0, 1, 2, 3, 4, 200)]
 
     assert waits == [1, 2, 4, 8, 8, 1]

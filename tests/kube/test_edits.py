@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from controlplane.demo.apps import PROXY_PORT
-from controlplane.demo.processes import until
-from controlplane.demo.stores import Cluster as Store
 from controlplane.demo.story import PAGE, REVIEWS
-from controlplane.demo.world import HOSTS, World
+from controlplane.demo.world import HOSTS
 from tests.kube.cluster import Cluster
+from tests.kube.meshes import answers, edit, programmed, running, serving
 from tests.kube.with_cluster import knowing_our_kinds
-from tests.live.worlds import rule, to, traffic
+from tests.live.worlds import traffic
 
 ENVOYS = 20
 EDITS = 100
@@ -32,48 +27,9 @@ def own(tmp_path: Path) -> Iterator[Cluster]:
     cluster.stop()
 
 
-@asynccontextmanager
-async def running(own: Cluster, folder: Path, *, replicas: int = 1, clients: int = 0) -> AsyncIterator[World]:
-    """Yield the demo's mesh, with its manifests at ``own``."""
-    world = World(folder, Store(str(own.kubeconfig()), None), replicas=replicas, clients=clients)
-    try:
-        await world.start()
-        yield world
-    finally:
-        await world.stop()
-
-
-async def answers(world: World) -> set[str]:
-    """Return what the Envoys' routes to reviews add to a response: each Envoy is asked."""
-    asked = (httpx.AsyncClient(proxy=f"http://{world.instances[name].ip}:{PROXY_PORT}", timeout=10.0) for name in world.envoys)
-
-    async def ask(client: httpx.AsyncClient) -> str:
-        async with client:
-            return (await client.get(REVIEWS)).headers.get("x-edit", "")
-
-    return set(await asyncio.gather(*map(ask, asked)))
-
-
-def edit(number: int) -> dict[str, object]:
-    return dict(rule(to("reviews", "v1"), headers={"response": {"set": {"x-edit": str(number)}}}))
-
-
-async def programmed(world: World, everybody: int) -> None:
-    """Wait until the route of reviews says that ``everybody`` has it."""
-    store = world.store
-    assert isinstance(store, Store)
-    wanted = ("True", f"{everybody} of {everybody} proxies")
-
-    async def is_so() -> bool:
-        found = (await store.conditions("virtualservice", "reviews")).get("Programmed", {})
-        return (found.get("status"), found.get("message")) == wanted
-
-    await until(f"Programmed {wanted}", is_so, seconds=15)
-
-
 @pytest.mark.parametrize("replicas", [1, 2])
 async def test_an_edit_by_kubectl_is_in_effect_on_twenty_envoys(own: Cluster, tmp_path: Path, replicas: int) -> None:
-    async with running(own, tmp_path, replicas=replicas, clients=ENVOYS - 6) as world:
+    async with running(tmp_path, serving(own), replicas=replicas, clients=ENVOYS - 6) as world:
         assert len(world.envoys) == ENVOYS
         took = []
         async with traffic(world, REVIEWS, per_second=50) as tally:
@@ -81,7 +37,7 @@ async def test_an_edit_by_kubectl_is_in_effect_on_twenty_envoys(own: Cluster, tm
                 took.append(await world.accepted(world.route("reviews", [edit(number)]), HOSTS))
                 if number % 10 == 9:
                     assert await answers(world) == {str(number)}
-        await programmed(world, ENVOYS)
+        await programmed(world)
         on_each = [len(await plane.get("/v1/proxies")) for plane in world.planes.values()]
 
     p50, p99 = statistics.median(took), statistics.quantiles(took, n=100, method="inclusive")[98]
@@ -96,7 +52,7 @@ async def test_an_edit_by_kubectl_is_in_effect_on_twenty_envoys(own: Cluster, tm
 async def test_bookinfo_is_served_as_its_samples_say(own: Cluster, tmp_path: Path) -> None:
     if not BOOKINFO.exists():
         pytest.skip("not run: Istio's samples are not beside the repository")
-    async with running(own, tmp_path) as world:
+    async with running(tmp_path, serving(own)) as world:
         for name in ("platform/kube/bookinfo.yaml", "networking/destination-rule-all.yaml"):
             await world.store.save(name, (BOOKINFO / name).read_text())
 

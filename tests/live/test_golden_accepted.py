@@ -37,7 +37,7 @@ async def test_every_golden_case_is_accepted(tmp_path: Path, mode: str) -> None:
     xds, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
     plane = await control_plane(manifests, tmp_path, xds=xds, admin=admin)
     sidecar = Sidecar(name="client-1", ip=ip, labels={"app": "client"}, interception=mode)
-    proxy = await envoy(sidecar, tmp_path, xds=xds)
+    proxy = await envoy(sidecar, tmp_path, xds)
     client = httpx.AsyncClient(timeout=5.0)
 
     async def ask(url: str) -> httpx.Response | None:

@@ -46,7 +46,7 @@ class Bench:
         self.processes.append(plane)
         await until("ready", self._ready, seconds=20, watched=plane)
         sidecar = Sidecar(name="productpage", ip=IP, labels=LABELS, interception="REDIRECT", delta=delta)
-        self.processes.append(await envoy(sidecar, self.folder, xds=self.xds))
+        self.processes.append(await envoy(sidecar, self.folder, self.xds))
 
     async def stop(self) -> None:
         for process in reversed(self.processes):

@@ -1,0 +1,84 @@
+"""The demo's mesh of real Envoys, with its manifests at a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from controlplane.demo.apps import PROXY_PORT
+from controlplane.demo.processes import until
+from controlplane.demo.stores import Cluster as Store
+from controlplane.demo.story import REVIEWS
+from controlplane.demo.world import World
+from tests.kube.cluster import Cluster
+from tests.kube.relay import Relay
+from tests.live.worlds import rule, to
+
+
+class Through(Store):
+    """Manifests are applied to the API server itself; each control plane reads it through a relay of its own."""
+
+    def __init__(self, own: Cluster, relays: Mapping[str, Relay], *options: str) -> None:
+        super().__init__(str(own.kubeconfig()), None)
+        self._relays = relays
+        self._more = options
+
+    def serve(self, replica: str) -> Sequence[str]:
+        """Return the options by which ``replica`` reads its relay."""
+        return ("--kubernetes", "--kubeconfig", str(self._relays[replica].kubeconfig), "--namespace", self.namespace, *self._more)
+
+
+@asynccontextmanager
+async def running(folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0) -> AsyncIterator[World]:
+    """Yield the demo's mesh, with its manifests in ``store``, and end it with the block."""
+    world = World(folder, store, replicas=replicas, shared=shared, clients=clients)
+    try:
+        await world.start()
+        yield world
+    finally:
+        await world.stop()
+
+
+def serving(own: Cluster) -> Store:
+    """Return where manifests of ``own`` are kept."""
+    return Store(str(own.kubeconfig()), None)
+
+
+async def programmed(world: World, name: str = "reviews", *, everybody: int | None = None) -> None:
+    """Wait until the VirtualService ``name`` says that all proxies have it, which are ``everybody`` or all Envoys."""
+    store = world.store
+    assert isinstance(store, Store)
+    count = everybody or len(world.envoys)
+    wanted = ("True", f"{count} of {count} proxies")
+
+    async def is_so() -> bool:
+        found = (await store.conditions("virtualservice", name)).get("Programmed", {})
+        return (found.get("status"), found.get("message")) == wanted
+
+    await until(f"Programmed {wanted}", is_so, seconds=15)
+
+
+def resources(rows: Sequence[dict[str, object]]) -> int:
+    """Return how many resources the proxies of ``rows`` were sent."""
+    streams = [each for row in rows if isinstance(row["connections"], list) for each in row["connections"]]
+    return sum(int(each["resources"]) for stream in streams for each in stream["types"])
+
+
+async def answers(world: World) -> set[str]:
+    """Return what the Envoys' routes to reviews add to a response: each Envoy is asked."""
+    asked = (httpx.AsyncClient(proxy=f"http://{world.instances[name].ip}:{PROXY_PORT}", timeout=10.0) for name in world.envoys)
+
+    async def ask(client: httpx.AsyncClient) -> str:
+        async with client:
+            return str((await client.get(REVIEWS)).headers.get("x-edit", ""))
+
+    return set(await asyncio.gather(*map(ask, asked)))
+
+
+def edit(number: int) -> dict[str, object]:
+    """Return a rule whose responses say which edit made it."""
+    return dict(rule(to("reviews", "v1"), headers={"response": {"set": {"x-edit": str(number)}}}))

@@ -1,0 +1,167 @@
+"""Between a control plane and a real API server: hands everything on, but for what it is told to spoil."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from tests.kube.cluster import Cluster
+
+_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
+
+
+class Relay:
+    """One relay; what it does to requests is in its fields, which may change at any time."""
+
+    def __init__(self, own: Cluster, folder: Path) -> None:
+        """Lead to ``own``; its certificate and its kubeconfig are kept in ``folder``."""
+        self._own = own
+        self._folder = folder
+        self.answer: tuple[int, dict[str, str]] | None = None  # the status and headers that are answered to everything
+        self.expired: set[str] = set()  # collections whose next watch is answered 410
+        self.down = False  # connections are cut as soon as they are there
+        self.deaf = False  # nothing of a watch gets through, and its connection stays open
+        self.delay_s = 0.0  # before each answer
+        self.lag_s = 0.0  # of what watches say
+        self.asked: list[tuple[str, str]] = []  # method and path of each request
+        self._watches: set[web.StreamResponse] = set()
+        self._watched: set[str] = set()
+        self._said: dict[web.StreamResponse, list[bytes]] = {}
+        self._connections: set[asyncio.Transport] = set()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Return the kubeconfig that leads to it."""
+        return self._folder / "kubeconfig-relay.yaml"
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[Relay]:
+        """Relay until the block ends."""
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls())
+        await site.start()
+        port = runner.addresses[0][1]
+        self._write_kubeconfig(port)
+        trust = ssl.create_default_context(cafile=str(self._own.ca_file))
+        trust.check_hostname = False
+        connector = aiohttp.TCPConnector(ssl=trust, limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=False) as self._session:
+            try:
+                yield self
+            finally:
+                self.cut()
+                await runner.cleanup()
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        self._watches.clear()
+        for each in tuple(self._connections):
+            each.abort()
+
+    def expire(self) -> None:
+        """Cut all connections, and answer the next watch of every collection with 410."""
+        self.expired = set(self._watched)
+        self.cut()
+
+    async def replay(self) -> None:
+        """Say again what the watches that are open have said, the latest first."""
+        for each, lines in tuple(self._said.items()):
+            for line in reversed(lines):
+                with contextlib.suppress(ConnectionError):
+                    await each.write(line)
+
+    async def say(self, line: bytes) -> int:
+        """Write ``line`` into every watch that is open; return how many there were."""
+        watches = tuple(self._watches)
+        for each in watches:
+            with contextlib.suppress(ConnectionError):
+                await each.write(line)
+        return len(watches)
+
+    @property
+    def whole(self) -> bool:
+        """Return whether every collection that was ever watched is watched now."""
+        return len(self._watches) == len(self._watched)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert isinstance(transport, asyncio.Transport)
+        self._connections.add(transport)
+        try:
+            return await self._relayed(request)
+        except (aiohttp.ClientError, ConnectionError):
+            transport.abort()
+            return web.Response(status=502)
+        finally:
+            self._connections.discard(transport)
+
+    async def _relayed(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.method, request.path_qs))
+        if self.down:
+            raise ConnectionResetError
+        if self.answer is not None:
+            return _status(*self.answer)
+        if request.path in self.expired and "watch=true" in request.path_qs:
+            self.expired.discard(request.path)
+            return _status(410, {})
+        await asyncio.sleep(self.delay_s)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        body = await request.read()
+        async with self._session.request(request.method, self._own.url + request.path_qs, headers=headers, data=body or None) as found:
+            kept = {name: value for name, value in found.headers.items() if name.lower() not in _HOP}
+            response = web.StreamResponse(status=found.status, headers=kept)
+            await response.prepare(request)
+            watching = "watch=true" in request.path_qs and found.status == 200
+            await (self._watch(request.path, found, response) if watching else _copy(found, response))
+            return response
+
+    async def _watch(self, path: str, found: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+        self._watches.add(response)
+        self._watched.add(path)
+        self._said[response] = []
+        deaf, rest = self.deaf, b""
+        try:
+            async for data in found.content.iter_any():
+                deaf = deaf or self.deaf  # what it has missed it cannot go on from
+                await asyncio.sleep(self.lag_s)
+                if not deaf:
+                    await response.write(data)
+                    lines = (rest + data).split(b"\n")
+                    rest = lines.pop()
+                    self._said[response] += [line + b"\n" for line in lines if b'"ERROR"' not in line]
+            if deaf:
+                await asyncio.Event().wait()  # it does not hear of the end either, until it hangs up
+        finally:
+            self._watches.discard(response)
+            self._said.pop(response, None)
+
+    def _tls(self) -> ssl.SSLContext:
+        """Return a context that shows the API server's own certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._own.ca_file, self._own.ca_file.with_suffix(".key"))
+        return context
+
+    def _write_kubeconfig(self, port: int) -> None:
+        value = json.loads(self._own.kubeconfig().read_text())
+        value["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+        self.kubeconfig.write_text(json.dumps(value))
+
+
+def _status(code: int, headers: dict[str, str]) -> web.Response:
+    status = {"kind": "Status", "code": code, "reason": "Injected", "message": "by the test"}
+    return web.json_response(status, status=code, headers=headers)
+
+
+async def _copy(found: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    async for data in found.content.iter_any():
+        await response.write(data)
