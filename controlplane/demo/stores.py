@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from controlplane.demo.processes import NotReady
+from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.documents import documents
 
 NAMESPACE = "navarch-demo"
@@ -129,8 +130,13 @@ class Cluster:
 
     async def conditions(self, kind: str, name: str) -> Mapping[str, Mapping[str, object]]:
         """Return the conditions of an object by their type."""
-        value = json.loads(await self._kubectl("get", "--namespace", self.namespace, kind, name, "--output=json"))
-        return {each["type"]: each for each in value.get("status", {}).get("conditions", [])}
+        value = await self.get(kind, name)
+        return {text(each, "type"): each for each in items(section(value, "status"), "conditions")}
+
+    async def get(self, kind: str, name: str) -> Json:
+        """Return an object as it is."""
+        found: Json = json.loads(await self._kubectl("get", "--namespace", self.namespace, kind, name, "--output=json"))
+        return found
 
     async def close(self) -> None:
         """Delete the namespace with all that is in it."""

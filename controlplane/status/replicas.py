@@ -22,7 +22,7 @@ FLEET = "navarch-fleet-"
 REPLICA = "navarch-replica-"
 _LABEL = "navarch.io/fleet"
 _MAX_BYTES = 900_000  # a ConfigMap may have 1 MiB
-_SILENT_S = 20.0  # a replica whose Lease is older is gone; clocks of nodes agree to within seconds
+_SILENT_S = 15.0  # a replica whose Lease is older is gone: it is renewed every 2 s, and clocks of nodes agree to within seconds
 
 
 class Replicas:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from controlplane.demo.processes import until
 from controlplane.demo.stores import Cluster as Store
 from controlplane.demo.story import REVIEWS
 from controlplane.demo.world import World
+from controlplane.kube.json import number, section
 from tests.kube.cluster import Cluster
 from tests.kube.relay import Relay
 from tests.live.worlds import rule, to
@@ -48,24 +49,36 @@ def serving(own: Cluster) -> Store:
     return Store(str(own.kubeconfig()), None)
 
 
-async def programmed(world: World, name: str = "reviews", *, everybody: int | None = None) -> None:
-    """Wait until the VirtualService ``name`` says that all proxies have it, which are ``everybody`` or all Envoys."""
+async def programmed(world: World, name: str = "reviews", *, within_s: float = 15) -> None:
+    """Wait until the VirtualService ``name`` says that all Envoys have it in its latest generation."""
     store = world.store
     assert isinstance(store, Store)
-    count = everybody or len(world.envoys)
+    count = len(world.envoys)
     wanted = ("True", f"{count} of {count} proxies")
 
     async def is_so() -> bool:
+        generation = number(section(await store.get("virtualservice", name), "metadata"), "generation")
         found = (await store.conditions("virtualservice", name)).get("Programmed", {})
-        return (found.get("status"), found.get("message")) == wanted
+        return (found.get("status"), found.get("message"), found.get("observedGeneration")) == (*wanted, generation)
 
-    await until(f"Programmed {wanted}", is_so, seconds=15)
+    await until(f"Programmed {wanted}", is_so, seconds=within_s)
 
 
-def resources(rows: Sequence[dict[str, object]]) -> int:
+def resources(rows: Iterable[dict[str, object]]) -> int:
     """Return how many resources the proxies of ``rows`` were sent."""
-    streams = [each for row in rows if isinstance(row["connections"], list) for each in row["connections"]]
-    return sum(int(each["resources"]) for stream in streams for each in stream["types"])
+    return sent(stream for row in rows for stream in streams(row))
+
+
+def streams(row: dict[str, object]) -> list[dict[str, object]]:
+    """Return the streams of the proxy of ``row``."""
+    found = row["connections"]
+    assert isinstance(found, list)
+    return found
+
+
+def sent(found: Iterable[dict[str, object]]) -> int:
+    """Return how many resources were sent on the streams ``found``."""
+    return sum(int(each["resources"]) for stream in found if isinstance(stream["types"], list) for each in stream["types"])
 
 
 async def answers(world: World) -> set[str]:
