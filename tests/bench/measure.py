@@ -6,17 +6,18 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.demo.ports import free_port
-from controlplane.demo.processes import Process, control_plane, until
+from controlplane.demo.processes import Process, Replica, serve, until
 from controlplane.envoy.type_urls import EDS, VHDS
 from tests.bench import workload
+from tests.bench.beds import Bed
 from tests.bench.swarm import Swarm
 from tests.bench.workload import PORT, Size
 
@@ -33,6 +34,7 @@ class Figures:
     route_bytes: int
     rss_before: int
     rss_after: int
+    ready_s: float = 0.0  # from the start of the process until it says that it is ready
 
     @property
     def endpoint_p50(self) -> float:
@@ -50,21 +52,23 @@ class Figures:
         return statistics.median(self.route_ms)
 
 
-async def real(folder: Path, size: Size, repetitions: int) -> tuple[Figures, Swarm]:
-    """Measure the program itself on the manifests below ``folder``."""
-    manifests = folder / "manifests"
-    xds, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    process = await control_plane(manifests, folder, xds=xds, admin=admin)
+async def real(folder: Path, size: Size, repetitions: int, bed: Bed) -> tuple[Figures, Swarm]:
+    """Measure the program itself on what ``bed`` keeps."""
+    replica = Replica("navarch", f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    begun = time.perf_counter()
+    process = await serve(replica, bed.options, folder, home="navarch-system")
     try:
-        await until("ready", _Ready(admin), seconds=120, watched=process)
+        await until("ready", _Ready(replica.admin), seconds=120, watched=process)
+        ready_s = time.perf_counter() - begun
 
-        async def endpoint(turn: int) -> None:
-            workload.save_endpoints(manifests, 7, size, moved=turn + 1)
+        async def endpoint(turn: int) -> float:
+            return await bed.change(workload.endpoints(7, size, moved=turn + 1))
 
-        async def route(turn: int) -> None:
-            workload.save_route(manifests, 7, size, timeout_s=20 + turn)
+        async def route(turn: int) -> float:
+            return await bed.change(workload.route(7, size, timeout_s=20 + turn))
 
-        return await _measure(process, xds, size, repetitions, endpoint, route, marked=True)
+        figures, swarm = await _measure(process, replica.xds, size, repetitions, endpoint, route, marked=True)
+        return replace(figures, ready_s=ready_s), swarm
     finally:
         await process.stop()
 
@@ -84,15 +88,17 @@ async def bare(folder: Path, size: Size, repetitions: int, recorded: Swarm) -> F
         port = int(await child.stdout.readline())
         process = Process("bare", child, folder / "bare.log")
 
-        async def send(type_url: str) -> None:
+        async def send(type_url: str) -> float:
+            begun = time.perf_counter()
             stdin.write(f"{type_url.rpartition('/')[2]}.change\n".encode())
             await stdin.drain()
+            return begun
 
-        async def endpoint(_: int) -> None:
-            await send(EDS)
+        async def endpoint(_: int) -> float:
+            return await send(EDS)
 
-        async def route(_: int) -> None:
-            await send(VHDS)
+        async def route(_: int) -> float:
+            return await send(VHDS)
 
         found, _ = await _measure(process, f"127.0.0.1:{port}", size, repetitions, endpoint, route, marked=False)
         return found
@@ -106,8 +112,8 @@ async def _measure(
     address: str,
     size: Size,
     repetitions: int,
-    endpoint: Callable[[int], object],
-    route: Callable[[int], object],
+    endpoint: Callable[[int], Awaitable[float]],
+    route: Callable[[int], Awaitable[float]],
     *,
     marked: bool,
 ) -> tuple[Figures, Swarm]:
@@ -137,11 +143,8 @@ def _timeout(seconds: int) -> bytes:
     return bytes((8 << 3 | 2, len(duration))) + duration
 
 
-async def _one(swarm: Swarm, change: Callable[[int], object], turn: int) -> float:
-    begun = time.perf_counter()
-    result = change(turn)
-    if asyncio.iscoroutine(result):
-        await result
+async def _one(swarm: Swarm, change: Callable[[int], Awaitable[float]], turn: int) -> float:
+    begun = await change(turn)
     ended = await swarm.change()
     await asyncio.sleep(0.05)  # the last ACKs
     return (ended - begun) * 1000

@@ -1,10 +1,9 @@
-"""The folder of manifests that is served: services in namespaces, their endpoints, some with routes."""
+"""The mesh that is served: services in namespaces, their endpoints, some with routes."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 PORT = 8080
 
@@ -20,35 +19,18 @@ class Size:
     routes: int = 200
 
 
-def write(folder: Path, size: Size) -> None:
-    """Write the whole mesh below ``folder``."""
+def everything(size: Size) -> Iterator[dict[str, object]]:
+    """Yield every object of the mesh."""
     for number in range(size.services):
-        save(folder, f"service-{number}", service(number, size))
-        save_endpoints(folder, number, size)
+        yield service(number, size)
+        yield endpoints(number, size)
     for number in range(size.routes):
-        save_route(folder, number, size, timeout_s=10)
-
-
-def save_endpoints(folder: Path, number: int, size: Size, *, moved: int = 0) -> None:
-    """Save the endpoints of one service; ``moved`` changes the address of the first."""
-    save(folder, f"endpoints-{number}", endpoints(number, size, moved))
-
-
-def save_route(folder: Path, number: int, size: Size, *, timeout_s: int) -> None:
-    """Save the VirtualService of one service."""
-    save(folder, f"route-{number}", route(number, size, timeout_s))
-
-
-def save(folder: Path, name: str, value: dict[str, object]) -> None:
-    """Save one object as an editor does: whole, by renaming."""
-    draft = folder / f"{name}.json~"
-    draft.write_text(json.dumps(value))
-    draft.rename(folder / f"{name}.json")
+        yield route(number, size, timeout_s=10)
 
 
 def service(number: int, size: Size) -> dict[str, object]:
     """Return one Service."""
-    spec = {"clusterIP": f"10.1.{number // 250}.{number % 250 + 1}", "selector": {"app": f"s{number}"}}
+    spec = {"clusterIP": f"10.97.{number // 250}.{number % 250 + 1}", "selector": {"app": f"s{number}"}}
     return {**_head("v1", "Service", number, size), "spec": {**spec, "ports": [{"name": "http", "port": PORT}]}}
 
 
