@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.kube.cluster import Cluster
+from controlplane.ca.certificates import authority, serving
+from tests.kube.cluster import ADMIN_TOKEN, Cluster
 
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
 
@@ -30,6 +33,7 @@ class Relay:
         self.deaf = False  # nothing of a watch gets through, and its connection stays open
         self.delay_s = 0.0  # before each answer
         self.lag_s = 0.0  # of what watches say
+        self.token: str | None = None  # who shows another is answered 401
         self.asked: list[tuple[str, str]] = []  # method and path of each request
         self._watches: set[web.StreamResponse] = set()
         self._watched: set[str] = set()
@@ -41,6 +45,11 @@ class Relay:
         """Return the kubeconfig that leads to it."""
         return self._folder / "kubeconfig-relay.yaml"
 
+    @property
+    def token_file(self) -> Path:
+        """Return the file that the kubeconfig takes its token from."""
+        return self._folder / "token"
+
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[Relay]:
         """Relay until the block ends."""
@@ -48,10 +57,9 @@ class Relay:
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls())
-        await site.start()
-        port = runner.addresses[0][1]
-        self._write_kubeconfig(port)
+        self._issue()
+        await self._listen(runner, 0)
+        self._write_kubeconfig()
         trust = ssl.create_default_context(cafile=str(self._own.ca_file))
         trust.check_hostname = False
         connector = aiohttp.TCPConnector(ssl=trust, limit=0)
@@ -61,6 +69,13 @@ class Relay:
             finally:
                 self.cut()
                 await runner.cleanup()
+
+    async def rotate_authority(self) -> None:
+        """Listen with a certificate of a new authority, which the kubeconfig's file names from now on; connections are cut."""
+        self._issue()
+        await self._site.stop()
+        self.cut()
+        await self._listen(self._runner, self._port)
 
     def cut(self) -> None:
         """Cut all connections."""
@@ -109,6 +124,8 @@ class Relay:
         self.asked.append((request.method, request.path_qs))
         if self.down:
             raise ConnectionResetError
+        if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
+            return _status(401, {})
         if self.answer is not None:
             return _status(*self.answer)
         if request.path in self.expired and "watch=true" in request.path_qs:
@@ -116,6 +133,7 @@ class Relay:
             return _status(410, {})
         await asyncio.sleep(self.delay_s)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
         body = await request.read()
         async with self._session.request(request.method, self._own.url + request.path_qs, headers=headers, data=body or None) as found:
             kept = {name: value for name, value in found.headers.items() if name.lower() not in _HOP}
@@ -145,15 +163,26 @@ class Relay:
             self._watches.discard(response)
             self._said.pop(response, None)
 
-    def _tls(self) -> ssl.SSLContext:
-        """Return a context that shows the API server's own certificate."""
+    async def _listen(self, runner: web.AppRunner, port: int) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._own.ca_file, self._own.ca_file.with_suffix(".key"))
-        return context
+        context.load_cert_chain(self._folder / "relay.crt", self._folder / "relay.key")
+        self._runner, self._site = runner, web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
+        await self._site.start()
+        self._port = runner.addresses[0][1]
 
-    def _write_kubeconfig(self, port: int) -> None:
+    def _issue(self) -> None:
+        now, lifetime = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
+        issuer = authority("relay", ec.generate_private_key(ec.SECP256R1()), now, lifetime)
+        pair = serving(issuer, ("localhost",), ec.generate_private_key(ec.SECP256R1()), now, lifetime)
+        for name, content in (("relay.crt", pair.certificate), ("relay.key", pair.key), ("relay-ca.crt", issuer.pem)):
+            (self._folder / name).write_bytes(content)
+
+    def _write_kubeconfig(self) -> None:
         value = json.loads(self._own.kubeconfig().read_text())
-        value["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+        where = {"server": f"https://localhost:{self._port}", "certificate-authority": str(self._folder / "relay-ca.crt")}
+        value["clusters"][0]["cluster"] = where
+        self.token_file.write_text("first")
+        value["users"][0]["user"] = {"tokenFile": str(self.token_file)}
         self.kubeconfig.write_text(json.dumps(value))
 
 

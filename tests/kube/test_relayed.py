@@ -1,0 +1,161 @@
+"""A control plane that reads a real API server through a relay: rotated credentials, a replica that lags, a storm of changes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
+
+from controlplane.envoy.type_urls import CDS, EDS
+from controlplane.kube.access import Access
+from controlplane.kube.client import connect
+from tests.edges.control_plane import delta, delta_request, next_delta
+from tests.edges.waiting import until
+from tests.kube.cluster import Cluster
+from tests.kube.plane import serving
+from tests.kube.relay import Relay
+from tests.kube.test_replicas import take
+from tests.kube.test_source import create, seen, service
+
+STORM = 1000
+AT_ONCE = 32
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
+    cluster.namespace("navarch-system")
+    yield cluster
+    cluster.stop()
+
+
+@pytest_asyncio.fixture
+async def relay(own: Cluster, tmp_path: Path) -> AsyncIterator[Relay]:
+    async with Relay(own, tmp_path).listening() as listening:
+        yield listening
+
+
+async def test_s51_the_token_file_is_rotated_and_the_old_token_refused(own: Cluster, relay: Relay) -> None:
+    namespace = own.namespace("rotated-token")
+    relay.token = "first"
+    async with serving(relay.kubeconfig) as running:
+        refreshes = running.plane.refreshes
+        relay.token_file.write_text("second")
+        relay.token = "second"
+        relay.cut()
+        since = time.monotonic()
+        create(own, namespace, service("after"))
+
+        await seen(running, "Service", namespace, "after", within_s=5)
+
+        print(f"seen {time.monotonic() - since:.1f} s after the rotation")
+        assert running.plane.refreshes == refreshes + 1
+
+
+async def test_s51_the_authority_of_the_api_server_is_swapped(own: Cluster, relay: Relay) -> None:
+    namespace = own.namespace("rotated-authority")
+    async with serving(relay.kubeconfig) as running:
+        refreshes = running.plane.refreshes
+        await relay.rotate_authority()
+        since = time.monotonic()
+        create(own, namespace, service("after"))
+
+        await seen(running, "Service", namespace, "after", within_s=5)
+
+        print(f"seen {time.monotonic() - since:.1f} s after the swap")
+        assert running.plane.refreshes == refreshes + 1
+
+
+async def test_s36_a_proxy_hops_between_replicas_of_which_one_lags(own: Cluster, relay: Relay) -> None:
+    namespace = own.namespace("lagging")
+    create(own, namespace, service("one"))
+    node = f"sidecar~10.0.0.1~web.{namespace}~{namespace}.svc.cluster.local"
+    async with serving(own.kubeconfig(), pod="a") as first, serving(relay.kubeconfig, pod="b") as second:
+        relay.lag_s = 10.0
+        create(own, namespace, service("two"))
+        changed = time.monotonic()
+        await seen(first, "Service", namespace, "one", "two")
+
+        held: dict[str, str] = {}
+        flips = [await hop(replica.at.xds, node, held, has=replica is first) for replica in (first, second, first, second)]
+        await seen(second, "Service", namespace, "one", "two", within_s=12)
+        lag = time.monotonic() - changed
+        flips.append(await hop(second.at.xds, node, held, has=True))
+        async with delta(first.at.xds) as call:
+            last = await take(call, CDS, node, held)
+
+    print(f"clusters that changed at each hop: {flips}; equal {lag - 10:.1f} s after the lag")
+    assert flips[1:] == [1, 1, 1, 1]
+    assert lag <= 12
+    assert (list(last.resources), list(last.removed_resources)) == ([], [])
+
+
+async def hop(address: str, node: str, held: dict[str, str], *, has: bool) -> int:
+    """Connect with what is ``held`` until that is as it is there, with the Service ``two`` or not; return how many clusters changed."""
+    async with delta(address) as call:
+        answer, flips = await take(call, CDS, node, held), 0
+        while True:
+            flips += len(answer.resources) + len(answer.removed_resources)
+            held |= {each.name: each.version for each in answer.resources}
+            for name in answer.removed_resources:
+                del held[name]
+            if any("||two." in name for name in held) is has:
+                return flips
+            answer = await next_delta(call)
+            await call.write(delta_request(CDS, nonce=answer.nonce))
+
+
+async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own: Cluster) -> None:
+    namespace = own.namespace("storm")
+    create(own, namespace, service("one"))
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    own.call("POST", path, endpoints(0))
+    node = f"sidecar~10.0.0.1~web.{namespace}~{namespace}.svc.cluster.local"
+    cluster = f"outbound|80||one.{namespace}.svc.cluster.local"
+    pushes: list[DeltaDiscoveryResponse] = []
+    async with serving(own.kubeconfig()) as running, delta(running.at.xds) as call:
+        await call.write(delta_request(EDS, node=node, names=(cluster,)))
+
+        async def listen() -> None:
+            while True:
+                pushes.append(await next_delta(call, 60))
+                await call.write(delta_request(EDS, nonce=pushes[-1].nonce))
+
+        listening = asyncio.create_task(listen())
+        await until(lambda: pushes)
+        begun = time.monotonic()
+        async with connect(Access(str(own.kubeconfig()))) as client:
+            left = iter(range(1, STORM))
+
+            async def work() -> None:
+                for number in left:
+                    await client.patch(f"{path}/one-1", endpoints(number))
+
+            await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+            lasted = time.monotonic() - begun
+            await client.patch(f"{path}/one-1", endpoints(STORM))
+        ended = time.monotonic()
+        await until(lambda: address(STORM).encode() in pushes[-1].SerializeToString(), 10)
+        took = time.monotonic() - ended
+        listening.cancel()
+
+    print(f"{STORM} changes in {lasted:.1f} s, {len(pushes) - 1} pushes, the last state {took * 1000:.0f} ms after")
+    assert took <= 2
+    assert len(pushes) < STORM
+
+
+def endpoints(number: int) -> dict[str, object]:
+    """Return the EndpointSlice of the Service ``one`` after ``number`` changes."""
+    metadata = {"name": "one-1", "labels": {"kubernetes.io/service-name": "one"}}
+    listed = [{"addresses": [address(number)], "conditions": {"ready": True}}]
+    head: dict[str, object] = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata}
+    return {**head, "addressType": "IPv4", "ports": [{"name": "http", "port": 80}], "endpoints": listed}
+
+
+def address(number: int) -> str:
+    return f"10.9.{number // 250}.{number % 250 + 1}"
