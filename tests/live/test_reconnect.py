@@ -1,0 +1,53 @@
+"""Many proxies come back at once after the control plane has died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controlplane.demo.ports import free_port
+from controlplane.demo.processes import Replica, serve, until
+from controlplane.demo.world import Plane
+from tests.bench.beds import Files
+from tests.bench.swarm import Swarm
+from tests.bench.workload import Size
+
+SIZE = Size(proxies=200, services=300, routes=100)
+
+
+def memory(pid: int, name: str) -> int:
+    """Return the figure ``name`` of a process's memory, in bytes."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+async def test_s04_two_hundred_proxies_reconnect_at_once(tmp_path: Path) -> None:
+    bed = Files(tmp_path / "manifests", SIZE)
+    plane = Plane(Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(2))))
+
+    async def start() -> int:
+        plane.process = await serve(plane.replica, bed.options, tmp_path)
+        await until("ready", plane.ready, seconds=30, watched=plane.process)
+        return plane.process.pid
+
+    try:
+        pid = await start()
+        first = Swarm(SIZE)
+        await first.connect(plane.replica.xds)
+        steady = memory(pid, "VmRSS")
+        assert plane.process is not None
+        await plane.process.stop(kill=True)
+        await first.close()
+
+        pid = await start()
+        again = Swarm(SIZE)
+        took = await again.connect(plane.replica.xds)
+        peak = memory(pid, "VmHWM")
+        rows = await plane.get("/v1/proxies")
+        await again.close()
+    finally:
+        await plane.stop()
+
+    print(f"{SIZE.proxies} proxies have everything {took:.1f} s after they came back; memory {steady >> 20} MiB, at most {peak >> 20} MiB")
+    assert len(rows) == SIZE.proxies
+    assert took <= 10
+    assert peak <= 2 * steady
