@@ -31,6 +31,8 @@ class Cluster:
     def __init__(self, folder: Path, *, controllers: bool = True) -> None:
         """Start it; ready when this returns."""
         self.folder = folder
+        self.token = ADMIN_TOKEN
+        self.ca_file = folder / "certs" / "apiserver.crt"
         self.audit = folder / "audit.log"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = dict(zip(("etcd", "peer", "api", "controllers"), _free_ports(4), strict=True))
@@ -41,11 +43,6 @@ class Cluster:
         self.start_api()
         if controllers:
             self._start_controllers()
-
-    @property
-    def ca_file(self) -> Path:
-        """Return the certificate of the API server's authority."""
-        return self.folder / "certs" / "apiserver.crt"
 
     @property
     def etcd_url(self) -> str:

@@ -17,10 +17,18 @@ from tests.edges.waiting import until_so
 
 @contextlib.asynccontextmanager
 async def serving(
-    kubeconfig: Path, *, files: tuple[str, ...] = (), namespaces: tuple[str, ...] = (), webhook: str | None = None, pod: str = "navarch"
+    kubeconfig: Path,
+    *,
+    files: tuple[str, ...] = (),
+    namespaces: tuple[str, ...] = (),
+    webhook: str | None = None,
+    pod: str = "navarch",
+    watch_timeout_s: float = 120.0,
 ) -> AsyncIterator[Running]:
     """Serve what the API server of ``kubeconfig`` has, and ``files``, until the block ends; ready when it begins."""
-    kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), namespaces=namespaces, webhook=webhook, pod=pod)
+    kubernetes = KubernetesSettings(
+        kubeconfig=str(kubeconfig), namespaces=namespaces, webhook=webhook, pod=pod, watch_timeout_s=watch_timeout_s
+    )
     settings = Settings(files=files, kubernetes=kubernetes, xds="127.0.0.1:0", admin="127.0.0.1:0", health="127.0.0.1:0", grace_s=1.0)
     async with connect(Access(str(kubeconfig))) as client:
         plane = ControlPlane(settings, client)

@@ -1,4 +1,4 @@
-"""Between a control plane and a real API server: hands everything on, but for what it is told to spoil."""
+"""Between a control plane and an API server: hands everything on, but for what it is told to spoil."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import authority, serving
-from tests.kube.cluster import ADMIN_TOKEN, Cluster
+from tests.kube.either import ApiServer
 
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
 
@@ -23,19 +23,19 @@ _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host
 class Relay:
     """One relay; what it does to requests is in its fields, which may change at any time."""
 
-    def __init__(self, own: Cluster, folder: Path) -> None:
+    def __init__(self, own: ApiServer, folder: Path) -> None:
         """Lead to ``own``; its certificate and its kubeconfig are kept in ``folder``."""
         self._own = own
         self._folder = folder
         self.answer: tuple[int, dict[str, str]] | None = None  # the status and headers that are answered to everything
         self.expired: set[str] = set()  # collections whose next watch is answered 410
         self.down = False  # connections are cut as soon as they are there
-        self.deaf = False  # nothing of a watch gets through, and its connection stays open
         self.delay_s = 0.0  # before each answer
         self.lag_s = 0.0  # of what watches say
         self.token: str | None = None  # who shows another is answered 401
         self.asked: list[tuple[str, str]] = []  # method and path of each request
         self._watches: set[web.StreamResponse] = set()
+        self._silent: set[web.StreamResponse] = set()
         self._watched: set[str] = set()
         self._said: dict[web.StreamResponse, list[bytes]] = {}
         self._connections: set[asyncio.Transport] = set()
@@ -82,6 +82,10 @@ class Relay:
         self._watches.clear()
         for each in tuple(self._connections):
             each.abort()
+
+    def silence(self) -> None:
+        """Let nothing more of the watches that are open get through, not even their end; their connections stay open."""
+        self._silent |= self._watches
 
     def expire(self) -> None:
         """Cut all connections, and answer the next watch of every collection with 410."""
@@ -133,7 +137,7 @@ class Relay:
             return _status(410, {})
         await asyncio.sleep(self.delay_s)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-        headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
+        headers["Authorization"] = f"Bearer {self._own.token}"
         body = await request.read()
         async with self._session.request(request.method, self._own.url + request.path_qs, headers=headers, data=body or None) as found:
             kept = {name: value for name, value in found.headers.items() if name.lower() not in _HOP}
@@ -147,20 +151,20 @@ class Relay:
         self._watches.add(response)
         self._watched.add(path)
         self._said[response] = []
-        deaf, rest = self.deaf, b""
+        rest = b""
         try:
             async for data in found.content.iter_any():
-                deaf = deaf or self.deaf  # what it has missed it cannot go on from
                 await asyncio.sleep(self.lag_s)
-                if not deaf:
+                if response not in self._silent:
                     await response.write(data)
                     lines = (rest + data).split(b"\n")
                     rest = lines.pop()
                     self._said[response] += [line + b"\n" for line in lines if b'"ERROR"' not in line]
-            if deaf:
-                await asyncio.Event().wait()  # it does not hear of the end either, until it hangs up
+            if response in self._silent:
+                await asyncio.Event().wait()  # until it is hung up on
         finally:
             self._watches.discard(response)
+            self._silent.discard(response)
             self._said.pop(response, None)
 
     async def _listen(self, runner: web.AppRunner, port: int) -> None:

@@ -142,9 +142,8 @@ async def test_s07_410_in_the_stream(mesh: Mesh) -> None:
 
 async def test_s08_silent_watches(mesh: Mesh) -> None:
     async with mesh.undisturbed():
-        mesh.relay.deaf = True
+        mesh.relay.silence()
     since = await mesh.change()
-    mesh.relay.deaf = False  # for watches that begin now; those that are open stay silent
 
     await mesh.in_effect(since, SILENT_S * 1.5)
 

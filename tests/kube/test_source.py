@@ -1,4 +1,4 @@
-"""The source ``kubernetes`` on a real API server: what is applied is served, whatever happens to the connection."""
+"""The source ``kubernetes`` on the small API server and on a real one: what is applied is served, whatever happens to the connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
+from tests.kube.either import BOTH, ApiServer, define, definition, started, undefine
 from tests.kube.plane import names, serving
 
 CRDS = Path(__file__).parents[3] / "shared" / "cases" / "crds" / "customresourcedefinitions.gen.yaml"
@@ -21,19 +21,14 @@ HAS_CRDS = pytest.mark.skipif(not CRDS.exists(), reason="not run: Istio's Custom
 NETWORKING = "/apis/networking.istio.io/v1"
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=BOTH)
+def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """Give an API server that this module may kill."""
-    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
-    if CRDS.exists():
-        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
-    yield cluster
-    cluster.stop()
+    yield from started(request.param, tmp_path_factory.mktemp("own"))
 
 
-def service(name: str) -> dict[str, object]:
-    ports = [{"name": "http", "port": 80}]
+def service(name: str, port: int = 80) -> dict[str, object]:
+    ports = [{"name": "http", "port": port}]
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports}}
 
 
@@ -42,7 +37,7 @@ def route(name: str, host: str = "reviews", timeout: str = "1s") -> dict[str, ob
     return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name}, "spec": spec}
 
 
-def create(cluster: Cluster, namespace: str, *objects: dict[str, object]) -> None:
+def create(cluster: ApiServer, namespace: str, *objects: dict[str, object]) -> None:
     for each in objects:
         base = "/api/v1" if each["kind"] == "Service" else NETWORKING
         cluster.call("POST", f"{base}/namespaces/{namespace}/{str(each['kind']).lower()}s", each)
@@ -57,7 +52,7 @@ async def seen(running: Running, kind: str, namespace: str, *wanted: str, within
     await until_so(are, within_s)
 
 
-async def test_what_is_created_and_deleted_is_served_and_gone(own: Cluster) -> None:
+async def test_what_is_created_and_deleted_is_served_and_gone(own: ApiServer) -> None:
     namespace = own.namespace("plain")
     create(own, namespace, service("one"))
     async with serving(own.kubeconfig()) as running:
@@ -69,7 +64,7 @@ async def test_what_is_created_and_deleted_is_served_and_gone(own: Cluster) -> N
         await seen(running, "Service", namespace, "two")
 
 
-async def test_only_the_chosen_namespaces_are_read(own: Cluster) -> None:
+async def test_only_the_chosen_namespaces_are_read(own: ApiServer) -> None:
     ours, other = own.namespace("chosen"), own.namespace("other")
     create(own, ours, service("one"))
     create(own, other, service("two"))
@@ -80,8 +75,7 @@ async def test_only_the_chosen_namespaces_are_read(own: Cluster) -> None:
         assert await names(running, "Namespace", "") == {ours}
 
 
-@HAS_CRDS
-async def test_an_object_in_a_folder_too_is_taken_from_there_with_a_problem(own: Cluster, tmp_path: Path) -> None:
+async def test_an_object_in_a_folder_too_is_taken_from_there_with_a_problem(own: ApiServer, tmp_path: Path) -> None:
     namespace = own.namespace("both")
     create(own, namespace, service("reviews"), route("r", timeout="1s"))
     given = route("r", timeout="7s")
@@ -99,8 +93,7 @@ async def test_an_object_in_a_folder_too_is_taken_from_there_with_a_problem(own:
         await seen(running, "VirtualService", namespace, "r")
 
 
-@HAS_CRDS
-async def test_s14_an_invalid_object_leaves_its_last_good_meaning_and_a_problem_says_so(own: Cluster) -> None:
+async def test_s14_an_invalid_object_leaves_its_last_good_meaning_and_a_problem_says_so(own: ApiServer) -> None:
     namespace = own.namespace("invalid")
     create(own, namespace, service("reviews"), route("r"))
     async with serving(own.kubeconfig()) as running:
@@ -119,8 +112,7 @@ async def test_s14_an_invalid_object_leaves_its_last_good_meaning_and_a_problem_
         assert await names(running, "VirtualService", namespace) == {"r"}
 
 
-@HAS_CRDS
-async def test_s02_s06_an_api_server_that_is_down_changes_nothing_and_what_happened_meanwhile_is_seen(own: Cluster) -> None:
+async def test_s02_s06_an_api_server_that_is_down_changes_nothing_and_what_happened_meanwhile_is_seen(own: ApiServer) -> None:
     namespace = own.namespace("outage")
     create(own, namespace, service("one"), service("two"), route("r"))
     async with serving(own.kubeconfig()) as running:
@@ -136,21 +128,17 @@ async def test_s02_s06_an_api_server_that_is_down_changes_nothing_and_what_happe
         assert running.plane.refreshes <= refreshes + 2  # for the deletion, not for the outage
 
 
-@HAS_CRDS
-async def test_s52_a_kind_that_is_deleted_and_made_again_takes_no_object_with_it_at_once(own: Cluster) -> None:
+async def test_s52_a_kind_that_is_deleted_and_made_again_takes_no_object_with_it_at_once(own: ApiServer) -> None:
     namespace = own.namespace("kinds")
     create(own, namespace, service("reviews"), route("r"))
-    crd = own.call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/virtualservices.networking.istio.io")
+    crd = definition(own, "virtualservices.networking.istio.io")
     async with serving(own.kubeconfig()) as running:
-        await asyncio.to_thread(own.kubectl, "delete", "crd", "virtualservices.networking.istio.io")
+        await asyncio.to_thread(undefine, own, "virtualservices.networking.istio.io")
         create(own, namespace, service("later"))
         await seen(running, "Service", namespace, "later", "reviews")
         assert await names(running, "VirtualService", namespace) == {"r"}
 
-        fresh = {"apiVersion": crd["apiVersion"], "kind": crd["kind"], "spec": crd["spec"]}
-        fresh["metadata"] = {"name": "virtualservices.networking.istio.io"}
-        await asyncio.to_thread(own.kubectl, "create", "-f", "-", stdin=json.dumps(fresh))
-        await asyncio.to_thread(own.kubectl, "wait", "--for=condition=Established", "crd", "virtualservices.networking.istio.io")
+        await asyncio.to_thread(define, own, crd)
         create(own, namespace, route("s"))
 
         await seen(running, "VirtualService", namespace, "r", "s", within_s=5)

@@ -10,7 +10,7 @@ from controlplane.kube.resources import Resource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
-from controlplane.objects.parse import parse
+from controlplane.objects.parse import Object, parse
 from controlplane.objects.places import Located, Place
 from controlplane.sources.kubernetes.collections import Collection
 
@@ -41,13 +41,13 @@ class Book:
     def __init__(self) -> None:
         """Begin with nothing heard."""
         self._records: dict[Key, Record] = {}
-        self._given: set[Key] = set()
+        self._given: dict[Key, Object] = {}
 
     def copy(self) -> Book:
         """Return the book as it is now, to be asked in another thread."""
         copied = Book()
         copied._records = dict(self._records)
-        copied._given = set(self._given)
+        copied._given = dict(self._given)
         return copied
 
     def istio(self) -> Mapping[Key, Record]:
@@ -64,7 +64,7 @@ class Book:
         return None
 
     def update(self, resource: Resource, value: Json) -> Iterator[Change]:
-        """Take in that the object ``value`` of ``resource`` is there, and yield what changes by it."""
+        """Take in that the object ``value`` of ``resource`` is there, and yield what changes by it: nothing if what we read is the same."""
         parsed = parse(value)
         key = parsed.key
         if key is None:
@@ -82,19 +82,18 @@ class Book:
             )
         else:
             self._records.pop(key, None)
-        if parsed.object is not None:
-            self._given.add(key)
+        if parsed.object is not None and parsed.object != self._given.get(key):
+            self._given[key] = parsed.object
             yield Change(key, parsed.object)
 
     def remove(self, key: Key) -> Iterator[Change]:
         """Take in that the object ``key`` is gone, and yield what changes by it."""
         self._records.pop(key, None)
-        if key in self._given:
-            self._given.discard(key)
+        if self._given.pop(key, None) is not None:
             yield Change(key, None)
 
     def others(self, collection: Collection, there: Iterable[Key]) -> tuple[Key, ...]:
         """Return the objects of ``collection`` that are known and not among those ``there``."""
-        kind, left = collection.resource.kind, self._given | self._records.keys()
+        kind, left = collection.resource.kind, self._given.keys() | self._records.keys()
         left = {key for key in left if key.kind == kind and collection.holds(key.namespace, key.name)}
         return tuple(sorted(left.difference(there)))

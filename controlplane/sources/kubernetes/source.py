@@ -67,7 +67,8 @@ class Kubernetes:
         self._definitions: dict[str, Definition] = {}  # by the name of the CustomResourceDefinition
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._waiting: set[Collection] = set()  # whose first list has not come yet
-        self._first: list[Change] | None = []
+        self._syncing = True  # until every first list has come
+        self._pending: dict[Key, Change] = {}  # not handed on yet
 
     def places(self) -> Book:
         """Return what is wrong with the objects, to be asked in another thread."""
@@ -80,7 +81,7 @@ class Kubernetes:
 
     def not_ready(self) -> str | None:
         """Return why the first look is not complete, ``None`` if it is."""
-        if self._first is None:
+        if not self._syncing:
             return None
         for each in sorted(self._waiting, key=lambda each: each.resource):
             mirror = self._mirrors.get(each)
@@ -99,7 +100,7 @@ class Kubernetes:
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
         """Hand all there is to ``deliver``, and from then on what changes."""
         began = time.monotonic()
-        self._first, self._mirrors, self._waiting = [], {}, set()
+        self._syncing, self._mirrors, self._waiting = True, {}, set()
         self._inbox.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -108,16 +109,14 @@ class Kubernetes:
                 while True:
                     await self._news.wait()
                     self._news.clear()
-                    changes = await self._take(tasks)
-                    if self._first is None:
-                        if changes:
-                            deliver(tuple(changes))
+                    await self._take(tasks)
+                    if self._syncing and not self._waiting:
+                        self._syncing = False
+                        log.info("kubernetes synced", extra={"objects": len(self._pending), "seconds": round(time.monotonic() - began, 2)})
+                    elif self._syncing or not self._pending:
                         continue
-                    self._first += changes
-                    if not self._waiting:
-                        first, self._first = self._first, None
-                        log.info("kubernetes synced", extra={"objects": len(first), "seconds": round(time.monotonic() - began, 2)})
-                        deliver(tuple(first))
+                    deliver(tuple(self._pending.values()))
+                    self._pending.clear()
         finally:
             for kind in self._kinds.values():
                 if kind.grace:
@@ -128,7 +127,7 @@ class Kubernetes:
         reflector = Reflector(
             self._client, collection.resource, self._timing, self._random, namespace=collection.namespace, name=collection.name
         )
-        if self._first is not None:
+        if self._syncing:
             self._waiting.add(collection)
         task = tasks.create_task(self._follow(collection, reflector))
         self._mirrors[collection] = _Mirror(reflector, task)
@@ -147,21 +146,19 @@ class Kubernetes:
         self._inbox.append((collection, news))
         self._news.set()
 
-    async def _take(self, tasks: asyncio.TaskGroup) -> list[Change]:
-        """Return what changes by all that has come in, one change an object."""
-        found: dict[Key, Change] = {}
+    async def _take(self, tasks: asyncio.TaskGroup) -> None:
+        """Note what changes by all that has come in, one change an object."""
         while self._inbox:
             collection, news = self._inbox.popleft()
             if collection == _DEFINITIONS and news is not None:
                 self._define(news, tasks)
             for at, change in enumerate(self._meaning(collection, news)):
                 if change is not None:
-                    found[change.key] = change
+                    self._pending[change.key] = change
                 if at % _PIECE == _PIECE - 1:
                     await asyncio.sleep(0)
             if isinstance(news, Replaced):
                 self._waiting.discard(collection)
-        return list(found.values())
 
     def _meaning(self, collection: Collection, news: Replaced | Changed | None) -> Iterator[Change | None]:
         """Yield the changes that ``news`` of ``collection`` mean, and ``None`` in between where nothing changes."""
