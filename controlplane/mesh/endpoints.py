@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, labelled, objects, of_kind, pod_at, slices_of
 from controlplane.mesh.services import Ref
 from controlplane.model.keys import Key
 from controlplane.model.services import Endpoint, Labels
-from controlplane.objects.core import EndpointSlice, Pod, Service, SlicedEndpoint
+from controlplane.objects.core import EndpointSlice, Node, Pod, Service, SlicedEndpoint
 from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
+
+
+class Instance(NamedTuple):
+    """What a pod says of itself: its labels, sorted, and its locality."""
+
+    labels: Labels = ()
+    locality: str = ""
 
 
 @query
@@ -78,7 +86,8 @@ def _of_pods(db: Database, namespace: str, selector: Mapping[str, str], target: 
     for key in selected(db, "Pod", namespace, selector):
         pod = objects(db, key)
         if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
-            yield Endpoint(address=pod.ips[0], port=number, labels=tuple(sorted(pod.meta.labels.items())))
+            of = instance(db, key) or Instance()
+            yield Endpoint(address=pod.ips[0], port=number, labels=of.labels, locality=of.locality)
 
 
 def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
@@ -87,24 +96,41 @@ def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[End
         return
     for each in part.endpoints:
         if each.ready and each.addresses:
-            yield Endpoint(address=each.addresses[0], port=number, labels=_labels_of(db, part.key.namespace, each))
+            of = _instance(db, part.key.namespace, each)
+            yield Endpoint(address=each.addresses[0], port=number, labels=of.labels, locality=of.locality)
 
 
-def _labels_of(db: Database, namespace: str, each: SlicedEndpoint) -> Labels:
-    if not index(db, of_kind("Pod", namespace)):
-        return ()
-    keys: Iterable[Key] = (Key("Pod", namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))
-    for key in keys:
-        if labels := pod_labels(db, key):
-            return labels
-    return ()
+def _instance(db: Database, namespace: str, each: SlicedEndpoint) -> Instance:
+    """Return what is known of the instance behind an endpoint: by its pod, else where its node stands."""
+    if index(db, of_kind("Pod", namespace)):
+        keys: Iterable[Key] = (Key("Pod", namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))
+        if found := next((known for key in keys if (known := instance(db, key))), None):
+            return found
+    return Instance((), _node_locality(db, each.node_name))
 
 
 @query
-def pod_labels(db: Database, key: Key) -> Labels:
-    """Return the labels of the pod ``key``, sorted."""
+def instance(db: Database, key: Key) -> Instance | None:
+    """Return what the pod ``key`` says of itself; where it runs, its own label may say, else those of its node do.
+
+    https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/ names the labels.
+    """
     pod = objects(db, key)
-    return tuple(sorted(pod.meta.labels.items())) if isinstance(pod, Pod) else ()
+    if not isinstance(pod, Pod):
+        return None
+    said = pod.meta.labels.get("istio-locality", "").replace(".", "/")
+    return Instance(tuple(sorted(pod.meta.labels.items())), said or _node_locality(db, pod.spec.node_name))
+
+
+def _node_locality(db: Database, name: str) -> str:
+    return node_locality(db, name) if name and index(db, of_kind("Node", "")) else ""
+
+
+@query
+def node_locality(db: Database, name: str) -> str:
+    """Return where the node ``name`` stands, nothing if that is not known."""
+    node = objects(db, Key("Node", "", name))
+    return node.locality if isinstance(node, Node) else ""
 
 
 def _of_entry(db: Database, value: ServiceEntry, port: int, host: str) -> Iterator[Endpoint]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.endpoints import pod_labels
+from controlplane.mesh.endpoints import Instance, instance
 from controlplane.mesh.inputs import by_source, exported_to, index, objects, of_kind
 from controlplane.mesh.routing import KIND, Head, destinations, head, routed_hosts
 from controlplane.mesh.services import Ref, exported, find, seer_of_services, visible
@@ -58,7 +58,8 @@ class Egress(NamedTuple):
 @query
 def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     """Return what ``proxy`` sees and serves; labels come from its metadata, else from the Pod that it names."""
-    labels = pod_labels(db, Key("Pod", proxy.namespace, proxy.name)) if proxy.labels is None else proxy.labels
+    known = instance(db, Key("Pod", proxy.namespace, proxy.name)) or Instance()
+    labels = known.labels if proxy.labels is None else proxy.labels
     captured = proxy.interception is not Interception.NONE
     sidecar = sidecar_of(db, proxy.namespace, labels)
     looked_at = source_label_keys(db)

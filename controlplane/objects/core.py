@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.scalars import MAX_PORT, NOTHING, Bool, Model, Port, Text, TextMap, Texts
 
+_TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+
 
 def _port_or_name(value: object) -> int | str:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_PORT):
@@ -65,6 +67,7 @@ class SlicedEndpoint(Model):
     addresses: Texts = ()
     conditions: EndpointConditions | None = None
     target_ref: TargetRef | None = None
+    node_name: Text = ""
 
     @property
     def ready(self) -> bool:
@@ -161,6 +164,18 @@ class Pod(KubernetesObject):
 
 class Namespace(KubernetesObject):
     """A namespace, for its labels."""
+
+
+class Node(KubernetesObject):
+    """A machine, for where it stands."""
+
+    @cached_property
+    def locality(self) -> str:
+        """Return ``region/zone/subzone``, without the parts at its end that no label gives.
+
+        https://kubernetes.io/docs/reference/labels-annotations-taints/#topologykubernetesioregion
+        """
+        return "/".join(self.meta.labels.get(each, "") for each in _TOPOLOGY).rstrip("/")
 
 
 class ServiceAccount(KubernetesObject):

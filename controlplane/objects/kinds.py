@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from controlplane.objects.authorization_policy import AuthorizationPolicy, AuthorizationPolicySpec
-from controlplane.objects.core import EndpointSlice, Namespace, Pod, Service, ServiceAccount
+from controlplane.objects.core import EndpointSlice, Namespace, Node, Pod, Service, ServiceAccount
 from controlplane.objects.destination_rule import DestinationRule, DestinationRuleSpec
 from controlplane.objects.envoy_filter import EnvoyFilter, EnvoyFilterSpec
 from controlplane.objects.gateway import Gateway, GatewaySpec
@@ -49,6 +49,7 @@ Object: TypeAlias = (
     | EndpointSlice
     | Pod
     | Namespace
+    | Node
     | ServiceAccount
     | MeshConfig
     | VirtualService
@@ -83,6 +84,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("", "Service"): Kind(Service, ("v1",)),
     ("", "Pod"): Kind(Pod, ("v1",)),
     ("", "Namespace"): Kind(Namespace, ("v1",)),
+    ("", "Node"): Kind(Node, ("v1",)),
     ("", "ServiceAccount"): Kind(ServiceAccount, ("v1",)),
     ("discovery.k8s.io", "EndpointSlice"): Kind(EndpointSlice, ("v1", "v1beta1")),
     (NETWORKING, "VirtualService"): Kind(VirtualService, spec=VirtualServiceSpec),
@@ -118,7 +120,7 @@ def check(value: Object) -> Iterator[Finding]:
             yield from service_entry.check_workload(value)
         case Sidecar():
             yield from sidecar.check(value)
-        case Namespace() | ServiceAccount() | MeshConfig():
+        case Namespace() | Node() | ServiceAccount() | MeshConfig():
             return
         case Gateway() | WorkloadGroup() | EnvoyFilter() | ProxyConfig():
             yield from _check_edge(value)

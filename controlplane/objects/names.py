@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from controlplane.model.keys import Key
 from controlplane.objects.review import Finding
 
-CLUSTER_SCOPED = ("Namespace",)
+CLUSTER_SCOPED = ("Namespace", "Node")
 MAX_NAME = 253
 MAX_HOST = 255
 MAX_LABEL = 63

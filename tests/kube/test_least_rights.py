@@ -15,8 +15,6 @@ from tests.kube.rendered import rendered
 from tests.kube.rights import Right, rights, verdict
 from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
 
-LATER_KINDS = {"nodes"}  # not read yet
-
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -87,7 +85,7 @@ async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(
 def is_spare(right: Right) -> bool:
     """Return whether ``right`` is for what this run has no occasion to do."""
     kind, _, sub = right.resource.partition("/")
-    if kind in LATER_KINDS or (kind == "secrets" and right.namespace == "istio-system"):
+    if kind == "secrets" and right.namespace == "istio-system":
         return True
     # One kind's status stands for those of all: the path is made by one function.
     return sub == "status" and kind != "virtualservices"

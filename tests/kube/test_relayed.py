@@ -21,7 +21,7 @@ from tests.kube.either import BOTH, ApiServer, started
 from tests.kube.plane import serving
 from tests.kube.relay import Relay
 from tests.kube.test_replicas import take
-from tests.kube.test_source import create, seen, service
+from tests.kube.test_source import create, endpoint_slice, seen, service
 
 QUICK = (5000, 1000)  # changes of one object, and the pushes allowed: all in about 5 s
 SLOW = (1000, 1000)  # a real API server takes about 150 changes of one object a second: each may be a push of its own
@@ -114,7 +114,7 @@ async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own:
     storm, allowed = QUICK if isinstance(own, FakeApi) else SLOW
     create(own, namespace, service("one"))
     path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-    own.call("POST", path, endpoints(0))
+    own.call("POST", path, endpoint_slice(address(0)))
     node = f"sidecar~10.0.0.1~web.{namespace}~{namespace}.svc.cluster.local"
     cluster = f"outbound|80||one.{namespace}.svc.cluster.local"
     pushes: list[DeltaDiscoveryResponse] = []
@@ -134,11 +134,11 @@ async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own:
 
             async def work() -> None:
                 for number in left:
-                    await client.patch(f"{path}/one-1", endpoints(number))
+                    await client.patch(f"{path}/one-1", endpoint_slice(address(number)))
 
             await asyncio.gather(*(work() for _ in range(AT_ONCE)))
             lasted = time.monotonic() - begun
-            await client.patch(f"{path}/one-1", endpoints(storm))
+            await client.patch(f"{path}/one-1", endpoint_slice(address(storm)))
         ended = time.monotonic()
         await until(lambda: address(storm).encode() in pushes[-1].SerializeToString(), 10)
         took = time.monotonic() - ended
@@ -147,14 +147,6 @@ async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own:
     print(f"{storm} changes in {lasted:.1f} s, {len(pushes) - 1} pushes, the last state {took * 1000:.0f} ms after")
     assert took <= 2
     assert len(pushes) - 1 <= allowed
-
-
-def endpoints(number: int) -> dict[str, object]:
-    """Return the EndpointSlice of the Service ``one`` after ``number`` changes."""
-    metadata = {"name": "one-1", "labels": {"kubernetes.io/service-name": "one"}}
-    listed = [{"addresses": [address(number)], "conditions": {"ready": True}}]
-    head: dict[str, object] = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata}
-    return {**head, "addressType": "IPv4", "ports": [{"name": "http", "port": 80}], "endpoints": listed}
 
 
 def address(number: int) -> str:

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
-from tests.edges.control_plane import Running
+from controlplane.envoy.type_urls import EDS
+from tests.edges.control_plane import Running, delta, delta_request, next_delta
 from tests.edges.waiting import until_so
 from tests.kube.either import BOTH, ApiServer, define, definition, started, undefine
 from tests.kube.plane import names, serving
@@ -153,3 +156,38 @@ def test_a_kubeconfig_that_cannot_be_used_is_an_error_with_what_to_do(tmp_path: 
     assert "navarch: the kubeconfig" in ran.stderr
     assert "--kubeconfig" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+async def test_a_node_says_where_the_endpoints_on_it_are(own: ApiServer) -> None:
+    namespace = own.namespace("zones")
+    create(own, namespace, service("one"))
+    machine = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {"topology.kubernetes.io/region": "north"}}}
+    own.call("POST", "/api/v1/nodes", machine)
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    own.call("POST", path, endpoint_slice("10.9.9.9", nodeName="n1"))
+    node = f"sidecar~10.0.0.1~web.{namespace}~{namespace}.svc.cluster.local"
+    async with serving(own.kubeconfig()) as running, delta(running.at.xds) as call:
+        await call.write(delta_request(EDS, node=node, names=(f"outbound|80||one.{namespace}.svc.cluster.local",)))
+        first = await next_delta(call)
+        assert locality(first) == ("north", "")
+        await call.write(delta_request(EDS, nonce=first.nonce))
+
+        labels = {"metadata": {"labels": {"topology.kubernetes.io/zone": "n1"}}}
+        own.call("PATCH", "/api/v1/nodes/n1", labels, "application/merge-patch+json")
+
+        assert locality(await next_delta(call)) == ("north", "n1")
+
+
+def endpoint_slice(address: str, **more: str) -> dict[str, object]:
+    """Return the EndpointSlice of the Service ``one``, with one endpoint."""
+    metadata = {"name": "one-1", "labels": {"kubernetes.io/service-name": "one"}}
+    listed = [{"addresses": [address], "conditions": {"ready": True}, **more}]
+    head: dict[str, object] = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata}
+    return {**head, "addressType": "IPv4", "ports": [{"name": "http", "port": 80}], "endpoints": listed}
+
+
+def locality(answer: DeltaDiscoveryResponse) -> tuple[str, str]:
+    """Return region and zone of the first endpoints of ``answer``."""
+    assignment = ClusterLoadAssignment.FromString(answer.resources[0].resource.value)
+    found = assignment.endpoints[0].locality
+    return found.region, found.zone

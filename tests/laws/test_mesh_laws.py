@@ -42,8 +42,18 @@ def service(namespace: str, name: str, protocol: str, addresses: int) -> dict[st
 
 
 def slice_of(namespace: str, name: str, last: int) -> dict[str, object]:
-    body = {"addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [f"10.8.0.{last}"]}]}
+    endpoint = {"addresses": [f"10.8.0.{last}"], "nodeName": f"n{last}", "targetRef": {"kind": "Pod", "name": f"{name}-{last}"}}
+    body = {"addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": [endpoint]}
     return document("discovery.k8s.io/v1", "EndpointSlice", namespace, name, **body)
+
+
+def pod(namespace: str, name: str, last: int, node: int) -> dict[str, object]:
+    return document("v1", "Pod", namespace, f"{name}-{last}", spec={"nodeName": f"n{node}"}, status={"podIP": f"10.8.0.{last}"})
+
+
+def node(last: int, zone: int) -> dict[str, object]:
+    metadata = {"name": f"n{last}", "labels": {"topology.kubernetes.io/region": "r", "topology.kubernetes.io/zone": f"z{zone}"}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
 def route(namespace: str, name: str, timeout: int, export_to: str) -> dict[str, object]:
@@ -70,6 +80,8 @@ spaces, names, numbers = st.sampled_from(NAMESPACES), st.sampled_from(NAMES), st
 documents = st.one_of(
     st.builds(service, spaces, names, st.sampled_from(("http", "tcp", "odd")), numbers),
     st.builds(slice_of, spaces, names, numbers),
+    st.builds(pod, spaces, names, numbers, numbers),
+    st.builds(node, numbers, numbers),
     st.builds(route, spaces, names, numbers, st.sampled_from(("*", ".", "b"))),
     st.builds(rule, spaces, names, st.sampled_from(("x.a", "y.b")), numbers),
     st.builds(sidecar, spaces, names, st.sampled_from(("*/*", "./*", "a/*"))),

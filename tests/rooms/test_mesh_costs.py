@@ -79,6 +79,29 @@ def test_a_change_of_nothing_runs_nothing(mesh: Mesh) -> None:
     assert not ran
 
 
+def test_a_node_that_stays_where_it_is_costs_one_look_and_one_that_moves_what_runs_there() -> None:
+    made = Mesh()
+    metadata, spec = {"name": "p", "namespace": "ns1"}, {"nodeName": "n"}
+    pod: dict[str, object] = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    on_it = endpoints(1, SIZE)
+    on_it["endpoints"] = [{"addresses": [f"10.0.0.{last}"], "targetRef": {"kind": "Pod", "name": "p"}} for last in (1, 2)]
+    made.apply([change(each) for each in (service(1, SIZE), service(2, SIZE), endpoints(2, SIZE), on_it, pod, node("a", gpu="no"))])
+    made.connect(proxy("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Wire.SOTW)
+    made.refresh()
+
+    made.apply([change(node("a", gpu="yes"))])
+    assert runs_of(made, made.refresh) == {"node_locality": 1}
+
+    made.apply([change(node("b", gpu="yes"))])
+    ran = runs_of(made, made.refresh)
+    assert (ran["node_locality"], ran["instance"], ran["endpoints"], ran["assignment"]) == (1, 1, 1, 1)
+
+
+def node(zone: str, **labels: str) -> dict[str, object]:
+    """Return the node ``n``."""
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": {"topology.kubernetes.io/zone": zone, **labels}}}
+
+
 def test_what_nobody_sees_any_more_is_forgotten() -> None:
     made = Mesh()
     made.apply([change(service(1, SIZE)), change(endpoints(1, SIZE))])
