@@ -16,7 +16,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from controlplane.admin.api import admin_app
-from controlplane.admin.facts import Facts
+from controlplane.admin.facts import Facts, KubernetesFacts
 from controlplane.admin.health import health_app
 from controlplane.admin.metrics import Gauges
 from controlplane.admin.shapes import Connection, ProxyRow, TypeState
@@ -155,6 +155,7 @@ class ControlPlane:
         self._sources: list[Source] = [Files(root) for root in settings.files]
         self._keepers: tuple[Keeper, ...] = ()  # of what is written back
         self._webhook: Web | None = None
+        self._kubernetes_facts: KubernetesFacts | None = None
         cluster = settings.kubernetes
         if cluster and client:
             self._cluster = Kubernetes(client, cluster.namespaces, random.random, Timing.silent(cluster.watch_timeout_s))
@@ -175,6 +176,7 @@ class ControlPlane:
             not_ready=self._not_ready,
             refreshes=lambda: self._hub.refreshes,
             rejects=lambda: self._books.fleet.rejects,
+            kubernetes=self._kubernetes_facts,
         )
         registry = CollectorRegistry()
         registry.register(Gauges(facts))
@@ -226,9 +228,15 @@ class ControlPlane:
             standing=lambda key: self._hub.standing(key, self._books.fleet.error),
             marks=lambda: (self._hub.arrivals, self._hub.departures, sum(self._books.fleet.rejects.values())),
         )
-        keepers: list[Keeper] = [leader, replica, Writer(client, world, leader, cluster.pod, cluster.home)]
+        writer, webhook = Writer(client, world, leader, cluster.pod, cluster.home), Webhook()
+        keepers: list[Keeper] = [leader, replica, writer]
+        self._kubernetes_facts = KubernetesFacts(
+            silences=self._cluster.silences,
+            leads=lambda: leader.held,
+            status_writes=lambda: writer.writes,
+            reviews=lambda: webhook.counts,
+        )
         if cluster.webhook:
-            webhook = Webhook()
             registration = Registration(client, cluster.home, leader, lambda: bool(webhook.counts.total()))
             self._webhook = Web(webhook, cluster.webhook, registration.tls)
             keepers.append(registration)

@@ -11,6 +11,16 @@ from controlplane.objects.places import Places
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesFacts:
+    """Where the facts about what is exchanged with an API server come from."""
+
+    silences: Callable[[], Mapping[str, float]]  # for how many seconds nothing was heard, by resource
+    leads: Callable[[], bool]
+    status_writes: Callable[[], int]
+    reviews: Callable[[], Mapping[str, int]]  # of the webhook, by answer
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Where each fact comes from."""
 
@@ -21,3 +31,4 @@ class Facts:
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
+    kubernetes: KubernetesFacts | None = None

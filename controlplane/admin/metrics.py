@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from controlplane.admin.facts import Facts
+from controlplane.admin.facts import Facts, KubernetesFacts
 
 
 class Gauges(Collector):
@@ -45,3 +45,18 @@ class Gauges(Collector):
         for type_url, count in sorted(facts.rejects().items()):
             rejects.add_metric([type_url.rpartition(".")[2]], count)
         yield rejects
+        if facts.kubernetes:
+            yield from _of_kubernetes(facts.kubernetes)
+
+
+def _of_kubernetes(facts: KubernetesFacts) -> Iterator[Metric]:
+    silent = GaugeMetricFamily("navarch_kubernetes_silence_seconds", "Since something was heard of a resource.", labels=["resource"])
+    for resource, seconds in sorted(facts.silences().items()):
+        silent.add_metric([resource], seconds)
+    yield silent
+    yield GaugeMetricFamily("navarch_kubernetes_leader", "Whether this replica writes the status of objects.", value=facts.leads())
+    yield CounterMetricFamily("navarch_kubernetes_status_writes", "Statuses written.", value=facts.status_writes())
+    reviews = CounterMetricFamily("navarch_webhook_reviews", "Answers of the validating webhook.", labels=["answer"])
+    for answer, count in sorted(facts.reviews().items()):
+        reviews.add_metric([answer], count)
+    yield reviews

@@ -75,3 +75,11 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def kubectl() -> str:
+    """Return the path of kubectl; skip the test where there is none."""
+    found = shutil.which("kubectl")
+    if found is None:
+        pytest.skip("not run: there is no kubectl on the PATH")
+    return found

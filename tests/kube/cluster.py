@@ -18,7 +18,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.kube.binaries import needed
+from tests.kube.binaries import kubectl, needed
 
 ADMIN_TOKEN = "admin-of-the-tests"
 _READY_S = 60.0
@@ -72,7 +72,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Return what kubectl prints, as an administrator."""
-        command = ["kubectl", "--kubeconfig", str(self.kubeconfig()), *arguments]
+        command = [kubectl(), "--kubeconfig", str(self.kubeconfig()), *arguments]
         ran = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
         assert not check or ran.returncode == 0, f"kubectl {arguments}: {ran.stdout}{ran.stderr}"
         return ran.stdout + ran.stderr

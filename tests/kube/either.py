@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-
 from tests.fakes.kube_api import FakeApi
 from tests.kube.cluster import Cluster
-from tests.kube.with_cluster import CRDS
+from tests.kube.definitions import define_all
 
 BOTH = ("fake", "real")
-_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 class ApiServer(Protocol):
@@ -53,43 +49,8 @@ def started(which: str, folder: Path) -> Iterator[ApiServer]:
     """Give the ``fake`` or a ``real`` API server with the definitions of this repository; end it afterwards."""
     api: ApiServer = FakeApi(folder) if which == "fake" else Cluster(folder, controllers=False)
     try:
-        for path in sorted(CRDS.glob("*.yaml")):
-            for crd in yaml.safe_load_all(path.read_text()):
-                define(api, crd)
+        define_all(api)
         api.namespace("navarch-system")
         yield api
     finally:
         api.stop()
-
-
-def define(api: ApiServer, crd: dict[str, object]) -> None:
-    """Create the CustomResourceDefinition ``crd``, and wait until it serves."""
-    api.call("POST", _DEFINITIONS, crd)
-    metadata = crd["metadata"]
-    assert isinstance(metadata, dict)
-    while not _established(api.call("GET", f"{_DEFINITIONS}/{metadata['name']}")):
-        pass
-
-
-def definition(api: ApiServer, name: str) -> dict[str, object]:
-    """Return the CustomResourceDefinition ``name``, fit to be created anew."""
-    found = api.call("GET", f"{_DEFINITIONS}/{name}")
-    return {"apiVersion": found["apiVersion"], "kind": found["kind"], "metadata": {"name": name}, "spec": found["spec"]}
-
-
-def undefine(api: ApiServer, name: str) -> None:
-    """Delete the CustomResourceDefinition ``name``, and wait until it is gone."""
-    api.call("DELETE", f"{_DEFINITIONS}/{name}")
-    while True:
-        try:
-            api.call("GET", f"{_DEFINITIONS}/{name}")
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return
-            raise
-
-
-def _established(crd: dict[str, object]) -> bool:
-    status = crd.get("status")
-    conditions = (status.get("conditions") if isinstance(status, dict) else None) or ()
-    return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)

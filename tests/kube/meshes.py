@@ -15,6 +15,7 @@ from controlplane.demo.stores import Cluster as Store
 from controlplane.demo.story import REVIEWS
 from controlplane.demo.world import World
 from controlplane.kube.json import number, section
+from tests.kube.binaries import kubectl
 from tests.kube.cluster import Cluster
 from tests.kube.relay import Relay
 from tests.live.worlds import rule, to
@@ -36,6 +37,7 @@ class Through(Store):
 @asynccontextmanager
 async def running(folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0) -> AsyncIterator[World]:
     """Yield the demo's mesh, with its manifests in ``store``, and end it with the block."""
+    kubectl()  # manifests are applied with it
     world = World(folder, store, replicas=replicas, shared=shared, clients=clients)
     try:
         await world.start()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-import pytest
 import yaml
+
+from tests.kube.binaries import kubectl
 
 Json: TypeAlias = dict[str, object]
 
@@ -22,9 +22,7 @@ SETS = ("base", "overlays/dev", "overlays/ha")
 @cache
 def text(of: str) -> str:
     """Return the manifests of the set named ``of`` as one stream of YAML; skip the test where there is no kubectl."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("not run: rendering manifests needs kubectl on PATH")
-    made = subprocess.run(["kubectl", "kustomize", str(MANIFESTS / of)], capture_output=True, text=True, check=False)
+    made = subprocess.run([kubectl(), "kustomize", str(MANIFESTS / of)], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     assert made.stderr == ""
     return made.stdout

@@ -13,6 +13,7 @@ import pytest
 from controlplane.objects.documents import documents
 from controlplane.objects.kinds import KINDS
 from tests.kube.cluster import Cluster
+from tests.kube.definitions import define_all
 
 OURS = Path(__file__).parents[2] / "manifests" / "crds"
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "crd-validation"
@@ -23,8 +24,7 @@ Json = dict[str, object]
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
-    cluster.kubectl("apply", "--server-side", "-f", str(OURS))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    define_all(cluster)
     yield cluster
     cluster.stop()
 

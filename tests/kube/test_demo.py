@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kube.binaries import kubectl
 from tests.kube.cluster import Cluster
 from tests.kube.with_cluster import knowing_our_kinds
 
@@ -21,6 +22,7 @@ def own(tmp_path: Path) -> Cluster:
 
 
 def demo(kubeconfig: Path) -> subprocess.CompletedProcess[str]:
+    kubectl()  # which it applies with
     return subprocess.run((*DEMO, str(kubeconfig)), capture_output=True, text=True, timeout=240, check=False)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
+from tests.kube.definitions import define_all
 from tests.kube.plane import serving
 from tests.kube.rendered import rendered
 from tests.kube.rights import Right, rights, verdict
@@ -20,8 +21,7 @@ from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
     if CRDS.exists():
-        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        define_all(cluster, CRDS)
     cluster.kubectl("apply", "--server-side", "-f", "manifests/mesh")
     cluster.kubectl("apply", "--server-side", "-k", "manifests/base")
     yield cluster

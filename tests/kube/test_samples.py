@@ -15,8 +15,8 @@ from controlplane.objects.documents import documents
 from controlplane.objects.kinds import KINDS
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
+from tests.kube.definitions import define_all
 from tests.kube.plane import serving
-from tests.kube.test_crds import OURS
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 BUILT_IN = {
@@ -37,8 +37,7 @@ Json = dict[str, object]
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
-    cluster.kubectl("apply", "--server-side", "-f", str(OURS))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    define_all(cluster)
     for name in ("navarch-system", "istio-system"):
         cluster.namespace(name)
     yield cluster

@@ -16,7 +16,8 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 from controlplane.envoy.type_urls import EDS
 from tests.edges.control_plane import Running, delta, delta_request, next_delta
 from tests.edges.waiting import until_so
-from tests.kube.either import BOTH, ApiServer, define, definition, started, undefine
+from tests.kube.definitions import define, definition, undefine
+from tests.kube.either import BOTH, ApiServer, started
 from tests.kube.plane import names, serving
 
 CRDS = Path(__file__).parents[3] / "shared" / "cases" / "crds" / "customresourcedefinitions.gen.yaml"

@@ -12,6 +12,7 @@ from controlplane.envoy.type_urls import RDS
 from tests.edges.control_plane import SotwCall, next_sotw, sotw, sotw_request
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
+from tests.kube.definitions import define_all
 from tests.kube.plane import serving
 from tests.kube.test_source import CRDS, HAS_CRDS, NETWORKING, create, route, service
 
@@ -22,8 +23,7 @@ pytestmark = HAS_CRDS
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
     if CRDS.exists():
-        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        define_all(cluster, CRDS)
     cluster.namespace("navarch-system")
     yield cluster
     cluster.stop()

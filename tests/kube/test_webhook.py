@@ -15,6 +15,7 @@ import pytest
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
+from tests.kube.definitions import define_all
 from tests.kube.plane import serving
 from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
 from tests.rooms.objects.test_istio_cases import CASES, EXCEPTIONS, READ, placed
@@ -27,8 +28,7 @@ ANYWHERE = "127.0.0.1:0"
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
     if CRDS.exists():
-        cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        define_all(cluster, CRDS)
     cluster.namespace("navarch-system")
     yield cluster
     cluster.stop()
@@ -174,4 +174,8 @@ async def test_kubectl_is_refused_in_our_words_and_the_registration_is_kept_righ
         del hooks[0]["clientConfig"]["caBundle"]
         await asyncio.to_thread(own.call, "PUT", f"{HOOKS}/navarch-validator", found)
         await until_so(lambda: registered("Fail"), 5)
+        _, metrics = await running.get("/metrics")
+    assert 'navarch_webhook_reviews_total{answer="refused"}' in metrics
+    assert 'navarch_kubernetes_silence_seconds{resource="virtualservices"}' in metrics
+    assert "navarch_kubernetes_leader 1.0" in metrics
     own.call("DELETE", f"{HOOKS}/navarch-validator")

@@ -9,15 +9,13 @@ import tempfile
 from pathlib import Path
 
 from tests.kube.cluster import Cluster
-
-CRDS = Path(__file__).parents[2] / "manifests" / "crds"
+from tests.kube.definitions import define_all
 
 
 def knowing_our_kinds(folder: Path, *, controllers: bool = False) -> Cluster:
     """Return a new API server whose files are below ``folder``, with the definitions of this repository."""
     cluster = Cluster(folder, controllers=controllers)
-    cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+    define_all(cluster)
     return cluster
 
 
