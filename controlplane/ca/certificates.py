@@ -6,16 +6,22 @@ https://datatracker.ietf.org/doc/html/rfc5280#section-4.2
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from controlplane.ca.requests import PublicKey
 from controlplane.errors import NavarchError
+from controlplane.model.identity import Identity
 
+PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey  # the second in an authority that somebody plugged in
 BACKDATE = dt.timedelta(minutes=2)  # the clocks of those who verify may be behind
 
 
@@ -36,7 +42,12 @@ class Authority:
     """Whoever issues: its certificate and its private key, which is never shown."""
 
     certificate: x509.Certificate
-    key: EllipticCurvePrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = ()  # what goes out with what it issues: itself and those above it, less the root
+
+    def with_chain(self, leaf: x509.Certificate) -> bytes:
+        """Return ``leaf`` and the certificates that lead from it to the root, without that, as PEM."""
+        return as_pem((leaf, *self.chain))
 
     @property
     def pem(self) -> bytes:
@@ -44,28 +55,26 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def authority(name: str, key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta) -> Authority:
-    """Return an authority called ``name`` that signs itself with ``key``, from ``now`` for ``lifetime``."""
+def authority(
+    name: str, key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta, above: Authority | None = None
+) -> Authority:
+    """Return an authority called ``name`` with ``key``, from ``now`` for ``lifetime``: by itself, or an intermediate below ``above``.
+
+    Raises BadCertificate where ``above`` has expired.
+    """
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "navarch"), x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    until = end_of(now, lifetime, above) if above else now + lifetime
+    issuer = above.certificate.subject if above else subject
     builder = (
-        _builder(subject, subject, key, now, now + lifetime)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(identifier, critical=False)
+        _builder(subject, issuer, key.public_key(), now, until)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0 if above else 1), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    return Authority(builder.sign(key, hashes.SHA256()), key)
+    if above is None:
+        return Authority(builder.sign(key, hashes.SHA256()), key)
+    made = _issued_by(above, builder).sign(above.key, hashes.SHA256())
+    return Authority(made, key, (made, *above.chain) if above.chain else (made,))
 
 
 def serving(issuer: Authority, names: tuple[str, ...], key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta) -> Pair:
@@ -73,36 +82,32 @@ def serving(issuer: Authority, names: tuple[str, ...], key: EllipticCurvePrivate
 
     Raises BadCertificate where the issuer has expired.
     """
-    if now >= issuer.certificate.not_valid_after_utc:
-        raise BadCertificate("the authority has expired")
-    until = min(now + lifetime, issuer.certificate.not_valid_after_utc)
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "navarch")])
-    identifier = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    builder = (
-        _builder(subject, issuer.certificate.subject, key, now, until)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-    )
-    made = builder.sign(issuer.key, hashes.SHA256())
-    _check(made, issuer, names)
-    return Pair(made.public_bytes(serialization.Encoding.PEM), key_pem(key))
+    alternatives = tuple(x509.DNSName(name) for name in names)
+    made = _leaf(issuer, subject, alternatives, key.public_key(), (now, end_of(now, lifetime, issuer)), ExtendedKeyUsageOID.SERVER_AUTH)
+    return Pair(issuer.with_chain(made), key_pem(key))
 
 
-def key_pem(key: EllipticCurvePrivateKey) -> bytes:
+def workload(issuer: Authority, who: Identity, key: PublicKey, now: dt.datetime, lifetime: dt.timedelta) -> bytes:
+    """Return a certificate, with its chain, that says that the holder of ``key`` is ``who``, and no more; it never outlives ``issuer``.
+
+    https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md. Raises BadCertificate where the issuer has expired.
+    """
+    alternatives = (x509.UniformResourceIdentifier(who.uri),)
+    both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+    made = _leaf(issuer, x509.Name([]), alternatives, key, (now, end_of(now, lifetime, issuer)), *both)
+    return issuer.with_chain(made)
+
+
+def end_of(now: dt.datetime, lifetime: dt.timedelta, issuer: Authority) -> dt.datetime:
+    """Return until when something that ``issuer`` signs ``now`` for ``lifetime`` is good; raises BadCertificate where that has expired."""
+    last = min(each.not_valid_after_utc for each in (issuer.certificate, *issuer.chain))
+    if now >= last:
+        raise BadCertificate("the authority has expired")
+    return min(now + lifetime, last)
+
+
+def key_pem(key: PrivateKey) -> bytes:
     """Return ``key`` as PEM, for a file or a Secret."""
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
@@ -115,27 +120,83 @@ def expires_at(pem: bytes) -> dt.datetime:
         raise BadCertificate("expected a certificate in PEM") from error
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey, now: dt.datetime, until: dt.datetime
-) -> x509.CertificateBuilder:
+def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of ``pem``, one at least; raises BadCertificate."""
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem))
+    except ValueError as error:
+        raise BadCertificate("expected certificates in PEM") from error
+
+
+def as_pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    """Return ``certificates``, one after the other."""
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
+
+
+def _leaf(
+    issuer: Authority,
+    subject: x509.Name,
+    alternatives: tuple[x509.GeneralName, ...],
+    key: PublicKey,
+    valid: tuple[dt.datetime, dt.datetime],
+    *purposes: x509.ObjectIdentifier,
+) -> x509.Certificate:
+    builder = (
+        _builder(subject, issuer.certificate.subject, key, *valid)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=True)
+    )
+    made = _issued_by(issuer, builder).sign(issuer.key, hashes.SHA256())
+    check_leaf(made, issuer, alternatives)
+    return made
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: dt.datetime, until: dt.datetime) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATE)
         .not_valid_after(until)
     )
 
 
-def _check(made: x509.Certificate, issuer: Authority, names: tuple[str, ...]) -> None:
-    """Look at what was made as those will who verify it, before it leaves."""
+def _issued_by(issuer: Authority, builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    identifier = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=not signs_certificates,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def check_leaf(made: x509.Certificate, issuer: Authority, alternatives: tuple[x509.GeneralName, ...]) -> None:
+    """Look at what was made as those will who verify it, before it leaves; raises BadCertificate where it says more than it should."""
     try:
         made.verify_directly_issued_by(issuer.certificate)
     except (InvalidSignature, ValueError, TypeError) as error:
         raise BadCertificate("the certificate does not verify") from error
-    said = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    is_ca = made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    if is_ca or tuple(said.get_values_for_type(x509.DNSName)) != names or len(list(said)) != len(names):
+    of = made.extensions.get_extension_for_class
+    usage = of(x509.KeyUsage).value
+    if (
+        of(x509.BasicConstraints).value.ca
+        or usage.key_cert_sign
+        or usage.crl_sign
+        or tuple(of(x509.SubjectAlternativeName).value) != alternatives
+        or made.not_valid_after_utc > issuer.certificate.not_valid_after_utc
+    ):
         raise BadCertificate("the certificate says more than it should")
