@@ -19,12 +19,26 @@ class KubernetesSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySettings:
+    """How workloads get identities, and where those come in who have one; addresses are ``host:port``."""
+
+    state: str | None = None  # the folder that the authority is kept in; None: a Secret of the cluster
+    plugged_in: str | None = None  # the folder of somebody else's authority, in the layout of Istio's ``cacerts``
+    by_token: str | None = None  # where tokens are taken
+    by_certificate: str | None = None  # where certificates are asked for
+    leaf_lifetime_s: float = 86_400.0
+    names: tuple[str, ...] = ()  # by which proxies call the control plane, besides localhost and istiod's
+    audience: str = "istio-ca"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How one control plane runs; addresses are ``host:port``, and port 0 is any free one."""
 
     files: tuple[str, ...] = ()  # folders of manifests
     kubernetes: KubernetesSettings | None = None
-    xds: str = "127.0.0.1:15010"
+    identity: IdentitySettings | None = None
+    xds: str = "127.0.0.1:15010"  # in the clear: nobody who comes in there has an identity
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served
     admin_hosts: tuple[str, ...] = ()  # names by which the admin API may be called, besides those of the loopback interface

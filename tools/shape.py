@@ -14,7 +14,9 @@ MODULE_LINES = 300
 FUNCTION_LINES = 40
 FOLDERS = ("controlplane", "tests", "tools")
 # What may be over a budget, with the reason.
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "controlplane/cli/serve.py:serve": "its parameters are the options of the command, a line each",
+}
 
 
 def faults(path: Path, text: str) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from controlplane.admin.facts import Facts
 from controlplane.admin.guard import Guard
 from controlplane.admin.health import health_router
-from controlplane.admin.shapes import ObjectRow, ProblemRow, ProxyRow, ResourceRow
+from controlplane.admin.shapes import IdentityRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.model.keys import Key
@@ -28,6 +28,7 @@ def admin_app(facts: Facts, registry: CollectorRegistry, hosts: Iterable[str]) -
     app.include_router(health_router(facts.not_ready, registry))
     app.include_router(_of_objects(facts))
     app.include_router(_of_proxies(facts))
+    app.include_router(_of_identities(facts))
     return Guard(app, hosts)
 
 
@@ -71,6 +72,19 @@ def _of_proxies(facts: Facts) -> APIRouter:
         if not found:
             raise HTTPException(404, f"the proxy is sent no {kind} called {name}")
         return found[0]
+
+    return router
+
+
+def _of_identities(facts: Facts) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["identity"])
+
+    @router.get("/identity", summary="Who signs, who is trusted, and how far a rotation is", responses=_MISSING)
+    async def identity() -> IdentityRow:
+        found = facts.identity()
+        if found is None:
+            raise HTTPException(404, "this control plane gives no identities: it was started without --xds-tls and --xds-mtls")
+        return found
 
     return router
 

@@ -73,6 +73,33 @@ class ProxyRow(Shape):
     connections: tuple[Connection, ...]
 
 
+class RootRow(Shape):
+    """One root that is trusted."""
+
+    root: str  # the first half of the SHA-256 of its PEM
+    signs: bool
+    expires_at: float
+
+
+class WaitingFor(Shape):
+    """How many proxies a rotation waits for: to accept the bundle, and to have a certificate by who signs now."""
+
+    bundle: int
+    certificate: int
+
+
+class IdentityRow(Shape):
+    """The authority as this control plane has it, without anything secret."""
+
+    phase: str
+    bundle: str
+    roots: tuple[RootRow, ...]
+    waiting_for: WaitingFor
+    certificates: int  # that are out
+    issued: int
+    first_expires_at: float | None
+
+
 class ResourceRow(Shape):
     """One resource as a proxy is sent it; the message is proto3 JSON."""
 

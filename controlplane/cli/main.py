@@ -6,9 +6,11 @@ import sys
 
 import typer
 
+from controlplane.cli.ca import app as ca
 from controlplane.cli.crds import crds
 from controlplane.cli.demo import demo
 from controlplane.cli.serve import serve
+from controlplane.cli.token import token
 from controlplane.cli.translate import translate
 from controlplane.cli.validate import validate
 from controlplane.cli.version import version
@@ -22,8 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (serve, translate, validate, demo, crds, version):
+for command in (serve, translate, validate, demo, token, crds, version):
     app.command()(command)
+app.add_typer(ca)
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from controlplane.cli.options import Output, address, folder
-from controlplane.settings import KubernetesSettings, Settings
+from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
 if TYPE_CHECKING:
-    from controlplane.app import Addresses
+    from controlplane.app.plane import Addresses
 
 _Folders: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="DIR", help="A folder of manifests to serve and to watch. Can be given several times.")
@@ -36,7 +36,24 @@ _WatchTimeout: TypeAlias = Annotated[
 _Webhook: TypeAlias = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Also answer the API server's validating webhook here, by HTTPS.")
 ]
-_Xds: TypeAlias = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where proxies connect; port 0 takes any free one.")]
+_State: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Keep the authority and its keys in this folder; with --kubernetes a Secret does.")
+]
+_PluggedIn: TypeAlias = Annotated[
+    str | None, typer.Option("--ca-certs", metavar="DIR", help="Sign by the authority of these files: ca-cert.pem, ca-key.pem, …")
+]
+_XdsTls: TypeAlias = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where proxies connect by TLS and show a token.")]
+_XdsMtls: TypeAlias = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where proxies connect by TLS and show a certificate.")]
+_Names: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--name", metavar="DNS", help="A name by which proxies call us. Can be given several times.")
+]
+_LeafTtl: TypeAlias = Annotated[
+    float, typer.Option("--leaf-ttl", metavar="SECONDS", min=10, max=7_776_000, help="How long certificates of workloads are good.")
+]
+_Insecure: TypeAlias = Annotated[bool, typer.Option("--insecure", help="Let --xds, which is in the clear, listen beyond this machine.")]
+_Xds: TypeAlias = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="Where proxies connect in the clear, and get nothing secret; port 0 takes any free one.")
+]
 _Admin: TypeAlias = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the admin API listens.")]
 _Health: TypeAlias = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Also serve /healthz, /readyz and /metrics here, and nothing else.")
@@ -58,6 +75,13 @@ def serve(
     watch_timeout: _WatchTimeout = 120.0,
     webhook: _Webhook = None,
     xds: _Xds = "127.0.0.1:15010",
+    insecure: _Insecure = False,
+    xds_tls: _XdsTls = None,
+    xds_mtls: _XdsMtls = None,
+    state: _State = None,
+    ca_certs: _PluggedIn = None,
+    name: _Names = None,
+    leaf_ttl: _LeafTtl = 86_400,
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
     admin_hosts: _AdminHosts = None,
@@ -73,17 +97,14 @@ def serve(
 
       navarch serve --kubernetes --namespace shop
 
-      navarch serve --files ./manifests --xds 0.0.0.0:15010 --log-format json
+      navarch serve --files ./manifests --state ./state --xds-tls 0.0.0.0:15012 --log-format json
     """
-    cluster = _cluster(kubeconfig, context, namespace, webhook, watch_timeout) if kubernetes else None
-    if cluster is None and (kubeconfig or context or namespace):
-        raise typer.BadParameter("--kubeconfig, --context and --namespace go with --kubernetes")
-    if cluster is None and not files:
-        raise typer.BadParameter("expected --files DIR, --kubernetes, or both: there is nothing to serve")
+    cluster = _cluster(kubeconfig, context, namespace, webhook, watch_timeout, wanted=kubernetes)
     settings = Settings(
-        files=tuple(dict.fromkeys(folder(each, option="--files") for each in files or ())),
+        files=_folders(files, alone=cluster is None),
         kubernetes=cluster,
-        xds=address(xds, option="--xds"),
+        identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, leaf_ttl, kubernetes=kubernetes),
+        xds=_plain(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,
         admin_hosts=tuple(admin_hosts or ()),
@@ -91,9 +112,19 @@ def serve(
     _run(settings, output, log_format, log_level)
 
 
+def _folders(files: list[str] | None, *, alone: bool) -> tuple[str, ...]:
+    if alone and not files:
+        raise typer.BadParameter("expected --files DIR, --kubernetes, or both: there is nothing to serve")
+    return tuple(dict.fromkeys(folder(each, option="--files") for each in files or ()))
+
+
 def _cluster(
-    kubeconfig: str | None, context: str | None, namespaces: list[str] | None, webhook: str | None, watch_timeout: float
-) -> KubernetesSettings:
+    kubeconfig: str | None, context: str | None, namespaces: list[str] | None, webhook: str | None, watch_timeout: float, *, wanted: bool
+) -> KubernetesSettings | None:
+    if not wanted:
+        if kubeconfig or context or namespaces:
+            raise typer.BadParameter("--kubeconfig, --context and --namespace go with --kubernetes")
+        return None
     return KubernetesSettings(
         kubeconfig=kubeconfig,
         context=context,
@@ -105,19 +136,53 @@ def _cluster(
     )
 
 
+def _plain(xds: str, *, insecure: bool) -> str:
+    found = address(xds, option="--xds")
+    host = found.rpartition(":")[0].strip("[]")
+    if not insecure and host != "localhost" and not host.startswith("127.") and host != "::1":
+        raise typer.BadParameter(
+            f"{found} is in the clear, and not of this machine alone: use --xds-tls, or say --insecure", param_hint="--xds"
+        )
+    return found
+
+
+def _identity(
+    by_token: str | None,
+    by_certificate: str | None,
+    state: str | None,
+    plugged_in: str | None,
+    names: list[str] | None,
+    leaf_lifetime_s: float,
+    *,
+    kubernetes: bool,
+) -> IdentitySettings | None:
+    if not by_token and not by_certificate:
+        return None
+    if not state and not kubernetes:
+        raise typer.BadParameter("expected --state DIR: without a Kubernetes API server, a folder keeps the keys")
+    return IdentitySettings(
+        state=state,
+        plugged_in=folder(plugged_in, option="--ca-certs") if plugged_in else None,
+        by_token=address(by_token, option="--xds-tls") if by_token else None,
+        by_certificate=address(by_certificate, option="--xds-mtls") if by_certificate else None,
+        leaf_lifetime_s=leaf_lifetime_s,
+        names=tuple(names or ()),
+    )
+
+
 def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:
     log_to_stderr(log_format, log_level)
     import asyncio
 
     import uvloop
 
-    from controlplane.app import run_until_signalled
-    from controlplane.kube.errors import NoAccess
+    from controlplane.app.plane import run_until_signalled
+    from controlplane.errors import NavarchError
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_until_signalled(settings, lambda addresses: _announce(addresses, output)))
-    except NoAccess as error:
+    except NavarchError as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None
 

@@ -14,8 +14,10 @@ from controlplane.mesh.outbound import outbound
 from controlplane.mesh.problems import failure, problems_of
 from controlplane.mesh.publisher import Publisher
 from controlplane.mesh.scopes import proxy_scope
+from controlplane.mesh.settings import settings
 from controlplane.mesh.workloads import workload
 from controlplane.model.keys import Key
+from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
@@ -127,6 +129,11 @@ class Mesh:
     def object(self, key: Key) -> Object | None:
         """Return the object ``key``."""
         return inputs.objects(self._db, key)
+
+    def settings(self) -> MeshSettings:
+        """Return the settings of the mesh."""
+        value = self._db.attempt(settings)
+        return MeshSettings() if isinstance(value, Failed) else value
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and what failed of ours."""

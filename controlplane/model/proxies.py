@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controlplane.model.identity import Identity
 from controlplane.model.services import Labels
 
 _PARTS = 4  # type~ip~id~domain
@@ -43,6 +44,7 @@ class Proxy:
     labels: Labels | None  # None: not in the metadata, take them from the Pod
     interception: Interception = Interception.REDIRECT
     locality: str = ""
+    identity: Identity | None = None  # None: it came in where nobody is asked who they are
 
 
 def proxy(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:

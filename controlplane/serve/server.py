@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import grpc
@@ -13,12 +13,17 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Disc
 from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
+from controlplane.ca.certificates import BadCertificate
+from controlplane.ca.vault import Holder
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import BadNode
+from controlplane.serve.doors import Caller, Door
 from controlplane.serve.hub import Hub
-from controlplane.serve.nodes import proxy_of
+from controlplane.serve.letting import Ended, let_in
+from controlplane.serve.nodes import NotYours, proxy_of
+from controlplane.serve.secrets import Secrets
 from controlplane.serve.services import SERVICES, Service
-from controlplane.serve.streams import UNREADABLE, Ended, OpenStream, Recorder, Request
+from controlplane.serve.streams import UNREADABLE, OpenStream, Recorder, Request
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 
@@ -43,6 +48,8 @@ OPTIONS = (
     ("grpc.http2.max_ping_strikes", 0),
 )
 
+# Who has a certificate comes again now and then: a root that is gone is not believed for longer.
+_AGED = (("grpc.max_connection_age_ms", 30 * 60_000), ("grpc.max_connection_age_grace_ms", 10_000))
 _DRAINING = "this control plane is stopping"
 
 
@@ -54,34 +61,61 @@ class Machines:
     delta: Callable[[View, str | None], Stream[DeltaDiscoveryRequest]]
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """An address (host:port; port 0: any free one), how it knows who comes in, and what else is served there."""
+
+    address: str
+    door: Door
+    more: tuple[grpc.GenericRpcHandler, ...] = ()
+
+
 class Server:
     """Serves every discovery service between ``start`` and ``stop``."""
 
-    def __init__(self, hub: Hub, machines: Machines, recorder: Recorder, address: str) -> None:
-        """Serve what ``hub`` has at ``address`` (host:port; port 0: any free one) by ``machines``; tell ``recorder`` what becomes of it."""
+    def __init__(self, hub: Hub, machines: Machines, recorder: Recorder) -> None:
+        """Serve what ``hub`` has by ``machines``; tell ``recorder`` what becomes of it."""
         self._hub = hub
         self._machines = machines
         self._recorder = recorder
-        self._address = address
-        self._server: grpc.aio.Server | None = None
+        self._secrets: Secrets | None = None
+        self._servers: list[grpc.aio.Server] = []
         self._streams: set[OpenStream[DiscoveryRequest] | OpenStream[DeltaDiscoveryRequest]] = set()
         self._none_left = asyncio.Event()
         self.draining = False
 
-    async def start(self) -> int:
-        """Open the port and return it; raises OSError where that cannot be."""
-        server = grpc.aio.server(options=OPTIONS)
-        for service in SERVICES:
-            server.add_generic_rpc_handlers((self._handlers(service),))
+    async def start(self, entrances: Iterable[Entrance], secrets: Secrets | None = None) -> tuple[int, ...]:
+        """Open ``entrances`` and return their ports; who has an identity gets ``secrets``. Raises OSError where that cannot be."""
+        self._secrets = secrets
         try:
-            port = server.add_insecure_port(self._address)
+            return tuple([await self._open(each) for each in entrances])
+        except OSError:
+            await self._close()
+            raise
+
+    async def _open(self, entrance: Entrance) -> int:
+        door, options = entrance.door, OPTIONS + _AGED if entrance.door.secure else OPTIONS
+        server = grpc.aio.server(options=options)
+        self._servers.append(server)
+        for service in SERVICES:
+            server.add_generic_rpc_handlers((self._handlers(service, door),))
+        for handler in entrance.more:
+            server.add_generic_rpc_handlers((handler,))
+        credentials = door.credentials()
+        try:
+            if credentials is None:
+                port = server.add_insecure_port(entrance.address)
+            else:
+                port = server.add_secure_port(entrance.address, credentials)
         except RuntimeError as error:
-            await server.stop(None)
-            raise OSError(f"cannot listen at {self._address}: {error}") from None
+            raise OSError(f"cannot listen at {entrance.address}: {error}") from None
         await server.start()
-        self._server = server
-        log.info("xds listening", extra={"address": self._address, "port": port})
+        log.info("xds listening", extra={"address": entrance.address, "port": port, "secure": door.secure})
         return port
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(server.stop(0) for server in self._servers))
+        self._servers.clear()
 
     async def stop(self, grace_s: float, jitter: Callable[[], float]) -> None:
         """Let every stream end within ``grace_s``, each when ``jitter`` (0 to 1) says, so that they do not all come back at once."""
@@ -96,15 +130,14 @@ class Server:
                     await self._none_left.wait()
             except TimeoutError:
                 log.warning("streams cut off", extra={"streams": len(self._streams)})
-        if self._server is not None:
-            await self._server.stop(0)
+        await self._close()
 
-    def _handlers(self, service: Service) -> grpc.GenericRpcHandler:
+    def _handlers(self, service: Service, door: Door) -> grpc.GenericRpcHandler:
         async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:
-            await self._serve(context, Wire.SOTW, lambda view: self._machines.sotw(view, service.only))
+            await self._serve(context, door, Wire.SOTW, lambda view: self._machines.sotw(view, service.only))
 
         async def delta(_: object, context: ServicerContext[DeltaDiscoveryRequest, bytes]) -> None:
-            await self._serve(context, Wire.DELTA, lambda view: self._machines.delta(view, service.only))
+            await self._serve(context, door, Wire.DELTA, lambda view: self._machines.delta(view, service.only))
 
         methods: dict[str, grpc.RpcMethodHandler[DiscoveryRequest, bytes] | grpc.RpcMethodHandler[DeltaDiscoveryRequest, bytes]] = {
             service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)
@@ -113,28 +146,43 @@ class Server:
             methods[service.sotw] = grpc.stream_stream_rpc_method_handler(sotw, request_deserializer=DiscoveryRequest.FromString)
         return grpc.method_handlers_generic_handler(service.name, methods)
 
-    async def _serve(self, context: ServicerContext[Request, bytes], wire: Wire, machine: Callable[[View], Stream[Request]]) -> None:
-        ended = await self._stream(context, wire, machine)
+    async def _serve(
+        self, context: ServicerContext[Request, bytes], door: Door, wire: Wire, machine: Callable[[View], Stream[Request]]
+    ) -> None:
+        caller = self._refusal() or await let_in(door, context)
+        ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
         if ended.code is not grpc.StatusCode.OK:
             await context.abort(ended.code, ended.details)
 
-    async def _stream(self, context: ServicerContext[Request, bytes], wire: Wire, machine: Callable[[View], Stream[Request]]) -> Ended:
-        if refusal := self._refusal():
-            return refusal
+    async def _stream(
+        self, context: ServicerContext[Request, bytes], caller: Caller, wire: Wire, machine: Callable[[View], Stream[Request]]
+    ) -> Ended:
         first = await _first(context)
         if isinstance(first, Ended):
             return first
         if refusal := self._refusal():
             return refusal
         try:
-            proxy = proxy_of(first.node)
+            proxy = proxy_of(first.node, caller)
+            holder = Holder(proxy.identity, proxy.id) if proxy.identity else None
+            own = self._secrets.open(holder) if self._secrets and holder else None
+        except NotYours as error:
+            log.warning("node refused", extra={"identity": str(caller.who), "reason": str(error)})
+            return Ended(grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
         except BadNode as error:
             return Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder)
+        except BadCertificate as error:
+            log.error("certificate not issued", extra={"identity": str(caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
+            return Ended(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
+        stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder, own)
         self._streams.add(stream)
+        if self._secrets and holder:
+            self._secrets.join(holder, stream)
         try:
             return await stream.run(context, first)
         finally:
+            if self._secrets and holder:
+                self._secrets.leave(holder, stream)
             self._streams.discard(stream)
             if not self._streams:
                 self._none_left.set()

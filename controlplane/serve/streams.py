@@ -7,7 +7,6 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import grpc
@@ -20,10 +19,11 @@ from controlplane.mesh.mesh import Session
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.serve.hub import Hub
+from controlplane.serve.letting import Ended
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import BadRequest, Progress, Stream
-from controlplane.xds.view import TableChange, View
+from controlplane.xds.view import Table, TableChange, View
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,6 @@ class Recorder(Protocol):
         """Take in that ``connection`` is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a stream is over: with which status, and what the peer is told."""
-
-    code: grpc.StatusCode
-    details: str = ""
-
-
 UNREADABLE = Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a discovery request, found bytes that are none")
 _TOO_MANY = Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
 _FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
@@ -63,11 +55,17 @@ _FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is lo
 class OpenStream(Generic[Request]):
     """One stream that has said who it is, until it ends."""
 
-    def __init__(self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder) -> None:
-        """Serve ``session`` of ``hub`` by a ``machine``, begun when there is a view; tell ``recorder`` what happens."""
+    def __init__(
+        self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder, own: Table | None = None
+    ) -> None:
+        """Serve ``session`` of ``hub`` by a ``machine``, begun when there is a view; tell ``recorder`` what happens.
+
+        ``own`` is a table that this stream sees beside those of the session: its secrets.
+        """
         self.session = session
         self.connection = next(_numbers)
         self._hub = hub
+        self._own = own
         self._make: Callable[[View], Stream[Request]] = machine
         self._machine: Stream[Request] | None = None
         self._recorder = recorder
@@ -91,6 +89,8 @@ class OpenStream(Generic[Request]):
 
     def see(self, view: View) -> None:
         """See ``view`` from now on, and wake the sender."""
+        if self._own is not None:
+            view = View(*view.tables, self._own)
         try:
             if self._machine is None:
                 self._machine = self._make(view)

@@ -19,8 +19,9 @@ from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.serve import server as serving
 from controlplane.serve import streams
+from controlplane.serve.doors import Plaintext
 from controlplane.serve.hub import Hub
-from controlplane.serve.server import Machines, Server
+from controlplane.serve.server import Entrance, Machines, Server
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
@@ -89,8 +90,8 @@ class Running:
 async def serving_by(machine: Callable[[View], Machine], *, sources: tuple[str, ...] = ()) -> AsyncIterator[Running]:
     hub, books = Hub(Mesh(), sources), Books()
     machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, _: machine(view))
-    server = Server(hub, machines, books, "127.0.0.1:0")
-    port = await server.start()
+    server = Server(hub, machines, books)
+    [port] = await server.start([Entrance("127.0.0.1:0", Plaintext())])
     work = asyncio.create_task(hub.run())
     try:
         yield Running(hub, books, f"127.0.0.1:{port}")

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from controlplane.app import Addresses, ControlPlane
+from controlplane.app.plane import Addresses, ControlPlane
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.settings import KubernetesSettings, Settings

@@ -8,9 +8,8 @@ import logging
 import random
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -19,9 +18,9 @@ from controlplane.admin.api import admin_app
 from controlplane.admin.facts import Facts, KubernetesFacts
 from controlplane.admin.health import health_app
 from controlplane.admin.metrics import Gauges
-from controlplane.admin.shapes import Connection, ProxyRow, TypeState
 from controlplane.admin.web import Web
-from controlplane.fleet.fleet import Account, Fleet, TypeAccount
+from controlplane.app.books import Books
+from controlplane.app.identity import open_trust, row
 from controlplane.inject.registration import Registration
 from controlplane.inject.webhook import Webhook
 from controlplane.kube.access import Access
@@ -29,13 +28,13 @@ from controlplane.kube.client import Client, connect
 from controlplane.kube.lease import Lease
 from controlplane.kube.reflector import Timing
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
-from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.places import Places
+from controlplane.serve.doors import Plaintext
 from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
 from controlplane.serve.hub import Hub
-from controlplane.serve.server import Machines, Server
+from controlplane.serve.server import Entrance, Machines, Server
+from controlplane.serve.trust import Trust
 from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files import Files
 from controlplane.sources.kubernetes.source import Kubernetes
@@ -43,7 +42,6 @@ from controlplane.sources.precedence import Precedence
 from controlplane.status.replicas import REPLICA
 from controlplane.status.writer import World, Writer
 from controlplane.xds.delta import DeltaStream
-from controlplane.xds.events import Event, Nacked
 from controlplane.xds.sotw import SotwStream
 
 log = logging.getLogger(__name__)
@@ -64,6 +62,8 @@ class Addresses:
     admin: str
     health: str | None
     webhook: str | None = None
+    xds_tls: str | None = None
+    xds_mtls: str | None = None
 
 
 class Source(Protocol):
@@ -88,64 +88,6 @@ class Keeper(Protocol):
         """Do it until cancelled."""
 
 
-class _Books:
-    """Gives the fleet what it has not of its own, the time, and tells the log what matters."""
-
-    def __init__(self) -> None:
-        self.fleet = Fleet()
-
-    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
-        self.fleet.connected(connection, proxy, wire.value, time.time())
-        log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": wire.value})
-
-    def record(self, connection: int, events: Iterable[Event]) -> None:
-        events = tuple(events)
-        self.fleet.record(connection, events, time.time())
-        for event in events:
-            if isinstance(event, Nacked):
-                proxy = self.fleet.proxy_of(connection)
-                facts = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
-                log.warning("proxy refused config", extra=facts)
-
-    def disconnected(self, connection: int) -> None:
-        self.fleet.disconnected(connection)
-        log.info("proxy disconnected", extra={"connection": connection})
-
-    def proxies(self) -> list[ProxyRow]:
-        found: dict[str, list[Account]] = {}
-        for account in self.fleet.accounts():
-            found.setdefault(account.proxy.id, []).append(account)
-        return [
-            ProxyRow(id=proxy_id, synced=all(each.synced for each in rows), connections=tuple(map(_connection, rows)))
-            for proxy_id, rows in found.items()
-        ]
-
-
-def _connection(account: Account) -> Connection:
-    return Connection(
-        connection=account.connection,
-        wire=account.wire,
-        connected_at=account.connected_at,
-        types=tuple(_type_state(each) for each in account.types.values()),
-    )
-
-
-def _type_state(line: TypeAccount) -> TypeState:
-    return TypeState(
-        type=line.type_url.rpartition(".")[2],
-        type_url=line.type_url,
-        sent=line.sent,
-        acked=line.acked,
-        nacked=line.nacked,
-        error=line.error,
-        sent_at=line.sent_at,
-        acked_at=line.acked_at,
-        nacked_at=line.nacked_at,
-        resources=line.resources,
-        sent_bytes=line.sent_bytes,
-    )
-
-
 class ControlPlane:
     """One control plane: everything between the sources and the proxies."""
 
@@ -163,11 +105,13 @@ class ControlPlane:
         self._precedence = Precedence([source.name for source in self._sources])
         self._mesh = Mesh()
         self._hub = Hub(self._mesh, [source.name for source in self._sources])
-        self._books = _Books()
+        self._books = Books()
         if settings.kubernetes and client:
             self._keepers = self._write_back(client, settings.kubernetes)
         machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
-        self._server = Server(self._hub, machines, self._books, settings.xds)
+        self._server = Server(self._hub, machines, self._books)
+        self._client = client
+        self._trust: Trust | None = None
         facts = Facts(
             mesh=self._mesh,
             proxies=self._books.proxies,
@@ -177,6 +121,7 @@ class ControlPlane:
             refreshes=lambda: self._hub.refreshes,
             rejects=lambda: self._books.fleet.rejects,
             kubernetes=self._kubernetes_facts,
+            identity=lambda: row(self._trust) if self._trust else None,
         )
         registry = CollectorRegistry()
         registry.register(Gauges(facts))
@@ -202,7 +147,7 @@ class ControlPlane:
         addresses = await self._open()
         async with asyncio.TaskGroup() as tasks:
             sources = map(self._read, self._sources)
-            keepers = (each.run() for each in self._keepers)
+            keepers = (each.run() for each in (*self._keepers, *([self._trust] if self._trust else [])))
             endless = (self._hub.run(), collect_when_quiet(self._turnover), *sources, *keepers)
             work = [tasks.create_task(each) for each in endless]
             webs = [*self._webs, *([self._webhook] if self._webhook else [])]
@@ -262,15 +207,22 @@ class ControlPlane:
         return "; ".join(reasons) or "not every source has been read yet"
 
     async def _open(self) -> Addresses:
+        settings = self._settings
+        self._trust = await open_trust(settings, self._client, lambda: self._mesh.settings().trust_domain)
+        entrances = {"xds": Entrance(settings.xds, Plaintext())}
+        if self._trust and settings.identity:
+            entrances |= self._trust.entrances(settings.identity.by_token, settings.identity.by_certificate)
         try:
             admin, *health = [web.open() for web in self._webs]
             webhook = self._webhook.open() if self._webhook else None
-            port = await self._server.start()
+            ports = await self._server.start(entrances.values(), self._trust.secrets if self._trust else None)
         except OSError:
             for web in self._webs:
                 web.close()
             raise
-        return Addresses(f"{self._settings.xds.rpartition(':')[0]}:{port}", admin, health[0] if health else None, webhook)
+        found = Addresses(admin=admin, health=health[0] if health else None, webhook=webhook, xds="")
+        opened = zip(entrances.items(), ports, strict=True)
+        return replace(found, **{name: f"{each.address.rpartition(':')[0]}:{port}" for (name, each), port in opened})
 
 
 async def run_until_signalled(settings: Settings, announce: Callable[[Addresses], None]) -> None:

@@ -1,0 +1,1 @@
+"""Wires the rooms together: here, and only here, somebody knows everybody."""

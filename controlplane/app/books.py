@@ -1,0 +1,78 @@
+"""What became of each response: folded by the fleet, told to the log, shown to the admin API."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+
+from controlplane.admin.shapes import Connection, ProxyRow, TypeState
+from controlplane.fleet.fleet import Account, Fleet, TypeAccount
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import Proxy
+from controlplane.xds.events import Event, Nacked
+
+log = logging.getLogger(__name__)
+
+
+class Books:
+    """Gives the fleet what it has not of its own, the time, and tells the log what matters."""
+
+    def __init__(self) -> None:
+        """Begin with no streams."""
+        self.fleet = Fleet()
+
+    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
+        """Take in that ``proxy`` has opened ``connection``."""
+        self.fleet.connected(connection, proxy, wire.value, time.time())
+        log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": wire.value})
+
+    def record(self, connection: int, events: Iterable[Event]) -> None:
+        """Take in ``events`` of ``connection``."""
+        events = tuple(events)
+        self.fleet.record(connection, events, time.time())
+        for event in events:
+            if isinstance(event, Nacked):
+                proxy = self.fleet.proxy_of(connection)
+                facts = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
+                log.warning("proxy refused config", extra=facts)
+
+    def disconnected(self, connection: int) -> None:
+        """Take in that ``connection`` is over."""
+        self.fleet.disconnected(connection)
+        log.info("proxy disconnected", extra={"connection": connection})
+
+    def proxies(self) -> list[ProxyRow]:
+        """Return the connected proxies, with their connections."""
+        found: dict[str, list[Account]] = {}
+        for account in self.fleet.accounts():
+            found.setdefault(account.proxy.id, []).append(account)
+        return [
+            ProxyRow(id=proxy_id, synced=all(each.synced for each in rows), connections=tuple(map(_connection, rows)))
+            for proxy_id, rows in found.items()
+        ]
+
+
+def _connection(account: Account) -> Connection:
+    return Connection(
+        connection=account.connection,
+        wire=account.wire,
+        connected_at=account.connected_at,
+        types=tuple(_type_state(each) for each in account.types.values()),
+    )
+
+
+def _type_state(line: TypeAccount) -> TypeState:
+    return TypeState(
+        type=line.type_url.rpartition(".")[2],
+        type_url=line.type_url,
+        sent=line.sent,
+        acked=line.acked,
+        nacked=line.nacked,
+        error=line.error,
+        sent_at=line.sent_at,
+        acked_at=line.acked_at,
+        nacked_at=line.nacked_at,
+        resources=line.resources,
+        sent_bytes=line.sent_bytes,
+    )

@@ -1,0 +1,128 @@
+"""The authority as one control plane has it: read from where it is stored, begun where there is none, and rotated step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from controlplane.ca.certificates import BadCertificate, key_pem
+from controlplane.ca.state import OutOfOrder, State, begin, dump, issuer, load, plugged_in, read_key
+from controlplane.errors import NavarchError
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+_TRIES = 10
+
+
+class Store(Protocol):
+    """Where one value is kept, of which everybody who looks sees the same; errors are of NavarchError or OSError."""
+
+    async def read(self) -> bytes | None:
+        """Return what is stored, ``None`` if nothing is."""
+
+    async def write(self, content: bytes, before: bytes | None) -> bool:
+        """Store ``content`` if what is stored is ``before``; return whether it was."""
+
+
+class PluggedIn:
+    """The files of somebody else's authority, in the layout of Istio's Secret ``cacerts``: they are read and never written."""
+
+    def __init__(self, root: Path) -> None:
+        """Read the folder ``root``."""
+        self._root = root
+
+    async def read(self) -> bytes | None:
+        """Return the state that the files make; raises BadCertificate, OSError."""
+        return await asyncio.to_thread(self._read)
+
+    async def write(self, content: bytes, before: bytes | None) -> bool:
+        """Raise OutOfOrder: whoever made the files rotates them."""
+        del content, before
+        raise OutOfOrder(f"the authority is plugged in: it is rotated by writing its files anew in {self._root}")
+
+    def _read(self) -> bytes:
+        names = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+        certificate, key, chain, root = ((self._root / name).read_bytes() for name in names)
+        return dump(begin(plugged_in(certificate, key, chain, root)))
+
+
+class Keeper:
+    """The state of an authority, always that which is stored."""
+
+    def __init__(self, store: Store, make_key: Callable[[], EllipticCurvePrivateKey], clock: Callable[[], dt.datetime]) -> None:
+        """Keep it in ``store``; new roots have keys by ``make_key`` and begin when ``clock`` says it is now."""
+        self._store = store
+        self._make_key = make_key
+        self._clock = clock
+        self._stored: bytes | None = None
+        self._state: State | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def state(self) -> State:
+        """Return the state as it was read last."""
+        if self._state is None:
+            raise RuntimeError("the authority is not open")
+        return self._state
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever the state has become another."""
+        self._listeners.append(listener)
+
+    async def open(self) -> None:
+        """Read the state, and begin one where there is none; raises NavarchError, OSError."""
+        for _ in range(_TRIES):
+            if await self._read():
+                return
+            made = dump(begin(issuer(self._make_key(), self._clock())))
+            if await self._store.write(made, None):
+                log.info("authority begun")
+        raise BadCertificate("the authority can be neither read nor begun")
+
+    async def run(self) -> None:
+        """See what others store, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                await self._read()
+            except (NavarchError, OSError) as error:
+                log.warning("authority not read", extra={"reason": str(error)})
+
+    async def step(self, change: Callable[[State], State]) -> State:
+        """Store what ``change`` makes of the state, and return it; raises what ``change`` raises, NavarchError, OSError."""
+        for _ in range(_TRIES):
+            await self._read()
+            following = change(self.state)
+            if await self._store.write(dump(following), self._stored):
+                await self._read()
+                log.info("authority changed", extra={"phase": following.phase.value})
+                return following
+        raise OutOfOrder("the authority is being changed by somebody else")
+
+    async def _read(self) -> bool:
+        stored = await self._store.read()
+        if stored is None:
+            return False
+        if stored != self._stored:
+            self._state = load(stored)
+            self._stored = stored
+            for each in self._listeners:
+                each()
+        return True
+
+
+async def kept_key(store: Store, make_key: Callable[[], EllipticCurvePrivateKey]) -> EllipticCurvePrivateKey:
+    """Return the key that is stored, made by ``make_key`` where there is none; raises NavarchError, OSError."""
+    for _ in range(_TRIES):
+        stored = await store.read()
+        if stored is not None:
+            return read_key(stored)
+        await store.write(key_pem(make_key()), None)
+    raise BadCertificate("a key can be neither read nor made")

@@ -1,0 +1,210 @@
+"""What an authority is made of over time: whom it signs with, whom everybody is to trust, and how one root follows another. Pure.
+
+A new root is trusted before anything is signed by it, and an old one as long as something that it signed may be in use:
+
+- ``prepared``: the new root is in the bundle, the old one signs;
+- ``activated``: the new one signs, the old one is still trusted;
+- ``steady``: there is one.
+
+A state is one value that is stored as a whole: there is no moment at which only a part of it has been changed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from hashlib import sha256
+from itertools import pairwise
+
+import orjson
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from controlplane.ca.certificates import Authority, BadCertificate, PrivateKey, as_pem, authority, key_pem, read_certificates
+from controlplane.errors import NavarchError
+
+ROOT_LIFETIME = dt.timedelta(days=3650)
+_FORMAT = 1
+
+
+class OutOfOrder(NavarchError):
+    """A phase of a rotation whose turn it is not; the text says what has to come first."""
+
+
+class Phase(StrEnum):
+    """How far one root has followed another."""
+
+    STEADY = "steady"
+    PREPARED = "prepared"
+    ACTIVATED = "activated"
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Whoever signs, and the root that it is trusted by: the same, or an intermediate below it."""
+
+    signer: Authority
+    root: bytes  # PEM
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the root's PEM, in hex: how a root is told from another."""
+        return sha256(self.root).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The issuers there are, oldest first: one, or two during a rotation."""
+
+    phase: Phase
+    issuers: tuple[Issuer, ...]
+
+    @property
+    def signing(self) -> Issuer:
+        """Return who signs now."""
+        return self.issuers[-1] if self.phase is Phase.ACTIVATED else self.issuers[0]
+
+    @property
+    def bundle(self) -> bytes:
+        """Return the roots that everybody is to trust, as PEM."""
+        return b"".join(each.root for each in self.issuers)
+
+    @property
+    def bundle_id(self) -> str:
+        """Return what tells this bundle from others."""
+        return sha256(self.bundle).hexdigest()[:16]
+
+
+def begin(issuer: Issuer) -> State:
+    """Return the state of a new authority."""
+    return State(Phase.STEADY, (issuer,))
+
+
+def issuer(
+    key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta = ROOT_LIFETIME, below: EllipticCurvePrivateKey | None = None
+) -> Issuer:
+    """Return an issuer with a root of ``key``; with ``below`` an intermediate of that key signs, and the root's key is forgotten."""
+    root = authority(f"root {now:%Y-%m-%d}", key, now, lifetime)
+    return Issuer(authority("intermediate", below, now, lifetime, root) if below else root, root.pem)
+
+
+def prepare(state: State, following: Issuer) -> State:
+    """Return ``state`` with ``following`` trusted too; raises OutOfOrder where a rotation is under way."""
+    if state.phase is not Phase.STEADY:
+        raise OutOfOrder(f"a rotation is under way: it is {state.phase}")
+    if following.root in state.bundle:
+        raise OutOfOrder("expected a root with a key of its own")
+    return State(Phase.PREPARED, (*state.issuers, following))
+
+
+def activate(state: State, missing: int) -> State:
+    """Return ``state`` with the new issuer signing; ``missing`` is how many proxies have not accepted the new bundle yet.
+
+    Raises OutOfOrder where the new root is not prepared, or some do not trust it yet.
+    """
+    if state.phase is not Phase.PREPARED:
+        raise OutOfOrder(f"expected a root that is prepared; the rotation is {state.phase}")
+    if missing:
+        raise OutOfOrder(f"{missing} proxies have not accepted the new bundle yet")
+    return replace(state, phase=Phase.ACTIVATED)
+
+
+def retire(state: State, missing: int) -> State:
+    """Return ``state`` without the old issuer; ``missing`` is how many proxies still have a certificate of it.
+
+    Raises OutOfOrder where the new issuer does not sign yet, or the old one's certificates are in use.
+    """
+    if state.phase is not Phase.ACTIVATED:
+        raise OutOfOrder(f"expected the new root to be activated; the rotation is {state.phase}")
+    if missing:
+        raise OutOfOrder(f"{missing} proxies still have a certificate by the old root")
+    return State(Phase.STEADY, state.issuers[1:])
+
+
+def dump(state: State) -> bytes:
+    """Return ``state`` as it is stored: keys included, so nobody else may read it."""
+    issuers = [
+        {
+            "root": each.root.decode(),
+            "certificate": each.signer.pem.decode(),
+            "key": key_pem(each.signer.key).decode(),
+            "chain": as_pem(each.signer.chain).decode(),
+        }
+        for each in state.issuers
+    ]
+    return orjson.dumps({"format": _FORMAT, "phase": state.phase.value, "issuers": issuers}, option=orjson.OPT_INDENT_2)
+
+
+def load(stored: bytes) -> State:
+    """Return the state that ``dump`` gave; raises BadCertificate where it is not whole."""
+    try:
+        value = orjson.loads(stored)
+        if value["format"] != _FORMAT:
+            raise BadCertificate(f"expected a state of format {_FORMAT}")
+        found = State(Phase(value["phase"]), tuple(_issuer(each) for each in value["issuers"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadCertificate("expected the state of an authority") from error
+    if len(found.issuers) != (1 if found.phase is Phase.STEADY else 2):
+        raise BadCertificate("the number of roots does not fit the phase")
+    return found
+
+
+def plugged_in(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> Issuer:
+    """Return the issuer of the files of somebody else's authority (``ca-cert.pem``, ``ca-key.pem``, ``cert-chain.pem``, ``root-cert.pem``).
+
+    https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/. Raises BadCertificate where they do not belong together.
+    """
+    [signer, *_] = read_certificates(certificate)
+    above = read_certificates(chain) if chain.strip() else ()
+    roots = read_certificates(root)
+    private = _key(key)
+    if signer.public_key() != private.public_key():
+        raise BadCertificate("ca-key.pem is not the key of ca-cert.pem")
+    self_signed = signer in roots
+    path = () if self_signed else tuple(dict.fromkeys((signer, *(each for each in above if each not in roots))))
+    for child, parent in pairwise(path):
+        _verify(child, (parent,))
+    if path:
+        _verify(path[-1], roots)
+    return Issuer(Authority(signer, private, path), as_pem(roots))
+
+
+def _verify(child: x509.Certificate, parents: Iterable[x509.Certificate]) -> None:
+    for parent in parents:
+        with suppress(InvalidSignature, ValueError, TypeError):
+            child.verify_directly_issued_by(parent)
+            return
+    raise BadCertificate("the chain does not lead from ca-cert.pem to root-cert.pem")
+
+
+def _issuer(value: dict[str, str]) -> Issuer:
+    [certificate] = read_certificates(value["certificate"].encode())
+    chain = read_certificates(value["chain"].encode()) if value["chain"] else ()
+    key = _key(value["key"].encode())
+    if certificate.public_key() != key.public_key():
+        raise BadCertificate("the key is not that of the certificate")
+    return Issuer(Authority(certificate, key, chain), value["root"].encode())
+
+
+def _key(pem: bytes) -> PrivateKey:
+    try:
+        found = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise BadCertificate("expected a private key in PEM") from error
+    if not isinstance(found, EllipticCurvePrivateKey | RSAPrivateKey):
+        raise BadCertificate("expected an ECDSA or RSA key")
+    return found
+
+
+def read_key(pem: bytes) -> EllipticCurvePrivateKey:
+    """Return the ECDSA key ``pem``; raises BadCertificate."""
+    found = _key(pem)
+    if not isinstance(found, EllipticCurvePrivateKey):
+        raise BadCertificate("expected an ECDSA key")
+    return found

@@ -1,0 +1,108 @@
+"""The certificates that are out: who has which, and when each is to be followed by another. Pure: time and chance are arguments.
+
+A certificate is renewed at half of its life, give or take a tenth, so that proxies that came together do not renew together.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from controlplane.ca.certificates import key_pem, read_certificates, workload
+from controlplane.ca.state import Issuer
+from controlplane.model.identity import Identity
+
+RENEW_AT = (0.4, 0.6)  # of the life
+MAX_LIFETIME = dt.timedelta(days=90)
+MIN_LIFETIME = dt.timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a certificate: a proxy of an identity, by its node id, so that pods of one account have keys of their own."""
+
+    who: Identity
+    proxy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A certificate that is out, with its key, which is never shown."""
+
+    chain: bytes  # PEM, the leaf first
+    key: bytes = field(repr=False)  # PEM
+    serial: int
+    expires_at: dt.datetime
+    renew_at: dt.datetime
+    issued_by: str  # the fingerprint of the root
+
+
+class Vault:
+    """Keeps one leaf a holder, as long as somebody asks for it."""
+
+    def __init__(self, lifetime: dt.timedelta, make_key: Callable[[], EllipticCurvePrivateKey], random: Callable[[], float]) -> None:
+        """Issue for ``lifetime`` to keys by ``make_key``; ``random`` gives numbers from 0 to 1."""
+        self._lifetime = lifetime
+        self._make_key = make_key
+        self._random = random
+        self._leaves: dict[Holder, Leaf] = {}
+        self._due: list[tuple[dt.datetime, int, Holder]] = []
+        self._count = 0
+        self.issued = 0
+
+    def leaf(self, holder: Holder, issuer: Issuer, now: dt.datetime) -> Leaf:
+        """Return the leaf of ``holder``: the one that is out, or a new one by ``issuer`` where it is due or by another root.
+
+        Raises BadCertificate where the issuer has expired.
+        """
+        known = self._leaves.get(holder)
+        if known and now < known.renew_at and known.issued_by == issuer.fingerprint:
+            return known
+        key = self._make_key()
+        chain = workload(issuer.signer, holder.who, key.public_key(), now, self._lifetime)
+        made = read_certificates(chain)[0]
+        low, high = RENEW_AT
+        life = made.not_valid_after_utc - now
+        renew_at = now + life * (low + (high - low) * self._random())
+        found = Leaf(chain, key_pem(key), made.serial_number, made.not_valid_after_utc, renew_at, issuer.fingerprint)
+        self._leaves[holder] = found
+        self._count += 1
+        self.issued += 1
+        heappush(self._due, (renew_at, self._count, holder))
+        return found
+
+    def __len__(self) -> int:
+        """Return how many leaves are out."""
+        return len(self._leaves)
+
+    def known(self, holder: Holder) -> Leaf | None:
+        """Return the leaf of ``holder`` that is out."""
+        return self._leaves.get(holder)
+
+    def forget(self, holder: Holder) -> None:
+        """Forget the leaf of ``holder``."""
+        self._leaves.pop(holder, None)
+
+    def due(self, now: dt.datetime) -> tuple[Holder, ...]:
+        """Return who is to have another leaf by ``now``, each once."""
+        found: dict[Holder, None] = {}
+        while self._due and self._due[0][0] <= now:
+            at, _, holder = heappop(self._due)
+            leaf = self._leaves.get(holder)
+            if leaf is not None and leaf.renew_at == at:
+                found[holder] = None
+        return tuple(found)
+
+    def next_due(self) -> dt.datetime | None:
+        """Return when to look again, ``None`` while nothing is out."""
+        while self._due and ((leaf := self._leaves.get(self._due[0][2])) is None or leaf.renew_at != self._due[0][0]):
+            heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def first_expiry(self) -> dt.datetime | None:
+        """Return when the first of the leaves that are out expires."""
+        return min((each.expires_at for each in self._leaves.values()), default=None)

@@ -1,0 +1,58 @@
+"""A few bytes that are kept in a Secret, and changed only by whoever has seen what is there."""
+
+from __future__ import annotations
+
+import base64
+
+from controlplane.kube.client import Client
+from controlplane.kube.errors import Refused
+from controlplane.kube.json import Json, section, text
+from controlplane.kube.resources import SECRETS
+
+
+class KeptSecret:
+    """One entry of a Secret of our own."""
+
+    def __init__(self, client: Client, where: tuple[str, str], entry: str) -> None:
+        """Keep ``entry`` of the Secret ``where`` (namespace, name)."""
+        self._client = client
+        self._namespace, self._name = where
+        self._entry = entry
+        self._metadata: Json = {}
+
+    async def read(self) -> bytes | None:
+        """Return what is stored, ``None`` if nothing is; raises KubernetesError."""
+        try:
+            found = await self._client.get(SECRETS.path(self._namespace, self._name))
+        except Refused as error:
+            if not error.missing:
+                raise
+            self._metadata = {}
+            return None
+        self._metadata = section(found, "metadata")
+        try:
+            return base64.b64decode(text(section(found, "data"), self._entry), validate=True) or None
+        except ValueError:
+            return None
+
+    async def write(self, content: bytes, before: bytes | None) -> bool:
+        """Store ``content`` if what is stored is ``before``; return whether it was. Raises KubernetesError."""
+        if await self.read() != before:
+            return False
+        body: Json = {
+            "apiVersion": SECRETS.api_version,
+            "kind": SECRETS.kind,
+            "type": "Opaque",
+            "metadata": {"name": self._name, "namespace": self._namespace, **self._metadata},
+            "data": {self._entry: base64.b64encode(content).decode()},
+        }
+        try:
+            if self._metadata:
+                await self._client.replace(SECRETS.path(self._namespace, self._name), body)
+            else:
+                await self._client.create(SECRETS.path(self._namespace), body)
+        except Refused as error:
+            if error.conflict:
+                return False  # somebody was quicker
+            raise
+        return True

@@ -1,0 +1,88 @@
+"""Whom tokens speak for: by the API server, or by our own key where there is none."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from controlplane.ca.tokens import MAX_BYTES, BadToken, account_of, account_of_user
+from controlplane.kube.client import Client
+from controlplane.kube.errors import KubernetesError
+from controlplane.kube.json import Json, section, text
+from controlplane.kube.resources import TOKEN_REVIEWS
+from controlplane.serve.doors import Account, Denied, Undecided
+
+_BELIEVED_S = 30.0  # a token is not asked about again for so long: a pod that is deleted keeps it for that time
+_KEPT = 10_000
+_POD = "authentication.kubernetes.io/pod-name"
+
+
+class OwnTokens:
+    """Tokens that are signed by us (``navarch token``): checked without asking anybody."""
+
+    def __init__(self, key: EllipticCurvePublicKey, audience: str, clock: Callable[[], dt.datetime]) -> None:
+        """Believe tokens by ``key`` for ``audience``."""
+        self._key = key
+        self._audience = audience
+        self._clock = clock
+
+    async def account(self, token: str) -> Account:
+        """Return whom ``token`` speaks for; raises Denied."""
+        try:
+            return Account(*account_of(token, self._key, self._audience, self._clock()))
+        except BadToken as error:
+            raise Denied(str(error)) from error
+
+
+class ReviewedTokens:
+    """Service accounts' tokens, by the API server's TokenReview.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
+    """
+
+    def __init__(self, client: Client, audience: str, monotonic: Callable[[], float]) -> None:
+        """Ask by ``client`` about tokens for ``audience``."""
+        self._client = client
+        self._audience = audience
+        self._monotonic = monotonic
+        self._known: OrderedDict[bytes, tuple[float, Account]] = OrderedDict()  # by the token's digest, oldest first
+
+    async def account(self, token: str) -> Account:
+        """Return whom ``token`` speaks for; raises Denied, and Undecided where the API server cannot be asked."""
+        if len(token) > MAX_BYTES:
+            raise Denied("the token is too long")
+        digest, now = sha256(token.encode()).digest(), self._monotonic()
+        while self._known and (next(iter(self._known.values()))[0] <= now or len(self._known) > _KEPT):
+            self._known.popitem(last=False)
+        if found := self._known.get(digest):
+            return found[1]
+        body: Json = {
+            "apiVersion": TOKEN_REVIEWS.api_version,
+            "kind": TOKEN_REVIEWS.kind,
+            "spec": {"token": token, "audiences": [self._audience]},
+        }
+        try:
+            answer = await self._client.create(TOKEN_REVIEWS.path(), body)
+        except KubernetesError as error:
+            raise Undecided(f"the API server cannot be asked: {type(error).__name__}") from error
+        account = self._read(section(answer, "status"))
+        self._known[digest] = (now + _BELIEVED_S, account)
+        return account
+
+    def _read(self, status: Json) -> Account:
+        if status.get("authenticated") is not True:
+            raise Denied(f"the API server does not know the token: {text(status, 'error')[:200]}")
+        audiences = status.get("audiences")
+        if not isinstance(audiences, list) or self._audience not in audiences:
+            raise Denied("the token is for another audience")  # an API server that knows of no audiences would say nothing
+        user = section(status, "user")
+        try:
+            namespace, name = account_of_user(text(user, "username"))
+        except BadToken as error:
+            raise Denied(str(error)) from error
+        pods = section(user, "extra").get(_POD)
+        return Account(namespace, name, pods[0] if isinstance(pods, list) and pods and isinstance(pods[0], str) else "")

@@ -1,0 +1,135 @@
+"""By which address somebody comes in, and who that makes them. One way to know an address; nobody is let in for want of a reason not to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+import grpc.aio
+
+from controlplane.errors import NavarchError
+from controlplane.model.identity import BadIdentity, Identity, identity
+
+log = logging.getLogger(__name__)
+
+
+class Denied(NavarchError):
+    """Nobody we believe to be who they say; the text is for our log, whoever came is told no reason."""
+
+
+class Undecided(NavarchError):
+    """Whether somebody is who they say cannot be known now: they may come again."""
+
+
+class Context(Protocol):
+    """What is known of a connection."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Return what TLS has made known of the peer."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Return the request's metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom a token speaks for; ``pod`` is empty where it is not bound to one."""
+
+    namespace: str
+    name: str
+    pod: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who came in; ``who`` is ``None`` at an address where nobody is asked."""
+
+    who: Identity | None
+    pod: str = ""
+
+
+class Accounts(Protocol):
+    """Knows whom tokens speak for."""
+
+    async def account(self, token: str) -> Account:
+        """Return whom ``token`` speaks for; raises Denied, Undecided."""
+
+
+class Door(Protocol):
+    """How an address knows who comes in."""
+
+    secure: bool
+
+    def credentials(self) -> grpc.ServerCredentials | None:
+        """Return what the port is opened with, ``None`` for plaintext."""
+
+    async def caller(self, context: Context) -> Caller:
+        """Return who came in; raises Denied, Undecided."""
+
+
+class Plaintext:
+    """Nobody is asked, and nobody gets anything secret."""
+
+    secure = False
+
+    def credentials(self) -> None:
+        """Return nothing: the port is open."""
+        return
+
+    async def caller(self, context: Context) -> Caller:
+        """Return nobody in particular."""
+        del context
+        return Caller(None)
+
+
+class Tokens:
+    """TLS by our certificate, and a token from whoever comes."""
+
+    secure = True
+
+    def __init__(self, certificates: Callable[[], grpc.ServerCredentials], accounts: Accounts, trust_domain: Callable[[], str]) -> None:
+        """Open with ``certificates``; believe tokens that ``accounts`` does, for identities of ``trust_domain``."""
+        self.credentials = certificates
+        self._accounts = accounts
+        self._trust_domain = trust_domain
+
+    async def caller(self, context: Context) -> Caller:
+        """Return the account that the one token speaks for."""
+        given = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+        if len(given) != 1 or not isinstance(given[0], str) or not given[0].startswith("Bearer "):
+            raise Denied("expected one token")
+        account = await self._accounts.account(given[0].removeprefix("Bearer ").strip())
+        try:
+            return Caller(Identity(self._trust_domain(), account.namespace, account.name), account.pod)
+        except BadIdentity as error:
+            raise Denied(str(error)) from error
+
+
+class Certificates:
+    """TLS both ways: a certificate by our authority from whoever comes."""
+
+    secure = True
+
+    def __init__(self, certificates: Callable[[], grpc.ServerCredentials], trust_domain: Callable[[], str]) -> None:
+        """Open with ``certificates``, which ask for one; believe identities of ``trust_domain``."""
+        self.credentials = certificates
+        self._trust_domain = trust_domain
+
+    async def caller(self, context: Context) -> Caller:
+        """Return the identity of the peer's certificate: gRPC names it only where there is exactly one URI.
+
+        The list of all names is of no use: it does not tell a DNS name from a URI.
+        """
+        said = tuple(context.auth_context().get("peer_spiffe_id", ()))
+        if len(said) != 1:
+            raise Denied("the certificate has not exactly one identity")
+        try:
+            who = identity(said[0].decode("ascii"))
+        except (BadIdentity, UnicodeDecodeError) as error:
+            raise Denied(str(error)) from error
+        if who.trust_domain != self._trust_domain():
+            raise Denied("the certificate is of another trust domain")
+        return Caller(who)

@@ -1,0 +1,147 @@
+"""Which secrets a stream sees: its own certificate and the roots, joined to its view and to no other's. They never enter the database."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from controlplane.ca.certificates import BadCertificate
+from controlplane.ca.state import State
+from controlplane.ca.vault import Holder, Vault
+from controlplane.envoy.type_urls import SDS
+from controlplane.mesh.resources import checked
+from controlplane.translate import secrets
+from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Progress
+from controlplane.xds.view import Table, TableChange
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 5.0  # after something could not be issued
+
+
+class Authority(Protocol):
+    """Who issues."""
+
+    @property
+    def state(self) -> State:
+        """Return whom to sign with and whom to trust."""
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever the state has become another."""
+
+
+class Listener(Protocol):
+    """A stream."""
+
+    def changed(self, change: TableChange) -> None:
+        """Take in that a table of the stream's view has changed."""
+
+    def progress(self, resource: Resource) -> Progress:
+        """Return how far the peer has come with ``resource``."""
+
+
+class Secrets:
+    """Keeps the secrets of all streams that have an identity."""
+
+    def __init__(self, authority: Authority, vault: Vault, clock: Callable[[], dt.datetime]) -> None:
+        """Issue by ``authority`` into ``vault``; ``clock`` gives the time, with its zone."""
+        self._authority = authority
+        self._vault = vault
+        self._clock = clock
+        self._tables: dict[Holder, Table] = {}
+        self._listeners: dict[Holder, set[Listener]] = defaultdict(set)
+        self._news = asyncio.Event()
+        self._seen: State | None = None  # that all secrets are of
+        self._roots: Resource | None = None
+        authority.on_change(self._news.set)
+
+    def open(self, holder: Holder) -> Table:
+        """Return the secrets of ``holder``, for its view; raises BadCertificate where nothing can be issued."""
+        if self._authority.state != self._seen:
+            self._renew()
+        table = self._tables.get(holder) or Table(holder)
+        self._fill(holder, table)
+        self._tables[holder] = table
+        self._news.set()
+        return table
+
+    def join(self, holder: Holder, listener: Listener) -> None:
+        """Tell ``listener`` from now on what changes for ``holder``."""
+        self._listeners[holder].add(listener)
+
+    def leave(self, holder: Holder, listener: Listener) -> None:
+        """Forget ``listener``, and the secrets of ``holder`` with the last one; its certificate is kept until it is due."""
+        listeners = self._listeners[holder]
+        listeners.discard(listener)
+        if not listeners:
+            del self._listeners[holder]
+            self._tables.pop(holder, None)
+
+    async def run(self) -> None:
+        """Renew what is due, and hand on what has changed, until cancelled."""
+        while True:
+            self._news.clear()
+            wait = self._renew()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def waiting(self) -> tuple[int, int]:
+        """Return how many streams have not accepted the bundle as it is now, and how many have a certificate that is not by who signs now.
+
+        A stream that has asked for neither has nothing to accept: what it asks for later is of today.
+        """
+        bundle = leaf = 0
+        for holder, listener in self._all():
+            held = self._tables[holder].of_type(SDS)
+            bundle += listener.progress(held[secrets.ROOTS]) in (Progress.PENDING, Progress.REFUSED)
+            known = self._vault.known(holder)
+            old = known is None or known.issued_by != self._authority.state.signing.fingerprint
+            leaf += old or listener.progress(held[secrets.IDENTITY]) in (Progress.PENDING, Progress.REFUSED)
+        return bundle, leaf
+
+    def _all(self) -> Iterator[tuple[Holder, Listener]]:
+        for holder, listeners in self._listeners.items():
+            for each in listeners:
+                yield holder, each
+
+    def _renew(self) -> float:
+        """Bring all up to date, and return for how many seconds nothing is to be done."""
+        now, state = self._clock(), self._authority.state
+        wanted = set(self._vault.due(now))
+        if state != self._seen:
+            wanted.update(self._tables)
+            self._seen, self._roots = state, None
+        again = False
+        for holder in wanted:
+            if holder not in self._tables:
+                self._vault.forget(holder)
+                continue
+            try:
+                change = self._fill(holder, self._tables[holder])
+            except BadCertificate:
+                log.exception("certificate not issued", extra={"identity": holder.who.uri})
+                again = True
+                continue
+            for each in tuple(self._listeners.get(holder, ())):
+                each.changed(change)
+        if again:
+            self._seen = None
+            return _AGAIN_S
+        following = self._vault.next_due()
+        return max((following - now).total_seconds(), 0.01) if following else 3600.0
+
+    def _fill(self, holder: Holder, table: Table) -> TableChange:
+        state = self._authority.state
+        leaf = self._vault.leaf(holder, state.signing, self._clock())
+        own = checked(SDS, secrets.IDENTITY, secrets.certificate(secrets.IDENTITY, leaf.chain, leaf.key))
+        if self._roots is None:
+            self._roots = checked(SDS, secrets.ROOTS, secrets.roots(secrets.ROOTS, state.bundle))
+        return table.apply({SDS: {secrets.IDENTITY: own, secrets.ROOTS: self._roots}}, {})

@@ -1,0 +1,89 @@
+"""Everything about identities, put together: the authority, the certificates that are out, and the addresses that ask who comes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.ca.certificates import BadCertificate
+from controlplane.ca.keeper import Keeper, Store
+from controlplane.ca.vault import MAX_LIFETIME, Vault
+from controlplane.serve.doors import Accounts, Certificates, Tokens
+from controlplane.serve.issuing import Issuing, handler
+from controlplane.serve.secrets import Secrets
+from controlplane.serve.server import Entrance
+from controlplane.serve.serving import Serving
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+NAMES = ("localhost", "istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local")
+make_key = partial(ec.generate_private_key, ec.SECP256R1())
+
+
+def now() -> dt.datetime:
+    """Return the time."""
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What it is made of: where the authority is stored, who knows tokens, and chance."""
+
+    store: Store
+    accounts: Accounts
+    names: tuple[str, ...]  # by which proxies call us
+    leaf_lifetime: dt.timedelta
+    trust_domain: Callable[[], str]
+    random: Callable[[], float]
+    clock: Callable[[], dt.datetime] = now
+
+
+class Trust:
+    """The identities of one control plane, from ``open`` on."""
+
+    def __init__(self, means: Means) -> None:
+        """Make it by ``means``; nothing is read yet."""
+        self._means = means
+        self.keeper = Keeper(means.store, make_key, means.clock)
+        self.vault = Vault(means.leaf_lifetime, make_key, means.random)
+        self.secrets = Secrets(self.keeper, self.vault, means.clock)
+        self._serving = Serving(self.keeper, means.names, make_key, means.clock)
+        self.issuing = Issuing(self.keeper, means.clock, MAX_LIFETIME)
+
+    async def open(self) -> None:
+        """Read the authority, or begin one; raises NavarchError, OSError."""
+        await self.keeper.open()
+        self._serving.refresh()
+
+    def entrances(self, by_token: str | None, by_certificate: str | None) -> dict[str, Entrance]:
+        """Return the entrances at the addresses where tokens are taken, and where certificates are asked for, by name."""
+        means, found = self._means, dict[str, Entrance]()
+        if by_token:
+            tokens = Tokens(lambda: self._serving.credentials(asks=False), means.accounts, means.trust_domain)
+            found["xds_tls"] = Entrance(by_token, tokens, (handler(self.issuing, tokens),))
+        if by_certificate:
+            certificates = Certificates(lambda: self._serving.credentials(asks=True), means.trust_domain)
+            found["xds_mtls"] = Entrance(by_certificate, certificates, (handler(self.issuing, certificates),))
+        return found
+
+    async def run(self) -> None:
+        """Renew and rotate until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.keeper.run())
+            tasks.create_task(self.secrets.run())
+            tasks.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                self._serving.refresh()
+            except BadCertificate:
+                log.exception("serving certificate not issued")
+            await asyncio.sleep(_LOOK_S)
