@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.demo.bootstrap import ADMIN_PORT, bootstrap
+from controlplane.demo.bootstrap import ADMIN_PORT, Credentials, bootstrap
 
 _STOP_S = 5.0
 
@@ -86,11 +86,14 @@ class Replica:
     name: str
     xds: str
     admin: str
+    xds_tls: str = ""  # empty: it gives no identities
 
 
 async def serve(replica: Replica, options: Sequence[str], folder: Path, *, home: str = "default") -> Process:
     """Start ``replica``; ``options`` say what it serves, ``home`` in which namespace it keeps what is its own."""
     where = ["--xds", replica.xds, "--admin", replica.admin]
+    if replica.xds_tls:
+        where += ["--xds-tls", replica.xds_tls]
     command = [sys.executable, "-m", "controlplane.cli.main", "serve", *options, *where]
     return await start(replica.name, command, folder, {"POD_NAME": replica.name, "POD_NAMESPACE": home})
 
@@ -114,6 +117,8 @@ class Sidecar:
     namespace: str = "default"
     interception: str = "NONE"
     delta: bool = True
+    account: str = "default"
+    credentials: Credentials | None = None
 
 
 async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
@@ -123,10 +128,12 @@ async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
         "NAMESPACE": sidecar.namespace,
         "INTERCEPTION_MODE": sidecar.interception,
         "LABELS": dict(sidecar.labels),
+        "SERVICE_ACCOUNT": sidecar.account,
     }
     known_as = node_id(sidecar.name, sidecar.ip, sidecar.namespace)
     config = folder / f"{sidecar.name}.json"
-    told = bootstrap(known_as, metadata, xds=xds, admin=f"{sidecar.ip}:{ADMIN_PORT}", delta=sidecar.delta)
+    admin = f"{sidecar.ip}:{ADMIN_PORT}"
+    told = bootstrap(known_as, metadata, xds=xds, admin=admin, delta=sidecar.delta, credentials=sidecar.credentials)
     config.write_text(json.dumps(told))
     options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "1"]
     return await start(sidecar.name, [envoy_binary(), "-c", str(config), *options], folder)

@@ -42,7 +42,7 @@ async def _run(console: Console, store: Cluster | None, *, keep: bool, as_json: 
     envoy_binary()
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="navarch-demo-"))
-    world = World(folder, store or Folder(folder / "manifests"))
+    world = World(folder, store or Folder(folder / "manifests"), secure=True)
     claims: list[Claim] = []
     try:
         with console.status("starting a control plane, six workloads and six Envoys"):

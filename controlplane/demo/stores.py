@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from controlplane.ca.state import load
 from controlplane.demo.processes import NotReady
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.documents import documents
@@ -43,6 +46,12 @@ class Store(Protocol):
     async def open(self) -> None:
         """Prepare it. Raises NotReady."""
 
+    async def token(self, account: str) -> str:
+        """Return a token of the service account ``account``."""
+
+    async def roots(self) -> str:
+        """Return the roots that everybody is to trust, as PEM."""
+
     async def save(self, name: str, text: str) -> Saved:
         """Let ``text`` be all that the manifest ``name`` says. Raises NotReady where it is refused."""
 
@@ -60,11 +69,20 @@ class Folder:
         """Keep manifests in ``folder``, which is made."""
         folder.mkdir()
         self.folder = folder
+        self.state = folder.with_name(f"{folder.name}-state")
 
     def serve(self, replica: str) -> Sequence[str]:
         """Return the options by which the control plane ``replica`` reads it: all of them alike."""
         del replica
-        return ("--files", str(self.folder))
+        return ("--files", str(self.folder), "--state", str(self.state))
+
+    async def token(self, account: str) -> str:
+        """Return a token that is signed by the control plane's key."""
+        return await _navarch("token", "--state", str(self.state), "--namespace", self.namespace, "--service-account", account)
+
+    async def roots(self) -> str:
+        """Return what the authority prints."""
+        return await _navarch("ca", "root", "--state", str(self.state))
 
     async def open(self) -> None:
         """Do nothing: it is there."""
@@ -128,6 +146,18 @@ class Cluster:
             await self._kubectl("delete", "--namespace", self.namespace, "--wait=false", *gone)
         return Saved(begun, time.time())
 
+    async def token(self, account: str) -> str:
+        """Return a token by the API server."""
+        given = f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {account}}}\n"
+        await self._kubectl("apply", "--namespace", self.namespace, "--filename=-", given=given)
+        return (await self._kubectl("create", "token", account, "--namespace", self.namespace, "--audience=istio-ca")).strip()
+
+    async def roots(self) -> str:
+        """Return the roots of the authority, which a Secret of the control plane keeps."""
+        found = await self._kubectl("get", "secret", "navarch-ca", "--namespace", self.namespace, "--output=json")
+        stored = base64.b64decode(text(section(json.loads(found), "data"), "authority.json"))
+        return load(stored).bundle.decode()
+
     async def conditions(self, kind: str, name: str) -> Mapping[str, Mapping[str, object]]:
         """Return the conditions of an object by their type."""
         value = await self.get(kind, name)
@@ -154,6 +184,16 @@ class Cluster:
         if process.returncode:
             raise NotReady(f"kubectl {' '.join(arguments)}: {complaint.decode(errors='replace').strip()[-600:]}")
         return said.decode()
+
+
+async def _navarch(*arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "controlplane.cli.main", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    said, complaint = await process.communicate()
+    if process.returncode:
+        raise NotReady(f"navarch {arguments[0]}: {complaint.decode(errors='replace').strip()[-600:]}")
+    return said.decode().strip() + "\n"
 
 
 def _named(data: Mapping[str, object]) -> str:

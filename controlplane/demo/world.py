@@ -13,7 +13,7 @@ from string import Template
 import httpx
 
 from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, asking, bookinfo
-from controlplane.demo.bootstrap import ADMIN_PORT
+from controlplane.demo.bootstrap import ADMIN_PORT, Credentials
 from controlplane.demo.load import Caller
 from controlplane.demo.ports import free_network, free_port, owners
 from controlplane.demo.processes import NotReady, Process, Replica, Sidecar, envoy, serve, until
@@ -28,13 +28,16 @@ _SETTLED_S = 5.0
 class World:
     """Everything that runs."""
 
-    def __init__(self, folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0) -> None:
-        """Prepare a mesh whose logs are in ``folder``, by the manifests in ``store``.
+    def __init__(
+        self, folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0, secure: bool = False
+    ) -> None:
+        """Prepare a mesh whose logs are in ``folder``, by the manifests in ``store``; ``secure``: every workload has an identity.
 
         The Envoys are spread over ``replicas`` of the control plane, and may move between them where these are ``shared``; ``clients`` is
         how many workloads there are beside bookinfo's that only ask.
         """
         self._shared = shared
+        self._secure = secure
         self.folder = folder
         self.store = store
         self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT))
@@ -42,7 +45,7 @@ class World:
         self.running = {name: Running(each) for name, each in self.instances.items()}
         self.envoys: dict[str, Process] = {}
         names = ["navarch", *(f"navarch-{number}" for number in range(2, replicas + 1))]
-        self.planes = {name: Plane(Replica(name, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")) for name in names}
+        self.planes = {name: Plane(Replica(name, _anywhere(), _anywhere(), _anywhere() if secure else "")) for name in names}
         self.caller = Caller(self.instances["productpage-v1"].ip)
 
     async def start(self) -> None:
@@ -59,8 +62,9 @@ class World:
             running.start()
         await asyncio.gather(*(self.start_plane(name) for name in self.planes))
         for instance, plane in zip(self.instances.values(), cycle(self.planes.values())):
-            known = [each.replica.xds for each in self.planes.values()] if self._shared else [plane.replica.xds]
-            self.envoys[instance.name] = await envoy(self._sidecar(instance), self.folder, *known)
+            known = [each.replica for each in self.planes.values()] if self._shared else [plane.replica]
+            where = [each.xds_tls or each.xds for each in known]
+            self.envoys[instance.name] = await envoy(await self._sidecar(instance), self.folder, *where)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
         self._check_owners()
@@ -95,7 +99,8 @@ class World:
 
     async def place(self, app: str, instances: Iterable[Instance]) -> Saved:
         """Save which ``instances`` the Service ``app`` has."""
-        listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip) for each in instances)
+        mode = "istio" if self._secure else "disabled"
+        listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip, mode=mode) for each in instances)
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
     async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = _SETTLED_S) -> float:
@@ -123,8 +128,19 @@ class World:
     def _living(self) -> Process | None:
         return next((each.process for each in self.planes.values() if each.alive), None)
 
-    def _sidecar(self, instance: Instance) -> Sidecar:
-        return Sidecar(name=instance.name, ip=instance.ip, labels=instance.labels, namespace=self.store.namespace)
+    async def _sidecar(self, instance: Instance) -> Sidecar:
+        credentials = None
+        if self._secure:
+            credentials = Credentials(self.folder / f"{instance.name}-credentials")
+            credentials.write(token=await self.store.token(instance.app), roots=await self.store.roots())
+        return Sidecar(
+            name=instance.name,
+            ip=instance.ip,
+            labels=instance.labels,
+            namespace=self.store.namespace,
+            account=instance.app,
+            credentials=credentials,
+        )
 
     def _check_owners(self) -> None:
         """Raise NotReady where a port of a workload is not its own Envoy's alone."""
@@ -205,6 +221,10 @@ def _is_or_descends(pid: int, ancestor: int) -> bool:
             return False
         pid = int(status.split("PPid:")[1].split()[0])
     return False
+
+
+def _anywhere() -> str:
+    return f"127.0.0.1:{free_port()}"
 
 
 def _template(template: str, /, **values: str) -> str:

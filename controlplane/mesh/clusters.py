@@ -12,11 +12,13 @@ from controlplane.mesh.policies import labels_of_subset, policy, rules, subsets
 from controlplane.mesh.resources import checked
 from controlplane.mesh.services import Ref, service
 from controlplane.mesh.settings import settings
-from controlplane.model.names import cluster_name
+from controlplane.model.names import cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.translate import clusters as translate
+from controlplane.translate.cluster_tls import Towards
 from controlplane.translate.endpoints import load_assignment
+from controlplane.translate.tls import Peer
 from controlplane.xds.resource import Resource
 
 
@@ -35,22 +37,25 @@ class Target(NamedTuple):
 
 
 @query
-def clusters_of(db: Database, ref: Ref, seer: str) -> Members:
-    """Return the clusters of every port and subset of ``ref``, with their endpoints where these come from us."""
+def clusters_of(db: Database, ref: Ref, seer: str, identified: bool) -> Members:  # noqa: FBT001 - a part of the key
+    """Return the clusters of every port and subset of ``ref``, with their endpoints where these come from us.
+
+    ``identified``: for proxies that have a certificate.
+    """
     known = service(db, ref)
     if known is None or ("*" in ref.host and known.resolution is not Resolution.PASSTHROUGH):
         return frozenset()
     names = ("", *(each.name for each in subsets(db, ref, seer)))
     targets = [Target(ref, port.number, name, seer) for port in known.ports if port.protocol != Protocol.UDP for name in names]
-    found = {Leaf(cluster, (target,)) for target in targets}
+    found = {Leaf(cluster, (target, identified)) for target in targets}
     if known.resolution is Resolution.ENDPOINTS:
         found |= {Leaf(assignment, (target,)) for target in targets}
     return frozenset(found)
 
 
 @query
-def cluster(db: Database, target: Target) -> Resource | None:
-    """Return the cluster of ``target``."""
+def cluster(db: Database, target: Target, identified: bool) -> Resource | None:  # noqa: FBT001 - a part of the key
+    """Return the cluster of ``target``, for proxies that have a certificate (``identified``) or those that have none."""
     found = _port(db, target)
     if found is None or (target.subset and labels_of_subset(db, target.ref, target.seer, target.subset) is None):
         return None
@@ -67,8 +72,27 @@ def cluster(db: Database, target: Target) -> Resource | None:
         rule=_rule_path(db, target),
         endpoints=_members(db, target) if known.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
         connect_timeout_ms=settings(db).connect_timeout_ms,
+        towards=_towards(db, target, known) if identified else None,
     )
     return checked(CDS, target.name, translate.outbound_cluster(value))
+
+
+def _towards(db: Database, target: Target, known: Service) -> Towards:
+    """Return who is behind ``target``: the accounts of its instances, or, as long as one is not known, anybody of its namespace."""
+    trusted = settings(db).trust_domain
+    accounts = accounts_of(db, target.ref, target.port)
+    everybody = f"spiffe://{trusted}/ns/{known.namespace}/sa/"
+    names = known.identities or tuple(everybody + each for each in accounts)
+    peer = Peer(names=names) if names else Peer(within=(everybody,))
+    automatic = not known.external and known.resolution is not Resolution.PASSTHROUGH
+    return Towards(peer, sni_name("outbound", target.port, target.subset, target.ref.host), automatic)
+
+
+@query
+def accounts_of(db: Database, ref: Ref, port: int) -> tuple[str, ...]:
+    """Return the service accounts of the instances of ``ref`` that take mutual TLS, sorted; none where one is not known."""
+    found = {each.account for each in endpoints(db, ref, port) if each.mutual}
+    return () if "" in found else tuple(sorted(found))
 
 
 @query

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, labelled, objects, of_kind, pod_at, slices_of
+from controlplane.mesh.inputs import anonymous, index, labelled, objects, of_kind, pod_at, slices_of
+from controlplane.mesh.peers import peers
 from controlplane.mesh.services import Ref
 from controlplane.model.keys import Key
+from controlplane.model.peers import Mode
 from controlplane.model.services import Endpoint, Labels
 from controlplane.objects.core import EndpointSlice, Node, Pod, Service, SlicedEndpoint
 from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
 
+PEER_LABEL = ("security.istio.io/tlsMode", "istio")  # of a workload whose proxy takes mutual TLS
+
 
 class Instance(NamedTuple):
-    """What a pod says of itself: its labels, sorted, and its locality."""
+    """What a pod says of itself: its labels, sorted, its locality, and the service account that it runs as."""
 
     labels: Labels = ()
     locality: str = ""
+    account: str = ""
 
 
 @query
@@ -31,7 +37,15 @@ def endpoints(db: Database, ref: Ref, port: int) -> tuple[Endpoint, ...]:
             found = _of_entry(db, value, port, ref.host)
         case _:
             return ()
-    return tuple(sorted(dict.fromkeys(found), key=lambda each: (each.address, each.port)))
+    secured = (_secured(db, ref.key.namespace, each) for each in dict.fromkeys(found))
+    return tuple(sorted(secured, key=lambda each: (each.address, each.port)))
+
+
+def _secured(db: Database, namespace: str, each: Endpoint) -> Endpoint:
+    """Return ``each`` as one that is spoken to by mutual TLS where its workload says it can, and nothing says that it is not to."""
+    if PEER_LABEL not in each.labels or anonymous(db, (namespace, each.address)):
+        return each
+    return replace(each, mutual=peers(db, namespace, each.labels).of(each.port) is not Mode.DISABLE)
 
 
 @query
@@ -87,7 +101,7 @@ def _of_pods(db: Database, namespace: str, selector: Mapping[str, str], target: 
         pod = objects(db, key)
         if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
             of = instance(db, key) or Instance()
-            yield Endpoint(address=pod.ips[0], port=number, labels=of.labels, locality=of.locality)
+            yield Endpoint(address=pod.ips[0], port=number, labels=of.labels, locality=of.locality, account=of.account)
 
 
 def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
@@ -97,7 +111,7 @@ def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[End
     for each in part.endpoints:
         if each.ready and each.addresses:
             of = _instance(db, part.key.namespace, each)
-            yield Endpoint(address=each.addresses[0], port=number, labels=of.labels, locality=of.locality)
+            yield Endpoint(address=each.addresses[0], port=number, labels=of.labels, locality=of.locality, account=of.account)
 
 
 def _instance(db: Database, namespace: str, each: SlicedEndpoint) -> Instance:
@@ -119,7 +133,8 @@ def instance(db: Database, key: Key) -> Instance | None:
     if not isinstance(pod, Pod):
         return None
     said = pod.meta.labels.get("istio-locality", "").replace(".", "/")
-    return Instance(tuple(sorted(pod.meta.labels.items())), said or _node_locality(db, pod.spec.node_name))
+    locality = said or _node_locality(db, pod.spec.node_name)
+    return Instance(tuple(sorted(pod.meta.labels.items())), locality, pod.spec.service_account_name or "default")
 
 
 def _node_locality(db: Database, name: str) -> str:
@@ -156,4 +171,5 @@ def _of_workload(spec: WorkloadSpec, labels: Mapping[str, str], port_name: str, 
         weight=spec.weight or 1,
         labels=tuple(sorted({**labels, **spec.labels}.items())),
         locality=spec.locality,
+        account=spec.service_account,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from controlplane.incremental.database import Database, Input
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import Key
+from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.core import EndpointSlice, Pod, Service
 from controlplane.objects.destination_rule import DestinationRule
@@ -24,6 +25,8 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 objects: Input[Key, Object | None] = Input("objects", default=None)
 index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
+# By namespace and address: a proxy there came in where nobody is asked who they are. It has no certificate, whatever its pod says.
+anonymous: Input[tuple[str, str], bool] = Input("anonymous", default=False)
 
 
 def of_kind(kind: str, namespace: str) -> Facet:
@@ -113,6 +116,12 @@ def apply(db: Database, changes: Iterable[Change]) -> frozenset[Key]:
             touched[facet][key] = True
     _index(db, touched)
     return frozenset(changed)
+
+
+def meet(db: Database, proxy: Proxy) -> None:
+    """Take in that ``proxy`` has come, with an identity or without."""
+    for address in proxy.ips:
+        db.set(anonymous, (proxy.namespace, address), proxy.identity is None)
 
 
 def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:

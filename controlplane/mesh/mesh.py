@@ -81,6 +81,7 @@ class Mesh:
     def connect(self, proxy: Proxy, wire: Wire) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
         session = Session(proxy, wire)
+        inputs.meet(self._db, proxy)
         self._sessions[proxy].add(session)
         self._arrived.add(session)
         self._db.watch(proxy_scope, proxy)

@@ -33,7 +33,7 @@ def outbound(db: Database, scope: Scope, wire: Wire) -> Members:
     for each in egress(db, scope):
         for owner in service_owners(db, seer, each.hosts):
             viewer = scope.namespace if scope.namespace in rule_readers(db, seer, each.hosts, owner) else PUBLIC
-            found.add(Group(clusters_from, (seer, each.hosts, owner, viewer)))
+            found.add(Group(clusters_from, (seer, each.hosts, owner, viewer, scope.identified)))
     found |= {Group(hosts_of, (scope, table, wire)) for table in tables(db, scope)}
     return frozenset(found)
 
@@ -57,9 +57,16 @@ def rule_readers(db: Database, seer: str, hosts: tuple[str, ...], owner: str) ->
 
 
 @query
-def clusters_from(db: Database, seer: str, hosts: tuple[str, ...], owner: str, viewer: str) -> Members:
-    """Return the clusters of the services of ``owner`` as the namespace ``viewer`` sees them."""
-    return frozenset(Group(clusters_of, (ref, seer_of_rules(db, ref, viewer))) for ref in services_from(db, seer, hosts, owner))
+def clusters_from(
+    db: Database,
+    seer: str,
+    hosts: tuple[str, ...],
+    owner: str,
+    viewer: str,
+    identified: bool,  # noqa: FBT001 - a part of the key
+) -> Members:
+    """Return the clusters of the services of ``owner`` as the namespace ``viewer`` sees them; ``identified``: with a certificate."""
+    return frozenset(Group(clusters_of, (ref, seer_of_rules(db, ref, viewer), identified)) for ref in services_from(db, seer, hosts, owner))
 
 
 @query

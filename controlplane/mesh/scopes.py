@@ -26,6 +26,7 @@ class Scope(NamedTuple):
     sidecar: Key | None
     captured: bool  # iptables bring the connections
     labels: Labels  # only those that some route's source labels look at
+    identified: bool = False  # it has a certificate of its own
 
 
 class Workload(NamedTuple):
@@ -36,6 +37,7 @@ class Workload(NamedTuple):
     captured: bool
     labels: Labels
     ips: tuple[str, ...]
+    identified: bool = False  # it has a certificate of its own
 
 
 class ProxyScope(NamedTuple):
@@ -63,8 +65,9 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     captured = proxy.interception is not Interception.NONE
     sidecar = sidecar_of(db, proxy.namespace, labels)
     looked_at = source_label_keys(db)
-    outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at))
-    return ProxyScope(outbound, Workload(proxy.namespace, sidecar, captured, labels, proxy.ips))
+    identified = proxy.identity is not None
+    outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified)
+    return ProxyScope(outbound, Workload(proxy.namespace, sidecar, captured, labels, proxy.ips, identified))
 
 
 def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:

@@ -171,6 +171,7 @@ def _from_entry(value: service_entry.ServiceEntry, host: str) -> Service:
         addresses=tuple(spec.addresses),
         resolution=resolution,
         external=spec.location != "MESH_INTERNAL",
+        identities=tuple(sorted(spec.subject_alt_names)),
         registry="External",
         export_to=exports_of(value),
         created=value.meta.created,

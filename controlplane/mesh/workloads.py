@@ -8,6 +8,7 @@ from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
 from controlplane.mesh.nodes import Leaf, Members
+from controlplane.mesh.peers import peers
 from controlplane.mesh.resources import checked
 from controlplane.mesh.scopes import Workload, sidecar_object
 from controlplane.mesh.services import Ref, declared, service
@@ -20,6 +21,8 @@ from controlplane.objects.service_entry import ServiceEntry
 from controlplane.objects.sidecar import IngressListener
 from controlplane.translate import clusters, inbound
 from controlplane.translate.clusters import InboundPort
+from controlplane.translate.inbound import Guard, Guarded
+from controlplane.translate.tls import Peer
 from controlplane.xds.resource import Resource
 
 ANY_ADDRESS = "0.0.0.0"  # what a captured connection is matched by, behind iptables
@@ -32,11 +35,13 @@ def workload(db: Database, workload: Workload) -> Members:
     Without iptables only what an ``ingress`` with ``captureMode: NONE`` names is listened on.
     """
     ports = tuple(inbound_ports(db, workload))
+    taken = peers(db, workload.namespace, workload.labels)
+    guarded = tuple(Guarded(port, Guard(taken.of(port.port), _peer(db, workload))) for port in ports)
     found: set[Leaf] = {Leaf(inbound_cluster, (port,)) for port in ports}
     if workload.captured:
-        found |= {Leaf(virtual_inbound, (ports,)), Leaf(inbound_pass_through, ())}
+        found |= {Leaf(virtual_inbound, (guarded, Guard(taken.mode, _peer(db, workload)))), Leaf(inbound_pass_through, ())}
     else:
-        found |= {Leaf(inbound_listener, (port,)) for port in ports}
+        found |= {Leaf(inbound_listener, (each,)) for each in guarded}
     return frozenset(found)
 
 
@@ -66,18 +71,23 @@ def inbound_pass_through(db: Database) -> Resource | None:
 
 
 @query
-def virtual_inbound(db: Database, ports: tuple[InboundPort, ...]) -> Resource | None:
+def virtual_inbound(db: Database, ports: tuple[Guarded, ...], rest: Guard) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
-    message = inbound.virtual_inbound(settings(db).inbound_port, ports)
+    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest)
     return checked(LDS, message.name, message)
 
 
 @query
-def inbound_listener(db: Database, port: InboundPort) -> Resource | None:
-    """Return the listener that binds ``port`` itself."""
+def inbound_listener(db: Database, guarded: Guarded) -> Resource | None:
+    """Return the listener that binds a port itself."""
     del db
-    message = inbound.inbound_listener(port)
+    message = inbound.inbound_listener(guarded)
     return checked(LDS, message.name, message)
+
+
+def _peer(db: Database, workload: Workload) -> Peer | None:
+    """Return whom ``workload`` takes certificates of, ``None`` where it has none itself: everybody of the trust domain."""
+    return Peer(within=(f"spiffe://{settings(db).trust_domain}/",)) if workload.identified else None
 
 
 @query

@@ -47,6 +47,7 @@ class Service:
     addresses: tuple[str, ...] = ()  # virtual IPs and CIDR blocks
     resolution: Resolution = Resolution.ENDPOINTS
     external: bool = False  # outside the mesh: no identity, no mTLS
+    identities: tuple[str, ...] = ()  # that its instances' certificates may say, where an object names them
     headless: bool = False  # clients resolve the name to the endpoints themselves
     registry: str = "Kubernetes"  # or "External", for a ServiceEntry
     export_to: tuple[str, ...] = ("*",)  # namespaces, "." already resolved; "*" all; "~" none
@@ -67,4 +68,6 @@ class Endpoint:
     weight: int = 1
     labels: Labels = ()
     locality: str = ""  # "region/zone/subzone"
+    account: str = ""  # the service account that the instance runs as, if it is known
+    mutual: bool = False  # it is spoken to by mutual TLS, by those who can
     health: Health = Health.HEALTHY

@@ -202,7 +202,7 @@ class PortTrafficPolicy(Model):
     load_balancer: LoadBalancerSettings | None = None
     connection_pool: ConnectionPoolSettings | None = None
     outlier_detection: OutlierDetection | None = None
-    tls: Untranslated[ClientTLSSettings | None] = None
+    tls: ClientTLSSettings | None = None
 
 
 class TunnelSettings(Model):
@@ -233,7 +233,7 @@ class TrafficPolicy(Model):
     load_balancer: LoadBalancerSettings | None = None
     connection_pool: ConnectionPoolSettings | None = None
     outlier_detection: OutlierDetection | None = None
-    tls: Untranslated[ClientTLSSettings | None] = None
+    tls: ClientTLSSettings | None = None
     port_level_settings: Annotated[tuple[PortTrafficPolicy, ...], Field(max_length=4096)] = ()
     tunnel: Untranslated[TunnelSettings | None] = None
     proxy_protocol: Untranslated[ProxyProtocol | None] = None

@@ -96,7 +96,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     (NETWORKING, "WorkloadGroup"): Kind(WorkloadGroup, spec=WorkloadGroupSpec, later=True),
     (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, later=True),
     (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, later=True),
-    (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec, later=True),
+    (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec),
     (SECURITY, "RequestAuthentication"): Kind(RequestAuthentication, ("v1", "v1beta1"), RequestAuthenticationSpec, later=True),
     (SECURITY, "AuthorizationPolicy"): Kind(AuthorizationPolicy, ("v1", "v1beta1"), AuthorizationPolicySpec, later=True),
     (TELEMETRY, "Telemetry"): Kind(Telemetry, ("v1", "v1alpha1"), TelemetrySpec, later=True),

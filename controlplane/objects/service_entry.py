@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from controlplane.objects.meta import KubernetesObject
-from controlplane.objects.scalars import NOTHING, Map, Model, Port, Text, TextMap, Texts, UInt, Untranslated
+from controlplane.objects.scalars import NOTHING, Map, Model, Port, Text, TextMap, Texts, UInt
 
 
 class ServicePort(Model):
@@ -51,7 +51,7 @@ class ServiceEntrySpec(Model):
     endpoints: Annotated[tuple[WorkloadSpec, ...], Field(max_length=4096)] = ()
     workload_selector: WorkloadSelector | None = None
     export_to: Texts = ()
-    subject_alt_names: Untranslated[Texts] = ()
+    subject_alt_names: Texts = ()
 
 
 class ServiceEntry(KubernetesObject):

@@ -17,6 +17,7 @@ from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.objects.destination_rule import TrafficPolicy
 from controlplane.translate.cluster_policy import apply_policy, unlimited
+from controlplane.translate.cluster_tls import Towards, apply_tls
 from controlplane.translate.common import ads, milliseconds, socket_address
 from controlplane.translate.endpoints import load_assignment
 
@@ -42,6 +43,7 @@ class OutboundCluster:
     rule: str  # the path of the DestinationRule, or empty
     endpoints: tuple[Endpoint, ...]  # only where Envoy resolves names itself
     connect_timeout_ms: int
+    towards: Towards | None = None  # None: whoever has this cluster has no certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def outbound_cluster(value: OutboundCluster) -> Cluster:
     istio = {"services": [service], "default_original_port": value.port.number, "subset": value.subset, "config": value.rule}
     cluster.metadata.CopyFrom(_metadata({name: each for name, each in istio.items() if each}))
     apply_policy(cluster, value.policy, value.port.protocol)
+    apply_tls(cluster, value.policy.tls if value.policy else None, value.towards, value.port.protocol)
     return cluster
 
 

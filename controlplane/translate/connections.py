@@ -30,12 +30,16 @@ def outbound_http(stat_prefix: str, route_name: str) -> Filter:
     return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
 
-def inbound_http(stat_prefix: str, routes: RouteConfiguration) -> Filter:
-    """Return what routes requests to the workload by ``routes``."""
+def inbound_http(stat_prefix: str, routes: RouteConfiguration, *, mutual: bool) -> Filter:
+    """Return what routes requests to the workload by ``routes``; ``mutual``: it is told the certificate that the peer has shown."""
     manager = _manager(stat_prefix, inbound=True)
     manager.route_config.CopyFrom(routes)
     manager.use_remote_address.value = False
     manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
+    if mutual:
+        manager.forward_client_cert_details = HttpConnectionManager.APPEND_FORWARD
+        manager.set_current_client_cert_details.subject.value = True
+        manager.set_current_client_cert_details.uri = True
     return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from envoy.config.core.v3.base_pb2 import Locality
+from envoy.config.core.v3.base_pb2 import Locality, Metadata
 from envoy.config.core.v3.health_check_pb2 import HealthStatus
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
 
 from controlplane.model.services import Endpoint, Health
+from controlplane.translate.cluster_tls import MATCH, TLS_MODE
 from controlplane.translate.common import socket_address
+from controlplane.translate.tls import ISTIO
+
+_MUTUAL = Metadata(filter_metadata={MATCH: ParseDict({TLS_MODE: ISTIO}, Struct())})
 
 
 def load_assignment(name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAssignment:
@@ -38,6 +44,7 @@ def _endpoint(each: Endpoint) -> LbEndpoint:
         endpoint={"address": socket_address(each.address, each.port)},
         load_balancing_weight={"value": each.weight},
         health_status=HealthStatus.DRAINING if each.health is Health.DRAINING else HealthStatus.UNKNOWN,
+        metadata=_MUTUAL if each.mutual else None,
     )
 
 

@@ -2,73 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, assert_never
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
-from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.duration_pb2 import Duration
 
+from controlplane.model.peers import Mode
 from controlplane.model.protocols import Protocol
+from controlplane.translate import tls
 from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH, InboundPort
 from controlplane.translate.common import socket_address
-from controlplane.translate.connections import PLAIN_HTTP, http_inspector, inbound_http, original_destination, tcp
+from controlplane.translate.connections import PLAIN_HTTP, http_inspector, inbound_http, original_destination, tcp, tls_inspector
 from controlplane.translate.listeners import WILDCARD
 from controlplane.translate.routes import inbound_route, pass_through_route
+from controlplane.translate.tls import HTTP_OF_PEERS, OTHERS_OF_PEERS, Peer
 
 VIRTUAL_INBOUND = "virtualInbound"
+_ALL_OF_PEERS = (*HTTP_OF_PEERS, *OTHERS_OF_PEERS)
+_TLS, _RAW = "tls", "raw_buffer"  # as Envoy's matches name them
 
 
-def virtual_inbound(port: int, ports: tuple[InboundPort, ...]) -> Listener:
-    """Return the listener that iptables send every inbound connection to, with chains for each of ``ports``, and for all others."""
-    listener = _listener(VIRTUAL_INBOUND, WILDCARD, port)
-    listener.listener_filters.append(original_destination())
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Who may connect. ``peer`` is whom a certificate has to name; ``None`` where the proxy has none of its own to show."""
+
+    mode: Mode = Mode.PERMISSIVE
+    peer: Peer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A port that a workload serves, and who may connect to it."""
+
+    port: InboundPort
+    guard: Guard
+
+
+class _Kind(NamedTuple):
+    """One kind of connection to a port: what it is matched by, and what it is taken for."""
+
+    transport: str
+    announced: tuple[str, ...]
+    http: bool
+    mutual: bool
+
+
+class _Use(NamedTuple):
+    """What becomes of connections: how chains are called, and where requests and other bytes go."""
+
+    http_name: str
+    name: str
+    cluster: str
+    stat_prefix: str
+    routes: RouteConfiguration
+
+
+def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard) -> Listener:
+    """Return the listener that iptables send every inbound connection to, with chains for each of ``ports``, and for all others.
+
+    There is no default chain: a connection that a port's own chains refuse would be let in by it.
+    """
+    listener = _listener(VIRTUAL_INBOUND, WILDCARD, number)
     listener.filter_chains.append(
         FilterChain(
             name="virtualInbound-blackhole",
-            filter_chain_match=FilterChainMatch(destination_port={"value": port}),
+            filter_chain_match=FilterChainMatch(destination_port={"value": number}),
             filters=[tcp(BLACK_HOLE, BLACK_HOLE)],
         )
     )
     for each in ports:
-        listener.filter_chains.extend(_chains(each, FilterChainMatch(destination_port={"value": each.port})))
-    listener.filter_chains.append(
-        FilterChain(
-            name="virtualInbound-catchall-http",
-            filter_chain_match=FilterChainMatch(application_protocols=PLAIN_HTTP),
-            filters=[inbound_http(INBOUND_PASSTHROUGH, pass_through_route())],
-        )
-    )
-    listener.default_filter_chain.CopyFrom(FilterChain(name=VIRTUAL_INBOUND, filters=[tcp(INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH)]))
-    _sniff(listener)
+        match = FilterChainMatch(destination_port={"value": each.port.port})
+        listener.filter_chains.extend(_chains(_use(each.port), each.port.protocol, match, each.guard))
+    others = _Use("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
+    listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest))
+    listener.listener_filters.append(original_destination())
+    _inspect(listener)
     return listener
 
 
-def inbound_listener(port: InboundPort) -> Listener:
-    """Return the listener that binds ``port`` itself, where no iptables are."""
+def inbound_listener(guarded: Guarded) -> Listener:
+    """Return the listener that binds a port itself, where no iptables are."""
+    port = guarded.port
     listener = _listener(f"{port.bind}_{port.port}", port.bind, port.port)
-    listener.filter_chains.extend(_chains(port, FilterChainMatch()))
-    if port.protocol is Protocol.UNSUPPORTED:
-        _sniff(listener)
+    listener.filter_chains.extend(_chains(_use(port), port.protocol, FilterChainMatch(), guarded.guard))
+    _inspect(listener)
     return listener
 
 
-def _chains(port: InboundPort, match: FilterChainMatch) -> Iterator[FilterChain]:
+def _use(port: InboundPort) -> _Use:
     name = f"{port.bind}_{port.port}"
-    http = port.protocol.is_http
-    if http or port.protocol is Protocol.UNSUPPORTED:
-        found = FilterChain(name=name, filter_chain_match=match, filters=[inbound_http(f"inbound_{name};", inbound_route(port))])
-        if not http:
-            found.filter_chain_match.application_protocols.extend(PLAIN_HTTP)
-        yield found
-    if not http:
-        yield FilterChain(name=name, filter_chain_match=match, filters=[tcp(port.cluster, port.cluster)])
+    return _Use(name, name, port.cluster, f"inbound_{name};", inbound_route(port))
 
 
-def _sniff(listener: Listener) -> None:
-    listener.listener_filters.append(http_inspector())
-    listener.listener_filters_timeout.CopyFrom(Duration())
-    listener.continue_on_listener_filters_timeout = True
+def _chains(use: _Use, protocol: Protocol, match: FilterChainMatch, guard: Guard) -> Iterator[FilterChain]:
+    kinds = tuple(_kinds(protocol, guard.mode if guard.peer else Mode.DISABLE))
+    if guard.peer is None and guard.mode is Mode.STRICT:
+        # Who has no certificate cannot take part in mutual TLS, and nothing else is to be let in.
+        yield FilterChain(name=use.name, filter_chain_match=match, filters=[tcp(BLACK_HOLE, BLACK_HOLE)])
+        return
+    for kind in kinds:
+        chain = FilterChain(name=use.http_name if kind.http else use.name, filter_chain_match=match, filters=[_filter(use, kind)])
+        chain.filter_chain_match.transport_protocol = kind.transport
+        chain.filter_chain_match.application_protocols.extend(kind.announced)
+        if kind.mutual and guard.peer:
+            chain.transport_socket.CopyFrom(tls.downstream(guard.peer, http=kind.http))
+        yield chain
+
+
+def _filter(use: _Use, kind: _Kind) -> Filter:
+    return inbound_http(use.stat_prefix, use.routes, mutual=kind.mutual) if kind.http else tcp(use.cluster, use.cluster)
+
+
+def _kinds(protocol: Protocol, mode: Mode) -> Iterable[_Kind]:
+    """Return the kinds of connections that are taken in ``mode``, told apart by what clients announce.
+
+    The sets are Istio's, so that its own proxies are understood too.
+    """
+    http, sniffed = protocol.is_http, protocol is Protocol.UNSUPPORTED
+    match mode:
+        case Mode.DISABLE if sniffed:
+            return (_Kind("", PLAIN_HTTP, http=True, mutual=False), _Kind("", (), http=False, mutual=False))
+        case Mode.DISABLE:
+            return (_Kind("", (), http, mutual=False),)
+        case Mode.STRICT if sniffed:
+            return (_Kind(_TLS, HTTP_OF_PEERS, http=True, mutual=True), _Kind(_TLS, (), http=False, mutual=True))
+        case Mode.STRICT:
+            return (_Kind(_TLS, (), http, mutual=True),)
+        case Mode.PERMISSIVE if sniffed:
+            return (
+                _Kind(_TLS, HTTP_OF_PEERS, http=True, mutual=True),
+                _Kind(_RAW, PLAIN_HTTP, http=True, mutual=False),
+                _Kind(_TLS, OTHERS_OF_PEERS, http=False, mutual=True),
+                _Kind(_RAW, (), http=False, mutual=False),
+                _Kind(_TLS, (), http=False, mutual=False),
+            )
+        case Mode.PERMISSIVE if http:
+            return (_Kind(_TLS, _ALL_OF_PEERS, http=True, mutual=True), _Kind(_RAW, (), http=True, mutual=False))
+        case Mode.PERMISSIVE:
+            return (
+                _Kind(_TLS, _ALL_OF_PEERS, http=False, mutual=True),
+                _Kind(_RAW, (), http=False, mutual=False),
+                _Kind(_TLS, (), http=False, mutual=False),
+            )
+        case _:
+            assert_never(mode)
+
+
+def _inspect(listener: Listener) -> None:
+    """Have the first bytes looked at as far as some chain's match depends on them."""
+    matches = [chain.filter_chain_match for chain in listener.filter_chains]
+    needs_tls = any(each.transport_protocol for each in matches)
+    needs_http = any(set(PLAIN_HTTP) & set(each.application_protocols) for each in matches)
+    if needs_tls:
+        listener.listener_filters.append(tls_inspector())
+    if needs_http:
+        listener.listener_filters.append(http_inspector())
+    if needs_tls or needs_http:
+        listener.listener_filters_timeout.CopyFrom(Duration())
+        listener.continue_on_listener_filters_timeout = True
 
 
 def _listener(name: str, bind: str, port: int) -> Listener:

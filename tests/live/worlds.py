@@ -13,9 +13,9 @@ from controlplane.demo.world import World
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[World]:
+async def running(folder: Path, *, secure: bool = False) -> AsyncIterator[World]:
     """Yield the demo's mesh, started below ``folder``; end it with the block."""
-    world = World(folder, Folder(folder / "manifests"))
+    world = World(folder, Folder(folder / "manifests"), secure=secure)
     try:
         await world.start()
         yield world

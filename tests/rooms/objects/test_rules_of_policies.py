@@ -64,7 +64,6 @@ def wasm(**spec: object) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "spec", "words"),
     [
-        ("PeerAuthentication", {"mtls": {"mode": "STRICT"}}, "NO POLICY of it is enforced"),
         ("RequestAuthentication", {"jwtRules": [JWT]}, "NO POLICY of it is enforced"),
         ("AuthorizationPolicy", {"action": "DENY", "rules": [NO_RULE]}, "NO POLICY of it is enforced"),
         ("Telemetry", {"accessLogging": [{"disabled": True}]}, "it has no effect"),

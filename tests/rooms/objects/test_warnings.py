@@ -33,7 +33,6 @@ def policy(**settings: object) -> Json:
             "trafficPolicy.outlierDetection.consecutiveErrors",
             "Deprecated",
         ),
-        ("DestinationRule", policy(tls={"mode": "SIMPLE"}), "trafficPolicy.tls", "NotTranslated"),
         (
             "DestinationRule",
             policy(connectionPool={"tcp": {"tcpKeepalive": {"time": "1500ms"}}}),
@@ -62,7 +61,6 @@ def policy(**settings: object) -> Json:
         ("ServiceEntry", {"hosts": ["*a.b"]}, "hosts[0]", "Ineffective"),
         ("ServiceEntry", {"hosts": ["a.b"], "ports": [TCP]}, "addresses", "Ambiguous"),
         ("ServiceEntry", {"hosts": ["a.b"], "ports": [{**TCP, "targetPort": 1}]}, "ports[0].targetPort", "NoEffect"),
-        ("ServiceEntry", {"hosts": ["a.b"], "subjectAltNames": ["x"]}, "subjectAltNames", "NotTranslated"),
         ("Sidecar", {"ingress": [{"port": {**TCP, "targetPort": 1}}]}, "ingress[0].port.targetPort", "NoEffect"),
         ("Sidecar", {"inboundConnectionPool": {"http": {}}}, "inboundConnectionPool", "NotTranslated"),
     ],
