@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ APP_PORT = 8000
 SERVICE_PORT = 9080
 PROXY_PORT = 15002
 _FORWARDED = "end-user"
+_CERTIFICATE = "x-forwarded-client-cert"
 
 Message = MutableMapping[str, object]
 
@@ -31,7 +33,7 @@ class Instance:
     delay_s: float = 0.0
     status: int = 200
     requests: int = 0
-    headers: list[dict[str, str]] = field(default_factory=list)
+    callers: Counter[str] = field(default_factory=Counter)  # requests by the identity that their certificate said; empty: none
 
     @property
     def labels(self) -> dict[str, str]:
@@ -69,6 +71,7 @@ class Running:
         given = scope.get("headers")
         headers = {name.decode(): value.decode() for name, value in given} if isinstance(given, list) else {}
         instance.requests += 1
+        instance.callers[_identity(headers.get(_CERTIFICATE, ""))] += 1
         if instance.delay_s:
             await asyncio.sleep(instance.delay_s)
         body = {"app": instance.app, "version": instance.version, "asked": await self._ask(headers)}
@@ -80,6 +83,12 @@ class Running:
         forwarded = {name: value for name, value in headers.items() if name == _FORWARDED}
         answers = [await self._client.get(url, headers=forwarded) for url in self.instance.calls]
         return [answer.json() if answer.is_success else {"status": answer.status_code} for answer in answers]
+
+
+def _identity(certificate: str) -> str:
+    """Return the URI in the last element of an ``x-forwarded-client-cert`` header: the others were there before."""
+    pairs = (pair.partition("=") for pair in certificate.rpartition(",")[2].split(";"))
+    return next((value for name, _, value in pairs if name == "URI"), "")
 
 
 def bookinfo(network: str) -> tuple[Instance, ...]:

@@ -135,7 +135,7 @@ async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
     admin = f"{sidecar.ip}:{ADMIN_PORT}"
     told = bootstrap(known_as, metadata, xds=xds, admin=admin, delta=sidecar.delta, credentials=sidecar.credentials)
     config.write_text(json.dumps(told))
-    options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "1"]
+    options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]
     return await start(sidecar.name, [envoy_binary(), "-c", str(config), *options], folder)
 
 

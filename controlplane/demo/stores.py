@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import json
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from controlplane.app.identity import TOKENS
+from controlplane.ca.folder import Folder as Secrets
+from controlplane.ca.keeper import kept_key
 from controlplane.ca.state import load
+from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.demo.processes import NotReady
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.documents import documents
+from controlplane.serve.trust import make_key, now
 
 NAMESPACE = "navarch-demo"
 _NEEDED = ("virtualservices", "destinationrules", "sidecars", "workloadentries")
 _PATIENCE_S = 30.0
+_TOKEN_LIFETIME = dt.timedelta(hours=1)
 
 
 class Saved(NamedTuple):
@@ -78,11 +84,15 @@ class Folder:
 
     async def token(self, account: str) -> str:
         """Return a token that is signed by the control plane's key."""
-        return await _navarch("token", "--state", str(self.state), "--namespace", self.namespace, "--service-account", account)
+        key = await kept_key(Secrets(self.state, TOKENS), make_key)
+        return token(key, (self.namespace, account), AUDIENCE, now(), _TOKEN_LIFETIME)
 
     async def roots(self) -> str:
-        """Return what the authority prints."""
-        return await _navarch("ca", "root", "--state", str(self.state))
+        """Return the roots of the authority in its folder."""
+        stored = await Secrets(self.state).read()
+        if stored is None:
+            raise NotReady("the control plane has not begun its authority")
+        return load(stored).bundle.decode()
 
     async def open(self) -> None:
         """Do nothing: it is there."""
@@ -184,16 +194,6 @@ class Cluster:
         if process.returncode:
             raise NotReady(f"kubectl {' '.join(arguments)}: {complaint.decode(errors='replace').strip()[-600:]}")
         return said.decode()
-
-
-async def _navarch(*arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "controlplane.cli.main", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    said, complaint = await process.communicate()
-    if process.returncode:
-        raise NotReady(f"navarch {arguments[0]}: {complaint.decode(errors='replace').strip()[-600:]}")
-    return said.decode().strip() + "\n"
 
 
 def _named(data: Mapping[str, object]) -> str:

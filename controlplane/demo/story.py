@@ -8,11 +8,14 @@ import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Self
 
+import httpx
+
+from controlplane.demo.apps import SERVICE_PORT
 from controlplane.demo.claims import Claim, share_is
 from controlplane.demo.load import Tally
 from controlplane.demo.processes import NotReady, until
 from controlplane.demo.stores import Cluster, Store
-from controlplane.demo.world import ENDPOINTS, HOSTS, World, broken_manifest, reviews
+from controlplane.demo.world import ENDPOINTS, HOSTS, LISTENERS, World, broken_manifest, peers, reviews
 
 REVIEWS = "http://reviews:9080/reviews/0"
 RATINGS = "http://ratings:9080/ratings/0"
@@ -137,6 +140,35 @@ async def removal(world: World) -> Claim:
     return Claim("an instance removed under load", held, proof, {"requests": tally.total, "failed": tally.failed})
 
 
+async def strict(world: World) -> Claim:
+    """Show that with mutual TLS asked for, who shows no certificate is refused, and everybody else is who their certificate says."""
+    called = world.instances["reviews-v1"]
+    await world.accepted(world.route("reviews", [_rule(_to("v1"))]), HOSTS)
+    before = await _in_the_clear(called.ip)
+    async with _Load(world, REVIEWS, per_second=100) as load:
+        await load.at_least(20)
+        await world.accepted(world.store.save("peers", peers("STRICT")), LISTENERS)
+        called.callers.clear()
+        refused = not await _in_the_clear(called.ip)
+        await load.at_least(load.tally.total + 50)
+    callers = dict(called.callers)
+    wanted = f"spiffe://cluster.local/ns/{world.store.namespace}/sa/productpage"
+    held = before and refused and load.tally.failed == 0 and callers.keys() == {wanted}
+    proof = (
+        f"without a certificate: {'refused' if refused else 'NOT REFUSED'}; {load.tally.failed} of {load.tally.total} failed meanwhile, "
+    )
+    return Claim("mutual TLS alone", held, proof + f"all by {', '.join(callers) or 'nobody'}", {"requests": load.tally.total})
+
+
+async def _in_the_clear(ip: str) -> bool:
+    """Return whether the workload at ``ip`` answers somebody who has no certificate."""
+    try:
+        async with httpx.AsyncClient(timeout=5) as client:
+            return (await client.get(f"http://{ip}:{SERVICE_PORT}/reviews/0")).is_success
+    except httpx.HTTPError:
+        return False
+
+
 async def broken(world: World) -> Claim:
     """Show that a manifest that cannot be right changes nothing, and is named."""
     before = await world.proxies()
@@ -161,7 +193,7 @@ async def status(world: World) -> Claim:
     store = world.store
     if not isinstance(store, Cluster):
         raise NotReady("only an API server keeps a status")
-    await world.accepted(world.route("reviews", [_rule(_to("v1"))]), HOSTS)
+    await world.accepted(world.route("reviews", [_rule(_to("v2"))]), HOSTS)
     everybody = f"{len(world.envoys)} of {len(world.envoys)} proxies"
     good: Mapping[str, object] = {}
     bad: Mapping[str, object] = {}
@@ -180,7 +212,7 @@ async def status(world: World) -> Claim:
     return Claim("status on the objects", await told(), proof, {"proxies": len(world.envoys)})
 
 
-STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, broken)
+STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, strict, broken)
 
 
 def steps(store: Store) -> tuple[Step, ...]:

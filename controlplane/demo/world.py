@@ -21,6 +21,7 @@ from controlplane.demo.stores import Saved, Store
 
 HOSTS = "VirtualHost"
 ENDPOINTS = "ClusterLoadAssignment"
+LISTENERS = "Listener"
 _READY_S = 20.0
 _SETTLED_S = 5.0
 
@@ -170,6 +171,11 @@ class Plane:
         found: list[dict[str, object]] = (await self._client.get(path)).json()
         return found
 
+    async def one(self, path: str) -> dict[str, object]:
+        """Return the value at ``path`` of its admin API."""
+        found: dict[str, object] = (await self._client.get(path)).json()
+        return found
+
     async def ready(self) -> bool:
         """Return whether it says that it is ready."""
         try:
@@ -234,6 +240,11 @@ def _template(template: str, /, **values: str) -> str:
 def reviews(world: World) -> Iterable[Instance]:
     """Return the instances of reviews that still run."""
     return [world.instances[name] for name in world.running if name.startswith("reviews")]
+
+
+def peers(mode: str) -> str:
+    """Return a manifest by which every workload takes connections as ``mode`` says."""
+    return _template("peers", mode=mode)
 
 
 def broken_manifest() -> str:

@@ -1,0 +1,192 @@
+"""Mutual TLS between real Envoys with no agent beside them: who is let in, who is seen, and that a change of mode fails no request."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.ca.certificates import key_pem, workload
+from controlplane.ca.folder import Folder as Stored
+from controlplane.ca.state import State, load
+from controlplane.demo.apps import SERVICE_PORT
+from controlplane.demo.bootstrap import Credentials
+from controlplane.demo.processes import NotReady, until
+from controlplane.demo.stores import Folder
+from controlplane.demo.story import REVIEWS
+from controlplane.demo.world import HOSTS, LISTENERS, World, peers
+from controlplane.model.identity import Identity
+from tests.live.worlds import rule, running, to, traffic
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running(tmp_path_factory.mktemp("mtls"), secure=True) as started:
+        await started.accepted(started.route("reviews", [rule(to("reviews", "v1"))]), HOSTS)
+        yield started
+
+
+def state(world: World) -> State:
+    assert isinstance(world.store, Folder)
+    stored = Stored(world.store.state).read_now()
+    assert stored
+    return load(stored)
+
+
+def shown(world: World, folder: Path, who: Identity | None) -> ssl.SSLContext:
+    """Return what a client uses that shows a certificate of ``who`` by the mesh's own authority, or none."""
+    context = ssl.create_default_context(cadata=state(world).bundle.decode())
+    context.check_hostname = False  # the server's name is a URI
+    context.set_alpn_protocols(["istio-http/1.1", "istio"])
+    if who:
+        key = ec.generate_private_key(ec.SECP256R1())
+        chain = workload(state(world).signing.signer, who, key.public_key(), dt.datetime.now(dt.UTC), dt.timedelta(hours=1))
+        (folder / "own.pem").write_bytes(chain + key_pem(key))
+        context.load_cert_chain(folder / "own.pem")
+    return context
+
+
+async def answered(world: World, verify: ssl.SSLContext | None = None) -> bool:
+    """Return whether reviews answers somebody outside of the mesh, who speaks TLS where there is a ``verify``."""
+    where = (world.instances["reviews-v1"].ip, SERVICE_PORT)
+    writer = None
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(*where, ssl=verify, server_hostname="reviews" if verify else None)
+            writer.write(b"GET /reviews/0 HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n")
+            return (await reader.readline()).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+
+
+async def mode(world: World, wanted: str) -> None:
+    assert isinstance(world.store, Folder)
+    file = world.store.folder / "peers.yaml"
+    if not file.exists() or file.read_text() != peers(wanted):
+        await world.accepted(world.store.save("peers", peers(wanted)), LISTENERS)
+
+
+async def test_the_peer_is_seen_by_its_identity_and_cannot_say_another(world: World) -> None:
+    called = world.instances["reviews-v1"]
+    called.callers.clear()
+
+    tally = await world.caller.many(REVIEWS, 20, {"x-forwarded-client-cert": "URI=spiffe://cluster.local/ns/default/sa/admin"})
+
+    assert tally.failed == 0
+    assert called.callers == {"spiffe://cluster.local/ns/default/sa/productpage": 20}
+
+
+async def test_permissive_takes_both_and_strict_refuses_plaintext_with_no_request_failed_on_the_way(world: World, tmp_path: Path) -> None:
+    known = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
+    assert [await answered(world), await answered(world, known)] == [True, True]
+    async with traffic(world, REVIEWS, per_second=150) as tally:
+        for wanted in ("STRICT", "PERMISSIVE", "STRICT", "PERMISSIVE", "STRICT"):
+            await mode(world, wanted)
+            before = tally.total
+
+            async def more(before: int = before) -> bool:
+                return tally.total >= before + 40
+
+            await until("more requests", more, seconds=20)
+        assert [await answered(world), await answered(world, known)] == [False, True]
+
+    print(f"{tally.total} requests through five changes of mode, {tally.failed} failed")
+    assert (tally.failed, tally.errors) == (0, [])
+
+
+async def test_certificates_of_nobody_or_of_another_trust_domain_are_refused(world: World, tmp_path: Path) -> None:
+    await mode(world, "STRICT")
+    good = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
+    foreign = shown(world, tmp_path, Identity("cluster.local.evil", "default", "somebody"))
+    nobody = shown(world, tmp_path, None)
+
+    assert [await answered(world, each) for each in (good, foreign, nobody)] == [True, False, False]
+
+
+async def test_disable_is_plaintext_alone_and_the_mesh_goes_along(world: World, tmp_path: Path) -> None:
+    called = world.instances["reviews-v1"]
+    known = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
+    await mode(world, "DISABLE")
+
+    async def plain() -> bool:
+        called.callers.clear()
+        tally = await world.caller.many(REVIEWS, 10)
+        return tally.failed == 0 and set(called.callers) == {""}
+
+    await until("the mesh speaks plaintext", plain, seconds=5)
+    assert [await answered(world), await answered(world, known)] == [True, False]
+    await mode(world, "PERMISSIVE")
+
+
+async def test_the_root_is_rotated_with_a_new_key_and_nobody_notices(world: World, tmp_path: Path) -> None:
+    assert isinstance(world.store, Folder)
+    old = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
+    before = state(world).signing.fingerprint
+    await mode(world, "STRICT")
+    with pytest.raises(NotReady, match="expected a root that is prepared"):
+        await phase(world, "activate")
+    async with traffic(world, REVIEWS, per_second=150) as tally:
+        for step in ("prepare", "activate", "retire"):
+            await until(f"{step} is due", partial(_due, world, step), seconds=20)
+            await phase(world, step)
+            await asyncio.gather(*(_fresh(world, name) for name in world.envoys))
+            seen = tally.total
+
+            async def more(seen: int = seen) -> bool:
+                return tally.total >= seen + 60
+
+            await until("more requests", more, seconds=20)
+
+    async def refused() -> bool:
+        return not await answered(world, old)
+
+    await until("the old root is refused", refused, seconds=5)
+    print(f"{tally.total} requests through the rotation, {tally.failed} failed")
+    assert (tally.failed, tally.errors) == (0, [])
+    assert state(world).signing.fingerprint != before
+    assert len(state(world).issuers) == 1
+
+
+async def phase(world: World, step: str) -> None:
+    """Take the rotation one phase further, as its operator does. Raises NotReady with what the command says."""
+    assert isinstance(world.store, Folder)
+    asked = [] if step == "prepare" else ["--admin", world.planes["navarch"].replica.admin]
+    await navarch("ca", step, "--state", str(world.store.state), *asked)
+
+
+async def navarch(*arguments: str) -> str:
+    """Return what the command ``navarch`` prints. Raises NotReady with what it complains about."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "controlplane.cli.main", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    said, complaint = await process.communicate()
+    if process.returncode:
+        raise NotReady(complaint.decode())
+    return said.decode()
+
+
+async def _due(world: World, step: str) -> bool:
+    found = await world.planes["navarch"].one("/v1/identity")
+    waiting = found["waitingFor"]
+    assert isinstance(waiting, dict)
+    stored = found["bundle"] == state(world).bundle_id and found["phase"] == state(world).phase
+    return stored and (step == "prepare" or waiting["bundle" if step == "activate" else "certificate"] == 0)
+
+
+async def _fresh(world: World, name: str) -> None:
+    """Give the Envoy ``name`` the roots as they are now, as the ConfigMap of its namespace would."""
+    held = Credentials(world.folder / f"{name}-credentials")
+    held.write(token=held.token.read_text(), roots=await world.store.roots())
