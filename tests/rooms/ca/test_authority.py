@@ -1,0 +1,128 @@
+"""One root follows another in three phases, none of them out of order; what is stored is whole or it is nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.ca.certificates import BadCertificate, as_pem, authority, key_pem, read_certificates, workload
+from controlplane.ca.state import Issuer, OutOfOrder, Phase, State, activate, begin, dump, issuer, load, plugged_in, prepare, retire
+from controlplane.model.identity import Identity
+
+NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+YEAR = dt.timedelta(days=365)
+
+
+def key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def fresh(*, below: bool = False) -> Issuer:
+    return issuer(key(), NOW, YEAR, key() if below else None)
+
+
+def test_a_root_is_trusted_before_it_signs_and_signs_before_the_old_one_goes() -> None:
+    old, new = fresh(), fresh()
+    steady = begin(old)
+    prepared = prepare(steady, new)
+    activated = activate(prepared, missing=0)
+    retired = retire(activated, missing=0)
+
+    assert [each.signing for each in (steady, prepared, activated, retired)] == [old, old, new, new]
+    assert [each.bundle for each in (steady, prepared, activated, retired)] == [
+        old.root,
+        old.root + new.root,
+        old.root + new.root,
+        new.root,
+    ]
+    assert len({each.bundle_id for each in (steady, prepared, retired)}) == 3
+
+
+def test_no_phase_comes_before_its_turn() -> None:
+    steady = begin(fresh())
+    prepared = prepare(steady, fresh())
+    activated = activate(prepared, missing=0)
+
+    wrong: list[Callable[[], State]] = [
+        lambda: activate(steady, missing=0),
+        lambda: retire(steady, missing=0),
+        lambda: prepare(prepared, fresh()),
+        lambda: retire(prepared, missing=0),
+        lambda: activate(prepared, missing=1),
+        lambda: prepare(activated, fresh()),
+        lambda: activate(activated, missing=0),
+        lambda: retire(activated, missing=3),
+        lambda: prepare(steady, steady.issuers[0]),
+    ]
+    for each in wrong:
+        with pytest.raises(OutOfOrder):
+            each()
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_what_is_stored_is_read_again_and_signs_as_before(*, below: bool) -> None:
+    for state in (begin(fresh(below=below)), prepare(begin(fresh(below=below)), fresh()), _activated(below=below)):
+        found = load(dump(state))
+
+        assert (found.phase, found.bundle, found.signing.fingerprint) == (state.phase, state.bundle, state.signing.fingerprint)
+        leaf, *chain = read_certificates(workload(found.signing.signer, Identity("td", "a", "b"), key().public_key(), NOW, YEAR))
+        path = (
+            [*chain, *read_certificates(found.signing.root)]
+            if below and found.signing.signer.chain
+            else read_certificates(found.signing.root)
+        )
+        leaf.verify_directly_issued_by(path[0])
+
+
+def _activated(*, below: bool) -> State:
+    return activate(prepare(begin(fresh()), fresh(below=below)), missing=0)
+
+
+def test_a_part_of_what_was_stored_is_not_taken_for_a_state() -> None:
+    whole = dump(prepare(begin(fresh()), fresh()))
+    for at in range(0, len(whole), 97):
+        with pytest.raises(BadCertificate):
+            load(whole[:at])
+    with pytest.raises(BadCertificate):
+        load(whole.replace(b"prepared", b"steady"))
+    with pytest.raises(BadCertificate):
+        load(dump(begin(fresh())).replace(b'"format": 1', b'"format": 2'))
+
+
+def files(*, below: bool = True) -> tuple[bytes, bytes, bytes, bytes]:
+    root = authority("somebody's", key(), NOW, YEAR)
+    private = key()
+    signer = authority("intermediate", private, NOW, YEAR, root)
+    if not below:
+        return root.pem, key_pem(root.key), b"", root.pem
+    return signer.pem, key_pem(private), as_pem((signer.certificate, root.certificate)), root.pem
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_somebody_elses_authority_is_plugged_in(*, below: bool) -> None:
+    found = plugged_in(*files(below=below))
+
+    leaf, *chain = read_certificates(workload(found.signer, Identity("td", "a", "b"), key().public_key(), NOW, YEAR))
+    assert len(chain) == int(below)
+    (chain[0] if chain else leaf).verify_directly_issued_by(read_certificates(found.root)[0])
+
+
+def test_files_that_do_not_belong_together_are_refused() -> None:
+    certificate, private, chain, root = files()
+    other = files()
+    for wrong in ((certificate, other[1], chain, root), (certificate, private, chain, other[3]), (certificate, private, b"", other[3])):
+        with pytest.raises(BadCertificate):
+            plugged_in(*wrong)
+    with pytest.raises(BadCertificate):
+        plugged_in(certificate, b"no key", chain, root)
+    with pytest.raises(BadCertificate):
+        plugged_in(b"", private, chain, root)
+
+
+def test_keys_are_not_shown() -> None:
+    state = begin(fresh())
+    assert "PRIVATE" not in repr(state)
+    assert state.phase is Phase.STEADY
