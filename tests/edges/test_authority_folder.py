@@ -1,0 +1,122 @@
+"""The authority in a folder: whoever is killed, whoever else writes, what is stored is whole, and nobody else's to read."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from controlplane.ca.folder import POINTS, BadFolder, Folder
+from controlplane.ca.keeper import Keeper, PluggedIn, kept_key
+from controlplane.ca.state import OutOfOrder, Phase, State, load, prepare
+from controlplane.serve.trust import make_key, now
+from tests.edges.killed_writer import STEPS
+
+BEFORE = {"begin": None, "prepare": Phase.STEADY, "activate": Phase.PREPARED, "retire": Phase.ACTIVATED}
+AFTER = {"begin": Phase.STEADY, "prepare": Phase.PREPARED, "activate": Phase.ACTIVATED, "retire": Phase.STEADY}
+
+
+def stored(folder: Path) -> State | None:
+    found = Folder(folder).read_now()
+    return load(found) if found is not None else None
+
+
+async def killed(folder: Path, step: str, point: str) -> int | None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.edges.killed_writer", str(folder), step, point)
+    return await process.wait()
+
+
+def check_modes(folder: Path) -> None:
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for each in folder.iterdir():
+        assert stat.S_IMODE(each.stat().st_mode) == 0o600, each
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_s31_a_writer_that_is_killed_leaves_one_state_or_the_other(tmp_path: Path, step: str) -> None:
+    for point in POINTS:
+        folder = tmp_path / point.replace(" ", "-")
+        keeper = Keeper(Folder(folder), make_key, now)
+        for before in list(STEPS)[: list(STEPS).index(step)]:
+            await (keeper.open() if before == "begin" else keeper.step(STEPS[before]))
+        was = stored(folder)
+
+        assert await killed(folder, step, point) == -9
+
+        found = stored(folder)
+        phase = found.phase if found else None
+        assert phase in (BEFORE[step], AFTER[step]), point
+        assert phase is (AFTER[step] if POINTS.index(point) >= POINTS.index("renamed") else BEFORE[step]), point
+        assert phase is AFTER[step] or (found.bundle if found else None) == (was.bundle if was else None)
+        check_modes(folder)
+        again = Keeper(Folder(folder), make_key, now)
+        await again.open()  # whoever comes after goes on from there
+        if phase is BEFORE[step] and step != "begin":
+            assert (await again.step(STEPS[step])).phase is AFTER[step]
+
+
+async def test_s34_two_that_begin_at_once_have_one_root(tmp_path: Path) -> None:
+    for turn in range(5):
+        keepers = [Keeper(Folder(tmp_path / str(turn)), make_key, now) for _ in range(4)]
+        await asyncio.gather(*(each.open() for each in keepers))
+
+        assert len({each.state.bundle_id for each in keepers}) == 1
+
+
+async def test_two_that_rotate_at_once_do_it_once(tmp_path: Path) -> None:
+    keepers = [Keeper(Folder(tmp_path / "state"), make_key, now) for _ in range(4)]
+    await keepers[0].open()
+
+    done = await asyncio.gather(*(each.step(STEPS["prepare"]) for each in keepers), return_exceptions=True)
+
+    assert sum(isinstance(each, State) for each in done) == 1
+    assert sum(isinstance(each, OutOfOrder) for each in done) == 3
+
+
+async def test_t67_a_folder_that_others_can_read_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    keeper = Keeper(Folder(tmp_path / "state"), make_key, now)
+    await keeper.open()
+    (tmp_path / "state" / "authority.json").chmod(0o640)
+    with pytest.raises(BadFolder, match="chmod 600"):
+        await Keeper(Folder(tmp_path / "state"), make_key, now).open()
+    (tmp_path / "state" / "authority.json").chmod(0o600)
+    (tmp_path / "state").chmod(0o755)
+    with pytest.raises(BadFolder, match="chmod 700"):
+        await Keeper(Folder(tmp_path / "state"), make_key, now).open()
+
+
+async def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    keeper = Keeper(Folder(tmp_path / "state"), make_key, now)
+    await keeper.open()
+    file = tmp_path / "state" / "authority.json"
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(OSError, match="symbolic link"):
+        await Keeper(Folder(tmp_path / "state"), make_key, now).open()
+
+
+async def test_a_key_is_made_once(tmp_path: Path) -> None:
+    keys = await asyncio.gather(*(kept_key(Folder(tmp_path / "state", "tokens.pem"), make_key) for _ in range(4)))
+
+    assert len({each.private_numbers().private_value for each in keys}) == 1
+
+
+async def test_what_somebody_else_signs_with_is_not_rotated_here(tmp_path: Path) -> None:
+    keeper = Keeper(Folder(tmp_path / "state"), make_key, now)
+    await keeper.open()
+    from controlplane.ca.certificates import key_pem
+
+    signer = keeper.state.signing.signer
+    files = {"ca-cert.pem": signer.pem, "ca-key.pem": key_pem(signer.key), "cert-chain.pem": b"", "root-cert.pem": signer.pem}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    plugged = Keeper(PluggedIn(tmp_path), make_key, now)
+    await plugged.open()
+
+    assert plugged.state.bundle == keeper.state.bundle
+    with pytest.raises(OutOfOrder, match="plugged in"):
+        await plugged.step(lambda state: prepare(state, keeper.state.signing.__class__(signer, b"another")))
