@@ -12,8 +12,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.demo.bootstrap import ADMIN_PORT, Credentials, bootstrap
+from controlplane.demo.credentials import Held
+from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.inject.contact import ControlPlane
+from controlplane.inject.status_ports import StatusPorts
+from controlplane.model.proxies import Interception
 
+ADMIN_PORT = 15000
+READY_PORT = 15021
+STATS_PORT = 15090
 _STOP_S = 5.0
 
 
@@ -118,30 +125,30 @@ class Sidecar:
     interception: str = "NONE"
     delta: bool = True
     account: str = "default"
-    credentials: Credentials | None = None
+    credentials: Held | None = None
 
 
 async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
     """Start ``sidecar``, served by one of ``xds``; its admin API is at port 15000 of its own address."""
-    metadata = {
-        "NAME": sidecar.name,
-        "NAMESPACE": sidecar.namespace,
-        "INTERCEPTION_MODE": sidecar.interception,
-        "LABELS": dict(sidecar.labels),
-        "SERVICE_ACCOUNT": sidecar.account,
-    }
-    known_as = node_id(sidecar.name, sidecar.ip, sidecar.namespace)
+    settings = BootstrapSettings(
+        node=Node(
+            name=sidecar.name,
+            namespace=sidecar.namespace,
+            ip=sidecar.ip,
+            service_account=sidecar.account,
+            labels=tuple(sorted(sidecar.labels.items())),
+            interception=Interception(sidecar.interception),
+        ),
+        control_plane=ControlPlane(
+            addresses=xds, credentials=sidecar.credentials.files if sidecar.credentials else None, delta=sidecar.delta
+        ),
+        admin=f"{sidecar.ip}:{ADMIN_PORT}",
+        status=StatusPorts(host=sidecar.ip, ready=READY_PORT, stats=STATS_PORT),
+    )
     config = folder / f"{sidecar.name}.json"
-    admin = f"{sidecar.ip}:{ADMIN_PORT}"
-    told = bootstrap(known_as, metadata, xds=xds, admin=admin, delta=sidecar.delta, credentials=sidecar.credentials)
-    config.write_text(json.dumps(told))
+    config.write_text(json.dumps(bootstrap(settings)))
     options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]
     return await start(sidecar.name, [envoy_binary(), "-c", str(config), *options], folder)
-
-
-def node_id(name: str, ip: str, namespace: str = "default") -> str:
-    """Return the node id by which Istio's proxies call themselves."""
-    return f"sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"
 
 
 async def until(what: str, holds: Callable[[], Awaitable[bool]], *, seconds: float, watched: Process | None = None) -> None:

@@ -13,10 +13,10 @@ from string import Template
 import httpx
 
 from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, asking, bookinfo
-from controlplane.demo.bootstrap import ADMIN_PORT, Credentials
+from controlplane.demo.credentials import Held
 from controlplane.demo.load import Caller
 from controlplane.demo.ports import free_network, free_port, owners
-from controlplane.demo.processes import NotReady, Process, Replica, Sidecar, envoy, serve, until
+from controlplane.demo.processes import ADMIN_PORT, READY_PORT, STATS_PORT, NotReady, Process, Replica, Sidecar, envoy, serve, until
 from controlplane.demo.stores import Saved, Store
 
 HOSTS = "VirtualHost"
@@ -41,7 +41,7 @@ class World:
         self._secure = secure
         self.folder = folder
         self.store = store
-        self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT))
+        self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT, READY_PORT, STATS_PORT))
         self.instances = {each.name: each for each in (*bookinfo(self.network), *asking(self.network, clients))}
         self.running = {name: Running(each) for name, each in self.instances.items()}
         self.envoys: dict[str, Process] = {}
@@ -132,7 +132,7 @@ class World:
     async def _sidecar(self, instance: Instance) -> Sidecar:
         credentials = None
         if self._secure:
-            credentials = Credentials(self.folder / f"{instance.name}-credentials")
+            credentials = Held(self.folder / f"{instance.name}-credentials")
             credentials.write(token=await self.store.token(instance.app), roots=await self.store.roots())
         return Sidecar(
             name=instance.name,

@@ -18,7 +18,7 @@ from controlplane.ca.certificates import key_pem, workload
 from controlplane.ca.folder import Folder as Stored
 from controlplane.ca.state import State, load
 from controlplane.demo.apps import SERVICE_PORT
-from controlplane.demo.bootstrap import Credentials
+from controlplane.demo.credentials import Held
 from controlplane.demo.processes import NotReady, until
 from controlplane.demo.stores import Folder
 from controlplane.demo.story import REVIEWS
@@ -188,5 +188,5 @@ async def _due(world: World, step: str) -> bool:
 
 async def _fresh(world: World, name: str) -> None:
     """Give the Envoy ``name`` the roots as they are now, as the ConfigMap of its namespace would."""
-    held = Credentials(world.folder / f"{name}-credentials")
+    held = Held(world.folder / f"{name}-credentials")
     held.write(token=held.token.read_text(), roots=await world.store.roots())

@@ -1,0 +1,105 @@
+"""What an Envoy has to be told before it can ask: who it is, where the control plane is, and what it must not exceed.
+
+All is data. In a pod the bootstrap is an argument of the container, in which the kubelet puts what only it knows: every value of that
+kind is a text here, so that ``$(POD_IP)`` can stand for it.
+https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controlplane.inject.contact import ControlPlane, address, cluster, grpc_service
+from controlplane.inject.overload import Limits, overload
+from controlplane.inject.status_ports import Probe, StatusPorts, status_clusters, status_listeners
+from controlplane.model.proxies import Interception, ProxyType
+from controlplane.model.services import Labels
+
+ADMIN = "127.0.0.1:15000"
+_ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+# Envoy refuses regular expressions above 100 instructions otherwise; what users write is checked before it comes here.
+_RUNTIME = {"re2.max_program_size.error_level": 32768}
+_ASKED, _LIMITS = StatusPorts(), Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Who an Envoy is; the names of the metadata are Istio's."""
+
+    name: str  # of its pod, or of its machine
+    namespace: str
+    ip: str
+    service_account: str = "default"
+    app: str = ""  # empty: its name
+    type: ProxyType = ProxyType.SIDECAR
+    labels: Labels | None = None  # None: those of the Pod
+    interception: Interception = Interception.REDIRECT
+    locality: str = ""  # "region/zone/subzone"
+    more: tuple[tuple[str, str], ...] = ()  # further metadata
+
+    @property
+    def id(self) -> str:
+        """Return the node id, as Istio's proxies call themselves."""
+        return f"{self.type}~{self.ip}~{self.name}.{self.namespace}~{self.namespace}.svc.cluster.local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapSettings:
+    """All that a bootstrap is made from."""
+
+    node: Node
+    control_plane: ControlPlane
+    admin: str = ADMIN
+    status: StatusPorts | None = _ASKED  # None: neither metrics nor readiness are served
+    probes: tuple[Probe, ...] = ()
+    limits: Limits = _LIMITS
+    deferred_stats: bool = False  # make a cluster's statistics when it is used first: less memory, and gaps where nothing came
+
+
+def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
+    """Return the bootstrap by ``settings``, as proto3 JSON."""
+    clusters = [cluster(settings.control_plane)]
+    listeners: list[dict[str, object]] = []
+    if settings.status:
+        clusters += status_clusters(settings.admin, settings.status, settings.probes)
+        listeners += status_listeners(settings.status, settings.probes)
+    static = {"clusters": clusters, **({"listeners": listeners} if listeners else {})}
+    return {
+        "node": _node(settings.node),
+        "admin": {"address": address(settings.admin), "ignore_global_conn_limit": True},
+        "dynamic_resources": {"ads_config": _ads(settings.control_plane), "cds_config": _ADS, "lds_config": _ADS},
+        "static_resources": static,
+        "overload_manager": overload(settings.limits),
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
+        **({"deferred_stat_options": {"enable_deferred_creation_stats": True}} if settings.deferred_stats else {}),
+    }
+
+
+def _node(node: Node) -> dict[str, object]:
+    region, zone, sub_zone = (*node.locality.split("/"), "", "", "")[:3]
+    metadata: dict[str, object] = {
+        "NAME": node.name,
+        "NAMESPACE": node.namespace,
+        "SERVICE_ACCOUNT": node.service_account,
+        "INTERCEPTION_MODE": node.interception.value,
+        "INSTANCE_IPS": node.ip,
+        **dict(node.more),
+    }
+    if node.labels is not None:
+        metadata["LABELS"] = dict(node.labels)
+    places: Mapping[str, str] = {"region": region, "zone": zone, "sub_zone": sub_zone}
+    return {
+        "id": node.id,
+        "cluster": f"{node.app or node.name}.{node.namespace}",
+        "metadata": metadata,
+        **({"locality": {name: each for name, each in places.items() if each}} if region else {}),
+    }
+
+
+def _ads(control_plane: ControlPlane) -> dict[str, object]:
+    return {**_stream("DELTA_GRPC" if control_plane.delta else "GRPC"), "set_node_on_first_message_only": True}
+
+
+def _stream(kind: str) -> dict[str, object]:
+    return {"api_type": kind, "transport_api_version": "V3", "grpc_services": [grpc_service()]}

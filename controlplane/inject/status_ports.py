@@ -1,0 +1,181 @@
+"""What an Envoy answers to those who watch it: Prometheus, and a kubelet that asks whether it, or the application beside it, is well.
+
+Each port answers the paths that are meant and nothing else of Envoy's admin API, and goes on answering when the limits are reached.
+
+A kubelet knows no identity: where mutual TLS is demanded it cannot ask the application. So it asks Envoy, at a path for each probe, and is
+answered only if it comes from an address of the node. An HTTP probe is passed on. A probe by TCP or gRPC becomes one by HTTP, which says
+what Envoy's own check of the application found last, at most a second ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, assert_never
+
+from controlplane.inject.contact import address
+
+READY_PATH = "/healthz/ready"
+STATS_PATH = "/stats/prometheus"
+_ADMIN = "admin"
+_NODE = "node"
+_TYPES = "type.googleapis.com/envoy"
+# Connections that come from here pass by the redirection of iptables, as those do that Envoy hands on to the application.
+_FROM_ENVOY = {
+    "source_address": {"address": "127.0.0.6", "port_value": 0},
+    "extra_source_addresses": [{"address": {"address": "::6", "port_value": 0}}],
+}
+
+Json: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusPorts:
+    """Where Envoy is asked; the numbers are Istio's."""
+
+    host: str = "0.0.0.0"
+    ready: int = 15021
+    stats: int = 15090
+    nodes: tuple[str, ...] = ()  # addresses from which probes of the application are answered
+    application: str = "127.0.0.1"  # the address at which it is probed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A probe of the application, asked for at the path ``asked`` of the readiness port."""
+
+    asked: str
+    kind: Literal["http", "tcp", "grpc"]
+    port: int
+    path: str = "/"  # of an HTTP probe: that of the application, with its query
+    tls: bool = False  # of an HTTP probe; whose the certificate is, is not asked, as a kubelet does not either
+    service: str = ""  # of a gRPC probe
+    timeout_s: int = 1
+
+    @property
+    def cluster(self) -> str:
+        """Return the name of the cluster by which the application is reached."""
+        match self.kind:
+            case "http":
+                return f"app-health|{self.port}|{'https' if self.tls else 'http'}"
+            case "tcp":
+                return f"app-health|{self.port}|tcp|{self.timeout_s}"
+            case "grpc":
+                return f"app-health|{self.port}|grpc|{self.timeout_s}|{self.service}"
+            case _:
+                assert_never(self.kind)
+
+
+def status_clusters(admin: str, ports: StatusPorts, probes: Iterable[Probe]) -> list[Json]:
+    """Return the clusters behind the ``ports``: Envoy's ``admin`` API, and the application as ``probes`` reach it."""
+    reached = {probe.cluster: _application(ports.application, probe) for probe in probes}
+    return [_static(_ADMIN, address(admin)), *(reached[name] for name in sorted(reached))]
+
+
+def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
+    """Return the listeners at ``ports``; the node's own addresses may ask for ``probes``."""
+    ready = _listener("ready", ports.host, ports.ready)
+    ready["default_filter_chain"] = _chain("anybody", [_route(READY_PATH, _ADMIN, "/ready")])
+    if probes:
+        own = {"name": _NODE, "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": _NODE}}
+        ready["filter_chain_matcher"] = {
+            "matcher_tree": {
+                "input": {
+                    "name": "envoy.matching.inputs.source_ip",
+                    "typed_config": {"@type": f"{_TYPES}.extensions.matching.common_inputs.network.v3.SourceIPInput"},
+                },
+                "exact_match_map": {"map": {each: {"action": own} for each in ports.nodes}},
+            }
+        }
+        ready["filter_chains"] = [_probed(probes)]
+    stats = _listener("stats", ports.host, ports.stats)
+    stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH)])
+    return [ready, stats]
+
+
+def _probed(probes: Sequence[Probe]) -> Json:
+    passed_on = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in probes if each.kind == "http"]
+    checked = [_says_health(each) for each in probes if each.kind != "http"]
+    return _chain(_NODE, [_route(READY_PATH, _ADMIN, "/ready"), *passed_on], checked)
+
+
+def _says_health(probe: Probe) -> Json:
+    config = {
+        "@type": f"{_TYPES}.extensions.filters.http.health_check.v3.HealthCheck",
+        "pass_through_mode": False,
+        "headers": [_path(probe.asked)],
+        "cluster_min_healthy_percentages": {probe.cluster: {"value": 100}},
+    }
+    return {"name": "envoy.filters.http.health_check", "typed_config": config}
+
+
+def _application(host: str, probe: Probe) -> Json:
+    found = _static(probe.cluster, {"socket_address": {"address": host, "port_value": probe.port}})
+    found["upstream_bind_config"] = _FROM_ENVOY
+    match probe.kind:
+        case "http":
+            if probe.tls:
+                context = {"@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}
+                found["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": context}
+        case "tcp":
+            found["health_checks"] = [_check(probe, {"tcp_health_check": {}})]
+        case "grpc":
+            options = {
+                "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+            found["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
+            found["health_checks"] = [_check(probe, {"grpc_health_check": {"service_name": probe.service}})]
+        case _:
+            assert_never(probe.kind)
+    return found
+
+
+def _check(probe: Probe, how: Json) -> Json:
+    """Return a check each second: how often a result has to be the same before it counts, the kubelet decides."""
+    often = {"interval": "1s", "no_traffic_interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1}
+    return {"timeout": f"{probe.timeout_s}s", **often, "reuse_connection": False, **how}
+
+
+def _static(name: str, where: Json) -> Json:
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": where}}]}]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
+    }
+
+
+def _listener(name: str, host: str, port: int) -> Json:
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": host, "port_value": port}},
+        "ignore_global_conn_limit": True,
+        "bypass_overload_manager": True,
+    }
+
+
+def _chain(name: str, routes: list[Json], filters: Iterable[Json] = ()) -> Json:
+    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router"}}
+    manager = {
+        "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "generate_request_id": False,
+        "request_headers_timeout": "10s",
+        "route_config": {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
+        "http_filters": [*filters, router],
+    }
+    return {"name": name, "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+
+def _route(asked: str, cluster: str, path: str, timeout_s: int = 15) -> Json:
+    get = {"name": ":method", "string_match": {"exact": "GET"}}
+    return {
+        "match": {"path": asked, "headers": [get]},
+        "route": {"cluster": cluster, "prefix_rewrite": path, "timeout": f"{timeout_s}s"},
+    }
+
+
+def _path(path: str) -> Json:
+    return {"name": ":path", "string_match": {"exact": path}}

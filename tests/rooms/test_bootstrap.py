@@ -1,0 +1,136 @@
+"""What stands in a bootstrap; tests/live/test_bootstrap.py proves on a real Envoy what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.inject.contact import ControlPlane, Credentials, secret_files
+from controlplane.inject.overload import Limits
+from controlplane.inject.status_ports import Probe, StatusPorts
+from controlplane.model.proxies import Proxy, ProxyType, proxy
+
+CREDENTIALS = Credentials(token="/own/token", roots="/own/root-cert.pem", secrets="/own", server_name="navarch.navarch-system.svc")
+POD = BootstrapSettings(
+    node=Node(name="$(POD_NAME)", namespace="shop", ip="$(POD_IP)", service_account="cart", app="cart"),
+    control_plane=ControlPlane(addresses=("navarch.navarch-system.svc:15012",), credentials=CREDENTIALS),
+    status=StatusPorts(nodes=("$(HOST_IP)",), application="$(POD_IP)"),
+    probes=(
+        Probe(asked="/app-health/cart/readyz", kind="http", port=8080, path="/ready?deep=1", tls=True),
+        Probe(asked="/app-health/cart/livez", kind="tcp", port=8080, timeout_s=2),
+        Probe(asked="/app-health/side/livez", kind="grpc", port=9000, service="side"),
+    ),
+    limits=Limits(heap_bytes=1 << 28),
+)
+
+
+def at(settings: BootstrapSettings, *path: str | int) -> object:
+    """Return what stands at ``path`` in the bootstrap by ``settings``."""
+    found: object = bootstrap(settings)
+    for step in path:
+        if isinstance(step, int):
+            assert isinstance(found, list)
+            found = found[step]
+        else:
+            assert isinstance(found, dict)
+            found = found[step]
+    return found
+
+
+def values(value: object) -> Iterator[object]:
+    """Yield every text and number in ``value``."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from (key, *values(each))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from values(each)
+    else:
+        yield value
+
+
+def test_a_node_says_what_the_control_plane_reads() -> None:
+    node = Node(name="cart-7", namespace="shop", ip="10.0.0.7", labels=(("app", "cart"),), locality="west/1", type=ProxyType.ROUTER)
+    known: dict[str, object] = {name: at(replace(POD, node=node), "node", name) for name in ("id", "metadata", "locality", "cluster")}
+    metadata = known["metadata"]
+    assert isinstance(metadata, dict)
+
+    found = proxy(str(known["id"]), metadata, "west/1")
+
+    assert found == Proxy(
+        id="router~10.0.0.7~cart-7.shop~shop.svc.cluster.local",
+        type=ProxyType.ROUTER,
+        ips=("10.0.0.7",),
+        name="cart-7",
+        namespace="shop",
+        dns_domain="shop.svc.cluster.local",
+        labels=(("app", "cart"),),
+        locality="west/1",
+    )
+    assert (known["cluster"], known["locality"]) == ("cart-7.shop", {"region": "west", "zone": "1"})
+
+
+def test_further_metadata_is_passed_on_and_labels_are_left_out_where_the_pod_has_them() -> None:
+    more = replace(POD, node=replace(POD.node, more=(("AUTO_REGISTER_GROUP", "carts"),)))
+
+    assert at(more, "node", "metadata") == {
+        "NAME": "$(POD_NAME)",
+        "NAMESPACE": "shop",
+        "SERVICE_ACCOUNT": "cart",
+        "INTERCEPTION_MODE": "REDIRECT",
+        "INSTANCE_IPS": "$(POD_IP)",
+        "AUTO_REGISTER_GROUP": "carts",
+    }
+
+
+def test_what_the_kubelet_puts_in_stands_in_texts_alone() -> None:
+    references = sorted({str(each) for each in values(bootstrap(POD)) if "$(" in str(each)})
+
+    assert references == [
+        "$(HOST_IP)",
+        "$(POD_IP)",
+        "$(POD_NAME)",
+        "sidecar~$(POD_IP)~$(POD_NAME).shop~shop.svc.cluster.local",
+    ]
+
+
+def test_a_control_plane_is_looked_up_by_name_and_taken_by_address() -> None:
+    addressed = replace(POD, control_plane=ControlPlane(addresses=("[fd00::1]:15010", "10.0.0.1:15010")))
+    cluster = ("static_resources", "clusters", 0)
+
+    assert at(POD, *cluster, "cluster_type", "name") == "envoy.clusters.dns"
+    assert at(addressed, *cluster, "type") == "STATIC"
+    endpoint = (*cluster, "load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint", "address", "socket_address")
+    assert at(addressed, *endpoint) == {"address": "fd00::1", "port_value": 15010}
+
+
+def test_a_control_plane_in_the_clear_is_shown_nothing() -> None:
+    found = json.dumps(bootstrap(replace(POD, control_plane=ControlPlane(addresses=("10.0.0.1:15010",)))))
+
+    assert "credential" not in found
+    assert "/own" not in found
+
+
+def test_the_files_of_secrets_say_where_token_and_roots_are() -> None:
+    files = {name: json.loads(text)["resources"][0] for name, text in secret_files(CREDENTIALS).items()}
+
+    assert files["token-sds.json"]["generic_secret"] == {
+        "secret": {"filename": "/own/token", "watched_directory": {"path": "/own"}},
+    }
+    assert files["roots-sds.json"]["validation_context"] == {
+        "trusted_ca": {"filename": "/own/root-cert.pem"},
+        "watched_directory": {"path": "/own"},
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "navarch.navarch-system.svc"}}],
+    }
+
+
+def test_probes_that_ask_the_same_share_a_cluster() -> None:
+    http = Probe(asked="/a", kind="http", port=8080)
+    more = replace(POD, probes=(http, replace(http, asked="/b", path="/other"), replace(http, asked="/c", tls=True)))
+
+    clusters = at(more, "static_resources", "clusters")
+
+    assert isinstance(clusters, list)
+    assert [each["name"] for each in clusters] == ["xds-grpc", "admin", "app-health|8080|http", "app-health|8080|https"]
