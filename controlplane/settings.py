@@ -27,6 +27,7 @@ class IdentitySettings:
     by_token: str | None = None  # where tokens are taken
     by_certificate: str | None = None  # where certificates are asked for
     leaf_lifetime_s: float = 86_400.0
+    connection_age_s: float = 1800.0  # after which whoever is connected has to say anew who they are
     names: tuple[str, ...] = ()  # by which proxies call the control plane, besides localhost and istiod's
     audience: str = "istio-ca"
 

@@ -45,6 +45,11 @@ class Gauges(Collector):
         for type_url, count in sorted(facts.rejects().items()):
             rejects.add_metric([type_url.rpartition(".")[2]], count)
         yield rejects
+        if identity := facts.identity():
+            requests = CounterMetricFamily("navarch_csr_requests", "Requests to sign a key, by what became of them.", labels=["answer"])
+            for answer, count in sorted(identity.requests.items()):
+                requests.add_metric([answer], count)
+            yield requests
         if facts.kubernetes:
             yield from _of_kubernetes(facts.kubernetes)
 

@@ -97,6 +97,7 @@ class IdentityRow(Shape):
     waiting_for: WaitingFor
     certificates: int  # that are out
     issued: int
+    requests: dict[str, int]  # to sign a key of somebody's own, by what became of them
     first_expires_at: float | None
 
 

@@ -50,6 +50,9 @@ _Names: TypeAlias = Annotated[
 _LeafTtl: TypeAlias = Annotated[
     float, typer.Option("--leaf-ttl", metavar="SECONDS", min=10, max=7_776_000, help="How long certificates of workloads are good.")
 ]
+_MaxAge: TypeAlias = Annotated[
+    float, typer.Option("--max-connection-age", metavar="SECONDS", min=10, help="How long a proxy is believed to be who it said it is.")
+]
 _Insecure: TypeAlias = Annotated[bool, typer.Option("--insecure", help="Let --xds, which is in the clear, listen beyond this machine.")]
 _Xds: TypeAlias = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="Where proxies connect in the clear, and get nothing secret; port 0 takes any free one.")
@@ -82,6 +85,7 @@ def serve(
     ca_certs: _PluggedIn = None,
     name: _Names = None,
     leaf_ttl: _LeafTtl = 86_400,
+    max_connection_age: _MaxAge = 1800,
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
     admin_hosts: _AdminHosts = None,
@@ -103,7 +107,7 @@ def serve(
     settings = Settings(
         files=_folders(files, alone=cluster is None),
         kubernetes=cluster,
-        identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, leaf_ttl, kubernetes=kubernetes),
+        identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
         xds=_plain(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,
@@ -152,7 +156,7 @@ def _identity(
     state: str | None,
     plugged_in: str | None,
     names: list[str] | None,
-    leaf_lifetime_s: float,
+    seconds: tuple[float, float],
     *,
     kubernetes: bool,
 ) -> IdentitySettings | None:
@@ -165,7 +169,8 @@ def _identity(
         plugged_in=folder(plugged_in, option="--ca-certs") if plugged_in else None,
         by_token=address(by_token, option="--xds-tls") if by_token else None,
         by_certificate=address(by_certificate, option="--xds-mtls") if by_certificate else None,
-        leaf_lifetime_s=leaf_lifetime_s,
+        leaf_lifetime_s=seconds[0],
+        connection_age_s=seconds[1],
         names=tuple(names or ()),
     )
 
