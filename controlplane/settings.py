@@ -33,12 +33,22 @@ class IdentitySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JwksSettings:
+    """Where keys of token issuers are fetched from, besides public addresses by HTTPS."""
+
+    allow: tuple[str, ...] = ()  # CIDRs, IP addresses, hosts and *.suffixes; after http://, without TLS too
+    roots: str | None = None  # a PEM file of authorities that are believed besides the system's
+    refresh_s: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How one control plane runs; addresses are ``host:port``, and port 0 is any free one."""
 
     files: tuple[str, ...] = ()  # folders of manifests
     kubernetes: KubernetesSettings | None = None
     identity: IdentitySettings | None = None
+    jwks: JwksSettings = JwksSettings()
     xds: str = "127.0.0.1:15010"  # in the clear: nobody who comes in there has an identity
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served

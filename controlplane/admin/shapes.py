@@ -101,6 +101,17 @@ class IdentityRow(Shape):
     first_expires_at: float | None
 
 
+class IssuerRow(Shape):
+    """Where an issuer of tokens publishes its keys, and how fetching them goes."""
+
+    uri: str
+    usable: bool  # keys are there, if not the newest: without any, all its tokens are refused
+    age_s: float | None
+    failures: int  # in a row
+    error: str | None
+    again_in_s: float
+
+
 class ResourceRow(Shape):
     """One resource as a proxy is sent it; the message is proto3 JSON."""
 

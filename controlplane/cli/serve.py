@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from controlplane.cli.options import Output, address, folder
-from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
+from controlplane.settings import IdentitySettings, JwksSettings, KubernetesSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
 if TYPE_CHECKING:
@@ -64,6 +64,20 @@ _Health: TypeAlias = Annotated[
 _AdminHosts: TypeAlias = Annotated[
     list[str] | None, typer.Option("--admin-host", metavar="NAME", help="A host name by which the admin API may be called.")
 ]
+_JwksAllow: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHERE",
+        help="Fetch keys of token issuers here too: a CIDR, an IP address, a host or *.SUFFIX; after http:// without TLS. "
+        "Public addresses are asked by HTTPS anyway. Can be given several times.",
+    ),
+]
+_JwksRoots: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Believe the authorities of this PEM file, too, when keys are fetched.")
+]
+_JwksRefresh: TypeAlias = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, max=86_400, help="How often keys of token issuers are fetched anew.")
+]
 _Format: TypeAlias = Annotated[LogFormat, typer.Option(help="How log lines look, on standard error.")]
 _Level: TypeAlias = Annotated[LogLevel, typer.Option(help="From which level on log lines are written.")]
 _Output: TypeAlias = Annotated[Output, typer.Option("--output", "-o", help="How the addresses are printed.")]
@@ -86,6 +100,9 @@ def serve(
     name: _Names = None,
     leaf_ttl: _LeafTtl = 86_400,
     max_connection_age: _MaxAge = 1800,
+    jwks_allow: _JwksAllow = None,
+    jwks_roots: _JwksRoots = None,
+    jwks_refresh: _JwksRefresh = 1200,
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
     admin_hosts: _AdminHosts = None,
@@ -108,6 +125,7 @@ def serve(
         files=_folders(files, alone=cluster is None),
         kubernetes=cluster,
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
+        jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
         xds=_plain(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,
@@ -173,6 +191,17 @@ def _identity(
         connection_age_s=seconds[1],
         names=tuple(names or ()),
     )
+
+
+def _allowed(given: list[str] | None) -> tuple[str, ...]:
+    from controlplane.sources.jwks.guard import allowed
+
+    for each in given or ():
+        try:
+            allowed(each)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--jwks-allow") from None
+    return tuple(dict.fromkeys(given or ()))
 
 
 def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:
