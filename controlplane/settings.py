@@ -27,18 +27,26 @@ class IdentitySettings:
     by_token: str | None = None  # where tokens are taken
     by_certificate: str | None = None  # where certificates are asked for
     leaf_lifetime_s: float = 86_400.0
-    connection_age_s: float = 1800.0  # after which whoever is connected has to say anew who they are
     names: tuple[str, ...] = ()  # by which proxies call the control plane, besides localhost and istiod's
     audience: str = "istio-ca"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JwksSettings:
-    """Where keys of token issuers are fetched from, besides public addresses by HTTPS."""
+class InjectionSettings:
+    """Which pods get a proxy, and what they get."""
 
-    allow: tuple[str, ...] = ()  # CIDRs, IP addresses, hosts and *.suffixes; after http://, without TLS too
-    roots: str | None = None  # a PEM file of authorities that are believed besides the system's
-    refresh_s: float = 1200.0
+    proxy_image: str = "envoyproxy/envoy:v1.40.0"  # stock Envoy, of any kind: no shell is needed in it
+    init_image: str = "navarch:0.1.0"  # has `navarch iptables`
+    control_plane: str = "navarch.navarch-system.svc:15012"  # where proxies find it, as ``host:port``
+    revision: str = "default"  # which control plane of several: namespaces and pods name one by istio.io/rev
+    auto_inject: bool = True  # pods of a namespace that wants it get a proxy without asking
+    never_inject: tuple[str, ...] = ()  # selectors, as kubectl has them: pods that get none unless they ask
+    always_inject: tuple[str, ...] = ()  # pods that get one where auto_inject is off
+    native_sidecars: bool | None = None  # None: where the cluster has them
+    cni: bool = False  # something on the nodes redirects traffic: no init container with privileges is needed
+    node_addresses: tuple[str, ...] = ()  # from which the kubelet probes, besides the node's own
+    cluster: str = "Kubernetes"  # what proxies say of where they are
+    audience: str = "istio-ca"  # of their tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +56,6 @@ class Settings:
     files: tuple[str, ...] = ()  # folders of manifests
     kubernetes: KubernetesSettings | None = None
     identity: IdentitySettings | None = None
-    jwks: JwksSettings = JwksSettings()
     xds: str = "127.0.0.1:15010"  # in the clear: nobody who comes in there has an identity
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served

@@ -4,7 +4,8 @@ Each port answers the paths that are meant and nothing else of Envoy's admin API
 
 A kubelet knows no identity: where mutual TLS is demanded it cannot ask the application. So it asks Envoy, at a path for each probe, and is
 answered only if it comes from an address of the node. An HTTP probe is passed on. A probe by TCP or gRPC becomes one by HTTP, which says
-what Envoy's own check of the application found last, at most a second ago.
+what Envoy's own check of the application found last, at most a second ago. Before it stops a pod, the kubelet asks for the drain in the
+same way: clients are told to go elsewhere, and the answer, for which the kubelet waits, comes when they have had the time.
 """
 
 from __future__ import annotations
@@ -15,11 +16,19 @@ from typing import Literal, TypeAlias, assert_never
 
 from controlplane.inject.contact import address
 
+DRAIN_PATH = "/drain"
 READY_PATH = "/healthz/ready"
 STATS_PATH = "/stats/prometheus"
+METRICS_PATH = "/stats/application"
 _ADMIN = "admin"
 _NODE = "node"
 _TYPES = "type.googleapis.com/envoy"
+_FILTERS = f"{_TYPES}.extensions.filters.http"
+# A kubelet can only GET, and what changes Envoy takes a POST.
+_DRAIN = """function envoy_on_request(handle)
+  local headers = {[":method"] = "POST", [":path"] = "/drain_listeners?graceful&skip_exit&inboundonly", [":authority"] = "admin"}
+  handle:httpCall("admin", headers, "", 5000)
+end"""
 # Connections that come from here pass by the redirection of iptables, as those do that Envoy hands on to the application.
 _FROM_ENVOY = {
     "source_address": {"address": "127.0.0.6", "port_value": 0},
@@ -38,6 +47,8 @@ class StatusPorts:
     stats: int = 15090
     nodes: tuple[str, ...] = ()  # addresses from which probes of the application are answered
     application: str = "127.0.0.1"  # the address at which it is probed
+    drain_s: int | None = None  # how long what has begun may take before the stop; None: nobody can ask for the drain
+    metrics: Probe | None = None  # of the application: where Prometheus gets them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +79,8 @@ class Probe:
 
 def status_clusters(admin: str, ports: StatusPorts, probes: Iterable[Probe]) -> list[Json]:
     """Return the clusters behind the ``ports``: Envoy's ``admin`` API, and the application as ``probes`` reach it."""
-    reached = {probe.cluster: _application(ports.application, probe) for probe in probes}
+    asked = (*probes, *([ports.metrics] if ports.metrics else []))
+    reached = {probe.cluster: _application(ports.application, probe) for probe in asked}
     return [_static(_ADMIN, address(admin)), *(reached[name] for name in sorted(reached))]
 
 
@@ -76,7 +88,7 @@ def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
     """Return the listeners at ``ports``; the node's own addresses may ask for ``probes``."""
     ready = _listener("ready", ports.host, ports.ready)
     ready["default_filter_chain"] = _chain("anybody", [_route(READY_PATH, _ADMIN, "/ready")])
-    if probes:
+    if probes or ports.drain_s is not None:
         own = {"name": _NODE, "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": _NODE}}
         ready["filter_chain_matcher"] = {
             "matcher_tree": {
@@ -87,26 +99,38 @@ def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
                 "exact_match_map": {"map": {each: {"action": own} for each in ports.nodes}},
             }
         }
-        ready["filter_chains"] = [_probed(probes)]
+        ready["filter_chains"] = [_probed(probes, ports.drain_s)]
     stats = _listener("stats", ports.host, ports.stats)
-    stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH)])
+    applications = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in ([ports.metrics] if ports.metrics else [])]
+    stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH), *applications])
     return [ready, stats]
 
 
-def _probed(probes: Sequence[Probe]) -> Json:
-    passed_on = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in probes if each.kind == "http"]
-    checked = [_says_health(each) for each in probes if each.kind != "http"]
-    return _chain(_NODE, [_route(READY_PATH, _ADMIN, "/ready"), *passed_on], checked)
+def _probed(probes: Sequence[Probe], drain_s: int | None) -> Json:
+    routes = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in probes if each.kind == "http"]
+    filters = [_says_health(each) for each in probes if each.kind != "http"]
+    if drain_s is not None:
+        routes.append(_drains(drain_s))
+        filters += [_filter("lua", "lua.v3.Lua"), _filter("fault", "fault.v3.HTTPFault")]
+    return _chain(_NODE, [_route(READY_PATH, _ADMIN, "/ready"), *routes], filters)
+
+
+def _drains(wait_s: int) -> Json:
+    drain = {"@type": f"{_FILTERS}.lua.v3.LuaPerRoute", "source_code": {"inline_string": _DRAIN}}
+    wait = {"fixed_delay": f"{wait_s}s", "percentage": {"numerator": 100}}
+    late = {"@type": f"{_FILTERS}.fault.v3.HTTPFault", **({"delay": wait} if wait_s else {})}
+    config = {"envoy.filters.http.lua": drain, "envoy.filters.http.fault": late}
+    return {"match": {"path": DRAIN_PATH}, "direct_response": {"status": 200}, "typed_per_filter_config": config}
 
 
 def _says_health(probe: Probe) -> Json:
-    config = {
-        "@type": f"{_TYPES}.extensions.filters.http.health_check.v3.HealthCheck",
-        "pass_through_mode": False,
-        "headers": [_path(probe.asked)],
-        "cluster_min_healthy_percentages": {probe.cluster: {"value": 100}},
-    }
-    return {"name": "envoy.filters.http.health_check", "typed_config": config}
+    percentages = {probe.cluster: {"value": 100}}
+    config: Json = {"pass_through_mode": False, "headers": [_path(probe.asked)], "cluster_min_healthy_percentages": percentages}
+    return _filter("health_check", "health_check.v3.HealthCheck", config)
+
+
+def _filter(name: str, message: str, config: Json | None = None) -> Json:
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{_FILTERS}.{message}", **(config or {})}}
 
 
 def _application(host: str, probe: Probe) -> Json:
@@ -157,7 +181,7 @@ def _listener(name: str, host: str, port: int) -> Json:
 
 
 def _chain(name: str, routes: list[Json], filters: Iterable[Json] = ()) -> Json:
-    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router"}}
+    router = _filter("router", "router.v3.Router")
     manager = {
         "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,

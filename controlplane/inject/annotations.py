@@ -1,0 +1,132 @@
+"""The annotations of a pod that injection reads: Istio's, in one table. docs/injection.md is compared with it by a test.
+
+https://istio.io/latest/docs/reference/config/annotations/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from controlplane.inject import values
+from controlplane.inject.values import BadValue
+from controlplane.objects.scalars import MAX_PORT
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+_SIDECAR = "sidecar.istio.io/"
+_TRAFFIC = "traffic.sidecar.istio.io/"
+_READINESS = "readiness.status.sidecar.istio.io/"
+_OWN = (_SIDECAR, _TRAFFIC, _READINESS, "status.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/")
+_SECONDS = values.whole(0, 86_400)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation(Generic[T_co]):
+    """One annotation: its name, and how its text is read."""
+
+    name: str
+    read: Callable[[str], T_co]
+
+
+PROXY_IMAGE = Annotation(_SIDECAR + "proxyImage", values.image)
+PROXY_CPU = Annotation(_SIDECAR + "proxyCPU", values.quantity)
+PROXY_CPU_LIMIT = Annotation(_SIDECAR + "proxyCPULimit", values.quantity)
+PROXY_MEMORY = Annotation(_SIDECAR + "proxyMemory", values.quantity)
+PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", values.quantity)
+LOG_LEVEL = Annotation(_SIDECAR + "logLevel", values.level)
+COMPONENT_LOG_LEVEL = Annotation(_SIDECAR + "componentLogLevel", values.component_levels)
+INJECT = Annotation(_SIDECAR + "inject", values.flag)
+INTERCEPTION_MODE = Annotation(_SIDECAR + "interceptionMode", values.one_of("REDIRECT", "TPROXY", "NONE"))
+REWRITE_PROBES = Annotation(_SIDECAR + "rewriteAppHTTPProbers", values.flag)
+NATIVE_SIDECAR = Annotation(_SIDECAR + "nativeSidecar", values.flag)
+USER_VOLUME = Annotation(_SIDECAR + "userVolume", values.volumes)
+USER_VOLUME_MOUNT = Annotation(_SIDECAR + "userVolumeMount", values.mounts)
+STATUS = Annotation(_SIDECAR + "status", values.plain)
+INCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "includeInboundPorts", values.ports_or_all)
+EXCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "excludeInboundPorts", values.ports)
+INCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "includeOutboundIPRanges", values.ranges_or_all)
+EXCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "excludeOutboundIPRanges", values.ranges)
+INCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "includeOutboundPorts", values.ports)
+EXCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "excludeOutboundPorts", values.ports)
+KUBEVIRT_INTERFACES = Annotation(_TRAFFIC + "kubevirtInterfaces", values.interfaces)
+EXCLUDE_INTERFACES = Annotation(_TRAFFIC + "excludeInterfaces", values.interfaces)
+READINESS_DELAY = Annotation(_READINESS + "initialDelaySeconds", _SECONDS)
+READINESS_PERIOD = Annotation(_READINESS + "periodSeconds", values.whole(1, 86_400))
+READINESS_FAILURES = Annotation(_READINESS + "failureThreshold", values.whole(1, 10_000))
+STATUS_PORT = Annotation("status.sidecar.istio.io/port", values.whole(0, MAX_PORT))
+TEMPLATES = Annotation("inject.istio.io/templates", values.one_of("sidecar"))
+PROXY_CONFIG = Annotation("proxy.istio.io/config", values.proxy_settings)
+MERGE_METRICS = Annotation("prometheus.istio.io/merge-metrics", values.flag)
+SCRAPE = Annotation("prometheus.io/scrape", values.plain)
+SCRAPE_PORT = Annotation("prometheus.io/port", values.whole(1, MAX_PORT))
+SCRAPE_PATH = Annotation("prometheus.io/path", values.plain)
+SCRAPE_SCHEME = Annotation("prometheus.io/scheme", values.one_of("http", "https"))
+
+# What is read; to each what it does stands in docs/injection.md.
+HONOURED: tuple[Annotation[object], ...] = (
+    INJECT,
+    TEMPLATES,
+    NATIVE_SIDECAR,
+    PROXY_IMAGE,
+    PROXY_CPU,
+    PROXY_CPU_LIMIT,
+    PROXY_MEMORY,
+    PROXY_MEMORY_LIMIT,
+    LOG_LEVEL,
+    COMPONENT_LOG_LEVEL,
+    PROXY_CONFIG,
+    INTERCEPTION_MODE,
+    INCLUDE_INBOUND_PORTS,
+    EXCLUDE_INBOUND_PORTS,
+    INCLUDE_OUTBOUND_RANGES,
+    EXCLUDE_OUTBOUND_RANGES,
+    INCLUDE_OUTBOUND_PORTS,
+    EXCLUDE_OUTBOUND_PORTS,
+    KUBEVIRT_INTERFACES,
+    EXCLUDE_INTERFACES,
+    REWRITE_PROBES,
+    STATUS_PORT,
+    READINESS_DELAY,
+    READINESS_PERIOD,
+    READINESS_FAILURES,
+    USER_VOLUME,
+    USER_VOLUME_MOUNT,
+    MERGE_METRICS,
+    STATUS,
+)
+# Prometheus's own: who writes them has perhaps no mesh in mind, so that a pod is never refused for them.
+SCRAPED: tuple[Annotation[object], ...] = (SCRAPE, SCRAPE_PORT, SCRAPE_PATH, SCRAPE_SCHEME)
+_BY_NAME = {each.name: each for each in HONOURED}
+
+
+class Annotations:
+    """The annotations of one pod."""
+
+    def __init__(self, said: Mapping[str, str]) -> None:
+        """Read what is ``said``."""
+        self.said = said
+
+    def get(self, annotation: Annotation[T]) -> T | None:
+        """Return what ``annotation`` says, None where it is not there; raises BadValue."""
+        text = self.said.get(annotation.name)
+        return None if text is None else annotation.read(text)
+
+    def problems(self) -> Iterator[str]:
+        """Yield what cannot be read, each with its name and what was expected."""
+        for name in sorted(self.said.keys() & _BY_NAME.keys()):
+            try:
+                _BY_NAME[name].read(self.said[name])
+            except BadValue as error:
+                yield f"annotation {name}: {error}, found {self.said[name][:80]!r}"
+
+    def in_vain(self) -> Iterator[str]:
+        """Yield what is said of injection without effect."""
+        for name in sorted(self.said):
+            if name.startswith(_OWN) and name not in _BY_NAME:
+                yield f"annotation {name[:100]} has no effect"
+        config = self.get(PROXY_CONFIG)
+        for each in sorted(config.model_extra or {}) if config else ():
+            yield f"annotation {PROXY_CONFIG.name}: {each[:80]} has no effect"

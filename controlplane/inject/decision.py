@@ -1,0 +1,91 @@
+"""Whether a pod gets a proxy, as Istio's labels and annotations have it.
+
+https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controlplane.inject import values
+from controlplane.inject.annotations import INJECT
+from controlplane.inject.pod import BadPod, Pod
+from controlplane.inject.selectors import selector
+from controlplane.inject.values import BadValue
+from controlplane.kube.json import section, text
+from controlplane.settings import InjectionSettings
+
+ENABLED = "istio-injection"  # the label of a namespace
+REVISION = "istio.io/rev"  # of a namespace or a pod
+DEFAULT = "default"  # the revision that ``istio-injection`` means
+IGNORED = frozenset(("kube-system", "kube-public", "kube-node-lease", "local-path-storage", "navarch-system"))
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The namespace that a pod is made in."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
+def why_not(pod: Pod, namespace: Namespace, settings: InjectionSettings) -> str | None:
+    """Return why ``pod`` gets no proxy, None where it gets one; raises BadPod where it says something that is neither."""
+    if pod.spec.get("hostNetwork") is True:
+        return "it is in the network of its node"
+    if namespace.name in IGNORED:
+        return f"nothing is injected in {namespace.name}"
+    if _is_windows(pod):
+        return "it is for Windows"
+    return _by_namespace(pod, namespace.labels, settings)
+
+
+def _by_namespace(pod: Pod, labels: Mapping[str, str], settings: InjectionSettings) -> str | None:
+    asked = _asked(pod)
+    ours = settings.revision
+    switch, revision = labels.get(ENABLED), labels.get(REVISION)
+    if asked is False:
+        return "it says that it wants none"
+    if switch == "disabled":
+        return "its namespace says that it wants none"
+    if switch is not None and not (switch == "enabled" and ours == DEFAULT):
+        return f"its namespace is labelled {ENABLED}={switch[:63]}: that is not for revision {ours}"
+    if switch is None and revision not in {None, ours}:
+        return f"its namespace is for revision {revision}, this is {ours}"
+    if switch is None and revision is None:
+        return _by_pod(pod, settings, asked=asked)
+    return None if asked else _by_default(pod, settings, wanted=settings.auto_inject)
+
+
+def _by_pod(pod: Pod, settings: InjectionSettings, *, asked: bool | None) -> str | None:
+    """Return the verdict where the namespace says nothing."""
+    revision = pod.labels.get(REVISION)
+    if revision not in {None, settings.revision}:
+        return f"it is for revision {revision}, this is {settings.revision}"
+    if revision is not None or (asked and settings.revision == DEFAULT):
+        return None
+    return _by_default(pod, settings, wanted=False)
+
+
+def _by_default(pod: Pod, settings: InjectionSettings, *, wanted: bool) -> str | None:
+    """Return the verdict on a pod that says nothing itself."""
+    if any(selector(each).matches(pod.labels) for each in settings.never_inject):
+        return "it is one of those that get none"
+    if any(selector(each).matches(pod.labels) for each in settings.always_inject):
+        return None
+    return None if wanted else "neither it nor its namespace asks for one"
+
+
+def _asked(pod: Pod) -> bool | None:
+    """Return what ``pod`` says itself; its label counts before its annotation."""
+    label = pod.labels.get(INJECT.name)
+    try:
+        return values.flag(label) if label else pod.annotations.get(INJECT)
+    except BadValue as error:
+        said = label or pod.annotations.said[INJECT.name]
+        raise BadPod(f"{INJECT.name}: {error}, found {said[:80]!r}") from error
+
+
+def _is_windows(pod: Pod) -> bool:
+    return "windows" in {text(section(pod.spec, "os"), "name"), text(section(pod.spec, "nodeSelector"), "kubernetes.io/os")}

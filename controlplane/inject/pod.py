@@ -1,0 +1,110 @@
+"""A pod as it comes to admission: read without trusting its shape, as far as injection looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from controlplane.inject.annotations import Annotations
+from controlplane.kube.json import Json, items, section, text
+from controlplane.objects.names import is_label
+
+PROXY = "istio-proxy"
+MAX_CONTAINERS = 256
+
+
+class BadPod(ValueError):
+    """A pod that nothing can be put into: which fields, and what was expected."""
+
+    def __init__(self, *problems: str) -> None:
+        """Say the ``problems``."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A pod, or what pods are made from."""
+
+    data: Json
+    namespace: str
+    labels: Mapping[str, str]
+    annotations: Annotations
+    spec: Json
+    containers: tuple[Json, ...]
+    init_containers: tuple[Json, ...]
+
+    @property
+    def name(self) -> str:
+        """Return its name, which it may be to get from ``generateName``."""
+        metadata = section(self.data, "metadata")
+        return text(metadata, "name") or text(metadata, "generateName")
+
+    @property
+    def workload(self) -> str:
+        """Return what it is a part of: its owner, a Deployment by way of its ReplicaSet, or else itself."""
+        metadata = section(self.data, "metadata")
+        owner = next((each for each in items(metadata, "ownerReferences") if each.get("controller") is True), {})
+        name = text(owner, "name")
+        digest = self.labels.get("pod-template-hash", "")
+        if text(owner, "kind") == "ReplicaSet" and digest:
+            return name.removesuffix(f"-{digest}")
+        return name or text(metadata, "name") or text(metadata, "generateName").rstrip("-")
+
+    @property
+    def applications(self) -> tuple[Json, ...]:
+        """Return the containers beside the proxy."""
+        return tuple(each for each in self.containers if each["name"] != PROXY)
+
+
+def pod(data: Json, namespace: str) -> Pod:
+    """Return the pod ``data`` in ``namespace``; raises BadPod where its shape is none of a pod."""
+    problems = tuple(_misshapen(data))
+    if problems:
+        raise BadPod(*problems)
+    metadata, spec = section(data, "metadata"), section(data, "spec")
+    return Pod(
+        data=data,
+        namespace=namespace,
+        labels={name: str(value) for name, value in section(metadata, "labels").items()},
+        annotations=Annotations({name: str(value) for name, value in section(metadata, "annotations").items()}),
+        spec=spec,
+        containers=items(spec, "containers"),
+        init_containers=items(spec, "initContainers"),
+    )
+
+
+def _misshapen(data: Json) -> Iterator[str]:
+    metadata = data.get("metadata", {})
+    if not isinstance(metadata, dict):
+        yield "metadata: expected an object"
+    else:
+        for name in ("labels", "annotations"):
+            value = metadata.get(name)
+            if value is not None and not (isinstance(value, dict) and all(isinstance(each, str) for each in value.values())):
+                yield f"metadata.{name}: expected a map of strings"
+    spec = data.get("spec")
+    if not isinstance(spec, dict):
+        yield "spec: expected an object"
+        return
+    if not spec.get("containers"):
+        yield "spec.containers: expected at least one"
+    for name in ("containers", "initContainers"):
+        yield from _containers(spec.get(name), f"spec.{name}")
+    if not isinstance(spec.get("volumes") or [], list):
+        yield "spec.volumes: expected a list"
+
+
+def _containers(value: object, path: str) -> Iterator[str]:
+    if value is None:
+        return
+    if not isinstance(value, list) or len(value) > MAX_CONTAINERS:
+        yield f"{path}: expected a list of at most {MAX_CONTAINERS}"
+        return
+    for at, each in enumerate(value):
+        name = each.get("name") if isinstance(each, dict) else None
+        if not isinstance(name, str) or not is_label(name):
+            yield f"{path}[{at}].name: expected a name of lower-case letters, digits and '-'"
+    names = [each.get("name") for each in value if isinstance(each, dict)]
+    if len(set(map(str, names))) != len(names):
+        yield f"{path}: expected names that differ"

@@ -1,0 +1,276 @@
+"""What is put into a pod: a stock Envoy, told all that it needs by its arguments, and before it what redirects the pod's traffic to it.
+
+The names of containers, volumes and variables are Istio's. Envoy's bootstrap is an argument, in which the kubelet puts the pod's name and
+addresses; token and roots come by files that the kubelet keeps new. docs/decisions/no-agent.md says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import orjson
+
+from controlplane.inject import annotations as say
+from controlplane.inject.annotations import Annotations
+from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.inject.contact import ControlPlane, Credentials, secret_files
+from controlplane.inject.interception import arguments, mode
+from controlplane.inject.overload import Limits
+from controlplane.inject.pod import PROXY, BadPod, Pod
+from controlplane.inject.probes import literal
+from controlplane.inject.status_ports import DRAIN_PATH, READY_PATH, Probe, StatusPorts
+from controlplane.inject.values import amount
+from controlplane.kube.json import Json, text
+from controlplane.model.proxies import Interception
+from controlplane.objects.proxy_config import ProxySettings
+from controlplane.settings import InjectionSettings
+
+INIT = "istio-init"
+USER = 1337
+_TOKENS, _ROOTS, _INFO = "istio-token", "istiod-ca-cert", "istio-podinfo"
+_MOUNTS = {_TOKENS: "/var/run/secrets/tokens", _ROOTS: "/var/run/secrets/istio", _INFO: "/etc/istio/pod"}
+SECRETS = "secrets.navarch.io/"  # of annotations that the downward API makes files of
+_TOKEN_S = 43_200
+_MAX_BOOTSTRAP = 96 << 10  # an argument has at most 128 KiB, and some of it is put in later
+# By the name in the bootstrap: what the kubelet puts there. https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
+_FIELDS = {
+    "POD_NAME": "metadata.name",
+    "POD_NAMESPACE": "metadata.namespace",
+    "INSTANCE_IP": "status.podIP",
+    "INSTANCE_IPS": "status.podIPs",
+    "HOST_IP": "status.hostIP",
+    "SERVICE_ACCOUNT": "spec.serviceAccountName",
+    "NODE_NAME": "spec.nodeName",
+}
+_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+_STOP_S = 5  # Istio's terminationDrainDuration: how long Envoy goes on when its pod is stopped
+_DRAIN_S = 45  # Istio's drainDuration: how long a listener that was replaced goes on with what it has begun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that decides on what is put into one pod."""
+
+    pod: Pod
+    settings: InjectionSettings
+    config: ProxySettings
+    native: bool  # the proxy is an init container that goes on running
+    probes: tuple[Probe, ...] = ()
+    metrics: Probe | None = None  # of the application
+
+    @property
+    def said(self) -> Annotations:
+        """Return the annotations of the pod."""
+        return self.pod.annotations
+
+    @property
+    def status_port(self) -> int:
+        """Return the port at which Envoy says how it and the application are."""
+        return self.said.get(say.STATUS_PORT) or self.config.status_port or StatusPorts().ready
+
+
+def proxy(plan: Plan) -> Json:
+    """Return the container of Envoy; raises BadPod where the pod asks for more than fits."""
+    resources = _resources(plan.said)
+    image = plan.said.get(say.PROXY_IMAGE) or plan.settings.proxy_image
+    return {
+        "name": PROXY,
+        "image": image,
+        "command": ["envoy"],
+        "args": _arguments(plan, resources),
+        "env": [{"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}} for name, path in _FIELDS.items()],
+        "ports": [{"name": "http-envoy-prom", "containerPort": StatusPorts().stats, "protocol": "TCP"}],
+        "resources": resources,
+        "securityContext": _rights_of_proxy(mode(plan.said, plan.config)),
+        **_asked(plan),
+        "lifecycle": _lifecycle(plan),
+        "volumeMounts": [
+            *({"name": name, "mountPath": path, "readOnly": True} for name, path in _MOUNTS.items()),
+            *(plan.said.get(say.USER_VOLUME_MOUNT) or ()),
+        ],
+        **({"restartPolicy": "Always"} if plan.native else {}),
+    }
+
+
+def init(plan: Plan) -> Json | None:
+    """Return the container that redirects the traffic of the pod, None where nothing has to or something else does."""
+    if plan.settings.cni or mode(plan.said, plan.config) is Interception.NONE:
+        return None
+    return {
+        "name": INIT,
+        "image": plan.settings.init_image,
+        "args": ["iptables", *arguments(plan.said, plan.config, plan.status_port)],
+        "resources": _RESOURCES,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "runAsUser": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def volumes(plan: Plan) -> list[Json]:
+    """Return the volumes of the proxy."""
+    token = {"audience": plan.settings.audience, "expirationSeconds": _TOKEN_S, "path": "istio-token"}
+    own = ["labels", "annotations"]
+    files = [{"path": each, "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.{each}"}} for each in own]
+    files += [
+        {"path": name, "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{SECRETS}{name}']"}}
+        for name in secret_files(_credentials(plan.settings))
+    ]
+    return [
+        {"name": _TOKENS, "projected": {"sources": [{"serviceAccountToken": token}]}},
+        {"name": _ROOTS, "configMap": {"name": "istio-ca-root-cert"}},
+        {"name": _INFO, "downwardAPI": {"items": files}},
+        *(plan.said.get(say.USER_VOLUME) or ()),
+    ]
+
+
+def secret_annotations(settings: InjectionSettings) -> dict[str, str]:
+    """Return the annotations that tell Envoy in which files it finds token and roots: it watches these only if a file says so."""
+    return {f"{SECRETS}{name}": content for name, content in secret_files(_credentials(settings)).items()}
+
+
+def _control_plane(settings: InjectionSettings) -> ControlPlane:
+    return ControlPlane(addresses=(settings.control_plane,), credentials=_credentials(settings))
+
+
+def _credentials(settings: InjectionSettings) -> Credentials:
+    return Credentials(
+        token=f"{_MOUNTS[_TOKENS]}/istio-token",
+        roots=f"{_MOUNTS[_ROOTS]}/root-cert.pem",
+        secrets=_MOUNTS[_INFO],
+        server_name=settings.control_plane.rpartition(":")[0],
+    )
+
+
+def _resources(said: Annotations) -> Json:
+    """Return what the proxy may use: by the annotations alone, where one is there, as Istio does."""
+    given = {
+        "requests": {"cpu": said.get(say.PROXY_CPU), "memory": said.get(say.PROXY_MEMORY)},
+        "limits": {"cpu": said.get(say.PROXY_CPU_LIMIT), "memory": said.get(say.PROXY_MEMORY_LIMIT)},
+    }
+    found = {bound: {what: each for what, each in values.items() if each} for bound, values in given.items()}
+    return {bound: each for bound, each in found.items() if each} or dict(_RESOURCES)
+
+
+def _arguments(plan: Plan, resources: Json) -> list[str]:
+    config, said = plan.config, plan.said
+    told = orjson.dumps(bootstrap(_bootstrap(plan, resources))).decode()
+    if len(told.encode()) > _MAX_BOOTSTRAP:
+        raise BadPod(f"the bootstrap of its proxy has more than {_MAX_BOOTSTRAP >> 10} KiB: expected fewer or shorter probes")
+    drain_s = _DRAIN_S if config.drain_duration is None else ceil(config.drain_duration / 1000)
+    threads = _threads(config, resources)
+    levels = said.get(say.COMPONENT_LOG_LEVEL)
+    return [
+        *("--config-yaml", told),
+        *("--log-level", said.get(say.LOG_LEVEL) or "warning"),
+        *(("--component-log-level", levels) if levels else ()),
+        *(("--concurrency", str(threads)) if threads else ()),
+        *("--drain-time-s", str(drain_s), "--drain-strategy", "immediate"),
+        "--disable-hot-restart",
+    ]
+
+
+def _bootstrap(plan: Plan, resources: Json) -> BootstrapSettings:
+    pod, settings = plan.pod, plan.settings
+    memory = text(_part(resources, "limits"), "memory")
+    more = {
+        "APP_CONTAINERS": ",".join(literal(str(each["name"])) for each in pod.applications),
+        "CLUSTER_ID": literal(settings.cluster),
+        "INSTANCE_IPS": "$(INSTANCE_IPS)",
+        "NODE_NAME": "$(NODE_NAME)",
+        "WORKLOAD_NAME": literal(pod.workload) or "$(POD_NAME)",
+    }
+    node = Node(
+        name="$(POD_NAME)",
+        namespace="$(POD_NAMESPACE)",
+        ip="$(INSTANCE_IP)",
+        service_account="$(SERVICE_ACCOUNT)",
+        app=literal(pod.labels.get("app") or pod.workload) or "$(POD_NAME)",
+        interception=mode(plan.said, plan.config),
+        more=tuple(more.items()),
+    )
+    nodes = ("$(HOST_IP)", *settings.node_addresses)
+    return BootstrapSettings(
+        node=node,
+        control_plane=_control_plane(settings),
+        status=StatusPorts(
+            ready=plan.status_port, nodes=nodes, application="$(INSTANCE_IP)", drain_s=_stopping_s(plan.config), metrics=plan.metrics
+        ),
+        probes=plan.probes,
+        limits=Limits(heap_bytes=int(amount(memory) * 0.8) if memory else None),
+    )
+
+
+def _stopping_s(config: ProxySettings) -> int:
+    return _STOP_S if config.termination_drain_duration is None else ceil(config.termination_drain_duration / 1000)
+
+
+def _threads(config: ProxySettings, resources: Json) -> int:
+    """Return how many threads Envoy works with, 0 for as many as there are cores."""
+    if config.concurrency is not None:
+        return config.concurrency
+    cores = text(_part(resources, "limits"), "cpu") or text(_part(resources, "requests"), "cpu")
+    return max(1, ceil(amount(cores))) if cores else 2
+
+
+def _rights_of_proxy(interception: Interception) -> Json:
+    """Return the rights of Envoy. Only to answer in the name of another (TPROXY) it needs one, and to have that it has to be root."""
+    transparent = interception is Interception.TPROXY
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {**({"add": ["NET_ADMIN"]} if transparent else {}), "drop": ["ALL"]},
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsGroup": USER,
+        "runAsNonRoot": not transparent,
+        "runAsUser": 0 if transparent else USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _asked(plan: Plan) -> Json:
+    """Return the probes of Envoy itself: ready is who has a configuration."""
+    if plan.said.get(say.STATUS_PORT) == 0:
+        return {}
+    asks = {"httpGet": {"path": READY_PATH, "port": plan.status_port, "scheme": "HTTP"}, "timeoutSeconds": 3}
+    delay = plan.said.get(say.READINESS_DELAY)
+    return {
+        "startupProbe": {**asks, "periodSeconds": 1, "failureThreshold": 600},
+        "readinessProbe": {
+            **asks,
+            **({"initialDelaySeconds": delay} if delay else {}),
+            "periodSeconds": plan.said.get(say.READINESS_PERIOD) or 15,
+            "failureThreshold": plan.said.get(say.READINESS_FAILURES) or 4,
+        },
+    }
+
+
+def _lifecycle(plan: Plan) -> Json:
+    """Return what is done after the start and before the stop: applications wait for Envoy, and Envoy for what has begun."""
+    stop = {"httpGet": {"path": DRAIN_PATH, "port": plan.status_port, "scheme": "HTTP"}}
+    if plan.native or not plan.config.hold_application_until_proxy_starts:
+        return {"preStop": stop}
+    return {"postStart": {"exec": {"command": ["bash", "-c", _WAIT.format(port=plan.status_port, path=READY_PATH)]}}, "preStop": stop}
+
+
+# Where the proxy is an init container, its startup probe does this, and no shell is needed.
+_WAIT = """for ((i = 0; i < 600; i++)); do
+  if exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ "$status" = 200 ]
+  then exit 0; fi
+  sleep 0.2
+done 2>/dev/null
+exit 1
+"""
+
+
+def _part(resources: Json, name: str) -> Json:
+    found = resources.get(name)
+    return found if isinstance(found, dict) else {}
