@@ -27,8 +27,18 @@ class IdentitySettings:
     by_token: str | None = None  # where tokens are taken
     by_certificate: str | None = None  # where certificates are asked for
     leaf_lifetime_s: float = 86_400.0
+    connection_age_s: float = 1800.0  # after which whoever is connected has to say anew who they are
     names: tuple[str, ...] = ()  # by which proxies call the control plane, besides localhost and istiod's
     audience: str = "istio-ca"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwksSettings:
+    """Where keys of token issuers are fetched from, besides public addresses by HTTPS."""
+
+    allow: tuple[str, ...] = ()  # CIDRs, IP addresses, hosts and *.suffixes; after http://, without TLS too
+    roots: str | None = None  # a PEM file of authorities that are believed besides the system's
+    refresh_s: float = 1200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +66,7 @@ class Settings:
     files: tuple[str, ...] = ()  # folders of manifests
     kubernetes: KubernetesSettings | None = None
     identity: IdentitySettings | None = None
+    jwks: JwksSettings = JwksSettings()
     xds: str = "127.0.0.1:15010"  # in the clear: nobody who comes in there has an identity
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served

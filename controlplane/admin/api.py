@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from controlplane.admin.facts import Facts
 from controlplane.admin.guard import Guard
 from controlplane.admin.health import health_router
-from controlplane.admin.shapes import IdentityRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
+from controlplane.admin.shapes import IdentityRow, IssuerRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.model.keys import Key
@@ -85,6 +85,10 @@ def _of_identities(facts: Facts) -> APIRouter:
         if found is None:
             raise HTTPException(404, "this control plane gives no identities: it was started without --xds-tls and --xds-mtls")
         return found
+
+    @router.get("/issuers", summary="Where keys of token issuers are fetched, and how that goes")
+    async def issuers() -> list[IssuerRow]:
+        return list(facts.issuers())
 
     return router
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.admin.shapes import IdentityRow, ProxyRow
+from controlplane.admin.shapes import IdentityRow, IssuerRow, ProxyRow
 from controlplane.mesh.mesh import Mesh, Session
 from controlplane.objects.places import Places
 
@@ -33,3 +33,5 @@ class Facts:
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
     kubernetes: KubernetesFacts | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None
+    issuers: Callable[[], Sequence[IssuerRow]] = tuple
+    fetches: Callable[[], Mapping[str, int]] = dict  # of issuers' keys, by outcome

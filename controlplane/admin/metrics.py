@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from controlplane.admin.facts import Facts, KubernetesFacts
+from controlplane.admin.shapes import IssuerRow
 
 
 class Gauges(Collector):
@@ -45,8 +46,35 @@ class Gauges(Collector):
         for type_url, count in sorted(facts.rejects().items()):
             rejects.add_metric([type_url.rpartition(".")[2]], count)
         yield rejects
+        if identity := facts.identity():
+            requests = CounterMetricFamily("navarch_csr_requests", "Requests to sign a key, by what became of them.", labels=["answer"])
+            for answer, count in sorted(identity.requests.items()):
+                requests.add_metric([answer], count)
+            yield requests
+        yield from _of_issuers(facts)
         if facts.kubernetes:
             yield from _of_kubernetes(facts.kubernetes)
+
+
+def _of_issuers(facts: Facts) -> Iterator[Metric]:
+    rows = facts.issuers()
+    issuers = GaugeMetricFamily("navarch_jwks_addresses", "Where keys of token issuers are fetched, by what there is.", labels=["keys"])
+    for state, count in sorted(Counter(_keys(each) for each in rows).items()):
+        issuers.add_metric([state], count)
+    yield issuers
+    yield GaugeMetricFamily(
+        "navarch_jwks_oldest_seconds", "Age of the oldest keys in use.", value=max((each.age_s or 0.0 for each in rows), default=0.0)
+    )
+    fetches = CounterMetricFamily("navarch_jwks_fetches", "Attempts at fetching keys of token issuers.", labels=["outcome"])
+    for outcome, count in sorted(facts.fetches().items()):
+        fetches.add_metric([outcome], count)
+    yield fetches
+
+
+def _keys(row: IssuerRow) -> str:
+    if not row.usable:
+        return "none"
+    return "old" if row.failures else "fresh"
 
 
 def _of_kubernetes(facts: KubernetesFacts) -> Iterator[Metric]:

@@ -97,7 +97,19 @@ class IdentityRow(Shape):
     waiting_for: WaitingFor
     certificates: int  # that are out
     issued: int
+    requests: dict[str, int]  # to sign a key of somebody's own, by what became of them
     first_expires_at: float | None
+
+
+class IssuerRow(Shape):
+    """Where an issuer of tokens publishes its keys, and how fetching them goes."""
+
+    uri: str
+    usable: bool  # keys are there, if not the newest: without any, all its tokens are refused
+    age_s: float | None
+    failures: int  # in a row
+    error: str | None
+    again_in_s: float
 
 
 class ResourceRow(Shape):

@@ -32,6 +32,7 @@ async def open_trust(settings: Settings, client: Client | None, trust_domain: Ca
         accounts=await _accounts(identity, client),
         names=(*NAMES, *identity.names),
         leaf_lifetime=dt.timedelta(seconds=identity.leaf_lifetime_s),
+        connection_age_s=identity.connection_age_s,
         trust_domain=trust_domain,
         random=random.random,
     )
@@ -73,6 +74,7 @@ def row(trust: Trust) -> IdentityRow:
         roots=tuple(roots),
         waiting_for=WaitingFor(bundle=bundle, certificate=certificate),
         certificates=len(trust.vault),
-        issued=trust.vault.issued + trust.issuing.signed,
+        issued=trust.vault.issued + trust.issuing.answers["signed"],
+        requests=dict(trust.issuing.answers),
         first_expires_at=first.timestamp() if first else None,
     )

@@ -19,6 +19,7 @@ from controlplane.admin.facts import Facts, KubernetesFacts
 from controlplane.admin.health import health_app
 from controlplane.admin.metrics import Gauges
 from controlplane.admin.web import Web
+from controlplane.app import issuers
 from controlplane.app.books import Books
 from controlplane.app.identity import open_trust, row
 from controlplane.inject.registration import Registration
@@ -104,7 +105,8 @@ class ControlPlane:
             self._sources.append(self._cluster)
         self._precedence = Precedence([source.name for source in self._sources])
         self._mesh = Mesh()
-        self._hub = Hub(self._mesh, [source.name for source in self._sources])
+        self._issuers = issuers.keeper(settings.jwks)
+        self._hub = Hub(self._mesh, [source.name for source in self._sources], self._issuers)
         self._books = Books()
         if settings.kubernetes and client:
             self._keepers = self._write_back(client, settings.kubernetes)
@@ -122,6 +124,8 @@ class ControlPlane:
             rejects=lambda: self._books.fleet.rejects,
             kubernetes=self._kubernetes_facts,
             identity=lambda: row(self._trust) if self._trust else None,
+            issuers=lambda: issuers.rows(self._issuers.held()),
+            fetches=lambda: self._issuers.outcomes,
         )
         registry = CollectorRegistry()
         registry.register(Gauges(facts))
@@ -148,7 +152,7 @@ class ControlPlane:
         async with asyncio.TaskGroup() as tasks:
             sources = map(self._read, self._sources)
             keepers = (each.run() for each in (*self._keepers, *([self._trust] if self._trust else [])))
-            endless = (self._hub.run(), collect_when_quiet(self._turnover), *sources, *keepers)
+            endless = (self._hub.run(), self._issuers.run(self._hub.submit_keys), collect_when_quiet(self._turnover), *sources, *keepers)
             work = [tasks.create_task(each) for each in endless]
             webs = [*self._webs, *([self._webhook] if self._webhook else [])]
             for web in webs:
@@ -204,6 +208,8 @@ class ControlPlane:
         if self._hub.synced.is_set():
             return None
         reasons = [reason for source in self._sources if (reason := source.not_ready())]
+        if not self._issuers.settled:
+            reasons.append("keys of token issuers have not been fetched yet")
         return "; ".join(reasons) or "not every source has been read yet"
 
     async def _open(self) -> Addresses:

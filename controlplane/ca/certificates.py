@@ -15,13 +15,23 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from controlplane.ca.requests import PublicKey
 from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
 
 PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey  # the second in an authority that somebody plugged in
+_PURPOSES = frozenset((ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
+_OF_A_LEAF = frozenset(
+    (
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+    )
+)
 BACKDATE = dt.timedelta(minutes=2)  # the clocks of those who verify may be behind
 
 
@@ -149,7 +159,7 @@ def _leaf(
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=True)
     )
     made = _issued_by(issuer, builder).sign(issuer.key, hashes.SHA256())
-    check_leaf(made, issuer, alternatives)
+    check_leaf(made, issuer, key, alternatives)
     return made
 
 
@@ -184,19 +194,26 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def check_leaf(made: x509.Certificate, issuer: Authority, alternatives: tuple[x509.GeneralName, ...]) -> None:
+def check_leaf(made: x509.Certificate, issuer: Authority, key: PublicKey, alternatives: tuple[x509.GeneralName, ...]) -> None:
     """Look at what was made as those will who verify it, before it leaves; raises BadCertificate where it says more than it should."""
     try:
         made.verify_directly_issued_by(issuer.certificate)
+        said = made.extensions
     except (InvalidSignature, ValueError, TypeError) as error:
         raise BadCertificate("the certificate does not verify") from error
-    of = made.extensions.get_extension_for_class
-    usage = of(x509.KeyUsage).value
+    of = said.get_extension_for_class
     if (
-        of(x509.BasicConstraints).value.ca
-        or usage.key_cert_sign
-        or usage.crl_sign
+        made.public_key() != key
+        or {each.oid for each in said} != _OF_A_LEAF
+        or of(x509.BasicConstraints).value != x509.BasicConstraints(ca=False, path_length=None)
+        or not _signs_and_agrees_only(of(x509.KeyUsage).value)
+        or not _PURPOSES.issuperset(of(x509.ExtendedKeyUsage).value)
         or tuple(of(x509.SubjectAlternativeName).value) != alternatives
         or made.not_valid_after_utc > issuer.certificate.not_valid_after_utc
     ):
         raise BadCertificate("the certificate says more than it should")
+
+
+def _signs_and_agrees_only(usage: x509.KeyUsage) -> bool:
+    more = usage.content_commitment or usage.data_encipherment or usage.key_agreement or usage.key_cert_sign or usage.crl_sign
+    return usage.digital_signature and not more

@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -24,6 +25,15 @@ class BadToken(NavarchError):
     """A token that says nothing that is believed; the text is for our log, never for whoever sent it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a token says: which service account its bearer is, and until when (Unix time)."""
+
+    namespace: str
+    name: str
+    expires_at: float
+
+
 def token(key: EllipticCurvePrivateKey, account: tuple[str, str], audience: str, now: dt.datetime, lifetime: dt.timedelta) -> str:
     """Return a token that its bearer is ``account`` (namespace, name), for ``audience``, from ``now`` for ``lifetime``."""
     namespace, name = account
@@ -39,8 +49,8 @@ def token(key: EllipticCurvePrivateKey, account: tuple[str, str], audience: str,
     return jwt.encode(claims, key, algorithm="ES256")
 
 
-def account_of(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.datetime) -> tuple[str, str]:
-    """Return the namespace and the service account of the bearer of ``text`` by ``key``; raises BadToken."""
+def account_of(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.datetime) -> Said:
+    """Return what ``text``, signed by ``key`` for ``audience``, says ``now``; raises BadToken."""
     if len(text) > MAX_BYTES:
         raise BadToken("the token is too long")
     given = ["iss", "sub", "aud", "iat", "nbf", "exp"]
@@ -54,7 +64,7 @@ def account_of(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.da
         raise BadToken("a claim is of another type")
     if not begins - _LEEWAY.total_seconds() <= now.timestamp() < ends:
         raise BadToken("the token has expired or is not valid yet")
-    return account_of_user(subject)
+    return Said(*account_of_user(subject), expires_at=ends)
 
 
 def account_of_user(user: str) -> tuple[str, str]:

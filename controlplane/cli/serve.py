@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from controlplane.cli.options import Output, address, folder
-from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
+from controlplane.settings import IdentitySettings, JwksSettings, KubernetesSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ _Names: TypeAlias = Annotated[
 _LeafTtl: TypeAlias = Annotated[
     float, typer.Option("--leaf-ttl", metavar="SECONDS", min=10, max=7_776_000, help="How long certificates of workloads are good.")
 ]
+_MaxAge: TypeAlias = Annotated[
+    float, typer.Option("--max-connection-age", metavar="SECONDS", min=10, help="How long a proxy is believed to be who it said it is.")
+]
 _Insecure: TypeAlias = Annotated[bool, typer.Option("--insecure", help="Let --xds, which is in the clear, listen beyond this machine.")]
 _Xds: TypeAlias = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="Where proxies connect in the clear, and get nothing secret; port 0 takes any free one.")
@@ -60,6 +63,20 @@ _Health: TypeAlias = Annotated[
 ]
 _AdminHosts: TypeAlias = Annotated[
     list[str] | None, typer.Option("--admin-host", metavar="NAME", help="A host name by which the admin API may be called.")
+]
+_JwksAllow: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHERE",
+        help="Fetch keys of token issuers here too: a CIDR, an IP address, a host or *.SUFFIX; after http:// without TLS. "
+        "Public addresses are asked by HTTPS anyway. Can be given several times.",
+    ),
+]
+_JwksRoots: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Believe the authorities of this PEM file, too, when keys are fetched.")
+]
+_JwksRefresh: TypeAlias = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, max=86_400, help="How often keys of token issuers are fetched anew.")
 ]
 _Format: TypeAlias = Annotated[LogFormat, typer.Option(help="How log lines look, on standard error.")]
 _Level: TypeAlias = Annotated[LogLevel, typer.Option(help="From which level on log lines are written.")]
@@ -82,6 +99,10 @@ def serve(
     ca_certs: _PluggedIn = None,
     name: _Names = None,
     leaf_ttl: _LeafTtl = 86_400,
+    max_connection_age: _MaxAge = 1800,
+    jwks_allow: _JwksAllow = None,
+    jwks_roots: _JwksRoots = None,
+    jwks_refresh: _JwksRefresh = 1200,
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
     admin_hosts: _AdminHosts = None,
@@ -103,7 +124,8 @@ def serve(
     settings = Settings(
         files=_folders(files, alone=cluster is None),
         kubernetes=cluster,
-        identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, leaf_ttl, kubernetes=kubernetes),
+        identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
+        jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
         xds=_plain(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,
@@ -152,7 +174,7 @@ def _identity(
     state: str | None,
     plugged_in: str | None,
     names: list[str] | None,
-    leaf_lifetime_s: float,
+    seconds: tuple[float, float],
     *,
     kubernetes: bool,
 ) -> IdentitySettings | None:
@@ -165,9 +187,21 @@ def _identity(
         plugged_in=folder(plugged_in, option="--ca-certs") if plugged_in else None,
         by_token=address(by_token, option="--xds-tls") if by_token else None,
         by_certificate=address(by_certificate, option="--xds-mtls") if by_certificate else None,
-        leaf_lifetime_s=leaf_lifetime_s,
+        leaf_lifetime_s=seconds[0],
+        connection_age_s=seconds[1],
         names=tuple(names or ()),
     )
+
+
+def _allowed(given: list[str] | None) -> tuple[str, ...]:
+    from controlplane.sources.jwks.guard import allowed
+
+    for each in given or ():
+        try:
+            allowed(each)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--jwks-allow") from None
+    return tuple(dict.fromkeys(given or ()))
 
 
 def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:

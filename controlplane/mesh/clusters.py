@@ -15,6 +15,7 @@ from controlplane.mesh.settings import settings
 from controlplane.model.names import cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
+from controlplane.model.trust_domains import SCHEME, aliased_uris
 from controlplane.translate import clusters as translate
 from controlplane.translate.cluster_tls import Towards
 from controlplane.translate.endpoints import load_assignment
@@ -79,11 +80,11 @@ def cluster(db: Database, target: Target, identified: bool) -> Resource | None: 
 
 def _towards(db: Database, target: Target, known: Service) -> Towards:
     """Return who is behind ``target``: the accounts of its instances, or, as long as one is not known, anybody of its namespace."""
-    trusted = settings(db).trust_domain
+    trusted = settings(db).trust_domains
     accounts = accounts_of(db, target.ref, target.port)
-    everybody = f"spiffe://{trusted}/ns/{known.namespace}/sa/"
-    names = known.identities or tuple(everybody + each for each in accounts)
-    peer = Peer(names=names) if names else Peer(within=(everybody,))
+    everybody = f"{SCHEME}{trusted[0]}/ns/{known.namespace}/sa/"
+    names = aliased_uris(known.identities or (everybody + each for each in accounts), trusted)
+    peer = Peer(names=names) if names else Peer(within=aliased_uris((everybody,), trusted))
     automatic = not known.external and known.resolution is not Resolution.PASSTHROUGH
     return Towards(peer, sni_name("outbound", target.port, target.subset, target.ref.host), automatic)
 

@@ -12,6 +12,7 @@ from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.core import EndpointSlice, Pod, Service
 from controlplane.objects.destination_rule import DestinationRule
+from controlplane.objects.key_sets import KeySet
 from controlplane.objects.parse import Object
 from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.virtual_service import VirtualService
@@ -27,6 +28,10 @@ objects: Input[Key, Object | None] = Input("objects", default=None)
 index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
 # By namespace and address: a proxy there came in where nobody is asked who they are. It has no certificate, whatever its pod says.
 anonymous: Input[tuple[str, str], bool] = Input("anonymous", default=False)
+
+# By the address where an issuer publishes them: its keys as a JSON Web Key Set (None: there are none), and why fetching them failed last.
+jwks: Input[str, str | None] = Input("jwks", default=None)
+jwks_failure: Input[str, str] = Input("jwks_failure", default="")
 
 
 def of_kind(kind: str, namespace: str) -> Facet:
@@ -122,6 +127,12 @@ def meet(db: Database, proxy: Proxy) -> None:
     """Take in that ``proxy`` has come, with an identity or without."""
     for address in proxy.ips:
         db.set(anonymous, (proxy.namespace, address), proxy.identity is None)
+
+
+def learn(db: Database, address: str, keys: KeySet) -> None:
+    """Take in that ``keys`` are what is known of the issuer's keys at ``address``."""
+    db.set(jwks, address, keys.text)
+    db.set(jwks_failure, address, keys.failure)
 
 
 def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:

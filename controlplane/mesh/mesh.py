@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
+from controlplane.mesh.issuers import wanted_keys
 from controlplane.mesh.nodes import Group, Wire
 from controlplane.mesh.outbound import outbound
 from controlplane.mesh.problems import failure, problems_of
@@ -21,6 +22,7 @@ from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
+from controlplane.objects.key_sets import KeySet
 from controlplane.objects.parse import Object
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import Table, TableChange, View
@@ -46,6 +48,7 @@ class Published:
     changes: tuple[tuple[Table, TableChange], ...] = ()
     moved: tuple[Session, ...] = ()  # sessions whose view is another one now; new ones get their first
     failed: tuple[Failed, ...] = ()  # queries that raised: our bugs, each reported once
+    wanted_keys: frozenset[str] | None = None  # the addresses of issuers' keys, where they are others now
     done: bool = True  # False: `stop` said so; refresh again to go on, nothing is published yet
 
 
@@ -61,6 +64,8 @@ class Mesh:
         self._arrived: set[Session] = set()  # without a view yet
         self._moved: set[Session] = set()
         self._failed: list[Failed] = []
+        self._wanted_keys: frozenset[str] | None = None
+        self._db.watch(wanted_keys)
 
     @property
     def database(self) -> Database:
@@ -77,6 +82,11 @@ class Mesh:
             else:
                 self._keys.add(key)
         return changed
+
+    def learn(self, keys: Mapping[str, KeySet]) -> None:
+        """Take in what is known of issuers' ``keys`` now, by address. Nothing is published before ``refresh``."""
+        for address, found in keys.items():
+            inputs.learn(self._db, address, found)
 
     def connect(self, proxy: Proxy, wire: Wire) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
@@ -111,6 +121,9 @@ class Mesh:
             self._failed.extend(report.failed)
             for call in report.changed:
                 self._publisher.take(call)
+                if call.query is wanted_keys:
+                    wanted = self._db.peek(wanted_keys)
+                    self._wanted_keys = self._wanted_keys if isinstance(wanted, Failed) else wanted
             seen = [call.args[0] for call in report.changed if call.query is proxy_scope]
             looking = self._arrived.union(*(self._sessions.get(proxy, ()) for proxy in seen if isinstance(proxy, Proxy)))
             self._arrived.clear()
@@ -120,7 +133,8 @@ class Mesh:
                 break
         moved, self._moved = self._moved, set()
         failed, self._failed = self._failed, []
-        return Published(self._publisher.flush(), tuple(moved), tuple(failed))
+        keys, self._wanted_keys = self._wanted_keys, None
+        return Published(self._publisher.flush(), tuple(moved), tuple(failed), keys)
 
     def objects(self) -> tuple[Object, ...]:
         """Return every object, sorted by key."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.inputs import index, naming, objects, qualified
+from controlplane.mesh.issuers import missing_keys
 from controlplane.mesh.policies import labels_of_subset, seer_of_rules
 from controlplane.mesh.routing import candidates
 from controlplane.mesh.services import declared, declarers, find, service
@@ -13,6 +14,7 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.core import Service
 from controlplane.objects.destination_rule import DestinationRule
+from controlplane.objects.request_authentication import RequestAuthentication
 from controlplane.objects.service_entry import ServiceEntry
 from controlplane.objects.virtual_service import Destination, HTTPRoute, VirtualService
 
@@ -25,6 +27,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             return tuple(_of_virtual_service(db, value))
         case DestinationRule() as value:
             return tuple(_of_rule(db, value))
+        case RequestAuthentication() as value:
+            return tuple(missing_keys(db, value))
         case Service() | ServiceEntry():
             return tuple(_of_service(db, key))
         case _:

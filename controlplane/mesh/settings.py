@@ -22,5 +22,6 @@ def settings(db: Database) -> MeshSettings:
         outbound_policy=OutboundPolicy(spec.outbound_traffic_policy.mode),
         http_proxy_port=spec.proxy_http_port or None,
         trust_domain=spec.trust_domain,
+        trust_domain_aliases=tuple(dict.fromkeys(each for each in spec.trust_domain_aliases if each != spec.trust_domain)),
         root_namespace=spec.root_namespace,
     )

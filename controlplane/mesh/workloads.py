@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.access import Effective, access, effective
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
 from controlplane.mesh.nodes import Leaf, Members
 from controlplane.mesh.peers import peers
@@ -16,6 +17,7 @@ from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.services import Labels, ServicePort
+from controlplane.model.trust_domains import SCHEME
 from controlplane.objects.core import EndpointSlice, Service
 from controlplane.objects.service_entry import ServiceEntry
 from controlplane.objects.sidecar import IngressListener
@@ -37,11 +39,12 @@ def workload(db: Database, workload: Workload) -> Members:
     ports = tuple(inbound_ports(db, workload))
     taken = peers(db, workload.namespace, workload.labels)
     guarded = tuple(Guarded(port, Guard(taken.of(port.port), _peer(db, workload))) for port in ports)
+    policies = effective(db, workload.namespace, workload.labels)
     found: set[Leaf] = {Leaf(inbound_cluster, (port,)) for port in ports}
     if workload.captured:
-        found |= {Leaf(virtual_inbound, (guarded, Guard(taken.mode, _peer(db, workload)))), Leaf(inbound_pass_through, ())}
+        found |= {Leaf(virtual_inbound, (guarded, Guard(taken.mode, _peer(db, workload)), policies)), Leaf(inbound_pass_through, ())}
     else:
-        found |= {Leaf(inbound_listener, (each,)) for each in guarded}
+        found |= {Leaf(inbound_listener, (each, policies)) for each in guarded}
     return frozenset(found)
 
 
@@ -71,23 +74,22 @@ def inbound_pass_through(db: Database) -> Resource | None:
 
 
 @query
-def virtual_inbound(db: Database, ports: tuple[Guarded, ...], rest: Guard) -> Resource | None:
+def virtual_inbound(db: Database, ports: tuple[Guarded, ...], rest: Guard, policies: Effective) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
-    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest)
+    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, access(db, policies))
     return checked(LDS, message.name, message)
 
 
 @query
-def inbound_listener(db: Database, guarded: Guarded) -> Resource | None:
+def inbound_listener(db: Database, guarded: Guarded, policies: Effective) -> Resource | None:
     """Return the listener that binds a port itself."""
-    del db
-    message = inbound.inbound_listener(guarded)
+    message = inbound.inbound_listener(guarded, access(db, policies))
     return checked(LDS, message.name, message)
 
 
 def _peer(db: Database, workload: Workload) -> Peer | None:
-    """Return whom ``workload`` takes certificates of, ``None`` where it has none itself: everybody of the trust domain."""
-    return Peer(within=(f"spiffe://{settings(db).trust_domain}/",)) if workload.identified else None
+    """Return whom ``workload`` takes certificates of, ``None`` where it has none itself: everybody of the mesh's trust domains."""
+    return Peer(within=tuple(f"{SCHEME}{each}/" for each in settings(db).trust_domains)) if workload.identified else None
 
 
 @query

@@ -20,7 +20,13 @@ class MeshSettings:
     outbound_policy: OutboundPolicy = OutboundPolicy.ALLOW_ANY
     http_proxy_port: int | None = None  # None: no `http_proxy` listener
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()
     root_namespace: str = "istio-system"
     connect_timeout_ms: int = 10_000
     outbound_port: int = 15001
     inbound_port: int = 15006
+
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """Return the trust domain of the mesh, and those that are taken for it."""
+        return (self.trust_domain, *self.trust_domain_aliases)

@@ -15,7 +15,7 @@ from controlplane.model.keys import Key
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.names import is_label
 from controlplane.objects.review import Finding
-from controlplane.objects.scalars import MAX_PORT, Model, Text, UInt
+from controlplane.objects.scalars import MAX_PORT, Model, Text, Texts, UInt
 
 KEY = Key("ConfigMap", "istio-system", "istio")
 ENTRY = "mesh"
@@ -35,6 +35,7 @@ class MeshConfigSpec(Model):
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
     proxy_http_port: Annotated[UInt, Field(le=MAX_PORT)] = 0  # 0 or absent: no such listener
     trust_domain: Text = "cluster.local"
+    trust_domain_aliases: Texts = ()
     root_namespace: Text = "istio-system"
 
 
@@ -46,8 +47,11 @@ class MeshConfig(KubernetesObject):
 
 def check(value: MeshConfig, path: str) -> Iterator[Finding]:
     """Yield what is wrong with the settings ``value``, which stand at ``path`` of their ConfigMap."""
-    if not _TRUST_DOMAIN.match(value.spec.trust_domain):
-        expected = "lower-case letters, digits, '.', '-' and '_', as in cluster.local"
-        yield Finding(f"{path}.trustDomain", "OutOfRange", f"expected {expected}, found {value.spec.trust_domain[:80]!r}")
+    spec = value.spec
+    aliases = ((f"trustDomainAliases[{at}]", each) for at, each in enumerate(spec.trust_domain_aliases))
+    for name, trust_domain in (("trustDomain", spec.trust_domain), *aliases):
+        if not _TRUST_DOMAIN.match(trust_domain):
+            expected = "lower-case letters, digits, '.', '-' and '_', as in cluster.local"
+            yield Finding(f"{path}.{name}", "OutOfRange", f"expected {expected}, found {trust_domain[:80]!r}")
     if not is_label(value.spec.root_namespace):
         yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {value.spec.root_namespace[:80]!r}")

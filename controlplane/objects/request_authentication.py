@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from controlplane.objects.key_sets import DISCOVERY
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.scalars import Bool, Duration, Model, Text
 from controlplane.objects.selectors import AttachedToOne, Name, Names
@@ -46,6 +47,13 @@ class JWTRule(Model):
     output_claim_to_headers: tuple[ClaimToHeader, ...] = ()
     timeout: Duration | None = None
     space_delimited_claims: Annotated[Names, Field(max_length=64)] = ()
+
+    @property
+    def keys_at(self) -> str | None:
+        """Return where the keys are published; the issuer's discovery document tells it where nothing is said. ``None``: they are here."""
+        if self.jwks is not None:
+            return None
+        return self.jwks_uri or self.jwks_uri_of_old or f"{self.issuer.rstrip('/')}{DISCOVERY}"
 
 
 class RequestAuthenticationSpec(AttachedToOne):

@@ -21,6 +21,25 @@ _KEPT = 10_000
 _POD = "authentication.kubernetes.io/pod-name"
 
 
+class _Known:
+    """Whom tokens speak for, as was found out not long ago; what was denied is not kept."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._found: OrderedDict[bytes, tuple[float, Account]] = OrderedDict()  # by the token's digest, oldest first
+
+    def account(self, digest: bytes, now: float) -> Account | None:
+        """Return whom the token of ``digest`` speaks for, if that is known ``now``."""
+        while self._found and (next(iter(self._found.values()))[0] <= now or len(self._found) > _KEPT):
+            self._found.popitem(last=False)
+        found = self._found.get(digest)
+        return found[1] if found and found[0] > now else None
+
+    def keep(self, digest: bytes, until: float, account: Account) -> None:
+        """Know ``until`` then that the token of ``digest`` speaks for ``account``."""
+        self._found[digest] = (until, account)
+
+
 class OwnTokens:
     """Tokens that are signed by us (``navarch token``): checked without asking anybody."""
 
@@ -29,13 +48,20 @@ class OwnTokens:
         self._key = key
         self._audience = audience
         self._clock = clock
+        self._known = _Known()
 
     async def account(self, token: str) -> Account:
         """Return whom ``token`` speaks for; raises Denied."""
+        digest, now = _digest(token), self._clock()
+        if found := self._known.account(digest, now.timestamp()):
+            return found
         try:
-            return Account(*account_of(token, self._key, self._audience, self._clock()))
+            said = account_of(token, self._key, self._audience, now)
         except BadToken as error:
             raise Denied(str(error)) from error
+        account = Account(said.namespace, said.name)
+        self._known.keep(digest, min(now.timestamp() + _BELIEVED_S, said.expires_at), account)
+        return account
 
 
 class ReviewedTokens:
@@ -49,17 +75,15 @@ class ReviewedTokens:
         self._client = client
         self._audience = audience
         self._monotonic = monotonic
-        self._known: OrderedDict[bytes, tuple[float, Account]] = OrderedDict()  # by the token's digest, oldest first
+        self._known = _Known()
 
     async def account(self, token: str) -> Account:
         """Return whom ``token`` speaks for; raises Denied, and Undecided where the API server cannot be asked."""
         if len(token) > MAX_BYTES:
             raise Denied("the token is too long")
-        digest, now = sha256(token.encode()).digest(), self._monotonic()
-        while self._known and (next(iter(self._known.values()))[0] <= now or len(self._known) > _KEPT):
-            self._known.popitem(last=False)
-        if found := self._known.get(digest):
-            return found[1]
+        digest, now = _digest(token), self._monotonic()
+        if found := self._known.account(digest, now):
+            return found
         body: Json = {
             "apiVersion": TOKEN_REVIEWS.api_version,
             "kind": TOKEN_REVIEWS.kind,
@@ -70,7 +94,7 @@ class ReviewedTokens:
         except KubernetesError as error:
             raise Undecided(f"the API server cannot be asked: {type(error).__name__}") from error
         account = self._read(section(answer, "status"))
-        self._known[digest] = (now + _BELIEVED_S, account)
+        self._known.keep(digest, now + _BELIEVED_S, account)
         return account
 
     def _read(self, status: Json) -> Account:
@@ -86,3 +110,7 @@ class ReviewedTokens:
             raise Denied(str(error)) from error
         pods = section(user, "extra").get(_POD)
         return Account(namespace, name, pods[0] if isinstance(pods, list) and pods and isinstance(pods[0], str) else "")
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode(errors="surrogatepass")).digest()

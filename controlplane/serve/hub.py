@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from controlplane.fleet.standing import Refusal, Standing, standing
@@ -18,6 +18,7 @@ from controlplane.mesh.nodes import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
+from controlplane.objects.key_sets import KeySet
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Progress
 from controlplane.xds.view import Table, TableChange, View
@@ -44,12 +45,25 @@ class Listener(Protocol):
         """See ``view`` from now on."""
 
 
+class Issuers(Protocol):
+    """Who fetches the keys of issuers, as the hub sees it."""
+
+    @property
+    def settled(self) -> bool:
+        """Return whether proxies need not be kept waiting for keys any longer."""
+
+    def want(self, uris: Iterable[str]) -> None:
+        """Keep the keys at ``uris`` from now on, and no others."""
+
+
 class Hub:
     """The one place where changes come in and go out."""
 
-    def __init__(self, mesh: Mesh, sources: Iterable[str]) -> None:
-        """Serve ``mesh`` once each of ``sources`` has handed in all that it has."""
+    def __init__(self, mesh: Mesh, sources: Iterable[str], issuers: Issuers | None = None) -> None:
+        """Serve ``mesh`` once each of ``sources`` has handed in all that it has, and ``issuers``, if keys are fetched, are settled."""
         self.mesh = mesh
+        self._issuers = issuers
+        self._keys: dict[str, KeySet] = {}
         self._waiting_for = set(sources)
         self._batches: list[tuple[str, Sequence[Change]]] = []
         self._wanted = asyncio.Event()
@@ -66,6 +80,11 @@ class Hub:
     def submit(self, source: str, changes: Sequence[Change]) -> None:
         """Take ``changes`` of ``source`` in; its first are all there is."""
         self._batches.append((source, changes))
+        self._wanted.set()
+
+    def submit_keys(self, keys: Mapping[str, KeySet]) -> None:
+        """Take in what is known of issuers' ``keys`` now, by address."""
+        self._keys.update(keys)
         self._wanted.set()
 
     def connect(self, proxy: Proxy, wire: Wire) -> Session:
@@ -112,9 +131,11 @@ class Hub:
             await self._wanted.wait()
             self._wanted.clear()
             batches, self._batches = self._batches, []
+            keys, self._keys = self._keys, {}
             try:
                 for _, changes in batches:
                     await self._apply(changes)
+                self.mesh.learn(keys)
                 self._publish(await self._refresh())
             except Exception:  # ours; what was published stays
                 log.exception("refresh failed")
@@ -122,7 +143,7 @@ class Hub:
 
     def _count(self, sources: Iterable[str]) -> None:
         self._waiting_for.difference_update(sources)
-        if not self._waiting_for and not self.synced.is_set():
+        if not self._waiting_for and not self.synced.is_set() and (self._issuers is None or self._issuers.settled):
             self.synced.set()
             log.info("synced", extra={"objects": len(self.mesh.objects())})
 
@@ -141,6 +162,8 @@ class Hub:
             await asyncio.sleep(0)
 
     def _publish(self, published: Published) -> None:
+        if published.wanted_keys is not None and self._issuers:
+            self._issuers.want(published.wanted_keys)
         for failed in published.failed:
             log.error("query failed", extra={"query": str(failed), "where": failed.where})
         for session in published.moved:

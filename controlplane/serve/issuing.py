@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Awaitable, Callable
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn, Protocol
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from controlplane.ca.certificates import BadCertificate, workload
 from controlplane.ca.requests import MAX_BYTES, BadRequest, public_key_of
+from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
-from controlplane.serve.doors import Context, Door
+from controlplane.serve.doors import Caller, Context, Denied, Door
 from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from controlplane.serve.letting import Ended, let_in
+from controlplane.serve.pace import Pace
 from controlplane.serve.secrets import Authority
 
 log = logging.getLogger(__name__)
 
 SERVICE = "istio.v1.auth.IstioCertificateService"
 _DEFAULT = dt.timedelta(days=1)
+_PER_S, _IN_A_MOMENT = 20.0, 20  # of one workload: one that asks without end is told to wait, and the others do not
+_HELD_S = (0.5, 1.5)  # as a connection may have so many calls open, what is told slowly that it comes too often does not come often
 _AT_ONCE = 4  # requests that are worked on; others wait, so that streams are served meanwhile
 _WAITING = 200
 
@@ -34,36 +42,62 @@ class Call(Context, Protocol):
         """End the call."""
 
 
+class TooOften(NavarchError):
+    """Somebody who asks more often than anybody needs to."""
+
+
 class Issuing:
     """Signs requests."""
 
-    def __init__(self, authority: Authority, clock: Callable[[], dt.datetime], longest: dt.timedelta) -> None:
-        """Sign by ``authority``, for ``longest`` at most."""
+    def __init__(
+        self,
+        authority: Authority,
+        clock: Callable[[], dt.datetime],
+        longest: dt.timedelta,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Sign by ``authority``, for ``longest`` at most; ``monotonic`` tells how often somebody comes."""
         self._authority = authority
         self._clock = clock
         self._longest = longest
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._pace = Pace(_PER_S, _IN_A_MOMENT, monotonic)
         self._waiting = 0
-        self.signed = 0
-        self.refused = 0
+        self.answers: Counter[str] = Counter(signed=0, refused=0, limited=0, failed=0)
 
-    async def sign(self, who: Identity, csr: str, seconds: int) -> list[str]:
-        """Return the certificate of ``who`` for the key of ``csr``, then its chain, the root last; raises BadRequest, BadCertificate."""
-        lifetime = dt.timedelta(seconds=min(seconds, 2**31)) if seconds else _DEFAULT
-        if not dt.timedelta() < lifetime <= self._longest:
-            raise BadRequest(f"expected a validity of at most {int(self._longest.total_seconds())} seconds")
+    async def sign(self, caller: Caller, csr: str, seconds: int) -> list[str]:
+        """Return the certificate of ``caller`` for the key of ``csr``, then its chain, the root last.
+
+        Raises BadRequest, BadCertificate, TooOften, and Denied where nobody in particular asks.
+        """
+        try:
+            chain = await self._sign(caller, csr, seconds)
+        except (BadRequest, TooOften, BadCertificate) as error:
+            self.answers[_ANSWERS[type(error)]] += 1
+            raise
+        self.answers["signed"] += 1
+        return chain
+
+    async def _sign(self, caller: Caller, csr: str, seconds: int) -> list[str]:
+        who = caller.who
+        if who is None:
+            raise Denied("nobody in particular asks for a certificate")
+        longest = int(self._longest.total_seconds())
+        if not 0 <= seconds <= longest:
+            raise BadRequest(f"expected a validity of at most {longest} seconds")
         if len(csr) > MAX_BYTES:
             raise BadRequest(f"expected a request of at most {MAX_BYTES} bytes")
+        if not self._pace.allows((who, caller.pod)):
+            raise TooOften("requests come too often")
         if self._waiting >= _WAITING:
             raise BadCertificate("too many requests wait")
         self._waiting += 1
         try:
             async with self._places:
-                chain = await asyncio.to_thread(self._signed, who, csr.encode(), lifetime)
+                lifetime = dt.timedelta(seconds=seconds) if seconds else _DEFAULT
+                return await asyncio.to_thread(self._signed, who, csr.encode(), lifetime)
         finally:
             self._waiting -= 1
-        self.signed += 1
-        return chain
 
     def _signed(self, who: Identity, csr: bytes, lifetime: dt.timedelta) -> list[str]:
         key, issuer = public_key_of(csr), self._authority.state.signing
@@ -72,28 +106,41 @@ class Issuing:
         return [*(part + end for part in chain.split(end) if part.strip()), issuer.root.decode()]
 
 
+_ANSWERS: Mapping[type[NavarchError], str] = {BadRequest: "refused", TooOften: "limited", BadCertificate: "failed"}
+
+
 def handler(issuing: Issuing, door: Door) -> grpc.GenericRpcHandler:
-    """Return the service, for those who come in by ``door``."""
+    """Return the service, for those who come in by ``door``; nothing of a request is read before that."""
 
-    async def create(request: IstioCertificateRequest, call: Call) -> IstioCertificateResponse:
+    async def create(request: bytes, call: Call) -> IstioCertificateResponse:
         caller = await let_in(door, call)
-        if isinstance(caller, Ended):
-            await call.abort(caller.code, caller.details)
-        if caller.who is None:
-            await call.abort(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
-        try:
-            return IstioCertificateResponse(cert_chain=await issuing.sign(caller.who, request.csr, request.validity_duration))
-        except BadRequest as error:
-            issuing.refused += 1
-            log.info("request not signed", extra={"identity": caller.who.uri, "reason": str(error)})
-            await call.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except BadCertificate as error:
-            log.warning("request not signed", extra={"identity": caller.who.uri, "reason": str(error)})
-            await call.abort(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued now")
+        found = caller if isinstance(caller, Ended) else await _answer(issuing, caller, request)
+        if isinstance(found, Ended):
+            await call.abort(found.code, found.details)
+        return found
 
-    method = grpc.unary_unary_rpc_method_handler(
-        create,
-        request_deserializer=IstioCertificateRequest.FromString,
-        response_serializer=IstioCertificateResponse.SerializeToString,
+    method: grpc.RpcMethodHandler[bytes, IstioCertificateResponse] = grpc.unary_unary_rpc_method_handler(
+        create, response_serializer=IstioCertificateResponse.SerializeToString
     )
     return grpc.method_handlers_generic_handler(SERVICE, {"CreateCertificate": method})
+
+
+async def _answer(issuing: Issuing, caller: Caller, request: bytes) -> IstioCertificateResponse | Ended:
+    facts = {"identity": str(caller.who)}
+    try:
+        asked = IstioCertificateRequest.FromString(request)
+        return IstioCertificateResponse(cert_chain=await issuing.sign(caller, asked.csr, asked.validity_duration))
+    except DecodeError:
+        return Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a certificate request, found bytes that are none")
+    except BadRequest as error:
+        log.info("request not signed", extra={**facts, "reason": str(error)})
+        return Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    except Denied:
+        return Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+    except TooOften as error:
+        log.debug("request not signed", extra={**facts, "reason": str(error)})
+        await asyncio.sleep(random.uniform(*_HELD_S))  # noqa: S311 - so that they do not come again together
+        return Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+    except BadCertificate as error:
+        log.warning("request not signed", extra={**facts, "reason": str(error)})
+        return Ended(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued now")

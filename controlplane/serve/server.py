@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 32 << 20  # `initial_resource_versions` of 100,000 resources are below half of it
 FIRST_REQUEST_S = 30.0
+_GRACE_S = 10.0  # within which the streams of a connection that is too old may end by themselves
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.so_reuseport", 0),  # two servers on one port would each get half of the proxies, without an error
-    ("grpc.max_concurrent_streams", 10_000),  # without ADS Envoy opens a stream for each resource
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
@@ -48,8 +48,8 @@ OPTIONS = (
     ("grpc.http2.max_ping_strikes", 0),
 )
 
-# Who has a certificate comes again now and then: a root that is gone is not believed for longer.
-_AGED = (("grpc.max_connection_age_ms", 30 * 60_000), ("grpc.max_connection_age_grace_ms", 10_000))
+_IN_THE_CLEAR = (("grpc.max_concurrent_streams", 10_000),)  # without ADS Envoy opens a stream for each resource
+_WITH_IDENTITY = (("grpc.max_concurrent_streams", 50),)  # beyond which Envoy opens another connection
 _DRAINING = "this control plane is stopping"
 
 
@@ -63,11 +63,26 @@ class Machines:
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """An address (host:port; port 0: any free one), how it knows who comes in, and what else is served there."""
+    """An address (host:port; port 0: any free one), how it knows who comes in, and what else is served there.
+
+    A connection that is ``age_s`` old, give or take a tenth, is ended, and whoever it was says anew who they are: nobody is believed for
+    longer by a root that is gone or a token that has been revoked.
+    """
 
     address: str
     door: Door
     more: tuple[grpc.GenericRpcHandler, ...] = ()
+    age_s: float | None = None  # None: no connection is too old
+
+    @property
+    def options(self) -> tuple[tuple[str, int], ...]:
+        """Return gRPC's options."""
+        more = _WITH_IDENTITY if self.door.secure else _IN_THE_CLEAR
+        if self.age_s is None:
+            return OPTIONS + more
+        grace_s = min(_GRACE_S, self.age_s)
+        age = (("grpc.max_connection_age_ms", int(self.age_s * 1000)), ("grpc.max_connection_age_grace_ms", int(grace_s * 1000)))
+        return OPTIONS + more + age
 
 
 class Server:
@@ -94,8 +109,8 @@ class Server:
             raise
 
     async def _open(self, entrance: Entrance) -> int:
-        door, options = entrance.door, OPTIONS + _AGED if entrance.door.secure else OPTIONS
-        server = grpc.aio.server(options=options)
+        door = entrance.door
+        server = grpc.aio.server(options=entrance.options)
         self._servers.append(server)
         for service in SERVICES:
             server.add_generic_rpc_handlers((self._handlers(service, door),))

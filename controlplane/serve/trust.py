@@ -40,6 +40,7 @@ class Means:
     accounts: Accounts
     names: tuple[str, ...]  # by which proxies call us
     leaf_lifetime: dt.timedelta
+    connection_age_s: float
     trust_domain: Callable[[], str]
     random: Callable[[], float]
     clock: Callable[[], dt.datetime] = now
@@ -67,10 +68,10 @@ class Trust:
         means, found = self._means, dict[str, Entrance]()
         if by_token:
             tokens = Tokens(lambda: self._serving.credentials(asks=False), means.accounts, means.trust_domain)
-            found["xds_tls"] = Entrance(by_token, tokens, (handler(self.issuing, tokens),))
+            found["xds_tls"] = Entrance(by_token, tokens, (handler(self.issuing, tokens),), means.connection_age_s)
         if by_certificate:
             certificates = Certificates(lambda: self._serving.credentials(asks=True), means.trust_domain)
-            found["xds_mtls"] = Entrance(by_certificate, certificates, (handler(self.issuing, certificates),))
+            found["xds_mtls"] = Entrance(by_certificate, certificates, (handler(self.issuing, certificates),), means.connection_age_s)
         return found
 
     async def run(self) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
-from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
 from controlplane.translate.common import ads
-from controlplane.translate.filters.registry import chain
+from controlplane.translate.filters.base import Chain
+from controlplane.translate.filters.registry import filters_of
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
@@ -22,7 +25,7 @@ PLAIN_HTTP = ("http/1.1", "h2c")  # what the HTTP inspector calls them
 
 def outbound_http(stat_prefix: str, route_name: str) -> Filter:
     """Return what routes requests from the workload by the RouteConfiguration ``route_name``."""
-    manager = _manager(stat_prefix, inbound=False)
+    manager = _manager(stat_prefix, filters_of(Chain(inbound=False)))
     manager.rds.config_source.CopyFrom(ads())
     manager.rds.route_config_name = route_name
     manager.use_remote_address.value = True
@@ -30,9 +33,12 @@ def outbound_http(stat_prefix: str, route_name: str) -> Filter:
     return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
 
-def inbound_http(stat_prefix: str, routes: RouteConfiguration, *, mutual: bool) -> Filter:
-    """Return what routes requests to the workload by ``routes``; ``mutual``: it is told the certificate that the peer has shown."""
-    manager = _manager(stat_prefix, inbound=True)
+def inbound_http(stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], *, mutual: bool) -> Filter:
+    """Return what routes requests to the workload by ``routes`` once they have passed ``filters``.
+
+    ``mutual``: the workload is told the certificate that the peer has shown.
+    """
+    manager = _manager(stat_prefix, filters)
     manager.route_config.CopyFrom(routes)
     manager.use_remote_address.value = False
     manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
@@ -63,10 +69,10 @@ def original_destination() -> ListenerFilter:
     return ListenerFilter(name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst()))
 
 
-def _manager(stat_prefix: str, *, inbound: bool) -> HttpConnectionManager:
+def _manager(stat_prefix: str, filters: Sequence[HttpFilter]) -> HttpConnectionManager:
     return HttpConnectionManager(
         stat_prefix=stat_prefix,
-        http_filters=chain(inbound=inbound),
+        http_filters=filters,
         upgrade_configs=[{"upgrade_type": "websocket"}],
         stream_idle_timeout=Duration(),
         normalize_path={"value": True},

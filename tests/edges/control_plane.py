@@ -15,7 +15,7 @@ import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse
 
 from controlplane.app.plane import Addresses, ControlPlane
-from controlplane.settings import Settings
+from controlplane.settings import JwksSettings, Settings
 from tests.edges.waiting import until_so
 
 NODE = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
@@ -54,9 +54,10 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def control_plane(folder: Path, *, grace_s: float = 1.0) -> AsyncIterator[Running]:
+async def control_plane(folder: Path, *, grace_s: float = 1.0, jwks: JwksSettings | None = None) -> AsyncIterator[Running]:
     """Serve ``folder`` until the block ends."""
-    settings = Settings(files=(str(folder),), xds="127.0.0.1:0", admin="127.0.0.1:0", health="127.0.0.1:0", grace_s=grace_s)
+    anywhere = "127.0.0.1:0"
+    settings = Settings(files=(str(folder),), xds=anywhere, admin=anywhere, health=anywhere, grace_s=grace_s, jwks=jwks or JwksSettings())
     plane = ControlPlane(settings)
     stop = asyncio.Event()
     open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()

@@ -51,10 +51,12 @@ class Secure:
 
 
 @contextlib.asynccontextmanager
-async def secure(folder: Path, *, leaf_s: float = 86_400.0) -> AsyncIterator[Secure]:
+async def secure(folder: Path, *, leaf_s: float = 86_400.0, age_s: float = 1800.0) -> AsyncIterator[Secure]:
     """Serve ``folder``, with identities, until the block ends."""
     state = folder.parent / f"{folder.name}-state"
-    identity = IdentitySettings(state=str(state), by_token=ANYWHERE, by_certificate=ANYWHERE, leaf_lifetime_s=leaf_s)
+    identity = IdentitySettings(
+        state=str(state), by_token=ANYWHERE, by_certificate=ANYWHERE, leaf_lifetime_s=leaf_s, connection_age_s=age_s
+    )
     settings = Settings(files=(str(folder),), identity=identity, xds=ANYWHERE, admin=ANYWHERE, health=ANYWHERE, grace_s=0.5)
     plane, stop = ControlPlane(settings), asyncio.Event()
     open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()

@@ -29,7 +29,7 @@ METADATA: dict[str, object] = {"LABELS": {"app": "client"}}
 _TOLD = re.compile(r"^# (show|metadata): (.+)$", re.MULTILINE)
 _WIDTH = 140
 # Fields of Envoy's messages that are maps: their order differs from one process to the next.
-_MAPS = frozenset(("filterMetadata", "typedExtensionProtocolOptions", "typedPerFilterConfig"))
+_MAPS = frozenset(("filterMetadata", "typedExtensionProtocolOptions", "typedPerFilterConfig", "policies"))
 
 
 @dataclass(frozen=True, slots=True)

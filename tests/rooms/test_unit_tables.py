@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.model import domains, hosts, names, protocols
+from controlplane.model import domains, hosts, names, protocols, trust_domains
 
 TABLES = Path(__file__).parents[3] / "shared" / "cases" / "unit-tables"
 Case = Mapping[str, object]
@@ -114,3 +114,16 @@ def _vips(service: Case, node: Case) -> list[str]:
     own = strings(node.get("IPAddresses"))
     ipv6 = bool(own) and ":" in own[0]
     return [each for each in addresses if (":" in each) == ipv6]
+
+
+def test_principals_under_each_name_of_the_mesh() -> None:
+    for case in table("trust-domain-bundle", "TestReplaceTrustDomainAliases"):
+        bundle = mapping(case, "trustDomainBundle")
+        known = (text(bundle, "trustDomain"), *strings(bundle.get("aliases")))
+        assert trust_domains.aliased(strings(case["principals"]), known) == strings(case["expect"]), case
+
+
+def test_identities_under_each_name_of_the_mesh() -> None:
+    for case in table("spiffe", "TestExpandWithTrustDomains"):
+        found = trust_domains.aliased_uris(strings(case["spiffeURI"]), strings(case["trustDomains"]))
+        assert set(found) == set(mapping(case, "want")), case

@@ -16,7 +16,7 @@ from controlplane.objects.rules.selectors import check_attached
 from controlplane.objects.scalars import MAX_PORT
 
 DRY_RUN = "istio.io/dry-run"
-_BOOLS = ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False")
+_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _PORT = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
 _ONE, _ANY = "{*}", "{**}"  # segments of a path: one of any text, and any number of them
 _IN_BRACKETS = re.compile(r"(request\.headers\[[^\[\]]+\]|request\.auth\.claims(\[[^\[\]]+\])+|experimental\.envoy\.filters\..+)\Z")
@@ -37,12 +37,17 @@ def check(value: AuthorizationPolicy) -> Iterator[Finding]:
     yield from _action(spec)
     if (dry := value.meta.annotations.get(DRY_RUN)) is not None:
         path = f"metadata.annotations.{DRY_RUN}"
-        if dry not in _BOOLS:
+        if dry not in (*_TRUE, *_FALSE):
             yield common.out_of_range(path, "true or false", dry)
         if spec.action not in ("ALLOW", "DENY"):
             yield common.conflict(path, f"expected an action of ALLOW or DENY with this, found {spec.action}")
     for at, rule in enumerate(spec.rules):
         yield from _rule(f"spec.rules[{at}]", rule)
+
+
+def is_tried(value: AuthorizationPolicy) -> bool:
+    """Return whether ``value`` is not to be enforced, only to count what it would do."""
+    return value.meta.annotations.get(DRY_RUN) in _TRUE
 
 
 def _action(spec: AuthorizationPolicySpec) -> Iterator[Finding]:

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from controlplane.objects.virtual_service import HTTPRoute
+from controlplane.translate.access import OPEN, Access
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What the filters of a chain depend on: whose connections it takes, and the policies that hold for them."""
+
+    inbound: bool  # to the workload; otherwise from it, or through a gateway
+    access: Access = OPEN
 
 
 def nothing(route: HTTPRoute) -> Message | None:
     """Return that a filter has no configuration of its own for ``route``."""
     del route
     return None
-    return None
 
 
 @dataclass(frozen=True, slots=True)
 class HttpFilter:
-    """A filter of every chain of its directions; ``of_route`` gives what one route tells it, if anything."""
+    """A filter ``name``: ``of_chain`` gives its messages for a chain, none where it does not stand there, in the order of requests.
+
+    ``of_route`` gives what one route tells it, if anything.
+    """
 
     name: str
-    config: Message
-    outbound: bool = True
-    inbound: bool = False
+    of_chain: Callable[[Chain], Iterable[Message]]
     of_route: Callable[[HTTPRoute], Message | None] = nothing
+
+
+def always(config: Message) -> Callable[[Chain], Iterable[Message]]:
+    """Return that a filter stands in every chain, with ``config``."""
+    return lambda _: (config,)
+
+
+def outbound(config: Message) -> Callable[[Chain], Iterable[Message]]:
+    """Return that a filter stands, with ``config``, where routes can tell it something: in all but inbound chains."""
+    return lambda chain: () if chain.inbound else (config,)

@@ -7,7 +7,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 from controlplane.objects.virtual_service import HTTPRoute
 from controlplane.translate.common import fraction
-from controlplane.translate.filters.base import HttpFilter
+from controlplane.translate.filters.base import HttpFilter, outbound
 from controlplane.translate.matches import string_matcher
 
 _ALWAYS = 100.0
@@ -33,4 +33,4 @@ def _of_route(route: HTTPRoute) -> CorsPolicy | None:
     return policy
 
 
-CORS = HttpFilter("envoy.filters.http.cors", Cors(), of_route=_of_route)
+CORS = HttpFilter("envoy.filters.http.cors", outbound(Cors()), _of_route)

@@ -6,7 +6,7 @@ from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFau
 
 from controlplane.objects.virtual_service import Abort, Delay, HTTPRoute
 from controlplane.translate.common import fraction, milliseconds
-from controlplane.translate.filters.base import HttpFilter
+from controlplane.translate.filters.base import HttpFilter, outbound
 
 _GRPC_CODES = (
     *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED"),
@@ -42,4 +42,4 @@ def _abort(abort: Abort) -> FaultAbort:
     return FaultAbort(grpc_status=int(name) if name.isdecimal() else _GRPC_CODES.index(name), percentage=percentage)
 
 
-FAULT = HttpFilter("envoy.filters.http.fault", HTTPFault(), of_route=_of_route)
+FAULT = HttpFilter("envoy.filters.http.fault", outbound(HTTPFault()), _of_route)

@@ -7,17 +7,19 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.envoy.packing import pack
 from controlplane.objects.virtual_service import HTTPRoute
+from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.cors import CORS
+from controlplane.translate.filters.ext_authz import REFUSED
 from controlplane.translate.filters.fault import FAULT
+from controlplane.translate.filters.rbac import AUTHORIZATION
 from controlplane.translate.filters.router import ROUTER
 
-FILTERS = (FAULT, CORS, ROUTER)
+FILTERS = (REFUSED, AUTHORIZATION, FAULT, CORS, ROUTER)
 
 
-def chain(*, inbound: bool) -> list[FilterMessage]:
-    """Return the filters of a chain for connections to the workload (``inbound``) or from it."""
-    chosen = (each for each in FILTERS if (each.inbound if inbound else each.outbound))
-    return [FilterMessage(name=each.name, typed_config=pack(each.config)) for each in chosen]
+def filters_of(chain: Chain) -> list[FilterMessage]:
+    """Return the filters of ``chain``."""
+    return [FilterMessage(name=each.name, typed_config=pack(config)) for each in FILTERS for config in each.of_chain(chain)]
 
 
 def of_route(route: HTTPRoute) -> dict[str, AnyMessage]:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 
-from controlplane.translate.filters.base import HttpFilter
+from controlplane.translate.filters.base import HttpFilter, always
 
-ROUTER = HttpFilter("envoy.filters.http.router", Router(), inbound=True)
+ROUTER = HttpFilter("envoy.filters.http.router", always(Router()))

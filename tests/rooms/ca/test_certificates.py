@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.ca import certificates
-from controlplane.ca.certificates import BadCertificate, authority, read_certificates, workload
+from controlplane.ca.certificates import BadCertificate, authority, check_leaf, read_certificates, workload
 from controlplane.ca.requests import BadRequest, public_key_of
 from controlplane.model.identity import Identity
+from tests.rooms.ca import der
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 YEAR = dt.timedelta(days=365)
@@ -28,10 +29,15 @@ WHO = Identity("cluster.local", "shop", "cart")
 KEY = ec.generate_private_key(ec.SECP256R1())
 ROOT = authority("root", ec.generate_private_key(ec.SECP256R1()), NOW, YEAR)
 
+_OTHERS = ("spiffe://cluster.local/ns/a/sa/admin", "https://x", "spiffe://cluster.local/ns/a/sa/admin,spiffe://x", "urn:a")
 names = st.one_of(
     st.builds(x509.DNSName, st.sampled_from(("a.example", "spiffe://cluster.local/ns/a/sa/admin", "*"))),
-    st.builds(x509.UniformResourceIdentifier, st.sampled_from(("spiffe://cluster.local/ns/a/sa/admin", "https://x"))),
+    st.builds(x509.UniformResourceIdentifier, st.sampled_from(_OTHERS)),
     st.builds(x509.RFC822Name, st.just("admin@example.com")),
+    st.builds(x509.IPAddress, st.ip_addresses()),
+    st.builds(x509.RegisteredID, st.just(x509.ObjectIdentifier("1.2.3"))),
+    st.builds(x509.OtherName, st.just(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")), st.just(b"\x0c\x05admin")),
+    st.builds(x509.DirectoryName, st.just(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admin")]))),
 )
 
 
@@ -58,27 +64,95 @@ def check(found: x509.Certificate) -> None:
     found.verify_directly_issued_by(ROOT.certificate)
 
 
-@settings(max_examples=60, derandomize=True, database=None)
-@given(st.lists(names, max_size=50), st.booleans(), st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=30))
+@settings(max_examples=80, derandomize=True, database=None)
+@given(
+    st.lists(names, max_size=50),
+    st.sampled_from((None, (False, None), (True, None), (True, 0), (True, 99))),
+    st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=30),
+)
 def test_t1_t2_what_a_request_says_of_names_and_rights_is_not_believed(
-    asked: list[x509.GeneralName],
-    is_ca: bool,  # noqa: FBT001 - Hypothesis gives it by position
-    common_name: str,
+    asked: list[x509.GeneralName], constraints: tuple[bool, int | None] | None, common_name: str
 ) -> None:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
-    builder = builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=9 if is_ca else None), critical=True)
+    if constraints:
+        builder = builder.add_extension(x509.BasicConstraints(*constraints), critical=True)
+        builder = builder.add_extension(_everything(), critical=True)
+        builder = builder.add_extension(x509.NameConstraints([x509.DNSName("example")], None), critical=True)
     if asked:
         builder = builder.add_extension(x509.SubjectAlternativeName(asked), critical=False)
 
     check(made(pem(builder)))
 
 
-def test_t2_a_signer_that_says_more_than_it_should_is_caught_before_anything_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = certificates._usage
-    monkeypatch.setattr(certificates, "_usage", lambda *, signs_certificates: real(signs_certificates=not signs_certificates))
+def _everything() -> x509.KeyUsage:
+    return x509.KeyUsage(*(True for _ in range(9)))
+
+
+def test_t1_extensions_that_come_twice_are_not_believed_either() -> None:
+    other = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://cluster.local/ns/a/sa/admin")])
+    own = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(WHO.uri)])
+    authority_s = x509.BasicConstraints(ca=True, path_length=None)
+
+    check(made(der.request(KEY, [own, other, authority_s, authority_s])))
+
+
+def test_t1_a_request_of_a_megabyte_of_names_is_not_looked_at() -> None:
+    many = x509.SubjectAlternativeName([x509.DNSName(f"name-{number}.example") for number in range(5000)])
+
+    with pytest.raises(BadRequest, match="at most 36500 bytes"):
+        public_key_of(der.request(KEY, [many]))
+
+
+_SAYING_MORE: dict[str, x509.ExtensionType] = {
+    "name constraints": x509.NameConstraints([x509.DNSName("example")], None),
+    "a policy": x509.InhibitAnyPolicy(0),
+    "something unknown": x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"x"),
+}
+
+
+@pytest.mark.parametrize("more", _SAYING_MORE)
+def test_t2_a_signer_that_adds_an_extension_is_caught_before_anything_leaves(monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+    real = certificates._issued_by
+    monkeypatch.setattr(
+        certificates,
+        "_issued_by",
+        lambda issuer, builder: real(issuer, builder).add_extension(_SAYING_MORE[more], critical=False),
+    )
 
     with pytest.raises(BadCertificate, match="more than it should"):
         workload(ROOT, WHO, KEY.public_key(), NOW, HOUR)
+
+
+def test_t2_a_signer_that_errs_is_caught_before_anything_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage, builder, end = certificates._usage, certificates._builder, certificates.end_of
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    wrong: dict[str, Callable[..., object]] = {
+        "_usage": lambda *, signs_certificates: usage(signs_certificates=not signs_certificates),
+        "_builder": lambda subject, issuer, _, now, until: builder(subject, issuer, other, now, until),
+        "end_of": lambda now, lifetime, issuer: end(now, lifetime, issuer) + 2 * YEAR,
+    }
+
+    for name, replacement in wrong.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(certificates, name, replacement)
+            with pytest.raises(BadCertificate, match="more than it should"):
+                workload(ROOT, WHO, KEY.public_key(), NOW, HOUR)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (x509.UniformResourceIdentifier(WHO.uri), x509.UniformResourceIdentifier("spiffe://cluster.local/ns/a/sa/admin")),
+        (x509.UniformResourceIdentifier(WHO.uri), x509.DNSName("a.example")),
+        (x509.DNSName(WHO.uri),),
+    ],
+)
+def test_t2_t3_a_signer_that_says_somebody_else_is_caught_before_anything_leaves(said: tuple[x509.GeneralName, ...]) -> None:
+    purposes = (ExtendedKeyUsageOID.SERVER_AUTH,)
+    wrong = certificates._leaf(ROOT, x509.Name([]), said, KEY.public_key(), (NOW, NOW + HOUR), *purposes)
+
+    with pytest.raises(BadCertificate, match="more than it should"):
+        check_leaf(wrong, ROOT, KEY.public_key(), (x509.UniformResourceIdentifier(WHO.uri),))
 
 
 WEAK: dict[str, Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | dsa.DSAPrivateKey]] = {
@@ -97,6 +171,21 @@ def test_t6_weak_keys_are_refused(weak: str) -> None:
 
     with pytest.raises(BadRequest, match="expected a key of"):
         public_key_of(csr)
+
+
+@pytest.mark.parametrize("bits", [4104, 16_384])
+def test_t6_keys_that_are_costly_to_check_are_refused_unchecked(bits: int) -> None:
+    costly = rsa.RSAPublicNumbers(65537, (1 << bits) - 1 - (1 << (bits // 2))).public_key()
+
+    with pytest.raises(BadRequest, match=r"^expected a key of|^expected a certificate signing request"):
+        public_key_of(der.request(KEY, [], costly))
+
+
+def test_t6_a_key_that_encrypts_nothing_is_refused() -> None:
+    one = der.rsa_key(rsa.generate_private_key(65537, 2048).public_key().public_numbers().n, 1)
+
+    with pytest.raises(BadRequest, match=r"^expected a key of|^expected a certificate signing request"):
+        public_key_of(der.request(KEY, [], one))
 
 
 def test_strong_keys_are_taken() -> None:
@@ -150,7 +239,7 @@ def test_t9_nothing_is_signed_by_who_has_expired() -> None:
 
 def test_t18_each_certificate_leads_to_its_own_root() -> None:
     roots = [authority(f"root {number}", ec.generate_private_key(ec.SECP256R1()), NOW, YEAR) for number in range(2)]
-    for turn in range(100):
+    for turn in range(1000):
         who = Identity(f"td{turn % 2}", "a", "b")
         found = read_certificates(workload(roots[turn % 2], who, KEY.public_key(), NOW, HOUR))[0]
         found.verify_directly_issued_by(roots[turn % 2].certificate)

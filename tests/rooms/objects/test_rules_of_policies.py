@@ -65,7 +65,6 @@ def wasm(**spec: object) -> list[str]:
     ("kind", "spec", "words"),
     [
         ("RequestAuthentication", {"jwtRules": [JWT]}, "NO POLICY of it is enforced"),
-        ("AuthorizationPolicy", {"action": "DENY", "rules": [NO_RULE]}, "NO POLICY of it is enforced"),
         ("Telemetry", {"accessLogging": [{"disabled": True}]}, "it has no effect"),
         ("WasmPlugin", {"url": "oci://a/b", "pluginConfig": {"a": [1, {"b": "c"}]}}, "it has no effect"),
         ("TrafficExtension", {"lua": {"inlineCode": "x = 1"}}, "it has no effect"),
@@ -84,10 +83,7 @@ def test_a_field_that_nobody_knows_is_told_in_a_policy_too() -> None:
     parsed = read("AuthorizationPolicy", {"rules": [{"form": []}]})
 
     assert isinstance(parsed.object, AuthorizationPolicy)
-    assert [(each.field, each.code) for each in parsed.problems] == [
-        ("kind", "KindNotTranslated"),
-        ("spec.rules[0].form", "UnknownField"),
-    ]
+    assert [(each.field, each.code) for each in parsed.problems] == [("spec.rules[0].form", "UnknownField")]
 
 
 def test_a_policy_that_is_refused_is_not_said_to_have_no_effect_as_well() -> None:

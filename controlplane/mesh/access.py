@@ -1,0 +1,98 @@
+"""Which AuthorizationPolicies hold for a workload or a gateway, and what they come to.
+
+https://istio.io/latest/docs/reference/config/security/authorization-policy/
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import index, objects, of_kind
+from controlplane.mesh.settings import settings
+from controlplane.model.keys import Key
+from controlplane.model.services import Labels
+from controlplane.objects.authorization_policy import AuthorizationPolicy
+from controlplane.objects.rules.authorization_policy import is_tried
+from controlplane.objects.selectors import AttachedToOne, PolicyTargetReference
+from controlplane.translate.access import Access, Action, Policy
+
+AUTHORIZATION = "AuthorizationPolicy"
+GATEWAY = ("gateway.networking.k8s.io", "Gateway")
+GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
+
+
+class Attachment(NamedTuple):
+    """Whom a policy is for: workloads with all of the labels of one of ``choices``; ``own``: in its own namespace only."""
+
+    choices: tuple[Labels, ...]
+    own: bool
+
+
+class Effective(NamedTuple):
+    """The policies that hold for some workloads: equal for those that share everything that is made of it."""
+
+    authorizations: tuple[Key, ...] = ()
+
+
+@query
+def effective(db: Database, namespace: str, labels: Labels) -> Effective:
+    """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's."""
+    return Effective(_attached(db, AUTHORIZATION, namespace, labels))
+
+
+@query
+def access(db: Database, policies: Effective) -> Access:
+    """Return what ``policies`` say."""
+    found = (objects(db, key) for key in policies.authorizations)
+    authorizations = tuple(_policy(each) for each in found if isinstance(each, AuthorizationPolicy))
+    return Access(policies=authorizations, trust_domains=trust_domains(db))
+
+
+@query
+def trust_domains(db: Database) -> tuple[str, ...]:
+    """Return the trust domain of the mesh, and its aliases."""
+    return settings(db).trust_domains
+
+
+@query
+def attachment(db: Database, key: Key) -> Attachment | None:
+    """Return whom the policy ``key`` is for."""
+    value = objects(db, key)
+    if not isinstance(value, AuthorizationPolicy):
+        return None
+    if refs := targets(value.spec):
+        named = (each.name for _, each in refs if (each.group, each.kind) == GATEWAY)
+        return Attachment(tuple(((GATEWAY_LABEL, name),) for name in named), own=True)
+    selector = value.spec.selector
+    return Attachment((tuple(sorted(selector.match_labels.items())) if selector else (),), own=False)
+
+
+def targets(spec: AttachedToOne) -> list[tuple[str, PolicyTargetReference]]:
+    """Return the objects that ``spec`` is attached to by name, each with the path of the field that says so."""
+    found = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
+    return found + [(f"spec.targetRefs[{at}]", each) for at, each in enumerate(spec.target_refs)]
+
+
+def _attached(db: Database, kind: str, namespace: str, labels: Labels) -> tuple[Key, ...]:
+    spaces = {namespace, settings(db).root_namespace}
+    keys = sorted(key for each in spaces for key in index(db, of_kind(kind, each)))
+    return tuple(key for key in keys if _about(attachment(db, key), key, namespace, set(labels)))
+
+
+def _about(found: Attachment | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
+    if found is None or (found.own and key.namespace != namespace):
+        return False
+    return any(labels.issuperset(each) for each in found.choices)
+
+
+def _policy(value: AuthorizationPolicy) -> Policy:
+    spec = value.spec
+    return Policy(
+        namespace=value.key.namespace,
+        name=value.key.name,
+        action=Action(spec.action),
+        rules=spec.rules,
+        tried=is_tried(value),
+        provider=spec.provider.name if spec.provider else "",
+    )

@@ -1,0 +1,39 @@
+"""Which issuers' keys are wanted, and what is wrong where they cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import index, jwks, jwks_failure, namespaces_with, objects, of_kind
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, Severity
+from controlplane.objects.request_authentication import RequestAuthentication
+
+KIND = "RequestAuthentication"
+
+
+@query
+def wanted_keys(db: Database) -> frozenset[str]:
+    """Return the addresses where the issuers that objects name publish their keys."""
+    keys = (key for space in index(db, namespaces_with(KIND)) for key in index(db, of_kind(KIND, space.namespace)))
+    return frozenset(address for key in sorted(keys) for address in addresses(db, key))
+
+
+@query
+def addresses(db: Database, key: Key) -> tuple[str, ...]:
+    """Return the addresses of keys that the RequestAuthentication ``key`` names."""
+    value = objects(db, key)
+    rules = value.spec.jwt_rules if isinstance(value, RequestAuthentication) else ()
+    return tuple(address for rule in rules if (address := rule.keys_at))
+
+
+def missing_keys(db: Database, value: RequestAuthentication) -> Iterator[Problem]:
+    """Yield a Problem for each rule of ``value`` whose keys cannot be fetched now."""
+    for at, rule in enumerate(value.spec.jwt_rules):
+        address = rule.keys_at
+        if address is None or not (why := jwks_failure(db, address)):
+            continue
+        field = "issuer" if address not in (rule.jwks_uri, rule.jwks_uri_of_old) else "jwksUri" if rule.jwks_uri else "jwks_uri"
+        until = "those fetched last are used" if jwks(db, address) else "until they come, every token of this issuer is refused"
+        yield Problem(value.key, f"spec.jwtRules[{at}].{field}", Severity.WARNING, "NoKeys", f"the keys cannot be fetched: {why}; {until}")

@@ -1,0 +1,45 @@
+"""Trust domains that are one mesh: its own, and the aliases that it had or that it takes for its own.
+
+https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig (``trustDomainAliases``)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SCHEME = "spiffe://"
+LOCAL = "cluster.local"  # in a policy this means the mesh's own trust domain, whatever it is called
+
+
+def aliased(principals: Iterable[str], trust_domains: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``principals`` (``TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT``) with each of ``trust_domains`` for those that name one of them.
+
+    The first of ``trust_domains`` is the mesh's own. ``*`` at the beginning of a trust domain stands for any text; ``*`` alone is every one
+    already.
+    """
+    return tuple(dict.fromkeys(each for principal in principals for each in _aliases(principal, trust_domains)))
+
+
+def aliased_uris(uris: Iterable[str], trust_domains: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``uris``, and those of the same workload in each of ``trust_domains``; what is no SPIFFE URI of a workload stays as it is."""
+    found: dict[str, None] = {}
+    for uri in uris:
+        found[uri] = None
+        _, slash, path = uri.removeprefix(SCHEME).partition("/")
+        if uri.startswith(SCHEME) and slash and path.startswith("ns/"):
+            found.update((f"{SCHEME}{domain}/{path}", None) for domain in trust_domains)
+    return tuple(found)
+
+
+def _aliases(principal: str, trust_domains: tuple[str, ...]) -> list[str]:
+    named, _, rest = principal.partition("/")
+    if named == "*" or not rest.startswith("ns/"):
+        return [principal]
+    matched = [each for each in trust_domains if _names(named, each)]
+    if not matched and named != LOCAL:
+        return [principal]
+    return [principal if each in matched and named.startswith("*") else f"{each}/{rest}" for each in trust_domains]
+
+
+def _names(pattern: str, trust_domain: str) -> bool:
+    return trust_domain.endswith(pattern[1:]) if pattern.startswith("*") else trust_domain == pattern

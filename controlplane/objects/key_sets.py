@@ -1,0 +1,69 @@
+"""JSON Web Key Sets as issuers publish them: https://www.rfc-editor.org/rfc/rfc7517."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controlplane.objects.composer import UnreadableError
+from controlplane.objects.json_text import decode
+
+DISCOVERY = "/.well-known/openid-configuration"
+# https://www.rfc-editor.org/rfc/rfc7518#section-6: what only the issuer may know, and what others need to check its signatures
+_SECRET = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+_PUBLIC = ("kty", "kid", "alg", "use", "key_ops", "crv", "n", "e", "x", "y")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The keys at one address as ``text``, ``None`` where there are none, and why the last attempt at fetching them failed, if it has."""
+
+    text: str | None = None
+    failure: str = ""
+
+
+class Unusable(Exception):
+    """Something that is not what it should be; the text says what was expected, and shows nothing of it."""
+
+
+def key_set(text: str) -> str:
+    """Return the keys of the key set ``text`` and nothing else, always the same text for the same keys; raises Unusable.
+
+    A set with the secret half of a key is refused as a whole: who publishes one has lost control of the others too.
+    """
+    keys = _document(text).get("keys")
+    if not isinstance(keys, list) or not keys:
+        raise Unusable("expected a JSON Web Key Set (RFC 7517) with at least one key")
+    found = []
+    for each in keys:
+        if not isinstance(each, Mapping) or not isinstance(each.get("kty"), str):
+            raise Unusable("expected a JSON Web Key Set (RFC 7517), each of its keys with a kty")
+        if secret := sorted(_SECRET & each.keys()):
+            raise Unusable(f"expected public keys, found one with its secret part {secret[0]!r}: none of them can be trusted")
+        found.append({name: each[name] for name in _PUBLIC if name in each})
+    return json.dumps({"keys": found}, separators=(",", ":"))
+
+
+def discovered(text: str, issuer: str) -> str:
+    """Return where the discovery document ``text`` says that the keys of ``issuer`` are; raises Unusable.
+
+    https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfigurationValidation
+    """
+    document = _document(text)
+    said, where = document.get("issuer"), document.get("jwks_uri")
+    if not isinstance(where, str):
+        raise Unusable("expected an OpenID discovery document with a jwks_uri")
+    if not isinstance(said, str) or said.rstrip("/") != issuer.rstrip("/"):
+        raise Unusable("expected the OpenID discovery document of this issuer, found that of another")
+    return where
+
+
+def _document(text: str) -> Mapping[str, object]:
+    try:
+        found = decode(text)
+    except (ValueError, UnreadableError):
+        raise Unusable("expected JSON") from None
+    if not isinstance(found, dict):
+        raise Unusable("expected a JSON object")
+    return found

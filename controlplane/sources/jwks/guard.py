@@ -1,0 +1,116 @@
+"""What may be asked on behalf of users: an object names a URL, and the control plane stands where users do not.
+
+Public addresses by HTTPS, and what the operator allows. A wide block does not open a narrow danger: loopback, link-local and metadata
+addresses are only opened by a block within their own range, and the machine's own address only by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import assert_never
+from urllib.parse import urlsplit
+
+from controlplane.model.addresses import Address, Network, Reach, address_of, reach, special_range
+from controlplane.model.hosts import subset_of
+from controlplane.objects.names import fault_of_host
+
+_PLAIN = "http://"
+
+
+class Forbidden(Exception):
+    """Something that is not asked; the text says why, and is safe to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What the operator allows: an address ``block``, or the hosts of ``name``; ``plain``: without TLS too."""
+
+    name: str = ""  # or *.suffix
+    block: Network | None = None
+    plain: bool = False
+
+    def covers(self, host: str, address: Address) -> bool:
+        """Return whether this is about ``host``, at ``address``."""
+        return subset_of(host, self.name) if self.block is None else address in self.block
+
+
+def allowed(text: str) -> Allowed:
+    """Return what ``text`` allows; raises ValueError where it is neither a block nor a host, perhaps after ``http://``."""
+    plain = text.startswith(_PLAIN)
+    rest = text.removeprefix(_PLAIN).strip("/").lower()
+    if (address := address_of(rest)) is not None:
+        return Allowed(block=ip_network(address), plain=plain)
+    if "/" in rest:
+        return Allowed(block=ip_network(rest), plain=plain)
+    if rest == "*" or fault_of_host(rest):
+        raise ValueError(f"expected a CIDR, an IP address, a host or *.SUFFIX, perhaps after {_PLAIN}, found {text[:80]!r}")
+    return Allowed(name=rest, plain=plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL that may be asked as far as its text shows; where it leads is seen when it is dialled."""
+
+    url: str
+    host: str
+    plain: bool
+
+
+class Guard:
+    """Decides by what the operator has ``allowed``, and by which addresses are the machine's ``own``."""
+
+    def __init__(self, allowed: Iterable[Allowed], own: Callable[[Address], bool]) -> None:
+        """Refuse all but what is public and what is ``allowed``."""
+        self._allowed = tuple(allowed)
+        self._own = own
+
+    def target(self, url: str) -> Target:
+        """Return ``url`` taken apart; raises Forbidden."""
+        try:
+            parts = urlsplit(url)
+            host, _ = (parts.hostname or "").rstrip(".").lower(), parts.port
+        except ValueError:
+            raise Forbidden("expected a URL such as https://example.com/keys") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise Forbidden("expected a URL such as https://example.com/keys")
+        if parts.username is not None or parts.password is not None:
+            raise Forbidden("expected a URL without a user and a password")
+        if parts.scheme == "http" and not any(each.plain for each in self._allowed):
+            raise Forbidden(
+                "expected https: keys that come in the clear can be anybody's; the operator can allow it by --jwks-allow http://…"
+            )
+        return Target(url, host, plain=parts.scheme == "http")
+
+    def check(self, target: Target, text: str) -> None:
+        """Pass the address ``text`` as one that ``target`` may be asked at; raises Forbidden."""
+        address = address_of(text)
+        if address is None:
+            raise Forbidden(f"{target.host} has no address that is known to be harmless")
+        covering = [each for each in self._allowed if each.covers(target.host, address) and (each.plain or not target.plain)]
+        kind = reach(address)
+        if kind in (Reach.PUBLIC, Reach.PRIVATE) and self._own(address):
+            if not any(each.block == ip_network(address) for each in covering):
+                raise Forbidden(f"{target.host} is at an address of the control plane itself")
+            return
+        match kind:
+            case Reach.PUBLIC:
+                good = bool(covering) or not target.plain
+            case Reach.PRIVATE:
+                good = bool(covering)
+            case Reach.LOOPBACK | Reach.LINK_LOCAL | Reach.METADATA:
+                good = any(_within(each.block, special_range(address)) for each in covering)
+            case Reach.NOWHERE:
+                good = False
+            case _:
+                assert_never(kind)
+        if not good:
+            without = ", in the clear" if target.plain else ""
+            raise Forbidden(f"{target.host} is at a {kind} address{without}; the operator can allow such by --jwks-allow")
+
+
+def _within(block: Network | None, wider: Network | None) -> bool:
+    if block is None or wider is None:
+        return False
+    return block.version == wider.version and block.prefixlen >= wider.prefixlen and block.network_address in wider
