@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 Request = TypeVar("Request", DiscoveryRequest, DeltaDiscoveryRequest)
 
-WRITE_S = 60.0  # a peer that takes nothing for so long is dropped; it costs the others nothing until then
+WRITE_S = 45.0  # a peer that takes nothing for so long is dropped; it costs the others nothing until then
+LOOKS = 4  # at it within that time: it is dropped a quarter later at most
 MAX_NAMES = 100_000  # that one stream may ask for: each costs memory, whether it exists or not
 _numbers = itertools.count(1)
 
@@ -188,7 +189,7 @@ class OpenStream(Generic[Request]):
         if self._stuck:
             writer.cancel()
         else:
-            self._look_again = asyncio.get_running_loop().call_later(WRITE_S / 4, self._watch, writer)
+            self._look_again = asyncio.get_running_loop().call_later(WRITE_S / LOOKS, self._watch, writer)
 
     async def _news(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
