@@ -8,10 +8,11 @@ from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.inputs import index, naming, objects, qualified
 from controlplane.mesh.issuers import missing_keys
 from controlplane.mesh.policies import labels_of_subset, seer_of_rules
-from controlplane.mesh.routing import candidates
+from controlplane.mesh.routing import MESH_GATEWAY, candidates
 from controlplane.mesh.services import declared, declarers, find, service
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
+from controlplane.objects.claims import is_claim
 from controlplane.objects.core import Service
 from controlplane.objects.destination_rule import DestinationRule
 from controlplane.objects.request_authentication import RequestAuthentication
@@ -49,9 +50,21 @@ def _of_virtual_service(db: Database, value: VirtualService) -> Iterator[Problem
         if len(rivals) > 1 and rivals[0].key != key and key in {each.key for each in rivals}:
             message = f"{host} is routed by {rivals[0].key}, which is older: this object's routes for it are not used"
             yield Problem(key, f"spec.hosts[{at}]", Severity.WARNING, "Conflict", message)
+    yield from _claims_in_mesh(value)
     for at, route in enumerate(value.spec.http):
         for path, destination in _destinations(f"spec.http[{at}]", route):
             yield from _of_destination(db, key, path, destination)
+
+
+def _claims_in_mesh(value: VirtualService) -> Iterator[Problem]:
+    if MESH_GATEWAY not in value.spec.gateways:
+        return
+    for at, route in enumerate(value.spec.http):
+        for place, match in enumerate(route.match):
+            claims = [name for name in (*match.headers, *match.without_headers) if is_claim(name)]
+            if claims and (not match.gateways or MESH_GATEWAY in match.gateways):
+                message = f"only gateways know the claims of a token: for sidecars there is no {claims[0]}"
+                yield Problem(value.key, f"spec.http[{at}].match[{place}]", Severity.WARNING, "Ineffective", message)
 
 
 def _destinations(path: str, route: HTTPRoute) -> Iterator[tuple[str, Destination]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from controlplane.objects.claims import claim_path, is_claim
 from controlplane.objects.names import is_header, is_label
 from controlplane.objects.regex import check
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
 from controlplane.objects.virtual_service import HTTPMatchRequest, HTTPRoute, StringMatch
-
-CLAIMS = "@request.auth.claims"
 
 
 def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator[Finding]:
@@ -58,8 +57,10 @@ def _present_or(path: str, match: StringMatch) -> Iterator[Finding]:
 
 def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> Iterator[Finding]:
     for name, each in headers.items():
-        if name.startswith(CLAIMS):
-            if not claims:
+        if is_claim(name):
+            if not claim_path(name):
+                yield common.out_of_range(path, "a claim such as @request.auth.claims.a.b or @request.auth.claims[a][b]", name)
+            elif not claims:
                 yield common.conflict(f"{path}.{name}", "expected a gateway: only gateways route by the claims of a token")
         elif not is_header(name):
             yield common.out_of_range(path, "the name of a header", name)

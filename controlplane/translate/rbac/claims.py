@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from envoy.config.rbac.v3.rbac_pb2 import Principal
 from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
 from controlplane.translate.rbac.text import ANY, matcher
@@ -16,9 +17,18 @@ PAYLOAD = "payload"  # the key of its metadata under which the payload is found
 
 def claim_matcher(path: Sequence[str], value: str) -> MetadataMatcher:
     """Return that the claim at ``path`` is a text that fits ``value``, or a list with such a text in it."""
-    text = ValueMatcher(string_match=matcher(value))
-    either = ValueMatcher(or_match={"value_matchers": [text, ValueMatcher(list_match={"one_of": text})]})
-    return _at(path, ValueMatcher(present_match=True) if value == ANY else either)
+    return claim_at(path, ValueMatcher(present_match=True) if value == ANY else text_or_list(matcher(value)))
+
+
+def text_or_list(wanted: StringMatcher) -> ValueMatcher:
+    """Return that a claim is a text that fits ``wanted``, or a list with such a text in it."""
+    text = ValueMatcher(string_match=wanted)
+    return ValueMatcher(or_match={"value_matchers": [text, ValueMatcher(list_match={"one_of": text})]})
+
+
+def claim_at(path: Sequence[str], value: ValueMatcher) -> MetadataMatcher:
+    """Return that the claim at ``path`` fits ``value``."""
+    return MetadataMatcher(filter=VERIFIER, path=[{"key": each} for each in (PAYLOAD, *path)], value=value)
 
 
 def claim(path: Sequence[str], value: str) -> Principal:
@@ -51,9 +61,5 @@ def _divided(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _text(name: str, value: str) -> Principal:
-    matched = _at([name], ValueMatcher(string_match=matcher(value)))
+    matched = claim_at([name], ValueMatcher(string_match=matcher(value)))
     return Principal(sourced_metadata={"metadata_matcher": matched})
-
-
-def _at(path: Sequence[str], value: ValueMatcher) -> MetadataMatcher:
-    return MetadataMatcher(filter=VERIFIER, path=[{"key": each} for each in (PAYLOAD, *path)], value=value)
