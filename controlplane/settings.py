@@ -15,6 +15,7 @@ class KubernetesSettings:
     watch_timeout_s: float = 120.0  # after which a silent watch is given up
     pod: str = "navarch"  # the name of this replica
     webhook: str | None = None  # where the API server asks, by HTTPS; None: not served
+    settle_s: float = 90.0  # until a ConfigMap has come to the pods that mount it
     home: str = "navarch-system"  # the namespace that the control plane keeps its own things in
 
 

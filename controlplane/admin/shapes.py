@@ -82,10 +82,11 @@ class RootRow(Shape):
 
 
 class WaitingFor(Shape):
-    """How many proxies a rotation waits for: to accept the bundle, and to have a certificate by who signs now."""
+    """For whom a rotation waits: proxies that are to accept the bundle, or to have a certificate by who signs now."""
 
     bundle: int
     certificate: int
+    namespaces: int = 0  # whose pods may not have the bundle among their files
 
 
 class IdentityRow(Shape):

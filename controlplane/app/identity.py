@@ -11,12 +11,14 @@ from pathlib import Path
 from controlplane.admin.shapes import IdentityRow, RootRow, WaitingFor
 from controlplane.ca.folder import Folder
 from controlplane.ca.keeper import PluggedIn, Store, kept_key
+from controlplane.inject.roots import Held, Roots, Wanted, roots
 from controlplane.kube.client import Client
 from controlplane.kube.kept import KeptSecret
+from controlplane.kube.reflector import Timing
 from controlplane.serve.accounts import OwnTokens, ReviewedTokens
 from controlplane.serve.doors import Accounts
 from controlplane.serve.trust import NAMES, Means, Trust, make_key, now
-from controlplane.settings import IdentitySettings, Settings
+from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 
 SECRET = "navarch-ca"  # noqa: S105
 TOKENS = "tokens.pem"
@@ -41,11 +43,41 @@ async def open_trust(settings: Settings, client: Client | None, trust_domain: Ca
     return trust
 
 
+def authority_in(client: Client, home: str) -> Store:
+    """Return where the authority of the cluster of ``client`` is kept, in the namespace ``home``."""
+    return KeptSecret(client, (home, SECRET), "authority.json")
+
+
+def roots_of(
+    trust: Trust, client: Client, cluster: KubernetesSettings, leader: Held, injected: Callable[[], frozenset[str] | None]
+) -> Roots:
+    """Return what keeps the roots of ``trust`` in the namespaces that are ``injected``, while ``leader`` is held."""
+
+    def bundle() -> str:
+        return trust.keeper.state.bundle.decode()  # of the state as it is then
+
+    wanted = Wanted(
+        namespaces=injected,
+        bundle=bundle,
+        clock=now,
+        settle=dt.timedelta(seconds=cluster.settle_s),
+    )
+    timing = Timing.silent(cluster.watch_timeout_s)
+    return roots(client, leader, wanted, cluster.namespaces, timing, random.random)
+
+
+def told(found: IdentityRow | None) -> str:
+    """Return what other replicas and operators are to know of ``found``: as little as possible, as it is written whenever it changes."""
+    if found is None:
+        return "{}"
+    return found.model_dump_json(by_alias=True, include={"phase", "bundle", "waiting_for"})
+
+
 def _store(identity: IdentitySettings, settings: Settings, client: Client | None) -> Store:
     if identity.plugged_in:
         return PluggedIn(Path(identity.plugged_in))
     if client and settings.kubernetes and not identity.state:
-        return KeptSecret(client, (settings.kubernetes.home, SECRET), "authority.json")
+        return authority_in(client, settings.kubernetes.home)
     return Folder(Path(identity.state or ""))
 
 
@@ -56,8 +88,8 @@ async def _accounts(identity: IdentitySettings, client: Client | None) -> Accoun
     return OwnTokens(key.public_key(), identity.audience, now)
 
 
-def row(trust: Trust) -> IdentityRow:
-    """Return what may be seen of ``trust``."""
+def row(trust: Trust, kept: Roots | None) -> IdentityRow:
+    """Return what may be seen of ``trust``, and of the roots that are ``kept`` in a cluster."""
     state, (bundle, certificate) = trust.keeper.state, trust.secrets.waiting()
     first = trust.vault.first_expiry()
     roots = (
@@ -72,7 +104,7 @@ def row(trust: Trust) -> IdentityRow:
         phase=state.phase.value,
         bundle=state.bundle_id,
         roots=tuple(roots),
-        waiting_for=WaitingFor(bundle=bundle, certificate=certificate),
+        waiting_for=WaitingFor(bundle=bundle, certificate=certificate, namespaces=kept.waiting() if kept else 0),
         certificates=len(trust.vault),
         issued=trust.vault.issued + trust.issuing.answers["signed"],
         requests=dict(trust.issuing.answers),

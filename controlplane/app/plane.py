@@ -18,11 +18,13 @@ from controlplane.admin.api import admin_app
 from controlplane.admin.facts import Facts, KubernetesFacts
 from controlplane.admin.health import health_app
 from controlplane.admin.metrics import Gauges
+from controlplane.admin.shapes import IdentityRow
 from controlplane.admin.web import Web
 from controlplane.app import issuers
 from controlplane.app.books import Books
-from controlplane.app.identity import open_trust, row
+from controlplane.app.identity import open_trust, roots_of, row, told
 from controlplane.inject.registration import Registration
+from controlplane.inject.roots import Roots
 from controlplane.inject.webhook import Webhook
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
@@ -114,6 +116,7 @@ class ControlPlane:
         self._server = Server(self._hub, machines, self._books)
         self._client = client
         self._trust: Trust | None = None
+        self._roots: Roots | None = None
         facts = Facts(
             mesh=self._mesh,
             proxies=self._books.proxies,
@@ -123,7 +126,7 @@ class ControlPlane:
             refreshes=lambda: self._hub.refreshes,
             rejects=lambda: self._books.fleet.rejects,
             kubernetes=self._kubernetes_facts,
-            identity=lambda: row(self._trust) if self._trust else None,
+            identity=self._identity,
             issuers=lambda: issuers.rows(self._issuers.held()),
             fetches=lambda: self._issuers.outcomes,
         )
@@ -139,6 +142,11 @@ class ControlPlane:
         return self._server.draining
 
     @property
+    def trust(self) -> Trust | None:
+        """Return the identities that are given, where any are."""
+        return self._trust
+
+    @property
     def refreshes(self) -> int:
         """Return how often the mesh was brought up to date."""
         return self._hub.refreshes
@@ -151,7 +159,7 @@ class ControlPlane:
         addresses = await self._open()
         async with asyncio.TaskGroup() as tasks:
             sources = map(self._read, self._sources)
-            keepers = (each.run() for each in (*self._keepers, *([self._trust] if self._trust else [])))
+            keepers = (each.run() for each in (*self._keepers, self._trust, self._roots) if each)
             endless = (self._hub.run(), self._issuers.run(self._hub.submit_keys), collect_when_quiet(self._turnover), *sources, *keepers)
             work = [tasks.create_task(each) for each in endless]
             webs = [*self._webs, *([self._webhook] if self._webhook else [])]
@@ -169,13 +177,14 @@ class ControlPlane:
         log.info("stopped")
 
     def _write_back(self, client: Client, cluster: KubernetesSettings) -> tuple[Keeper, ...]:
-        leader = Lease(client, (cluster.home, LEADER), cluster.pod, random.random)
+        self._leader = leader = Lease(client, (cluster.home, LEADER), cluster.pod, random.random)
         replica = Lease(client, (cluster.home, REPLICA + cluster.pod), cluster.pod, random.random)
         world = World(
             records=self._cluster.book.istio,
             between=self._mesh.problems_about,
             standing=lambda key: self._hub.standing(key, self._books.fleet.error),
             marks=lambda: (self._hub.arrivals, self._hub.departures, sum(self._books.fleet.rejects.values())),
+            identity=lambda: told(self._identity()),
         )
         writer, webhook = Writer(client, world, leader, cluster.pod, cluster.home), Webhook()
         keepers: list[Keeper] = [leader, replica, writer]
@@ -199,6 +208,12 @@ class ControlPlane:
                 log.exception("source failed", extra={"source": source.name})
                 await asyncio.sleep(_AGAIN_S)
 
+    def _injected(self) -> frozenset[str] | None:
+        return self._mesh.injected_namespaces() if self._hub.synced.is_set() else None
+
+    def _identity(self) -> IdentityRow | None:
+        return row(self._trust, self._roots) if self._trust else None
+
     def _turnover(self) -> int:
         return self._hub.refreshes + self._hub.departures
 
@@ -215,6 +230,8 @@ class ControlPlane:
     async def _open(self) -> Addresses:
         settings = self._settings
         self._trust = await open_trust(settings, self._client, lambda: self._mesh.settings().trust_domain)
+        if self._trust and self._client and settings.kubernetes:
+            self._roots = roots_of(self._trust, self._client, settings.kubernetes, self._leader, self._injected)
         entrances = {"xds": Entrance(settings.xds, Plaintext())}
         if self._trust and settings.identity:
             entrances |= self._trust.entrances(settings.identity.by_token, settings.identity.by_certificate)

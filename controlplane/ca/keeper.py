@@ -79,7 +79,7 @@ class Keeper:
     async def open(self) -> None:
         """Read the state, and begin one where there is none; raises NavarchError, OSError."""
         for _ in range(_TRIES):
-            if await self._read():
+            if await self.look():
                 return
             made = dump(begin(issuer(self._make_key(), self._clock())))
             if await self._store.write(made, None):
@@ -91,22 +91,23 @@ class Keeper:
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                await self._read()
+                await self.look()
             except (NavarchError, OSError) as error:
                 log.warning("authority not read", extra={"reason": str(error)})
 
     async def step(self, change: Callable[[State], State]) -> State:
         """Store what ``change`` makes of the state, and return it; raises what ``change`` raises, NavarchError, OSError."""
         for _ in range(_TRIES):
-            await self._read()
+            await self.look()
             following = change(self.state)
             if await self._store.write(dump(following), self._stored):
-                await self._read()
+                await self.look()
                 log.info("authority changed", extra={"phase": following.phase.value})
                 return following
         raise OutOfOrder("the authority is being changed by somebody else")
 
-    async def _read(self) -> bool:
+    async def look(self) -> bool:
+        """Read what is stored, and return whether there is anything; raises NavarchError, OSError."""
         stored = await self._store.read()
         if stored is None:
             return False

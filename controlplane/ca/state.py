@@ -103,15 +103,18 @@ def prepare(state: State, following: Issuer) -> State:
     return State(Phase.PREPARED, (*state.issuers, following))
 
 
-def activate(state: State, missing: int) -> State:
+def activate(state: State, missing: int, namespaces: int = 0) -> State:
     """Return ``state`` with the new issuer signing; ``missing`` is how many proxies have not accepted the new bundle yet.
 
-    Raises OutOfOrder where the new root is not prepared, or some do not trust it yet.
+    ``namespaces`` is in how many of them pods may not have the bundle among their files. Raises OutOfOrder where the new root is not
+    prepared, or some do not trust it yet.
     """
     if state.phase is not Phase.PREPARED:
         raise OutOfOrder(f"expected a root that is prepared; the rotation is {state.phase}")
     if missing:
         raise OutOfOrder(f"{missing} proxies have not accepted the new bundle yet")
+    if namespaces:
+        raise OutOfOrder(f"the pods of {namespaces} namespaces may not have the new bundle yet")
     return replace(state, phase=Phase.ACTIVATED)
 
 
@@ -173,6 +176,17 @@ def plugged_in(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> Iss
     if path:
         _verify(path[-1], roots)
     return Issuer(Authority(signer, private, path), as_pem(roots))
+
+
+def exported(state: State) -> dict[str, bytes]:
+    """Return who signs now, with the key, as the files that ``plugged_in`` takes; the roots are all that are trusted."""
+    signer = state.signing.signer
+    return {
+        "ca-cert.pem": signer.pem,
+        "ca-key.pem": key_pem(signer.key),
+        "cert-chain.pem": as_pem(signer.chain),
+        "root-cert.pem": state.bundle,
+    }
 
 
 def _verify(child: x509.Certificate, parents: Iterable[x509.Certificate]) -> None:

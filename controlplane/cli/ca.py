@@ -1,42 +1,59 @@
-"""``navarch ca``: the authority of the file mode."""
+"""``navarch ca``: the authority, in a folder or in a cluster."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from controlplane.cli.authority import Opened, Place, Report, asked, too_early
 from controlplane.cli.options import Output
 from controlplane.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from controlplane.ca.keeper import Keeper
     from controlplane.ca.state import State
 
 app = typer.Typer(
     name="ca",
-    help="Show, export and rotate the authority that signs the certificates of workloads, where a folder keeps it.",
+    help="Show, export and rotate the authority that signs the certificates of workloads: of a cluster, or where a folder keeps it.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-_Folder: TypeAlias = Annotated[str, typer.Option("--state", metavar="DIR", help="The folder that navarch serve --state keeps it in.")]
+_Folder: TypeAlias = Annotated[
+    str | None, typer.Option("--state", metavar="DIR", help="The folder of navarch serve --state. Default: the cluster's Secret.")
+]
+_Kubeconfig: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FILE", help="How the API server is reached. Default: as kubectl does.")
+]
+_Context: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="The context of the kubeconfig.")]
+_Namespace: TypeAlias = Annotated[str, typer.Option("--namespace", "-n", metavar="NS", help="Where the control plane runs.")]
 _Admins: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--admin", metavar="HOST:PORT", help="The admin API of each control plane that uses it.")
+    list[str] | None, typer.Option("--admin", metavar="HOST:PORT", help="The admin API of each control plane that uses the folder.")
 ]
 _Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="No control plane uses it now: nobody has to be asked.")]
 _ADMIN = "127.0.0.1:15014"
+_HOME = "navarch-system"
 
 
 @app.command()
-def show(state: _Folder, output: Annotated[Output, typer.Option("--output", "-o", help="How it is printed.")] = Output.TABLE) -> None:
-    """Say who signs, who is trusted, until when, and how far a rotation is."""
-    found = _keeper(state).state
+def show(
+    state: _Folder = None,
+    kubeconfig: _Kubeconfig = None,
+    context: _Context = None,
+    namespace: _Namespace = _HOME,
+    admin: _Admins = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How it is printed.")] = Output.TABLE,
+) -> None:
+    """Say who signs, who is trusted, until when, how far a rotation is, and what it waits for."""
+
+    async def look(opened: Opened) -> tuple[State, tuple[Report, ...]]:
+        return opened.keeper.state, await opened.reports(admin or [])
+
+    found, reports = asked(Place(state, kubeconfig, context, namespace), look)
     rows = [
         {
             "root": each.fingerprint[:16],
@@ -45,89 +62,119 @@ def show(state: _Folder, output: Annotated[Output, typer.Option("--output", "-o"
         }
         for each in found.issuers
     ]
+    waiting = _waiting(found, reports)
     if output is Output.JSON:
-        typer.echo(json.dumps({"phase": found.phase.value, "bundle": found.bundle_id, "roots": rows}))
+        typer.echo(json.dumps({"phase": found.phase.value, "bundle": found.bundle_id, "roots": rows, "waitingFor": waiting}))
         return
     typer.echo(f"{found.phase.value}; bundle {found.bundle_id}")
     print_table(("root", "signs", "expires"), [(str(each["root"]), "yes" if each["signs"] else "", str(each["expires"])) for each in rows])
+    for each in waiting:
+        typer.echo(f"waits for {each}")
 
 
 @app.command()
-def root(state: _Folder) -> None:
+def root(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Context = None, namespace: _Namespace = _HOME) -> None:
     """Print the roots that everybody is to trust, as PEM.
 
     For example:
 
       navarch ca root --state ./state > root-cert.pem
     """
-    typer.echo(_keeper(state).state.bundle.decode(), nl=False)
+    typer.echo(asked(Place(state, kubeconfig, context, namespace), _state).bundle.decode(), nl=False)
 
 
 @app.command()
-def prepare(state: _Folder) -> None:
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is made; it must not be there.")],
+    state: _Folder = None,
+    kubeconfig: _Kubeconfig = None,
+    context: _Context = None,
+    namespace: _Namespace = _HOME,
+) -> None:
+    """Write who signs, WITH THE KEY, as files that navarch serve --ca-certs and Istio's Secret cacerts take.
+
+    For example:
+
+      navarch ca export ./cacerts
+    """
+    from controlplane.ca.state import exported
+
+    files = exported(asked(Place(state, kubeconfig, context, namespace), _state))
+    try:
+        folder.mkdir(mode=0o700)
+        for name, content in files.items():
+            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+    except OSError as error:
+        typer.echo(f"navarch: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"wrote {', '.join(files)} to {folder}")
+
+
+@app.command()
+def prepare(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Context = None, namespace: _Namespace = _HOME) -> None:
     """First of three: make a new root with a new key, and have it trusted beside the old one."""
     from controlplane.ca.state import issuer
     from controlplane.ca.state import prepare as prepared
     from controlplane.serve.trust import make_key, now
 
-    _step(state, lambda found: prepared(found, issuer(make_key(), now())))
+    _step(Place(state, kubeconfig, context, namespace), None, lambda found, _: prepared(found, issuer(make_key(), now())))
 
 
 @app.command()
-def activate(state: _Folder, admin: _Admins = None, offline: _Offline = False) -> None:
+def activate(
+    state: _Folder = None,
+    kubeconfig: _Kubeconfig = None,
+    context: _Context = None,
+    namespace: _Namespace = _HOME,
+    admin: _Admins = None,
+    offline: _Offline = False,
+) -> None:
     """Second of three: sign by the new root, once every proxy trusts it."""
     from controlplane.ca.state import activate as activated
 
-    _step(state, lambda found: activated(found, _waiting(found, admin, "bundle", offline=offline)))
+    place, asks = Place(state, kubeconfig, context, namespace), None if offline else admin or [_ADMIN]
+    _step(place, asks, lambda found, early: activated(found, early.without_bundle, early.namespaces))
 
 
 @app.command()
-def retire(state: _Folder, admin: _Admins = None, offline: _Offline = False) -> None:
+def retire(
+    state: _Folder = None,
+    kubeconfig: _Kubeconfig = None,
+    context: _Context = None,
+    namespace: _Namespace = _HOME,
+    admin: _Admins = None,
+    offline: _Offline = False,
+) -> None:
     """Third of three: trust the old root no more, once no proxy has a certificate by it."""
     from controlplane.ca.state import retire as retired
 
-    _step(state, lambda found: retired(found, _waiting(found, admin, "certificate", offline=offline)))
+    place, asks = Place(state, kubeconfig, context, namespace), None if offline else admin or [_ADMIN]
+    _step(place, asks, lambda found, early: retired(found, early.without_certificate))
 
 
-def _keeper(state: str) -> Keeper:
-    from controlplane.ca.folder import Folder
-    from controlplane.ca.keeper import Keeper
-    from controlplane.errors import NavarchError
-    from controlplane.serve.trust import make_key, now
+def _step(place: Place, admins: Sequence[str] | None, change: Callable[[State, Report], State]) -> None:
+    async def step(opened: Opened) -> State:
+        reports = () if admins is None else await opened.reports(admins)
+        return await opened.keeper.step(lambda found: change(found, too_early(found, reports)))
 
-    keeper = Keeper(Folder(Path(state)), make_key, now)
-    try:
-        asyncio.run(keeper.open())
-    except NavarchError as error:
-        typer.echo(f"navarch: {error}", err=True)
-        raise typer.Exit(2) from None
-    return keeper
-
-
-def _step(state: str, change: Callable[[State], State]) -> None:
-    from controlplane.errors import NavarchError
-
-    keeper = _keeper(state)
-    try:
-        found = asyncio.run(keeper.step(change))
-    except NavarchError as error:
-        typer.echo(f"navarch: {error}", err=True)
-        raise typer.Exit(1) from None
+    found = asked(place, step)
     typer.echo(f"{found.phase.value}; bundle {found.bundle_id}")
 
 
-def _waiting(state: State, admins: list[str] | None, what: str, *, offline: bool) -> int:
-    """Return for how many proxies the next phase would be too early, as the control planes know."""
-    from controlplane.ca.state import OutOfOrder
+async def _state(opened: Opened) -> State:
+    return opened.keeper.state
 
-    count = 0
-    for each in () if offline else admins or [_ADMIN]:
-        try:
-            with urllib.request.urlopen(f"http://{each}/v1/identity", timeout=10) as answer:
-                found = json.loads(answer.read())
-        except (OSError, ValueError) as error:
-            raise OutOfOrder(f"the control plane at {each} cannot be asked ({error}); --admin says where it is, or --offline") from error
-        if found["bundle"] != state.bundle_id or found["phase"] != state.phase.value:
-            raise OutOfOrder(f"the control plane at {each} has another state of the authority: try again in a second")
-        count += int(found["waitingFor"][what])
-    return count
+
+def _waiting(state: State, reports: Sequence[Report]) -> list[str]:
+    from controlplane.ca.state import OutOfOrder, Phase
+
+    try:
+        early = too_early(state, reports)
+    except OutOfOrder as error:
+        return [str(error)]
+    if state.phase is Phase.PREPARED:
+        found = {"proxies to accept the new bundle": early.without_bundle, "namespaces to have it": early.namespaces}
+    else:
+        found = {"proxies to have a certificate by the new root": early.without_certificate} if state.phase is Phase.ACTIVATED else {}
+    return [f"{count} {what}" for what, count in found.items() if count]

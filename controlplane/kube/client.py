@@ -102,9 +102,9 @@ class Client:
         """Merge ``body`` into what is at ``path``; a resourceVersion in it is a precondition."""
         return await self._call("PATCH", path, body, "application/merge-patch+json")
 
-    async def delete(self, path: str) -> None:
-        """Delete what is at ``path``."""
-        await self._call("DELETE", path)
+    async def delete(self, path: str, version: str = "") -> None:
+        """Delete what is at ``path``; with ``version`` only if that is its resourceVersion."""
+        await self._call("DELETE", path, {"preconditions": {"resourceVersion": version}} if version else None)
 
     async def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
         """Yield the lines of the watch at ``path``, all that have come at once; raises Unreachable after ``idle_s`` of silence.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
+from controlplane.mesh.injection import injected_namespaces
 from controlplane.mesh.issuers import wanted_keys
 from controlplane.mesh.nodes import Group, Wire
 from controlplane.mesh.outbound import outbound
@@ -149,6 +150,11 @@ class Mesh:
         """Return the settings of the mesh."""
         value = self._db.attempt(settings)
         return MeshSettings() if isinstance(value, Failed) else value
+
+    def injected_namespaces(self) -> frozenset[str]:
+        """Return the namespaces with injection."""
+        value = self._db.attempt(injected_namespaces)
+        return frozenset() if isinstance(value, Failed) else value
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and what failed of ours."""

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 FLEET = "navarch-fleet-"
 REPLICA = "navarch-replica-"
 _LABEL = "navarch.io/fleet"
+_IDENTITY = "identity"
 _MAX_BYTES = 900_000  # a ConfigMap may have 1 MiB
 _SILENT_S = 15.0  # a replica whose Lease is older is gone: it is renewed every 2 s, and clocks of nodes agree to within seconds
 
@@ -33,19 +34,20 @@ class Replicas:
         self._client = client
         self._pod = pod
         self._home = home
-        self._told: bytes = b""
+        self._told: Mapping[str, str] = {}
 
-    async def tell(self, standings: Mapping[Key, Standing]) -> None:
-        """Write what our proxies have into our ConfigMap, if it is another than before."""
-        told = orjson.dumps({str(key): standings[key].row() for key in sorted(standings)})
+    async def tell(self, standings: Mapping[Key, Standing], identity: str) -> None:
+        """Write what our proxies have into our ConfigMap, ``identity`` for what concerns the authority, if it is another than before."""
+        rows = orjson.dumps({str(key): standings[key].row() for key in sorted(standings)}).decode()
+        if len(rows) > _MAX_BYTES:
+            log.warning("fleet is too large to tell", extra={"bytes": len(rows), "limit": _MAX_BYTES})
+            rows = "{}"
+        told = {"standings": rows, _IDENTITY: identity}
         if told == self._told:
             return
-        if len(told) > _MAX_BYTES:
-            log.warning("fleet is too large to tell", extra={"bytes": len(told), "limit": _MAX_BYTES})
-            told = b"{}"
         name = FLEET + self._pod
         metadata = {"name": name, "namespace": self._home, "labels": {_LABEL: "true"}}
-        body: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"standings": told.decode()}}
+        body: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {**told}}
         try:
             await self._client.replace(CONFIG_MAPS.path(self._home, name), body)
         except Refused as error:
@@ -59,16 +61,11 @@ class Replicas:
 
         A replica that lives and has told nothing yet has seen nothing.
         """
-        leases = {
-            name.removeprefix(REPLICA): each for name, each in _named(await self._client.get(LEASES.path(self._home))) if REPLICA in name
-        }
-        maps = await self._client.get(CONFIG_MAPS.path(self._home), labelSelector=f"{_LABEL}=true")
-        told = {name.removeprefix(FLEET): text(section(each, "data"), "standings") for name, each in _named(maps)}
-        now = time.time()
-        living = {pod for pod, lease in leases.items() if _lives(lease, now)} - {self._pod}
+        leases, told = await _replicas(self._client, self._home)
+        living = _living(leases) - {self._pod}
         for pod in sorted((leases.keys() | told.keys()) - living - {self._pod}):
             await self._clear(pod)
-        return tuple(_standings(told.get(pod, "{}")) for pod in sorted(living))
+        return tuple(_standings(text(told.get(pod, {}), "standings")) for pod in sorted(living))
 
     async def _clear(self, pod: str) -> None:
         log.info("replica is gone", extra={"pod": pod})
@@ -78,6 +75,24 @@ class Replicas:
             except Refused as error:
                 if not error.missing:
                     raise
+
+
+async def identities(client: Client, home: str) -> Mapping[str, str]:
+    """Return what each replica in the namespace ``home`` that lives has told of the authority, nothing where it is yet to tell."""
+    leases, told = await _replicas(client, home)
+    return {pod: text(told.get(pod, {}), _IDENTITY) for pod in sorted(_living(leases))}
+
+
+async def _replicas(client: Client, home: str) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
+    """Return by pod the Leases of the replicas, and what is in their ConfigMaps."""
+    leases = {name.removeprefix(REPLICA): each for name, each in _named(await client.get(LEASES.path(home))) if REPLICA in name}
+    maps = await client.get(CONFIG_MAPS.path(home), labelSelector=f"{_LABEL}=true")
+    return leases, {name.removeprefix(FLEET): section(each, "data") for name, each in _named(maps)}
+
+
+def _living(leases: Mapping[str, Json]) -> set[str]:
+    now = time.time()
+    return {pod for pod, lease in leases.items() if _lives(lease, now)}
 
 
 def _standings(told: str) -> Mapping[str, Standing]:

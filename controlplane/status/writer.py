@@ -81,6 +81,7 @@ class World:
     between: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
     standing: Callable[[Key], Standing]  # among our own proxies
     marks: Callable[[], object]  # another value whenever a standing may be another than before
+    identity: Callable[[], str]  # what the other replicas, and operators, are told of the authority
 
 
 @dataclass(slots=True)
@@ -123,7 +124,7 @@ class Writer:
         now = _Round()
         await self._look(records)
         now.standings = self._kept
-        await self._replicas.tell(now.standings)
+        await self._replicas.tell(now.standings, self._world.identity())
         if not self._leader.held:
             self._done.clear()
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from controlplane.app.plane import Addresses, ControlPlane
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
-from controlplane.settings import KubernetesSettings, Settings
+from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 
@@ -24,12 +24,21 @@ async def serving(
     webhook: str | None = None,
     pod: str = "navarch",
     watch_timeout_s: float = 120.0,
+    identity: IdentitySettings | None = None,
 ) -> AsyncIterator[Running]:
     """Serve what the API server of ``kubeconfig`` has, and ``files``, until the block ends; ready when it begins."""
     kubernetes = KubernetesSettings(
-        kubeconfig=str(kubeconfig), namespaces=namespaces, webhook=webhook, pod=pod, watch_timeout_s=watch_timeout_s
+        kubeconfig=str(kubeconfig), namespaces=namespaces, webhook=webhook, pod=pod, watch_timeout_s=watch_timeout_s, settle_s=0.0
     )
-    settings = Settings(files=files, kubernetes=kubernetes, xds="127.0.0.1:0", admin="127.0.0.1:0", health="127.0.0.1:0", grace_s=1.0)
+    settings = Settings(
+        files=files,
+        kubernetes=kubernetes,
+        identity=identity,
+        xds="127.0.0.1:0",
+        admin="127.0.0.1:0",
+        health="127.0.0.1:0",
+        grace_s=1.0,
+    )
     async with connect(Access(str(kubeconfig))) as client:
         plane = ControlPlane(settings, client)
         stop = asyncio.Event()

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from controlplane.settings import IdentitySettings
+from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
 from tests.kube.definitions import define_all
 from tests.kube.plane import serving
+from tests.kube.proxies import Workload, secrets_of
 from tests.kube.rendered import rendered
 from tests.kube.rights import Right, rights, verdict
 from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
@@ -52,6 +55,20 @@ async def cleared(cluster: Cluster) -> bool:
     return "before" not in await asyncio.to_thread(cluster.kubectl, "-n", "navarch-system", "get", "lease,configmap")
 
 
+async def roots_are(cluster: Cluster, namespace: str, *, there: bool = True) -> bool:
+    """Return whether the roots that pods mount are ``there``."""
+    said = await asyncio.to_thread(cluster.kubectl, "-n", namespace, "get", "configmap", "istio-ca-root-cert", "-o", "json", check=False)
+    return ("BEGIN CERTIFICATE" in said) if there else "NotFound" in said
+
+
+async def a_proxy_comes(cluster: Cluster, running: Running, namespace: str) -> None:
+    """Have a proxy connect with the token of a pod."""
+    workload = await asyncio.to_thread(Workload.made, cluster, namespace, "client")
+    assert set(await secrets_of(running, workload)) == {"default", "ROOTCA"}
+
+
+MERGE = "application/merge-patch+json"
+IDENTITY = IdentitySettings(by_token="127.0.0.1:0")
 OBJECTS = "virtualservices,destinationrules,serviceentries,sidecars,workloadentries"
 
 
@@ -63,16 +80,24 @@ async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(
     bad["spec"] = {"hosts": ["reviews"], "http": [{"route": two}]}
     create(own, namespace, service("reviews"), route("good"), bad)
     account = own.account("navarch-system", "navarch")
-    async with serving(account, webhook="127.0.0.1:0", pod="before"):
+    injected = {"metadata": {"labels": {"istio-injection": "enabled"}}}
+    own.call("PATCH", f"/api/v1/namespaces/{namespace}", injected, MERGE)
+    async with serving(account, webhook="127.0.0.1:0", pod="before", identity=IDENTITY) as running:
         await until_so(lambda: written(own, namespace), 20)
         await until_so(lambda: registered(own), 20)
+        await until_so(lambda: roots_are(own, namespace), 20)
+        await a_proxy_comes(own, running, namespace)
     nothing = {"data": {"tls.key": ""}}
-    own.call("PATCH", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert", nothing, "application/merge-patch+json")
-    async with serving(account, webhook="127.0.0.1:0", pod="after"):
+    own.call("PATCH", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert", nothing, MERGE)
+    own.call("PATCH", f"/api/v1/namespaces/{namespace}/configmaps/istio-ca-root-cert", {"data": {"root-cert.pem": ""}}, MERGE)
+    async with serving(account, webhook="127.0.0.1:0", pod="after", identity=IDENTITY):
         await until_so(lambda: cleared(own), 20)
         await until_so(lambda: written(own, namespace), 20)
 
         await until_so(lambda: remade(own), 20)
+        await until_so(lambda: roots_are(own, namespace), 20)
+        own.call("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"istio-injection": None}}}, MERGE)
+        await until_so(lambda: roots_are(own, namespace, there=False), 20)
 
     manifests = rendered("base")
     granted = rights(manifests, account="navarch", namespace="navarch-system")

@@ -154,7 +154,7 @@ def test_the_command_line_knows_every_argument(of: str) -> None:
 
 @every_set
 def test_what_listens_beyond_the_pod_is_declared_and_nothing_else_is_let_in(of: str) -> None:
-    bound = {name: arguments(of)[f"--{name}"] for name in ("xds", "admin", "health", "webhook")}
+    bound = {name: arguments(of)[f"--{name}"] for name in ("xds", "xds-tls", "admin", "health", "webhook")}
 
     reached = {name: int(where.rpartition(":")[2]) for name, where in bound.items() if not where.startswith("127.0.0.1:")}
 
@@ -165,10 +165,20 @@ def test_what_listens_beyond_the_pod_is_declared_and_nothing_else_is_let_in(of: 
     assert offered == reached
 
 
-def test_what_is_in_the_clear_stays_in_the_pod_but_for_trying_it() -> None:
-    assert set(ports("base")) == set(ports("overlays/ha")) == {"health", "webhook"}
-    assert set(ports("overlays/dev")) == {"health", "webhook", "xds"}
-    assert {arguments(of)["--admin"] for of in SETS} == {"127.0.0.1:15014"}
+@every_set
+def test_what_is_in_the_clear_stays_in_the_pod(of: str) -> None:
+    assert set(ports(of)) == {"health", "webhook", "xds-tls"}
+    assert (arguments(of)["--xds"], arguments(of)["--admin"]) == ("127.0.0.1:15010", "127.0.0.1:15014")
+    assert "--insecure" not in arguments(of)
+
+
+@every_set
+def test_the_server_is_called_as_its_service_is(of: str) -> None:
+    _, *options = words(container(of)["args"])
+    metadata = only(of, "Service")["metadata"]
+
+    service = f"{at(metadata, 'name')}.{at(metadata, 'namespace')}.svc"
+    assert [each.removeprefix("--name=") for each in options if each.startswith("--name=")] == [service, f"{service}.cluster.local"]
 
 
 @every_set

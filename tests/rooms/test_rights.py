@@ -60,13 +60,19 @@ def test_t68_secrets_are_read_in_the_root_namespace_and_by_name_at_home(of: str)
 
 
 @every_set
-def test_t68_beyond_its_own_namespace_only_status_and_events_are_written(of: str) -> None:
+def test_t68_beyond_its_own_namespace_only_status_events_and_roots_are_written(of: str) -> None:
     writing = {right for right in granted(of) if right.verb not in {"get", "list", "watch"} and right.namespace != "navarch-system"}
 
-    elsewhere = {right.resource for right in writing if not right.resource.endswith("/status")}
+    elsewhere = {(right.resource, right.name) for right in writing if not right.resource.endswith("/status")}
 
-    assert elsewhere == {"events", "validatingwebhookconfigurations"}
-    assert {right.name for right in writing if right.resource == "validatingwebhookconfigurations"} == {"navarch-validator"}
+    assert elsewhere == {
+        ("configmaps", ""),
+        ("configmaps", "istio-ca-root-cert"),
+        ("events", ""),
+        ("tokenreviews", ""),
+        ("validatingwebhookconfigurations", "navarch-validator"),
+    }
+    assert {right.verb for right in writing if right.resource == "configmaps" and not right.name} == {"create"}
 
 
 def test_rights_are_compared_both_ways() -> None:

@@ -1,0 +1,44 @@
+"""Which namespaces have proxies beside their workloads, or are to have them.
+
+https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import index, labelled, namespaces_with, objects, of_kind
+from controlplane.model.keys import Key
+from controlplane.objects.core import Namespace
+
+# A pod that asks for a proxy, and one that was given it.
+_OF_PODS = (("sidecar.istio.io/inject", "true"), ("security.istio.io/tlsMode", "istio"))
+
+
+@query
+def injected_namespaces(db: Database) -> frozenset[str]:
+    """Return the namespaces whose labels ask for injection, and those of pods that do, where the namespace does not forbid it."""
+    said = {key.name: asks(db, key) for key in index(db, of_kind("Namespace", ""))}
+    of_pods = {each.namespace for each in index(db, namespaces_with("Pod")) if with_proxies(db, each.namespace)}
+    return frozenset(name for name, wanted in said.items() if wanted) | frozenset(each for each in of_pods if said.get(each) is not False)
+
+
+@query
+def asks(db: Database, key: Key) -> bool | None:
+    """Return whether the Namespace ``key`` asks for injection, ``None`` where it leaves that to its pods."""
+    value = objects(db, key)
+    labels: Mapping[str, str] = value.meta.labels if isinstance(value, Namespace) else {}
+    match labels.get("istio-injection"):
+        case "enabled":
+            return True
+        case "disabled":
+            return False
+        case _:
+            return True if labels.get("istio.io/rev") else None
+
+
+@query
+def with_proxies(db: Database, namespace: str) -> bool:
+    """Return whether a pod of ``namespace`` asks for a proxy or has one."""
+    return any(index(db, labelled("Pod", namespace, name, value)) for name, value in _OF_PODS)

@@ -1,0 +1,331 @@
+"""Identities where a real API server keeps the authority, knows tokens, and has the roots for pods."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.error
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+
+from controlplane.app.identity import authority_in
+from controlplane.ca.keeper import Keeper
+from controlplane.ca.state import issuer, load, prepare
+from controlplane.envoy.type_urls import SDS
+from controlplane.inject.roots import Wanted, roots
+from controlplane.kube.access import Access
+from controlplane.kube.client import connect
+from controlplane.kube.reflector import Timing
+from controlplane.serve.accounts import ReviewedTokens
+from controlplane.serve.doors import Account, Denied
+from controlplane.serve.trust import make_key, now
+from controlplane.settings import IdentitySettings
+from tests.edges.control_plane import Running, status_of
+from tests.edges.secure import asking
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.plane import serving
+from tests.kube.proxies import Workload, ads, secrets_of
+
+ANYWHERE = "127.0.0.1:0"
+HOME = "navarch-system"
+SECRET = f"/api/v1/namespaces/{HOME}/secrets/navarch-ca"
+ROOTS = "istio-ca-root-cert"
+IDENTITY = IdentitySettings(by_token=ANYWHERE, by_certificate=ANYWHERE)
+ADMIN = "application/merge-patch+json"
+
+
+@pytest.fixture
+def home(cluster: Cluster) -> Iterator[Cluster]:
+    """The API server, with nothing in it of an authority before or after."""
+    cluster.namespace(HOME)
+    yield cluster
+    with contextlib.suppress(urllib.error.HTTPError):
+        cluster.call("DELETE", SECRET)
+
+
+@contextlib.asynccontextmanager
+async def identities(cluster: Cluster, pod: str = "navarch") -> AsyncIterator[Running]:
+    """Serve with identities, as ``pod``."""
+    async with serving(cluster.kubeconfig(), pod=pod, identity=IDENTITY) as running:
+        yield running
+
+
+async def call(cluster: Cluster, method: str, path: str, body: object = None, content_type: str = "application/json") -> dict[str, object]:
+    return await asyncio.to_thread(cluster.call, method, path, body, content_type)
+
+
+async def identity_of(running: Running) -> dict[str, object]:
+    found = await running.json("/v1/identity")
+    assert isinstance(found, dict)
+    return found
+
+
+async def navarch_ca(cluster: Cluster, *arguments: str) -> tuple[int, str]:
+    """Return how ``navarch ca`` ends, and what it says."""
+    command = [sys.executable, "-m", "controlplane.cli.main", "ca", *arguments, "--kubeconfig", str(cluster.kubeconfig())]
+    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=60)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+async def stored(cluster: Cluster) -> bytes:
+    found = await call(cluster, "GET", SECRET)
+    data = found["data"]
+    assert isinstance(data, dict)
+    return base64.b64decode(data["authority.json"])
+
+
+async def map_in(cluster: Cluster, namespace: str) -> dict[str, object] | None:
+    """Return the roots of ``namespace`` as an object, ``None`` where there is none."""
+    try:
+        return await call(cluster, "GET", f"/api/v1/namespaces/{namespace}/configmaps/{ROOTS}")
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+async def has_roots(cluster: Cluster, namespace: str) -> bool:
+    """Return whether ``namespace`` has the roots that are trusted now."""
+    found = await map_in(cluster, namespace)
+    return found is not None and found["data"] == {"root-cert.pem": load(await stored(cluster)).bundle.decode()}
+
+
+def labelled(cluster: Cluster, namespace: str, **labels: str | None) -> str:
+    cluster.namespace(namespace)
+    named = {name.replace("_", "-"): value for name, value in labels.items()}
+    cluster.call("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": named}}, ADMIN)
+    return namespace
+
+
+@pytest.mark.parametrize("time", range(5))
+async def test_s34_t75_replicas_that_begin_at_once_have_one_root(home: Cluster, time: int) -> None:
+    del time
+    async with identities(home, "one") as one, identities(home, "two") as two, identities(home, "three") as three:
+        found = [await identity_of(each) for each in (one, two, three)]
+
+    assert len({str(each["roots"]) for each in found}) == 1
+    assert load(await stored(home)).bundle_id == found[0]["bundle"]
+
+
+async def test_the_roots_are_in_every_namespace_with_injection_and_repaired_and_taken_away(home: Cluster) -> None:
+    other = labelled(home, "roots-none")
+    namespace = labelled(home, "roots-labelled", istio_injection="enabled")
+    pods = labelled(home, "roots-pods")
+    pod = {
+        "metadata": {"name": "one", "labels": {"sidecar.istio.io/inject": "true"}},
+        "spec": {"containers": [{"name": "a", "image": "a"}]},
+    }
+    home.call("POST", f"/api/v1/namespaces/{pods}/pods", pod)
+    async with identities(home):
+        await until_so(lambda: has_roots(home, namespace), 30)
+        await until_so(lambda: has_roots(home, pods), 10)
+        assert await map_in(home, other) is None
+
+        edit = {"data": {"root-cert.pem": "nothing"}, "metadata": {"labels": {"navarch.io/root-cert": None}}}
+        await call(home, "PATCH", f"/api/v1/namespaces/{namespace}/configmaps/{ROOTS}", edit, ADMIN)
+        await until_so(lambda: has_roots(home, namespace), 10)
+        await call(home, "DELETE", f"/api/v1/namespaces/{namespace}/configmaps/{ROOTS}")
+        await until_so(lambda: has_roots(home, namespace), 10)
+
+        await asyncio.to_thread(labelled, home, namespace, istio_injection=None)
+
+        async def gone() -> bool:
+            return await map_in(home, namespace) is None
+
+        await until_so(gone, 10)
+
+
+async def test_what_istiod_keeps_is_left_alone_and_so_no_root_is_activated(home: Cluster) -> None:
+    namespace = labelled(home, "roots-of-istiod", istio_injection="enabled")
+    theirs = {"metadata": {"name": ROOTS, "labels": {"istio.io/config": "true"}}, "data": {"root-cert.pem": "theirs"}}
+    home.call("POST", f"/api/v1/namespaces/{namespace}/configmaps", theirs)
+    async with identities(home) as running:
+
+        async def waits() -> bool:
+            return (await identity_of(running))["waitingFor"] == {"bundle": 0, "certificate": 0, "namespaces": 1}
+
+        await until_so(waits, 30)
+
+    found = await map_in(home, namespace)
+    assert found is not None
+    assert found["data"] == {"root-cert.pem": "theirs"}
+    labelled(home, namespace, istio_injection=None)
+
+
+async def test_navarch_ca_rotates_the_root_of_a_cluster_once_everybody_has_it(home: Cluster) -> None:
+    namespace = labelled(home, "rotated", istio_injection="enabled")
+    async with identities(home, "one"), identities(home, "two"):
+        await until_so(lambda: has_roots(home, namespace), 30)
+        before = load(await stored(home))
+
+        assert await navarch_ca(home, "activate") == (1, "navarch: expected a root that is prepared; the rotation is steady\n")
+        status, said = await navarch_ca(home, "prepare")
+        assert (status, said.partition(";")[0]) == (0, "prepared")
+        assert await navarch_ca(home, "retire") != (0, "")
+
+        async def done(phase: str) -> bool:
+            return (await navarch_ca(home, phase))[0] == 0
+
+        await until_so(lambda: done("activate"), 30)
+        assert await has_roots(home, namespace)
+        await until_so(lambda: done("retire"), 30)
+        await until_so(lambda: has_roots(home, namespace), 30)
+
+        status, said = await navarch_ca(home, "show", "-o", "json")
+        after = load(await stored(home))
+        assert status == 0
+        assert json.loads(said)["phase"] == "steady"
+        assert (await navarch_ca(home, "root"))[1] == after.bundle.decode()
+        assert after.signing.fingerprint != before.signing.fingerprint
+    labelled(home, namespace, istio_injection=None)
+
+
+async def test_a_replica_that_has_said_nothing_yet_is_waited_for(home: Cluster) -> None:
+    async with identities(home, "one"):
+        await navarch_ca(home, "prepare")
+        lease = {
+            "metadata": {"name": "navarch-replica-silent"},
+            "spec": {"holderIdentity": "silent", "renewTime": "2099-01-01T00:00:00.000000Z"},
+        }
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases"
+        await call(home, "POST", path, lease)
+        try:
+            status, said = await navarch_ca(home, "activate")
+        finally:
+            await call(home, "DELETE", f"{path}/navarch-replica-silent")
+
+    assert status == 1
+    assert "silent has not said yet" in said or "another state" in said
+
+
+async def test_an_authority_is_exported_as_files_that_can_be_plugged_in(home: Cluster, tmp_path: Path) -> None:
+    assert (await navarch_ca(home, "show"))[0] == 2
+    async with identities(home):
+        pass
+
+    status, _ = await navarch_ca(home, "export", str(tmp_path / "cacerts"))
+
+    assert status == 0
+    assert {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "cacerts").iterdir()} == dict.fromkeys(
+        ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"), 0o600
+    )
+    assert (tmp_path / "cacerts" / "root-cert.pem").read_bytes() == load(await stored(home)).bundle
+
+
+class Clock:
+    """A monotonic clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Leader:
+    """Whether a right is held; it counts how often it was asked for."""
+
+    def __init__(self, *, held: bool) -> None:
+        self.asked = 0
+        self._held = held
+
+    @property
+    def held(self) -> bool:
+        self.asked += 1
+        return self._held
+
+
+@pytest.mark.parametrize("why", ["does not lead any more", "does not know the namespaces yet"])
+async def test_t75_roots_are_neither_written_nor_removed_by_who(home: Cluster, why: str) -> None:
+    namespace = labelled(home, "roots-of-others")
+    leader, looks = Leader(held=why != "does not lead any more"), 0
+
+    def injected() -> frozenset[str] | None:
+        nonlocal looks
+        looks += 1
+        return frozenset((namespace,)) if why == "does not lead any more" else None
+
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    there = {"metadata": {"name": ROOTS, "labels": {"navarch.io/root-cert": "true"}}, "data": {"root-cert.pem": "before"}}
+    home.call("POST", path, there)
+    async with connect(Access(str(home.kubeconfig()))) as client:
+        wanted = Wanted(namespaces=injected, bundle=lambda: "ours", clock=now)
+        kept = roots(client, leader, wanted, (), Timing(), lambda: 0.5)
+        task = asyncio.create_task(kept.run())
+
+        async def looked_often() -> bool:
+            return looks > 3
+
+        await until_so(looked_often, 20)
+        task.cancel()
+
+    assert kept.writes == 0
+    assert (found := await map_in(home, namespace)) is not None
+    assert found["data"] == {"root-cert.pem": "before"}
+    home.call("DELETE", f"{path}/{ROOTS}")
+
+
+async def test_t75_two_who_change_the_authority_at_once_do_not_both(home: Cluster) -> None:
+    async with connect(Access(str(home.kubeconfig()))) as client:
+        one, two = (Keeper(authority_in(client, HOME), make_key, now) for _ in range(2))
+        await asyncio.gather(one.open(), two.open())
+
+        done = await asyncio.gather(
+            *(each.step(lambda found: prepare(found, issuer(make_key(), now()))) for each in (one, two)), return_exceptions=True
+        )
+
+    assert sorted(type(each).__name__ for each in done) == ["OutOfOrder", "State"]
+    assert len(load(await stored(home)).issuers) == 2
+
+
+async def test_the_token_of_a_pod_brings_its_identity_and_only_for_its_own_node(home: Cluster) -> None:
+    workload = await asyncio.to_thread(Workload.made, home, "doors", "client")
+    other = await asyncio.to_thread(Workload.made, home, "doors", "client", "client-2")
+    async with identities(home) as running:
+        found = await secrets_of(running, workload)
+        chain = x509.load_pem_x509_certificate(found["default"].tls_certificate.certificate_chain.inline_bytes)
+        names = chain.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+        assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/doors/sa/client"]
+        async with ads(running, workload.token()) as call:
+            await call.write(asking(SDS, other.node(), "default"))
+            assert (await status_of(call))[0] is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_t11_a_token_is_nobodys_once_its_pod_is_deleted(home: Cluster) -> None:
+    workload = await asyncio.to_thread(Workload.made, home, "doors", "leaver")
+    token = workload.token()
+    clock = Clock()
+    async with connect(Access(str(home.kubeconfig()))) as client:
+        accounts = ReviewedTokens(client, "istio-ca", clock)
+        assert await accounts.account(token) == Account("doors", "leaver", "leaver-1")
+        await asyncio.to_thread(workload.delete)
+
+        async def denied() -> bool:
+            clock.now_s += 60.0  # longer than anybody of ours believes what was said before
+            try:
+                await accounts.account(token)
+            except Denied:
+                return True
+            return False
+
+        await until_so(denied, 30)  # the API server itself believes for 10 s
+
+
+@pytest.mark.parametrize("wrong", ["another", "no", "garbage"])
+async def test_t20_tokens_for_somebody_else_are_nobodys(home: Cluster, wrong: str) -> None:
+    workload = await asyncio.to_thread(Workload.made, home, f"doors-{wrong.split(maxsplit=1)[0]}", "client")
+    token = {"another": workload.token("vault"), "no": workload.token("https://kubernetes.default.svc"), "garbage": "a.b.c"}[wrong]
+    async with identities(home) as running, ads(running, token) as call:
+        await call.write(asking(SDS, workload.node(), "default"))
+
+        assert await status_of(call) == (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
