@@ -13,6 +13,11 @@ from controlplane.kube.client import connect
 from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+
+HOME = "navarch-system"
+SECRET = f"/api/v1/namespaces/{HOME}/secrets/navarch-ca"
+IDENTITY = IdentitySettings(by_token="127.0.0.1:0", by_certificate="127.0.0.1:0")
 
 
 @contextlib.asynccontextmanager
@@ -53,6 +58,13 @@ async def serving(
             stop.set()
             async with asyncio.timeout(15):
                 await task
+
+
+@contextlib.asynccontextmanager
+async def identities(cluster: Cluster, pod: str = "navarch") -> AsyncIterator[Running]:
+    """Serve what ``cluster`` has, with identities, as ``pod``."""
+    async with serving(cluster.kubeconfig(), pod=pod, identity=IDENTITY) as running:
+        yield running
 
 
 async def names(running: Running, kind: str, namespace: str) -> set[str]:

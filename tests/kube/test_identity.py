@@ -4,59 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import subprocess
 import sys
 import urllib.error
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import grpc
 import pytest
-from cryptography import x509
 
 from controlplane.app.identity import authority_in
 from controlplane.ca.keeper import Keeper
 from controlplane.ca.state import issuer, load, prepare
-from controlplane.envoy.type_urls import SDS
 from controlplane.inject.roots import Wanted, roots
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.kube.reflector import Timing
-from controlplane.serve.accounts import ReviewedTokens
-from controlplane.serve.doors import Account, Denied
 from controlplane.serve.trust import make_key, now
-from controlplane.settings import IdentitySettings
-from tests.edges.control_plane import Running, status_of
-from tests.edges.secure import asking
+from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
-from tests.kube.plane import serving
-from tests.kube.proxies import Workload, ads, secrets_of
+from tests.kube.plane import HOME, SECRET, identities
 
-ANYWHERE = "127.0.0.1:0"
-HOME = "navarch-system"
-SECRET = f"/api/v1/namespaces/{HOME}/secrets/navarch-ca"
 ROOTS = "istio-ca-root-cert"
-IDENTITY = IdentitySettings(by_token=ANYWHERE, by_certificate=ANYWHERE)
 ADMIN = "application/merge-patch+json"
-
-
-@pytest.fixture
-def home(cluster: Cluster) -> Iterator[Cluster]:
-    """The API server, with nothing in it of an authority before or after."""
-    cluster.namespace(HOME)
-    yield cluster
-    with contextlib.suppress(urllib.error.HTTPError):
-        cluster.call("DELETE", SECRET)
-
-
-@contextlib.asynccontextmanager
-async def identities(cluster: Cluster, pod: str = "navarch") -> AsyncIterator[Running]:
-    """Serve with identities, as ``pod``."""
-    async with serving(cluster.kubeconfig(), pod=pod, identity=IDENTITY) as running:
-        yield running
 
 
 async def call(cluster: Cluster, method: str, path: str, body: object = None, content_type: str = "application/json") -> dict[str, object]:
@@ -221,16 +191,6 @@ async def test_an_authority_is_exported_as_files_that_can_be_plugged_in(home: Cl
     assert (tmp_path / "cacerts" / "root-cert.pem").read_bytes() == load(await stored(home)).bundle
 
 
-class Clock:
-    """A monotonic clock that stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 class Leader:
     """Whether a right is held; it counts how often it was asked for."""
 
@@ -285,47 +245,3 @@ async def test_t75_two_who_change_the_authority_at_once_do_not_both(home: Cluste
 
     assert sorted(type(each).__name__ for each in done) == ["OutOfOrder", "State"]
     assert len(load(await stored(home)).issuers) == 2
-
-
-async def test_the_token_of_a_pod_brings_its_identity_and_only_for_its_own_node(home: Cluster) -> None:
-    workload = await asyncio.to_thread(Workload.made, home, "doors", "client")
-    other = await asyncio.to_thread(Workload.made, home, "doors", "client", "client-2")
-    async with identities(home) as running:
-        found = await secrets_of(running, workload)
-        chain = x509.load_pem_x509_certificate(found["default"].tls_certificate.certificate_chain.inline_bytes)
-        names = chain.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-
-        assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/doors/sa/client"]
-        async with ads(running, workload.token()) as call:
-            await call.write(asking(SDS, other.node(), "default"))
-            assert (await status_of(call))[0] is grpc.StatusCode.PERMISSION_DENIED
-
-
-async def test_t11_a_token_is_nobodys_once_its_pod_is_deleted(home: Cluster) -> None:
-    workload = await asyncio.to_thread(Workload.made, home, "doors", "leaver")
-    token = workload.token()
-    clock = Clock()
-    async with connect(Access(str(home.kubeconfig()))) as client:
-        accounts = ReviewedTokens(client, "istio-ca", clock)
-        assert await accounts.account(token) == Account("doors", "leaver", "leaver-1")
-        await asyncio.to_thread(workload.delete)
-
-        async def denied() -> bool:
-            clock.now_s += 60.0  # longer than anybody of ours believes what was said before
-            try:
-                await accounts.account(token)
-            except Denied:
-                return True
-            return False
-
-        await until_so(denied, 30)  # the API server itself believes for 10 s
-
-
-@pytest.mark.parametrize("wrong", ["another", "no", "garbage"])
-async def test_t20_tokens_for_somebody_else_are_nobodys(home: Cluster, wrong: str) -> None:
-    workload = await asyncio.to_thread(Workload.made, home, f"doors-{wrong.split(maxsplit=1)[0]}", "client")
-    token = {"another": workload.token("vault"), "no": workload.token("https://kubernetes.default.svc"), "garbage": "a.b.c"}[wrong]
-    async with identities(home) as running, ads(running, token) as call:
-        await call.write(asking(SDS, workload.node(), "default"))
-
-        assert await status_of(call) == (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")

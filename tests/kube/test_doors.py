@@ -1,0 +1,75 @@
+"""Who is let in where a real API server knows the tokens."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+from cryptography import x509
+
+from controlplane.envoy.type_urls import SDS
+from controlplane.kube.access import Access
+from controlplane.kube.client import connect
+from controlplane.serve.accounts import ReviewedTokens
+from controlplane.serve.doors import Account, Denied
+from tests.edges.control_plane import status_of
+from tests.edges.secure import asking
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.plane import identities
+from tests.kube.proxies import Workload, ads, secrets_of
+
+
+class Clock:
+    """A monotonic clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def test_the_token_of_a_pod_brings_its_identity_and_only_for_its_own_node(home: Cluster) -> None:
+    workload = await asyncio.to_thread(Workload.made, home, "doors", "client")
+    other = await asyncio.to_thread(Workload.made, home, "doors", "client", "client-2")
+    async with identities(home) as running:
+        found = await secrets_of(running, workload)
+        chain = x509.load_pem_x509_certificate(found["default"].tls_certificate.certificate_chain.inline_bytes)
+        names = chain.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+        assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/doors/sa/client"]
+        async with ads(running, workload.token()) as call:
+            await call.write(asking(SDS, other.node(), "default"))
+            assert (await status_of(call))[0] is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_t11_a_token_is_nobodys_once_its_pod_is_deleted(home: Cluster) -> None:
+    workload = await asyncio.to_thread(Workload.made, home, "doors", "leaver")
+    token = workload.token()
+    clock = Clock()
+    async with connect(Access(str(home.kubeconfig()))) as client:
+        accounts = ReviewedTokens(client, "istio-ca", clock)
+        assert await accounts.account(token) == Account("doors", "leaver", "leaver-1")
+        await asyncio.to_thread(workload.delete)
+
+        async def denied() -> bool:
+            clock.now_s += 60.0  # longer than anybody of ours believes what was said before
+            try:
+                await accounts.account(token)
+            except Denied:
+                return True
+            return False
+
+        await until_so(denied, 30)  # the API server itself believes for 10 s
+
+
+@pytest.mark.parametrize("wrong", ["another", "no", "garbage"])
+async def test_t20_tokens_for_somebody_else_are_nobodys(home: Cluster, wrong: str) -> None:
+    workload = await asyncio.to_thread(Workload.made, home, f"doors-{wrong.split(maxsplit=1)[0]}", "client")
+    token = {"another": workload.token("vault"), "no": workload.token("https://kubernetes.default.svc"), "garbage": "a.b.c"}[wrong]
+    async with identities(home) as running, ads(running, token) as call:
+        await call.write(asking(SDS, workload.node(), "default"))
+
+        assert await status_of(call) == (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
