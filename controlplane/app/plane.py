@@ -117,24 +117,7 @@ class ControlPlane:
         self._client = client
         self._trust: Trust | None = None
         self._roots: Roots | None = None
-        facts = Facts(
-            mesh=self._mesh,
-            proxies=self._books.proxies,
-            sessions=self._hub.sessions,
-            places=lambda: [*(source.places() for source in self._sources), self._precedence.copy()],
-            not_ready=self._not_ready,
-            refreshes=lambda: self._hub.refreshes,
-            rejects=lambda: self._books.fleet.rejects,
-            kubernetes=self._kubernetes_facts,
-            identity=self._identity,
-            issuers=lambda: issuers.rows(self._issuers.held()),
-            fetches=lambda: self._issuers.outcomes,
-        )
-        registry = CollectorRegistry()
-        registry.register(Gauges(facts))
-        self._webs = [Web(admin_app(facts, registry, settings.admin_hosts), settings.admin)]
-        if settings.health:
-            self._webs.append(Web(health_app(self._not_ready, registry), settings.health))
+        self._webs = self._pages(settings)
 
     @property
     def draining(self) -> bool:
@@ -175,6 +158,27 @@ class ControlPlane:
             for task in work:
                 task.cancel()
         log.info("stopped")
+
+    def _pages(self, settings: Settings) -> list[Web]:
+        facts = Facts(
+            mesh=self._mesh,
+            proxies=self._books.proxies,
+            sessions=self._hub.sessions,
+            places=lambda: [*(source.places() for source in self._sources), self._precedence.copy()],
+            not_ready=self._not_ready,
+            refreshes=lambda: self._hub.refreshes,
+            rejects=lambda: self._books.fleet.rejects,
+            kubernetes=self._kubernetes_facts,
+            identity=self._identity,
+            issuers=lambda: issuers.rows(self._issuers.held()),
+            fetches=lambda: self._issuers.outcomes,
+        )
+        registry = CollectorRegistry()
+        registry.register(Gauges(facts))
+        webs = [Web(admin_app(facts, registry, settings.admin_hosts), settings.admin)]
+        if settings.health:
+            webs.append(Web(health_app(self._not_ready, registry), settings.health))
+        return webs
 
     def _write_back(self, client: Client, cluster: KubernetesSettings) -> tuple[Keeper, ...]:
         self._leader = leader = Lease(client, (cluster.home, LEADER), cluster.pod, random.random)
