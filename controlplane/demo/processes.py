@@ -16,7 +16,7 @@ from controlplane.demo.credentials import Held
 from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
 from controlplane.inject.contact import ControlPlane
 from controlplane.inject.status_ports import StatusPorts
-from controlplane.model.proxies import Interception
+from controlplane.model.proxies import Interception, ProxyType
 
 ADMIN_PORT = 15000
 READY_PORT = 15021
@@ -116,7 +116,7 @@ def envoy_binary() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
-    """An Envoy to start: for the workload ``name`` with ``labels`` at the loopback address ``ip``."""
+    """An Envoy to start: for the workload ``name`` with ``labels`` at the loopback address ``ip``, or (``kind``) a router at the edge."""
 
     name: str
     ip: str
@@ -126,6 +126,7 @@ class Sidecar:
     delta: bool = True
     account: str = "default"
     credentials: Held | None = None
+    kind: ProxyType = ProxyType.SIDECAR
 
 
 async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
@@ -138,6 +139,7 @@ async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
             service_account=sidecar.account,
             labels=tuple(sorted(sidecar.labels.items())),
             interception=Interception(sidecar.interception),
+            type=sidecar.kind,
         ),
         control_plane=ControlPlane(
             addresses=xds, credentials=sidecar.credentials.files if sidecar.credentials else None, delta=sidecar.delta

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from envoy.config.route.v3.route_components_pb2 import VirtualHost
-
-from controlplane.envoy.packing import encode
-from controlplane.envoy.type_urls import RDS, VHDS
+from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.fragments import Body, alone, bare, together
 from controlplane.mesh.nodes import Group, Leaf, Members, Wire
 from controlplane.mesh.policies import seer_of_rules
-from controlplane.mesh.resources import checked, ready, refuse_invalid
+from controlplane.mesh.resources import checked
 from controlplane.mesh.routing import hash_policy, rules
 from controlplane.mesh.scopes import Scope, outbound_policy
 from controlplane.mesh.services import Ref
@@ -20,17 +18,9 @@ from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.names import cluster_name
 from controlplane.model.services import Labels
 from controlplane.translate.routes import Host, route_configuration, virtual_host
-from controlplane.translate.uses import uses
-from controlplane.xds.resource import Reference, Resource, field
+from controlplane.xds.resource import Resource
 
 ANY_DOMAIN = "*"
-
-
-class Body(NamedTuple):
-    """A virtual host without name and domains, encoded, and what it refers to: shared by every table that it stands in."""
-
-    encoded: bytes
-    uses: tuple[Reference, ...]
 
 
 class Shell(NamedTuple):
@@ -56,11 +46,7 @@ def body(db: Database, host: str, port: int, ref: Ref | None, seer: str, labels:
         cluster=cluster_name("outbound", port, "", host) if ref else "",
         hash_policy=hash_policy(db, ref, rule_seer, port, "") if ref else None,
     )
-    message = virtual_host(value)
-    probe = VirtualHost(name=host, domains=[host])
-    probe.MergeFrom(message)
-    refuse_invalid(VHDS, f"{host}:{port}", probe)
-    return Body(encode(message), uses(message))
+    return bare(host, virtual_host(value))
 
 
 @query
@@ -84,11 +70,7 @@ def hosts_from(db: Database, table: RouteTable, owner: str, viewer: Viewer) -> M
 def virtual_host_resource(db: Database, table: str, entry: Entry) -> Resource | None:
     """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
     made = _body(db, entry)
-    if made is None:
-        return None
-    name = f"{table}/{entry.host}:{entry.port}"
-    asked = _domains(db, entry)
-    return ready(VHDS, name, _encoded(name, asked, made), made.uses, frozenset(asked))
+    return alone(table, f"{entry.host}:{entry.port}", _domains(db, entry), made) if made else None
 
 
 @query
@@ -108,30 +90,13 @@ def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
     asked = table.asked
     found = [entry for owner in owners(db, asked) for entry in entries(db, asked, owner, viewer_of(db, scope, asked, owner))]
     found.sort(key=lambda entry: (entry.host, entry.port))
-    hosts: list[bytes] = []
-    references: set[Reference] = set()
-    for entry in found:
-        made = _body(db, entry)
-        if made is None:
-            continue
-        # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
-        hosts.append(field(2, _encoded(f"{entry.host}:{entry.port}", _domains(db, entry), made)))
-        references.update(made.uses)
+    hosts = [(f"{entry.host}:{entry.port}", _domains(db, entry), made) for entry in found if (made := _body(db, entry))]
     message = route_configuration(table.name, catch_all=_catch_all(db, scope, asked), vhds=False, ports_in_domains=asked.port is None)
-    refuse_invalid(RDS, table.name, message)
-    references.update(uses(message))
-    message.ClearField("name")
-    value = field(1, table.name.encode()) + b"".join(hosts) + encode(message)
-    return ready(RDS, table.name, value, tuple(sorted(references)))
+    return together(message, hosts)
 
 
 def _body(db: Database, entry: Entry) -> Body | None:
     return body(db, entry.host, entry.port, entry.ref, entry.seer, entry.labels)
-
-
-def _encoded(name: str, asked: tuple[str, ...], made: Body) -> bytes:
-    # VirtualHost: name = 1, domains = 2, and the rest as `Body` has it
-    return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in asked) + made.encoded
 
 
 def _domains(db: Database, entry: Entry) -> tuple[str, ...]:

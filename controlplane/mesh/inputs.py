@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from controlplane.incremental.database import Database, Input
+from controlplane.mesh.bindings import conditions, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
@@ -77,6 +78,11 @@ def exported_to(kind: str, namespace: str) -> Facet:
 def by_source(kind: str) -> Facet:
     """Return the facet of every ``kind`` whose meaning depends on the labels of the proxy that asks."""
     return ("by-source", kind)
+
+
+def bound_to(gateway: str) -> Facet:
+    """Return the facet of every VirtualService that is bound to ``gateway``, ``namespace/name``."""
+    return ("bound", gateway)
 
 
 def exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
@@ -162,7 +168,8 @@ def _facets(value: Object | None) -> frozenset[Facet]:
             found.update(serving_at(key.namespace, each.address) for each in value.spec.endpoints)
         case VirtualService():
             found.update(naming(key.kind, qualified(host, key.namespace)) for host in value.spec.hosts)
-            if any(match.source_labels for route in value.spec.http for match in route.match):
+            found.update(bound_to(each) for each in gateways_of(value))
+            if any(match.source_labels for match in conditions(value.spec)):
                 found.add(by_source(key.kind))
         case DestinationRule():
             found.add(naming(key.kind, qualified(value.spec.host, key.namespace)))

@@ -12,12 +12,10 @@ from controlplane.mesh import inputs
 from controlplane.mesh.injection import injected_namespaces
 from controlplane.mesh.issuers import wanted_keys
 from controlplane.mesh.nodes import Group, Wire
-from controlplane.mesh.outbound import outbound
 from controlplane.mesh.problems import failure, problems_of
 from controlplane.mesh.publisher import Publisher
-from controlplane.mesh.scopes import proxy_scope
+from controlplane.mesh.roots import roots, seen_by
 from controlplane.mesh.settings import settings
-from controlplane.mesh.workloads import workload
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
@@ -95,7 +93,7 @@ class Mesh:
         inputs.meet(self._db, proxy)
         self._sessions[proxy].add(session)
         self._arrived.add(session)
-        self._db.watch(proxy_scope, proxy)
+        self._db.watch(seen_by, proxy)
         return session
 
     def disconnect(self, session: Session) -> None:
@@ -108,7 +106,7 @@ class Mesh:
         peers.discard(session)
         if not peers:
             del self._sessions[session.proxy]
-        self._db.unwatch(proxy_scope, session.proxy)
+        self._db.unwatch(seen_by, session.proxy)
 
     def refresh(self, stop: Callable[[], bool] = never) -> Published:
         """Bring every table up to date with what was applied, unless ``stop``, asked between two queries, says to go on another time.
@@ -125,7 +123,7 @@ class Mesh:
                 if call.query is wanted_keys:
                     wanted = self._db.peek(wanted_keys)
                     self._wanted_keys = self._wanted_keys if isinstance(wanted, Failed) else wanted
-            seen = [call.args[0] for call in report.changed if call.query is proxy_scope]
+            seen = [call.args[0] for call in report.changed if call.query is seen_by]
             looking = self._arrived.union(*(self._sessions.get(proxy, ()) for proxy in seen if isinstance(proxy, Proxy)))
             self._arrived.clear()
             moved_now = {session for session in looking if self._look(session)}
@@ -174,15 +172,15 @@ class Mesh:
             yield from self._publisher.published(call)
 
     def _look(self, session: Session) -> bool:
-        seen = self._db.peek(proxy_scope, session.proxy)
+        seen = self._db.peek(seen_by, session.proxy)
         if isinstance(seen, Failed):
             return False
-        roots = (Group(outbound, (seen.outbound, session.wire)), Group(workload, (seen.workload,)))
-        if roots == session.roots:
+        wanted = roots(seen, session.wire)
+        if wanted == session.roots:
             return False
-        tables = [self._publisher.open(root) for root in roots]
+        tables = [self._publisher.open(root) for root in wanted]
         for root in session.roots:
             self._publisher.close(root)
-        session.roots = roots
+        session.roots = wanted
         session.view = View(*tables)
         return True

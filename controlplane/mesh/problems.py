@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, Failed, query
+from controlplane.mesh.bindings import MESH_GATEWAY
+from controlplane.mesh.gateway_problems import of_bindings, of_gateway
 from controlplane.mesh.inputs import index, naming, objects, qualified
 from controlplane.mesh.issuers import missing_keys
 from controlplane.mesh.policies import labels_of_subset, seer_of_rules
-from controlplane.mesh.routing import MESH_GATEWAY, candidates
+from controlplane.mesh.routing import candidates
 from controlplane.mesh.services import declared, declarers, find, service
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.claims import is_claim
 from controlplane.objects.core import Service
 from controlplane.objects.destination_rule import DestinationRule
+from controlplane.objects.gateway import Gateway
 from controlplane.objects.request_authentication import RequestAuthentication
 from controlplane.objects.service_entry import ServiceEntry
 from controlplane.objects.virtual_service import Destination, HTTPRoute, VirtualService
@@ -30,6 +33,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             return tuple(_of_rule(db, value))
         case RequestAuthentication() as value:
             return tuple(missing_keys(db, value))
+        case Gateway() as value:
+            return tuple(of_gateway(db, value))
         case Service() | ServiceEntry():
             return tuple(_of_service(db, key))
         case _:
@@ -51,9 +56,9 @@ def _of_virtual_service(db: Database, value: VirtualService) -> Iterator[Problem
             message = f"{host} is routed by {rivals[0].key}, which is older: this object's routes for it are not used"
             yield Problem(key, f"spec.hosts[{at}]", Severity.WARNING, "Conflict", message)
     yield from _claims_in_mesh(value)
-    for at, route in enumerate(value.spec.http):
-        for path, destination in _destinations(f"spec.http[{at}]", route):
-            yield from _of_destination(db, key, path, destination)
+    yield from of_bindings(db, value)
+    for path, destination in _destinations(value):
+        yield from _of_destination(db, key, path, destination)
 
 
 def _claims_in_mesh(value: VirtualService) -> Iterator[Problem]:
@@ -67,7 +72,18 @@ def _claims_in_mesh(value: VirtualService) -> Iterator[Problem]:
                 yield Problem(value.key, f"spec.http[{at}].match[{place}]", Severity.WARNING, "Ineffective", message)
 
 
-def _destinations(path: str, route: HTTPRoute) -> Iterator[tuple[str, Destination]]:
+def _destinations(value: VirtualService) -> Iterator[tuple[str, Destination]]:
+    spec = value.spec
+    for at, http in enumerate(spec.http):
+        yield from _of_requests(f"spec.http[{at}]", http)
+    connections = [(f"spec.tls[{at}]", tls.route) for at, tls in enumerate(spec.tls)]
+    connections += [(f"spec.tcp[{at}]", tcp.route) for at, tcp in enumerate(spec.tcp)]
+    for path, routes in connections:
+        for at, each in enumerate(routes):
+            yield f"{path}.route[{at}].destination", each.destination
+
+
+def _of_requests(path: str, route: HTTPRoute) -> Iterator[tuple[str, Destination]]:
     for at, each in enumerate(route.route):
         yield f"{path}.route[{at}].destination", each.destination
     if route.mirror:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.bindings import MESH_GATEWAY, conditions, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, exports_of, index, namespaces_with, naming, objects, of_kind, qualified
 from controlplane.mesh.policies import policy, rule_seers, seer_of_rules
 from controlplane.mesh.services import PUBLIC, Ref, exported, find, patterns, service
@@ -12,11 +14,10 @@ from controlplane.model.keys import Key
 from controlplane.model.names import cluster_name
 from controlplane.model.services import Labels
 from controlplane.objects.destination_rule import ConsistentHashLB
-from controlplane.objects.virtual_service import Destination, HTTPMatchRequest, HTTPRoute, VirtualService
+from controlplane.objects.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
 from controlplane.translate.routes import Rule
 
 KIND = "VirtualService"
-MESH_GATEWAY = "mesh"  # every sidecar
 
 
 class Head(NamedTuple):
@@ -24,6 +25,7 @@ class Head(NamedTuple):
 
     key: Key
     hosts: tuple[str, ...]
+    gateways: frozenset[str]  # "namespace/name", or "mesh" for sidecars
     export_to: tuple[str, ...]
     created: str
     label_keys: frozenset[str]  # of source labels that its matches look at
@@ -32,18 +34,15 @@ class Head(NamedTuple):
 
 @query
 def head(db: Database, key: Key) -> Head | None:
-    """Return the head of the VirtualService ``key``; ``None`` where it is not for sidecars."""
+    """Return the head of the VirtualService ``key``."""
     value = _virtual_service(db, key)
     if value is None:
         return None
-    spec = value.spec
-    matches = [match for route in spec.http for match in route.match]
-    gateways = {*spec.gateways, *(gateway for match in matches for gateway in match.gateways)} or {MESH_GATEWAY}
-    if MESH_GATEWAY not in gateways:
-        return None
+    matches = list(conditions(value.spec))
     return Head(
         key,
-        tuple(qualified(host, key.namespace) for host in spec.hosts),
+        tuple(qualified(host, key.namespace) for host in value.spec.hosts),
+        gateways_of(value),
         exports_of(value),
         value.meta.created,
         frozenset(name for match in matches for name in match.source_labels),
@@ -51,12 +50,17 @@ def head(db: Database, key: Key) -> Head | None:
     )
 
 
+def _for_sidecars(db: Database, key: Key) -> Head | None:
+    found = head(db, key)
+    return found if found and MESH_GATEWAY in found.gateways else None
+
+
 @query
 def candidates(db: Database, host: str) -> tuple[Head, ...]:
     """Return the VirtualServices for ``host``: those that name it most narrowly first, among these the oldest first."""
     found: list[Head] = []
     for pattern in patterns(host):
-        heads = [each for key in index(db, naming(KIND, pattern)) if (each := head(db, key))]
+        heads = [each for key in index(db, naming(KIND, pattern)) if (each := _for_sidecars(db, key))]
         found.extend(sorted(heads, key=lambda each: (each.created, each.key)))
     return tuple(found)
 
@@ -94,7 +98,7 @@ def chosen(db: Database, host: str, seer: str) -> Key | None:
 def hosts_of(db: Database, namespace: str) -> tuple[tuple[str, Head], ...]:
     """Return the hosts that the VirtualServices of ``namespace`` name, each with its VirtualService."""
     keys = sorted(index(db, of_kind(KIND, namespace)))
-    return tuple((host, each) for key in keys if (each := head(db, key)) for host in each.hosts)
+    return tuple((host, each) for key in keys if (each := _for_sidecars(db, key)) for host in each.hosts)
 
 
 @query
@@ -106,27 +110,42 @@ def routed_hosts(db: Database) -> tuple[tuple[str, Head], ...]:
 
 @query
 def rules(db: Database, host: str, port: int, seer: str, labels: Labels) -> tuple[Rule, ...]:
-    """Return the rules for requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels``; none without a VirtualService."""
+    """Return the rules for requests to ``port`` of ``host`` from sidecars of ``seer`` with ``labels``; none without a VirtualService."""
     key = chosen(db, host, seer)
-    value = key and _virtual_service(db, key)
-    if not value:
-        return ()
+    return rules_of(db, key, Asker(port, seer, labels)) if key else ()
+
+
+class Asker(NamedTuple):
+    """Whose rules are asked for: on which port requests come in, to which proxies, and through which Gateways."""
+
+    port: int
+    namespace: str
+    labels: Labels
+    gateways: tuple[str, ...] = (MESH_GATEWAY,)
+
+
+@query
+def rules_of(db: Database, key: Key, asker: Asker) -> tuple[Rule, ...]:
+    """Return the rules of the VirtualService ``key`` for ``asker``."""
+    value = _virtual_service(db, key)
     found = []
-    for route in value.spec.http:
-        matches = tuple(match for match in route.match if _applies(match, port, seer, labels))
-        if matches or not route.match:
-            found.append(_rule(db, value, route, matches, port, seer))
+    for route in value.spec.http if value else ():
+        matches = tuple(match for match in route.match if value and applies(match, value, asker))
+        if value and (matches or (not route.match and _is_for((), value, asker))):
+            found.append(_rule(db, value, route, matches, asker.port, asker.namespace))
     return tuple(found)
 
 
 @query
 def destinations(db: Database, key: Key) -> tuple[str, ...]:
-    """Return the hosts that the VirtualService ``key`` sends requests to, mirrors too, sorted."""
+    """Return the hosts that the VirtualService ``key`` sends requests and connections to, mirrors too, sorted."""
     value = _virtual_service(db, key)
     if value is None:
         return ()
-    found = {qualified(each.host, key.namespace) for route in value.spec.http for each in _named(route)}
-    return tuple(sorted(found))
+    named = [each for route in value.spec.http for each in _named(route)]
+    named += [each.destination for route in value.spec.tls for each in route.route]
+    named += [each.destination for route in value.spec.tcp for each in route.route]
+    return tuple(sorted({qualified(each.host, key.namespace) for each in named}))
 
 
 def cluster_of(db: Database, destination: Destination, key: Key, port: int, seer: str) -> str:
@@ -173,13 +192,19 @@ def _named(route: HTTPRoute) -> list[Destination]:
     return [*(each.destination for each in route.route), *_mirrored(route)]
 
 
-def _applies(match: HTTPMatchRequest, port: int, seer: str, labels: Labels) -> bool:
+def applies(match: HTTPMatchRequest | ConnectionMatch, value: VirtualService, asker: Asker) -> bool:
+    """Return whether ``match`` of ``value`` is for ``asker``: what it says of requests themselves is for Envoy to decide."""
     return (
-        (not match.gateways or MESH_GATEWAY in match.gateways)
-        and match.port in (0, port)
-        and match.source_namespace in ("", seer)
-        and set(match.source_labels.items()) <= set(labels)
+        _is_for(match.gateways, value, asker)
+        and match.port in (0, asker.port)
+        and match.source_namespace in ("", asker.namespace)
+        and set(match.source_labels.items()) <= set(asker.labels)
     )
+
+
+def _is_for(gateways: Iterable[str], value: VirtualService, asker: Asker) -> bool:
+    said = tuple(gateways) or value.spec.gateways or (MESH_GATEWAY,)
+    return any(gateway_name(each, value.key.namespace) in asker.gateways for each in said)
 
 
 def _virtual_service(db: Database, key: Key) -> VirtualService | None:

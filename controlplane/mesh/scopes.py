@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.bindings import MESH_GATEWAY
 from controlplane.mesh.endpoints import Instance, instance
 from controlplane.mesh.inputs import by_source, exported_to, index, objects, of_kind
 from controlplane.mesh.routing import KIND, Head, destinations, head, routed_hosts
@@ -59,15 +60,21 @@ class Egress(NamedTuple):
 
 @query
 def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
-    """Return what ``proxy`` sees and serves; labels come from its metadata, else from the Pod that it names."""
-    known = instance(db, Key("Pod", proxy.namespace, proxy.name)) or Instance()
-    labels = known.labels if proxy.labels is None else proxy.labels
+    """Return what ``proxy`` sees and serves."""
+    labels = labels_of(db, proxy)
     captured = proxy.interception is not Interception.NONE
     sidecar = sidecar_of(db, proxy.namespace, labels)
-    looked_at = source_label_keys(db)
+    looked_at = source_label_keys(db, frozenset((MESH_GATEWAY,)))
     identified = proxy.identity is not None
     outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified)
     return ProxyScope(outbound, Workload(proxy.namespace, sidecar, captured, labels, proxy.ips, identified))
+
+
+def labels_of(db: Database, proxy: Proxy) -> Labels:
+    """Return the labels of ``proxy``: from its metadata, else from the Pod that it names."""
+    if proxy.labels is not None:
+        return proxy.labels
+    return (instance(db, Key("Pod", proxy.namespace, proxy.name)) or Instance()).labels
 
 
 def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:
@@ -90,10 +97,10 @@ def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], 
 
 
 @query
-def source_label_keys(db: Database) -> frozenset[str]:
-    """Return the label names that source labels of any VirtualService look at."""
+def source_label_keys(db: Database, gateways: frozenset[str]) -> frozenset[str]:
+    """Return the label names that source labels of any VirtualService bound to one of ``gateways`` look at."""
     heads = (head(db, key) for key in index(db, by_source(KIND)))
-    return frozenset(name for each in heads if each for name in each.label_keys)
+    return frozenset(name for each in heads if each and each.gateways & gateways for name in each.label_keys)
 
 
 @query

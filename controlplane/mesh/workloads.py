@@ -88,8 +88,13 @@ def inbound_listener(db: Database, guarded: Guarded, policies: Effective) -> Res
 
 
 def _peer(db: Database, workload: Workload) -> Peer | None:
-    """Return whom ``workload`` takes certificates of, ``None`` where it has none itself: everybody of the mesh's trust domains."""
-    return Peer(within=tuple(f"{SCHEME}{each}/" for each in settings(db).trust_domains)) if workload.identified else None
+    """Return whom ``workload`` takes certificates of, ``None`` where it has none itself."""
+    return everybody(db) if workload.identified else None
+
+
+def everybody(db: Database) -> Peer:
+    """Return everybody of the mesh's trust domains."""
+    return Peer(within=tuple(f"{SCHEME}{each}/" for each in settings(db).trust_domains))
 
 
 @query
@@ -126,7 +131,7 @@ def _of_services(db: Database, workload: Workload) -> Iterator[InboundPort]:
         for port in known.ports if known else ():
             if known and port.protocol != Protocol.UDP:
                 yield InboundPort(
-                    port=_target(db, ref, port),
+                    port=target(db, ref, port),
                     protocol=port.protocol,
                     service=known,
                     service_port=port.number,
@@ -135,7 +140,8 @@ def _of_services(db: Database, workload: Workload) -> Iterator[InboundPort]:
                 )
 
 
-def _target(db: Database, ref: Ref, port: ServicePort) -> int:
+def target(db: Database, ref: Ref, port: ServicePort) -> int:
+    """Return the port of a workload that ``port`` of the service ``ref`` leads to."""
     value = objects(db, ref.key)
     match value:
         case Service():
@@ -163,7 +169,7 @@ def _of_ingress(db: Database, workload: Workload, each: IngressListener) -> Inbo
     own = workload.ips[0] if workload.ips else ANY_ADDRESS
     refs = selecting(db, workload.namespace, workload.labels, workload.ips)
     serving = ((ref, known, port) for ref in refs if (known := service(db, ref)) for port in known.ports)
-    found = next(((known, port) for ref, known, port in serving if _target(db, ref, port) == each.port.number), None)
+    found = next(((known, port) for ref, known, port in serving if target(db, ref, port) == each.port.number), None)
     return InboundPort(
         port=each.port.number,
         protocol=protocol_of(each.port.number, "", each.port.protocol.lower(), "TCP"),

@@ -43,7 +43,7 @@ from controlplane.objects.wasm_plugin import WasmPlugin, WasmPluginSpec
 from controlplane.objects.workload_group import WorkloadGroup, WorkloadGroupSpec
 
 Policy: TypeAlias = PeerAuthentication | RequestAuthentication | AuthorizationPolicy | Telemetry | WasmPlugin | TrafficExtension
-Edge: TypeAlias = Gateway | WorkloadGroup | EnvoyFilter | ProxyConfig  # networking that is not translated yet
+Edge: TypeAlias = Gateway | WorkloadGroup | EnvoyFilter | ProxyConfig
 Object: TypeAlias = (
     Service
     | EndpointSlice
@@ -92,7 +92,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     (NETWORKING, "ServiceEntry"): Kind(ServiceEntry, spec=ServiceEntrySpec),
     (NETWORKING, "WorkloadEntry"): Kind(WorkloadEntry, spec=WorkloadSpec),
     (NETWORKING, "Sidecar"): Kind(Sidecar, spec=SidecarSpec),
-    (NETWORKING, "Gateway"): Kind(Gateway, spec=GatewaySpec, later=True),
+    (NETWORKING, "Gateway"): Kind(Gateway, spec=GatewaySpec),
     (NETWORKING, "WorkloadGroup"): Kind(WorkloadGroup, spec=WorkloadGroupSpec, later=True),
     (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, later=True),
     (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, later=True),

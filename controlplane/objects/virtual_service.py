@@ -268,8 +268,8 @@ class VirtualServiceSpec(Model):
     hosts: Texts = ()
     gateways: Texts = ()
     http: tuple[HTTPRoute, ...] = ()
-    tls: Untranslated[tuple[TLSRoute, ...]] = ()
-    tcp: Untranslated[tuple[TCPRoute, ...]] = ()
+    tls: tuple[TLSRoute, ...] = ()
+    tcp: tuple[TCPRoute, ...] = ()
     export_to: Texts = ()
 
 

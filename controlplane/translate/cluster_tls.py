@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import DataSource
-from envoy.extensions.transport_sockets.tls.v3.common_pb2 import SubjectAltNameMatcher, TlsParameters
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import TlsParameters
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from google.protobuf.struct_pb2 import Struct
@@ -78,9 +78,7 @@ def _told(cluster: Cluster, settings: ClientTLSSettings, protocol: Protocol) -> 
     if settings.insecure_skip_verify:
         common.ClearField("validation_context")
     else:
-        for name in settings.subject_alt_names:
-            kind = SubjectAltNameMatcher.URI if "://" in name else SubjectAltNameMatcher.DNS
-            validation.match_typed_subject_alt_names.add(san_type=kind, matcher={"exact": name})
+        validation.match_typed_subject_alt_names.extend(tls.names(settings.subject_alt_names))
     cluster.transport_socket.CopyFrom(tls.socket(UpstreamTlsContext(common_tls_context=common, sni=settings.sni)))
     if not settings.sni:
         _name_by_request(cluster, checks=not settings.subject_alt_names and not settings.insecure_skip_verify)

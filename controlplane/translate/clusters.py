@@ -18,7 +18,7 @@ from controlplane.model.services import Endpoint, Resolution, Service, ServicePo
 from controlplane.objects.destination_rule import TrafficPolicy
 from controlplane.translate.cluster_policy import apply_policy, unlimited
 from controlplane.translate.cluster_tls import Towards, apply_tls
-from controlplane.translate.common import ads, milliseconds, socket_address
+from controlplane.translate.common import UNIX, ads, milliseconds, socket_address
 from controlplane.translate.endpoints import load_assignment
 
 BLACK_HOLE = "BlackHoleCluster"
@@ -106,16 +106,19 @@ def inbound_cluster(port: InboundPort, *, connect_timeout_ms: int) -> Cluster:
         _original_destination(cluster)
         cluster.upstream_bind_config.source_address.CopyFrom(socket_address(_OWN_SOURCE, 0).socket_address)
     else:
-        host, _, number = port.endpoint.rpartition(":")
-        unix = port.endpoint.startswith("unix://")
-        cluster.type = Cluster.STATIC
-        address = socket_address(port.endpoint, 0) if unix else socket_address(host, int(number))
-        cluster.load_assignment.cluster_name = port.cluster
-        cluster.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.CopyFrom(address)
+        _at(cluster, port.endpoint)
     if port.service is not None:
         named = port.service
         cluster.metadata.CopyFrom(_metadata({"services": [{"host": named.host, "name": named.name, "namespace": named.namespace}]}))
     apply_policy(cluster, None, port.protocol)
+    return cluster
+
+
+def beside(name: str, endpoint: str, protocol: Protocol, *, connect_timeout_ms: int) -> Cluster:
+    """Return the cluster ``name`` that leads to ``endpoint`` beside the proxy, ``HOST:PORT`` or ``unix://PATH``."""
+    cluster = _cluster(name, connect_timeout_ms)
+    _at(cluster, endpoint)
+    apply_policy(cluster, None, protocol)
     return cluster
 
 
@@ -150,6 +153,14 @@ def _cluster(name: str, connect_timeout_ms: int) -> Cluster:
         common_lb_config={"healthy_panic_threshold": {}},
         lb_policy=Cluster.LEAST_REQUEST,
     )
+
+
+def _at(cluster: Cluster, endpoint: str) -> None:
+    host, _, number = endpoint.rpartition(":")
+    address = socket_address(endpoint, 0) if endpoint.startswith(UNIX) else socket_address(host, int(number))
+    cluster.type = Cluster.STATIC
+    cluster.load_assignment.cluster_name = cluster.name
+    cluster.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.CopyFrom(address)
 
 
 def _original_destination(cluster: Cluster) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from envoy.config.core.v3.address_pb2 import Address
+from ipaddress import ip_interface
+
+from envoy.config.core.v3.address_pb2 import Address, CidrRange
 from envoy.config.core.v3.config_source_pb2 import ApiVersion, ConfigSource
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.duration_pb2 import Duration
@@ -21,6 +23,12 @@ def socket_address(address: str, port: int) -> Address:
     if address.startswith(UNIX):
         return Address(pipe={"path": address.removeprefix(UNIX)})
     return Address(socket_address={"address": address.strip("[]"), "port_value": port})
+
+
+def block(cidr: str) -> CidrRange:
+    """Return the addresses of ``cidr``, ``ADDRESS/LENGTH``; without a length one address."""
+    network = ip_interface(cidr).network
+    return CidrRange(address_prefix=str(network.network_address), prefix_len={"value": network.prefixlen})
 
 
 def ads() -> ConfigSource:

@@ -20,6 +20,10 @@ from controlplane.translate.filters.registry import filters_of
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
+_STREAMS = 100
+_STREAM_WINDOW_BYTES = 64 * 1024
+_CONNECTION_WINDOW_BYTES = 1024 * 1024
+_HEADERS_S = 10
 PLAIN_HTTP = ("http/1.1", "h2c")  # what the HTTP inspector calls them
 
 
@@ -30,6 +34,32 @@ def outbound_http(stat_prefix: str, route_name: str) -> Filter:
     manager.rds.route_config_name = route_name
     manager.use_remote_address.value = True
     manager.skip_xff_append = True
+    return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
+
+
+def gateway_http(stat_prefix: str, route_name: str, filters: Sequence[HttpFilter], *, asks: bool) -> Filter:
+    """Return what routes requests from outside of the mesh by the RouteConfiguration ``route_name``, past ``filters``.
+
+    Nothing that a client says of itself is believed: neither who it is nor where it comes from. ``asks``: it is asked for a certificate,
+    and the application is told that. The limits are Envoy's advice for its edge.
+    https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+    """
+    manager = _manager(stat_prefix, filters)
+    manager.rds.config_source.CopyFrom(ads())
+    manager.rds.route_config_name = route_name
+    manager.use_remote_address.value = True
+    if asks:
+        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
+        manager.set_current_client_cert_details.subject.value = True
+        manager.set_current_client_cert_details.cert = True
+        manager.set_current_client_cert_details.dns = True
+        manager.set_current_client_cert_details.uri = True
+    else:
+        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
+    manager.http2_protocol_options.max_concurrent_streams.value = _STREAMS
+    manager.http2_protocol_options.initial_stream_window_size.value = _STREAM_WINDOW_BYTES
+    manager.http2_protocol_options.initial_connection_window_size.value = _CONNECTION_WINDOW_BYTES
+    manager.request_headers_timeout.seconds = _HEADERS_S
     return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
 
@@ -52,6 +82,15 @@ def inbound_http(stat_prefix: str, routes: RouteConfiguration, filters: Sequence
 def tcp(stat_prefix: str, cluster: str) -> Filter:
     """Return what sends whole connections to ``cluster``."""
     return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=stat_prefix, cluster=cluster)))
+
+
+def weighted_tcp(clusters: Sequence[tuple[str, int]]) -> Filter:
+    """Return what sends whole connections to one of ``clusters``, by their weights."""
+    first = clusters[0][0]
+    if len(clusters) == 1:
+        return tcp(first, first)
+    weighted = [{"name": cluster, "weight": weight} for cluster, weight in clusters]
+    return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=first, weighted_clusters={"clusters": weighted})))
 
 
 def http_inspector() -> ListenerFilter:

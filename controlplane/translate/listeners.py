@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.translate.clusters import BLACK_HOLE
-from controlplane.translate.common import socket_address
+from controlplane.translate.common import block, socket_address
 from controlplane.translate.connections import PLAIN_HTTP, http_inspector, outbound_http, tcp
 
 WILDCARD = "0.0.0.0"  # Istio's name for a listener that is told from others by its port alone
@@ -66,8 +65,7 @@ def outbound_listener(value: OutboundListener) -> Listener:
     for chain in value.chains:
         found = FilterChain(filters=[tcp(chain.cluster, chain.cluster)])
         if chain.cidr:
-            address, _, length = chain.cidr.partition("/")
-            found.filter_chain_match.prefix_ranges.append(CidrRange(address_prefix=address, prefix_len={"value": int(length)}))
+            found.filter_chain_match.prefix_ranges.append(block(chain.cidr))
             listener.filter_chains.append(found)
         elif sniffs:
             found.name = _PASSTHROUGH_CHAIN

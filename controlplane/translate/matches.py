@@ -31,9 +31,8 @@ def route_match(match: HTTPMatchRequest | None) -> RouteMatch:
     return found
 
 
-def takes_everything(match: HTTPMatchRequest | None) -> bool:
-    """Return whether no request is left for a later route."""
-    found = route_match(match)
+def takes_everything(found: RouteMatch) -> bool:
+    """Return whether no request is left for a route after one with the conditions ``found``."""
     if found.headers or found.query_parameters or found.dynamic_metadata:
         return False
     return found.prefix == _EVERY_PATH or found.safe_regex.regex in ("*", ".*", "/.*")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from envoy.config.core.v3.base_pb2 import Metadata
@@ -50,8 +50,22 @@ class Host:
 
 def virtual_host(value: Host) -> VirtualHost:
     """Return the virtual host of ``value`` without name and domains, which differ from table to table."""
-    routes = list(_routes(value)) if value.rules else [_default_route(value)]
+    routes = [_default_route(value)] if value.cluster and not value.rules else list(_routes(value))
     return VirtualHost(routes=routes, include_request_attempt_count=True)
+
+
+def merged_host(parts: Sequence[Host], *, redirects: bool) -> VirtualHost:
+    """Return the virtual host that ``parts``, oldest first, make together; ``redirects``: requests in plaintext are sent to HTTPS.
+
+    What takes every request comes last, whichever part has it, and of several the first alone.
+    https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services
+    """
+    routes = [route for part in parts for route in virtual_host(part).routes]
+    last = [route for route in routes if takes_everything(route.match)][:1]
+    found = VirtualHost(routes=[each for each in routes if not takes_everything(each.match)] + last, include_request_attempt_count=True)
+    if redirects:
+        found.require_tls = VirtualHost.ALL
+    return found
 
 
 def route_configuration(name: str, *, catch_all: OutboundPolicy | None, vhds: bool, ports_in_domains: bool = False) -> RouteConfiguration:
@@ -98,8 +112,9 @@ def _routes(value: Host) -> Iterator[Route]:
         if rule.route.redirect and not has_code(rule.route.redirect):
             continue
         for match in rule.matches or (None,):
-            yield _route(value, rule, match)
-            if takes_everything(match):
+            found = _route(value, rule, match)
+            yield found
+            if takes_everything(found.match):
                 return
 
 

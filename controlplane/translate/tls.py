@@ -7,7 +7,7 @@ proxy of Istio's it would promise bytes that stock Envoy does not send.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from envoy.config.core.v3.base_pb2 import TransportSocket
@@ -18,6 +18,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, 
 from google.protobuf.message import Message
 
 from controlplane.envoy.packing import pack
+from controlplane.model.hosts import is_ip
 from controlplane.model.protocols import Protocol
 from controlplane.translate.common import ads
 from controlplane.translate.secrets import IDENTITY, ROOTS
@@ -73,6 +74,17 @@ def alternatives(peer: Peer) -> list[SubjectAltNameMatcher]:
     uri = SubjectAltNameMatcher.URI
     found = [SubjectAltNameMatcher(san_type=uri, matcher={"exact": each}) for each in peer.names]
     return found + [SubjectAltNameMatcher(san_type=uri, matcher={"prefix": each}) for each in peer.within]
+
+
+def names(written: Iterable[str]) -> list[SubjectAltNameMatcher]:
+    """Return what a certificate has to say, any of the names that users have ``written``: addresses, URIs, host names."""
+    return [SubjectAltNameMatcher(san_type=_kind(each), matcher={"exact": each}) for each in written]
+
+
+def _kind(name: str) -> SubjectAltNameMatcher.SanType:
+    if "://" in name:
+        return SubjectAltNameMatcher.URI
+    return SubjectAltNameMatcher.IP_ADDRESS if is_ip(name) else SubjectAltNameMatcher.DNS
 
 
 def _common(peer: Peer, announced: Sequence[str]) -> CommonTlsContext:

@@ -60,7 +60,11 @@ def _of_listener(message: Listener) -> Iterator[Reference]:
 
 def _of_filter(each: Filter) -> Iterator[Reference]:
     if each.name == TCP_PROXY:
-        yield CDS, TcpProxy.FromString(each.typed_config.value).cluster
+        proxy = TcpProxy.FromString(each.typed_config.value)
+        if proxy.cluster:
+            yield CDS, proxy.cluster
+        for weighted in proxy.weighted_clusters.clusters:
+            yield CDS, weighted.name
     elif each.name == HTTP_MANAGER:
         manager = HttpConnectionManager.FromString(each.typed_config.value)
         if manager.HasField("rds"):

@@ -1,7 +1,7 @@
 """Golden cases: a folder each, with what is written (``in.yaml``) and what Envoy gets (``out.yaml``).
 
 The first lines of ``in.yaml`` are comments: why the case exists; ``show:`` the sections that it is about; if it is not the usual sidecar
-that asks, ``metadata:`` of its node, as JSON.
+that asks, ``metadata:`` of its node, as JSON; if it is a gateway, ``gateway:`` the name of its pod and its namespace.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from controlplane.mesh.snapshot import SECTIONS, snapshot
+from controlplane.model.identity import Identity
 from controlplane.model.proxies import Proxy, proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.places import located
@@ -26,7 +27,8 @@ FOLDER = Path(__file__).parent
 IP = "127.0.0.1"
 NODE = f"sidecar~{IP}~client-1.default~default.svc.cluster.local"
 METADATA: dict[str, object] = {"LABELS": {"app": "client"}}
-_TOLD = re.compile(r"^# (show|metadata): (.+)$", re.MULTILINE)
+GATEWAY: dict[str, object] = {"LABELS": {"istio": "ingressgateway"}}
+_TOLD = re.compile(r"^# (show|metadata|gateway|account): (.+)$", re.MULTILINE)
 _WIDTH = 140
 # Fields of Envoy's messages that are maps: their order differs from one process to the next.
 _MAPS = frozenset(("filterMetadata", "typedExtensionProtocolOptions", "typedPerFilterConfig", "policies"))
@@ -39,11 +41,17 @@ class Case:
     name: str
     show: tuple[str, ...] = tuple(SECTIONS)
     metadata: dict[str, object] = field(default_factory=dict)
+    gateway: str = ""  # "NAME.NAMESPACE", where it is one
+    account: str = ""  # the service account of a proxy that has an identity
 
     @property
     def proxy(self) -> Proxy:
         """Return who asks."""
-        return proxy(NODE, METADATA | self.metadata)
+        if not self.gateway:
+            return proxy(NODE, METADATA | self.metadata)
+        namespace = self.gateway.partition(".")[2]
+        found = proxy(f"router~{IP}~{self.gateway}~{namespace}.svc.cluster.local", GATEWAY | self.metadata)
+        return replace(found, identity=Identity("cluster.local", namespace, self.account)) if self.account else found
 
     @property
     def expected(self) -> Path:
@@ -84,7 +92,7 @@ def case(name: str) -> Case:
     head = (FOLDER / name / "in.yaml").read_text().partition("\napiVersion")[0]
     told = dict(_TOLD.findall(head))
     show = tuple(each.strip() for each in told["show"].split(",")) if "show" in told else tuple(SECTIONS)
-    return Case(name, show, json.loads(told.get("metadata", "{}")))
+    return Case(name, show, json.loads(told.get("metadata", "{}")), told.get("gateway", ""), told.get("account", ""))
 
 
 def cases() -> list[Case]:

@@ -15,6 +15,7 @@ from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
 from controlplane.objects.rules.common import OWN
 from controlplane.objects.rules.service_entry import UNIX, check_socket
+from controlplane.objects.rules.sidecar import check_endpoint
 from controlplane.objects.sidecar import ServerTLSSettings
 
 ANY = "*"
@@ -43,6 +44,10 @@ def _server(path: str, server: Server) -> Iterator[Finding]:
         yield common.required(f"{path}.hosts", "at least one host")
     for at, host in enumerate(server.hosts):
         yield from _host(f"{path}.hosts[{at}]", host)
+    yield from check_endpoint(f"{path}.defaultEndpoint", server.default_endpoint)
+    if port.target_port:
+        message = "has no effect: the Service of the gateway says where its ports lead"
+        yield common.warning(f"{path}.port.targetPort", "NoEffect", message)
     if server.tls is not None:
         yield from _tls(f"{path}.tls", server.tls)
     elif named(port.protocol) in _TLS:

@@ -104,17 +104,22 @@ def _ingress(path: str, each: IngressListener) -> Iterator[Finding]:
     yield from common.ports(f"{path}.port.number", each.port.number)
     yield from _port(f"{path}.port", each.port)
     yield from _bind(f"{path}.bind", each.bind)
-    if each.default_endpoint.startswith(UNIX):
-        yield from check_socket(f"{path}.defaultEndpoint", each.default_endpoint)
-    elif each.default_endpoint:
-        host, _, port = each.default_endpoint.rpartition(":")
-        if host not in _LOCAL or not _PORT.match(port) or not 0 < int(port) <= MAX_PORT:
-            expected = "127.0.0.1:PORT, [::1]:PORT, 0.0.0.0:PORT, [::]:PORT or unix://PATH"
-            yield common.out_of_range(f"{path}.defaultEndpoint", expected, each.default_endpoint)
+    yield from check_endpoint(f"{path}.defaultEndpoint", each.default_endpoint)
     if each.tls:
         yield from _tls(f"{path}.tls", each.tls, each.port)
     if each.connection_pool:
         yield from check_pool(f"{path}.connectionPool", each.connection_pool)
+
+
+def check_endpoint(path: str, text: str) -> Iterator[Finding]:
+    """Yield what is wrong with ``text``, where something beside the proxy listens; it may be empty."""
+    if text.startswith(UNIX):
+        yield from check_socket(path, text)
+    elif text:
+        host, _, port = text.rpartition(":")
+        if host not in _LOCAL or not _PORT.match(port) or not 0 < int(port) <= MAX_PORT:
+            expected = "127.0.0.1:PORT, [::1]:PORT, 0.0.0.0:PORT, [::]:PORT or unix://PATH"
+            yield common.out_of_range(path, expected, text)
 
 
 def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Finding]:

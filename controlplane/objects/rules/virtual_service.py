@@ -32,9 +32,6 @@ def check(value: VirtualService) -> Iterator[Finding]:
     spec = value.spec
     yield from _hosts(spec)
     yield from common.gateways("spec.gateways", spec.gateways)
-    for at, name in enumerate(spec.gateways):
-        if name != common.MESH:
-            yield common.warning(f"spec.gateways[{at}]", "NotTranslated", "gateways are not translated yet: this one gets no routes")
     if not (spec.http or spec.tcp or spec.tls):
         yield common.required("spec", "at least one of http, tls and tcp")
     claims = not spec.hosts or any(name != common.MESH for name in spec.gateways)

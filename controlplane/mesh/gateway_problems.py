@@ -1,0 +1,97 @@
+"""What is wrong around Gateways: names that lead nowhere, hosts and ports that nothing serves, and what an older Gateway has already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.bindings import MESH_GATEWAY, gateway_name, gateways_of
+from controlplane.mesh.endpoints import selected
+from controlplane.mesh.gateways import gateway, merged, selected_by, selector, shared_hosts
+from controlplane.mesh.inputs import index, namespaces_with, objects
+from controlplane.mesh.merging import Place
+from controlplane.mesh.routing import Head, head
+from controlplane.mesh.services import Ref, service
+from controlplane.mesh.workloads import selecting
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, Severity
+from controlplane.model.services import Labels
+from controlplane.objects.core import Pod
+from controlplane.objects.gateway import Gateway
+from controlplane.objects.virtual_service import VirtualService
+
+_WARNING = Severity.WARNING
+
+
+def of_gateway(db: Database, value: Gateway) -> Iterator[Problem]:
+    """Yield what is wrong between ``value`` and other objects."""
+    key = value.key
+    labels = selector(db, key)
+    for lost in merged(db, selected_by(db, labels), ()).losses:
+        if lost.place.gateway == key:
+            message = f"{lost.winner}, which is older, has {lost.what} on the same proxies: this server does without"
+            yield Problem(key, f"spec.servers[{lost.place.at}]", _WARNING, "Conflict", message)
+    if not labels or not index(db, namespaces_with("Pod")):
+        return
+    pods = workloads(db, labels)
+    if not pods:
+        said = ", ".join(f"{name}={label}" for name, label in labels)
+        yield Problem(key, "spec.selector", _WARNING, "NoWorkload", f"no pod has the labels {said}: this Gateway is served nowhere")
+    ports = _ports(db, pods)
+    for at, server in enumerate(value.spec.servers):
+        if ports and server.port.number not in ports:
+            has = ", ".join(map(str, ports))
+            message = f"no Service of the gateway has port {server.port.number}, only {has}: nobody reaches it by one"
+            yield Problem(key, f"spec.servers[{at}].port.number", _WARNING, "UnknownPort", message)
+
+
+@query
+def workloads(db: Database, labels: Labels) -> tuple[tuple[str, Labels], ...]:
+    """Return the namespaces and labels of the pods that have ``labels``, each once, sorted."""
+    found = set()
+    for namespace in sorted(each.namespace for each in index(db, namespaces_with("Pod"))):
+        pods = (objects(db, each) for each in selected(db, "Pod", namespace, dict(labels)))
+        found |= {(namespace, tuple(sorted(pod.meta.labels.items()))) for pod in pods if isinstance(pod, Pod)}
+    return tuple(sorted(found))
+
+
+def _ports(db: Database, pods: tuple[tuple[str, Labels], ...]) -> tuple[int, ...]:
+    refs: set[Ref] = {ref for namespace, labels in pods for ref in selecting(db, namespace, labels, ())}
+    services = (service(db, ref) for ref in refs)
+    return tuple(sorted({port.number for each in services if each for port in each.ports}))
+
+
+def of_bindings(db: Database, value: VirtualService) -> Iterator[Problem]:
+    """Yield what is wrong with the Gateways that ``value`` names, and which of its hosts none of them serves."""
+    key = value.key
+    for at, written in enumerate(value.spec.gateways):
+        name = gateway_name(written, key.namespace)
+        if name != MESH_GATEWAY and gateway(db, _key(name)) is None:
+            yield Problem(
+                key, f"spec.gateways[{at}]", _WARNING, "UnknownGateway", f"there is no Gateway {name}: no proxy has these routes there"
+            )
+    bound = gateways_of(value)
+    known = head(db, key)
+    places = [place for name in sorted(bound) if name != MESH_GATEWAY for place in _places(db, _key(name))]
+    for at, host in enumerate(known.hosts if known and places else ()):
+        if known and not any(_serves(db, known, host, place) for place in places):
+            message = f"no server of its Gateways takes the host {value.spec.hosts[at]} from namespace {key.namespace}"
+            yield Problem(key, f"spec.hosts[{at}]", _WARNING, "HostNotInGateway", message)
+    for field, given in (("tls", value.spec.tls), ("tcp", value.spec.tcp)):
+        if given and MESH_GATEWAY in bound:
+            yield Problem(key, f"spec.{field}", _WARNING, "NotTranslated", "sidecars do not route whole connections yet, gateways do")
+
+
+def _key(name: str) -> Key:
+    namespace, _, plain = name.partition("/")
+    return Key("Gateway", namespace, plain)
+
+
+def _places(db: Database, key: Key) -> list[Place]:
+    value = gateway(db, key)
+    return [Place(key, at) for at in range(len(value.spec.servers))] if value else []
+
+
+def _serves(db: Database, known: Head, host: str, place: Place) -> bool:
+    value = gateway(db, place.gateway)
+    return bool(value and shared_hosts(known._replace(hosts=(host,)), place, value.spec.servers[place.at]))

@@ -1,0 +1,138 @@
+"""Servers of several Gateways on one proxy: what they come to, port by port, and which of them lose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from controlplane.model.hosts import ANY
+from controlplane.model.keys import Key
+from controlplane.model.protocols import Protocol, named
+from controlplane.objects.gateway import Server
+
+OPAQUE = ("PASSTHROUGH", "AUTO_PASSTHROUGH")  # TLS that is not terminated
+_OWN = "."
+
+
+class Kind(StrEnum):
+    """What a port of a gateway is listened on for: one kind a port."""
+
+    HTTP = "HTTP"
+    TLS = "TLS"
+    TCP = "TCP"
+
+
+class Place(NamedTuple):
+    """A server, by where it is written."""
+
+    gateway: Key
+    at: int
+
+
+class Served(NamedTuple):
+    """A server with the names by which TLS clients reach it: those that no older server has; none in plaintext."""
+
+    place: Place
+    server: Server
+    names: tuple[str, ...]
+
+
+class Port(NamedTuple):
+    """A port of the proxy, and the servers on it, oldest first."""
+
+    bind: str
+    number: int
+    kind: Kind
+    servers: tuple[Served, ...]
+
+
+class Loss(NamedTuple):
+    """What a server does not get, as an older one has it."""
+
+    place: Place
+    winner: Key
+    what: str
+
+
+class Merged(NamedTuple):
+    """What servers come to."""
+
+    ports: tuple[Port, ...] = ()
+    losses: tuple[Loss, ...] = ()
+
+
+class Offer(NamedTuple):
+    """A server, and the ports of the proxy that connections for it come in at."""
+
+    place: Place
+    server: Server
+    targets: tuple[int, ...]
+
+
+def kind_of(server: Server) -> Kind:
+    """Return what the port of ``server`` is listened on for; TLS settings of a plaintext protocol say no more than where to redirect."""
+    protocol = named(server.port.protocol)
+    if protocol.is_http:
+        return Kind.HTTP
+    return Kind.TLS if protocol in (Protocol.HTTPS, Protocol.TLS) else Kind.TCP
+
+
+def serves_http(server: Server) -> bool:
+    """Return whether requests to ``server`` are routed one by one, by a route table."""
+    terminated = server.tls is not None and server.tls.mode not in OPAQUE
+    return kind_of(server) is Kind.HTTP or (named(server.port.protocol) is Protocol.HTTPS and terminated)
+
+
+def hosts_of(server: Server, namespace: str) -> tuple[str, ...]:
+    """Return the hosts of ``server``, whose Gateway is of ``namespace``, each as ``namespace/host`` with ``.`` resolved."""
+    found = []
+    for each in server.hosts:
+        where, slash, host = each.rpartition("/")
+        found.append(f"{namespace if where == _OWN else where if slash else ANY}/{host.lower()}")
+    return tuple(dict.fromkeys(found))
+
+
+def merge(offers: Iterable[Offer]) -> Merged:
+    """Return what ``offers``, oldest first, come to.
+
+    Servers of one kind share a port. A port of another kind is lost, and so is a second plain TCP server, and of TLS servers a name that
+    an older one has.
+    """
+    ports: dict[tuple[str, int], Port] = {}
+    losses: list[Loss] = []
+    for offer in offers:
+        for target in offer.targets:
+            where = (offer.server.bind, target)
+            found = ports.get(where) or Port(*where, kind_of(offer.server), ())
+            served, lost = _join(found, offer)
+            losses.extend(lost)
+            if served:
+                ports[where] = found._replace(servers=(*found.servers, served))
+    return Merged(tuple(ports[where] for where in sorted(ports)), tuple(dict.fromkeys(losses)))
+
+
+def _join(port: Port, offer: Offer) -> tuple[Served | None, Sequence[Loss]]:
+    kind = kind_of(offer.server)
+    if port.servers and (kind is not port.kind or kind is Kind.TCP):
+        winner = port.servers[0].place.gateway
+        taken = f"port {port.number}, which it listens on for {port.kind}"
+        return None, [Loss(offer.place, winner, taken)]
+    if kind is not Kind.TLS:
+        return Served(offer.place, offer.server, ()), []
+    losses = list(_taken(port, offer))
+    lost = {each.what for each in losses}
+    names = tuple(name for name in _names(offer.server) if name not in lost)
+    return (Served(offer.place, offer.server, names) if names else None), losses
+
+
+def _taken(port: Port, offer: Offer) -> Iterator[Loss]:
+    for name in _names(offer.server):
+        winner = next((each.place.gateway for each in port.servers if name in each.names), None)
+        if winner is not None:
+            yield Loss(offer.place, winner, name)
+
+
+def _names(server: Server) -> tuple[str, ...]:
+    hosts = dict.fromkeys(each.rpartition("/")[2].lower() for each in server.hosts)
+    return (ANY,) if ANY in hosts else tuple(hosts)

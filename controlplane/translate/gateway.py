@@ -1,0 +1,82 @@
+"""Listeners of gateways: for connections from outside of the mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener
+
+from controlplane.translate.access import Access
+from controlplane.translate.common import UNIX, block, socket_address
+from controlplane.translate.connections import gateway_http, tls_inspector, weighted_tcp
+from controlplane.translate.filters.base import Chain as Passed
+from controlplane.translate.filters.network import network_filters
+from controlplane.translate.filters.registry import filters_of
+from controlplane.translate.gateway_tls import Termination, downstream
+from controlplane.translate.listeners import WILDCARD
+
+# https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+_BUFFER_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """One kind of connection that a gateway takes, and what becomes of it: requests are routed, or all of it is sent on.
+
+    It is told by the server name that a TLS client calls, one of ``names``, and by where it was going, one of the blocks ``subnets``;
+    what is empty tells nothing.
+    """
+
+    names: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    termination: Termination | None = None
+    route: str = ""
+    clusters: tuple[tuple[str, int], ...] = ()  # with their weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayListener:
+    """A port of a gateway."""
+
+    bind: str  # empty: every address
+    port: int
+    chains: tuple[Chain, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the listener's name."""
+        return f"{self.bind or WILDCARD}_{self.port}"
+
+
+def gateway_listener(value: GatewayListener, access: Access) -> Listener:
+    """Return the listener of ``value``; ``access`` is who may do what there."""
+    by_requests, by_connections = filters_of(Passed(inbound=False, access=access)), network_filters(access)
+    listener = Listener(
+        name=value.name,
+        address=socket_address(value.bind or WILDCARD, 0 if value.bind.startswith(UNIX) else value.port),
+        traffic_direction=TrafficDirection.OUTBOUND,
+        per_connection_buffer_limit_bytes={"value": _BUFFER_BYTES},
+    )
+    for each in value.chains:
+        chain = _chain(each)
+        if each.route:
+            asks = bool(each.termination and each.termination.asks)
+            chain.filters.append(gateway_http(f"outbound_{value.name}", each.route, by_requests, asks=asks))
+        else:
+            chain.filters.extend([*by_connections, weighted_tcp(each.clusters)])
+        listener.filter_chains.append(chain)
+    if any(each.names for each in value.chains):
+        listener.listener_filters.append(tls_inspector())
+    return listener
+
+
+def _chain(chain: Chain) -> FilterChain:
+    found = FilterChain()
+    match = found.filter_chain_match
+    match.server_names.extend(chain.names)
+    match.prefix_ranges.extend(block(each) for each in chain.subnets)
+    if chain.termination:
+        found.transport_socket.CopyFrom(downstream(chain.termination, http=bool(chain.route)))
+    return found
