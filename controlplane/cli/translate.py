@@ -16,7 +16,10 @@ from controlplane.model.proxies import BadNode, Proxy, proxy
 
 def translate(
     filename: Paths,
-    node: Annotated[str, typer.Option("--proxy", metavar="NODE_ID", help="The proxy's node id: sidecar~IP~POD.NAMESPACE~DOMAIN.")],
+    node: Annotated[
+        str,
+        typer.Option("--proxy", metavar="NODE_ID", help="The proxy's node id: sidecar~IP~POD.NAMESPACE~DOMAIN, or router~… for a gateway."),
+    ],
     metadata: Annotated[str, typer.Option(metavar="JSON", help="The node's metadata, as Istio's proxies send it.")] = "{}",
     output: Annotated[Output, typer.Option("--output", "-o", help="Everything as JSON, or a table of what there is.")] = Output.TABLE,
 ) -> None:
@@ -27,6 +30,8 @@ def translate(
       navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web.shop~ -o json
 
       navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web.shop~ --metadata '{"LABELS": {"app": "web"}}'
+
+      navarch translate -f ./manifests --proxy router~10.0.0.1~ingress.edge~ --metadata '{"LABELS": {"istio": "ingressgateway"}}'
     """
     asking = _proxy(node, metadata)
 

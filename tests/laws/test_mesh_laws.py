@@ -24,7 +24,7 @@ NAMES = ("x", "y")
 PROXIES = tuple(
     proxy(f"sidecar~10.0.0.{at}~p.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}, "INTERCEPTION_MODE": mode})
     for at, (namespace, mode) in enumerate((each, mode) for each in NAMESPACES for mode in ("REDIRECT", "NONE"))
-)
+) + tuple(proxy(f"router~10.0.1.1~gw.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}}) for namespace in NAMESPACES)
 Content = Mapping[tuple[str, str], str]
 
 
@@ -61,6 +61,20 @@ def route(namespace: str, name: str, timeout: int, export_to: str) -> dict[str, 
     return document("networking.istio.io/v1", "VirtualService", namespace, name, spec=spec)
 
 
+def gateway(namespace: str, name: str, port: int, protocol: str, host: str) -> dict[str, object]:
+    tls = {"tls": {"mode": "PASSTHROUGH" if protocol == "TLS" else "SIMPLE", "serverCertificate": "/c", "privateKey": "/k"}}
+    server = {"port": {"number": port, "name": "p", "protocol": protocol}, "hosts": [host], **(tls if protocol in ("HTTPS", "TLS") else {})}
+    return document("networking.istio.io/v1", "Gateway", namespace, name, spec={"selector": {"app": "x"}, "servers": [server]})
+
+
+def bound(namespace: str, name: str, gateways: list[str], path: str, port: int) -> dict[str, object]:
+    there = [{"destination": {"host": "always.a.svc.cluster.local", "port": {"number": 80}}}]
+    http = {"match": [{"uri": {"prefix": path}}], "route": there}
+    tls = {"match": [{"sniHosts": [f"{name}.example"], "port": port}], "route": there}
+    spec = {"hosts": [f"{name}.example"], "gateways": gateways, "http": [http], "tls": [tls]}
+    return document("networking.istio.io/v1", "VirtualService", namespace, f"{name}-bound", spec=spec)
+
+
 def rule(namespace: str, name: str, host: str, connections: int) -> dict[str, object]:
     spec = {"host": f"{host}.svc.cluster.local", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": connections}}}}
     return document("networking.istio.io/v1", "DestinationRule", namespace, name, spec=spec)
@@ -77,12 +91,22 @@ def settings_of(mode: str) -> dict[str, object]:
 
 
 spaces, names, numbers = st.sampled_from(NAMESPACES), st.sampled_from(NAMES), st.integers(1, 3)
+protocols = st.sampled_from(("HTTP", "HTTPS", "TLS", "TCP"))
 documents = st.one_of(
     st.builds(service, spaces, names, st.sampled_from(("http", "tcp", "odd")), numbers),
     st.builds(slice_of, spaces, names, numbers),
     st.builds(pod, spaces, names, numbers, numbers),
     st.builds(node, numbers, numbers),
     st.builds(route, spaces, names, numbers, st.sampled_from(("*", ".", "b"))),
+    st.builds(gateway, spaces, names, st.sampled_from((80, 81)), protocols, st.sampled_from(("*", "./x.example", "*.example"))),
+    st.builds(
+        bound,
+        spaces,
+        names,
+        st.sampled_from((["x"], ["a/x", "b/y"], ["mesh", "y"])),
+        st.sampled_from(("/", "/p")),
+        st.sampled_from((80, 81)),
+    ),
     st.builds(rule, spaces, names, st.sampled_from(("x.a", "y.b")), numbers),
     st.builds(sidecar, spaces, names, st.sampled_from(("*/*", "./*", "a/*"))),
     st.builds(settings_of, st.sampled_from(("ALLOW_ANY", "REGISTRY_ONLY"))),
@@ -110,6 +134,7 @@ def content(view: View) -> Content:
 @given(steps)
 def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: list[list[tuple[dict[str, object], bool]]]) -> None:
     mesh, world = Mesh(), dict[Key, Change]()
+    applied(mesh, [(service("a", "always", "http", 9), True)], world)
     sessions = [mesh.connect(each, wire) for each in PROXIES for wire in Wire]
 
     for batch in history:

@@ -84,14 +84,14 @@ def test_what_is_no_kubernetes_object_is_an_error(data: Json) -> None:
 def test_unknown_fields_and_fields_without_effect_are_warnings_with_their_paths() -> None:
     tls = [{"match": [{"sniHosts": ["a"], "port": 443, "alpn": "h2"}], "route": [{"destination": {"host": "b"}}]}]
 
-    parsed = virtual_service(http=[{**ROUTE, "retry": {}, "match": [{"headers": {"x": {"exakt": "1"}}}]}], gateways=["mesh", "gw"], tls=tls)
+    delegated = {"delegate": {"name": "b"}}
+    parsed = virtual_service(http=[{**ROUTE, "retry": {}, "match": [{"headers": {"x": {"exakt": "1"}}}]}, delegated], tls=tls)
 
     assert parsed.object is not None
     assert said(parsed) == [
-        (Severity.WARNING, "spec.gateways[1]", "NotTranslated"),
         (Severity.WARNING, "spec.http[0].retry", "UnknownField"),
         (Severity.WARNING, "spec.http[0].match[0].headers.x.exakt", "UnknownField"),
-        (Severity.WARNING, "spec.tls", "NotTranslated"),
+        (Severity.WARNING, "spec.http[1].delegate", "NotTranslated"),
         (Severity.WARNING, "spec.tls[0].match[0].alpn", "UnknownField"),
     ]
 

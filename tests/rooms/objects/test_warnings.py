@@ -20,7 +20,7 @@ def policy(**settings: object) -> Json:
     ("kind", "spec", "field", "code"),
     [
         ("VirtualService", {"hosts": ["a"], "http": [ROUTE, ROUTE]}, "http[1]", "Unreachable"),
-        ("VirtualService", {"hosts": ["a"], "gateways": ["gw"], "http": [ROUTE]}, "gateways[0]", "NotTranslated"),
+        ("Gateway", {"servers": [{"port": {**TCP, "targetPort": 1}, "hosts": ["*"]}]}, "servers[0].port.targetPort", "NoEffect"),
         (
             "VirtualService",
             {"hosts": ["a"], "http": [{"redirect": {"uri": "/", "redirectCode": 304}}]},

@@ -1,0 +1,71 @@
+"""Gateways: what a change of one costs, and rules of theirs that a golden does not show."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from controlplane.envoy.type_urls import LDS, VHDS
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.nodes import Wire
+from controlplane.model.proxies import proxy
+from tests.bench.recompute import change
+
+ROUTER = proxy("router~10.0.0.1~gw.edge~edge.svc.cluster.local", {"LABELS": {"istio": "ingressgateway"}})
+
+
+def gateway(*servers: object, **selector: str) -> dict[str, object]:
+    return networking("Gateway", "gw", selector=selector or {"istio": "ingressgateway"}, servers=list(servers))
+
+
+def networking(kind: str, name: str, **spec: object) -> dict[str, object]:
+    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": name, "namespace": "edge"}, "spec": spec}
+
+
+def server(protocol: str = "HTTP", number: int = 8080, **more: object) -> dict[str, object]:
+    return {"port": {"number": number, "name": f"p{number}", "protocol": protocol}, "hosts": ["*"], **more}
+
+
+def routed(name: str, status: int) -> dict[str, object]:
+    return networking("VirtualService", name, hosts=[f"{name}.example"], gateways=["gw"], http=[{"directResponse": {"status": status}}])
+
+
+def test_one_virtual_service_among_300_at_a_gateway_changes_its_virtual_host_alone() -> None:
+    mesh = Mesh()
+    mesh.apply([change(gateway(server()))])
+    mesh.apply([change(routed(f"h{at}", 200)) for at in range(300)])
+    sessions = [mesh.connect(ROUTER, Wire.DELTA) for _ in range(2)]
+    mesh.refresh()
+    mesh.apply([change(routed("h7", 201))])
+    before = Counter(mesh.database.runs)
+
+    published = mesh.refresh()
+
+    ran = Counter(mesh.database.runs) - before
+    [(_, changed)] = published.changes
+    assert {kind: set(names) for kind, names in changed.updated.items()} == {VHDS: {"http.8080/h7.example:8080"}}
+    assert not any(changed.removed.values())
+    assert (ran["rules_of"], ran["body"], ran["virtual_host"]) == (1, 1, 1)
+    assert sum(ran.values()) < 12
+    assert sessions[0].view.tables == sessions[1].view.tables
+
+
+def test_a_gateway_that_loses_its_label_loses_what_it_listened_on() -> None:
+    mesh = Mesh()
+    mesh.apply([change(gateway(server()))])
+    session = mesh.connect(ROUTER, Wire.DELTA)
+    mesh.refresh()
+    assert [each.name for each in session.view.resources(LDS)] == ["0.0.0.0_8080"]
+
+    mesh.apply([change(gateway(server(), istio="egressgateway"))])
+    mesh.refresh()
+
+    assert list(session.view.resources(LDS)) == []
+
+
+def test_a_default_endpoint_takes_requests_that_no_virtual_service_takes() -> None:
+    mesh = Mesh()
+    mesh.apply([change(gateway(server(defaultEndpoint="127.0.0.1:9000"))), change(routed("h", 200))])
+    session = mesh.connect(ROUTER, Wire.DELTA)
+    mesh.refresh()
+
+    assert {each.name for each in session.view.resources(VHDS)} == {"http.8080/*:8080", "http.8080/h.example:8080"}
