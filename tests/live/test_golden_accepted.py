@@ -10,16 +10,17 @@ import httpx
 import pytest
 import yaml
 
-from controlplane.demo.bootstrap import Credentials
+from controlplane.demo.credentials import Held
 from controlplane.demo.ports import free_network, free_port, owners
 from controlplane.demo.processes import Process, Replica, Sidecar, envoy, serve, until
 from controlplane.demo.stores import Folder
+from controlplane.model.proxies import ProxyType
 from tests.edges.certificates import write_files
 from tests.golden.cases import FOLDER, IP, Case, cases
 
-PORTS = (9080, 15000, 15002, 8080, 8443)
+PORTS = (8080, 8443, 9080, 15000, 15002, 15021)
 CAPTURE_PORTS = (15001, 15006)
-ROUTER = "router"
+ROUTER = ProxyType.ROUTER.value
 CERTIFICATES = "/etc/certs"  # where cases have files
 # Stands beside the objects of a case: when Envoy knows this host, it has been sent what came with it.
 MARKER = """---
@@ -51,66 +52,85 @@ async def test_every_golden_case_is_accepted(tmp_path: Path, mode: str) -> None:
     if mode == "REDIRECT" and any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
         pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
     chosen = [case for case in cases() if mode_of(case) == mode]
-    ip = f"{free_network(PORTS)}.21"
-    store = Folder(tmp_path / "manifests")
-    write_files(tmp_path / "certs", "file.example")
-    replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
-    plane = await serve(replica, store.serve("navarch"), tmp_path)
-    client = httpx.AsyncClient(timeout=5.0)
-
-    async def ask(url: str) -> httpx.Response | None:
-        try:
-            return await client.get(url)
-        except httpx.TransportError:
-            return None
-
-    async def ready() -> bool:
-        found = await ask(f"http://{replica.admin}/readyz")
-        return bool(found and found.is_success)
-
-    async def refused() -> dict[str, int] | None:
-        found = await ask(f"http://{ip}:15000/stats?filter=update_rejected&format=json")
-        return {each["name"]: each["value"] for each in found.json()["stats"] if each.get("value")} if found else None
-
-    async def has_all_of(name: str) -> bool:
-        known = await ask(f"http://{ip}:15000/clusters")
-        rows = await ask(f"http://{replica.admin}/v1/proxies")
-        return bool(known and f"|{name}.marker.example::" in known.text and rows and [each["synced"] for each in rows.json()] == [True])
-
-    proxy: Process | None = None
+    bench = Bench(tmp_path)
     try:
-        await until("the control plane is ready", ready, seconds=20, watched=plane)
-        proxy = await start(mode, ip, store, tmp_path, replica)
+        await bench.start(mode)
         for case in chosen:
-            (store.folder / "case.yaml~").write_text(shown(case, ip, tmp_path / "certs"))
-            (store.folder / "case.yaml~").rename(store.folder / "case.yaml")
-            await until(f"{case.name} has reached Envoy", partial(has_all_of, case.name), seconds=20, watched=proxy)
+            bench.show(case)
+            await until(f"{case.name} has reached Envoy", partial(bench.has_all_of, case.name), seconds=20, watched=bench.processes[-1])
 
-            assert await refused() == {}, case.name
+            assert await bench.refused() == {}, case.name
     finally:
-        await client.aclose()
-        if proxy:
-            await proxy.stop()
-        await plane.stop()
+        await bench.stop()
     print(f"{len(chosen)} cases")
     assert chosen
+
+
+class Bench:
+    """A control plane and an Envoy, to which cases are shown one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ip = f"{free_network(PORTS)}.21"
+        self.store = Folder(folder / "manifests")
+        self.client = httpx.AsyncClient(timeout=5.0)
+        self.processes: list[Process] = []
+        self.replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
+
+    async def start(self, mode: str) -> None:
+        """Start both; a gateway has an identity, so that it is shown TLS as well."""
+        write_files(self.folder / "certs", "file.example")
+        plane = await serve(self.replica, self.store.serve("navarch"), self.folder)
+        self.processes.append(plane)
+        await until("the control plane is ready", self._ready, seconds=20, watched=plane)
+        sidecar = Sidecar(name="client-1", ip=self.ip, labels={"app": "client"}, interception=mode)
+        where = self.replica.xds
+        if mode == ROUTER:
+            self.store.namespace, where = "edge", self.replica.xds_tls
+            held = Held(self.folder / "credentials")
+            held.write(token=await self.store.token("ingress"), roots=await self.store.roots())
+            labels = {"istio": "ingressgateway"}
+            sidecar = Sidecar(
+                name="ingress-1", ip=self.ip, labels=labels, namespace="edge", account="ingress", credentials=held, kind=ProxyType.ROUTER
+            )
+        self.processes.append(await envoy(sidecar, self.folder, where))
+
+    async def stop(self) -> None:
+        for process in reversed(self.processes):
+            await process.stop()
+        await self.client.aclose()
+
+    def show(self, case: Case) -> None:
+        """Save the manifests of ``case`` in the place of those before."""
+        draft = self.store.folder / "case.yaml~"
+        draft.write_text(shown(case, self.ip, self.folder / "certs"))
+        draft.rename(self.store.folder / "case.yaml")
+
+    async def refused(self) -> dict[str, int] | None:
+        """Return how often the Envoy has refused something, by statistic."""
+        found = await self._ask(f"http://{self.ip}:15000/stats?filter=update_rejected&format=json")
+        return {each["name"]: each["value"] for each in found.json()["stats"] if each.get("value")} if found else None
+
+    async def has_all_of(self, name: str) -> bool:
+        """Return whether the Envoy has what came with the marker of the case ``name``."""
+        known = await self._ask(f"http://{self.ip}:15000/clusters")
+        rows = await self._ask(f"http://{self.replica.admin}/v1/proxies")
+        return bool(known and f"|{name}.marker.example::" in known.text and rows and [each["synced"] for each in rows.json()] == [True])
+
+    async def _ready(self) -> bool:
+        found = await self._ask(f"http://{self.replica.admin}/readyz")
+        return bool(found and found.is_success)
+
+    async def _ask(self, url: str) -> httpx.Response | None:
+        try:
+            return await self.client.get(url)
+        except httpx.TransportError:
+            return None
 
 
 def mode_of(case: Case) -> str:
     """Return to which of the Envoys ``case`` is shown."""
     return ROUTER if case.gateway else str(case.metadata.get("INTERCEPTION_MODE", "REDIRECT"))
-
-
-async def start(mode: str, ip: str, store: Folder, folder: Path, replica: Replica) -> Process:
-    """Start the Envoy for ``mode`` at ``ip``; a gateway has an identity, so that it is shown TLS as well."""
-    if mode != ROUTER:
-        return await envoy(Sidecar(name="client-1", ip=ip, labels={"app": "client"}, interception=mode), folder, replica.xds)
-    store.namespace = "edge"
-    credentials = Credentials(folder / "credentials")
-    credentials.write(token=await store.token("ingress"), roots=await store.roots())
-    labels = {"istio": "ingressgateway"}
-    router = Sidecar(name="ingress-1", ip=ip, labels=labels, namespace="edge", account="ingress", credentials=credentials, kind=ROUTER)
-    return await envoy(router, folder, replica.xds_tls)
 
 
 def shown(case: Case, ip: str, certificates: Path) -> str:
