@@ -9,7 +9,7 @@ PURE := tests/rooms tests/conversations tests/laws tests/golden
 EDGES := tests/edges tests/live tests/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kubernetes test check format lint types layers shape golden crds bench bench-kubernetes clean pure
+.PHONY: help demo demo-kubernetes test check format lint types layers shape golden crds bench bench-kubernetes bench-edits clean pure
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench: $(STAMP) ## Measure: 500 sidecars on 1,000 services
 
 bench-kubernetes: $(STAMP) ## Measure the same on a real API server
 	$(BIN)/python -m tests.bench --kubernetes
+
+bench-edits: $(STAMP) ## Measure how soon edits by kubectl are in effect on 20 Envoys
+	NAVARCH_MEASURE=1 $(PYTEST) -s tests/kube/test_edits.py
 
 clean: ## Remove what was built
 	rm -rf $(VENV) .typings .cache build *.egg-info
