@@ -71,12 +71,12 @@ class Process:
 
 
 async def start(name: str, command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> Process:
-    """Start ``command`` with more in its ``environment``, and its output in a file of ``folder``."""
+    """Start ``command`` in ``folder``, with more in its ``environment``, and its output in a file there."""
     log = folder / f"{name}.log"
     given = {**os.environ, **(environment or {})}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=given
+            *command, cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=given
         )
     return Process(name, process, log)
 

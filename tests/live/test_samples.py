@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +10,19 @@ from pathlib import Path
 import httpx
 import pytest
 
+from controlplane.ca.certificates import authority, key_pem, workload
 from controlplane.demo.ports import free_port, owners
 from controlplane.demo.processes import Process, Sidecar, control_plane, envoy, until
+from controlplane.model.identity import Identity
 from controlplane.objects.documents import documents
 from controlplane.objects.parse import parse
+from controlplane.serve.trust import make_key
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 IP = "127.9.9.9"
 LABELS = {"app": "productpage", "version": "v1"}
 CAPTURE_PORTS = (15001, 15006)
+CERTIFICATES = Path("tests/testdata/certs/default")  # what the samples call files of their proxies
 
 
 def manifests() -> Iterator[tuple[Path, int, set[str]]]:
@@ -28,6 +33,16 @@ def manifests() -> Iterator[tuple[Path, int, set[str]]]:
                 found = documents(path.read_text())
                 keys = {str(parsed.key) for each in found if each.data and (parsed := parse(each.data)).object is not None}
                 yield path, len(found), keys
+
+
+def give_certificates(folder: Path) -> None:
+    """Write the files in ``folder`` that a DestinationRule of the samples expects at its proxies."""
+    now, lifetime = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
+    issuer, key = authority("samples", make_key(), now, lifetime), make_key()
+    chain = workload(issuer, Identity("cluster.local", "default", "default"), key.public_key(), now, lifetime)
+    folder.mkdir(parents=True)
+    for name, content in (("cert-chain.pem", chain), ("key.pem", key_pem(key)), ("root-cert.pem", issuer.pem)):
+        (folder / name).write_bytes(content)
 
 
 class Bench:
@@ -45,6 +60,7 @@ class Bench:
         plane = await control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
         self.processes.append(plane)
         await until("ready", self._ready, seconds=20, watched=plane)
+        give_certificates(self.folder / CERTIFICATES)
         sidecar = Sidecar(name="productpage", ip=IP, labels=LABELS, interception="REDIRECT", delta=delta)
         self.processes.append(await envoy(sidecar, self.folder, self.xds))
 
