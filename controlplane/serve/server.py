@@ -23,7 +23,7 @@ from controlplane.serve.letting import Ended, let_in
 from controlplane.serve.nodes import NotYours, proxy_of
 from controlplane.serve.secrets import Secrets
 from controlplane.serve.services import SERVICES, Service
-from controlplane.serve.streams import UNREADABLE, OpenStream, Recorder, Request
+from controlplane.serve.streams import FAULT, UNREADABLE, OpenStream, Recorder, Request
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 
@@ -169,7 +169,11 @@ class Server:
         self, context: ServicerContext[Request, bytes], door: Door, wire: Wire, machine: Callable[[View], Stream[Request]]
     ) -> None:
         caller = self._refusal() or await let_in(door, context)
-        ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
+        try:
+            ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
+        except Exception:  # ours; left alone, gRPC would tell the peer all about it
+            log.exception("stream failed")
+            ended = FAULT
         if ended.code is not grpc.StatusCode.OK:
             await context.abort(ended.code, ended.details)
 

@@ -50,7 +50,7 @@ class Recorder(Protocol):
 
 UNREADABLE = Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a discovery request, found bytes that are none")
 _TOO_MANY = Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
-_FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
+FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
 
 
 class OpenStream(Generic[Request]):
@@ -85,7 +85,7 @@ class OpenStream(Generic[Request]):
             self._machine.changed(change)
         except Exception:  # ours; it must not keep the news from the other streams
             log.exception("stream failed", extra=self._facts())
-            self._ended = self._ended or _FAULT
+            self._ended = self._ended or FAULT
         self._wake()
 
     def see(self, view: View) -> None:
@@ -99,7 +99,7 @@ class OpenStream(Generic[Request]):
                 self._machine.see(view)
         except Exception:
             log.exception("stream failed", extra=self._facts())
-            self.end(_FAULT)
+            self.end(FAULT)
         self._wake()
 
     def progress(self, resource: Resource) -> Progress:
@@ -145,7 +145,7 @@ class OpenStream(Generic[Request]):
             self.end(Ended(grpc.StatusCode.OK))  # the peer is gone
         except Exception:
             log.exception("stream failed", extra=self._facts())
-            self.end(_FAULT)
+            self.end(FAULT)
 
     def _receive(self, request: Request) -> None:
         if self._machine is None:
@@ -164,7 +164,7 @@ class OpenStream(Generic[Request]):
                 response = self._machine.take() if self._machine else None
             except Exception:
                 log.exception("stream failed", extra=self._facts())
-                return _FAULT
+                return FAULT
             if response is None:
                 await self._news()
                 continue
