@@ -9,6 +9,7 @@ import typer
 from controlplane.cli.ca import app as ca
 from controlplane.cli.crds import crds
 from controlplane.cli.demo import demo
+from controlplane.cli.inject import inject
 from controlplane.cli.iptables import iptables
 from controlplane.cli.serve import serve
 from controlplane.cli.token import token
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (serve, translate, validate, demo, iptables, token, crds, version):
+for command in (serve, translate, validate, inject, demo, iptables, token, crds, version):
     app.command()(command)
 app.add_typer(ca)
 
