@@ -61,6 +61,13 @@ class InjectionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings:
+    """What proxies that have an identity report."""
+
+    grace_s: float = 10.0  # for which a workload outside Kubernetes stays registered when its stream has ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How one control plane runs; addresses are ``host:port``, and port 0 is any free one."""
 
@@ -68,6 +75,7 @@ class Settings:
     kubernetes: KubernetesSettings | None = None
     identity: IdentitySettings | None = None
     jwks: JwksSettings = JwksSettings()
+    reports: ReportSettings = ReportSettings()
     xds: str = "127.0.0.1:15010"  # in the clear: nobody who comes in there has an identity
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 
 from controlplane.admin.shapes import Connection, ProxyRow, TypeState
+from controlplane.app.registrar import Registrar
 from controlplane.fleet.fleet import Account, Fleet, TypeAccount
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
@@ -18,13 +19,16 @@ log = logging.getLogger(__name__)
 class Books:
     """Gives the fleet what it has not of its own, the time, and tells the log what matters."""
 
-    def __init__(self) -> None:
-        """Begin with no streams."""
+    def __init__(self, registrar: Registrar | None = None) -> None:
+        """Begin with no streams; ``registrar`` is told of each."""
         self.fleet = Fleet()
+        self._registrar = registrar
 
     def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
         """Take in that ``proxy`` has opened ``connection``."""
         self.fleet.connected(connection, proxy, wire.value, time.time())
+        if self._registrar:
+            self._registrar.connected(connection, proxy)
         log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": wire.value})
 
     def record(self, connection: int, events: Iterable[Event]) -> None:
@@ -40,6 +44,8 @@ class Books:
     def disconnected(self, connection: int) -> None:
         """Take in that ``connection`` is over."""
         self.fleet.disconnected(connection)
+        if self._registrar:
+            self._registrar.disconnected(connection)
         log.info("proxy disconnected", extra={"connection": connection})
 
     def proxies(self) -> list[ProxyRow]:

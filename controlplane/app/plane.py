@@ -23,6 +23,7 @@ from controlplane.admin.web import Web
 from controlplane.app import issuers
 from controlplane.app.books import Books
 from controlplane.app.identity import open_trust, roots_of, row, told
+from controlplane.app.registrar import Registrar
 from controlplane.inject.registration import Registration
 from controlplane.inject.roots import Roots
 from controlplane.inject.webhook import Webhook
@@ -35,6 +36,7 @@ from controlplane.objects.changes import Change
 from controlplane.objects.places import Places
 from controlplane.serve.doors import Plaintext
 from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
+from controlplane.serve.health import health_service
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Entrance, Machines, Server
 from controlplane.serve.trust import Trust
@@ -42,6 +44,7 @@ from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files import Files
 from controlplane.sources.kubernetes.source import Kubernetes
 from controlplane.sources.precedence import Precedence
+from controlplane.sources.registered import Registered
 from controlplane.status.replicas import REPLICA
 from controlplane.status.writer import World, Writer
 from controlplane.xds.delta import DeltaStream
@@ -105,11 +108,14 @@ class ControlPlane:
         if cluster and client:
             self._cluster = Kubernetes(client, cluster.namespaces, random.random, Timing.silent(cluster.watch_timeout_s))
             self._sources.append(self._cluster)
-        self._precedence = Precedence([source.name for source in self._sources])
         self._mesh = Mesh()
+        self._registrar = Registrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
+        if self._registrar and not cluster:
+            self._sources.append(Registered(self._registrar.documents, self._registrar.news))
+        self._precedence = Precedence([source.name for source in self._sources])
         self._issuers = issuers.keeper(settings.jwks)
         self._hub = Hub(self._mesh, [source.name for source in self._sources], self._issuers)
-        self._books = Books()
+        self._books = Books(self._registrar)
         if settings.kubernetes and client:
             self._keepers = self._write_back(client, settings.kubernetes)
         machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
@@ -237,8 +243,9 @@ class ControlPlane:
         if self._trust and self._client and settings.kubernetes:
             self._roots = roots_of(self._trust, self._client, settings.kubernetes, self._leader, self._injected)
         entrances = {"xds": Entrance(settings.xds, Plaintext())}
-        if self._trust and settings.identity:
-            entrances |= self._trust.entrances(settings.identity.by_token, settings.identity.by_certificate)
+        if self._trust and settings.identity and self._registrar:
+            services = (health_service(self._registrar),)
+            entrances |= self._trust.entrances(settings.identity.by_token, settings.identity.by_certificate, services)
         try:
             admin, *health = [web.open() for web in self._webs]
             webhook = self._webhook.open() if self._webhook else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from controlplane.cli.options import Output, address, folder
-from controlplane.settings import IdentitySettings, JwksSettings, KubernetesSettings, Settings
+from controlplane.settings import IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ _Names: TypeAlias = Annotated[
 ]
 _LeafTtl: TypeAlias = Annotated[
     float, typer.Option("--leaf-ttl", metavar="SECONDS", min=10, max=7_776_000, help="How long certificates of workloads are good.")
+]
+_Grace: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--registration-grace", metavar="SECONDS", min=0, help="How long a virtual machine stays registered when its stream has ended."
+    ),
 ]
 _MaxAge: TypeAlias = Annotated[
     float, typer.Option("--max-connection-age", metavar="SECONDS", min=10, help="How long a proxy is believed to be who it said it is.")
@@ -100,6 +106,7 @@ def serve(
     name: _Names = None,
     leaf_ttl: _LeafTtl = 86_400,
     max_connection_age: _MaxAge = 1800,
+    registration_grace: _Grace = 10,
     jwks_allow: _JwksAllow = None,
     jwks_roots: _JwksRoots = None,
     jwks_refresh: _JwksRefresh = 1200,
@@ -125,6 +132,7 @@ def serve(
         files=_folders(files, alone=cluster is None),
         kubernetes=cluster,
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
+        reports=ReportSettings(grace_s=registration_grace),
         jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
         xds=_plain(xds, insecure=insecure),
         admin=address(admin, option="--admin"),

@@ -149,17 +149,7 @@ async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
     )
     config = folder / f"{sidecar.name}.json"
     config.write_text(json.dumps(bootstrap(settings)))
-    options = [
-        "--use-dynamic-base-id",
-        "--concurrency",
-        "1",
-        "--log-level",
-        "warning",
-        "--drain-time-s",
-        "10",
-        "--drain-strategy",
-        "immediate",
-    ]
+    options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]
     return await start(sidecar.name, [envoy_binary(), "-c", str(config), *options], folder)
 
 

@@ -36,6 +36,7 @@ class Node:
     labels: Labels | None = None  # None: those of the Pod
     interception: Interception = Interception.REDIRECT
     locality: str = ""  # "region/zone/subzone"
+    group: str = ""  # the WorkloadGroup by which it registers itself, outside Kubernetes
     more: tuple[tuple[str, str], ...] = ()  # further metadata
 
     @property
@@ -59,6 +60,7 @@ class BootstrapSettings:
 
 def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
     """Return the bootstrap by ``settings``, as proto3 JSON."""
+    known = settings.control_plane.credentials is not None
     clusters = [cluster(settings.control_plane)]
     listeners: list[dict[str, object]] = []
     if settings.status:
@@ -70,6 +72,8 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
         "admin": {"address": address(settings.admin), "ignore_global_conn_limit": True},
         "dynamic_resources": {"ads_config": _ads(settings.control_plane), "cds_config": _ADS, "lds_config": _ADS},
         "static_resources": static,
+        # Who registers itself is told how to check the application beside it, and says what it finds.
+        **({"hds_config": _stream("GRPC")} if known and settings.node.group else {}),
         "overload_manager": overload(settings.limits),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
         **({"deferred_stat_options": {"enable_deferred_creation_stats": True}} if settings.deferred_stats else {}),
@@ -84,6 +88,7 @@ def _node(node: Node) -> dict[str, object]:
         "SERVICE_ACCOUNT": node.service_account,
         "INTERCEPTION_MODE": node.interception.value,
         "INSTANCE_IPS": node.ip,
+        **({"AUTO_REGISTER_GROUP": node.group} if node.group else {}),
         **dict(node.more),
     }
     if node.labels is not None:

@@ -92,7 +92,7 @@ def _of_service(db: Database, value: Service, port: int) -> Iterator[Endpoint]:
 def _of_entries(db: Database, namespace: str, selector: Mapping[str, str], port_name: str, number: int) -> Iterator[Endpoint]:
     for key in selected(db, "WorkloadEntry", namespace, selector):
         entry = objects(db, key)
-        if isinstance(entry, WorkloadEntry):
+        if isinstance(entry, WorkloadEntry) and entry.healthy:
             yield _of_workload(entry.spec, entry.meta.labels, port_name, number)
 
 

@@ -45,6 +45,7 @@ class Proxy:
     interception: Interception = Interception.REDIRECT
     locality: str = ""
     identity: Identity | None = None  # None: it came in where nobody is asked who they are
+    group: str = ""  # the WorkloadGroup by which it registers itself
 
 
 def proxy(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:
@@ -75,6 +76,7 @@ def proxy(node_id: str, metadata: Mapping[str, object], locality: str = "") -> P
         labels=_labels(metadata.get("LABELS")),
         interception=Interception(mode),
         locality=locality,
+        group=_text(metadata, "AUTO_REGISTER_GROUP") or "",
     )
 
 

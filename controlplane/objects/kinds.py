@@ -93,7 +93,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     (NETWORKING, "WorkloadEntry"): Kind(WorkloadEntry, spec=WorkloadSpec),
     (NETWORKING, "Sidecar"): Kind(Sidecar, spec=SidecarSpec),
     (NETWORKING, "Gateway"): Kind(Gateway, spec=GatewaySpec),
-    (NETWORKING, "WorkloadGroup"): Kind(WorkloadGroup, spec=WorkloadGroupSpec, later=True),
+    (NETWORKING, "WorkloadGroup"): Kind(WorkloadGroup, spec=WorkloadGroupSpec),
     (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, later=True),
     (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, later=True),
     (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec),

@@ -14,7 +14,6 @@ from pydantic import Field
 from controlplane.model.keys import Key
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.names import is_label
-from controlplane.objects.proxy_config import ProxySettings
 from controlplane.objects.review import Finding
 from controlplane.objects.scalars import MAX_PORT, Model, Text, Texts, UInt
 
@@ -38,7 +37,6 @@ class MeshConfigSpec(Model):
     trust_domain: Text = "cluster.local"
     trust_domain_aliases: Texts = ()
     root_namespace: Text = "istio-system"
-    default_config: ProxySettings = ProxySettings()
 
 
 class MeshConfig(KubernetesObject):

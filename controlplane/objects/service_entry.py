@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.scalars import NOTHING, Map, Model, Port, Text, TextMap, Texts, UInt
+
+# Istio's names: an annotation of entries whose health is checked, and the condition that says what came of it.
+HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
+HEALTHY = "Healthy"
 
 
 class ServicePort(Model):
@@ -60,7 +64,32 @@ class ServiceEntry(KubernetesObject):
     spec: ServiceEntrySpec
 
 
+class Condition(Model):
+    """A condition in a status."""
+
+    type: Text = ""
+    status: Text = ""
+
+
+def _of_health(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Return the one of ``conditions`` that is about health: the others change, and change nothing."""
+    return tuple(each for each in conditions if each.type == HEALTHY)
+
+
+class WorkloadStatus(Model):
+    """What was found out about a workload: of its conditions, whether it is healthy."""
+
+    conditions: Annotated[tuple[Condition, ...], AfterValidator(_of_health)] = ()
+
+
 class WorkloadEntry(KubernetesObject):
     """A workload outside Kubernetes."""
 
     spec: WorkloadSpec
+    status: WorkloadStatus = WorkloadStatus()
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether it may be sent requests: if its health is checked, only once somebody has said so."""
+        checked = self.meta.annotations.get(HEALTH_CHECKED) == "true"
+        return not checked or any(each.status == "True" for each in self.status.conditions)

@@ -5,6 +5,7 @@ https://istio.io/latest/docs/reference/config/networking/workload-group/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict
@@ -80,6 +81,11 @@ class WorkloadGroupSpec(Model):
     template: WorkloadSpec
     metadata: GroupMeta | None = None
     probe: ReadinessProbe | None = None
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return the labels of its instances."""
+        return {**(self.metadata.labels if self.metadata else {}), **self.template.labels}
 
 
 class WorkloadGroup(KubernetesObject):

@@ -24,7 +24,6 @@ from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertif
 from controlplane.serve.letting import Ended, let_in
 from controlplane.serve.pace import Pace
 from controlplane.serve.secrets import Authority
-from controlplane.serve.streams import FAULT
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +114,7 @@ def handler(issuing: Issuing, door: Door) -> grpc.GenericRpcHandler:
 
     async def create(request: bytes, call: Call) -> IstioCertificateResponse:
         caller = await let_in(door, call)
-        try:
-            found = caller if isinstance(caller, Ended) else await _answer(issuing, caller, request)
-        except Exception:  # ours; left alone, gRPC would tell the peer all about it
-            log.exception("request not signed")
-            found = FAULT
+        found = caller if isinstance(caller, Ended) else await _answer(issuing, caller, request)
         if isinstance(found, Ended):
             await call.abort(found.code, found.details)
         return found

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
+import grpc
 from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
 
 from controlplane.model.proxies import BadNode, Proxy, proxy
 from controlplane.serve.doors import Caller
+from controlplane.serve.letting import Ended
+
+log = logging.getLogger(__name__)
 
 
 class NotYours(BadNode):
@@ -35,3 +40,14 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     if caller.pod and caller.pod != found.name:
         raise NotYours(f"expected the pod {caller.pod} in the node's id")
     return replace(found, identity=who)
+
+
+def known(node: Node, caller: Caller) -> Proxy | Ended:
+    """Return the Proxy that ``node`` describes, or how a stream ends on which ``caller`` says that it is."""
+    try:
+        return proxy_of(node, caller)
+    except NotYours as error:
+        log.warning("node refused", extra={"identity": str(caller.who), "reason": str(error)})
+        return Ended(grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
+    except BadNode as error:
+        return Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error))

@@ -10,27 +10,24 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
-from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.vault import Holder
 from controlplane.mesh.nodes import Wire
-from controlplane.model.proxies import BadNode
 from controlplane.serve.doors import Caller, Door
 from controlplane.serve.hub import Hub
-from controlplane.serve.letting import Ended, let_in
-from controlplane.serve.nodes import NotYours, proxy_of
+from controlplane.serve.letting import Ended, first_request, let_in
+from controlplane.serve.nodes import known
 from controlplane.serve.secrets import Secrets
 from controlplane.serve.services import SERVICES, Service
-from controlplane.serve.streams import FAULT, UNREADABLE, OpenStream, Recorder, Request
+from controlplane.serve.streams import OpenStream, Recorder, Request
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 32 << 20  # `initial_resource_versions` of 100,000 resources are below half of it
-FIRST_REQUEST_S = 30.0
 _GRACE_S = 10.0  # within which the streams of a connection that is too old may end by themselves
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -169,31 +166,24 @@ class Server:
         self, context: ServicerContext[Request, bytes], door: Door, wire: Wire, machine: Callable[[View], Stream[Request]]
     ) -> None:
         caller = self._refusal() or await let_in(door, context)
-        try:
-            ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
-        except Exception:  # ours; left alone, gRPC would tell the peer all about it
-            log.exception("stream failed")
-            ended = FAULT
+        ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
         if ended.code is not grpc.StatusCode.OK:
             await context.abort(ended.code, ended.details)
 
     async def _stream(
         self, context: ServicerContext[Request, bytes], caller: Caller, wire: Wire, machine: Callable[[View], Stream[Request]]
     ) -> Ended:
-        first = await _first(context)
+        first = await first_request(context)
         if isinstance(first, Ended):
             return first
         if refusal := self._refusal():
             return refusal
+        proxy = known(first.node, caller)
+        if isinstance(proxy, Ended):
+            return proxy
         try:
-            proxy = proxy_of(first.node, caller)
             holder = Holder(proxy.identity, proxy.id) if proxy.identity else None
             own = self._secrets.open(holder) if self._secrets and holder else None
-        except NotYours as error:
-            log.warning("node refused", extra={"identity": str(caller.who), "reason": str(error)})
-            return Ended(grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
-        except BadNode as error:
-            return Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except BadCertificate as error:
             log.error("certificate not issued", extra={"identity": str(caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
             return Ended(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
@@ -217,16 +207,3 @@ class Server:
             # An empty answer would make the proxy delete its listeners. https://github.com/istio/istio/issues/25495
             return Ended(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
         return None
-
-
-async def _first(context: ServicerContext[Request, bytes]) -> Request | Ended:
-    try:
-        async with asyncio.timeout(FIRST_REQUEST_S):
-            request = await context.read()
-    except TimeoutError:
-        return Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s")
-    except DecodeError:
-        return UNREADABLE
-    except grpc.aio.BaseError:
-        return Ended(grpc.StatusCode.OK)  # the peer is gone
-    return Ended(grpc.StatusCode.OK) if request is grpc.aio.EOF else request

@@ -19,7 +19,7 @@ from controlplane.mesh.mesh import Session
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.serve.hub import Hub
-from controlplane.serve.letting import Ended
+from controlplane.serve.letting import FAULT, UNREADABLE, Ended
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import BadRequest, Progress, Stream
@@ -48,9 +48,7 @@ class Recorder(Protocol):
         """Take in that ``connection`` is over."""
 
 
-UNREADABLE = Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a discovery request, found bytes that are none")
 _TOO_MANY = Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
-FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
 
 
 class OpenStream(Generic[Request]):

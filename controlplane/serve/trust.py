@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.keeper import Keeper, Store
 from controlplane.ca.vault import MAX_LIFETIME, Vault
-from controlplane.serve.doors import Accounts, Certificates, Tokens
+from controlplane.serve.doors import Accounts, Certificates, Door, Tokens
 from controlplane.serve.issuing import Issuing, handler
+from controlplane.serve.reports import Handled
 from controlplane.serve.secrets import Secrets
 from controlplane.serve.server import Entrance
 from controlplane.serve.serving import Serving
@@ -63,16 +65,22 @@ class Trust:
         await self.keeper.open()
         self._serving.refresh()
 
-    def entrances(self, by_token: str | None, by_certificate: str | None) -> dict[str, Entrance]:
-        """Return the entrances at the addresses where tokens are taken, and where certificates are asked for, by name."""
+    def entrances(self, by_token: str | None, by_certificate: str | None, services: Iterable[Handled]) -> dict[str, Entrance]:
+        """Return the entrances at the addresses where tokens are taken, and where certificates are asked for, by name.
+
+        ``services`` are for those alone who have an identity.
+        """
         means, found = self._means, dict[str, Entrance]()
         if by_token:
             tokens = Tokens(lambda: self._serving.credentials(asks=False), means.accounts, means.trust_domain)
-            found["xds_tls"] = Entrance(by_token, tokens, (handler(self.issuing, tokens),), means.connection_age_s)
+            found["xds_tls"] = Entrance(by_token, tokens, self._known(tokens, services), means.connection_age_s)
         if by_certificate:
             certificates = Certificates(lambda: self._serving.credentials(asks=True), means.trust_domain)
-            found["xds_mtls"] = Entrance(by_certificate, certificates, (handler(self.issuing, certificates),), means.connection_age_s)
+            found["xds_mtls"] = Entrance(by_certificate, certificates, self._known(certificates, services), means.connection_age_s)
         return found
+
+    def _known(self, door: Door, services: Iterable[Handled]) -> tuple[grpc.GenericRpcHandler, ...]:
+        return (handler(self.issuing, door), *(each.handler(door) for each in services))
 
     async def run(self) -> None:
         """Renew and rotate until cancelled."""

@@ -17,8 +17,7 @@ from controlplane.mesh.nodes import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
-from controlplane.serve import server as serving
-from controlplane.serve import streams
+from controlplane.serve import letting, streams
 from controlplane.serve.doors import Plaintext
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Entrance, Machines, Server
@@ -172,7 +171,7 @@ async def test_a_peer_that_does_not_read_is_dropped_and_costs_no_memory(monkeypa
 
 
 async def test_a_peer_that_asks_for_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "FIRST_REQUEST_S", 0.2)
+    monkeypatch.setattr(letting, "FIRST_REQUEST_S", 0.2)
 
     async with serving_by(silent) as running, delta(running.address) as call:
         assert (await status_of(call))[0] is grpc.StatusCode.DEADLINE_EXCEEDED

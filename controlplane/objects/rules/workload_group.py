@@ -27,5 +27,7 @@ def check(value: WorkloadGroup) -> Iterator[Finding]:
         yield from common.labels("spec.metadata.labels", value.spec.metadata.labels)
     if probe and sum(getattr(probe, name) is not None for name in _METHODS) != 1:
         yield common.required("spec.probe", "one of httpGet, tcpSocket, exec and grpc")
+    if probe and probe.exec is not None:
+        yield common.warning("spec.probe.exec", "NotChecked", "an Envoy runs no commands: such a workload is never taken for healthy")
     if probe and probe.exec is not None and not probe.exec.command:
         yield common.required("spec.probe.exec.command", "a command")

@@ -1,0 +1,59 @@
+"""Who registers itself: tells the fleet the time, the log what matters, and whoever keeps the entries that they may be others now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from controlplane.fleet.registrations import Objects, Registered, Registrations, probe_of
+from controlplane.model.keys import Key
+from controlplane.model.proxies import Proxy
+from controlplane.objects.workload_group import ReadinessProbe
+
+log = logging.getLogger(__name__)
+
+
+class Registrar:
+    """The registrations of one replica."""
+
+    def __init__(self, objects: Objects, grace_s: float) -> None:
+        """Find groups among ``objects``; keep who has left for ``grace_s``."""
+        self._objects = objects
+        self._registrations = Registrations(grace_s)
+        self._told: Mapping[str, str] = {}
+        self.news = asyncio.Event()
+
+    def connected(self, connection: int, proxy: Proxy) -> None:
+        """Take in that ``proxy`` has opened ``connection``."""
+        if self._registrations.connected(connection, proxy, time.time()):
+            self.news.set()
+
+    def disconnected(self, connection: int) -> None:
+        """Take in that ``connection`` is over."""
+        if self._registrations.disconnected(connection, time.time()):
+            self.news.set()
+
+    def checked(self, proxy: Proxy, *, healthy: bool) -> None:
+        """Take in what the checks of ``proxy`` have found."""
+        if self._registrations.checked(proxy, healthy=healthy):
+            log.info("workload checked", extra={"proxy": proxy.id, "healthy": healthy})
+            self.news.set()
+
+    def probe(self, proxy: Proxy) -> ReadinessProbe | None:
+        """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
+        return probe_of(proxy, self._objects)
+
+    def entries(self) -> Mapping[Key, Registered]:
+        """Return the entries that there have to be now."""
+        refused = self._registrations.refused(self._objects)
+        for proxy, reason in refused.items():
+            if self._told.get(proxy) != reason:
+                log.warning("workload not registered", extra={"proxy": proxy, "reason": reason})
+        self._told = refused
+        return self._registrations.entries(self._objects, time.time())
+
+    def documents(self) -> list[Mapping[str, object]]:
+        """Return the same as documents."""
+        return [each.document for each in self.entries().values()]

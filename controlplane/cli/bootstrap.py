@@ -1,0 +1,197 @@
+"""``navarch bootstrap``."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from controlplane.cli.options import address
+from controlplane.model.proxies import Interception, ProxyType
+
+if TYPE_CHECKING:
+    from controlplane.inject.bootstrap import BootstrapSettings, Node
+    from controlplane.inject.contact import Credentials
+    from controlplane.objects.workload_group import WorkloadGroup
+
+_ENVOY = "envoy.json"
+
+_Xds: TypeAlias = Annotated[
+    list[str],
+    typer.Option("--xds", metavar="HOST:PORT", help="Where the control plane is. Can be given several times."),
+]
+_Ip: TypeAlias = Annotated[str, typer.Option(metavar="IP", help="The address at which others reach the workload.")]
+_Filename: TypeAlias = Annotated[
+    str | None, typer.Option("--filename", "-f", metavar="PATH", help="A manifest with the WorkloadGroup that it registers itself with.")
+]
+_Name: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="What the proxy is called. Default: this machine's name.")]
+_Namespace: TypeAlias = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NS", help="Its namespace. Default: the group's.")]
+_Account: TypeAlias = Annotated[
+    str | None, typer.Option("--service-account", metavar="SA", help="The service account of its token. Default: the group's.")
+]
+_Labels: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label of the workload, besides the group's. Several times.")
+]
+_Locality: TypeAlias = Annotated[str, typer.Option(metavar="REGION/ZONE/SUBZONE", help="Where it stands. Default: the group's.")]
+_Type: TypeAlias = Annotated[ProxyType, typer.Option("--type", help="Whether it stands beside a workload, or is a gateway.")]
+_Mode: TypeAlias = Annotated[
+    Interception, typer.Option("--interception", help="How connections come to it: by iptables, or (NONE) as listeners that clients name.")
+]
+_Token: TypeAlias = Annotated[str | None, typer.Option(metavar="FILE", help="The file with its token, on its machine; read when replaced.")]
+_Roots: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FILE", help="The file with the roots that it believes, on its machine; read when replaced.")
+]
+_ServerName: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="DNS", help="The name in the control plane's certificate. Default: the host of the first --xds.")
+]
+_Out: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help=f"Write {_ENVOY}, and the two files that lead it to token and roots, into this folder.")
+]
+_Admin: TypeAlias = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where its admin API listens.")]
+_Status: TypeAlias = Annotated[str, typer.Option(metavar="IP", help="Where it says that it is ready (15021) and serves metrics (15090).")]
+_Heap: TypeAlias = Annotated[
+    int | None, typer.Option("--max-heap-mb", metavar="MIB", min=16, help="Its memory: it refuses requests when it comes near.")
+]
+_Connections: TypeAlias = Annotated[int, typer.Option("--max-connections", metavar="N", min=1, help="The connections that it takes.")]
+_Sotw: TypeAlias = Annotated[bool, typer.Option("--sotw", help="Be told everything of a type at each change, not what has changed.")]
+
+
+def bootstrap(
+    xds: _Xds,
+    ip: _Ip,
+    filename: _Filename = None,
+    name: _Name = None,
+    namespace: _Namespace = None,
+    service_account: _Account = None,
+    label: _Labels = None,
+    locality: _Locality = "",
+    proxy_type: _Type = ProxyType.SIDECAR,
+    interception: _Mode = Interception.REDIRECT,
+    token: _Token = None,
+    roots: _Roots = None,
+    server_name: _ServerName = None,
+    out: _Out = None,
+    admin: _Admin = "127.0.0.1:15000",
+    status: _Status = "0.0.0.0",
+    max_heap_mb: _Heap = None,
+    max_connections: _Connections = 50_000,
+    sotw: _Sotw = False,
+) -> None:
+    """Print the configuration that a stock Envoy is started with: who it is, and where its control plane is.
+
+    With --token and --roots it comes by TLS and has an identity. Both files are read anew when they are replaced by renaming; Envoy is
+    led to them by two small files, token-sds.json and roots-sds.json, which --out writes beside envoy.json.
+
+    With the WorkloadGroup of a virtual machine it registers itself: a WorkloadEntry is there while it runs, and gets requests while the
+    group's probe, which Envoy does itself, succeeds.
+
+    For example:
+
+      navarch bootstrap --xds 127.0.0.1:15010 --ip 127.0.0.11 --name client --namespace shop --label app=client --interception NONE
+
+      navarch bootstrap -f group.yaml --xds navarch.example.com:15012 --ip 10.0.0.7 --token /etc/navarch/token
+      --roots /etc/navarch/root-cert.pem --out /etc/navarch && envoy -c /etc/navarch/envoy.json
+    """
+    from controlplane.inject.bootstrap import BootstrapSettings
+    from controlplane.inject.contact import ControlPlane
+    from controlplane.inject.overload import Limits
+    from controlplane.inject.status_ports import StatusPorts
+
+    node = _node(filename, name, _ip(ip, option="--ip"))
+    node = _said(node, namespace, service_account, _pairs(label or ()), locality)
+    credentials = _credentials(xds, token, roots, server_name, out)
+    if filename and not credentials:
+        raise typer.BadParameter("expected --token and --roots: who registers itself has to show who it is")
+    addresses = tuple(address(each, option="--xds") for each in xds)
+    settings = BootstrapSettings(
+        node=replace(node, type=proxy_type, interception=interception),
+        control_plane=ControlPlane(addresses=addresses, credentials=credentials, delta=not sotw),
+        admin=address(admin, option="--admin"),
+        status=StatusPorts(host=_ip(status, option="--status")),
+        limits=Limits(heap_bytes=max_heap_mb << 20 if max_heap_mb else None, connections=max_connections),
+    )
+    _give(settings, out)
+
+
+def _give(settings: BootstrapSettings, out: Path | None) -> None:
+    """Print the bootstrap by ``settings``, or write it into the folder ``out`` with the files that it needs."""
+    from controlplane.inject.bootstrap import bootstrap as bootstrap_of
+    from controlplane.inject.contact import secret_files
+
+    told = json.dumps(bootstrap_of(settings), indent=2)
+    credentials = settings.control_plane.credentials
+    files = secret_files(credentials) if credentials else {}
+    if out is None:
+        typer.echo(told)
+        if credentials:
+            typer.echo(f"navarch: Envoy also needs {' and '.join(files)} in {credentials.secrets}, which --out writes", err=True)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for file, content in {_ENVOY: told, **files}.items():
+        (out / file).write_text(content + "\n")
+        typer.echo(str(out / file))
+
+
+def _node(filename: str | None, name: str | None, ip: str) -> Node:
+    from controlplane.inject.bootstrap import Node
+    from controlplane.inject.virtual_machines import node_of
+
+    node = Node(name=name or socket.gethostname(), namespace="default", ip=ip, labels=())
+    return node_of(node, _group(filename)) if filename else node
+
+
+def _said(node: Node, namespace: str | None, account: str | None, labels: dict[str, str], locality: str) -> Node:
+    """Return ``node`` with what was said on the command line."""
+    return replace(
+        node,
+        namespace=namespace or node.namespace,
+        service_account=account or node.service_account,
+        labels=tuple(sorted({**dict(node.labels or ()), **labels}.items())),
+        locality=locality or node.locality,
+    )
+
+
+def _group(path: str) -> WorkloadGroup:
+    from controlplane.objects.workload_group import WorkloadGroup
+    from controlplane.sources.gather import gather
+
+    _, changes = gather((path,), sys.stdin.buffer)
+    groups = [each.object for each in changes if isinstance(each.object, WorkloadGroup)]
+    if len(groups) != 1:
+        hint = "navarch validate -f says what is wrong with it"
+        raise typer.BadParameter(f"expected one good WorkloadGroup in {path}, found {len(groups)}; {hint}", param_hint="--filename")
+    return groups[0]
+
+
+def _credentials(xds: list[str], token: str | None, roots: str | None, server_name: str | None, out: Path | None) -> Credentials | None:
+    from controlplane.inject.contact import Credentials
+
+    if not token and not roots:
+        return None
+    if not token or not roots:
+        raise typer.BadParameter("expected --token and --roots together: one shows who it is, the other whom it believes")
+    for option, path in (("--token", token), ("--roots", roots)):
+        if not path.startswith("/"):
+            raise typer.BadParameter(f"expected a path from the root of its machine, found {path!r}", param_hint=option)
+    folder = str(out.resolve()) if out else str(Path(token).parent)
+    return Credentials(token=token, roots=roots, secrets=folder, server_name=server_name or xds[0].rpartition(":")[0])
+
+
+def _pairs(labels: list[str] | tuple[()]) -> dict[str, str]:
+    for each in labels:
+        if "=" not in each:
+            raise typer.BadParameter(f"expected NAME=VALUE, found {each!r}", param_hint="--label")
+    return {name: value for name, _, value in (each.partition("=") for each in labels)}
+
+
+def _ip(value: str, *, option: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise typer.BadParameter(f"expected an IP address, found {value!r}", param_hint=option) from None

@@ -1,0 +1,175 @@
+"""Which workloads outside Kubernetes have registered themselves: each by its stream, as an instance of a WorkloadGroup.
+
+A proxy whose metadata names a group (``AUTO_REGISTER_GROUP``, as Istio's do) is worth a WorkloadEntry while it has a stream, and a while
+longer, so that one that comes back is missed by nobody. What the entry says comes from the group's template alone, but for the address: a
+proxy cannot make itself an instance of something that the group is not.
+https://istio.io/latest/docs/reference/config/networking/workload-group/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controlplane.model.keys import Key
+from controlplane.model.proxies import Proxy
+from controlplane.objects.parse import Object
+from controlplane.objects.service_entry import HEALTH_CHECKED, HEALTHY, WorkloadSpec
+from controlplane.objects.workload_group import ReadinessProbe, WorkloadGroup
+
+GROUP = "istio.io/autoRegistrationGroup"  # Istio's annotation of an entry that was not written by hand
+_PEER = "security.istio.io/tlsMode"
+_MAX_NAME = 253
+
+Objects = Callable[[Key], Object | None]
+
+
+@dataclass(slots=True)
+class _Seat:
+    proxy: Proxy
+    since: float
+    streams: set[int]
+    left_at: float | None = None  # None while it has a stream
+    healthy: bool = False  # what its checks have found last
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A WorkloadEntry that there has to be: its spec, labels and annotations, as Kubernetes has them; ``healthy`` is ``None`` unchecked."""
+
+    key: Key
+    spec: Mapping[str, object]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    healthy: bool | None
+    since: float
+
+    @property
+    def document(self) -> Mapping[str, object]:
+        """Return it as Kubernetes has it."""
+        metadata = {
+            "name": self.key.name,
+            "namespace": self.key.namespace,
+            "labels": dict(self.labels),
+            "annotations": dict(self.annotations),
+        }
+        found = {"apiVersion": "networking.istio.io/v1", "kind": self.key.kind, "metadata": metadata, "spec": dict(self.spec)}
+        return found if self.healthy is None else {**found, "status": {"conditions": [{"type": HEALTHY, "status": str(self.healthy)}]}}
+
+
+class Registrations:
+    """Who is registered; times are seconds of one clock, which the callers read."""
+
+    def __init__(self, grace_s: float) -> None:
+        """Keep who has left for ``grace_s``."""
+        self._grace_s = grace_s
+        self._seats: dict[str, _Seat] = {}  # by node id
+
+    def connected(self, connection: int, proxy: Proxy, at: float) -> bool:
+        """Take in that ``proxy`` has opened ``connection``; return whether that is of any interest here."""
+        if not proxy.group or proxy.identity is None:
+            return False
+        seat = self._seats.get(proxy.id)
+        if seat is None or seat.proxy != proxy:
+            seat = self._seats[proxy.id] = _Seat(proxy, at, set())
+        if not seat.streams:
+            seat.since, seat.left_at = at, None
+        seat.streams.add(connection)
+        return True
+
+    def disconnected(self, connection: int, at: float) -> bool:
+        """Take in that ``connection`` is over; return whether that is of any interest here."""
+        for seat in self._seats.values():
+            if connection in seat.streams:
+                seat.streams.discard(connection)
+                seat.left_at = None if seat.streams else at
+                return True
+        return False
+
+    def checked(self, proxy: Proxy, *, healthy: bool) -> bool:
+        """Take in what the checks of ``proxy`` have found; return whether that is news."""
+        seat = self._seats.get(proxy.id)
+        news = seat is not None and seat.proxy == proxy and seat.healthy != healthy
+        if seat and news:
+            seat.healthy = healthy
+        return news
+
+    def entries(self, objects: Objects, now: float) -> Mapping[Key, Registered]:
+        """Return the entries that there have to be ``now``, by the groups among ``objects``; who left too long ago is forgotten."""
+        over = [name for name, seat in self._seats.items() if seat.left_at is not None and now - seat.left_at >= self._grace_s]
+        for name in over:
+            del self._seats[name]
+        found: dict[Key, Registered] = {}
+        for seat in sorted(self._seats.values(), key=lambda each: each.since):  # of two at one address, who came last
+            group = group_of(seat.proxy, objects)
+            if group is not None:
+                entry = _entry(seat, group)
+                found[entry.key] = entry
+        return found
+
+    def refused(self, objects: Objects) -> Mapping[str, str]:
+        """Return why proxies that want to be registered are not, by their node ids."""
+        return {name: reason for name, seat in sorted(self._seats.items()) if (reason := refusal(seat.proxy, objects))}
+
+
+def group_of(proxy: Proxy, objects: Objects) -> WorkloadGroup | None:
+    """Return the group among ``objects`` that ``proxy`` is an instance of, ``None`` if it has no right to be one."""
+    group = objects(Key("WorkloadGroup", proxy.namespace, proxy.group))
+    return group if isinstance(group, WorkloadGroup) and not refusal(proxy, objects) else None
+
+
+def probe_of(proxy: Proxy, objects: Objects) -> ReadinessProbe | None:
+    """Return how the health of ``proxy`` is checked, ``None`` if it is not."""
+    group = group_of(proxy, objects)
+    return group.spec.probe if group else None
+
+
+def refusal(proxy: Proxy, objects: Objects) -> str:
+    """Return why ``proxy`` is no instance of the group that it names, nothing if it is one."""
+    key = Key("WorkloadGroup", proxy.namespace, proxy.group)
+    group = objects(key)
+    if not isinstance(group, WorkloadGroup):
+        return f"there is no {key}"
+    account = group.spec.template.service_account or "default"
+    who = proxy.identity
+    if who is None or (who.namespace, who.service_account) != (key.namespace, account):
+        return f"{key} is for the service account {account} of {key.namespace}"
+    return "" if proxy.ips else "its node id has no address"
+
+
+def _entry(seat: _Seat, group: WorkloadGroup) -> Registered:
+    proxy, template, meta = seat.proxy, group.spec.template, group.spec.metadata
+    labels = group.spec.labels
+    annotations = {**(meta.annotations if meta else {}), GROUP: group.key.name}
+    checked = group.spec.probe is not None
+    if checked:
+        annotations[HEALTH_CHECKED] = "true"
+    return Registered(
+        key=Key("WorkloadEntry", group.key.namespace, _name(group.key.name, proxy.ips[0], template.network)),
+        spec=_spec(template, proxy, {_PEER: "istio", **labels}),  # it has an Envoy with an identity
+        labels=labels,
+        annotations=annotations,
+        healthy=seat.healthy if checked else None,
+        since=seat.since,
+    )
+
+
+def _spec(template: WorkloadSpec, proxy: Proxy, labels: Mapping[str, str]) -> Mapping[str, object]:
+    found: dict[str, object] = {
+        "address": proxy.ips[0],
+        "labels": dict(sorted(labels.items())),
+        "ports": dict(template.ports),
+        "network": template.network,
+        "locality": template.locality or proxy.locality,
+        "weight": template.weight,
+        "serviceAccount": template.service_account,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _name(group: str, address: str, network: str) -> str:
+    """Return the name of an entry as Istio makes it, of what names may consist of."""
+    parts = (group, address, network)
+    name = "-".join(re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts if part)
+    return name[-_MAX_NAME:].lstrip("-.")

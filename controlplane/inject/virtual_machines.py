@@ -1,0 +1,25 @@
+"""What the Envoy of a virtual machine is, by the WorkloadGroup that it registers itself with.
+
+https://istio.io/latest/docs/setup/install/virtual-machine/
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.inject.bootstrap import Node
+from controlplane.objects.workload_group import WorkloadGroup
+
+
+def node_of(node: Node, group: WorkloadGroup) -> Node:
+    """Return ``node`` as an instance of ``group``: in its namespace, by its service account, with its labels."""
+    template = group.spec.template
+    return replace(
+        node,
+        namespace=group.key.namespace,
+        service_account=template.service_account or "default",
+        app=group.spec.labels.get("app", group.key.name),
+        labels=tuple(sorted(group.spec.labels.items())),
+        locality=template.locality,
+        group=group.key.name,
+    )

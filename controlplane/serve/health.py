@@ -1,0 +1,61 @@
+"""Health: proxies outside Kubernetes check the application beside them as they are told, and say what they find (HDS).
+
+https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/upstream/health_checkers/hds
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from envoy.config.core.v3.base_pb2 import Node
+from envoy.config.core.v3.health_check_pb2 import HEALTHY
+from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthResponse as Report
+
+from controlplane.model.proxies import Proxy
+from controlplane.objects.workload_group import ReadinessProbe
+from controlplane.serve.reports import Reporting
+from controlplane.translate.probes import specifier
+
+
+class Checks(Protocol):
+    """Knows what is to be checked, and wants to know what comes of it."""
+
+    def probe(self, proxy: Proxy) -> ReadinessProbe | None:
+        """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
+
+    def checked(self, proxy: Proxy, *, healthy: bool) -> None:
+        """Take in what the checks of ``proxy`` have found."""
+
+
+class Health:
+    """Hands the reports of health to ``checks``."""
+
+    def __init__(self, checks: Checks) -> None:
+        """Begin with no reports."""
+        self._checks = checks
+
+    def node(self, report: Report) -> Node:
+        """Return the node that the first ``report`` of a stream names."""
+        return report.health_check_request.node
+
+    def asks(self, proxy: Proxy) -> bytes:
+        """Return what ``proxy`` is to check."""
+        return specifier(self._checks.probe(proxy)).SerializeToString(deterministic=True)
+
+    def take(self, proxy: Proxy, report: Report) -> None:
+        """Take in a ``report`` of ``proxy``: it is well if everything is that it checks, and it checks something."""
+        if not report.HasField("endpoint_health_response"):
+            return
+        clusters = report.endpoint_health_response.cluster_endpoints_health
+        found = [
+            each.health_status for cluster in clusters for place in cluster.locality_endpoints_health for each in place.endpoints_health
+        ]
+        self._checks.checked(proxy, healthy=bool(found) and all(each == HEALTHY for each in found))
+
+    def gone(self, proxy: Proxy) -> None:
+        """Do nothing: what was found last counts until ``proxy`` itself has gone."""
+
+
+def health_service(checks: Checks) -> Reporting[Report]:
+    """Return the health discovery service, for ``checks``."""
+    return Reporting("envoy.service.health.v3.HealthDiscoveryService", "StreamHealthCheck", Report.FromString, Health(checks))

@@ -1,0 +1,118 @@
+"""Streams on which proxies report: who reports is known, is told what to report, and is listened to until it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+from envoy.config.core.v3.base_pb2 import Node
+from google.protobuf.message import DecodeError
+from grpc.aio import ServicerContext
+
+from controlplane.model.proxies import Proxy
+from controlplane.serve.doors import Door
+from controlplane.serve.letting import FAULT, UNREADABLE, Ended, first_request, let_in
+from controlplane.serve.nodes import known
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0  # at what is to be reported
+Report = TypeVar("Report")
+Taken_contra = TypeVar("Taken_contra", contravariant=True)
+
+
+class Desk(Protocol[Taken_contra]):
+    """Whoever reports are for."""
+
+    def node(self, report: Taken_contra) -> Node:
+        """Return the node that the first ``report`` of a stream names."""
+
+    def asks(self, proxy: Proxy) -> bytes:
+        """Return what ``proxy`` is asked to report."""
+
+    def take(self, proxy: Proxy, report: Taken_contra) -> None:
+        """Take in a ``report`` of ``proxy``."""
+
+    def gone(self, proxy: Proxy) -> None:
+        """Take in that ``proxy`` reports no more, for now."""
+
+
+class Handled(Protocol):
+    """A service that can be offered at several doors."""
+
+    def handler(self, door: Door) -> grpc.GenericRpcHandler:
+        """Return the service, for those who come in by ``door``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting(Generic[Report]):
+    """A gRPC service with one method, by which proxies report to a ``desk``."""
+
+    service: str
+    method: str
+    read: Callable[[bytes], Report]
+    desk: Desk[Report]
+
+    def handler(self, door: Door) -> grpc.GenericRpcHandler:
+        """Return the service, for those who come in by ``door``."""
+
+        async def report(_: object, context: ServicerContext[Report, bytes]) -> None:
+            ended = await self._serve(context, door)
+            if ended.code is not grpc.StatusCode.OK:
+                await context.abort(ended.code, ended.details)
+
+        method: grpc.RpcMethodHandler[Report, bytes] = grpc.stream_stream_rpc_method_handler(report, request_deserializer=self.read)
+        return grpc.method_handlers_generic_handler(self.service, {self.method: method})
+
+    async def _serve(self, context: ServicerContext[Report, bytes], door: Door) -> Ended:
+        caller = await let_in(door, context)
+        if isinstance(caller, Ended):
+            return caller
+        if caller.who is None:
+            return Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+        first = await first_request(context)
+        if isinstance(first, Ended):
+            return first
+        proxy = known(self.desk.node(first), caller)
+        if isinstance(proxy, Ended):
+            return proxy
+        log.info("proxy reports", extra={"proxy": proxy.id, "service": self.service})
+        sender = asyncio.create_task(self._ask(context, proxy))
+        try:
+            return await self._listen(context, proxy, first)
+        finally:
+            sender.cancel()
+            self.desk.gone(proxy)
+
+    async def _ask(self, context: ServicerContext[Report, bytes], proxy: Proxy) -> None:
+        asked = b""
+        try:
+            while True:
+                if (wanted := self.desk.asks(proxy)) != asked:
+                    await context.write(wanted)
+                    asked = wanted
+                await asyncio.sleep(_LOOK_S)
+        except grpc.aio.BaseError:
+            return  # the peer is gone, as whoever listens to it finds out too
+        except Exception:  # ours
+            log.exception("report not asked for", extra={"proxy": proxy.id})
+
+    async def _listen(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> Ended:
+        report = first
+        try:
+            while report is not grpc.aio.EOF:
+                self.desk.take(proxy, report)
+                report = await context.read()
+        except DecodeError:
+            return UNREADABLE
+        except grpc.aio.BaseError:
+            pass  # the peer is gone
+        except Exception:
+            log.exception("report not taken", extra={"proxy": proxy.id})
+            return FAULT
+        return Ended(grpc.StatusCode.OK)

@@ -1,0 +1,68 @@
+"""WorkloadEntries of proxies that have registered themselves, in memory: for control planes that have no API server to keep them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from controlplane.model.keys import Key
+from controlplane.objects.changes import Change
+from controlplane.objects.parse import Object, parse
+from controlplane.objects.places import Located, Place, Places
+
+_LOOK_S = 0.5  # at groups that may have changed, and at who has left long enough ago
+
+
+class Registered:
+    """The entries, as a source."""
+
+    name = "registrations"
+
+    def __init__(self, documents: Callable[[], Iterable[Mapping[str, object]]], news: asyncio.Event) -> None:
+        """Ask for ``documents`` when there is ``news``, and now and then: those that there have to be."""
+        self._documents = documents
+        self._news = news
+        self._given: dict[Key, Object] = {}
+
+    async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
+        """Hand what changes to ``deliver``; at first there is nothing."""
+        deliver(tuple(self._changes()))
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._news.clear()
+            if changes := tuple(self._changes()):
+                deliver(changes)
+
+    def places(self) -> Places:
+        """Return nothing: nobody wrote them."""
+        return _Nowhere()
+
+    def not_ready(self) -> None:
+        """Return nothing: it is ready at once."""
+        return
+
+    def _changes(self) -> Iterator[Change]:
+        found = (parse(each).object for each in self._documents())
+        wanted = {each.key: each for each in found if each is not None}
+        for key in self._given.keys() - wanted.keys():
+            yield Change(key, None)
+        for key, value in wanted.items():
+            if self._given.get(key) != value:
+                yield Change(key, value)
+        self._given = wanted
+
+
+class _Nowhere:
+    """Where the entries stand: nobody wrote them."""
+
+    def problems(self) -> tuple[Located, ...]:
+        """Return nothing."""
+        return ()
+
+    def place(self, _key: Key, _path: str) -> Place | None:
+        """Return nothing."""
+        return None
