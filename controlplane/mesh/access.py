@@ -1,6 +1,7 @@
-"""Which AuthorizationPolicies hold for a workload or a gateway, and what they come to.
+"""Which AuthorizationPolicies and RequestAuthentications hold for a workload or a gateway, and what they come to.
 
 https://istio.io/latest/docs/reference/config/security/authorization-policy/
+https://istio.io/latest/docs/reference/config/security/request_authentication/
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, objects, of_kind
+from controlplane.mesh.authorizers import Found, authorizer, provider_of
+from controlplane.mesh.inputs import index, jwks, objects, of_kind
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.authorization_policy import AuthorizationPolicy
+from controlplane.objects.request_authentication import JWTRule, RequestAuthentication
 from controlplane.objects.rules.authorization_policy import is_tried
 from controlplane.objects.selectors import AttachedToOne, PolicyTargetReference
-from controlplane.translate.access import Access, Action, Policy
+from controlplane.translate.access import Access, Action, Issuer, Policy
 
 AUTHORIZATION = "AuthorizationPolicy"
+AUTHENTICATION = "RequestAuthentication"
 GATEWAY = ("gateway.networking.k8s.io", "Gateway")
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
 
@@ -33,20 +37,48 @@ class Effective(NamedTuple):
     """The policies that hold for some workloads: equal for those that share everything that is made of it."""
 
     authorizations: tuple[Key, ...] = ()
+    authentications: tuple[Key, ...] = ()
 
 
 @query
 def effective(db: Database, namespace: str, labels: Labels) -> Effective:
     """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's."""
-    return Effective(_attached(db, AUTHORIZATION, namespace, labels))
+    return Effective(_attached(db, AUTHORIZATION, namespace, labels), _attached(db, AUTHENTICATION, namespace, labels))
 
 
 @query
 def access(db: Database, policies: Effective) -> Access:
     """Return what ``policies`` say."""
     found = (objects(db, key) for key in policies.authorizations)
-    authorizations = tuple(_policy(each) for each in found if isinstance(each, AuthorizationPolicy))
-    return Access(policies=authorizations, trust_domains=trust_domains(db))
+    authorizations = tuple(policy_of(each) for each in found if isinstance(each, AuthorizationPolicy))
+    believed = (issuer for key in policies.authentications for issuer in issuers(db, key))
+    return Access(
+        policies=authorizations,
+        authorizers=tuple(each.asked for each in authorizers(db, policies)),
+        issuers=tuple(sorted(dict.fromkeys(believed), key=lambda each: each.rule.issuer)),
+        trust_domains=trust_domains(db),
+    )
+
+
+@query
+def authorizers(db: Database, policies: Effective) -> tuple[Found, ...]:
+    """Return the authorizers that ``policies`` ask, as far as there are such, sorted by name."""
+    names = {name for key in policies.authorizations if (name := provider_of(db, key))}
+    return tuple(found for name in sorted(names) if (found := authorizer(db, name)))
+
+
+@query
+def issuers(db: Database, key: Key) -> tuple[Issuer, ...]:
+    """Return the issuers that the RequestAuthentication ``key`` names, each with his keys, as far as these are known and can be used."""
+    value = objects(db, key)
+    if not isinstance(value, RequestAuthentication):
+        return ()
+    return tuple(Issuer(rule, _keys(db, rule)) for rule in value.spec.jwt_rules)
+
+
+def _keys(db: Database, rule: JWTRule) -> str | None:
+    address = rule.keys_at
+    return rule.keys_here().text if address is None else jwks(db, address)
 
 
 @query
@@ -59,7 +91,7 @@ def trust_domains(db: Database) -> tuple[str, ...]:
 def attachment(db: Database, key: Key) -> Attachment | None:
     """Return whom the policy ``key`` is for."""
     value = objects(db, key)
-    if not isinstance(value, AuthorizationPolicy):
+    if not isinstance(value, AuthorizationPolicy | RequestAuthentication):
         return None
     if refs := targets(value.spec):
         named = (each.name for _, each in refs if (each.group, each.kind) == GATEWAY)
@@ -74,6 +106,19 @@ def targets(spec: AttachedToOne) -> list[tuple[str, PolicyTargetReference]]:
     return found + [(f"spec.targetRefs[{at}]", each) for at, each in enumerate(spec.target_refs)]
 
 
+def policy_of(value: AuthorizationPolicy) -> Policy:
+    """Return what ``value`` says."""
+    spec = value.spec
+    return Policy(
+        namespace=value.key.namespace,
+        name=value.key.name,
+        action=Action(spec.action),
+        rules=spec.rules,
+        tried=is_tried(value),
+        provider=spec.provider.name if spec.provider else "",
+    )
+
+
 def _attached(db: Database, kind: str, namespace: str, labels: Labels) -> tuple[Key, ...]:
     spaces = {namespace, settings(db).root_namespace}
     keys = sorted(key for each in spaces for key in index(db, of_kind(kind, each)))
@@ -84,15 +129,3 @@ def _about(found: Attachment | None, key: Key, namespace: str, labels: set[tuple
     if found is None or (found.own and key.namespace != namespace):
         return False
     return any(labels.issuperset(each) for each in found.choices)
-
-
-def _policy(value: AuthorizationPolicy) -> Policy:
-    spec = value.spec
-    return Policy(
-        namespace=value.key.namespace,
-        name=value.key.name,
-        action=Action(spec.action),
-        rules=spec.rules,
-        tried=is_tried(value),
-        provider=spec.provider.name if spec.provider else "",
-    )

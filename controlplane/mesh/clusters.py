@@ -12,7 +12,7 @@ from controlplane.mesh.policies import labels_of_subset, policy, rules, subsets
 from controlplane.mesh.resources import checked
 from controlplane.mesh.services import Ref, service
 from controlplane.mesh.settings import settings
-from controlplane.model.names import cluster_name, sni_name
+from controlplane.model.names import OUTBOUND, cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.model.trust_domains import SCHEME, aliased_uris
@@ -30,11 +30,12 @@ class Target(NamedTuple):
     port: int
     subset: str
     seer: str
+    use: str = OUTBOUND  # what it is for
 
     @property
     def name(self) -> str:
-        """Return the name of the cluster, ``outbound|PORT|SUBSET|HOST``."""
-        return cluster_name("outbound", self.port, self.subset, self.ref.host)
+        """Return the name of the cluster, ``USE|PORT|SUBSET|HOST``."""
+        return cluster_name(self.use, self.port, self.subset, self.ref.host)
 
 
 @query
@@ -86,7 +87,7 @@ def _towards(db: Database, target: Target, known: Service) -> Towards:
     names = aliased_uris(known.identities or (everybody + each for each in accounts), trusted)
     peer = Peer(names=names) if names else Peer(within=aliased_uris((everybody,), trusted))
     automatic = not known.external and known.resolution is not Resolution.PASSTHROUGH
-    return Towards(peer, sni_name("outbound", target.port, target.subset, target.ref.host), automatic)
+    return Towards(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic)
 
 
 @query

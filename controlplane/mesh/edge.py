@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.access import authorizers
+from controlplane.mesh.authorizers import clusters_to
 from controlplane.mesh.clusters import black_hole, clusters_of
 from controlplane.mesh.gateway_hosts import table_of
 from controlplane.mesh.gateway_listeners import listeners_of, routers
@@ -32,8 +34,10 @@ def at_edge(db: Database, edge: Edge, wire: Wire) -> Members:
 
 @query
 def clusters_for(db: Database, edge: Edge) -> Members:
-    """Return the clusters of the services that the VirtualServices of ``edge`` send anything to, and those beside the proxy."""
+    """Return the clusters of what the VirtualServices of ``edge`` send anything to, of authorizers, and of what is beside the proxy."""
     found: set[Leaf | Group] = set()
+    for each in authorizers(db, edge.policies):
+        found.update(clusters_to(db, each, edge.namespace, identified=edge.identified))
     refs = {find(db, host, edge.namespace) for key in routed_by(db, edge) for host in destinations(db, key)}
     for ref in refs:
         if ref:

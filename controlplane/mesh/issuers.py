@@ -29,8 +29,11 @@ def addresses(db: Database, key: Key) -> tuple[str, ...]:
 
 
 def missing_keys(db: Database, value: RequestAuthentication) -> Iterator[Problem]:
-    """Yield a Problem for each rule of ``value`` whose keys cannot be fetched now."""
+    """Yield a Problem for each rule of ``value`` whose keys cannot be fetched now, or cannot be used."""
     for at, rule in enumerate(value.spec.jwt_rules):
+        if failure := rule.keys_here().failure:
+            message = f"{failure}; every token of this issuer is refused"
+            yield Problem(value.key, f"spec.jwtRules[{at}].jwks", Severity.WARNING, "NoKeys", message)
         address = rule.keys_at
         if address is None or not (why := jwks_failure(db, address)):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, Failed, query
+from controlplane.mesh.access_problems import of_attachment, of_authorization
 from controlplane.mesh.bindings import MESH_GATEWAY
 from controlplane.mesh.gateway_problems import of_bindings, of_gateway
 from controlplane.mesh.inputs import index, naming, objects, qualified
@@ -14,6 +15,7 @@ from controlplane.mesh.routing import candidates
 from controlplane.mesh.services import declared, declarers, find, service
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
+from controlplane.objects.authorization_policy import AuthorizationPolicy
 from controlplane.objects.claims import is_claim
 from controlplane.objects.core import Service
 from controlplane.objects.destination_rule import DestinationRule
@@ -32,7 +34,9 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case DestinationRule() as value:
             return tuple(_of_rule(db, value))
         case RequestAuthentication() as value:
-            return tuple(missing_keys(db, value))
+            return (*of_attachment(db, value), *missing_keys(db, value))
+        case AuthorizationPolicy() as value:
+            return tuple(of_authorization(db, value))
         case Gateway() as value:
             return tuple(of_gateway(db, value))
         case Service() | ServiceEntry():

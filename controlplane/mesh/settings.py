@@ -6,6 +6,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import objects
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings, OutboundPolicy
+from controlplane.objects.extension_providers import ExtensionProvider
 from controlplane.objects.mesh_config import MeshConfig
 
 MESH_CONFIG = Key("ConfigMap", "istio-system", "istio")
@@ -25,3 +26,11 @@ def settings(db: Database) -> MeshSettings:
         trust_domain_aliases=tuple(dict.fromkeys(each for each in spec.trust_domain_aliases if each != spec.trust_domain)),
         root_namespace=spec.root_namespace,
     )
+
+
+@query
+def provider(db: Database, name: str) -> ExtensionProvider | None:
+    """Return the provider that the settings of the mesh call ``name``."""
+    value = objects(db, MESH_CONFIG)
+    listed = value.spec.extension_providers if isinstance(value, MeshConfig) else ()
+    return next((each for each in listed if each.name == name), None)

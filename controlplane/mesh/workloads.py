@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import Effective, access, effective
+from controlplane.mesh.access import Effective, access, authorizers, effective
+from controlplane.mesh.authorizers import clusters_to
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
 from controlplane.mesh.nodes import Leaf, Members
 from controlplane.mesh.peers import peers
@@ -41,6 +42,8 @@ def workload(db: Database, workload: Workload) -> Members:
     guarded = tuple(Guarded(port, Guard(taken.of(port.port), _peer(db, workload))) for port in ports)
     policies = effective(db, workload.namespace, workload.labels)
     found: set[Leaf] = {Leaf(inbound_cluster, (port,)) for port in ports}
+    for each in authorizers(db, policies):
+        found.update(clusters_to(db, each, workload.namespace, identified=workload.identified))
     if workload.captured:
         found |= {Leaf(virtual_inbound, (guarded, Guard(taken.mode, _peer(db, workload)), policies)), Leaf(inbound_pass_through, ())}
     else:

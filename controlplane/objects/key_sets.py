@@ -32,7 +32,8 @@ def key_set(text: str) -> str:
 
     A set with the secret half of a key is refused as a whole: who publishes one has lost control of the others too.
     """
-    keys = _document(text).get("keys")
+    document = _document(text)
+    keys = document.get("keys", [document] if "kty" in document else None)  # one key alone, where somebody writes it into an object
     if not isinstance(keys, list) or not keys:
         raise Unusable("expected a JSON Web Key Set (RFC 7517) with at least one key")
     found = []

@@ -97,7 +97,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, later=True),
     (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, later=True),
     (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec),
-    (SECURITY, "RequestAuthentication"): Kind(RequestAuthentication, ("v1", "v1beta1"), RequestAuthenticationSpec, later=True),
+    (SECURITY, "RequestAuthentication"): Kind(RequestAuthentication, ("v1", "v1beta1"), RequestAuthenticationSpec),
     (SECURITY, "AuthorizationPolicy"): Kind(AuthorizationPolicy, ("v1", "v1beta1"), AuthorizationPolicySpec),
     (TELEMETRY, "Telemetry"): Kind(Telemetry, ("v1", "v1alpha1"), TelemetrySpec, later=True),
     (EXTENSIONS, "WasmPlugin"): Kind(WasmPlugin, ("v1alpha1",), WasmPluginSpec, later=True),

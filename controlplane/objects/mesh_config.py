@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from controlplane.model.keys import Key
+from controlplane.objects import extension_providers
+from controlplane.objects.extension_providers import ExtensionProvider
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.names import is_label
 from controlplane.objects.review import Finding
@@ -37,6 +39,7 @@ class MeshConfigSpec(Model):
     trust_domain: Text = "cluster.local"
     trust_domain_aliases: Texts = ()
     root_namespace: Text = "istio-system"
+    extension_providers: tuple[ExtensionProvider, ...] = ()
 
 
 class MeshConfig(KubernetesObject):
@@ -55,3 +58,4 @@ def check(value: MeshConfig, path: str) -> Iterator[Finding]:
             yield Finding(f"{path}.{name}", "OutOfRange", f"expected {expected}, found {trust_domain[:80]!r}")
     if not is_label(value.spec.root_namespace):
         yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {value.spec.root_namespace[:80]!r}")
+    yield from extension_providers.check(spec.extension_providers, f"{path}.extensionProviders")

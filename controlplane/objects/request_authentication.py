@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from controlplane.objects.key_sets import DISCOVERY
+from controlplane.objects.key_sets import DISCOVERY, KeySet, Unusable, key_set
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.scalars import Bool, Duration, Model, Text
 from controlplane.objects.selectors import AttachedToOne, Name, Names
@@ -54,6 +54,13 @@ class JWTRule(Model):
         if self.jwks is not None:
             return None
         return self.jwks_uri or self.jwks_uri_of_old or f"{self.issuer.rstrip('/')}{DISCOVERY}"
+
+    def keys_here(self) -> KeySet:
+        """Return the keys that stand here, if any, and why they cannot be used, if they cannot."""
+        try:
+            return KeySet(None if self.jwks is None else key_set(self.jwks))
+        except Unusable as error:
+            return KeySet(failure=str(error))
 
 
 class RequestAuthenticationSpec(AttachedToOne):

@@ -9,12 +9,16 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import ExtAuthz
+from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.message import Message
 
 from controlplane.envoy.type_urls import CDS, EDS, RDS
 from controlplane.translate.connections import HTTP_MANAGER, TCP_PROXY
+from controlplane.translate.filters.ext_authz import EXT_AUTHZ
+from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
 
 Reference = tuple[str, str]  # (type URL, name)
 
@@ -65,8 +69,14 @@ def _of_filter(each: Filter) -> Iterator[Reference]:
             yield CDS, proxy.cluster
         for weighted in proxy.weighted_clusters.clusters:
             yield CDS, weighted.name
+    elif each.name == EXT_AUTHZ_OF_CONNECTIONS:
+        yield CDS, network_ext_authz_pb2.ExtAuthz.FromString(each.typed_config.value).grpc_service.envoy_grpc.cluster_name
     elif each.name == HTTP_MANAGER:
         manager = HttpConnectionManager.FromString(each.typed_config.value)
         if manager.HasField("rds"):
             yield RDS, manager.rds.route_config_name
         yield from _of_hosts(manager.route_config)
+        for asking in manager.http_filters:
+            if asking.name == EXT_AUTHZ:
+                found = ExtAuthz.FromString(asking.typed_config.value)
+                yield CDS, found.grpc_service.envoy_grpc.cluster_name or found.http_service.server_uri.cluster

@@ -9,12 +9,13 @@ from controlplane.envoy.packing import pack
 from controlplane.objects.virtual_service import HTTPRoute
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.cors import CORS
-from controlplane.translate.filters.ext_authz import REFUSED
+from controlplane.translate.filters.ext_authz import ASKED, MARKED
 from controlplane.translate.filters.fault import FAULT
+from controlplane.translate.filters.jwt_authn import TOKENS
 from controlplane.translate.filters.rbac import AUTHORIZATION
 from controlplane.translate.filters.router import ROUTER
 
-FILTERS = (REFUSED, AUTHORIZATION, FAULT, CORS, ROUTER)
+FILTERS = (MARKED, ASKED, TOKENS, AUTHORIZATION, FAULT, CORS, ROUTER)
 
 
 def filters_of(chain: Chain) -> list[FilterMessage]:

@@ -14,25 +14,16 @@ from typing import Generic
 from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Principal
 from envoy.config.rbac.v3.rbac_pb2 import Policy as Fitting
 
-from controlplane.model.trust_domains import aliased
-from controlplane.objects.authorization_policy import Condition, Operation, Rule, Source
+from controlplane.objects.authorization_policy import Rule
 from controlplane.translate.access import Access, Action, Policy
-from controlplane.translate.rbac import attributes, identities
-from controlplane.translate.rbac.attributes import Attribute, M, Needs
+from controlplane.translate.rbac import identities
+from controlplane.translate.rbac.attributes import M, Needs
+from controlplane.translate.rbac.terms import Term, asked_by
 
 Known = frozenset[Needs]
 OF_CONNECTIONS: Known = frozenset((Needs.NOTHING,))
 BEFORE_TOKENS: Known = frozenset((Needs.NOTHING, Needs.REQUEST))
 OF_REQUESTS: Known = frozenset(Needs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Term(Generic[M]):
-    """That an attribute has one of ``values``, where there are any, and none of ``others``."""
-
-    attribute: Attribute[M]
-    values: Sequence[str]
-    others: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +48,6 @@ PERMISSIONS = _Logic(
     both=lambda rules: Permission(and_rules={"rules": rules}),
     other=lambda rule: Permission(not_rule=rule),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What one source or operation asks for, or all of ``when``."""
-
-    clients: tuple[_Term[Principal], ...] = ()
-    targets: tuple[_Term[Permission], ...] = ()
-
-    def missing(self, known: Known) -> bool:
-        """Return whether something is asked for that is not ``known``."""
-        needs = {each.attribute.needs for each in self.clients} | {each.attribute.needs for each in self.targets}
-        return not needs <= known
 
 
 def rules_of(access: Access, action: Action, known: Known, *, tried: bool = False) -> RBAC | None:
@@ -108,18 +86,20 @@ def _action(action: Action) -> RBAC.Action:
 
 def _fitting(policy: Policy, rule: Rule, trust_domains: tuple[str, ...], known: Known) -> Fitting | None:
     """Return the requests that fit ``rule`` of ``policy``; ``None`` where none can."""
-    sources = [_of_source(each.source or Source(), policy.namespace, trust_domains) for each in rule.from_] or [_Terms()]
-    operations = [_of_operation(each.operation or Operation()) for each in rule.to] or [_Terms()]
-    when = _of_conditions(rule.when, policy.namespace, trust_domains)
+    asked = asked_by(policy, rule, trust_domains)
     lets_in = policy.action is Action.ALLOW
-    if lets_in and any(each.missing(known) for each in (*sources, *operations, when)):
+    if lets_in and not asked.needs <= known:
         return None
-    principals = [_clients((*each.clients, *when.clients), known, named=lets_in) for each in sources]
-    permissions = [_all(list(_asked((*each.targets, *when.targets), known, PERMISSIONS)), PERMISSIONS) for each in operations]
+    principals = [_clients((*each.clients, *asked.when.clients), known, named=lets_in) for each in asked.sources]
+    permissions = [_targets((*each.targets, *asked.when.targets), known) for each in asked.operations]
     return Fitting(permissions=permissions, principals=principals)
 
 
-def _clients(terms: Sequence[_Term[Principal]], known: Known, *, named: bool) -> Principal:
+def _targets(terms: Sequence[Term[Permission]], known: Known) -> Permission:
+    return _all(list(_asked(terms, known, PERMISSIONS)), PERMISSIONS)
+
+
+def _clients(terms: Sequence[Term[Principal]], known: Known, *, named: bool) -> Principal:
     """Return who fits ``terms``.
 
     ``named``: who is not to be somebody has to be somebody, so that a negation does not let those in who have shown no certificate.
@@ -131,50 +111,7 @@ def _clients(terms: Sequence[_Term[Principal]], known: Known, *, named: bool) ->
     return _all(found, PRINCIPALS)
 
 
-def _of_source(source: Source, namespace: str, trust_domains: tuple[str, ...]) -> _Terms:
-    terms = (
-        _Term(attributes.PRINCIPAL, aliased(source.principals, trust_domains), aliased(source.not_principals, trust_domains)),
-        _Term(attributes.REQUEST_PRINCIPAL, source.request_principals, source.not_request_principals),
-        _Term(attributes.NAMESPACE, source.namespaces, source.not_namespaces),
-        _Term(attributes.ACCOUNT, _accounts(source.service_accounts, namespace), _accounts(source.not_service_accounts, namespace)),
-        _Term(attributes.TRUST_DOMAIN, source.trust_domains, source.not_trust_domains),
-        _Term(attributes.PEER_IP, source.ip_blocks, source.not_ip_blocks),
-        _Term(attributes.CLIENT_IP, source.remote_ip_blocks, source.not_remote_ip_blocks),
-    )
-    return _Terms(clients=tuple(each for each in terms if each.values or each.others))
-
-
-def _of_operation(operation: Operation) -> _Terms:
-    terms = (
-        _Term(attributes.HOST, operation.hosts, operation.not_hosts),
-        _Term(attributes.METHOD, operation.methods, operation.not_methods),
-        _Term(attributes.PATH, operation.paths, operation.not_paths),
-        _Term(attributes.PORT, operation.ports, operation.not_ports),
-    )
-    return _Terms(targets=tuple(each for each in terms if each.values or each.others))
-
-
-def _of_conditions(conditions: Iterable[Condition], namespace: str, trust_domains: tuple[str, ...]) -> _Terms:
-    clients: list[_Term[Principal]] = []
-    targets: list[_Term[Permission]] = []
-    for each in conditions:
-        client = attributes.of_client(each.key)
-        if client is None:
-            targets.append(_Term(attributes.of_target(each.key), each.values, each.not_values))
-        elif client is attributes.PRINCIPAL:
-            clients.append(_Term(client, aliased(each.values, trust_domains), aliased(each.not_values, trust_domains)))
-        elif client is attributes.ACCOUNT:
-            clients.append(_Term(client, _accounts(each.values, namespace), _accounts(each.not_values, namespace)))
-        else:
-            clients.append(_Term(client, each.values, each.not_values))
-    return _Terms(tuple(clients), tuple(targets))
-
-
-def _accounts(given: Iterable[str], namespace: str) -> tuple[str, ...]:
-    return tuple(each if "/" in each else f"{namespace}/{each}" for each in given)
-
-
-def _asked(terms: Iterable[_Term[M]], known: Known, logic: _Logic[M]) -> Iterator[M]:
+def _asked(terms: Iterable[Term[M]], known: Known, logic: _Logic[M]) -> Iterator[M]:
     """Yield what ``terms`` ask for, as far as it is ``known``."""
     for each in terms:
         if each.attribute.needs not in known:

@@ -1,0 +1,79 @@
+"""Whose tokens are believed: RequestAuthentications. A request without a token passes, one with a token that is not believed does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication, JwtProvider, JwtRequirement
+
+from controlplane.translate.access import Issuer
+from controlplane.translate.filters.base import Chain, HttpFilter
+from controlplane.translate.rbac.claims import PAYLOAD, VERIFIER
+
+# A point of the curve P-256 whose x is the SHA-256 of "navarch: a key that nobody holds, 2" (with 0 and 1 there is none): nobody knows
+# its private half. It stands in every set, as Envoy refuses a listener over a set without any key that it can use.
+NOBODYS_KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "kid": "nobody",
+    "x": "8J17g25PoBCu_E210C8L-cbsKB6XK5eWkrmGjKJ-Wkc",
+    "y": "iy-pTJ4ocyygrz-WcDSeueBDsBeDHr_-_q6PgLg55ag",
+}
+_SPACE_DELIMITED = ("scope", "permission")  # always, in Istio
+
+
+def _of_chain(chain: Chain) -> Iterator[JwtAuthentication]:
+    issuers = chain.access.issuers
+    if issuers:
+        providers = {f"origins-{at}": _provider(each, routes=not chain.inbound) for at, each in enumerate(issuers)}
+        yield JwtAuthentication(
+            providers=providers,
+            rules=[{"match": {"prefix": "/"}, "requires": _requirement(list(providers))}],
+            bypass_cors_preflight=True,
+        )
+
+
+def _provider(issuer: Issuer, *, routes: bool) -> JwtProvider:
+    """Return how tokens of ``issuer`` are found and verified; ``routes``: what they say may decide where requests go."""
+    rule = issuer.rule
+    return JwtProvider(
+        issuer=rule.issuer,
+        audiences=rule.audiences,
+        local_jwks={"inline_string": _key_set(issuer.keys)},
+        forward=rule.forward_original_token,
+        from_headers=[{"name": each.name, "value_prefix": each.prefix} for each in rule.from_headers],
+        from_params=rule.from_params,
+        from_cookies=rule.from_cookies,
+        forward_payload_header=rule.output_payload_to_header,
+        payload_in_metadata=PAYLOAD,
+        normalize_payload_in_metadata={"space_delimited_claims": dict.fromkeys((*_SPACE_DELIMITED, *rule.space_delimited_claims))},
+        claim_to_headers=[{"header_name": each.header, "claim_name": each.claim} for each in rule.output_claim_to_headers],
+        clear_route_cache=routes,
+    )
+
+
+def _key_set(keys: str | None) -> str:
+    given = json.loads(keys)["keys"] if keys else []
+    return json.dumps({"keys": [*given, NOBODYS_KEY]}, separators=(",", ":"))
+
+
+def _requirement(providers: Sequence[str]) -> JwtRequirement:
+    """Return that a token of one of ``providers``, if there is one, is believed.
+
+    Where there are several, each place may hold a token for one of them only: either some provider believes what it finds, or none finds
+    anything, or what each finds is believed by it.
+    """
+    believed = [JwtRequirement(provider_name=each) for each in providers]
+    nothing = JwtRequirement(allow_missing={})
+    if len(believed) == 1:
+        return _any([*believed, nothing])
+    each_own = JwtRequirement(requires_all={"requirements": [_any([each, nothing]) for each in believed]})
+    return _any([*believed, each_own])
+
+
+def _any(requirements: Sequence[JwtRequirement]) -> JwtRequirement:
+    return JwtRequirement(requires_any={"requirements": requirements})
+
+
+TOKENS = HttpFilter(VERIFIER, _of_chain)
