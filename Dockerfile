@@ -13,8 +13,12 @@ RUN python -m venv --without-pip /opt/navarch \
     && PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels python -m pip --python /opt/navarch/bin/python install --quiet --compile . \
     && /opt/navarch/bin/navarch version
 
-# The base without what installs packages.
+# The base without what installs packages, and with what `navarch iptables` sets rules by.
 FROM ${PYTHON} AS bare
+# hadolint ignore=DL3008
+RUN apt-get -qq update \
+    && apt-get -qq install -y --no-install-recommends iptables iproute2 \
+    && rm -rf /var/lib/apt/lists/*
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore setuptools wheel pip \
     && rm -rf /usr/local/lib/python3*/ensurepip /usr/local/bin/pip*
 
@@ -24,7 +28,7 @@ LABEL org.opencontainers.image.title="Navarch" org.opencontainers.image.licenses
 # hadolint ignore=DL3067
 COPY --from=bare / /
 COPY --from=built /opt/navarch /opt/navarch
-ENV PATH=/opt/navarch/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/navarch/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /
 EXPOSE 15010 15017 15021

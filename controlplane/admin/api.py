@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fastapi import APIRouter, FastAPI, HTTPException
 from prometheus_client import CollectorRegistry
 
+from controlplane.admin.access import Access, serve
 from controlplane.admin.facts import Facts
 from controlplane.admin.guard import Guard
 from controlplane.admin.health import health_router
@@ -25,10 +26,7 @@ _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is n
 def admin_app(facts: Facts, registry: CollectorRegistry, hosts: Iterable[str]) -> Guard:
     """Return the API over ``facts`` and the metrics of ``registry``; besides the loopback interface's own names, ``hosts`` may call it."""
     app = FastAPI(title="Navarch", description="What a Navarch control plane knows. Read only.", docs_url=None, redoc_url=None)
-    app.include_router(health_router(facts.not_ready, registry))
-    app.include_router(_of_objects(facts))
-    app.include_router(_of_proxies(facts))
-    app.include_router(_of_identities(facts))
+    serve(app, Access.OPERATOR, health_router(facts.not_ready, registry), _of_objects(facts), _of_proxies(facts), _of_identities(facts))
     return Guard(app, hosts)
 
 

@@ -8,6 +8,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from controlplane.admin.access import Access, serve
+
 
 def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) -> APIRouter:
     """Return the routes that tell what ``ready`` says (``None``: yes, else why not) and the metrics of ``registry``."""
@@ -36,5 +38,5 @@ def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) 
 def health_app(ready: Callable[[], str | None], registry: CollectorRegistry) -> FastAPI:
     """Return an application that serves nothing else."""
     app = FastAPI(title="Navarch health", openapi_url=None, docs_url=None, redoc_url=None)
-    app.include_router(health_router(ready, registry))
+    serve(app, Access.ANYBODY, health_router(ready, registry))
     return app

@@ -149,7 +149,17 @@ async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
     )
     config = folder / f"{sidecar.name}.json"
     config.write_text(json.dumps(bootstrap(settings)))
-    options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]
+    options = [
+        "--use-dynamic-base-id",
+        "--concurrency",
+        "1",
+        "--log-level",
+        "warning",
+        "--drain-time-s",
+        "10",
+        "--drain-strategy",
+        "immediate",
+    ]
     return await start(sidecar.name, [envoy_binary(), "-c", str(config), *options], folder)
 
 

@@ -59,10 +59,10 @@ class Mesh:
     has_native_sidecars: bool = True  # the cluster starts init containers that go on running
 
 
-def inject(data: Json, namespace: Namespace, mesh: Mesh) -> Outcome:
-    """Return what becomes of the pod ``data``, or template of pods, in ``namespace`` of ``mesh``."""
+def inject(data: Json, namespace: Namespace, mesh: Mesh, part_of: str = "") -> Outcome:
+    """Return what becomes of the pod ``data`` in ``namespace`` of ``mesh``, or of the template of the workload that it is ``part_of``."""
     try:
-        found = pod(data, namespace.name)
+        found = pod(data, namespace.name, part_of)
         if why := _is_done(found) or why_not(found, namespace, mesh.settings):
             return Untouched(why)
         if problems := tuple(found.annotations.problems()) or tuple(_clashes(found)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from controlplane.objects.names import is_label
 
 PROXY = "istio-proxy"
 MAX_CONTAINERS = 256
+_OF_CRONJOB = re.compile(r"-\d{8,10}\Z")  # what a CronJob adds to its name: when its Job was due, in minutes or seconds
 
 
 class BadPod(ValueError):
@@ -33,6 +35,7 @@ class Pod:
     spec: Json
     containers: tuple[Json, ...]
     init_containers: tuple[Json, ...]
+    part_of: str = ""  # the workload, where whoever asks knows it
 
     @property
     def name(self) -> str:
@@ -42,13 +45,17 @@ class Pod:
 
     @property
     def workload(self) -> str:
-        """Return what it is a part of: its owner, a Deployment by way of its ReplicaSet, or else itself."""
+        """Return what it is a part of: its owner, a Deployment by way of its ReplicaSet, a CronJob by way of its Job, or else itself."""
+        if self.part_of:
+            return self.part_of
         metadata = section(self.data, "metadata")
         owner = next((each for each in items(metadata, "ownerReferences") if each.get("controller") is True), {})
         name = text(owner, "name")
         digest = self.labels.get("pod-template-hash", "")
         if text(owner, "kind") == "ReplicaSet" and digest:
             return name.removesuffix(f"-{digest}")
+        if text(owner, "kind") == "Job":
+            return _OF_CRONJOB.sub("", name)
         return name or text(metadata, "name") or text(metadata, "generateName").rstrip("-")
 
     @property
@@ -57,8 +64,8 @@ class Pod:
         return tuple(each for each in self.containers if each["name"] != PROXY)
 
 
-def pod(data: Json, namespace: str) -> Pod:
-    """Return the pod ``data`` in ``namespace``; raises BadPod where its shape is none of a pod."""
+def pod(data: Json, namespace: str, part_of: str = "") -> Pod:
+    """Return the pod ``data`` in ``namespace``, ``part_of`` a workload; raises BadPod where its shape is none of a pod."""
     problems = tuple(_misshapen(data))
     if problems:
         raise BadPod(*problems)
@@ -71,6 +78,7 @@ def pod(data: Json, namespace: str) -> Pod:
         spec=spec,
         containers=items(spec, "containers"),
         init_containers=items(spec, "initContainers"),
+        part_of=part_of,
     )
 
 

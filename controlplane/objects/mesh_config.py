@@ -16,6 +16,7 @@ from controlplane.objects import extension_providers
 from controlplane.objects.extension_providers import ExtensionProvider
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.names import is_label
+from controlplane.objects.proxy_config import ProxySettings
 from controlplane.objects.review import Finding
 from controlplane.objects.scalars import MAX_PORT, Model, Text, Texts, UInt
 
@@ -40,6 +41,7 @@ class MeshConfigSpec(Model):
     trust_domain_aliases: Texts = ()
     root_namespace: Text = "istio-system"
     extension_providers: tuple[ExtensionProvider, ...] = ()
+    default_config: ProxySettings = ProxySettings()
 
 
 class MeshConfig(KubernetesObject):

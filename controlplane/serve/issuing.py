@@ -21,7 +21,7 @@ from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
 from controlplane.serve.doors import Caller, Context, Denied, Door
 from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from controlplane.serve.letting import Ended, let_in
+from controlplane.serve.letting import FAULT, Ended, let_in
 from controlplane.serve.pace import Pace
 from controlplane.serve.secrets import Authority
 
@@ -114,7 +114,11 @@ def handler(issuing: Issuing, door: Door) -> grpc.GenericRpcHandler:
 
     async def create(request: bytes, call: Call) -> IstioCertificateResponse:
         caller = await let_in(door, call)
-        found = caller if isinstance(caller, Ended) else await _answer(issuing, caller, request)
+        try:
+            found = caller if isinstance(caller, Ended) else await _answer(issuing, caller, request)
+        except Exception:  # ours; left alone, gRPC would tell the peer all about it
+            log.exception("request not signed")
+            found = FAULT
         if isinstance(found, Ended):
             await call.abort(found.code, found.details)
         return found

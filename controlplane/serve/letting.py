@@ -12,6 +12,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
+from controlplane.model.identity import Identity
 from controlplane.serve.doors import Caller, Context, Denied, Door, Undecided
 
 log = logging.getLogger(__name__)
@@ -30,21 +31,26 @@ class Ended:
 
 UNREADABLE = Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a request of this service, found bytes that are none")
 FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
+_NOBODY = Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
 
 
 async def let_in(door: Door, context: Context) -> Caller | Ended:
     """Return who came in by ``door``, or how that ends; whatever goes wrong on the way lets nobody in."""
     try:
-        return await door.caller(context)
+        found = await door.caller(context)
     except Denied as error:
         log.warning("caller denied", extra={"reason": str(error)})
-        return Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+        return _NOBODY
     except Undecided as error:
         log.warning("caller not known yet", extra={"reason": str(error)})
         return Ended(grpc.StatusCode.UNAVAILABLE, "identities cannot be checked now")
     except Exception:  # ours
         log.exception("authentication failed")
-        return Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+        return _NOBODY
+    if not isinstance(found, Caller) or (door.secure and not isinstance(found.who, Identity)):
+        log.error("authentication found nobody", extra={"door": type(door).__name__})
+        return _NOBODY
+    return found
 
 
 async def first_request(context: ServicerContext[Request, bytes]) -> Request | Ended:

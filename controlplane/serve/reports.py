@@ -62,7 +62,11 @@ class Reporting(Generic[Report]):
         """Return the service, for those who come in by ``door``."""
 
         async def report(_: object, context: ServicerContext[Report, bytes]) -> None:
-            ended = await self._serve(context, door)
+            try:
+                ended = await self._serve(context, door)
+            except Exception:  # ours; left alone, gRPC would tell the peer all about it
+                log.exception("stream failed", extra={"service": self.service})
+                ended = FAULT
             if ended.code is not grpc.StatusCode.OK:
                 await context.abort(ended.code, ended.details)
 
@@ -112,7 +116,4 @@ class Reporting(Generic[Report]):
             return UNREADABLE
         except grpc.aio.BaseError:
             pass  # the peer is gone
-        except Exception:
-            log.exception("report not taken", extra={"proxy": proxy.id})
-            return FAULT
         return Ended(grpc.StatusCode.OK)

@@ -17,7 +17,7 @@ from controlplane.ca.vault import Holder
 from controlplane.mesh.nodes import Wire
 from controlplane.serve.doors import Caller, Door
 from controlplane.serve.hub import Hub
-from controlplane.serve.letting import Ended, first_request, let_in
+from controlplane.serve.letting import FAULT, Ended, first_request, let_in
 from controlplane.serve.nodes import known
 from controlplane.serve.secrets import Secrets
 from controlplane.serve.services import SERVICES, Service
@@ -166,7 +166,11 @@ class Server:
         self, context: ServicerContext[Request, bytes], door: Door, wire: Wire, machine: Callable[[View], Stream[Request]]
     ) -> None:
         caller = self._refusal() or await let_in(door, context)
-        ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
+        try:
+            ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
+        except Exception:  # ours; left alone, gRPC would tell the peer all about it
+            log.exception("stream failed")
+            ended = FAULT
         if ended.code is not grpc.StatusCode.OK:
             await context.abort(ended.code, ended.details)
 

@@ -37,7 +37,7 @@ def test_version_is_quick_and_help_has_examples() -> None:
     began = time.perf_counter()
     version = navarch("version")
     took = time.perf_counter() - began
-    helps = [navarch(command, "--help") for command in ("serve", "translate", "validate", "demo", "version")]
+    helps = [navarch(command, "--help") for command in ("serve", "translate", "validate", "inject", "demo", "version")]
 
     assert (version.returncode, version.stdout.startswith("navarch ")) == (0, True)
     assert took < 3  # a third of a second on an idle machine
@@ -195,3 +195,32 @@ def _is_ready(url: str) -> bool:
             return True
     except urllib.error.HTTPError:
         return False
+
+
+def test_inject_prints_every_document_and_says_on_the_side_what_it_did() -> None:
+    text = "kind: Service\napiVersion: v1\n---\n"
+    text += "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: web}]}\n"
+
+    found = navarch("inject", "-f", "-", text=text)
+    refused = navarch("inject", "-f", "-", "--namespace-label", "a", text=text)
+    bad = navarch("inject", "-f", "-", text=text.replace("spec: {containers: [{name: web", "spec: {containers: [{name: 7"))
+
+    assert (found.returncode, found.stderr) == (0, "Pod default/web: a proxy is put in\n")
+    assert found.stdout.startswith("---\nkind: Service\napiVersion: v1\n---\n")
+    assert "name: istio-proxy" in found.stdout
+    assert (refused.returncode, "expected KEY=VALUE" in refused.stderr) == (2, True)
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert bad.stderr.startswith("standard input:4: Pod default/web: spec.containers[0].name: expected a name")
+
+
+def test_inject_reads_the_operators_settings_and_says_what_is_wrong_with_them(tmp_path: Path) -> None:
+    settings = tmp_path / "injection.yaml"
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: {app: web}}\nspec: {containers: [{name: web, image: web}]}\n"
+    settings.write_text("proxyImage: registry.example.com/envoy:1\nneverInject: [app=web]\n")
+    never = navarch("inject", "-f", "-", "--injection", str(settings), text=pod)
+    settings.write_text("proxyImage: 'a b'\nother: 1\n")
+    wrong = navarch("inject", "-f", "-", "--injection", str(settings), text=pod)
+
+    assert (never.returncode, never.stderr) == (0, "Pod default/web: no proxy: it is one of those that get none\n")
+    assert wrong.returncode == 2
+    assert all(each in wrong.stderr.replace("\n", " ") for each in ("proxyImage", "other"))

@@ -35,7 +35,8 @@ def test_the_image_is_made_of_locked_wheels_and_nothing_installs_in_it_later() -
     assert "--only-binary=:all:" in fetching
     assert "PIP_NO_INDEX=1" in installing
     assert "venv --without-pip" in installing
-    assert "pip uninstall" in instructions("RUN", bare)[0]
+    assert "install -y --no-install-recommends iptables iproute2" in instructions("RUN", bare)[0]
+    assert "pip uninstall" in instructions("RUN", bare)[1]
     assert last.startswith("scratch\n")
     assert instructions("RUN", last) == []
 

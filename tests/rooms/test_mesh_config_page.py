@@ -19,7 +19,7 @@ def fields(value: dict[str, object], path: str = "") -> Iterator[tuple[str, str]
         if isinstance(each, dict):
             yield from fields(each, f"{path}{name}.")
         else:
-            yield path + name, "[]" if each == () else str(each)
+            yield path + name, "[]" if each == () else "unset" if each is None else str(each)
 
 
 def test_every_setting_is_a_row_with_its_default() -> None:

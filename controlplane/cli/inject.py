@@ -1,0 +1,108 @@
+"""``navarch inject``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli.options import Paths
+
+if TYPE_CHECKING:
+    from controlplane.settings import InjectionSettings
+
+
+def inject(
+    filename: Paths,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="NS", help="Of objects that name none.")] = "default",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--namespace-label",
+            metavar="KEY=VALUE",
+            help="A label of namespaces that are not among the manifests, instead of istio-injection=enabled. Can be given several times.",
+        ),
+    ] = None,
+    mesh_config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The ConfigMap istio with the mesh's settings, unless it is among the manifests.")
+    ] = None,
+    injection: Annotated[str | None, typer.Option(metavar="FILE", help="The settings of injection, as navarch serve has them.")] = None,
+) -> None:
+    """Print manifests with a proxy in every pod that is to have one.
+
+    The result is what the webhook makes of the same pods. All other documents are printed as they are. Exits 1, and prints no manifest, if
+    one of them cannot be read, or asks for a proxy in a way that cannot be.
+
+    For example:
+
+      navarch inject -f deployment.yaml | kubectl apply -f -
+
+      helm template ./chart | navarch inject -f - --injection injection.yaml
+    """
+    from controlplane.inject.injection import Mesh
+    from controlplane.inject.manifests import Sheet, Where, injected
+
+    sheets = [Sheet(name, text) for path in filename for name, text in _texts(path)]
+    beside = [Sheet(mesh_config, _text(mesh_config))] if mesh_config else []
+    where = Where(namespace=namespace, labels=_labels(label))
+    done = injected(sheets, Mesh(settings=settings_of(injection)), where, beside=beside)
+    for each in (*done.notes, *done.problems):
+        typer.echo(each, err=True)
+    if done.problems:
+        raise typer.Exit(1)
+    typer.echo(done.text, nl=False)
+
+
+def settings_of(path: str | None) -> InjectionSettings:
+    """Return the settings of injection in the file ``path``, the defaults where there is none."""
+    from controlplane.inject.configuration import BadSettings, settings
+
+    if path is None:
+        return settings("")
+    try:
+        return settings(_text(path))
+    except BadSettings as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint="--injection") from None
+
+
+def _labels(given: list[str] | None) -> dict[str, str] | None:
+    from controlplane.objects.names import fault_of_label
+
+    if given is None:
+        return None
+    pairs = [each.partition("=") for each in given]
+    for key, equals, value in pairs:
+        fault = fault_of_label(key, value) if equals else "expected KEY=VALUE"
+        if fault:
+            raise typer.BadParameter(fault, param_hint="--namespace-label")
+    return {key: value for key, _, value in pairs}
+
+
+def _texts(path: str) -> list[tuple[str, str]]:
+    """Return the manifests at ``path``, each with its name."""
+    from controlplane.sources import reading
+    from controlplane.sources.gather import STDIN
+
+    if path == STDIN:
+        return [("standard input", _decoded("standard input", sys.stdin.buffer.read(reading.MAX_BYTES + 1)))]
+    if Path(path).is_dir():
+        return [(each, _text(each)) for each in reading.files(path)]
+    return [(path, _text(path))]
+
+
+def _text(path: str) -> str:
+    from controlplane.sources.reading import MAX_BYTES
+
+    with Path(path).open("rb") as file:
+        return _decoded(path, file.read(MAX_BYTES + 1))
+
+
+def _decoded(name: str, data: bytes) -> str:
+    from controlplane.sources.reading import MAX_BYTES, decoded
+
+    found = decoded(data) if len(data) <= MAX_BYTES else None
+    if isinstance(found, str):
+        return found
+    raise typer.BadParameter(f"{name}: {found.reason if found else f'expected at most {MAX_BYTES} bytes'}")

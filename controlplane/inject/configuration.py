@@ -1,0 +1,99 @@
+"""The operator's settings of injection, from a file of YAML: every field of InjectionSettings, in lowerCamelCase.
+
+docs/injection.md names them; a test compares it with this.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from controlplane.inject import values
+from controlplane.inject.selectors import BadSelector, selector
+from controlplane.inject.values import BadValue
+from controlplane.objects.composer import UnreadableError, compose
+from controlplane.objects.faults import findings
+from controlplane.objects.names import is_label, is_subdomain
+from controlplane.objects.scalars import MAX_PORT, Bool, Model, Text
+from controlplane.objects.scrub import OddError, scrubbed
+from controlplane.settings import InjectionSettings
+
+
+class BadSettings(ValueError):
+    """Settings that cannot be used: which fields, and what was expected."""
+
+
+def _image(text: str) -> str:
+    try:
+        return values.image(text)
+    except BadValue as error:
+        raise PydanticCustomError("image", "{why}", {"why": str(error)}) from error
+
+
+def _selector(text: str) -> str:
+    try:
+        selector(text)
+    except BadSelector as error:
+        raise PydanticCustomError("selector", "{why}", {"why": str(error)}) from error
+    return text
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (is_subdomain(host) and port.isdecimal() and 0 < int(port[:6]) <= MAX_PORT):
+        raise PydanticCustomError("address", "expected NAME:PORT, as navarch.navarch-system.svc:15012")
+    return text
+
+
+def _label(text: str) -> str:
+    if not is_label(text):
+        raise PydanticCustomError("label", "expected letters, digits and '-'")
+    return text
+
+
+def _ip(text: str) -> str:
+    if not values.is_address(text):
+        raise PydanticCustomError("ip", "expected an IP address")
+    return text
+
+
+_Image = Annotated[Text, AfterValidator(_image)]
+_Selectors = tuple[Annotated[Text, AfterValidator(_selector)], ...]
+_Label = Annotated[Text, AfterValidator(_label)]
+
+
+class _File(Model):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    proxy_image: _Image | None = None
+    init_image: _Image | None = None
+    control_plane: Annotated[Text, AfterValidator(_address)] | None = None
+    revision: _Label | None = None
+    auto_inject: Bool | None = None
+    never_inject: _Selectors | None = None
+    always_inject: _Selectors | None = None
+    native_sidecars: Bool | None = None
+    cni: Bool | None = None
+    node_addresses: tuple[Annotated[Text, AfterValidator(_ip)], ...] | None = None
+    cluster: _Label | None = None
+    audience: Text | None = None
+
+
+def settings(text: str) -> InjectionSettings:
+    """Return the settings that the YAML ``text`` says, the defaults where it says nothing; raises BadSettings."""
+    try:
+        composed = compose(text)
+        value = composed.value if composed else None
+        if value is not None and not isinstance(value, dict):
+            raise BadSettings("expected a map of settings")
+        said = _File.model_validate(scrubbed(value or {}))
+    except UnreadableError as error:
+        raise BadSettings(f"line {error.line + 1}: {error}") from error
+    except OddError as error:
+        raise BadSettings(f"{error.path}: {error}") from error
+    except ValidationError as error:
+        raise BadSettings("; ".join(f"{each.path}: {each.message}" for each in findings(error))) from error
+    return InjectionSettings(**{name: each for name, each in said if each is not None})

@@ -1,0 +1,71 @@
+"""What the rules need beside them: the way of marked packets to the proxy's sockets, and the address ``::6``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from controlplane.inject.iptables.programs import CannotIntercept, run
+from controlplane.inject.iptables.settings import Capture, Family, Mode
+
+_PROTOCOL = "133"  # says of rules and routes who made them
+_FLAG = {Family.V4: "-4", Family.V6: "-6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that ``ip`` adds and deletes: an object, and the words that say which."""
+
+    family: Family
+    kind: str
+    words: tuple[str, ...]
+
+    def command(self, verb: str) -> tuple[str, ...]:
+        """Return the command that adds or deletes (``verb``) it."""
+        return ("ip", _FLAG[self.family], self.kind, verb, *self.words)
+
+
+def wanted_entries(wanted: Capture, family: Family) -> tuple[Entry, ...]:
+    """Return what ``wanted`` needs for ``family``."""
+    found = []
+    if family is Family.V6:
+        found.append(_PASSTHROUGH)
+    if wanted.mode is Mode.TPROXY:
+        found += (_marked(family, hex(wanted.mark), str(wanted.table)), _local(family, str(wanted.table)))
+    return tuple(found)
+
+
+def standing_entries(family: Family) -> tuple[Entry, ...]:
+    """Return what of this kind is there, and ours."""
+    flag = _FLAG[family]
+    found = []
+    if family is Family.V6 and any(each.get("addr_info") for each in _shown("ip", flag, "addr", "show", "dev", "lo", "to", "::6")):
+        found.append(_PASSTHROUGH)
+    ours = (each for each in _shown("ip", flag, "rule", "show") if str(each.get("protocol")) == _PROTOCOL)
+    found += (_marked(family, str(each.get("fwmark")), str(each.get("table"))) for each in ours)
+    routes = _shown("ip", flag, "route", "show", "table", "all", "proto", _PROTOCOL)
+    found += (_local(family, str(each.get("table"))) for each in routes)
+    return tuple(found)
+
+
+_PASSTHROUGH = Entry(Family.V6, "addr", ("::6/128", "dev", "lo", "nodad"))  # 127.0.0.6 is there by itself
+
+
+def _marked(family: Family, mark: str, table: str) -> Entry:
+    return Entry(family, "rule", ("fwmark", mark, "lookup", table, "protocol", _PROTOCOL))
+
+
+def _local(family: Family, table: str) -> Entry:
+    return Entry(family, "route", ("local", "default", "dev", "lo", "table", table, "proto", _PROTOCOL))
+
+
+def _shown(*words: str) -> list[dict[str, object]]:
+    """Return what ``ip`` lists; a table that nobody has made holds nothing."""
+    try:
+        text = run((words[0], "-json", *words[1:]))
+    except CannotIntercept as error:
+        if "FIB table does not exist" in str(error):
+            return []
+        raise
+    listed: list[dict[str, object]] = json.loads(text or "[]")
+    return listed

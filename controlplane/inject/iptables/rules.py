@@ -1,0 +1,148 @@
+"""The rules of iptables that an Capture comes to, with the chains and the order of Istio's.
+
+https://istio.io/latest/docs/ops/deployment/application-requirements/ names the user and the ports that they leave alone.
+A rule in a chain of the kernel's own that does not lead to one of ours carries a comment, so that ours can be told from others'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from controlplane.inject.iptables.settings import DNS_PORT, Capture, Family, Mode
+
+OURS = "ISTIO_"  # what the name of each of our chains begins with
+COMMENT = "navarch"
+INBOUND, IN_REDIRECT, OUTPUT, REDIRECT = "ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT", "ISTIO_REDIRECT"
+OUTPUT_DNS, DIVERT, TPROXY, DROP = "ISTIO_OUTPUT_DNS", "ISTIO_DIVERT", "ISTIO_TPROXY", "ISTIO_DROP"
+_TAG = f"-m comment --comment {COMMENT}"
+
+
+class Rule(NamedTuple):
+    """A rule, in the words of iptables."""
+
+    table: str
+    chain: str
+    spec: str
+
+
+def rules(wanted: Capture, family: Family) -> tuple[Rule, ...]:
+    """Return the rules of ``wanted`` for ``family``, in the order in which they are to stand."""
+    nat = [
+        *(Rule("nat", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i")),
+        *(Rule("nat", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o")),
+        Rule("nat", REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.outbound_port}"),
+        Rule("nat", IN_REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.inbound_port}"),
+        *(Rule("nat", "PREROUTING", spec) for spec in _guests(wanted, family)),
+        *_inbound(wanted, family),
+        Rule("nat", "OUTPUT", f"-j {OUTPUT}"),
+        *(Rule("nat", OUTPUT, spec) for spec in _output(wanted, family)),
+        *_dns(wanted, family),
+    ]
+    drop = [Rule("mangle", "PREROUTING", f"-m conntrack --ctstate INVALID -j {DROP}"), Rule("mangle", DROP, "-j DROP")]
+    return tuple(nat + (drop if wanted.drop_invalid else []))
+
+
+def _excluded_interfaces(wanted: Capture, direction: str) -> Iterator[str]:
+    return (f"{direction} {name} {_TAG} -j RETURN" for name in wanted.interfaces_excluded)
+
+
+def _guests(wanted: Capture, family: Family) -> Iterator[str]:
+    """Yield what makes the traffic of virtual machines within the pod outbound traffic: it comes in by interfaces of their own."""
+    for name in wanted.interfaces_outbound:
+        yield from (f"-i {name} -d {block} {_TAG} -j RETURN" for block in wanted.ranges_excluded.of(family))
+        if wanted.ranges.every:
+            yield f"-i {name} -j {REDIRECT}"
+        yield from (f"-i {name} -d {block} -j {REDIRECT}" for block in wanted.ranges.of(family))
+        yield f"-i {name} {_TAG} -j RETURN"
+
+
+def _inbound(wanted: Capture, family: Family) -> Iterator[Rule]:
+    if not wanted.inbound:
+        return
+    transparent = wanted.mode is Mode.TPROXY
+    table = "mangle" if transparent else "nat"
+    if transparent:
+        yield from _transparent(wanted, family)
+    yield Rule(table, "PREROUTING", f"-p tcp -j {INBOUND}")
+    if transparent:
+        yield Rule(table, INBOUND, f"-p tcp -m mark --mark {wanted.mark} -j RETURN")
+        yield Rule(table, INBOUND, f"-s {family.passthrough} -i lo -p tcp -j RETURN")
+        yield Rule(table, INBOUND, f"-i lo -p tcp -m mark ! --mark {wanted.mark + 1} -j RETURN")
+    excluded = (port for port in wanted.inbound_excluded if port in wanted.inbound)
+    for port in (wanted.tunnel_port, *excluded):
+        yield Rule(table, INBOUND, f"-p tcp --dport {port} -j RETURN")
+    for match in ("",) if wanted.inbound.every else tuple(f" --dport {port}" for port in wanted.inbound.numbers):
+        if transparent:
+            yield Rule(table, INBOUND, f"-p tcp{match} -m conntrack --ctstate RELATED,ESTABLISHED -j {DIVERT}")
+        yield Rule(table, INBOUND, f"-p tcp{match} -j {TPROXY if transparent else IN_REDIRECT}")
+    if transparent:
+        yield Rule(table, "PREROUTING", f"-p tcp -m mark --mark {wanted.mark} {_TAG} -j CONNMARK --save-mark")
+
+
+def _transparent(wanted: Capture, family: Family) -> Iterator[Rule]:
+    """Yield what marks packets: those for the proxy's sockets, its own to its workload, and the answers to these."""
+    mark = wanted.mark
+    yield from (Rule("mangle", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i"))
+    yield from (Rule("mangle", "PREROUTING", f"-i {name} {_TAG} -j RETURN") for name in wanted.interfaces_outbound)
+    yield from (Rule("mangle", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o"))
+    yield Rule("mangle", DIVERT, f"-j MARK --set-mark {mark}")
+    yield Rule("mangle", DIVERT, "-j ACCEPT")
+    yield Rule(
+        "mangle", TPROXY, f"! -d {family.loopback} -p tcp -j TPROXY --tproxy-mark {mark:#x}/0xffffffff --on-port {wanted.inbound_port}"
+    )
+    yield Rule("mangle", "OUTPUT", f"-o lo -p tcp -m mark --mark {mark} {_TAG} -j RETURN")
+    for owner in _owners(wanted):
+        yield Rule("mangle", "OUTPUT", f"! -d {family.loopback} -o lo -p tcp -m owner {owner} {_TAG} -j MARK --set-mark {mark + 1}")
+    yield Rule("mangle", "OUTPUT", f"-p tcp -m connmark --mark {mark} {_TAG} -j CONNMARK --restore-mark")
+
+
+def _owners(wanted: Capture) -> Iterator[str]:
+    yield from (f"--uid-owner {uid}" for uid in wanted.uids)
+    yield from (f"--gid-owner {gid}" for gid in wanted.gids)
+
+
+def _output(wanted: Capture, family: Family) -> Iterator[str]:
+    yield from (f"-p tcp --dport {port} -j RETURN" for port in wanted.outbound_excluded)
+    yield f"-o lo -s {family.passthrough} -j RETURN"
+    own = f"-m multiport ! --dports {DNS_PORT},{wanted.tunnel_port}" if wanted.dns else f"! --dport {wanted.tunnel_port}"
+    own_calls = f"-p tcp ! --dport {DNS_PORT} " if wanted.dns else ""
+    for owner in _owners(wanted):
+        if wanted.mode is Mode.REDIRECT:  # of TPROXY the marks do it
+            yield f"-o lo ! -d {family.loopback} -p tcp {own} -m owner {owner} -j {IN_REDIRECT}"
+        yield f"-o lo {own_calls}-m owner ! {owner} -j RETURN"
+        yield f"-m owner {owner} -j RETURN"
+    if wanted.dns:
+        for block in _servers(wanted, family):
+            yield f"-p tcp{block and f' -d {block}'} --dport {DNS_PORT} -j REDIRECT --to-ports {wanted.dns_port}"
+    yield f"-d {family.loopback} -j RETURN"
+    yield from (f"-d {block} -j RETURN" for block in wanted.ranges_excluded.of(family))
+    yield from (f"-p tcp --dport {port} -j {REDIRECT}" for port in wanted.outbound)
+    if wanted.ranges.every:
+        yield f"-j {REDIRECT}"
+    yield from (f"-d {block} -j {REDIRECT}" for block in wanted.ranges.of(family))
+
+
+def _servers(wanted: Capture, family: Family) -> Iterable[str]:
+    return ("",) if wanted.dns_servers.every else tuple(str(block) for block in wanted.dns_servers.of(family))
+
+
+def _dns(wanted: Capture, family: Family) -> Iterator[Rule]:
+    """Yield what takes DNS over UDP.
+
+    What the application asks and what the proxy asks for it are in zones of their own of connection tracking: both can have the same ports.
+    """
+    if not wanted.dns:
+        return
+    yield Rule("nat", "OUTPUT", f"-j {OUTPUT_DNS}")
+    yield Rule("raw", "OUTPUT", f"-j {OUTPUT_DNS}")
+    yield Rule("raw", "PREROUTING", f"-j {INBOUND}")
+    for owner in _owners(wanted):
+        yield Rule("nat", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j RETURN")
+        yield Rule("raw", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j CT --zone 1")
+        yield Rule("raw", OUTPUT_DNS, f"-p udp --sport {wanted.dns_port} -m owner {owner} -j CT --zone 2")
+    for block in _servers(wanted, family):
+        to, of = (f" -d {block}", f" -s {block}") if block else ("", "")
+        yield Rule("nat", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j REDIRECT --to-ports {wanted.dns_port}")
+        yield Rule("raw", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j CT --zone 2")
+        yield Rule("raw", INBOUND, f"-p udp{of} --sport {DNS_PORT} -j CT --zone 1")

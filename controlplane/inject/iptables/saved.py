@@ -1,0 +1,100 @@
+"""What ``iptables-save`` prints, read; and what ``iptables-restore`` has to be told to change just our part of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from controlplane.inject.iptables.rules import COMMENT, OURS, Rule
+
+_BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
+_RULE = re.compile(r"(?:\[\d+:\d+\] )?-A (\S+) ?(.*)")
+_LEADS_TO_US = re.compile(rf"-[jg] {OURS}\w+")
+_HAS_OUR_COMMENT = re.compile(rf'--comment "?{COMMENT}"?(?: |$)')
+
+
+@dataclass(slots=True)
+class Table:
+    """One table as it stands: its chains with their policies, and each chain's rules in order."""
+
+    policies: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def ours(self) -> list[str]:
+        """Return the names of our chains."""
+        return [chain for chain in self.policies if _is_ours(chain)]
+
+    def places(self, chain: str) -> list[int]:
+        """Return where in ``chain``, which is not ours, our rules stand, counted from 1."""
+        return [place for place, spec in enumerate(self.rules.get(chain, ()), 1) if _is_our_rule(spec)]
+
+
+def parse(text: str) -> dict[str, Table]:
+    """Return the tables that ``text`` of ``iptables-save`` describes, by name."""
+    tables: dict[str, Table] = {}
+    table = Table()
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = tables.setdefault(line[1:].strip(), Table())
+        elif line.startswith(":"):
+            chain, policy = line[1:].split()[:2]
+            table.policies[chain] = policy
+        elif found := _RULE.fullmatch(line.strip()):
+            table.rules.setdefault(found[1], []).append(found[2])
+    return tables
+
+
+def meaning(text: str) -> tuple[str, ...]:
+    """Return what ``text`` of ``iptables-save`` says, but for counters and for empty chains of the kernel's own."""
+    found: list[str] = []
+    for name, table in sorted(parse(text).items()):
+        for chain, policy in table.policies.items():
+            if chain not in _BUILT_IN or policy != "ACCEPT":
+                found.append(f"{name} {chain} {policy}")
+        found += (f"{name} {chain} {spec}" for chain, specs in table.rules.items() for spec in specs)
+    return tuple(found)
+
+
+def change(before: str, wanted: Iterable[Rule]) -> str:
+    """Return what makes ``before``, of ``iptables-save``, the same with ``wanted`` as all our rules; nothing, where nothing is to be done.
+
+    In the kernel's chains our new rules stand where our old ones stood, or else at the end: what others put around them stays there.
+    """
+    tables = parse(before)
+    lines: list[str] = []
+    by_table: dict[str, list[Rule]] = {}
+    for rule in wanted:
+        by_table.setdefault(rule.table, []).append(rule)
+    for name in dict.fromkeys((*tables, *by_table)):
+        changed = list(_table(tables.get(name, Table()), by_table.get(name, [])))
+        if changed:
+            lines += (f"*{name}", *changed, "COMMIT")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _table(table: Table, wanted: list[Rule]) -> Iterator[str]:
+    chains = dict.fromkeys(rule.chain for rule in wanted if _is_ours(rule.chain))
+    yield from (f":{chain} - [0:0]" for chain in chains)  # an old chain of that name is emptied
+    foreign = {chain: places for chain in table.rules if not _is_ours(chain) and (places := table.places(chain))}
+    for chain, places in foreign.items():
+        yield from (f"-D {chain} {place}" for place in reversed(places))
+    stale = [chain for chain in table.ours if chain not in chains]
+    yield from (f"-F {chain}" for chain in stale)
+    yield from (f"-X {chain}" for chain in stale)
+    free = {chain: places[0] for chain, places in foreign.items()}
+    for rule in wanted:
+        if rule.chain in free:
+            yield f"-I {rule.chain} {free[rule.chain]} {rule.spec}"
+            free[rule.chain] += 1
+        else:
+            yield f"-A {rule.chain} {rule.spec}"
+
+
+def _is_ours(chain: str) -> bool:
+    return chain.startswith(OURS)
+
+
+def _is_our_rule(spec: str) -> bool:
+    return bool(_LEADS_TO_US.search(spec) or _HAS_OUR_COMMENT.search(spec))

@@ -1,0 +1,156 @@
+"""Manifests in, the same with proxies in their pods out: the documents that hold no pod stay as they are written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from controlplane.inject.decision import ENABLED, Namespace
+from controlplane.inject.injection import Injected, Mesh, Outcome, Refused, Untouched, inject
+from controlplane.kube.json import Json, section, text
+from controlplane.objects.composer import compose
+from controlplane.objects.documents import Document, parts, read
+from controlplane.objects.mesh_config import KEY, MeshConfig
+from controlplane.objects.parse import parse
+from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.writing import written
+
+# Where a kind has its pods; a Pod is one itself.
+_TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("v1", "Pod"): (),
+    ("v1", "PodTemplate"): ("template",),
+    ("v1", "ReplicationController"): ("spec", "template"),
+    ("apps/v1", "DaemonSet"): ("spec", "template"),
+    ("apps/v1", "Deployment"): ("spec", "template"),
+    ("apps/v1", "ReplicaSet"): ("spec", "template"),
+    ("apps/v1", "StatefulSet"): ("spec", "template"),
+    ("batch/v1", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+    ("batch/v1", "Job"): ("spec", "template"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A file: its name, and its text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of manifests: their text, what is to be said of each, and what stands in the way of using it."""
+
+    text: str
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """What manifests leave open: the namespace of objects that name none, and the labels of namespaces that are not among them."""
+
+    namespace: str = "default"
+    labels: Mapping[str, str] | None = None  # None: they want proxies, as whoever asks does
+
+    def of(self, found: Mapping[str, Mapping[str, str]], name: str) -> Namespace:
+        """Return the namespace ``name``, which may be among those ``found``."""
+        asked = {ENABLED: "enabled"} if self.labels is None else self.labels
+        return Namespace(name, found.get(name, asked))
+
+
+class _Work:
+    """One pass over all documents."""
+
+    def __init__(self, sheets: Sequence[Sheet], beside: Sequence[Sheet], mesh: Mesh, where: Where) -> None:
+        self.notes: list[str] = []
+        self.problems: list[str] = []
+        self._where = where
+        self._parts = [(sheet.name, *part) for sheet in sheets for part in parts(sheet.text)]
+        known = (part for sheet in (*sheets, *beside) for part in parts(sheet.text))
+        documents = [each for body, offset in known for each in read(body, offset)]
+        self._namespaces = {name: labels for name, labels in map(_namespace, documents) if name}
+        self._mesh = replace(mesh, defaults=_defaults(documents, mesh))
+
+    def texts(self) -> Iterator[str]:
+        for name, body, offset in self._parts:
+            documents = tuple(read(body, offset))
+            made = [self._document(name, each) for each in documents]
+            if all(new is None for new in made):
+                yield body
+            elif documents[0].prefix:  # the items of a List
+                items = [new if new is not None else each.data for new, each in zip(made, documents, strict=True)]
+                whole = compose(body)
+                yield written({**(whole.value if whole and isinstance(whole.value, dict) else {}), "items": items})
+            else:
+                yield written(made[0])
+
+    def _document(self, file: str, document: Document) -> Json | None:
+        """Return what becomes of ``document``, None where it stays as it is."""
+        if document.problem is not None:
+            self.problems.append(f"{file}:{document.problem_line}: {document.problem.message}")
+            return None
+        data = dict(document.data or {})
+        path = _TEMPLATES.get((text(data, "apiVersion"), text(data, "kind")))
+        if path is None:
+            return None
+        metadata = section(data, "metadata")
+        namespace = text(metadata, "namespace") or self._where.namespace
+        found = _template(data, path)
+        outcome: Outcome = Refused((f"{'.'.join(path)}: expected an object",))
+        if found is not None:
+            outcome = inject(found, self._where.of(self._namespaces, namespace), self._mesh, text(metadata, "name") if path else "")
+        who = f"{text(data, 'kind')} {namespace}/{text(metadata, 'name') or text(metadata, 'generateName') or '?'}"
+        match outcome:
+            case Untouched(why):
+                self.notes.append(f"{who}: no proxy: {why}")
+                return None
+            case Refused(problems):
+                self.problems += [f"{file}:{document.line}: {who}: {'.'.join(path)}{'.' if path else ''}{each}" for each in problems]
+                return None
+            case Injected(pod, _, warnings):
+                self.notes += [f"{who}: a proxy is put in", *(f"{who}: {each}" for each in warnings)]
+                return _placed(data, path, pod)
+
+
+def injected(sheets: Sequence[Sheet], mesh: Mesh, where: Where, *, beside: Sequence[Sheet] = ()) -> Done:
+    """Return the documents of ``sheets`` with proxies by ``mesh``.
+
+    What they, or those that stand ``beside`` them, say of namespaces and of the mesh's settings counts.
+    """
+    work = _Work(sheets, beside, mesh, where)
+    bodies = [body if body.startswith("---") else f"---\n{body}" for body in work.texts()]
+    return Done("".join(body if body.endswith("\n") else f"{body}\n" for body in bodies), tuple(work.notes), tuple(work.problems))
+
+
+def _namespace(document: Document) -> tuple[str, Mapping[str, str]]:
+    data = document.data or {}
+    if text(data, "kind") != "Namespace":
+        return "", {}
+    metadata = section(data, "metadata")
+    return text(metadata, "name"), {name: each for name, each in section(metadata, "labels").items() if isinstance(each, str)}
+
+
+def _defaults(documents: Sequence[Document], mesh: Mesh) -> ProxySettings:
+    for each in documents:
+        data = each.data or {}
+        if text(data, "kind") == KEY.kind and text(section(data, "metadata"), "name") == KEY.name:
+            found = parse(data)
+            if found.key == KEY and isinstance(found.object, MeshConfig):
+                return found.object.spec.default_config
+    return mesh.defaults
+
+
+def _template(data: Json, path: Sequence[str]) -> Json | None:
+    found: object = data
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def _placed(data: Json, path: Sequence[str], pod: Json) -> Json:
+    """Return ``data`` with ``pod`` at ``path``."""
+    if not path:
+        return pod
+    first, *rest = path
+    return {**data, first: _placed(section(data, first), rest, pod)}
