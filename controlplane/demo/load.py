@@ -1,4 +1,4 @@
-"""Requests through a sidecar, counted."""
+"""Requests into the mesh, counted."""
 
 from __future__ import annotations
 
@@ -35,13 +35,18 @@ class Tally:
         return self.total - sum(count for status, count in self.statuses.items() if 200 <= status < 300)
 
 
-class Caller:
-    """Makes requests as the application of the workload at ``ip`` does: through its own sidecar."""
+def beside(ip: str) -> httpx.AsyncClient:
+    """Return what makes requests as the application of the workload at ``ip`` does: through its own sidecar."""
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+    return httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=10.0, limits=limits)
 
-    def __init__(self, ip: str) -> None:
-        """Make requests through the sidecar of ``ip``."""
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-        self._client = httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=10.0, limits=limits)
+
+class Caller:
+    """Makes requests and counts what comes back."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        """Make requests by ``client``."""
+        self._client = client
 
     async def close(self) -> None:
         """Close the connections."""

@@ -42,12 +42,12 @@ async def _run(console: Console, store: Cluster | None, *, keep: bool, as_json: 
     envoy_binary()
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="navarch-demo-"))
-    world = World(folder, store or Folder(folder / "manifests"), secure=True)
+    world = World(folder, store or Folder(folder / "manifests"), secure=True, edge=True)
     claims: list[Claim] = []
     try:
-        with console.status("starting a control plane, six workloads and six Envoys"):
+        with console.status("starting a control plane, six workloads with an Envoy each, and a gateway"):
             await world.start()
-        console.print(f"{len(world.envoys)} Envoys are up, {time.monotonic() - begun:.1f} s after the start\n")
+        console.print(f"{len(world.envoys)} Envoys and a gateway are up, {time.monotonic() - begun:.1f} s after the start\n")
         async for claim in tell(world):
             claims.append(claim)
             verdict = "[green]held[/green]  " if claim.held else "[red]FAILED[/red]"

@@ -23,7 +23,7 @@ from controlplane.objects.documents import documents
 from controlplane.serve.trust import make_key, now
 
 NAMESPACE = "navarch-demo"
-_NEEDED = ("virtualservices", "destinationrules", "sidecars", "workloadentries")
+_NEEDED = ("virtualservices", "destinationrules", "sidecars", "workloadentries", "gateways")
 _PATIENCE_S = 30.0
 _TOKEN_LIFETIME = dt.timedelta(hours=1)
 

@@ -12,10 +12,11 @@ import httpx
 
 from controlplane.demo.apps import SERVICE_PORT
 from controlplane.demo.claims import Claim, share_is
-from controlplane.demo.load import Tally
+from controlplane.demo.gateway import HOST
+from controlplane.demo.load import Caller, Tally
 from controlplane.demo.processes import NotReady, until
 from controlplane.demo.stores import Cluster, Store
-from controlplane.demo.world import ENDPOINTS, HOSTS, LISTENERS, World, broken_manifest, peers, reviews
+from controlplane.demo.world import ENDPOINTS, HOSTS, LISTENERS, World, broken_manifest, front, peers, reviews
 
 REVIEWS = "http://reviews:9080/reviews/0"
 RATINGS = "http://ratings:9080/ratings/0"
@@ -160,6 +161,31 @@ async def strict(world: World) -> Claim:
     return Claim("mutual TLS alone", held, proof + f"all by {', '.join(callers) or 'nobody'}", {"requests": load.tally.total})
 
 
+async def outside(world: World) -> Claim:
+    """Show that who is outside comes in through the gateway, by TLS alone, to the hosts that it is for."""
+    gateway = world.gateway
+    if gateway is None:
+        raise NotReady("there is no gateway in front of this mesh")
+    page = world.instances["productpage-v1"]
+    page.callers.clear()
+    took = await world.accepted(world.store.save("front", front(gateway)), LISTENERS, by="router")
+    await until("the gateway listens", gateway.listens, seconds=5, watched=gateway.process)
+    client = gateway.client(gateway.trusted())
+    caller = Caller(client)
+    try:
+        tally = await caller.many(f"https://{HOST}/productpage", 100)
+        sent_on = await client.get(f"http://{HOST}/productpage")
+        elsewhere = await client.get(f"https://{HOST}/productpage", headers={"host": "other.example"})
+    finally:
+        await caller.close()
+    wanted = f"spiffe://cluster.local/ns/{world.store.namespace}/sa/ingress"
+    moved = sent_on.status_code == 301 and sent_on.headers["location"] == f"https://{HOST}/productpage"
+    held = tally.failed == 0 and page.callers == {wanted: tally.total} and moved and elsewhere.status_code == 404
+    proof = f"{tally.total - tally.failed} of {tally.total} by HTTPS, {took:.0f} ms after {world.store.done}, to productpage, which saw "
+    proof += f"{', '.join(page.callers) or 'nobody'}; by plain HTTP {sent_on.status_code}, another host {elsewhere.status_code}"
+    return Claim("in through a gateway", held, proof, {"requests": tally.total, "milliseconds": round(took, 1)})
+
+
 async def _in_the_clear(ip: str) -> bool:
     """Return whether the workload at ``ip`` answers somebody who has no certificate."""
     try:
@@ -212,7 +238,7 @@ async def status(world: World) -> Claim:
     return Claim("status on the objects", await told(), proof, {"proxies": len(world.envoys)})
 
 
-STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, strict, broken)
+STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, strict, outside, broken)
 
 
 def steps(store: Store) -> tuple[Step, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
@@ -14,10 +15,12 @@ import httpx
 
 from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, asking, bookinfo
 from controlplane.demo.credentials import Held
-from controlplane.demo.load import Caller
+from controlplane.demo.gateway import HOST, Gateway
+from controlplane.demo.load import Caller, beside
 from controlplane.demo.ports import free_network, free_port, owners
 from controlplane.demo.processes import ADMIN_PORT, READY_PORT, STATS_PORT, NotReady, Process, Replica, Sidecar, envoy, serve, until
 from controlplane.demo.stores import Saved, Store
+from controlplane.model.proxies import ProxyType
 
 HOSTS = "VirtualHost"
 ENDPOINTS = "ClusterLoadAssignment"
@@ -30,9 +33,19 @@ class World:
     """Everything that runs."""
 
     def __init__(
-        self, folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0, secure: bool = False
+        self,
+        folder: Path,
+        store: Store,
+        *,
+        replicas: int = 1,
+        shared: bool = False,
+        clients: int = 0,
+        secure: bool = False,
+        edge: bool = False,
     ) -> None:
         """Prepare a mesh whose logs are in ``folder``, by the manifests in ``store``; ``secure``: every workload has an identity.
+
+        ``edge``: there is a gateway in front.
 
         The Envoys are spread over ``replicas`` of the control plane, and may move between them where these are ``shared``; ``clients`` is
         how many workloads there are beside bookinfo's that only ask.
@@ -47,7 +60,8 @@ class World:
         self.envoys: dict[str, Process] = {}
         names = ["navarch", *(f"navarch-{number}" for number in range(2, replicas + 1))]
         self.planes = {name: Plane(Replica(name, _anywhere(), _anywhere(), _anywhere() if secure else "")) for name in names}
-        self.caller = Caller(self.instances["productpage-v1"].ip)
+        self.caller = Caller(beside(self.instances["productpage-v1"].ip))
+        self.gateway = Gateway(f"{self.network}.31", folder) if edge else None
 
     async def start(self) -> None:
         """Start everything, and wait until every Envoy listens and has accepted what it was sent. Raises NotReady."""
@@ -66,6 +80,11 @@ class World:
             known = [each.replica for each in self.planes.values()] if self._shared else [plane.replica]
             where = [each.xds_tls or each.xds for each in known]
             self.envoys[instance.name] = await envoy(await self._sidecar(instance), self.folder, *where)
+        if self.gateway:
+            await self.gateway.make_certificate()
+            replica = self.planes["navarch"].replica
+            proxy = await self._with_credentials(self.gateway.proxy(self.store.namespace))
+            self.gateway.process = await envoy(proxy, self.folder, replica.xds_tls or replica.xds)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
         self._check_owners()
@@ -83,7 +102,8 @@ class World:
 
     async def stop(self) -> None:
         """End every process."""
-        await asyncio.gather(*(each.stop() for each in self.envoys.values()))
+        front = [self.gateway.process] if self.gateway and self.gateway.process else []
+        await asyncio.gather(*(each.stop() for each in (*self.envoys.values(), *front)))
         await asyncio.gather(*(each.stop() for each in self.planes.values()))
         await self.caller.close()
         await asyncio.gather(*(each.stop() for each in self.running.values()))
@@ -104,16 +124,21 @@ class World:
         listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip, mode=mode) for each in instances)
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
-    async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = _SETTLED_S) -> float:
-        """Wait until every Envoy has accepted a resource of ``kind`` sent after ``saving``; return the milliseconds to the last."""
+    async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = _SETTLED_S, by: str = "sidecar") -> float:
+        """Wait until every Envoy has accepted a resource of ``kind`` sent after ``saving``; return the milliseconds to the last.
+
+        ``by`` is the type of proxies that see the change.
+        """
         saved = await saving
         last = 0.0
+        wanted = len(self.envoys) if by == ProxyType.SIDECAR else 1
 
         async def all_of_them() -> bool:
             nonlocal last
-            times = [time for row in await self.proxies() for time in _accepted(row, kind)]
+            rows = [row for row in await self.proxies() if str(row["id"]).startswith(f"{by}~")]
+            times = [time for row in rows for time in _accepted(row, kind)]
             last = max(times, default=0.0)
-            return len(times) == len(self.envoys) and min(times) >= saved.begun
+            return len(times) == wanted and min(times) >= saved.begun
 
         await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=within_s, watched=self._living())
         return max(0.0, last - saved.done) * 1000
@@ -130,18 +155,16 @@ class World:
         return next((each.process for each in self.planes.values() if each.alive), None)
 
     async def _sidecar(self, instance: Instance) -> Sidecar:
-        credentials = None
-        if self._secure:
-            credentials = Held(self.folder / f"{instance.name}-credentials")
-            credentials.write(token=await self.store.token(instance.app), roots=await self.store.roots())
-        return Sidecar(
-            name=instance.name,
-            ip=instance.ip,
-            labels=instance.labels,
-            namespace=self.store.namespace,
-            account=instance.app,
-            credentials=credentials,
+        return await self._with_credentials(
+            Sidecar(name=instance.name, ip=instance.ip, labels=instance.labels, namespace=self.store.namespace, account=instance.app)
         )
+
+    async def _with_credentials(self, proxy: Sidecar) -> Sidecar:
+        if not self._secure:
+            return proxy
+        credentials = Held(self.folder / f"{proxy.name}-credentials")
+        credentials.write(token=await self.store.token(proxy.account), roots=await self.store.roots())
+        return replace(proxy, credentials=credentials)
 
     def _check_owners(self) -> None:
         """Raise NotReady where a port of a workload is not its own Envoy's alone."""
@@ -235,6 +258,11 @@ def _anywhere() -> str:
 
 def _template(template: str, /, **values: str) -> str:
     return Template((files("controlplane.demo") / "manifests" / f"{template}.yaml").read_text()).substitute(values)
+
+
+def front(gateway: Gateway) -> str:
+    """Return a manifest by which requests come in at ``gateway``."""
+    return _template("gateway", ip=gateway.ip, host=HOST, certificate=str(gateway.certificate), key=str(gateway.key))
 
 
 def reviews(world: World) -> Iterable[Instance]:

@@ -33,7 +33,7 @@ def test_every_claim_of_the_demo_holds_on_kubernetes_and_nothing_is_left(own: Cl
         assert ran.returncode == 0, ran.stderr
         told = json.loads(ran.stdout)
         print(f"{told['held']} of {told['of']} claims held in {told['seconds']} s")
-        assert told["held"] == told["of"] == len(told["claims"]) == 12
+        assert told["held"] == told["of"] == len(told["claims"]) == 13
         own.kubectl("wait", "--for=delete", "namespace/navarch-demo", "--timeout=60s")
     finally:
         own.stop()

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from controlplane.demo.load import Tally
+from controlplane.demo.load import Caller, Tally
 from controlplane.demo.stores import Folder
 from controlplane.demo.world import World
 
 
 @asynccontextmanager
-async def running(folder: Path, *, secure: bool = False) -> AsyncIterator[World]:
-    """Yield the demo's mesh, started below ``folder``; end it with the block."""
-    world = World(folder, Folder(folder / "manifests"), secure=secure)
+async def running(folder: Path, *, secure: bool = False, edge: bool = False) -> AsyncIterator[World]:
+    """Yield the demo's mesh, started below ``folder``, with a gateway in front where it has an ``edge``; end it with the block."""
+    world = World(folder, Folder(folder / "manifests"), secure=secure, edge=edge)
     try:
         await world.start()
         yield world
@@ -24,12 +24,13 @@ async def running(folder: Path, *, secure: bool = False) -> AsyncIterator[World]
 
 
 @asynccontextmanager
-async def traffic(world: World, url: str, *, per_second: float) -> AsyncIterator[Tally]:
-    """Yield the tally of steady requests to ``url``, which end with the block."""
+async def traffic(world: World, url: str, *, per_second: float, by: Caller | None = None) -> AsyncIterator[Tally]:
+    """Yield the tally of steady requests to ``url``, from within the mesh or ``by`` another caller, which end with the block."""
     tally, stop = Tally(), asyncio.Event()
-    task = asyncio.create_task(world.caller.steadily(url, tally, per_second=per_second, stop=stop))
+    caller = by or world.caller
+    task = asyncio.create_task(caller.steadily(url, tally, per_second=per_second, stop=stop))
     try:
-        await world.caller.one(url, tally)
+        await caller.one(url, tally)
         yield tally
     finally:
         stop.set()
