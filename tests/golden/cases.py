@@ -1,7 +1,8 @@
 """Golden cases: a folder each, with what is written (``in.yaml``) and what Envoy gets (``out.yaml``).
 
 The first lines of ``in.yaml`` are comments: why the case exists; ``show:`` the sections that it is about; if it is not the usual sidecar
-that asks, ``metadata:`` of its node, as JSON; if it is a gateway, ``gateway:`` the name of its pod and its namespace.
+that asks, ``metadata:`` of its node, as JSON; if it is a gateway, ``gateway:`` the name of its pod and its namespace;
+if it has an identity, ``account:`` its service account.
 """
 
 from __future__ import annotations
@@ -47,10 +48,9 @@ class Case:
     @property
     def proxy(self) -> Proxy:
         """Return who asks."""
-        if not self.gateway:
-            return proxy(NODE, METADATA | self.metadata)
-        namespace = self.gateway.partition(".")[2]
-        found = proxy(f"router~{IP}~{self.gateway}~{namespace}.svc.cluster.local", GATEWAY | self.metadata)
+        namespace = self.gateway.partition(".")[2] or "default"
+        node = f"router~{IP}~{self.gateway}~{namespace}.svc.cluster.local" if self.gateway else NODE
+        found = proxy(node, (GATEWAY if self.gateway else METADATA) | self.metadata)
         return replace(found, identity=Identity("cluster.local", namespace, self.account)) if self.account else found
 
     @property

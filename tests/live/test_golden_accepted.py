@@ -1,8 +1,11 @@
-"""Every golden case is accepted by a real Envoy: one start for those without iptables, one for those with, one for gateways."""
+"""Every golden case is accepted by a real Envoy: one start for those without iptables, one for those with, both with and without an
+identity, one for gateways.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from tests.golden.cases import FOLDER, IP, Case, cases
 PORTS = (8080, 8443, 9080, 15000, 15002, 15021)
 CAPTURE_PORTS = (15001, 15006)
 ROUTER = ProxyType.ROUTER.value
+IDENTIFIED = "with an identity, "  # before how its connections are captured
 CERTIFICATES = "/etc/certs"  # where cases have files
 # Stands beside the objects of a case: when Envoy knows this host, it has been sent what came with it.
 MARKER = """---
@@ -47,9 +51,9 @@ spec:
 """
 
 
-@pytest.mark.parametrize("mode", ["NONE", "REDIRECT", ROUTER])
+@pytest.mark.parametrize("mode", ["NONE", "REDIRECT", f"{IDENTIFIED}NONE", f"{IDENTIFIED}REDIRECT", ROUTER])
 async def test_every_golden_case_is_accepted(tmp_path: Path, mode: str) -> None:
-    if mode == "REDIRECT" and any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
+    if mode.endswith("REDIRECT") and any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
         pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
     chosen = [case for case in cases() if mode_of(case) == mode]
     bench = Bench(tmp_path)
@@ -83,16 +87,17 @@ class Bench:
         plane = await serve(self.replica, self.store.serve("navarch"), self.folder)
         self.processes.append(plane)
         await until("the control plane is ready", self._ready, seconds=20, watched=plane)
-        sidecar = Sidecar(name="client-1", ip=self.ip, labels={"app": "client"}, interception=mode)
+        sidecar = Sidecar(name="client-1", ip=self.ip, labels={"app": "client"}, interception=mode.removeprefix(IDENTIFIED))
         where = self.replica.xds
         if mode == ROUTER:
-            self.store.namespace, where = "edge", self.replica.xds_tls
-            held = Held(self.folder / "credentials")
-            held.write(token=await self.store.token("ingress"), roots=await self.store.roots())
+            self.store.namespace = "edge"
             labels = {"istio": "ingressgateway"}
-            sidecar = Sidecar(
-                name="ingress-1", ip=self.ip, labels=labels, namespace="edge", account="ingress", credentials=held, kind=ProxyType.ROUTER
-            )
+            sidecar = Sidecar(name="ingress-1", ip=self.ip, labels=labels, namespace="edge", account="ingress", kind=ProxyType.ROUTER)
+        if mode == ROUTER or mode.startswith(IDENTIFIED):
+            account = "ingress" if mode == ROUTER else "client"
+            held = Held(self.folder / "credentials")
+            held.write(token=await self.store.token(account), roots=await self.store.roots())
+            sidecar, where = replace(sidecar, account=account, credentials=held), self.replica.xds_tls
         self.processes.append(await envoy(sidecar, self.folder, where))
 
     async def stop(self) -> None:
@@ -130,7 +135,8 @@ class Bench:
 
 def mode_of(case: Case) -> str:
     """Return to which of the Envoys ``case`` is shown."""
-    return ROUTER if case.gateway else str(case.metadata.get("INTERCEPTION_MODE", "REDIRECT"))
+    captured = str(case.metadata.get("INTERCEPTION_MODE", "REDIRECT"))
+    return ROUTER if case.gateway else f"{IDENTIFIED if case.account else ''}{captured}"
 
 
 def shown(case: Case, ip: str, certificates: Path) -> str:
