@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import grpc
 import grpc.aio
-from controlplane.admin.access import ACCESS
 from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
+from controlplane.admin.access import ACCESS
 from controlplane.app.identity import TOKENS
 from controlplane.ca.certificates import key_pem
 from controlplane.ca.folder import Folder
