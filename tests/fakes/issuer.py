@@ -45,10 +45,10 @@ class Issuer:
         """Return the key set as JSON."""
         return json.dumps(self.keys)
 
-    def token(self, subject: str = "somebody", *, lifetime_s: float = 3600.0, **claims: object) -> str:
-        """Return a token of ``subject`` with more ``claims``."""
-        now = time.time()
-        said = {"iss": self.name, "sub": subject, "iat": int(now) - 60, "exp": int(now + lifetime_s), **claims}
+    def token(self, **claims: object) -> str:
+        """Return a token with ``claims``: where they say nothing, of somebody, and for an hour."""
+        now = int(time.time())
+        said = {"iss": self.name, "sub": "somebody", "iat": now - 60, "exp": now + 3600, **claims}
         return jwt.encode(said, self._key, "ES256", {"kid": f"key-{self._number}"})
 
     @contextlib.asynccontextmanager
