@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from controlplane.admin.shapes import IdentityRow, RootRow, WaitingFor
 from controlplane.ca.folder import Folder
@@ -16,12 +17,17 @@ from controlplane.kube.client import Client
 from controlplane.kube.kept import KeptSecret
 from controlplane.kube.reflector import Timing
 from controlplane.serve.accounts import OwnTokens, ReviewedTokens
+from controlplane.serve.credentials import Credentials, Reasons, World
 from controlplane.serve.doors import Accounts
+from controlplane.serve.rights import OfNamespace, ReviewedRights
+from controlplane.serve.shelves import Given, Watched
 from controlplane.serve.trust import NAMES, Means, Trust, make_key, now
 from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 
 SECRET = "navarch-ca"  # noqa: S105
 TOKENS = "tokens.pem"
+Referred: TypeAlias = Callable[[], frozenset[str]]
+Tell: TypeAlias = Callable[[Reasons], None]
 
 
 async def open_trust(settings: Settings, client: Client | None, trust_domain: Callable[[], str]) -> Trust | None:
@@ -64,6 +70,25 @@ def roots_of(
     )
     timing = Timing.silent(cluster.watch_timeout_s)
     return roots(client, leader, wanted, cluster.namespaces, timing, random.random)
+
+
+def credentials_of(
+    trust: Trust, given: Given, client: Client | None, cluster: KubernetesSettings | None, mesh: tuple[Referred, Tell]
+) -> tuple[Credentials | Watched, ...]:
+    """Return what keeps the credentials that objects of ``mesh`` refer to: those that files have ``given``, and those of a ``cluster``."""
+    watched = (Watched(client, Timing.silent(cluster.watch_timeout_s), random.random),) if client and cluster else ()
+    referred, tell = mesh
+    world = World(
+        shelves=(given, *watched),
+        rights=ReviewedRights(client, time.monotonic) if client else OfNamespace(),
+        referred=referred,
+        put=trust.secrets.put,
+        tell=tell,
+        clock=now,
+    )
+    credentials = Credentials(world)
+    trust.secrets.credentials = credentials
+    return (credentials, *watched)
 
 
 def told(found: IdentityRow | None) -> str:

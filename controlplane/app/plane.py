@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -22,7 +23,7 @@ from controlplane.admin.shapes import IdentityRow
 from controlplane.admin.web import Web
 from controlplane.app import issuers
 from controlplane.app.books import Books
-from controlplane.app.identity import open_trust, roots_of, row, told
+from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
 from controlplane.app.registrar import Registrar
 from controlplane.inject.registration import Registration
 from controlplane.inject.roots import Roots
@@ -39,6 +40,7 @@ from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_bac
 from controlplane.serve.health import health_service
 from controlplane.serve.hub import Hub
 from controlplane.serve.server import Entrance, Machines, Server
+from controlplane.serve.shelves import Given
 from controlplane.serve.trust import Trust
 from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files import Files
@@ -108,6 +110,7 @@ class ControlPlane:
         if cluster and client:
             self._cluster = Kubernetes(client, cluster.namespaces, random.random, Timing.silent(cluster.watch_timeout_s))
             self._sources.append(self._cluster)
+        self._given = Given()
         self._mesh = Mesh()
         self._registrar = Registrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
         if self._registrar and not cluster:
@@ -213,10 +216,15 @@ class ControlPlane:
     async def _read(self, source: Source) -> None:
         while True:
             try:
-                await source.run(lambda changes: self._hub.submit(source.name, self._precedence.take(source.name, changes)))
+                await source.run(partial(self._deliver, source.name))
             except Exception:  # ours; what was published stays, and the source begins anew
                 log.exception("source failed", extra={"source": source.name})
                 await asyncio.sleep(_AGAIN_S)
+
+    def _deliver(self, source: str, changes: tuple[Change, ...]) -> None:
+        counts = self._precedence.take(source, changes)
+        self._given.take(counts)
+        self._hub.submit(source, counts)
 
     def _injected(self) -> frozenset[str] | None:
         return self._mesh.injected_namespaces() if self._hub.synced.is_set() else None
@@ -240,6 +248,9 @@ class ControlPlane:
     async def _open(self) -> Addresses:
         settings = self._settings
         self._trust = await open_trust(settings, self._client, lambda: self._mesh.settings().trust_domain)
+        if self._trust:
+            mesh = (self._mesh.referred_credentials, self._hub.submit_verdicts)
+            self._keepers += credentials_of(self._trust, self._given, self._client, settings.kubernetes, mesh)
         if self._trust and self._client and settings.kubernetes:
             self._roots = roots_of(self._trust, self._client, settings.kubernetes, self._leader, self._injected)
         entrances = {"xds": Entrance(settings.xds, Plaintext())}

@@ -101,8 +101,12 @@ class Reflector:
         *,
         namespace: str | None = None,
         name: str | None = None,
+        on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
-        """Mirror ``resource``, in ``namespace`` or everywhere, all of it or what is called ``name``; ``random`` gives numbers below 1."""
+        """Mirror ``resource``, in ``namespace`` or everywhere, all of it or what is called ``name``; ``random`` gives numbers below 1.
+
+        ``on_trouble`` is called whenever there is something to read in ``trouble``.
+        """
         self.resource = resource
         self._client = client
         self._timing = timing
@@ -113,6 +117,7 @@ class Reflector:
         self._versions: dict[tuple[str, str], tuple[str, int]] = {}  # of each object: its uid and version, to know old news by
         self._heard_at = self._good_since = time.monotonic()
         self.lists = 0
+        self._on_trouble = on_trouble
         self.trouble: str | None = None  # why it does not hear anything just now
 
     @property
@@ -147,6 +152,7 @@ class Reflector:
         if self.trouble is None or not isinstance(error, Unreachable):
             log.warning("watch interrupted", extra={"resource": self.resource.plural, "reason": str(error), "again_s": round(wait_s, 1)})
         self.trouble = str(error)
+        self._on_trouble()
         least_s = min(wait_s, self._timing.backoff_s[0])
         await asyncio.sleep(least_s)
         if isinstance(error, Unreachable):

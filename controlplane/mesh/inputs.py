@@ -34,6 +34,9 @@ anonymous: Input[tuple[str, str], bool] = Input("anonymous", default=False)
 jwks: Input[str, str | None] = Input("jwks", default=None)
 jwks_failure: Input[str, str] = Input("jwks_failure", default="")
 
+# By the name of a credential in SDS: the namespaces whose proxies cannot be given it, and why. Its content is never here.
+unusable: Input[str, tuple[tuple[str, str], ...]] = Input("unusable", default=())
+
 
 def of_kind(kind: str, namespace: str) -> Facet:
     """Return the facet of every object of ``kind`` in ``namespace``."""
@@ -133,6 +136,11 @@ def meet(db: Database, proxy: Proxy) -> None:
     """Take in that ``proxy`` has come, with an identity or without."""
     for address in proxy.ips:
         db.set(anonymous, (proxy.namespace, address), proxy.identity is None)
+
+
+def judge(db: Database, name: str, reasons: tuple[tuple[str, str], ...]) -> None:
+    """Take in for which namespaces the credential ``name`` is unusable, and for what ``reasons``."""
+    db.set(unusable, name, reasons)
 
 
 def learn(db: Database, address: str, keys: KeySet) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
+from controlplane.mesh.credentials import referred_credentials
 from controlplane.mesh.injection import injected_namespaces
 from controlplane.mesh.issuers import wanted_keys
 from controlplane.mesh.nodes import Group, Wire
@@ -21,6 +22,7 @@ from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
+from controlplane.objects.held import ConfigMap, Secret
 from controlplane.objects.key_sets import KeySet
 from controlplane.objects.parse import Object
 from controlplane.xds.resource import Resource
@@ -73,7 +75,7 @@ class Mesh:
 
     def apply(self, changes: Iterable[Change]) -> frozenset[Key]:
         """Take ``changes`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
-        changes = tuple(changes)
+        changes = tuple(each for each in changes if not isinstance(each.object, Secret | ConfigMap))  # the database never sees them
         changed = inputs.apply(self._db, changes)
         for key in changed:
             if inputs.objects(self._db, key) is None:
@@ -86,6 +88,11 @@ class Mesh:
         """Take in what is known of issuers' ``keys`` now, by address. Nothing is published before ``refresh``."""
         for address, found in keys.items():
             inputs.learn(self._db, address, found)
+
+    def judge(self, reasons: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """Take in for which namespaces credentials, by their names in SDS, are unusable, and for what ``reasons``."""
+        for name, found in reasons.items():
+            inputs.judge(self._db, name, found)
 
     def connect(self, proxy: Proxy, wire: Wire) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
@@ -148,6 +155,11 @@ class Mesh:
         """Return the settings of the mesh."""
         value = self._db.attempt(settings)
         return MeshSettings() if isinstance(value, Failed) else value
+
+    def referred_credentials(self) -> frozenset[str]:
+        """Return the names in SDS of the credentials that objects refer to."""
+        value = self._db.attempt(referred_credentials)
+        return frozenset() if isinstance(value, Failed) else value
 
     def injected_namespaces(self) -> frozenset[str]:
         """Return the namespaces with injection."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access_problems import of_attachment, of_authorization
 from controlplane.mesh.bindings import MESH_GATEWAY
+from controlplane.mesh.credentials import problems_of_credentials
 from controlplane.mesh.gateway_problems import of_bindings, of_gateway
 from controlplane.mesh.inputs import index, naming, objects, qualified
 from controlplane.mesh.issuers import missing_keys
@@ -32,13 +33,13 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case VirtualService() as value:
             return tuple(_of_virtual_service(db, value))
         case DestinationRule() as value:
-            return tuple(_of_rule(db, value))
+            return (*_of_rule(db, value), *problems_of_credentials(db, key))
         case RequestAuthentication() as value:
             return (*of_attachment(db, value), *missing_keys(db, value))
         case AuthorizationPolicy() as value:
             return tuple(of_authorization(db, value))
         case Gateway() as value:
-            return tuple(of_gateway(db, value))
+            return (*of_gateway(db, value), *problems_of_credentials(db, key))
         case Service() | ServiceEntry():
             return tuple(_of_service(db, key))
         case _:

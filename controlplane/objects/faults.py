@@ -40,11 +40,11 @@ _RANGES = frozenset(
 )
 
 
-def findings(error: ValidationError) -> Iterator[Finding]:
-    """Yield what ``error`` says, a finding a field; of very many the first."""
+def findings(error: ValidationError, *, shows: bool = True) -> Iterator[Finding]:
+    """Yield what ``error`` says, a finding a field; of very many the first. Without ``shows`` nothing that was found is told."""
     for each in error.errors(include_url=False)[:_MANY]:
         kind = each["type"]
-        found = "" if kind == "missing" else f", found {shown(each['input'])}"
+        found = "" if kind == "missing" or not shows else f", found {shown(each['input'])}"
         code = "Required" if kind == "missing" else "OutOfRange" if kind in _RANGES or kind.endswith("_range") else "WrongType"
         yield Finding(_path(each["loc"]), code, f"{_expected(each)}{found}")
 

@@ -11,6 +11,7 @@ from controlplane.objects.core import EndpointSlice, Namespace, Node, Pod, Servi
 from controlplane.objects.destination_rule import DestinationRule, DestinationRuleSpec
 from controlplane.objects.envoy_filter import EnvoyFilter, EnvoyFilterSpec
 from controlplane.objects.gateway import Gateway, GatewaySpec
+from controlplane.objects.held import ConfigMap, Secret
 from controlplane.objects.mesh_config import MeshConfig
 from controlplane.objects.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
 from controlplane.objects.proxy_config import ProxyConfig, ProxyConfigSpec
@@ -51,6 +52,8 @@ Object: TypeAlias = (
     | Namespace
     | Node
     | ServiceAccount
+    | Secret
+    | ConfigMap
     | MeshConfig
     | VirtualService
     | DestinationRule
@@ -86,6 +89,8 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("", "Namespace"): Kind(Namespace, ("v1",)),
     ("", "Node"): Kind(Node, ("v1",)),
     ("", "ServiceAccount"): Kind(ServiceAccount, ("v1",)),
+    ("", "Secret"): Kind(Secret, ("v1",)),
+    ("", "ConfigMap"): Kind(ConfigMap, ("v1",)),
     ("discovery.k8s.io", "EndpointSlice"): Kind(EndpointSlice, ("v1", "v1beta1")),
     (NETWORKING, "VirtualService"): Kind(VirtualService, spec=VirtualServiceSpec),
     (NETWORKING, "DestinationRule"): Kind(DestinationRule, spec=DestinationRuleSpec),
@@ -120,7 +125,7 @@ def check(value: Object) -> Iterator[Finding]:
             yield from service_entry.check_workload(value)
         case Sidecar():
             yield from sidecar.check(value)
-        case Namespace() | Node() | ServiceAccount() | MeshConfig():
+        case Namespace() | Node() | ServiceAccount() | Secret() | ConfigMap() | MeshConfig():
             return
         case Gateway() | WorkloadGroup() | EnvoyFilter() | ProxyConfig():
             yield from _check_edge(value)

@@ -12,6 +12,7 @@ from controlplane.model.problems import Problem, Severity
 from controlplane.objects import mesh_config, names
 from controlplane.objects.composer import UnreadableError, compose
 from controlplane.objects.faults import findings, shown
+from controlplane.objects.held import ConfigMap, Secret
 from controlplane.objects.kinds import KINDS, SECURITY, TRANSLATED_LATER, Kind, Object, check
 from controlplane.objects.mesh_config import MeshConfig, MeshConfigSpec
 from controlplane.objects.review import Finding, without_effect
@@ -34,8 +35,8 @@ class Parsed:
 
 
 def kinds() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """Return the group, kind and versions of what is read, ConfigMap (the mesh's settings) among them."""
-    return (*((group, kind, each.versions) for (group, kind), each in KINDS.items()), ("", "ConfigMap", ("v1",)))
+    """Return the group, kind and versions of what is read, ConfigMap (the mesh's settings) and Secret among them."""
+    return tuple((group, kind, each.versions) for (group, kind), each in KINDS.items())
 
 
 def parse(data: Mapping[str, object]) -> Parsed:
@@ -58,7 +59,7 @@ def parse(data: Mapping[str, object]) -> Parsed:
         clean = scrubbed(data)
     except OddError as odd:
         return Parsed(key, problems=_problems(key, [Finding(odd.path, "Unreadable", str(odd))]))
-    if known is None:
+    if known is None or is_config:
         return _mesh_config(key, clean)
     return _typed(key, {**clean, "metadata": _placed(clean.get("metadata"), namespace)}, known, group, list(names.check(said)))
 
@@ -74,7 +75,9 @@ def _typed(key: Key, data: Mapping[str, object], known: Kind, group: str, found:
     try:
         value = known.model.model_validate(data)
     except ValidationError as error:
-        found += findings(error)
+        found += findings(error, shows=known.model not in (Secret, ConfigMap))
+    if isinstance(value, Secret | ConfigMap):
+        return Parsed(key, value, () if value.entries else (_ignored(key),))
     if value is not None:
         found += labels("metadata.labels", value.meta.labels)
         found += check(value)

@@ -64,6 +64,7 @@ class Hub:
         self.mesh = mesh
         self._issuers = issuers
         self._keys: dict[str, KeySet] = {}
+        self._verdicts: dict[str, tuple[tuple[str, str], ...]] = {}
         self._waiting_for = set(sources)
         self._batches: list[tuple[str, Sequence[Change]]] = []
         self._wanted = asyncio.Event()
@@ -85,6 +86,11 @@ class Hub:
     def submit_keys(self, keys: Mapping[str, KeySet]) -> None:
         """Take in what is known of issuers' ``keys`` now, by address."""
         self._keys.update(keys)
+        self._wanted.set()
+
+    def submit_verdicts(self, reasons: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """Take in for which namespaces credentials are unusable now, and for what ``reasons``."""
+        self._verdicts.update(reasons)
         self._wanted.set()
 
     def connect(self, proxy: Proxy, wire: Wire) -> Session:
@@ -132,10 +138,12 @@ class Hub:
             self._wanted.clear()
             batches, self._batches = self._batches, []
             keys, self._keys = self._keys, {}
+            verdicts, self._verdicts = self._verdicts, {}
             try:
                 for _, changes in batches:
                     await self._apply(changes)
                 self.mesh.learn(keys)
+                self.mesh.judge(verdicts)
                 self._publish(await self._refresh())
             except Exception:  # ours; what was published stays
                 log.exception("refresh failed")

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from controlplane.ca.certificates import BadCertificate
@@ -45,6 +45,16 @@ class Listener(Protocol):
         """Return how far the peer has come with ``resource``."""
 
 
+class Credentials(Protocol):
+    """Who has the credentials that objects name."""
+
+    async def ask(self, holder: Holder, names: Iterable[str]) -> None:
+        """Put among the secrets of ``holder`` what it may have of ``names``."""
+
+    def leave(self, holder: Holder) -> None:
+        """Forget what ``holder`` asked for."""
+
+
 class Secrets:
     """Keeps the secrets of all streams that have an identity."""
 
@@ -58,6 +68,7 @@ class Secrets:
         self._news = asyncio.Event()
         self._seen: State | None = None  # that all secrets are of
         self._roots: Resource | None = None
+        self.credentials: Credentials | None = None
         authority.on_change(self._news.set)
 
     def open(self, holder: Holder) -> Table:
@@ -81,6 +92,21 @@ class Secrets:
         if not listeners:
             del self._listeners[holder]
             self._tables.pop(holder, None)
+            if self.credentials:
+                self.credentials.leave(holder)
+
+    async def ask(self, holder: Holder, names: Iterable[str]) -> None:
+        """Look what ``holder`` may have of ``names``, before it is answered."""
+        if self.credentials:
+            await self.credentials.ask(holder, names)
+
+    def put(self, holder: Holder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
+        """Have ``there`` among the secrets of ``holder``, and none of the names ``gone``; its streams are told what changes."""
+        if table := self._tables.get(holder):
+            change = table.apply({SDS: there}, {SDS: gone})
+            if change.updated or change.removed:
+                for each in tuple(self._listeners.get(holder, ())):
+                    each.changed(change)
 
     async def run(self) -> None:
         """Renew what is due, and hand on what has changed, until cancelled."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -21,7 +22,7 @@ from controlplane.serve.letting import FAULT, Ended, first_request, let_in
 from controlplane.serve.nodes import known
 from controlplane.serve.secrets import Secrets
 from controlplane.serve.services import SERVICES, Service
-from controlplane.serve.streams import OpenStream, Recorder, Request
+from controlplane.serve.streams import OpenStream, Own, Recorder, Request
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 
@@ -191,7 +192,8 @@ class Server:
         except BadCertificate as error:
             log.error("certificate not issued", extra={"identity": str(caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
             return Ended(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
-        stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder, own)
+        secrets = Own(own, partial(self._secrets.ask, holder)) if self._secrets and holder and own else None
+        stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import grpc
@@ -15,6 +16,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Disc
 from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
+from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
@@ -48,6 +50,14 @@ class Recorder(Protocol):
         """Take in that ``connection`` is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The secrets of one stream: those that it sees, and whom to tell which others it asks for before they are answered."""
+
+    table: Table
+    ask: Callable[[Sequence[str]], Awaitable[None]]
+
+
 _TOO_MANY = Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
 
 
@@ -55,11 +65,11 @@ class OpenStream(Generic[Request]):
     """One stream that has said who it is, until it ends."""
 
     def __init__(
-        self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder, own: Table | None = None
+        self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder, own: Own | None = None
     ) -> None:
         """Serve ``session`` of ``hub`` by a ``machine``, begun when there is a view; tell ``recorder`` what happens.
 
-        ``own`` is a table that this stream sees beside those of the session: its secrets.
+        ``own`` are its secrets, which it sees beside the tables of the session.
         """
         self.session = session
         self.connection = next(_numbers)
@@ -89,7 +99,7 @@ class OpenStream(Generic[Request]):
     def see(self, view: View) -> None:
         """See ``view`` from now on, and wake the sender."""
         if self._own is not None:
-            view = View(*view.tables, self._own)
+            view = View(*view.tables, self._own.table)
         try:
             if self._machine is None:
                 self._machine = self._make(view)
@@ -131,8 +141,10 @@ class OpenStream(Generic[Request]):
 
     async def _read(self, context: ServicerContext[Request, bytes], first: Request) -> None:
         try:
+            await self._prepare(first)
             self._receive(first)
             while isinstance(request := await context.read(), type(first)):
+                await self._prepare(request)
                 self._receive(request)
             self.end(Ended(grpc.StatusCode.OK))
         except BadRequest as error:
@@ -144,6 +156,14 @@ class OpenStream(Generic[Request]):
         except Exception:
             log.exception("stream failed", extra=self._facts())
             self.end(FAULT)
+
+    async def _prepare(self, request: Request) -> None:
+        """Have the secrets looked at that ``request`` asks for: a listener whose secret comes after the answer serves without it."""
+        if self._own is None or request.type_url not in ("", SDS):
+            return
+        names = request.resource_names_subscribe if isinstance(request, DeltaDiscoveryRequest) else request.resource_names
+        if names and self._asked + len(names) <= MAX_NAMES:
+            await self._own.ask(names)
 
     def _receive(self, request: Request) -> None:
         if self._machine is None:

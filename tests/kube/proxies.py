@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import urllib.error
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -50,6 +51,15 @@ class Workload:
         assert isinstance(status, dict)
         return str(status["token"])
 
+    def may_list_secrets(self) -> None:
+        """Allow the account to list the Secrets of its namespace."""
+        rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]
+        subject = {"kind": "ServiceAccount", "name": self.account, "namespace": self.namespace}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": self.account}
+        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}"
+        self.cluster.call("POST", f"{path}/roles", {"metadata": {"name": self.account}, "rules": rules})
+        self.cluster.call("POST", f"{path}/rolebindings", {"metadata": {"name": self.account}, "roleRef": role, "subjects": [subject]})
+
     def delete(self) -> None:
         """Delete the pod, at once: there is no kubelet that would let it end."""
         self.cluster.call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}", {"gracePeriodSeconds": 0})
@@ -58,6 +68,11 @@ class Workload:
         """Return the node of the pod's proxy, as JSON, with ``other`` metadata."""
         metadata = {"NAMESPACE": self.namespace, "SERVICE_ACCOUNT": self.account, "INTERCEPTION_MODE": "NONE", **other}
         return {"id": f"sidecar~10.0.0.1~{self.pod}.{self.namespace}~{self.namespace}.svc.cluster.local", "metadata": metadata}
+
+
+def apply(cluster: Cluster, namespace: str, value: dict[str, object]) -> None:
+    """Have ``value`` in ``namespace``."""
+    cluster.kubectl("-n", namespace, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(value))
 
 
 def roots_of(running: Running) -> bytes:
@@ -79,5 +94,5 @@ async def secrets_of(running: Running, workload: Workload, *names: str) -> dict[
     """Return what a proxy of ``workload`` gets that asks for the secrets ``names``, its own where none is named."""
     async with ads(running, workload.token()) as call:
         await call.write(asking(SDS, workload.node(), *(names or ("default", "ROOTCA"))))
-        answer = await next_delta(call)
+        answer = await next_delta(call, 5.0)
         return {each.name: Secret.FromString(each.resource.value) for each in answer.resources}

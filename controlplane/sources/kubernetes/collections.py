@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.kube.json import Json, items, section, text
-from controlplane.kube.resources import CONFIG_MAPS, Resource
+from controlplane.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from controlplane.objects import mesh_config
 from controlplane.objects.names import CLUSTER_SCOPED
 from controlplane.objects.parse import kinds
@@ -43,8 +43,8 @@ def built_in(namespaces: Iterable[str]) -> Iterator[Collection]:
     """
     chosen = tuple(namespaces)
     for group, kind, versions in kinds():
-        if group not in _OWN:
-            continue
+        if group not in _OWN or kind == SECRETS.kind:
+            continue  # Secrets are read one by one, by whoever needs them
         resource = Resource(group, versions[0], plural(kind), kind, namespaced=kind not in CLUSTER_SCOPED)
         if resource == CONFIG_MAPS:
             yield Collection(resource, mesh_config.KEY.namespace, mesh_config.KEY.name)

@@ -59,7 +59,6 @@ def test_an_object_without_a_namespace_is_in_default_and_a_namespace_in_none() -
         ("networking.istio.io/v1", "Waypoint", Severity.WARNING, "KindNotTranslated", "no effect"),
         ("gateway.networking.k8s.io/v1", "HTTPRoute", Severity.WARNING, "KindNotTranslated", "no effect"),
         ("apps/v1", "Deployment", Severity.INFO, "KindIgnored", "passed over"),
-        ("v1", "ConfigMap", Severity.INFO, "KindIgnored", "passed over"),
     ],
 )
 def test_other_kinds_are_named_and_have_no_object(api: str, kind: str, severity: Severity, code: str, words: str) -> None:

@@ -1,0 +1,217 @@
+"""The credentials that Gateways and DestinationRules name, for those proxies that may have them.
+
+Who asks is looked at before anything is looked up: whose namespace it is, whether any object refers to it, whether the account may read
+Secrets there. Only then it is read, checked, and put on the table of that proxy alone. It never enters the database; why one cannot be
+used does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from controlplane.ca.certificates import BadCertificate
+from controlplane.ca.credentials import authority_of, certificate_of
+from controlplane.ca.vault import Holder
+from controlplane.envoy.type_urls import SDS
+from controlplane.mesh.resources import checked
+from controlplane.model.credentials import Credential, credential
+from controlplane.model.keys import Key
+from controlplane.objects.held import AUTHORITY, CERTIFICATE, KEY
+from controlplane.serve.rights import Rights
+from controlplane.serve.shelves import Entries, Shelf
+from controlplane.translate import secrets
+from controlplane.xds.resource import Resource
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = (
+    2.0  # that a stream waits: Envoy holds a listener back for 15 s where it is told nothing, and for none where it is told too soon
+)
+_AGAIN_S = 30.0
+Reasons: TypeAlias = Mapping[str, tuple[tuple[str, str], ...]]
+
+
+class _Unusable(Exception):
+    """A credential that its holder cannot have; the text is for whoever wrote the object that refers to it."""
+
+
+class _NotNow(_Unusable):
+    """It cannot be known, or what is there now cannot be used: who has an earlier one keeps it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is asked, and told."""
+
+    shelves: Sequence[Shelf]  # the first that has something counts
+    rights: Rights
+    referred: Callable[[], frozenset[str]]
+    put: Callable[[Holder, Mapping[str, Resource], frozenset[str]], None]  # what is there for a holder, and which names are not
+    tell: Callable[[Reasons], None]
+    clock: Callable[[], dt.datetime]
+
+
+class Credentials:
+    """Keeps the credentials of all proxies that have asked for some."""
+
+    def __init__(self, world: World) -> None:
+        """Keep them by ``world``."""
+        self._world = world
+        self._asked: dict[Holder, dict[str, Credential]] = {}
+        self._reasons: dict[tuple[str, str], dict[Holder, str | None]] = defaultdict(dict)  # by SDS name and namespace: None: it has it
+        self._changed: set[Key] = set()
+        self._news = asyncio.Event()
+        for each in world.shelves:
+            each.on_change(self._note)
+
+    async def ask(self, holder: Holder, names: Iterable[str]) -> None:
+        """Have on the table of ``holder`` what it may have of ``names``, and nothing else of them, before they are answered."""
+        found = {name: each for name in names if (each := credential(name, holder.who.namespace))}
+        referred = self._world.referred() if found else frozenset[str]()
+        for name in found.keys() - referred:
+            log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": "nothing refers to it"})
+        found = {name: each for name, each in found.items() if name in referred}
+        if not found:
+            return
+        self._asked.setdefault(holder, {}).update(found)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._settle(holder, found)
+        except TimeoutError:
+            log.warning("credential not known yet", extra={"identity": holder.who.uri})
+            self._changed.update(key for each in found.values() for key in _keys(each))
+            self._news.set()
+
+    def leave(self, holder: Holder) -> None:
+        """Forget what ``holder`` asked for."""
+        for name, each in self._asked.pop(holder, {}).items():
+            self._say(name, holder, each.namespace, None, gone=True)
+            self._drop(each)
+
+    async def run(self) -> None:
+        """Hand on what has changed, and look again now and then, until cancelled."""
+        while True:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(_AGAIN_S):
+                    await self._news.wait()
+                changed, self._changed = self._changed, set()
+            except TimeoutError:
+                changed = None
+            try:
+                await self._again(changed)
+            except Exception:  # ours; the next round begins anew
+                log.exception("credentials failed")
+
+    def _note(self, key: Key) -> None:
+        self._changed.add(key)
+        self._news.set()
+
+    async def _again(self, changed: set[Key] | None) -> None:
+        """Settle what depends on ``changed``, or everything; what nothing refers to any more is taken away."""
+        referred = self._world.referred()
+        for holder, asked in tuple(self._asked.items()):
+            for name in asked.keys() - referred:
+                each = asked.pop(name)
+                self._world.put(holder, {}, frozenset((name,)))
+                self._say(name, holder, each.namespace, None, gone=True)
+                self._drop(each)
+            found = {name: each for name, each in asked.items() if changed is None or not changed.isdisjoint(_keys(each))}
+            if found:
+                await self._settle(holder, found)
+
+    async def _settle(self, holder: Holder, asked: Mapping[str, Credential]) -> None:
+        await self._world.rights.may_read(holder.who)  # once, before all ask at once
+        await asyncio.gather(*(self._settle_one(holder, name, each) for name, each in asked.items()))
+
+    async def _settle_one(self, holder: Holder, name: str, asked: Credential) -> None:
+        try:
+            resource = await self._resource(holder, name, asked)
+        except _Unusable as error:
+            log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": str(error)})
+            if not isinstance(error, _NotNow):
+                self._world.put(holder, {}, frozenset((name,)))
+            self._say(name, holder, asked.namespace, str(error))
+            return
+        if name in self._asked.get(holder, ()):  # it may have gone meanwhile
+            self._world.put(holder, {name: resource}, frozenset())
+            self._say(name, holder, asked.namespace, None)
+
+    async def _resource(self, holder: Holder, name: str, asked: Credential) -> Resource:
+        if asked.namespace != holder.who.namespace:
+            raise _Unusable(f"it is of the namespace {asked.namespace}")
+        allowed = await self._world.rights.may_read(holder.who)
+        if allowed is None:
+            raise _NotNow("the API server cannot be asked whether the service account may read Secrets")
+        if not allowed:
+            raise _Unusable(f"the service account {holder.who.service_account} may not list Secrets there")
+        now = self._world.clock()
+        try:
+            entries = await self._entries(asked)
+            if asked.authority:
+                return checked(SDS, name, secrets.roots(name, authority_of(entries, AUTHORITY, now)))
+            return checked(SDS, name, secrets.certificate(name, *certificate_of(entries, (CERTIFICATE, KEY), now)))
+        except BadCertificate as error:
+            raise _NotNow(str(error)) from error
+
+    async def _entries(self, asked: Credential) -> Entries:
+        """Return what the first Secret has that ``asked`` may mean; raises _Unusable where there is none."""
+        wanted = frozenset(AUTHORITY if asked.authority else (*CERTIFICATE, *KEY))
+        reasons: list[str] = []
+        some: Entries | None = None
+        for key in _keys(asked):
+            for shelf in self._world.shelves:
+                await shelf.follow(key)
+                entries = shelf.entries(key)
+                if entries is not None and not wanted.isdisjoint(entries):
+                    return entries
+                some = entries if some is None else some
+                if trouble := shelf.trouble(key):
+                    reasons.append(f"{key} cannot be read: {trouble}")
+        if some is not None:
+            return some
+        if reasons:
+            raise _NotNow(reasons[0])
+        raise _Unusable(f"there is no {_keys(asked)[-1 if asked.authority else 0].kind} {asked.name} there")
+
+    def _drop(self, gone: Credential) -> None:
+        used = {key for asked in self._asked.values() for each in asked.values() for key in _keys(each)}
+        for key in _keys(gone):
+            if key not in used:
+                for shelf in self._world.shelves:
+                    shelf.drop(key)
+
+    def _say(self, name: str, holder: Holder, namespace: str, reason: str | None, *, gone: bool = False) -> None:
+        """Note why ``holder`` has the credential ``name`` not, and tell what has become another by it."""
+        before = tuple(self._told(name))
+        of = self._reasons[name, namespace]
+        if gone:
+            of.pop(holder, None)
+        else:
+            of[holder] = reason
+        if not of:
+            del self._reasons[name, namespace]
+        after = tuple(self._told(name))
+        if after != before:
+            self._world.tell({name: after})
+
+    def _told(self, name: str) -> Iterator[tuple[str, str]]:
+        """Yield the namespaces where nobody who asked has the credential ``name``, and why."""
+        for (other, namespace), reasons in sorted(self._reasons.items()):
+            found = [each for each in reasons.values() if each is not None]
+            if other == name and found and len(found) == len(reasons):
+                yield namespace, min(found)
+
+
+def _keys(asked: Credential) -> tuple[Key, ...]:
+    """Return the objects that ``asked`` may mean, the first that has it counts."""
+    if not asked.authority:
+        return (Key("Secret", asked.namespace, asked.name),)
+    names = (f"{asked.name}-cacert", asked.name)
+    return tuple(Key(kind, asked.namespace, name) for kind in ("Secret", "ConfigMap") for name in names)

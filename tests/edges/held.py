@@ -1,0 +1,45 @@
+"""Certificates that users bring, as they keep them in Secrets."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.ca.certificates import Pair, authority, serving
+
+DAY = dt.timedelta(days=1)
+
+
+def pair(name: str = "shop.example.com", *, at: dt.datetime | None = None) -> Pair:
+    """Return a certificate for ``name`` with its key, good for a day from ``at``, which is now."""
+    now = at or dt.datetime.now(dt.UTC)
+    issuer = authority("users", ec.generate_private_key(ec.SECP256R1()), now, DAY)
+    return serving(issuer, (name,), ec.generate_private_key(ec.SECP256R1()), now, DAY)
+
+
+def gateway(credential: str = "shop", namespace: str = "edge", **tls: object) -> dict[str, object]:
+    """Return a Gateway whose server has ``credential``."""
+    server = {
+        "port": {"number": 443, "protocol": "HTTPS", "name": "https"},
+        "hosts": ["shop.example.com"],
+        "tls": {"mode": "SIMPLE", "credentialName": credential, **tls},
+    }
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "front", "namespace": namespace},
+        "spec": {"selector": {"app": "front"}, "servers": [server]},
+    }
+
+
+def secret(found: Pair, name: str = "shop", namespace: str = "edge", **entries: str) -> dict[str, object]:
+    """Return a Secret that holds ``found``, and more ``entries``."""
+    content = {"tls.crt": found.certificate.decode(), "tls.key": found.key.decode(), **entries}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": content,
+    }
