@@ -48,7 +48,7 @@ def of_authorization(db: Database, value: AuthorizationPolicy) -> Iterator[Probl
         yield from _of_provider(db, value, policy)
     places = _places(db, value)
     for at, rule in enumerate(policy.rules):
-        for code, message in _of_rule(db, policy, asked_by(policy, rule), places):
+        for code, message in _of_rule(db, policy, asked_by(rule), places):
             yield _problem(value, f"spec.rules[{at}]", code, message)
 
 

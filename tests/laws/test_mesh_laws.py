@@ -85,9 +85,24 @@ def sidecar(namespace: str, name: str, host: str) -> dict[str, object]:
     return document("networking.istio.io/v1", "Sidecar", namespace, name, spec=spec)
 
 
-def settings_of(mode: str) -> dict[str, object]:
-    data = {"mesh": f"outboundTrafficPolicy: {{mode: {mode}}}"}
-    return document("v1", "ConfigMap", "istio-system", "istio", data=data)
+def authorization(namespace: str, name: str, action: str, app: str, path: str) -> dict[str, object]:
+    rule = {"from": [{"source": {"principals": ["a.example/ns/a/sa/x"]}}], "to": [{"operation": {"paths": [path]}}]}
+    provider = {"provider": {"name": "asked"}} if action == "CUSTOM" else {}
+    attached = {"selector": {"matchLabels": {"app": app}}} if app else {}
+    return document(
+        "security.istio.io/v1", "AuthorizationPolicy", namespace, name, spec={"action": action, "rules": [rule], **provider, **attached}
+    )
+
+
+def authentication(namespace: str, name: str, issuer: str, app: str) -> dict[str, object]:
+    spec = {"jwtRules": [{"issuer": f"https://{issuer}.example"}], **({"selector": {"matchLabels": {"app": app}}} if app else {})}
+    return document("security.istio.io/v1", "RequestAuthentication", namespace, name, spec=spec)
+
+
+def settings_of(mode: str, aliases: list[str], port: int) -> dict[str, object]:
+    asked = f"{{name: asked, envoyExtAuthzGrpc: {{service: x.a.svc.cluster.local, port: {port}}}}}"
+    mesh = f"outboundTrafficPolicy: {{mode: {mode}}}\ntrustDomainAliases: {aliases}\nextensionProviders: [{asked}]"
+    return document("v1", "ConfigMap", "istio-system", "istio", data={"mesh": mesh})
 
 
 spaces, names, numbers = st.sampled_from(NAMESPACES), st.sampled_from(NAMES), st.integers(1, 3)
@@ -109,7 +124,18 @@ documents = st.one_of(
     ),
     st.builds(rule, spaces, names, st.sampled_from(("x.a", "y.b")), numbers),
     st.builds(sidecar, spaces, names, st.sampled_from(("*/*", "./*", "a/*"))),
-    st.builds(settings_of, st.sampled_from(("ALLOW_ANY", "REGISTRY_ONLY"))),
+    st.builds(
+        settings_of, st.sampled_from(("ALLOW_ANY", "REGISTRY_ONLY")), st.sampled_from(([], ["a.example"])), st.sampled_from((80, 81))
+    ),
+    st.builds(
+        authorization,
+        st.sampled_from((*NAMESPACES, "istio-system")),
+        names,
+        st.sampled_from(("ALLOW", "DENY", "CUSTOM")),
+        st.sampled_from(("", "x", "y")),
+        st.sampled_from(("/", "/p")),
+    ),
+    st.builds(authentication, st.sampled_from((*NAMESPACES, "istio-system")), names, names, st.sampled_from(("", "x", "y"))),
 )
 steps = st.lists(st.lists(st.tuples(documents, st.booleans()), min_size=1, max_size=3), min_size=1, max_size=12)
 

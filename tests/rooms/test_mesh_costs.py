@@ -70,6 +70,32 @@ def test_one_virtual_service_recomputes_its_virtual_host_once_for_all_who_see_th
     assert sum(ran.values()) < 10
 
 
+def policy(path: str, selector: dict[str, object] | None = None) -> dict[str, object]:
+    """Return an AuthorizationPolicy of namespace ``ns7``."""
+    spec = {"action": "DENY", "rules": [{"to": [{"operation": {"paths": [path]}}]}], **({"selector": selector} if selector else {})}
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "one", "namespace": "ns7"},
+        "spec": spec,
+    }
+
+
+def test_one_policy_recomputes_the_listeners_of_the_workloads_that_see_it_alone(mesh: Mesh) -> None:
+    selected = {"matchLabels": {"app": "p7"}}
+    mesh.apply([change(policy("/a", selected))])
+    added = runs_of(mesh, mesh.refresh)
+    mesh.apply([change(policy("/b", selected))])
+    changed = runs_of(mesh, mesh.refresh)
+    mesh.apply([change(policy("/b"))])
+    widened = runs_of(mesh, mesh.refresh)
+
+    assert added == {"effective": 2, "attachment": 1, "workload": 1, "authorizers": 1, "provider_of": 1, "virtual_inbound": 1, "access": 1}
+    assert changed == {"attachment": 1, "provider_of": 1, "access": 1, "virtual_inbound": 1}
+    assert widened["workload"] == 1  # the other one of the namespace, which serves the same now and shares its listener
+    assert widened["virtual_inbound"] == 0
+
+
 def test_a_change_of_nothing_runs_nothing(mesh: Mesh) -> None:
     changed = mesh.apply([change(endpoints(11, SIZE))])
 

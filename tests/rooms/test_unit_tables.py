@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 
 from controlplane.model import domains, hosts, names, protocols, trust_domains
+from controlplane.translate.rbac.text import matcher
 
 TABLES = Path(__file__).parents[3] / "shared" / "cases" / "unit-tables"
 Case = Mapping[str, object]
@@ -121,6 +123,14 @@ def test_principals_under_each_name_of_the_mesh() -> None:
         bundle = mapping(case, "trustDomainBundle")
         known = (text(bundle, "trustDomain"), *strings(bundle.get("aliases")))
         assert trust_domains.aliased(strings(case["principals"]), known) == strings(case["expect"]), case
+
+
+def test_forms_of_values() -> None:
+    for case in table("authz-matchers", "TestStringMatcherWithPrefix"):
+        wanted = mapping(mapping(case, "want"), "MatchPattern")
+        prefix, value = text(case, "prefix"), text(case, "v")
+        found = matcher(value if value.startswith("*") else prefix + value)
+        assert json_format.MessageToDict(found) == {name.lower(): said for name, said in wanted.items()}, case
 
 
 def test_identities_under_each_name_of_the_mesh() -> None:

@@ -21,6 +21,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
 from controlplane.translate.rbac import claims, identities
+from controlplane.translate.rbac.identities import Around
 from controlplane.translate.rbac.text import ANY, literal, matcher, regex
 
 M = TypeVar("M", Principal, Permission)
@@ -41,11 +42,16 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attribute(Generic[M]):
-    """Something that can be known; ``of`` is the condition that it has a value."""
+    """Something that can be known; ``of`` gives the conditions, one of which holds where it has a value, for what is around a policy."""
 
-    of: Callable[[str], M]
+    of: Callable[[str, Around], list[M]]
     needs: Needs = Needs.NOTHING
     peer: bool = False  # it is told by the certificate of the peer
+
+
+def _plain(of: Callable[[str], M]) -> Callable[[str, Around], list[M]]:
+    """Return ``of`` as what an attribute has whose values mean the same everywhere."""
+    return lambda value, _: [of(value)]
 
 
 def _peer_ip(value: str) -> Principal:
@@ -120,13 +126,13 @@ PRINCIPAL = Attribute(identities.principal, peer=True)
 NAMESPACE = Attribute(identities.namespace, peer=True)
 ACCOUNT = Attribute(identities.account, peer=True)
 TRUST_DOMAIN = Attribute(identities.trust_domain, peer=True)
-PEER_IP = Attribute(_peer_ip)
-CLIENT_IP = Attribute(_client_ip)
-REQUEST_PRINCIPAL = Attribute(claims.request_principal, Needs.TOKEN)
-HOST = Attribute(_host, Needs.REQUEST)
-METHOD = Attribute(_method, Needs.REQUEST)
-PATH = Attribute(_path, Needs.REQUEST)
-PORT = Attribute(_destination_port)
+PEER_IP = Attribute(_plain(_peer_ip))
+CLIENT_IP = Attribute(_plain(_client_ip))
+REQUEST_PRINCIPAL = Attribute(_plain(claims.request_principal), Needs.TOKEN)
+HOST = Attribute(_plain(_host), Needs.REQUEST)
+METHOD = Attribute(_plain(_method), Needs.REQUEST)
+PATH = Attribute(_plain(_path), Needs.REQUEST)
+PORT = Attribute(_plain(_destination_port))
 
 OF_CLIENTS: Mapping[str, Attribute[Principal]] = {
     "source.ip": PEER_IP,
@@ -136,22 +142,22 @@ OF_CLIENTS: Mapping[str, Attribute[Principal]] = {
     "source.serviceAccount": ACCOUNT,
     "source.trustDomain": TRUST_DOMAIN,
     "request.auth.principal": REQUEST_PRINCIPAL,
-    "request.auth.audiences": Attribute(partial(claims.claim, ("aud",)), Needs.TOKEN),
-    "request.auth.presenter": Attribute(partial(claims.claim, ("azp",)), Needs.TOKEN),
+    "request.auth.audiences": Attribute(_plain(partial(claims.claim, ("aud",))), Needs.TOKEN),
+    "request.auth.presenter": Attribute(_plain(partial(claims.claim, ("azp",))), Needs.TOKEN),
 }
 OF_TARGETS: Mapping[str, Attribute[Permission]] = {
-    "destination.ip": Attribute(_destination_ip),
+    "destination.ip": Attribute(_plain(_destination_ip)),
     "destination.port": PORT,
-    "connection.sni": Attribute(_server_name),
+    "connection.sni": Attribute(_plain(_server_name)),
 }
 
 
 def of_client(key: str) -> Attribute[Principal] | None:
     """Return the attribute of whoever asks that ``key`` names in ``when``, if it is one."""
     if key.startswith(_HEADERS):
-        return Attribute(partial(_header, key.removeprefix(_HEADERS)[:-1]), Needs.REQUEST)
+        return Attribute(_plain(partial(_header, key.removeprefix(_HEADERS)[:-1])), Needs.REQUEST)
     if key.startswith(_CLAIMS):
-        return Attribute(partial(claims.claim, tuple(_BRACKETED.findall(key))), Needs.TOKEN)
+        return Attribute(_plain(partial(claims.claim, tuple(_BRACKETED.findall(key)))), Needs.TOKEN)
     return OF_CLIENTS.get(key)
 
 
@@ -159,5 +165,5 @@ def of_target(key: str) -> Attribute[Permission]:
     """Return the attribute of what is asked for that ``key`` names in ``when``."""
     if key.startswith(_EXPERIMENTAL):
         name = key.removeprefix(_EXPERIMENTAL)
-        return Attribute(partial(_metadata, name.partition("[")[0], tuple(_BRACKETED.findall(name))))
+        return Attribute(_plain(partial(_metadata, name.partition("[")[0], tuple(_BRACKETED.findall(name)))))
     return OF_TARGETS[key]

@@ -1,12 +1,26 @@
-"""Conditions on who the peer is: the SPIFFE URI of the certificate that it has shown. Without mutual TLS none of them holds."""
+"""Conditions on who the peer is: the SPIFFE URI of the certificate that it has shown. Without mutual TLS none of them holds.
+
+An expression is used for ``*suffix`` within a URI alone: by default Envoy refuses a listener over one of more than a hundred instructions,
+which a long name is. A namespace, and an account in it, is one of this mesh: that of another trust domain only shares the name.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from envoy.config.rbac.v3.rbac_pb2 import Principal
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
-from controlplane.model.trust_domains import SCHEME
-from controlplane.translate.rbac.text import ANY, matcher, regex, segment
+from controlplane.model.trust_domains import SCHEME, aliased
+from controlplane.translate.rbac.text import ANY, literal, matcher, regex
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What surrounds a policy: its namespace, and the trust domains of the mesh."""
+
+    namespace: str
+    trust_domains: tuple[str, ...]
 
 
 def anybody() -> Principal:
@@ -14,31 +28,40 @@ def anybody() -> Principal:
     return _named(StringMatcher(prefix=SCHEME))
 
 
-def principal(value: str) -> Principal:
-    """Return that the peer is ``value``, written ``TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT``."""
-    if value == ANY:
+def principal(value: str, around: Around) -> list[Principal]:
+    """Return what a peer can be that is ``value``, written ``TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT``."""
+    return [_like(each) for each in aliased((value,), around.trust_domains)]
+
+
+def namespace(value: str, around: Around) -> list[Principal]:
+    """Return what a peer can be that runs in the namespace ``value``."""
+    if value == ANY or not value.startswith(ANY):
+        name = value if value.endswith(ANY) else f"{value}/sa/{ANY}"
+        return [_like(f"{each}/ns/{name}") for each in around.trust_domains]
+    rest = f"/ns/[^/]*{literal(value[1:])}/sa/[^/]+"
+    return [_named(regex(SCHEME + literal(each) + rest)) for each in around.trust_domains]
+
+
+def account(value: str, around: Around) -> list[Principal]:
+    """Return what a peer can be that runs as the service account ``value``, ``NAMESPACE/ACCOUNT`` or of the policy's; without wildcards."""
+    name, slash, own = value.rpartition("/")
+    uris = (f"{SCHEME}{each}/ns/{name if slash else around.namespace}/sa/{own}" for each in around.trust_domains)
+    return [_named(StringMatcher(exact=each)) for each in uris]
+
+
+def trust_domain(value: str, around: Around) -> list[Principal]:
+    """Return what a peer can be that is of the trust domain ``value``."""
+    del around
+    if value == ANY or not value.startswith(ANY):
+        return [_like(value if value.endswith(ANY) else f"{value}/{ANY}")]
+    return [_named(regex(f"{SCHEME}[^/]*{literal(value[1:])}/.*"))]
+
+
+def _like(pattern: str) -> Principal:
+    """Return that the peer's URI, less its scheme, fits ``pattern``."""
+    if pattern == ANY:
         return anybody()
-    return _named(matcher(value) if value.startswith(ANY) else matcher(SCHEME + value))
-
-
-def namespace(value: str) -> Principal:
-    """Return that the peer runs in the namespace ``value``."""
-    return _in(name=value)
-
-
-def trust_domain(value: str) -> Principal:
-    """Return that the peer is of the trust domain ``value``."""
-    return _in(domain=value)
-
-
-def account(value: str) -> Principal:
-    """Return that the peer runs as the service account ``value``, written ``NAMESPACE/ACCOUNT``, which has no wildcards."""
-    name, _, own = value.partition("/")
-    return _in(name=name, own=own)
-
-
-def _in(*, domain: str = ANY, name: str = ANY, own: str = ANY) -> Principal:
-    return _named(regex(f"{SCHEME}{segment(domain)}/ns/{segment(name)}/sa/{segment(own)}"))
+    return _named(matcher(pattern) if pattern.startswith(ANY) else matcher(SCHEME + pattern))
 
 
 def _named(condition: StringMatcher) -> Principal:

@@ -18,6 +18,7 @@ from controlplane.objects.authorization_policy import Rule
 from controlplane.translate.access import Access, Action, Policy
 from controlplane.translate.rbac import identities
 from controlplane.translate.rbac.attributes import M, Needs
+from controlplane.translate.rbac.identities import Around
 from controlplane.translate.rbac.terms import Term, asked_by
 
 Known = frozenset[Needs]
@@ -86,40 +87,40 @@ def _action(action: Action) -> RBAC.Action:
 
 def _fitting(policy: Policy, rule: Rule, trust_domains: tuple[str, ...], known: Known) -> Fitting | None:
     """Return the requests that fit ``rule`` of ``policy``; ``None`` where none can."""
-    asked = asked_by(policy, rule, trust_domains)
+    asked, around = asked_by(rule), Around(policy.namespace, trust_domains)
     lets_in = policy.action is Action.ALLOW
     if lets_in and not asked.needs <= known:
         return None
-    principals = [_clients((*each.clients, *asked.when.clients), known, named=lets_in) for each in asked.sources]
-    permissions = [_targets((*each.targets, *asked.when.targets), known) for each in asked.operations]
+    principals = [_clients((*each.clients, *asked.when.clients), known, around, named=lets_in) for each in asked.sources]
+    permissions = [_targets((*each.targets, *asked.when.targets), known, around) for each in asked.operations]
     return Fitting(permissions=permissions, principals=principals)
 
 
-def _targets(terms: Sequence[Term[Permission]], known: Known) -> Permission:
-    return _all(list(_asked(terms, known, PERMISSIONS)), PERMISSIONS)
+def _targets(terms: Sequence[Term[Permission]], known: Known, around: Around) -> Permission:
+    return _all(list(_asked(terms, known, around, PERMISSIONS)), PERMISSIONS)
 
 
-def _clients(terms: Sequence[Term[Principal]], known: Known, *, named: bool) -> Principal:
+def _clients(terms: Sequence[Term[Principal]], known: Known, around: Around, *, named: bool) -> Principal:
     """Return who fits ``terms``.
 
     ``named``: who is not to be somebody has to be somebody, so that a negation does not let those in who have shown no certificate.
     """
-    found = list(_asked(terms, known, PRINCIPALS))
+    found = list(_asked(terms, known, around, PRINCIPALS))
     of_peers = [each for each in terms if each.attribute.peer]
     if named and of_peers and not any(each.values for each in of_peers):
         found.insert(0, identities.anybody())
     return _all(found, PRINCIPALS)
 
 
-def _asked(terms: Iterable[Term[M]], known: Known, logic: _Logic[M]) -> Iterator[M]:
+def _asked(terms: Iterable[Term[M]], known: Known, around: Around, logic: _Logic[M]) -> Iterator[M]:
     """Yield what ``terms`` ask for, as far as it is ``known``."""
     for each in terms:
         if each.attribute.needs not in known:
             continue
         if each.values:
-            yield _any([each.attribute.of(value) for value in each.values], logic)
+            yield _any(each.fitting(each.values, around), logic)
         if each.others:
-            yield logic.other(_any([each.attribute.of(value) for value in each.others], logic))
+            yield logic.other(_any(each.fitting(each.others, around), logic))
 
 
 def _any(found: Sequence[M], logic: _Logic[M]) -> M:

@@ -11,11 +11,10 @@ from typing import Generic, NamedTuple
 
 from envoy.config.rbac.v3.rbac_pb2 import Permission, Principal
 
-from controlplane.model.trust_domains import aliased
 from controlplane.objects.authorization_policy import Condition, Operation, Rule, Source
-from controlplane.translate.access import Policy
 from controlplane.translate.rbac import attributes
 from controlplane.translate.rbac.attributes import Attribute, M, Needs
+from controlplane.translate.rbac.identities import Around
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,10 @@ class Term(Generic[M]):
     attribute: Attribute[M]
     values: Sequence[str]
     others: Sequence[str]
+
+    def fitting(self, values: Sequence[str], around: Around) -> list[M]:
+        """Return the conditions one of which holds where the attribute has one of ``values``."""
+        return [found for value in values for found in self.attribute.of(value, around)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,19 @@ class Asked(NamedTuple):
         return any(each.attribute.peer and each.values for terms in self.all for each in terms.clients)
 
 
-def asked_by(policy: Policy, rule: Rule, trust_domains: tuple[str, ...] = ()) -> Asked:
-    """Return what ``rule`` of ``policy`` asks for, in a mesh of ``trust_domains``."""
-    sources = [_of_source(each.source or Source(), policy.namespace, trust_domains) for each in rule.from_]
+def asked_by(rule: Rule) -> Asked:
+    """Return what ``rule`` asks for."""
+    sources = [_of_source(each.source or Source()) for each in rule.from_]
     operations = [_of_operation(each.operation or Operation()) for each in rule.to]
-    return Asked(sources or [Terms()], operations or [Terms()], _of_conditions(rule.when, policy.namespace, trust_domains))
+    return Asked(sources or [Terms()], operations or [Terms()], _of_conditions(rule.when))
 
 
-def _of_source(source: Source, namespace: str, trust_domains: tuple[str, ...]) -> Terms:
+def _of_source(source: Source) -> Terms:
     terms = (
-        Term(attributes.PRINCIPAL, aliased(source.principals, trust_domains), aliased(source.not_principals, trust_domains)),
+        Term(attributes.PRINCIPAL, source.principals, source.not_principals),
         Term(attributes.REQUEST_PRINCIPAL, source.request_principals, source.not_request_principals),
         Term(attributes.NAMESPACE, source.namespaces, source.not_namespaces),
-        Term(attributes.ACCOUNT, _accounts(source.service_accounts, namespace), _accounts(source.not_service_accounts, namespace)),
+        Term(attributes.ACCOUNT, source.service_accounts, source.not_service_accounts),
         Term(attributes.TRUST_DOMAIN, source.trust_domains, source.not_trust_domains),
         Term(attributes.PEER_IP, source.ip_blocks, source.not_ip_blocks),
         Term(attributes.CLIENT_IP, source.remote_ip_blocks, source.not_remote_ip_blocks),
@@ -89,21 +92,12 @@ def _of_operation(operation: Operation) -> Terms:
     return Terms(targets=tuple(each for each in terms if each.values or each.others))
 
 
-def _of_conditions(conditions: Iterable[Condition], namespace: str, trust_domains: tuple[str, ...]) -> Terms:
+def _of_conditions(conditions: Iterable[Condition]) -> Terms:
     clients: list[Term[Principal]] = []
     targets: list[Term[Permission]] = []
     for each in conditions:
-        client = attributes.of_client(each.key)
-        if client is None:
-            targets.append(Term(attributes.of_target(each.key), each.values, each.not_values))
-        elif client is attributes.PRINCIPAL:
-            clients.append(Term(client, aliased(each.values, trust_domains), aliased(each.not_values, trust_domains)))
-        elif client is attributes.ACCOUNT:
-            clients.append(Term(client, _accounts(each.values, namespace), _accounts(each.not_values, namespace)))
-        else:
+        if (client := attributes.of_client(each.key)) is not None:
             clients.append(Term(client, each.values, each.not_values))
+        else:
+            targets.append(Term(attributes.of_target(each.key), each.values, each.not_values))
     return Terms(tuple(clients), tuple(targets))
-
-
-def _accounts(given: Iterable[str], namespace: str) -> tuple[str, ...]:
-    return tuple(each if "/" in each else f"{namespace}/{each}" for each in given)

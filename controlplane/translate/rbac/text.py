@@ -24,17 +24,6 @@ def regex(text: str) -> StringMatcher:
     return StringMatcher(safe_regex={"regex": text})
 
 
-def segment(value: str) -> str:
-    """Return the expression for one segment between slashes that fits ``value``; what users wrote stands for itself."""
-    if value == ANY:
-        return "[^/]+"
-    if value.startswith(ANY):
-        return "[^/]*" + literal(value[1:])
-    if value.endswith(ANY):
-        return literal(value[:-1]) + "[^/]*"
-    return literal(value)
-
-
 def literal(value: str) -> str:
     """Return the expression for ``value`` itself."""
     return str(re2.escape(value))
