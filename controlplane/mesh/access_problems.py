@@ -67,7 +67,7 @@ def _of_provider(db: Database, value: AuthorizationPolicy, policy: Policy) -> It
     known = service(db, found.ref)
     port = known.port(given.authorizer.port) if known else None
     if isinstance(given.authorizer, GrpcAuthorizer) and port and not port.protocol.is_http2:
-        message = f"port {port.number} of {found.asked.host} is not said to be gRPC by its name or appProtocol: it is asked in vain"
+        message = f"port {port.number} of {found.asked.host} is not said to be gRPC by its name or appProtocol: it never answers"
         yield _problem(value, path, "WrongProtocol", message)
 
 
