@@ -82,7 +82,7 @@ def policy(path: str, selector: dict[str, object] | None = None) -> dict[str, ob
 
 
 def test_one_policy_recomputes_the_listeners_of_the_workloads_that_see_it_alone(mesh: Mesh) -> None:
-    selected = {"matchLabels": {"app": "p7"}}
+    selected: dict[str, object] = {"matchLabels": {"app": "p7"}}
     mesh.apply([change(policy("/a", selected))])
     added = runs_of(mesh, mesh.refresh)
     mesh.apply([change(policy("/b", selected))])
