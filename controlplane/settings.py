@@ -65,6 +65,7 @@ class ReportSettings:
     """What proxies that have an identity report."""
 
     grace_s: float = 10.0  # for which a workload outside Kubernetes stays registered when its stream has ended
+    load_interval_s: float = 10.0  # between two reports of a proxy's traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ ACCESS: Mapping[str, Access] = {
     "/openapi.json": Access.OPERATOR,
     "/v1/objects": Access.OPERATOR,
     "/v1/problems": Access.OPERATOR,
+    "/v1/load": Access.OPERATOR,
+    "/v1/load/{proxy_id}": Access.OPERATOR,
     "/v1/proxies": Access.OPERATOR,
     "/v1/proxies/{proxy_id}": Access.OPERATOR,
     "/v1/proxies/{proxy_id}/config/{kind}": Access.OPERATOR,

@@ -12,7 +12,7 @@ from controlplane.admin.access import Access, serve
 from controlplane.admin.facts import Facts
 from controlplane.admin.guard import Guard
 from controlplane.admin.health import health_router
-from controlplane.admin.shapes import IdentityRow, IssuerRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
+from controlplane.admin.shapes import IdentityRow, IssuerRow, LoadRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.model.keys import Key
@@ -26,7 +26,15 @@ _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is n
 def admin_app(facts: Facts, registry: CollectorRegistry, hosts: Iterable[str]) -> Guard:
     """Return the API over ``facts`` and the metrics of ``registry``; besides the loopback interface's own names, ``hosts`` may call it."""
     app = FastAPI(title="Navarch", description="What a Navarch control plane knows. Read only.", docs_url=None, redoc_url=None)
-    serve(app, Access.OPERATOR, health_router(facts.not_ready, registry), _of_objects(facts), _of_proxies(facts), _of_identities(facts))
+    serve(
+        app,
+        Access.OPERATOR,
+        health_router(facts.not_ready, registry),
+        _of_objects(facts),
+        _of_proxies(facts),
+        _of_identities(facts),
+        _of_load(facts),
+    )
     return Guard(app, hosts)
 
 
@@ -70,6 +78,20 @@ def _of_proxies(facts: Facts) -> APIRouter:
         if not found:
             raise HTTPException(404, f"the proxy is sent no {kind} called {name}")
         return found[0]
+
+    return router
+
+
+def _of_load(facts: Facts) -> APIRouter:
+    router = APIRouter(prefix="/v1/load", tags=["load"])
+
+    @router.get("", summary="The traffic that proxies report, by cluster and locality")
+    async def load() -> list[LoadRow]:
+        return list(facts.load(None))
+
+    @router.get("/{proxy_id}", summary="The traffic that one proxy reports, by cluster and locality")
+    async def of_one(proxy_id: str) -> list[LoadRow]:
+        return list(facts.load(proxy_id))
 
     return router
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.admin.shapes import IdentityRow, IssuerRow, ProxyRow
+from controlplane.admin.shapes import IdentityRow, IssuerRow, LoadRow, ProxyRow
 from controlplane.mesh.mesh import Mesh, Session
 from controlplane.objects.places import Places
 
@@ -34,4 +34,6 @@ class Facts:
     kubernetes: KubernetesFacts | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None
     issuers: Callable[[], Sequence[IssuerRow]] = tuple
+    load: Callable[[str | None], Sequence[LoadRow]] = lambda _: ()  # of one proxy, or of all
+    load_totals: Callable[[], Mapping[str, tuple[int, int]]] = dict  # requests and errors by cluster
     fetches: Callable[[], Mapping[str, int]] = dict  # of issuers' keys, by outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -52,6 +52,7 @@ class Gauges(Collector):
                 requests.add_metric([answer], count)
             yield requests
         yield from _of_issuers(facts)
+        yield from _of_load(facts.load_totals())
         if facts.kubernetes:
             yield from _of_kubernetes(facts.kubernetes)
 
@@ -75,6 +76,16 @@ def _keys(row: IssuerRow) -> str:
     if not row.usable:
         return "none"
     return "old" if row.failures else "fresh"
+
+
+def _of_load(totals: Mapping[str, tuple[int, int]]) -> Iterator[Metric]:
+    requests = CounterMetricFamily("navarch_load_requests", "Requests that proxies report, by cluster.", labels=["cluster"])
+    errors = CounterMetricFamily("navarch_load_errors", "Requests that proxies report as failed, by cluster.", labels=["cluster"])
+    for cluster, (begun, failed) in sorted(totals.items()):
+        requests.add_metric([cluster], begun)
+        errors.add_metric([cluster], failed)
+    yield requests
+    yield errors
 
 
 def _of_kubernetes(facts: KubernetesFacts) -> Iterator[Metric]:

@@ -71,6 +71,20 @@ class ProxyRow(Shape):
     id: str
     synced: bool
     connections: tuple[Connection, ...]
+    reported_at: float | None = None  # when it has last said what it sends
+
+
+class LoadRow(Shape):
+    """The traffic that proxies report to one locality of one cluster: since they began, and a second as their last reports have it."""
+
+    cluster: str
+    locality: str
+    proxies: int
+    requests: int
+    errors: int
+    requests_per_second: float
+    errors_per_second: float
+    estimated_latency_ms: float | None  # from how many requests are under way
 
 
 class RootRow(Shape):

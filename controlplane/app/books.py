@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Iterable
 
-from controlplane.admin.shapes import Connection, ProxyRow, TypeState
+from controlplane.admin.shapes import Connection, LoadRow, ProxyRow, TypeState
 from controlplane.app.registrar import Registrar
 from controlplane.fleet.fleet import Account, Fleet, TypeAccount
+from controlplane.fleet.load import Loads
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Event, Nacked
@@ -22,6 +23,7 @@ class Books:
     def __init__(self, registrar: Registrar | None = None) -> None:
         """Begin with no streams; ``registrar`` is told of each."""
         self.fleet = Fleet()
+        self.loads = Loads()
         self._registrar = registrar
 
     def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
@@ -48,13 +50,35 @@ class Books:
             self._registrar.disconnected(connection)
         log.info("proxy disconnected", extra={"connection": connection})
 
+    def load(self, proxy: str | None = None) -> list[LoadRow]:
+        """Return the traffic of all proxies together, or of one ``proxy``."""
+        return [
+            LoadRow(
+                cluster=each.cluster,
+                locality=each.locality,
+                proxies=each.proxies,
+                requests=each.requests,
+                errors=each.errors,
+                requests_per_second=each.requests_per_s,
+                errors_per_second=each.errors_per_s,
+                estimated_latency_ms=each.latency_ms,
+            )
+            for each in self.loads.rows(proxy)
+        ]
+
     def proxies(self) -> list[ProxyRow]:
         """Return the connected proxies, with their connections."""
         found: dict[str, list[Account]] = {}
+        reported = self.loads.reported()
         for account in self.fleet.accounts():
             found.setdefault(account.proxy.id, []).append(account)
         return [
-            ProxyRow(id=proxy_id, synced=all(each.synced for each in rows), connections=tuple(map(_connection, rows)))
+            ProxyRow(
+                id=proxy_id,
+                synced=all(each.synced for each in rows),
+                connections=tuple(map(_connection, rows)),
+                reported_at=reported.get(proxy_id),
+            )
             for proxy_id, rows in found.items()
         ]
 

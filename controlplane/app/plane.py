@@ -39,6 +39,7 @@ from controlplane.serve.doors import Plaintext
 from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
 from controlplane.serve.health import health_service
 from controlplane.serve.hub import Hub
+from controlplane.serve.load import load_service
 from controlplane.serve.server import Entrance, Machines, Server
 from controlplane.serve.shelves import Given
 from controlplane.serve.trust import Trust
@@ -181,6 +182,8 @@ class ControlPlane:
             identity=self._identity,
             issuers=lambda: issuers.rows(self._issuers.held()),
             fetches=lambda: self._issuers.outcomes,
+            load=self._books.load,
+            load_totals=lambda: self._books.loads.totals,
         )
         registry = CollectorRegistry()
         registry.register(Gauges(facts))
@@ -255,7 +258,7 @@ class ControlPlane:
             self._roots = roots_of(self._trust, self._client, settings.kubernetes, self._leader, self._injected)
         entrances = {"xds": Entrance(settings.xds, Plaintext())}
         if self._trust and settings.identity and self._registrar:
-            services = (health_service(self._registrar),)
+            services = (health_service(self._registrar), load_service(self._books.loads, settings.reports.load_interval_s))
             entrances |= self._trust.entrances(settings.identity.by_token, settings.identity.by_certificate, services)
         try:
             admin, *health = [web.open() for web in self._webs]

@@ -56,6 +56,9 @@ _Grace: TypeAlias = Annotated[
         "--registration-grace", metavar="SECONDS", min=0, help="How long a virtual machine stays registered when its stream has ended."
     ),
 ]
+_Interval: TypeAlias = Annotated[
+    float, typer.Option("--load-interval", metavar="SECONDS", min=1, help="How often proxies with an identity report their traffic.")
+]
 _MaxAge: TypeAlias = Annotated[
     float, typer.Option("--max-connection-age", metavar="SECONDS", min=10, help="How long a proxy is believed to be who it said it is.")
 ]
@@ -107,6 +110,7 @@ def serve(
     leaf_ttl: _LeafTtl = 86_400,
     max_connection_age: _MaxAge = 1800,
     registration_grace: _Grace = 10,
+    load_interval: _Interval = 10,
     jwks_allow: _JwksAllow = None,
     jwks_roots: _JwksRoots = None,
     jwks_refresh: _JwksRefresh = 1200,
@@ -132,7 +136,7 @@ def serve(
         files=_folders(files, alone=cluster is None),
         kubernetes=cluster,
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
-        reports=ReportSettings(grace_s=registration_grace),
+        reports=ReportSettings(grace_s=registration_grace, load_interval_s=load_interval),
         jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
         xds=_plain(xds, insecure=insecure),
         admin=address(admin, option="--admin"),

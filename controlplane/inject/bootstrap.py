@@ -74,6 +74,8 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
         "static_resources": static,
         # Who registers itself is told how to check the application beside it, and says what it finds.
         **({"hds_config": _stream("GRPC")} if known and settings.node.group else {}),
+        # What a proxy reports counts for the identity that it has: who has none is not asked.
+        **({"cluster_manager": {"load_stats_config": _stream("GRPC")}} if known else {}),
         "overload_manager": overload(settings.limits),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
         **({"deferred_stat_options": {"enable_deferred_creation_stats": True}} if settings.deferred_stats else {}),

@@ -38,8 +38,9 @@ class Health:
         """Return the node that the first ``report`` of a stream names."""
         return report.health_check_request.node
 
-    def asks(self, proxy: Proxy) -> bytes:
+    def asks(self, proxy: Proxy, first: Report) -> bytes:
         """Return what ``proxy`` is to check."""
+        del first
         return specifier(self._checks.probe(proxy)).SerializeToString(deterministic=True)
 
     def take(self, proxy: Proxy, report: Report) -> None:

@@ -32,8 +32,8 @@ class Desk(Protocol[Taken_contra]):
     def node(self, report: Taken_contra) -> Node:
         """Return the node that the first ``report`` of a stream names."""
 
-    def asks(self, proxy: Proxy) -> bytes:
-        """Return what ``proxy`` is asked to report."""
+    def asks(self, proxy: Proxy, first: Taken_contra) -> bytes:
+        """Return what ``proxy`` is asked to report, whose ``first`` report says what it can."""
 
     def take(self, proxy: Proxy, report: Taken_contra) -> None:
         """Take in a ``report`` of ``proxy``."""
@@ -86,18 +86,18 @@ class Reporting(Generic[Report]):
         if isinstance(proxy, Ended):
             return proxy
         log.info("proxy reports", extra={"proxy": proxy.id, "service": self.service})
-        sender = asyncio.create_task(self._ask(context, proxy))
+        sender = asyncio.create_task(self._ask(context, proxy, first))
         try:
             return await self._listen(context, proxy, first)
         finally:
             sender.cancel()
             self.desk.gone(proxy)
 
-    async def _ask(self, context: ServicerContext[Report, bytes], proxy: Proxy) -> None:
+    async def _ask(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> None:
         asked = b""
         try:
             while True:
-                if (wanted := self.desk.asks(proxy)) != asked:
+                if (wanted := self.desk.asks(proxy, first)) != asked:
                     await context.write(wanted)
                     asked = wanted
                 await asyncio.sleep(_LOOK_S)

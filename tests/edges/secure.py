@@ -21,7 +21,7 @@ from controlplane.ca.folder import Folder
 from controlplane.ca.state import load, read_key
 from controlplane.ca.tokens import token
 from controlplane.serve.trust import now
-from controlplane.settings import IdentitySettings, Settings
+from controlplane.settings import IdentitySettings, ReportSettings, Settings
 from tests.edges.control_plane import ADS, DeltaCall, DeltaMethod, Running
 from tests.edges.waiting import until_so
 
@@ -51,13 +51,16 @@ class Secure:
 
 
 @contextlib.asynccontextmanager
-async def secure(folder: Path, *, leaf_s: float = 86_400.0, age_s: float = 1800.0) -> AsyncIterator[Secure]:
+async def secure(folder: Path, *, leaf_s: float = 86_400.0, age_s: float = 1800.0, load_interval_s: float = 10.0) -> AsyncIterator[Secure]:
     """Serve ``folder``, with identities, until the block ends."""
     state = folder.parent / f"{folder.name}-state"
     identity = IdentitySettings(
         state=str(state), by_token=ANYWHERE, by_certificate=ANYWHERE, leaf_lifetime_s=leaf_s, connection_age_s=age_s
     )
-    settings = Settings(files=(str(folder),), identity=identity, xds=ANYWHERE, admin=ANYWHERE, health=ANYWHERE, grace_s=0.5)
+    reports = ReportSettings(load_interval_s=load_interval_s)
+    settings = Settings(
+        files=(str(folder),), identity=identity, reports=reports, xds=ANYWHERE, admin=ANYWHERE, health=ANYWHERE, grace_s=0.5
+    )
     plane, stop = ControlPlane(settings), asyncio.Event()
     open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(plane.run(stop, open_at.set_result))

@@ -17,6 +17,7 @@ from controlplane.demo.processes import Process, envoy_binary, start, until
 from tests.edges.secure import Secure, secure
 from tests.edges.waiting import until_so
 
+CLUSTER = "outbound|9080||cart.default.svc.cluster.local"
 PORTS = (9080, 15000, 15002, 15021, 15090)
 GROUP = """
 apiVersion: networking.istio.io/v1
@@ -123,7 +124,7 @@ class Mesh:
 
 
 @contextlib.asynccontextmanager
-async def mesh(folder: Path) -> AsyncIterator[Mesh]:
+async def mesh(folder: Path, *, load_interval_s: float = 10.0) -> AsyncIterator[Mesh]:
     """Yield the two machines, prepared; the client's Envoy runs."""
     network, app = free_network(PORTS), free_port()
     manifests = folder / "manifests"
@@ -131,7 +132,7 @@ async def mesh(folder: Path) -> AsyncIterator[Mesh]:
     ips = {"cart": f"{network}.11", "client": f"{network}.12"}
     (manifests / "mesh.yaml").write_text(MANIFESTS.format(**ips, app=app))
     (manifests / "group.yaml").write_text(GROUP.replace("8000", str(app)))
-    async with secure(manifests) as plane:
+    async with secure(manifests, load_interval_s=load_interval_s) as plane:
         cart, client = (Machine(name, ip, folder / name, plane) for name, ip in ips.items())
         found = Mesh(plane, cart, client)
         server = await asyncio.start_server(found.app, "127.0.0.1", app)
@@ -188,3 +189,29 @@ async def test_what_a_bootstrap_prints_is_what_it_writes(tmp_path: Path) -> None
     assert b"token-sds.json and roots-sds.json in /own, which --out writes" in complaint
     assert [Path(line).name for line in listed.decode().splitlines()] == ["envoy.json", "token-sds.json", "roots-sds.json"]
     assert json.loads((tmp_path / "vm" / "envoy.json").read_text())["node"] == said["node"]
+
+
+async def test_what_it_sends_is_reported_and_forgotten_with_it(tmp_path: Path) -> None:
+    async with mesh(tmp_path, load_interval_s=1.0) as found:
+        await found.cart.start()
+        await until("it gets requests", lambda: found.gets(200), seconds=20, watched=found.cart.process)
+        proxy = f"sidecar~{found.client.ip}~client-1.default~default.svc.cluster.local"
+        for _ in range(30):
+            await found.asked()
+
+        async def told() -> bool:
+            rows = await found.plane.running.json(f"/v1/load/{proxy}")
+            assert isinstance(rows, list)
+            return any(row["cluster"] == CLUSTER and row["requests"] >= 30 and row["estimatedLatencyMs"] is not None for row in rows)
+
+        await until("the traffic is told", told, seconds=10)
+        _, page = await found.plane.running.get("/metrics")
+        assert f'navarch_load_requests_total{{cluster="{CLUSTER}"}}' in page
+
+        assert found.client.process
+        await found.client.process.stop(kill=True)
+
+        async def forgotten() -> bool:
+            return await found.plane.running.json(f"/v1/load/{proxy}") == []
+
+        await until("it is forgotten", forgotten, seconds=10)
