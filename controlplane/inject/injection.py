@@ -89,6 +89,8 @@ def _injected(pod: Pod, mesh: Mesh) -> Json:
         native = mesh.has_native_sidecars if settings.native_sidecars is None else settings.native_sidecars
     metrics = scraping(said).application
     plan = Plan(pod=pod, settings=settings, config=own.over(mesh.defaults), native=native, metrics=metrics)
+    if plan.router:
+        plan, native = replace(plan, native=False), False  # it is what the pod is for
     paths = {f"spec.{key}[{at}]": each for key, group in _groups(pod).items() for at, each in enumerate(group)}
     if said.get(say.REWRITE_PROBES) is not False:
         asked = {path: each for path, each in paths.items() if each["name"] != PROXY}

@@ -22,7 +22,7 @@ from controlplane.inject.probes import literal
 from controlplane.inject.status_ports import DRAIN_PATH, READY_PATH, Probe, StatusPorts
 from controlplane.inject.values import amount
 from controlplane.kube.json import Json, text
-from controlplane.model.proxies import Interception
+from controlplane.model.proxies import Interception, ProxyType
 from controlplane.objects.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
@@ -65,6 +65,16 @@ class Plan:
         return self.pod.annotations
 
     @property
+    def router(self) -> bool:
+        """Return whether the proxy is no sidecar, but a gateway itself."""
+        return self.said.get(say.TEMPLATES) == "gateway"
+
+    @property
+    def mode(self) -> Interception:
+        """Return how traffic comes to the proxy."""
+        return Interception.NONE if self.router else mode(self.said, self.config)
+
+    @property
     def status_port(self) -> int:
         """Return the port at which Envoy says how it and the application are."""
         return self.said.get(say.STATUS_PORT) or self.config.status_port or StatusPorts().ready
@@ -82,7 +92,7 @@ def proxy(plan: Plan) -> Json:
         "env": [{"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}} for name, path in _FIELDS.items()],
         "ports": [{"name": "http-envoy-prom", "containerPort": StatusPorts().stats, "protocol": "TCP"}],
         "resources": resources,
-        "securityContext": _rights_of_proxy(mode(plan.said, plan.config)),
+        "securityContext": _rights_of_proxy(plan.mode),
         **_asked(plan),
         "lifecycle": _lifecycle(plan),
         "volumeMounts": [
@@ -95,7 +105,7 @@ def proxy(plan: Plan) -> Json:
 
 def init(plan: Plan) -> Json | None:
     """Return the container that redirects the traffic of the pod, None where nothing has to or something else does."""
-    if plan.settings.cni or mode(plan.said, plan.config) is Interception.NONE:
+    if plan.settings.cni or plan.mode is Interception.NONE:
         return None
     return {
         "name": INIT,
@@ -194,7 +204,8 @@ def _bootstrap(plan: Plan, resources: Json) -> BootstrapSettings:
         ip="$(INSTANCE_IP)",
         service_account="$(SERVICE_ACCOUNT)",
         app=literal(pod.labels.get("app") or pod.workload) or "$(POD_NAME)",
-        interception=mode(plan.said, plan.config),
+        type=ProxyType.ROUTER if plan.router else ProxyType.SIDECAR,
+        interception=plan.mode,
         more=tuple(more.items()),
     )
     nodes = ("$(HOST_IP)", *settings.node_addresses)
@@ -202,7 +213,12 @@ def _bootstrap(plan: Plan, resources: Json) -> BootstrapSettings:
         node=node,
         control_plane=_control_plane(settings),
         status=StatusPorts(
-            ready=plan.status_port, nodes=nodes, application="$(INSTANCE_IP)", drain_s=_stopping_s(plan.config), metrics=plan.metrics
+            ready=plan.status_port,
+            nodes=nodes,
+            application="$(INSTANCE_IP)",
+            drain_s=_stopping_s(plan.config),
+            metrics=plan.metrics,
+            edge=plan.router,
         ),
         probes=plan.probes,
         limits=Limits(heap_bytes=int(amount(memory) * 0.8) if memory else None),

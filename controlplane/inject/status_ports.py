@@ -26,7 +26,7 @@ _TYPES = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPES}.extensions.filters.http"
 # A kubelet can only GET, and what changes Envoy takes a POST.
 _DRAIN = """function envoy_on_request(handle)
-  local headers = {[":method"] = "POST", [":path"] = "/drain_listeners?graceful&skip_exit&inboundonly", [":authority"] = "admin"}
+  local headers = {[":method"] = "POST", [":path"] = "/drain_listeners?graceful&skip_exit%s", [":authority"] = "admin"}
   handle:httpCall("admin", headers, "", 5000)
 end"""
 # Connections that come from here pass by the redirection of iptables, as those do that Envoy hands on to the application.
@@ -49,6 +49,7 @@ class StatusPorts:
     application: str = "127.0.0.1"  # the address at which it is probed
     drain_s: int | None = None  # how long what has begun may take before the stop; None: nobody can ask for the drain
     metrics: Probe | None = None  # of the application: where Prometheus gets them
+    edge: bool = False  # clients come in at all listeners; otherwise outbound ones serve the application until its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,24 +100,24 @@ def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
                 "exact_match_map": {"map": {each: {"action": own} for each in ports.nodes}},
             }
         }
-        ready["filter_chains"] = [_probed(probes, ports.drain_s)]
+        ready["filter_chains"] = [_probed(probes, ports)]
     stats = _listener("stats", ports.host, ports.stats)
     applications = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in ([ports.metrics] if ports.metrics else [])]
     stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH), *applications])
     return [ready, stats]
 
 
-def _probed(probes: Sequence[Probe], drain_s: int | None) -> Json:
+def _probed(probes: Sequence[Probe], ports: StatusPorts) -> Json:
     routes = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in probes if each.kind == "http"]
     filters = [_says_health(each) for each in probes if each.kind != "http"]
-    if drain_s is not None:
-        routes.append(_drains(drain_s))
+    if ports.drain_s is not None:
+        routes.append(_drains(ports.drain_s, "" if ports.edge else "&inboundonly"))
         filters += [_filter("lua", "lua.v3.Lua"), _filter("fault", "fault.v3.HTTPFault")]
     return _chain(_NODE, [_route(READY_PATH, _ADMIN, "/ready"), *routes], filters)
 
 
-def _drains(wait_s: int) -> Json:
-    drain = {"@type": f"{_FILTERS}.lua.v3.LuaPerRoute", "source_code": {"inline_string": _DRAIN}}
+def _drains(wait_s: int, which: str) -> Json:
+    drain = {"@type": f"{_FILTERS}.lua.v3.LuaPerRoute", "source_code": {"inline_string": _DRAIN % which}}
     wait = {"fixed_delay": f"{wait_s}s", "percentage": {"numerator": 100}}
     late = {"@type": f"{_FILTERS}.fault.v3.HTTPFault", **({"delay": wait} if wait_s else {})}
     config = {"envoy.filters.http.lua": drain, "envoy.filters.http.fault": late}

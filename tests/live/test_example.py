@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from controlplane.demo.ports import free_network, free_port
-from controlplane.demo.processes import control_plane, envoy_binary, start, until
+from controlplane.demo.processes import Process, control_plane, envoy_binary, start, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "envoy"
 PORTS = (8081, 15000, 15002, 15010)
@@ -20,40 +21,45 @@ async def test_the_example_of_the_readme_works(tmp_path: Path) -> None:
     manifests.mkdir()
     for path in (EXAMPLE / "manifests").iterdir():
         (manifests / path.name).write_text(elsewhere(path.read_text(), ip))
-    bootstrap = tmp_path / "sidecar.yaml"
-    bootstrap.write_text(elsewhere((EXAMPLE / "sidecar.yaml").read_text(), ip))
     web = await asyncio.start_server(answer, ip, 8081)
     plane = await control_plane(manifests, tmp_path, xds=f"{ip}:15010", admin=f"127.0.0.1:{free_port()}")
-    envoy = await start("envoy", [envoy_binary(), "-c", str(bootstrap), "--use-dynamic-base-id", "--concurrency", "1"], tmp_path)
-    client = httpx.AsyncClient(proxy=f"http://{ip}:15002", timeout=5.0)
-
-    async def body_of_a_request() -> str:
-        try:
-            return (await client.get("http://web:8080/")).text
-        except httpx.TransportError:
-            return ""
-
-    async def says(text: str) -> bool:
-        return await body_of_a_request() == text
-
+    sidecar, gateway = [await proxy(name, ip, tmp_path) for name in ("sidecar", "gateway")]
+    inside = httpx.AsyncClient(proxy=f"http://{ip}:15002", timeout=5.0)
+    outside = httpx.AsyncClient(timeout=5.0, headers={"host": "web.example"})
+    front = f"http://{elsewhere('127.0.0.12', ip)}:8080/"
     try:
-        await until("the first request is answered", lambda: says("hello"), seconds=20, watched=envoy)
+        await until("the first request is answered", partial(says, inside, "http://web:8080/", "hello"), seconds=20, watched=sidecar)
+        await until("a request comes in through the gateway", partial(says, outside, front, "hello"), seconds=20, watched=gateway)
         page = manifests / "web.yaml"
         saved = page.read_text().replace(
             "- route: [{destination: {host: web}}]", '- directResponse: {status: 200, body: {string: "edited"}}'
         )
         page.write_text("".join(line for line in saved.splitlines(keepends=True) if not line.startswith(("    timeout", "    retries"))))
-        await until("an edit is in effect", lambda: says("edited"), seconds=10, watched=envoy)
+        await until("an edit is in effect", partial(says, inside, "http://web:8080/", "edited"), seconds=10, watched=sidecar)
     finally:
-        await client.aclose()
-        await envoy.stop()
-        await plane.stop()
+        await asyncio.gather(inside.aclose(), outside.aclose())
+        await asyncio.gather(sidecar.stop(), gateway.stop(), plane.stop())
         web.close()
+
+
+async def proxy(name: str, ip: str, folder: Path) -> Process:
+    """Start the Envoy whose bootstrap is ``name``.yaml, at addresses beside ``ip``."""
+    bootstrap = folder / f"{name}.yaml"
+    bootstrap.write_text(elsewhere((EXAMPLE / f"{name}.yaml").read_text(), ip))
+    return await start(name, [envoy_binary(), "-c", str(bootstrap), "--use-dynamic-base-id", "--concurrency", "1"], folder)
+
+
+async def says(client: httpx.AsyncClient, url: str, text: str) -> bool:
+    """Return whether ``url`` is answered with ``text``."""
+    try:
+        return (await client.get(url)).text == text
+    except httpx.TransportError:
+        return False
 
 
 def elsewhere(text: str, ip: str) -> str:
     """Return ``text`` with ``ip`` for its loopback addresses."""
-    return text.replace("127.0.0.11", ip).replace("127.0.0.1", ip)
+    return text.replace("127.0.0.12", f"{ip[:-1]}2").replace("127.0.0.11", ip).replace("127.0.0.1", ip)
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

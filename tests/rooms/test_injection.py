@@ -191,3 +191,20 @@ def test_selectors_are_read_as_kubectl_reads_them(text: str, labels: dict[str, s
 def test_a_selector_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(BadSelector):
         selector(text)
+
+
+def test_a_gateway_is_a_router_that_nothing_is_redirected_to_and_all_of_it_drains() -> None:
+    own = {"name": PROXY, "image": "auto", "ports": [{"name": "http", "containerPort": 8080}]}
+    data = a_pod(annotations={say.TEMPLATES.name: "gateway", say.NATIVE_SIDECAR.name: "true"})
+    data["spec"] = {"containers": [own]}
+
+    made = injected(data).pod
+
+    [proxy] = items(section(made, "spec"), "containers")
+    assert "initContainers" not in section(made, "spec")
+    told = json.loads(str(proxy["args"][1])) if isinstance(proxy["args"], list) else {}
+    assert told["node"]["id"].startswith("router~$(INSTANCE_IP)~")
+    assert "skip_exit&inboundonly" not in json.dumps(told)
+    assert "drain_listeners?graceful&skip_exit" in json.dumps(told)
+    assert section(proxy, "securityContext")["runAsNonRoot"] is True
+    assert [each["containerPort"] for each in items(proxy, "ports")] == [15090, 8080]
