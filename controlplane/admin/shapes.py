@@ -69,6 +69,7 @@ class ProxyRow(Shape):
     """One proxy that is connected."""
 
     id: str
+    identity: str | None  # a URI; none: it came in the clear, and gets nothing secret
     synced: bool
     connections: tuple[Connection, ...]
     reported_at: float | None = None  # when it has last said what it sends

@@ -75,6 +75,7 @@ class Books:
         return [
             ProxyRow(
                 id=proxy_id,
+                identity=next((each.proxy.identity.uri for each in rows if each.proxy.identity), None),
                 synced=all(each.synced for each in rows),
                 connections=tuple(map(_connection, rows)),
                 reported_at=reported.get(proxy_id),

@@ -9,7 +9,6 @@ from controlplane.incremental.database import Database, Input
 from controlplane.mesh.bindings import conditions, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import Key
-from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.core import EndpointSlice, Pod, Service
 from controlplane.objects.destination_rule import DestinationRule
@@ -132,10 +131,9 @@ def apply(db: Database, changes: Iterable[Change]) -> frozenset[Key]:
     return frozenset(changed)
 
 
-def meet(db: Database, proxy: Proxy) -> None:
-    """Take in that ``proxy`` has come, with an identity or without."""
-    for address in proxy.ips:
-        db.set(anonymous, (proxy.namespace, address), proxy.identity is None)
+def meet(db: Database, place: tuple[str, str], *, without_identity: bool) -> None:
+    """Take in whether the proxy at ``place`` (namespace, address) has come ``without_identity``."""
+    db.set(anonymous, place, without_identity)
 
 
 def judge(db: Database, name: str, reasons: tuple[tuple[str, str], ...]) -> None:

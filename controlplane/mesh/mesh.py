@@ -13,6 +13,7 @@ from controlplane.mesh.credentials import referred_credentials
 from controlplane.mesh.injection import injected_namespaces
 from controlplane.mesh.issuers import wanted_keys
 from controlplane.mesh.nodes import Group, Wire
+from controlplane.mesh.presence import Presence
 from controlplane.mesh.problems import failure, problems_of
 from controlplane.mesh.publisher import Publisher
 from controlplane.mesh.roots import roots, seen_by
@@ -60,6 +61,7 @@ class Mesh:
         """Begin with no objects."""
         self._db = Database()
         self._publisher = Publisher(self._db)
+        self._presence = Presence(self._db)
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
         self._arrived: set[Session] = set()  # without a view yet
@@ -97,7 +99,7 @@ class Mesh:
     def connect(self, proxy: Proxy, wire: Wire) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
         session = Session(proxy, wire)
-        inputs.meet(self._db, proxy)
+        self._presence.came(proxy)
         self._sessions[proxy].add(session)
         self._arrived.add(session)
         self._db.watch(seen_by, proxy)
@@ -105,6 +107,7 @@ class Mesh:
 
     def disconnect(self, session: Session) -> None:
         """End ``session``; what nobody sees any more is forgotten."""
+        self._presence.went(session.proxy)
         for root in session.roots:
             self._publisher.close(root)
         session.roots = ()

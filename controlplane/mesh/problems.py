@@ -8,8 +8,9 @@ from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access_problems import of_attachment, of_authorization
 from controlplane.mesh.bindings import MESH_GATEWAY
 from controlplane.mesh.credentials import problems_of_credentials
+from controlplane.mesh.endpoints import PEER_LABEL
 from controlplane.mesh.gateway_problems import of_bindings, of_gateway
-from controlplane.mesh.inputs import index, naming, objects, qualified
+from controlplane.mesh.inputs import anonymous, index, naming, objects, qualified
 from controlplane.mesh.issuers import missing_keys
 from controlplane.mesh.policies import labels_of_subset, seer_of_rules
 from controlplane.mesh.routing import candidates
@@ -18,11 +19,11 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.authorization_policy import AuthorizationPolicy
 from controlplane.objects.claims import is_claim
-from controlplane.objects.core import Service
+from controlplane.objects.core import Pod, Service
 from controlplane.objects.destination_rule import DestinationRule
 from controlplane.objects.gateway import Gateway
 from controlplane.objects.request_authentication import RequestAuthentication
-from controlplane.objects.service_entry import ServiceEntry
+from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.virtual_service import Destination, HTTPRoute, VirtualService
 
 
@@ -42,6 +43,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             return (*of_gateway(db, value), *problems_of_credentials(db, key))
         case Service() | ServiceEntry():
             return tuple(_of_service(db, key))
+        case Pod() | WorkloadEntry() as value:
+            return tuple(_of_workload(db, value))
         case _:
             return ()
 
@@ -135,3 +138,14 @@ def _of_service(db: Database, key: Key) -> Iterator[Problem]:
         others = [other for other in declarers(db, each.host) if other != key]
         if others and (winner := find(db, each.host, key.namespace)) and winner.key != key:
             yield Problem(key, "", Severity.WARNING, "Conflict", f"{each.host} is declared by {winner.key} too, which is used instead")
+
+
+def _of_workload(db: Database, value: Pod | WorkloadEntry) -> Iterator[Problem]:
+    key, (name, mutual), labels = value.key, PEER_LABEL, dict(value.meta.labels)
+    addresses, field = (value.ips, "metadata.labels") if isinstance(value, Pod) else ((value.spec.address,), "spec.labels")
+    if isinstance(value, WorkloadEntry):
+        labels |= value.spec.labels
+    for address in addresses:
+        if labels.get(name) == mutual and anonymous(db, (key.namespace, address)):
+            message = f"its proxy at {address} came in the clear and has no identity: others speak plaintext to it, whatever {name} says"
+            yield Problem(key, field, Severity.WARNING, "NoIdentity", message)

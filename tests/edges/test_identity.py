@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import grpc
 import pytest
 import pytest_asyncio
 from cryptography import x509
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
-from controlplane.envoy.type_urls import CDS, SDS
-from tests.edges.control_plane import delta, next_delta, status_of
+from controlplane.envoy.type_urls import CDS, EDS, LDS, SDS
+from tests.edges.control_plane import DeltaCall, delta, next_delta, status_of
 from tests.edges.secure import Secure, asking, node, secure, stream
 
 
@@ -96,3 +100,95 @@ async def test_t21_a_node_of_somebody_else_is_refused(plane: Secure, who: dict[s
         await call.write(asking(CDS, who))
 
         assert await status_of(call) == (grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
+
+
+WORKLOAD = """apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: web-1, namespace: default}
+spec: {address: 10.0.0.1, serviceAccount: client, labels: {app: web, security.istio.io/tlsMode: istio}}
+"""
+WEB = "outbound|80||web.default.svc.cluster.local"
+
+
+def mutual(answer: DeltaDiscoveryResponse) -> bool:
+    """Return whether the one endpoint of ``answer`` is to be spoken to by mutual TLS."""
+    [resource] = answer.resources
+    [locality] = ClusterLoadAssignment.FromString(resource.resource.value).endpoints
+    [endpoint] = locality.lb_endpoints
+    return "tlsMode" in endpoint.metadata.filter_metadata["envoy.transport_socket_match"]
+
+
+class Watching:
+    """Somebody who is sent the endpoints of the service."""
+
+    def __init__(self, call: DeltaCall) -> None:
+        self._call = call
+
+    async def says_mutual(self) -> bool:
+        """Return what the next answer says."""
+        answer = await next_delta(self._call)
+        await self._call.write(asking(EDS, nonce=answer.nonce))
+        return mutual(answer)
+
+
+@contextlib.asynccontextmanager
+async def watched(folder: Path) -> AsyncIterator[tuple[Secure, Watching]]:
+    """Yield a control plane that serves the workload, and a proxy with an identity that calls it."""
+    (folder / "manifests").mkdir()
+    (folder / "manifests" / "web.yaml").write_text(WORKLOAD)
+    other = node(account="other") | {"id": "sidecar~10.0.0.2~other.default~default.svc.cluster.local"}
+    async with secure(folder / "manifests") as plane:
+        assert plane.running.at.xds_tls
+        async with stream(plane.running.at.xds_tls, by_tls(plane), token=plane.token(account="other")) as call:
+            await call.write(asking(EDS, other, WEB))
+            yield plane, Watching(call)
+
+
+async def test_a_proxy_in_the_clear_is_spoken_to_in_plaintext_and_that_is_said(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (plane, watching):
+        before = await watching.says_mutual()
+        async with delta(plane.running.at.xds) as call:
+            began = time.perf_counter()
+            await call.write(asking(SDS, node(), "default", "ROOTCA"))
+            missing = await next_delta(call, 1.0)
+            took = time.perf_counter() - began
+            during = await watching.says_mutual()
+            await call.write(asking(LDS))
+            await call.write(asking(CDS))
+            sent = [await next_delta(call) for _ in range(2)]
+            rows = await plane.running.json("/v1/proxies")
+            problems = await plane.running.json("/v1/problems")
+
+    print(f"a secret that is not given is told after {took * 1000:.1f} ms")
+    assert (before, during) == (True, False)
+    assert (sorted(missing.removed_resources), took < 0.1) == (["ROOTCA", "default"], True)
+    assert not any(b"ROOTCA" in each.SerializeToString() for each in sent)
+    assert isinstance(rows, list)
+    found = {each["id"].split("~")[1]: each["identity"] for each in rows}
+    assert found == {"10.0.0.1": None, "10.0.0.2": "spiffe://cluster.local/ns/default/sa/other"}
+    assert isinstance(problems, list)
+    assert [(each["object"], each["code"], each["field"]) for each in problems] == [
+        ("WorkloadEntry/default/web-1", "NoIdentity", "spec.labels")
+    ]
+
+
+async def test_who_claims_the_address_of_a_proxy_with_an_identity_brings_nothing_about(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (plane, watching):
+        assert await watching.says_mutual()
+        async with delta(plane.running.at.xds) as call:
+            await call.write(asking(CDS, node()))
+            assert not await watching.says_mutual()
+        assert plane.running.at.xds_tls
+        async with stream(plane.running.at.xds_tls, by_tls(plane), token=plane.token()) as known:
+            await known.write(asking(CDS, node()))
+            assert await watching.says_mutual()
+            async with delta(plane.running.at.xds) as claiming:
+                await claiming.write(asking(CDS, node()))
+                await next_delta(claiming)
+
+                assert await plane.running.json("/v1/problems") == []
