@@ -6,6 +6,27 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InjectionSettings:
+    """Which pods get a proxy, and what they get."""
+
+    proxy_image: str = "envoyproxy/envoy:v1.40.0"  # stock Envoy, of any kind: no shell is needed in it
+    init_image: str | None = None  # has `navarch iptables`; None: the control plane's own
+    control_plane: str = "navarch.navarch-system.svc:15012"  # where proxies find it, as ``host:port``
+    revision: str = "default"  # which control plane of several: namespaces and pods name one by istio.io/rev
+    auto_inject: bool = True  # pods of a namespace that wants it get a proxy without asking
+    never_inject: tuple[str, ...] = ()  # selectors, as kubectl has them: pods that get none unless they ask
+    always_inject: tuple[str, ...] = ()  # pods that get one where auto_inject is off
+    native_sidecars: bool | None = None  # None: where the cluster has them
+    cni: bool = False  # something on the nodes redirects traffic: no init container with privileges is needed
+    node_addresses: tuple[str, ...] = ()  # from which the kubelet probes, besides the node's own
+    cluster: str = "Kubernetes"  # what proxies say of where they are
+    audience: str = "istio-ca"  # of their tokens
+
+
+_INJECTION = InjectionSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesSettings:
     """Which API server is a source, and who we are there."""
 
@@ -17,6 +38,7 @@ class KubernetesSettings:
     webhook: str | None = None  # where the API server asks, by HTTPS; None: not served
     settle_s: float = 90.0  # until a ConfigMap has come to the pods that mount it
     home: str = "navarch-system"  # the namespace that the control plane keeps its own things in
+    injection: InjectionSettings = _INJECTION  # of what the webhook puts into pods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +62,6 @@ class JwksSettings:
     allow: tuple[str, ...] = ()  # CIDRs, IP addresses, hosts and *.suffixes; after http://, without TLS too
     roots: str | None = None  # a PEM file of authorities that are believed besides the system's
     refresh_s: float = 1200.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InjectionSettings:
-    """Which pods get a proxy, and what they get."""
-
-    proxy_image: str = "envoyproxy/envoy:v1.40.0"  # stock Envoy, of any kind: no shell is needed in it
-    init_image: str = "navarch:0.1.0"  # has `navarch iptables`
-    control_plane: str = "navarch.navarch-system.svc:15012"  # where proxies find it, as ``host:port``
-    revision: str = "default"  # which control plane of several: namespaces and pods name one by istio.io/rev
-    auto_inject: bool = True  # pods of a namespace that wants it get a proxy without asking
-    never_inject: tuple[str, ...] = ()  # selectors, as kubectl has them: pods that get none unless they ask
-    always_inject: tuple[str, ...] = ()  # pods that get one where auto_inject is off
-    native_sidecars: bool | None = None  # None: where the cluster has them
-    cni: bool = False  # something on the nodes redirects traffic: no init container with privileges is needed
-    node_addresses: tuple[str, ...] = ()  # from which the kubelet probes, besides the node's own
-    cluster: str = "Kubernetes"  # what proxies say of where they are
-    audience: str = "istio-ca"  # of their tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

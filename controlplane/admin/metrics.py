@@ -95,7 +95,7 @@ def _of_kubernetes(facts: KubernetesFacts) -> Iterator[Metric]:
     yield silent
     yield GaugeMetricFamily("navarch_kubernetes_leader", "Whether this replica writes the status of objects.", value=facts.leads())
     yield CounterMetricFamily("navarch_kubernetes_status_writes", "Statuses written.", value=facts.status_writes())
-    reviews = CounterMetricFamily("navarch_webhook_reviews", "Answers of the validating webhook.", labels=["answer"])
+    reviews = CounterMetricFamily("navarch_webhook_reviews", "Answers of the webhooks.", labels=["answer"])
     for answer, count in sorted(facts.reviews().items()):
         reviews.add_metric([answer], count)
     yield reviews

@@ -25,7 +25,10 @@ from controlplane.app import issuers
 from controlplane.app.books import Books
 from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
 from controlplane.app.registrar import Registrar
+from controlplane.inject.admission import NAMESPACE_ASKS, POD_ASKS
+from controlplane.inject.injector import Injector
 from controlplane.inject.registration import Registration
+from controlplane.inject.review import review
 from controlplane.inject.roots import Roots
 from controlplane.inject.webhook import Webhook
 from controlplane.kube.access import Access
@@ -202,7 +205,8 @@ class ControlPlane:
             marks=lambda: (self._hub.arrivals, self._hub.departures, sum(self._books.fleet.rejects.values())),
             identity=lambda: told(self._identity()),
         )
-        writer, webhook = Writer(client, world, leader, cluster.pod, cluster.home), Webhook()
+        writer, injector = Writer(client, world, leader, cluster.pod, cluster.home), Injector(client, cluster, self._mesh.proxy_defaults)
+        webhook = Webhook({"/validate": lambda _: review, **dict.fromkeys((POD_ASKS, NAMESPACE_ASKS), injector.reviewer)})
         keepers: list[Keeper] = [leader, replica, writer]
         self._kubernetes_facts = KubernetesFacts(
             silences=self._cluster.silences,
@@ -213,7 +217,7 @@ class ControlPlane:
         if cluster.webhook:
             registration = Registration(client, cluster.home, leader, lambda: bool(webhook.counts.total()))
             self._webhook = Web(webhook, cluster.webhook, registration.tls)
-            keepers.append(registration)
+            keepers += (registration, injector)
         return tuple(keepers)
 
     async def _read(self, source: Source) -> None:

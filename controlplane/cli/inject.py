@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from controlplane.cli.options import Paths
-
-if TYPE_CHECKING:
-    from controlplane.settings import InjectionSettings
+from controlplane.cli.options import Paths, decoded_text, injection_settings, text_of
 
 
 def inject(
@@ -45,26 +42,14 @@ def inject(
     from controlplane.inject.manifests import Sheet, Where, injected
 
     sheets = [Sheet(name, text) for path in filename for name, text in _texts(path)]
-    beside = [Sheet(mesh_config, _text(mesh_config))] if mesh_config else []
+    beside = [Sheet(mesh_config, text_of(mesh_config))] if mesh_config else []
     where = Where(namespace=namespace, labels=_labels(label))
-    done = injected(sheets, Mesh(settings=settings_of(injection)), where, beside=beside)
+    done = injected(sheets, Mesh(settings=injection_settings(injection)), where, beside=beside)
     for each in (*done.notes, *done.problems):
         typer.echo(each, err=True)
     if done.problems:
         raise typer.Exit(1)
     typer.echo(done.text, nl=False)
-
-
-def settings_of(path: str | None) -> InjectionSettings:
-    """Return the settings of injection in the file ``path``, the defaults where there is none."""
-    from controlplane.inject.configuration import BadSettings, settings
-
-    if path is None:
-        return settings("")
-    try:
-        return settings(_text(path))
-    except BadSettings as error:
-        raise typer.BadParameter(f"{path}: {error}", param_hint="--injection") from None
 
 
 def _labels(given: list[str] | None) -> dict[str, str] | None:
@@ -86,23 +71,7 @@ def _texts(path: str) -> list[tuple[str, str]]:
     from controlplane.sources.gather import STDIN
 
     if path == STDIN:
-        return [("standard input", _decoded("standard input", sys.stdin.buffer.read(reading.MAX_BYTES + 1)))]
+        return [("standard input", decoded_text("standard input", sys.stdin.buffer.read(reading.MAX_BYTES + 1)))]
     if Path(path).is_dir():
-        return [(each, _text(each)) for each in reading.files(path)]
-    return [(path, _text(path))]
-
-
-def _text(path: str) -> str:
-    from controlplane.sources.reading import MAX_BYTES
-
-    with Path(path).open("rb") as file:
-        return _decoded(path, file.read(MAX_BYTES + 1))
-
-
-def _decoded(name: str, data: bytes) -> str:
-    from controlplane.sources.reading import MAX_BYTES, decoded
-
-    found = decoded(data) if len(data) <= MAX_BYTES else None
-    if isinstance(found, str):
-        return found
-    raise typer.BadParameter(f"{name}: {found.reason if found else f'expected at most {MAX_BYTES} bytes'}")
+        return [(each, text_of(each)) for each in reading.files(path)]
+    return [(path, text_of(path))]

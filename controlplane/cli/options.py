@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from controlplane.settings import InjectionSettings
 
 
 class Output(StrEnum):
@@ -38,3 +41,31 @@ def folder(value: str, *, option: str) -> str:
     if not Path(value).is_dir() or not os.access(value, os.R_OK | os.X_OK):
         raise typer.BadParameter(f"expected a folder that can be read, found {value!r}", param_hint=option)
     return value
+
+
+def text_of(path: str) -> str:
+    """Return the text of the file ``path``, which the operator has named; raises OSError."""
+    from controlplane.sources.reading import MAX_BYTES
+
+    with Path(path).open("rb") as file:
+        return decoded_text(path, file.read(MAX_BYTES + 1))
+
+
+def decoded_text(name: str, data: bytes) -> str:
+    """Return ``data``, which came from ``name``, as text."""
+    from controlplane.sources.reading import MAX_BYTES, decoded
+
+    found = decoded(data) if len(data) <= MAX_BYTES else None
+    if isinstance(found, str):
+        return found
+    raise typer.BadParameter(f"{name}: {found.reason if found else f'expected at most {MAX_BYTES} bytes'}")
+
+
+def injection_settings(path: str | None) -> InjectionSettings:
+    """Return the settings of injection in the file ``path``, the defaults where there is none."""
+    from controlplane.inject.configuration import BadSettings, settings
+
+    try:
+        return settings(text_of(path) if path else "")
+    except BadSettings as error:
+        raise typer.BadParameter(f"{path or 'defaults'}: {error}", param_hint="--injection") from None

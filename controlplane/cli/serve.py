@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from controlplane.cli.options import Output, address, folder
+from controlplane.cli.options import Output, address, folder, injection_settings
 from controlplane.settings import IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
@@ -33,8 +33,9 @@ _Namespaces: TypeAlias = Annotated[
 _WatchTimeout: TypeAlias = Annotated[
     float, typer.Option(metavar="SECONDS", min=2, help="A watch of the API server that has gone silent is given up after this long.")
 ]
-_Webhook: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Also answer the API server's validating webhook here, by HTTPS.")
+_Webhook: TypeAlias = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Also answer the API server's webhooks here, by HTTPS.")]
+_Injection: TypeAlias = Annotated[
+    str | None, typer.Option("--injection", metavar="FILE", help="Settings of what the webhook puts into pods, as YAML.")
 ]
 _State: TypeAlias = Annotated[
     str | None, typer.Option(metavar="DIR", help="Keep the authority and its keys in this folder; with --kubernetes a Secret does.")
@@ -100,6 +101,7 @@ def serve(
     namespace: _Namespaces = None,
     watch_timeout: _WatchTimeout = 120.0,
     webhook: _Webhook = None,
+    injection: _Injection = None,
     xds: _Xds = "127.0.0.1:15010",
     insecure: _Insecure = False,
     xds_tls: _XdsTls = None,
@@ -132,6 +134,10 @@ def serve(
       navarch serve --files ./manifests --state ./state --xds-tls 0.0.0.0:15012 --log-format json
     """
     cluster = _cluster(kubeconfig, context, namespace, webhook, watch_timeout, wanted=kubernetes)
+    if injection and not (cluster and cluster.webhook):
+        raise typer.BadParameter("--injection goes with --webhook")
+    if injection and cluster:
+        cluster = replace(cluster, injection=injection_settings(injection))
     settings = Settings(
         files=_folders(files, alone=cluster is None),
         kubernetes=cluster,

@@ -81,7 +81,7 @@ def _asked(pod: Pod) -> bool | None:
     """Return what ``pod`` says itself; its label counts before its annotation."""
     label = pod.labels.get(INJECT.name)
     try:
-        return values.flag(label) if label else pod.annotations.get(INJECT)
+        return values.switch(label) if label else pod.annotations.get(INJECT)
     except BadValue as error:
         said = label or pod.annotations.said[INJECT.name]
         raise BadPod(f"{INJECT.name}: {error}, found {said[:80]!r}") from error

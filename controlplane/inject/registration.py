@@ -1,4 +1,4 @@
-"""Keeps the webhook as it should be: its certificate, which all replicas share, and what the API server knows of it."""
+"""Keeps the webhooks as they should be: the certificate, which all replicas share, and what the API server knows of each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from controlplane.ca.certificates import BadCertificate, Pair, authority, expire
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, Refused
 from controlplane.kube.json import Json, items, section, text
-from controlplane.kube.resources import SECRETS, WEBHOOKS
+from controlplane.kube.resources import MUTATORS, SECRETS, VALIDATORS
 
 log = logging.getLogger(__name__)
 
-NAME = "navarch-validator"
+# What the API server knows of us; each may be missing.
+CONFIGURATIONS = (VALIDATORS.path(name="navarch-validator"), MUTATORS.path(name="navarch-injector"))
 SECRET = "navarch-webhook-cert"  # noqa: S105
 _LOOK_S = 2.0
 _LIFETIME = dt.timedelta(days=90)
@@ -39,7 +40,7 @@ class Held(Protocol):
 
 
 class Registration:
-    """The webhook's certificate and configuration, as one replica keeps them."""
+    """The webhooks' certificate and configurations, as one replica keeps them."""
 
     def __init__(self, client: Client, home: str, leader: Held, reached: Callable[[], bool]) -> None:
         """Keep them in the namespace ``home``; what is shared is changed only while ``leader`` is held.
@@ -60,8 +61,9 @@ class Registration:
         while True:
             try:
                 await self._certificate()
-                if self._leader.held and self._authority:
-                    await self._configuration()
+                for path in CONFIGURATIONS:
+                    if self._leader.held and self._authority:
+                        await self._configuration(path)
             except (KubernetesError, BadCertificate, OSError) as error:
                 log.info("webhook not registered", extra={"reason": str(error)})
             except Exception:  # ours; the next round begins anew
@@ -97,8 +99,13 @@ class Registration:
             log.info("webhook certificate in use", extra={"expires": expires_at(pair.certificate).isoformat()})
         self._authority = trusted
 
-    async def _configuration(self) -> None:
-        found = await self._client.get(WEBHOOKS.path(name=NAME))
+    async def _configuration(self, path: str) -> None:
+        try:
+            found = await self._client.get(path)
+        except Refused as error:
+            if not error.missing:
+                raise
+            return  # that webhook is not wanted here
         trusted = base64.b64encode(self._authority).decode()
         policy = "Fail" if self._reached() else ""
         changed = False
@@ -111,8 +118,8 @@ class Registration:
                 each["failurePolicy"] = policy
                 changed = True
         if changed and self._leader.held:
-            await self._client.replace(WEBHOOKS.path(name=NAME), found)
-            log.info("webhook configuration repaired", extra={"policy": policy or "as it was"})
+            await self._client.replace(path, found)
+            log.info("webhook configuration repaired", extra={"configuration": path.rpartition("/")[2], "policy": policy or "as it was"})
 
 
 def _made(home: str, now: dt.datetime) -> tuple[Pair, bytes]:

@@ -5,11 +5,13 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 
+from controlplane.kube.json import Json
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.parse import parse
 
@@ -24,44 +26,77 @@ class BadReview(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer to one review, and what it was."""
+class Request:
+    """What is asked of us."""
 
-    allowed: bool
+    uid: str
+    data: Json
+
+    @property
+    def object(self) -> Json:
+        """Return the object that is to be stored; raises BadReview where there is none."""
+        value = self.data.get("object")
+        if not isinstance(value, dict):
+            raise BadReview("expected the object that is to be stored")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one review, and in a word what it was."""
+
+    answer: str  # allowed, refused, injected
     body: bytes
 
 
-def review(body: bytes) -> Verdict:
-    """Return the verdict on the AdmissionReview ``body``; raises BadReview."""
+def request(body: bytes) -> Request:
+    """Return what the AdmissionReview ``body`` asks; raises BadReview."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadReview("expected JSON") from error
     if not isinstance(data, dict) or data.get("kind") != "AdmissionReview" or data.get("apiVersion") != API_VERSION:
         raise BadReview(f"expected an AdmissionReview of {API_VERSION}")
-    request = data.get("request")
-    uid = request.get("uid") if isinstance(request, dict) else None
-    if not isinstance(request, dict) or not isinstance(uid, str) or not uid:
+    asked = data.get("request")
+    uid = asked.get("uid") if isinstance(asked, dict) else None
+    if not isinstance(asked, dict) or not isinstance(uid, str) or not uid:
         raise BadReview("expected a request with a uid")
-    problems = tuple(_problems(request))
-    errors = [each for each in problems if each.severity is Severity.ERROR]
-    warnings = [_line(each)[:_MAX_WARNING] for each in problems if each.severity is Severity.WARNING]
-    response: dict[str, object] = {"uid": uid, "allowed": not errors}
-    if errors:
-        message = "; ".join(map(_line, errors))[:_MAX_MESSAGE]
-        response["status"] = {"code": 422, "reason": "Invalid", "message": message}
+    return Request(uid, asked)
+
+
+def allowed(uid: str, warnings: Sequence[str] = (), patch: Sequence[Json] = ()) -> Verdict:
+    """Return that what was asked as ``uid`` is stored, changed by ``patch``, and what its writer is warned of."""
+    response: Json = {"uid": uid, "allowed": True}
+    if patch:
+        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(orjson.dumps(patch)).decode()}
+    return _verdict("injected" if patch else "allowed", response, warnings)
+
+
+def refused(uid: str, problems: Sequence[str], warnings: Sequence[str] = ()) -> Verdict:
+    """Return that what was asked as ``uid`` is not stored, for its ``problems``."""
+    status = {"code": 422, "reason": "Invalid", "message": "; ".join(problems)[:_MAX_MESSAGE]}
+    return _verdict("refused", {"uid": uid, "allowed": False, "status": status}, warnings)
+
+
+def review(body: bytes) -> Verdict:
+    """Return the verdict on the object of the mesh that the AdmissionReview ``body`` is about; raises BadReview."""
+    asked = request(body)
+    problems = tuple(_problems(asked))
+    errors = [_line(each) for each in problems if each.severity is Severity.ERROR]
+    warnings = [_line(each) for each in problems if each.severity is Severity.WARNING]
+    return refused(asked.uid, errors, warnings) if errors else allowed(asked.uid, warnings)
+
+
+def _verdict(answer: str, response: Json, warnings: Sequence[str]) -> Verdict:
     if warnings:
-        response["warnings"] = warnings[:_MAX_WARNINGS]
-    answer = {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
-    return Verdict(not errors, orjson.dumps(answer))
+        response["warnings"] = [each[:_MAX_WARNING] for each in warnings[:_MAX_WARNINGS]]
+    return Verdict(answer, orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
 
 
-def _problems(request: Mapping[str, object]) -> Sequence[Problem]:
-    if request.get("operation") not in ("CREATE", "UPDATE"):
+def _problems(asked: Request) -> Sequence[Problem]:
+    if asked.data.get("operation") not in ("CREATE", "UPDATE"):
         return ()
-    value = request.get("object")
-    if not isinstance(value, dict):
-        raise BadReview("expected the object that is to be stored")
+    value = asked.object
     metadata = value.get("metadata")
     if isinstance(metadata, dict) and "deletionTimestamp" in metadata:
         return ()  # whoever takes its finalizers off must not be held up

@@ -7,6 +7,7 @@ addresses; token and roots come by files that the kubelet keeps new. docs/decisi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from math import ceil
 
 import orjson
@@ -27,6 +28,7 @@ from controlplane.objects.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
 INIT = "istio-init"
+OWN_IMAGE = f"navarch:{version('navarch')}"
 USER = 1337
 _TOKENS, _ROOTS, _INFO = "istio-token", "istiod-ca-cert", "istio-podinfo"
 _MOUNTS = {_TOKENS: "/var/run/secrets/tokens", _ROOTS: "/var/run/secrets/istio", _INFO: "/etc/istio/pod"}
@@ -109,7 +111,7 @@ def init(plan: Plan) -> Json | None:
         return None
     return {
         "name": INIT,
-        "image": plan.settings.init_image,
+        "image": plan.settings.init_image or OWN_IMAGE,
         "args": ["iptables", *arguments(plan.said, plan.config, plan.status_port)],
         "resources": _RESOURCES,
         "securityContext": {

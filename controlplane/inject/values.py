@@ -45,6 +45,13 @@ def flag(text: str) -> bool:
     return said in _TRUE
 
 
+def switch(text: str) -> bool:
+    """Return whether ``text`` is ``true``: what the selectors of webhooks look at too has one spelling."""
+    if text not in {"true", "false"}:
+        raise BadValue("expected true or false")
+    return text == "true"
+
+
 def image(text: str) -> str:
     """Return ``text`` if an image may be called that."""
     if not _IMAGE.match(text):
@@ -164,7 +171,7 @@ def proxy_settings(text: str) -> ProxySettings:
     except (UnreadableError, OddError) as error:
         raise BadValue(f"expected YAML: {error}") from error
     except ValidationError as error:
-        raise BadValue("; ".join(f"{each.path}: {each.message}" for each in findings(error))) from error
+        raise BadValue("; ".join(f"{each.path}: {each.message.partition(', found ')[0]}" for each in findings(error))) from error
 
 
 def plain(text: str) -> str:

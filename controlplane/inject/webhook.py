@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
-from controlplane.inject.review import BadReview, review
+from controlplane.inject.injector import NotYet
+from controlplane.inject.review import BadReview, Verdict
 
 log = logging.getLogger(__name__)
 
-PATH = "/validate"
 MAX_BYTES = 6 << 20  # the API server takes objects of 3 MiB, and sends the old one too
 _READ_OVER = 4 << 20  # and thrown away, so that who sends somewhat too much is still there to hear that it is too much
 _BODY_S = 5.0
@@ -23,6 +23,7 @@ _AT_ONCE = 50
 Message = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Reviewer = Callable[[bytes], Verdict]
 
 
 class _Answer(Exception):
@@ -36,9 +37,10 @@ class _Answer(Exception):
 class Webhook:
     """The ASGI application that answers the API server."""
 
-    def __init__(self) -> None:
-        """Begin with nothing asked."""
-        self.counts: Counter[str] = Counter()  # of answers: allowed, refused, error
+    def __init__(self, reviewers: Mapping[str, Callable[[str], Reviewer]]) -> None:
+        """Begin with nothing asked; by path, ``reviewers`` give who answers what came to it, and may raise NotYet."""
+        self.counts: Counter[str] = Counter()  # of answers: allowed, refused, injected, error
+        self._reviewers = reviewers
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._threads = ThreadPoolExecutor(2, "review")  # of its own: a large object keeps nobody else waiting
 
@@ -47,11 +49,11 @@ class Webhook:
         if scope["type"] != "http":
             return
         try:
-            _check(scope)
+            reviewer = self._reviewer(scope)
             async with self._places:
                 body = await _body(scope, receive)
-                verdict = await asyncio.get_running_loop().run_in_executor(self._threads, review, body)
-            self.counts["allowed" if verdict.allowed else "refused"] += 1
+                verdict = await asyncio.get_running_loop().run_in_executor(self._threads, reviewer, body)
+            self.counts[verdict.answer] += 1
             status, answer = 200, verdict.body
         except _Answer as error:
             status, answer = error.status, orjson.dumps({"error": str(error)})
@@ -68,10 +70,19 @@ class Webhook:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
+    def _reviewer(self, scope: Mapping[str, object]) -> Reviewer:
+        path = str(scope["path"])
+        find = self._reviewers.get(path)
+        if find is None:
+            raise _Answer(404, f"expected one of the paths {', '.join(self._reviewers)}")
+        _check(scope)
+        try:
+            return find(path)
+        except NotYet:
+            raise _Answer(503, "this control plane has just begun") from None
+
 
 def _check(scope: Mapping[str, object]) -> None:
-    if scope["path"] != PATH:
-        raise _Answer(404, f"expected the path {PATH}")
     if scope["method"] != "POST":
         raise _Answer(405, "expected POST")
     if not _header(scope, b"content-type").startswith("application/json"):

@@ -22,10 +22,13 @@ from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
+from controlplane.objects import mesh_config
 from controlplane.objects.changes import Change
 from controlplane.objects.held import ConfigMap, Secret
 from controlplane.objects.key_sets import KeySet
+from controlplane.objects.mesh_config import MeshConfig
 from controlplane.objects.parse import Object
+from controlplane.objects.proxy_config import ProxySettings
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import Table, TableChange, View
 
@@ -168,6 +171,11 @@ class Mesh:
         """Return the namespaces with injection."""
         value = self._db.attempt(injected_namespaces)
         return frozenset() if isinstance(value, Failed) else value
+
+    def proxy_defaults(self) -> ProxySettings:
+        """Return the settings of proxies that hold where a pod says nothing."""
+        found = self.object(mesh_config.KEY)
+        return found.spec.default_config if isinstance(found, MeshConfig) else ProxySettings()
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and what failed of ours."""

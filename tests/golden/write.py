@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from tests.golden.cases import FOLDER, cases
+from tests.golden import cases as golden
+from tests.injection import cases as injection
 
 
 def main() -> None:
     """Write, remove, and say what differed."""
-    for case in cases():
+    found: list[golden.Case | injection.Case] = [*golden.cases(), *injection.cases()]
+    for case in found:
         made = case.made()
         before = case.expected.read_text() if case.expected.exists() else ""
         if made != before:
             case.expected.write_text(made)
             print(f"written: {case.name}")
-    for orphan in sorted(FOLDER.glob("*/out.yaml")):
+    for orphan in sorted(path for folder in (golden.FOLDER, injection.FOLDER) for path in folder.glob("*/out.yaml")):
         if not (orphan.parent / "in.yaml").exists():
             orphan.unlink()
             orphan.parent.rmdir()

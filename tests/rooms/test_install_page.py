@@ -24,7 +24,11 @@ def test_the_page_names_all_that_is_read_in_the_whole_cluster() -> None:
     [webhook] = objects(only("base", "ValidatingWebhookConfiguration", "navarch-validator")["webhooks"])
     of_the_mesh = {kind for rule in objects(webhook["rules"]) for kind in words(rule["resources"])}
 
-    told = {"customresourcedefinitions": "CRDs", "validatingwebhookconfigurations": "webhook configuration"}
+    told = {
+        "customresourcedefinitions": "CRDs",
+        "validatingwebhookconfigurations": "navarch-validator",
+        "mutatingwebhookconfigurations": "navarch-injector",
+    }
 
     said = PAGE.lower()
     others = [each for each in everywhere - of_the_mesh if "/" not in each]

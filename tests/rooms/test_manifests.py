@@ -15,7 +15,6 @@ from controlplane.cli.main import app
 from tests.kube.rendered import MANIFESTS, ROOT, SETS, arguments, at, container, objects, only, pod, ports, rendered, text, words
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-OWN = {"kube-system", "navarch-system"}
 
 every_set = pytest.mark.parametrize("of", SETS)
 
@@ -190,28 +189,6 @@ def test_pods_reach_only_the_api_server_and_dns(of: str) -> None:
     assert [each["port"] for each in objects(api["ports"])] == [443, 6443]
     assert [each["port"] for each in objects(dns["ports"])] == [53, 53]
     assert dns["to"]
-
-
-@every_set
-def test_t65_the_webhook_never_stands_in_its_own_way(of: str) -> None:
-    [webhook] = objects(only(of, "ValidatingWebhookConfiguration", "navarch-validator")["webhooks"])
-
-    [beside] = objects(at(webhook, "namespaceSelector", "matchExpressions"))
-    assert (beside["key"], beside["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
-    assert set(words(beside["values"])) >= OWN
-    assert webhook["failurePolicy"] == "Ignore"
-    assert at(webhook, "timeoutSeconds") == 5
-    assert webhook["sideEffects"] == "None"
-    assert "caBundle" not in objects([webhook["clientConfig"]])[0]
-
-
-@every_set
-def test_the_webhook_calls_the_port_that_serves_it(of: str) -> None:
-    [webhook] = objects(only(of, "ValidatingWebhookConfiguration", "navarch-validator")["webhooks"])
-    service = at(webhook, "clientConfig", "service")
-
-    assert (at(service, "name"), at(service, "namespace"), at(service, "port")) == ("navarch", "navarch-system", 15017)
-    assert ports(of)["webhook"] == 15017
 
 
 @every_set

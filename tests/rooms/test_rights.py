@@ -71,6 +71,7 @@ def test_t68_beyond_its_own_namespace_only_status_events_and_roots_are_written(o
         ("events", ""),
         ("subjectaccessreviews", ""),
         ("tokenreviews", ""),
+        ("mutatingwebhookconfigurations", "navarch-injector"),
         ("validatingwebhookconfigurations", "navarch-validator"),
     }
     assert {right.verb for right in writing if right.resource == "configmaps" and not right.name} == {"create"}

@@ -1,0 +1,38 @@
+"""What becomes of every case is what its ``out.yaml`` says; together the cases use every annotation that there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.inject.annotations import HONOURED, SCRAPED, STATUS
+from controlplane.inject.injection import Injected, inject
+from tests.injection.cases import FOLDER, Case, annotated, cases
+from tests.rooms.test_injection import applied
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_golden(case: Case) -> None:
+    made = case.made()
+
+    assert made == case.expected.read_text(), "if this is what is wanted: make golden, and read the difference"
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_the_patch_makes_the_pod_and_a_second_time_there_is_none(case: Case) -> None:
+    outcome = case.outcome
+    if not isinstance(outcome, Injected):
+        return
+
+    assert applied(outcome.patch, case.pod) == outcome.pod
+    assert not isinstance(inject(outcome.pod, case.namespace, case.mesh), Injected)
+
+
+def test_every_annotation_has_a_case() -> None:
+    used = {name for case in cases() for name in annotated(case)}
+
+    assert {each.name for each in (*HONOURED, *SCRAPED)} - used == {STATUS.name}
+
+
+def test_a_case_says_why_it_exists_and_every_expectation_belongs_to_one() -> None:
+    assert [case.name for case in cases() if not case.written.startswith("# ")] == []
+    assert [path.parent.name for path in FOLDER.glob("*/out.yaml") if not (path.parent / "in.yaml").exists()] == []
