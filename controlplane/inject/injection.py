@@ -128,7 +128,7 @@ def _metadata(plan: Plan, starts: list[Json], runs: list[Json]) -> Json:
     """Return the metadata of the pod, with Istio's labels, and what was added to it."""
     found, ours = section(plan.pod.data, "metadata"), {PROXY, INIT}
     labels = {
-        "security.istio.io/tlsMode": "istio",
+        **({} if plan.router else {"security.istio.io/tlsMode": "istio"}),  # what comes to a gateway says itself whether it is TLS
         "service.istio.io/canonical-name": _canonical_name(plan.pod),
         "service.istio.io/canonical-revision": _canonical_revision(plan.pod),
         REVISION: plan.settings.revision,
