@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -10,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from controlplane.admin.facts import Facts, KubernetesFacts
+from controlplane.admin.identity import of_identity
 from controlplane.admin.shapes import IssuerRow
 
 
@@ -47,10 +49,7 @@ class Gauges(Collector):
             rejects.add_metric([type_url.rpartition(".")[2]], count)
         yield rejects
         if identity := facts.identity():
-            requests = CounterMetricFamily("navarch_csr_requests", "Requests to sign a key, by what became of them.", labels=["answer"])
-            for answer, count in sorted(identity.requests.items()):
-                requests.add_metric([answer], count)
-            yield requests
+            yield from of_identity(identity, time.time())
         yield from _of_issuers(facts)
         yield from _of_load(facts.load_totals())
         if facts.kubernetes:

@@ -94,6 +94,7 @@ class RootRow(Shape):
     root: str  # the first half of the SHA-256 of its PEM
     signs: bool
     expires_at: float
+    issuer_expires_at: float  # of the certificate that signs below it, or its own
 
 
 class WaitingFor(Shape):
@@ -115,6 +116,8 @@ class IdentityRow(Shape):
     issued: int
     requests: dict[str, int]  # to sign a key of somebody's own, by what became of them
     first_expires_at: float | None
+    refused: dict[str, int]  # callers that were not let in, by reason
+    credentials: dict[str, int]  # that proxies have asked for: those that they have (held), and those that they cannot have (unusable)
 
 
 class IssuerRow(Shape):

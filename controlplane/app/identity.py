@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from controlplane.admin.shapes import IdentityRow, RootRow, WaitingFor
+from controlplane.ca.certificates import read_certificates
 from controlplane.ca.folder import Folder
 from controlplane.ca.keeper import PluggedIn, Store, kept_key
 from controlplane.inject.roots import Held, Roots, Wanted, roots
@@ -18,7 +19,7 @@ from controlplane.kube.kept import KeptSecret
 from controlplane.kube.reflector import Timing
 from controlplane.serve.accounts import OwnTokens, ReviewedTokens
 from controlplane.serve.credentials import Credentials, Reasons, World
-from controlplane.serve.doors import Accounts
+from controlplane.serve.doors import Accounts, Refusal
 from controlplane.serve.rights import OfNamespace, ReviewedRights
 from controlplane.serve.shelves import Given, Watched
 from controlplane.serve.trust import NAMES, Means, Trust, make_key, now
@@ -121,7 +122,8 @@ def row(trust: Trust, kept: Roots | None) -> IdentityRow:
         RootRow(
             root=each.fingerprint[:32],
             signs=each is state.signing,
-            expires_at=each.signer.certificate.not_valid_after_utc.timestamp(),
+            expires_at=min(found.not_valid_after_utc for found in read_certificates(each.root)).timestamp(),
+            issuer_expires_at=each.signer.certificate.not_valid_after_utc.timestamp(),
         )
         for each in state.issuers
     )
@@ -134,4 +136,6 @@ def row(trust: Trust, kept: Roots | None) -> IdentityRow:
         issued=trust.vault.issued + trust.issuing.answers["signed"],
         requests=dict(trust.issuing.answers),
         first_expires_at=first.timestamp() if first else None,
+        refused={each.value: trust.refused()[each] for each in Refusal},
+        credentials=trust.secrets.credentials.counts() if trust.secrets.credentials else {},
     )

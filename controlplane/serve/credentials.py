@@ -94,6 +94,11 @@ class Credentials:
             self._say(name, holder, each.namespace, None, gone=True)
             self._drop(each)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many credentials are held and how many are unusable, a proxy and a name each."""
+        found = [reason is None for reasons in self._reasons.values() for reason in reasons.values()]
+        return {"held": sum(found), "unusable": len(found) - sum(found)}
+
     async def run(self) -> None:
         """Hand on what has changed, and look again now and then, until cancelled."""
         while True:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import grpc
@@ -16,8 +18,25 @@ from controlplane.model.identity import BadIdentity, Identity, identity
 log = logging.getLogger(__name__)
 
 
+class Refusal(StrEnum):
+    """Why somebody is not let in, in few words, as metrics need them."""
+
+    NO_TOKEN = "no_token"  # noqa: S105
+    TOKEN = "token"  # noqa: S105
+    CERTIFICATE = "certificate"
+    TRUST_DOMAIN = "trust_domain"
+    UNDECIDED = "undecided"  # it cannot be known now
+    FAULT = "fault"  # of ours
+    NODE = "node"  # it says that it is somebody else
+
+
 class Denied(NavarchError):
     """Nobody we believe to be who they say; the text is for our log, whoever came is told no reason."""
+
+    def __init__(self, text: str, refusal: Refusal = Refusal.TOKEN) -> None:
+        """Say why in the ``text``, and in ``refusal``."""
+        super().__init__(text)
+        self.refusal = refusal
 
 
 class Undecided(NavarchError):
@@ -62,6 +81,7 @@ class Door(Protocol):
     """How an address knows who comes in."""
 
     secure: bool
+    refused: Counter[Refusal]  # how often somebody was not let in
 
     def credentials(self) -> grpc.ServerCredentials | None:
         """Return what the port is opened with, ``None`` for plaintext."""
@@ -74,6 +94,10 @@ class Plaintext:
     """Nobody is asked, and nobody gets anything secret."""
 
     secure = False
+
+    def __init__(self) -> None:
+        """Let everybody in."""
+        self.refused = Counter[Refusal]()
 
     def credentials(self) -> None:
         """Return nothing: the port is open."""
@@ -92,6 +116,7 @@ class Tokens:
 
     def __init__(self, certificates: Callable[[], grpc.ServerCredentials], accounts: Accounts, trust_domain: Callable[[], str]) -> None:
         """Open with ``certificates``; believe tokens that ``accounts`` does, for identities of ``trust_domain``."""
+        self.refused = Counter[Refusal]()
         self.credentials = certificates
         self._accounts = accounts
         self._trust_domain = trust_domain
@@ -100,7 +125,7 @@ class Tokens:
         """Return the account that the one token speaks for."""
         given = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
         if len(given) != 1 or not isinstance(given[0], str) or not given[0].startswith("Bearer "):
-            raise Denied("expected one token")
+            raise Denied("expected one token", Refusal.NO_TOKEN)
         account = await self._accounts.account(given[0].removeprefix("Bearer ").strip())
         try:
             return Caller(Identity(self._trust_domain(), account.namespace, account.name), account.pod)
@@ -115,6 +140,7 @@ class Certificates:
 
     def __init__(self, certificates: Callable[[], grpc.ServerCredentials], trust_domain: Callable[[], str]) -> None:
         """Open with ``certificates``, which ask for one; believe identities of ``trust_domain``."""
+        self.refused = Counter[Refusal]()
         self.credentials = certificates
         self._trust_domain = trust_domain
 
@@ -125,11 +151,11 @@ class Certificates:
         """
         said = tuple(context.auth_context().get("peer_spiffe_id", ()))
         if len(said) != 1:
-            raise Denied("the certificate has not exactly one identity")
+            raise Denied("the certificate has not exactly one identity", Refusal.CERTIFICATE)
         try:
             who = identity(said[0].decode("ascii"))
         except (BadIdentity, UnicodeDecodeError) as error:
-            raise Denied(str(error)) from error
+            raise Denied(str(error), Refusal.CERTIFICATE) from error
         if who.trust_domain != self._trust_domain():
-            raise Denied("the certificate is of another trust domain")
+            raise Denied("the certificate is of another trust domain", Refusal.TRUST_DOMAIN)
         return Caller(who)

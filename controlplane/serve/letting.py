@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.model.identity import Identity
-from controlplane.serve.doors import Caller, Context, Denied, Door, Undecided
+from controlplane.serve.doors import Caller, Context, Denied, Door, Refusal, Undecided
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +39,19 @@ async def let_in(door: Door, context: Context) -> Caller | Ended:
     try:
         found = await door.caller(context)
     except Denied as error:
+        door.refused[error.refusal] += 1
         log.warning("caller denied", extra={"reason": str(error)})
         return _NOBODY
     except Undecided as error:
+        door.refused[Refusal.UNDECIDED] += 1
         log.warning("caller not known yet", extra={"reason": str(error)})
         return Ended(grpc.StatusCode.UNAVAILABLE, "identities cannot be checked now")
     except Exception:  # ours
+        door.refused[Refusal.FAULT] += 1
         log.exception("authentication failed")
         return _NOBODY
     if not isinstance(found, Caller) or (door.secure and not isinstance(found.who, Identity)):
+        door.refused[Refusal.FAULT] += 1
         log.error("authentication found nobody", extra={"door": type(door).__name__})
         return _NOBODY
     return found

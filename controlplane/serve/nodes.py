@@ -10,7 +10,7 @@ from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
 
 from controlplane.model.proxies import BadNode, Proxy, proxy
-from controlplane.serve.doors import Caller
+from controlplane.serve.doors import Caller, Door, Refusal
 from controlplane.serve.letting import Ended
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,12 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     return replace(found, identity=who)
 
 
-def known(node: Node, caller: Caller) -> Proxy | Ended:
-    """Return the Proxy that ``node`` describes, or how a stream ends on which ``caller`` says that it is."""
+def known(node: Node, caller: Caller, door: Door) -> Proxy | Ended:
+    """Return the Proxy that ``node`` describes, or how a stream ends on which ``caller``, who came in by ``door``, says that it is."""
     try:
         return proxy_of(node, caller)
     except NotYours as error:
+        door.refused[Refusal.NODE] += 1
         log.warning("node refused", extra={"identity": str(caller.who), "reason": str(error)})
         return Ended(grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
     except BadNode as error:

@@ -82,7 +82,7 @@ class Reporting(Generic[Report]):
         first = await first_request(context)
         if isinstance(first, Ended):
             return first
-        proxy = known(self.desk.node(first), caller)
+        proxy = known(self.desk.node(first), caller, door)
         if isinstance(proxy, Ended):
             return proxy
         log.info("proxy reports", extra={"proxy": proxy.id, "service": self.service})

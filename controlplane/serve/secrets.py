@@ -54,6 +54,9 @@ class Credentials(Protocol):
     def leave(self, holder: Holder) -> None:
         """Forget what ``holder`` asked for."""
 
+    def counts(self) -> dict[str, int]:
+        """Return how many credentials are held and how many are unusable, a proxy and a name each."""
+
 
 class Secrets:
     """Keeps the secrets of all streams that have an identity."""

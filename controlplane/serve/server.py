@@ -87,6 +87,14 @@ class Entrance:
         return OPTIONS + more + age
 
 
+@dataclass(frozen=True, slots=True)
+class Came:
+    """Who came, and by which door."""
+
+    caller: Caller
+    door: Door
+
+
 class Server:
     """Serves every discovery service between ``start`` and ``stop``."""
 
@@ -168,7 +176,7 @@ class Server:
     ) -> None:
         caller = self._refusal() or await let_in(door, context)
         try:
-            ended = caller if isinstance(caller, Ended) else await self._stream(context, caller, wire, machine)
+            ended = caller if isinstance(caller, Ended) else await self._stream(context, Came(caller, door), wire, machine)
         except Exception:  # ours; left alone, gRPC would tell the peer all about it
             log.exception("stream failed")
             ended = FAULT
@@ -176,21 +184,21 @@ class Server:
             await context.abort(ended.code, ended.details)
 
     async def _stream(
-        self, context: ServicerContext[Request, bytes], caller: Caller, wire: Wire, machine: Callable[[View], Stream[Request]]
+        self, context: ServicerContext[Request, bytes], came: Came, wire: Wire, machine: Callable[[View], Stream[Request]]
     ) -> Ended:
         first = await first_request(context)
         if isinstance(first, Ended):
             return first
         if refusal := self._refusal():
             return refusal
-        proxy = known(first.node, caller)
+        proxy = known(first.node, came.caller, came.door)
         if isinstance(proxy, Ended):
             return proxy
         try:
             holder = Holder(proxy.identity, proxy.id) if proxy.identity else None
             own = self._secrets.open(holder) if self._secrets and holder else None
         except BadCertificate as error:
-            log.error("certificate not issued", extra={"identity": str(caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
+            log.error("certificate not issued", extra={"identity": str(came.caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
             return Ended(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
         secrets = Own(own, partial(self._secrets.ask, holder)) if self._secrets and holder and own else None
         stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder, secrets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.keeper import Keeper, Store
 from controlplane.ca.vault import MAX_LIFETIME, Vault
-from controlplane.serve.doors import Accounts, Certificates, Door, Tokens
+from controlplane.serve.doors import Accounts, Certificates, Door, Refusal, Tokens
 from controlplane.serve.issuing import Issuing, handler
 from controlplane.serve.reports import Handled
 from controlplane.serve.secrets import Secrets
@@ -59,6 +60,7 @@ class Trust:
         self.secrets = Secrets(self.keeper, self.vault, means.clock)
         self._serving = Serving(self.keeper, means.names, make_key, means.clock)
         self.issuing = Issuing(self.keeper, means.clock, MAX_LIFETIME)
+        self._doors: list[Door] = []
 
     async def open(self) -> None:
         """Read the authority, or begin one; raises NavarchError, OSError."""
@@ -73,11 +75,17 @@ class Trust:
         means, found = self._means, dict[str, Entrance]()
         if by_token:
             tokens = Tokens(lambda: self._serving.credentials(asks=False), means.accounts, means.trust_domain)
+            self._doors.append(tokens)
             found["xds_tls"] = Entrance(by_token, tokens, self._known(tokens, services), means.connection_age_s)
         if by_certificate:
             certificates = Certificates(lambda: self._serving.credentials(asks=True), means.trust_domain)
+            self._doors.append(certificates)
             found["xds_mtls"] = Entrance(by_certificate, certificates, self._known(certificates, services), means.connection_age_s)
         return found
+
+    def refused(self) -> Counter[Refusal]:
+        """Return how often somebody was not let in who should have had an identity, by the reason."""
+        return sum((each.refused for each in self._doors), Counter[Refusal]())
 
     def _known(self, door: Door, services: Iterable[Handled]) -> tuple[grpc.GenericRpcHandler, ...]:
         return (handler(self.issuing, door), *(each.handler(door) for each in services))

@@ -1,0 +1,59 @@
+"""Metrics of identities: what expires when, what was signed, who was not let in, and how far a rotation is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from controlplane.admin.shapes import IdentityRow
+
+_PHASES = ("steady", "prepared", "activated")
+
+
+def of_identity(row: IdentityRow, now: float) -> Iterator[Metric]:
+    """Yield the metrics of ``row`` at the time ``now``."""
+    yield from _expiries(row, now)
+    phase = GaugeMetricFamily("navarch_authority_phase", "How far a rotation of the root is: 1 at the phase of now.", labels=["phase"])
+    for each in _PHASES:
+        phase.add_metric([each], each == row.phase)
+    yield phase
+    waiting = row.waiting_for
+    yield _gauge(
+        "navarch_authority_waiting",
+        "For whom the next phase of a rotation waits.",
+        "for",
+        {"bundle": waiting.bundle, "certificate": waiting.certificate, "namespaces": waiting.namespaces},
+    )
+    yield GaugeMetricFamily("navarch_certificates", "Certificates of workloads that are out.", value=row.certificates)
+    yield CounterMetricFamily("navarch_certificates_issued", "Certificates of workloads that were made.", value=row.issued)
+    yield _gauge("navarch_credentials", "Credentials that proxies have asked for, by whether they can have them.", "state", row.credentials)
+    yield _counter("navarch_csr_requests", "Requests to sign a key, by what became of them.", "answer", row.requests)
+    yield _counter("navarch_callers_refused", "Callers that were not let in, by reason.", "reason", row.refused)
+
+
+def _expiries(row: IdentityRow, now: float) -> Iterator[Metric]:
+    roots = GaugeMetricFamily("navarch_root_expiry_seconds", "Until a root that is trusted expires.", labels=["root", "signs"])
+    for each in row.roots:
+        roots.add_metric([each.root[:16], str(each.signs).lower()], each.expires_at - now)
+    yield roots
+    signing = min((each.issuer_expires_at for each in row.roots if each.signs), default=now)
+    yield GaugeMetricFamily("navarch_issuer_expiry_seconds", "Until the certificate expires that signs.", value=signing - now)
+    if row.first_expires_at is not None:
+        first = row.first_expires_at - now
+        yield GaugeMetricFamily("navarch_certificate_expiry_seconds", "Until the first certificate of a workload expires.", value=first)
+
+
+def _gauge(name: str, words: str, label: str, values: Mapping[str, int]) -> Metric:
+    found = GaugeMetricFamily(name, words, labels=[label])
+    for each, value in sorted(values.items()):
+        found.add_metric([each], value)
+    return found
+
+
+def _counter(name: str, words: str, label: str, values: Mapping[str, int]) -> Metric:
+    found = CounterMetricFamily(name, words, labels=[label])
+    for each, value in sorted(values.items()):
+        found.add_metric([each], value)
+    return found
