@@ -9,6 +9,9 @@ from typing import TypeAlias
 
 import yaml
 
+from controlplane.inject.decision import Namespace
+from controlplane.inject.injection import Injected, Mesh, inject
+from controlplane.settings import InjectionSettings
 from tests.kube.binaries import kubectl
 
 Json: TypeAlias = dict[str, object]
@@ -17,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 PAGE = (ROOT / "docs" / "install.md").read_text()
 SETS = ("base", "overlays/dev", "overlays/ha")
+GATEWAY, GATEWAY_NAME, GATEWAY_NAMESPACE = "gateway", "istio-ingressgateway", "istio-ingress"
 
 
 @cache
@@ -100,6 +104,19 @@ def ports(of: str) -> dict[str, int]:
     """Return the container's ports by their names."""
     found = {str(each["name"]): each["containerPort"] for each in objects(container(of)["ports"])}
     return {name: port for name, port in found.items() if isinstance(port, int)}
+
+
+def gateway_pod() -> Json:
+    """Return the pod that injection makes of that of the gateway's Deployment."""
+    labels = at(only(GATEWAY, "Namespace", GATEWAY_NAMESPACE), "metadata", "labels")
+    template = at(only(GATEWAY, "Deployment", GATEWAY_NAME), "spec", "template")
+    assert isinstance(labels, dict)
+    assert isinstance(template, dict)
+    pod = {"apiVersion": "v1", "kind": "Pod", **template}
+    found = inject(pod, Namespace(GATEWAY_NAMESPACE, labels), Mesh(settings=InjectionSettings()), GATEWAY_NAME)
+    assert isinstance(found, Injected), found
+    assert found.warnings == ()
+    return found.pod
 
 
 def page_commands() -> list[str]:

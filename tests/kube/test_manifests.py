@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kube.cluster import Cluster
-from tests.kube.rendered import ROOT, SETS, Json, at, objects, only, page_commands, rendered
+from tests.kube.rendered import GATEWAY, GATEWAY_NAMESPACE, ROOT, SETS, Json, at, gateway_pod, objects, only, page_commands, rendered
 from tests.kube.rights import Right, Use, rights, uses
 
 ACCOUNT = "system:serviceaccount:navarch-system:navarch"
@@ -92,6 +92,19 @@ def test_pods_are_admitted_where_only_restricted_ones_are(kubectl: Shell, of: st
 
     assert (good.stdout, good.stderr) == ("pod/one created (server dry run)\n", "")
     assert 'violates PodSecurity "restricted' in bad.stderr
+
+
+def test_the_gateway_applies_without_a_warning_and_its_pods_are_admitted(kubectl: Shell) -> None:
+    kubectl("apply", "--server-side", "-k", "manifests/base")
+    said = kubectl("apply", "--server-side", "-k", f"manifests/{GATEWAY}").splitlines()
+    pod = gateway_pod()
+    pod["metadata"] = {**objects([pod["metadata"]])[0], "name": "one", "namespace": GATEWAY_NAMESPACE}
+
+    admitted = kubectl.tried("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
+    kubectl("delete", "-k", f"manifests/{GATEWAY}")
+
+    assert [line for line in said if not line.endswith(" serverside-applied")] == []
+    assert (admitted.stdout, admitted.stderr) == ("pod/one created (server dry run)\n", "")
 
 
 def test_an_upgrade_gets_past_what_the_leader_has_changed(kubectl: Shell) -> None:
