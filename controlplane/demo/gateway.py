@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import ssl
-from pathlib import Path
 
 import httpx
 
@@ -16,6 +16,7 @@ from controlplane.serve.trust import make_key, now
 
 NAME = "ingress"
 HOST = "bookinfo.example"
+CREDENTIAL = "bookinfo"  # the Secret of its certificate
 PORTS = {"http": 8080, "https": 8443}  # where it listens
 _LIFETIME = dt.timedelta(hours=1)
 
@@ -23,36 +24,24 @@ _LIFETIME = dt.timedelta(hours=1)
 class Gateway:
     """An Envoy at the loopback address ``ip``."""
 
-    def __init__(self, ip: str, folder: Path) -> None:
-        """Prepare a gateway at ``ip`` whose certificate is in ``folder``."""
+    def __init__(self, ip: str) -> None:
+        """Prepare a gateway at ``ip``."""
         self.ip = ip
-        self.folder = folder / f"{NAME}-certificate"
         self.process: Process | None = None
         self._authority: Authority | None = None
-
-    @property
-    def certificate(self) -> Path:
-        """Return the file with its certificate."""
-        return self.folder / "tls.crt"
-
-    @property
-    def key(self) -> Path:
-        """Return the file with its key."""
-        return self.folder / "tls.key"
 
     def proxy(self, namespace: str) -> Sidecar:
         """Return the Envoy to start, without credentials."""
         return Sidecar(name=NAME, ip=self.ip, labels={"app": NAME}, namespace=namespace, account=NAME, kind=ProxyType.ROUTER)
 
-    async def make_certificate(self) -> None:
-        """Have a certificate made for its host, by an authority that clients outside know and the mesh does not."""
+    async def certificate(self) -> str:
+        """Return a new certificate for its host as a Secret, by an authority that clients outside know and the mesh does not."""
         issuer = authority("outside of the mesh", await asyncio.to_thread(make_key), now(), _LIFETIME)
         pair = serving(issuer, (HOST,), await asyncio.to_thread(make_key), now(), _LIFETIME)
-        self.folder.mkdir()
-        self.certificate.write_bytes(pair.certificate)
-        self.key.touch(mode=0o600)
-        self.key.write_bytes(pair.key)
         self._authority = issuer
+        content = {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()}
+        head = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": CREDENTIAL}}
+        return json.dumps({**head, "stringData": content})
 
     def trusted(self) -> ssl.SSLContext:
         """Return what clients outside believe: the authority of its certificate."""

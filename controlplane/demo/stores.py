@@ -55,6 +55,9 @@ class Store(Protocol):
     async def token(self, account: str) -> str:
         """Return a token of the service account ``account``."""
 
+    async def may_have_secrets(self, account: str) -> None:
+        """Let proxies of the service account ``account`` have certificates that are in Secrets."""
+
     async def roots(self) -> str:
         """Return the roots that everybody is to trust, as PEM."""
 
@@ -86,6 +89,9 @@ class Folder:
         """Return a token that is signed by the control plane's key."""
         key = await kept_key(Secrets(self.state, TOKENS), make_key)
         return token(key, (self.namespace, account), AUDIENCE, now(), _TOKEN_LIFETIME)
+
+    async def may_have_secrets(self, account: str) -> None:
+        """Do nothing: what is in the folder, proxies of its namespace may have."""
 
     async def roots(self) -> str:
         """Return the roots of the authority in its folder."""
@@ -161,6 +167,12 @@ class Cluster:
         given = f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {account}}}\n"
         await self._kubectl("apply", "--namespace", self.namespace, "--filename=-", given=given)
         return (await self._kubectl("create", "token", account, "--namespace", self.namespace, "--audience=istio-ca")).strip()
+
+    async def may_have_secrets(self, account: str) -> None:
+        """Allow the account to list the Secrets of the namespace, which is what is asked of the API server."""
+        own = ("--namespace", self.namespace)
+        await self._kubectl("create", "role", account, "--verb=list", "--resource=secrets", *own)
+        await self._kubectl("create", "rolebinding", account, f"--role={account}", f"--serviceaccount={self.namespace}:{account}", *own)
 
     async def roots(self) -> str:
         """Return the roots of the authority, which a Secret of the control plane keeps."""

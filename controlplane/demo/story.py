@@ -13,6 +13,7 @@ import httpx
 from controlplane.demo.apps import SERVICE_PORT
 from controlplane.demo.claims import Claim, share_is
 from controlplane.demo.gateway import HOST
+from controlplane.demo.gateway import NAME as GATEWAY
 from controlplane.demo.load import Caller, Tally
 from controlplane.demo.processes import NotReady, until
 from controlplane.demo.stores import Cluster, Store
@@ -168,6 +169,8 @@ async def outside(world: World) -> Claim:
         raise NotReady("there is no gateway in front of this mesh")
     page = world.instances["productpage-v1"]
     page.callers.clear()
+    await world.store.may_have_secrets(GATEWAY)
+    await world.store.save("certificate", await gateway.certificate())
     took = await world.accepted(world.store.save("front", front(gateway)), LISTENERS, by="router")
     await until("the gateway listens", gateway.listens, seconds=5, watched=gateway.process)
     client = gateway.client(gateway.trusted())

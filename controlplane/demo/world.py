@@ -15,7 +15,7 @@ import httpx
 
 from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, asking, bookinfo
 from controlplane.demo.credentials import Held
-from controlplane.demo.gateway import HOST, Gateway
+from controlplane.demo.gateway import CREDENTIAL, HOST, Gateway
 from controlplane.demo.load import Caller, beside
 from controlplane.demo.ports import free_network, free_port, owners
 from controlplane.demo.processes import ADMIN_PORT, READY_PORT, STATS_PORT, NotReady, Process, Replica, Sidecar, envoy, serve, until
@@ -61,7 +61,7 @@ class World:
         names = ["navarch", *(f"navarch-{number}" for number in range(2, replicas + 1))]
         self.planes = {name: Plane(Replica(name, _anywhere(), _anywhere(), _anywhere() if secure else "")) for name in names}
         self.caller = Caller(beside(self.instances["productpage-v1"].ip))
-        self.gateway = Gateway(f"{self.network}.31", folder) if edge else None
+        self.gateway = Gateway(f"{self.network}.31") if edge else None
 
     async def start(self) -> None:
         """Start everything, and wait until every Envoy listens and has accepted what it was sent. Raises NotReady."""
@@ -81,7 +81,6 @@ class World:
             where = [each.xds_tls or each.xds for each in known]
             self.envoys[instance.name] = await envoy(await self._sidecar(instance), self.folder, *where)
         if self.gateway:
-            await self.gateway.make_certificate()
             replica = self.planes["navarch"].replica
             proxy = await self._with_credentials(self.gateway.proxy(self.store.namespace))
             self.gateway.process = await envoy(proxy, self.folder, replica.xds_tls or replica.xds)
@@ -262,7 +261,7 @@ def _template(template: str, /, **values: str) -> str:
 
 def front(gateway: Gateway) -> str:
     """Return a manifest by which requests come in at ``gateway``."""
-    return _template("gateway", ip=gateway.ip, host=HOST, certificate=str(gateway.certificate), key=str(gateway.key))
+    return _template("gateway", ip=gateway.ip, host=HOST, credential=CREDENTIAL)
 
 
 def reviews(world: World) -> Iterable[Instance]:

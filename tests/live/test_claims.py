@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from controlplane.demo.processes import until
 from tests.fakes.issuer import Issuer
-from tests.live.test_gateway import Front
+from tests.live.fronts import Front
 from tests.live.worlds import rule, running, to
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import grpc.aio
@@ -14,71 +11,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.gateway import Gateway
 from controlplane.demo.load import Caller
 from controlplane.demo.processes import until
-from controlplane.demo.world import LISTENERS, World, peers
+from controlplane.demo.world import LISTENERS, peers
 from tests.edges.certificates import Authority, write_files
+from tests.live.fronts import NETWORKING, Front, document, external, grpc_server, said, saying
 from tests.live.worlds import rule, running, to, traffic
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-NETWORKING = "networking.istio.io/v1"
-
-
-class Front:
-    """The gateway of a world, the files of its certificates, and who signed them."""
-
-    def __init__(self, world: World, gateway: Gateway, folder: Path) -> None:
-        """Prepare certificates below ``folder``."""
-        self.world = world
-        self.gateway = gateway
-        self.folder = folder
-        self.authority = Authority()
-
-    async def show(self, servers: Sequence[Mapping[str, object]], *hosts: str, **spec: object) -> None:
-        """Save that the gateway serves ``servers``, and how ``hosts`` are routed there."""
-        gateway = document("Gateway", "front", selector={"app": "ingress"}, servers=servers)
-        await self.world.store.save(
-            "front", f"{gateway}\n---\n{document('VirtualService', 'front', hosts=hosts, gateways=['front'], **spec)}"
-        )
-
-    async def until_answers(self, url: str, status: int = 200, shown: Path | None = None) -> None:
-        """Wait until ``url`` is answered with ``status``."""
-
-        async def answers() -> bool:
-            try:
-                return (await self.ask(url, shown)).status_code == status
-            except httpx.TransportError:
-                return False
-
-        await until(f"{url} is answered with {status}", answers, seconds=10, watched=self.gateway.process)
-
-    def server(self, protocol: str, number: int, *hosts: str, **tls: object) -> dict[str, object]:
-        """Return a server at the gateway's own address, as there are other Envoys on this machine."""
-        port = {"number": number, "protocol": protocol, "name": f"p-{number}-{hosts[0].partition('.')[0].replace('*', 'all')}"}
-        return {"port": port, "bind": self.gateway.ip, "hosts": hosts, **({"tls": tls} if tls else {})}
-
-    def terminated(self, number: int, host: str, mode: str = "SIMPLE") -> dict[str, object]:
-        """Return a server of HTTPS for ``host``, with a certificate of its own."""
-        files = self.folder / host
-        write_files(files, host, authority=self.authority)
-        own = {"serverCertificate": str(files / "tls.crt"), "privateKey": str(files / "tls.key")}
-        return self.server(
-            "HTTPS", number, host, mode=mode, **own, **({"caCertificates": str(files / "ca.crt")} if mode == "MUTUAL" else {})
-        )
-
-    def trusting(self, shown: Path | None = None) -> ssl.SSLContext:
-        """Return what a client believes, and what it shows."""
-        context = ssl.create_default_context(cadata=self.authority.pem.decode())
-        if shown:
-            context.load_cert_chain(shown / "tls.crt", shown / "tls.key")
-        return context
-
-    async def ask(self, url: str, shown: Path | None = None, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        """Return the answer to a request as somebody outside makes it."""
-        async with self.gateway.client(self.trusting(shown)) as client:
-            return await client.get(url, headers=headers)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -87,10 +27,6 @@ async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front
         assert world.gateway
         await world.accepted(world.store.save("peers", peers("STRICT")), LISTENERS)
         yield Front(world, world.gateway, tmp_path_factory.mktemp("certificates"))
-
-
-def document(kind: str, name: str, **spec: object) -> str:
-    return json.dumps({"apiVersion": NETWORKING, "kind": kind, "metadata": {"name": name, "namespace": "default"}, "spec": spec})
 
 
 async def test_requests_are_routed_by_host_path_and_header_with_the_gateways_identity(front: Front) -> None:
@@ -140,6 +76,33 @@ async def test_each_name_has_its_certificate_and_plaintext_is_sent_to_https(fron
     assert (moved.status_code, moved.headers["location"]) == (301, "https://a.example/reviews/0?x=1")
     with pytest.raises(httpx.ConnectError):
         await front.ask("https://c.example/reviews/0")
+
+
+async def test_certificates_come_from_secrets_and_rotate_without_a_failed_request(front: Front) -> None:
+    await front.world.store.save("credential", "")
+    server = front.server("HTTPS", 8443, "secret.example", mode="SIMPLE", credentialName="shop")
+    await front.show([server], "secret.example", http=[rule(to("reviews", "v1"))])
+
+    async def told() -> bool:
+        return any(row["code"] == "BadCredential" for row in await front.world.problems())
+
+    await until("a Problem says that there is no certificate", told, seconds=10)
+    assert await said(front.gateway.ip, 8443, front.trusting(), "secret.example") == b""
+    await front.world.store.save("credential", front.credential("shop", "secret.example"))
+    await front.until_answers("https://secret.example/reviews/0")
+    before = await front.certificate("secret.example")
+
+    async def rotated() -> bool:
+        return await front.certificate("secret.example") != before
+
+    async with front.gateway.client(front.trusting()) as client:
+        caller = Caller(client)
+        async with traffic(front.world, "https://secret.example/reviews/0", per_second=60, by=caller) as tally:
+            await front.world.store.save("credential", front.credential("shop", "secret.example"))
+            await until("the new certificate is shown", rotated, seconds=10)
+
+    assert (tally.failed, tally.errors) == (0, [])
+    assert await told() is False
 
 
 async def test_mutual_refuses_who_shows_no_certificate_or_one_of_another_authority(front: Front, tmp_path: Path) -> None:
@@ -244,55 +207,3 @@ async def test_edits_of_gateway_and_routes_under_load_fail_no_request(front: Fro
     print(f"{done} edits of both, {one.total + two.total} requests, {one.failed + two.failed} failed")
     assert done == 20
     assert (one.failed, two.failed, one.errors, two.errors) == (0, 0, [], [])
-
-
-def external(name: str, port: int) -> str:
-    """Return a ServiceEntry ``name.behind`` that is at ``port`` of this machine."""
-    ports = [{"number": 7000, "name": name, "protocol": name.upper()}]
-    endpoints = [{"address": "127.0.0.1", "ports": {name: port}}]
-    return document("ServiceEntry", name, hosts=[f"{name}.behind"], ports=ports, resolution="STATIC", endpoints=endpoints)
-
-
-@asynccontextmanager
-async def saying(text: bytes, server: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Say ``text`` to everybody who connects to the port that is yielded."""
-
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(text)
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server) as listening:
-        yield listening.sockets[0].getsockname()[1]
-
-
-async def said(host: str, port: int, context: ssl.SSLContext | None = None, name: str | None = None) -> bytes:
-    """Return what is said to who connects, nothing where the connection is refused."""
-    writer = None
-    try:
-        async with asyncio.timeout(10):
-            reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
-            return await reader.readline()
-    except OSError:
-        return b""
-    finally:
-        if writer:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def grpc_server() -> AsyncIterator[int]:
-    """Serve a method that says what it is told, in plaintext, at the port that is yielded."""
-
-    async def say(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        return request
-
-    server = grpc.aio.server()
-    handler = grpc.method_handlers_generic_handler("test.Echo", {"Say": grpc.unary_unary_rpc_method_handler(say)})
-    server.add_generic_rpc_handlers((handler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(None)
