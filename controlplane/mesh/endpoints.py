@@ -10,6 +10,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import anonymous, index, labelled, objects, of_kind, pod_at, slices_of
 from controlplane.mesh.peers import peers
 from controlplane.mesh.services import Ref
+from controlplane.model.endpoints import fault_of_endpoint
 from controlplane.model.keys import Key
 from controlplane.model.peers import Mode
 from controlplane.model.services import Endpoint, Labels
@@ -29,7 +30,7 @@ class Instance(NamedTuple):
 
 @query
 def endpoints(db: Database, ref: Ref, port: int) -> tuple[Endpoint, ...]:
-    """Return the endpoints of ``port`` of the service ``ref`` that are ready, sorted by address."""
+    """Return the endpoints of ``port`` of the service ``ref`` that are ready and may be sent to, sorted by address."""
     match objects(db, ref.key):
         case Service() as value:
             found = _of_service(db, value, port)
@@ -37,7 +38,8 @@ def endpoints(db: Database, ref: Ref, port: int) -> tuple[Endpoint, ...]:
             found = _of_entry(db, value, port, ref.host)
         case _:
             return ()
-    secured = (_secured(db, ref.key.namespace, each) for each in dict.fromkeys(found))
+    reachable = (each for each in dict.fromkeys(found) if fault_of_endpoint(each.address, each.port) is None)
+    secured = (_secured(db, ref.key.namespace, each) for each in reachable)
     return tuple(sorted(secured, key=lambda each: (each.address, each.port)))
 
 

@@ -15,11 +15,12 @@ from controlplane.mesh.issuers import missing_keys
 from controlplane.mesh.policies import labels_of_subset, seer_of_rules
 from controlplane.mesh.routing import candidates
 from controlplane.mesh.services import declared, declarers, find, service
+from controlplane.mesh.unreachable import unreachable
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.authorization_policy import AuthorizationPolicy
 from controlplane.objects.claims import is_claim
-from controlplane.objects.core import Pod, Service
+from controlplane.objects.core import EndpointSlice, Pod, Service
 from controlplane.objects.destination_rule import DestinationRule
 from controlplane.objects.gateway import Gateway
 from controlplane.objects.request_authentication import RequestAuthentication
@@ -41,10 +42,10 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             return tuple(of_authorization(db, value))
         case Gateway() as value:
             return (*of_gateway(db, value), *problems_of_credentials(db, key))
-        case Service() | ServiceEntry():
-            return tuple(_of_service(db, key))
-        case Pod() | WorkloadEntry() as value:
-            return tuple(_of_workload(db, value))
+        case Service() | ServiceEntry() as value:
+            return (*_of_service(db, key), *unreachable(db, value))
+        case Pod() | WorkloadEntry() | EndpointSlice() as value:
+            return tuple(_of_instances(db, value))
         case _:
             return ()
 
@@ -138,6 +139,13 @@ def _of_service(db: Database, key: Key) -> Iterator[Problem]:
         others = [other for other in declarers(db, each.host) if other != key]
         if others and (winner := find(db, each.host, key.namespace)) and winner.key != key:
             yield Problem(key, "", Severity.WARNING, "Conflict", f"{each.host} is declared by {winner.key} too, which is used instead")
+
+
+def _of_instances(db: Database, value: Pod | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
+    if not isinstance(value, EndpointSlice):
+        yield from _of_workload(db, value)
+    if not isinstance(value, Pod):
+        yield from unreachable(db, value)
 
 
 def _of_workload(db: Database, value: Pod | WorkloadEntry) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from controlplane.model.endpoints import OWN_PORTS
 from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import Protocol, named
 from controlplane.objects.names import is_fqdn, is_label
@@ -120,6 +121,8 @@ def check_endpoint(path: str, text: str) -> Iterator[Finding]:
         if host not in _LOCAL or not _PORT.match(port) or not 0 < int(port) <= MAX_PORT:
             expected = "127.0.0.1:PORT, [::1]:PORT, 0.0.0.0:PORT, [::]:PORT or unix://PATH"
             yield common.out_of_range(path, expected, text)
+        elif int(port) in OWN_PORTS:
+            yield common.out_of_range(path, "a port of the application: those from 15000 to 15099 are the proxy's own", text)
 
 
 def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Finding]:

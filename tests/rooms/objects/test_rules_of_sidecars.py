@@ -38,6 +38,11 @@ def test_default_endpoints_that_are_none(endpoint: str) -> None:
     assert ingress(defaultEndpoint=endpoint) == ["defaultEndpoint"]
 
 
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:15000", "0.0.0.0:15000", "[::1]:15090"])
+def test_t44_a_default_endpoint_is_no_port_of_the_proxy_itself(endpoint: str) -> None:
+    assert ingress(defaultEndpoint=endpoint) == ["defaultEndpoint"]
+
+
 def test_listeners_for_connections_to_the_workload() -> None:
     tls = {"mode": "SIMPLE", "serverCertificate": "c", "privateKey": "k"}
     https = {**PORT, "protocol": "HTTPS"}

@@ -1,0 +1,74 @@
+"""Endpoints that no proxy is sent to: each is told at the object that writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database
+from controlplane.mesh.endpoints import selected
+from controlplane.mesh.inputs import objects
+from controlplane.model.endpoints import OWN_PORTS, fault_of_endpoint
+from controlplane.model.problems import Problem, Severity
+from controlplane.objects.core import EndpointSlice, Service
+from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
+
+
+class Written(NamedTuple):
+    """An endpoint as it is written: in which field, and where it leads."""
+
+    field: str
+    address: str
+    port: int
+
+
+def unreachable(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
+    """Yield a Problem for each field of ``value`` that would lead proxies where none is sent."""
+    told = set()
+    for each in (*_written(value), *_chosen(db, value)):
+        if each.field not in told and (fault := fault_of_endpoint(each.address, each.port)):
+            told.add(each.field)
+            yield Problem(value.key, each.field, Severity.WARNING, "Unreachable", fault)
+
+
+def _written(value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Written]:
+    match value:
+        case Service():
+            if value.spec.type == "ExternalName":
+                yield from (Written("spec.externalName", value.spec.external_name, port.port) for port in value.spec.ports)
+        case ServiceEntry():
+            yield from _of_entry(value)
+        case WorkloadEntry():
+            yield from (Written("spec.address", value.spec.address, port) for port in value.spec.ports.values() or (0,))
+        case EndpointSlice():
+            for at, each in enumerate(value.endpoints):
+                addresses = each.addresses[:1]  # the others are not used
+                yield from (Written(f"endpoints[{at}]", address, port.port or 0) for address in addresses for port in value.ports)
+
+
+def _of_entry(value: ServiceEntry) -> Iterator[Written]:
+    spec = value.spec
+    for port in spec.ports:
+        number = port.target_port or port.number
+        for at, each in enumerate(spec.endpoints):
+            yield Written(f"spec.endpoints[{at}]", each.address, each.ports.get(port.name, number))
+        if not spec.endpoints and spec.workload_selector is None and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
+            yield from (Written(f"spec.hosts[{at}]", host, number) for at, host in enumerate(spec.hosts))
+
+
+def _chosen(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Written]:
+    """Yield the WorkloadEntries that a port of ``value`` would lead to where it is one of a proxy's own."""
+    match value:
+        case Service():
+            selector, numbers = value.spec.selector, [each.target_port or each.port for each in value.spec.ports]
+        case ServiceEntry():
+            selector = value.spec.workload_selector.labels if value.spec.workload_selector else {}
+            numbers = [each.target_port or each.number for each in value.spec.ports]
+        case _:
+            return
+    for at, number in enumerate(numbers):
+        if isinstance(number, int) and number in OWN_PORTS:
+            for key in selected(db, "WorkloadEntry", value.key.namespace, selector):
+                entry = objects(db, key)
+                if isinstance(entry, WorkloadEntry) and not entry.spec.ports:
+                    yield Written(f"spec.ports[{at}]", entry.spec.address, number)

@@ -1,0 +1,52 @@
+"""Where proxies are not sent, whoever asks for it: a proxy stands where those who write objects do not.
+
+An endpoint may be written by anybody who may write a ServiceEntry, a WorkloadEntry or a Service of type ExternalName, and is called by
+proxies of other namespaces, the gateways at the edge among them. It must not lead them to their own administration, or to the services
+that a cloud has for its machines.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from controlplane.model.addresses import Reach, address_of, reach
+
+# From 15000 the administration, from 15001 what iptables send there, health at 15021, metrics at 15090, the control plane at 15010-15017.
+# https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
+OWN_PORTS = range(15000, 15100)
+ADMIN_PORT = 15000
+_OWN_NAMES = ("localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback")
+_CLOUDS = ("metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal")
+# What systems take for an address that is not written as one: 0, 127.1, 2130706433, 0x7f000001.
+# https://url.spec.whatwg.org/#ends-in-a-number-checker
+_ENDS_IN_A_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\Z", re.ASCII)
+_UNIX = "unix://"
+
+
+@lru_cache(maxsize=1 << 16)
+def fault_of_endpoint(address: str, port: int) -> str | None:
+    """Return why no proxy is sent to ``port`` of ``address``, an IP address or a name; ``None`` where nothing speaks against it."""
+    if address.startswith(_UNIX):
+        return None
+    name = address.rstrip(".").lower()
+    found = address_of(name)
+    kind = reach(found) if found is not None else _of_name(name)
+    match kind:
+        case Reach.LINK_LOCAL | Reach.METADATA:
+            return f"{address[:80]} is where a machine's cloud answers it: no proxy is sent there"
+        case Reach.NOWHERE:
+            return f"{address[:80]} is no address of one instance: no proxy is sent there"
+        case Reach.LOOPBACK if port in OWN_PORTS:
+            return f"port {port} of {address[:80]} is a proxy's own: no proxy is sent there"
+    if found is None and port == ADMIN_PORT:
+        return f"port {port} is that of proxies' administration: a name may lead a proxy to its own"
+    return None
+
+
+def _of_name(name: str) -> Reach | None:
+    if name in _OWN_NAMES or name.endswith(".localhost"):
+        return Reach.LOOPBACK
+    if name in _CLOUDS:
+        return Reach.METADATA
+    return Reach.NOWHERE if _ENDS_IN_A_NUMBER.match(name) else None
