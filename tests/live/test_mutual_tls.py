@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -26,6 +27,12 @@ from controlplane.demo.world import HOSTS, LISTENERS, World, peers
 from controlplane.model.identity import Identity
 from tests.live.worlds import rule, running, to, traffic
 
+# The namespace's own mode, for all workloads, is another: this is of reviews alone, and of one port.
+BY_PORT = """apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: reviews}
+spec: {selector: {matchLabels: {app: reviews}}, portLevelMtls: {%d: {mode: %s}}}
+"""
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -56,6 +63,12 @@ def shown(world: World, folder: Path, who: Identity | None) -> ssl.SSLContext:
     return context
 
 
+def believing(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Return ``context`` as one that believes any server: what it shows alone is what is refused, if anything is."""
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 async def answered(world: World, verify: ssl.SSLContext | None = None) -> bool:
     """Return whether reviews answers somebody outside of the mesh, who speaks TLS where there is a ``verify``."""
     where = (world.instances["reviews-v1"].ip, SERVICE_PORT)
@@ -70,6 +83,31 @@ async def answered(world: World, verify: ssl.SSLContext | None = None) -> bool:
     finally:
         if writer is not None:
             writer.transport.abort()
+
+
+class Remembering:
+    """A client that takes the TLS session of its last connection up again, as applications with a cache of sessions do."""
+
+    def __init__(self, world: World, context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+        self._where = (world.instances["reviews-v1"].ip, SERVICE_PORT)
+        self._context = context
+        context.minimum_version = context.maximum_version = version
+        self._session: ssl.SSLSession | None = None
+
+    async def answered(self) -> bool:
+        """Return whether reviews answers."""
+        return await asyncio.to_thread(self._answered)
+
+    def _answered(self) -> bool:
+        with socket.create_connection(self._where, timeout=5) as plain:
+            try:
+                with self._context.wrap_socket(plain, server_hostname="reviews", session=self._session) as opened:
+                    opened.sendall(b"GET /reviews/0 HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n")
+                    answer = opened.recv(12)
+                    self._session = opened.session
+                    return answer == b"HTTP/1.1 200"
+            except (ssl.SSLError, ConnectionError):
+                return False
 
 
 async def mode(world: World, wanted: str) -> None:
@@ -131,9 +169,29 @@ async def test_disable_is_plaintext_alone_and_the_mesh_goes_along(world: World, 
     await mode(world, "PERMISSIVE")
 
 
-async def test_the_root_is_rotated_with_a_new_key_and_nobody_notices(world: World, tmp_path: Path) -> None:
+async def test_modes_by_port_count_before_those_of_the_workload(world: World, tmp_path: Path) -> None:
     assert isinstance(world.store, Folder)
-    old = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
+    known = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
+    comes_to = {"PERMISSIVE": [True, True], "STRICT": [False, True], "DISABLE": [True, False]}
+
+    async def holds(mode: str) -> bool:
+        return [await answered(world), await answered(world, known)] == comes_to[mode]
+
+    for general, of_port in (("PERMISSIVE", "STRICT"), ("STRICT", "PERMISSIVE"), ("STRICT", "DISABLE")):
+        await mode(world, general)
+        await world.store.save("ports", BY_PORT % (SERVICE_PORT, of_port))
+        await until(f"the port is {of_port}", partial(holds, of_port), seconds=5)
+        await world.store.save("ports", "")
+        await until(f"the port is as all are: {general}", partial(holds, general), seconds=5)
+
+
+async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_notices(world: World, tmp_path: Path) -> None:
+    assert isinstance(world.store, Folder)
+    somebody = Identity("cluster.local", "default", "somebody")
+    old = believing(shown(world, tmp_path, somebody))
+    sessions = [
+        Remembering(world, believing(shown(world, tmp_path, somebody)), each) for each in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    ]
     before = state(world).signing.fingerprint
     await mode(world, "STRICT")
     with pytest.raises(NotReady, match="expected a root that is prepared"):
@@ -143,6 +201,8 @@ async def test_the_root_is_rotated_with_a_new_key_and_nobody_notices(world: Worl
             await until(f"{step} is due", partial(_due, world, step), seconds=20)
             await phase(world, step)
             await asyncio.gather(*(_fresh(world, name) for name in world.envoys))
+            if step != "retire":
+                assert [await each.answered() for each in sessions] == [True, True], step
             seen = tally.total
 
             async def more(seen: int = seen) -> bool:
@@ -154,6 +214,7 @@ async def test_the_root_is_rotated_with_a_new_key_and_nobody_notices(world: Worl
         return not await answered(world, old)
 
     await until("the old root is refused", refused, seconds=5)
+    assert [await each.answered() for each in sessions] == [False, False]  # not by a session of before either
     print(f"{tally.total} requests through the rotation, {tally.failed} failed")
     assert (tally.failed, tally.errors) == (0, [])
     assert state(world).signing.fingerprint != before

@@ -1,0 +1,166 @@
+"""What a DestinationRule says of TLS, by what a real Envoy does: towards servers of others, and within the mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from controlplane.demo.processes import until
+from controlplane.demo.story import REVIEWS
+from controlplane.demo.world import HOSTS, World
+from tests.edges.certificates import Authority, write_files
+from tests.live.worlds import rule, running, to
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+HOST = "secure.example"
+ENTRY = """apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside}
+spec:
+  hosts: [secure.example]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: %d}]
+  endpoints: [{address: %s}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: outside}
+spec: {host: secure.example, trafficPolicy: {tls: %s}}
+"""
+RULE = """apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  trafficPolicy: {tls: {mode: %s}}
+  subsets: [{name: v1, labels: {version: v1}}]
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with running(tmp_path_factory.mktemp("client-tls"), secure=True) as started:
+        await started.accepted(started.route("reviews", [rule(to("reviews", "v1"))]), HOSTS)
+        yield started
+
+
+class Server:
+    """A server of somebody else's: what it was called by, and who called."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.names: list[str | None] = []
+        self.callers: list[str] = []
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (await reader.readline()).startswith(b"GET"):
+            while (await reader.readline()).strip():
+                pass
+            shown = writer.get_extra_info("peercert") or {}
+            self.callers.append(str(dict(each[0] for each in shown.get("subject", ())).get("commonName", "")))
+            body = json.dumps({"version": "outside"}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+    def called(self, socket: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        del socket, context
+        self.names.append(name)
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, *, asks: Authority | None = None, name: str = HOST, signer: Authority | None = None
+) -> AsyncIterator[Server]:
+    """Serve HTTPS on the loopback interface by a certificate for ``name``; ``asks``: whoever calls has to show one by that authority."""
+    write_files(folder / "server", name, authority=signer)
+    context, server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Server()
+    context.load_cert_chain(folder / "server" / "tls.crt", folder / "server" / "tls.key")
+    context.sni_callback = server.called
+    if asks:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=asks.pem.decode())
+    opened = await asyncio.start_server(server.answer, "127.0.0.1", 0, ssl=context)
+    server.port = opened.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        opened.close()
+
+
+async def said(world: World, server: Server, tls: Mapping[str, object]) -> None:
+    await world.accepted(world.store.save("outside", ENTRY % (server.port, "127.0.0.1", json.dumps(tls))), "Cluster")
+
+
+async def answers(world: World, *, well: bool) -> None:
+    """Wait until requests to the host are answered ``well``, or none is: a cluster comes into effect a moment after it was accepted."""
+
+    async def so() -> bool:
+        found = (await world.caller.many(f"http://{HOST}/", 4)).statuses
+        return set(found) == {200} if well else 200 not in found
+
+    await until(f"the host answers {'well' if well else 'nobody'}", so, seconds=5)
+
+
+async def test_simple_checks_who_answers(world: World, tmp_path: Path) -> None:
+    ours, others = Authority("ours"), Authority("others")
+    (tmp_path / "ca.crt").write_bytes(ours.pem)
+    simple = {"mode": "SIMPLE", "caCertificates": str(tmp_path / "ca.crt")}
+    turns: list[tuple[dict[str, object], bool]] = [
+        ({**simple, "subjectAltNames": ["other.example"]}, False),
+        ({**simple}, True),
+        ({"mode": "DISABLE"}, False),
+        ({**simple, "sni": "other.example", "subjectAltNames": [HOST]}, True),
+    ]
+    async with serving(tmp_path, signer=ours) as server:
+        for tls, well in turns:
+            await said(world, server, tls)
+            await answers(world, well=well)
+    assert (server.names[-1], HOST in server.names) == ("other.example", True)
+    async with serving(tmp_path, signer=ours, name="other.example") as server:
+        await said(world, server, simple)
+        await answers(world, well=False)
+        await said(world, server, {"mode": "SIMPLE", "insecureSkipVerify": True})
+        await answers(world, well=True)
+    async with serving(tmp_path, signer=others) as server:
+        await said(world, server, simple)
+        await answers(world, well=False)
+
+
+async def test_mutual_shows_the_certificate_of_the_rule(world: World, tmp_path: Path) -> None:
+    ours, theirs = Authority("ours"), Authority("theirs")
+    write_files(tmp_path / "client", "a-client", authority=theirs)
+    (tmp_path / "ca.crt").write_bytes(ours.pem)
+    simple = {"mode": "SIMPLE", "caCertificates": str(tmp_path / "ca.crt")}
+    files = {"clientCertificate": str(tmp_path / "client" / "tls.crt"), "privateKey": str(tmp_path / "client" / "tls.key")}
+    async with serving(tmp_path, signer=ours, asks=theirs) as server:
+        await said(world, server, simple)
+        await answers(world, well=False)
+        assert server.callers == []
+        await said(world, server, {**simple, **files, "mode": "MUTUAL"})
+        await answers(world, well=True)
+
+    assert set(server.callers) == {"a-client"}
+    assert set(server.names) == {HOST}
+
+
+async def test_istios_own_mode_shows_who_we_are_and_disable_does_not(world: World) -> None:
+    called, found = world.instances["reviews-v1"], {}
+    for mode in ("ISTIO_MUTUAL", "DISABLE", "ISTIO_MUTUAL"):
+        await world.accepted(world.store.save("rule", RULE % mode), "Cluster")
+
+        async def only(mode: str = mode) -> bool:
+            called.callers.clear()
+            tally = await world.caller.many(REVIEWS, 10)
+            found[mode] = set(called.callers)
+            return tally.failed == 0 and len(called.callers) == 1
+
+        await until("requests go one way", only, seconds=5)
+
+    assert found == {"ISTIO_MUTUAL": {"spiffe://cluster.local/ns/default/sa/productpage"}, "DISABLE": {""}}
