@@ -51,6 +51,7 @@ from controlplane.sources.files import Files
 from controlplane.sources.kubernetes.source import Kubernetes
 from controlplane.sources.precedence import Precedence
 from controlplane.sources.registered import Registered
+from controlplane.status.entries import Entries, Place
 from controlplane.status.replicas import REPLICA
 from controlplane.status.writer import World, Writer
 from controlplane.xds.delta import DeltaStream
@@ -208,6 +209,9 @@ class ControlPlane:
         writer, injector = Writer(client, world, leader, cluster.pod, cluster.home), Injector(client, cluster, self._mesh.proxy_defaults)
         webhook = Webhook({"/validate": lambda _: review, **dict.fromkeys((POD_ASKS, NAMESPACE_ASKS), injector.reviewer)})
         keepers: list[Keeper] = [leader, replica, writer]
+        if self._registrar:
+            place = Place(cluster.pod, cluster.home, self._settings.reports.grace_s)
+            keepers.append(Entries(client, place, leader, self._registrar, self._cluster.book.entries))
         self._kubernetes_facts = KubernetesFacts(
             silences=self._cluster.silences,
             leads=lambda: leader.held,

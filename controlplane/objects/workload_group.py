@@ -75,10 +75,14 @@ class GroupMeta(Model):
     annotations: TextMap = NOTHING
 
 
+class WorkloadTemplate(WorkloadSpec):
+    """What an entry is like; it brings an address of its own."""
+
+
 class WorkloadGroupSpec(Model):
     """What an entry that registers itself gets."""
 
-    template: WorkloadSpec
+    template: WorkloadTemplate
     metadata: GroupMeta | None = None
     probe: ReadinessProbe | None = None
 

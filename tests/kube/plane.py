@@ -10,7 +10,7 @@ from pathlib import Path
 from controlplane.app.plane import Addresses, ControlPlane
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
-from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
+from controlplane.settings import IdentitySettings, KubernetesSettings, ReportSettings, Settings
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
@@ -39,6 +39,7 @@ async def serving(
         files=files,
         kubernetes=kubernetes,
         identity=identity,
+        reports=ReportSettings(grace_s=1.0),
         xds="127.0.0.1:0",
         admin="127.0.0.1:0",
         health="127.0.0.1:0",

@@ -14,6 +14,7 @@ from tests.edges.held import gateway, pair, secret
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
 from tests.kube.definitions import define_all
+from tests.kube.machines import Machine
 from tests.kube.plane import serving
 from tests.kube.proxies import Workload, apply, secrets_of
 from tests.kube.rendered import rendered
@@ -85,6 +86,16 @@ async def a_gateway_comes(cluster: Cluster, running: Running) -> None:
     await until_so(has_them, 20)
 
 
+async def a_machine_comes(cluster: Cluster, running: Running) -> None:
+    """Have a proxy register itself from outside the cluster, as an instance of a group that changes, and go."""
+    machine = await asyncio.to_thread(Machine, cluster, "machines")
+    async with machine.connected(running):
+        await machine.kept_by("before")
+        machine.label("basket")
+        await machine.labelled("basket")
+    await machine.kept_by("")
+
+
 MERGE = "application/merge-patch+json"
 IDENTITY = IdentitySettings(by_token="127.0.0.1:0")
 OBJECTS = "virtualservices,destinationrules,serviceentries,sidecars,workloadentries"
@@ -106,6 +117,7 @@ async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(
         await until_so(lambda: roots_are(own, namespace), 20)
         await a_proxy_comes(own, running, namespace)
         await a_gateway_comes(own, running)
+        await a_machine_comes(own, running)
     nothing = {"data": {"tls.key": ""}}
     own.call("PATCH", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert", nothing, MERGE)
     own.call("PATCH", f"/api/v1/namespaces/{namespace}/configmaps/istio-ca-root-cert", {"data": {"root-cert.pem": ""}}, MERGE)

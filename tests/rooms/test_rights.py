@@ -33,13 +33,14 @@ def test_the_webhook_is_asked_about_the_kinds_that_are_read_and_no_others(of: st
 
 
 @every_set
-def test_status_can_be_written_of_every_kind_that_is_read_and_nothing_else_of_it(of: str) -> None:
+def test_status_can_be_written_of_every_kind_that_is_read_and_else_only_entries_of_machines(of: str) -> None:
     istio = {right for right in granted(of) if right.group.endswith(".istio.io")}
 
     read = {(right.group, right.resource) for right in istio if "/" not in right.resource}
     written = {(right.group, right.resource) for right in istio if right.verb not in {"list", "watch"}}
 
-    assert written == {(group, f"{kind}/status") for group, kind in read}
+    entries = ("networking.istio.io", "workloadentries")
+    assert written == {entries, *((group, f"{kind}/status") for group, kind in read)}
 
 
 @every_set
@@ -60,7 +61,7 @@ def test_t68_secrets_are_read_in_the_root_namespace_and_by_name_at_home(of: str)
 
 
 @every_set
-def test_t68_beyond_its_own_namespace_only_status_events_and_roots_are_written(of: str) -> None:
+def test_t68_beyond_its_own_namespace_only_status_events_roots_and_entries_of_machines_are_written(of: str) -> None:
     writing = {right for right in granted(of) if right.verb not in {"get", "list", "watch"} and right.namespace != "navarch-system"}
 
     elsewhere = {(right.resource, right.name) for right in writing if not right.resource.endswith("/status")}
@@ -73,6 +74,7 @@ def test_t68_beyond_its_own_namespace_only_status_events_and_roots_are_written(o
         ("tokenreviews", ""),
         ("mutatingwebhookconfigurations", "navarch-injector"),
         ("validatingwebhookconfigurations", "navarch-validator"),
+        ("workloadentries", ""),
     }
     assert {right.verb for right in writing if right.resource == "configmaps" and not right.name} == {"create"}
 

@@ -35,6 +35,9 @@ def at_most_one(*fields: str) -> AtMostOne:
 
 _ATTACHED = at_most_one("selector", "targetRefs")
 _ATTACHED_TO_ONE = at_most_one("selector", "targetRef", "targetRefs")
+_NO_PORTS_WITH_A_SOCKET = Rule(
+    "!has(self.address) || !self.address.startsWith('unix://') || !has(self.ports)", "expected no ports with a socket"
+)
 _LABELS = Rule(
     "!has(self.matchLabels) || self.matchLabels.all(key, size(key) != 0 && !key.contains('*') && !self.matchLabels[key].contains('*'))",
     "expected labels without wildcards",
@@ -85,7 +88,9 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, object]] = {
         **_BY_NAME,
     },
     ("WorkloadSpec", "address"): _ruled(_SOCKET),
+    ("WorkloadTemplate", "address"): _ruled(_SOCKET),
     (WHOLE + "WorkloadSpec", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
+    (WHOLE + "WorkloadTemplate", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
 }
 
 # By the name of the model.
@@ -114,8 +119,9 @@ RULES: Mapping[str, tuple[Rule | AtMostOne, ...]] = {
     ),
     "WorkloadSpec": (
         Rule("has(self.address) || has(self.network)", "expected address, or a network"),
-        Rule("!has(self.address) || !self.address.startsWith('unix://') || !has(self.ports)", "expected no ports with a socket"),
+        _NO_PORTS_WITH_A_SOCKET,
     ),
+    "WorkloadTemplate": (_NO_PORTS_WITH_A_SOCKET,),
     "Source": (
         at_most_one("serviceAccounts", "namespaces"),
         at_most_one("serviceAccounts", "principals"),

@@ -12,6 +12,7 @@ from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import Object, parse
 from controlplane.objects.places import Located, Place
+from controlplane.objects.service_entry import WorkloadEntry
 from controlplane.sources.kubernetes.collections import Collection
 
 _STATUS_GROUPS = ".istio.io"
@@ -53,6 +54,10 @@ class Book:
     def istio(self) -> Mapping[Key, Record]:
         """Return the records of the objects that have a status of ours."""
         return {key: record for key, record in self._records.items() if record.resource.group.endswith(_STATUS_GROUPS)}
+
+    def entries(self) -> tuple[WorkloadEntry, ...]:
+        """Return the WorkloadEntries that are in use."""
+        return tuple(each for each in self._given.values() if isinstance(each, WorkloadEntry))
 
     def problems(self) -> tuple[Located, ...]:
         """Return what is wrong with each object by itself."""

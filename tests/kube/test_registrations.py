@@ -1,0 +1,150 @@
+"""Workloads outside the cluster register themselves: WorkloadEntries at a real API server, by the replica that has the stream."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import grpc
+import grpc.aio
+import pytest
+from envoy.config.core.v3.health_check_pb2 import HEALTHY, UNHEALTHY
+from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthResponse as Report
+from envoy.service.health.v3.hds_pb2 import HealthCheckSpecifier
+
+from controlplane.envoy.type_urls import CDS
+from tests.edges.control_plane import Running
+from tests.edges.secure import asking
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.machines import ISTIO, NAME, Machine, part
+from tests.kube.plane import HOME, IDENTITY, serving
+from tests.kube.proxies import apply, roots_of
+from tests.kube.with_cluster import knowing_our_kinds
+
+ENTRY: dict[str, object] = {**ISTIO, "kind": "WorkloadEntry"}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = knowing_our_kinds(tmp_path_factory.mktemp("registrations"))
+    cluster.namespace(HOME)
+    yield cluster
+    cluster.stop()
+
+
+async def test_an_entry_is_there_while_its_proxy_is_and_says_what_the_group_says(own: Cluster) -> None:
+    machine = Machine(own, "alone")
+    async with serving(own.kubeconfig(), pod="a", identity=IDENTITY) as running:
+        async with machine.connected(running):
+            await machine.kept_by("a")
+
+            found = await machine.entry()
+            labels = {"app": "cart", "security.istio.io/tlsMode": "istio"}
+            assert part(found, "spec") == {"address": "10.0.0.1", "labels": labels, "serviceAccount": "cart"}
+            assert part(found, "metadata", "annotations", "istio.io/autoRegistrationGroup") == "carts"
+
+        await machine.kept_by("")
+
+
+async def test_a_change_of_the_group_reaches_the_entries_of_its_instances(own: Cluster) -> None:
+    machine = Machine(own, "changing")
+    async with serving(own.kubeconfig(), pod="f", identity=IDENTITY) as running, machine.connected(running):
+        await machine.kept_by("f")
+
+        machine.label("basket")
+
+        await machine.labelled("basket")
+
+
+async def test_a_proxy_that_moves_keeps_its_entry_and_the_other_replica_keeps_it_then(own: Cluster) -> None:
+    machine = Machine(own, "moving")
+    account = own.kubeconfig()
+    async with (
+        serving(account, pod="a", identity=IDENTITY) as first,
+        serving(account, pod="b", identity=IDENTITY) as second,
+    ):
+        async with machine.connected(first):
+            await machine.kept_by("a")
+            uid = part(await machine.entry(), "metadata", "uid")
+            stay = contextlib.AsyncExitStack()
+            await stay.enter_async_context(machine.connected(second))
+            await machine.kept_by("b")
+        for _ in range(3):
+            await machine.kept_by("b")
+
+        assert part(await machine.entry(), "metadata", "uid") == uid
+        await stay.aclose()
+        await machine.kept_by("")
+
+
+async def test_what_a_replica_that_is_gone_has_left_is_deleted_by_the_leader(own: Cluster) -> None:
+    machine = Machine(own, "left")
+    said = {"istio.io/autoRegistrationGroup": "carts", "istio.io/workloadController": "ghost", "istio.io/connectedAt": "2020"}
+    apply(own, "left", {**ENTRY, "metadata": {"name": NAME, "annotations": said}, "spec": {"address": "10.0.0.1"}})
+
+    async with serving(own.kubeconfig(), pod="c", identity=IDENTITY):
+        await machine.kept_by("")
+
+
+async def test_an_entry_that_somebody_wrote_is_left_alone(own: Cluster) -> None:
+    machine = Machine(own, "written")
+    apply(own, "written", {**ENTRY, "metadata": {"name": NAME}, "spec": {"address": "10.0.0.9"}})
+    other = Machine(own, "written-not")
+
+    async with serving(own.kubeconfig(), pod="d", identity=IDENTITY) as running:
+        async with machine.connected(running), other.connected(running):
+            await other.kept_by("d")
+        await other.kept_by("")
+
+        assert part(await machine.entry(), "spec") == {"address": "10.0.0.9"}
+
+
+async def test_health_that_the_proxy_reports_stands_in_the_status(own: Cluster) -> None:
+    machine = Machine(own, "checked", probe=True)
+    async with serving(own.kubeconfig(), pod="e", identity=IDENTITY) as running, machine.connected(running):
+        await machine.kept_by("e")
+        async with reports(running, machine) as call:
+            told = await call.read()
+            assert isinstance(told, HealthCheckSpecifier)
+            assert told.cluster_health_checks[0].health_checks[0].HasField("tcp_health_check")
+
+            for status, said in ((HEALTHY, "True"), (UNHEALTHY, "False")):
+                await call.write(found(status))
+                await until_so(partial(condition_is, machine, said), 20)
+
+
+async def condition_is(machine: Machine, said: str) -> bool:
+    entry = await machine.entry()
+    conditions = part(entry, "status", "conditions") if entry and "status" in entry else []
+    assert isinstance(conditions, list)
+    return any((each["type"], each["status"]) == ("Healthy", said) for each in conditions)
+
+
+def found(status: int) -> Report:
+    """Return the report that all that is checked has ``status``."""
+    report = Report()
+    cluster = report.endpoint_health_response.cluster_endpoints_health.add(cluster_name="application")
+    cluster.locality_endpoints_health.add().endpoints_health.add(health_status=status)
+    return report
+
+
+@contextlib.asynccontextmanager
+async def reports(running: Running, machine: Machine) -> AsyncIterator[grpc.aio.StreamStreamCall[Report, HealthCheckSpecifier]]:
+    """Open the stream by which the proxy of ``machine`` reports its health."""
+    credentials = grpc.ssl_channel_credentials(roots_of(running))
+    options = (("grpc.ssl_target_name_override", "localhost"),)
+    assert running.at.xds_tls
+    async with grpc.aio.secure_channel(running.at.xds_tls, credentials, options) as channel:
+        method: grpc.aio.StreamStreamMultiCallable[Report, HealthCheckSpecifier] = channel.stream_stream(
+            "/envoy.service.health.v3.HealthDiscoveryService/StreamHealthCheck",
+            request_serializer=Report.SerializeToString,
+            response_deserializer=HealthCheckSpecifier.FromString,
+        )
+        call = method(metadata=(("authorization", f"Bearer {machine.workload.token(bound=False)}"),))
+        first = Report()
+        first.health_check_request.node.CopyFrom(asking(CDS, machine.node).node)
+        await call.write(first)
+        yield call
+        call.cancel()
