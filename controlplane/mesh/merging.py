@@ -12,6 +12,7 @@ from controlplane.model.protocols import Protocol, named
 from controlplane.objects.gateway import Server
 
 OPAQUE = ("PASSTHROUGH", "AUTO_PASSTHROUGH")  # TLS that is not terminated
+EVERYWHERE = "0.0.0.0"  # a bind to it says no more than none
 _OWN = "."
 
 
@@ -103,7 +104,7 @@ def merge(offers: Iterable[Offer]) -> Merged:
     losses: list[Loss] = []
     for offer in offers:
         for target in offer.targets:
-            where = (offer.server.bind, target)
+            where = ("" if offer.server.bind == EVERYWHERE else offer.server.bind, target)
             found = ports.get(where) or Port(*where, kind_of(offer.server), ())
             served, lost = _join(found, offer)
             losses.extend(lost)

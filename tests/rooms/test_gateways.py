@@ -69,3 +69,12 @@ def test_a_default_endpoint_takes_requests_that_no_virtual_service_takes() -> No
     mesh.refresh()
 
     assert {each.name for each in session.view.resources(VHDS)} == {"http.8080/*:8080", "http.8080/h.example:8080"}
+
+
+def test_a_bind_to_every_address_is_the_same_as_none() -> None:
+    mesh = Mesh()
+    mesh.apply([change(gateway(server(), server("HTTP2", bind="0.0.0.0")))])
+    session = mesh.connect(ROUTER, Wire.DELTA)
+    mesh.refresh()
+
+    assert [each.name for each in session.view.resources(LDS)] == ["0.0.0.0_8080"]

@@ -50,6 +50,11 @@ def _server(path: str, server: Server) -> Iterator[Finding]:
         yield common.warning(f"{path}.port.targetPort", "NoEffect", message)
     if server.tls is not None:
         yield from _tls(f"{path}.tls", server.tls)
+        if server.tls.mode == "AUTO_PASSTHROUGH":
+            message = (
+                "AUTO_PASSTHROUGH is not translated yet: connections go where the tls routes of VirtualServices say, as with PASSTHROUGH"
+            )
+            yield common.warning(f"{path}.tls.mode", "NotTranslated", message)
     elif named(port.protocol) in _TLS:
         yield common.required(f"{path}.tls", f"how TLS is done, as the protocol is {port.protocol}")
 
