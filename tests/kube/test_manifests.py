@@ -16,6 +16,7 @@ from tests.kube.rights import Right, Use, rights, uses
 
 ACCOUNT = "system:serviceaccount:navarch-system:navarch"
 REVIEWS = {"authorization.k8s.io", "authentication.k8s.io"}  # of which all who are authenticated may ask some, of themselves
+HOOKS = "validatingwebhookconfiguration,mutatingwebhookconfiguration"
 NO_KUBELET = ("rollout status", "port-forward")  # no pod ever runs there
 FOREIGN = ("manifests/crds",)  # the kinds have tests of their own, and other tests of this session use them
 
@@ -180,5 +181,5 @@ def test_every_command_of_the_page_does_what_it_says(kubectl: Shell) -> None:
     left = {each for each in kubectl("get", "namespaces", "-o", "name").split() if "system" in each}
     assert "namespace/istio-system" in left
     assert "namespace/navarch-system" not in left
-    assert kubectl("get", "validatingwebhookconfiguration,clusterrole,clusterrolebinding", "-o", "name").count("navarch") == 0
+    assert kubectl("get", f"{HOOKS},clusterrole,clusterrolebinding", "-o", "name").count("navarch") == 0
     assert kubectl("-n", "istio-system", "get", "role,rolebinding", "-o", "name").count("navarch") == 0
