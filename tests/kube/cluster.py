@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -157,8 +158,12 @@ class Cluster:
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": user}}],
             "users": [{"name": user, "user": {"token": token}}],
         }
-        path.write_text(json.dumps(content))
-        path.chmod(0o600)
+        text = json.dumps(content)
+        if not path.exists() or path.read_text() != text:  # whoever reads it now sees it whole
+            part = path.with_suffix(f".{threading.get_ident()}")
+            part.touch(0o600)
+            part.write_text(text)
+            part.rename(path)
         return path
 
     def _start_etcd(self) -> None:
