@@ -57,11 +57,11 @@ class Way:
         self.taken = 0  # connections
 
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[str]:
-        """Yield the address of the relay, until the block ends."""
-        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+    async def open(self, host: str = "127.0.0.1") -> AsyncIterator[str]:
+        """Yield the address of the relay, which is at ``host``, until the block ends."""
+        server = await asyncio.start_server(self._relay, host, 0)
         try:
-            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield f"{host}:{server.sockets[0].getsockname()[1]}"
         finally:
             server.close()
             self.cut()

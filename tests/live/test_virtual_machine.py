@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 
 from controlplane.demo.ports import free_network, free_port
-from controlplane.demo.processes import Process, envoy_binary, start, until
+from controlplane.demo.processes import until
 from tests.edges.secure import Secure, secure
 from tests.edges.waiting import until_so
+from tests.live.machines import Machine
 
 CLUSTER = "outbound|9080||cart.default.svc.cluster.local"
 PORTS = (9080, 15000, 15002, 15021, 15090)
@@ -50,42 +51,6 @@ spec:
   egress:
   - {{port: {{number: 15002, protocol: HTTP_PROXY, name: proxy}}, bind: {client}, captureMode: NONE, hosts: ["*/*"]}}
 """
-
-
-@dataclass
-class Machine:
-    """A machine with an address of its own; all there is to Envoy comes from ``navarch bootstrap``."""
-
-    name: str
-    ip: str
-    folder: Path
-    plane: Secure
-    process: Process | None = None
-
-    async def prepare(self, *options: str) -> None:
-        """Write the bootstrap, and the token and the roots as somebody copies them to a machine."""
-        self.folder.mkdir()
-        (self.folder / "token").write_text(self.plane.token(account=self.name))
-        (self.folder / "root-cert.pem").write_bytes(self.plane.roots)
-        where = str(self.plane.running.at.xds_tls)
-        told = ("--xds", where, "--server-name", "localhost", "--ip", self.ip, "--name", f"{self.name}-1", "--interception", "NONE")
-        files = ("--token", f"{self.folder}/token", "--roots", f"{self.folder}/root-cert.pem", "--out", str(self.folder))
-        watched = ("--admin", f"{self.ip}:15000", "--status", self.ip)
-        command = (sys.executable, "-m", "controlplane.cli.main", "bootstrap", *told, *files, *watched, *options)
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-        assert await process.wait() == 0
-
-    async def start(self) -> None:
-        """Start Envoy."""
-        options = ("--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "2")
-        self.process = await start(self.name, [envoy_binary(), "-c", str(self.folder / "envoy.json"), *options], self.folder)
-
-    async def ready(self) -> bool:
-        """Return whether it says that it is ready."""
-        with contextlib.suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(timeout=1.0) as client:
-                return (await client.get(f"http://{self.ip}:15021/healthz/ready")).status_code == 200
-        return False
 
 
 @dataclass
