@@ -203,7 +203,7 @@ class ControlPlane:
             records=self._cluster.book.istio,
             between=self._mesh.problems_about,
             standing=lambda key: self._hub.standing(key, self._books.fleet.error),
-            marks=lambda: (self._hub.arrivals, self._hub.departures, sum(self._books.fleet.rejects.values())),
+            marks=lambda: (self._hub.arrivals, self._hub.departures, self._hub.learned, sum(self._books.fleet.rejects.values())),
             identity=lambda: told(self._identity()),
         )
         writer, injector = Writer(client, world, leader, cluster.pod, cluster.home), Injector(client, cluster, self._mesh.proxy_defaults)

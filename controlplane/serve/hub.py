@@ -74,6 +74,7 @@ class Hub:
         self.synced = asyncio.Event()
         self.refreshes = 0
         self.arrivals = 0
+        self.learned = 0  # how often something new was heard of issuers' keys
         self.departures = 0
         if not self._waiting_for:
             self.synced.set()
@@ -86,6 +87,7 @@ class Hub:
     def submit_keys(self, keys: Mapping[str, KeySet]) -> None:
         """Take in what is known of issuers' ``keys`` now, by address."""
         self._keys.update(keys)
+        self.learned += bool(keys)
         self._wanted.set()
 
     def submit_verdicts(self, reasons: Mapping[str, tuple[tuple[str, str], ...]]) -> None:

@@ -80,7 +80,7 @@ class World:
     records: Callable[[], Mapping[Key, Record]]  # of the objects that have a status of ours
     between: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
     standing: Callable[[Key], Standing]  # among our own proxies
-    marks: Callable[[], object]  # another value whenever a standing may be another than before
+    marks: Callable[[], object]  # another value whenever any standing or problem may be another than before
     identity: Callable[[], str]  # what the other replicas, and operators, are told of the authority
 
 
@@ -138,11 +138,12 @@ class Writer:
         self._done = {key: done for key, done in self._done.items() if key in records}
 
     async def _look(self, records: Mapping[Key, Record]) -> None:
-        """Look again at how far objects have come: those on their way, and after proxies came, went or refused all."""
+        """Look again at how far objects have come: those on their way, and all of them after the marks have changed."""
         marks, at = self._world.marks(), time.monotonic()
         everything = marks != self._marks and at - self._swept_at > _SWEEP_S
         if everything:
             self._marks, self._swept_at = marks, at
+            self._done.clear()  # what is wrong with an object may be another thing too
         self._kept = {key: standing for key, standing in self._kept.items() if key in records}
         for count, key in enumerate(sorted(records)):
             before = self._kept.get(key)

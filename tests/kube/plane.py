@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from controlplane.app.plane import Addresses, ControlPlane
@@ -17,6 +18,7 @@ from tests.kube.cluster import Cluster
 
 HOME = "navarch-system"
 SECRET = f"/api/v1/namespaces/{HOME}/secrets/navarch-ca"
+_NOTHING_MORE = Settings(reports=ReportSettings(grace_s=1.0))
 IDENTITY = IdentitySettings(by_token="127.0.0.1:0", by_certificate="127.0.0.1:0")
 
 
@@ -29,22 +31,14 @@ async def serving(
     webhook: str | None = None,
     pod: str = "navarch",
     watch_timeout_s: float = 120.0,
-    identity: IdentitySettings | None = None,
+    more: Settings = _NOTHING_MORE,
 ) -> AsyncIterator[Running]:
     """Serve what the API server of ``kubeconfig`` has, and ``files``, until the block ends; ready when it begins."""
     kubernetes = KubernetesSettings(
         kubeconfig=str(kubeconfig), namespaces=namespaces, webhook=webhook, pod=pod, watch_timeout_s=watch_timeout_s, settle_s=0.0
     )
-    settings = Settings(
-        files=files,
-        kubernetes=kubernetes,
-        identity=identity,
-        reports=ReportSettings(grace_s=1.0),
-        xds="127.0.0.1:0",
-        admin="127.0.0.1:0",
-        health="127.0.0.1:0",
-        grace_s=1.0,
-    )
+    anywhere = "127.0.0.1:0"
+    settings = replace(more, files=files, kubernetes=kubernetes, xds=anywhere, admin=anywhere, health=anywhere, grace_s=1.0)
     async with connect(Access(str(kubeconfig))) as client:
         plane = ControlPlane(settings, client)
         stop = asyncio.Event()
@@ -64,7 +58,7 @@ async def serving(
 @contextlib.asynccontextmanager
 async def identities(cluster: Cluster, pod: str = "navarch") -> AsyncIterator[Running]:
     """Serve what ``cluster`` has, with identities, as ``pod``."""
-    async with serving(cluster.kubeconfig(), pod=pod, identity=IDENTITY) as running:
+    async with serving(cluster.kubeconfig(), pod=pod, more=replace(_NOTHING_MORE, identity=IDENTITY)) as running:
         yield running
 
 

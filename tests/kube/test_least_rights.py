@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controlplane.settings import IdentitySettings
+from controlplane.settings import IdentitySettings, Settings
 from tests.edges.control_plane import Running
 from tests.edges.held import gateway, pair, secret
 from tests.edges.waiting import until_so
@@ -111,7 +111,7 @@ async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(
     account = own.account("navarch-system", "navarch")
     injected = {"metadata": {"labels": {"istio-injection": "enabled"}}}
     own.call("PATCH", f"/api/v1/namespaces/{namespace}", injected, MERGE)
-    async with serving(account, webhook="127.0.0.1:0", pod="before", identity=IDENTITY) as running:
+    async with serving(account, webhook="127.0.0.1:0", pod="before", more=Settings(identity=IDENTITY)) as running:
         await until_so(lambda: written(own, namespace), 20)
         await until_so(lambda: registered(own), 20)
         await until_so(lambda: roots_are(own, namespace), 20)
@@ -121,7 +121,7 @@ async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(
     nothing = {"data": {"tls.key": ""}}
     own.call("PATCH", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert", nothing, MERGE)
     own.call("PATCH", f"/api/v1/namespaces/{namespace}/configmaps/istio-ca-root-cert", {"data": {"root-cert.pem": ""}}, MERGE)
-    async with serving(account, webhook="127.0.0.1:0", pod="after", identity=IDENTITY):
+    async with serving(account, webhook="127.0.0.1:0", pod="after", more=Settings(identity=IDENTITY)):
         await until_so(lambda: cleared(own), 20)
         await until_so(lambda: written(own, namespace), 20)
 

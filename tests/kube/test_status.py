@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from controlplane.demo.ports import free_port
 from controlplane.envoy.type_urls import RDS
+from controlplane.settings import JwksSettings, Settings
 from tests.edges.control_plane import SotwCall, next_sotw, sotw, sotw_request
 from tests.edges.waiting import until_so
+from tests.fakes.issuer import KEYS, Issuer
 from tests.kube.cluster import Cluster
 from tests.kube.definitions import define_all
 from tests.kube.plane import serving
@@ -32,25 +35,31 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 Found = dict[str, dict[str, object]]
 
 
-async def conditions(cluster: Cluster, namespace: str, name: str) -> Found:
-    """Return the conditions of a VirtualService by their type, and the whole status as ``""``."""
-    value = await asyncio.to_thread(cluster.call, "GET", f"{NETWORKING}/namespaces/{namespace}/virtualservices/{name}")
+ROUTES = f"{NETWORKING}/namespaces/{{namespace}}/virtualservices"
+ISSUERS = "/apis/security.istio.io/v1/namespaces/{namespace}/requestauthentications"
+
+
+async def conditions(cluster: Cluster, namespace: str, name: str, path: str = ROUTES) -> Found:
+    """Return the conditions of an object by their type, and the whole status as ``""``."""
+    value = await asyncio.to_thread(cluster.call, "GET", f"{path.format(namespace=namespace)}/{name}")
     status = value.get("status") or {}
     assert isinstance(status, dict)
     return {"": status, **{each["type"]: each for each in status.get("conditions", [])}}
 
 
-async def told(cluster: Cluster, namespace: str, name: str, holds: Callable[[Found], bool], within_s: float = 10.0) -> Found:
-    """Wait until the status of a VirtualService is as ``holds`` says, and return it."""
+async def told(
+    cluster: Cluster, namespace: str, name: str, holds: Callable[[Found], bool], within_s: float = 10.0, path: str = ROUTES
+) -> Found:
+    """Wait until the status of an object is as ``holds`` says, and return it."""
 
     async def does() -> bool:
-        return holds(await conditions(cluster, namespace, name))
+        return holds(await conditions(cluster, namespace, name, path))
 
     try:
         await until_so(does, within_s)
     except TimeoutError:
-        raise AssertionError(await conditions(cluster, namespace, name)) from None
-    return await conditions(cluster, namespace, name)
+        raise AssertionError(await conditions(cluster, namespace, name, path)) from None
+    return await conditions(cluster, namespace, name, path)
 
 
 async def judge(call: SotwCall, *, error: str = "") -> None:
@@ -133,3 +142,19 @@ async def test_what_is_settled_is_not_written_again(own: Cluster) -> None:
         await told(own, namespace, "s", lambda each: "Programmed" in each, 20)  # the newest first, then the others
 
     assert own.call("GET", path) == before
+
+
+async def test_t46_that_an_issuer_s_keys_are_missing_is_told_and_that_they_have_come(own: Cluster) -> None:
+    namespace, issuer, port = own.namespace("issuers"), Issuer(), free_port()
+    rule = {"issuer": "https://issuer.example", "jwksUri": f"http://127.0.0.1:{port}{KEYS}"}
+    body = {"metadata": {"name": "r"}, "spec": {"jwtRules": [rule]}}
+    head = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication"}
+    async with serving(own.kubeconfig(), more=Settings(jwks=JwksSettings(allow=("http://127.0.0.1",), refresh_s=5.0))):
+        own.call("POST", ISSUERS.format(namespace=namespace), {**head, **body})
+        await told(own, namespace, "r", lambda each: "cannot be fetched" in str(each.get("Accepted", {}).get("message")), 20, ISSUERS)
+
+        async with issuer.published(port=port):
+            found = await told(own, namespace, "r", lambda each: each["Accepted"]["message"] == "", 20, ISSUERS)
+        await told(own, namespace, "r", lambda each: "those fetched last are used" in str(each["Accepted"]["message"]), 30, ISSUERS)
+
+    assert (found["Accepted"]["status"], found["Accepted"]["reason"]) == ("True", "Accepted")
