@@ -19,7 +19,7 @@ from tests.kube.cluster import Cluster
 HOME = "navarch-system"
 SECRET = f"/api/v1/namespaces/{HOME}/secrets/navarch-ca"
 _NOTHING_MORE = Settings(reports=ReportSettings(grace_s=1.0))
-IDENTITY = IdentitySettings(by_token="127.0.0.1:0", by_certificate="127.0.0.1:0")
+IDENTIFIED = replace(_NOTHING_MORE, identity=IdentitySettings(by_token="127.0.0.1:0", by_certificate="127.0.0.1:0"))
 
 
 @contextlib.asynccontextmanager
@@ -58,7 +58,7 @@ async def serving(
 @contextlib.asynccontextmanager
 async def identities(cluster: Cluster, pod: str = "navarch") -> AsyncIterator[Running]:
     """Serve what ``cluster`` has, with identities, as ``pod``."""
-    async with serving(cluster.kubeconfig(), pod=pod, more=replace(_NOTHING_MORE, identity=IDENTITY)) as running:
+    async with serving(cluster.kubeconfig(), pod=pod, more=IDENTIFIED) as running:
         yield running
 
 
