@@ -19,6 +19,7 @@ from controlplane.objects.request_authentication import JWTRule, RequestAuthenti
 from controlplane.objects.rules.authorization_policy import is_tried
 from controlplane.objects.selectors import AttachedToOne, PolicyTargetReference
 from controlplane.translate.access import Access, Action, Issuer, Policy
+from controlplane.translate.filters.passed import Passed, passed
 
 AUTHORIZATION = "AuthorizationPolicy"
 AUTHENTICATION = "RequestAuthentication"
@@ -58,6 +59,18 @@ def access(db: Database, policies: Effective) -> Access:
         issuers=tuple(sorted(dict.fromkeys(believed), key=lambda each: each.rule.issuer)),
         trust_domains=trust_domains(db),
     )
+
+
+@query
+def to_workloads(db: Database, policies: Effective) -> Passed:
+    """Return what has to be passed on the way to workloads for which ``policies`` hold."""
+    return passed(access(db, policies), inbound=True)
+
+
+@query
+def through_gateways(db: Database, policies: Effective) -> Passed:
+    """Return what has to be passed on the way through gateways for which ``policies`` hold."""
+    return passed(access(db, policies), inbound=False)
 
 
 @query

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import Effective, access
+from controlplane.mesh.access import Effective, through_gateways
 from controlplane.mesh.gateways import Edge, Viewer, bound, merged, shared_hosts, table_name, written
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.merging import OPAQUE, Kind, Place, Port, Served, hosts_of, serves_http
@@ -35,7 +35,7 @@ def listeners_of(db: Database, edge: Edge) -> Members:
 @query
 def listener(db: Database, value: GatewayListener, policies: Effective) -> Resource | None:
     """Return the listener of ``value``, on which ``policies`` hold."""
-    return checked(LDS, value.name, gateway_listener(value, access(db, policies)))
+    return checked(LDS, value.name, gateway_listener(value, through_gateways(db, policies)))
 
 
 @query

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import Effective, access, authorizers, effective
+from controlplane.mesh.access import Effective, authorizers, effective, to_workloads
 from controlplane.mesh.authorizers import clusters_to
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
 from controlplane.mesh.nodes import Leaf, Members
@@ -79,14 +79,14 @@ def inbound_pass_through(db: Database) -> Resource | None:
 @query
 def virtual_inbound(db: Database, ports: tuple[Guarded, ...], rest: Guard, policies: Effective) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
-    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, access(db, policies))
+    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, to_workloads(db, policies))
     return checked(LDS, message.name, message)
 
 
 @query
 def inbound_listener(db: Database, guarded: Guarded, policies: Effective) -> Resource | None:
     """Return the listener that binds a port itself."""
-    message = inbound.inbound_listener(guarded, access(db, policies))
+    message = inbound.inbound_listener(guarded, to_workloads(db, policies))
     return checked(LDS, message.name, message)
 
 

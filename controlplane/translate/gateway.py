@@ -8,12 +8,9 @@ from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
-from controlplane.translate.access import Access
 from controlplane.translate.common import UNIX, block, socket_address
 from controlplane.translate.connections import gateway_http, tls_inspector, weighted_tcp
-from controlplane.translate.filters.base import Chain as Passed
-from controlplane.translate.filters.network import network_filters
-from controlplane.translate.filters.registry import filters_of
+from controlplane.translate.filters.passed import Passed
 from controlplane.translate.gateway_tls import Termination, downstream
 from controlplane.translate.listeners import WILDCARD
 
@@ -50,9 +47,9 @@ class GatewayListener:
         return f"{self.bind or WILDCARD}_{self.port}"
 
 
-def gateway_listener(value: GatewayListener, access: Access) -> Listener:
-    """Return the listener of ``value``; ``access`` is who may do what there."""
-    by_requests, by_connections = filters_of(Passed(inbound=False, access=access)), network_filters(access)
+def gateway_listener(value: GatewayListener, passed: Passed) -> Listener:
+    """Return the listener of ``value``, with ``passed`` on the way."""
+    by_requests, by_connections = passed.by_requests(), passed.by_connections()
     listener = Listener(
         name=value.name,
         address=socket_address(value.bind or WILDCARD, 0 if value.bind.startswith(UNIX) else value.port),

@@ -16,13 +16,10 @@ from google.protobuf.duration_pb2 import Duration
 from controlplane.model.peers import Mode
 from controlplane.model.protocols import Protocol
 from controlplane.translate import tls
-from controlplane.translate.access import Access
 from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH, InboundPort
 from controlplane.translate.common import socket_address
 from controlplane.translate.connections import PLAIN_HTTP, http_inspector, inbound_http, original_destination, tcp, tls_inspector
-from controlplane.translate.filters.base import Chain
-from controlplane.translate.filters.network import network_filters
-from controlplane.translate.filters.registry import filters_of
+from controlplane.translate.filters.passed import Passed
 from controlplane.translate.listeners import WILDCARD
 from controlplane.translate.routes import inbound_route, pass_through_route
 from controlplane.translate.tls import HTTP_OF_PEERS, OTHERS_OF_PEERS, Peer
@@ -67,17 +64,17 @@ class _Use(NamedTuple):
     routes: RouteConfiguration
 
 
-class _Passed(NamedTuple):
-    """What has to be passed on the way: made once, and the same in every chain."""
+class _Ready(NamedTuple):
+    """What has to be passed on the way, the same in every chain."""
 
     by_requests: list[HttpFilter]
     by_connections: list[Filter]
 
 
-def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, access: Access) -> Listener:
+def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, passed: Passed) -> Listener:
     """Return the listener that iptables send every inbound connection to, with chains for each of ``ports``, and for all others.
 
-    ``access`` is who may do what, on each of them.
+    ``passed`` stands on the way to each of them.
 
     There is no default chain: a connection that a port's own chains refuse would be let in by it.
     """
@@ -89,28 +86,28 @@ def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, access
             filters=[tcp(BLACK_HOLE, BLACK_HOLE)],
         )
     )
-    passed = _passed(access)
+    ready = _ready(passed)
     for each in ports:
         match = FilterChainMatch(destination_port={"value": each.port.port})
-        listener.filter_chains.extend(_chains(_use(each.port), each.port.protocol, match, each.guard, passed))
+        listener.filter_chains.extend(_chains(_use(each.port), each.port.protocol, match, each.guard, ready))
     others = _Use("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
-    listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest, passed))
+    listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest, ready))
     listener.listener_filters.append(original_destination())
     _inspect(listener)
     return listener
 
 
-def inbound_listener(guarded: Guarded, access: Access) -> Listener:
-    """Return the listener that binds a port itself, where no iptables are; ``access`` is who may do what there."""
+def inbound_listener(guarded: Guarded, passed: Passed) -> Listener:
+    """Return the listener that binds a port itself, where no iptables are, with ``passed`` on the way."""
     port = guarded.port
     listener = _listener(f"{port.bind}_{port.port}", port.bind, port.port)
-    listener.filter_chains.extend(_chains(_use(port), port.protocol, FilterChainMatch(), guarded.guard, _passed(access)))
+    listener.filter_chains.extend(_chains(_use(port), port.protocol, FilterChainMatch(), guarded.guard, _ready(passed)))
     _inspect(listener)
     return listener
 
 
-def _passed(access: Access) -> _Passed:
-    return _Passed(filters_of(Chain(inbound=True, access=access)), network_filters(access))
+def _ready(passed: Passed) -> _Ready:
+    return _Ready(passed.by_requests(), passed.by_connections())
 
 
 def _use(port: InboundPort) -> _Use:
@@ -118,14 +115,14 @@ def _use(port: InboundPort) -> _Use:
     return _Use(name, name, port.cluster, f"inbound_{name};", inbound_route(port))
 
 
-def _chains(use: _Use, protocol: Protocol, match: FilterChainMatch, guard: Guard, passed: _Passed) -> Iterator[FilterChain]:
+def _chains(use: _Use, protocol: Protocol, match: FilterChainMatch, guard: Guard, ready: _Ready) -> Iterator[FilterChain]:
     kinds = tuple(_kinds(protocol, guard.mode if guard.peer else Mode.DISABLE))
     if guard.peer is None and guard.mode is Mode.STRICT:
         # Who has no certificate cannot take part in mutual TLS, and nothing else is to be let in.
         yield FilterChain(name=use.name, filter_chain_match=match, filters=[tcp(BLACK_HOLE, BLACK_HOLE)])
         return
     for kind in kinds:
-        chain = FilterChain(name=use.http_name if kind.http else use.name, filter_chain_match=match, filters=_filters(use, kind, passed))
+        chain = FilterChain(name=use.http_name if kind.http else use.name, filter_chain_match=match, filters=_filters(use, kind, ready))
         chain.filter_chain_match.transport_protocol = kind.transport
         chain.filter_chain_match.application_protocols.extend(kind.announced)
         if kind.mutual and guard.peer:
@@ -133,10 +130,10 @@ def _chains(use: _Use, protocol: Protocol, match: FilterChainMatch, guard: Guard
         yield chain
 
 
-def _filters(use: _Use, kind: _Kind, passed: _Passed) -> list[Filter]:
+def _filters(use: _Use, kind: _Kind, ready: _Ready) -> list[Filter]:
     if kind.http:
-        return [inbound_http(use.stat_prefix, use.routes, passed.by_requests, mutual=kind.mutual)]
-    return [*passed.by_connections, tcp(use.cluster, use.cluster)]
+        return [inbound_http(use.stat_prefix, use.routes, ready.by_requests, mutual=kind.mutual)]
+    return [*ready.by_connections, tcp(use.cluster, use.cluster)]
 
 
 def _kinds(protocol: Protocol, mode: Mode) -> Iterable[_Kind]:

@@ -52,6 +52,16 @@ def test_paths_lead_into_packed_messages() -> None:
     assert found == ("filter_chains[0].filters[0].typed_config.(TcpProxy).stat_prefix: expected at least 1 characters",)
 
 
+def test_what_is_packed_is_judged_again_where_it_is_broken_and_known_where_it_is_sound() -> None:
+    def listener(name: str, stat_prefix: str) -> Listener:
+        chain = FilterChain(filters=[Filter(name="tcp", typed_config=pack(TcpProxy(stat_prefix=stat_prefix, cluster="c")))])
+        return Listener(name=name, filter_chains=[chain])
+
+    found = [bool(violations(listener(name, stat_prefix))) for name in "ab" for stat_prefix in ("x", "")]
+
+    assert found == [False, True, False, True]
+
+
 def test_all_that_is_broken_is_named() -> None:
     checks = [HealthCheck(), HealthCheck(timeout={"seconds": 1})]
 

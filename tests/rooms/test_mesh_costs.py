@@ -90,8 +90,9 @@ def test_one_policy_recomputes_the_listeners_of_the_workloads_that_see_it_alone(
     mesh.apply([change(policy("/b"))])
     widened = runs_of(mesh, mesh.refresh)
 
-    assert added == {"effective": 2, "attachment": 1, "workload": 1, "authorizers": 1, "provider_of": 1, "virtual_inbound": 1, "access": 1}
-    assert changed == {"attachment": 1, "provider_of": 1, "access": 1, "virtual_inbound": 1}
+    said = {"attachment": 1, "provider_of": 1, "access": 1, "to_workloads": 1}
+    assert added == {"effective": 2, "workload": 1, "authorizers": 1, "virtual_inbound": 1, **said}
+    assert changed == {"virtual_inbound": 1, **said}
     assert widened["workload"] == 1  # the other one of the namespace, which serves the same now and shares its listener
     assert widened["virtual_inbound"] == 0
 

@@ -1,0 +1,54 @@
+"""What has to be passed on the way in, ready: made once for every chain of every listener on which the same policies hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from controlplane.translate.access import Access
+from controlplane.translate.filters.base import Chain
+from controlplane.translate.filters.network import network_filters
+from controlplane.translate.filters.registry import filters_of
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A filter, encoded."""
+
+    name: str
+    type_url: str
+    value: bytes
+
+    @property
+    def config(self) -> AnyMessage:
+        """Return its message."""
+        return AnyMessage(type_url=self.type_url, value=self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The filters of requests, and those of connections that are sent on whole, each in their order."""
+
+    requests: tuple[Packed, ...]
+    connections: tuple[Packed, ...]
+
+    def by_requests(self) -> list[HttpFilter]:
+        """Return the filters that requests pass, the router last."""
+        return [HttpFilter(name=each.name, typed_config=each.config) for each in self.requests]
+
+    def by_connections(self) -> list[Filter]:
+        """Return the filters that connections pass before they are sent on."""
+        return [Filter(name=each.name, typed_config=each.config) for each in self.connections]
+
+
+def passed(access: Access, *, inbound: bool) -> Passed:
+    """Return what has to be passed where ``access`` holds: on the way to a workload (``inbound``), or through a gateway."""
+    return Passed(_packed(filters_of(Chain(inbound=inbound, access=access))), _packed(network_filters(access)))
+
+
+def _packed(filters: Iterable[HttpFilter | Filter]) -> tuple[Packed, ...]:
+    return tuple(Packed(each.name, each.typed_config.type_url, each.typed_config.value) for each in filters)
