@@ -141,7 +141,17 @@ class Alone:
 
     async def start(self) -> Process:
         """Start it, by its bootstrap alone."""
-        options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "5"]
+        options = [
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warning",
+            "--drain-time-s",
+            "5",
+            "--drain-strategy",
+            "immediate",
+        ]
         told = json.dumps(bootstrap(self.settings))
         self.process = await start("web-1", [envoy_binary(), "--config-yaml", told, *options], self.folder)
         return self.process
