@@ -61,7 +61,7 @@ def _on(db: Database, edge: Edge, port: Port) -> GatewayListener | None:
     if port.kind is Kind.HTTP:
         chains = chains[:1]
     distinct = tuple(_distinct(chains))
-    return GatewayListener(bind=port.bind, port=port.number, chains=distinct) if distinct else None
+    return GatewayListener(bind=port.bind, port=port.number, chains=distinct, topology=edge.topology) if distinct else None
 
 
 def _termination(db: Database, served: Served) -> Termination | None:

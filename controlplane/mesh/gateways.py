@@ -15,15 +15,19 @@ from controlplane.mesh.merging import Kind, Merged, Offer, Place, Port, Served, 
 from controlplane.mesh.routing import Head, head
 from controlplane.mesh.scopes import labels_of, source_label_keys
 from controlplane.mesh.services import Ref, exported, service
+from controlplane.mesh.settings import proxy_defaults
 from controlplane.mesh.workloads import selecting, target
 from controlplane.model.hosts import for_namespace, intersection
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
+from controlplane.objects.core import Pod
 from controlplane.objects.gateway import Gateway, Server
+from controlplane.objects.proxy_config import GatewayTopology, said
 from controlplane.objects.virtual_service import VirtualService
 
 KIND = "Gateway"
+PROXY_CONFIG = "proxy.istio.io/config"
 
 
 class Edge(NamedTuple):
@@ -34,6 +38,7 @@ class Edge(NamedTuple):
     services: tuple[Ref, ...]  # those that lead to it
     labels: Labels  # only those that some route's source labels look at
     policies: Effective  # those that hold for it
+    topology: GatewayTopology  # what stands before it
     identified: bool  # it has a certificate of its own
 
 
@@ -80,8 +85,18 @@ def edge(db: Database, proxy: Proxy) -> Edge:
         selecting(db, proxy.namespace, labels, proxy.ips),
         tuple(pair for pair in labels if pair[0] in looked_at),
         effective(db, proxy.namespace, labels),
+        topology(db, Key("Pod", proxy.namespace, proxy.name)),
         proxy.identity is not None,
     )
+
+
+@query
+def topology(db: Database, key: Key) -> GatewayTopology:
+    """Return what stands before the gateway of the pod ``key``: as its annotation says, else as the settings of the mesh."""
+    pod = objects(db, key)
+    annotation = pod.meta.annotations.get(PROXY_CONFIG, "") if isinstance(pod, Pod) else ""
+    settings = said(annotation).over(proxy_defaults(db)) if annotation else proxy_defaults(db)
+    return settings.gateway_topology or GatewayTopology()
 
 
 def written(key: Key) -> str:

@@ -8,6 +8,7 @@ from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings, OutboundPolicy
 from controlplane.objects.extension_providers import ExtensionProvider
 from controlplane.objects.mesh_config import MeshConfig
+from controlplane.objects.proxy_config import ProxySettings
 
 MESH_CONFIG = Key("ConfigMap", "istio-system", "istio")
 
@@ -26,6 +27,13 @@ def settings(db: Database) -> MeshSettings:
         trust_domain_aliases=tuple(dict.fromkeys(each for each in spec.trust_domain_aliases if each != spec.trust_domain)),
         root_namespace=spec.root_namespace,
     )
+
+
+@query
+def proxy_defaults(db: Database) -> ProxySettings:
+    """Return the settings that proxies have by default."""
+    value = objects(db, MESH_CONFIG)
+    return value.spec.default_config if isinstance(value, MeshConfig) else ProxySettings()
 
 
 @query

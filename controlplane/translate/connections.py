@@ -8,12 +8,14 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFil
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
+from envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 import ProxyProtocol
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
+from controlplane.objects.proxy_config import GatewayTopology
 from controlplane.translate.common import ads
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.registry import filters_of
@@ -24,6 +26,13 @@ _STREAMS = 100
 _STREAM_WINDOW_BYTES = 64 * 1024
 _CONNECTION_WINDOW_BYTES = 1024 * 1024
 _HEADERS_S = 10
+_FORWARDED = {
+    "SANITIZE": HttpConnectionManager.SANITIZE,
+    "FORWARD_ONLY": HttpConnectionManager.FORWARD_ONLY,
+    "APPEND_FORWARD": HttpConnectionManager.APPEND_FORWARD,
+    "SANITIZE_SET": HttpConnectionManager.SANITIZE_SET,
+    "ALWAYS_FORWARD_ONLY": HttpConnectionManager.ALWAYS_FORWARD_ONLY,
+}
 PLAIN_HTTP = ("http/1.1", "h2c")  # what the HTTP inspector calls them
 
 
@@ -37,25 +46,25 @@ def outbound_http(stat_prefix: str, route_name: str) -> Filter:
     return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
 
-def gateway_http(stat_prefix: str, route_name: str, filters: Sequence[HttpFilter], *, asks: bool) -> Filter:
+def gateway_http(stat_prefix: str, route_name: str, filters: Sequence[HttpFilter], topology: GatewayTopology, *, asks: bool) -> Filter:
     """Return what routes requests from outside of the mesh by the RouteConfiguration ``route_name``, past ``filters``.
 
-    Nothing that a client says of itself is believed: neither who it is nor where it comes from. ``asks``: it is asked for a certificate,
-    and the application is told that. The limits are Envoy's advice for its edge.
+    Nothing that a client says of itself is believed, neither who it is nor where it comes from, unless ``topology`` says so. ``asks``:
+    it is asked for a certificate, and the application is told that. The limits are Envoy's advice for its edge.
     https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
     """
     manager = _manager(stat_prefix, filters)
     manager.rds.config_source.CopyFrom(ads())
     manager.rds.route_config_name = route_name
     manager.use_remote_address.value = True
+    manager.xff_num_trusted_hops = topology.num_trusted_proxies
+    default = HttpConnectionManager.SANITIZE_SET if asks else HttpConnectionManager.SANITIZE
+    manager.forward_client_cert_details = _FORWARDED.get(topology.forward_client_cert_details, default)
     if asks:
-        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
         manager.set_current_client_cert_details.subject.value = True
         manager.set_current_client_cert_details.cert = True
         manager.set_current_client_cert_details.dns = True
         manager.set_current_client_cert_details.uri = True
-    else:
-        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
     manager.http2_protocol_options.max_concurrent_streams.value = _STREAMS
     manager.http2_protocol_options.initial_stream_window_size.value = _STREAM_WINDOW_BYTES
     manager.http2_protocol_options.initial_connection_window_size.value = _CONNECTION_WINDOW_BYTES
@@ -101,6 +110,11 @@ def http_inspector() -> ListenerFilter:
 def tls_inspector() -> ListenerFilter:
     """Return what reads the server name and the protocols of a TLS handshake."""
     return ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(TlsInspector()))
+
+
+def proxy_protocol() -> ListenerFilter:
+    """Return what reads the PROXY protocol, by which a load balancer says who has come to it."""
+    return ListenerFilter(name="envoy.filters.listener.proxy_protocol", typed_config=pack(ProxyProtocol()))
 
 
 def original_destination() -> ListenerFilter:

@@ -8,8 +8,9 @@ from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
+from controlplane.objects.proxy_config import GatewayTopology
 from controlplane.translate.common import UNIX, block, socket_address
-from controlplane.translate.connections import gateway_http, tls_inspector, weighted_tcp
+from controlplane.translate.connections import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
 from controlplane.translate.filters.passed import Passed
 from controlplane.translate.gateway_tls import Termination, downstream
 from controlplane.translate.listeners import WILDCARD
@@ -40,6 +41,7 @@ class GatewayListener:
     bind: str  # empty: every address
     port: int
     chains: tuple[Chain, ...]
+    topology: GatewayTopology
 
     @property
     def name(self) -> str:
@@ -60,10 +62,12 @@ def gateway_listener(value: GatewayListener, passed: Passed) -> Listener:
         chain = _chain(each)
         if each.route:
             asks = bool(each.termination and each.termination.asks)
-            chain.filters.append(gateway_http(f"outbound_{value.name}", each.route, by_requests, asks=asks))
+            chain.filters.append(gateway_http(f"outbound_{value.name}", each.route, by_requests, value.topology, asks=asks))
         else:
             chain.filters.extend([*by_connections, weighted_tcp(each.clusters)])
         listener.filter_chains.append(chain)
+    if value.topology.proxy_protocol is not None:
+        listener.listener_filters.append(proxy_protocol())
     if any(each.names for each in value.chains):
         listener.listener_filters.append(tls_inspector())
     return listener
