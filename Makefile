@@ -9,7 +9,7 @@ PURE := tests/rooms tests/conversations tests/laws tests/golden
 EDGES := tests/edges tests/live tests/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kubernetes test check format lint types layers shape golden crds bench bench-kubernetes bench-edits clean pure
+.PHONY: help demo demo-kubernetes test binaries check format lint types layers shape golden crds bench bench-kubernetes bench-edits clean pure
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,11 @@ demo: $(STAMP) ## Show a mesh of real Envoys at work, with proofs (30 s)
 demo-kubernetes: $(STAMP) ## The same by kubectl apply, on an API server of its own
 	@$(BIN)/python -m tests.kube.with_cluster $(BIN)/navarch demo --kubernetes
 
-test: check ## Run everything: the checks, the edges, real Envoys
-	$(PYTEST) $(wildcard $(EDGES))
+test: check binaries ## Run everything: the checks, the edges, real Envoys, a real API server
+	$(PYTEST) -n 3 --dist loadfile --tb=short -rs $(wildcard $(EDGES))
+
+binaries: $(STAMP) ## Build the API server of the tests, where it is missing and Go is there (5 min, once)
+	@$(BIN)/python -m tests.kube.binaries
 
 check: format lint types layers shape pure ## Run what needs no Envoy: style, types, layers, sizes, pure tests
 

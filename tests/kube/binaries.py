@@ -67,19 +67,20 @@ def built(name: str) -> Path:
         return made.rename(folder / name)
 
 
+def kubectl() -> str:
+    """Return the path of kubectl; skip the test where there is none."""
+    path = shutil.which("kubectl")
+    if path is None:
+        pytest.skip("not run: there is no kubectl on the PATH")
+    return path
+
+
 def main() -> None:
-    """Build what is missing, and say where each program is."""
+    """Build what is missing and can be built, and say where each program is."""
     for name in _MODULES:
-        print(found(name) or built(name))
+        path = found(name) or (built(name) if shutil.which("go") else None)
+        print(path or f"{name} is not there, so tests will not run; {HOW}")
 
 
 if __name__ == "__main__":
     main()
-
-
-def kubectl() -> str:
-    """Return the path of kubectl; skip the test where there is none."""
-    found = shutil.which("kubectl")
-    if found is None:
-        pytest.skip("not run: there is no kubectl on the PATH")
-    return found
