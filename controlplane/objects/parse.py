@@ -76,7 +76,7 @@ def _typed(key: Key, data: Mapping[str, object], known: Kind, group: str, found:
         value = known.model.model_validate(data)
     except ValidationError as error:
         found += findings(error, shows=known.model not in (Secret, ConfigMap))
-    if isinstance(value, Secret | ConfigMap):
+    if isinstance(value, Secret | ConfigMap) and not found:
         return Parsed(key, value, () if value.entries else (_ignored(key),))
     if value is not None:
         found += labels("metadata.labels", value.meta.labels)

@@ -38,6 +38,14 @@ def test_an_authority_may_be_in_a_config_map() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
+def test_a_name_that_no_object_can_have_is_an_error(kind: str) -> None:
+    found = parse({**secret(data={"ca.crt": "cm9vdHM="}), "kind": kind, "metadata": {"name": "\x1f"}})
+
+    assert found.object is None
+    assert [(each.severity, each.field) for each in found.problems] == [(Severity.ERROR, "metadata.name")]
+
+
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
 def test_one_that_has_nothing_for_a_mesh_is_passed_over(kind: str) -> None:
     found = parse({**secret(data={"other": "eA=="}), "kind": kind})
 

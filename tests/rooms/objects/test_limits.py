@@ -47,11 +47,11 @@ EVIL = [
 
 @pytest.mark.parametrize("pattern", EVIL, ids=range(len(EVIL)))
 def test_no_pattern_costs_more_than_a_moment(pattern: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
 
     check(pattern)
 
-    assert time.perf_counter() - began < 0.5  # 50 ms each on a quiet machine
+    assert time.process_time() - began < 0.5  # 50 ms each on a quiet machine
 
 
 @pytest.mark.parametrize("pattern", ["^/a/.*$", "(?i)abc", "[a-z]+\\d{1,3}", "a|b", "\\.", ""])
@@ -60,9 +60,9 @@ def test_ordinary_patterns_are_fine(pattern: str) -> None:
 
 
 def quick(kind: str, spec: object, api: str = "networking.istio.io/v1") -> Parsed:
-    began = time.perf_counter()
+    began = time.process_time()
     parsed = parse({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}, "spec": spec})
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     return parsed
 
 
@@ -130,8 +130,8 @@ def test_very_large_policies() -> None:
     ids=range(11),
 )
 def test_no_text_takes_long_to_read(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
 
     documents(text)
 
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
