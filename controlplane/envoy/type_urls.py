@@ -13,6 +13,12 @@ SDS = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 RTDS = PREFIX + "envoy.service.runtime.v3.Runtime"
 ECDS = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 
+# What Istio's agent asks for itself, besides what the Envoy behind it does: names for its DNS proxy, and settings of the proxy. It is told
+# that there are none.
+NDS = PREFIX + "istio.networking.nds.v1.NameTable"
+PCDS = PREFIX + "istio.mesh.v1alpha1.ProxyConfig"
+OF_ISTIOS_AGENT = (NDS, PCDS)
+
 # Make before break: what is used comes before what uses it.
 # https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations
 PUSH_ORDER = (CDS, EDS, LDS, RDS, SRDS, VHDS, SDS, ECDS, RTDS)

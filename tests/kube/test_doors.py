@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import pytest
@@ -13,11 +15,11 @@ from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.serve.accounts import ReviewedTokens
 from controlplane.serve.doors import Account, Denied
-from tests.edges.control_plane import status_of
+from tests.edges.control_plane import next_delta, status_of
 from tests.edges.secure import asking
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
-from tests.kube.plane import identities
+from tests.kube.plane import HOME, IDENTITY, identities, serving
 from tests.kube.proxies import Workload, ads, secrets_of
 
 
@@ -73,3 +75,29 @@ async def test_t20_tokens_for_somebody_else_are_nobodys(home: Cluster, wrong: st
         await call.write(asking(SDS, workload.node(), "default"))
 
         assert await status_of(call) == (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+
+
+async def test_s28_while_the_api_server_is_away_nobody_new_comes_in_and_those_who_are_in_renew(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "own", controllers=False)
+    try:
+        cluster.namespace(HOME)
+        workload, other = Workload.made(cluster, "doors", "client"), Workload.made(cluster, "doors", "other")
+        short = replace(IDENTITY, leaf_lifetime_s=10.0)
+        async with serving(cluster.kubeconfig(), identity=short) as running, ads(running, workload.token()) as call:
+            await call.write(asking(SDS, workload.node(), "default"))
+            first = await next_delta(call)
+            await call.write(asking(SDS, nonce=first.nonce))
+            tokens = [other.token(), other.token()]
+            cluster.kill_api()
+
+            renewed = await next_delta(call, 15)
+
+            assert [each.name for each in renewed.resources] == ["default"]
+            async with ads(running, tokens[0]) as late:
+                assert (await status_of(late))[0] is grpc.StatusCode.UNAVAILABLE
+            await asyncio.to_thread(cluster.start_api)
+            async with ads(running, tokens[1]) as late:
+                await late.write(asking(SDS, other.node(), "default"))
+                assert [each.name for each in (await next_delta(late)).resources] == ["default"]
+    finally:
+        cluster.stop()
