@@ -21,9 +21,10 @@ def translate(
         typer.Option("--proxy", metavar="NODE_ID", help="The proxy's node id: sidecar~IP~POD.NAMESPACE~DOMAIN, or router~… for a gateway."),
     ],
     metadata: Annotated[str, typer.Option(metavar="JSON", help="The node's metadata, as Istio's proxies send it.")] = "{}",
+    no_identity: Annotated[bool, typer.Option("--no-identity", help="For a proxy that comes in the clear: without a certificate.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Everything as JSON, or a table of what there is.")] = Output.TABLE,
 ) -> None:
-    """Print the Envoy configuration that one proxy would be sent.
+    """Print the Envoy configuration that one proxy would be sent, with the identity of the SERVICE_ACCOUNT of its metadata.
 
     For example:
 
@@ -33,14 +34,18 @@ def translate(
 
       navarch translate -f ./manifests --proxy router~10.0.0.1~ingress.edge~ --metadata '{"LABELS": {"istio": "ingressgateway"}}'
     """
-    asking = _proxy(node, metadata)
+    asking, account = _proxy(node, metadata)
 
     from controlplane.mesh.snapshot import snapshot
+    from controlplane.model.identity import BadIdentity
     from controlplane.objects.places import located
     from controlplane.sources.gather import gather
 
     folder, changes = gather(filename, sys.stdin.buffer)
-    found = snapshot(changes, asking)
+    try:
+        found = snapshot(changes, asking, None if no_identity else account)
+    except BadIdentity as error:
+        raise typer.BadParameter(f"SERVICE_ACCOUNT: {error}", param_hint="--metadata") from None
     problems = located(found.problems, [folder])
     if output is Output.JSON:
         typer.echo(json.dumps({**found.resources, "problems": [each.row() for each in problems]}, indent=2))
@@ -55,7 +60,8 @@ def translate(
         show(problems)
 
 
-def _proxy(node: str, metadata: str) -> Proxy:
+def _proxy(node: str, metadata: str) -> tuple[Proxy, str]:
+    """Return the proxy, and its service account."""
     try:
         values = json.loads(metadata)
     except ValueError as error:
@@ -63,6 +69,7 @@ def _proxy(node: str, metadata: str) -> Proxy:
     if not isinstance(values, dict):
         raise typer.BadParameter("expected a JSON object", param_hint="--metadata")
     try:
-        return proxy(node, values)
+        account = values.get("SERVICE_ACCOUNT", "default")
+        return proxy(node, values), account if isinstance(account, str) else ""
     except BadNode as error:
         raise typer.BadParameter(str(error), param_hint="--proxy") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
+from controlplane.model.identity import Identity
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
@@ -24,10 +25,15 @@ class Snapshot:
     problems: tuple[Problem, ...]
 
 
-def snapshot(changes: Iterable[Change], proxy: Proxy) -> Snapshot:
-    """Return what ``proxy`` would be sent if ``changes`` were all there is; routes are complete, as SotW streams get them."""
+def snapshot(changes: Iterable[Change], proxy: Proxy, account: str | None = None) -> Snapshot:
+    """Return what ``proxy`` would be sent if ``changes`` were all there is; routes are complete, as SotW streams get them.
+
+    With ``account``, it comes with the identity of that service account in the mesh's trust domain; raises BadIdentity where that is none.
+    """
     mesh = Mesh()
     mesh.apply(changes)
+    if account is not None:
+        proxy = replace(proxy, identity=Identity(mesh.settings().trust_domain, proxy.namespace, account))
     session = mesh.connect(proxy, Wire.SOTW)
     mesh.refresh()
     view = session.view
