@@ -19,7 +19,7 @@ from tests.edges.control_plane import next_delta, status_of
 from tests.edges.secure import asking
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
-from tests.kube.plane import HOME, IDENTITY, identities, serving
+from tests.kube.plane import HOME, IDENTIFIED, identities, serving
 from tests.kube.proxies import Workload, ads, secrets_of
 
 
@@ -82,8 +82,9 @@ async def test_s28_while_the_api_server_is_away_nobody_new_comes_in_and_those_wh
     try:
         cluster.namespace(HOME)
         workload, other = Workload.made(cluster, "doors", "client"), Workload.made(cluster, "doors", "other")
-        short = replace(IDENTITY, leaf_lifetime_s=10.0)
-        async with serving(cluster.kubeconfig(), identity=short) as running, ads(running, workload.token()) as call:
+        assert IDENTIFIED.identity
+        short = replace(IDENTIFIED, identity=replace(IDENTIFIED.identity, leaf_lifetime_s=10.0))
+        async with serving(cluster.kubeconfig(), more=short) as running, ads(running, workload.token()) as call:
             await call.write(asking(SDS, workload.node(), "default"))
             first = await next_delta(call)
             await call.write(asking(SDS, nonce=first.nonce))
