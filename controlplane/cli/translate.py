@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from controlplane.cli.options import Output, Paths
 from controlplane.cli.tables import print_table
 from controlplane.cli.validate import show
 from controlplane.model.proxies import BadNode, Proxy, proxy
+
+if TYPE_CHECKING:
+    from controlplane.objects.places import Located
 
 
 def translate(
@@ -46,15 +50,14 @@ def translate(
         found = snapshot(changes, asking, None if no_identity else account)
     except BadIdentity as error:
         raise typer.BadParameter(f"SERVICE_ACCOUNT: {error}", param_hint="--metadata") from None
-    problems = located(found.problems, [folder])
+    _print(found.resources, located(found.problems, [folder]), output)
+
+
+def _print(resources: Mapping[str, Sequence[Mapping[str, object]]], problems: Sequence[Located], output: Output) -> None:
     if output is Output.JSON:
-        typer.echo(json.dumps({**found.resources, "problems": [each.row() for each in problems]}, indent=2))
+        typer.echo(json.dumps({**resources, "problems": [each.row() for each in problems]}, indent=2))
         return
-    rows = [
-        (section, str(each.get("name") or each.get("clusterName") or ""))
-        for section, members in found.resources.items()
-        for each in members
-    ]
+    rows = [(section, str(each.get("name") or each.get("clusterName") or "")) for section, members in resources.items() for each in members]
     print_table(("section", "name"), rows)
     if problems:
         show(problems)
