@@ -73,6 +73,7 @@ class ProxyRow(Shape):
     synced: bool
     connections: tuple[Connection, ...]
     reported_at: float | None = None  # when it has last said what it sends
+    registered: str | None = None  # the WorkloadEntry that it has asked for, or why there is none
 
 
 class LoadRow(Shape):

@@ -70,6 +70,7 @@ class Books:
         """Return the connected proxies, with their connections."""
         found: dict[str, list[Account]] = {}
         reported = self.loads.reported()
+        registered = self._registrar.standing() if self._registrar else {}
         for account in self.fleet.accounts():
             found.setdefault(account.proxy.id, []).append(account)
         return [
@@ -79,6 +80,7 @@ class Books:
                 synced=all(each.synced for each in rows),
                 connections=tuple(map(_connection, rows)),
                 reported_at=reported.get(proxy_id),
+                registered=registered.get(proxy_id),
             )
             for proxy_id, rows in found.items()
         ]

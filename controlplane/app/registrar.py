@@ -29,6 +29,8 @@ class Registrar:
         """Take in that ``proxy`` has opened ``connection``."""
         if self._registrations.connected(connection, proxy, time.time()):
             self.news.set()
+        elif proxy.group:
+            log.warning("workload not registered", extra={"proxy": proxy.id, "reason": "it came in where nobody is asked who they are"})
 
     def disconnected(self, connection: int) -> None:
         """Take in that ``connection`` is over."""
@@ -54,6 +56,10 @@ class Registrar:
         self._told = refused
         return self._registrations.entries(self._objects, time.time())
 
-    def documents(self) -> list[Mapping[str, object]]:
+    def documents(self) -> Mapping[Key, Mapping[str, object]]:
         """Return the same as documents."""
-        return [each.document for each in self.entries().values()]
+        return {key: each.document for key, each in self.entries().items()}
+
+    def standing(self) -> Mapping[str, str]:
+        """Return as which entry each proxy that asked for it is registered, or why it is not."""
+        return self._registrations.standing(self._objects)

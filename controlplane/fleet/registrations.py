@@ -112,6 +112,15 @@ class Registrations:
         """Return why proxies that want to be registered are not, by their node ids."""
         return {name: reason for name, seat in sorted(self._seats.items()) if (reason := refusal(seat.proxy, objects))}
 
+    def standing(self, objects: Objects) -> Mapping[str, str]:
+        """Return as which entry each proxy is registered by the groups among ``objects``, or why it is not, by their node ids."""
+        return {name: _seated(seat, objects) for name, seat in sorted(self._seats.items())}
+
+
+def _seated(seat: _Seat, objects: Objects) -> str:
+    group = group_of(seat.proxy, objects)
+    return str(_entry(seat, group).key) if group else f"not registered: {refusal(seat.proxy, objects)}"
+
 
 def group_of(proxy: Proxy, objects: Objects) -> WorkloadGroup | None:
     """Return the group among ``objects`` that ``proxy`` is an instance of, ``None`` if it has no right to be one."""

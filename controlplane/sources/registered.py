@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.objects.parse import Object, parse
+from controlplane.objects.parse import parse
 from controlplane.objects.places import Located, Place, Places
 
+Document = Mapping[str, object]
 _LOOK_S = 0.5  # at groups that may have changed, and at who has left long enough ago
 
 
@@ -18,11 +19,11 @@ class Registered:
 
     name = "registrations"
 
-    def __init__(self, documents: Callable[[], Iterable[Mapping[str, object]]], news: asyncio.Event) -> None:
+    def __init__(self, documents: Callable[[], Mapping[Key, Document]], news: asyncio.Event) -> None:
         """Ask for ``documents`` when there is ``news``, and now and then: those that there have to be."""
         self._documents = documents
         self._news = news
-        self._given: dict[Key, Object] = {}
+        self._said: Mapping[Key, Document] = {}
 
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
         """Hand what changes to ``deliver``; at first there is nothing."""
@@ -46,14 +47,12 @@ class Registered:
         return
 
     def _changes(self) -> Iterator[Change]:
-        found = (parse(each).object for each in self._documents())
-        wanted = {each.key: each for each in found if each is not None}
-        for key in self._given.keys() - wanted.keys():
+        before, self._said = self._said, self._documents()
+        for key in sorted(before.keys() - self._said.keys()):
             yield Change(key, None)
-        for key, value in wanted.items():
-            if self._given.get(key) != value:
-                yield Change(key, value)
-        self._given = wanted
+        for key, document in self._said.items():
+            if before.get(key) != document and (found := parse(document).object):
+                yield Change(key, found)
 
 
 class _Nowhere:

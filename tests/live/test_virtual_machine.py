@@ -61,6 +61,7 @@ class Mesh:
     cart: Machine
     client: Machine
     status: int = 200
+    delay_s: float = 0.0
 
     async def entries(self) -> list[str]:
         """Return the names of the WorkloadEntries."""
@@ -83,6 +84,7 @@ class Mesh:
         with contextlib.suppress(asyncio.IncompleteReadError):
             while head := (await reader.readuntil(b"\r\n\r\n")).decode():
                 who = next((line for line in head.splitlines() if line.lower().startswith("x-forwarded-client-cert")), "")
+                await asyncio.sleep(self.delay_s)
                 status = self.status if head.startswith("GET /healthz") else 200
                 writer.write(f"HTTP/1.1 {status} Said\r\ncontent-length: {len(who)}\r\n\r\n{who}".encode())
         writer.close()
@@ -180,3 +182,33 @@ async def test_what_it_sends_is_reported_and_forgotten_with_it(tmp_path: Path) -
             return await found.plane.running.json(f"/v1/load/{proxy}") == []
 
         await until("it is forgotten", forgotten, seconds=10)
+
+
+async def test_the_estimated_latency_is_about_what_requests_take(tmp_path: Path) -> None:
+    async with mesh(tmp_path, load_interval_s=1.0) as found:
+        await found.cart.start()
+        await until("it gets requests", lambda: found.gets(200), seconds=20, watched=found.cart.process)
+        found.delay_s = 0.2
+        stop = asyncio.Event()
+
+        async def ask(client: httpx.AsyncClient) -> None:
+            while not stop.is_set():
+                assert (await client.get("http://cart:9080/")).is_success
+
+        asking = httpx.AsyncClient(proxy=f"http://{found.client.ip}:15002", timeout=20.0)
+        async with asking, asyncio.TaskGroup() as tasks:
+            for _ in range(8):
+                tasks.create_task(ask(asking))
+
+            async def told() -> bool:
+                rows = await found.plane.running.json("/v1/load")
+                assert isinstance(rows, list)
+                return any(row["cluster"] == CLUSTER and row["requests"] > 200 for row in rows)
+
+            await until("many requests are told", told, seconds=60)
+            stop.set()
+        rows = await found.plane.running.json("/v1/load")
+        assert isinstance(rows, list)
+        [cart] = [row for row in rows if row["cluster"] == CLUSTER]
+        print(f"requests take 200 ms and more; estimated {cart['estimatedLatencyMs']:.0f} ms from {cart['requests']} requests")
+        assert 100 <= cart["estimatedLatencyMs"] <= 500

@@ -118,6 +118,8 @@ def test_a_group_that_comes_later_takes_in_who_is_there() -> None:
     found = registered(VM)
     assert found.entries(objects().get, 2.0) == {}
     assert found.refused(objects().get) == {VM.id: "there is no WorkloadGroup/shop/carts"}
+    assert found.standing(objects().get) == {VM.id: "not registered: there is no WorkloadGroup/shop/carts"}
+    assert found.standing(objects(GROUP).get) == {VM.id: str(ENTRY)}
 
     assert ENTRY in found.entries(objects(GROUP).get, 3.0)
 
