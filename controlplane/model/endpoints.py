@@ -22,12 +22,16 @@ _CLOUDS = ("metadata", "metadata.google.internal", "metadata.goog", "instance-da
 # https://url.spec.whatwg.org/#ends-in-a-number-checker
 _ENDS_IN_A_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\Z", re.ASCII)
 _UNIX = "unix://"
+# What nearly every endpoint is, told apart by its text alone: a service may have thousands.
+_OCTET = r"(?:[1-9]?[0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
+_PLAIN = re.compile(rf"(?:[1-9][0-9]?|1[0-9]{{2}}|2[01][0-9]|22[0-3])(?:\.{_OCTET}){{3}}\Z", re.ASCII)
+_WITH_SPECIAL = ("127.", "169.254.", "168.63.", "100.100.", "192.0.0.")  # ranges in which some are no endpoints
 
 
 @lru_cache(maxsize=1 << 16)
 def fault_of_endpoint(address: str, port: int) -> str | None:
     """Return why no proxy is sent to ``port`` of ``address``, an IP address or a name; ``None`` where nothing speaks against it."""
-    if address.startswith(_UNIX):
+    if address.startswith(_UNIX) or (_PLAIN.match(address) and not address.startswith(_WITH_SPECIAL)):
         return None
     name = address.rstrip(".").lower()
     found = address_of(name)

@@ -27,18 +27,25 @@ class Issuer:
         self.answers: dict[str, Answer] = {}
         self.at = ""
         self._number = 0
+        self._old: list[dict[str, object]] = []  # keys that are published besides the one that signs
         self.rotate()
 
     def rotate(self) -> None:
         """Sign by a new key from now on, and forget the old one."""
         self._number += 1
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._old = []
+
+    def overlap(self) -> None:
+        """Sign by a new key from now on, and publish the one before it too."""
+        before = self._published()
+        self.rotate()
+        self._old = [before]
 
     @property
     def keys(self) -> dict[str, object]:
         """Return the key set."""
-        public = ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        return {"keys": [{**public, "kid": f"key-{self._number}", "alg": "ES256", "use": "sig"}]}
+        return {"keys": [*self._old, self._published()]}
 
     @property
     def jwks(self) -> str:
@@ -66,6 +73,10 @@ class Issuer:
             yield self.at
         finally:
             await runner.cleanup()
+
+    def _published(self) -> dict[str, object]:
+        public = ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        return {**public, "kid": f"key-{self._number}", "alg": "ES256", "use": "sig"}
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)

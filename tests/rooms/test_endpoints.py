@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
+from controlplane.model.addresses import Reach, reach
 from controlplane.model.endpoints import fault_of_endpoint
 from controlplane.model.proxies import proxy
 from controlplane.sources.folder import Folder
@@ -58,6 +61,14 @@ def test_t44_a_name_that_may_lead_anywhere_does_not_lead_to_the_administration()
 @pytest.mark.parametrize("host", ["10.0.0.1", "8.8.8.8", "fd00::1", "2001:db8::1", "a.example", "1.example", "unix:///run/app.sock"])
 def test_others_are_endpoints(host: str) -> None:
     assert fault_of_endpoint(host, 443) is None
+
+
+@pytest.mark.parametrize("first", range(256))
+def test_what_is_told_by_the_text_alone_is_what_the_address_says(first: int) -> None:
+    for rest in ("0.0.1", "0.0.192", "63.129.16", "100.100.200", "254.169.254", "255.255.255"):
+        text = f"{first}.{rest}"
+
+        assert (fault_of_endpoint(text, 443) is None) == (reach(ip_address(text)) in (Reach.PUBLIC, Reach.PRIVATE, Reach.LOOPBACK))
 
 
 OBJECTS = """
