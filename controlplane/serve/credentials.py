@@ -8,6 +8,7 @@ used does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 from collections import defaultdict
@@ -19,6 +20,7 @@ from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.credentials import authority_of, certificate_of
 from controlplane.ca.vault import Holder
 from controlplane.envoy.type_urls import SDS
+from controlplane.errors import InvalidResource
 from controlplane.mesh.resources import checked
 from controlplane.model.credentials import Credential, credential
 from controlplane.model.keys import Key
@@ -33,7 +35,9 @@ log = logging.getLogger(__name__)
 PATIENCE_S = (
     2.0  # that a stream waits: Envoy holds a listener back for 15 s where it is told nothing, and for none where it is told too soon
 )
-_AGAIN_S = 30.0
+_LOOK_S = 1.0
+_MAX_SHOWN = 300  # of a name that somebody asks for
+_UNREFERRED = "nothing refers to it"
 Reasons: TypeAlias = Mapping[str, tuple[tuple[str, str], ...]]
 
 
@@ -55,6 +59,7 @@ class World:
     put: Callable[[Holder, Mapping[str, Resource], frozenset[str]], None]  # what is there for a holder, and which names are not
     tell: Callable[[Reasons], None]
     clock: Callable[[], dt.datetime]
+    again_s: float = 30.0  # after which all is looked at again: rights that were taken away, certificates that expire
 
 
 class Credentials:
@@ -72,11 +77,11 @@ class Credentials:
 
     async def ask(self, holder: Holder, names: Iterable[str]) -> None:
         """Have on the table of ``holder`` what it may have of ``names``, and nothing else of them, before they are answered."""
-        found = {name: each for name in names if (each := credential(name, holder.who.namespace))}
-        referred = self._world.referred() if found else frozenset[str]()
-        for name in found.keys() - referred:
-            log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": "nothing refers to it"})
-        found = {name: each for name, each in found.items() if name in referred}
+        named = {name: each for name in names if (each := credential(name, holder.who.namespace))}
+        found = {name: named[name] for name in named.keys() & self._referred(named)}
+        if foreign := sorted(named.keys() - found.keys()):
+            facts = {"identity": holder.who.uri, "credential": foreign[0][:_MAX_SHOWN], "names": len(foreign)}
+            log.warning("credential not given", extra={**facts, "reason": _UNREFERRED})
         if not found:
             return
         self._asked.setdefault(holder, {}).update(found)
@@ -101,33 +106,34 @@ class Credentials:
 
     async def run(self) -> None:
         """Hand on what has changed, and look again now and then, until cancelled."""
+        seen, all_at = frozenset[str](), 0.0
+        loop = asyncio.get_running_loop()
         while True:
-            self._news.clear()
-            try:
-                async with asyncio.timeout(_AGAIN_S):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
                     await self._news.wait()
-                changed, self._changed = self._changed, set()
-            except TimeoutError:
-                changed = None
+            self._news.clear()
+            changed, self._changed = self._changed, set()
+            referred = self._world.referred()
+            everything = loop.time() >= all_at
             try:
-                await self._again(changed)
+                await self._again(changed, referred ^ seen, everything=everything)
             except Exception:  # ours; the next round begins anew
                 log.exception("credentials failed")
+            seen, all_at = referred, loop.time() + self._world.again_s if everything else all_at
 
     def _note(self, key: Key) -> None:
         self._changed.add(key)
         self._news.set()
 
-    async def _again(self, changed: set[Key] | None) -> None:
-        """Settle what depends on ``changed``, or everything; what nothing refers to any more is taken away."""
-        referred = self._world.referred()
+    def _referred(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the names that objects refer to, where one of ``names`` is asked about at all."""
+        return self._world.referred() if names else frozenset()
+
+    async def _again(self, changed: set[Key], names: frozenset[str], *, everything: bool) -> None:
+        """Settle what depends on ``changed``, and what is called by ``names``; or ``everything``."""
         for holder, asked in tuple(self._asked.items()):
-            for name in asked.keys() - referred:
-                each = asked.pop(name)
-                self._world.put(holder, {}, frozenset((name,)))
-                self._say(name, holder, each.namespace, None, gone=True)
-                self._drop(each)
-            found = {name: each for name, each in asked.items() if changed is None or not changed.isdisjoint(_keys(each))}
+            found = {name: each for name, each in asked.items() if everything or name in names or not changed.isdisjoint(_keys(each))}
             if found:
                 await self._settle(holder, found)
 
@@ -139,7 +145,8 @@ class Credentials:
         try:
             resource = await self._resource(holder, name, asked)
         except _Unusable as error:
-            log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": str(error)})
+            if self._reasons.get((name, asked.namespace), {}).get(holder) != str(error):
+                log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": str(error)})
             if not isinstance(error, _NotNow):
                 self._world.put(holder, {}, frozenset((name,)))
             self._say(name, holder, asked.namespace, str(error))
@@ -149,6 +156,9 @@ class Credentials:
             self._say(name, holder, asked.namespace, None)
 
     async def _resource(self, holder: Holder, name: str, asked: Credential) -> Resource:
+        if name not in self._world.referred():
+            self._drop(asked)
+            raise _Unusable(_UNREFERRED)
         if asked.namespace != holder.who.namespace:
             raise _Unusable(f"it is of the namespace {asked.namespace}")
         allowed = await self._world.rights.may_read(holder.who)
@@ -162,7 +172,7 @@ class Credentials:
             if asked.authority:
                 return checked(SDS, name, secrets.roots(name, authority_of(entries, AUTHORITY, now)))
             return checked(SDS, name, secrets.certificate(name, *certificate_of(entries, (CERTIFICATE, KEY), now)))
-        except BadCertificate as error:
+        except (BadCertificate, InvalidResource) as error:
             raise _NotNow(str(error)) from error
 
     async def _entries(self, asked: Credential) -> Entries:
@@ -186,7 +196,8 @@ class Credentials:
         raise _Unusable(f"there is no {_keys(asked)[-1 if asked.authority else 0].kind} {asked.name} there")
 
     def _drop(self, gone: Credential) -> None:
-        used = {key for asked in self._asked.values() for each in asked.values() for key in _keys(each)}
+        referred = self._world.referred()
+        used = {key for asked in self._asked.values() for name, each in asked.items() if name in referred for key in _keys(each)}
         for key in _keys(gone):
             if key not in used:
                 for shelf in self._world.shelves:

@@ -1,0 +1,173 @@
+"""What becomes of a credential that a proxy has, when rights, references or Secrets change: by fakes of all that is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping
+
+import pytest_asyncio
+
+from controlplane.ca.vault import Holder
+from controlplane.model.identity import Identity
+from controlplane.model.keys import Key
+from controlplane.objects.changes import Change
+from controlplane.objects.parse import parse
+from controlplane.serve.credentials import Credentials, Reasons, World
+from controlplane.serve.shelves import Given
+from controlplane.xds.resource import Resource
+from tests.edges.held import pair, secret
+from tests.edges.waiting import until
+
+NAME = "kubernetes://shop"
+SHOP = Key("Secret", "edge", "shop")
+FRONT = Holder(Identity("cluster.local", "edge", "front"), "router~10.0.0.1~front-1.edge~")
+
+
+class Around:
+    """All that credentials depend on."""
+
+    def __init__(self) -> None:
+        self.shelf = Given()
+        self.allowed: bool | None = True
+        self.asked_about: list[Identity] = []
+        self.referred: frozenset[str] = frozenset((NAME,))
+        self.tables: dict[Holder, dict[str, Resource]] = {}
+        self.reasons: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.now = dt.datetime.now(dt.UTC)
+        self.credentials = Credentials(
+            World(
+                shelves=(self.shelf,),
+                rights=self,
+                referred=lambda: self.referred,
+                put=self._put,
+                tell=self._tell,
+                clock=lambda: self.now,
+                again_s=0.01,
+            )
+        )
+
+    async def may_read(self, who: Identity) -> bool | None:
+        self.asked_about.append(who)
+        return self.allowed
+
+    def give(self, value: dict[str, object]) -> None:
+        """Have the Secret ``value`` in a file."""
+        found = parse(value)
+        assert found.key
+        self.shelf.take([Change(found.key, found.object)])
+
+    def has(self, holder: Holder = FRONT) -> bool:
+        return NAME in self.tables.get(holder, {})
+
+    def _put(self, holder: Holder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
+        table = self.tables.setdefault(holder, {})
+        table.update(there)
+        for name in gone:
+            table.pop(name, None)
+
+    def _tell(self, reasons: Reasons) -> None:
+        self.reasons.update(reasons)
+
+
+@pytest_asyncio.fixture
+async def around() -> AsyncIterator[Around]:
+    found = Around()
+    found.give(secret(pair()))
+    task = asyncio.create_task(found.credentials.run())
+    yield found
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_t22_rights_are_asked_about_at_each_request_before_anything_is_looked_up(around: Around) -> None:
+    await around.credentials.ask(FRONT, [NAME])
+    assert around.has()
+    around.allowed = False
+
+    await around.credentials.ask(FRONT, [NAME])
+
+    assert not around.has()
+    assert around.reasons[NAME] == (("edge", "the service account front may not list Secrets there"),)
+
+
+async def test_t22_one_that_has_it_does_not_warm_it_for_another(around: Around) -> None:
+    other = Holder(Identity("cluster.local", "edge", "curious"), "sidecar~10.0.0.2~curious-1.edge~")
+    await around.credentials.ask(FRONT, [NAME])
+    around.allowed = False
+
+    await around.credentials.ask(other, [NAME])
+
+    assert not around.has(other)
+    assert around.asked_about[-1] == other.who
+
+
+async def test_rights_that_are_taken_away_take_the_credential_away(around: Around) -> None:
+    await around.credentials.ask(FRONT, [NAME])
+    around.allowed = False
+    await until(lambda: not around.has())
+
+    around.allowed = True
+    await until(around.has)
+    assert around.reasons[NAME] == ()
+
+
+async def test_rights_that_cannot_be_known_leave_it_to_who_has_it_and_give_it_to_nobody_else(around: Around) -> None:
+    other = Holder(Identity("cluster.local", "edge", "second"), "router~10.0.0.3~second-1.edge~")
+    await around.credentials.ask(FRONT, [NAME])
+    around.allowed = None
+
+    await around.credentials.ask(other, [NAME])
+    asked = len(around.asked_about)
+    await until(lambda: len(around.asked_about) > asked + 5)
+
+    assert (around.has(), around.has(other)) == (True, False)
+
+
+async def test_what_nothing_refers_to_any_more_is_taken_away_until_something_does_again(around: Around) -> None:
+    await around.credentials.ask(FRONT, [NAME])
+    around.referred = frozenset()
+    await until(lambda: not around.has())
+
+    around.referred = frozenset((NAME,))
+
+    await until(around.has)
+
+
+async def test_a_certificate_that_expires_stays_and_is_told(around: Around) -> None:
+    await around.credentials.ask(FRONT, [NAME])
+
+    around.now += dt.timedelta(days=2)
+
+    await until(lambda: bool(around.reasons.get(NAME)))
+    assert "the certificate has expired" in around.reasons[NAME][0][1]
+    assert around.has()
+
+
+async def test_a_secret_that_goes_takes_it_away_at_once(around: Around) -> None:
+    await around.credentials.ask(FRONT, [NAME])
+
+    around.shelf.take([Change(SHOP, None)])
+
+    await until(lambda: not around.has())
+    assert around.reasons[NAME] == (("edge", "there is no Secret shop there"),)
+
+
+async def test_with_the_last_who_asked_goes_what_was_told(around: Around) -> None:
+    around.shelf.take([Change(SHOP, None)])
+    await around.credentials.ask(FRONT, [NAME])
+    assert around.reasons[NAME]
+
+    around.credentials.leave(FRONT)
+
+    assert around.reasons[NAME] == ()
+    assert around.credentials.counts() == {"held": 0, "unusable": 0}
+
+
+async def test_a_hundred_thousand_names_that_nothing_refers_to_cost_nothing(around: Around) -> None:
+    await around.credentials.ask(FRONT, [f"kubernetes://name-{number}" for number in range(100_000)])
+
+    assert around.asked_about == []
+    assert around.credentials.counts() == {"held": 0, "unusable": 0}
