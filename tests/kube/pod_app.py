@@ -2,7 +2,7 @@
 
 By environment: ``APP``, ``VERSION``, ``PORTS`` (9080 by default), and ``CALLS``, URLs that it asks before it answers. At any port: ``/``
 answers, after ``?delay`` seconds; ``/health`` says how it is, which ``/health?set=500`` changes; ``/ask?url=`` asks from in here and
-``/load?url=&rate=&seconds=`` does so often. SIGTERM ends it when what has begun is done.
+``/load?url=&rate=`` does so often, until somebody asks for ``/enough``. SIGTERM ends it when what has begun is done.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 from urllib.parse import parse_qs, urlsplit
 
 _FORWARDED = ("end-user", "x-request-id")
@@ -38,6 +39,7 @@ class App:
     health: int = 200
     open: int = 0
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)  # nothing is open
 
     async def serve(self, ports: list[int]) -> None:
@@ -81,7 +83,11 @@ class App:
             case "/ask":
                 return 200, await ask(query["url"], json.loads(query.get("headers", "{}")))
             case "/load":
-                return 200, await load(query["url"], float(query["rate"]), float(query["seconds"]))
+                self.enough.clear()
+                return 200, await load(query["url"], float(query["rate"]), self.enough)
+            case "/enough":
+                self.enough.set()
+                return 200, {}
             case _:
                 await asyncio.sleep(float(query.get("delay", 0)))
                 forwarded = {name: value for name, value in request.headers.items() if name in _FORWARDED}
@@ -167,8 +173,8 @@ async def ask(url: str, headers: dict[str, str]) -> dict[str, object]:
     return {"status": status, "seconds": time.monotonic() - began, "headers": found, "said": said}
 
 
-async def load(url: str, rate: float, seconds: float) -> dict[str, object]:
-    """Ask ``url`` at a steady ``rate`` for some ``seconds``, and return how often each came of it."""
+async def load(url: str, rate: float, enough: asyncio.Event) -> dict[str, object]:
+    """Ask ``url`` at a steady ``rate`` until it is ``enough``, and return how often each came of it."""
     found: Counter[str] = Counter()
     failed: list[tuple[float, str]] = []
     idle: list[Connection] = []
@@ -191,8 +197,10 @@ async def load(url: str, rate: float, seconds: float) -> dict[str, object]:
             failed.append((round(at, 3), detail))
 
     async with asyncio.TaskGroup() as group:
-        for number in range(int(rate * seconds)):
+        for number in count():
             at = number / rate
+            if enough.is_set():
+                break
             await asyncio.sleep(max(0.0, began + at - time.monotonic()))
             group.create_task(one(at))
     return {"outcomes": dict(found), "failed": failed[:50], "seconds": time.monotonic() - began}

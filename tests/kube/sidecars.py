@@ -49,7 +49,7 @@ class Mesh:
     def start_plane(self) -> None:
         """Start the control plane."""
         where = ("--xds", "127.0.0.1:15010", "--admin", ADMIN, "--xds-tls", f"{self.node.ip}:15012", "--webhook", _WEBHOOK, "--name", NAME)
-        command = [sys.executable, "-m", "controlplane.cli.main", "serve", "--kubernetes", "--kubeconfig", str(self.cluster.kubeconfig())]
+        command = [sys.executable, "-m", "tests.kube.hurried", "serve", "--kubernetes", "--kubeconfig", str(self.cluster.kubeconfig())]
         environment = {**os.environ, "POD_NAME": "navarch", "POD_NAMESPACE": HOME}
         with (self.folder / "plane.log").open("ab") as log:
             self.plane = subprocess.Popen([*command, *where], env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -96,10 +96,24 @@ class Mesh:
         )
         return get(f"http://{self.ip(pod)}:9999/ask?{query}")
 
-    def load(self, url: str, rate: float, seconds: float) -> Json:
-        """Return what came of asking ``url`` at a steady ``rate`` for some ``seconds``, from the client's pod."""
-        query = urllib.parse.urlencode({"url": url, "rate": rate, "seconds": seconds})
-        return get(f"http://{self.ip('client')}:9999/load?{query}", seconds + 60)
+    def load(self, url: str, rate: float) -> Json:
+        """Return what came of asking ``url`` at a steady ``rate`` from the client's pod, until it is ``enough``."""
+        query = urllib.parse.urlencode({"url": url, "rate": rate})
+        return get(f"http://{self.ip('client')}:9999/load?{query}", 300)
+
+    def enough(self) -> None:
+        """End the load."""
+        get(f"http://{self.ip('client')}:9999/enough")
+
+    def connected(self) -> set[str]:
+        """Return the pods whose proxies are connected, by token."""
+        with urllib.request.urlopen(f"http://{ADMIN}/v1/proxies", timeout=10) as answer:
+            return {each["id"].split("~")[2].partition(".")[0] for each in json.loads(answer.read()) if each["identity"]}
+
+    def roots(self, pod: str) -> set[str]:
+        """Return the serial numbers of the authorities that the Envoy of ``pod`` trusts."""
+        found = items(section(self.ask("http://127.0.0.1:15000/certs", pod), "said"), "certificates")
+        return {text(authority, "serial_number") for each in found for authority in items(each, "ca_cert")}
 
     def counter(self, pod: str, cluster: str, name: str) -> int:
         """Return the counter ``name`` of ``cluster`` in the Envoy of ``pod``, 0 where it has not begun."""
