@@ -13,22 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from controlplane.ca.certificates import BadCertificate, Pair, authority, expires_at, serving
+from controlplane.ca.certificates import BadCertificate, Pair, expires_at
+from controlplane.inject.certificate import NAME, as_secret, renewed, shared
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, Refused
-from controlplane.kube.json import Json, items, section, text
+from controlplane.kube.json import items, section, text
 from controlplane.kube.resources import MUTATORS, SECRETS, VALIDATORS
 
 log = logging.getLogger(__name__)
 
 # What the API server knows of us; each may be missing.
 CONFIGURATIONS = (VALIDATORS.path(name="navarch-validator"), MUTATORS.path(name="navarch-injector"))
-SECRET = "navarch-webhook-cert"  # noqa: S105
 _LOOK_S = 2.0
-_LIFETIME = dt.timedelta(days=90)
-_RENEW = dt.timedelta(days=30)  # before the end
 
 
 class Held(Protocol):
@@ -72,32 +68,31 @@ class Registration:
 
     async def _certificate(self) -> None:
         """Use the certificate that all replicas share: whoever is first makes it, the leader renews it."""
+        path = SECRETS.path(self._home, NAME)
         try:
-            found = await self._client.get(SECRETS.path(self._home, SECRET))
+            found = await self._client.get(path)
         except Refused as error:
             if not error.missing:
                 raise
             found = {}
-        pair, trusted = _pair(found)
-        now = dt.datetime.now(dt.UTC)
-        if not pair or (self._leader.held and expires_at(pair.certificate) - now < _RENEW):
-            made, trusted = await asyncio.to_thread(_made, self._home, now)
-            body = _secret(self._home, made, trusted, section(found, "metadata"))
+        value, now = shared(found), dt.datetime.now(dt.UTC)
+        if value is None or (self._leader.held and value.is_due(now)):
+            value = await asyncio.to_thread(renewed, self._home, found, now)
+            body = as_secret(self._home, value, found)
             try:
                 if found:
-                    await self._client.replace(SECRETS.path(self._home, SECRET), body)
+                    await self._client.replace(path, body)
                 else:
                     await self._client.create(SECRETS.path(self._home), body)
             except Refused as error:
                 if error.conflict:
                     return  # somebody was quicker: theirs is read in the next round
                 raise
-            pair = made
-        if pair.certificate != self._used:
-            await asyncio.to_thread(_load, self.tls, pair)
-            self._used = pair.certificate
-            log.info("webhook certificate in use", extra={"expires": expires_at(pair.certificate).isoformat()})
-        self._authority = trusted
+        if value.pair.certificate != self._used:
+            await asyncio.to_thread(_load, self.tls, value.pair)
+            self._used = value.pair.certificate
+            log.info("webhook certificate in use", extra={"expires": expires_at(value.pair.certificate).isoformat()})
+        self._authority = value.issuer.pem
 
     async def _configuration(self, path: str) -> None:
         try:
@@ -120,32 +115,6 @@ class Registration:
         if changed and self._leader.held:
             await self._client.replace(path, found)
             log.info("webhook configuration repaired", extra={"configuration": path.rpartition("/")[2], "policy": policy or "as it was"})
-
-
-def _made(home: str, now: dt.datetime) -> tuple[Pair, bytes]:
-    issuer = authority("webhook", ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME)
-    names = (f"navarch.{home}.svc", f"navarch.{home}.svc.cluster.local", "localhost")
-    return serving(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer.pem
-
-
-def _pair(secret: Json) -> tuple[Pair | None, bytes]:
-    data = section(secret, "data")
-    try:
-        certificate, key, trusted = (base64.b64decode(text(data, name), validate=True) for name in ("tls.crt", "tls.key", "ca.crt"))
-    except ValueError:
-        return None, b""
-    return (Pair(certificate, key), trusted) if certificate and key and trusted else (None, b"")
-
-
-def _secret(home: str, pair: Pair, trusted: bytes, metadata: Json) -> Json:
-    content = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": trusted}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": SECRET, "namespace": home, **metadata},
-        "data": {name: base64.b64encode(value).decode() for name, value in content.items()},
-    }
 
 
 def _load(context: ssl.SSLContext, pair: Pair) -> None:

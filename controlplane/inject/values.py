@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
-from typing import TypeAlias
+from ipaddress import ip_address
+from typing import TypeAlias, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
+from controlplane.inject.iptables.settings import EVERYTHING, BadSetting, blocks, port_numbers
+from controlplane.inject.iptables.settings import interfaces as names_of_interfaces
 from controlplane.objects.composer import UnreadableError, compose
 from controlplane.objects.faults import findings
 from controlplane.objects.proxy_config import ProxySettings
-from controlplane.objects.scalars import MAX_PORT
 from controlplane.objects.scrub import OddError, scrubbed
 
 Json: TypeAlias = dict[str, object]
+T = TypeVar("T")
+
 _MAX_TEXT = 4096
 _MAX_ENTRIES = 256
 _LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
@@ -27,7 +30,6 @@ _TRUE = frozenset(("true", "y", "yes", "on", "1"))
 _FALSE = frozenset(("false", "n", "no", "off", "0"))
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}\Z")
 _QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?\Z", re.ASCII)
-_INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}\Z")  # https://docs.kernel.org/networking/device_drivers: 15 bytes
 _COMPONENT = re.compile(r"[a-z0-9_]{1,32}\Z")
 _UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
@@ -106,28 +108,27 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 def ports(text: str) -> str:
     """Return the ports in ``text``, which may be none, between commas."""
-    read = whole(1, MAX_PORT)
-    return _listed(text, lambda each: str(read(each)), "ports between commas, as 80,8080")
+    return ",".join(map(str, _read(text, port_numbers, "ports between commas, as 80,8080")))
 
 
 def ports_or_all(text: str) -> str:
     """Return the ports in ``text``, or ``*`` for all."""
-    return text if text == "*" else ports(text)
+    return text if text == EVERYTHING else ports(text)
 
 
 def ranges(text: str) -> str:
     """Return the CIDR ranges in ``text``, which may be none, between commas."""
-    return _listed(text, _range, "ranges of addresses between commas, as 10.0.0.0/8,2001:db8::/32")
+    return ",".join(map(str, _read(text, blocks, "ranges of addresses between commas, as 10.0.0.0/8,2001:db8::/32")))
 
 
 def ranges_or_all(text: str) -> str:
     """Return the CIDR ranges in ``text``, or ``*`` for all."""
-    return text if text == "*" else ranges(text)
+    return text if text == EVERYTHING else ranges(text)
 
 
 def interfaces(text: str) -> str:
     """Return the network interfaces in ``text``, between commas."""
-    return _listed(text, _interface, "names of network interfaces between commas, as net1,eth1")
+    return ",".join(_read(text, names_of_interfaces, "names of network interfaces between commas, as net1,eth1"))
 
 
 def one_of(*words: str) -> Callable[[str], str]:
@@ -181,24 +182,12 @@ def plain(text: str) -> str:
     return text
 
 
-def _listed(text: str, read: Callable[[str], str], expected: str) -> str:
-    parts = [each.strip(" ") for each in text.split(",")] if text.strip(" ") else []
-    if len(parts) > _MAX_ENTRIES:
-        raise BadValue(f"expected at most {_MAX_ENTRIES} entries")
+def _read(text: str, read: Callable[[str, str], tuple[T, ...]], expected: str) -> tuple[T, ...]:
+    """Return what ``navarch iptables`` will ``read`` in ``text``."""
     try:
-        return ",".join(read(each) for each in parts)
-    except ValueError as error:
+        return read(plain(text), "")
+    except BadSetting as error:
         raise BadValue(f"expected {expected}") from error
-
-
-def _range(text: str) -> str:
-    return str(ip_network(text, strict=False))
-
-
-def _interface(text: str) -> str:
-    if not _INTERFACE.match(text):
-        raise BadValue
-    return text
 
 
 def _named(text: str) -> tuple[Json, ...]:

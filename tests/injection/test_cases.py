@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
+from controlplane.cli.main import app
 from controlplane.inject.annotations import HONOURED, SCRAPED, STATUS
 from controlplane.inject.injection import Injected, inject
-from tests.injection.cases import FOLDER, Case, annotated, cases
+from tests.injection.cases import FOLDER, Case, annotated, cases, containers
 from tests.rooms.test_injection import applied
 
 
@@ -25,6 +27,19 @@ def test_the_patch_makes_the_pod_and_a_second_time_there_is_none(case: Case) -> 
 
     assert applied(outcome.patch, case.pod) == outcome.pod
     assert not isinstance(inject(outcome.pod, case.namespace, case.mesh), Injected)
+
+
+def test_navarch_iptables_takes_the_arguments_of_every_pod() -> None:
+    outcomes = [case.outcome for case in cases()]
+    started = [
+        each for outcome in outcomes if isinstance(outcome, Injected) for each in containers(outcome.pod) if each["name"] == "istio-init"
+    ]
+    different = {tuple(map(str, each["args"])) for each in started if isinstance(each["args"], list)}
+
+    ran = {told: CliRunner().invoke(app, [*told, "--ipv6", "on", "--dry-run"]) for told in different}
+
+    assert {told: each.output for told, each in ran.items() if each.exit_code} == {}
+    assert len(ran) >= 12
 
 
 def test_every_annotation_has_a_case() -> None:

@@ -160,6 +160,28 @@ async def test_t64_the_registration_is_repaired_and_t65_closes_only_what_wants_p
     own.call("DELETE", f"{HOOKS}/navarch-injector")
 
 
+async def test_t64_a_new_certificate_fails_no_admission(own: Cluster) -> None:
+    secret = "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert"
+    async with hooked(own), serving(own.kubeconfig(), webhook=ANYWHERE, pod="another"):
+        before = section(await asyncio.to_thread(own.call, "GET", secret), "data")
+        spoiled = {"data": {"tls.key": ""}}  # whoever sees it first makes another
+        await asyncio.to_thread(own.call, "PATCH", secret, spoiled, "application/merge-patch+json")
+        answers: list[bool] = []
+
+        async def replaced() -> bool:
+            answers.append(await injected(own, "shop"))
+            found = section(await asyncio.to_thread(own.call, "GET", secret), "data")
+            return found["tls.crt"] != before["tls.crt"] and found["ca.crt"] == before["ca.crt"]
+
+        await until_so(replaced, 10)
+        until = asyncio.get_running_loop().time() + 3  # by then both replicas have looked
+        while asyncio.get_running_loop().time() < until:
+            answers.append(await injected(own, "shop"))
+
+    print(f"{len(answers)} admissions, {answers.count(False)} of them failed")
+    assert answers.count(False) == 0
+
+
 async def test_s45_pods_are_answered_beside_noise_and_what_is_too_large_is_not_read(own: Cluster) -> None:
     async with serving(own.kubeconfig(), webhook=ANYWHERE) as running:
         await listening(own)
