@@ -138,6 +138,19 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
         raise BadCertificate("expected certificates in PEM") from error
 
 
+def uri_of(pem: bytes) -> str:
+    """Return the one URI among the names of the certificate ``pem``, byte by byte as it stands there; raises BadCertificate.
+
+    Whoever reads it by OpenSSL's functions for texts may see less: they end at a NUL (CVE-2021-3712 and its like).
+    """
+    try:
+        names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        [uri] = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise BadCertificate("expected a certificate with one URI among its names") from error
+    return uri
+
+
 def as_pem(certificates: Iterable[x509.Certificate]) -> bytes:
     """Return ``certificates``, one after the other."""
     return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from controlplane.serve.doors import Account, Denied, Undecided
 
 _BELIEVED_S = 30.0  # a token is not asked about again for so long: a pod that is deleted keeps it for that time
 _KEPT = 10_000
+_ASKED_S = 5.0  # within which the API server has to say whom a token speaks for: whoever waits for it comes again
 _POD = "authentication.kubernetes.io/pod-name"
 
 
@@ -90,8 +92,9 @@ class ReviewedTokens:
             "spec": {"token": token, "audiences": [self._audience]},
         }
         try:
-            answer = await self._client.create(TOKEN_REVIEWS.path(), body)
-        except KubernetesError as error:
+            async with asyncio.timeout(_ASKED_S):
+                answer = await self._client.create(TOKEN_REVIEWS.path(), body)
+        except (KubernetesError, TimeoutError) as error:
             raise Undecided(f"the API server cannot be asked: {type(error).__name__}") from error
         account = self._read(section(answer, "status"))
         self._known.keep(digest, now + _BELIEVED_S, account)

@@ -12,6 +12,7 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
+from controlplane.ca.certificates import BadCertificate, uri_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import BadIdentity, Identity, identity
 
@@ -145,17 +146,21 @@ class Certificates:
         self._trust_domain = trust_domain
 
     async def caller(self, context: Context) -> Caller:
-        """Return the identity of the peer's certificate: gRPC names it only where there is exactly one URI.
+        """Return the identity of the peer's certificate: by gRPC, which has verified it, and by the certificate itself.
 
-        The list of all names is of no use: it does not tell a DNS name from a URI.
+        gRPC names it only where there is exactly one URI, but ends it at a NUL. The list of all names is of no use: it does not tell a DNS
+        name from a URI.
         """
-        said = tuple(context.auth_context().get("peer_spiffe_id", ()))
-        if len(said) != 1:
+        known = context.auth_context()
+        said, shown = tuple(known.get("peer_spiffe_id", ())), tuple(known.get("x509_pem_cert", ()))
+        if len(said) != 1 or len(shown) != 1:
             raise Denied("the certificate has not exactly one identity", Refusal.CERTIFICATE)
         try:
-            who = identity(said[0].decode("ascii"))
-        except (BadIdentity, UnicodeDecodeError) as error:
+            who = identity(uri_of(shown[0]))
+        except (BadIdentity, BadCertificate) as error:
             raise Denied(str(error), Refusal.CERTIFICATE) from error
+        if who.uri.encode() != said[0]:
+            raise Denied("the certificate's identity can be read in two ways", Refusal.CERTIFICATE)
         if who.trust_domain != self._trust_domain():
             raise Denied("the certificate is of another trust domain", Refusal.TRUST_DOMAIN)
         return Caller(who)

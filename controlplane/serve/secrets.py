@@ -72,7 +72,8 @@ class Secrets:
         self._seen: State | None = None  # that all secrets are of
         self._roots: Resource | None = None
         self.credentials: Credentials | None = None
-        authority.on_change(self._news.set)
+        self._again_at: dt.datetime | None = None  # something could not be issued: nobody tries before
+        authority.on_change(self._changed)
 
     def open(self, holder: Holder) -> Table:
         """Return the secrets of ``holder``, for its view; raises BadCertificate where nothing can be issued."""
@@ -136,6 +137,11 @@ class Secrets:
             leaf += old or listener.progress(held[secrets.IDENTITY]) in (Progress.PENDING, Progress.REFUSED)
         return bundle, leaf
 
+    def _changed(self) -> None:
+        """Look at once: whoever signs now may be able to."""
+        self._again_at = None
+        self._news.set()
+
     def _all(self) -> Iterator[tuple[Holder, Listener]]:
         for holder, listeners in self._listeners.items():
             for each in listeners:
@@ -144,6 +150,9 @@ class Secrets:
     def _renew(self) -> float:
         """Bring all up to date, and return for how many seconds nothing is to be done."""
         now, state = self._clock(), self._authority.state
+        if self._again_at is not None and now < self._again_at:
+            return (self._again_at - now).total_seconds()
+        self._again_at = None
         wanted = set(self._vault.due(now))
         if state != self._seen:
             wanted.update(self._tables)
@@ -162,7 +171,7 @@ class Secrets:
             for each in tuple(self._listeners.get(holder, ())):
                 each.changed(change)
         if again:
-            self._seen = None
+            self._seen, self._again_at = None, now + dt.timedelta(seconds=_AGAIN_S)
             return _AGAIN_S
         following = self._vault.next_due()
         return max((following - now).total_seconds(), 0.01) if following else 3600.0

@@ -94,7 +94,14 @@ async def test_t20_no_stream_without_a_token_that_is_ours(plane: Secure, wrong: 
     ],
     ids=["namespace", "account", "id", "empty", "no account", "no namespace"],
 )
-async def test_t21_a_node_of_somebody_else_is_refused(plane: Secure, who: dict[str, object]) -> None:
+async def test_t21_s24_a_node_of_somebody_else_is_refused(plane: Secure, who: dict[str, object]) -> None:
+    own = (await secrets(plane))["default"].tls_certificate
+    shown = grpc.ssl_channel_credentials(plane.roots, own.private_key.inline_bytes, own.certificate_chain.inline_bytes)
+    assert plane.running.at.xds_mtls
+    async with stream(plane.running.at.xds_mtls, shown) as call:
+        await call.write(asking(CDS, who))
+
+        assert await status_of(call) == (grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
     assert plane.running.at.xds_tls
     async with stream(plane.running.at.xds_tls, by_tls(plane), token=plane.token()) as call:
         await call.write(asking(CDS, who))

@@ -18,7 +18,7 @@ RawMethod = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 STREAMS = 150
 
 
-async def test_damaged_requests_bring_out_no_fault_of_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_t24_damaged_requests_bring_out_no_fault_of_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "reviews.yaml").write_text(f"{selecting('reviews', 'reviews')}---\n{workload('r1', 'reviews')}")
     chance = random.Random(20240607)
     codes: dict[grpc.StatusCode, int] = {}

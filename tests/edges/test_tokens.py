@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime as dt
 import json
+import time
 from collections.abc import Awaitable, Callable
 
 import jwt
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.kube.errors import Refused, Unreachable
 from controlplane.kube.json import Json
+from controlplane.serve import accounts
 from controlplane.serve.accounts import OwnTokens, ReviewedTokens
 from controlplane.serve.doors import Account, Denied, Undecided
 
@@ -112,6 +115,7 @@ class Reviewing:
     def __init__(self, **status: object) -> None:
         self.status: dict[str, object] = status
         self.error: Exception | None = None
+        self.silent = False
         self.asked: list[Json] = []
 
     async def create(self, path: str, body: Json, **query: str) -> Json:
@@ -120,6 +124,8 @@ class Reviewing:
         self.asked.append(body)
         if self.error:
             raise self.error
+        if self.silent:
+            await asyncio.Event().wait()
         return {"status": self.status}
 
 
@@ -163,6 +169,18 @@ async def test_t14_an_api_server_that_cannot_be_asked_lets_nobody_in(error: Exce
 
     with pytest.raises(Undecided):
         await reviewed(api).account("t")
+
+
+async def test_t14_an_api_server_that_never_answers_lets_nobody_in_and_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "_ASKED_S", 0.1)
+    api = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER)
+    api.silent = True
+
+    began = time.monotonic()
+    with pytest.raises(Undecided):
+        await reviewed(api).account("t")
+
+    assert time.monotonic() - began < 2
 
 
 async def test_t11_what_the_api_server_said_is_believed_for_half_a_minute_at_most() -> None:

@@ -1,0 +1,78 @@
+"""Secrets of streams while nothing can be issued: nobody tries without end, and it goes on once it can."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.ca.certificates import BadCertificate, read_certificates
+from controlplane.ca.state import Issuer, State, begin, issuer
+from controlplane.ca.vault import Holder, Leaf, Vault
+from controlplane.envoy.type_urls import SDS
+from controlplane.model.identity import Identity
+from controlplane.serve.secrets import Secrets
+from controlplane.translate.secrets import IDENTITY
+
+NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+class Kept:
+    """An authority that another follows when a test says so."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def follow(self, state: State) -> None:
+        self.state = state
+        for each in self._listeners:
+            each()
+
+
+class Counting(Vault):
+    """Counts how often somebody tries."""
+
+    tries = 0
+
+    def leaf(self, holder: Holder, issuer: Issuer, now: dt.datetime) -> Leaf:
+        self.tries += 1
+        return super().leaf(holder, issuer, now)
+
+
+def holder(number: int) -> Holder:
+    return Holder(Identity("td", "a", "b"), f"proxy-{number}")
+
+
+def test_t17_while_nothing_can_be_issued_it_is_tried_once_in_a_while_whoever_comes(caplog: pytest.LogCaptureFixture) -> None:
+    authority, vault, at = Kept(begin(issuer(KEY, NOW, HOUR))), Counting(HOUR / 2, lambda: KEY, lambda: 0.5), [NOW]
+    secrets = Secrets(authority, vault, lambda: at[0])
+    tables = [secrets.open(holder(number)) for number in range(20)]
+    at[0] = NOW + 2 * HOUR  # the authority has expired
+    secrets._renew()
+    vault.tries = 0
+
+    for _ in range(50):  # streams that come, and the task that is woken by each
+        secrets._renew()
+        with pytest.raises(BadCertificate):
+            secrets.open(holder(99))
+    assert vault.tries == 50  # those who came, and none of the others
+    at[0] += dt.timedelta(seconds=5)
+    secrets._renew()
+    assert vault.tries == 70
+
+    authority.follow(begin(issuer(ec.generate_private_key(ec.SECP256R1()), at[0], HOUR)))
+    secrets._renew()
+
+    assert vault.tries == 90
+    assert all(table.of_type(SDS)[IDENTITY] for table in tables)
+    known = vault.known(holder(3))
+    assert known
+    assert read_certificates(known.chain)[0].not_valid_after_utc > at[0]
