@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from controlplane.inject.decision import ENABLED, Namespace
 from controlplane.inject.injection import Injected, Mesh, Outcome, Refused, Untouched, inject
 from controlplane.kube.json import Json, section, text
+from controlplane.model.problems import Severity
 from controlplane.objects.composer import compose
 from controlplane.objects.documents import Document, parts, read
 from controlplane.objects.mesh_config import KEY, MeshConfig
@@ -70,7 +71,25 @@ class _Work:
         known = (part for sheet in (*sheets, *beside) for part in parts(sheet.text))
         documents = [each for body, offset in known for each in read(body, offset)]
         self._namespaces = {name: labels for name, labels in map(_namespace, documents) if name}
-        self._mesh = replace(mesh, defaults=_defaults(documents, mesh))
+        for sheet in beside:
+            self._settings_in(sheet)
+        self._mesh = replace(mesh, defaults=self._settings(documents) or mesh.defaults)
+
+    def _settings_in(self, sheet: Sheet) -> None:
+        """See to it that ``sheet`` has what it was given for."""
+        documents = [each for body, offset in parts(sheet.text) for each in read(body, offset)]
+        self.problems += [f"{sheet.name}:{each.problem_line}: {each.problem.message}" for each in documents if each.problem]
+        if not any(_is_mesh_config(each) for each in documents):
+            self.problems.append(f"{sheet.name}: expected the ConfigMap {KEY.name} of {KEY.namespace}")
+
+    def _settings(self, documents: Sequence[Document]) -> ProxySettings | None:
+        """Return the settings of proxies that the first ConfigMap of the mesh among ``documents`` has."""
+        found = next((parse(each.data or {}) for each in documents if _is_mesh_config(each)), None)
+        if found is None:
+            return None
+        wrong = (each for each in found.problems if each.severity is Severity.ERROR)
+        self.problems += [f"ConfigMap {KEY.namespace}/{KEY.name}: {each.field}: {each.message}" for each in wrong]
+        return found.object.spec.default_config if isinstance(found.object, MeshConfig) else None
 
     def texts(self) -> Iterator[str]:
         for name, body, offset in self._parts:
@@ -131,14 +150,9 @@ def _namespace(document: Document) -> tuple[str, Mapping[str, str]]:
     return text(metadata, "name"), {name: each for name, each in section(metadata, "labels").items() if isinstance(each, str)}
 
 
-def _defaults(documents: Sequence[Document], mesh: Mesh) -> ProxySettings:
-    for each in documents:
-        data = each.data or {}
-        if text(data, "kind") == KEY.kind and text(section(data, "metadata"), "name") == KEY.name:
-            found = parse(data)
-            if found.key == KEY and isinstance(found.object, MeshConfig):
-                return found.object.spec.default_config
-    return mesh.defaults
+def _is_mesh_config(document: Document) -> bool:
+    metadata = section(document.data or {}, "metadata")
+    return (text(document.data or {}, "kind"), text(metadata, "namespace"), text(metadata, "name")) == (KEY.kind, KEY.namespace, KEY.name)
 
 
 def _template(data: Json, path: Sequence[str]) -> Json | None:

@@ -82,7 +82,7 @@ values = st.recursive(leaves | texts, lambda inner: st.lists(inner, max_size=3) 
 
 
 def run(*sheets: str, where: Where = Where(), beside: str = "") -> Done:  # noqa: B008 - frozen
-    return injected([Sheet("in.yaml", each) for each in sheets], MESH, where, beside=[Sheet("mesh.yaml", beside)])
+    return injected([Sheet("in.yaml", each) for each in sheets], MESH, where, beside=[Sheet("mesh.yaml", beside)] if beside else [])
 
 
 @given(values)
@@ -140,6 +140,14 @@ def test_namespaces_and_settings_among_the_manifests_count() -> None:
     assert refused.text == POD + NAMESPACE
     assert '"7"' in told.text.replace("'", '"')
     assert run(POD, beside=SETTINGS).text == run(POD, SETTINGS).text.replace(SETTINGS, "")
+
+
+def test_settings_of_the_mesh_that_cannot_be_used_are_told() -> None:
+    wrong = run(POD, SETTINGS.replace("7", "many"))
+    missing = run(POD, beside=POD)
+
+    assert wrong.problems == ("ConfigMap istio-system/istio: data.mesh.defaultConfig.concurrency: expected an integer, found 'many'",)
+    assert missing.problems == ("mesh.yaml: expected the ConfigMap istio of istio-system",)
 
 
 def test_who_names_the_labels_of_namespaces_has_them_counted() -> None:

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.inject import annotations as say
+from controlplane.inject.admission import admission
 from controlplane.inject.decision import IGNORED, Namespace, why_not
 from controlplane.inject.injection import Injected, Mesh, Refused, Untouched, inject
 from controlplane.inject.patch import patch
 from controlplane.inject.pod import PROXY, pod
+from controlplane.inject.review import BadReview
 from controlplane.inject.selectors import BadSelector, selector
 from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
@@ -104,6 +106,11 @@ def test_the_patch_of_two_documents_makes_the_second_of_the_first(old: Json, new
     assert patch(new, new) == ()
 
 
+keys = st.sampled_from(
+    ["uid", "operation", "kind", "object", "namespace", "metadata", "spec", "containers", "initContainers", "volumes", "name", "labels"]
+)
+
+
 def test_everything_that_is_not_injected_stays_as_it_was() -> None:
     before = a_pod(volumes=[{"name": "v", "emptyDir": {}}], initContainers=[{"name": "i", "image": "i"}], odd={"field": [1, 2.0, None]})
 
@@ -170,6 +177,22 @@ def test_a_pod_of_any_shape_is_injected_or_refused_with_words(spec: object) -> N
         found = inject(data, WANTED, MESH)
 
         assert isinstance(found, Injected | Refused)
+
+
+def answer(body: bytes) -> str:
+    """Return in a word what becomes of a review."""
+    try:
+        return admission(body, "/inject/namespace", MESH).answer
+    except BadReview as error:
+        return str(error).partition(" ")[0]
+
+
+@given(st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4)))
+def test_t63_a_review_of_any_shape_gets_an_answer_or_words(request: object) -> None:
+    for asked in (request, {"uid": "u", "operation": "CREATE", "kind": {"group": "", "kind": "Pod"}, "object": request}):
+        body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}).encode()
+
+        assert answer(body) in {"allowed", "injected", "refused", "expected"}
 
 
 @pytest.mark.parametrize(
