@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 
 import pytest
 
 from controlplane.model.addresses import Reach, address_of, reach
 from controlplane.sources.jwks.fetching import is_own
-from controlplane.sources.jwks.guard import Forbidden, Guard, Target, allowed
+from controlplane.sources.jwks.guard import Forbidden, Guard, allowed
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_t45_what_the_operator_allows_opens_no_more_than_it_says(allow: tuple[st
     guard = Guard(map(allowed, allow), lambda each: each == ip_address("10.9.9.9"))
 
     try:
-        guard.check(Target("https://keys.example/", "keys.example", plain=False), address)
+        guard.check(Guard((), is_own).target("https://keys.example/"), address)
     except Forbidden:
         passed = False
     else:
@@ -102,3 +103,40 @@ def test_what_the_operator_allows_has_to_be_a_block_or_a_host(text: str) -> None
 def test_the_machine_knows_its_own_addresses() -> None:
     assert is_own(ip_address("127.0.0.1"))
     assert not is_own(ip_address("192.0.2.1"))
+
+
+def test_t45_the_address_by_which_the_machine_is_known_is_its_own_too() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("did not run: this machine has no way out, and so no address of its own")
+        known_as = probe.getsockname()[0]
+    guard = Guard([allowed("0.0.0.0/0")], is_own)
+
+    with pytest.raises(Forbidden, match="the control plane itself"):
+        guard.check(guard.target("https://keys.example/"), known_as)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://evil.example#@keys.example/", "evil.example"),
+        ("https://evil.example?@keys.example/", "evil.example"),
+        ("https://evil.example/@keys.example/", "evil.example"),
+        ("https://\uff4beys.example/", "keys.example"),  # a k by another name, which is the same host for everybody
+        ("https://KEYS.example./", "keys.example"),
+    ],
+)
+def test_t45_the_host_that_is_checked_is_the_host_that_is_asked(url: str, host: str) -> None:
+    target = Guard((), is_own).target(url)
+
+    assert (target.host, (target.url.raw_host or "").rstrip(".").lower()) == (host, host)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://keys.example\\@evil.example/", "https://keys.example@evil.example/", "https://keys.example:1@evil.example/"]
+)
+def test_t45_a_url_with_two_hosts_is_not_asked(url: str) -> None:
+    with pytest.raises(Forbidden):
+        Guard((), is_own).target(url)

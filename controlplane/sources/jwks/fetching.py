@@ -69,7 +69,8 @@ class Fetching:
             raise Unreachable(f"no answer within {self._patience_s:g} s") from None
 
     async def _get(self, url: str) -> str:
-        dialling = _Dialling(self._guard, self._guard.target(url))
+        target = self._guard.target(url)
+        dialling = _Dialling(self._guard, target)
         connector = aiohttp.TCPConnector(
             ssl=self._tls,
             resolver=_Names(self._resolve),
@@ -86,7 +87,7 @@ class Fetching:
         )
         async with client:
             with dialling.faults():
-                async with client.get(url, allow_redirects=False) as answer:
+                async with client.get(target.url, allow_redirects=False) as answer:
                     return await _body(answer)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import assert_never
-from urllib.parse import urlsplit
+
+from yarl import URL
 
 from controlplane.model.addresses import Address, Network, Reach, address_of, reach, special_range
 from controlplane.model.hosts import subset_of
@@ -51,9 +52,12 @@ def allowed(text: str) -> Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL that may be asked as far as its text shows; where it leads is seen when it is dialled."""
+    """A URL that may be asked as far as its text shows; where it leads is seen when it is dialled.
 
-    url: str
+    It is asked as it was taken apart here: where two parsers disagree, one would check what the other does not ask.
+    """
+
+    url: URL
     host: str
     plain: bool
 
@@ -69,19 +73,19 @@ class Guard:
     def target(self, url: str) -> Target:
         """Return ``url`` taken apart; raises Forbidden."""
         try:
-            parts = urlsplit(url)
-            host, _ = (parts.hostname or "").rstrip(".").lower(), parts.port
+            parts = URL(url)
         except ValueError:
             raise Forbidden("expected a URL such as https://example.com/keys") from None
+        host = (parts.raw_host or "").rstrip(".").lower()
         if parts.scheme not in ("http", "https") or not host:
             raise Forbidden("expected a URL such as https://example.com/keys")
-        if parts.username is not None or parts.password is not None:
+        if parts.user is not None or parts.password is not None:
             raise Forbidden("expected a URL without a user and a password")
         if parts.scheme == "http" and not any(each.plain for each in self._allowed):
             raise Forbidden(
                 "expected https: keys that come in the clear can be anybody's; the operator can allow it by --jwks-allow http://…"
             )
-        return Target(url, host, plain=parts.scheme == "http")
+        return Target(parts, host, plain=parts.scheme == "http")
 
     def check(self, target: Target, text: str) -> None:
         """Pass the address ``text`` as one that ``target`` may be asked at; raises Forbidden."""
