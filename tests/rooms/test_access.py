@@ -45,7 +45,7 @@ def fits(condition: StringMatcher, value: str) -> bool:
 
 
 def is_peer(any_of: list[Principal], uri: str) -> bool:
-    return any(fits(each.authenticated.principal_name, uri) for each in any_of)
+    return any(all(fits(one.authenticated.principal_name, uri) for one in each.and_ids.ids or [each]) for each in any_of)
 
 
 def uri(namespace: str, account: str = "x", trust_domain: str = "cluster.local") -> str:

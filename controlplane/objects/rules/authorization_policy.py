@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from controlplane.objects.authorization_policy import AuthorizationPolicy, AuthorizationPolicySpec, Condition, Operation, Rule, Source
+from controlplane.objects.names import is_header
 from controlplane.objects.review import Finding
 from controlplane.objects.rules import common
 from controlplane.objects.rules.selectors import check_attached
@@ -19,7 +20,8 @@ DRY_RUN = "istio.io/dry-run"
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _PORT = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
 _ONE, _ANY = "{*}", "{**}"  # segments of a path: one of any text, and any number of them
-_IN_BRACKETS = re.compile(r"(request\.headers\[[^\[\]]+\]|request\.auth\.claims(\[[^\[\]]+\])+|experimental\.envoy\.filters\..+)\Z")
+_HEADER = re.compile(r"request\.headers\[([^\[\]]+)\]\Z")
+_IN_BRACKETS = re.compile(r"(request\.auth\.claims|experimental\.envoy\.filters\.[^\[\]]+)(\[[^\[\]]+\])+\Z")
 _IP_KEYS = ("source.ip", "remote.ip", "destination.ip")
 _KEYS = (
     *("source.namespace", "source.principal", "source.serviceAccount", "source.trustDomain", "connection.sni"),
@@ -118,6 +120,9 @@ def _condition(path: str, condition: Condition) -> Iterator[Finding]:
         check_value = common.subnet
     elif condition.key == "destination.port":
         check_value = _port
+    elif header := _HEADER.match(condition.key):
+        if not is_header(header[1]):
+            yield common.out_of_range(f"{path}.key", "the name of a header", header[1])
     elif condition.key not in _KEYS and not _IN_BRACKETS.match(condition.key):
         yield common.out_of_range(f"{path}.key", "an attribute such as source.ip or request.headers[x]", condition.key)
     yield from _each(f"{path}.values", condition.values, check_value)
@@ -141,8 +146,8 @@ def _port(path: str, text: str) -> Iterator[Finding]:
 
 def _account(path: str, text: str) -> Iterator[Finding]:
     namespace, slash, name = text.partition("/")
-    if not (namespace and name if slash else namespace) or "/" in name:
-        yield common.out_of_range(path, "the name of a service account, or namespace/name", text)
+    if not (namespace and name if slash else namespace) or "/" in name or "*" in text:
+        yield common.out_of_range(path, "the name of a service account, or namespace/name, without a star", text)
 
 
 def _url_path(path: str, text: str) -> Iterator[Finding]:

@@ -49,6 +49,7 @@ def _headers(path: str, headers: Sequence[JWTHeader]) -> Iterator[Finding]:
     for at, each in enumerate(headers):
         if not is_header(each.name):
             yield common.out_of_range(f"{path}.fromHeaders[{at}].name", "the name of a header", each.name)
+        yield from common.one_line(f"{path}.fromHeaders[{at}]", prefix=each.prefix)
 
 
 def _is_key_set(text: str) -> bool:

@@ -1,7 +1,8 @@
 """Conditions on who the peer is: the SPIFFE URI of the certificate that it has shown. Without mutual TLS none of them holds.
 
-An expression is used for ``*suffix`` within a URI alone: by default Envoy refuses a listener over one of more than a hundred instructions,
-which a long name is. A namespace, and an account in it, is one of this mesh: that of another trust domain only shares the name.
+An expression is used for ``*suffix`` within a URI alone, and a short one: by default Envoy refuses a listener over one of more than 100
+instructions, about as many as it has characters. A namespace, and an account in it, is one of this mesh: that of another trust domain only
+shares the name.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def namespace(value: str, around: Around) -> list[Principal]:
     if value == ANY or not value.startswith(ANY):
         name = value if value.endswith(ANY) else f"{value}/sa/{ANY}"
         return [_like(f"{each}/ns/{name}") for each in around.trust_domains]
-    rest = f"/ns/[^/]*{literal(value[1:])}/sa/[^/]+"
-    return [_named(regex(SCHEME + literal(each) + rest)) for each in around.trust_domains]
+    ends = _named(regex(f"{SCHEME}[^/]+/ns/[^/]*{literal(value[1:])}/sa/.*"))
+    return [Principal(and_ids={"ids": [_like(f"{each}/{ANY}"), ends]}) for each in around.trust_domains]
 
 
 def account(value: str, around: Around) -> list[Principal]:

@@ -152,6 +152,7 @@ def test_tokens() -> None:
     assert jwt(jwks=keys, jwksUri="https://a") == ["jwtRules[0]"]
     assert jwt(issuer="") == ["issuer"]
     assert jwt(fromHeaders=[{"name": "a b"}]) == ["fromHeaders[0].name"]
+    assert jwt(fromHeaders=[{"name": "a", "prefix": "b\nc"}]) == ["fromHeaders[0].prefix"]
     assert jwt(timeout="0s") == ["timeout"]
     assert jwt(outputPayloadToHeader="a\n") == ["outputPayloadToHeader"]
     assert jwt(spaceDelimitedClaims=["a"] * 65) == ["spaceDelimitedClaims"]
@@ -198,7 +199,7 @@ def test_a_label_or_a_mode_that_was_lost_on_the_way_is_an_error() -> None:
 
 def test_where_requests_are_from() -> None:
     assert source(serviceAccounts=["a", "ns/a"]) == []
-    assert source(serviceAccounts=["a/b/c", "/a", "a/", ""]) == [f"serviceAccounts[{at}]" for at in range(4)]
+    assert source(serviceAccounts=["a/b/c", "/a", "a/", "", "*", "a/b*"]) == [f"serviceAccounts[{at}]" for at in range(6)]
     assert source(notServiceAccounts=["a"], notPrincipals=["b"]) == ["serviceAccounts"]
     assert source(serviceAccounts=["a"] * 17) == ["serviceAccounts"]
     assert source(ipBlocks=["::1", "10.0.0.0/8"], notRemoteIpBlocks=["10.0.0.0/255.0.0.0"]) == ["notRemoteIpBlocks[0]"]
@@ -219,7 +220,13 @@ def test_attributes(key: str) -> None:
     assert when(key, values=["a", "*"]) == []
 
 
-@pytest.mark.parametrize("key", ["", "source.user", "request.headers", "request.headers[]", "request.headers[a", "request.auth.claims"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "source.user", "request.headers", "request.headers[]", "request.headers[a", "request.headers[a b]", "request.auth.claims"),
+        *("experimental.envoy.filters.a", "experimental.envoy.filters.a[]", "experimental.envoy.filters.a[b]c"),
+    ],
+)
 def test_attributes_that_no_request_has(key: str) -> None:
     assert when(key, notValues=["a"]) == ["key"]
 
