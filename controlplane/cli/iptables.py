@@ -23,6 +23,7 @@ from controlplane.inject.iptables.settings import (
     ports,
     ranges,
 )
+from controlplane.model.proxies import TPROXY_MARK
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _JUDGED = {True: "holds", False: "WRONG", None: "not tried"}
@@ -82,7 +83,7 @@ def iptables(
     proxy_uid: _U = "1337",
     proxy_gid: _G = "1337",
     mode: _M = Mode.REDIRECT,
-    mark: _T = 1337,
+    mark: _T = TPROXY_MARK,
     table: _R = 133,
     inbound: _B = "*",
     inbound_exclude: _D = "15090,15021,15020",

@@ -24,6 +24,7 @@ _MODULES = (
     "envoy.extensions.filters.http.router.v3.router_pb2",
     "envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2",
     "envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2",
+    "envoy.extensions.filters.listener.original_src.v3.original_src_pb2",
     "envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2",
     "envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2",
     "envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2",

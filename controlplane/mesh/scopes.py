@@ -39,6 +39,12 @@ class Workload(NamedTuple):
     labels: Labels
     ips: tuple[str, ...]
     identified: bool = False  # it has a certificate of its own
+    interception: Interception = Interception.REDIRECT
+
+    @property
+    def transparent(self) -> bool:
+        """Return whether connections come, and go on, from the client's address."""
+        return self.interception is Interception.TPROXY
 
 
 class ProxyScope(NamedTuple):
@@ -67,7 +73,8 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     looked_at = source_label_keys(db, frozenset((MESH_GATEWAY,)))
     identified = proxy.identity is not None
     outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified)
-    return ProxyScope(outbound, Workload(proxy.namespace, sidecar, captured, labels, proxy.ips, identified))
+    served = Workload(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception)
+    return ProxyScope(outbound, served)
 
 
 def labels_of(db: Database, proxy: Proxy) -> Labels:

@@ -17,6 +17,7 @@ from controlplane.mesh.services import Ref, declared, service
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, protocol_of
+from controlplane.model.proxies import Interception
 from controlplane.model.services import Labels, ServicePort
 from controlplane.model.trust_domains import SCHEME
 from controlplane.objects.core import EndpointSlice, Service
@@ -45,7 +46,9 @@ def workload(db: Database, workload: Workload) -> Members:
     for each in authorizers(db, policies):
         found.update(clusters_to(db, each, workload.namespace, identified=workload.identified))
     if workload.captured:
-        found |= {Leaf(virtual_inbound, (guarded, Guard(taken.mode, _peer(db, workload)), policies)), Leaf(inbound_pass_through, ())}
+        others = Guard(taken.mode, _peer(db, workload))
+        found.add(Leaf(virtual_inbound, (guarded, others, policies, workload.interception)))
+        found.add(Leaf(inbound_pass_through, (workload.interception,)))
     else:
         found |= {Leaf(inbound_listener, (each, policies)) for each in guarded}
     return frozenset(found)
@@ -70,16 +73,21 @@ def inbound_cluster(db: Database, port: InboundPort) -> Resource | None:
 
 
 @query
-def inbound_pass_through(db: Database) -> Resource | None:
+def inbound_pass_through(db: Database, interception: Interception) -> Resource | None:
     """Return the cluster for captured connections to ports that no service names."""
-    message = clusters.inbound_pass_through(connect_timeout_ms=settings(db).connect_timeout_ms)
+    message = clusters.inbound_pass_through(
+        transparent=interception is Interception.TPROXY, connect_timeout_ms=settings(db).connect_timeout_ms
+    )
     return checked(CDS, message.name, message)
 
 
 @query
-def virtual_inbound(db: Database, ports: tuple[Guarded, ...], rest: Guard, policies: Effective) -> Resource | None:
+def virtual_inbound(
+    db: Database, ports: tuple[Guarded, ...], rest: Guard, policies: Effective, interception: Interception
+) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
-    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, to_workloads(db, policies))
+    passed, transparent = to_workloads(db, policies), interception is Interception.TPROXY
+    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, passed, transparent=transparent)
     return checked(LDS, message.name, message)
 
 
@@ -140,6 +148,7 @@ def _of_services(db: Database, workload: Workload) -> Iterator[InboundPort]:
                     service_port=port.number,
                     bind=ANY_ADDRESS,
                     endpoint=None,
+                    transparent=workload.transparent,
                 )
 
 
@@ -180,4 +189,5 @@ def _of_ingress(db: Database, workload: Workload, each: IngressListener) -> Inbo
         service_port=found[1].number if found else each.port.number,
         bind=each.bind or (own if each.capture_mode == "NONE" else ANY_ADDRESS),
         endpoint=each.default_endpoint.replace(ANY_ADDRESS, own) or None,
+        transparent=workload.transparent,
     )

@@ -19,6 +19,9 @@ class ProxyType(StrEnum):
     ROUTER = "router"
 
 
+TPROXY_MARK = 1337  # of packets that belong to a proxy's transparent sockets: its rules of iptables and its sockets have to agree
+
+
 class Interception(StrEnum):
     """How connections come to the proxy."""
 

@@ -51,6 +51,7 @@ class InboundPort:
     """A port that a workload serves.
 
     ``endpoint`` is where the application listens, ``HOST:PORT`` or ``unix://PATH``; ``None`` is where the connection was going.
+    ``transparent``: the application sees the address of the client, not the proxy's.
     """
 
     port: int
@@ -59,6 +60,7 @@ class InboundPort:
     service_port: int
     bind: str
     endpoint: str | None
+    transparent: bool = False
 
     @property
     def cluster(self) -> str:
@@ -103,8 +105,7 @@ def inbound_cluster(port: InboundPort, *, connect_timeout_ms: int) -> Cluster:
     """Return the cluster that leads to the application at ``port``."""
     cluster = _cluster(port.cluster, connect_timeout_ms)
     if port.endpoint is None:
-        _original_destination(cluster)
-        cluster.upstream_bind_config.source_address.CopyFrom(socket_address(_OWN_SOURCE, 0).socket_address)
+        _captured(cluster, transparent=port.transparent)
     else:
         _at(cluster, port.endpoint)
     if port.service is not None:
@@ -135,13 +136,19 @@ def pass_through(*, connect_timeout_ms: int) -> Cluster:
     return cluster
 
 
-def inbound_pass_through(*, connect_timeout_ms: int) -> Cluster:
-    """Return the cluster for connections to ports of the workload that no service names."""
+def inbound_pass_through(*, transparent: bool, connect_timeout_ms: int) -> Cluster:
+    """Return the cluster for connections to ports of the workload that no service names; ``transparent`` as in :class:`InboundPort`."""
     cluster = _cluster(INBOUND_PASSTHROUGH, connect_timeout_ms)
-    _original_destination(cluster)
-    cluster.upstream_bind_config.source_address.CopyFrom(socket_address(_OWN_SOURCE, 0).socket_address)
+    _captured(cluster, transparent=transparent)
     apply_policy(cluster, None, Protocol.UNSUPPORTED)
     return cluster
+
+
+def _captured(cluster: Cluster, *, transparent: bool) -> None:
+    """Have ``cluster`` lead where the connection was going. What is ``transparent`` has the source that its listener gives it."""
+    _original_destination(cluster)
+    if not transparent:
+        cluster.upstream_bind_config.source_address.CopyFrom(socket_address(_OWN_SOURCE, 0).socket_address)
 
 
 def _cluster(name: str, connect_timeout_ms: int) -> Cluster:

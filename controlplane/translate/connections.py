@@ -8,6 +8,7 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFil
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
+from envoy.extensions.filters.listener.original_src.v3.original_src_pb2 import OriginalSrc
 from envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 import ProxyProtocol
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter
@@ -15,6 +16,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
+from controlplane.model.proxies import TPROXY_MARK
 from controlplane.objects.proxy_config import GatewayTopology
 from controlplane.translate.common import ads
 from controlplane.translate.filters.base import Chain
@@ -100,6 +102,11 @@ def weighted_tcp(clusters: Sequence[tuple[str, int]]) -> Filter:
         return tcp(first, first)
     weighted = [{"name": cluster, "weight": weight} for cluster, weight in clusters]
     return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=first, weighted_clusters={"clusters": weighted})))
+
+
+def original_source() -> ListenerFilter:
+    """Return what has connections to the application come from where the one to the proxy came from: iptables know them by the mark."""
+    return ListenerFilter(name="envoy.filters.listener.original_src", typed_config=pack(OriginalSrc(mark=TPROXY_MARK)))
 
 
 def http_inspector() -> ListenerFilter:

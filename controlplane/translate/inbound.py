@@ -18,7 +18,15 @@ from controlplane.model.protocols import Protocol
 from controlplane.translate import tls
 from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH, InboundPort
 from controlplane.translate.common import socket_address
-from controlplane.translate.connections import PLAIN_HTTP, http_inspector, inbound_http, original_destination, tcp, tls_inspector
+from controlplane.translate.connections import (
+    PLAIN_HTTP,
+    http_inspector,
+    inbound_http,
+    original_destination,
+    original_source,
+    tcp,
+    tls_inspector,
+)
 from controlplane.translate.filters.passed import Passed
 from controlplane.translate.listeners import WILDCARD
 from controlplane.translate.routes import inbound_route, pass_through_route
@@ -71,10 +79,10 @@ class _Ready(NamedTuple):
     by_connections: list[Filter]
 
 
-def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, passed: Passed) -> Listener:
+def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, passed: Passed, *, transparent: bool = False) -> Listener:
     """Return the listener that iptables send every inbound connection to, with chains for each of ``ports``, and for all others.
 
-    ``passed`` stands on the way to each of them.
+    ``passed`` stands on the way to each of them. ``transparent``: they come as they are (TPROXY), and go on so, from the client's address.
 
     There is no default chain: a connection that a port's own chains refuse would be let in by it.
     """
@@ -93,6 +101,9 @@ def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, passed
     others = _Use("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
     listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest, ready))
     listener.listener_filters.append(original_destination())
+    if transparent:
+        listener.transparent.value = True
+        listener.listener_filters.append(original_source())
     _inspect(listener)
     return listener
 

@@ -106,6 +106,45 @@ def test_a_call_to_itself_passes_its_envoy_out_and_in(mesh: Mesh) -> None:
     assert identity(section(said, "headers")) == account("client")
 
 
+_TRANSPARENT = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.7.6, selector: {app: web}, ports: [{name: http, port: 9080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: transparent
+  labels: {app: web}
+  annotations: {sidecar.istio.io/interceptionMode: TPROXY, traffic.sidecar.istio.io/excludeInboundPorts: "9999"}
+spec:
+  serviceAccountName: client
+  containers:
+  - name: web
+    image: app:1
+    env: [{name: APP, value: web}, {name: PORTS, value: "9080 9999"}]
+    readinessProbe: {httpGet: {path: /health, port: 9080}}
+"""
+
+
+def test_by_tproxy_an_application_sees_its_clients_address(mesh: Mesh) -> None:
+    mesh.apply(_TRANSPARENT)
+    mesh.until_ready("transparent")
+
+    called = mesh.ask("http://web:9080/")
+    passed = mesh.ask(f"http://{mesh.ip('transparent')}:9080/")
+    calls = mesh.ask("http://details:9080/", pod="transparent")
+    itself = mesh.ask("http://web:9080/", pod="transparent")
+    mesh.delete("service/web", "pod/transparent")
+
+    assert [each["status"] for each in (called, passed, calls, itself)] == [200] * 4
+    assert [section(each, "said")["peer"] for each in (called, passed)] == [mesh.ip("client")] * 2
+    assert identity(section(section(called, "said"), "headers")) == account("client")
+    assert section(calls, "said")["app"] == "details"
+    assert section(itself, "said")["app"] == "web"
+
+
 def test_excluded_ports_and_ranges_go_past_the_proxy(mesh: Mesh) -> None:
     """The client leaves outbound port 9081 and the node's address alone, and inbound port 9999."""
     passed = ("PassthroughCluster", "upstream_cx_total")

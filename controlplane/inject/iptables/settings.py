@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import TypeAlias, TypeVar
 
 from controlplane.errors import NavarchError
+from controlplane.model.proxies import TPROXY_MARK
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -98,7 +99,7 @@ class Capture:
     inbound_port: int = 15006
     tunnel_port: int = 15008  # of HBONE: meant for the proxy itself
     dns_port: int = 15053
-    mark: int = 1337  # of packets that TPROXY delivers; one more marks what the proxy sends to its own workload
+    mark: int = TPROXY_MARK  # of packets that TPROXY delivers; one more marks what the proxy sends to its own workload
     table: int = 133  # of the routes for marked packets
     uids: tuple[int, ...] = (1337,)
     gids: tuple[int, ...] = (1337,)
