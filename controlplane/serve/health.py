@@ -20,6 +20,12 @@ from controlplane.translate.probes import specifier
 class Checks(Protocol):
     """Knows what is to be checked, and wants to know what comes of it."""
 
+    def connected(self, connection: int, proxy: Proxy) -> None:
+        """Take in that ``proxy`` has opened ``connection``."""
+
+    def disconnected(self, connection: int) -> None:
+        """Take in that ``connection`` is over."""
+
     def probe(self, proxy: Proxy) -> ReadinessProbe | None:
         """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
 
@@ -53,8 +59,14 @@ class Health:
         ]
         self._checks.checked(proxy, healthy=bool(found) and all(each == HEALTHY for each in found))
 
-    def gone(self, proxy: Proxy) -> None:
-        """Do nothing: what was found last counts until ``proxy`` itself has gone."""
+    def came(self, proxy: Proxy, stream: int) -> None:
+        """Take in that ``proxy`` is here, be its other streams at another replica."""
+        self._checks.connected(stream, proxy)
+
+    def gone(self, proxy: Proxy, stream: int) -> None:
+        """Take in that ``stream`` is over; what was found last counts as long as ``proxy`` is taken to be here."""
+        del proxy
+        self._checks.disconnected(stream)
 
 
 def health_service(checks: Checks) -> Reporting[Report]:

@@ -26,6 +26,7 @@ class Load:
     def __init__(self, loads: Loads, interval_s: float) -> None:
         """Ask for a report every ``interval_s``."""
         self._loads = loads
+        self._streams: dict[str, int] = {}  # the last of each proxy
         self._interval = Duration(seconds=int(interval_s), nanos=int(interval_s % 1 * 1e9))
 
     def node(self, report: LoadStatsRequest) -> Node:
@@ -44,9 +45,15 @@ class Load:
         """Take in a ``report`` of ``proxy``."""
         self._loads.report(proxy.id, (each for cluster in report.cluster_stats for each in _traffic(cluster)), time.time())
 
-    def gone(self, proxy: Proxy) -> None:
-        """Forget ``proxy``."""
-        self._loads.gone(proxy.id)
+    def came(self, proxy: Proxy, stream: int) -> None:
+        """Take in that ``proxy`` reports by ``stream``."""
+        self._streams[proxy.id] = stream
+
+    def gone(self, proxy: Proxy, stream: int) -> None:
+        """Forget ``proxy``, unless it has begun another stream than ``stream`` before this one ended."""
+        if self._streams.get(proxy.id) == stream:
+            del self._streams[proxy.id]
+            self._loads.gone(proxy.id)
 
 
 def load_service(loads: Loads, interval_s: float) -> Reporting[LoadStatsRequest]:

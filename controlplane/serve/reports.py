@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from controlplane.serve.nodes import known
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0  # at what is to be reported
+_numbers = itertools.count(-1, -1)  # those of discovery streams are above zero
 Report = TypeVar("Report")
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
@@ -38,8 +40,11 @@ class Desk(Protocol[Taken_contra]):
     def take(self, proxy: Proxy, report: Taken_contra) -> None:
         """Take in a ``report`` of ``proxy``."""
 
-    def gone(self, proxy: Proxy) -> None:
-        """Take in that ``proxy`` reports no more, for now."""
+    def came(self, proxy: Proxy, stream: int) -> None:
+        """Take in that ``proxy`` reports from now on, by ``stream``."""
+
+    def gone(self, proxy: Proxy, stream: int) -> None:
+        """Take in that ``stream`` is over; ``proxy`` may have begun another one before."""
 
 
 class Handled(Protocol):
@@ -86,12 +91,14 @@ class Reporting(Generic[Report]):
         if isinstance(proxy, Ended):
             return proxy
         log.info("proxy reports", extra={"proxy": proxy.id, "service": self.service})
+        stream = next(_numbers)
+        self.desk.came(proxy, stream)
         sender = asyncio.create_task(self._ask(context, proxy, first))
         try:
             return await self._listen(context, proxy, first)
         finally:
             sender.cancel()
-            self.desk.gone(proxy)
+            self.desk.gone(proxy, stream)
 
     async def _ask(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> None:
         asked = b""

@@ -91,6 +91,21 @@ async def test_what_is_reported_is_shown_while_its_proxy_reports(plane: Secure) 
     await until_so(forgotten)
 
 
+async def test_who_comes_again_before_its_first_stream_is_over_is_not_forgotten_with_that(plane: Secure) -> None:
+    async with reporting(plane) as second:
+        async with reporting(plane) as first:
+            await first.write(report(node(), "cart"))
+            await first.read()
+            await second.write(report(node(), "cart"))
+            await second.read()
+            await first.done_writing()
+            assert await first.code() is grpc.StatusCode.OK
+
+        rows = await plane.running.json("/v1/load")
+        assert isinstance(rows, list)
+        assert [row["requests"] for row in rows] == [20]
+
+
 async def test_who_says_to_be_another_is_not_listened_to(plane: Secure) -> None:
     for who in (node(account="other"), node(namespace="elsewhere")):
         async with reporting(plane) as call:

@@ -19,7 +19,7 @@ from tests.edges.secure import asking
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
 from tests.kube.machines import ISTIO, NAME, Machine, part
-from tests.kube.plane import HOME, IDENTIFIED, serving
+from tests.kube.plane import HOME, identities
 from tests.kube.proxies import apply, roots_of
 from tests.kube.with_cluster import knowing_our_kinds
 
@@ -36,7 +36,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 async def test_an_entry_is_there_while_its_proxy_is_and_says_what_the_group_says(own: Cluster) -> None:
     machine = Machine(own, "alone")
-    async with serving(own.kubeconfig(), pod="a", more=IDENTIFIED) as running:
+    async with identities(own, "a") as running:
         async with machine.connected(running):
             await machine.kept_by("a")
 
@@ -50,7 +50,7 @@ async def test_an_entry_is_there_while_its_proxy_is_and_says_what_the_group_says
 
 async def test_a_change_of_the_group_reaches_the_entries_of_its_instances(own: Cluster) -> None:
     machine = Machine(own, "changing")
-    async with serving(own.kubeconfig(), pod="f", more=IDENTIFIED) as running, machine.connected(running):
+    async with identities(own, "f") as running, machine.connected(running):
         await machine.kept_by("f")
 
         machine.label("basket")
@@ -60,10 +60,9 @@ async def test_a_change_of_the_group_reaches_the_entries_of_its_instances(own: C
 
 async def test_a_proxy_that_moves_keeps_its_entry_and_the_other_replica_keeps_it_then(own: Cluster) -> None:
     machine = Machine(own, "moving")
-    account = own.kubeconfig()
     async with (
-        serving(account, pod="a", more=IDENTIFIED) as first,
-        serving(account, pod="b", more=IDENTIFIED) as second,
+        identities(own, "a") as first,
+        identities(own, "b") as second,
     ):
         async with machine.connected(first):
             await machine.kept_by("a")
@@ -84,7 +83,7 @@ async def test_what_a_replica_that_is_gone_has_left_is_deleted_by_the_leader(own
     said = {"istio.io/autoRegistrationGroup": "carts", "istio.io/workloadController": "ghost", "istio.io/connectedAt": "2020"}
     apply(own, "left", {**ENTRY, "metadata": {"name": NAME, "annotations": said}, "spec": {"address": "10.0.0.1"}})
 
-    async with serving(own.kubeconfig(), pod="c", more=IDENTIFIED):
+    async with identities(own, "c"):
         await machine.kept_by("")
 
 
@@ -93,7 +92,7 @@ async def test_an_entry_that_somebody_wrote_is_left_alone(own: Cluster) -> None:
     apply(own, "written", {**ENTRY, "metadata": {"name": NAME}, "spec": {"address": "10.0.0.9"}})
     other = Machine(own, "written-not")
 
-    async with serving(own.kubeconfig(), pod="d", more=IDENTIFIED) as running:
+    async with identities(own, "d") as running:
         async with machine.connected(running), other.connected(running):
             await other.kept_by("d")
         await other.kept_by("")
@@ -103,7 +102,7 @@ async def test_an_entry_that_somebody_wrote_is_left_alone(own: Cluster) -> None:
 
 async def test_health_that_the_proxy_reports_stands_in_the_status(own: Cluster) -> None:
     machine = Machine(own, "checked", probe=True)
-    async with serving(own.kubeconfig(), pod="e", more=IDENTIFIED) as running, machine.connected(running):
+    async with identities(own, "e") as running, machine.connected(running):
         await machine.kept_by("e")
         async with reports(running, machine) as call:
             told = await call.read()
@@ -113,6 +112,20 @@ async def test_health_that_the_proxy_reports_stands_in_the_status(own: Cluster) 
             for status, said in ((HEALTHY, "True"), (UNHEALTHY, "False")):
                 await call.write(found(status))
                 await until_so(partial(condition_is, machine, said), 20)
+
+
+async def test_it_does_not_matter_which_replica_health_is_reported_to(own: Cluster) -> None:
+    machine = Machine(own, "apart", probe=True)
+    async with identities(own, "g") as first, identities(own, "h") as second:
+        async with machine.connected(first):
+            await machine.kept_by("g")
+            async with reports(second, machine) as call:
+                await call.write(found(HEALTHY))
+                await until_so(partial(condition_is, machine, "True"), 20)
+                assert await machine.keeper() == "h"
+
+            await machine.kept_by("g")
+        await machine.kept_by("")
 
 
 async def condition_is(machine: Machine, said: str) -> bool:
