@@ -31,12 +31,16 @@ class _Seat:
     since: float
     streams: set[int]
     left_at: float | None = None  # None while it has a stream
-    healthy: bool = False  # what its checks have found last
+    healthy: bool | None = None  # what its checks have found last
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A WorkloadEntry that there has to be: its spec, labels and annotations, as Kubernetes has them; ``healthy`` is ``None`` unchecked."""
+    """A WorkloadEntry that there has to be: its spec, labels and annotations, as Kubernetes has them.
+
+    ``healthy`` is what its checks have found: ``None`` where there are none, or, for a while, where nothing is known here yet, so that a
+    proxy that has come from another replica keeps what was found there.
+    """
 
     key: Key
     spec: Mapping[str, object]
@@ -104,7 +108,8 @@ class Registrations:
         for seat in sorted(self._seats.values(), key=lambda each: each.since):  # of two at one address, who came last
             group = group_of(seat.proxy, objects)
             if group is not None:
-                entry = _entry(seat, group)
+                unheard = False if now - seat.since >= self._grace_s else None
+                entry = _entry(seat, group, healthy=unheard if seat.healthy is None else seat.healthy)
                 found[entry.key] = entry
         return found
 
@@ -119,7 +124,7 @@ class Registrations:
 
 def _seated(seat: _Seat, objects: Objects) -> str:
     group = group_of(seat.proxy, objects)
-    return str(_entry(seat, group).key) if group else f"not registered: {refusal(seat.proxy, objects)}"
+    return str(_entry(seat, group, healthy=None).key) if group else f"not registered: {refusal(seat.proxy, objects)}"
 
 
 def group_of(proxy: Proxy, objects: Objects) -> WorkloadGroup | None:
@@ -147,7 +152,7 @@ def refusal(proxy: Proxy, objects: Objects) -> str:
     return "" if proxy.ips else "its node id has no address"
 
 
-def _entry(seat: _Seat, group: WorkloadGroup) -> Registered:
+def _entry(seat: _Seat, group: WorkloadGroup, *, healthy: bool | None) -> Registered:
     proxy, template, meta = seat.proxy, group.spec.template, group.spec.metadata
     labels = group.spec.labels
     annotations = {**(meta.annotations if meta else {}), GROUP: group.key.name}
@@ -159,7 +164,7 @@ def _entry(seat: _Seat, group: WorkloadGroup) -> Registered:
         spec=_spec(template, proxy, {_PEER: "istio", **labels}),  # it has an Envoy with an identity
         labels=labels,
         annotations=annotations,
-        healthy=seat.healthy if checked else None,
+        healthy=healthy if checked else None,
         since=seat.since,
     )
 

@@ -143,7 +143,13 @@ class Entries:
         path = WORKLOAD_ENTRIES.path(entry.key.namespace, entry.key.name)
         current = await self._client.get(path)
         others = [each for each in items(section(current, "status"), "conditions") if text(each, "type") != HEALTHY]
-        told = {"type": HEALTHY, "status": str(entry.healthy), "lastTransitionTime": _time(time.time())}
+        told = {
+            "type": HEALTHY,
+            "status": str(entry.healthy),
+            "reason": "Checked",
+            "message": "what the workload's own Envoy has found by the probe of its group",
+            "lastTransitionTime": _time(time.time()),
+        }
         body: Json = {
             "metadata": {"resourceVersion": text(section(current, "metadata"), "resourceVersion")},
             "status": {"conditions": [*others, told]},

@@ -30,6 +30,7 @@ _ROUND_S = 1.0
 _WRITES = 40  # in a round
 _BREATH = 20  # objects looked at without a breath
 _SWEEP_S = 5.0  # between two looks at all objects
+_TOLD = ("Accepted", "Programmed")  # conditions of which Events tell; those of others need not have a reason
 _QUIET = ("Pending", "NotTranslated", "NotAccepted")  # reasons that are no news, or were told by another condition
 
 
@@ -165,7 +166,7 @@ class Writer:
             await self._write(record, wanted)
         self._done[record.key] = (record.version, summed)
         for each in wanted or ():
-            if each["type"] != "Reconciled" and each["status"] == "False" and each["reason"] not in _QUIET:
+            if each["type"] in _TOLD and each["status"] == "False" and each["reason"] not in _QUIET:
                 await self._event(record, str(each["reason"]), str(each["message"]))
 
     async def _write(self, record: Record, wanted: Iterable[Mapping[str, object]]) -> None:

@@ -158,3 +158,21 @@ async def test_t46_that_an_issuer_s_keys_are_missing_is_told_and_that_they_have_
         await told(own, namespace, "r", lambda each: "those fetched last are used" in str(each["Accepted"]["message"]), 30, ISSUERS)
 
     assert (found["Accepted"]["status"], found["Accepted"]["reason"]) == ("True", "Accepted")
+
+
+async def test_a_condition_of_somebody_else_without_a_reason_keeps_nothing_from_being_told(
+    own: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    namespace = own.namespace("others")
+    create(own, namespace, service("reviews"), route("reviews"))
+    foreign = {"status": {"conditions": [{"type": "Theirs", "status": "False"}]}}
+    path = f"{ROUTES.format(namespace=namespace)}/reviews/status"
+    await asyncio.to_thread(own.call, "PATCH", path, foreign, "application/merge-patch+json")
+
+    async with serving(own.kubeconfig()):
+        found = await told(own, namespace, "reviews", lambda found: "Accepted" in found)
+        assert found["Theirs"]["status"] == "False"
+
+        create(own, namespace, route("later"))
+        await told(own, namespace, "later", lambda found: "Accepted" in found)
+    assert "status failed" not in caplog.text

@@ -10,6 +10,7 @@ from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy, ProxyType
 from controlplane.objects.parse import Object, parse
+from controlplane.objects.service_entry import WorkloadEntry
 
 VM = Proxy(
     id="sidecar~10.0.0.7~vm-1.shop~shop.svc.cluster.local",
@@ -127,12 +128,22 @@ def test_a_group_that_comes_later_takes_in_who_is_there() -> None:
 def test_with_a_probe_an_instance_is_healthy_only_once_it_has_said_so() -> None:
     found, known = registered(VM), probed().get
 
-    assert [each.healthy for each in found.entries(known, 2.0).values()] == [False]
+    [entry] = found.entries(known, 2.0).values()
+    read = parse(entry.document).object
+    assert isinstance(read, WorkloadEntry)
+    assert not read.healthy
     assert found.checked(VM, healthy=True)
     assert not found.checked(VM, healthy=True)
     assert [each.healthy for each in found.entries(known, 2.0).values()] == [True]
     assert found.checked(VM, healthy=False)
     assert [each.healthy for each in found.entries(known, 2.0).values()] == [False]
+
+
+def test_health_that_nobody_has_told_here_yet_is_what_another_replica_found_for_a_while() -> None:
+    found, known = registered(VM), probed().get
+
+    assert [each.healthy for each in found.entries(known, 10.9).values()] == [None]
+    assert [each.healthy for each in found.entries(known, 11.0).values()] == [False]
 
 
 def test_of_two_at_one_address_the_last_to_come_counts() -> None:
