@@ -160,17 +160,17 @@ def test_one_object_can_be_read_by_its_name_and_the_others_not(kubectl: Shell, c
     kubectl("apply", "--server-side", "--force-conflicts", "-k", "manifests/base")
     own = account(cluster)
     hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-    settings = "/api/v1/namespaces/istio-system/configmaps"
+    maps = "/api/v1/namespaces/default/configmaps"
 
     kubectl("get", "--raw", f"{hooks}/navarch-validator", kubeconfig=own)
-    kubectl("get", "--raw", f"{settings}?fieldSelector=metadata.name%3Distio", kubeconfig=own)
-    others = [kubectl.tried("get", "--raw", path, kubeconfig=own).stderr for path in (hooks, settings)]
+    kubectl("get", "--raw", f"{maps}?fieldSelector=metadata.name%3Distio-ca-root-cert", kubeconfig=own)
+    others = [kubectl.tried("get", "--raw", path, kubeconfig=own).stderr for path in (hooks, maps)]
 
     done, forbidden = uses(cluster.audit, user=ACCOUNT)
     assert ["forbidden" in each for each in others] == [True, True]
     assert Use("get", "admissionregistration.k8s.io", "validatingwebhookconfigurations", name="navarch-validator") in done
-    assert Use("list", "", "configmaps", "istio-system", "istio") in done
-    assert Use("list", "", "configmaps", "istio-system") in forbidden
+    assert Use("list", "", "configmaps", "default", "istio-ca-root-cert") in done
+    assert Use("list", "", "configmaps", "default") in forbidden
 
 
 def test_every_command_of_the_page_does_what_it_says(kubectl: Shell) -> None:
