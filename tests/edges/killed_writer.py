@@ -1,4 +1,7 @@
-"""``python -m tests.edges.killed_writer FOLDER STEP POINT``: take the authority one STEP further, and die at POINT of the writing."""
+"""``python -m tests.edges.killed_writer STEP FOLDER…``: take the authority in each folder a STEP further, or make a key.
+
+Whoever writes dies at the point that the folder is called by; how each ended is printed.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from controlplane.app.identity import TOKENS
 from controlplane.ca.folder import Folder
-from controlplane.ca.keeper import Keeper
+from controlplane.ca.keeper import Keeper, kept_key
 from controlplane.ca.state import State, activate, issuer, prepare, retire
 from controlplane.serve.trust import make_key, now
 
+KEY = "key"  # of tokens: it is made, and never another
 STEPS: dict[str, Callable[[State], State]] = {
     "begin": lambda state: state,
     "prepare": lambda state: prepare(state, issuer(make_key(), now())),
@@ -30,11 +35,24 @@ async def main(folder: Path, step: str, fatal: str) -> None:
         if point == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    if step == KEY:
+        await kept_key(Folder(folder, TOKENS, reached), make_key)
+        return
     keeper = Keeper(Folder(folder, reached=reached), make_key, now)
     await keeper.open()
     if step != "begin":
         await keeper.step(STEPS[step])
 
 
+def killed(folder: Path, step: str, point: str) -> int:
+    """Do it in a process of its own, and return how that ended: by which signal, less than 0."""
+    child = os.fork()  # nothing runs here yet that a fork would tear apart
+    if child == 0:
+        asyncio.run(main(folder, step, point))
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    for each in sys.argv[2:]:
+        print(killed(Path(each), sys.argv[1], Path(each).name.replace("-", " ")))

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.app.identity import TOKENS
+from controlplane.ca.certificates import key_pem
 from controlplane.ca.folder import POINTS, BadFolder, Folder
 from controlplane.ca.keeper import Keeper, PluggedIn, kept_key
 from controlplane.ca.state import OutOfOrder, Phase, State, load, prepare
 from controlplane.serve.trust import make_key, now
-from tests.edges.killed_writer import STEPS
+from tests.edges.killed_writer import KEY, STEPS
 
 BEFORE = {"begin": None, "prepare": Phase.STEADY, "activate": Phase.PREPARED, "retire": Phase.ACTIVATED}
 AFTER = {"begin": Phase.STEADY, "prepare": Phase.PREPARED, "activate": Phase.ACTIVATED, "retire": Phase.STEADY}
@@ -24,9 +26,19 @@ def stored(folder: Path) -> State | None:
     return load(found) if found is not None else None
 
 
-async def killed(folder: Path, step: str, point: str) -> int | None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.edges.killed_writer", str(folder), step, point)
-    return await process.wait()
+async def killed(step: str, folders: dict[str, Path]) -> set[str]:
+    """Have a writer killed in each of ``folders``, by the point at which it dies; return how they ended."""
+    command = (sys.executable, "-m", "tests.edges.killed_writer", step, *map(str, folders.values()))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    ends = said.decode().split()
+    assert len(ends) == len(POINTS) == len(folders) == 8
+    return set(ends)
+
+
+def by_point(root: Path) -> dict[str, Path]:
+    """Return a folder for each point, which is called by it."""
+    return {point: root / point.replace(" ", "-") for point in POINTS}
 
 
 def check_modes(folder: Path) -> None:
@@ -37,25 +49,39 @@ def check_modes(folder: Path) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_s31_a_writer_that_is_killed_leaves_one_state_or_the_other(tmp_path: Path, step: str) -> None:
-    for point in POINTS:
-        folder = tmp_path / point.replace(" ", "-")
+    folders, was = by_point(tmp_path), dict[str, State | None]()
+    for point, folder in folders.items():
         keeper = Keeper(Folder(folder), make_key, now)
         for before in list(STEPS)[: list(STEPS).index(step)]:
             await (keeper.open() if before == "begin" else keeper.step(STEPS[before]))
-        was = stored(folder)
+        was[point] = stored(folder)
 
-        assert await killed(folder, step, point) == -9
+    assert await killed(step, folders) == {"-9"}
 
-        found = stored(folder)
+    for point, folder in folders.items():
+        found, before_it = stored(folder), was[point]
         phase = found.phase if found else None
-        assert phase in (BEFORE[step], AFTER[step]), point
         assert phase is (AFTER[step] if POINTS.index(point) >= POINTS.index("renamed") else BEFORE[step]), point
-        assert phase is AFTER[step] or (found.bundle if found else None) == (was.bundle if was else None)
+        assert phase is AFTER[step] or (found.bundle if found else None) == (before_it.bundle if before_it else None)
         check_modes(folder)
         again = Keeper(Folder(folder), make_key, now)
         await again.open()  # whoever comes after goes on from there
         if phase is BEFORE[step] and step != "begin":
             assert (await again.step(STEPS[step])).phase is AFTER[step]
+
+
+async def test_s31_a_writer_of_a_key_that_is_killed_leaves_a_whole_key_or_none(tmp_path: Path) -> None:
+    folders = by_point(tmp_path)
+
+    assert await killed(KEY, folders) == {"-9"}
+
+    for point, folder in folders.items():
+        store = Folder(folder, TOKENS)
+        left = store.read_now()
+        assert (left is not None) == (POINTS.index(point) >= POINTS.index("renamed")), point
+        check_modes(folder)
+        assert left is None or key_pem(await kept_key(store, make_key)) == left
+        assert await kept_key(store, make_key)  # whoever comes after goes on from there
 
 
 async def test_s34_two_that_begin_at_once_have_one_root(tmp_path: Path) -> None:
@@ -108,8 +134,6 @@ async def test_a_key_is_made_once(tmp_path: Path) -> None:
 async def test_what_somebody_else_signs_with_is_not_rotated_here(tmp_path: Path) -> None:
     keeper = Keeper(Folder(tmp_path / "state"), make_key, now)
     await keeper.open()
-    from controlplane.ca.certificates import key_pem
-
     signer = keeper.state.signing.signer
     files = {"ca-cert.pem": signer.pem, "ca-key.pem": key_pem(signer.key), "cert-chain.pem": b"", "root-cert.pem": signer.pem}
     for name, content in files.items():

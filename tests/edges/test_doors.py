@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
@@ -13,25 +13,20 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
-from controlplane.ca.certificates import Authority, authority, key_pem, workload
-from controlplane.ca.folder import Folder
-from controlplane.ca.state import load
+from controlplane.ca.certificates import key_pem, workload
 from controlplane.envoy.type_urls import CDS, SDS
-from controlplane.model.identity import Identity
 from controlplane.serve import doors
 from controlplane.serve.accounts import OwnTokens
 from controlplane.serve.issuing import SERVICE
 from controlplane.serve.services import SERVICES
 from tests.edges.control_plane import ADS, NODE, DeltaCall, next_delta, status_of
 from tests.edges.secure import Secure, asking, node, secure, stream
+from tests.edges.wrong_certificates import CERTIFICATES, HOUR, WHO, signer, uri
 
 DELTA = f"{ADS}/DeltaAggregatedResources"
-WHO = Identity("cluster.local", "default", "client")
-HOUR = dt.timedelta(hours=1)
 UNAUTHENTICATED = (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
 
 
@@ -63,28 +58,6 @@ def methods() -> Iterator[str]:
     yield from OF_THE_KNOWN
 
 
-def signer(plane: Secure) -> Authority:
-    stored = Folder(plane.state).read_now()
-    assert stored
-    return load(stored).signing.signer
-
-
-def made(issuer: Authority, *names: x509.GeneralName, ends: dt.timedelta = HOUR) -> tuple[bytes, bytes]:
-    """Return a key and a certificate for ``names``, whatever they are."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([]))
-        .issuer_name(issuer.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - 2 * HOUR)
-        .not_valid_after(now + ends)
-        .add_extension(x509.SubjectAlternativeName(names), critical=True)
-    )
-    return key_pem(key), builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
 async def ending(call: DeltaCall) -> tuple[grpc.StatusCode, str]:
     """Return how ``call`` ends, one that takes a single message too.
 
@@ -98,35 +71,6 @@ async def ending(call: DeltaCall) -> tuple[grpc.StatusCode, str]:
         await call.write(asking(SDS, node(), "default"))
         await call.done_writing()
     return await status_of(call)
-
-
-def uri(text: str) -> x509.GeneralName:
-    return x509.UniformResourceIdentifier(text)
-
-
-def foreign(_: Secure) -> tuple[bytes, bytes]:
-    now = dt.datetime.now(dt.UTC)
-    return made(authority("somebody's", ec.generate_private_key(ec.SECP256R1()), now, HOUR), uri(WHO.uri))
-
-
-CERTIFICATES: dict[str, Callable[[Secure], tuple[bytes, bytes]]] = {
-    "two identities": lambda plane: made(signer(plane), uri(WHO.uri), uri("spiffe://cluster.local/ns/default/sa/admin")),
-    "an identity as a DNS name": lambda plane: made(signer(plane), x509.DNSName(WHO.uri)),
-    "no identity": lambda plane: made(signer(plane), x509.DNSName("client.default")),
-    "another trust domain": lambda plane: made(signer(plane), uri("spiffe://cluster.local.evil/ns/default/sa/client")),
-    "something like an identity": lambda plane: made(signer(plane), uri("spiffe://cluster.local/ns/default/sa/..")),
-    "a NUL byte": lambda plane: made(signer(plane), uri("spiffe://cluster.local/ns/default/sa/client\0.evil")),
-    "an escape": lambda plane: made(signer(plane), uri("spiffe://cluster.local/ns/default/sa/%2f..")),
-    "a query": lambda plane: made(signer(plane), uri("spiffe://cluster.local/ns/default/sa/client?x")),
-    "a user": lambda plane: made(signer(plane), uri("spiffe://admin@cluster.local/ns/default/sa/client")),
-    "a port": lambda plane: made(signer(plane), uri("spiffe://cluster.local:443/ns/default/sa/client")),
-    "capital letters": lambda plane: made(signer(plane), uri("spiffe://CLUSTER.local/ns/default/sa/client")),
-    "a slash at the end": lambda plane: made(signer(plane), uri("spiffe://cluster.local/ns/default/sa/client/")),
-    "2,049 bytes": lambda plane: made(signer(plane), uri(f"spiffe://cluster.local/ns/default/sa/{'a' * 2018}")),
-    "another path": lambda plane: made(signer(plane), uri("spiffe://cluster.local/default/client")),
-    "another authority": foreign,
-    "expired": lambda plane: made(signer(plane), uri(WHO.uri), ends=-HOUR),
-}
 
 
 @pytest.mark.parametrize("method", list(methods()))
