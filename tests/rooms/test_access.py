@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
+from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
@@ -183,3 +184,16 @@ def test_whoever_asks_an_authorizer_has_its_cluster_whatever_is_imported_and_the
     assert session.view.get(CDS, named) is not None
     assert session.view.get(EDS, named) is not None
     assert mesh.problems() == ()
+
+
+def test_a_policy_is_known_by_the_listeners_that_are_made_from_it() -> None:
+    policy = {"action": "DENY", "rules": [{}], "selector": {"matchLabels": {"app": "x"}}}
+    mesh = mesh_of(
+        {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "a"}, "spec": policy}
+    )
+    for app in "xy":
+        mesh.connect(proxy(f"sidecar~10.0.0.1~{app}.a~a.svc.cluster.local", {"LABELS": {"app": app}}), Wire.DELTA)
+
+    mesh.refresh()
+
+    assert [made.name for _, made in mesh.made_from(Key("AuthorizationPolicy", "a", "p"))] == ["virtualInbound"]
