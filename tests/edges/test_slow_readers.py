@@ -28,7 +28,7 @@ from tests.edges.control_plane import NODE, Running, control_plane, delta, delta
 from tests.edges.follower import follow, node
 from tests.edges.manifests import selecting, workload
 from tests.edges.test_serve_faults import Machine, serving_by
-from tests.edges.waiting import until
+from tests.edges.waiting import until, within
 
 REAL = "NAVARCH_REAL_TIME" in os.environ
 STALLED, UPDATES, SERVICES = 20, 1000, 200
@@ -114,7 +114,7 @@ async def test_t27_clients_that_are_stopped_cost_little_and_are_cut_off(tmp_path
 
     print(f"p99 {calm * 1000:.1f} ms, with {STALLED} stopped {busy * 1000:.1f} ms; {grown / 1e6:.1f} MB more; cut after {cut:.1f} s")
     assert grown < 200e6
-    assert busy <= 2 * calm + 0.005
+    assert busy <= within(2) * calm + 0.005
 
 
 async def test_t28_a_write_that_takes_too_long_ends_the_stream_and_skips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from tests.edges.control_plane import delta, delta_request, next_delta
-from tests.edges.waiting import until
+from tests.edges.waiting import until, within
 from tests.fakes.kube_api import FakeApi
 from tests.kube.either import BOTH, ApiServer, started
 from tests.kube.plane import serving
@@ -90,7 +90,7 @@ async def test_s36_a_proxy_hops_between_replicas_of_which_one_lags(own: ApiServe
 
     print(f"clusters that changed at each hop: {flips}; equal {lag - 10:.1f} s after the lag")
     assert flips[1:] == [1, 1, 1, 1]
-    assert lag <= 12
+    assert lag - 10 <= within(2)
     assert (list(last.resources), list(last.removed_resources)) == ([], [])
 
 
@@ -145,7 +145,7 @@ async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own:
         listening.cancel()
 
     print(f"{storm} changes in {lasted:.1f} s, {len(pushes) - 1} pushes, the last state {took * 1000:.0f} ms after")
-    assert took <= 2
+    assert took <= within(2)
     assert len(pushes) - 1 <= allowed
 
 
