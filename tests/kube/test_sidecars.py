@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from controlplane.kube.json import Json, items, section, text
+from tests.edges.waiting import within
 from tests.kube import sidecars
 from tests.kube.sidecars import SHOP, Mesh, is_ready, status, until
 
@@ -95,7 +96,7 @@ def test_canary_header_match_fault_and_timeout(mesh: Mesh) -> None:
     assert slow["status"] == 504
     seconds = slow["seconds"]
     assert isinstance(seconds, float)
-    assert seconds < 2
+    assert seconds < within(2)
 
 
 def test_a_call_to_itself_passes_its_envoy_out_and_in(mesh: Mesh) -> None:
