@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import authorizers
+from controlplane.mesh.access import authorizers, effective
 from controlplane.mesh.authorizers import clusters_to
 from controlplane.mesh.clusters import black_hole, clusters_of
 from controlplane.mesh.gateway_hosts import table_of
 from controlplane.mesh.gateway_listeners import listeners_of, routers
-from controlplane.mesh.gateways import Edge, Viewer, endpoint_cluster, hosts, merged, server, tables
+from controlplane.mesh.gateway_tables import endpoint_cluster, hosts, tables
+from controlplane.mesh.gateways import Edge, served, server
 from controlplane.mesh.merging import Place, serves_http
 from controlplane.mesh.nodes import Group, Leaf, Members, Wire
 from controlplane.mesh.policies import seer_of_rules
@@ -26,9 +27,8 @@ from controlplane.xds.resource import Resource
 @query
 def at_edge(db: Database, edge: Edge, wire: Wire) -> Members:
     """Return what ``edge`` sees on a stream of ``wire``: listeners, route tables, and the clusters that these lead to."""
-    viewer = Viewer(edge.namespace, edge.labels)
     found: set[Leaf | Group] = {Leaf(black_hole, ()), Group(listeners_of, (edge,)), Group(clusters_for, (edge,))}
-    found |= {Group(table_of, (table, viewer, wire)) for table in tables(db, edge.gateways, edge.services)}
+    found |= {Group(table_of, (edge, name, wire)) for name in tables(db, edge)}
     return frozenset(found)
 
 
@@ -36,13 +36,13 @@ def at_edge(db: Database, edge: Edge, wire: Wire) -> Members:
 def clusters_for(db: Database, edge: Edge) -> Members:
     """Return the clusters of what the VirtualServices of ``edge`` send anything to, of authorizers, and of what is beside the proxy."""
     found: set[Leaf | Group] = set()
-    for each in authorizers(db, edge.policies):
+    for each in authorizers(db, effective(db, edge.namespace, edge.labels)):
         found.update(clusters_to(db, each, edge.namespace, identified=edge.identified))
     refs = {find(db, host, edge.namespace) for key in routed_by(db, edge) for host in destinations(db, key)}
     for ref in refs:
         if ref:
             found.add(Group(clusters_of, (ref, seer_of_rules(db, ref, edge.namespace), edge.identified)))
-    for port in merged(db, edge.gateways, edge.services).ports:
+    for port in served(db, edge).ports:
         found |= {Leaf(endpoint, (each.place,)) for each in port.servers if each.server.default_endpoint and serves_http(each.server)}
     return frozenset(found)
 
@@ -50,10 +50,8 @@ def clusters_for(db: Database, edge: Edge) -> Members:
 @query
 def routed_by(db: Database, edge: Edge) -> frozenset[Key]:
     """Return the VirtualServices that take part on ``edge``."""
-    found = {
-        part.key for table in tables(db, edge.gateways, edge.services) for each in hosts(db, table, edge.namespace) for part in each.parts
-    }
-    for port in merged(db, edge.gateways, edge.services).ports:
+    found = {part.key for name in tables(db, edge) for each in hosts(db, edge, name) for part in each.parts}
+    for port in served(db, edge).ports:
         for each in port.servers:
             if not serves_http(each.server):
                 found.update(routers(db, each.place, each, edge.namespace))

@@ -7,7 +7,8 @@ from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.fragments import Body, alone, bare, together
-from controlplane.mesh.gateways import Host, Table, Viewer, hosts, server
+from controlplane.mesh.gateway_tables import Host, hosts, places_of
+from controlplane.mesh.gateways import Edge, Viewer, server, viewer
 from controlplane.mesh.nodes import Leaf, Members, Wire
 from controlplane.mesh.resources import checked
 from controlplane.mesh.routing import Asker, rules_of
@@ -17,47 +18,50 @@ from controlplane.xds.resource import Resource
 
 
 @query
-def table_of(db: Database, table: Table, viewer: Viewer, wire: Wire) -> Members:
-    """Return the RouteConfiguration of ``table`` and, on Delta streams, its virtual hosts as resources of their own."""
+def table_of(db: Database, edge: Edge, table: str, wire: Wire) -> Members:
+    """Return the RouteConfiguration ``table`` of ``edge`` and, on Delta streams, its virtual hosts as resources of their own."""
     if wire is Wire.SOTW:
-        return frozenset({Leaf(inline, (table, viewer))})
-    found = hosts(db, table, viewer.namespace)
-    return frozenset({Leaf(shell, (table, bool(found))), *(Leaf(virtual_host, (table.name, each, viewer)) for each in found)})
+        return frozenset({Leaf(inline, (edge, table))})
+    found, seer = hosts(db, edge, table), viewer(db, edge)
+    port = None if found else _port(db, edge, table)
+    return frozenset({Leaf(shell, (table, port)), *(Leaf(virtual_host, (table, each, seer)) for each in found)})
 
 
 @query
-def virtual_host(db: Database, table: str, value: Host, viewer: Viewer) -> Resource | None:
+def virtual_host(db: Database, table: str, value: Host, seer: Viewer) -> Resource | None:
     """Return the virtual host ``value`` of the RouteConfiguration ``table`` as a resource of its own."""
-    return alone(table, _name(value), (value.host,), body(db, value, viewer))
+    return alone(table, _name(value), (value.host,), body(db, value, seer))
 
 
 @query
-def shell(db: Database, table: Table, vhds: bool) -> Resource | None:  # noqa: FBT001 - a part of the key
-    """Return the RouteConfiguration of ``table``, whose virtual hosts, where there are any (``vhds``), come as resources of their own."""
-    message = route_configuration(table.name, catch_all=None, vhds=vhds)
-    if not vhds:
-        message.virtual_hosts.append(_black_hole(db, table))
-    return checked(RDS, table.name, message)
+def shell(db: Database, table: str, port: int | None) -> Resource | None:
+    """Return the RouteConfiguration ``table``, whose virtual hosts come as resources of their own; with a ``port`` there is none."""
+    del db
+    message = route_configuration(table, catch_all=None, vhds=port is None)
+    if port is not None:
+        message.virtual_hosts.append(_black_hole(port))
+    return checked(RDS, table, message)
 
 
 @query
-def inline(db: Database, table: Table, viewer: Viewer) -> Resource | None:
-    """Return the RouteConfiguration of ``table`` with all its virtual hosts in it."""
-    found = [(_name(each), (each.host,), body(db, each, viewer)) for each in hosts(db, table, viewer.namespace)]
-    message = route_configuration(table.name, catch_all=None, vhds=False)
+def inline(db: Database, edge: Edge, table: str) -> Resource | None:
+    """Return the RouteConfiguration ``table`` of ``edge`` with all its virtual hosts in it."""
+    seer = viewer(db, edge)
+    found = [(_name(each), (each.host,), body(db, each, seer)) for each in hosts(db, edge, table)]
+    message = route_configuration(table, catch_all=None, vhds=False)
     if not found:
-        message.virtual_hosts.append(_black_hole(db, table))
+        message.virtual_hosts.append(_black_hole(_port(db, edge, table)))
     return together(message, found)
 
 
 @query
-def body(db: Database, value: Host, viewer: Viewer) -> Body:
+def body(db: Database, value: Host, seer: Viewer) -> Body:
     """Return what requests to the host of ``value`` go through: the rules of all its parts."""
     parts = [
         routes.Host(
             port=value.port,
             host=value.host,
-            rules=rules_of(db, part.key, Asker(value.port, viewer.namespace, viewer.labels, part.gateways)),
+            rules=rules_of(db, part.key, Asker(value.port, seer.namespace, seer.labels, part.gateways)),
             cluster="",
             hash_policy=None,
         )
@@ -72,7 +76,12 @@ def _name(value: Host) -> str:
     return f"{value.host}:{value.port}"
 
 
-def _black_hole(db: Database, table: Table) -> VirtualHost:
+def _port(db: Database, edge: Edge, table: str) -> int:
+    places = places_of(db, edge, table)
+    value = server(db, places[0]) if places else None
+    return value.port.number if value else 0
+
+
+def _black_hole(port: int) -> VirtualHost:
     """Return the virtual host of a table without any: Envoy answers 404 where no route matches."""
-    value = server(db, table.places[0])
-    return VirtualHost(name=f"blackhole:{value.port.number if value else 0}", domains=["*"])
+    return VirtualHost(name=f"blackhole:{port}", domains=["*"])

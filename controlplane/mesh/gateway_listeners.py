@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import Effective, through_gateways
-from controlplane.mesh.gateways import Edge, Viewer, bound, merged, shared_hosts, table_name, written
+from controlplane.mesh.access import effective, through_gateways
+from controlplane.mesh.gateway_tables import bound, shared_hosts, table_name
+from controlplane.mesh.gateways import Edge, Viewer, served, viewer, written
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.merging import OPAQUE, Kind, Place, Port, Served, hosts_of, serves_http
 from controlplane.mesh.nodes import Leaf, Members
@@ -27,15 +28,23 @@ Clusters = tuple[tuple[str, int], ...]
 
 @query
 def listeners_of(db: Database, edge: Edge) -> Members:
-    """Return the listeners of ``edge``."""
-    ports = merged(db, edge.gateways, edge.services).ports
-    return frozenset(Leaf(listener, (value, edge.policies)) for port in ports if (value := _on(db, edge, port)))
+    """Return the listeners of ``edge``, one a port."""
+    return frozenset(Leaf(listener, (edge, port.bind, port.number)) for port in served(db, edge).ports)
 
 
 @query
-def listener(db: Database, value: GatewayListener, policies: Effective) -> Resource | None:
-    """Return the listener of ``value``, on which ``policies`` hold."""
-    return checked(LDS, value.name, gateway_listener(value, through_gateways(db, policies)))
+def port_of(db: Database, edge: Edge, bind: str, number: int) -> Port | None:
+    """Return the port ``number`` of ``bind`` on ``edge``."""
+    return next((port for port in served(db, edge).ports if (port.bind, port.number) == (bind, number)), None)
+
+
+@query
+def listener(db: Database, edge: Edge, bind: str, number: int) -> Resource | None:
+    """Return the listener on port ``number`` of ``bind``, with the policies of ``edge``; nothing where no connection could be taken."""
+    port = port_of(db, edge, bind, number)
+    value = _on(db, edge, port) if port else None
+    policies = effective(db, edge.namespace, edge.labels)
+    return checked(LDS, value.name, gateway_listener(value, through_gateways(db, policies))) if value else None
 
 
 @query
@@ -46,7 +55,7 @@ def routers(db: Database, place: Place, served: Served, namespace: str) -> tuple
 
 
 def _on(db: Database, edge: Edge, port: Port) -> GatewayListener | None:
-    """Return the listener on ``port``; nothing where no connection could be taken."""
+    """Return what is listened for on ``port``; nothing where no connection could be taken."""
     chains: list[Chain] = []
     for each in port.servers:
         route = table_name(port, each) if serves_http(each.server) else ""
@@ -56,8 +65,7 @@ def _on(db: Database, edge: Edge, port: Port) -> GatewayListener | None:
         if route:
             chains.append(Chain(names=each.names, termination=terminated, route=route))
         else:
-            viewer = Viewer(edge.namespace, edge.labels)
-            chains.extend(_of_connections(db, each, terminated, viewer))
+            chains.extend(_of_connections(db, each, terminated, viewer(db, edge)))
     if port.kind is Kind.HTTP:
         chains = chains[:1]
     distinct = tuple(_distinct(chains))
@@ -71,11 +79,11 @@ def _termination(db: Database, served: Served) -> Termination | None:
     return Termination(said, everybody(db))
 
 
-def _of_connections(db: Database, served: Served, terminated: Termination | None, viewer: Viewer) -> Iterator[Chain]:
+def _of_connections(db: Database, served: Served, terminated: Termination | None, seer: Viewer) -> Iterator[Chain]:
     place = served.place
-    asker = Asker(served.server.port.number, viewer.namespace, viewer.labels, (written(place.gateway),))
+    asker = Asker(served.server.port.number, seer.namespace, seer.labels, (written(place.gateway),))
     opaque = bool(served.names) and terminated is None
-    for key in routers(db, place, served, viewer.namespace):
+    for key in routers(db, place, served, seer.namespace):
         value = objects(db, key)
         if not isinstance(value, VirtualService):
             continue

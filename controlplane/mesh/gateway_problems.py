@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.bindings import MESH_GATEWAY, gateway_name, gateways_of
 from controlplane.mesh.endpoints import selected
-from controlplane.mesh.gateways import gateway, merged, selected_by, selector, shared_hosts
+from controlplane.mesh.gateway_tables import shared_hosts
+from controlplane.mesh.gateways import gateway, merged, selected_by, selector
 from controlplane.mesh.inputs import index, namespaces_with, objects
 from controlplane.mesh.merging import Place
 from controlplane.mesh.routing import Head, head

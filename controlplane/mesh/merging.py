@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -102,36 +103,31 @@ def merge(offers: Iterable[Offer]) -> Merged:
     """
     ports: dict[tuple[str, int], Port] = {}
     losses: list[Loss] = []
+    taken: dict[tuple[str, int], dict[str, Key]] = defaultdict(dict)
     for offer in offers:
         for target in offer.targets:
             where = ("" if offer.server.bind == EVERYWHERE else offer.server.bind, target)
             found = ports.get(where) or Port(*where, kind_of(offer.server), ())
-            served, lost = _join(found, offer)
+            served, lost = _join(found, offer, taken[where])
             losses.extend(lost)
             if served:
+                taken[where].update(dict.fromkeys(served.names, offer.place.gateway))
                 ports[where] = found._replace(servers=(*found.servers, served))
     return Merged(tuple(ports[where] for where in sorted(ports)), tuple(dict.fromkeys(losses)))
 
 
-def _join(port: Port, offer: Offer) -> tuple[Served | None, Sequence[Loss]]:
+def _join(port: Port, offer: Offer, by_name: Mapping[str, Key]) -> tuple[Served | None, Sequence[Loss]]:
     kind = kind_of(offer.server)
     if port.servers and (kind is not port.kind or kind is Kind.TCP):
         winner = port.servers[0].place.gateway
-        taken = f"port {port.number}, which it listens on for {port.kind}"
-        return None, [Loss(offer.place, winner, taken)]
+        what = f"port {port.number}, which it listens on for {port.kind}"
+        return None, [Loss(offer.place, winner, what)]
     if kind is not Kind.TLS:
         return Served(offer.place, offer.server, ()), []
-    losses = list(_taken(port, offer))
-    lost = {each.what for each in losses}
-    names = tuple(name for name in _names(offer.server) if name not in lost)
+    wanted = _names(offer.server)
+    losses = [Loss(offer.place, by_name[name], name) for name in wanted if name in by_name]
+    names = tuple(name for name in wanted if name not in by_name)
     return (Served(offer.place, offer.server, names) if names else None), losses
-
-
-def _taken(port: Port, offer: Offer) -> Iterator[Loss]:
-    for name in _names(offer.server):
-        winner = next((each.place.gateway for each in port.servers if name in each.names), None)
-        if winner is not None:
-            yield Loss(offer.place, winner, name)
 
 
 def _names(server: Server) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from controlplane.envoy.type_urls import LDS, VHDS
+from controlplane.envoy.type_urls import LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
 from controlplane.model.proxies import proxy
@@ -47,6 +47,26 @@ def test_one_virtual_service_among_300_at_a_gateway_changes_its_virtual_host_alo
     assert (ran["rules_of"], ran["body"], ran["virtual_host"]) == (1, 1, 1)
     assert sum(ran.values()) < 12
     assert sessions[0].view.tables == sessions[1].view.tables
+
+
+def test_one_gateway_more_and_one_policy_more_leave_the_virtual_hosts_of_the_others_alone() -> None:
+    mesh = Mesh()
+    mesh.apply([change(gateway(server()))])
+    mesh.apply([change(routed(f"h{at}", 200)) for at in range(50)])
+    session = mesh.connect(ROUTER, Wire.DELTA)
+    mesh.refresh()
+    root = session.roots
+    more = networking("Gateway", "more", servers=[server(number=8081), server(number=8080)])
+    policy = {**networking("AuthorizationPolicy", "closed"), "apiVersion": "security.istio.io/v1"}
+
+    for added, kinds in ((more, {LDS, RDS}), (policy, {LDS})):
+        before = Counter(mesh.database.runs)
+        mesh.apply([change(added)])
+        [(_, changed)] = mesh.refresh().changes
+        ran = Counter(mesh.database.runs) - before
+        assert {kind for kind, names in changed.updated.items() if names} == kinds
+        assert (ran["virtual_host"], ran["body"]) == (0, 0)
+    assert session.roots == root
 
 
 def test_a_gateway_that_loses_its_label_loses_what_it_listened_on() -> None:
