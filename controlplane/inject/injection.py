@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
+_RUNS, _STARTS = "containers", "initContainers"
 _NOTHING_SAID = ProxySettings()
 _DEFAULT_CONTAINER = ("kubectl.kubernetes.io/default-logs-container", "kubectl.kubernetes.io/default-container")
 
@@ -82,46 +83,49 @@ def _is_done(pod: Pod) -> str | None:
 
 
 def _injected(pod: Pod, mesh: Mesh) -> Json:
-    settings, said = mesh.settings, pod.annotations
-    own = said.get(say.PROXY_CONFIG) or ProxySettings()
-    native = said.get(say.NATIVE_SIDECAR)
-    if native is None:
-        native = mesh.has_native_sidecars if settings.native_sidecars is None else settings.native_sidecars
-    metrics = scraping(said).application
-    plan = Plan(pod=pod, settings=settings, config=own.over(mesh.defaults), native=native, metrics=metrics)
-    if plan.router:
-        plan, native = replace(plan, native=False), False  # it is what the pod is for
-    paths = {f"spec.{key}[{at}]": each for key, group in _groups(pod).items() for at, each in enumerate(group)}
-    if said.get(say.REWRITE_PROBES) is not False:
-        asked = {path: each for path, each in paths.items() if each["name"] != PROXY}
-        changed, probes = probes_of(asked, plan.status_port)
-        paths, plan = {**paths, **changed}, replace(plan, probes=probes)
-    custom = next(((path, each) for path, each in paths.items() if each["name"] == PROXY), None)
+    plan = _plan(pod, mesh)
+    containers = {f"spec.{_RUNS}[{at}]": each for at, each in enumerate(pod.containers)}
+    containers |= {f"spec.{_STARTS}[{at}]": each for at, each in enumerate(pod.init_containers)}
+    own = {path: containers.pop(path) for path, each in tuple(containers.items()) if each["name"] == PROXY}
+    if plan.said.get(say.REWRITE_PROBES) is not False:
+        containers, probes = probes_of(containers, plan.status_port)
+        plan = replace(plan, probes=probes)
     sidecar = proxy(plan)
-    if custom:
-        sidecar = laid_over(sidecar, custom[1], custom[0])
-    others = {
-        key: [paths[f"spec.{key}[{at}]"] for at, each in enumerate(group) if each["name"] != PROXY] for key, group in _groups(pod).items()
-    }
-    first = init(plan)
-    if native:
-        starts = [*([first] if first else []), sidecar, *others["initContainers"]]
-        runs = others["containers"]
-    else:
-        starts = [*others["initContainers"], *([first] if first else [])]
-        held = plan.config.hold_application_until_proxy_starts
-        runs = [sidecar, *others["containers"]] if held else [*others["containers"], sidecar]
-    spec = {
-        **pod.spec,
-        "containers": runs,
-        **({"initContainers": starts} if starts else {}),
-        "volumes": [*items(pod.spec, "volumes"), *volumes(plan)],
-    }
+    for path, each in own.items():  # one at most
+        sidecar = laid_over(sidecar, each, path)
+    starts, runs = _placed(plan, sidecar, containers)
+    spec = {**pod.spec, _RUNS: runs, **({_STARTS: starts} if starts else {}), "volumes": [*items(pod.spec, "volumes"), *volumes(plan)]}
     return {**pod.data, "metadata": _metadata(plan, starts, runs), "spec": spec}
 
 
-def _groups(pod: Pod) -> dict[str, tuple[Json, ...]]:
-    return {"containers": pod.containers, "initContainers": pod.init_containers}
+def _plan(pod: Pod, mesh: Mesh) -> Plan:
+    own = pod.annotations.get(say.PROXY_CONFIG) or ProxySettings()
+    plan = Plan(
+        pod=pod,
+        settings=mesh.settings,
+        config=own.over(mesh.defaults),
+        native=_is_native(pod, mesh),
+        metrics=scraping(pod.annotations).application,
+    )
+    return replace(plan, native=False) if plan.router else plan  # a gateway is what its pod is for
+
+
+def _is_native(pod: Pod, mesh: Mesh) -> bool:
+    for wish in (pod.annotations.get(say.NATIVE_SIDECAR), mesh.settings.native_sidecars):
+        if wish is not None:
+            return wish
+    return mesh.has_native_sidecars
+
+
+def _placed(plan: Plan, sidecar: Json, containers: Mapping[str, Json]) -> tuple[list[Json], list[Json]]:
+    """Return the init containers and the containers of the pod: its own ``containers``, and ours where they have to be."""
+    runs, starts = ([each for path, each in containers.items() if path.startswith(f"spec.{kind}[")] for kind in (_RUNS, _STARTS))
+    made = init(plan)
+    redirects = [made] if made else []
+    if plan.native:
+        return [*redirects, sidecar, *starts], runs
+    held = plan.config.hold_application_until_proxy_starts
+    return [*starts, *redirects], [sidecar, *runs] if held else [*runs, sidecar]
 
 
 def _metadata(plan: Plan, starts: list[Json], runs: list[Json]) -> Json:
