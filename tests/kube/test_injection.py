@@ -13,6 +13,8 @@ import yaml
 
 from controlplane.inject.decision import Namespace
 from controlplane.inject.injection import Injected, Mesh, inject
+from controlplane.inject.manifests import Sheet, Where
+from controlplane.inject.manifests import injected as injected_manifests
 from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
 from tests.edges.control_plane import Running
@@ -80,6 +82,54 @@ def test_the_api_server_takes_every_injected_pod(own: Cluster, case: Case) -> No
     stored = made(own, "silent", outcome.pod)
 
     assert named(stored, "istio-proxy")["args"] == named(outcome.pod, "istio-proxy")["args"]
+
+
+WORKLOADS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {containers: [{name: cart, image: cart, livenessProbe: {tcpSocket: {port: 80}}}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: db, readinessProbe: {grpc: {port: 80}}}]}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: report}
+spec:
+  schedule: "0 4 * * *"
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: report, image: report}]}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart}
+spec: {selector: {app: cart}, ports: [{port: 80}]}
+"""
+
+
+def test_the_api_server_takes_injected_manifests_as_they_are_printed(own: Cluster) -> None:
+    done = injected_manifests([Sheet("workloads.yaml", WORKLOADS)], Mesh(settings=InjectionSettings()), Where())
+
+    said = own.kubectl("-n", "silent", "apply", "--dry-run=server", "-f", "-", stdin=done.text)
+
+    assert done.problems == ()
+    assert done.text.count("name: istio-proxy") == 3
+    made = [
+        f"{each} created (server dry run)"
+        for each in ("deployment.apps/cart", "statefulset.apps/db", "cronjob.batch/report", "service/cart")
+    ]
+    assert sorted(line for line in said.splitlines() if "created" in line) == sorted(made)
 
 
 async def injected(cluster: Cluster, namespace: str, **labels: str) -> bool:
