@@ -58,6 +58,7 @@ def access(db: Database, policies: Effective) -> Access:
         authorizers=tuple(each.asked for each in authorizers(db, policies)),
         issuers=tuple(sorted(dict.fromkeys(believed), key=lambda each: each.rule.issuer)),
         trust_domains=trust_domains(db),
+        paths=settings(db).paths,
     )
 
 

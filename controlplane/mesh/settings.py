@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import objects
 from controlplane.model.keys import Key
-from controlplane.model.mesh import MeshSettings, OutboundPolicy
+from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
 from controlplane.objects.extension_providers import ExtensionProvider
 from controlplane.objects.mesh_config import MeshConfig
 from controlplane.objects.proxy_config import ProxySettings
@@ -20,12 +20,14 @@ def settings(db: Database) -> MeshSettings:
     if not isinstance(value, MeshConfig):
         return MeshSettings()
     spec = value.spec
+    paths = spec.path_normalization.normalization
     return MeshSettings(
         outbound_policy=OutboundPolicy(spec.outbound_traffic_policy.mode),
         http_proxy_port=spec.proxy_http_port or None,
         trust_domain=spec.trust_domain,
         trust_domain_aliases=tuple(dict.fromkeys(each for each in spec.trust_domain_aliases if each != spec.trust_domain)),
         root_namespace=spec.root_namespace,
+        paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
     )
 
 

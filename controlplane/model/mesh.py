@@ -13,6 +13,15 @@ class OutboundPolicy(StrEnum):
     REGISTRY_ONLY = "REGISTRY_ONLY"
 
 
+class PathNormalization(StrEnum):
+    """How paths are made comparable before anything is decided by them; each does what the one before it does, and more."""
+
+    NONE = "NONE"
+    BASE = "BASE"  # RFC 3986: no dots, no percent-encoding of what needs none, no backslashes
+    MERGE_SLASHES = "MERGE_SLASHES"
+    DECODE_AND_MERGE_SLASHES = "DECODE_AND_MERGE_SLASHES"  # %2F is a slash too
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshSettings:
     """The subset of Istio's MeshConfig that is translated, with Istio's defaults."""
@@ -22,6 +31,7 @@ class MeshSettings:
     trust_domain: str = "cluster.local"
     trust_domain_aliases: tuple[str, ...] = ()
     root_namespace: str = "istio-system"
+    paths: PathNormalization = PathNormalization.BASE
     connect_timeout_ms: int = 10_000
     outbound_port: int = 15001
     inbound_port: int = 15006

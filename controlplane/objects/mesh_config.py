@@ -32,6 +32,12 @@ class OutboundTrafficPolicy(Model):
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
 
 
+class ProxyPathNormalization(Model):
+    """How paths are made comparable."""
+
+    normalization: Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "DEFAULT"
+
+
 class MeshConfigSpec(Model):
     """The fields of MeshConfig that have an effect; others give a warning."""
 
@@ -40,6 +46,7 @@ class MeshConfigSpec(Model):
     trust_domain: Text = "cluster.local"
     trust_domain_aliases: Texts = ()
     root_namespace: Text = "istio-system"
+    path_normalization: ProxyPathNormalization = ProxyPathNormalization()
     extension_providers: tuple[ExtensionProvider, ...] = ()
     default_config: ProxySettings = ProxySettings()
 

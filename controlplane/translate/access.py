@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controlplane.model.mesh import PathNormalization
 from controlplane.objects.authorization_policy import Rule
 from controlplane.objects.extension_providers import GrpcAuthorizer, HttpAuthorizer
 from controlplane.objects.request_authentication import JWTRule
@@ -51,12 +52,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The policies that hold for a chain of filters; ``trust_domains`` are the mesh's own and its aliases."""
+    """The policies that hold for a chain of filters; ``trust_domains`` are the mesh's own and its aliases.
+
+    What they say of paths is compared with those of requests once these are normalised by ``paths``.
+    """
 
     policies: tuple[Policy, ...] = ()
     issuers: tuple[Issuer, ...] = ()
     authorizers: tuple[Asked, ...] = ()  # those that there are, of the ones that policies name
     trust_domains: tuple[str, ...] = ()
+    paths: PathNormalization = PathNormalization.BASE
 
     @property
     def providers(self) -> tuple[str, ...]:

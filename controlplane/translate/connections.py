@@ -16,6 +16,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
+from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
 from controlplane.objects.proxy_config import GatewayTopology
 from controlplane.translate.common import ads
@@ -48,14 +49,24 @@ def outbound_http(stat_prefix: str, route_name: str) -> Filter:
     return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
 
-def gateway_http(stat_prefix: str, route_name: str, filters: Sequence[HttpFilter], topology: GatewayTopology, *, asks: bool) -> Filter:
+def gateway_http(
+    stat_prefix: str,
+    route_name: str,
+    filters: Sequence[HttpFilter],
+    paths: PathNormalization,
+    topology: GatewayTopology,
+    *,
+    asks: bool,
+) -> Filter:
     """Return what routes requests from outside of the mesh by the RouteConfiguration ``route_name``, past ``filters``.
+
+    Their paths are normalised by ``paths`` first.
 
     Nothing that a client says of itself is believed, neither who it is nor where it comes from, unless ``topology`` says so. ``asks``:
     it is asked for a certificate, and the application is told that. The limits are Envoy's advice for its edge.
     https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
     """
-    manager = _manager(stat_prefix, filters)
+    manager = _manager(stat_prefix, filters, paths)
     manager.rds.config_source.CopyFrom(ads())
     manager.rds.route_config_name = route_name
     manager.use_remote_address.value = True
@@ -74,12 +85,14 @@ def gateway_http(stat_prefix: str, route_name: str, filters: Sequence[HttpFilter
     return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
 
-def inbound_http(stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], *, mutual: bool) -> Filter:
-    """Return what routes requests to the workload by ``routes`` once they have passed ``filters``.
+def inbound_http(
+    stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], paths: PathNormalization, *, mutual: bool
+) -> Filter:
+    """Return what routes requests to the workload by ``routes`` once they have passed ``filters``, their paths normalised by ``paths``.
 
     ``mutual``: the workload is told the certificate that the peer has shown.
     """
-    manager = _manager(stat_prefix, filters)
+    manager = _manager(stat_prefix, filters, paths)
     manager.route_config.CopyFrom(routes)
     manager.use_remote_address.value = False
     manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
@@ -129,11 +142,15 @@ def original_destination() -> ListenerFilter:
     return ListenerFilter(name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst()))
 
 
-def _manager(stat_prefix: str, filters: Sequence[HttpFilter]) -> HttpConnectionManager:
-    return HttpConnectionManager(
+def _manager(stat_prefix: str, filters: Sequence[HttpFilter], paths: PathNormalization = PathNormalization.BASE) -> HttpConnectionManager:
+    found = HttpConnectionManager(
         stat_prefix=stat_prefix,
         http_filters=filters,
         upgrade_configs=[{"upgrade_type": "websocket"}],
         stream_idle_timeout=Duration(),
-        normalize_path={"value": True},
+        normalize_path={"value": paths is not PathNormalization.NONE},
+        merge_slashes=paths in (PathNormalization.MERGE_SLASHES, PathNormalization.DECODE_AND_MERGE_SLASHES),
     )
+    if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
+        found.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
+    return found

@@ -62,7 +62,8 @@ def gateway_listener(value: GatewayListener, passed: Passed) -> Listener:
         chain = _chain(each)
         if each.route:
             asks = bool(each.termination and each.termination.asks)
-            chain.filters.append(gateway_http(f"outbound_{value.name}", each.route, by_requests, value.topology, asks=asks))
+            prefix = f"outbound_{value.name}"
+            chain.filters.append(gateway_http(prefix, each.route, by_requests, passed.paths, value.topology, asks=asks))
         else:
             chain.filters.extend([*by_connections, weighted_tcp(each.clusters)])
         listener.filter_chains.append(chain)

@@ -13,6 +13,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.duration_pb2 import Duration
 
+from controlplane.model.mesh import PathNormalization
 from controlplane.model.peers import Mode
 from controlplane.model.protocols import Protocol
 from controlplane.translate import tls
@@ -77,6 +78,7 @@ class _Ready(NamedTuple):
 
     by_requests: list[HttpFilter]
     by_connections: list[Filter]
+    paths: PathNormalization
 
 
 def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, passed: Passed, *, transparent: bool = False) -> Listener:
@@ -118,7 +120,7 @@ def inbound_listener(guarded: Guarded, passed: Passed) -> Listener:
 
 
 def _ready(passed: Passed) -> _Ready:
-    return _Ready(passed.by_requests(), passed.by_connections())
+    return _Ready(passed.by_requests(), passed.by_connections(), passed.paths)
 
 
 def _use(port: InboundPort) -> _Use:
@@ -143,7 +145,7 @@ def _chains(use: _Use, protocol: Protocol, match: FilterChainMatch, guard: Guard
 
 def _filters(use: _Use, kind: _Kind, ready: _Ready) -> list[Filter]:
     if kind.http:
-        return [inbound_http(use.stat_prefix, use.routes, ready.by_requests, mutual=kind.mutual)]
+        return [inbound_http(use.stat_prefix, use.routes, ready.by_requests, ready.paths, mutual=kind.mutual)]
     return [*ready.by_connections, tcp(use.cluster, use.cluster)]
 
 

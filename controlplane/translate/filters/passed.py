@@ -9,6 +9,7 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from controlplane.model.mesh import PathNormalization
 from controlplane.translate.access import Access
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.network import network_filters
@@ -31,10 +32,14 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The filters of requests, and those of connections that are sent on whole, each in their order."""
+    """The filters of requests, and those of connections that are sent on whole, each in their order.
+
+    ``paths``: how the paths of requests are normalised before that.
+    """
 
     requests: tuple[Packed, ...]
     connections: tuple[Packed, ...]
+    paths: PathNormalization = PathNormalization.BASE
 
     def by_requests(self) -> list[HttpFilter]:
         """Return the filters that requests pass, the router last."""
@@ -47,7 +52,7 @@ class Passed:
 
 def passed(access: Access, *, inbound: bool) -> Passed:
     """Return what has to be passed where ``access`` holds: on the way to a workload (``inbound``), or through a gateway."""
-    return Passed(_packed(filters_of(Chain(inbound=inbound, access=access))), _packed(network_filters(access)))
+    return Passed(_packed(filters_of(Chain(inbound=inbound, access=access))), _packed(network_filters(access)), access.paths)
 
 
 def _packed(filters: Iterable[HttpFilter | Filter]) -> tuple[Packed, ...]:

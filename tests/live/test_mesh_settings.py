@@ -1,7 +1,8 @@
-"""Trust domains that are taken for the mesh's own: their certificates, and policies that name workloads of one of them."""
+"""What the mesh's settings are to policies: trust domains that are taken for its own, and how paths are made comparable."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,18 +11,17 @@ import pytest_asyncio
 from controlplane.demo.processes import until
 from controlplane.model.identity import Identity
 from tests.live.judged import FRIEND, Judged, judged
-from tests.live.test_authorization import ALLOWED, CLOSED, DENIED, by, policy
+from tests.live.test_authorization import ALLOWED, CLOSED, DENIED, by, policy, to
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FORMER = Identity("old.local", "shop", "friend")
 FOREIGN = Identity("evil.local", "shop", "friend")
-_SETTINGS = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data: {mesh: "trustDomainAliases: [old.local]"}
-"""
+
+
+def settings(**given: object) -> str:
+    metadata = {"name": "istio", "namespace": "istio-system"}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": json.dumps(given)}})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -34,7 +34,7 @@ async def test_certificates_of_an_alias_are_taken_and_a_policy_for_one_name_is_f
     await world.apply()
     before = [(await world.ask(who=who)).status for who in (FRIEND, FORMER, FOREIGN)]
 
-    await world.mesh(_SETTINGS)
+    await world.mesh(settings(trustDomainAliases=["old.local"]))
 
     async def taken() -> bool:
         return (await world.ask(who=FORMER)).status == ALLOWED
@@ -51,3 +51,22 @@ async def test_certificates_of_an_alias_are_taken_and_a_policy_for_one_name_is_f
         "old.local": [ALLOWED, ALLOWED, CLOSED],
         "evil.local": [DENIED, DENIED, CLOSED],
     }
+
+
+_SPELT = ("/admin", "/x/../admin", "/%61dmin", "/x\\..\\admin", "//admin", "/%2Fadmin", "/x%2F..%2Fadmin")
+_DENIED_BY = {
+    "NONE": ("/admin",),
+    "DEFAULT": _SPELT[:4],
+    "MERGE_SLASHES": _SPELT[:5],
+    "DECODE_AND_MERGE_SLASHES": _SPELT,
+}
+
+
+@pytest.mark.parametrize("normalization", _DENIED_BY)
+async def test_a_denial_of_a_path_is_for_as_many_ways_to_write_it_as_the_mesh_s_setting_says(world: Judged, normalization: str) -> None:
+    await world.mesh(settings(pathNormalization={"normalization": normalization}))
+    await world.apply(policy("one", to(paths=["/admin*"]), action="DENY"))
+
+    found = {path: (await world.ask(path)).status for path in _SPELT}
+
+    assert tuple(path for path, status in found.items() if status == DENIED) == _DENIED_BY[normalization]
