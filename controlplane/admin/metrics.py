@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from controlplane.admin.facts import Facts, KubernetesFacts
 from controlplane.admin.identity import of_identity
-from controlplane.admin.shapes import IssuerRow
+from controlplane.admin.shapes import IssuerRow, ProxyRow
 
 
 class Gauges(Collector):
@@ -39,11 +39,7 @@ class Gauges(Collector):
         for wire, count in sorted(Counter(each.wire.value for each in facts.sessions()).items()):
             streams.add_metric([wire], count)
         yield streams
-        refused = GaugeMetricFamily("navarch_refused", "Streams whose last answer of a type was a refusal.", labels=["type"])
-        states = [each for row in facts.proxies() for stream in row.connections for each in stream.types]
-        for name, count in sorted(Counter(each.type for each in states if each.refuses).items()):
-            refused.add_metric([name], count)
-        yield refused
+        yield from _of_proxies(facts.proxies())
         rejects = CounterMetricFamily("navarch_xds_rejects", "Responses that proxies refused (NACK), by type.", labels=["type"])
         for type_url, count in sorted(facts.rejects().items()):
             rejects.add_metric([type_url.rpartition(".")[2]], count)
@@ -54,6 +50,23 @@ class Gauges(Collector):
         yield from _of_load(facts.load_totals())
         if facts.kubernetes:
             yield from _of_kubernetes(facts.kubernetes)
+
+
+def _of_proxies(rows: Sequence[ProxyRow]) -> Iterator[Metric]:
+    proxies = GaugeMetricFamily(
+        "navarch_proxies", "Connected proxies, by whether they have accepted what they were sent.", labels=["synced"]
+    )
+    for synced in (True, False):
+        proxies.add_metric([str(synced).lower()], sum(each.synced is synced for each in rows))
+    yield proxies
+    yield GaugeMetricFamily(
+        "navarch_proxies_reporting", "Proxies that report their traffic.", value=sum(bool(row.reported_at) for row in rows)
+    )
+    refused = GaugeMetricFamily("navarch_refused", "Streams whose last answer of a type was a refusal.", labels=["type"])
+    states = [each for row in rows for stream in row.connections for each in stream.types]
+    for name, count in sorted(Counter(each.type for each in states if each.refuses).items()):
+        refused.add_metric([name], count)
+    yield refused
 
 
 def _of_issuers(facts: Facts) -> Iterator[Metric]:

@@ -60,6 +60,7 @@ async def test_a_proxy_is_shown_with_what_it_was_sent_accepted_and_refused(folde
     assert status == 200
     assert 'navarch_streams{wire="delta"} 1.0' in metrics
     assert 'navarch_refused{type="Cluster"} 1.0' in metrics
+    assert 'navarch_proxies{synced="false"} 1.0' in metrics
 
 
 async def test_the_configuration_of_a_proxy_is_shown_by_type_and_by_name(folder: Path) -> None:

@@ -34,7 +34,7 @@ class Application:
     @contextlib.asynccontextmanager
     async def running(self, ip: str) -> AsyncIterator[None]:
         """Listen at ``ip`` until the block ends."""
-        http = await asyncio.start_server(self._answer, ip, self.http)
+        http = await asyncio.start_server(self.answer, ip, self.http)
         server = grpc.aio.server()
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._check)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method}),))
@@ -46,7 +46,8 @@ class Application:
             await server.stop(0)
             http.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
         with contextlib.suppress(asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.asked.append(head.partition(" HTTP/")[0])
