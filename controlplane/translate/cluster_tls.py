@@ -12,6 +12,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
+from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.protocols import Protocol
 from controlplane.objects.destination_rule import ClientTLSSettings
 from controlplane.translate import tls
@@ -64,24 +65,44 @@ def _told(cluster: Cluster, settings: ClientTLSSettings, protocol: Protocol) -> 
     common = CommonTlsContext(tls_params={"tls_minimum_protocol_version": TlsParameters.TLSv1_2})
     if protocol.is_http2:
         common.alpn_protocols.append("h2")
-    if settings.mode == "MUTUAL" and not settings.credential_name:
-        common.tls_certificates.add(
-            certificate_chain=DataSource(filename=settings.client_certificate), private_key=DataSource(filename=settings.private_key)
-        )
-    validation = common.validation_context
-    if settings.ca_certificates:
-        validation.trusted_ca.filename = settings.ca_certificates
-    elif not settings.insecure_skip_verify:
-        validation.system_root_certs.SetInParent()
-    if settings.ca_crl:
-        validation.crl.filename = settings.ca_crl
-    if settings.insecure_skip_verify:
-        common.ClearField("validation_context")
+    if settings.credential_name:
+        _by_secret(common, settings)
     else:
-        validation.match_typed_subject_alt_names.extend(tls.names(settings.subject_alt_names))
+        _by_files(common, settings)
     cluster.transport_socket.CopyFrom(tls.socket(UpstreamTlsContext(common_tls_context=common, sni=settings.sni)))
     if not settings.sni:
         _name_by_request(cluster, checks=not settings.subject_alt_names and not settings.insecure_skip_verify)
+
+
+def _by_files(common: CommonTlsContext, settings: ClientTLSSettings) -> None:
+    if settings.mode == "MUTUAL":
+        common.tls_certificates.add(
+            certificate_chain=DataSource(filename=settings.client_certificate), private_key=DataSource(filename=settings.private_key)
+        )
+    if settings.insecure_skip_verify:
+        return
+    validation = common.validation_context
+    if settings.ca_certificates:
+        validation.trusted_ca.filename = settings.ca_certificates
+    else:
+        validation.system_root_certs.SetInParent()
+    if settings.ca_crl:
+        validation.crl.filename = settings.ca_crl
+    validation.match_typed_subject_alt_names.extend(tls.names(settings.subject_alt_names))
+
+
+def _by_secret(common: CommonTlsContext, settings: ClientTLSSettings) -> None:
+    """Have certificate and authority come by SDS: to proxies that may have them; others cannot connect.
+
+    https://istio.io/latest/docs/reference/config/networking/destination-rule/#ClientTLSSettings
+    """
+    if settings.mode == "MUTUAL":
+        common.tls_certificate_sds_secret_configs.append(tls.secret(certificate_name(settings.credential_name)))
+    if settings.insecure_skip_verify:
+        return
+    combined = common.combined_validation_context
+    combined.default_validation_context.match_typed_subject_alt_names.extend(tls.names(settings.subject_alt_names))
+    combined.validation_context_sds_secret_config.CopyFrom(tls.secret(authority_name(settings.credential_name)))
 
 
 def _name_by_request(cluster: Cluster, *, checks: bool) -> None:

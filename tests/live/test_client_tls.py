@@ -150,6 +150,26 @@ async def test_mutual_shows_the_certificate_of_the_rule(world: World, tmp_path: 
     assert set(server.names) == {HOST}
 
 
+async def test_a_credential_of_a_secret_is_shown_and_its_authority_asked_for(world: World, tmp_path: Path) -> None:
+    ours, theirs = Authority("ours"), Authority("theirs")
+    chain, key = theirs.issue("a-client")
+    entries = {"tls.crt": chain.decode(), "tls.key": key.decode(), "ca.crt": ours.pem.decode()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "outside"}, "stringData": entries}
+    other = {**secret, "stringData": {**entries, "ca.crt": theirs.pem.decode()}}
+    async with serving(tmp_path, signer=ours, asks=theirs) as server:
+        await said(world, server, {"mode": "MUTUAL", "credentialName": "outside"})
+        await answers(world, well=False)
+        assert server.callers == []
+        await world.store.save("credential", json.dumps(secret))
+        await answers(world, well=True)
+        assert set(server.callers) == {"a-client"}
+    async with serving(tmp_path, signer=ours, asks=theirs) as server:
+        await world.store.save("credential", json.dumps(other))
+        await said(world, server, {"mode": "SIMPLE", "credentialName": "outside"})
+        await answers(world, well=False)
+    assert server.callers == []
+
+
 async def test_istios_own_mode_shows_who_we_are_and_disable_does_not(world: World) -> None:
     called, found = world.instances["reviews-v1"], {}
     for mode in ("ISTIO_MUTUAL", "DISABLE", "ISTIO_MUTUAL"):
