@@ -13,7 +13,7 @@ import pytest
 
 from controlplane.kube.json import Json, items, section, text
 from tests.edges.waiting import within
-from tests.kube import sidecars
+from tests.kube import sidecars, web
 from tests.kube.sidecars import SHOP, Mesh, is_ready, status, until
 
 _SUBSETS = """
@@ -195,10 +195,13 @@ def test_probes_work_under_strict_and_nobody_else_may_ask_them(mesh: Mesh) -> No
     paths = {
         "productpage": f"http://{page}:15021/app-health/productpage/readyz",
         "details": f"http://{details}:15021/app-health/details/readyz",
+        "client": f"http://{mesh.ip('client')}:15021/app-health/client/readyz",  # which asks itself
     }
 
     from_node = {name: status(path) for name, path in paths.items()}
     from_pod = {name: mesh.ask(path)["status"] for name, path in paths.items()}
+    web.begin(mesh, 1)  # a pod that has to become ready under STRICT
+    web.end(mesh)
     served = mesh.ask("http://productpage:9080/")["status"]
     mesh.ask("http://productpage:9080/health?set=500")
     until("productpage is not ready", lambda: not is_ready(mesh.pods()["productpage-v1"]))
@@ -206,6 +209,6 @@ def test_probes_work_under_strict_and_nobody_else_may_ask_them(mesh: Mesh) -> No
     until("it is well again", lambda: mesh.ask(f"http://{page}:9080/health?set=200")["status"] == 200)
     mesh.until_ready()
 
-    assert from_node == {"productpage": 200, "details": 200}
-    assert from_pod == {"productpage": 404, "details": 404}
+    assert from_node == {"productpage": 200, "details": 200, "client": 200}
+    assert from_pod == {"productpage": 404, "details": 404, "client": 404}
     assert served == 200
