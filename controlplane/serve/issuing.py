@@ -33,6 +33,7 @@ _PER_S, _IN_A_MOMENT = 20.0, 20  # of one workload: one that asks without end is
 _HELD_S = (0.5, 1.5)  # as a connection may have so many calls open, what is told slowly that it comes too often does not come often
 _AT_ONCE = 4  # requests that are worked on; others wait, so that streams are served meanwhile
 _WAITING = 200
+_MOST = 2 * MAX_BYTES  # of a whole call, before it is looked at: agents add a few words about themselves to the request
 
 
 class Call(Context, Protocol):
@@ -131,6 +132,8 @@ def handler(issuing: Issuing, door: Door) -> grpc.GenericRpcHandler:
 
 async def _answer(issuing: Issuing, caller: Caller, request: bytes) -> IstioCertificateResponse | Ended:
     facts = {"identity": str(caller.who)}
+    if len(request) > _MOST:
+        return Ended(grpc.StatusCode.INVALID_ARGUMENT, f"expected at most {_MOST} bytes")
     try:
         asked = IstioCertificateRequest.FromString(request)
         return IstioCertificateResponse(cert_chain=await issuing.sign(caller, asked.csr, asked.validity_duration))

