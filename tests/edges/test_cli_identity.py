@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import yaml
 from cryptography import x509
 
 from controlplane.app.identity import TOKENS
@@ -19,10 +20,12 @@ from controlplane.ca.tokens import account_of
 from controlplane.envoy.type_urls import SDS
 from controlplane.serve.trust import now
 from tests.edges.control_plane import next_delta
+from tests.edges.held import gateway, pair, secret
 from tests.edges.manifests import selecting, workload
 from tests.edges.secure import asking, node, secure, stream
 from tests.edges.test_cli import navarch
 
+CANARY = "canary-of-the-tests"
 NODE = "sidecar~10.0.0.1~cart-1.shop~"
 
 
@@ -112,3 +115,20 @@ def test_translate_shows_what_a_proxy_with_an_identity_gets_and_the_other(tmp_pa
     assert "TlsContext" not in without
     bad = navarch(*asked, "--metadata", '{"SERVICE_ACCOUNT": "a/b"}')
     assert (bad.returncode, "SERVICE_ACCOUNT" in bad.stderr) == (2, True)
+
+
+def test_s46_secrets_among_manifests_are_shown_by_no_command(tmp_path: Path) -> None:
+    good, bad = secret(pair(), "good"), {**secret(pair(), "bad"), "stringData": {"tls.key": [CANARY]}}
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([good, bad, gateway(), {**good, "data": {"tls.crt": CANARY}}]))
+    (tmp_path / "broken.yaml").write_text(f"apiVersion: v1\nkind: Secret\nstringData: {{tls.key: {CANARY}: [\n")
+
+    ran = [
+        navarch("validate", "-f", str(tmp_path)),
+        navarch("validate", "-f", str(tmp_path), "-o", "json"),
+        navarch("translate", "-f", str(tmp_path), "--proxy", NODE, "-o", "json"),
+    ]
+
+    said = "".join(each.stdout + each.stderr for each in ran)
+    assert "Traceback" not in said
+    assert ("PRIVATE" in said, CANARY in said) == (False, False)
+    assert "expected an object of texts" in said

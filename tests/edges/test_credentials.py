@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -199,7 +200,8 @@ async def test_one_that_becomes_bad_leaves_the_good_one_where_it_is(plane: Secur
     assert (again, gone) == (found, [])
 
 
-async def test_s46_no_key_is_shown_by_the_admin_api(plane: Secure) -> None:
+async def test_s46_no_key_is_shown_by_the_admin_api_or_the_log(plane: Secure, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     own = pair("canary.example.com")
     write(folder_of(plane), gateway(), secret(own))
     line = own.key.decode().splitlines()[1]
@@ -211,3 +213,4 @@ async def test_s46_no_key_is_shown_by_the_admin_api(plane: Secure) -> None:
 
     assert [line in each or "PRIVATE KEY" in each for each in shown] == [False] * len(paths)
     assert "Secret" not in shown[0]
+    assert line not in "".join(f"{each.getMessage()} {vars(each)}" for each in caplog.records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import subprocess
 import sys
@@ -232,6 +233,18 @@ async def test_t75_roots_are_neither_written_nor_removed_by_who(home: Cluster, w
     assert (found := await map_in(home, namespace)) is not None
     assert found["data"] == {"root-cert.pem": "before"}
     home.call("DELETE", f"{path}/{ROOTS}")
+
+
+async def test_t75_two_who_begin_an_authority_at_once_twenty_times_begin_one_each_time(home: Cluster) -> None:
+    async with connect(Access(str(home.kubeconfig()))) as client:
+        for _ in range(20):
+            with contextlib.suppress(urllib.error.HTTPError):
+                await call(home, "DELETE", SECRET)
+            one, two = (Keeper(authority_in(client, HOME), make_key, now) for _ in range(2))
+
+            await asyncio.gather(one.open(), two.open())
+
+            assert one.state.bundle == two.state.bundle == load(await stored(home)).bundle
 
 
 async def test_t75_two_who_change_the_authority_at_once_do_not_both(home: Cluster) -> None:
