@@ -140,12 +140,18 @@ async def test_tls_is_passed_through_by_the_name_that_is_called_and_tcp_whole(fr
         assert await said(front.gateway.ip, 8443, trusted, "other.example") == b""
 
 
-async def test_grpc_goes_through(front: Front) -> None:
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_grpc_goes_through_in_plaintext_and_by_tls(front: Front, *, encrypted: bool) -> None:
+    servers = [front.server("GRPC", 8080, "*"), front.terminated(8443, "grpc.example")]
+    named = (("grpc.default_authority", "grpc.example"), ("grpc.ssl_target_name_override", "grpc.example"))
     async with grpc_server() as port:
         await front.world.store.save("behind", external("grpc", port))
-        await front.show([front.server("GRPC", 8080, "*")], "grpc.example", http=[rule({"destination": {"host": "grpc.behind"}})])
-
-        async with grpc.aio.insecure_channel(f"{front.gateway.ip}:8080", (("grpc.default_authority", "grpc.example"),)) as channel:
+        await front.show(servers, "grpc.example", http=[rule({"destination": {"host": "grpc.behind"}})])
+        if encrypted:
+            channel = grpc.aio.secure_channel(f"{front.gateway.ip}:8443", grpc.ssl_channel_credentials(front.authority.pem), named)
+        else:
+            channel = grpc.aio.insecure_channel(f"{front.gateway.ip}:8080", named)
+        async with channel:
             call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Echo/Say")
 
             async def answers() -> bool:

@@ -15,12 +15,14 @@ from controlplane.demo.ports import free_port, owners
 from controlplane.demo.processes import Process, Sidecar, control_plane, envoy, until
 from controlplane.model.identity import Identity
 from controlplane.objects.documents import documents
+from controlplane.objects.held import ConfigMap, Secret
 from controlplane.objects.parse import parse
 from controlplane.serve.trust import make_key
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 IP = "127.9.9.9"
 LABELS = {"app": "productpage", "version": "v1"}
+KEPT_APART = (ConfigMap, Secret)  # certificates and authorities: they are no part of the mesh
 CAPTURE_PORTS = (15001, 15006)
 CERTIFICATES = Path("tests/testdata/certs/default")  # what the samples call files of their proxies
 
@@ -31,8 +33,8 @@ def manifests() -> Iterator[tuple[Path, int, set[str]]]:
         for path in sorted((CASES / folder).rglob("*")):
             if path.suffix in (".yaml", ".yml", ".json"):
                 found = documents(path.read_text())
-                keys = {str(parsed.key) for each in found if each.data and (parsed := parse(each.data)).object is not None}
-                yield path, len(found), keys
+                objects = [parse(each.data) for each in found if each.data]
+                yield path, len(found), {str(each.key) for each in objects if each.object and not isinstance(each.object, KEPT_APART)}
 
 
 def give_certificates(folder: Path) -> None:
