@@ -1,0 +1,57 @@
+"""A new root for a cluster, step by step, while a proxy is slow to accept: what each step waits for, with two replicas."""
+
+from __future__ import annotations
+
+import json
+
+from controlplane.envoy.type_urls import SDS
+from tests.edges.control_plane import next_delta
+from tests.edges.secure import asking
+from tests.edges.waiting import until_so
+from tests.kube.cluster import Cluster
+from tests.kube.plane import identities
+from tests.kube.proxies import Workload, ads
+from tests.kube.test_identity import navarch_ca
+
+
+async def waits_for(cluster: Cluster) -> list[str]:
+    status, said = await navarch_ca(cluster, "show", "-o", "json")
+    assert status == 0, said
+    found = json.loads(said)["waitingFor"]
+    assert isinstance(found, list)
+    return found
+
+
+async def test_each_step_waits_for_a_proxy_that_has_not_accepted_and_says_so(home: Cluster) -> None:
+    workload = Workload.made(home, "rotating", "client")
+
+    async def waits(words: str) -> bool:
+        return await waits_for(home) == ([words] if words else [])
+
+    async def done(step: str) -> bool:
+        return (await navarch_ca(home, step))[0] == 0
+
+    async with identities(home, "one") as one, identities(home, "two"), ads(one, workload.token()) as call:
+        await call.write(asking(SDS, workload.node(), "default", "ROOTCA"))
+        first = await next_delta(call)
+        await call.write(asking(SDS, nonce=first.nonce))
+
+        assert (await navarch_ca(home, "prepare"))[0] == 0
+        bundle = await next_delta(call)
+        assert [each.name for each in bundle.resources] == ["ROOTCA"]
+        await until_so(lambda: waits("1 proxies to accept the new bundle"), 30)
+        status, said = await navarch_ca(home, "activate")
+        assert (status, said) == (1, "navarch: 1 proxies have not accepted the new bundle yet\n")
+
+        await call.write(asking(SDS, nonce=bundle.nonce))
+        await until_so(lambda: waits(""), 30)
+        await until_so(lambda: done("activate"), 30)
+        leaf = await next_delta(call)
+        assert [each.name for each in leaf.resources] == ["default"]
+        await until_so(lambda: waits("1 proxies to have a certificate by the new root"), 30)
+        status, said = await navarch_ca(home, "retire")
+        assert (status, said) == (1, "navarch: 1 proxies still have a certificate by the old root\n")
+
+        await call.write(asking(SDS, nonce=leaf.nonce))
+        await until_so(lambda: done("retire"), 30)
+        assert [each.name for each in (await next_delta(call)).resources] == ["ROOTCA"]
