@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 CODE := controlplane tests tools
 PYTEST := $(BIN)/python -m pytest -q
-PURE := tests/rooms tests/conversations tests/laws tests/golden
+PURE := tests/rooms tests/conversations tests/laws tests/golden tests/injection
 EDGES := tests/edges tests/live tests/kube
 MEASURED := $(addprefix tests/,kube/test_edits.py kube/test_faults.py kube/test_relayed.py kube/test_ha.py live/test_reconnect.py)
 
@@ -34,7 +34,7 @@ demo-kubernetes: $(STAMP) ## The same by kubectl apply, on an API server of its 
 	@$(BIN)/python -m tests.kube.with_cluster $(BIN)/navarch demo --kubernetes
 
 test: check binaries ## Run everything: the checks, the edges, real Envoys, a real API server
-	$(PYTEST) -n 3 --dist loadfile --tb=short -rs $(wildcard $(EDGES))
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --tb=short -rs $(wildcard $(EDGES))
 
 binaries: $(STAMP) ## Build the API server of the tests, where it is missing and Go is there (5 min, once)
 	@$(BIN)/python -m tests.kube.binaries

@@ -7,12 +7,13 @@ import os
 from collections.abc import Awaitable, Callable
 
 DEADLINE_S = 15.0
+ALONE = bool(os.environ.get("NAVARCH_MEASURE"))  # nothing else runs: `make measure`
 _SHARED = 5  # how much slower a test may be that shares the machine's cores with others
 
 
 def within(limit: float) -> float:
-    """Return ``limit``, a time, as it is where nothing else runs (`make measure`), and more of it where tests run side by side."""
-    return limit if os.environ.get("NAVARCH_MEASURE") else _SHARED * limit
+    """Return ``limit``, a time, as it is where nothing else runs, and more of it where tests run side by side."""
+    return limit if ALONE else _SHARED * limit
 
 
 async def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
