@@ -10,29 +10,26 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 settings.register_profile("navarch", deadline=None, database=DirectoryBasedExampleDatabase(".cache/hypothesis"))
 settings.load_profile("navarch")
 
-# Where tests run side by side, a file goes to one process: what takes longest begins first, so that none of it is left when all else is done.
-_LONG = tuple(
-    f"tests/{name}.py"
-    for name in (
-        *(
-            "kube/test_edits",
-            "kube/test_demo",
-            "kube/test_faults",
-            "kube/test_sidecars",
-            "kube/test_ha",
-            "live/test_demo",
-            "kube/test_relayed",
-        ),
-        *("edges/test_authority_folder", "edges/test_cli_identity", "live/test_mutual_tls", "kube/test_samples", "kube/test_identity"),
-        *(
-            "edges/test_limits",
-            "live/test_restart",
-            "live/test_edits_under_load",
-            "kube/test_webhook",
-            "live/test_samples",
-            "live/test_tokens",
-        ),
-    )
+# Side by side, each file goes to one process. What takes longest begins first, so that none of it is left when all else is done.
+_LONG = (
+    "tests/kube/test_edits.py",
+    "tests/kube/test_demo.py",
+    "tests/kube/test_faults.py",
+    "tests/kube/test_sidecars.py",
+    "tests/kube/test_ha.py",
+    "tests/live/test_demo.py",
+    "tests/kube/test_relayed.py",
+    "tests/edges/test_authority_folder.py",
+    "tests/edges/test_cli_identity.py",
+    "tests/live/test_mutual_tls.py",
+    "tests/kube/test_samples.py",
+    "tests/kube/test_identity.py",
+    "tests/edges/test_limits.py",
+    "tests/live/test_restart.py",
+    "tests/live/test_edits_under_load.py",
+    "tests/kube/test_webhook.py",
+    "tests/live/test_samples.py",
+    "tests/live/test_tokens.py",
 )
 
 
