@@ -38,12 +38,12 @@ class V6(StrEnum):
 
 
 class Act(StrEnum):
-    """What is done with the rules."""
+    """What is done with the rules, and the option that asks for it."""
 
-    APPLY = "apply"
-    SHOW = "show"
-    CLEAN_UP = "clean up"
-    CHECK = "check"
+    APPLY = ""
+    SHOW = "--dry-run"
+    CLEAN_UP = "--clean-up"
+    CHECK = "--check"
 
 
 _P: TypeAlias = Annotated[int, typer.Option("-p", "--envoy-port", metavar="PORT", min=1, max=65535, help="Where outbound goes.")]
@@ -112,9 +112,7 @@ def iptables(
     """
     chosen = [act for act, given in ((Act.SHOW, dry_run), (Act.CLEAN_UP, clean_up), (Act.CHECK, check)) if given] or [Act.APPLY]
     if len(chosen) > 1:
-        raise typer.BadParameter(
-            "only one of them can be done at a time", param_hint=" and ".join(f"--{act.name.lower()}" for act in chosen)
-        )
+        raise typer.BadParameter("only one of them can be done at a time", param_hint=" and ".join(chosen))
     try:
         wanted = Capture(
             mode=mode,
