@@ -39,7 +39,7 @@ class Registrar:
 
     def checked(self, proxy: Proxy, *, healthy: bool) -> None:
         """Take in what the checks of ``proxy`` have found."""
-        if self._registrations.checked(proxy, healthy=healthy):
+        if self._registrations.checked(proxy, time.time(), healthy=healthy):
             log.info("workload checked", extra={"proxy": proxy.id, "healthy": healthy})
             self.news.set()
 

@@ -21,6 +21,7 @@ from controlplane.objects.workload_group import ReadinessProbe, WorkloadGroup
 GROUP = "istio.io/autoRegistrationGroup"  # Istio's annotation of an entry that was not written by hand
 _PEER = "security.istio.io/tlsMode"
 _MAX_NAME = 253
+_INATTENTION_S = 5.0  # between two looks: we were stopped, and what was told meanwhile is yet to be read
 
 Objects = Callable[[Key], Object | None]
 
@@ -32,6 +33,7 @@ class _Seat:
     streams: set[int]
     left_at: float | None = None  # None while it has a stream
     healthy: bool | None = None  # what its checks have found last
+    heard_at: float = 0.0  # of them, or of the proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Registrations:
         """Keep who has left for ``grace_s``."""
         self._grace_s = grace_s
         self._seats: dict[str, _Seat] = {}  # by node id
+        self._looked_at: float | None = None
 
     def connected(self, connection: int, proxy: Proxy, at: float) -> bool:
         """Take in that ``proxy`` has opened ``connection``; return whether that is of any interest here."""
@@ -78,7 +81,7 @@ class Registrations:
         if seat is None or seat.proxy != proxy:
             seat = self._seats[proxy.id] = _Seat(proxy, at, set())
         if not seat.streams:
-            seat.since, seat.left_at = at, None
+            seat.since, seat.left_at, seat.heard_at = at, None, at
         seat.streams.add(connection)
         return True
 
@@ -91,12 +94,12 @@ class Registrations:
                 return True
         return False
 
-    def checked(self, proxy: Proxy, *, healthy: bool) -> bool:
-        """Take in what the checks of ``proxy`` have found; return whether that is news."""
+    def checked(self, proxy: Proxy, at: float, *, healthy: bool) -> bool:
+        """Take in what the checks of ``proxy`` have found, told at the time ``at``; return whether that is news."""
         seat = self._seats.get(proxy.id)
         news = seat is not None and seat.proxy == proxy and seat.healthy != healthy
-        if seat and news:
-            seat.healthy = healthy
+        if seat and seat.proxy == proxy:
+            seat.healthy, seat.heard_at = healthy, at
         return news
 
     def entries(self, objects: Objects, now: float) -> Mapping[Key, Registered]:
@@ -105,13 +108,21 @@ class Registrations:
         for name in over:
             del self._seats[name]
         found: dict[Key, Registered] = {}
+        self._look(now)
         for seat in sorted(self._seats.values(), key=lambda each: each.since):  # of two at one address, who came last
             group = group_of(seat.proxy, objects)
             if group is not None:
-                unheard = False if now - seat.since >= self._grace_s else None
-                entry = _entry(seat, group, healthy=unheard if seat.healthy is None else seat.healthy)
+                silent = now - seat.heard_at >= self._grace_s  # of health is told each second
+                entry = _entry(seat, group, healthy=False if silent else seat.healthy)
                 found[entry.key] = entry
         return found
+
+    def _look(self, now: float) -> None:
+        """Begin to wait anew for whoever has not been heard of, where it was us who did not listen."""
+        if self._looked_at is not None and now - self._looked_at > _INATTENTION_S:
+            for seat in self._seats.values():
+                seat.heard_at = max(seat.heard_at, now)
+        self._looked_at = now
 
     def refused(self, objects: Objects) -> Mapping[str, str]:
         """Return why proxies that want to be registered are not, by their node ids."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from controlplane.ca.certificates import authority, serving
-from controlplane.demo.ports import free_network, free_port
+from controlplane.demo.ports import free_network
 from controlplane.demo.processes import until
 from controlplane.serve.trust import make_key, now
 from tests.edges.secure import HOUR, secure
@@ -41,6 +44,14 @@ PROBES = {
 }
 
 
+class Checked(NamedTuple):
+    """A machine, the application on it, and its port that speaks nothing in particular."""
+
+    machine: Machine
+    application: Application
+    by_tcp: asyncio.Server
+
+
 def certified(folder: Path) -> ssl.SSLContext:
     """Return what an application has that speaks TLS, with a certificate that nobody has to believe."""
     pair = serving(authority("own", make_key(), now(), HOUR), ("localhost",), make_key(), now(), HOUR)
@@ -50,37 +61,63 @@ def certified(folder: Path) -> ssl.SSLContext:
     return context
 
 
+@contextlib.asynccontextmanager
+async def checked(folder: Path, kind: str) -> AsyncIterator[Checked]:
+    """Yield a machine that is checked by a probe of ``kind``, and is well."""
+    app = Application()
+    manifests = folder / "manifests"
+    manifests.mkdir()
+    async with app.running("127.0.0.1"):
+        by_tls = await asyncio.start_server(app.answer, "127.0.0.1", 0, ssl=certified(folder))
+        by_tcp = await asyncio.start_server(app.answer, "127.0.0.1", 0)
+        tls, tcp = (each.sockets[0].getsockname()[1] for each in (by_tls, by_tcp))
+        probe = PROBES[kind].format(http=app.http, tls=tls, tcp=tcp, grpc=app.grpc)
+        (manifests / "group.yaml").write_text(GROUP.format(probe=probe))
+        (manifests / "service.yaml").write_text(SERVICE)
+        async with machine(folder, manifests) as found:
+            yield Checked(found, app, by_tcp)
+        by_tls.close()
+        by_tcp.close()
+
+
+@contextlib.asynccontextmanager
+async def machine(folder: Path, manifests: Path) -> AsyncIterator[Machine]:
+    """Yield a machine that is an instance of the group in ``manifests``, and is well."""
+    async with secure(manifests) as plane:
+        found = Machine("cart", f"{free_network((15000, 15021, 15090))}.11", folder / "cart", plane)
+        await found.prepare("-f", str(manifests / "group.yaml"))
+        await found.start()
+        try:
+            await until("it is well", lambda: is_endpoint(found), seconds=20, watched=found.process)
+            yield found
+        finally:
+            assert found.process
+            await found.process.stop(kill=True)
+
+
 @pytest.mark.parametrize("kind", PROBES)
 async def test_an_instance_gets_requests_while_its_probe_succeeds(tmp_path: Path, kind: str) -> None:
-    app, tls, tcp = Application(), free_port(), free_port()
-    manifests = tmp_path / "manifests"
-    manifests.mkdir()
-    probe = PROBES[kind].format(http=app.http, tls=tls, tcp=tcp, grpc=app.grpc)
-    (manifests / "group.yaml").write_text(GROUP.format(probe=probe))
-    (manifests / "service.yaml").write_text(SERVICE)
-    machine_ip = f"{free_network((15000, 15021, 15090))}.11"
-    async with secure(manifests) as plane, app.running("127.0.0.1"):
-        listening = [
-            await asyncio.start_server(app.answer, "127.0.0.1", tls, ssl=certified(tmp_path)),
-            await asyncio.start_server(app.answer, "127.0.0.1", tcp),
-        ]
-        machine = Machine("cart", machine_ip, tmp_path / "cart", plane)
-        await machine.prepare("-f", str(manifests / "group.yaml"))
-        await machine.start()
-        try:
-            await until("it is well", lambda: is_endpoint(machine), seconds=20, watched=machine.process)
-            app.status, app.health = 500, NOT_SERVING
-            listening.pop().close()
+    async with checked(tmp_path, kind) as found:
+        found.application.status, found.application.health = 500, NOT_SERVING
+        found.by_tcp.close()
 
-            async def is_none() -> bool:
-                return not await is_endpoint(machine)
+        await until("it is not well", lambda: is_none(found.machine), seconds=10)
 
-            await until("it is not well", is_none, seconds=10)
-        finally:
-            assert machine.process
-            await machine.process.stop(kill=True)
-            for each in listening:
-                each.close()
+
+async def test_a_machine_that_hangs_gets_no_requests_after_ten_seconds(tmp_path: Path) -> None:
+    async with checked(tmp_path, "tcp") as found:
+        assert found.machine.process
+        found.machine.process.pause()
+
+        await until("it is not taken for well", lambda: is_none(found.machine), seconds=15)
+
+        found.machine.process.resume()
+        await until("it is well again", lambda: is_endpoint(found.machine), seconds=10)
+
+
+async def is_none(machine: Machine) -> bool:
+    """Return whether they are not."""
+    return not await is_endpoint(machine)
 
 
 async def is_endpoint(machine: Machine) -> bool:

@@ -96,12 +96,12 @@ def test_it_stays_while_there_is_a_stream_and_ten_seconds_longer() -> None:
 
 def test_who_comes_back_in_time_was_never_away() -> None:
     found, known = registered(VM), probed().get
-    found.checked(VM, healthy=True)
+    found.checked(VM, 1.5, healthy=True)
 
     found.disconnected(1, 100.0)
     found.connected(2, VM, 109.0)
 
-    [entry] = found.entries(known, 1000.0).values()
+    [entry] = found.entries(known, 110.0).values()
     assert entry.healthy
 
 
@@ -132,10 +132,10 @@ def test_with_a_probe_an_instance_is_healthy_only_once_it_has_said_so() -> None:
     read = parse(entry.document).object
     assert isinstance(read, WorkloadEntry)
     assert not read.healthy
-    assert found.checked(VM, healthy=True)
-    assert not found.checked(VM, healthy=True)
+    assert found.checked(VM, 1.5, healthy=True)
+    assert not found.checked(VM, 1.5, healthy=True)
     assert [each.healthy for each in found.entries(known, 2.0).values()] == [True]
-    assert found.checked(VM, healthy=False)
+    assert found.checked(VM, 1.5, healthy=False)
     assert [each.healthy for each in found.entries(known, 2.0).values()] == [False]
 
 
@@ -144,6 +144,25 @@ def test_health_that_nobody_has_told_here_yet_is_what_another_replica_found_for_
 
     assert [each.healthy for each in found.entries(known, 10.9).values()] == [None]
     assert [each.healthy for each in found.entries(known, 11.0).values()] == [False]
+
+
+def test_whose_checks_have_fallen_silent_is_not_taken_for_well() -> None:
+    found, known = registered(VM), probed().get
+    found.checked(VM, 5.0, healthy=True)
+
+    health = {now: [each.healthy for each in found.entries(known, now).values()] for now in (5.0, 10.0, 14.9, 15.0)}
+
+    assert health == {5.0: [True], 10.0: [True], 14.9: [True], 15.0: [False]}
+
+
+def test_silence_while_we_were_stopped_is_held_against_nobody() -> None:
+    found, known = registered(VM), probed().get
+    found.checked(VM, 5.0, healthy=True)
+    found.entries(known, 5.0)
+
+    assert [each.healthy for each in found.entries(known, 60.0).values()] == [True]
+    assert [each.healthy for each in found.entries(known, 65.0).values()] == [True]
+    assert [each.healthy for each in found.entries(known, 70.0).values()] == [False]
 
 
 def test_of_two_at_one_address_the_last_to_come_counts() -> None:
