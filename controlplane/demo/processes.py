@@ -127,6 +127,7 @@ class Sidecar:
     account: str = "default"
     credentials: Held | None = None
     kind: ProxyType = ProxyType.SIDECAR
+    more: tuple[tuple[str, str], ...] = ()  # further metadata
 
 
 async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
@@ -140,6 +141,7 @@ async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
             labels=tuple(sorted(sidecar.labels.items())),
             interception=Interception(sidecar.interception),
             type=sidecar.kind,
+            more=sidecar.more,
         ),
         control_plane=ControlPlane(
             addresses=xds, credentials=sidecar.credentials.files if sidecar.credentials else None, delta=sidecar.delta

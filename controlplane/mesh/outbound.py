@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
@@ -19,9 +20,11 @@ from controlplane.mesh.tables import has_address, tables
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.names import OUTBOUND, cluster_name
 from controlplane.model.protocols import Protocol, named
+from controlplane.model.proxies import Families
 from controlplane.model.services import Resolution, Service, ServicePort
 from controlplane.translate import clusters, listeners
-from controlplane.translate.listeners import LOOPBACK, WILDCARD, OutboundListener, TcpChain
+from controlplane.translate.common import wildcard
+from controlplane.translate.listeners import LOOPBACK, OutboundListener, TcpChain
 from controlplane.xds.resource import Resource
 
 
@@ -72,45 +75,55 @@ def clusters_from(
 @query
 def listeners_of(db: Database, scope: Scope) -> Members:
     """Return the outbound listeners of ``scope``."""
-    seer = seer_of(db, scope.namespace)
-    found: dict[str, OutboundListener] = {}
+    seer, families = seer_of(db, scope.namespace), scope.families
+    found: list[OutboundListener] = []
     for each in egress(db, scope):
-        for value in explicit_listeners(db, seer, each) if each.port is not None else captured_listeners(db, seer, each.hosts):
-            if scope.captured or value.binds:
-                found.setdefault(value.name, value)
-    leaves = {Leaf(listener, (value,)) for value in found.values()}
+        explicit = each.port is not None
+        own = explicit_listeners(db, seer, each, families) if explicit else captured_listeners(db, seer, each.hosts, families)
+        found.extend(value for value in own if scope.captured or value.binds)
+    leaves = {Leaf(listener, (value,)) for value in _apart(found)}
     if scope.captured:
-        leaves.add(Leaf(virtual_outbound, (outbound_policy(db, scope.sidecar),)))
+        leaves.add(Leaf(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
         if (port := settings(db).http_proxy_port) is not None:
             leaves.add(Leaf(http_proxy, (port,)))
     return frozenset(leaves)
 
 
+def _apart(found: Iterable[OutboundListener]) -> Iterator[OutboundListener]:
+    """Yield the listeners of ``found`` less the addresses that an earlier one has: Envoy refuses a second for the same."""
+    taken: set[tuple[str, int]] = set()
+    for value in found:
+        also = tuple(each for each in value.also if (each.strip("[]"), value.port) not in taken)
+        if (value.bind.strip("[]"), value.port) not in taken:
+            yield replace(value, also=also)
+            taken.update((each.strip("[]"), value.port) for each in (value.bind, *also))
+
+
 @query
-def explicit_listeners(db: Database, seer: str, each: Egress) -> tuple[OutboundListener, ...]:
+def explicit_listeners(db: Database, seer: str, each: Egress, families: Families) -> tuple[OutboundListener, ...]:
     """Return the listener of an egress listener that names its port."""
     port = each.port or 0
     protocol = named(each.protocol)
-    bind = each.bind or (LOOPBACK if each.binds else WILDCARD)
+    bind, *also = (each.bind,) if each.bind else (LOOPBACK,) if each.binds else wildcard(families)
     if protocol.is_http or protocol is Protocol.HTTP_PROXY:
-        return (OutboundListener(bind=bind, port=port, binds=each.binds, route=str(port)),)
+        return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=each.binds, route=str(port)),)
     chains = tuple(
         TcpChain(cluster=cluster_name(OUTBOUND, port, "", ref.host))
         for ref in imported(db, seer, each.hosts)
         if (known := service(db, ref)) and known.port(port)
     )
-    return (OutboundListener(bind=bind, port=port, binds=each.binds, chains=chains[:1]),) if chains else ()
+    return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=each.binds, chains=chains[:1]),) if chains else ()
 
 
 @query
-def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[OutboundListener, ...]:
+def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...], families: Families) -> tuple[OutboundListener, ...]:
     """Return the listeners for every port of what is seen through ``hosts``.
 
     HTTP shares a listener a port; other protocols are told apart by the service's addresses. Where both share a port without an
     address, HTTP is told from the rest by its first bytes.
     """
     http: set[int] = set()
-    wildcard: dict[int, list[TcpChain]] = {}
+    shared: dict[int, list[TcpChain]] = {}
     found: dict[str, OutboundListener] = {}
     for ref in imported(db, seer, hosts):
         known = service(db, ref)
@@ -119,15 +132,17 @@ def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple
                 http.add(port.number)
             elif known and port.protocol != Protocol.UDP:
                 for value in _own_listeners(db, ref, known, port):
-                    found.setdefault(value.name, value)
+                    if families.includes(value.bind):
+                        found.setdefault(value.name, value)
                 if not has_address(known):
-                    wildcard.setdefault(port.number, []).extend(_on_wildcard(known, port))
+                    shared.setdefault(port.number, []).extend(_on_wildcard(known, port))
                     http |= {port.number} if port.protocol == Protocol.UNSUPPORTED else set()
-    for number in sorted(http | wildcard.keys()):
-        chains = _distinct(wildcard.get(number, []))
+    for number in sorted(http | shared.keys()):
+        chains = _distinct(shared.get(number, []))
         if number in http or chains:
             route = str(number) if number in http else ""
-            value = OutboundListener(bind=WILDCARD, port=number, binds=False, route=route, chains=chains)
+            bind, *also = wildcard(families)
+            value = OutboundListener(bind=bind, also=tuple(also), port=number, binds=False, route=route, chains=chains)
             found[value.name] = value
     return tuple(found[name] for name in sorted(found))
 
@@ -176,10 +191,10 @@ def listener(db: Database, value: OutboundListener) -> Resource | None:
 
 
 @query
-def virtual_outbound(db: Database, policy: OutboundPolicy) -> Resource | None:
+def virtual_outbound(db: Database, policy: OutboundPolicy, families: Families) -> Resource | None:
     """Return the listener that iptables send every outbound connection to."""
     catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
-    message = listeners.virtual_outbound(settings(db).outbound_port, catch_all)
+    message = listeners.virtual_outbound(settings(db).outbound_port, catch_all, families)
     return checked(LDS, message.name, message)
 
 

@@ -13,8 +13,9 @@ from controlplane.mesh.services import Ref, exported, find, seer_of_services, vi
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.model.proxies import Interception, Proxy
+from controlplane.model.proxies import Families, Interception, Proxy, families_of
 from controlplane.model.services import Labels
+from controlplane.objects.core import Pod
 from controlplane.objects.sidecar import Sidecar
 
 EVERYTHING = ("*/*",)
@@ -28,6 +29,7 @@ class Scope(NamedTuple):
     captured: bool  # iptables bring the connections
     labels: Labels  # only those that some route's source labels look at
     identified: bool = False  # it has a certificate of its own
+    families: Families = Families.V4  # of the connections that iptables bring
 
 
 class Workload(NamedTuple):
@@ -40,6 +42,7 @@ class Workload(NamedTuple):
     ips: tuple[str, ...]
     identified: bool = False  # it has a certificate of its own
     interception: Interception = Interception.REDIRECT
+    families: Families = Families.V4  # of the connections that iptables bring
 
     @property
     def transparent(self) -> bool:
@@ -72,8 +75,9 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     sidecar = sidecar_of(db, proxy.namespace, labels)
     looked_at = source_label_keys(db, frozenset((MESH_GATEWAY,)))
     identified = proxy.identity is not None
-    outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified)
-    served = Workload(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception)
+    families = _families(db, proxy) if captured else Families.V4
+    outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified, families)
+    served = Workload(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
     return ProxyScope(outbound, served)
 
 
@@ -82,6 +86,14 @@ def labels_of(db: Database, proxy: Proxy) -> Labels:
     if proxy.labels is not None:
         return proxy.labels
     return (instance(db, Key("Pod", proxy.namespace, proxy.name)) or Instance()).labels
+
+
+def _families(db: Database, proxy: Proxy) -> Families:
+    """Return the families of the addresses of ``proxy``: from its metadata, else from the Pod that it names as well."""
+    if proxy.families is not None:
+        return proxy.families
+    pod = objects(db, Key("Pod", proxy.namespace, proxy.name))
+    return families_of((*proxy.ips, *(pod.ips if isinstance(pod, Pod) else ())))
 
 
 def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:

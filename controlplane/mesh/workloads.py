@@ -17,7 +17,7 @@ from controlplane.mesh.services import Ref, declared, service
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, protocol_of
-from controlplane.model.proxies import Interception
+from controlplane.model.proxies import Families, Interception
 from controlplane.model.services import Labels, ServicePort
 from controlplane.model.trust_domains import SCHEME
 from controlplane.objects.core import EndpointSlice, Service
@@ -25,11 +25,12 @@ from controlplane.objects.service_entry import ServiceEntry
 from controlplane.objects.sidecar import IngressListener
 from controlplane.translate import clusters, inbound
 from controlplane.translate.clusters import InboundPort
+from controlplane.translate.common import wildcard
 from controlplane.translate.inbound import Guard, Guarded
 from controlplane.translate.tls import Peer
 from controlplane.xds.resource import Resource
 
-ANY_ADDRESS = "0.0.0.0"  # what a captured connection is matched by, behind iptables
+ANY_ADDRESS = "0.0.0.0"  # in a default endpoint: the instance itself
 
 
 @query
@@ -47,8 +48,8 @@ def workload(db: Database, workload: Workload) -> Members:
         found.update(clusters_to(db, each, workload.namespace, identified=workload.identified))
     if workload.captured:
         others = Guard(taken.mode, _peer(db, workload))
-        found.add(Leaf(virtual_inbound, (guarded, others, policies, workload.interception)))
-        found.add(Leaf(inbound_pass_through, (workload.interception,)))
+        found.add(Leaf(virtual_inbound, (guarded, others, policies, workload.interception, workload.families)))
+        found.add(Leaf(inbound_pass_through, (workload.interception, workload.families)))
     else:
         found |= {Leaf(inbound_listener, (each, policies)) for each in guarded}
     return frozenset(found)
@@ -73,21 +74,21 @@ def inbound_cluster(db: Database, port: InboundPort) -> Resource | None:
 
 
 @query
-def inbound_pass_through(db: Database, interception: Interception) -> Resource | None:
+def inbound_pass_through(db: Database, interception: Interception, families: Families) -> Resource | None:
     """Return the cluster for captured connections to ports that no service names."""
     message = clusters.inbound_pass_through(
-        transparent=interception is Interception.TPROXY, connect_timeout_ms=settings(db).connect_timeout_ms
+        families, transparent=interception is Interception.TPROXY, connect_timeout_ms=settings(db).connect_timeout_ms
     )
     return checked(CDS, message.name, message)
 
 
 @query
 def virtual_inbound(
-    db: Database, ports: tuple[Guarded, ...], rest: Guard, policies: Effective, interception: Interception
+    db: Database, ports: tuple[Guarded, ...], rest: Guard, policies: Effective, interception: Interception, families: Families
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
     passed, transparent = to_workloads(db, policies), interception is Interception.TPROXY
-    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, passed, transparent=transparent)
+    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, passed, families, transparent=transparent)
     return checked(LDS, message.name, message)
 
 
@@ -146,9 +147,10 @@ def _of_services(db: Database, workload: Workload) -> Iterator[InboundPort]:
                     protocol=port.protocol,
                     service=known,
                     service_port=port.number,
-                    bind=ANY_ADDRESS,
+                    bind=wildcard(workload.families)[0],
                     endpoint=None,
                     transparent=workload.transparent,
+                    families=workload.families,
                 )
 
 
@@ -187,7 +189,8 @@ def _of_ingress(db: Database, workload: Workload, each: IngressListener) -> Inbo
         protocol=protocol_of(each.port.number, "", each.port.protocol.lower(), "TCP"),
         service=found[0] if found else None,
         service_port=found[1].number if found else each.port.number,
-        bind=each.bind or (own if each.capture_mode == "NONE" else ANY_ADDRESS),
+        bind=each.bind or (own if each.capture_mode == "NONE" else wildcard(workload.families)[0]),
         endpoint=each.default_endpoint.replace(ANY_ADDRESS, own) or None,
         transparent=workload.transparent,
+        families=workload.families,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Address, ip_address
 
 from controlplane.model.identity import Identity
 from controlplane.model.services import Labels
@@ -30,6 +31,18 @@ class Interception(StrEnum):
     NONE = "NONE"  # no iptables: applications name the proxy's own listeners
 
 
+class Families(StrEnum):
+    """By which kinds of addresses others reach the proxy, and its application reaches others."""
+
+    V4 = "IPv4"
+    V6 = "IPv6"
+    BOTH = "IPv4 and IPv6"
+
+    def includes(self, address: str) -> bool:
+        """Return whether connections to ``address`` are of one of these families."""
+        return self is Families.BOTH or (":" in address) is (self is Families.V6)
+
+
 class BadNode(ValueError):
     """A node id or metadata that is not what Istio's proxies send; the text says what was expected."""
 
@@ -45,6 +58,7 @@ class Proxy:
     namespace: str
     dns_domain: str  # "<namespace>.svc.cluster.local"
     labels: Labels | None  # None: not in the metadata, take them from the Pod
+    families: Families | None = None  # None: not in the metadata, take them from the Pod
     interception: Interception = Interception.REDIRECT
     locality: str = ""
     identity: Identity | None = None  # None: it came in where nobody is asked who they are
@@ -68,19 +82,34 @@ def proxy(node_id: str, metadata: Mapping[str, object], locality: str = "") -> P
     mode = _text(metadata, "INTERCEPTION_MODE") or Interception.REDIRECT.value
     if mode not in {each.value for each in Interception}:
         raise BadNode(f"metadata INTERCEPTION_MODE {mode[:40]!r}: expected REDIRECT, TPROXY or NONE")
-    more_ips = (_text(metadata, "INSTANCE_IPS") or "").split(",")
+    told = _text(metadata, "INSTANCE_IPS") or ""
+    ips = tuple(dict.fromkeys(each for each in (ip, *told.split(",")) if each))
     return Proxy(
         id=node_id,
         type=ProxyType(kind),
-        ips=tuple(dict.fromkeys(each for each in (ip, *more_ips) if each)),
+        ips=ips,
         name=pod or name,
         namespace=namespace,
         dns_domain=domain or f"{namespace}.svc.cluster.local",
         labels=_labels(metadata.get("LABELS")),
+        families=families_of(ips) if told else None,
         interception=Interception(mode),
         locality=locality,
         group=_text(metadata, "AUTO_REGISTER_GROUP") or "",
     )
+
+
+def families_of(addresses: Iterable[str]) -> Families:
+    """Return the families of ``addresses``; those that are no address, or of no use beyond a link or this machine, do not count."""
+    found = set()
+    for each in addresses:
+        try:
+            address = ip_address(each)
+        except ValueError:
+            continue
+        if not address.is_loopback and not address.is_link_local:
+            found.add(Families.V4 if isinstance(address, IPv4Address) else Families.V6)
+    return Families.BOTH if len(found) > 1 else next(iter(found), Families.V4)
 
 
 def _text(metadata: Mapping[str, object], name: str) -> str | None:

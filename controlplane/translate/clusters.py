@@ -14,6 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.envoy.packing import pack
 from controlplane.model.names import INBOUND, cluster_name
 from controlplane.model.protocols import Protocol
+from controlplane.model.proxies import Families
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.objects.destination_rule import TrafficPolicy
 from controlplane.translate.cluster_policy import apply_policy, unlimited
@@ -24,7 +25,8 @@ from controlplane.translate.endpoints import load_assignment
 BLACK_HOLE = "BlackHoleCluster"
 PASSTHROUGH = "PassthroughCluster"
 INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
-_OWN_SOURCE = "127.0.0.6"  # marks connections that the proxy itself makes to the application; iptables let them pass
+# They mark connections that the proxy itself makes to the application; iptables let them pass.
+_OWN_SOURCE, _OWN_SOURCE_V6 = "127.0.0.6", "::6"
 _DNS_REFRESH_MS = 60_000
 
 
@@ -51,7 +53,7 @@ class InboundPort:
     """A port that a workload serves.
 
     ``endpoint`` is where the application listens, ``HOST:PORT`` or ``unix://PATH``; ``None`` is where the connection was going.
-    ``transparent``: the application sees the address of the client, not the proxy's.
+    ``transparent``: the application sees the address of the client, not the proxy's. ``families``: of the connections to it.
     """
 
     port: int
@@ -61,6 +63,7 @@ class InboundPort:
     bind: str
     endpoint: str | None
     transparent: bool = False
+    families: Families = Families.V4
 
     @property
     def cluster(self) -> str:
@@ -105,7 +108,7 @@ def inbound_cluster(port: InboundPort, *, connect_timeout_ms: int) -> Cluster:
     """Return the cluster that leads to the application at ``port``."""
     cluster = _cluster(port.cluster, connect_timeout_ms)
     if port.endpoint is None:
-        _captured(cluster, transparent=port.transparent)
+        _captured(cluster, port.families, transparent=port.transparent)
     else:
         _at(cluster, port.endpoint)
     if port.service is not None:
@@ -136,19 +139,23 @@ def pass_through(*, connect_timeout_ms: int) -> Cluster:
     return cluster
 
 
-def inbound_pass_through(*, transparent: bool, connect_timeout_ms: int) -> Cluster:
-    """Return the cluster for connections to ports of the workload that no service names; ``transparent`` as in :class:`InboundPort`."""
+def inbound_pass_through(families: Families = Families.V4, *, transparent: bool, connect_timeout_ms: int) -> Cluster:
+    """Return the cluster for connections of ``families`` to ports that no service names; ``transparent`` as in :class:`InboundPort`."""
     cluster = _cluster(INBOUND_PASSTHROUGH, connect_timeout_ms)
-    _captured(cluster, transparent=transparent)
+    _captured(cluster, families, transparent=transparent)
     apply_policy(cluster, None, Protocol.UNSUPPORTED)
     return cluster
 
 
-def _captured(cluster: Cluster, *, transparent: bool) -> None:
+def _captured(cluster: Cluster, families: Families, *, transparent: bool) -> None:
     """Have ``cluster`` lead where the connection was going. What is ``transparent`` has the source that its listener gives it."""
     _original_destination(cluster)
     if not transparent:
-        cluster.upstream_bind_config.source_address.CopyFrom(socket_address(_OWN_SOURCE, 0).socket_address)
+        bind = cluster.upstream_bind_config
+        own = _OWN_SOURCE_V6 if families is Families.V6 else _OWN_SOURCE
+        bind.source_address.CopyFrom(socket_address(own, 0).socket_address)
+        if families is Families.BOTH:
+            bind.extra_source_addresses.add().address.CopyFrom(socket_address(_OWN_SOURCE_V6, 0).socket_address)
 
 
 def _cluster(name: str, connect_timeout_ms: int) -> Cluster:

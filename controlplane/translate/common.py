@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from ipaddress import ip_interface
+from typing import assert_never
 
 from envoy.config.core.v3.address_pb2 import Address, CidrRange
+from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.core.v3.config_source_pb2 import ApiVersion, ConfigSource
+from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.duration_pb2 import Duration
 
+from controlplane.model.proxies import Families
+
 UNIX = "unix://"
+WILDCARD, _WILDCARD_V6 = "0.0.0.0", "[::]"  # Istio's names for a listener that is told from others by its port alone
 _PER_CENT = 10_000  # in millionths
 
 
@@ -23,6 +29,26 @@ def socket_address(address: str, port: int) -> Address:
     if address.startswith(UNIX):
         return Address(pipe={"path": address.removeprefix(UNIX)})
     return Address(socket_address={"address": address.strip("[]"), "port_value": port})
+
+
+def wildcard(families: Families) -> tuple[str, ...]:
+    """Return where a listener for all addresses of ``families`` listens: first the address that it is called by."""
+    match families:
+        case Families.V4:
+            return (WILDCARD,)
+        case Families.V6:
+            return (_WILDCARD_V6,)
+        case Families.BOTH:
+            return (WILDCARD, _WILDCARD_V6)
+        case _:
+            assert_never(families)
+
+
+def listening(name: str, binds: tuple[str, ...], port: int, direction: TrafficDirection) -> Listener:
+    """Return the listener ``name`` at ``port`` of each of ``binds``, with nothing in it."""
+    listener = Listener(name=name, address=socket_address(binds[0], port), traffic_direction=direction)
+    listener.additional_addresses.extend(AdditionalAddress(address=socket_address(each, port)) for each in binds[1:])
+    return listener
 
 
 def block(cidr: str) -> CidrRange:

@@ -9,11 +9,10 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from controlplane.objects.proxy_config import GatewayTopology
-from controlplane.translate.common import UNIX, block, socket_address
+from controlplane.translate.common import UNIX, WILDCARD, block, socket_address
 from controlplane.translate.connections import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
 from controlplane.translate.filters.passed import Passed
 from controlplane.translate.gateway_tls import Termination, downstream
-from controlplane.translate.listeners import WILDCARD
 
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
 _BUFFER_BYTES = 32 * 1024

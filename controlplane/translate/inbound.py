@@ -16,9 +16,10 @@ from google.protobuf.duration_pb2 import Duration
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.peers import Mode
 from controlplane.model.protocols import Protocol
+from controlplane.model.proxies import Families
 from controlplane.translate import tls
 from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH, InboundPort
-from controlplane.translate.common import socket_address
+from controlplane.translate.common import listening, wildcard
 from controlplane.translate.connections import (
     PLAIN_HTTP,
     http_inspector,
@@ -29,7 +30,6 @@ from controlplane.translate.connections import (
     tls_inspector,
 )
 from controlplane.translate.filters.passed import Passed
-from controlplane.translate.listeners import WILDCARD
 from controlplane.translate.routes import inbound_route, pass_through_route
 from controlplane.translate.tls import HTTP_OF_PEERS, OTHERS_OF_PEERS, Peer
 
@@ -81,14 +81,16 @@ class _Ready(NamedTuple):
     paths: PathNormalization
 
 
-def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, passed: Passed, *, transparent: bool = False) -> Listener:
-    """Return the listener that iptables send every inbound connection to, with chains for each of ``ports``, and for all others.
+def virtual_inbound(
+    number: int, ports: tuple[Guarded, ...], rest: Guard, passed: Passed, families: Families = Families.V4, *, transparent: bool = False
+) -> Listener:
+    """Return the listener that iptables send every inbound connection of ``families`` to, with chains for each of ``ports``, and others.
 
     ``passed`` stands on the way to each of them. ``transparent``: they come as they are (TPROXY), and go on so, from the client's address.
 
     There is no default chain: a connection that a port's own chains refuse would be let in by it.
     """
-    listener = _listener(VIRTUAL_INBOUND, WILDCARD, number)
+    listener = listening(VIRTUAL_INBOUND, wildcard(families), number, TrafficDirection.INBOUND)
     listener.filter_chains.append(
         FilterChain(
             name="virtualInbound-blackhole",
@@ -113,7 +115,7 @@ def virtual_inbound(number: int, ports: tuple[Guarded, ...], rest: Guard, passed
 def inbound_listener(guarded: Guarded, passed: Passed) -> Listener:
     """Return the listener that binds a port itself, where no iptables are, with ``passed`` on the way."""
     port = guarded.port
-    listener = _listener(f"{port.bind}_{port.port}", port.bind, port.port)
+    listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
     listener.filter_chains.extend(_chains(_use(port), port.protocol, FilterChainMatch(), guarded.guard, _ready(passed)))
     _inspect(listener)
     return listener
@@ -196,7 +198,3 @@ def _inspect(listener: Listener) -> None:
     if needs_tls or needs_http:
         listener.listener_filters_timeout.CopyFrom(Duration())
         listener.continue_on_listener_filters_timeout = True
-
-
-def _listener(name: str, bind: str, port: int) -> Listener:
-    return Listener(name=name, address=socket_address(bind, port), traffic_direction=TrafficDirection.INBOUND)

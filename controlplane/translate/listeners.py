@@ -9,11 +9,11 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain, Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.duration_pb2 import Duration
 
+from controlplane.model.proxies import Families
 from controlplane.translate.clusters import BLACK_HOLE
-from controlplane.translate.common import block, socket_address
+from controlplane.translate.common import block, listening, wildcard
 from controlplane.translate.connections import PLAIN_HTTP, http_inspector, outbound_http, tcp
 
-WILDCARD = "0.0.0.0"  # Istio's name for a listener that is told from others by its port alone
 LOOPBACK = "127.0.0.1"
 HTTP_PROXY = "http_proxy"
 VIRTUAL_OUTBOUND = "virtualOutbound"
@@ -30,7 +30,7 @@ class TcpChain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundListener:
-    """A listener for connections from the workload to ``port`` of ``bind``.
+    """A listener for connections from the workload to ``port`` of ``bind``, and of the addresses ``also``.
 
     With ``route`` requests are routed by that RouteConfiguration. With ``chains`` whole connections are sent on. With both, HTTP is told
     from the rest by its first bytes. ``binds``: applications connect to it; otherwise iptables do.
@@ -41,6 +41,7 @@ class OutboundListener:
     binds: bool
     route: str = ""
     chains: tuple[TcpChain, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -50,7 +51,7 @@ class OutboundListener:
 
 def outbound_listener(value: OutboundListener) -> Listener:
     """Return the listener of ``value``."""
-    listener = _listener(value.name, value.bind, value.port)
+    listener = listening(value.name, (value.bind, *value.also), value.port, TrafficDirection.OUTBOUND)
     if not value.binds:
         listener.bind_to_port.value = False
     stat_prefix = f"outbound_{value.name}"
@@ -77,14 +78,17 @@ def outbound_listener(value: OutboundListener) -> Listener:
 
 def http_proxy(port: int) -> Listener:
     """Return the listener that applications name as their HTTP proxy."""
-    listener = _listener(HTTP_PROXY, LOOPBACK, port)
+    listener = listening(HTTP_PROXY, (LOOPBACK,), port, TrafficDirection.OUTBOUND)
     listener.filter_chains.append(FilterChain(filters=[outbound_http(HTTP_PROXY, HTTP_PROXY)]))
     return listener
 
 
-def virtual_outbound(port: int, catch_all: str) -> Listener:
-    """Return the listener that iptables send every outbound connection to; those that no other listener is for go to ``catch_all``."""
-    listener = _listener(VIRTUAL_OUTBOUND, WILDCARD, port)
+def virtual_outbound(port: int, catch_all: str, families: Families = Families.V4) -> Listener:
+    """Return the listener that iptables send every outbound connection of ``families`` to.
+
+    Those that no other listener is for go to ``catch_all``.
+    """
+    listener = listening(VIRTUAL_OUTBOUND, wildcard(families), port, TrafficDirection.OUTBOUND)
     listener.use_original_dst.value = True
     listener.filter_chains.append(
         FilterChain(
@@ -95,7 +99,3 @@ def virtual_outbound(port: int, catch_all: str) -> Listener:
     )
     listener.default_filter_chain.CopyFrom(FilterChain(name="virtualOutbound-catchall-tcp", filters=[tcp(catch_all, catch_all)]))
     return listener
-
-
-def _listener(name: str, bind: str, port: int) -> Listener:
-    return Listener(name=name, address=socket_address(bind, port), traffic_direction=TrafficDirection.OUTBOUND)

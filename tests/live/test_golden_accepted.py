@@ -1,10 +1,11 @@
 """Every golden case is accepted by a real Envoy: one start for those without iptables, one for those with, both with and without an
-identity, one for gateways.
+identity, one for each set of addresses that a case names, one for gateways.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,8 @@ PORTS = (8080, 8443, 9080, 15000, 15002, 15021)
 CAPTURE_PORTS = (15001, 15006)
 ROUTER = ProxyType.ROUTER.value
 IDENTIFIED = "with an identity, "  # before how its connections are captured
+AT = " at "  # before the addresses that its node says it has
+DUAL_STACK, IPV6 = f"REDIRECT{AT}10.1.0.7,fd00:1::7", f"REDIRECT{AT}fd00:1::7"
 CERTIFICATES = "/etc/certs"  # where cases have files
 # Stands beside the objects of a case: when Envoy knows this host, it has been sent what came with it.
 MARKER = """---
@@ -52,11 +55,13 @@ spec:
 """
 
 
-@pytest.mark.parametrize("mode", ["NONE", "REDIRECT", "TPROXY", f"{IDENTIFIED}NONE", f"{IDENTIFIED}REDIRECT", ROUTER])
+@pytest.mark.parametrize("mode", ["NONE", "REDIRECT", "TPROXY", f"{IDENTIFIED}NONE", f"{IDENTIFIED}REDIRECT", DUAL_STACK, IPV6, ROUTER])
 async def test_every_golden_case_is_accepted(tmp_path: Path, mode: str) -> None:
     if mode == "TPROXY" and os.geteuid() != 0:
         pytest.skip("not run: a socket for connections to others needs root")
-    if mode.endswith(("REDIRECT", "TPROXY")) and any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
+    if AT in mode and not has_ipv6():
+        pytest.skip("not run: this machine has no IPv6, and Envoy refuses listeners for it")
+    if not mode.endswith(("NONE", ROUTER)) and any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
         pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
     chosen = [case for case in cases() if mode_of(case) == mode]
     bench = Bench(tmp_path)
@@ -90,7 +95,9 @@ class Bench:
         plane = await serve(self.replica, self.store.serve("navarch"), self.folder)
         self.processes.append(plane)
         await until("the control plane is ready", self._ready, seconds=20, watched=plane)
-        sidecar = Sidecar(name="client-1", ip=self.ip, labels={"app": "client"}, interception=mode.removeprefix(IDENTIFIED))
+        captured, _, ips = mode.removeprefix(IDENTIFIED).partition(AT)
+        more = (("INSTANCE_IPS", ips),) if ips else ()
+        sidecar = Sidecar(name="client-1", ip=self.ip, labels={"app": "client"}, interception=captured, more=more)
         where = self.replica.xds
         if mode == ROUTER:
             self.store.namespace = "edge"
@@ -136,9 +143,20 @@ class Bench:
             return None
 
 
+def has_ipv6() -> bool:
+    """Return whether this machine can listen by IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 def mode_of(case: Case) -> str:
     """Return to which of the Envoys ``case`` is shown."""
     captured = str(case.metadata.get("INTERCEPTION_MODE", "REDIRECT"))
+    if ips := case.metadata.get("INSTANCE_IPS"):
+        captured += f"{AT}{ips}"
     return ROUTER if case.gateway else f"{IDENTIFIED if case.account else ''}{captured}"
 
 
