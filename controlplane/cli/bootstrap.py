@@ -54,7 +54,9 @@ _Out: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="DIR", help=f"Write {_ENVOY}, and the two files that lead it to token and roots, into this folder.")
 ]
 _Admin: TypeAlias = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where its admin API listens.")]
-_Status: TypeAlias = Annotated[str, typer.Option(metavar="IP", help="Where it says that it is ready (15021) and serves metrics (15090).")]
+_Status: TypeAlias = Annotated[
+    str, typer.Option(metavar="IP", help="Where it says that it is ready (15021) and serves metrics (15090); :: is IPv6 and IPv4.")
+]
 _Heap: TypeAlias = Annotated[
     int | None, typer.Option("--max-heap-mb", metavar="MIB", min=16, help="Its memory: it refuses requests when it comes near.")
 ]

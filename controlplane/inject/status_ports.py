@@ -173,9 +173,10 @@ def _static(name: str, where: Json) -> Json:
 
 
 def _listener(name: str, host: str, port: int) -> Json:
+    both = {"ipv4_compat": True} if host == "::" else {}
     return {
         "name": name,
-        "address": {"socket_address": {"address": host, "port_value": port}},
+        "address": {"socket_address": {"address": host, "port_value": port, **both}},
         "ignore_global_conn_limit": True,
         "bypass_overload_manager": True,
     }

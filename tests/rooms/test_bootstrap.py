@@ -10,7 +10,7 @@ from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
 from controlplane.inject.contact import ControlPlane, Credentials, secret_files
 from controlplane.inject.overload import Limits
 from controlplane.inject.status_ports import Probe, StatusPorts
-from controlplane.model.proxies import Proxy, ProxyType, proxy
+from controlplane.model.proxies import Families, Proxy, ProxyType, proxy
 
 CREDENTIALS = Credentials(token="/own/token", roots="/own/root-cert.pem", secrets="/own", server_name="navarch.navarch-system.svc")
 POD = BootstrapSettings(
@@ -67,6 +67,7 @@ def test_a_node_says_what_the_control_plane_reads() -> None:
         namespace="shop",
         dns_domain="shop.svc.cluster.local",
         labels=(("app", "cart"),),
+        families=Families.V4,
         locality="west/1",
     )
     assert (known["cluster"], known["locality"]) == ("cart-7.shop", {"region": "west", "zone": "1"})
@@ -124,6 +125,14 @@ def test_the_files_of_secrets_say_where_token_and_roots_are() -> None:
         "watched_directory": {"path": "/own"},
         "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "navarch.navarch-system.svc"}}],
     }
+
+
+def test_status_at_every_address_is_answered_by_ipv4_too() -> None:
+    six = replace(POD, status=StatusPorts(host="::"))
+
+    addresses = [at(six, "static_resources", "listeners", number, "address", "socket_address") for number in (0, 1)]
+
+    assert addresses == [{"address": "::", "port_value": port, "ipv4_compat": True} for port in (15021, 15090)]
 
 
 def test_probes_that_ask_the_same_share_a_cluster() -> None:
