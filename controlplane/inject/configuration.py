@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from controlplane.inject import values
 from controlplane.inject.selectors import BadSelector, selector
 from controlplane.inject.values import BadValue
+from controlplane.model.hosts import is_ip
 from controlplane.objects.composer import UnreadableError, compose
 from controlplane.objects.faults import findings
 from controlplane.objects.names import is_label, is_subdomain
@@ -55,7 +56,7 @@ def _label(text: str) -> str:
 
 
 def _ip(text: str) -> str:
-    if not values.is_address(text):
+    if not is_ip(text):
         raise PydanticCustomError("ip", "expected an IP address")
     return text
 

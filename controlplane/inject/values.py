@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import TypeAlias, TypeVar
 
 import orjson
@@ -203,12 +202,3 @@ def _named(text: str) -> tuple[Json, ...]:
     if len(found) != len(value):
         raise BadValue("expected objects with a name")
     return found
-
-
-def is_address(text: str) -> bool:
-    """Return whether ``text`` is an IP address."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

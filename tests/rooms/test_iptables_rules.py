@@ -86,6 +86,8 @@ def test_blocks_are_of_the_family_whose_rules_they_are_in() -> None:
         (ids, "root", "-o: expected a number from 0 to 4294967294, found 'root'"),
         (ranges, "10.0.0.0/33", "-o: expected a block of addresses such as 10.0.0.0/8, found '10.0.0.0/33'"),
         (blocks, "*", "-o: expected a block of addresses such as 10.0.0.0/8, found '*'"),
+        (blocks, "fe80::%x -j ACCEPT/64", "-o: expected a block of addresses such as 10.0.0.0/8, found 'fe80::%x -j ACCEPT/64'"),
+        (ports, "9" * 5000, f"-o: expected a number from 1 to 65535, found '{'9' * 80}'"),
         (interfaces, "eth0 -j ACCEPT", "-o: 'eth0 -j ACCEPT' is no interface's name; expected at most 15 letters, digits and any of _.@:-"),
     ],
 )
@@ -104,7 +106,9 @@ def test_lists_may_have_spaces_and_say_things_twice() -> None:
 
 
 def test_the_nameservers_of_resolv_conf_are_those_it_names() -> None:
-    found = nameservers("search a.example\nnameserver 10.96.0.10\n# nameserver 1.1.1.1\nnameserver fe80::1%eth0\nnameserver\n")
+    found = nameservers(
+        "search a.example\nnameserver 10.96.0.10\n# nameserver 1.1.1.1\nnameserver fe80::1%eth0\nnameserver\nnameserver dns.example\n"
+    )
 
     assert [str(block) for block in found.blocks] == ["10.96.0.10/32", "fe80::1/128"]
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TypeAlias, TypeVar
 
 from controlplane.errors import NavarchError
+from controlplane.model.hosts import is_ip
 from controlplane.model.proxies import TPROXY_MARK
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -19,6 +20,7 @@ _Value = TypeVar("_Value")
 
 EVERYTHING = "*"
 DNS_PORT = 53
+_MAX_DIGITS = 10
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]{1,15}\+?")  # the kernel allows more, iptables files do not
 
 
@@ -170,9 +172,9 @@ def interfaces(text: str, option: str) -> tuple[str, ...]:
 
 def nameservers(resolv_conf: str) -> Ranges:
     """Return the servers that the text ``resolv_conf`` names, as resolv.conf(5) has it."""
-    found = (line.split()[1:2] for line in resolv_conf.splitlines() if line.startswith("nameserver"))
-    blocks = (ip_network(ip_address(each[0].partition("%")[0])) for each in found if each)
-    return Ranges(tuple(_once(blocks)))
+    said = (line.split()[1:2] for line in resolv_conf.splitlines() if line.startswith("nameserver"))
+    found = (each[0].partition("%")[0] for each in said if each)
+    return Ranges(tuple(_once(ip_network(each) for each in found if is_ip(each))))  # resolvers too leave out what is no address
 
 
 def _parts(text: str) -> Iterable[str]:
@@ -180,16 +182,18 @@ def _parts(text: str) -> Iterable[str]:
 
 
 def _number(text: str, option: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-        raise BadSetting(f"{option}: expected a number from {least} to {most}, found {text!r}")
+    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_DIGITS or not least <= int(text) <= most:
+        raise BadSetting(f"{option}: expected a number from {least} to {most}, found {text[:80]!r}")
     return int(text)
 
 
 def _block(text: str, option: str) -> Network:
     try:
-        return ip_network(text, strict=False)
+        if "%" not in text:  # of a zone Python takes whatever it is, and rules are text
+            return ip_network(text, strict=False)
     except ValueError:
-        raise BadSetting(f"{option}: expected a block of addresses such as 10.0.0.0/8, found {text!r}") from None
+        pass
+    raise BadSetting(f"{option}: expected a block of addresses such as 10.0.0.0/8, found {text!r}")
 
 
 def _once(values: Iterable[_Value]) -> Iterable[_Value]:
