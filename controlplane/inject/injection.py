@@ -10,6 +10,7 @@ import orjson
 
 from controlplane.inject import annotations as say
 from controlplane.inject.decision import REVISION, Namespace, why_not
+from controlplane.inject.interception import check_status_port
 from controlplane.inject.overlay import laid_over
 from controlplane.inject.patch import patch
 from controlplane.inject.pod import PROXY, BadPod, Pod, pod
@@ -84,6 +85,7 @@ def _is_done(pod: Pod) -> str | None:
 
 def _injected(pod: Pod, mesh: Mesh) -> Json:
     plan = _plan(pod, mesh)
+    check_status_port(plan.status_port)
     containers = {f"spec.{_RUNS}[{at}]": each for at, each in enumerate(pod.containers)}
     containers |= {f"spec.{_STARTS}[{at}]": each for at, each in enumerate(pod.init_containers)}
     own = {path: containers.pop(path) for path, each in tuple(containers.items()) if each["name"] == PROXY}
@@ -92,7 +94,7 @@ def _injected(pod: Pod, mesh: Mesh) -> Json:
         plan = replace(plan, probes=probes)
     sidecar = proxy(plan)
     for path, each in own.items():  # one at most
-        sidecar = laid_over(sidecar, each, path)
+        sidecar = laid_over(sidecar, {name: value for name, value in each.items() if name != "restartPolicy"}, path)
     starts, runs = _placed(plan, sidecar, containers)
     spec = {**pod.spec, _RUNS: runs, **({_STARTS: starts} if starts else {}), "volumes": [*items(pod.spec, "volumes"), *volumes(plan)]}
     return {**pod.data, "metadata": _metadata(plan, starts, runs), "spec": spec}

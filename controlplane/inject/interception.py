@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from controlplane.inject import annotations as say
 from controlplane.inject.annotations import Annotations
+from controlplane.inject.bootstrap import ADMIN
+from controlplane.inject.pod import BadPod
 from controlplane.inject.status_ports import StatusPorts
 from controlplane.model.proxies import Interception
 from controlplane.objects.proxy_config import ProxySettings
@@ -15,6 +17,14 @@ _AGENT = 15020  # where Istio's agent listens; nobody does here, and nothing tha
 def mode(said: Annotations, config: ProxySettings) -> Interception:
     """Return how traffic comes to the proxy."""
     return Interception(said.get(say.INTERCEPTION_MODE) or config.interception_mode or "REDIRECT")
+
+
+def check_status_port(port: int) -> None:
+    """Raise BadPod where Envoy listens at ``port`` already: it would not start."""
+    taken = {_OUTBOUND, _INBOUND, StatusPorts().stats, int(ADMIN.rpartition(":")[2])}
+    if port in taken:
+        others = ", ".join(map(str, sorted(taken)))
+        raise BadPod(f"the status port of its proxy is {port}: expected none of {others}, which the proxy has for something else")
 
 
 def arguments(said: Annotations, config: ProxySettings, status_port: int) -> list[str]:
