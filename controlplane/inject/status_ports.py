@@ -108,7 +108,7 @@ def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
 
 
 def _probed(probes: Sequence[Probe], ports: StatusPorts) -> Json:
-    routes = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in probes if each.kind == "http"]
+    routes = [_asks(each) for each in probes if each.kind == "http"]
     filters = [_says_health(each) for each in probes if each.kind != "http"]
     if ports.drain_s is not None:
         routes.append(_drains(ports.drain_s, "" if ports.edge else "&inboundonly"))
@@ -201,6 +201,11 @@ def _route(asked: str, cluster: str, path: str, timeout_s: int = 15) -> Json:
         "match": {"path": asked, "headers": [get]},
         "route": {"cluster": cluster, "prefix_rewrite": path, "timeout": f"{timeout_s}s"},
     }
+
+
+def _asks(probe: Probe) -> Json:
+    """Return the route of an HTTP probe. A redirect is a success for a kubelet; were it told where to, it would look there at our port."""
+    return _route(probe.asked, probe.cluster, probe.path, probe.timeout_s) | {"response_headers_to_remove": ["location"]}
 
 
 def _path(path: str) -> Json:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import httpx
 
 from controlplane.demo.ports import free_port
 from controlplane.demo.processes import until
@@ -28,6 +29,7 @@ class Application:
     tcp: int = field(default_factory=free_port)
     grpc: int = field(default_factory=free_port)
     status: int = 200
+    more: str = ""  # header lines
     health: bytes = SERVING
     asked: list[str] = field(default_factory=list)
 
@@ -51,7 +53,7 @@ class Application:
         with contextlib.suppress(asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.asked.append(head.partition(" HTTP/")[0])
-            writer.write(f"HTTP/1.1 {self.status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+            writer.write(f"HTTP/1.1 {self.status} Said\r\n{self.more}content-length: 0\r\nconnection: close\r\n\r\n".encode())
         writer.close()
 
     async def _check(self, request: bytes, _: object) -> bytes:
@@ -88,6 +90,16 @@ async def test_an_http_probe_is_passed_on_as_it_would_have_come(tmp_path: Path) 
         assert await answers(one, "readyz", 500)()
 
         assert set(app.asked) >= {"GET /ready?deep=1"}
+
+
+async def test_a_redirect_is_a_success_that_nobody_follows_to_a_path_that_only_the_application_has(tmp_path: Path) -> None:
+    async with probed(tmp_path) as (one, app):
+        app.status, app.more = 302, "location: /login\r\n"
+
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=NODE), follow_redirects=True) as kubelet:
+            found = await kubelet.get(f"http://{one.ip}:15021/app-health/web/readyz")
+
+        assert found.status_code == 302
 
 
 async def test_a_tcp_probe_says_whether_the_port_is_open(tmp_path: Path) -> None:
