@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from controlplane.objects.json_text import decode
 DISCOVERY = "/.well-known/openid-configuration"
 # https://www.rfc-editor.org/rfc/rfc7518#section-6: what only the issuer may know, and what others need to check its signatures
 _SECRET = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
-_PUBLIC = ("kty", "kid", "alg", "use", "key_ops", "crv", "n", "e", "x", "y")
+_PUBLIC = ("kty", "kid", "alg", "use", "crv", "n", "e", "x", "y")
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: JSON can write one, and nobody can encode it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Unusable(Exception):
 def key_set(text: str) -> str:
     """Return the keys of the key set ``text`` and nothing else, always the same text for the same keys; raises Unusable.
 
-    A set with the secret half of a key is refused as a whole: who publishes one has lost control of the others too.
+    A set with the secret half of a key is refused as a whole: who publishes one has lost control of the others too. A key with something
+    else than a text where one belongs is left out: Envoy refuses a listener over a number or a character that it cannot read.
     """
     document = _document(text)
     keys = document.get("keys", [document] if "kty" in document else None)  # one key alone, where somebody writes it into an object
@@ -42,7 +45,11 @@ def key_set(text: str) -> str:
             raise Unusable("expected a JSON Web Key Set (RFC 7517), each of its keys with a kty")
         if secret := sorted(_SECRET & each.keys()):
             raise Unusable(f"expected public keys, found one with its secret part {secret[0]!r}: none of them can be trusted")
-        found.append({name: each[name] for name in _PUBLIC if name in each})
+        public = {name: each[name] for name in _PUBLIC if name in each}
+        if all(_is_text(value) for value in public.values()):
+            found.append(public)
+    if not found:
+        raise Unusable("expected a JSON Web Key Set (RFC 7517) with at least one key whose fields are texts")
     return json.dumps({"keys": found}, separators=(",", ":"))
 
 
@@ -58,6 +65,10 @@ def discovered(text: str, issuer: str) -> str:
     if not isinstance(said, str) or said.rstrip("/") != issuer.rstrip("/"):
         raise Unusable("expected the OpenID discovery document of this issuer, found that of another")
     return where
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not _HALF.search(value)
 
 
 def _document(text: str) -> Mapping[str, object]:

@@ -195,6 +195,7 @@ def _key(**more: object) -> str:
         (_saying('{"keys": ["a"]}'), Unusable, "a kty"),
         (_saying('{"keys": [{"kid": "1"}]}'), Unusable, "a kty"),
         (_saying('{"keys": [], "keys": []}'), Unusable, "expected JSON"),
+        (_saying('{"keys": [{"kty": "RSA", "n": 1e999, "e": "AQAB"}]}'), Unusable, "at least one key whose fields are texts"),
         (_saying(_key(d="AQAB")), Unusable, "secret part 'd'"),
         (_saying(_key(p="AQAB")), Unusable, "secret part 'p'"),
         (_saying('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'), Unusable, "secret part 'k'"),
@@ -221,6 +222,16 @@ async def test_of_keys_only_what_checks_signatures_is_kept_and_in_one_order() ->
             found.append(await fetcher(*LOCAL)(at + KEYS))
 
     assert found[0] == found[1] == '{"keys":[{"kty":"RSA","kid":"1","n":"AQAB","e":"AQAB"}]}'
+
+
+@pytest.mark.parametrize("odd", ['"n": 1e999', '"kid": "\\ud800"', '"kid": 7', '"alg": ["RS256"]', '"x": null'])
+async def test_t46_a_key_that_would_have_envoy_refuse_the_whole_listener_is_left_out(odd: str) -> None:
+    issuer, good = Issuer(), {"kty": "RSA", "kid": "1", "n": "AQAB", "e": "AQAB"}
+    issuer.answers[KEYS] = _saying(f'{{"keys": [{{"kty": "RSA", {odd}}}, {json.dumps(good)}]}}')
+    async with issuer.published() as at:
+        found = await fetcher(*LOCAL)(at + KEYS)
+
+    assert json.loads(found) == {"keys": [good]}
 
 
 async def test_https_is_believed_by_name_and_authority(tmp_path: Path) -> None:
