@@ -26,7 +26,7 @@ from controlplane.objects.sidecar import IngressListener
 from controlplane.translate import clusters, inbound
 from controlplane.translate.clusters import InboundPort
 from controlplane.translate.common import wildcard
-from controlplane.translate.inbound import Guard, Guarded
+from controlplane.translate.inbound import Guard, Guarded, Rest
 from controlplane.translate.tls import Peer
 from controlplane.xds.resource import Resource
 
@@ -41,14 +41,17 @@ def workload(db: Database, workload: Workload) -> Members:
     """
     ports = tuple(inbound_ports(db, workload))
     taken = peers(db, workload.namespace, workload.labels)
-    guarded = tuple(Guarded(port, Guard(taken.of(port.port), _peer(db, workload))) for port in ports)
+    peer = _peer(db, workload)
+    guarded = tuple(Guarded(port, Guard(taken.of(port.port), peer)) for port in ports)
     policies = effective(db, workload.namespace, workload.labels)
     found: set[Leaf] = {Leaf(inbound_cluster, (port,)) for port in ports}
     for each in authorizers(db, policies):
         found.update(clusters_to(db, each, workload.namespace, identified=workload.identified))
     if workload.captured:
-        others = Guard(taken.mode, _peer(db, workload))
-        found.add(Leaf(virtual_inbound, (guarded, others, policies, workload.interception, workload.families)))
+        named = {settings(db).inbound_port, *(port.port for port in ports)}
+        others = tuple((port, Guard(mode, peer)) for port, mode in taken.ports if port not in named)
+        rest = Rest(Guard(taken.mode, peer), others)
+        found.add(Leaf(virtual_inbound, (guarded, rest, policies, workload.interception, workload.families)))
         found.add(Leaf(inbound_pass_through, (workload.interception, workload.families)))
     else:
         found |= {Leaf(inbound_listener, (each, policies)) for each in guarded}
@@ -84,7 +87,7 @@ def inbound_pass_through(db: Database, interception: Interception, families: Fam
 
 @query
 def virtual_inbound(
-    db: Database, ports: tuple[Guarded, ...], rest: Guard, policies: Effective, interception: Interception, families: Families
+    db: Database, ports: tuple[Guarded, ...], rest: Rest, policies: Effective, interception: Interception, families: Families
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
     passed, transparent = to_workloads(db, policies), interception is Interception.TPROXY

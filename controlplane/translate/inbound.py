@@ -54,6 +54,14 @@ class Guarded:
     guard: Guard
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Who may connect to the ports that no service names; some of them are known by their number."""
+
+    guard: Guard
+    by_port: tuple[tuple[int, Guard], ...] = ()
+
+
 class _Kind(NamedTuple):
     """One kind of connection to a port: what it is matched by, and what it is taken for."""
 
@@ -82,7 +90,7 @@ class _Ready(NamedTuple):
 
 
 def virtual_inbound(
-    number: int, ports: tuple[Guarded, ...], rest: Guard, passed: Passed, families: Families = Families.V4, *, transparent: bool = False
+    number: int, ports: tuple[Guarded, ...], rest: Rest, passed: Passed, families: Families = Families.V4, *, transparent: bool = False
 ) -> Listener:
     """Return the listener that iptables send every inbound connection of ``families`` to, with chains for each of ``ports``, and others.
 
@@ -103,7 +111,10 @@ def virtual_inbound(
         match = FilterChainMatch(destination_port={"value": each.port.port})
         listener.filter_chains.extend(_chains(_use(each.port), each.port.protocol, match, each.guard, ready))
     others = _Use("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
-    listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest, ready))
+    for other, guard in rest.by_port:
+        match = FilterChainMatch(destination_port={"value": other})
+        listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, match, guard, ready))
+    listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest.guard, ready))
     listener.listener_filters.append(original_destination())
     if transparent:
         listener.transparent.value = True
