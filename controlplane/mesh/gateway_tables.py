@@ -6,7 +6,7 @@ server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
@@ -15,7 +15,7 @@ from controlplane.mesh.inputs import bound_to, index, objects
 from controlplane.mesh.merging import Kind, Place, Port, Served, hosts_of, serves_http
 from controlplane.mesh.routing import Head, head
 from controlplane.mesh.services import exported
-from controlplane.model.hosts import ANY, for_namespace, intersection, subset_of
+from controlplane.model.hosts import for_namespace, intersection
 from controlplane.model.keys import Key
 from controlplane.objects.gateway import Server
 from controlplane.objects.virtual_service import VirtualService
@@ -88,13 +88,14 @@ def hosts(db: Database, edge: Edge, table: str) -> tuple[Host, ...]:
         value = server(db, place)
         if value is None:
             continue
-        own = written(place.gateway)
+        routed: list[str] = []
         for each in bound(db, place.gateway, edge.namespace):
             for name in shared_hosts(each, place, value) if routes_http(db, each.key) else ():
+                routed.append(name)
                 known = found.get(name) or Host(name, value.port.number, (), redirects=False, endpoint="")
-                found[name] = known._replace(parts=_with(known.parts, each.key, own))
+                found[name] = known._replace(parts=_with(known.parts, each.key, written(place.gateway)))
         if (value.tls and value.tls.https_redirect) or value.default_endpoint:
-            _of_server(found, value, place)
+            _of_server(found, value, place, routed)
     return tuple(_in_order(db, found[name]) for name in sorted(found))
 
 
@@ -112,13 +113,15 @@ def _with(parts: tuple[Part, ...], key: Key, own: str) -> tuple[Part, ...]:
     return tuple(Part(key, (*dict.fromkeys((*part.gateways, own)),)) if part is known else part for part in parts)
 
 
-def _of_server(found: dict[str, Host], value: Server, place: Place) -> None:
-    """Put what ``value`` itself says of its hosts: that they are to be asked by HTTPS, or an endpoint beside the proxy."""
+def _of_server(found: dict[str, Host], value: Server, place: Place, routed: Sequence[str]) -> None:
+    """Put what ``value`` itself says of its hosts, and of those that it has ``routed``.
+
+    That is that they are to be asked by HTTPS, or an endpoint beside the proxy. What another server has routed is not for it to redirect.
+    """
     redirects = bool(value.tls and value.tls.https_redirect)
     endpoint = endpoint_cluster(place, value) if value.default_endpoint else ""
     offered = [each.rpartition("/")[2] for each in hosts_of(value, place.gateway.namespace)]
-    wide = [each for each in offered if each.startswith(ANY)]
-    for name in dict.fromkeys((*offered, *(each for each in found if wide and any(subset_of(each, one) for one in wide)))):
+    for name in dict.fromkeys((*offered, *routed)):
         known = found.get(name) or Host(name, value.port.number, (), redirects=False, endpoint="")
         found[name] = known._replace(redirects=known.redirects or redirects, endpoint=known.endpoint or endpoint)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+from envoy.config.route.v3.route_components_pb2 import VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+
 from controlplane.envoy.type_urls import LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
@@ -25,8 +29,8 @@ def server(protocol: str = "HTTP", number: int = 8080, **more: object) -> dict[s
     return {"port": {"number": number, "name": f"p{number}", "protocol": protocol}, "hosts": ["*"], **more}
 
 
-def routed(name: str, status: int) -> dict[str, object]:
-    return networking("VirtualService", name, hosts=[f"{name}.example"], gateways=["gw"], http=[{"directResponse": {"status": status}}])
+def routed(name: str, status: int, gateway: str = "gw") -> dict[str, object]:
+    return networking("VirtualService", name, hosts=[f"{name}.example"], gateways=[gateway], http=[{"directResponse": {"status": status}}])
 
 
 def test_one_virtual_service_among_300_at_a_gateway_changes_its_virtual_host_alone() -> None:
@@ -98,3 +102,22 @@ def test_a_bind_to_every_address_is_the_same_as_none() -> None:
     mesh.refresh()
 
     assert [each.name for each in session.view.resources(LDS)] == ["0.0.0.0_8080"]
+
+
+@pytest.mark.parametrize(("redirecting", "plain"), [("one", "two"), ("two", "one")])  # as old as each other: they go by their names
+def test_a_redirect_of_one_gateway_leaves_the_hosts_that_another_routes(redirecting: str, plain: str) -> None:
+    selector = {"istio": "ingressgateway"}
+    mesh = Mesh()
+    mesh.apply([change(networking("Gateway", redirecting, selector=selector, servers=[server(tls={"httpsRedirect": True})]))])
+    mesh.apply([change(networking("Gateway", plain, selector=selector, servers=[{**server(), "hosts": ["some.example"]}]))])
+    mesh.apply([change(routed("some", 200, gateway=plain)), change(routed("other", 200, gateway=redirecting))])
+    session = mesh.connect(ROUTER, Wire.SOTW)
+    mesh.refresh()
+
+    [table] = [RouteConfiguration.FromString(each.value) for each in session.view.resources(RDS)]
+
+    assert {each.domains[0]: each.require_tls for each in table.virtual_hosts} == {
+        "*": VirtualHost.ALL,
+        "other.example": VirtualHost.ALL,
+        "some.example": VirtualHost.NONE,
+    }
