@@ -145,13 +145,15 @@ class Credentials:
         try:
             resource = await self._resource(holder, name, asked)
         except _Unusable as error:
+            if name not in self._asked.get(holder, ()):
+                return  # it has gone meanwhile
             if self._reasons.get((name, asked.namespace), {}).get(holder) != str(error):
                 log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": str(error)})
             if not isinstance(error, _NotNow):
                 self._world.put(holder, {}, frozenset((name,)))
             self._say(name, holder, asked.namespace, str(error))
             return
-        if name in self._asked.get(holder, ()):  # it may have gone meanwhile
+        if name in self._asked.get(holder, ()):
             self._world.put(holder, {name: resource}, frozenset())
             self._say(name, holder, asked.namespace, None)
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from controlplane.kube.client import Client
-from controlplane.kube.reflector import Changed, Missing, Reflector, Replaced, Timing
+from controlplane.kube.reflector import Api, Changed, Missing, Reflector, Replaced, Timing
 from controlplane.kube.resources import CONFIG_MAPS, SECRETS
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
@@ -92,7 +91,7 @@ class _Followed:
 class Watched:
     """What an API server has: each object that is asked for is watched alone, as kubelets do, so that no others are read."""
 
-    def __init__(self, client: Client, timing: Timing, random: Callable[[], float]) -> None:
+    def __init__(self, client: Api, timing: Timing, random: Callable[[], float]) -> None:
         """Watch by ``client``."""
         self._client = client
         self._timing = timing
@@ -129,6 +128,7 @@ class Watched:
         """Know it no longer."""
         if found := self._followed.pop(key, None):
             found.task.cancel()
+            found.known.set()  # whoever waits for it would do so for ever, and hold back the credentials of all
 
     def entries(self, key: Key) -> Entries | None:
         """Return what ``key`` had last."""

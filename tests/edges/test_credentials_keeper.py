@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Mapping
 import pytest_asyncio
 
 from controlplane.ca.vault import Holder
+from controlplane.kube.json import Json
+from controlplane.kube.reflector import Timing
 from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
 from controlplane.serve.credentials import Credentials, Reasons, World
-from controlplane.serve.shelves import Given
+from controlplane.serve.shelves import Given, Watched
 from controlplane.xds.resource import Resource
 from tests.edges.held import pair, secret
 from tests.edges.waiting import until
@@ -25,12 +27,31 @@ SHOP = Key("Secret", "edge", "shop")
 FRONT = Holder(Identity("cluster.local", "edge", "front"), "router~10.0.0.1~front-1.edge~")
 
 
+class Silent:
+    """An API server that never answers."""
+
+    async def get(self, path: str, **query: str) -> Json:
+        del path, query
+        await self.answered()
+        return {}
+
+    async def answered(self) -> None:
+        await asyncio.Event().wait()
+
+    async def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
+        del path, idle_s, query
+        await self.answered()
+        yield ()
+
+
 class Around:
     """All that credentials depend on."""
 
     def __init__(self) -> None:
         self.shelf = Given()
         self.allowed: bool | None = True
+        self.answers = asyncio.Event()  # until it is set, nobody knows rights
+        self.answers.set()
         self.asked_about: list[Identity] = []
         self.referred: frozenset[str] = frozenset((NAME,))
         self.tables: dict[Holder, dict[str, Resource]] = {}
@@ -50,6 +71,7 @@ class Around:
 
     async def may_read(self, who: Identity) -> bool | None:
         self.asked_about.append(who)
+        await self.answers.wait()
         return self.allowed
 
     def give(self, value: dict[str, object]) -> None:
@@ -164,6 +186,35 @@ async def test_with_the_last_who_asked_goes_what_was_told(around: Around) -> Non
 
     assert around.reasons[NAME] == ()
     assert around.credentials.counts() == {"held": 0, "unusable": 0}
+
+
+async def test_who_goes_before_it_is_known_what_it_may_have_leaves_nothing_behind(around: Around) -> None:
+    around.allowed = False
+    around.answers.clear()
+    asking = asyncio.create_task(around.credentials.ask(FRONT, [NAME]))
+    await until(lambda: bool(around.asked_about))
+
+    around.credentials.leave(FRONT)
+    around.answers.set()
+    await asking
+
+    assert around.reasons.get(NAME, ()) == ()
+    assert around.credentials.counts() == {"held": 0, "unusable": 0}
+
+
+async def test_who_waits_for_a_secret_that_is_watched_no_more_is_told_that_it_is_not_known() -> None:
+    shelf = Watched(Silent(), Timing(), lambda: 0.5)
+    running = asyncio.create_task(shelf.run())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(shelf.follow(SHOP))
+    await asyncio.sleep(0)
+
+    shelf.drop(SHOP)
+
+    await asyncio.wait_for(waiting, 1)
+    assert shelf.entries(SHOP) is None
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_a_hundred_thousand_names_that_nothing_refers_to_cost_nothing(around: Around) -> None:
