@@ -121,36 +121,36 @@ def prepare(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Con
     _step(Place(state, kubeconfig, context, namespace), None, lambda found, _: prepared(found, issuer(make_key(), now())))
 
 
-@app.command()
-def activate(
-    state: _Folder = None,
-    kubeconfig: _Kubeconfig = None,
-    context: _Context = None,
-    namespace: _Namespace = _HOME,
-    admin: _Admins = None,
-    offline: _Offline = False,
-) -> None:
-    """Second of three: sign by the new root, once every proxy trusts it."""
-    from controlplane.ca.state import activate as activated
+def _once_asked(name: str, summary: str, change: Callable[[State, Report], State]) -> None:
+    """Add the command ``name``: the step ``change``, once the control planes have said that it is not too early."""
 
-    place, asks = Place(state, kubeconfig, context, namespace), None if offline else admin or [_ADMIN]
-    _step(place, asks, lambda found, early: activated(found, early.without_bundle, early.namespaces))
+    def command(
+        state: _Folder = None,
+        kubeconfig: _Kubeconfig = None,
+        context: _Context = None,
+        namespace: _Namespace = _HOME,
+        admin: _Admins = None,
+        offline: _Offline = False,
+    ) -> None:
+        _step(Place(state, kubeconfig, context, namespace), None if offline else admin or [_ADMIN], change)
+
+    app.command(name, help=summary)(command)
 
 
-@app.command()
-def retire(
-    state: _Folder = None,
-    kubeconfig: _Kubeconfig = None,
-    context: _Context = None,
-    namespace: _Namespace = _HOME,
-    admin: _Admins = None,
-    offline: _Offline = False,
-) -> None:
-    """Third of three: trust the old root no more, once no proxy has a certificate by it."""
-    from controlplane.ca.state import retire as retired
+def _activated(found: State, early: Report) -> State:
+    from controlplane.ca.state import activate
 
-    place, asks = Place(state, kubeconfig, context, namespace), None if offline else admin or [_ADMIN]
-    _step(place, asks, lambda found, early: retired(found, early.without_certificate))
+    return activate(found, early.without_bundle, early.namespaces)
+
+
+def _retired(found: State, early: Report) -> State:
+    from controlplane.ca.state import retire
+
+    return retire(found, early.without_certificate)
+
+
+_once_asked("activate", "Second of three: sign by the new root, once every proxy trusts it.", _activated)
+_once_asked("retire", "Third of three: trust the old root no more, once no proxy has a certificate by it.", _retired)
 
 
 def _step(place: Place, admins: Sequence[str] | None, change: Callable[[State, Report], State]) -> None:
