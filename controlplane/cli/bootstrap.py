@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from controlplane.cli.options import address
+from controlplane.model.hosts import is_ip
 from controlplane.model.proxies import Interception, ProxyType
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def bootstrap(
     from controlplane.inject.status_ports import StatusPorts
 
     node = _node(filename, name, _ip(ip, option="--ip"))
-    node = _said(node, namespace, service_account, _pairs(label or ()), locality)
+    node = _checked(_said(node, namespace, service_account, _pairs(label or ()), locality))
     credentials = _credentials(xds, token, roots, server_name, out)
     if filename and not credentials:
         raise typer.BadParameter("expected --token and --roots: who registers itself has to show who it is")
@@ -144,7 +145,7 @@ def _node(filename: str | None, name: str | None, ip: str) -> Node:
     from controlplane.inject.bootstrap import Node
     from controlplane.inject.virtual_machines import node_of
 
-    node = Node(name=name or socket.gethostname(), namespace="default", ip=ip, labels=())
+    node = Node(name=name or socket.gethostname().lower(), namespace="default", ip=ip, labels=())
     return node_of(node, _group(filename)) if filename else node
 
 
@@ -157,6 +158,18 @@ def _said(node: Node, namespace: str | None, account: str | None, labels: dict[s
         labels=tuple(sorted({**dict(node.labels or ()), **labels}.items())),
         locality=locality or node.locality,
     )
+
+
+def _checked(node: Node) -> Node:
+    """Return ``node`` if the control plane would take its names: they are parts of its id."""
+    from controlplane.objects.names import is_subdomain
+
+    for option, value in (("--name", node.name), ("--namespace", node.namespace), ("--service-account", node.service_account)):
+        has_dots = option != "--namespace"
+        if value and not (is_subdomain(value) and (has_dots or "." not in value)):
+            marks = ", '-' and '.'" if has_dots else " and '-'"
+            raise typer.BadParameter(f"expected a name of lower-case letters, digits{marks}, found {value[:80]!r}", param_hint=option)
+    return node
 
 
 def _group(path: str) -> WorkloadGroup:
@@ -186,14 +199,17 @@ def _credentials(xds: list[str], token: str | None, roots: str | None, server_na
 
 
 def _pairs(labels: list[str] | tuple[()]) -> dict[str, str]:
+    from controlplane.objects.names import fault_of_label
+
     for each in labels:
-        if "=" not in each:
-            raise typer.BadParameter(f"expected NAME=VALUE, found {each!r}", param_hint="--label")
-    return {name: value for name, _, value in (each.partition("=") for each in labels)}
+        name, equals, value = each.partition("=")
+        fault = fault_of_label(name, value) if equals else f"expected NAME=VALUE, found {each!r}"
+        if fault:
+            raise typer.BadParameter(fault, param_hint="--label")
+    return dict(each.split("=", 1) for each in labels)
 
 
 def _ip(value: str, *, option: str) -> str:
-    try:
-        return str(ip_address(value))
-    except ValueError:
-        raise typer.BadParameter(f"expected an IP address, found {value!r}", param_hint=option) from None
+    if not is_ip(value):
+        raise typer.BadParameter(f"expected an IP address, found {value!r}", param_hint=option)
+    return str(ip_address(value))

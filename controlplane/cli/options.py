@@ -31,7 +31,7 @@ Paths: TypeAlias = Annotated[
 def address(value: str, *, option: str) -> str:
     """Return ``value``, which ``option`` was given, if it is ``host:port``."""
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not port.isdecimal() or int(port[:6]) > 65535:
         raise typer.BadParameter(f"expected HOST:PORT, found {value!r}", param_hint=option)
     return value
 

@@ -61,6 +61,12 @@ def test_what_is_said_on_the_command_line_stands_in_it() -> None:
         (("--label", "app"), "expected NAME=VALUE, found 'app'"),
         (("--status", "everywhere"), "expected an IP address, found 'everywhere'"),
         (("--admin", "15000"), "expected HOST:PORT, found '15000'"),
+        (("--admin", "localhost:" + "9" * 5000), "expected HOST:PORT, found 'localhost:9999"),
+        (("--name", "vm~1"), "--name: expected a name of lower-case letters, digits, '-' and '.', found 'vm~1'"),
+        (("--namespace", "a b"), "--namespace: expected a name of lower-case letters, digits and '-', found 'a b'"),
+        (("--service-account", "x/y"), "--service-account: expected a name of lower-case letters, digits, '-' and '.', found 'x/y'"),
+        (("--label", "app=a b"), "--label: expected a label value of at most 63 letters, digits, '-', '_' and '.', found 'a b'"),
+        (("--ip", "fe80::1%eth0"), "expected an IP address, found 'fe80::1%eth0'"),
     ],
 )
 def test_what_cannot_be_is_told_with_what_was_expected(arguments: tuple[str, ...], words: str) -> None:
