@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from controlplane.objects.meta import KubernetesObject
 from controlplane.objects.scalars import Model, Text, Texts
@@ -16,7 +16,13 @@ from controlplane.objects.selectors import AttachedToOne
 _Accounts = Annotated[tuple[Annotated[Text, Field(max_length=320)], ...], Field(max_length=16)]
 
 
-class Source(Model):
+class Asking(Model):
+    """A part of a rule; fields of it that nobody knows are kept in ``model_extra``, as something is asked for by them."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Source(Asking):
     """Whom a request is from: every field that is given must fit."""
 
     principals: Texts = ()
@@ -35,13 +41,13 @@ class Source(Model):
     not_remote_ip_blocks: Texts = ()
 
 
-class From(Model):
+class From(Asking):
     """One of the sources of a rule."""
 
     source: Source | None = None
 
 
-class Operation(Model):
+class Operation(Asking):
     """What a request is for: every field that is given must fit."""
 
     hosts: Texts = ()
@@ -54,13 +60,13 @@ class Operation(Model):
     not_paths: Texts = ()
 
 
-class To(Model):
+class To(Asking):
     """One of the operations of a rule."""
 
     operation: Operation | None = None
 
 
-class Condition(Model):
+class Condition(Asking):
     """An attribute of a request, and which values of it fit."""
 
     key: Text
@@ -68,12 +74,18 @@ class Condition(Model):
     not_values: Texts = ()
 
 
-class Rule(Model):
+class Rule(Asking):
     """Requests that fit: one of the sources, one of the operations, and all conditions."""
 
     from_: Annotated[tuple[From, ...], Field(max_length=512)] = Field(default=(), alias="from")
     to: tuple[To, ...] = ()
     when: tuple[Condition, ...] = ()
+
+    @property
+    def is_understood(self) -> bool:
+        """Return whether nothing is asked for by fields that nobody knows, mistyped ones perhaps."""
+        parts = (self, *self.from_, *self.to, *self.when, *(each.source for each in self.from_), *(each.operation for each in self.to))
+        return not any(each.model_extra for each in parts if each is not None)
 
 
 class ExtensionProvider(Model):

@@ -74,7 +74,7 @@ def _rule(path: str, rule: Rule) -> Iterator[Finding]:
 
 
 def _source(path: str, source: Source | None) -> Iterator[Finding]:
-    if source is None or source == Source():
+    if source is None or _asks_nothing(source):
         yield common.required(path, "a condition on where requests are from")
         return
     if _ACCOUNTS & source.model_fields_set and _IDENTITIES & source.model_fields_set:
@@ -98,8 +98,13 @@ def _source(path: str, source: Source | None) -> Iterator[Finding]:
         yield from _each(f"{path}.{name}", given, _given)
 
 
+def _asks_nothing(part: Source | Operation) -> bool:
+    """Return whether no field of ``part`` that is known asks for anything."""
+    return not any(getattr(part, name) for name in type(part).model_fields)
+
+
 def _operation(path: str, operation: Operation | None) -> Iterator[Finding]:
-    if operation is None or operation == Operation():
+    if operation is None or _asks_nothing(operation):
         yield common.required(path, "a condition on what requests are for")
         return
     yield from _each(f"{path}.hosts", operation.hosts, _given)

@@ -1,7 +1,7 @@
 """From the rules of policies to what Envoy's RBAC filters enforce.
 
-What a chain cannot know never lets anybody in: a rule of ALLOW that asks for it fits nothing, and in rules of the other actions, which take
-something away, the condition is left out, so that they fit more.
+What a chain cannot know, or is asked by a field that nobody knows, never lets anybody in: a rule of ALLOW that asks for it fits nothing,
+and in rules of the other actions, which take something away, the condition is left out, so that they fit more.
 https://istio.io/latest/docs/reference/config/security/authorization-policy/
 """
 
@@ -89,7 +89,7 @@ def _fitting(policy: Policy, rule: Rule, trust_domains: tuple[str, ...], known: 
     """Return the requests that fit ``rule`` of ``policy``; ``None`` where none can."""
     asked, around = asked_by(rule), Around(policy.namespace, trust_domains)
     lets_in = policy.action is Action.ALLOW
-    if lets_in and not asked.needs <= known:
+    if lets_in and not (rule.is_understood and asked.needs <= known):
         return None
     principals = [_clients((*each.clients, *asked.when.clients), known, around, named=lets_in) for each in asked.sources]
     permissions = [_targets((*each.targets, *asked.when.targets), known, around) for each in asked.operations]
