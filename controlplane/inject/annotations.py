@@ -33,9 +33,9 @@ class Annotation(Generic[T_co]):
 
 PROXY_IMAGE = Annotation(_SIDECAR + "proxyImage", values.image)
 PROXY_CPU = Annotation(_SIDECAR + "proxyCPU", values.quantity)
-PROXY_CPU_LIMIT = Annotation(_SIDECAR + "proxyCPULimit", values.quantity)
+PROXY_CPU_LIMIT = Annotation(_SIDECAR + "proxyCPULimit", values.amounts("1m", "1k"))
 PROXY_MEMORY = Annotation(_SIDECAR + "proxyMemory", values.quantity)
-PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", values.quantity)
+PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", values.amounts("16Mi", "1024Ti"))
 LOG_LEVEL = Annotation(_SIDECAR + "logLevel", values.level)
 COMPONENT_LOG_LEVEL = Annotation(_SIDECAR + "componentLogLevel", values.component_levels)
 INJECT = Annotation(_SIDECAR + "inject", values.switch)

@@ -78,6 +78,18 @@ def amount(text: str) -> float:
     return float(found[1]) * _UNITS[found[2] or ""]
 
 
+def amounts(least: str, most: str) -> Callable[[str], str]:
+    """Return a reader of quantities from ``least`` to ``most``."""
+    low, high = amount(least), amount(most)
+
+    def read(text: str) -> str:
+        if not low <= amount(text) <= high:
+            raise BadValue(f"expected a quantity from {least} to {most}")
+        return text
+
+    return read
+
+
 def level(text: str) -> str:
     """Return the log level ``text``, as Envoy calls it."""
     said = {"warn": "warning"}.get(text, text)
