@@ -88,12 +88,13 @@ def _injected(pod: Pod, mesh: Mesh) -> Json:
     check_status_port(plan.status_port)
     containers = {f"spec.{_RUNS}[{at}]": each for at, each in enumerate(pod.containers)}
     containers |= {f"spec.{_STARTS}[{at}]": each for at, each in enumerate(pod.init_containers)}
-    own = {path: containers.pop(path) for path, each in tuple(containers.items()) if each["name"] == PROXY}
+    own = {path: containers.pop(path) for path, each in tuple(containers.items()) if each["name"] == PROXY}  # one at most
+    plan = replace(plan, own=next((section(each, "resources") for each in own.values()), {}))
     if plan.said.get(say.REWRITE_PROBES) is not False:
         containers, probes = probes_of(containers, plan.status_port)
         plan = replace(plan, probes=probes)
     sidecar = proxy(plan)
-    for path, each in own.items():  # one at most
+    for path, each in own.items():
         sidecar = laid_over(sidecar, {name: value for name, value in each.items() if name != "restartPolicy"}, path)
     starts, runs = _placed(plan, sidecar, containers)
     spec = {**pod.spec, _RUNS: runs, **({_STARTS: starts} if starts else {}), "volumes": [*items(pod.spec, "volumes"), *volumes(plan)]}

@@ -6,7 +6,7 @@ addresses; token and roots come by files that the kubelet keeps new. docs/decisi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import ceil
 
@@ -20,9 +20,9 @@ from controlplane.inject.interception import arguments, mode
 from controlplane.inject.overload import Limits
 from controlplane.inject.pod import PROXY, BadPod, Pod
 from controlplane.inject.probes import literal
+from controlplane.inject.resources import DEFAULT, heap_bytes, resources, threads
 from controlplane.inject.status_ports import DRAIN_PATH, READY_PATH, Probe, StatusPorts
-from controlplane.inject.values import amount
-from controlplane.kube.json import Json, text
+from controlplane.kube.json import Json
 from controlplane.model.proxies import Interception, ProxyType
 from controlplane.objects.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
@@ -45,7 +45,6 @@ _FIELDS = {
     "SERVICE_ACCOUNT": "spec.serviceAccountName",
     "NODE_NAME": "spec.nodeName",
 }
-_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
 _STOP_S = 5  # Istio's terminationDrainDuration: how long Envoy goes on when its pod is stopped
 _DRAIN_S = 45  # Istio's drainDuration: how long a listener that was replaced goes on with what it has begun
 
@@ -60,6 +59,7 @@ class Plan:
     native: bool  # the proxy is an init container that goes on running
     probes: tuple[Probe, ...] = ()
     metrics: Probe | None = None  # of the application
+    own: Json = field(default_factory=dict)  # the resources that the pod's own container for its proxy says
 
     @property
     def said(self) -> Annotations:
@@ -84,16 +84,16 @@ class Plan:
 
 def proxy(plan: Plan) -> Json:
     """Return the container of Envoy; raises BadPod where the pod asks for more than fits."""
-    resources = _resources(plan.said)
+    used = resources(plan.said, plan.own)
     image = plan.said.get(say.PROXY_IMAGE) or plan.settings.proxy_image
     return {
         "name": PROXY,
         "image": image,
         "command": ["envoy"],
-        "args": _arguments(plan, resources),
+        "args": _arguments(plan, used),
         "env": [{"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}} for name, path in _FIELDS.items()],
         "ports": [{"name": "http-envoy-prom", "containerPort": StatusPorts().stats, "protocol": "TCP"}],
-        "resources": resources,
+        "resources": used,
         "securityContext": _rights_of_proxy(plan.mode),
         **_asked(plan),
         "lifecycle": _lifecycle(plan),
@@ -113,7 +113,7 @@ def init(plan: Plan) -> Json | None:
         "name": INIT,
         "image": plan.settings.init_image or OWN_IMAGE,
         "args": ["iptables", *arguments(plan.said, plan.config, plan.status_port)],
-        "resources": _RESOURCES,
+        "resources": DEFAULT,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
@@ -162,37 +162,26 @@ def _credentials(settings: InjectionSettings) -> Credentials:
     )
 
 
-def _resources(said: Annotations) -> Json:
-    """Return what the proxy may use: by the annotations alone, where one is there, as Istio does."""
-    given = {
-        "requests": {"cpu": said.get(say.PROXY_CPU), "memory": said.get(say.PROXY_MEMORY)},
-        "limits": {"cpu": said.get(say.PROXY_CPU_LIMIT), "memory": said.get(say.PROXY_MEMORY_LIMIT)},
-    }
-    found = {bound: {what: each for what, each in values.items() if each} for bound, values in given.items()}
-    return {bound: each for bound, each in found.items() if each} or dict(_RESOURCES)
-
-
-def _arguments(plan: Plan, resources: Json) -> list[str]:
+def _arguments(plan: Plan, used: Json) -> list[str]:
     config, said = plan.config, plan.said
-    told = orjson.dumps(bootstrap(_bootstrap(plan, resources))).decode()
+    told = orjson.dumps(bootstrap(_bootstrap(plan, used))).decode()
     if len(told.encode()) > _MAX_BOOTSTRAP:
         raise BadPod(f"the bootstrap of its proxy has more than {_MAX_BOOTSTRAP >> 10} KiB: expected fewer or shorter probes")
     drain_s = _DRAIN_S if config.drain_duration is None else ceil(config.drain_duration / 1000)
-    threads = _threads(config, resources)
+    number = config.concurrency if config.concurrency is not None else threads(used)  # 0: as many as there are cores
     levels = said.get(say.COMPONENT_LOG_LEVEL)
     return [
         *("--config-yaml", told),
         *("--log-level", said.get(say.LOG_LEVEL) or "warning"),
         *(("--component-log-level", levels) if levels else ()),
-        *(("--concurrency", str(threads)) if threads else ()),
+        *(("--concurrency", str(number)) if number else ()),
         *("--drain-time-s", str(drain_s), "--drain-strategy", "immediate"),
         "--disable-hot-restart",
     ]
 
 
-def _bootstrap(plan: Plan, resources: Json) -> BootstrapSettings:
+def _bootstrap(plan: Plan, used: Json) -> BootstrapSettings:
     pod, settings = plan.pod, plan.settings
-    memory = text(_part(resources, "limits"), "memory")
     more = {
         "APP_CONTAINERS": ",".join(literal(str(each["name"])) for each in pod.applications),
         "CLUSTER_ID": literal(settings.cluster),
@@ -223,20 +212,12 @@ def _bootstrap(plan: Plan, resources: Json) -> BootstrapSettings:
             edge=plan.router,
         ),
         probes=plan.probes,
-        limits=Limits(heap_bytes=int(amount(memory) * 0.8) if memory else None),
+        limits=Limits(heap_bytes=heap_bytes(used)),
     )
 
 
 def _stopping_s(config: ProxySettings) -> int:
     return _STOP_S if config.termination_drain_duration is None else ceil(config.termination_drain_duration / 1000)
-
-
-def _threads(config: ProxySettings, resources: Json) -> int:
-    """Return how many threads Envoy works with, 0 for as many as there are cores."""
-    if config.concurrency is not None:
-        return config.concurrency
-    cores = text(_part(resources, "limits"), "cpu") or text(_part(resources, "requests"), "cpu")
-    return max(1, ceil(amount(cores))) if cores else 2
 
 
 def _rights_of_proxy(interception: Interception) -> Json:
@@ -287,8 +268,3 @@ _WAIT = """for ((i = 0; i < 600; i++)); do
 done 2>/dev/null
 exit 1
 """
-
-
-def _part(resources: Json, name: str) -> Json:
-    found = resources.get(name)
-    return found if isinstance(found, dict) else {}
