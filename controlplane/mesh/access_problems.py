@@ -19,6 +19,7 @@ from controlplane.model.protocols import Protocol
 from controlplane.model.services import Labels, Service
 from controlplane.objects.authorization_policy import AuthorizationPolicy
 from controlplane.objects.extension_providers import GrpcAuthorizer
+from controlplane.objects.peer_authentication import PeerAuthentication
 from controlplane.objects.request_authentication import RequestAuthentication
 from controlplane.translate.access import Action, Policy
 from controlplane.translate.rbac.attributes import Needs
@@ -38,6 +39,16 @@ def of_attachment(db: Database, value: Attached) -> Iterator[Problem]:
     if selector and selector.match_labels and index(db, namespaces_with("Pod")) and not _workloads(db, value):
         said = ", ".join(f"{name}={label}" for name, label in sorted(selector.match_labels.items()))
         yield _problem(value, "spec.selector", "NoWorkload", f"no pod has the labels {said}: this policy holds nowhere")
+
+
+def of_peers(db: Database, value: PeerAuthentication) -> Iterator[Problem]:
+    """Yield what is wrong with whom ``value`` is for: unlike other policies, one with a selector holds in its own namespace alone.
+
+    https://istio.io/latest/docs/reference/config/security/peer_authentication/
+    """
+    if value.spec.selector and value.spec.selector.match_labels and value.key.namespace == settings(db).root_namespace:
+        message = "a policy with a selector holds in its own namespace alone, which is the root namespace: elsewhere nothing comes of it"
+        yield Problem(value.key, "spec.selector", Severity.WARNING, "Ineffective", message)
 
 
 def of_authorization(db: Database, value: AuthorizationPolicy) -> Iterator[Problem]:

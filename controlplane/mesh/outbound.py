@@ -81,17 +81,22 @@ def listeners_of(db: Database, scope: Scope) -> Members:
         explicit = each.port is not None
         own = explicit_listeners(db, seer, each, families) if explicit else captured_listeners(db, seer, each.hosts, families)
         found.extend(value for value in own if scope.captured or value.binds)
-    leaves = {Leaf(listener, (value,)) for value in _apart(found)}
+    mesh = settings(db)
+    ours = ((bind, port) for bind in wildcard(families) for port in (mesh.outbound_port, mesh.inbound_port) if scope.captured)
+    leaves = {Leaf(listener, (value,)) for value in _apart(found, ours)}
     if scope.captured:
         leaves.add(Leaf(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
-        if (port := settings(db).http_proxy_port) is not None:
+        if (port := mesh.http_proxy_port) is not None:
             leaves.add(Leaf(http_proxy, (port,)))
     return frozenset(leaves)
 
 
-def _apart(found: Iterable[OutboundListener]) -> Iterator[OutboundListener]:
-    """Yield the listeners of ``found`` less the addresses that an earlier one has: Envoy refuses a second for the same."""
-    taken: set[tuple[str, int]] = set()
+def _apart(found: Iterable[OutboundListener], ours: Iterable[tuple[str, int]]) -> Iterator[OutboundListener]:
+    """Yield the listeners of ``found`` less the addresses that an earlier one has: Envoy refuses a second for the same.
+
+    ``ours`` are those that iptables send connections to: a service with such a port would stop the traffic of all who see it.
+    """
+    taken = {(bind.strip("[]"), port) for bind, port in ours}
     for value in found:
         also = tuple(each for each in value.also if (each.strip("[]"), value.port) not in taken)
         if (value.bind.strip("[]"), value.port) not in taken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, Failed, query
-from controlplane.mesh.access_problems import of_attachment, of_authorization
+from controlplane.mesh.access_problems import of_attachment, of_authorization, of_peers
 from controlplane.mesh.bindings import MESH_GATEWAY
 from controlplane.mesh.credentials import problems_of_credentials
 from controlplane.mesh.endpoints import PEER_LABEL
@@ -23,6 +23,7 @@ from controlplane.objects.claims import is_claim
 from controlplane.objects.core import EndpointSlice, Pod, Service
 from controlplane.objects.destination_rule import DestinationRule
 from controlplane.objects.gateway import Gateway
+from controlplane.objects.peer_authentication import PeerAuthentication
 from controlplane.objects.request_authentication import RequestAuthentication
 from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.virtual_service import Destination, HTTPRoute, VirtualService
@@ -38,8 +39,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             return (*_of_rule(db, value), *problems_of_credentials(db, key))
         case RequestAuthentication() as value:
             return (*of_attachment(db, value), *missing_keys(db, value))
-        case AuthorizationPolicy() as value:
-            return tuple(of_authorization(db, value))
+        case AuthorizationPolicy() | PeerAuthentication() as value:
+            return tuple(of_authorization(db, value) if isinstance(value, AuthorizationPolicy) else of_peers(db, value))
         case Gateway() as value:
             return (*of_gateway(db, value), *problems_of_credentials(db, key))
         case Service() | ServiceEntry() as value:

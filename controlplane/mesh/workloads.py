@@ -48,7 +48,7 @@ def workload(db: Database, workload: Workload) -> Members:
     for each in authorizers(db, policies):
         found.update(clusters_to(db, each, workload.namespace, identified=workload.identified))
     if workload.captured:
-        named = {settings(db).inbound_port, *(port.port for port in ports)}
+        named = {port.port for port in ports}
         others = tuple((port, Guard(mode, peer)) for port, mode in taken.ports if port not in named)
         rest = Rest(Guard(taken.mode, peer), others)
         found.add(Leaf(virtual_inbound, (guarded, rest, policies, workload.interception, workload.families)))

@@ -107,11 +107,11 @@ def virtual_inbound(
         )
     )
     ready = _ready(passed)
-    for each in ports:
+    for each in (each for each in ports if each.port.port != number):  # connections to it lead nowhere, whoever names it
         match = FilterChainMatch(destination_port={"value": each.port.port})
         listener.filter_chains.extend(_chains(_use(each.port), each.port.protocol, match, each.guard, ready))
     others = _Use("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
-    for other, guard in rest.by_port:
+    for other, guard in (each for each in rest.by_port if each[0] != number):
         match = FilterChainMatch(destination_port={"value": other})
         listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, match, guard, ready))
     listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest.guard, ready))
