@@ -45,6 +45,7 @@ _FIELDS = {
     "SERVICE_ACCOUNT": "spec.serviceAccountName",
     "NODE_NAME": "spec.nodeName",
 }
+_LOOPBACK = "127.0.0.1"
 _STOP_S = 5  # Istio's terminationDrainDuration: how long Envoy goes on when its pod is stopped
 _DRAIN_S = 45  # Istio's drainDuration: how long a listener that was replaced goes on with what it has begun
 
@@ -203,7 +204,10 @@ def _bootstrap(plan: Plan, used: Json) -> BootstrapSettings:
     return BootstrapSettings(
         node=node,
         control_plane=_control_plane(settings),
+        # Whether the pod will have IPv4 or IPv6 is not known yet, nor whether its machine can do both: its own address says it.
         status=StatusPorts(
+            host="$(INSTANCE_IP)",
+            also=(_LOOPBACK,),
             ready=plan.status_port,
             nodes=nodes,
             application="$(INSTANCE_IP)",

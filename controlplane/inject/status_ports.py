@@ -42,7 +42,8 @@ Json: TypeAlias = dict[str, object]
 class StatusPorts:
     """Where Envoy is asked; the numbers are Istio's."""
 
-    host: str = "0.0.0.0"
+    host: str = "0.0.0.0"  # "::": IPv4 as well
+    also: tuple[str, ...] = ()  # further addresses
     ready: int = 15021
     stats: int = 15090
     nodes: tuple[str, ...] = ()  # addresses from which probes of the application are answered
@@ -87,7 +88,7 @@ def status_clusters(admin: str, ports: StatusPorts, probes: Iterable[Probe]) -> 
 
 def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
     """Return the listeners at ``ports``; the node's own addresses may ask for ``probes``."""
-    ready = _listener("ready", ports.host, ports.ready)
+    ready = _listener("ready", ports, ports.ready)
     ready["default_filter_chain"] = _chain("anybody", [_route(READY_PATH, _ADMIN, "/ready")])
     if probes or ports.drain_s is not None:
         own = {"name": _NODE, "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": _NODE}}
@@ -101,7 +102,7 @@ def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
             }
         }
         ready["filter_chains"] = [_probed(probes, ports)]
-    stats = _listener("stats", ports.host, ports.stats)
+    stats = _listener("stats", ports, ports.stats)
     applications = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in ([ports.metrics] if ports.metrics else [])]
     stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH), *applications])
     return [ready, stats]
@@ -172,14 +173,19 @@ def _static(name: str, where: Json) -> Json:
     }
 
 
-def _listener(name: str, host: str, port: int) -> Json:
-    both = {"ipv4_compat": True} if host == "::" else {}
+def _listener(name: str, ports: StatusPorts, port: int) -> Json:
+    first, *more = (_bound(host, port) for host in (ports.host, *ports.also))
     return {
         "name": name,
-        "address": {"socket_address": {"address": host, "port_value": port, **both}},
+        "address": first,
+        **({"additional_addresses": [{"address": each} for each in more]} if more else {}),
         "ignore_global_conn_limit": True,
         "bypass_overload_manager": True,
     }
+
+
+def _bound(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port, **({"ipv4_compat": True} if host == "::" else {})}}
 
 
 def _chain(name: str, routes: list[Json], filters: Iterable[Json] = ()) -> Json:

@@ -95,7 +95,7 @@ async def world(folder: Path, families: Families, interception: Interception) ->
             more=(("INSTANCE_IPS", ",".join(addresses)),),
         ),
         control_plane=ControlPlane(addresses=(XDS,)),
-        status=StatusPorts(host="::"),
+        status=StatusPorts(host=addresses[0], also=("127.0.0.1",)),  # as injection has it
     )
     async with AsyncExitStack() as stack:
         for name in (pod, outside):
@@ -112,7 +112,7 @@ async def world(folder: Path, families: Families, interception: Interception) ->
         namespaces.run("ip", "netns", "exec", pod, *NAVARCH, "iptables", "-b", "*", "-i", "*", "-m", interception, "-d", "15021")
         told = ("--config-yaml", json.dumps(bootstrap(settings)), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
         envoy = await within(pod, "envoy", "setpriv", "--regid", "1337", "--clear-groups", envoy_binary(), *told)
-        await until("Envoy is ready", partial(ready, pod), seconds=30, watched=envoy)
+        await until("Envoy is ready", partial(ready, pod, addresses[0]), seconds=30, watched=envoy)
         yield pod, outside
 
 
@@ -128,9 +128,9 @@ async def _within(stack: AsyncExitStack, folder: Path, namespace: str, name: str
     return process
 
 
-async def ready(namespace: str) -> bool:
-    """Return whether the Envoy of ``namespace`` says that it is ready, by both families."""
-    ways = [await said(namespace, host, 15021, "healthz/ready") for host in ("::1", "127.0.0.1")]
+async def ready(namespace: str, host: str) -> bool:
+    """Return whether the Envoy of ``namespace`` says that it is ready, at ``host`` and to those beside it."""
+    ways = [await said(namespace, each, 15021, "healthz/ready") for each in (host, "127.0.0.1")]
     return ways == ["LIVE", "LIVE"]
 
 
