@@ -19,6 +19,7 @@ from controlplane.settings import InjectionSettings
 ENABLED = "istio-injection"  # the label of a namespace
 REVISION = "istio.io/rev"  # of a namespace or a pod
 DEFAULT = "default"  # the revision that ``istio-injection`` means
+_NOBODY_ASKS = "neither it nor its namespace asks for one"
 IGNORED = frozenset(("kube-system", "kube-public", "kube-node-lease", "local-path-storage", "navarch-system"))
 
 
@@ -55,7 +56,7 @@ def _by_namespace(pod: Pod, labels: Mapping[str, str], settings: InjectionSettin
         return f"its namespace is for revision {revision}, this is {ours}"
     if switch is None and revision is None:
         return _by_pod(pod, settings, asked=asked)
-    return None if asked else _by_default(pod, settings, wanted=settings.auto_inject)
+    return None if asked else _by_default(pod, settings)
 
 
 def _by_pod(pod: Pod, settings: InjectionSettings, *, asked: bool | None) -> str | None:
@@ -63,18 +64,20 @@ def _by_pod(pod: Pod, settings: InjectionSettings, *, asked: bool | None) -> str
     revision = pod.labels.get(REVISION)
     if revision not in {None, settings.revision}:
         return f"it is for revision {revision}, this is {settings.revision}"
-    if revision is not None or (asked and settings.revision == DEFAULT):
+    if revision is not None or (pod.labels.get(INJECT.name) == "true" and settings.revision == DEFAULT):
         return None
-    return _by_default(pod, settings, wanted=False)
+    if asked:
+        return "it asks by its annotation alone: where its namespace says nothing, it takes the label, which the API server goes by"
+    return _NOBODY_ASKS
 
 
-def _by_default(pod: Pod, settings: InjectionSettings, *, wanted: bool) -> str | None:
-    """Return the verdict on a pod that says nothing itself."""
+def _by_default(pod: Pod, settings: InjectionSettings) -> str | None:
+    """Return the verdict on a pod that says nothing itself, in a namespace that wants proxies."""
     if any(selector(each).matches(pod.labels) for each in settings.never_inject):
         return "it is one of those that get none"
     if any(selector(each).matches(pod.labels) for each in settings.always_inject):
         return None
-    return None if wanted else "neither it nor its namespace asks for one"
+    return None if settings.auto_inject else _NOBODY_ASKS
 
 
 def _asked(pod: Pod) -> bool | None:
