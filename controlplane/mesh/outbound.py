@@ -17,6 +17,7 @@ from controlplane.mesh.scopes import Egress, Scope, egress, imported, outbound_p
 from controlplane.mesh.services import PUBLIC, Ref, service
 from controlplane.mesh.settings import settings
 from controlplane.mesh.tables import has_address, tables
+from controlplane.model.endpoints import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.names import OUTBOUND, cluster_name
 from controlplane.model.protocols import Protocol, named
@@ -82,7 +83,8 @@ def listeners_of(db: Database, scope: Scope) -> Members:
         own = explicit_listeners(db, seer, each, families) if explicit else captured_listeners(db, seer, each.hosts, families)
         found.extend(value for value in own if scope.captured or value.binds)
     mesh = settings(db)
-    ours = ((bind, port) for bind in wildcard(families) for port in (mesh.outbound_port, mesh.inbound_port) if scope.captured)
+    ports = (mesh.outbound_port, mesh.inbound_port, *STATUS_PORTS) if scope.captured else ()
+    ours = ((bind, port) for bind in wildcard(families) for port in ports)
     leaves = {Leaf(listener, (value,)) for value in _apart(found, ours)}
     if scope.captured:
         leaves.add(Leaf(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
@@ -94,7 +96,7 @@ def listeners_of(db: Database, scope: Scope) -> Members:
 def _apart(found: Iterable[OutboundListener], ours: Iterable[tuple[str, int]]) -> Iterator[OutboundListener]:
     """Yield the listeners of ``found`` less the addresses that an earlier one has: Envoy refuses a second for the same.
 
-    ``ours`` are those that iptables send connections to: a service with such a port would stop the traffic of all who see it.
+    ``ours`` are those that a proxy listens on itself: a service with such a port would stop the traffic of all who see it.
     """
     taken = {(bind.strip("[]"), port) for bind, port in ours}
     for value in found:

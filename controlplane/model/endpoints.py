@@ -16,6 +16,7 @@ from controlplane.model.addresses import Reach, address_of, reach
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
 OWN_PORTS = range(15000, 15100)
 ADMIN_PORT = 15000
+STATUS_PORTS = (15021, 15090)  # that a proxy listens on by its bootstrap, at every address
 _OWN_NAMES = ("localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback")
 _CLOUDS = ("metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal")
 # What systems take for an address that is not written as one: 0, 127.1, 2130706433, 0x7f000001.
