@@ -42,7 +42,9 @@ def _rule(path: str, rule: JWTRule) -> Iterator[Finding]:
     for at, each in enumerate(rule.output_claim_to_headers):
         if not is_header(each.header):
             yield common.out_of_range(f"{path}.outputClaimToHeaders[{at}].header", "the name of a header", each.header)
-    yield from common.one_line(path, outputPayloadToHeader=rule.output_payload_to_header)
+    told = rule.output_payload_to_header
+    if told and (told.startswith(":") or not is_header(told)):  # :path would be another before policies judge it
+        yield common.out_of_range(f"{path}.outputPayloadToHeader", "the name of a header", told)
 
 
 def _headers(path: str, headers: Sequence[JWTHeader]) -> Iterator[Finding]:

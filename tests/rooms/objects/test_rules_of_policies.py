@@ -159,6 +159,12 @@ def test_tokens() -> None:
     assert errors("RequestAuthentication", {}, annotations={"istio.io/dry-run": "true"}) == ["metadata.annotations.istio.io/dry-run"]
 
 
+@pytest.mark.parametrize("name", [":path", "a b", "x:", "é"])
+def test_what_a_token_says_goes_on_in_a_header_that_is_none_of_envoy_s(name: str) -> None:
+    assert jwt(outputPayloadToHeader=name) == ["outputPayloadToHeader"]
+    assert jwt(outputPayloadToHeader="x-payload") == jwt(outputPayloadToHeader="") == []
+
+
 def test_what_becomes_of_requests_that_fit() -> None:
     dry = {"annotations": {"istio.io/dry-run": "true"}}
 
