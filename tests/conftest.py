@@ -12,6 +12,7 @@ settings.load_profile("navarch")
 
 # Side by side, each file goes to one process. What takes longest begins first, so that none of it is left when all else is done.
 _LONG = (
+    "tests/kube/test_upheaval.py",
     "tests/kube/test_edits.py",
     "tests/kube/test_demo.py",
     "tests/kube/test_faults.py",
@@ -30,6 +31,15 @@ _LONG = (
     "tests/kube/test_webhook.py",
     "tests/live/test_samples.py",
     "tests/live/test_tokens.py",
+    "tests/live/test_authorization.py",
+    "tests/kube/test_spoiled.py",
+    "tests/kube/test_gateway.py",
+    "tests/kube/test_manifests.py",
+    "tests/edges/test_iptables.py",
+    "tests/edges/test_canaries.py",
+    "tests/edges/test_renewals.py",
+    "tests/edges/test_slow_readers.py",
+    "tests/live/test_virtual_machine.py",
 )
 
 
