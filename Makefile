@@ -7,7 +7,7 @@ CODE := controlplane tests tools
 PYTEST := $(BIN)/python -m pytest -q
 PURE := tests/rooms tests/conversations tests/laws tests/golden tests/injection
 EDGES := tests/edges tests/live tests/kube
-MEASURED := $(addprefix tests/,kube/test_edits.py kube/test_faults.py kube/test_relayed.py kube/test_ha.py live/test_reconnect.py)
+MEASURED := $(addprefix tests/,kube/test_edits.py kube/test_faults.py kube/test_relayed.py kube/test_ha.py live/test_reconnect.py live/test_restart.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-kubernetes test binaries check format lint types layers shape golden crds bench bench-kubernetes measure clean pure
