@@ -7,6 +7,7 @@ CODE := controlplane tests tools
 PYTEST := $(BIN)/python -m pytest -q
 PURE := tests/rooms tests/conversations tests/laws tests/golden tests/injection
 EDGES := tests/edges tests/live tests/kube
+ALONE := tests/kube/test_edits.py tests/live/test_bootstrap.py
 MEASURED := $(addprefix tests/,kube/test_edits.py kube/test_faults.py kube/test_relayed.py kube/test_ha.py live/test_reconnect.py live/test_restart.py)
 
 .DEFAULT_GOAL := help
@@ -34,7 +35,8 @@ demo-kubernetes: $(STAMP) ## The same by kubectl apply, on an API server of its 
 	@$(BIN)/python -m tests.kube.with_cluster $(BIN)/navarch demo --kubernetes
 
 test: check binaries ## Run everything: the checks, the edges, real Envoys, a real API server
-	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --tb=short -rs $(wildcard $(EDGES))
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --tb=short -rs $(addprefix --ignore=,$(ALONE)) $(wildcard $(EDGES))
+	$(PYTEST) --tb=short $(ALONE)
 
 binaries: $(STAMP) ## Build the API server of the tests, where it is missing and Go is there (5 min, once)
 	@$(BIN)/python -m tests.kube.binaries

@@ -66,7 +66,7 @@ class _Outside(httpx.AsyncHTTPTransport):
     """Connects to the gateway for every host, as DNS and a load balancer would."""
 
     def __init__(self, ip: str, trusted: ssl.SSLContext) -> None:
-        super().__init__(verify=trusted, limits=httpx.Limits(max_connections=64, max_keepalive_connections=64))
+        super().__init__(verify=trusted, limits=httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=None))
         self._ip = ip
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

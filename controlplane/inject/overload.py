@@ -26,6 +26,7 @@ class Limits:
 
     heap_bytes: int | None = None  # None: whatever the machine has
     connections: int = 50_000  # from clients; those of the probes do not count
+    look_every_s: float = 0.25  # how often the heap is measured
 
 
 def overload(limits: Limits) -> dict[str, object]:
@@ -35,7 +36,7 @@ def overload(limits: Limits) -> dict[str, object]:
         return {"resource_monitors": monitors}
     monitors.append(_monitor(HEAP, "FixedHeapConfig", {"max_heap_size_bytes": limits.heap_bytes}))
     actions = [{"name": name, "triggers": [{"name": HEAP, "threshold": {"value": share}}]} for name, share in _WHEN_HEAP]
-    return {"refresh_interval": "0.25s", "resource_monitors": monitors, "actions": actions}
+    return {"refresh_interval": f"{limits.look_every_s:g}s", "resource_monitors": monitors, "actions": actions}
 
 
 def _monitor(name: str, message: str, config: dict[str, object]) -> dict[str, object]:

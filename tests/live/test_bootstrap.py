@@ -158,7 +158,8 @@ async def test_beyond_its_connections_nobody_comes_in_but_those_who_watch(tmp_pa
 
 
 async def test_beyond_its_memory_requests_are_refused_but_not_those_who_watch(tmp_path: Path) -> None:
-    async with alone(tmp_path, limits=Limits(heap_bytes=1 << 20)) as one:
+    # It is too full from the start, and looks only when its listeners are there: 1.40 has those wait for ever that come to a full heap.
+    async with alone(tmp_path, limits=Limits(heap_bytes=1 << 20, look_every_s=3.0)) as one:
         await one.start()
 
         await until("the heap is full", _refuses(one), seconds=20)
@@ -176,8 +177,7 @@ def _answers(web: Alone, status: int) -> Callable[[], Awaitable[bool]]:
 
 def _refuses(web: Alone) -> Callable[[], Awaitable[bool]]:
     async def refuses() -> bool:
-        # A listener that comes when the heap is full already takes connections, and answers that it is overloaded.
-        return await web.ready() and await web.status(9080, "/") in (0, 503)
+        return await web.ready() and await web.status(9080, "/") == 0
 
     return refuses
 
