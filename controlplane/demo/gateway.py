@@ -10,6 +10,7 @@ import ssl
 import httpx
 
 from controlplane.ca.certificates import Authority, authority, serving
+from controlplane.demo.load import LIMITS
 from controlplane.demo.processes import Process, Sidecar
 from controlplane.model.proxies import ProxyType
 from controlplane.serve.trust import make_key, now
@@ -66,7 +67,7 @@ class _Outside(httpx.AsyncHTTPTransport):
     """Connects to the gateway for every host, as DNS and a load balancer would."""
 
     def __init__(self, ip: str, trusted: ssl.SSLContext) -> None:
-        super().__init__(verify=trusted, limits=httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=None))
+        super().__init__(verify=trusted, limits=LIMITS)
         self._ip = ip
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -13,6 +13,8 @@ import httpx
 from controlplane.demo.apps import PROXY_PORT
 
 _WORKERS = 12
+# Connections do not grow old: one that does may be closed by its pool just when it has been given to the next request.
+LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=None)
 
 
 @dataclass
@@ -37,9 +39,7 @@ class Tally:
 
 def beside(ip: str) -> httpx.AsyncClient:
     """Return what makes requests as the application of the workload at ``ip`` does: through its own sidecar."""
-    # Connections do not grow old: one that does may be closed by its pool just when it has been given to the next request.
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=None)
-    return httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=10.0, limits=limits)
+    return httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=10.0, limits=LIMITS)
 
 
 class Caller:
