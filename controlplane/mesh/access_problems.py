@@ -13,7 +13,7 @@ from controlplane.mesh.peers import peers
 from controlplane.mesh.services import declared, service
 from controlplane.mesh.settings import provider, settings
 from controlplane.mesh.workloads import selecting
-from controlplane.model.peers import Mode
+from controlplane.model.peer_authentication import Mode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Labels, Service

@@ -12,7 +12,7 @@ from controlplane.mesh.policies import labels_of_subset, policy, rules, subsets
 from controlplane.mesh.resources import checked
 from controlplane.mesh.services import Ref, service
 from controlplane.mesh.settings import settings
-from controlplane.model.names import OUTBOUND, cluster_name, sni_name
+from controlplane.model.cluster_names import OUTBOUND, cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.model.trust_domains import SCHEME, aliased_uris

@@ -10,9 +10,9 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import anonymous, index, labelled, objects, of_kind, pod_at, slices_of
 from controlplane.mesh.peers import peers
 from controlplane.mesh.services import Ref
-from controlplane.model.endpoints import fault_of_endpoint
+from controlplane.model.endpoint_policy import fault_of_endpoint
 from controlplane.model.keys import Key
-from controlplane.model.peers import Mode
+from controlplane.model.peer_authentication import Mode
 from controlplane.model.services import Endpoint, Labels
 from controlplane.objects.core import EndpointSlice, Node, Pod, Service, SlicedEndpoint
 from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec

@@ -14,8 +14,8 @@ from controlplane.mesh.routing import hash_policy, rules
 from controlplane.mesh.scopes import Scope, outbound_policy
 from controlplane.mesh.services import Ref
 from controlplane.mesh.tables import Asking, Entry, Hosts, RouteTable, Viewer, claims, domains, entries, owners, viewer_of
+from controlplane.model.cluster_names import cluster_name
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.model.names import cluster_name
 from controlplane.model.services import Labels
 from controlplane.translate.routes import Host, route_configuration, virtual_host
 from controlplane.xds.resource import Resource

@@ -17,9 +17,9 @@ from controlplane.mesh.scopes import Egress, Scope, egress, imported, outbound_p
 from controlplane.mesh.services import PUBLIC, Ref, service
 from controlplane.mesh.settings import settings
 from controlplane.mesh.tables import has_address, tables
-from controlplane.model.endpoints import STATUS_PORTS
+from controlplane.model.cluster_names import OUTBOUND, cluster_name
+from controlplane.model.endpoint_policy import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.model.names import OUTBOUND, cluster_name
 from controlplane.model.protocols import Protocol, named
 from controlplane.model.proxies import Families
 from controlplane.model.services import Resolution, Service, ServicePort

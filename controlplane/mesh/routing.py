@@ -10,8 +10,8 @@ from controlplane.mesh.bindings import MESH_GATEWAY, conditions, gateway_name, g
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, exports_of, index, namespaces_with, naming, objects, of_kind, qualified
 from controlplane.mesh.policies import policy, rule_seers, seer_of_rules
 from controlplane.mesh.services import PUBLIC, Ref, exported, find, patterns, service
+from controlplane.model.cluster_names import cluster_name
 from controlplane.model.keys import Key
-from controlplane.model.names import cluster_name
 from controlplane.model.services import Labels
 from controlplane.objects.destination_rule import ConsistentHashLB
 from controlplane.objects.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService

@@ -12,9 +12,9 @@ from controlplane.mesh.routing import Seers, route_seers
 from controlplane.mesh.scopes import EVERYTHING, Egress, Scope, egress, imported, imported_routes, seer_of
 from controlplane.mesh.services import PUBLIC, Ref, service
 from controlplane.mesh.settings import settings
-from controlplane.model.domains import virtual_host_domains
 from controlplane.model.protocols import Protocol, named
 from controlplane.model.services import Labels, Service, ServicePort
+from controlplane.model.virtual_host_domains import virtual_host_domains
 
 HTTP_PROXY = "http_proxy"
 _HTTP_PORT = 80  # what a URL without a port means

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from controlplane.incremental.database import Database
 from controlplane.mesh.endpoints import selected
 from controlplane.mesh.inputs import objects
-from controlplane.model.endpoints import OWN_PORTS, fault_of_endpoint
+from controlplane.model.endpoint_policy import OWN_PORTS, fault_of_endpoint
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.core import EndpointSlice, Service
 from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry

@@ -12,7 +12,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
-from controlplane.model.names import INBOUND, cluster_name
+from controlplane.model.cluster_names import INBOUND, cluster_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import Families
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort

@@ -14,7 +14,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.model.mesh import PathNormalization
-from controlplane.model.peers import Mode
+from controlplane.model.peer_authentication import Mode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import Families
 from controlplane.translate import tls

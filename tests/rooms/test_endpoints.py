@@ -9,8 +9,8 @@ import pytest
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.nodes import Wire
-from controlplane.model.addresses import Reach, reach
-from controlplane.model.endpoints import fault_of_endpoint
+from controlplane.model.endpoint_policy import fault_of_endpoint
+from controlplane.model.ip_addresses import Reach, reach
 from controlplane.model.proxies import proxy
 from controlplane.sources.folder import Folder
 from controlplane.sources.sheets import sheet

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from controlplane.model.addresses import Reach, address_of, reach
+from controlplane.model.ip_addresses import Reach, address_of, reach
 from controlplane.sources.jwks.fetching import is_own
 from controlplane.sources.jwks.guard import Forbidden, Guard, allowed
 

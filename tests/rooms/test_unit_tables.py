@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
-from controlplane.model import domains, hosts, names, protocols, trust_domains
+from controlplane.model import cluster_names, hosts, protocols, trust_domains, virtual_host_domains
 from controlplane.translate.rbac.text import matcher
 
 TABLES = Path(__file__).parents[3] / "shared" / "cases" / "unit-tables"
@@ -89,9 +89,9 @@ def test_protocols_of_ports() -> None:
 def test_cluster_names() -> None:
     for case in table("subset-key", "TestParseSubsetKey"):
         wanted = (DIRECTIONS[text(case, "direction")], case["port"], case["subsetName"], case["hostname"])
-        assert names.parse_cluster_name(text(case, "input")) == wanted, case
+        assert cluster_names.parse_cluster_name(text(case, "input")) == wanted, case
     for case in table("subset-key", "TestIsValidSubsetKey"):
-        assert names.is_cluster_name(text(case, "subsetkey")) is not case["expectErr"], case
+        assert cluster_names.is_cluster_name(text(case, "subsetkey")) is not case["expectErr"], case
 
 
 def test_domains_of_virtual_hosts() -> None:
@@ -99,7 +99,7 @@ def test_domains_of_virtual_hosts() -> None:
         service, node = mapping(case, "service"), mapping(case, "node")
         aliases = mapping(service, "Attributes").get("Aliases") or []
         assert isinstance(aliases, list)
-        found = domains.virtual_host_domains(
+        found = virtual_host_domains.virtual_host_domains(
             text(service, "Hostname"),
             dns_domain=text(node, "DNSDomain"),
             vips=_vips(service, node),

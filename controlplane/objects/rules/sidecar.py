@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from controlplane.model.endpoints import OWN_PORTS
+from controlplane.model.endpoint_policy import OWN_PORTS
 from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import Protocol, named
 from controlplane.objects.names import is_fqdn, is_label

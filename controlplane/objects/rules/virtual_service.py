@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from controlplane.model.cluster_names import OUTBOUND
 from controlplane.model.hosts import ANY, is_ip, subset_of
-from controlplane.model.names import OUTBOUND
 from controlplane.objects.faults import shown
 from controlplane.objects.names import MAX_HOST, fault_of_host, is_fqdn, is_label
 from controlplane.objects.review import Finding

@@ -14,7 +14,7 @@ from typing import Protocol
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from controlplane.model.addresses import Address, address_of
+from controlplane.model.ip_addresses import Address, address_of
 from controlplane.objects.key_sets import DISCOVERY, Unusable, discovered, key_set
 from controlplane.sources.jwks.guard import Forbidden, Guard, Target
 

@@ -13,8 +13,8 @@ from typing import assert_never
 
 from yarl import URL
 
-from controlplane.model.addresses import Address, Network, Reach, address_of, reach, special_range
 from controlplane.model.hosts import subset_of
+from controlplane.model.ip_addresses import Address, Network, Reach, address_of, reach, special_range
 from controlplane.objects.names import fault_of_host
 
 _PLAIN = "http://"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from controlplane.model.addresses import Reach, address_of, reach
+from controlplane.model.ip_addresses import Reach, address_of, reach
 
 # From 15000 the administration, from 15001 what iptables send there, health at 15021, metrics at 15090, the control plane at 15010-15017.
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
