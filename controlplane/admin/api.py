@@ -16,7 +16,7 @@ from controlplane.admin.shapes import IdentityRow, IssuerRow, LoadRow, ObjectRow
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.model.keys import Key
-from controlplane.objects.places import Place, Places, located
+from controlplane.objects.locations import Place, Places, located
 from controlplane.xds.resource import Resource
 
 TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "virtualhosts": VHDS, "secrets": SDS}

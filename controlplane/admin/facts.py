@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.admin.shapes import IdentityRow, IssuerRow, LoadRow, ProxyRow
 from controlplane.mesh.mesh import Mesh, Session
-from controlplane.objects.places import Places
+from controlplane.objects.locations import Places
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from controlplane.kube.lease import Lease
 from controlplane.kube.reflector import Timing
 from controlplane.mesh.mesh import Mesh
 from controlplane.objects.changes import Change
-from controlplane.objects.places import Places
+from controlplane.objects.locations import Places
 from controlplane.serve.doors import Plaintext
 from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
 from controlplane.serve.health import health_service

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from controlplane.fleet.registrations import Objects, Registered, Registrations, probe_of
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
-from controlplane.objects.workload_group import ReadinessProbe
+from controlplane.objects.networking.workload_group import ReadinessProbe
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from controlplane.model.proxies import Interception, ProxyType
 if TYPE_CHECKING:
     from controlplane.inject.bootstrap import BootstrapSettings, Node
     from controlplane.inject.contact import Credentials
-    from controlplane.objects.workload_group import WorkloadGroup
+    from controlplane.objects.networking.workload_group import WorkloadGroup
 
 _ENVOY = "envoy.json"
 
@@ -162,7 +162,7 @@ def _said(node: Node, namespace: str | None, account: str | None, labels: dict[s
 
 def _checked(node: Node) -> Node:
     """Return ``node`` if the control plane would take its names: they are parts of its id."""
-    from controlplane.objects.names import is_subdomain
+    from controlplane.objects.types.names import is_subdomain
 
     for option, value in (("--name", node.name), ("--namespace", node.namespace), ("--service-account", node.service_account)):
         has_dots = option != "--namespace"
@@ -173,7 +173,7 @@ def _checked(node: Node) -> Node:
 
 
 def _group(path: str) -> WorkloadGroup:
-    from controlplane.objects.workload_group import WorkloadGroup
+    from controlplane.objects.networking.workload_group import WorkloadGroup
     from controlplane.sources.gather import gather
 
     _, changes = gather((path,), sys.stdin.buffer)
@@ -199,7 +199,7 @@ def _credentials(xds: list[str], token: str | None, roots: str | None, server_na
 
 
 def _pairs(labels: list[str] | tuple[()]) -> dict[str, str]:
-    from controlplane.objects.names import fault_of_label
+    from controlplane.objects.types.names import fault_of_label
 
     for each in labels:
         name, equals, value = each.partition("=")

@@ -53,7 +53,7 @@ def inject(
 
 
 def _labels(given: list[str] | None) -> dict[str, str] | None:
-    from controlplane.objects.names import fault_of_label
+    from controlplane.objects.types.names import fault_of_label
 
     if given is None:
         return None

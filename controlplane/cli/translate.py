@@ -15,7 +15,7 @@ from controlplane.cli.validate import show
 from controlplane.model.proxies import BadNode, Proxy, proxy
 
 if TYPE_CHECKING:
-    from controlplane.objects.places import Located
+    from controlplane.objects.locations import Located
 
 
 def translate(
@@ -42,7 +42,7 @@ def translate(
 
     from controlplane.mesh.snapshot import snapshot
     from controlplane.model.identity import BadIdentity
-    from controlplane.objects.places import located
+    from controlplane.objects.locations import located
     from controlplane.sources.gather import gather
 
     folder, changes = gather(filename, sys.stdin.buffer)

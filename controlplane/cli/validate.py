@@ -13,7 +13,7 @@ from controlplane.cli.options import Output, Paths
 from controlplane.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from controlplane.objects.places import Located
+    from controlplane.objects.locations import Located
 
 _COLORS = {"error": "red", "warning": "yellow", "info": "dim"}
 
@@ -33,7 +33,7 @@ def validate(
       helm template ./chart | navarch validate -f - -o json
     """
     from controlplane.mesh.mesh import Mesh
-    from controlplane.objects.places import located
+    from controlplane.objects.locations import located
     from controlplane.sources.gather import gather
 
     folder, changes = gather(filename, sys.stdin.buffer)

@@ -19,7 +19,7 @@ from controlplane.ca.state import load
 from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.demo.processes import NotReady
 from controlplane.kube.json import Json, items, section, text
-from controlplane.objects.documents import documents
+from controlplane.objects.reading.documents import documents
 from controlplane.serve.trust import make_key, now
 
 NAMESPACE = "navarch-demo"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
+from controlplane.objects.networking.service_entry import HEALTH_CHECKED, HEALTHY, WorkloadSpec
+from controlplane.objects.networking.workload_group import ReadinessProbe, WorkloadGroup
 from controlplane.objects.parse import Object
-from controlplane.objects.service_entry import HEALTH_CHECKED, HEALTHY, WorkloadSpec
-from controlplane.objects.workload_group import ReadinessProbe, WorkloadGroup
 
 GROUP = "istio.io/autoRegistrationGroup"  # Istio's annotation of an entry that was not written by hand
 _PEER = "security.istio.io/tlsMode"

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from controlplane.inject import values
 from controlplane.inject.values import BadValue
-from controlplane.objects.scalars import MAX_PORT
+from controlplane.objects.types.scalars import MAX_PORT
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")

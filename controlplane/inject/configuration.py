@@ -15,11 +15,11 @@ from controlplane.inject import values
 from controlplane.inject.selectors import BadSelector, selector
 from controlplane.inject.values import BadValue
 from controlplane.model.hosts import is_ip
-from controlplane.objects.composer import UnreadableError, compose
-from controlplane.objects.faults import findings
-from controlplane.objects.names import is_label, is_subdomain
-from controlplane.objects.scalars import MAX_PORT, Bool, Model, Text
-from controlplane.objects.scrub import OddError, scrubbed
+from controlplane.objects.reading.sanitize import OddError, scrubbed
+from controlplane.objects.reading.yaml import UnreadableError, compose
+from controlplane.objects.types.names import is_label, is_subdomain
+from controlplane.objects.types.scalars import MAX_PORT, Bool, Model, Text
+from controlplane.objects.types.validation_errors import findings
 from controlplane.settings import InjectionSettings
 
 

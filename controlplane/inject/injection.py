@@ -18,7 +18,7 @@ from controlplane.inject.probes import probes_of
 from controlplane.inject.scraping import scraping
 from controlplane.inject.sidecar import INIT, USER, Plan, init, proxy, secret_annotations, volumes
 from controlplane.kube.json import Json, items, section, text
-from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
 _RUNS, _STARTS = "containers", "initContainers"

@@ -15,7 +15,7 @@ from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import PODS
-from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import KubernetesSettings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from controlplane.inject.bootstrap import ADMIN
 from controlplane.inject.pod import BadPod
 from controlplane.inject.status_ports import StatusPorts
 from controlplane.model.proxies import Interception
-from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxySettings
 
 _OUTBOUND, _INBOUND, _PROXY_USER = 15001, 15006, 1337
 _AGENT = 15020  # where Istio's agent listens; nobody does here, and nothing that comes there is for the mesh

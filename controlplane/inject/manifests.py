@@ -9,12 +9,12 @@ from controlplane.inject.decision import ENABLED, Namespace
 from controlplane.inject.injection import Injected, Mesh, Outcome, Refused, Untouched, inject
 from controlplane.kube.json import Json, section, text
 from controlplane.model.problems import Severity
-from controlplane.objects.composer import compose
-from controlplane.objects.documents import Document, parts, read
-from controlplane.objects.mesh_config import KEY, MeshConfig
+from controlplane.objects.mesh.mesh_config import KEY, MeshConfig
+from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.parse import parse
-from controlplane.objects.proxy_config import ProxySettings
-from controlplane.objects.writing import written
+from controlplane.objects.reading.documents import Document, parts, read
+from controlplane.objects.reading.dump_yaml import written
+from controlplane.objects.reading.yaml import compose
 
 # Where a kind has its pods; a Pod is one itself.
 _TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from controlplane.inject.annotations import Annotations
 from controlplane.kube.json import Json, items, section, text
-from controlplane.objects.names import is_label
+from controlplane.objects.types.names import is_label
 
 PROXY = "istio-proxy"
 MAX_CONTAINERS = 256

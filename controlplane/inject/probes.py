@@ -14,7 +14,7 @@ from urllib.parse import quote
 from controlplane.inject.pod import BadPod
 from controlplane.inject.status_ports import Probe
 from controlplane.kube.json import Json, items, section, text
-from controlplane.objects.scalars import MAX_PORT
+from controlplane.objects.types.scalars import MAX_PORT
 
 _PATHS = {
     "readinessProbe": "/app-health/{}/readyz",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.objects.names import fault_of_label
+from controlplane.objects.types.names import fault_of_label
 
 _MAX = 2048
 _REQUIREMENT = re.compile(

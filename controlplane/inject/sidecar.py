@@ -24,7 +24,7 @@ from controlplane.inject.resources import DEFAULT, heap_bytes, resources, thread
 from controlplane.inject.status_ports import DRAIN_PATH, READY_PATH, Probe, StatusPorts
 from controlplane.kube.json import Json
 from controlplane.model.proxies import Interception, ProxyType
-from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
 INIT = "istio-init"

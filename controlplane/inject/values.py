@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from controlplane.inject.iptables.settings import EVERYTHING, BadSetting, blocks, port_numbers
 from controlplane.inject.iptables.settings import interfaces as names_of_interfaces
-from controlplane.objects.composer import UnreadableError, compose
-from controlplane.objects.faults import findings
-from controlplane.objects.proxy_config import ProxySettings
-from controlplane.objects.scrub import OddError, scrubbed
+from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.reading.sanitize import OddError, scrubbed
+from controlplane.objects.reading.yaml import UnreadableError, compose
+from controlplane.objects.types.validation_errors import findings
 
 Json: TypeAlias = dict[str, object]
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controlplane.inject.bootstrap import Node
-from controlplane.objects.workload_group import WorkloadGroup
+from controlplane.objects.networking.workload_group import WorkloadGroup
 
 
 def node_of(node: Node, group: WorkloadGroup) -> Node:

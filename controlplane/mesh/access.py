@@ -14,10 +14,10 @@ from controlplane.mesh.inputs import index, jwks, objects, of_kind
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
-from controlplane.objects.authorization_policy import AuthorizationPolicy
-from controlplane.objects.request_authentication import JWTRule, RequestAuthentication
-from controlplane.objects.rules.authorization_policy import is_tried
-from controlplane.objects.selectors import AttachedToOne, PolicyTargetReference
+from controlplane.objects.security.authorization_policy import AuthorizationPolicy
+from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
+from controlplane.objects.security.rules.authorization_policy import is_tried
+from controlplane.objects.types.selectors import AttachedToOne, PolicyTargetReference
 from controlplane.translate.access import Access, Action, Issuer, Policy
 from controlplane.translate.filters.passed import Passed, passed
 

@@ -17,10 +17,10 @@ from controlplane.model.peer_authentication import Mode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Labels, Service
-from controlplane.objects.authorization_policy import AuthorizationPolicy
-from controlplane.objects.extension_providers import GrpcAuthorizer
-from controlplane.objects.peer_authentication import PeerAuthentication
-from controlplane.objects.request_authentication import RequestAuthentication
+from controlplane.objects.mesh.extension_providers import GrpcAuthorizer
+from controlplane.objects.security.authorization_policy import AuthorizationPolicy
+from controlplane.objects.security.peer_authentication import PeerAuthentication
+from controlplane.objects.security.request_authentication import RequestAuthentication
 from controlplane.translate.access import Action, Policy
 from controlplane.translate.rbac.attributes import Needs
 from controlplane.translate.rbac.terms import Asked, asked_by

@@ -19,7 +19,7 @@ from controlplane.mesh.settings import provider, settings
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Resolution
-from controlplane.objects.authorization_policy import AuthorizationPolicy
+from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.translate.access import Asked
 
 _USE = "authorizer"

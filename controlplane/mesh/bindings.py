@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.objects.virtual_service import ConnectionMatch, HTTPMatchRequest, VirtualService, VirtualServiceSpec
+from controlplane.objects.networking.virtual_service import ConnectionMatch, HTTPMatchRequest, VirtualService, VirtualServiceSpec
 
 MESH_GATEWAY = "mesh"  # every sidecar
 

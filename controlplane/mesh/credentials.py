@@ -9,9 +9,9 @@ from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind, u
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.destination_rule import ClientTLSSettings, DestinationRule, TrafficPolicy
-from controlplane.objects.gateway import Gateway
-from controlplane.objects.sidecar import ServerTLSSettings
+from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule, TrafficPolicy
+from controlplane.objects.networking.gateway import Gateway
+from controlplane.objects.networking.sidecar import ServerTLSSettings
 
 _KINDS = ("Gateway", "DestinationRule")
 

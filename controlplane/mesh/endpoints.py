@@ -14,8 +14,8 @@ from controlplane.model.endpoint_policy import fault_of_endpoint
 from controlplane.model.keys import Key
 from controlplane.model.peer_authentication import Mode
 from controlplane.model.services import Endpoint, Labels
-from controlplane.objects.core import EndpointSlice, Node, Pod, Service, SlicedEndpoint
-from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
+from controlplane.objects.kubernetes.core import EndpointSlice, Node, Pod, Service, SlicedEndpoint
+from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
 
 PEER_LABEL = ("security.istio.io/tlsMode", "istio")  # of a workload whose proxy takes mutual TLS
 

@@ -18,7 +18,7 @@ from controlplane.mesh.routing import Asker, applies, cluster_of
 from controlplane.mesh.workloads import everybody
 from controlplane.model.hosts import ANY, for_namespace, intersection
 from controlplane.model.keys import Key
-from controlplane.objects.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
+from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
 from controlplane.translate.gateway import Chain, GatewayListener, gateway_listener
 from controlplane.translate.gateway_tls import Termination, needs_identity
 from controlplane.xds.resource import Resource

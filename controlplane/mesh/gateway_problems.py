@@ -17,9 +17,9 @@ from controlplane.mesh.workloads import selecting
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.services import Labels
-from controlplane.objects.core import Pod
-from controlplane.objects.gateway import Gateway
-from controlplane.objects.virtual_service import VirtualService
+from controlplane.objects.kubernetes.core import Pod
+from controlplane.objects.networking.gateway import Gateway
+from controlplane.objects.networking.virtual_service import VirtualService
 
 _WARNING = Severity.WARNING
 

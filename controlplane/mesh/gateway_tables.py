@@ -17,8 +17,8 @@ from controlplane.mesh.routing import Head, head
 from controlplane.mesh.services import exported
 from controlplane.model.hosts import for_namespace, intersection
 from controlplane.model.keys import Key
-from controlplane.objects.gateway import Server
-from controlplane.objects.virtual_service import VirtualService
+from controlplane.objects.networking.gateway import Server
+from controlplane.objects.networking.virtual_service import VirtualService
 
 
 class Part(NamedTuple):

@@ -14,9 +14,9 @@ from controlplane.mesh.workloads import selecting, target
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
-from controlplane.objects.core import Pod
-from controlplane.objects.gateway import Gateway, Server
-from controlplane.objects.proxy_config import GatewayTopology, said
+from controlplane.objects.kubernetes.core import Pod
+from controlplane.objects.networking.gateway import Gateway, Server
+from controlplane.objects.networking.proxy_config import GatewayTopology, said
 
 KIND = "Gateway"
 PROXY_CONFIG = "proxy.istio.io/config"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, labelled, namespaces_with, objects, of_kind
 from controlplane.model.keys import Key
-from controlplane.objects.core import Namespace
+from controlplane.objects.kubernetes.core import Namespace
 
 # A pod that asks for a proxy, and one that was given it.
 _OF_PODS = (("sidecar.istio.io/inject", "true"), ("security.istio.io/tlsMode", "istio"))

@@ -10,12 +10,12 @@ from controlplane.mesh.bindings import conditions, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.objects.core import EndpointSlice, Pod, Service
-from controlplane.objects.destination_rule import DestinationRule
-from controlplane.objects.key_sets import KeySet
+from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
+from controlplane.objects.networking.destination_rule import DestinationRule
+from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
+from controlplane.objects.networking.virtual_service import VirtualService
 from controlplane.objects.parse import Object
-from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
-from controlplane.objects.virtual_service import VirtualService
+from controlplane.objects.security.jwks import KeySet
 
 Facet = tuple[str, ...]
 NOTHING: frozenset[Key] = frozenset()

@@ -8,7 +8,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, jwks, jwks_failure, namespaces_with, objects, of_kind
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.request_authentication import RequestAuthentication
+from controlplane.objects.security.request_authentication import RequestAuthentication
 
 KIND = "RequestAuthentication"
 

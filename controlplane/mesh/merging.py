@@ -10,7 +10,7 @@ from typing import NamedTuple
 from controlplane.model.hosts import ANY
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, named
-from controlplane.objects.gateway import Server
+from controlplane.objects.networking.gateway import Server
 
 OPAQUE = ("PASSTHROUGH", "AUTO_PASSTHROUGH")  # TLS that is not terminated
 EVERYWHERE = "0.0.0.0"  # a bind to it says no more than none

@@ -22,13 +22,13 @@ from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
-from controlplane.objects import mesh_config
 from controlplane.objects.changes import Change
-from controlplane.objects.held import ConfigMap, Secret
-from controlplane.objects.key_sets import KeySet
-from controlplane.objects.mesh_config import MeshConfig
+from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
+from controlplane.objects.mesh import mesh_config
+from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.parse import Object
-from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.security.jwks import KeySet
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import Table, TableChange, View
 

@@ -7,7 +7,7 @@ from controlplane.mesh.inputs import index, objects, of_kind
 from controlplane.mesh.settings import settings
 from controlplane.model.peer_authentication import Mode, PeerPolicy, Peers, compose
 from controlplane.model.services import Labels
-from controlplane.objects.peer_authentication import MutualTLS, PeerAuthentication
+from controlplane.objects.security.peer_authentication import MutualTLS, PeerAuthentication
 
 KIND = "PeerAuthentication"
 

@@ -11,7 +11,7 @@ from controlplane.mesh.services import PUBLIC, Ref, exported, patterns
 from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
-from controlplane.objects.destination_rule import DestinationRule, TrafficPolicy
+from controlplane.objects.networking.destination_rule import DestinationRule, TrafficPolicy
 
 
 class RuleHead(NamedTuple):

@@ -18,15 +18,15 @@ from controlplane.mesh.services import declared, declarers, find, service
 from controlplane.mesh.unreachable import unreachable
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.authorization_policy import AuthorizationPolicy
-from controlplane.objects.claims import is_claim
-from controlplane.objects.core import EndpointSlice, Pod, Service
-from controlplane.objects.destination_rule import DestinationRule
-from controlplane.objects.gateway import Gateway
-from controlplane.objects.peer_authentication import PeerAuthentication
-from controlplane.objects.request_authentication import RequestAuthentication
-from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
-from controlplane.objects.virtual_service import Destination, HTTPRoute, VirtualService
+from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
+from controlplane.objects.networking.claim_matches import is_claim
+from controlplane.objects.networking.destination_rule import DestinationRule
+from controlplane.objects.networking.gateway import Gateway
+from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
+from controlplane.objects.networking.virtual_service import Destination, HTTPRoute, VirtualService
+from controlplane.objects.security.authorization_policy import AuthorizationPolicy
+from controlplane.objects.security.peer_authentication import PeerAuthentication
+from controlplane.objects.security.request_authentication import RequestAuthentication
 
 
 @query

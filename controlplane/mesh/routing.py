@@ -13,8 +13,8 @@ from controlplane.mesh.services import PUBLIC, Ref, exported, find, patterns, se
 from controlplane.model.cluster_names import cluster_name
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
-from controlplane.objects.destination_rule import ConsistentHashLB
-from controlplane.objects.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
+from controlplane.objects.networking.destination_rule import ConsistentHashLB
+from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
 from controlplane.translate.routes import Rule
 
 KIND = "VirtualService"

@@ -15,8 +15,8 @@ from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import Families, Interception, Proxy, families_of
 from controlplane.model.services import Labels
-from controlplane.objects.core import Pod
-from controlplane.objects.sidecar import Sidecar
+from controlplane.objects.kubernetes.core import Pod
+from controlplane.objects.networking.sidecar import Sidecar
 
 EVERYTHING = ("*/*",)
 

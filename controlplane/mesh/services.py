@@ -10,7 +10,8 @@ from controlplane.mesh.inputs import EVERYONE, exported_to, exports_of, index, n
 from controlplane.model.keys import Key
 from controlplane.model.protocols import protocol_of
 from controlplane.model.services import Resolution, Service, ServicePort
-from controlplane.objects import core, service_entry
+from controlplane.objects.kubernetes import core
+from controlplane.objects.networking import service_entry
 
 PUBLIC = ""  # the seer of what every namespace sees alike
 _KINDS = ("Service", "ServiceEntry")

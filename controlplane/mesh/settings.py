@@ -6,9 +6,9 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import objects
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
-from controlplane.objects.extension_providers import ExtensionProvider
-from controlplane.objects.mesh_config import MeshConfig
-from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.mesh.extension_providers import ExtensionProvider
+from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.networking.proxy_config import ProxySettings
 
 MESH_CONFIG = Key("ConfigMap", "istio-system", "istio")
 

@@ -10,8 +10,8 @@ from controlplane.mesh.endpoints import selected
 from controlplane.mesh.inputs import objects
 from controlplane.model.endpoint_policy import OWN_PORTS, fault_of_endpoint
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.core import EndpointSlice, Service
-from controlplane.objects.service_entry import ServiceEntry, WorkloadEntry
+from controlplane.objects.kubernetes.core import EndpointSlice, Service
+from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 
 
 class Written(NamedTuple):

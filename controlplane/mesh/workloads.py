@@ -20,9 +20,9 @@ from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.proxies import Families, Interception
 from controlplane.model.services import Labels, ServicePort
 from controlplane.model.trust_domains import SCHEME
-from controlplane.objects.core import EndpointSlice, Service
-from controlplane.objects.service_entry import ServiceEntry
-from controlplane.objects.sidecar import IngressListener
+from controlplane.objects.kubernetes.core import EndpointSlice, Service
+from controlplane.objects.networking.service_entry import ServiceEntry
+from controlplane.objects.networking.sidecar import IngressListener
 from controlplane.translate import clusters, inbound
 from controlplane.translate.clusters import InboundPort
 from controlplane.translate.common import wildcard

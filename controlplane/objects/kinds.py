@@ -6,42 +6,38 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
-from controlplane.objects.authorization_policy import AuthorizationPolicy, AuthorizationPolicySpec
-from controlplane.objects.core import EndpointSlice, Namespace, Node, Pod, Service, ServiceAccount
-from controlplane.objects.destination_rule import DestinationRule, DestinationRuleSpec
-from controlplane.objects.envoy_filter import EnvoyFilter, EnvoyFilterSpec
-from controlplane.objects.gateway import Gateway, GatewaySpec
-from controlplane.objects.held import ConfigMap, Secret
-from controlplane.objects.mesh_config import MeshConfig
-from controlplane.objects.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
-from controlplane.objects.proxy_config import ProxyConfig, ProxyConfigSpec
-from controlplane.objects.request_authentication import RequestAuthentication, RequestAuthenticationSpec
-from controlplane.objects.review import Finding
-from controlplane.objects.rules import (
-    authorization_policy,
-    core,
+from controlplane.objects.extensions.rules import telemetry, traffic_extension, wasm_plugin
+from controlplane.objects.extensions.telemetry import Telemetry, TelemetrySpec
+from controlplane.objects.extensions.traffic_extension import TrafficExtension, TrafficExtensionSpec
+from controlplane.objects.extensions.wasm_plugin import WasmPlugin, WasmPluginSpec
+from controlplane.objects.kubernetes import rules
+from controlplane.objects.kubernetes.core import EndpointSlice, Namespace, Node, Pod, Service, ServiceAccount
+from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
+from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.networking.destination_rule import DestinationRule, DestinationRuleSpec
+from controlplane.objects.networking.envoy_filter import EnvoyFilter, EnvoyFilterSpec
+from controlplane.objects.networking.gateway import Gateway, GatewaySpec
+from controlplane.objects.networking.proxy_config import ProxyConfig, ProxyConfigSpec
+from controlplane.objects.networking.rules import (
     destination_rule,
     envoy_filter,
     gateway,
-    peer_authentication,
     proxy_config,
-    request_authentication,
     service_entry,
     sidecar,
-    telemetry,
-    traffic_extension,
     virtual_service,
-    wasm_plugin,
     workload_group,
 )
-from controlplane.objects.scalars import Model
-from controlplane.objects.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
-from controlplane.objects.sidecar import Sidecar, SidecarSpec
-from controlplane.objects.telemetry import Telemetry, TelemetrySpec
-from controlplane.objects.traffic_extension import TrafficExtension, TrafficExtensionSpec
-from controlplane.objects.virtual_service import VirtualService, VirtualServiceSpec
-from controlplane.objects.wasm_plugin import WasmPlugin, WasmPluginSpec
-from controlplane.objects.workload_group import WorkloadGroup, WorkloadGroupSpec
+from controlplane.objects.networking.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
+from controlplane.objects.networking.sidecar import Sidecar, SidecarSpec
+from controlplane.objects.networking.virtual_service import VirtualService, VirtualServiceSpec
+from controlplane.objects.networking.workload_group import WorkloadGroup, WorkloadGroupSpec
+from controlplane.objects.security.authorization_policy import AuthorizationPolicy, AuthorizationPolicySpec
+from controlplane.objects.security.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
+from controlplane.objects.security.request_authentication import RequestAuthentication, RequestAuthenticationSpec
+from controlplane.objects.security.rules import authorization_policy, peer_authentication, request_authentication
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.scalars import Model
 
 Policy: TypeAlias = PeerAuthentication | RequestAuthentication | AuthorizationPolicy | Telemetry | WasmPlugin | TrafficExtension
 Edge: TypeAlias = Gateway | WorkloadGroup | EnvoyFilter | ProxyConfig
@@ -136,11 +132,11 @@ def check(value: Object) -> Iterator[Finding]:
 def _check_core(value: EndpointSlice | Service | Pod) -> Iterator[Finding]:
     match value:
         case EndpointSlice():
-            yield from core.check_slice(value)
+            yield from rules.check_slice(value)
         case Service():
-            yield from core.check_service(value)
+            yield from rules.check_service(value)
         case Pod():
-            yield from core.check_pod(value)
+            yield from rules.check_pod(value)
         case _:
             assert_never(value)
 

@@ -9,15 +9,16 @@ from pydantic import ValidationError
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects import mesh_config, names
-from controlplane.objects.composer import UnreadableError, compose
-from controlplane.objects.faults import findings, shown
-from controlplane.objects.held import ConfigMap, Secret
 from controlplane.objects.kinds import KINDS, SECURITY, TRANSLATED_LATER, Kind, Object, check
-from controlplane.objects.mesh_config import MeshConfig, MeshConfigSpec
-from controlplane.objects.review import Finding, without_effect
-from controlplane.objects.rules.common import labels
-from controlplane.objects.scrub import OddError, scrubbed
+from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
+from controlplane.objects.mesh import mesh_config
+from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec
+from controlplane.objects.reading.sanitize import OddError, scrubbed
+from controlplane.objects.reading.yaml import UnreadableError, compose
+from controlplane.objects.types import names
+from controlplane.objects.types.findings import Finding, without_effect
+from controlplane.objects.types.rules import labels
+from controlplane.objects.types.validation_errors import findings, shown
 
 __all__ = ["Object", "Parsed", "kinds", "parse"]
 

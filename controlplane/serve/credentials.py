@@ -24,7 +24,7 @@ from controlplane.errors import InvalidResource
 from controlplane.mesh.resources import checked
 from controlplane.model.credentials import Credential, credential
 from controlplane.model.keys import Key
-from controlplane.objects.held import AUTHORITY, CERTIFICATE, KEY
+from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
 from controlplane.serve.rights import Rights
 from controlplane.serve.shelves import Entries, Shelf
 from controlplane.translate import secrets

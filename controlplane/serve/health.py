@@ -12,7 +12,7 @@ from envoy.config.core.v3.health_check_pb2 import HEALTHY
 from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthResponse as Report
 
 from controlplane.model.proxies import Proxy
-from controlplane.objects.workload_group import ReadinessProbe
+from controlplane.objects.networking.workload_group import ReadinessProbe
 from controlplane.serve.reports import Reporting
 from controlplane.translate.probes import specifier
 

@@ -18,7 +18,7 @@ from controlplane.mesh.nodes import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
-from controlplane.objects.key_sets import KeySet
+from controlplane.objects.security.jwks import KeySet
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Progress
 from controlplane.xds.view import Table, TableChange, View

@@ -14,7 +14,7 @@ from controlplane.kube.reflector import Api, Changed, Missing, Reflector, Replac
 from controlplane.kube.resources import CONFIG_MAPS, SECRETS
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.objects.held import ConfigMap, Secret
+from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import parse
 
 log = logging.getLogger(__name__)

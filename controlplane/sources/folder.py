@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
+from controlplane.objects.locations import Located, Place
 from controlplane.objects.parse import Object
-from controlplane.objects.places import Located, Place
 from controlplane.sources.sheets import Entry, Sheet
 
 # A shell's `>` empties the file before the command that fills it has begun to write.

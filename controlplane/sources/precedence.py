@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
+from controlplane.objects.locations import Located, Place
 from controlplane.objects.parse import Object
-from controlplane.objects.places import Located, Place
 
 
 class Precedence:

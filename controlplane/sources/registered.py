@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
+from controlplane.objects.locations import Located, Place, Places
 from controlplane.objects.parse import parse
-from controlplane.objects.places import Located, Place, Places
 
 Document = Mapping[str, object]
 _LOOK_S = 0.5  # at groups that may have changed, and at who has left long enough ago

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.documents import Document, parts, read
 from controlplane.objects.parse import Parsed, parse
+from controlplane.objects.reading.documents import Document, parts, read
 
 
 @dataclass(frozen=True, slots=True)

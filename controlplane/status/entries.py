@@ -20,7 +20,7 @@ from controlplane.kube.errors import KubernetesError, Refused
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import WORKLOAD_ENTRIES
 from controlplane.model.keys import Key
-from controlplane.objects.service_entry import HEALTHY, WorkloadEntry
+from controlplane.objects.networking.service_entry import HEALTHY, WorkloadEntry
 from controlplane.status.replicas import identities
 from controlplane.status.writer import Held
 

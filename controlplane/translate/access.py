@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controlplane.model.mesh import PathNormalization
-from controlplane.objects.authorization_policy import Rule
-from controlplane.objects.extension_providers import GrpcAuthorizer, HttpAuthorizer
-from controlplane.objects.request_authentication import JWTRule
+from controlplane.objects.mesh.extension_providers import GrpcAuthorizer, HttpAuthorizer
+from controlplane.objects.security.authorization_policy import Rule
+from controlplane.objects.security.request_authentication import JWTRule
 
 
 class Action(StrEnum):

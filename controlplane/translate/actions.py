@@ -8,8 +8,8 @@ from envoy.config.route.v3.route_components_pb2 import DirectResponseAction, Red
 from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.objects.destination_rule import ConsistentHashLB
-from controlplane.objects.virtual_service import HTTPDirectResponse, HTTPRedirect, HTTPRewrite, HTTPRoute, HTTPRouteDestination
+from controlplane.objects.networking.destination_rule import ConsistentHashLB
+from controlplane.objects.networking.virtual_service import HTTPDirectResponse, HTTPRedirect, HTTPRewrite, HTTPRoute, HTTPRouteDestination
 from controlplane.translate.common import fraction, milliseconds
 from controlplane.translate.headers import Operations, operations
 from controlplane.translate.retries import retry_policy

@@ -10,7 +10,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 
 from controlplane.envoy.packing import pack
 from controlplane.model.protocols import Protocol
-from controlplane.objects import destination_rule as rule
+from controlplane.objects.networking import destination_rule as rule
 from controlplane.translate.common import milliseconds
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -14,7 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.envoy.packing import pack
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.protocols import Protocol
-from controlplane.objects.destination_rule import ClientTLSSettings
+from controlplane.objects.networking.destination_rule import ClientTLSSettings
 from controlplane.translate import tls
 from controlplane.translate.cluster_policy import HTTP_OPTIONS
 from controlplane.translate.tls import Peer

@@ -16,7 +16,7 @@ from controlplane.model.cluster_names import INBOUND, cluster_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import Families
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
-from controlplane.objects.destination_rule import TrafficPolicy
+from controlplane.objects.networking.destination_rule import TrafficPolicy
 from controlplane.translate.cluster_policy import apply_policy, unlimited
 from controlplane.translate.cluster_tls import Towards, apply_tls
 from controlplane.translate.common import UNIX, ads, milliseconds, socket_address

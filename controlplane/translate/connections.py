@@ -18,7 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from controlplane.envoy.packing import pack
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
-from controlplane.objects.proxy_config import GatewayTopology
+from controlplane.objects.networking.proxy_config import GatewayTopology
 from controlplane.translate.common import ads
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.registry import filters_of

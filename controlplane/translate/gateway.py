@@ -8,7 +8,7 @@ from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
-from controlplane.objects.proxy_config import GatewayTopology
+from controlplane.objects.networking.proxy_config import GatewayTopology
 from controlplane.translate.common import UNIX, WILDCARD, block, socket_address
 from controlplane.translate.connections import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
 from controlplane.translate.filters.passed import Passed

@@ -12,7 +12,7 @@ from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateVali
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
 from controlplane.model.credentials import authority_name, certificate_name
-from controlplane.objects.sidecar import ServerTLSSettings
+from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.translate import tls
 from controlplane.translate.secrets import IDENTITY, ROOTS
 from controlplane.translate.tls import Peer

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
 
-from controlplane.objects.virtual_service import HeaderOperations, Headers
+from controlplane.objects.networking.virtual_service import HeaderOperations, Headers
 
 _AUTHORITY = ("host", ":authority")
 

@@ -10,8 +10,8 @@ from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
-from controlplane.objects.claims import claim_path, is_claim
-from controlplane.objects.virtual_service import HTTPMatchRequest, StringMatch
+from controlplane.objects.networking.claim_matches import claim_path, is_claim
+from controlplane.objects.networking.virtual_service import HTTPMatchRequest, StringMatch
 from controlplane.translate.rbac.claims import claim_at, text_or_list
 
 _EVERY_PATH = "/"

@@ -12,7 +12,7 @@ from envoy.service.health.v3.hds_pb2 import ClusterHealthCheck, HealthCheckSpeci
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
-from controlplane.objects.workload_group import ReadinessProbe
+from controlplane.objects.networking.workload_group import ReadinessProbe
 
 APPLICATION = "application"
 _LOCAL = "127.0.0.1"

@@ -7,7 +7,7 @@ from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import Pre
 from envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2 import PreviousPrioritiesConfig
 
 from controlplane.envoy.packing import pack
-from controlplane.objects.virtual_service import HTTPRetry
+from controlplane.objects.networking.virtual_service import HTTPRetry
 from controlplane.translate.common import milliseconds
 
 DEFAULT_ATTEMPTS = 2

@@ -12,8 +12,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.objects.destination_rule import ConsistentHashLB
-from controlplane.objects.virtual_service import HTTPMatchRequest, HTTPRoute
+from controlplane.objects.networking.destination_rule import ConsistentHashLB
+from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HTTPRoute
 from controlplane.translate.actions import direct_response, forward, has_code, plain_forward, redirect
 from controlplane.translate.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH, InboundPort
 from controlplane.translate.common import ads

@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.model.keys import Key
 from controlplane.model.problems import Severity
 from controlplane.objects.changes import Change
-from controlplane.objects.core import Service
+from controlplane.objects.kubernetes.core import Service
 from controlplane.sources.folder import Folder
 from controlplane.sources.sheets import Refused, Sheet, sheet
 

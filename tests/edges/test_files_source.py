@@ -11,7 +11,7 @@ from pathlib import Path
 
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.objects.core import Service
+from controlplane.objects.kubernetes.core import Service
 from controlplane.sources.files import Files
 from tests.edges.manifests import service
 from tests.edges.waiting import until

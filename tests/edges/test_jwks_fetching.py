@@ -16,7 +16,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import authority, serving
-from controlplane.objects.key_sets import Unusable
+from controlplane.objects.security.jwks import Unusable
 from controlplane.sources.jwks.fetching import Fetching, SystemResolver, Unreachable, is_own
 from controlplane.sources.jwks.guard import Forbidden, Guard, allowed
 from tests.fakes.issuer import DISCOVERY, KEYS, Issuer

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from controlplane.objects.key_sets import KeySet
+from controlplane.objects.security.jwks import KeySet
 from controlplane.sources.jwks import keeper as module
 from controlplane.sources.jwks.fetching import Unreachable
 from controlplane.sources.jwks.keeper import Keeper, Means, Timing, shown

@@ -20,7 +20,7 @@ from controlplane.mesh.snapshot import SECTIONS, snapshot
 from controlplane.model.identity import Identity
 from controlplane.model.proxies import Proxy, proxy
 from controlplane.objects.changes import Change
-from controlplane.objects.places import located
+from controlplane.objects.locations import located
 from controlplane.sources.folder import Folder
 from controlplane.sources.gather import gather
 

@@ -22,7 +22,7 @@ from controlplane.inject.injection import Injected, Mesh, Outcome, Refused, Unto
 from controlplane.inject.patch import patch
 from controlplane.inject.values import proxy_settings
 from controlplane.kube.json import Json, items, section, text
-from controlplane.objects.documents import documents
+from controlplane.objects.reading.documents import documents
 
 FOLDER = Path(__file__).parent
 PLAIN = "plain"

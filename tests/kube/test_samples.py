@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.objects.documents import documents
 from controlplane.objects.kinds import KINDS
+from controlplane.objects.reading.documents import documents
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
 from tests.kube.definitions import define_all

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from controlplane.model.problems import Severity
-from controlplane.objects.documents import documents
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.parse import parse
-from controlplane.objects.scalars import NotYet
+from controlplane.objects.reading.documents import documents
+from controlplane.objects.types.scalars import NotYet
 
 Json = dict[str, object]
 SECONDS = 5.0  # for what takes well below one where nothing is quadratic

@@ -14,9 +14,9 @@ from controlplane.ca.certificates import authority, key_pem, workload
 from controlplane.demo.ports import free_port, owners
 from controlplane.demo.processes import Process, Sidecar, control_plane, envoy, until
 from controlplane.model.identity import Identity
-from controlplane.objects.documents import documents
-from controlplane.objects.held import ConfigMap, Secret
+from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import parse
+from controlplane.objects.reading.documents import documents
 from controlplane.serve.trust import make_key
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"

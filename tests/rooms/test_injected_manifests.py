@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from controlplane.inject.injection import Injected, Mesh, inject
 from controlplane.inject.manifests import Done, Sheet, Where, injected
 from controlplane.kube.json import section
-from controlplane.objects.composer import compose
-from controlplane.objects.documents import documents
-from controlplane.objects.writing import written
+from controlplane.objects.reading.documents import documents
+from controlplane.objects.reading.dump_yaml import written
+from controlplane.objects.reading.yaml import compose
 from controlplane.settings import InjectionSettings
 from tests.rooms.test_injection import MESH, WANTED
 

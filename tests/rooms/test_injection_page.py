@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from controlplane.inject.annotations import HONOURED, SCRAPED
 from controlplane.inject.configuration import settings
 from controlplane.inject.decision import IGNORED
-from controlplane.objects.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "injection.md").read_text()

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from controlplane.objects.documents import documents
-from controlplane.objects.mesh_config import MeshConfig, MeshConfigSpec
+from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec
 from controlplane.objects.parse import parse
+from controlplane.objects.reading.documents import documents
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mesh-config.md").read_text()
 ROWS = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", PAGE, re.MULTILINE))

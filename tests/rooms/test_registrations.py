@@ -9,8 +9,8 @@ from controlplane.fleet.registrations import Registrations, probe_of, refusal
 from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy, ProxyType
+from controlplane.objects.networking.service_entry import WorkloadEntry
 from controlplane.objects.parse import Object, parse
-from controlplane.objects.service_entry import WorkloadEntry
 
 VM = Proxy(
     id="sidecar~10.0.0.7~vm-1.shop~shop.svc.cluster.local",

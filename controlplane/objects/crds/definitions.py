@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.objects.crds.schemas import Schema, schema
 from controlplane.objects.kinds import KINDS
-from controlplane.objects.scalars import Model
+from controlplane.objects.types.scalars import Model
 
 _API = "apiextensions.k8s.io/v1"
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}

@@ -12,7 +12,7 @@ from itertools import combinations
 from pydantic.json_schema import GenerateJsonSchema, PydanticJsonSchemaWarning
 
 from controlplane.objects.crds.rules import FIELDS, RULES, WHOLE, AtMostOne, Rule
-from controlplane.objects.scalars import Model
+from controlplane.objects.types.scalars import Model
 
 Schema = dict[str, object]
 _KEPT = ("description", "enum", "pattern", "required", "type", "maximum", "minimum")

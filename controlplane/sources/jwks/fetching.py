@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from controlplane.model.ip_addresses import Address, address_of
-from controlplane.objects.key_sets import DISCOVERY, Unusable, discovered, key_set
+from controlplane.objects.security.jwks import DISCOVERY, Unusable, discovered, key_set
 from controlplane.sources.jwks.guard import Forbidden, Guard, Target
 
 MAX_BYTES = 1 << 20

@@ -15,7 +15,7 @@ from yarl import URL
 
 from controlplane.model.hosts import subset_of
 from controlplane.model.ip_addresses import Address, Network, Reach, address_of, reach, special_range
-from controlplane.objects.names import fault_of_host
+from controlplane.objects.types.names import fault_of_host
 
 _PLAIN = "http://"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from controlplane.objects.key_sets import KeySet, Unusable
+from controlplane.objects.security.jwks import KeySet, Unusable
 from controlplane.sources.jwks.fetching import Unreachable
 from controlplane.sources.jwks.guard import Forbidden
 

@@ -10,9 +10,9 @@ from controlplane.kube.resources import Resource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
+from controlplane.objects.locations import Located, Place
+from controlplane.objects.networking.service_entry import WorkloadEntry
 from controlplane.objects.parse import Object, parse
-from controlplane.objects.places import Located, Place
-from controlplane.objects.service_entry import WorkloadEntry
 from controlplane.sources.kubernetes.collections import Collection
 
 _STATUS_GROUPS = ".istio.io"

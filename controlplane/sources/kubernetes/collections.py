@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import CONFIG_MAPS, SECRETS, Resource
-from controlplane.objects import mesh_config
-from controlplane.objects.names import CLUSTER_SCOPED
+from controlplane.objects.mesh import mesh_config
 from controlplane.objects.parse import kinds
+from controlplane.objects.types.names import CLUSTER_SCOPED
 
 _OWN = ("", "discovery.k8s.io")  # groups that are always there
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from controlplane.objects.virtual_service import HTTPRoute
+from controlplane.objects.networking.virtual_service import HTTPRoute
 from controlplane.translate.access import OPEN, Access
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors, CorsPolicy
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
-from controlplane.objects.virtual_service import HTTPRoute
+from controlplane.objects.networking.virtual_service import HTTPRoute
 from controlplane.translate.common import fraction
 from controlplane.translate.filters.base import HttpFilter, outbound
 from controlplane.translate.matches import string_matcher

@@ -16,7 +16,7 @@ from envoy.type.matcher.v3.string_pb2 import ListStringMatcher
 from envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.objects.extension_providers import GrpcAuthorizer, HttpAuthorizer, RequestBody
+from controlplane.objects.mesh.extension_providers import GrpcAuthorizer, HttpAuthorizer, RequestBody
 from controlplane.translate.access import Asked
 from controlplane.translate.common import milliseconds
 from controlplane.translate.filters.base import Chain, HttpFilter

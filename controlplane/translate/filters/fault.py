@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFault
 
-from controlplane.objects.virtual_service import Abort, Delay, HTTPRoute
+from controlplane.objects.networking.virtual_service import Abort, Delay, HTTPRoute
 from controlplane.translate.common import fraction, milliseconds
 from controlplane.translate.filters.base import HttpFilter, outbound
 

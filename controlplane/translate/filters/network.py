@@ -9,7 +9,7 @@ from envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2 import ExtAuthz
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 
 from controlplane.envoy.packing import pack
-from controlplane.objects.extension_providers import GrpcAuthorizer
+from controlplane.objects.mesh.extension_providers import GrpcAuthorizer
 from controlplane.translate.access import Access, Asked
 from controlplane.translate.filters.ext_authz import grpc_service, marked, marks_prefix
 from controlplane.translate.filters.rbac import ORDER, tried_prefix

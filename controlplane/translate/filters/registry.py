@@ -6,7 +6,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.envoy.packing import pack
-from controlplane.objects.virtual_service import HTTPRoute
+from controlplane.objects.networking.virtual_service import HTTPRoute
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.cors import CORS
 from controlplane.translate.filters.ext_authz import ASKED, MARKED

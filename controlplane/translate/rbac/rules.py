@@ -14,7 +14,7 @@ from typing import Generic
 from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Principal
 from envoy.config.rbac.v3.rbac_pb2 import Policy as Fitting
 
-from controlplane.objects.authorization_policy import Rule
+from controlplane.objects.security.authorization_policy import Rule
 from controlplane.translate.access import Access, Action, Policy
 from controlplane.translate.rbac import identities
 from controlplane.translate.rbac.attributes import M, Needs

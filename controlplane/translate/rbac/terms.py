@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple
 
 from envoy.config.rbac.v3.rbac_pb2 import Permission, Principal
 
-from controlplane.objects.authorization_policy import Condition, Operation, Rule, Source
+from controlplane.objects.security.authorization_policy import Condition, Operation, Rule, Source
 from controlplane.translate.rbac import attributes
 from controlplane.translate.rbac.attributes import Attribute, M, Needs
 from controlplane.translate.rbac.identities import Around

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from controlplane.model.keys import Key
-from controlplane.objects.documents import MAX_BYTES, Document, documents
+from controlplane.objects.reading.documents import MAX_BYTES, Document, documents
 
 
 def values(text: str | bytes) -> list[object]:

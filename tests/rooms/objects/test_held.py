@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from controlplane.model.problems import Severity
-from controlplane.objects.held import ConfigMap, Secret
+from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import Object, parse
 
 CANARY = "canary-of-the-tests"

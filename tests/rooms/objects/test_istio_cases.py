@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.problems import Severity
-from controlplane.objects.documents import documents
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.parse import parse
+from controlplane.objects.reading.documents import documents
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 # The version of each of Istio's kinds that is read.

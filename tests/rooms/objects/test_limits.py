@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from controlplane.objects.documents import documents
 from controlplane.objects.parse import Parsed, parse
-from controlplane.objects.regex import check
+from controlplane.objects.reading.documents import documents
+from controlplane.objects.types.regex import check
 
 SECONDS = 5.0  # for what takes well below one where nothing is quadratic, and hours where something is exponential
 Json = dict[str, object]

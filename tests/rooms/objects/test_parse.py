@@ -6,10 +6,10 @@ import pytest
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.core import EndpointSlice, Namespace, Pod, Service
-from controlplane.objects.mesh_config import MeshConfig
+from controlplane.objects.kubernetes.core import EndpointSlice, Namespace, Pod, Service
+from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.networking.virtual_service import VirtualService
 from controlplane.objects.parse import Parsed, kinds, parse
-from controlplane.objects.virtual_service import VirtualService
 
 Json = dict[str, object]
 ROUTE: Json = {"route": [{"destination": {"host": "b"}}]}

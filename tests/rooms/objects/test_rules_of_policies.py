@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from controlplane.model.problems import Severity
-from controlplane.objects.authorization_policy import AuthorizationPolicy
+from controlplane.objects.extensions.wasm_plugin import WasmPlugin
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.parse import Parsed, parse
-from controlplane.objects.wasm_plugin import WasmPlugin
+from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 
 Json = dict[str, object]
 GROUPS = {kind: f"{group}/{each.versions[0]}" for (group, kind), each in KINDS.items()}

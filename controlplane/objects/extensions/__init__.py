@@ -1,0 +1,1 @@
+"""The kinds of telemetry.istio.io and extensions.istio.io."""

@@ -1,0 +1,1 @@
+"""What the types of telemetry.istio.io and extensions.istio.io cannot say."""

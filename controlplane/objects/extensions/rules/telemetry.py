@@ -1,0 +1,52 @@
+"""What Telemetries must keep to.
+
+https://istio.io/latest/docs/reference/config/telemetry/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.objects.extensions.telemetry import AccessLogging, CustomTag, MetricsOverrides, TagOverride, Telemetry
+from controlplane.objects.types import rules
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.selector_rules import check_attached
+
+
+def check(value: Telemetry) -> Iterator[Finding]:
+    """Yield what is wrong with ``value``."""
+    spec = value.spec
+    yield from check_attached(spec)
+    for at, tracing in enumerate(spec.tracing):
+        for name, tag in tracing.custom_tags.items():
+            yield from _tag(f"spec.tracing[{at}].customTags.{name}", tag)
+    for at, metrics in enumerate(spec.metrics):
+        for index, overrides in enumerate(metrics.overrides):
+            yield from _overrides(f"spec.metrics[{at}].overrides[{index}]", overrides)
+    for at, logging in enumerate(spec.access_logging):
+        yield from _logging(f"spec.accessLogging[{at}]", logging)
+
+
+def _tag(path: str, tag: CustomTag) -> Iterator[Finding]:
+    if len(tag.model_fields_set) > 1:
+        yield rules.conflict(path, "expected one of literal, environment, header and formatter")
+
+
+def _overrides(path: str, overrides: MetricsOverrides) -> Iterator[Finding]:
+    match = overrides.match
+    if match is not None and match.metric is not None and match.custom_metric is not None:
+        yield rules.conflict(f"{path}.match", "expected one of metric and customMetric, found both")
+    for name, override in overrides.tag_overrides.items():
+        yield from _override(f"{path}.tagOverrides.{name}.value", override)
+
+
+def _override(path: str, override: TagOverride) -> Iterator[Finding]:
+    if override.operation == "UPSERT" and not override.value:
+        yield rules.required(path, "a value with an operation of UPSERT")
+    if override.operation == "REMOVE" and "value" in override.model_fields_set:
+        yield rules.conflict(path, "expected no value with an operation of REMOVE")
+
+
+def _logging(path: str, logging: AccessLogging) -> Iterator[Finding]:
+    if logging.filter is not None and not logging.filter.expression:
+        yield rules.required(f"{path}.filter.expression", "an expression")

@@ -1,0 +1,1 @@
+"""Kubernetes' own kinds that a mesh reads."""

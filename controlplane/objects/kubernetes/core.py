@@ -1,0 +1,182 @@
+"""The kinds of Kubernetes itself, as far as they matter; what else they have is not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.objects.types.scalars import MAX_PORT, NOTHING, Bool, Model, Port, Text, TextMap, Texts
+
+_TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+
+
+def _port_or_name(value: object) -> int | str:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_PORT):
+        return value
+    raise PydanticCustomError("port_range", "expected a port from 1 to 65535, or the name of one")
+
+
+class ServicePort(Model):
+    """A port of a Service; ``target_port`` is a number, or the name of a container's port."""
+
+    name: Text = ""
+    port: Port
+    protocol: Text = "TCP"
+    app_protocol: Text | None = None
+    target_port: Annotated[int | str, PlainValidator(_port_or_name)] | None = None
+
+
+class ServiceSpec(Model):
+    """What a Service names and selects."""
+
+    type: Text = "ClusterIP"
+    ports: tuple[ServicePort, ...] = ()
+    selector: TextMap = NOTHING
+    cluster_ip: Text = Field(default="", alias="clusterIP")
+    cluster_ips: Texts = Field(default=(), alias="clusterIPs")
+    external_name: Text = ""
+
+
+class Service(KubernetesObject):
+    """A name for a set of pods."""
+
+    spec: ServiceSpec = ServiceSpec()
+
+
+class EndpointConditions(Model):
+    """Whether an endpoint may be used; unknown means it may."""
+
+    ready: Bool | None = None
+
+
+class TargetRef(Model):
+    """The object behind an endpoint."""
+
+    kind: Text = ""
+    name: Text = ""
+
+
+class SlicedEndpoint(Model):
+    """One endpoint of an EndpointSlice."""
+
+    addresses: Texts = ()
+    conditions: EndpointConditions | None = None
+    target_ref: TargetRef | None = None
+    node_name: Text = ""
+
+    @property
+    def ready(self) -> bool:
+        """Return whether the endpoint may be used."""
+        return self.conditions is None or self.conditions.ready is not False
+
+    @property
+    def pod(self) -> str:
+        """Return the name of the pod behind the endpoint, if it is said."""
+        return self.target_ref.name if self.target_ref and self.target_ref.kind == "Pod" else ""
+
+
+class SlicePort(Model):
+    """A port that every endpoint of the slice has."""
+
+    name: Text = ""
+    port: Port | None = None
+
+
+class EndpointSlice(KubernetesObject):
+    """A part of the endpoints of a Service."""
+
+    address_type: Text = "IPv4"
+    ports: tuple[SlicePort, ...] = ()
+    endpoints: tuple[SlicedEndpoint, ...] = ()
+
+
+class ContainerPort(Model):
+    """A named port of a container."""
+
+    name: Text = ""
+    container_port: Port
+
+
+class Container(Model):
+    """A container, for its ports."""
+
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class PodSpec(Model):
+    """What a pod runs, for its ports."""
+
+    containers: tuple[Container, ...] = ()
+    node_name: Text = ""
+    service_account_name: Text = ""
+
+
+class PodIP(Model):
+    """An address of a pod."""
+
+    ip: Text = ""
+
+
+class PodCondition(Model):
+    """One condition of a pod."""
+
+    type: Text = ""
+    status: Text = ""
+
+
+class PodStatus(Model):
+    """Where a pod is, and whether it is ready."""
+
+    phase: Literal["", "Pending", "Running", "Succeeded", "Failed", "Unknown"] = ""
+    pod_ip: Text = Field(default="", alias="podIP")
+    pod_ips: tuple[PodIP, ...] = Field(default=(), alias="podIPs")
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Pod(KubernetesObject):
+    """One instance of a workload."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @cached_property
+    def ips(self) -> tuple[str, ...]:
+        """Return the pod's addresses."""
+        listed = (each.ip for each in self.status.pod_ips)
+        return tuple(dict.fromkeys(each for each in (self.status.pod_ip, *listed) if each))
+
+    @property
+    def ready(self) -> bool:
+        """Return whether the pod may be sent requests: it runs (a pod written by hand says nothing) and does not say it is not ready."""
+        said = {each.type: each.status for each in self.status.conditions}
+        return self.status.phase in ("", "Running") and said.get("Ready", "True") == "True"
+
+    @cached_property
+    def ports(self) -> Mapping[str, int]:
+        """Return the named ports of the pod's containers."""
+        return {port.name: port.container_port for container in self.spec.containers for port in container.ports if port.name}
+
+
+class Namespace(KubernetesObject):
+    """A namespace, for its labels."""
+
+
+class Node(KubernetesObject):
+    """A machine, for where it stands."""
+
+    @cached_property
+    def locality(self) -> str:
+        """Return ``region/zone/subzone``, without the parts at its end that no label gives.
+
+        https://kubernetes.io/docs/reference/labels-annotations-taints/#topologykubernetesioregion
+        """
+        return "/".join(self.meta.labels.get(each, "") for each in _TOPOLOGY).rstrip("/")
+
+
+class ServiceAccount(KubernetesObject):
+    """The identity of workloads."""

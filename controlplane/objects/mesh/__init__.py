@@ -1,0 +1,1 @@
+"""The settings of the mesh: MeshConfig and its extension providers."""

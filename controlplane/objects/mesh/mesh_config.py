@@ -1,0 +1,70 @@
+"""The settings of the mesh: the ConfigMap ``istio`` of the root namespace, key ``mesh``, which holds YAML.
+
+https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from controlplane.model.keys import Key
+from controlplane.objects.mesh import extension_providers
+from controlplane.objects.mesh.extension_providers import ExtensionProvider
+from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.objects.types.names import is_label
+from controlplane.objects.types.scalars import MAX_PORT, Model, Text, Texts, UInt
+
+KEY = Key("ConfigMap", "istio-system", "istio")
+ENTRY = "mesh"
+# https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain
+_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
+
+
+class OutboundTrafficPolicy(Model):
+    """What becomes of traffic to unknown destinations."""
+
+    mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
+
+
+class ProxyPathNormalization(Model):
+    """How paths are made comparable."""
+
+    normalization: Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "DEFAULT"
+
+
+class MeshConfigSpec(Model):
+    """The fields of MeshConfig that have an effect; others give a warning."""
+
+    outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
+    proxy_http_port: Annotated[UInt, Field(le=MAX_PORT)] = 0  # 0 or absent: no such listener
+    trust_domain: Text = "cluster.local"
+    trust_domain_aliases: Texts = ()
+    root_namespace: Text = "istio-system"
+    path_normalization: ProxyPathNormalization = ProxyPathNormalization()
+    extension_providers: tuple[ExtensionProvider, ...] = ()
+    default_config: ProxySettings = ProxySettings()
+
+
+class MeshConfig(KubernetesObject):
+    """The settings of the mesh."""
+
+    spec: MeshConfigSpec = Field(default=MeshConfigSpec())
+
+
+def check(value: MeshConfig, path: str) -> Iterator[Finding]:
+    """Yield what is wrong with the settings ``value``, which stand at ``path`` of their ConfigMap."""
+    spec = value.spec
+    aliases = ((f"trustDomainAliases[{at}]", each) for at, each in enumerate(spec.trust_domain_aliases))
+    for name, trust_domain in (("trustDomain", spec.trust_domain), *aliases):
+        if not _TRUST_DOMAIN.match(trust_domain):
+            expected = "lower-case letters, digits, '.', '-' and '_', as in cluster.local"
+            yield Finding(f"{path}.{name}", "OutOfRange", f"expected {expected}, found {trust_domain[:80]!r}")
+    if not is_label(value.spec.root_namespace):
+        yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {value.spec.root_namespace[:80]!r}")
+    yield from extension_providers.check(spec.extension_providers, f"{path}.extensionProviders")

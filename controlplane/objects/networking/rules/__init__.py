@@ -1,0 +1,1 @@
+"""What the types of networking.istio.io cannot say."""

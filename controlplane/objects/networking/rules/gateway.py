@@ -1,0 +1,108 @@
+"""What Gateways must keep to.
+
+https://istio.io/latest/docs/reference/config/networking/gateway/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.model.hosts import is_ip
+from controlplane.model.protocols import Protocol, named
+from controlplane.objects.networking.gateway import Gateway, Server
+from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
+from controlplane.objects.networking.rules.sidecar import check_endpoint
+from controlplane.objects.networking.sidecar import ServerTLSSettings
+from controlplane.objects.types import rules
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.names import is_label
+from controlplane.objects.types.rules import OWN
+
+ANY = "*"
+_TLS = (Protocol.HTTPS, Protocol.TLS)
+_OF_FILES = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
+
+
+def check(value: Gateway) -> Iterator[Finding]:
+    """Yield what is wrong with ``value``."""
+    if not value.spec.servers:
+        yield rules.required("spec.servers", "at least one server")
+    for at, server in enumerate(value.spec.servers):
+        yield from _server(f"spec.servers[{at}]", server)
+
+
+def _server(path: str, server: Server) -> Iterator[Finding]:
+    port = server.port
+    if server.bind.startswith(UNIX):
+        yield from check_socket(f"{path}.bind", server.bind)
+    else:
+        yield from rules.ports(f"{path}.port.number", port.number)
+    yield from rules.protocol(f"{path}.port.protocol", port.protocol)
+    if not port.name:
+        yield rules.required(f"{path}.port.name", "a name")
+    if not server.hosts:
+        yield rules.required(f"{path}.hosts", "at least one host")
+    for at, host in enumerate(server.hosts):
+        yield from _host(f"{path}.hosts[{at}]", host)
+    yield from check_endpoint(f"{path}.defaultEndpoint", server.default_endpoint)
+    if port.target_port:
+        message = "has no effect: the Service of the gateway says where its ports lead"
+        yield rules.warning(f"{path}.port.targetPort", "NoEffect", message)
+    if server.tls is not None:
+        yield from _tls(f"{path}.tls", server.tls)
+        if server.tls.mode == "AUTO_PASSTHROUGH":
+            message = (
+                "AUTO_PASSTHROUGH is not translated yet: connections go where the tls routes of VirtualServices say, as with PASSTHROUGH"
+            )
+            yield rules.warning(f"{path}.tls.mode", "NotTranslated", message)
+    elif named(port.protocol) in _TLS:
+        yield rules.required(f"{path}.tls", f"how TLS is done, as the protocol is {port.protocol}")
+
+
+def _host(path: str, text: str) -> Iterator[Finding]:
+    namespace, slash, host = text.partition("/")
+    if not slash:
+        namespace, host = ANY, text
+    if namespace not in (ANY, OWN) and not is_label(namespace):
+        yield rules.out_of_range(path, "a namespace, '*' or '.' before the slash", text)
+    if host == ANY or is_ip(host):
+        return
+    yield from rules.hosts(path, host)
+    if "." not in host or (host.startswith(ANY) and not host.startswith("*.")):
+        yield rules.out_of_range(path, "a host in full, '*', or '*.' and a domain", text)
+
+
+def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
+    files = bool(tls.server_certificate and tls.private_key)
+    given = [bool(tls.credential_name), bool(tls.credential_names), bool(tls.tls_certificates), files]
+    if tls.mode == "ISTIO_MUTUAL":
+        own = (
+            "server_certificate",
+            "private_key",
+            "ca_certificates",
+            "credential_name",
+            "credential_names",
+            "tls_certificates",
+        )
+        if any(getattr(tls, name) for name in own):
+            yield rules.conflict(path, "expected no certificates of its own: ISTIO_MUTUAL uses those of the mesh")
+        return
+    if sum(given) > 1:
+        yield rules.conflict(path, "expected one of credentialName, credentialNames, tlsCertificates, or a certificate with its key")
+    if tls.mode not in _OF_FILES:
+        return
+    if tls.mode == "SIMPLE" and tls.ca_crl:
+        yield rules.conflict(f"{path}.caCrl", "expected nothing here: SIMPLE asks clients for no certificate")
+    if not (tls.credential_name or tls.credential_names):
+        yield from _certificates(path, tls)
+
+
+def _certificates(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
+    listed = [(f"{path}.tlsCertificates[{at}]", each.server_certificate, each.private_key) for at, each in enumerate(tls.tls_certificates)]
+    for where, certificate, key in listed or [(path, tls.server_certificate, tls.private_key)]:
+        if not certificate:
+            yield rules.required(f"{where}.serverCertificate", "a server certificate, or a credentialName")
+        if not key:
+            yield rules.required(f"{where}.privateKey", "a private key, or a credentialName")
+    if tls.mode != "SIMPLE" and not (tls.ca_certificates or tls.ca_cert_credential_name):
+        yield rules.required(f"{path}.caCertificates", "the authorities of clients")

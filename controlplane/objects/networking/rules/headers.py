@@ -1,0 +1,58 @@
+"""What operations on headers must keep to: of requests, of responses, and of one destination's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from controlplane.objects.networking.virtual_service import HeaderOperations, Headers, HTTPRewrite
+from controlplane.objects.types import rules
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.names import is_header
+
+AUTHORITY = ":authority"
+HOST = "host"
+# Envoy's substitution: %NAME%, %NAME(ARGUMENT)%, %NAME(ARGUMENT):LENGTH% or %%.
+# https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#custom-request-response-headers
+_SUBSTITUTION = re.compile(r"%(%|[A-Z0-9_]+(\([^%]*\))?(:\d+)?%)")
+
+
+def check_headers(path: str, headers: Headers | None, *, pseudo: Collection[str] = (AUTHORITY,)) -> Iterator[Finding]:
+    """Yield what is wrong with operations on headers; ``pseudo`` are the pseudo-headers of requests that may be set."""
+    if headers and headers.request:
+        yield from _operations(f"{path}.request", headers.request, allowed=(HOST, *pseudo))
+    if headers and headers.response:
+        yield from _operations(f"{path}.response", headers.response, allowed=())
+
+
+def check_authority(path: str, rewrite: HTTPRewrite | None, headers: Headers | None) -> Iterator[Finding]:
+    """Yield that the authority is set more than once: by ``rewrite``, by headers to set, by headers to add."""
+    request = headers.request if headers else None
+    names = [*request.set, *request.add] if request else []
+    times = sum(name.lower() in (AUTHORITY, HOST) for name in names) + bool(rewrite and rewrite.authority)
+    if times > 1:
+        yield rules.conflict(path, "expected the authority to be set once, by rewrite.authority or by one header")
+
+
+def _operations(path: str, operations: HeaderOperations, *, allowed: Collection[str]) -> Iterator[Finding]:
+    for action, values in (("set", operations.set), ("add", operations.add)):
+        for name, value in values.items():
+            yield from _name(f"{path}.{action}", name, allowed)
+            yield from _value(f"{path}.{action}.{name}", value)
+    for at, name in enumerate(operations.remove):
+        yield from _name(f"{path}.remove[{at}]", name, ())
+
+
+def _name(path: str, name: str, allowed: Collection[str]) -> Iterator[Finding]:
+    special = name.startswith(":") or name.lower() == HOST
+    if not is_header(name):
+        yield rules.out_of_range(path, "the name of a header", name)
+    elif special and name.lower() not in allowed:
+        yield rules.out_of_range(path, "a header other than host and those that begin with ':'", name)
+
+
+def _value(path: str, value: str) -> Iterator[Finding]:
+    if "%" in _SUBSTITUTION.sub("", value):
+        yield rules.out_of_range(path, "'%' as a substitution like %HOSTNAME%, or doubled", value)
+    if any(ord(each) < 32 and each != "\t" for each in value):
+        yield rules.out_of_range(path, "a value without control characters", value)

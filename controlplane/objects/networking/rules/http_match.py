@@ -1,0 +1,75 @@
+"""What the conditions of an HTTP route must keep to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from controlplane.objects.networking.claim_matches import claim_path, is_claim
+from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HTTPRoute, StringMatch
+from controlplane.objects.types import rules
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.names import is_header, is_label
+from controlplane.objects.types.regex import check
+
+
+def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator[Finding]:
+    """Yield what is wrong with the conditions ``match``; ``claims`` allows those on a token, which only gateways know."""
+    for name, each in (("uri", match.uri), ("scheme", match.scheme), ("method", match.method), ("authority", match.authority)):
+        if each is not None:
+            yield from string_match(f"{path}.{name}", each)
+    yield from _headers(f"{path}.headers", match.headers, claims=claims)
+    yield from _headers(f"{path}.withoutHeaders", match.without_headers, claims=claims)
+    for name, each in match.query_params.items():
+        if not name:
+            yield rules.required(f"{path}.queryParams", "names that are not empty")
+        yield from _present_or(f"{path}.queryParams.{name}", each)
+    if match.port:
+        yield from rules.ports(f"{path}.port", match.port)
+    yield from rules.labels(f"{path}.sourceLabels", match.source_labels)
+    yield from rules.gateways(f"{path}.gateways", match.gateways)
+    if match.source_namespace and not is_label(match.source_namespace):
+        yield rules.out_of_range(f"{path}.sourceNamespace", "a namespace", match.source_namespace)
+    if match.model_fields_set and match == HTTPMatchRequest():
+        # A condition whose value was lost on the way (`headers: {a: null}`) must not become one that takes everything.
+        yield rules.required(path, "a condition that is not empty")
+
+
+def string_match(path: str, match: StringMatch) -> Iterator[Finding]:
+    """Yield what is wrong with the condition ``match`` on a string."""
+    given = [name for name in ("exact", "prefix", "regex") if getattr(match, name) is not None]
+    if len(given) > 1:
+        yield rules.conflict(path, f"expected one of {' and '.join(given)}, found both")
+    if not given:
+        yield rules.required(path, "one of exact, prefix and regex")
+    if match.prefix == "":
+        yield rules.required(f"{path}.prefix", "a prefix that is not empty")
+    if match.regex == "":
+        yield rules.required(f"{path}.regex", "a regular expression that is not empty")
+    elif match.regex is not None and (wrong := check(match.regex)):
+        yield Finding(f"{path}.regex", rules.OUT_OF_RANGE, wrong)
+
+
+def _present_or(path: str, match: StringMatch) -> Iterator[Finding]:
+    """Yield what is wrong with ``match``: empty, it asks only that the header or parameter is there."""
+    if match != StringMatch():
+        yield from string_match(path, match)
+
+
+def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> Iterator[Finding]:
+    for name, each in headers.items():
+        if is_claim(name):
+            if not claim_path(name):
+                yield rules.out_of_range(path, "a claim such as @request.auth.claims.a.b or @request.auth.claims[a][b]", name)
+            elif not claims:
+                yield rules.conflict(f"{path}.{name}", "expected a gateway: only gateways route by the claims of a token")
+        elif not is_header(name):
+            yield rules.out_of_range(path, "the name of a header", name)
+        yield from _present_or(f"{path}.{name}", each)
+
+
+def unreachable(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
+    """Yield, as warnings, the routes behind one that takes every request: no request ever comes to them."""
+    for at, route in enumerate(routes[:-1]):
+        if not route.match:
+            yield rules.warning(f"spec.http[{at + 1}]", "Unreachable", f"spec.http[{at}] takes every request")
+            return

@@ -1,0 +1,17 @@
+"""What ProxyConfigs must keep to.
+
+https://istio.io/latest/docs/reference/config/networking/proxy-config/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.objects.networking.proxy_config import ProxyConfig
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.selector_rules import check_workloads
+
+
+def check(value: ProxyConfig) -> Iterator[Finding]:
+    """Yield what is wrong with ``value``."""
+    yield from check_workloads(value.spec.selector)

@@ -1,0 +1,175 @@
+"""What a Sidecar must keep to.
+
+https://istio.io/latest/docs/reference/config/networking/sidecar/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from controlplane.model.endpoint_policy import OWN_PORTS
+from controlplane.model.hosts import ANY, is_ip
+from controlplane.model.protocols import Protocol, named
+from controlplane.objects.networking.rules.destination_rule import check_pool
+from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
+from controlplane.objects.networking.rules.virtual_service import check_destination
+from controlplane.objects.networking.sidecar import (
+    EgressListener,
+    IngressListener,
+    OutboundTrafficPolicy,
+    ServerTLSSettings,
+    Sidecar,
+    SidecarPort,
+)
+from controlplane.objects.types import rules
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.names import is_fqdn, is_label
+from controlplane.objects.types.scalars import MAX_PORT
+
+_LOCAL = ("127.0.0.1", "0.0.0.0", "[::1]", "[::]")  # 0.0.0.0 is the instance's own address, in Istio's words
+_PORT = re.compile(r"[0-9]{1,5}\Z")
+_TLS = (Protocol.HTTPS, Protocol.TLS)
+
+
+def check(value: Sidecar) -> Iterator[Finding]:
+    """Yield what is wrong with ``value``."""
+    spec = value.spec
+    if not (spec.egress or spec.ingress or spec.outbound_traffic_policy or spec.inbound_connection_pool):
+        yield rules.required("spec", "at least one of ingress, egress, outboundTrafficPolicy and inboundConnectionPool")
+    if spec.workload_selector:
+        yield from rules.selector("spec.workloadSelector.labels", spec.workload_selector.labels)
+    numbers: set[int] = set()
+    for at, ingress in enumerate(spec.ingress):
+        yield from _ingress(f"spec.ingress[{at}]", ingress)
+        if ingress.port.number in numbers:
+            yield rules.conflict(f"spec.ingress[{at}].port.number", f"expected each port once, found {ingress.port.number} again")
+        numbers.add(ingress.port.number)
+    yield from _all_egress(spec.egress)
+    if spec.inbound_connection_pool:
+        yield from check_pool("spec.inboundConnectionPool", spec.inbound_connection_pool)
+    if spec.outbound_traffic_policy:
+        yield from _policy("spec.outboundTrafficPolicy", spec.outbound_traffic_policy)
+
+
+def _policy(path: str, policy: OutboundTrafficPolicy) -> Iterator[Finding]:
+    proxy = policy.egress_proxy
+    if proxy is None:
+        return
+    if policy.mode != "ALLOW_ANY":
+        yield rules.conflict(f"{path}.egressProxy", "expected a mode of ALLOW_ANY beside it")
+    if not is_fqdn(proxy.host):
+        yield rules.out_of_range(f"{path}.egressProxy.host", "a DNS name without a wildcard", proxy.host)
+    if proxy.port is None:
+        yield rules.required(f"{path}.egressProxy.port", "a port")
+    yield from check_destination(f"{path}.egressProxy", proxy)
+
+
+def _all_egress(listeners: Sequence[EgressListener]) -> Iterator[Finding]:
+    bound: set[int | str] = set()
+    for at, each in enumerate(listeners):
+        path = f"spec.egress[{at}]"
+        yield from _egress(path, each)
+        if each.port is None:
+            if at != len(listeners) - 1:
+                yield rules.conflict(path, "expected the listener without a port to be the only one, and the last")
+            continue
+        where = each.port.number or each.bind
+        if where in bound:
+            yield rules.conflict(f"{path}.port.number", f"expected each port, and each socket, once, found {where} again")
+        bound.add(where)
+
+
+def _egress(path: str, each: EgressListener) -> Iterator[Finding]:
+    if not each.hosts:
+        yield rules.required(f"{path}.hosts", "at least one host, as namespace/host")
+    for at, host in enumerate(each.hosts):
+        yield from _host(f"{path}.hosts[{at}]", host)
+    if each.port is None:
+        if each.bind:
+            yield rules.conflict(f"{path}.bind", "expected a port beside it")
+        return
+    yield from _port(f"{path}.port", each.port)
+    if each.port.number:
+        yield from rules.ports(f"{path}.port.number", each.port.number)
+        yield from _bind(f"{path}.bind", each.bind)
+    elif each.bind.startswith(UNIX):
+        yield from check_socket(f"{path}.bind", each.bind)
+        if each.capture_mode not in ("DEFAULT", "NONE"):
+            yield rules.conflict(f"{path}.captureMode", "expected DEFAULT or NONE with a Unix domain socket")
+    else:
+        yield rules.out_of_range(f"{path}.port.number", "a port from 1 to 65535 (0 goes with a bind of unix://path)", 0)
+
+
+def _ingress(path: str, each: IngressListener) -> Iterator[Finding]:
+    yield from rules.ports(f"{path}.port.number", each.port.number)
+    yield from _port(f"{path}.port", each.port)
+    yield from _bind(f"{path}.bind", each.bind)
+    yield from check_endpoint(f"{path}.defaultEndpoint", each.default_endpoint)
+    if each.tls:
+        yield from _tls(f"{path}.tls", each.tls, each.port)
+    if each.connection_pool:
+        yield from check_pool(f"{path}.connectionPool", each.connection_pool)
+
+
+def check_endpoint(path: str, text: str) -> Iterator[Finding]:
+    """Yield what is wrong with ``text``, where something beside the proxy listens; it may be empty."""
+    if text.startswith(UNIX):
+        yield from check_socket(path, text)
+    elif text:
+        host, _, port = text.rpartition(":")
+        if host not in _LOCAL or not _PORT.match(port) or not 0 < int(port) <= MAX_PORT:
+            expected = "127.0.0.1:PORT, [::1]:PORT, 0.0.0.0:PORT, [::]:PORT or unix://PATH"
+            yield rules.out_of_range(path, expected, text)
+        elif int(port) in OWN_PORTS:
+            yield rules.out_of_range(path, "a port of the application: those from 15000 to 15099 are the proxy's own", text)
+
+
+def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Finding]:
+    if tls.mode not in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"):
+        yield rules.out_of_range(f"{path}.mode", "SIMPLE, MUTUAL or OPTIONAL_MUTUAL", tls.mode)
+    if named(port.protocol) not in _TLS:
+        yield rules.conflict(path, "expected a port whose protocol is HTTPS or TLS")
+    unusable = (
+        ("httpsRedirect", tls.https_redirect),
+        ("subjectAltNames", tls.subject_alt_names),
+        ("credentialName", tls.credential_name),
+        ("credentialNames", tls.credential_names),
+        ("tlsCertificates", tls.tls_certificates),
+    )
+    for name, given in unusable:
+        if given:
+            yield rules.conflict(f"{path}.{name}", "expected nothing here: a sidecar takes files, and does not redirect")
+    files = [("serverCertificate", tls.server_certificate), ("privateKey", tls.private_key)]
+    if tls.mode != "SIMPLE":
+        files.append(("caCertificates", tls.ca_certificates))
+    for name, value in files:
+        if not value:
+            yield rules.required(f"{path}.{name}", "a file")
+
+
+def _port(path: str, port: SidecarPort) -> Iterator[Finding]:
+    yield from rules.protocol(f"{path}.protocol", port.protocol)
+    if port.name:
+        yield from rules.port_name(f"{path}.name", port.name)
+    if port.target_port:
+        yield rules.warning(f"{path}.targetPort", "NoEffect", "has no effect in a Sidecar: defaultEndpoint says where requests go")
+
+
+def _bind(path: str, bind: str) -> Iterator[Finding]:
+    if bind and not is_ip(bind):
+        yield rules.out_of_range(path, "an IP address", bind)
+
+
+def _host(path: str, text: str) -> Iterator[Finding]:
+    namespace, slash, host = text.partition("/")
+    if not slash or not namespace or not host:
+        yield rules.out_of_range(path, "namespace/host", text)
+        return
+    if namespace not in (ANY, rules.OWN, rules.NO_ONE) and not is_label(namespace):
+        yield rules.out_of_range(path, "a namespace, '*', '.' or '~' before the slash", text)
+    if host == ANY:
+        return
+    yield from rules.hosts(path, host)
+    if "." not in host or (host.startswith(ANY) and not host.startswith("*.")):
+        yield rules.out_of_range(path, "a host in full, '*', or '*.' and a domain, after the slash", text)

@@ -1,0 +1,33 @@
+"""What WorkloadGroups must keep to.
+
+https://istio.io/latest/docs/reference/config/networking/workload-group/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.objects.networking.rules.service_entry import check_socket
+from controlplane.objects.networking.workload_group import WorkloadGroup
+from controlplane.objects.types import rules
+from controlplane.objects.types.findings import Finding
+
+_METHODS = ("http_get", "tcp_socket", "exec", "grpc")
+
+
+def check(value: WorkloadGroup) -> Iterator[Finding]:
+    """Yield what is wrong with ``value``; its template may be empty, as an entry brings an address of its own."""
+    template, probe = value.spec.template, value.spec.probe
+    if template.address.startswith("unix://"):
+        yield from check_socket("spec.template.address", template.address)
+        if template.ports:
+            yield rules.conflict("spec.template.ports", "expected none with a socket")
+    yield from rules.labels("spec.template.labels", template.labels)
+    if value.spec.metadata:
+        yield from rules.labels("spec.metadata.labels", value.spec.metadata.labels)
+    if probe and sum(getattr(probe, name) is not None for name in _METHODS) != 1:
+        yield rules.required("spec.probe", "one of httpGet, tcpSocket, exec and grpc")
+    if probe and probe.exec is not None:
+        yield rules.warning("spec.probe.exec", "NotChecked", "an Envoy runs no commands: such a workload is never taken for healthy")
+    if probe and probe.exec is not None and not probe.exec.command:
+        yield rules.required("spec.probe.exec.command", "a command")

@@ -1,0 +1,95 @@
+"""ServiceEntry and WorkloadEntry.
+
+https://istio.io/latest/docs/reference/config/networking/service-entry/
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.objects.types.scalars import NOTHING, Map, Model, Port, Text, TextMap, Texts, UInt
+
+# Istio's names: an annotation of entries whose health is checked, and the condition that says what came of it.
+HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
+HEALTHY = "Healthy"
+
+
+class ServicePort(Model):
+    """A port of the service."""
+
+    number: Port
+    name: Annotated[Text, Field(max_length=256)]
+    protocol: Annotated[Text, Field(max_length=256)] = ""
+    target_port: Port | None = None
+
+
+class WorkloadSpec(Model):
+    """Where a workload outside Kubernetes listens."""
+
+    address: Annotated[Text, Field(max_length=256)] = ""
+    ports: Annotated[Map[Port], Field(max_length=128)] = NOTHING
+    labels: Annotated[TextMap, Field(max_length=256)] = NOTHING
+    network: Annotated[Text, Field(max_length=2048)] = ""
+    locality: Annotated[Text, Field(max_length=2048)] = ""
+    weight: UInt = 0
+    service_account: Annotated[Text, Field(max_length=253)] = ""
+
+
+class WorkloadSelector(Model):
+    """Workloads by their labels."""
+
+    labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=256)] = NOTHING
+
+
+class ServiceEntrySpec(Model):
+    """Hosts that are no Services of the cluster."""
+
+    hosts: Annotated[Texts, Field(min_length=1, max_length=256)]
+    addresses: Annotated[tuple[Annotated[Text, Field(max_length=64)], ...], Field(max_length=256)] = ()
+    ports: Annotated[tuple[ServicePort, ...], Field(max_length=256)] = ()
+    location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
+    resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] = "NONE"
+    endpoints: Annotated[tuple[WorkloadSpec, ...], Field(max_length=4096)] = ()
+    workload_selector: WorkloadSelector | None = None
+    export_to: Texts = ()
+    subject_alt_names: Texts = ()
+
+
+class ServiceEntry(KubernetesObject):
+    """Hosts that are no Services of the cluster, as if they were."""
+
+    spec: ServiceEntrySpec
+
+
+class Condition(Model):
+    """A condition in a status."""
+
+    type: Text = ""
+    status: Text = ""
+
+
+def _of_health(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Return the one of ``conditions`` that is about health: the others change, and change nothing."""
+    return tuple(each for each in conditions if each.type == HEALTHY)
+
+
+class WorkloadStatus(Model):
+    """What was found out about a workload: of its conditions, whether it is healthy."""
+
+    conditions: Annotated[tuple[Condition, ...], AfterValidator(_of_health)] = ()
+
+
+class WorkloadEntry(KubernetesObject):
+    """A workload outside Kubernetes."""
+
+    spec: WorkloadSpec
+    status: WorkloadStatus = WorkloadStatus()
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether it may be sent requests: if its health is checked, only once somebody has said so."""
+        checked = self.meta.annotations.get(HEALTH_CHECKED) == "true"
+        return not checked or any(each.status == "True" for each in self.status.conditions)

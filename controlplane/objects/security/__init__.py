@@ -1,0 +1,1 @@
+"""The kinds of security.istio.io, and key sets of token issuers."""

@@ -1,0 +1,108 @@
+"""AuthorizationPolicy: who may do what.
+
+https://istio.io/latest/docs/reference/config/security/authorization-policy/
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.objects.types.scalars import Model, Text, Texts
+from controlplane.objects.types.selectors import AttachedToOne
+
+_Accounts = Annotated[tuple[Annotated[Text, Field(max_length=320)], ...], Field(max_length=16)]
+
+
+class Asking(Model):
+    """A part of a rule; fields of it that nobody knows are kept in ``model_extra``, as something is asked for by them."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Source(Asking):
+    """Whom a request is from: every field that is given must fit."""
+
+    principals: Texts = ()
+    not_principals: Texts = ()
+    request_principals: Texts = ()
+    not_request_principals: Texts = ()
+    namespaces: Texts = ()
+    not_namespaces: Texts = ()
+    service_accounts: _Accounts = ()
+    not_service_accounts: _Accounts = ()
+    trust_domains: Texts = ()
+    not_trust_domains: Texts = ()
+    ip_blocks: Texts = ()
+    not_ip_blocks: Texts = ()
+    remote_ip_blocks: Texts = ()
+    not_remote_ip_blocks: Texts = ()
+
+
+class From(Asking):
+    """One of the sources of a rule."""
+
+    source: Source | None = None
+
+
+class Operation(Asking):
+    """What a request is for: every field that is given must fit."""
+
+    hosts: Texts = ()
+    not_hosts: Texts = ()
+    ports: Texts = ()
+    not_ports: Texts = ()
+    methods: Texts = ()
+    not_methods: Texts = ()
+    paths: Texts = ()
+    not_paths: Texts = ()
+
+
+class To(Asking):
+    """One of the operations of a rule."""
+
+    operation: Operation | None = None
+
+
+class Condition(Asking):
+    """An attribute of a request, and which values of it fit."""
+
+    key: Text
+    values: Texts = ()
+    not_values: Texts = ()
+
+
+class Rule(Asking):
+    """Requests that fit: one of the sources, one of the operations, and all conditions."""
+
+    from_: Annotated[tuple[From, ...], Field(max_length=512)] = Field(default=(), alias="from")
+    to: tuple[To, ...] = ()
+    when: tuple[Condition, ...] = ()
+
+    @property
+    def is_understood(self) -> bool:
+        """Return whether nothing is asked for by fields that nobody knows, mistyped ones perhaps."""
+        parts = (self, *self.from_, *self.to, *self.when, *(each.source for each in self.from_), *(each.operation for each in self.to))
+        return not any(each.model_extra for each in parts if each is not None)
+
+
+class ExtensionProvider(Model):
+    """The authorizer that is asked, by its name in the mesh's settings."""
+
+    name: Text = ""
+
+
+class AuthorizationPolicySpec(AttachedToOne):
+    """What becomes of the requests that fit one of the rules."""
+
+    rules: Annotated[tuple[Rule, ...], Field(max_length=512)] = ()
+    action: Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"] = "ALLOW"
+    provider: ExtensionProvider | None = None
+
+
+class AuthorizationPolicy(KubernetesObject):
+    """Who may do what."""
+
+    spec: AuthorizationPolicySpec = AuthorizationPolicySpec()

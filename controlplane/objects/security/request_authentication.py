@@ -1,0 +1,75 @@
+"""RequestAuthentication: whose tokens are believed, and where they are found in a request.
+
+https://istio.io/latest/docs/reference/config/security/request_authentication/
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from controlplane.objects.security.jwks import DISCOVERY, KeySet, Unusable, key_set
+from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.objects.types.scalars import Bool, Duration, Model, Text
+from controlplane.objects.types.selectors import AttachedToOne, Name, Names
+
+_Url = Annotated[Text, Field(min_length=1, max_length=2048)]
+
+
+class JWTHeader(Model):
+    """A header that may hold a token, after ``prefix``."""
+
+    name: Name
+    prefix: Text = ""
+
+
+class ClaimToHeader(Model):
+    """A claim of the token that goes on in a header."""
+
+    header: Annotated[Text, Field(min_length=1, pattern=r"^[-_A-Za-z0-9]+$")]
+    claim: Name
+
+
+class JWTRule(Model):
+    """An issuer, its keys, and where its tokens are found."""
+
+    issuer: Text = ""
+    audiences: Names = ()
+    jwks_uri: _Url | None = None
+    jwks_uri_of_old: _Url | None = Field(default=None, alias="jwks_uri")
+    jwks: Text | None = None
+    from_headers: tuple[JWTHeader, ...] = ()
+    from_params: Names = ()
+    from_cookies: Names = ()
+    output_payload_to_header: Text = ""
+    forward_original_token: Bool = False
+    output_claim_to_headers: tuple[ClaimToHeader, ...] = ()
+    timeout: Duration | None = None
+    space_delimited_claims: Annotated[Names, Field(max_length=64)] = ()
+
+    @property
+    def keys_at(self) -> str | None:
+        """Return where the keys are published; the issuer's discovery document tells it where nothing is said. ``None``: they are here."""
+        if self.jwks is not None:
+            return None
+        return self.jwks_uri or self.jwks_uri_of_old or f"{self.issuer.rstrip('/')}{DISCOVERY}"
+
+    def keys_here(self) -> KeySet:
+        """Return the keys that stand here, if any, and why they cannot be used, if they cannot."""
+        try:
+            return KeySet(None if self.jwks is None else key_set(self.jwks))
+        except Unusable as error:
+            return KeySet(failure=str(error))
+
+
+class RequestAuthenticationSpec(AttachedToOne):
+    """The issuers that some workloads believe."""
+
+    jwt_rules: Annotated[tuple[JWTRule, ...], Field(max_length=4096)] = ()
+
+
+class RequestAuthentication(KubernetesObject):
+    """Whose tokens are believed."""
+
+    spec: RequestAuthenticationSpec = RequestAuthenticationSpec()

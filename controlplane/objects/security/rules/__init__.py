@@ -1,0 +1,1 @@
+"""What the types of security.istio.io cannot say."""

@@ -1,0 +1,44 @@
+"""What every object has: its kind, its name, its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from controlplane.model.keys import Key
+from controlplane.objects.types.scalars import NOTHING, FrozenMap, Model, Text, TextMap
+
+
+def _ours(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the annotations that mean something to a mesh: others are long, change often, and change nothing."""
+    return FrozenMap({name: value for name, value in annotations.items() if name.partition("/")[0].endswith("istio.io")})
+
+
+class Meta(Model):
+    """The part of an object's metadata that matters.
+
+    The resource version is no part of it: with it, an object would differ after a write that changes nothing for the mesh.
+    """
+
+    name: Text
+    namespace: Text = ""
+    labels: TextMap = NOTHING
+    annotations: Annotated[TextMap, AfterValidator(_ours)] = NOTHING
+    created: Text = Field(default="", alias="creationTimestamp")  # RFC 3339; objects from files have none
+    uid: Text = ""
+    generation: int = 0
+
+
+class KubernetesObject(Model):
+    """An object as its user wrote it; equal to another of the same kind, name and content."""
+
+    kind: Text
+    meta: Meta = Field(alias="metadata")
+
+    @cached_property
+    def key(self) -> Key:
+        """Return the object's name in the mesh."""
+        return Key(self.kind, self.meta.namespace, self.meta.name)

@@ -1,0 +1,129 @@
+"""Rules that several kinds share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_network
+
+from controlplane.model.hosts import ANY
+from controlplane.model.protocols import Protocol, named
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.names import fault_of_host, fault_of_label, is_fqdn, is_label
+from controlplane.objects.types.scalars import MAX_PORT
+from controlplane.objects.types.validation_errors import shown
+
+OUT_OF_RANGE = "OutOfRange"
+CONFLICT = "Conflict"
+REQUIRED = "Required"
+MESH = "mesh"
+NO_ONE = "~"
+OWN = "."
+_BITS = re.compile(r"[0-9]*\Z")  # Python knows masks such as 255.0.0.0 too
+
+
+def out_of_range(path: str, expected: str, found: object) -> Finding:
+    """Return that ``found`` stands at ``path`` where ``expected`` should."""
+    return Finding(path, OUT_OF_RANGE, f"expected {expected}, found {shown(found)}")
+
+
+def conflict(path: str, message: str) -> Finding:
+    """Return that fields at ``path`` exclude each other."""
+    return Finding(path, CONFLICT, message)
+
+
+def required(path: str, expected: str) -> Finding:
+    """Return that something is missing at ``path``."""
+    return Finding(path, REQUIRED, f"expected {expected}")
+
+
+def warning(path: str, code: str, message: str) -> Finding:
+    """Return something at ``path`` that the object may keep, and that its user should know."""
+    return Finding(path, code, message, fatal=False)
+
+
+def ports(path: str, number: int | None) -> Iterator[Finding]:
+    """Yield what is wrong with a port's ``number``; ``None`` is not given, and fine."""
+    if number is not None and not 0 < number <= MAX_PORT:
+        yield out_of_range(path, f"a port from 1 to {MAX_PORT}", number)
+
+
+def port_name(path: str, name: str) -> Iterator[Finding]:
+    """Yield what is wrong with the ``name`` of a port."""
+    if not is_label(name):
+        yield out_of_range(path, "a name of letters, digits and dashes", name)
+
+
+def protocol(path: str, name: str) -> Iterator[Finding]:
+    """Yield what is wrong with the ``name`` of a port's protocol."""
+    if named(name) is Protocol.UNSUPPORTED:
+        yield out_of_range(path, "a protocol such as HTTP, HTTP2, HTTPS, GRPC, TLS, MONGO or TCP", name)
+
+
+def percent(path: str, value: float | None) -> Iterator[Finding]:
+    """Yield what is wrong with a share of 100."""
+    if value is not None and not 0 <= value <= 100:
+        yield out_of_range(path, "a value from 0 to 100", value)
+
+
+def one_line(path: str, **named: str) -> Iterator[Finding]:
+    """Yield which of the texts ``named``, that go into headers, have control characters."""
+    for name, value in named.items():
+        if any(ord(each) < 32 or ord(each) == 127 for each in value):
+            yield out_of_range(f"{path}.{name}", "a text without control characters", value)
+
+
+def hosts(path: str, host: str, *, wildcard: bool = True) -> Iterator[Finding]:
+    """Yield what is wrong with the name of a host."""
+    if fault := fault_of_host(host, wildcard=wildcard):
+        yield Finding(path, OUT_OF_RANGE, fault)
+
+
+def subnet(path: str, text: str) -> Iterator[Finding]:
+    """Yield what is wrong with an address or a block of addresses."""
+    try:
+        ip_network(text, strict=False)
+        good = "%" not in text and _BITS.match(text.partition("/")[2])
+    except ValueError:
+        good = None
+    if not good:
+        yield out_of_range(path, "an IP address or a CIDR block", text)
+
+
+def labels(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what is wrong with labels."""
+    for name, value in given.items():
+        if fault := fault_of_label(name, value):
+            yield Finding(f"{path}.{name}", OUT_OF_RANGE, fault)
+
+
+def selector(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what is wrong with a selector by labels."""
+    for name, value in given.items():
+        if ANY in name or ANY in value:
+            yield Finding(f"{path}.{name}", OUT_OF_RANGE, "expected labels without wildcards")
+        elif not name:
+            yield required(path, "label names that are not empty")
+
+
+def gateways(path: str, names: Iterable[str]) -> Iterator[Finding]:
+    """Yield what is wrong with the names of gateways."""
+    for at, name in enumerate(names):
+        namespace, slash, gateway = name.partition("/")
+        if not (is_fqdn(namespace) and is_fqdn(gateway) if slash else is_fqdn(name)):
+            yield out_of_range(f"{path}[{at}]", "'mesh', a gateway, or namespace/gateway", name)
+
+
+def exports(path: str, names: Iterable[str], namespace: str, *, no_one: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with an ``exportTo`` of an object of ``namespace``; ``no_one`` allows it to be hidden from everyone."""
+    seen: set[str] = set()
+    for at, name in enumerate(names):
+        if name not in (ANY, OWN) and not (name == NO_ONE and no_one) and not is_label(name):
+            yield out_of_range(f"{path}[{at}]", "a namespace, '.' or '*'", name)
+        meant = namespace if name == OWN else name
+        if meant in seen:
+            yield conflict(f"{path}[{at}]", f"expected each namespace once, found {shown(name)} again")
+        seen.add(meant)
+    for alone in (ANY, NO_ONE):
+        if alone in seen and len(seen) > 1:
+            yield conflict(path, f"expected {alone!r} alone, found it among others")

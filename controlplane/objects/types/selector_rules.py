@@ -1,0 +1,46 @@
+"""What a policy must keep to where it says which workloads, gateways or services it is for.
+
+https://istio.io/latest/docs/reference/config/type/workload-selector/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.objects.types import rules
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.selectors import Attached, AttachedToOne, PolicyTargetReference, WorkloadSelector
+
+_TARGETS = (
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+)
+
+
+def check_attached(spec: Attached) -> Iterator[Finding]:
+    """Yield what is wrong with what the policy ``spec`` is for."""
+    names = (("selector", "selector"), ("target_ref", "targetRef"), ("target_refs", "targetRefs"))
+    said = [name for field, name in names if field in spec.model_fields_set]
+    if len(said) > 1:
+        yield rules.conflict("spec", f"expected at most one of {', '.join(said)}")
+    yield from check_workloads(spec.selector)
+    if isinstance(spec, AttachedToOne) and spec.target_ref is not None:
+        yield from _target("spec.targetRef", spec.target_ref)
+    for at, each in enumerate(spec.target_refs):
+        yield from _target(f"spec.targetRefs[{at}]", each)
+
+
+def check_workloads(selector: WorkloadSelector | None) -> Iterator[Finding]:
+    """Yield what is wrong with the ``selector`` of a policy."""
+    if selector is not None:
+        yield from rules.selector("spec.selector.matchLabels", selector.match_labels)
+
+
+def _target(path: str, each: PolicyTargetReference) -> Iterator[Finding]:
+    if each.namespace:
+        yield rules.out_of_range(f"{path}.namespace", "nothing: a policy is for its own namespace", each.namespace)
+    if (each.group, each.kind) not in _TARGETS:
+        found = f"{each.kind} of {each.group or 'the core'}"
+        yield rules.out_of_range(f"{path}.kind", "a Gateway or GatewayClass of Kubernetes, a Service, or a ServiceEntry", found)
