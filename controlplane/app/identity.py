@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from controlplane.admin.shapes import IdentityRow, RootRow, WaitingFor
 from controlplane.ca.certificates import read_certificates
-from controlplane.ca.folder import Folder
-from controlplane.ca.keeper import PluggedIn, Store, kept_key
+from controlplane.ca.file_store import Folder
+from controlplane.ca.manager import PluggedIn, Store, kept_key
 from controlplane.inject.roots import Held, Roots, Wanted, roots
 from controlplane.kube.client import Client
 from controlplane.kube.kept import KeptSecret

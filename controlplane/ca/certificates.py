@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from controlplane.ca.requests import PublicKey
+from controlplane.ca.csr import PublicKey
 from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from controlplane.ca.keeper import Keeper
-    from controlplane.ca.state import State
+    from controlplane.ca.manager import Keeper
+    from controlplane.ca.rotation import State
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Opened:
 
 def asked(place: Place, about: Callable[[Opened], Awaitable[T]]) -> T:
     """Return the answer to ``about`` of the authority at ``place``; ends the command where there is none, or it is not the time."""
-    from controlplane.ca.state import OutOfOrder
+    from controlplane.ca.rotation import OutOfOrder
     from controlplane.errors import NavarchError
 
     async def run() -> T:
@@ -68,7 +68,7 @@ def asked(place: Place, about: Callable[[Opened], Awaitable[T]]) -> T:
 
 def too_early(state: State, reports: Sequence[Report]) -> Report:
     """Return the sum of ``reports``; raises OutOfOrder where one is of another state than ``state``."""
-    from controlplane.ca.state import OutOfOrder
+    from controlplane.ca.rotation import OutOfOrder
 
     for each in reports:
         if (each.bundle, each.phase) != (state.bundle_id, state.phase.value):
@@ -87,8 +87,8 @@ def too_early(state: State, reports: Sequence[Report]) -> Report:
 async def _open(place: Place) -> AsyncIterator[Opened]:
     from controlplane.app.identity import authority_in
     from controlplane.ca.certificates import BadCertificate
-    from controlplane.ca.folder import Folder
-    from controlplane.ca.keeper import Keeper
+    from controlplane.ca.file_store import Folder
+    from controlplane.ca.manager import Keeper
     from controlplane.kube.access import Access
     from controlplane.kube.client import connect
     from controlplane.serve.trust import make_key, now
@@ -116,7 +116,7 @@ async def _by_admin(addresses: Sequence[str]) -> tuple[Report, ...]:
 
 
 def _get(address: str) -> Mapping[str, object]:
-    from controlplane.ca.state import OutOfOrder
+    from controlplane.ca.rotation import OutOfOrder
 
     try:
         with urllib.request.urlopen(f"http://{address}/v1/identity", timeout=10) as answer:
@@ -126,7 +126,7 @@ def _get(address: str) -> Mapping[str, object]:
 
 
 def _said(who: str, told: str) -> Mapping[str, object]:
-    from controlplane.ca.state import OutOfOrder
+    from controlplane.ca.rotation import OutOfOrder
 
     try:
         return _object(told.encode())

@@ -15,7 +15,7 @@ from controlplane.cli.options import Output
 from controlplane.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from controlplane.ca.state import State
+    from controlplane.ca.rotation import State
 
 app = typer.Typer(
     name="ca",
@@ -97,7 +97,7 @@ def export(
 
       navarch ca export ./cacerts
     """
-    from controlplane.ca.state import exported
+    from controlplane.ca.rotation import exported
 
     files = exported(asked(Place(state, kubeconfig, context, namespace), _state))
     try:
@@ -114,8 +114,8 @@ def export(
 @app.command()
 def prepare(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Context = None, namespace: _Namespace = _HOME) -> None:
     """First of three: make a new root with a new key, and have it trusted beside the old one."""
-    from controlplane.ca.state import issuer
-    from controlplane.ca.state import prepare as prepared
+    from controlplane.ca.rotation import issuer
+    from controlplane.ca.rotation import prepare as prepared
     from controlplane.serve.trust import make_key, now
 
     _step(Place(state, kubeconfig, context, namespace), None, lambda found, _: prepared(found, issuer(make_key(), now())))
@@ -138,13 +138,13 @@ def _once_asked(name: str, summary: str, change: Callable[[State, Report], State
 
 
 def _activated(found: State, early: Report) -> State:
-    from controlplane.ca.state import activate
+    from controlplane.ca.rotation import activate
 
     return activate(found, early.without_bundle, early.namespaces)
 
 
 def _retired(found: State, early: Report) -> State:
-    from controlplane.ca.state import retire
+    from controlplane.ca.rotation import retire
 
     return retire(found, early.without_certificate)
 
@@ -167,7 +167,7 @@ async def _state(opened: Opened) -> State:
 
 
 def _waiting(state: State, reports: Sequence[Report]) -> list[str]:
-    from controlplane.ca.state import OutOfOrder, Phase
+    from controlplane.ca.rotation import OutOfOrder, Phase
 
     try:
         early = too_early(state, reports)

@@ -27,8 +27,8 @@ def token(
     import datetime as dt
 
     from controlplane.app.identity import TOKENS
-    from controlplane.ca.folder import Folder
-    from controlplane.ca.keeper import kept_key
+    from controlplane.ca.file_store import Folder
+    from controlplane.ca.manager import kept_key
     from controlplane.ca.tokens import token as signed
     from controlplane.errors import NavarchError
     from controlplane.model.identity import Identity

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from controlplane.app.identity import TOKENS
-from controlplane.ca.folder import Folder as Secrets
-from controlplane.ca.keeper import kept_key
-from controlplane.ca.state import load
+from controlplane.ca.file_store import Folder as Secrets
+from controlplane.ca.manager import kept_key
+from controlplane.ca.rotation import load
 from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.demo.processes import NotReady
 from controlplane.kube.json import Json, items, section, text

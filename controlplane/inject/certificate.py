@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import Authority, BadCertificate, Pair, authority, expires_at, key_pem, read_certificates, serving
-from controlplane.ca.state import read_key
+from controlplane.ca.rotation import read_key
 from controlplane.kube.json import Json, section, text
 
 NAME = "navarch-webhook-cert"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.credentials import authority_of, certificate_of
-from controlplane.ca.vault import Holder
+from controlplane.ca.leaf_certificates import Holder
+from controlplane.ca.user_credentials import authority_of, certificate_of
 from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
 from controlplane.mesh.resources import checked

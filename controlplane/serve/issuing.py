@@ -16,7 +16,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from controlplane.ca.certificates import BadCertificate, workload
-from controlplane.ca.requests import MAX_BYTES, BadRequest, public_key_of
+from controlplane.ca.csr import MAX_BYTES, BadRequest, public_key_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
 from controlplane.serve.doors import Caller, Context, Denied, Door

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.state import State
-from controlplane.ca.vault import Holder, Vault
+from controlplane.ca.leaf_certificates import Holder, Vault
+from controlplane.ca.rotation import State
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.resources import checked
 from controlplane.translate import secrets

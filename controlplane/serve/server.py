@@ -14,7 +14,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Disc
 from grpc.aio import ServicerContext
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.vault import Holder
+from controlplane.ca.leaf_certificates import Holder
 from controlplane.mesh.nodes import Wire
 from controlplane.serve.doors import Caller, Door
 from controlplane.serve.hub import Hub

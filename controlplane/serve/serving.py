@@ -10,7 +10,7 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controlplane.ca.certificates import Pair, expires_at, serving
-from controlplane.ca.state import State
+from controlplane.ca.rotation import State
 from controlplane.serve.secrets import Authority
 
 _LIFETIME = dt.timedelta(days=1)

@@ -14,8 +14,8 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.keeper import Keeper, Store
-from controlplane.ca.vault import MAX_LIFETIME, Vault
+from controlplane.ca.leaf_certificates import MAX_LIFETIME, Vault
+from controlplane.ca.manager import Keeper, Store
 from controlplane.serve.doors import Accounts, Certificates, Door, Refusal, Tokens
 from controlplane.serve.issuing import Issuing, handler
 from controlplane.serve.reports import Handled

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from controlplane.app.identity import TOKENS
-from controlplane.ca.folder import Folder
-from controlplane.ca.keeper import Keeper, kept_key
-from controlplane.ca.state import State, activate, issuer, prepare, retire
+from controlplane.ca.file_store import Folder
+from controlplane.ca.manager import Keeper, kept_key
+from controlplane.ca.rotation import State, activate, issuer, prepare, retire
 from controlplane.serve.trust import make_key, now
 
 KEY = "key"  # of tokens: it is made, and never another

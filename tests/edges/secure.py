@@ -17,8 +17,8 @@ from google.protobuf.json_format import ParseDict
 
 from controlplane.app.identity import TOKENS
 from controlplane.app.plane import Addresses, ControlPlane
-from controlplane.ca.folder import Folder
-from controlplane.ca.state import load, read_key
+from controlplane.ca.file_store import Folder
+from controlplane.ca.rotation import load, read_key
 from controlplane.ca.tokens import token
 from controlplane.serve.trust import now
 from controlplane.settings import IdentitySettings, ReportSettings, Settings

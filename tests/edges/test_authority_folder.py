@@ -11,9 +11,9 @@ import pytest
 
 from controlplane.app.identity import TOKENS
 from controlplane.ca.certificates import key_pem
-from controlplane.ca.folder import POINTS, BadFolder, Folder
-from controlplane.ca.keeper import Keeper, PluggedIn, kept_key
-from controlplane.ca.state import OutOfOrder, Phase, State, load, prepare
+from controlplane.ca.file_store import POINTS, BadFolder, Folder
+from controlplane.ca.manager import Keeper, PluggedIn, kept_key
+from controlplane.ca.rotation import OutOfOrder, Phase, State, load, prepare
 from controlplane.serve.trust import make_key, now
 from tests.edges.killed_writer import KEY, STEPS
 

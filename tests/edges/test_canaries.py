@@ -21,8 +21,8 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from controlplane.admin.access import ACCESS
 from controlplane.app.identity import TOKENS
 from controlplane.ca.certificates import key_pem
-from controlplane.ca.folder import Folder
-from controlplane.ca.state import load, read_key
+from controlplane.ca.file_store import Folder
+from controlplane.ca.rotation import load, read_key
 from controlplane.ca.tokens import token
 from controlplane.envoy.type_urls import CDS, LDS, SDS
 from controlplane.serve.trust import now

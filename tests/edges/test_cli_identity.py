@@ -14,8 +14,8 @@ import yaml
 from cryptography import x509
 
 from controlplane.app.identity import TOKENS
-from controlplane.ca.folder import Folder
-from controlplane.ca.state import load, plugged_in, read_key
+from controlplane.ca.file_store import Folder
+from controlplane.ca.rotation import load, plugged_in, read_key
 from controlplane.ca.tokens import account_of
 from controlplane.envoy.type_urls import SDS
 from controlplane.serve.trust import now

@@ -15,9 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.folder import Folder
-from controlplane.ca.keeper import Keeper
-from controlplane.ca.state import activate, issuer, prepare, retire
+from controlplane.ca.file_store import Folder
+from controlplane.ca.manager import Keeper
+from controlplane.ca.rotation import activate, issuer, prepare, retire
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
 from controlplane.serve.trust import make_key, now

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest_asyncio
 
-from controlplane.ca.vault import Holder
+from controlplane.ca.leaf_certificates import Holder
 from controlplane.kube.json import Json
 from controlplane.kube.reflector import Timing
 from controlplane.model.identity import Identity

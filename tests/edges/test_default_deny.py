@@ -18,8 +18,8 @@ from controlplane.admin.api import admin_app
 from controlplane.admin.facts import Facts
 from controlplane.admin.health import health_app
 from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.folder import Folder
-from controlplane.ca.state import load
+from controlplane.ca.file_store import Folder
+from controlplane.ca.rotation import load
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.identity import Identity

@@ -22,9 +22,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controlplane.ca.certificates import BadCertificate, authority, read_certificates
-from controlplane.ca.requests import BadRequest
-from controlplane.ca.state import State, begin, issuer
-from controlplane.ca.vault import MAX_LIFETIME
+from controlplane.ca.csr import BadRequest
+from controlplane.ca.leaf_certificates import MAX_LIFETIME
+from controlplane.ca.rotation import State, begin, issuer
 from controlplane.model.identity import Identity
 from controlplane.serve.doors import Caller, Denied
 from controlplane.serve.issuing import Issuing, TooOften

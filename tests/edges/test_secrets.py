@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import BadCertificate, read_certificates
-from controlplane.ca.state import Issuer, State, begin, issuer
-from controlplane.ca.vault import Holder, Leaf, Vault
+from controlplane.ca.leaf_certificates import Holder, Leaf, Vault
+from controlplane.ca.rotation import Issuer, State, begin, issuer
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
 from controlplane.serve.secrets import Secrets

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from controlplane.ca.certificates import Authority, authority, key_pem, read_certificates, workload
-from controlplane.ca.folder import Folder
-from controlplane.ca.state import load
+from controlplane.ca.file_store import Folder
+from controlplane.ca.rotation import load
 from controlplane.model.identity import Identity
 from tests.edges.secure import Secure
 

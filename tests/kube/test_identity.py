@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from controlplane.app.identity import authority_in
-from controlplane.ca.keeper import Keeper
-from controlplane.ca.state import issuer, load, prepare
+from controlplane.ca.manager import Keeper
+from controlplane.ca.rotation import issuer, load, prepare
 from controlplane.inject.roots import Wanted, roots
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.admin.web import Web
 from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.folder import Folder as Stored
-from controlplane.ca.state import State, load, read_key
+from controlplane.ca.file_store import Folder as Stored
+from controlplane.ca.rotation import State, load, read_key
 from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.demo.credentials import Held
 from controlplane.demo.ports import free_network, free_port

@@ -16,8 +16,8 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.folder import Folder as Stored
-from controlplane.ca.state import State, load
+from controlplane.ca.file_store import Folder as Stored
+from controlplane.ca.rotation import State, load
 from controlplane.demo.apps import SERVICE_PORT
 from controlplane.demo.credentials import Held
 from controlplane.demo.processes import NotReady, until

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import BadCertificate, as_pem, authority, key_pem, read_certificates, workload
-from controlplane.ca.state import Issuer, OutOfOrder, Phase, State, activate, begin, dump, issuer, load, plugged_in, prepare, retire
+from controlplane.ca.rotation import Issuer, OutOfOrder, Phase, State, activate, begin, dump, issuer, load, plugged_in, prepare, retire
 from controlplane.model.identity import Identity
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from controlplane.ca import certificates
 from controlplane.ca.certificates import BadCertificate, authority, check_leaf, read_certificates, workload
-from controlplane.ca.requests import BadRequest, public_key_of
+from controlplane.ca.csr import BadRequest, public_key_of
 from controlplane.model.identity import Identity
 from tests.rooms.ca import der
 

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import read_certificates
-from controlplane.ca.state import issuer
-from controlplane.ca.vault import Holder, Leaf, Vault
+from controlplane.ca.leaf_certificates import Holder, Leaf, Vault
+from controlplane.ca.rotation import issuer
 from controlplane.model.identity import Identity
 
 BEGIN = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)

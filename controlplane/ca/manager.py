@@ -12,7 +12,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controlplane.ca.certificates import BadCertificate, key_pem
-from controlplane.ca.state import OutOfOrder, State, begin, dump, issuer, load, plugged_in, read_key
+from controlplane.ca.rotation import OutOfOrder, State, begin, dump, issuer, load, plugged_in, read_key
 from controlplane.errors import NavarchError
 
 log = logging.getLogger(__name__)

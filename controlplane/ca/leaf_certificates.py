@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controlplane.ca.certificates import key_pem, read_certificates, workload
-from controlplane.ca.state import Issuer
+from controlplane.ca.rotation import Issuer
 from controlplane.model.identity import Identity
 
 RENEW_AT = (0.4, 0.6)  # of the life
