@@ -15,8 +15,8 @@ from controlplane.ca.file_store import Folder
 from controlplane.ca.manager import PluggedIn, Store, kept_key
 from controlplane.inject.roots import Held, Roots, Wanted, roots
 from controlplane.kube.client import Client
-from controlplane.kube.kept import KeptSecret
 from controlplane.kube.reflector import Timing
+from controlplane.kube.secret_store import KeptSecret
 from controlplane.serve.accounts import OwnTokens, ReviewedTokens
 from controlplane.serve.credentials import Credentials, Reasons, World
 from controlplane.serve.doors import Accounts, Refusal
