@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from controlplane.fleet.standing import Refusal, Standing, standing
+from controlplane.fleet.rollout import Refusal, Standing, standing
 from controlplane.mesh.mesh import Mesh, Published, Session
 from controlplane.mesh.nodes import Wire
 from controlplane.model.keys import Key

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.fleet.standing import Standing
+from controlplane.fleet.rollout import Standing
 from controlplane.model.problems import Problem, Severity
 
 Condition = Mapping[str, object]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from controlplane.fleet.standing import Standing, read
+from controlplane.fleet.rollout import Standing, read
 from controlplane.kube.client import Client
 from controlplane.kube.errors import Refused
 from controlplane.kube.json import Json, items, section, text

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from controlplane.fleet.standing import Standing, total
+from controlplane.fleet.rollout import Standing, total
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, Refused
 from controlplane.kube.json import Json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
-from controlplane.fleet.fleet import Fleet, TypeAccount
+from controlplane.fleet.streams import Fleet, TypeAccount
 from controlplane.model.proxies import Proxy, proxy
 from controlplane.xds.events import Event
 from tests.fakes.resources import cluster, endpoints, listener
