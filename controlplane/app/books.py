@@ -10,7 +10,7 @@ from controlplane.admin.shapes import Connection, LoadRow, ProxyRow, TypeState
 from controlplane.app.registrar import Registrar
 from controlplane.fleet.load import Loads
 from controlplane.fleet.streams import Account, Fleet, TypeAccount
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Event, Nacked
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from controlplane.incremental.database import Database, Input
-from controlplane.mesh.bindings import conditions, gateways_of
+from controlplane.mesh.gateway_bindings import conditions, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change

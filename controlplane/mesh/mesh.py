@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
-from controlplane.mesh.credentials import referred_credentials
-from controlplane.mesh.injection import injected_namespaces
-from controlplane.mesh.issuers import wanted_keys
-from controlplane.mesh.nodes import Group, Wire
-from controlplane.mesh.presence import Presence
-from controlplane.mesh.problems import failure, problems_of
-from controlplane.mesh.publisher import Publisher
+from controlplane.mesh.access.credentials import referred_credentials
+from controlplane.mesh.access.jwks import wanted_keys
+from controlplane.mesh.problems.objects import failure, problems_of
+from controlplane.mesh.publish.parts import Group, Wire
+from controlplane.mesh.publish.publisher import Publisher
+from controlplane.mesh.registry.injected_namespaces import injected_namespaces
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.plaintext_proxies import Presence
 from controlplane.mesh.roots import roots, seen_by
-from controlplane.mesh.settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.edge import at_edge
-from controlplane.mesh.gateways import Edge, edge
-from controlplane.mesh.nodes import Group, Wire
-from controlplane.mesh.outbound import outbound
-from controlplane.mesh.scopes import ProxyScope, proxy_scope
-from controlplane.mesh.workloads import workload
+from controlplane.mesh.gateway.gateways import Edge, edge
+from controlplane.mesh.gateway.resources import at_edge
+from controlplane.mesh.publish.parts import Group, Wire
+from controlplane.mesh.routing.scopes import ProxyScope, proxy_scope
+from controlplane.mesh.sidecar.inbound import workload
+from controlplane.mesh.sidecar.outbound import outbound
 from controlplane.model.proxies import Proxy, ProxyType
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.identity import Identity
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy

@@ -21,7 +21,7 @@ from controlplane.ca.leaf_certificates import Holder
 from controlplane.ca.user_credentials import authority_of, certificate_of
 from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
-from controlplane.mesh.resources import checked
+from controlplane.mesh.publish.encode import checked
 from controlplane.model.credentials import Credential, credential
 from controlplane.model.keys import Key
 from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY

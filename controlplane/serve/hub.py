@@ -14,7 +14,7 @@ from typing import Protocol
 
 from controlplane.fleet.rollout import Refusal, Standing, standing
 from controlplane.mesh.mesh import Mesh, Published, Session
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change

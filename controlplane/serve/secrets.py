@@ -13,7 +13,7 @@ from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import Holder, Vault
 from controlplane.ca.rotation import State
 from controlplane.envoy.type_urls import SDS
-from controlplane.mesh.resources import checked
+from controlplane.mesh.publish.encode import checked
 from controlplane.translate import secrets
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Progress

@@ -15,7 +15,7 @@ from grpc.aio import ServicerContext
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import Holder
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.serve.doors import Caller, Door
 from controlplane.serve.hub import Hub
 from controlplane.serve.letting import FAULT, Ended, first_request, let_in

@@ -18,7 +18,7 @@ from grpc.aio import ServicerContext
 
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.serve.hub import Hub
 from controlplane.serve.letting import FAULT, UNREADABLE, Ended

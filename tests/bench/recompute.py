@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse

@@ -13,7 +13,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy
 from controlplane.objects.changes import Change

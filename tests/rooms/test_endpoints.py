@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.endpoint_policy import fault_of_endpoint
 from controlplane.model.ip_addresses import Reach, reach
 from controlplane.model.proxies import proxy

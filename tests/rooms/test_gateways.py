@@ -10,7 +10,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.type_urls import LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy
 from tests.bench.recompute import change
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from controlplane.mesh.clusters import black_hole
+from controlplane.mesh.destinations.clusters import black_hole
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy
 from tests.bench.recompute import change
 from tests.bench.workload import Size, endpoints, namespace_of, route, service

@@ -6,7 +6,7 @@ import gc
 import sys
 
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.nodes import Wire
+from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy
 from controlplane.objects.changes import Change
 from tests.bench.recompute import change

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS, EDS, VHDS
-from controlplane.mesh.shelf import Shelf
+from controlplane.mesh.publish.published_table import Shelf
 from controlplane.xds.resource import Reference, Resource, resource
 
 

@@ -10,7 +10,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
-from controlplane.mesh.resources import ready, refuse_invalid
+from controlplane.mesh.publish.encode import ready, refuse_invalid
 from controlplane.translate.uses import uses
 from controlplane.xds.resource import Reference, Resource, field
 

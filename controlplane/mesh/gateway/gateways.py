@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.gateway.server_merge import Merged, Offer, Place, merge
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
-from controlplane.mesh.merging import Merged, Offer, Place, merge
-from controlplane.mesh.scopes import labels_of, source_label_keys
-from controlplane.mesh.services import Ref, service
-from controlplane.mesh.settings import proxy_defaults
-from controlplane.mesh.workloads import selecting, target
+from controlplane.mesh.registry.mesh_settings import proxy_defaults
+from controlplane.mesh.registry.services import Ref, service
+from controlplane.mesh.routing.scopes import labels_of, source_label_keys
+from controlplane.mesh.sidecar.inbound import selecting, target
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels

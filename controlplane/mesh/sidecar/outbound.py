@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.clusters import black_hole, clusters_of, pass_through
-from controlplane.mesh.endpoints import endpoints
-from controlplane.mesh.hosts import hosts_of
-from controlplane.mesh.nodes import Group, Leaf, Members, Wire
-from controlplane.mesh.policies import rule_seers, seer_of_rules
-from controlplane.mesh.resources import checked
-from controlplane.mesh.scopes import Egress, Scope, egress, imported, outbound_policy, seer_of
-from controlplane.mesh.services import PUBLIC, Ref, service
-from controlplane.mesh.settings import settings
-from controlplane.mesh.tables import has_address, tables
+from controlplane.mesh.destinations.clusters import black_hole, clusters_of, pass_through
+from controlplane.mesh.destinations.destination_rules import rule_seers, seer_of_rules
+from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.parts import Group, Leaf, Members, Wire
+from controlplane.mesh.registry.endpoints import endpoints
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.services import PUBLIC, Ref, service
+from controlplane.mesh.routing.route_tables import has_address, tables
+from controlplane.mesh.routing.scopes import Egress, Scope, egress, imported, outbound_policy, seer_of
+from controlplane.mesh.routing.virtual_hosts import hosts_of
 from controlplane.model.cluster_names import OUTBOUND, cluster_name
 from controlplane.model.endpoint_policy import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy

@@ -6,12 +6,12 @@ from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.fragments import Body, alone, bare, together
-from controlplane.mesh.gateway_tables import Host, hosts, places_of
-from controlplane.mesh.gateways import Edge, Viewer, server, viewer
-from controlplane.mesh.nodes import Leaf, Members, Wire
-from controlplane.mesh.resources import checked
-from controlplane.mesh.routing import Asker, rules_of
+from controlplane.mesh.gateway.gateways import Edge, Viewer, server, viewer
+from controlplane.mesh.gateway.route_tables import Host, hosts, places_of
+from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.parts import Leaf, Members, Wire
+from controlplane.mesh.publish.virtual_host_bytes import Body, alone, bare, together
+from controlplane.mesh.routing.virtual_services import Asker, rules_of
 from controlplane.translate import routes
 from controlplane.translate.routes import merged_host, route_configuration
 from controlplane.xds.resource import Resource

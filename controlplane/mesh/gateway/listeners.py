@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import effective, through_gateways
-from controlplane.mesh.gateway_tables import bound, shared_hosts, table_name
-from controlplane.mesh.gateways import Edge, Viewer, served, viewer, written
+from controlplane.mesh.access.policies import effective, through_gateways
+from controlplane.mesh.gateway.gateways import Edge, Viewer, served, viewer, written
+from controlplane.mesh.gateway.route_tables import bound, shared_hosts, table_name
+from controlplane.mesh.gateway.server_merge import OPAQUE, Kind, Place, Port, Served, hosts_of, serves_http
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.merging import OPAQUE, Kind, Place, Port, Served, hosts_of, serves_http
-from controlplane.mesh.nodes import Leaf, Members
-from controlplane.mesh.resources import checked
-from controlplane.mesh.routing import Asker, applies, cluster_of
-from controlplane.mesh.workloads import everybody
+from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.parts import Leaf, Members
+from controlplane.mesh.routing.virtual_services import Asker, applies, cluster_of
+from controlplane.mesh.sidecar.inbound import everybody
 from controlplane.model.hosts import ANY, for_namespace, intersection
 from controlplane.model.keys import Key
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import EVERYONE, exports_of, index, naming, objects
-from controlplane.mesh.services import PUBLIC, Ref, exported, patterns
-from controlplane.mesh.settings import settings
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.services import PUBLIC, Ref, exported, patterns
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.destination_rule import DestinationRule, TrafficPolicy

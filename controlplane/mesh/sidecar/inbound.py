@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import Effective, authorizers, effective, to_workloads
-from controlplane.mesh.authorizers import clusters_to
+from controlplane.mesh.access.ext_authz import clusters_to
+from controlplane.mesh.access.policies import Effective, authorizers, effective, to_workloads
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
-from controlplane.mesh.nodes import Leaf, Members
-from controlplane.mesh.peers import peers
-from controlplane.mesh.resources import checked
-from controlplane.mesh.scopes import Workload, sidecar_object
-from controlplane.mesh.services import Ref, declared, service
-from controlplane.mesh.settings import settings
+from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.parts import Leaf, Members
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.peer_authentication import peers
+from controlplane.mesh.registry.services import Ref, declared, service
+from controlplane.mesh.routing.scopes import Workload, sidecar_object
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.proxies import Families, Interception

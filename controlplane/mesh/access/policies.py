@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.authorizers import Found, authorizer, provider_of
+from controlplane.mesh.access.ext_authz import Found, authorizer, provider_of
 from controlplane.mesh.inputs import index, jwks, objects, of_kind
-from controlplane.mesh.settings import settings
+from controlplane.mesh.registry.mesh_settings import settings
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.destinations.destination_rules import rule_seers, seer_of_rules
 from controlplane.mesh.inputs import CLUSTER_DOMAIN
-from controlplane.mesh.policies import rule_seers, seer_of_rules
-from controlplane.mesh.routing import Seers, route_seers
-from controlplane.mesh.scopes import EVERYTHING, Egress, Scope, egress, imported, imported_routes, seer_of
-from controlplane.mesh.services import PUBLIC, Ref, service
-from controlplane.mesh.settings import settings
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.services import PUBLIC, Ref, service
+from controlplane.mesh.routing.scopes import EVERYTHING, Egress, Scope, egress, imported, imported_routes, seer_of
+from controlplane.mesh.routing.virtual_services import Seers, route_seers
 from controlplane.model.protocols import Protocol, named
 from controlplane.model.services import Labels, Service, ServicePort
 from controlplane.model.virtual_host_domains import virtual_host_domains

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, objects, of_kind
-from controlplane.mesh.settings import settings
+from controlplane.mesh.registry.mesh_settings import settings
 from controlplane.model.peer_authentication import Mode, PeerPolicy, Peers, compose
 from controlplane.model.services import Labels
 from controlplane.objects.security.peer_authentication import MutualTLS, PeerAuthentication

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.clusters import Target, assignment, cluster
+from controlplane.mesh.destinations.clusters import Target, assignment, cluster
+from controlplane.mesh.destinations.destination_rules import seer_of_rules
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.nodes import Leaf
-from controlplane.mesh.policies import seer_of_rules
-from controlplane.mesh.services import PUBLIC, Ref, declarers, find, service
-from controlplane.mesh.settings import provider, settings
+from controlplane.mesh.publish.parts import Leaf
+from controlplane.mesh.registry.mesh_settings import provider, settings
+from controlplane.mesh.registry.services import PUBLIC, Ref, declarers, find, service
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Resolution

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.endpoints import endpoints, in_subset
-from controlplane.mesh.nodes import Leaf, Members
-from controlplane.mesh.policies import labels_of_subset, policy, rules, subsets
-from controlplane.mesh.resources import checked
-from controlplane.mesh.services import Ref, service
-from controlplane.mesh.settings import settings
+from controlplane.mesh.destinations.destination_rules import labels_of_subset, policy, rules, subsets
+from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.parts import Leaf, Members
+from controlplane.mesh.registry.endpoints import endpoints, in_subset
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.services import Ref, service
 from controlplane.model.cluster_names import OUTBOUND, cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort

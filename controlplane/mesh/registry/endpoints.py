@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import anonymous, index, labelled, objects, of_kind, pod_at, slices_of
-from controlplane.mesh.peers import peers
-from controlplane.mesh.services import Ref
+from controlplane.mesh.registry.peer_authentication import peers
+from controlplane.mesh.registry.services import Ref
 from controlplane.model.endpoint_policy import fault_of_endpoint
 from controlplane.model.keys import Key
 from controlplane.model.peer_authentication import Mode

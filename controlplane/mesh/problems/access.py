@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.access import AUTHENTICATION, GATEWAY, GATEWAY_LABEL, effective, policy_of, targets
-from controlplane.mesh.authorizers import authorizer
-from controlplane.mesh.gateway_problems import workloads
+from controlplane.mesh.access.ext_authz import authorizer
+from controlplane.mesh.access.policies import AUTHENTICATION, GATEWAY, GATEWAY_LABEL, effective, policy_of, targets
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
-from controlplane.mesh.peers import peers
-from controlplane.mesh.services import declared, service
-from controlplane.mesh.settings import provider, settings
-from controlplane.mesh.workloads import selecting
+from controlplane.mesh.problems.gateways import workloads
+from controlplane.mesh.registry.mesh_settings import provider, settings
+from controlplane.mesh.registry.peer_authentication import peers
+from controlplane.mesh.registry.services import declared, service
+from controlplane.mesh.sidecar.inbound import selecting
 from controlplane.model.peer_authentication import Mode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol

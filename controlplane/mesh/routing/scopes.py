@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.bindings import MESH_GATEWAY
-from controlplane.mesh.endpoints import Instance, instance
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import by_source, exported_to, index, objects, of_kind
-from controlplane.mesh.routing import KIND, Head, destinations, head, routed_hosts
-from controlplane.mesh.services import Ref, exported, find, seer_of_services, visible
-from controlplane.mesh.settings import settings
+from controlplane.mesh.registry.endpoints import Instance, instance
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.services import Ref, exported, find, seer_of_services, visible
+from controlplane.mesh.routing.virtual_services import KIND, Head, destinations, head, routed_hosts
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import Families, Interception, Proxy, families_of

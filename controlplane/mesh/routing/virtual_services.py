@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.bindings import MESH_GATEWAY, conditions, gateway_name, gateways_of
+from controlplane.mesh.destinations.destination_rules import policy, rule_seers, seer_of_rules
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY, conditions, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, exports_of, index, namespaces_with, naming, objects, of_kind, qualified
-from controlplane.mesh.policies import policy, rule_seers, seer_of_rules
-from controlplane.mesh.services import PUBLIC, Ref, exported, find, patterns, service
+from controlplane.mesh.registry.services import PUBLIC, Ref, exported, find, patterns, service
 from controlplane.model.cluster_names import cluster_name
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from controlplane.incremental.database import Call, Database, Failed
-from controlplane.mesh.nodes import Group, Leaf, Members
-from controlplane.mesh.shelf import Shelf
+from controlplane.mesh.publish.parts import Group, Leaf, Members
+from controlplane.mesh.publish.published_table import Shelf
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 

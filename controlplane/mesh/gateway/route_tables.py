@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.gateways import Edge, served, server, written
+from controlplane.mesh.gateway.gateways import Edge, served, server, written
+from controlplane.mesh.gateway.server_merge import Kind, Place, Port, Served, hosts_of, serves_http
 from controlplane.mesh.inputs import bound_to, index, objects
-from controlplane.mesh.merging import Kind, Place, Port, Served, hosts_of, serves_http
-from controlplane.mesh.routing import Head, head
-from controlplane.mesh.services import exported
+from controlplane.mesh.registry.services import exported
+from controlplane.mesh.routing.virtual_services import Head, head
 from controlplane.model.hosts import for_namespace, intersection
 from controlplane.model.keys import Key
 from controlplane.objects.networking.gateway import Server

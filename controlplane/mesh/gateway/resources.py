@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access import authorizers, effective
-from controlplane.mesh.authorizers import clusters_to
-from controlplane.mesh.clusters import black_hole, clusters_of
-from controlplane.mesh.gateway_hosts import table_of
-from controlplane.mesh.gateway_listeners import listeners_of, routers
-from controlplane.mesh.gateway_tables import endpoint_cluster, hosts, tables
-from controlplane.mesh.gateways import Edge, served, server
-from controlplane.mesh.merging import Place, serves_http
-from controlplane.mesh.nodes import Group, Leaf, Members, Wire
-from controlplane.mesh.policies import seer_of_rules
-from controlplane.mesh.resources import checked
-from controlplane.mesh.routing import destinations
-from controlplane.mesh.services import find
-from controlplane.mesh.settings import settings
+from controlplane.mesh.access.ext_authz import clusters_to
+from controlplane.mesh.access.policies import authorizers, effective
+from controlplane.mesh.destinations.clusters import black_hole, clusters_of
+from controlplane.mesh.destinations.destination_rules import seer_of_rules
+from controlplane.mesh.gateway.gateways import Edge, served, server
+from controlplane.mesh.gateway.listeners import listeners_of, routers
+from controlplane.mesh.gateway.route_tables import endpoint_cluster, hosts, tables
+from controlplane.mesh.gateway.server_merge import Place, serves_http
+from controlplane.mesh.gateway.virtual_hosts import table_of
+from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.parts import Group, Leaf, Members, Wire
+from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.services import find
+from controlplane.mesh.routing.virtual_services import destinations
 from controlplane.model.keys import Key
 from controlplane.model.protocols import named
 from controlplane.translate import clusters

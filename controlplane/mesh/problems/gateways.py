@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.bindings import MESH_GATEWAY, gateway_name, gateways_of
-from controlplane.mesh.endpoints import selected
-from controlplane.mesh.gateway_tables import shared_hosts
-from controlplane.mesh.gateways import gateway, merged, selected_by, selector
+from controlplane.mesh.gateway.gateways import gateway, merged, selected_by, selector
+from controlplane.mesh.gateway.route_tables import shared_hosts
+from controlplane.mesh.gateway.server_merge import Place
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateway_name, gateways_of
 from controlplane.mesh.inputs import index, namespaces_with, objects
-from controlplane.mesh.merging import Place
-from controlplane.mesh.routing import Head, head
-from controlplane.mesh.services import Ref, service
-from controlplane.mesh.workloads import selecting
+from controlplane.mesh.registry.endpoints import selected
+from controlplane.mesh.registry.services import Ref, service
+from controlplane.mesh.routing.virtual_services import Head, head
+from controlplane.mesh.sidecar.inbound import selecting
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.services import Labels

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.endpoints import selected
 from controlplane.mesh.inputs import objects
+from controlplane.mesh.registry.endpoints import selected
 from controlplane.model.endpoint_policy import OWN_PORTS, fault_of_endpoint
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, Service

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, Failed, query
-from controlplane.mesh.access_problems import of_attachment, of_authorization, of_peers
-from controlplane.mesh.bindings import MESH_GATEWAY
-from controlplane.mesh.credentials import problems_of_credentials
-from controlplane.mesh.endpoints import PEER_LABEL
-from controlplane.mesh.gateway_problems import of_bindings, of_gateway
+from controlplane.mesh.access.credentials import problems_of_credentials
+from controlplane.mesh.access.jwks import missing_keys
+from controlplane.mesh.destinations.destination_rules import labels_of_subset, seer_of_rules
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import anonymous, index, naming, objects, qualified
-from controlplane.mesh.issuers import missing_keys
-from controlplane.mesh.policies import labels_of_subset, seer_of_rules
-from controlplane.mesh.routing import candidates
-from controlplane.mesh.services import declared, declarers, find, service
-from controlplane.mesh.unreachable import unreachable
+from controlplane.mesh.problems.access import of_attachment, of_authorization, of_peers
+from controlplane.mesh.problems.gateways import of_bindings, of_gateway
+from controlplane.mesh.problems.unreachable import unreachable
+from controlplane.mesh.registry.endpoints import PEER_LABEL
+from controlplane.mesh.registry.services import declared, declarers, find, service
+from controlplane.mesh.routing.virtual_services import candidates
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.fragments import Body, alone, bare, together
-from controlplane.mesh.nodes import Group, Leaf, Members, Wire
-from controlplane.mesh.policies import seer_of_rules
-from controlplane.mesh.resources import checked
-from controlplane.mesh.routing import hash_policy, rules
-from controlplane.mesh.scopes import Scope, outbound_policy
-from controlplane.mesh.services import Ref
-from controlplane.mesh.tables import Asking, Entry, Hosts, RouteTable, Viewer, claims, domains, entries, owners, viewer_of
+from controlplane.mesh.destinations.destination_rules import seer_of_rules
+from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.parts import Group, Leaf, Members, Wire
+from controlplane.mesh.publish.virtual_host_bytes import Body, alone, bare, together
+from controlplane.mesh.registry.services import Ref
+from controlplane.mesh.routing.route_tables import Asking, Entry, Hosts, RouteTable, Viewer, claims, domains, entries, owners, viewer_of
+from controlplane.mesh.routing.scopes import Scope, outbound_policy
+from controlplane.mesh.routing.virtual_services import hash_policy, rules
 from controlplane.model.cluster_names import cluster_name
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.services import Labels

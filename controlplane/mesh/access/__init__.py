@@ -1,0 +1,1 @@
+"""Who may do what: policies, external authorizers, token issuers, credentials."""

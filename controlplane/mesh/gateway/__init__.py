@@ -1,0 +1,1 @@
+"""What an ingress gateway gets: servers merged from Gateways, route tables, listeners."""

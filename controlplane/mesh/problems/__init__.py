@@ -1,0 +1,1 @@
+"""What is wrong with objects that are valid by themselves."""

@@ -1,0 +1,1 @@
+"""Where requests go: VirtualServices, the scope of a Sidecar, route tables, virtual hosts."""

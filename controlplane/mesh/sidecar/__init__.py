@@ -1,0 +1,1 @@
+"""What a sidecar gets: outbound and inbound resources."""
