@@ -25,12 +25,7 @@ from controlplane.app import issuers
 from controlplane.app.books import Books
 from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
 from controlplane.app.registrar import Registrar
-from controlplane.inject.admission import NAMESPACE_ASKS, POD_ASKS
-from controlplane.inject.injector import Injector
-from controlplane.inject.registration import Registration
-from controlplane.inject.review import review
 from controlplane.inject.roots import Roots
-from controlplane.inject.webhook import Webhook
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
 from controlplane.kube.lease import Lease
@@ -54,6 +49,11 @@ from controlplane.sources.registered import Registered
 from controlplane.status.entries import Entries, Place
 from controlplane.status.replicas import REPLICA
 from controlplane.status.writer import World, Writer
+from controlplane.webhooks.injector import Injector
+from controlplane.webhooks.mutate import NAMESPACE_ASKS, POD_ASKS
+from controlplane.webhooks.registration import Registration
+from controlplane.webhooks.server import Webhook
+from controlplane.webhooks.validate import review
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.sotw import SotwStream
 

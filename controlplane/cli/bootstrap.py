@@ -17,8 +17,8 @@ from controlplane.model.hosts import is_ip
 from controlplane.model.proxies import Interception, ProxyType
 
 if TYPE_CHECKING:
-    from controlplane.inject.bootstrap import BootstrapSettings, Node
-    from controlplane.inject.contact import Credentials
+    from controlplane.bootstrap.bootstrap import BootstrapSettings, Node
+    from controlplane.bootstrap.xds_cluster import Credentials
     from controlplane.objects.networking.workload_group import WorkloadGroup
 
 _ENVOY = "envoy.json"
@@ -101,10 +101,10 @@ def bootstrap(
       navarch bootstrap -f group.yaml --xds navarch.example.com:15012 --ip 10.0.0.7 --token /etc/navarch/token
       --roots /etc/navarch/root-cert.pem --out /etc/navarch && envoy -c /etc/navarch/envoy.json
     """
-    from controlplane.inject.bootstrap import BootstrapSettings
-    from controlplane.inject.contact import ControlPlane
-    from controlplane.inject.overload import Limits
-    from controlplane.inject.status_ports import StatusPorts
+    from controlplane.bootstrap.bootstrap import BootstrapSettings
+    from controlplane.bootstrap.overload_manager import Limits
+    from controlplane.bootstrap.status_listeners import StatusPorts
+    from controlplane.bootstrap.xds_cluster import ControlPlane
 
     node = _node(filename, name, _ip(ip, option="--ip"))
     node = _checked(_said(node, namespace, service_account, _pairs(label or ()), locality))
@@ -124,8 +124,8 @@ def bootstrap(
 
 def _give(settings: BootstrapSettings, out: Path | None) -> None:
     """Print the bootstrap by ``settings``, or write it into the folder ``out`` with the files that it needs."""
-    from controlplane.inject.bootstrap import bootstrap as bootstrap_of
-    from controlplane.inject.contact import secret_files
+    from controlplane.bootstrap.bootstrap import bootstrap as bootstrap_of
+    from controlplane.bootstrap.xds_cluster import secret_files
 
     told = json.dumps(bootstrap_of(settings), indent=2)
     credentials = settings.control_plane.credentials
@@ -142,8 +142,8 @@ def _give(settings: BootstrapSettings, out: Path | None) -> None:
 
 
 def _node(filename: str | None, name: str | None, ip: str) -> Node:
-    from controlplane.inject.bootstrap import Node
-    from controlplane.inject.virtual_machines import node_of
+    from controlplane.bootstrap.bootstrap import Node
+    from controlplane.bootstrap.virtual_machine import node_of
 
     node = Node(name=name or socket.gethostname().lower(), namespace="default", ip=ip, labels=())
     return node_of(node, _group(filename)) if filename else node
@@ -185,7 +185,7 @@ def _group(path: str) -> WorkloadGroup:
 
 
 def _credentials(xds: list[str], token: str | None, roots: str | None, server_name: str | None, out: Path | None) -> Credentials | None:
-    from controlplane.inject.contact import Credentials
+    from controlplane.bootstrap.xds_cluster import Credentials
 
     if not token and not roots:
         return None

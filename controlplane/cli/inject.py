@@ -38,7 +38,7 @@ def inject(
 
       helm template ./chart | navarch inject -f - --injection injection.yaml
     """
-    from controlplane.inject.injection import Mesh
+    from controlplane.inject.inject import Mesh
     from controlplane.inject.manifests import Sheet, Where, injected
 
     sheets = [Sheet(name, text) for path in filename for name, text in _texts(path)]

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from controlplane.errors import NavarchError
-from controlplane.inject.iptables.settings import (
+from controlplane.iptables.settings import (
     BadSetting,
     Capture,
     Family,
@@ -146,7 +146,7 @@ def _servers(*, everything: bool) -> Ranges:
 
 
 def _do(act: Act, wanted: Capture, ipv6: V6, within_s: float) -> None:
-    from controlplane.inject.iptables import applier
+    from controlplane.iptables import applier
 
     found = applier.families(v6={V6.AUTO: None, V6.ON: True, V6.OFF: False}[ipv6])
     try:
@@ -168,7 +168,7 @@ def _do(act: Act, wanted: Capture, ipv6: V6, within_s: float) -> None:
 
 
 def _check(wanted: Capture, found: tuple[Family, ...], within_s: float) -> None:
-    from controlplane.inject.iptables.checker import check, proved
+    from controlplane.iptables.checker import check, proved
 
     findings = check(wanted, found, within_s)
     for each in findings:

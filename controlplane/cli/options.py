@@ -63,7 +63,7 @@ def decoded_text(name: str, data: bytes) -> str:
 
 def injection_settings(path: str | None) -> InjectionSettings:
     """Return the settings of injection in the file ``path``, the defaults where there is none."""
-    from controlplane.inject.configuration import BadSettings, settings
+    from controlplane.inject.settings_file import BadSettings, settings
 
     try:
         return settings(text_of(path) if path else "")

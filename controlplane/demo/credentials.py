@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.inject.contact import Credentials, secret_files
+from controlplane.bootstrap.xds_cluster import Credentials, secret_files
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.bootstrap.status_listeners import StatusPorts
+from controlplane.bootstrap.xds_cluster import ControlPlane
 from controlplane.demo.credentials import Held
-from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.inject.contact import ControlPlane
-from controlplane.inject.status_ports import StatusPorts
 from controlplane.model.proxies import Interception, ProxyType
 
 ADMIN_PORT = 15000

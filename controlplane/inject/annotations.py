@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from controlplane.inject import values
-from controlplane.inject.values import BadValue
+from controlplane.inject import annotation_values
+from controlplane.inject.annotation_values import BadValue
 from controlplane.objects.types.scalars import MAX_PORT
 
 T_co = TypeVar("T_co", covariant=True)
@@ -20,7 +20,7 @@ _SIDECAR = "sidecar.istio.io/"
 _TRAFFIC = "traffic.sidecar.istio.io/"
 _READINESS = "readiness.status.sidecar.istio.io/"
 _OWN = (_SIDECAR, _TRAFFIC, _READINESS, "status.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/")
-_SECONDS = values.whole(0, 86_400)
+_SECONDS = annotation_values.whole(0, 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,39 +31,39 @@ class Annotation(Generic[T_co]):
     read: Callable[[str], T_co]
 
 
-PROXY_IMAGE = Annotation(_SIDECAR + "proxyImage", values.image)
-PROXY_CPU = Annotation(_SIDECAR + "proxyCPU", values.quantity)
-PROXY_CPU_LIMIT = Annotation(_SIDECAR + "proxyCPULimit", values.amounts("1m", "1k"))
-PROXY_MEMORY = Annotation(_SIDECAR + "proxyMemory", values.quantity)
-PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", values.amounts("16Mi", "1024Ti"))
-LOG_LEVEL = Annotation(_SIDECAR + "logLevel", values.level)
-COMPONENT_LOG_LEVEL = Annotation(_SIDECAR + "componentLogLevel", values.component_levels)
-INJECT = Annotation(_SIDECAR + "inject", values.switch)
-INTERCEPTION_MODE = Annotation(_SIDECAR + "interceptionMode", values.one_of("REDIRECT", "TPROXY", "NONE"))
-REWRITE_PROBES = Annotation(_SIDECAR + "rewriteAppHTTPProbers", values.flag)
-NATIVE_SIDECAR = Annotation(_SIDECAR + "nativeSidecar", values.flag)
-USER_VOLUME = Annotation(_SIDECAR + "userVolume", values.volumes)
-USER_VOLUME_MOUNT = Annotation(_SIDECAR + "userVolumeMount", values.mounts)
-STATUS = Annotation(_SIDECAR + "status", values.plain)
-INCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "includeInboundPorts", values.ports_or_all)
-EXCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "excludeInboundPorts", values.ports)
-INCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "includeOutboundIPRanges", values.ranges_or_all)
-EXCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "excludeOutboundIPRanges", values.ranges)
-INCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "includeOutboundPorts", values.ports)
-EXCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "excludeOutboundPorts", values.ports)
-KUBEVIRT_INTERFACES = Annotation(_TRAFFIC + "kubevirtInterfaces", values.interfaces)
-EXCLUDE_INTERFACES = Annotation(_TRAFFIC + "excludeInterfaces", values.interfaces)
+PROXY_IMAGE = Annotation(_SIDECAR + "proxyImage", annotation_values.image)
+PROXY_CPU = Annotation(_SIDECAR + "proxyCPU", annotation_values.quantity)
+PROXY_CPU_LIMIT = Annotation(_SIDECAR + "proxyCPULimit", annotation_values.amounts("1m", "1k"))
+PROXY_MEMORY = Annotation(_SIDECAR + "proxyMemory", annotation_values.quantity)
+PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", annotation_values.amounts("16Mi", "1024Ti"))
+LOG_LEVEL = Annotation(_SIDECAR + "logLevel", annotation_values.level)
+COMPONENT_LOG_LEVEL = Annotation(_SIDECAR + "componentLogLevel", annotation_values.component_levels)
+INJECT = Annotation(_SIDECAR + "inject", annotation_values.switch)
+INTERCEPTION_MODE = Annotation(_SIDECAR + "interceptionMode", annotation_values.one_of("REDIRECT", "TPROXY", "NONE"))
+REWRITE_PROBES = Annotation(_SIDECAR + "rewriteAppHTTPProbers", annotation_values.flag)
+NATIVE_SIDECAR = Annotation(_SIDECAR + "nativeSidecar", annotation_values.flag)
+USER_VOLUME = Annotation(_SIDECAR + "userVolume", annotation_values.volumes)
+USER_VOLUME_MOUNT = Annotation(_SIDECAR + "userVolumeMount", annotation_values.mounts)
+STATUS = Annotation(_SIDECAR + "status", annotation_values.plain)
+INCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "includeInboundPorts", annotation_values.ports_or_all)
+EXCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "excludeInboundPorts", annotation_values.ports)
+INCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "includeOutboundIPRanges", annotation_values.ranges_or_all)
+EXCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "excludeOutboundIPRanges", annotation_values.ranges)
+INCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "includeOutboundPorts", annotation_values.ports)
+EXCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "excludeOutboundPorts", annotation_values.ports)
+KUBEVIRT_INTERFACES = Annotation(_TRAFFIC + "kubevirtInterfaces", annotation_values.interfaces)
+EXCLUDE_INTERFACES = Annotation(_TRAFFIC + "excludeInterfaces", annotation_values.interfaces)
 READINESS_DELAY = Annotation(_READINESS + "initialDelaySeconds", _SECONDS)
-READINESS_PERIOD = Annotation(_READINESS + "periodSeconds", values.whole(1, 86_400))
-READINESS_FAILURES = Annotation(_READINESS + "failureThreshold", values.whole(1, 10_000))
-STATUS_PORT = Annotation("status.sidecar.istio.io/port", values.whole(0, MAX_PORT))
-TEMPLATES = Annotation("inject.istio.io/templates", values.one_of("sidecar", "gateway"))
-PROXY_CONFIG = Annotation("proxy.istio.io/config", values.proxy_settings)
-MERGE_METRICS = Annotation("prometheus.istio.io/merge-metrics", values.flag)
-SCRAPE = Annotation("prometheus.io/scrape", values.plain)
-SCRAPE_PORT = Annotation("prometheus.io/port", values.whole(1, MAX_PORT))
-SCRAPE_PATH = Annotation("prometheus.io/path", values.plain)
-SCRAPE_SCHEME = Annotation("prometheus.io/scheme", values.one_of("http", "https"))
+READINESS_PERIOD = Annotation(_READINESS + "periodSeconds", annotation_values.whole(1, 86_400))
+READINESS_FAILURES = Annotation(_READINESS + "failureThreshold", annotation_values.whole(1, 10_000))
+STATUS_PORT = Annotation("status.sidecar.istio.io/port", annotation_values.whole(0, MAX_PORT))
+TEMPLATES = Annotation("inject.istio.io/templates", annotation_values.one_of("sidecar", "gateway"))
+PROXY_CONFIG = Annotation("proxy.istio.io/config", annotation_values.proxy_settings)
+MERGE_METRICS = Annotation("prometheus.istio.io/merge-metrics", annotation_values.flag)
+SCRAPE = Annotation("prometheus.io/scrape", annotation_values.plain)
+SCRAPE_PORT = Annotation("prometheus.io/port", annotation_values.whole(1, MAX_PORT))
+SCRAPE_PATH = Annotation("prometheus.io/path", annotation_values.plain)
+SCRAPE_SCHEME = Annotation("prometheus.io/scheme", annotation_values.one_of("http", "https"))
 
 # What is read; to each what it does stands in docs/injection.md.
 HONOURED: tuple[Annotation[object], ...] = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controlplane.inject.decision import ENABLED, Namespace
-from controlplane.inject.injection import Injected, Mesh, Outcome, Refused, Untouched, inject
+from controlplane.inject.inject import Injected, Mesh, Outcome, Refused, Untouched, inject
+from controlplane.inject.policy import ENABLED, Namespace
 from controlplane.kube.json import Json, section, text
 from controlplane.model.problems import Severity
 from controlplane.objects.mesh.mesh_config import KEY, MeshConfig

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from string import punctuation
 from urllib.parse import quote
 
+from controlplane.bootstrap.status_listeners import Probe
 from controlplane.inject.pod import BadPod
-from controlplane.inject.status_ports import Probe
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.types.scalars import MAX_PORT
 

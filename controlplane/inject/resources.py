@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import ceil
 
 from controlplane.inject import annotations as say
+from controlplane.inject.annotation_values import BadValue, amount
 from controlplane.inject.annotations import Annotations
-from controlplane.inject.values import BadValue, amount
 from controlplane.kube.json import Json, section
 
 DEFAULT: Json = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}

@@ -12,16 +12,16 @@ from math import ceil
 
 import orjson
 
+from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.bootstrap.overload_manager import Limits
+from controlplane.bootstrap.status_listeners import DRAIN_PATH, READY_PATH, Probe, StatusPorts
+from controlplane.bootstrap.xds_cluster import ControlPlane, Credentials, secret_files
 from controlplane.inject import annotations as say
 from controlplane.inject.annotations import Annotations
-from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.inject.contact import ControlPlane, Credentials, secret_files
-from controlplane.inject.interception import arguments, mode
-from controlplane.inject.overload import Limits
+from controlplane.inject.iptables_args import arguments, mode
 from controlplane.inject.pod import PROXY, BadPod, Pod
 from controlplane.inject.probes import literal
 from controlplane.inject.resources import DEFAULT, heap_bytes, resources, threads
-from controlplane.inject.status_ports import DRAIN_PATH, READY_PATH, Probe, StatusPorts
 from controlplane.kube.json import Json
 from controlplane.model.proxies import Interception, ProxyType
 from controlplane.objects.networking.proxy_config import ProxySettings

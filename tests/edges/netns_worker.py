@@ -141,7 +141,7 @@ def navarch(*words: str) -> dict[str, object]:
 
 def state(kind: str) -> list[str]:
     """Return everything of a namespace that interception touches, by the back-end ``kind``."""
-    from controlplane.inject.iptables.saved import meaning
+    from controlplane.iptables.restore_format import meaning
 
     found: list[str] = []
     for program in ("iptables", "ip6tables"):

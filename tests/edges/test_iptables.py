@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from controlplane.cli.main import app
-from controlplane.inject.iptables import applier, programs
+from controlplane.iptables import applier, programs
 from tests.edges import interception, namespaces
 from tests.edges.interception import APPLICATION, GROUP, PROXY, ROOT, Bed, Call
 

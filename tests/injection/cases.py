@@ -16,11 +16,11 @@ from pathlib import Path
 
 import yaml
 
-from controlplane.inject.configuration import settings
-from controlplane.inject.decision import Namespace
-from controlplane.inject.injection import Injected, Mesh, Outcome, Refused, Untouched, inject
-from controlplane.inject.patch import patch
-from controlplane.inject.values import proxy_settings
+from controlplane.inject.annotation_values import proxy_settings
+from controlplane.inject.inject import Injected, Mesh, Outcome, Refused, Untouched, inject
+from controlplane.inject.json_patch import patch
+from controlplane.inject.policy import Namespace
+from controlplane.inject.settings_file import settings
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.reading.documents import documents
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from controlplane.cli.main import app
 from controlplane.inject.annotations import HONOURED, SCRAPED
-from controlplane.inject.injection import Injected, inject
+from controlplane.inject.inject import Injected, inject
 from tests.injection.cases import FOLDER, Case, annotated, cases, containers
 from tests.rooms.test_injection import applied
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import yaml
 
-from controlplane.inject.decision import Namespace
-from controlplane.inject.injection import Injected, Mesh, inject
+from controlplane.inject.inject import Injected, Mesh, inject
+from controlplane.inject.policy import Namespace
 from controlplane.settings import InjectionSettings
 from tests.kube.binaries import kubectl
 

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import yaml
 
-from controlplane.inject.decision import Namespace
-from controlplane.inject.injection import Injected, Mesh, inject
+from controlplane.inject.inject import Injected, Mesh, inject
 from controlplane.inject.manifests import Sheet, Where
 from controlplane.inject.manifests import injected as injected_manifests
+from controlplane.inject.policy import Namespace
 from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
 from tests.edges.control_plane import Running

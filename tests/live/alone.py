@@ -12,12 +12,12 @@ from pathlib import Path
 
 import httpx
 
+from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.bootstrap.overload_manager import Limits
+from controlplane.bootstrap.status_listeners import Probe, StatusPorts
+from controlplane.bootstrap.xds_cluster import ControlPlane, Credentials, secret_files
 from controlplane.demo.ports import free_network
 from controlplane.demo.processes import Process, envoy_binary, start, until
-from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.inject.contact import ControlPlane, Credentials, secret_files
-from controlplane.inject.overload import Limits
-from controlplane.inject.status_ports import Probe, StatusPorts
 from controlplane.model.proxies import Interception
 from tests.edges.secure import Secure, secure
 

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from controlplane.bootstrap.bootstrap import bootstrap
+from controlplane.bootstrap.overload_manager import Limits
+from controlplane.bootstrap.xds_cluster import secret_files
 from controlplane.ca.certificates import authority
 from controlplane.demo.processes import envoy_binary, until
-from controlplane.inject.bootstrap import bootstrap
-from controlplane.inject.contact import secret_files
-from controlplane.inject.overload import Limits
 from tests.live.alone import Alone, alone
 from tests.rooms.test_bootstrap import CREDENTIALS, POD
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from controlplane.bootstrap.status_listeners import DRAIN_PATH
 from controlplane.demo.processes import until
-from controlplane.inject.status_ports import DRAIN_PATH
 from tests.live.alone import Alone, alone
 
 _NODE = "127.0.0.9"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.bootstrap.status_listeners import StatusPorts
+from controlplane.bootstrap.xds_cluster import ControlPlane
 from controlplane.demo.processes import Process, envoy_binary, start, until
-from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.inject.contact import ControlPlane
-from controlplane.inject.status_ports import StatusPorts
 from controlplane.model.proxies import Families, Interception
 from tests.edges import namespaces
 

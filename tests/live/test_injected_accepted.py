@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from controlplane.demo.processes import envoy_binary
-from controlplane.inject.injection import Injected
+from controlplane.inject.inject import Injected
 from controlplane.kube.json import Json, items, section, text
 from tests.injection.cases import Case, cases, named
 

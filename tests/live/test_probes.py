@@ -12,9 +12,9 @@ import grpc
 import grpc.aio
 import httpx
 
+from controlplane.bootstrap.status_listeners import Probe
 from controlplane.demo.ports import free_port
 from controlplane.demo.processes import until
-from controlplane.inject.status_ports import Probe
 from tests.live.alone import Alone, alone
 
 NODE = "127.9.9.9"

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from controlplane.inject.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.inject.contact import ControlPlane, Credentials, secret_files
-from controlplane.inject.overload import Limits
-from controlplane.inject.status_ports import Probe, StatusPorts
+from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.bootstrap.overload_manager import Limits
+from controlplane.bootstrap.status_listeners import Probe, StatusPorts
+from controlplane.bootstrap.xds_cluster import ControlPlane, Credentials, secret_files
 from controlplane.model.proxies import Families, Proxy, ProxyType, proxy
 
 CREDENTIALS = Credentials(token="/own/token", roots="/own/root-cert.pem", secrets="/own", server_name="navarch.navarch-system.svc")

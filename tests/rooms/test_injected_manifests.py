@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.inject.injection import Injected, Mesh, inject
+from controlplane.inject.inject import Injected, Mesh, inject
 from controlplane.inject.manifests import Done, Sheet, Where, injected
 from controlplane.kube.json import section
 from controlplane.objects.reading.documents import documents

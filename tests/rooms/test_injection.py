@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.inject import annotations as say
-from controlplane.inject.admission import admission
-from controlplane.inject.decision import IGNORED, Namespace, why_not
-from controlplane.inject.injection import Injected, Mesh, Refused, Untouched, inject
-from controlplane.inject.patch import patch
+from controlplane.inject.inject import Injected, Mesh, Refused, Untouched, inject
+from controlplane.inject.json_patch import patch
+from controlplane.inject.label_selector import BadSelector, selector
 from controlplane.inject.pod import PROXY, pod
-from controlplane.inject.review import BadReview
-from controlplane.inject.selectors import BadSelector, selector
+from controlplane.inject.policy import IGNORED, Namespace, why_not
 from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
+from controlplane.webhooks.mutate import admission
+from controlplane.webhooks.validate import BadReview
 
 SETTINGS = InjectionSettings()
 MESH = Mesh(settings=SETTINGS)

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic.alias_generators import to_camel
 
 from controlplane.inject.annotations import HONOURED, SCRAPED
-from controlplane.inject.configuration import settings
-from controlplane.inject.decision import IGNORED
+from controlplane.inject.policy import IGNORED
+from controlplane.inject.settings_file import settings
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.inject.iptables.rules import rules
-from controlplane.inject.iptables.saved import change, meaning
-from controlplane.inject.iptables.settings import BadSetting, Capture, Family, Mode, blocks, ids, interfaces, nameservers, ports, ranges
+from controlplane.iptables.restore_format import change, meaning
+from controlplane.iptables.rules import rules
+from controlplane.iptables.settings import BadSetting, Capture, Family, Mode, blocks, ids, interfaces, nameservers, ports, ranges
 
 _DEFAULT = """
 nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001

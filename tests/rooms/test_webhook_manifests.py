@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 
-from controlplane.inject.admission import NAMESPACE_ASKS, POD_ASKS
-from controlplane.inject.decision import IGNORED, Namespace, why_not
 from controlplane.inject.pod import pod as read_pod
+from controlplane.inject.policy import IGNORED, Namespace, why_not
 from controlplane.settings import InjectionSettings
+from controlplane.webhooks.mutate import NAMESPACE_ASKS, POD_ASKS
 from tests.kube.rendered import SETS, Json, at, objects, only, ports, words
 
 OWN = {"kube-system", "navarch-system"}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controlplane.bootstrap.status_listeners import METRICS_PATH, STATS_PATH, Probe, StatusPorts
 from controlplane.inject import annotations as say
+from controlplane.inject.annotation_values import BadValue
 from controlplane.inject.annotations import Annotations
 from controlplane.inject.probes import literal
-from controlplane.inject.status_ports import METRICS_PATH, STATS_PATH, Probe, StatusPorts
-from controlplane.inject.values import BadValue
 
 _TIMEOUT_S = 10
 

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from controlplane.inject import values
-from controlplane.inject.selectors import BadSelector, selector
-from controlplane.inject.values import BadValue
+from controlplane.inject import annotation_values
+from controlplane.inject.annotation_values import BadValue
+from controlplane.inject.label_selector import BadSelector, selector
 from controlplane.model.hosts import is_ip
 from controlplane.objects.reading.sanitize import OddError, scrubbed
 from controlplane.objects.reading.yaml import UnreadableError, compose
@@ -29,7 +29,7 @@ class BadSettings(ValueError):
 
 def _image(text: str) -> str:
     try:
-        return values.image(text)
+        return annotation_values.image(text)
     except BadValue as error:
         raise PydanticCustomError("image", "{why}", {"why": str(error)}) from error
 

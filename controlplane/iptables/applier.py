@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from controlplane.inject.iptables.programs import Backend, CannotIntercept, found_backend, installed, run
-from controlplane.inject.iptables.routes import Entry, standing_entries, wanted_entries
-from controlplane.inject.iptables.rules import Rule, rules
-from controlplane.inject.iptables.saved import change
-from controlplane.inject.iptables.settings import Capture, Family
+from controlplane.iptables.programs import Backend, CannotIntercept, found_backend, installed, run
+from controlplane.iptables.restore_format import change
+from controlplane.iptables.routes import Entry, standing_entries, wanted_entries
+from controlplane.iptables.rules import Rule, rules
+from controlplane.iptables.settings import Capture, Family
 
 _ADDRESSES_V6 = Path("/proc/net/if_inet6")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.errors import NavarchError
-from controlplane.inject.iptables.settings import Family
+from controlplane.iptables.settings import Family
 
 _SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where they are, though not everybody's PATH leads there
 _PREFIX = {Family.V4: "iptables", Family.V6: "ip6tables"}

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.inject.contact import ControlPlane, address, cluster, grpc_service
-from controlplane.inject.overload import Limits, overload
-from controlplane.inject.status_ports import Probe, StatusPorts, status_clusters, status_listeners
+from controlplane.bootstrap.overload_manager import Limits, overload
+from controlplane.bootstrap.status_listeners import Probe, StatusPorts, status_clusters, status_listeners
+from controlplane.bootstrap.xds_cluster import ControlPlane, address, cluster, grpc_service
 from controlplane.model.proxies import Interception, ProxyType
 from controlplane.model.services import Labels
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.inject.bootstrap import Node
+from controlplane.bootstrap.bootstrap import Node
 from controlplane.objects.networking.workload_group import WorkloadGroup
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controlplane.inject.iptables.settings import DNS_PORT, Capture, Family, Mode
+from controlplane.iptables.settings import DNS_PORT, Capture, Family, Mode
 
 OURS = "ISTIO_"  # what the name of each of our chains begins with
 COMMENT = "navarch"

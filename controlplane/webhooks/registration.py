@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from controlplane.ca.certificates import BadCertificate, Pair, expires_at
-from controlplane.inject.certificate import NAME, as_secret, renewed, shared
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, Refused
 from controlplane.kube.json import items, section, text
 from controlplane.kube.resources import MUTATORS, SECRETS, VALIDATORS
+from controlplane.webhooks.certificate import NAME, as_secret, renewed, shared
 
 log = logging.getLogger(__name__)
 

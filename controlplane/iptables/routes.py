@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from controlplane.inject.iptables.programs import CannotIntercept, run
-from controlplane.inject.iptables.settings import Capture, Family, Mode
+from controlplane.iptables.programs import CannotIntercept, run
+from controlplane.iptables.settings import Capture, Family, Mode
 
 _PROTOCOL = "133"  # says of rules and routes who made them
 _FLAG = {Family.V4: "-4", Family.V6: "-6"}

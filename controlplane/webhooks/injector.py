@@ -8,15 +8,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from controlplane.inject.admission import admission
-from controlplane.inject.injection import Mesh
-from controlplane.inject.review import Verdict
+from controlplane.inject.inject import Mesh
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import PODS
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import KubernetesSettings
+from controlplane.webhooks.mutate import admission
+from controlplane.webhooks.validate import Verdict
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from controlplane.inject.iptables.probes import OUTSIDE, Probe, Role, probes, rules_from_outside
-from controlplane.inject.iptables.programs import CannotIntercept, found_backend
-from controlplane.inject.iptables.settings import Address, Capture, Family, Mode
+from controlplane.iptables.check_plan import OUTSIDE, Probe, Role, probes, rules_from_outside
+from controlplane.iptables.programs import CannotIntercept, found_backend
+from controlplane.iptables.settings import Address, Capture, Family, Mode
 
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h, and the same number in linux/netfilter_ipv6/ip6_tables.h
 _IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75  # linux/in.h, linux/in6.h

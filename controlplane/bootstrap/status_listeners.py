@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
-from controlplane.inject.contact import address
+from controlplane.bootstrap.xds_cluster import address
 
 DRAIN_PATH = "/drain"
 READY_PATH = "/healthz/ready"

@@ -12,8 +12,8 @@ from typing import TypeAlias, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from controlplane.inject.iptables.settings import EVERYTHING, BadSetting, blocks, port_numbers
-from controlplane.inject.iptables.settings import interfaces as names_of_interfaces
+from controlplane.iptables.settings import EVERYTHING, BadSetting, blocks, port_numbers
+from controlplane.iptables.settings import interfaces as names_of_interfaces
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.reading.sanitize import OddError, scrubbed
 from controlplane.objects.reading.yaml import UnreadableError, compose

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from controlplane.bootstrap.bootstrap import ADMIN
+from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.inject import annotations as say
 from controlplane.inject.annotations import Annotations
-from controlplane.inject.bootstrap import ADMIN
 from controlplane.inject.pod import BadPod
-from controlplane.inject.status_ports import StatusPorts
 from controlplane.model.proxies import Interception
 from controlplane.objects.networking.proxy_config import ProxySettings
 

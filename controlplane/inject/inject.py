@@ -9,13 +9,13 @@ from typing import TypeAlias
 import orjson
 
 from controlplane.inject import annotations as say
-from controlplane.inject.decision import REVISION, Namespace, why_not
-from controlplane.inject.interception import check_status_port
-from controlplane.inject.overlay import laid_over
-from controlplane.inject.patch import patch
+from controlplane.inject.container_merge import laid_over
+from controlplane.inject.iptables_args import check_status_port
+from controlplane.inject.json_patch import patch
 from controlplane.inject.pod import PROXY, BadPod, Pod, pod
+from controlplane.inject.policy import REVISION, Namespace, why_not
 from controlplane.inject.probes import probes_of
-from controlplane.inject.scraping import scraping
+from controlplane.inject.prometheus import scraping
 from controlplane.inject.sidecar import INIT, USER, Plan, init, proxy, secret_annotations, volumes
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.networking.proxy_config import ProxySettings

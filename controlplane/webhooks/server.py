@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
-from controlplane.inject.injector import NotYet
-from controlplane.inject.review import BadReview, Verdict
+from controlplane.webhooks.injector import NotYet
+from controlplane.webhooks.validate import BadReview, Verdict
 
 log = logging.getLogger(__name__)
 

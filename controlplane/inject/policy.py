@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.inject import values
+from controlplane.inject import annotation_values
+from controlplane.inject.annotation_values import BadValue
 from controlplane.inject.annotations import INJECT
+from controlplane.inject.label_selector import selector
 from controlplane.inject.pod import BadPod, Pod
-from controlplane.inject.selectors import selector
-from controlplane.inject.values import BadValue
 from controlplane.kube.json import section, text
 from controlplane.settings import InjectionSettings
 
@@ -84,7 +84,7 @@ def _asked(pod: Pod) -> bool | None:
     """Return what ``pod`` says itself; its label counts before its annotation."""
     label = pod.labels.get(INJECT.name)
     try:
-        return values.switch(label) if label else pod.annotations.get(INJECT)
+        return annotation_values.switch(label) if label else pod.annotations.get(INJECT)
     except BadValue as error:
         said = label or pod.annotations.said[INJECT.name]
         raise BadPod(f"{INJECT.name}: {error}, found {said[:80]!r}") from error

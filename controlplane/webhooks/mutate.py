@@ -6,10 +6,10 @@ no mirror of namespaces has to be as new as the pod.
 
 from __future__ import annotations
 
-from controlplane.inject.decision import ENABLED, REVISION, Namespace
-from controlplane.inject.injection import Injected, Mesh, Refused, Untouched, inject
-from controlplane.inject.review import Request, Verdict, allowed, refused, request
+from controlplane.inject.inject import Injected, Mesh, Refused, Untouched, inject
+from controlplane.inject.policy import ENABLED, REVISION, Namespace
 from controlplane.kube.json import section, text
+from controlplane.webhooks.validate import Request, Verdict, allowed, refused, request
 
 POD_ASKS = "/inject"  # the namespace says nothing
 NAMESPACE_ASKS = "/inject/namespace"

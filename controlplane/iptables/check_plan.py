@@ -8,8 +8,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from itertools import islice
 
-from controlplane.inject.iptables.rules import INBOUND, Rule, rules
-from controlplane.inject.iptables.settings import DNS_PORT, Address, Capture, Family, Mode, Network
+from controlplane.iptables.rules import INBOUND, Rule, rules
+from controlplane.iptables.settings import DNS_PORT, Address, Capture, Family, Mode, Network
 
 OUTSIDE = {
     Family.V4: ip_address("192.0.2.1"),

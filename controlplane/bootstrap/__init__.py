@@ -1,0 +1,1 @@
+"""An Envoy's bootstrap configuration, as pure functions."""
