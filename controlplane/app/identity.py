@@ -13,7 +13,6 @@ from controlplane.admin.shapes import IdentityRow, RootRow, WaitingFor
 from controlplane.ca.certificates import read_certificates
 from controlplane.ca.file_store import Folder
 from controlplane.ca.manager import PluggedIn, Store, kept_key
-from controlplane.inject.roots import Held, Roots, Wanted, roots
 from controlplane.kube.client import Client
 from controlplane.kube.reflector import Timing
 from controlplane.kube.secret_store import KeptSecret
@@ -24,6 +23,7 @@ from controlplane.serve.rights import OfNamespace, ReviewedRights
 from controlplane.serve.shelves import Given, Watched
 from controlplane.serve.trust import NAMES, Means, Trust, make_key, now
 from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
+from controlplane.writeback.root_certificates import Held, Roots, Wanted, roots
 
 SECRET = "navarch-ca"  # noqa: S105
 TOKENS = "tokens.pem"

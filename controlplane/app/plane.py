@@ -25,7 +25,6 @@ from controlplane.app import issuers
 from controlplane.app.books import Books
 from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
 from controlplane.app.registrar import Registrar
-from controlplane.inject.roots import Roots
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
 from controlplane.kube.lease import Lease
@@ -46,14 +45,15 @@ from controlplane.sources.files import Files
 from controlplane.sources.kubernetes.source import Kubernetes
 from controlplane.sources.precedence import Precedence
 from controlplane.sources.registered import Registered
-from controlplane.status.entries import Entries, Place
-from controlplane.status.replicas import REPLICA
-from controlplane.status.writer import World, Writer
 from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import NAMESPACE_ASKS, POD_ASKS
 from controlplane.webhooks.registration import Registration
 from controlplane.webhooks.server import Webhook
 from controlplane.webhooks.validate import review
+from controlplane.writeback.replicas import REPLICA
+from controlplane.writeback.root_certificates import Roots
+from controlplane.writeback.status import World, Writer
+from controlplane.writeback.workload_entries import Entries, Place
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.sotw import SotwStream
 

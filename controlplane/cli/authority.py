@@ -92,7 +92,7 @@ async def _open(place: Place) -> AsyncIterator[Opened]:
     from controlplane.kube.access import Access
     from controlplane.kube.client import connect
     from controlplane.serve.trust import make_key, now
-    from controlplane.status.replicas import identities
+    from controlplane.writeback.replicas import identities
 
     if place.state:
         keeper = Keeper(Folder(Path(place.state)), make_key, now)

@@ -16,11 +16,11 @@ import pytest
 from controlplane.app.identity import authority_in
 from controlplane.ca.manager import Keeper
 from controlplane.ca.rotation import issuer, load, prepare
-from controlplane.inject.roots import Wanted, roots
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.kube.reflector import Timing
 from controlplane.serve.trust import make_key, now
+from controlplane.writeback.root_certificates import Wanted, roots
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster

@@ -21,8 +21,8 @@ from controlplane.kube.json import Json
 from controlplane.kube.resources import EVENTS, Resource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
-from controlplane.status.conditions import conditions
-from controlplane.status.replicas import Replicas
+from controlplane.writeback.conditions import conditions
+from controlplane.writeback.replicas import Replicas
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import WORKLOAD_ENTRIES
 from controlplane.model.keys import Key
 from controlplane.objects.networking.service_entry import HEALTHY, WorkloadEntry
-from controlplane.status.replicas import identities
-from controlplane.status.writer import Held
+from controlplane.writeback.replicas import identities
+from controlplane.writeback.status import Held
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What is written back to the API server: status, WorkloadEntries, root certificates."""
