@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from controlplane.admin.shapes import IssuerRow
 from controlplane.errors import NavarchError
 from controlplane.settings import JwksSettings
-from controlplane.sources.jwks.fetching import Fetching, SystemResolver, is_own
-from controlplane.sources.jwks.guard import Guard, allowed
-from controlplane.sources.jwks.keeper import Held, Keeper, Means, Timing, shown
+from controlplane.sources.jwks.fetch import Fetching, SystemResolver, is_own
+from controlplane.sources.jwks.refresh import Held, Keeper, Means, Timing, shown
+from controlplane.sources.jwks.url_policy import Guard, allowed
 
 
 class BadRoots(NavarchError):

@@ -41,10 +41,10 @@ from controlplane.serve.server import Entrance, Machines, Server
 from controlplane.serve.shelves import Given
 from controlplane.serve.trust import Trust
 from controlplane.settings import KubernetesSettings, Settings
-from controlplane.sources.files import Files
+from controlplane.sources.files.source import Files
 from controlplane.sources.kubernetes.source import Kubernetes
 from controlplane.sources.precedence import Precedence
-from controlplane.sources.registered import Registered
+from controlplane.sources.registrations import Registered
 from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import NAMESPACE_ASKS, POD_ASKS
 from controlplane.webhooks.registration import Registration

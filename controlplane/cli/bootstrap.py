@@ -174,7 +174,7 @@ def _checked(node: Node) -> Node:
 
 def _group(path: str) -> WorkloadGroup:
     from controlplane.objects.networking.workload_group import WorkloadGroup
-    from controlplane.sources.gather import gather
+    from controlplane.sources.files.once import gather
 
     _, changes = gather((path,), sys.stdin.buffer)
     groups = [each.object for each in changes if isinstance(each.object, WorkloadGroup)]

@@ -67,8 +67,8 @@ def _labels(given: list[str] | None) -> dict[str, str] | None:
 
 def _texts(path: str) -> list[tuple[str, str]]:
     """Return the manifests at ``path``, each with its name."""
-    from controlplane.sources import reading
-    from controlplane.sources.gather import STDIN
+    from controlplane.sources.files import reading
+    from controlplane.sources.files.once import STDIN
 
     if path == STDIN:
         return [("standard input", decoded_text("standard input", sys.stdin.buffer.read(reading.MAX_BYTES + 1)))]

@@ -45,7 +45,7 @@ def folder(value: str, *, option: str) -> str:
 
 def text_of(path: str) -> str:
     """Return the text of the file ``path``, which the operator has named; raises OSError."""
-    from controlplane.sources.reading import MAX_BYTES
+    from controlplane.sources.files.reading import MAX_BYTES
 
     with Path(path).open("rb") as file:
         return decoded_text(path, file.read(MAX_BYTES + 1))
@@ -53,7 +53,7 @@ def text_of(path: str) -> str:
 
 def decoded_text(name: str, data: bytes) -> str:
     """Return ``data``, which came from ``name``, as text."""
-    from controlplane.sources.reading import MAX_BYTES, decoded
+    from controlplane.sources.files.reading import MAX_BYTES, decoded
 
     found = decoded(data) if len(data) <= MAX_BYTES else None
     if isinstance(found, str):

@@ -212,7 +212,7 @@ def _identity(
 
 
 def _allowed(given: list[str] | None) -> tuple[str, ...]:
-    from controlplane.sources.jwks.guard import allowed
+    from controlplane.sources.jwks.url_policy import allowed
 
     for each in given or ():
         try:

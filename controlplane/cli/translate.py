@@ -43,7 +43,7 @@ def translate(
     from controlplane.mesh.snapshot import snapshot
     from controlplane.model.identity import BadIdentity
     from controlplane.objects.locations import located
-    from controlplane.sources.gather import gather
+    from controlplane.sources.files.once import gather
 
     folder, changes = gather(filename, sys.stdin.buffer)
     try:

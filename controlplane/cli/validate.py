@@ -34,7 +34,7 @@ def validate(
     """
     from controlplane.mesh.mesh import Mesh
     from controlplane.objects.locations import located
-    from controlplane.sources.gather import gather
+    from controlplane.sources.files.once import gather
 
     folder, changes = gather(filename, sys.stdin.buffer)
     mesh = Mesh()

@@ -6,8 +6,8 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import Severity
 from controlplane.objects.changes import Change
 from controlplane.objects.kubernetes.core import Service
-from controlplane.sources.folder import Folder
-from controlplane.sources.sheets import Refused, Sheet, sheet
+from controlplane.sources.files.folder import Folder
+from controlplane.sources.files.manifest import Refused, Sheet, sheet
 
 
 def service(name: str, port: object = 80) -> str:

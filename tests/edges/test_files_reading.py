@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.sources import reading
-from controlplane.sources.reading import files, read
-from controlplane.sources.sheets import Refused
+from controlplane.sources.files import reading
+from controlplane.sources.files.manifest import Refused
+from controlplane.sources.files.reading import files, read
 
 
 def names(root: Path) -> list[str]:

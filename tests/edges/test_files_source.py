@@ -12,7 +12,7 @@ from pathlib import Path
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.objects.kubernetes.core import Service
-from controlplane.sources.files import Files
+from controlplane.sources.files.source import Files
 from tests.edges.manifests import service
 from tests.edges.waiting import until
 

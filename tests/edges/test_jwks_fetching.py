@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import authority, serving
 from controlplane.objects.security.jwks import Unusable
-from controlplane.sources.jwks.fetching import Fetching, SystemResolver, Unreachable, is_own
-from controlplane.sources.jwks.guard import Forbidden, Guard, allowed
+from controlplane.sources.jwks.fetch import Fetching, SystemResolver, Unreachable, is_own
+from controlplane.sources.jwks.url_policy import Forbidden, Guard, allowed
 from tests.fakes.issuer import DISCOVERY, KEYS, Issuer
 from tests.fakes.names import Names
 

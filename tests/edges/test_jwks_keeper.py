@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from controlplane.objects.security.jwks import KeySet
-from controlplane.sources.jwks import keeper as module
-from controlplane.sources.jwks.fetching import Unreachable
-from controlplane.sources.jwks.keeper import Keeper, Means, Timing, shown
+from controlplane.sources.jwks import refresh as module
+from controlplane.sources.jwks.fetch import Unreachable
+from controlplane.sources.jwks.refresh import Keeper, Means, Timing, shown
 
 A, B = "https://a.example/keys", "https://b.example/keys"
 DOWN = Unreachable("nobody is there")

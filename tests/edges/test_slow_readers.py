@@ -21,7 +21,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.objects.changes import Change
 from controlplane.serve import server, streams
-from controlplane.sources.gather import gather
+from controlplane.sources.files.once import gather
 from controlplane.xds.events import Sent
 from controlplane.xds.stream import Response
 from tests.edges.control_plane import NODE, Running, control_plane, delta, delta_request, status_of

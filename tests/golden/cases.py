@@ -21,8 +21,8 @@ from controlplane.model.identity import Identity
 from controlplane.model.proxies import Proxy, proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import located
-from controlplane.sources.folder import Folder
-from controlplane.sources.gather import gather
+from controlplane.sources.files.folder import Folder
+from controlplane.sources.files.once import gather
 
 FOLDER = Path(__file__).parent
 IP = "127.0.0.1"

@@ -12,8 +12,8 @@ from controlplane.mesh.publish.parts import Wire
 from controlplane.model.endpoint_policy import fault_of_endpoint
 from controlplane.model.ip_addresses import Reach, reach
 from controlplane.model.proxies import proxy
-from controlplane.sources.folder import Folder
-from controlplane.sources.sheets import sheet
+from controlplane.sources.files.folder import Folder
+from controlplane.sources.files.manifest import sheet
 from tests.golden.cases import METADATA, NODE
 
 TYPES = (CDS, EDS)

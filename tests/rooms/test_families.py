@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.mesh.snapshot import snapshot
 from controlplane.model.proxies import Families, families_of, proxy
-from controlplane.sources.gather import gather
+from controlplane.sources.files.once import gather
 
 POD = """
 apiVersion: v1

@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.model.ip_addresses import Reach, address_of, reach
-from controlplane.sources.jwks.fetching import is_own
-from controlplane.sources.jwks.guard import Forbidden, Guard, allowed
+from controlplane.sources.jwks.fetch import is_own
+from controlplane.sources.jwks.url_policy import Forbidden, Guard, allowed
 
 
 @pytest.mark.parametrize(

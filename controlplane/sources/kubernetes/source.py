@@ -16,8 +16,8 @@ from controlplane.kube.reflector import Changed, Missing, Reflector, Replaced, T
 from controlplane.kube.resources import CRDS, Resource
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.sources.kubernetes.book import Book
-from controlplane.sources.kubernetes.collections import Collection, Definition, built_in, definition, within
+from controlplane.sources.kubernetes.store import Book
+from controlplane.sources.kubernetes.watched import Collection, Definition, built_in, definition, within
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from watchfiles import awatch
 
 from controlplane.objects.changes import Change
-from controlplane.sources import reading
-from controlplane.sources.folder import Folder
-from controlplane.sources.reading import Found
-from controlplane.sources.sheets import Refused, Sheet, sheet
+from controlplane.sources.files import reading
+from controlplane.sources.files.folder import Folder
+from controlplane.sources.files.manifest import Refused, Sheet, sheet
+from controlplane.sources.files.reading import Found
 
 log = logging.getLogger(__name__)
 

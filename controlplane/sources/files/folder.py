@@ -15,7 +15,7 @@ from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import Located, Place
 from controlplane.objects.parse import Object
-from controlplane.sources.sheets import Entry, Sheet
+from controlplane.sources.files.manifest import Entry, Sheet
 
 # A shell's `>` empties the file before the command that fills it has begun to write.
 EMPTIED_S = 1.0

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from controlplane.objects.changes import Change
-from controlplane.sources import reading
-from controlplane.sources.folder import Folder
-from controlplane.sources.sheets import Refused, Sheet, sheet
+from controlplane.sources.files import reading
+from controlplane.sources.files.folder import Folder
+from controlplane.sources.files.manifest import Refused, Sheet, sheet
 
 STDIN = "-"
 

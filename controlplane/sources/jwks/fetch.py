@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from controlplane.model.ip_addresses import Address, address_of
 from controlplane.objects.security.jwks import DISCOVERY, Unusable, discovered, key_set
-from controlplane.sources.jwks.guard import Forbidden, Guard, Target
+from controlplane.sources.jwks.url_policy import Forbidden, Guard, Target
 
 MAX_BYTES = 1 << 20
 _LOOKUPS = 4  # names that are looked up at once: a resolver that hangs must not take the threads of others

@@ -15,8 +15,8 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from controlplane.objects.security.jwks import KeySet, Unusable
-from controlplane.sources.jwks.fetching import Unreachable
-from controlplane.sources.jwks.guard import Forbidden
+from controlplane.sources.jwks.fetch import Unreachable
+from controlplane.sources.jwks.url_policy import Forbidden
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from controlplane.objects.changes import Change
 from controlplane.objects.locations import Located, Place
 from controlplane.objects.networking.service_entry import WorkloadEntry
 from controlplane.objects.parse import Object, parse
-from controlplane.sources.kubernetes.collections import Collection
+from controlplane.sources.kubernetes.watched import Collection
 
 _STATUS_GROUPS = ".istio.io"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.sources.sheets import Refused
+from controlplane.sources.files.manifest import Refused
 
 MAX_BYTES = 20 << 20
 _MAX_FOLDERS = 64  # below each other

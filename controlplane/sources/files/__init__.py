@@ -1,0 +1,1 @@
+"""Folders of manifests as a source: watched, read safely, and folded into changes."""
