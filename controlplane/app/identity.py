@@ -16,12 +16,12 @@ from controlplane.ca.manager import PluggedIn, Store, kept_key
 from controlplane.kube.client import Client
 from controlplane.kube.reflector import Timing
 from controlplane.kube.secret_store import KeptSecret
-from controlplane.serve.accounts import OwnTokens, ReviewedTokens
-from controlplane.serve.credentials import Credentials, Reasons, World
-from controlplane.serve.doors import Accounts, Refusal
-from controlplane.serve.rights import OfNamespace, ReviewedRights
-from controlplane.serve.shelves import Given, Watched
-from controlplane.serve.trust import NAMES, Means, Trust, make_key, now
+from controlplane.serve.authn.authenticators import Accounts, Refusal
+from controlplane.serve.authn.tokens import OwnTokens, ReviewedTokens
+from controlplane.serve.identity import NAMES, Means, Trust, make_key, now
+from controlplane.serve.sds.access_review import OfNamespace, ReviewedRights
+from controlplane.serve.sds.credentials import Credentials, Reasons, World
+from controlplane.serve.sds.secret_stores import Given, Watched
 from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 from controlplane.writeback.root_certificates import Held, Roots, Wanted, roots
 

@@ -23,6 +23,7 @@ from controlplane.admin.shapes import IdentityRow
 from controlplane.admin.web import Web
 from controlplane.app import issuers
 from controlplane.app.books import Books
+from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
 from controlplane.app.registrar import Registrar
 from controlplane.kube.access import Access
@@ -32,14 +33,13 @@ from controlplane.kube.reflector import Timing
 from controlplane.mesh.mesh import Mesh
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import Places
-from controlplane.serve.doors import Plaintext
-from controlplane.serve.garbage import collect_when_quiet, give_large_blocks_back
-from controlplane.serve.health import health_service
-from controlplane.serve.hub import Hub
-from controlplane.serve.load import load_service
+from controlplane.serve.authn.authenticators import Plaintext
+from controlplane.serve.identity import Trust
+from controlplane.serve.reports.hds import health_service
+from controlplane.serve.reports.lrs import load_service
+from controlplane.serve.sds.secret_stores import Given
 from controlplane.serve.server import Entrance, Machines, Server
-from controlplane.serve.shelves import Given
-from controlplane.serve.trust import Trust
+from controlplane.serve.xds.hub import Hub
 from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files.source import Files
 from controlplane.sources.kubernetes.source import Kubernetes

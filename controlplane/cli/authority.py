@@ -91,7 +91,7 @@ async def _open(place: Place) -> AsyncIterator[Opened]:
     from controlplane.ca.manager import Keeper
     from controlplane.kube.access import Access
     from controlplane.kube.client import connect
-    from controlplane.serve.trust import make_key, now
+    from controlplane.serve.identity import make_key, now
     from controlplane.writeback.replicas import identities
 
     if place.state:

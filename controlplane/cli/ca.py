@@ -116,7 +116,7 @@ def prepare(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Con
     """First of three: make a new root with a new key, and have it trusted beside the old one."""
     from controlplane.ca.rotation import issuer
     from controlplane.ca.rotation import prepare as prepared
-    from controlplane.serve.trust import make_key, now
+    from controlplane.serve.identity import make_key, now
 
     _step(Place(state, kubeconfig, context, namespace), None, lambda found, _: prepared(found, issuer(make_key(), now())))
 

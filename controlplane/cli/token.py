@@ -32,7 +32,7 @@ def token(
     from controlplane.ca.tokens import token as signed
     from controlplane.errors import NavarchError
     from controlplane.model.identity import Identity
-    from controlplane.serve.trust import make_key, now
+    from controlplane.serve.identity import make_key, now
 
     try:
         Identity("cluster.local", namespace, service_account)

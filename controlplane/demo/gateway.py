@@ -13,7 +13,7 @@ from controlplane.ca.certificates import Authority, authority, serving
 from controlplane.demo.load import LIMITS
 from controlplane.demo.processes import Process, Sidecar
 from controlplane.model.proxies import ProxyType
-from controlplane.serve.trust import make_key, now
+from controlplane.serve.identity import make_key, now
 
 NAME = "ingress"
 HOST = "bookinfo.example"

@@ -20,7 +20,7 @@ from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.demo.processes import NotReady
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.reading.documents import documents
-from controlplane.serve.trust import make_key, now
+from controlplane.serve.identity import make_key, now
 
 NAMESPACE = "navarch-demo"
 _NEEDED = ("virtualservices", "destinationrules", "sidecars", "workloadentries", "gateways")

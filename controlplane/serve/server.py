@@ -16,13 +16,13 @@ from grpc.aio import ServicerContext
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import Holder
 from controlplane.mesh.publish.parts import Wire
-from controlplane.serve.doors import Caller, Door
-from controlplane.serve.hub import Hub
-from controlplane.serve.letting import FAULT, Ended, first_request, let_in
-from controlplane.serve.nodes import known
-from controlplane.serve.secrets import Secrets
-from controlplane.serve.services import SERVICES, Service
-from controlplane.serve.streams import OpenStream, Own, Recorder, Request
+from controlplane.serve.authn.authenticate import FAULT, Ended, first_request, let_in
+from controlplane.serve.authn.authenticators import Caller, Door
+from controlplane.serve.sds.secrets import Secrets
+from controlplane.serve.xds.hub import Hub
+from controlplane.serve.xds.nodes import known
+from controlplane.serve.xds.services import SERVICES, Service
+from controlplane.serve.xds.streams import OpenStream, Own, Recorder, Request
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 

@@ -16,7 +16,7 @@ from controlplane.app.identity import TOKENS
 from controlplane.ca.file_store import Folder
 from controlplane.ca.manager import Keeper, kept_key
 from controlplane.ca.rotation import State, activate, issuer, prepare, retire
-from controlplane.serve.trust import make_key, now
+from controlplane.serve.identity import make_key, now
 
 KEY = "key"  # of tokens: it is made, and never another
 STEPS: dict[str, Callable[[State], State]] = {

@@ -20,7 +20,7 @@ from controlplane.app.plane import Addresses, ControlPlane
 from controlplane.ca.file_store import Folder
 from controlplane.ca.rotation import load, read_key
 from controlplane.ca.tokens import token
-from controlplane.serve.trust import now
+from controlplane.serve.identity import now
 from controlplane.settings import IdentitySettings, ReportSettings, Settings
 from tests.edges.control_plane import ADS, DeltaCall, DeltaMethod, Running
 from tests.edges.waiting import until_so

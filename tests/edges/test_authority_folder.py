@@ -14,7 +14,7 @@ from controlplane.ca.certificates import key_pem
 from controlplane.ca.file_store import POINTS, BadFolder, Folder
 from controlplane.ca.manager import Keeper, PluggedIn, kept_key
 from controlplane.ca.rotation import OutOfOrder, Phase, State, load, prepare
-from controlplane.serve.trust import make_key, now
+from controlplane.serve.identity import make_key, now
 from tests.edges.killed_writer import KEY, STEPS
 
 BEFORE = {"begin": None, "prepare": Phase.STEADY, "activate": Phase.PREPARED, "retire": Phase.ACTIVATED}

@@ -25,7 +25,7 @@ from controlplane.ca.file_store import Folder
 from controlplane.ca.rotation import load, read_key
 from controlplane.ca.tokens import token
 from controlplane.envoy.type_urls import CDS, LDS, SDS
-from controlplane.serve.trust import now
+from controlplane.serve.identity import now
 from tests.edges.canaries import Canaries
 from tests.edges.control_plane import DeltaCall, _get, next_delta
 from tests.edges.flood import asked, signing

@@ -18,7 +18,7 @@ from controlplane.ca.file_store import Folder
 from controlplane.ca.rotation import load, plugged_in, read_key
 from controlplane.ca.tokens import account_of
 from controlplane.envoy.type_urls import SDS
-from controlplane.serve.trust import now
+from controlplane.serve.identity import now
 from tests.edges.control_plane import next_delta
 from tests.edges.held import gateway, pair, secret
 from tests.edges.manifests import selecting, workload

@@ -20,7 +20,7 @@ from controlplane.ca.manager import Keeper
 from controlplane.ca.rotation import activate, issuer, prepare, retire
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
-from controlplane.serve.trust import make_key, now
+from controlplane.serve.identity import make_key, now
 from tests.edges.control_plane import next_delta, status_of
 from tests.edges.secure import Secure, asking, node, secure, stream
 from tests.edges.waiting import until_so, within

@@ -16,8 +16,8 @@ from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
-from controlplane.serve.credentials import Credentials, Reasons, World
-from controlplane.serve.shelves import Given, Watched
+from controlplane.serve.sds.credentials import Credentials, Reasons, World
+from controlplane.serve.sds.secret_stores import Given, Watched
 from controlplane.xds.resource import Resource
 from tests.edges.held import pair, secret
 from tests.edges.waiting import until

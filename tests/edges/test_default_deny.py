@@ -23,10 +23,11 @@ from controlplane.ca.rotation import load
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.identity import Identity
-from controlplane.serve import doors, nodes
-from controlplane.serve.accounts import OwnTokens
-from controlplane.serve.doors import Account, Caller, Certificates, Plaintext, Tokens
-from controlplane.serve.services import SERVICES
+from controlplane.serve.authn import authenticators
+from controlplane.serve.authn.authenticators import Account, Caller, Certificates, Plaintext, Tokens
+from controlplane.serve.authn.tokens import OwnTokens
+from controlplane.serve.xds import nodes
+from controlplane.serve.xds.services import SERVICES
 from tests.edges.control_plane import delta, next_delta, next_sotw, sotw, sotw_request
 from tests.edges.secure import Secure, asking, node, secure, stream
 from tests.edges.test_doors import OF_THE_KNOWN, ending, methods
@@ -69,10 +70,10 @@ async def test_t20_every_method_that_is_registered_is_one_that_the_tests_go_thro
 
 
 @pytest.mark.parametrize("kind", [Plaintext, Tokens, Certificates])
-async def test_there_is_one_way_to_know_each_address(kind: type[doors.Door]) -> None:
+async def test_there_is_one_way_to_know_each_address(kind: type[authenticators.Door]) -> None:
     assert kind.secure is (kind is not Plaintext)
-    assert [each for each in vars(doors).values() if isinstance(each, type) and hasattr(each, "caller")] == [
-        doors.Door,
+    assert [each for each in vars(authenticators).values() if isinstance(each, type) and hasattr(each, "caller")] == [
+        authenticators.Door,
         Plaintext,
         Tokens,
         Certificates,
@@ -96,9 +97,9 @@ CALLEES: dict[str, tuple[object, str, bool]] = {
     "the tokens' accounts": (OwnTokens, "account", True),
     "the door of tokens": (Tokens, "caller", True),
     "the door of certificates": (Certificates, "caller", True),
-    "the parser of identities": (doors, "identity", False),
-    "the constructor of identities": (doors, "Identity", False),
-    "the trust domain": (doors, "Caller", False),
+    "the parser of identities": (authenticators, "identity", False),
+    "the constructor of identities": (authenticators, "Identity", False),
+    "the trust domain": (authenticators, "Caller", False),
     "the check of nodes": (nodes, "proxy_of", False),
 }
 ANSWERS: dict[str, object] = {

@@ -18,10 +18,10 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from controlplane.ca.certificates import key_pem, workload
 from controlplane.envoy.type_urls import CDS, SDS
-from controlplane.serve import doors
-from controlplane.serve.accounts import OwnTokens
-from controlplane.serve.issuing import SERVICE
-from controlplane.serve.services import SERVICES
+from controlplane.serve.authn import authenticators
+from controlplane.serve.authn.tokens import OwnTokens
+from controlplane.serve.csr.service import SERVICE
+from controlplane.serve.xds.services import SERVICES
 from tests.edges.control_plane import ADS, NODE, DeltaCall, next_delta, status_of
 from tests.edges.secure import Secure, asking, node, secure, stream
 from tests.edges.wrong_certificates import CERTIFICATES, HOUR, WHO, signer, uri
@@ -125,7 +125,7 @@ async def test_t14_s28_where_tokens_cannot_be_checked_certificates_are_still_bel
     plane: Secure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def account(*_: object) -> object:
-        raise doors.Undecided("the API server is away")
+        raise authenticators.Undecided("the API server is away")
 
     monkeypatch.setattr(OwnTokens, "account", account)
     at, roots = plane.running.at, plane.roots

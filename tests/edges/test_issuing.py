@@ -26,9 +26,9 @@ from controlplane.ca.csr import BadRequest
 from controlplane.ca.leaf_certificates import MAX_LIFETIME
 from controlplane.ca.rotation import State, begin, issuer
 from controlplane.model.identity import Identity
-from controlplane.serve.doors import Caller, Denied
-from controlplane.serve.issuing import Issuing, TooOften
-from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest
+from controlplane.serve.authn.authenticators import Caller, Denied
+from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest
+from controlplane.serve.csr.service import Issuing, TooOften
 from tests.edges.flood import asked, signing
 from tests.edges.secure import Secure, secure
 from tests.rooms.ca import der

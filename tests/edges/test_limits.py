@@ -14,8 +14,8 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
+from controlplane.app.garbage_collection import give_large_blocks_back
 from controlplane.envoy.type_urls import CDS
-from controlplane.serve.garbage import give_large_blocks_back
 from tests.edges.control_plane import ADS, NODE, Running, control_plane, delta, delta_request, next_delta
 from tests.edges.test_slow_readers import memory
 

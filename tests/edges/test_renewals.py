@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from controlplane.envoy.type_urls import SDS
-from controlplane.serve.trust import now
+from controlplane.serve.identity import now
 from tests.edges.control_plane import next_delta
 from tests.edges.secure import Secure, asking, node, secure, stream
 

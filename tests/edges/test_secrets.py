@@ -13,7 +13,7 @@ from controlplane.ca.leaf_certificates import Holder, Leaf, Vault
 from controlplane.ca.rotation import Issuer, State, begin, issuer
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
-from controlplane.serve.secrets import Secrets
+from controlplane.serve.sds.secrets import Secrets
 from controlplane.translate.secrets import IDENTITY
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)

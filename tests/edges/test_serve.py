@@ -14,7 +14,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
-from controlplane.serve.services import SERVICES
+from controlplane.serve.xds.services import SERVICES
 from tests.edges.control_plane import (
     ADS,
     NODE,

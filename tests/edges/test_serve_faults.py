@@ -17,10 +17,11 @@ from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
-from controlplane.serve import letting, streams
-from controlplane.serve.doors import Plaintext
-from controlplane.serve.hub import Hub
+from controlplane.serve.authn import authenticate
+from controlplane.serve.authn.authenticators import Plaintext
 from controlplane.serve.server import Entrance, Machines, Server
+from controlplane.serve.xds import streams
+from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
@@ -171,7 +172,7 @@ async def test_a_peer_that_does_not_read_is_dropped_and_costs_no_memory(monkeypa
 
 
 async def test_a_peer_that_asks_for_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(letting, "FIRST_REQUEST_S", 0.2)
+    monkeypatch.setattr(authenticate, "FIRST_REQUEST_S", 0.2)
 
     async with serving_by(silent) as running, delta(running.address) as call:
         assert (await status_of(call))[0] is grpc.StatusCode.DEADLINE_EXCEEDED

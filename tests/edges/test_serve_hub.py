@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.serve.hub import Hub
+from controlplane.serve.xds.hub import Hub
 from tests.edges.waiting import until
 
 

@@ -20,7 +20,8 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.objects.changes import Change
-from controlplane.serve import server, streams
+from controlplane.serve import server
+from controlplane.serve.xds import streams
 from controlplane.sources.files.once import gather
 from controlplane.xds.events import Sent
 from controlplane.xds.stream import Response

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.kube.errors import Refused, Unreachable
 from controlplane.kube.json import Json
-from controlplane.serve import accounts
-from controlplane.serve.accounts import OwnTokens, ReviewedTokens
-from controlplane.serve.doors import Account, Denied, Undecided
+from controlplane.serve.authn import tokens
+from controlplane.serve.authn.authenticators import Account, Denied, Undecided
+from controlplane.serve.authn.tokens import OwnTokens, ReviewedTokens
 from tests.edges.waiting import within
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -173,7 +173,7 @@ async def test_t14_an_api_server_that_cannot_be_asked_lets_nobody_in(error: Exce
 
 
 async def test_t14_an_api_server_that_never_answers_lets_nobody_in_and_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "_ASKED_S", 0.1)
+    monkeypatch.setattr(tokens, "_ASKED_S", 0.1)
     api = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER)
     api.silent = True
 

@@ -13,7 +13,7 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.model.identity import Identity
-from controlplane.serve.rights import ReviewedRights
+from controlplane.serve.sds.access_review import ReviewedRights
 from tests.edges.control_plane import Running, next_delta
 from tests.edges.held import gateway, pair, secret
 from tests.edges.secure import asking

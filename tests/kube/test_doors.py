@@ -13,8 +13,8 @@ from cryptography import x509
 from controlplane.envoy.type_urls import SDS
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
-from controlplane.serve.accounts import ReviewedTokens
-from controlplane.serve.doors import Account, Denied
+from controlplane.serve.authn.authenticators import Account, Denied
+from controlplane.serve.authn.tokens import ReviewedTokens
 from tests.edges.control_plane import next_delta, status_of
 from tests.edges.secure import asking
 from tests.edges.waiting import until_so

@@ -19,7 +19,7 @@ from controlplane.ca.rotation import issuer, load, prepare
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.kube.reflector import Timing
-from controlplane.serve.trust import make_key, now
+from controlplane.serve.identity import make_key, now
 from controlplane.writeback.root_certificates import Wanted, roots
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so

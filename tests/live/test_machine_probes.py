@@ -14,7 +14,7 @@ import pytest
 from controlplane.ca.certificates import authority, serving
 from controlplane.demo.ports import free_network
 from controlplane.demo.processes import until
-from controlplane.serve.trust import make_key, now
+from controlplane.serve.identity import make_key, now
 from tests.edges.secure import HOUR, secure
 from tests.live.machines import Machine
 from tests.live.test_probes import NOT_SERVING, Application

@@ -17,7 +17,7 @@ from controlplane.model.identity import Identity
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import parse
 from controlplane.objects.reading.documents import documents
-from controlplane.serve.trust import make_key
+from controlplane.serve.identity import make_key
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 IP = "127.9.9.9"

@@ -19,11 +19,11 @@ from controlplane.ca.certificates import BadCertificate, workload
 from controlplane.ca.csr import MAX_BYTES, BadRequest, public_key_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
-from controlplane.serve.doors import Caller, Context, Denied, Door
-from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from controlplane.serve.letting import FAULT, Ended, let_in
-from controlplane.serve.pace import Pace
-from controlplane.serve.secrets import Authority
+from controlplane.serve.authn.authenticate import FAULT, Ended, let_in
+from controlplane.serve.authn.authenticators import Caller, Context, Denied, Door
+from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
+from controlplane.serve.csr.rate_limit import Pace
+from controlplane.serve.sds.secrets import Authority
 
 log = logging.getLogger(__name__)
 

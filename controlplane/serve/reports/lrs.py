@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.fleet.load import Loads, Traffic
 from controlplane.model.proxies import Proxy
-from controlplane.serve.reports import Reporting
+from controlplane.serve.reports.streams import Reporting
 
 _ALL = "envoy.lrs.supports_send_all_clusters"  # XP-89
 

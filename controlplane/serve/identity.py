@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import MAX_LIFETIME, Vault
 from controlplane.ca.manager import Keeper, Store
-from controlplane.serve.doors import Accounts, Certificates, Door, Refusal, Tokens
-from controlplane.serve.issuing import Issuing, handler
-from controlplane.serve.reports import Handled
-from controlplane.serve.secrets import Secrets
+from controlplane.serve.authn.authenticators import Accounts, Certificates, Door, Refusal, Tokens
+from controlplane.serve.csr.service import Issuing, handler
+from controlplane.serve.reports.streams import Handled
+from controlplane.serve.sds.secrets import Secrets
 from controlplane.serve.server import Entrance
-from controlplane.serve.serving import Serving
+from controlplane.serve.server_certificate import Serving
 
 log = logging.getLogger(__name__)
 

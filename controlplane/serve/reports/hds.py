@@ -13,7 +13,7 @@ from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthRe
 
 from controlplane.model.proxies import Proxy
 from controlplane.objects.networking.workload_group import ReadinessProbe
-from controlplane.serve.reports import Reporting
+from controlplane.serve.reports.streams import Reporting
 from controlplane.translate.probes import specifier
 
 

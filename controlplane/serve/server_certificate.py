@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controlplane.ca.certificates import Pair, expires_at, serving
 from controlplane.ca.rotation import State
-from controlplane.serve.secrets import Authority
+from controlplane.serve.sds.secrets import Authority
 
 _LIFETIME = dt.timedelta(days=1)
 

@@ -10,8 +10,8 @@ from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
 
 from controlplane.model.proxies import BadNode, Proxy, proxy
-from controlplane.serve.doors import Caller, Door, Refusal
-from controlplane.serve.letting import Ended
+from controlplane.serve.authn.authenticate import Ended
+from controlplane.serve.authn.authenticators import Caller, Door, Refusal
 
 log = logging.getLogger(__name__)
 

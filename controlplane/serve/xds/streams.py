@@ -20,8 +20,8 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
 from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import Proxy
-from controlplane.serve.hub import Hub
-from controlplane.serve.letting import FAULT, UNREADABLE, Ended
+from controlplane.serve.authn.authenticate import FAULT, UNREADABLE, Ended
+from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import BadRequest, Progress, Stream

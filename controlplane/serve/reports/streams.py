@@ -16,9 +16,9 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.model.proxies import Proxy
-from controlplane.serve.doors import Door
-from controlplane.serve.letting import FAULT, UNREADABLE, Ended, first_request, let_in
-from controlplane.serve.nodes import known
+from controlplane.serve.authn.authenticate import FAULT, UNREADABLE, Ended, first_request, let_in
+from controlplane.serve.authn.authenticators import Door
+from controlplane.serve.xds.nodes import known
 
 log = logging.getLogger(__name__)
 

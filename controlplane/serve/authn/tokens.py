@@ -15,7 +15,7 @@ from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
 from controlplane.kube.json import Json, section, text
 from controlplane.kube.resources import TOKEN_REVIEWS
-from controlplane.serve.doors import Account, Denied, Undecided
+from controlplane.serve.authn.authenticators import Account, Denied, Undecided
 
 _BELIEVED_S = 30.0  # a token is not asked about again for so long: a pod that is deleted keeps it for that time
 _KEPT = 10_000

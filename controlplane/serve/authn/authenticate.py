@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.model.identity import Identity
-from controlplane.serve.doors import Caller, Context, Denied, Door, Refusal, Undecided
+from controlplane.serve.authn.authenticators import Caller, Context, Denied, Door, Refusal, Undecided
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from controlplane.mesh.publish.encode import checked
 from controlplane.model.credentials import Credential, credential
 from controlplane.model.keys import Key
 from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
-from controlplane.serve.rights import Rights
-from controlplane.serve.shelves import Entries, Shelf
+from controlplane.serve.sds.access_review import Rights
+from controlplane.serve.sds.secret_stores import Entries, Shelf
 from controlplane.translate import secrets
 from controlplane.xds.resource import Resource
 
