@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from fastapi import APIRouter, FastAPI, HTTPException
 from prometheus_client import CollectorRegistry
 
-from controlplane.admin.access import Access, serve
-from controlplane.admin.facts import Facts
-from controlplane.admin.guard import Guard
 from controlplane.admin.health import health_router
-from controlplane.admin.shapes import IdentityRow, IssuerRow, LoadRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
+from controlplane.admin.host_check import Guard
+from controlplane.admin.route_access import Access, serve
+from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
+from controlplane.admin.state import Facts
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.model.keys import Key

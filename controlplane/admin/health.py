@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from controlplane.admin.access import Access, serve
+from controlplane.admin.route_access import Access, serve
 
 
 def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) -> APIRouter:

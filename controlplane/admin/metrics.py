@@ -10,9 +10,9 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from controlplane.admin.facts import Facts, KubernetesFacts
-from controlplane.admin.identity import of_identity
-from controlplane.admin.shapes import IssuerRow, ProxyRow
+from controlplane.admin.identity_metrics import of_identity
+from controlplane.admin.schemas import IssuerRow, ProxyRow
+from controlplane.admin.state import Facts, KubernetesFacts
 
 
 class Gauges(Collector):

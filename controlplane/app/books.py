@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from controlplane.admin.shapes import Connection, LoadRow, ProxyRow, TypeState
+from controlplane.admin.schemas import Connection, LoadRow, ProxyRow, TypeState
 from controlplane.app.registrar import Registrar
 from controlplane.fleet.load import Loads
 from controlplane.fleet.streams import Account, Fleet, TypeAccount

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from controlplane.admin.shapes import IdentityRow, RootRow, WaitingFor
+from controlplane.admin.schemas import IdentityRow, RootRow, WaitingFor
 from controlplane.ca.certificates import read_certificates
 from controlplane.ca.file_store import Folder
 from controlplane.ca.manager import PluggedIn, Store, kept_key

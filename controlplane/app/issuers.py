@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Mapping
 
-from controlplane.admin.shapes import IssuerRow
+from controlplane.admin.schemas import IssuerRow
 from controlplane.errors import NavarchError
 from controlplane.settings import JwksSettings
 from controlplane.sources.jwks.fetch import Fetching, SystemResolver, is_own

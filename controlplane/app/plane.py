@@ -16,11 +16,11 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from controlplane.admin.api import admin_app
-from controlplane.admin.facts import Facts, KubernetesFacts
 from controlplane.admin.health import health_app
+from controlplane.admin.http_server import Web
 from controlplane.admin.metrics import Gauges
-from controlplane.admin.shapes import IdentityRow
-from controlplane.admin.web import Web
+from controlplane.admin.schemas import IdentityRow
+from controlplane.admin.state import Facts, KubernetesFacts
 from controlplane.app import issuers
 from controlplane.app.books import Books
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back

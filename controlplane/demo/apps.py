@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from controlplane.admin.web import Web
+from controlplane.admin.http_server import Web
 
 APP_PORT = 8000
 SERVICE_PORT = 9080

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.admin import web
+from controlplane.admin import http_server
 from controlplane.envoy.type_urls import CDS
 from tests.edges.control_plane import NODE, Running, control_plane, delta, delta_request, next_delta
 from tests.edges.manifests import selecting, service, workload
@@ -146,7 +146,7 @@ async def test_bodies_are_refused_before_they_are_read(folder: Path) -> None:
 
 async def test_slow_peers_delay_nobody_and_are_hung_up_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """T61: slowloris."""
-    monkeypatch.setattr(web, "HEADER_S", 1.0)
+    monkeypatch.setattr(http_server, "HEADER_S", 1.0)
     async with control_plane(folder) as running:
         host, _, port = running.at.admin.rpartition(":")
         slow = [await asyncio.open_connection(host, int(port)) for _ in range(300)]
@@ -194,8 +194,8 @@ async def _raw(running: Running, request: str) -> int:
 
 def test_an_address_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        web.Web(_nothing, f"127.0.0.1:{taken.getsockname()[1]}").open()
+        http_server.Web(_nothing, f"127.0.0.1:{taken.getsockname()[1]}").open()
 
 
-async def _nothing(scope: web.Scope, receive: web.Receive, send: web.Send) -> None:
+async def _nothing(scope: http_server.Scope, receive: http_server.Receive, send: http_server.Send) -> None:
     raise NotImplementedError

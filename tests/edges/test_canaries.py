@@ -18,7 +18,7 @@ import grpc.aio
 from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
-from controlplane.admin.access import ACCESS
+from controlplane.admin.route_access import ACCESS
 from controlplane.app.identity import TOKENS
 from controlplane.ca.certificates import key_pem
 from controlplane.ca.file_store import Folder

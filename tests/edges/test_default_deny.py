@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
-from controlplane.admin.access import ACCESS, Access, Unlisted, serve
 from controlplane.admin.api import admin_app
-from controlplane.admin.facts import Facts
 from controlplane.admin.health import health_app
+from controlplane.admin.route_access import ACCESS, Access, Unlisted, serve
+from controlplane.admin.state import Facts
 from controlplane.ca.certificates import key_pem, workload
 from controlplane.ca.file_store import Folder
 from controlplane.ca.rotation import load

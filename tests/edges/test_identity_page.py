@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from controlplane.admin.identity import of_identity
-from controlplane.admin.shapes import IdentityRow, RootRow, WaitingFor
+from controlplane.admin.identity_metrics import of_identity
+from controlplane.admin.schemas import IdentityRow, RootRow, WaitingFor
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "identity.md").read_text()

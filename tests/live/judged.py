@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.admin.web import Web
+from controlplane.admin.http_server import Web
 from controlplane.ca.certificates import key_pem, workload
 from controlplane.ca.file_store import Folder as Stored
 from controlplane.ca.rotation import State, load, read_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from controlplane.admin.web import Asgi, Receive, Scope, Send
+from controlplane.admin.http_server import Asgi, Receive, Scope, Send
 
 MAX_BODY_BYTES = 1 << 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.admin.shapes import IdentityRow, IssuerRow, LoadRow, ProxyRow
+from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow
 from controlplane.mesh.mesh import Mesh, Session
 from controlplane.objects.locations import Places
 

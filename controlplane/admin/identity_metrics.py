@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from controlplane.admin.shapes import IdentityRow
+from controlplane.admin.schemas import IdentityRow
 
 _PHASES = ("steady", "prepared", "activated")
 
