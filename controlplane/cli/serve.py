@@ -15,7 +15,7 @@ from controlplane.settings import IdentitySettings, JwksSettings, KubernetesSett
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
 if TYPE_CHECKING:
-    from controlplane.app.plane import Addresses
+    from controlplane.app.control_plane import Addresses
 
 _Folders: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="DIR", help="A folder of manifests to serve and to watch. Can be given several times.")
@@ -228,7 +228,7 @@ def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: L
 
     import uvloop
 
-    from controlplane.app.plane import run_until_signalled
+    from controlplane.app.control_plane import run_until_signalled
     from controlplane.errors import NavarchError
 
     try:

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse
 
-from controlplane.app.plane import Addresses, ControlPlane
+from controlplane.app.control_plane import Addresses, ControlPlane
 from controlplane.settings import JwksSettings, Settings
 from tests.edges.waiting import until_so
 

@@ -15,8 +15,8 @@ import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from google.protobuf.json_format import ParseDict
 
+from controlplane.app.control_plane import Addresses, ControlPlane
 from controlplane.app.identity import TOKENS
-from controlplane.app.plane import Addresses, ControlPlane
 from controlplane.ca.file_store import Folder
 from controlplane.ca.rotation import load, read_key
 from controlplane.ca.tokens import token

@@ -223,7 +223,7 @@ async def test_the_stop_ends_streams_in_good_order_and_refuses_new_ones(folder: 
 
 
 async def test_two_control_planes_never_share_a_port(folder: Path) -> None:
-    from controlplane.app.plane import ControlPlane
+    from controlplane.app.control_plane import ControlPlane
     from controlplane.settings import Settings
 
     async with control_plane(folder) as running:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-from controlplane.app.plane import Addresses, ControlPlane
+from controlplane.app.control_plane import Addresses, ControlPlane
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.settings import IdentitySettings, KubernetesSettings, ReportSettings, Settings

@@ -21,10 +21,10 @@ from controlplane.admin.http_server import Web
 from controlplane.admin.metrics import Gauges
 from controlplane.admin.schemas import IdentityRow
 from controlplane.admin.state import Facts, KubernetesFacts
-from controlplane.app import issuers
-from controlplane.app.books import Books
+from controlplane.app import jwks
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
+from controlplane.app.recorder import Books
 from controlplane.app.registrar import Registrar
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
@@ -121,7 +121,7 @@ class ControlPlane:
         if self._registrar and not cluster:
             self._sources.append(Registered(self._registrar.documents, self._registrar.news))
         self._precedence = Precedence([source.name for source in self._sources])
-        self._issuers = issuers.keeper(settings.jwks)
+        self._issuers = jwks.keeper(settings.jwks)
         self._hub = Hub(self._mesh, [source.name for source in self._sources], self._issuers)
         self._books = Books(self._registrar)
         if settings.kubernetes and client:
@@ -184,7 +184,7 @@ class ControlPlane:
             rejects=lambda: self._books.fleet.rejects,
             kubernetes=self._kubernetes_facts,
             identity=self._identity,
-            issuers=lambda: issuers.rows(self._issuers.held()),
+            issuers=lambda: jwks.rows(self._issuers.held()),
             fetches=lambda: self._issuers.outcomes,
             load=self._books.load,
             load_totals=lambda: self._books.loads.totals,
