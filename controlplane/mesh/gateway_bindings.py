@@ -28,11 +28,11 @@ def gateway_name(written: str, namespace: str) -> str:
 
 def gateways_of(value: VirtualService) -> frozenset[str]:
     """Return the Gateways that ``value`` is bound to, as a whole or in one of its matches."""
-    said = [*value.spec.gateways, *(each for match in conditions(value.spec) for each in match.gateways)]
+    said = [*value.spec.gateways, *(each for match in all_matches(value.spec) for each in match.gateways)]
     return frozenset(gateway_name(each, value.key.namespace) for each in said or (MESH_GATEWAY,))
 
 
-def conditions(spec: VirtualServiceSpec) -> Iterator[HTTPMatchRequest | ConnectionMatch]:
+def all_matches(spec: VirtualServiceSpec) -> Iterator[HTTPMatchRequest | ConnectionMatch]:
     """Yield every match of ``spec``, of whatever kind of route."""
     for http in spec.http:
         yield from http.match

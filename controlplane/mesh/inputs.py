@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from controlplane.incremental.database import Database, Input
-from controlplane.mesh.gateway_bindings import conditions, gateways_of
+from controlplane.mesh.gateway_bindings import all_matches, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
@@ -27,14 +27,14 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 objects: Input[Key, Object | None] = Input("objects", default=None)
 index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
 # By namespace and address: a proxy there came in where nobody is asked who they are. It has no certificate, whatever its pod says.
-anonymous: Input[tuple[str, str], bool] = Input("anonymous", default=False)
+plaintext_addresses: Input[tuple[str, str], bool] = Input("anonymous", default=False)
 
 # By the address where an issuer publishes them: its keys as a JSON Web Key Set (None: there are none), and why fetching them failed last.
 jwks: Input[str, str | None] = Input("jwks", default=None)
 jwks_failure: Input[str, str] = Input("jwks_failure", default="")
 
 # By the name of a credential in SDS: the namespaces whose proxies cannot be given it, and why. Its content is never here.
-unusable: Input[str, tuple[tuple[str, str], ...]] = Input("unusable", default=())
+credential_problems: Input[str, tuple[tuple[str, str], ...]] = Input("unusable", default=())
 
 
 def of_kind(kind: str, namespace: str) -> Facet:
@@ -47,7 +47,7 @@ def namespaces_with(kind: str) -> Facet:
     return ("namespaces", kind)
 
 
-def naming(kind: str, host: str) -> Facet:
+def about_host(kind: str, host: str) -> Facet:
     """Return the facet of every object of ``kind`` that is about ``host``, a fully qualified name or a wildcard."""
     return ("host", kind, host)
 
@@ -77,7 +77,7 @@ def exported_to(kind: str, namespace: str) -> Facet:
     return ("exported", kind, namespace)
 
 
-def by_source(kind: str) -> Facet:
+def by_source_labels(kind: str) -> Facet:
     """Return the facet of every ``kind`` whose meaning depends on the labels of the proxy that asks."""
     return ("by-source", kind)
 
@@ -87,7 +87,7 @@ def bound_to(gateway: str) -> Facet:
     return ("bound", gateway)
 
 
-def exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
+def resolved_exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
     """Return ``names`` of an ``exportTo`` written in ``namespace``, with ``.`` resolved; none means everyone."""
     return tuple(sorted({namespace if name == "." else name for each in names if (name := each.strip())})) or (EVERYONE,)
 
@@ -96,9 +96,9 @@ def exports_of(value: Object) -> tuple[str, ...]:
     """Return the namespaces that may see ``value``; ``*`` is everyone, ``~`` no one."""
     match value:
         case Service():
-            return exports(value.meta.annotations.get("networking.istio.io/exportTo", "").split(","), value.key.namespace)
+            return resolved_exports(value.meta.annotations.get("networking.istio.io/exportTo", "").split(","), value.key.namespace)
         case ServiceEntry() | VirtualService() | DestinationRule():
-            return exports(value.spec.export_to, value.key.namespace)
+            return resolved_exports(value.spec.export_to, value.key.namespace)
         case _:
             return (EVERYONE,)
 
@@ -108,7 +108,7 @@ def service_host(name: str, namespace: str) -> str:
     return f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"
 
 
-def qualified(host: str, namespace: str) -> str:
+def qualified_host(host: str, namespace: str) -> str:
     """Return ``host`` as written in an object of ``namespace`` as a fully qualified name."""
     return resolve_short_name(host, namespace, CLUSTER_DOMAIN)
 
@@ -133,12 +133,12 @@ def apply(db: Database, changes: Iterable[Change]) -> frozenset[Key]:
 
 def meet(db: Database, place: tuple[str, str], *, without_identity: bool) -> None:
     """Take in whether the proxy at ``place`` (namespace, address) has come ``without_identity``."""
-    db.set(anonymous, place, without_identity)
+    db.set(plaintext_addresses, place, without_identity)
 
 
 def judge(db: Database, name: str, reasons: tuple[tuple[str, str], ...]) -> None:
     """Take in for which namespaces the credential ``name`` is unusable, and for what ``reasons``."""
-    db.set(unusable, name, reasons)
+    db.set(credential_problems, name, reasons)
 
 
 def learn(db: Database, address: str, keys: KeySet) -> None:
@@ -168,17 +168,17 @@ def _facets(value: Object | None) -> frozenset[Facet]:
     found.update(exported_to(key.kind, each) for each in exports_of(value) if each not in (EVERYONE, NO_ONE))
     match value:
         case Service():
-            found.add(naming(key.kind, service_host(key.name, key.namespace)))
+            found.add(about_host(key.kind, service_host(key.name, key.namespace)))
         case ServiceEntry():
-            found.update(naming(key.kind, host) for host in value.spec.hosts)
+            found.update(about_host(key.kind, host) for host in value.spec.hosts)
             found.update(serving_at(key.namespace, each.address) for each in value.spec.endpoints)
         case VirtualService():
-            found.update(naming(key.kind, qualified(host, key.namespace)) for host in value.spec.hosts)
+            found.update(about_host(key.kind, qualified_host(host, key.namespace)) for host in value.spec.hosts)
             found.update(bound_to(each) for each in gateways_of(value))
-            if any(match.source_labels for match in conditions(value.spec)):
-                found.add(by_source(key.kind))
+            if any(match.source_labels for match in all_matches(value.spec)):
+                found.add(by_source_labels(key.kind))
         case DestinationRule():
-            found.add(naming(key.kind, qualified(value.spec.host, key.namespace)))
+            found.add(about_host(key.kind, qualified_host(value.spec.host, key.namespace)))
         case EndpointSlice():
             found.add(slices_of(key.namespace, value.meta.labels.get(SERVICE_NAME_LABEL, "")))
             found.update(serving_at(key.namespace, each.addresses[0]) for each in value.endpoints if each.addresses)

@@ -11,13 +11,13 @@ from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import referred_credentials
 from controlplane.mesh.access.jwks import wanted_keys
-from controlplane.mesh.problems.objects import failure, problems_of
-from controlplane.mesh.publish.parts import Group, Wire
+from controlplane.mesh.problems.objects import internal_problem, problems_of
+from controlplane.mesh.publish.parts import PartGroup, Wire
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
-from controlplane.mesh.registry.mesh_settings import settings
-from controlplane.mesh.registry.plaintext_proxies import Presence
-from controlplane.mesh.roots import roots, seen_by
+from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
+from controlplane.mesh.roots import scope_of, table_roots
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
@@ -42,7 +42,7 @@ class Session:
         """Begin a session of ``proxy`` that sees nothing yet."""
         self.proxy = proxy
         self.wire = wire
-        self.roots: tuple[Group, ...] = ()
+        self.roots: tuple[PartGroup, ...] = ()
         self.view = View()
 
 
@@ -64,7 +64,7 @@ class Mesh:
         """Begin with no objects."""
         self._db = Database()
         self._publisher = Publisher(self._db)
-        self._presence = Presence(self._db)
+        self._presence = PlaintextProxies(self._db)
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
         self._arrived: set[Session] = set()  # without a view yet
@@ -105,7 +105,7 @@ class Mesh:
         self._presence.came(proxy)
         self._sessions[proxy].add(session)
         self._arrived.add(session)
-        self._db.watch(seen_by, proxy)
+        self._db.watch(scope_of, proxy)
         return session
 
     def disconnect(self, session: Session) -> None:
@@ -119,7 +119,7 @@ class Mesh:
         peers.discard(session)
         if not peers:
             del self._sessions[session.proxy]
-        self._db.unwatch(seen_by, session.proxy)
+        self._db.unwatch(scope_of, session.proxy)
 
     def refresh(self, stop: Callable[[], bool] = never) -> Published:
         """Bring every table up to date with what was applied, unless ``stop``, asked between two queries, says to go on another time.
@@ -136,7 +136,7 @@ class Mesh:
                 if call.query is wanted_keys:
                     wanted = self._db.peek(wanted_keys)
                     self._wanted_keys = self._wanted_keys if isinstance(wanted, Failed) else wanted
-            seen = [call.args[0] for call in report.changed if call.query is seen_by]
+            seen = [call.args[0] for call in report.changed if call.query is scope_of]
             looking = self._arrived.union(*(self._sessions.get(proxy, ()) for proxy in seen if isinstance(proxy, Proxy)))
             self._arrived.clear()
             moved_now = {session for session in looking if self._look(session)}
@@ -159,7 +159,7 @@ class Mesh:
 
     def settings(self) -> MeshSettings:
         """Return the settings of the mesh."""
-        value = self._db.attempt(settings)
+        value = self._db.attempt(mesh_settings)
         return MeshSettings() if isinstance(value, Failed) else value
 
     def referred_credentials(self) -> frozenset[str]:
@@ -187,7 +187,7 @@ class Mesh:
     def problems_about(self, key: Key) -> tuple[Problem, ...]:
         """Return what is wrong between the object ``key`` and the others."""
         value = self._db.attempt(problems_of, key)
-        return (failure(key, value),) if isinstance(value, Failed) else value
+        return (internal_problem(key, value),) if isinstance(value, Failed) else value
 
     def made_from(self, key: Key) -> Iterator[tuple[Table, Resource]]:
         """Yield every published resource that the object ``key`` was read for, with each table it stands in."""
@@ -195,10 +195,10 @@ class Mesh:
             yield from self._publisher.published(call)
 
     def _look(self, session: Session) -> bool:
-        seen = self._db.peek(seen_by, session.proxy)
+        seen = self._db.peek(scope_of, session.proxy)
         if isinstance(seen, Failed):
             return False
-        wanted = roots(seen, session.wire)
+        wanted = table_roots(seen, session.wire)
         if wanted == session.roots:
             return False
         tables = [self._publisher.open(root) for root in wanted]

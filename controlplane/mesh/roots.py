@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.gateway.gateways import Edge, edge
-from controlplane.mesh.gateway.resources import at_edge
-from controlplane.mesh.publish.parts import Group, Wire
+from controlplane.mesh.gateway.gateways import GatewayScope, gateway_scope
+from controlplane.mesh.gateway.resources import gateway_parts
+from controlplane.mesh.publish.parts import PartGroup, Wire
 from controlplane.mesh.routing.scopes import ProxyScope, proxy_scope
-from controlplane.mesh.sidecar.inbound import workload
-from controlplane.mesh.sidecar.outbound import outbound
+from controlplane.mesh.sidecar.inbound import inbound_parts
+from controlplane.mesh.sidecar.outbound import outbound_parts
 from controlplane.model.proxies import Proxy, ProxyType
 
 
 @query
-def seen_by(db: Database, proxy: Proxy) -> ProxyScope | Edge:
+def scope_of(db: Database, proxy: Proxy) -> ProxyScope | GatewayScope:
     """Return what ``proxy`` sees: what is around a workload, or at the edge of the mesh."""
-    return edge(db, proxy) if proxy.type is ProxyType.ROUTER else proxy_scope(db, proxy)
+    return gateway_scope(db, proxy) if proxy.type is ProxyType.ROUTER else proxy_scope(db, proxy)
 
 
-def roots(seen: ProxyScope | Edge, wire: Wire) -> tuple[Group, ...]:
+def table_roots(seen: ProxyScope | GatewayScope, wire: Wire) -> tuple[PartGroup, ...]:
     """Return what the tables of a proxy that sees ``seen`` are made of, on a stream of ``wire``."""
     match seen:
         case ProxyScope():
-            return (Group(outbound, (seen.outbound, wire)), Group(workload, (seen.workload,)))
-        case Edge():
-            return (Group(at_edge, (seen, wire)),)
+            return (PartGroup(outbound_parts, (seen.outbound, wire)), PartGroup(inbound_parts, (seen.workload,)))
+        case GatewayScope():
+            return (PartGroup(gateway_parts, (seen, wire)),)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from controlplane.mesh.destinations.clusters import black_hole
+from controlplane.mesh.destinations.clusters import black_hole_cluster
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy
@@ -140,4 +140,4 @@ def test_what_nobody_sees_any_more_is_forgotten() -> None:
 
     assert made.database.runs["cluster"] == 1
     with pytest.raises(LookupError):
-        made.database.peek(black_hole)
+        made.database.peek(black_hole_cluster)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS, EDS, VHDS
-from controlplane.mesh.publish.published_table import Shelf
+from controlplane.mesh.publish.published_table import PublishedTable
 from controlplane.xds.resource import Reference, Resource, resource
 
 
@@ -19,13 +19,13 @@ def host(name: str, *clusters: str) -> Resource:
     return resource(VHDS, name, " ".join((name, *clusters)).encode(), uses=tuple((CDS, each) for each in clusters))
 
 
-def shelf(*resources: Resource) -> Shelf:
-    made = Shelf("part")
+def shelf(*resources: Resource) -> PublishedTable:
+    made = PublishedTable("part")
     made.put({(each.type_url, each.name): each for each in resources})
     return made
 
 
-def put(made: Shelf, *resources: Resource, gone: tuple[Reference, ...] = ()) -> tuple[set[str], set[str]]:
+def put(made: PublishedTable, *resources: Resource, gone: tuple[Reference, ...] = ()) -> tuple[set[str], set[str]]:
     change = made.put({**{(each.type_url, each.name): each for each in resources}, **dict.fromkeys(gone)})
     if change is None:
         return set(), set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind, unusable
+from controlplane.mesh.inputs import credential_problems, index, namespaces_with, objects, of_kind
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
@@ -46,7 +46,7 @@ def credentials_of(db: Database, key: Key) -> tuple[tuple[str, str], ...]:
 def problems_of_credentials(db: Database, key: Key) -> Iterator[Problem]:
     """Yield what is wrong with the credentials that the object ``key`` refers to, as far as proxies have asked for them."""
     for path, name in credentials_of(db, key):
-        for namespace, reason in unusable(db, name):
+        for namespace, reason in credential_problems(db, name):
             message = f"{name} cannot be given to proxies of {namespace}: {reason}"
             yield Problem(key, path, Severity.WARNING, "BadCredential", message)
 

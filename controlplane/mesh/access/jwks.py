@@ -17,11 +17,11 @@ KIND = "RequestAuthentication"
 def wanted_keys(db: Database) -> frozenset[str]:
     """Return the addresses where the issuers that objects name publish their keys."""
     keys = (key for space in index(db, namespaces_with(KIND)) for key in index(db, of_kind(KIND, space.namespace)))
-    return frozenset(address for key in sorted(keys) for address in addresses(db, key))
+    return frozenset(address for key in sorted(keys) for address in key_addresses(db, key))
 
 
 @query
-def addresses(db: Database, key: Key) -> tuple[str, ...]:
+def key_addresses(db: Database, key: Key) -> tuple[str, ...]:
     """Return the addresses of keys that the RequestAuthentication ``key`` names."""
     value = objects(db, key)
     rules = value.spec.jwt_rules if isinstance(value, RequestAuthentication) else ()

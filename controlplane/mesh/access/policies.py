@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access.ext_authz import Found, authorizer, provider_of
+from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, external_authorizer, provider_name
 from controlplane.mesh.inputs import index, jwks, objects, of_kind
-from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
@@ -27,14 +27,14 @@ GATEWAY = ("gateway.networking.k8s.io", "Gateway")
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
 
 
-class Attachment(NamedTuple):
+class PolicyAttachment(NamedTuple):
     """Whom a policy is for: workloads with all of the labels of one of ``choices``; ``own``: in its own namespace only."""
 
     choices: tuple[Labels, ...]
     own: bool
 
 
-class Effective(NamedTuple):
+class EffectivePolicies(NamedTuple):
     """The policies that hold for some workloads: equal for those that share everything that is made of it."""
 
     authorizations: tuple[Key, ...] = ()
@@ -42,47 +42,47 @@ class Effective(NamedTuple):
 
 
 @query
-def effective(db: Database, namespace: str, labels: Labels) -> Effective:
+def effective_policies(db: Database, namespace: str, labels: Labels) -> EffectivePolicies:
     """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's."""
-    return Effective(_attached(db, AUTHORIZATION, namespace, labels), _attached(db, AUTHENTICATION, namespace, labels))
+    return EffectivePolicies(_attached(db, AUTHORIZATION, namespace, labels), _attached(db, AUTHENTICATION, namespace, labels))
 
 
 @query
-def access(db: Database, policies: Effective) -> Access:
+def access_of(db: Database, policies: EffectivePolicies) -> Access:
     """Return what ``policies`` say."""
     found = (objects(db, key) for key in policies.authorizations)
     authorizations = tuple(policy_of(each) for each in found if isinstance(each, AuthorizationPolicy))
-    believed = (issuer for key in policies.authentications for issuer in issuers(db, key))
+    believed = (issuer for key in policies.authentications for issuer in token_issuers(db, key))
     return Access(
         policies=authorizations,
-        authorizers=tuple(each.asked for each in authorizers(db, policies)),
+        authorizers=tuple(each.asked for each in external_authorizers(db, policies)),
         issuers=tuple(sorted(dict.fromkeys(believed), key=lambda each: each.rule.issuer)),
         trust_domains=trust_domains(db),
-        paths=settings(db).paths,
+        paths=mesh_settings(db).paths,
     )
 
 
 @query
-def to_workloads(db: Database, policies: Effective) -> Passed:
+def inbound_filters(db: Database, policies: EffectivePolicies) -> Passed:
     """Return what has to be passed on the way to workloads for which ``policies`` hold."""
-    return passed(access(db, policies), inbound=True)
+    return passed(access_of(db, policies), inbound=True)
 
 
 @query
-def through_gateways(db: Database, policies: Effective) -> Passed:
+def gateway_filters(db: Database, policies: EffectivePolicies) -> Passed:
     """Return what has to be passed on the way through gateways for which ``policies`` hold."""
-    return passed(access(db, policies), inbound=False)
+    return passed(access_of(db, policies), inbound=False)
 
 
 @query
-def authorizers(db: Database, policies: Effective) -> tuple[Found, ...]:
+def external_authorizers(db: Database, policies: EffectivePolicies) -> tuple[ResolvedAuthorizer, ...]:
     """Return the authorizers that ``policies`` ask, as far as there are such, sorted by name."""
-    names = {name for key in policies.authorizations if (name := provider_of(db, key))}
-    return tuple(found for name in sorted(names) if (found := authorizer(db, name)))
+    names = {name for key in policies.authorizations if (name := provider_name(db, key))}
+    return tuple(found for name in sorted(names) if (found := external_authorizer(db, name)))
 
 
 @query
-def issuers(db: Database, key: Key) -> tuple[Issuer, ...]:
+def token_issuers(db: Database, key: Key) -> tuple[Issuer, ...]:
     """Return the issuers that the RequestAuthentication ``key`` names, each with his keys, as far as these are known and can be used."""
     value = objects(db, key)
     if not isinstance(value, RequestAuthentication):
@@ -98,23 +98,23 @@ def _keys(db: Database, rule: JWTRule) -> str | None:
 @query
 def trust_domains(db: Database) -> tuple[str, ...]:
     """Return the trust domain of the mesh, and its aliases."""
-    return settings(db).trust_domains
+    return mesh_settings(db).trust_domains
 
 
 @query
-def attachment(db: Database, key: Key) -> Attachment | None:
+def policy_attachment(db: Database, key: Key) -> PolicyAttachment | None:
     """Return whom the policy ``key`` is for."""
     value = objects(db, key)
     if not isinstance(value, AuthorizationPolicy | RequestAuthentication):
         return None
-    if refs := targets(value.spec):
+    if refs := target_refs(value.spec):
         named = (each.name for _, each in refs if (each.group, each.kind) == GATEWAY)
-        return Attachment(tuple(((GATEWAY_LABEL, name),) for name in named), own=True)
+        return PolicyAttachment(tuple(((GATEWAY_LABEL, name),) for name in named), own=True)
     selector = value.spec.selector
-    return Attachment((tuple(sorted(selector.match_labels.items())) if selector else (),), own=False)
+    return PolicyAttachment((tuple(sorted(selector.match_labels.items())) if selector else (),), own=False)
 
 
-def targets(spec: AttachedToOne) -> list[tuple[str, PolicyTargetReference]]:
+def target_refs(spec: AttachedToOne) -> list[tuple[str, PolicyTargetReference]]:
     """Return the objects that ``spec`` is attached to by name, each with the path of the field that says so."""
     found = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
     return found + [(f"spec.targetRefs[{at}]", each) for at, each in enumerate(spec.target_refs)]
@@ -134,12 +134,12 @@ def policy_of(value: AuthorizationPolicy) -> Policy:
 
 
 def _attached(db: Database, kind: str, namespace: str, labels: Labels) -> tuple[Key, ...]:
-    spaces = {namespace, settings(db).root_namespace}
+    spaces = {namespace, mesh_settings(db).root_namespace}
     keys = sorted(key for each in spaces for key in index(db, of_kind(kind, each)))
-    return tuple(key for key in keys if _about(attachment(db, key), key, namespace, set(labels)))
+    return tuple(key for key in keys if _about(policy_attachment(db, key), key, namespace, set(labels)))
 
 
-def _about(found: Attachment | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
+def _about(found: PolicyAttachment | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
     if found is None or (found.own and key.namespace != namespace):
         return False
     return any(labels.issuperset(each) for each in found.choices)

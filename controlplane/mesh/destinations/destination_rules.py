@@ -6,15 +6,15 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import EVERYONE, exports_of, index, naming, objects
-from controlplane.mesh.registry.mesh_settings import settings
-from controlplane.mesh.registry.services import PUBLIC, Ref, exported, patterns
+from controlplane.mesh.inputs import EVERYONE, about_host, exports_of, index, objects
+from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.destination_rule import DestinationRule, TrafficPolicy
 
 
-class RuleHead(NamedTuple):
+class DestinationRuleHead(NamedTuple):
     """What decides whether a DestinationRule applies, apart from what it says."""
 
     key: Key
@@ -22,7 +22,7 @@ class RuleHead(NamedTuple):
     created: str
 
 
-class Subset(NamedTuple):
+class ServiceSubset(NamedTuple):
     """A named part of a service's endpoints, with the DestinationRule that names it."""
 
     name: str
@@ -31,29 +31,29 @@ class Subset(NamedTuple):
 
 
 @query
-def head(db: Database, key: Key) -> RuleHead | None:
+def destination_rule_head(db: Database, key: Key) -> DestinationRuleHead | None:
     """Return the head of the DestinationRule ``key``."""
-    rule = _rule(db, key)
-    return RuleHead(key, exports_of(rule), rule.meta.created) if rule else None
+    rule = _destination_rule(db, key)
+    return DestinationRuleHead(key, exports_of(rule), rule.meta.created) if rule else None
 
 
 @query
-def candidates(db: Database, host: str) -> tuple[tuple[RuleHead, ...], ...]:
+def destination_rules_for(db: Database, host: str) -> tuple[tuple[DestinationRuleHead, ...], ...]:
     """Return every DestinationRule about ``host``, a tuple for each pattern, the narrowest pattern first, each oldest first."""
     found = []
-    for pattern in patterns(host):
-        heads = [each for key in index(db, naming("DestinationRule", pattern)) if (each := head(db, key))]
+    for pattern in host_patterns(host):
+        heads = [each for key in index(db, about_host("DestinationRule", pattern)) if (each := destination_rule_head(db, key))]
         if heads:
             found.append(tuple(sorted(heads, key=lambda each: (each.created, each.key))))
     return tuple(found)
 
 
 @query
-def rule_seers(db: Database, ref: Ref) -> frozenset[str]:
+def rule_audience(db: Database, ref: ServiceRef) -> frozenset[str]:
     """Return the namespaces whose DestinationRules for the service ``ref`` differ from everybody's."""
-    root = settings(db).root_namespace
+    root = mesh_settings(db).root_namespace
     found = set()
-    for heads in candidates(db, ref.host):
+    for heads in destination_rules_for(db, ref.host):
         for each in heads:
             namespace = each.key.namespace
             if namespace not in (ref.key.namespace, root):
@@ -63,70 +63,70 @@ def rule_seers(db: Database, ref: Ref) -> frozenset[str]:
     return frozenset(found)
 
 
-def seer_of_rules(db: Database, ref: Ref, namespace: str) -> str:
+def client_namespace_for_rules(db: Database, ref: ServiceRef, namespace: str) -> str:
     """Return whom to ask for rules on behalf of ``namespace``: ``PUBLIC`` where nothing is special about it."""
-    return namespace if namespace in rule_seers(db, ref) else PUBLIC
+    return namespace if namespace in rule_audience(db, ref) else PUBLIC
 
 
 @query
-def rules(db: Database, ref: Ref, seer: str) -> tuple[Key, ...]:
-    """Return the DestinationRules that apply to ``ref`` for ``seer``: the first one's policy, everyone's subsets.
+def applicable_rules(db: Database, ref: ServiceRef, client_namespace: str) -> tuple[Key, ...]:
+    """Return the DestinationRules that apply to ``ref`` for ``client_namespace``: the first one's policy, everyone's subsets.
 
     They come from the client's namespace, else the service's, else the root namespace; within it from the narrowest host.
     https://istio.io/latest/docs/reference/config/networking/destination-rule/
     """
-    for namespace in dict.fromkeys((seer, ref.key.namespace, settings(db).root_namespace)):
-        for heads in candidates(db, ref.host):
-            found = tuple(each.key for each in heads if each.key.namespace == namespace and _applies(each, seer))
+    for namespace in dict.fromkeys((client_namespace, ref.key.namespace, mesh_settings(db).root_namespace)):
+        for heads in destination_rules_for(db, ref.host):
+            found = tuple(each.key for each in heads if each.key.namespace == namespace and _applies(each, client_namespace))
             if found:
                 return found
     return ()
 
 
 @query
-def subsets(db: Database, ref: Ref, seer: str) -> tuple[Subset, ...]:
-    """Return the subsets of ``ref`` for ``seer``, sorted by name; of two with one name the older rule's stands."""
-    found: dict[str, Subset] = {}
-    for key in rules(db, ref, seer):
-        rule = _rule(db, key)
+def subsets(db: Database, ref: ServiceRef, client_namespace: str) -> tuple[ServiceSubset, ...]:
+    """Return the subsets of ``ref`` for ``client_namespace``, sorted by name; of two with one name the older rule's stands."""
+    found: dict[str, ServiceSubset] = {}
+    for key in applicable_rules(db, ref, client_namespace):
+        rule = _destination_rule(db, key)
         for each in rule.spec.subsets if rule else ():
-            found.setdefault(each.name, Subset(each.name, tuple(sorted(each.labels.items())), key))
+            found.setdefault(each.name, ServiceSubset(each.name, tuple(sorted(each.labels.items())), key))
     return tuple(found[name] for name in sorted(found))
 
 
 @query
-def labels_of_subset(db: Database, ref: Ref, seer: str, name: str) -> Labels | None:
+def subset_labels(db: Database, ref: ServiceRef, client_namespace: str, name: str) -> Labels | None:
     """Return the labels that the endpoints of subset ``name`` have; ``None`` where there is no such subset."""
-    return next((each.labels for each in subsets(db, ref, seer) if each.name == name), None)
+    return next((each.labels for each in subsets(db, ref, client_namespace) if each.name == name), None)
 
 
 @query
-def policy(db: Database, ref: Ref, seer: str, port: int, subset: str) -> TrafficPolicy | None:
+def traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> TrafficPolicy | None:
     """Return the traffic policy for ``port`` of ``ref``: the rule's, its port's settings in its place, the subset's over these.
 
     A port's settings replace the rule's top-level ones, they are not merged with them; a subset's override field by field.
     """
     found: TrafficPolicy | None = None
-    applying = rules(db, ref, seer)
-    if applying and (rule := _rule(db, applying[0])):
+    applying = applicable_rules(db, ref, client_namespace)
+    if applying and (rule := _destination_rule(db, applying[0])):
         found = _for_port(rule.spec.traffic_policy, port)
     if not subset:
         return found
     for key in applying:
-        rule = _rule(db, key)
+        rule = _destination_rule(db, key)
         for each in rule.spec.subsets if rule else ():
             if each.name == subset:
                 return _over(_for_port(each.traffic_policy, port), found)
     return found
 
 
-def _rule(db: Database, key: Key) -> DestinationRule | None:
+def _destination_rule(db: Database, key: Key) -> DestinationRule | None:
     value = objects(db, key)
     return value if isinstance(value, DestinationRule) else None
 
 
-def _applies(each: RuleHead, seer: str) -> bool:
-    return EVERYONE in each.export_to or (seer != PUBLIC and exported(each.export_to, seer))
+def _applies(each: DestinationRuleHead, client_namespace: str) -> bool:
+    return EVERYONE in each.export_to or (client_namespace != PUBLIC and is_exported(each.export_to, client_namespace))
 
 
 def _for_port(whole: TrafficPolicy | None, port: int) -> TrafficPolicy | None:

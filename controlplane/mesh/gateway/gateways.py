@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.gateway.server_merge import Merged, Offer, Place, merge
+from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServers, ServerRef, merge_servers
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import proxy_defaults
-from controlplane.mesh.registry.services import Ref, service
-from controlplane.mesh.routing.scopes import labels_of, source_label_keys
-from controlplane.mesh.sidecar.inbound import selecting, target
+from controlplane.mesh.registry.services import ServiceRef, service
+from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
+from controlplane.mesh.sidecar.inbound import services_of_workload, workload_port
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
@@ -22,17 +22,17 @@ KIND = "Gateway"
 PROXY_CONFIG = "proxy.istio.io/config"
 
 
-class Edge(NamedTuple):
+class GatewayScope(NamedTuple):
     """Whose configuration it is: the replicas of a gateway share it. What comes and goes, Gateways and policies, is looked up by it."""
 
     namespace: str
     labels: Labels
-    services: tuple[Ref, ...]  # those that lead to it
+    services: tuple[ServiceRef, ...]  # those that lead to it
     topology: GatewayTopology  # what stands before it
     identified: bool  # it has a certificate of its own
 
 
-class Viewer(NamedTuple):
+class GatewayRouteClient(NamedTuple):
     """Whose routes are asked for."""
 
     namespace: str
@@ -40,33 +40,33 @@ class Viewer(NamedTuple):
 
 
 @query
-def edge(db: Database, proxy: Proxy) -> Edge:
+def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
     """Return whose configuration ``proxy`` gets."""
-    labels = labels_of(db, proxy)
-    return Edge(
+    labels = proxy_labels(db, proxy)
+    return GatewayScope(
         proxy.namespace,
         labels,
-        selecting(db, proxy.namespace, labels, proxy.ips),
-        topology(db, Key("Pod", proxy.namespace, proxy.name)),
+        services_of_workload(db, proxy.namespace, labels, proxy.ips),
+        gateway_topology(db, Key("Pod", proxy.namespace, proxy.name)),
         proxy.identity is not None,
     )
 
 
 @query
-def viewer(db: Database, edge: Edge) -> Viewer:
-    """Return whose routes ``edge`` has."""
-    looked_at = source_label_keys(db, frozenset(written(key) for key in selected_by(db, edge.labels)))
-    return Viewer(edge.namespace, tuple(pair for pair in edge.labels if pair[0] in looked_at))
+def gateway_route_client(db: Database, scope: GatewayScope) -> GatewayRouteClient:
+    """Return whose routes ``scope`` has."""
+    looked_at = source_label_keys(db, frozenset(namespaced_name(key) for key in gateways_selecting(db, scope.labels)))
+    return GatewayRouteClient(scope.namespace, tuple(pair for pair in scope.labels if pair[0] in looked_at))
 
 
 @query
-def served(db: Database, edge: Edge) -> Merged:
-    """Return what the servers of the Gateways of ``edge`` come to."""
-    return merged(db, selected_by(db, edge.labels), edge.services)
+def gateway_servers(db: Database, scope: GatewayScope) -> MergedServers:
+    """Return what the servers of the Gateways of ``scope`` come to."""
+    return merged_servers(db, gateways_selecting(db, scope.labels), scope.services)
 
 
 @query
-def topology(db: Database, key: Key) -> GatewayTopology:
+def gateway_topology(db: Database, key: Key) -> GatewayTopology:
     """Return what stands before the gateway of the pod ``key``: as its annotation says, else as the settings of the mesh."""
     pod = objects(db, key)
     annotation = pod.meta.annotations.get(PROXY_CONFIG, "") if isinstance(pod, Pod) else ""
@@ -74,66 +74,68 @@ def topology(db: Database, key: Key) -> GatewayTopology:
     return settings.gateway_topology or GatewayTopology()
 
 
-def written(key: Key) -> str:
+def namespaced_name(key: Key) -> str:
     """Return how VirtualServices name the Gateway ``key``."""
     return f"{key.namespace}/{key.name}"
 
 
 @query
-def selected_by(db: Database, labels: Labels) -> tuple[Key, ...]:
+def gateways_selecting(db: Database, labels: Labels) -> tuple[Key, ...]:
     """Return the Gateways, of whatever namespace, that select a proxy with ``labels``, oldest first; without a selector: every proxy."""
     namespaces = (each.namespace for each in index(db, namespaces_with(KIND)))
     keys = (key for namespace in namespaces for key in index(db, of_kind(KIND, namespace)))
     has = set(labels)
-    found = [(created, key) for key in keys if (created := created_of(db, key)) is not None and has.issuperset(selector(db, key))]
+    found = [
+        (created, key) for key in keys if (created := gateway_created(db, key)) is not None and has.issuperset(gateway_selector(db, key))
+    ]
     return tuple(key for _, key in sorted(found))
 
 
 @query
-def selector(db: Database, key: Key) -> Labels:
+def gateway_selector(db: Database, key: Key) -> Labels:
     """Return the labels by which the Gateway ``key`` selects proxies, sorted."""
-    value = gateway(db, key)
+    value = gateway_object(db, key)
     return tuple(sorted(value.spec.selector.items())) if value else ()
 
 
 @query
-def created_of(db: Database, key: Key) -> str | None:
+def gateway_created(db: Database, key: Key) -> str | None:
     """Return when the Gateway ``key`` was made; ``None`` where there is none."""
-    value = gateway(db, key)
+    value = gateway_object(db, key)
     return value.meta.created if value else None
 
 
-def gateway(db: Database, key: Key) -> Gateway | None:
+def gateway_object(db: Database, key: Key) -> Gateway | None:
     """Return the Gateway ``key``."""
     value = objects(db, key)
     return value if isinstance(value, Gateway) else None
 
 
 @query
-def server(db: Database, place: Place) -> Server | None:
+def server_at(db: Database, place: ServerRef) -> Server | None:
     """Return the server at ``place``."""
-    value = gateway(db, place.gateway)
+    value = gateway_object(db, place.gateway)
     return value.spec.servers[place.at] if value and place.at < len(value.spec.servers) else None
 
 
 @query
-def merged(db: Database, gateways: tuple[Key, ...], services: tuple[Ref, ...]) -> Merged:
+def merged_servers(db: Database, gateways: tuple[Key, ...], services: tuple[ServiceRef, ...]) -> MergedServers:
     """Return what the servers of ``gateways``, oldest first, come to on a proxy that ``services`` lead to."""
     offers = []
     for key in gateways:
-        value = gateway(db, key)
+        value = gateway_object(db, key)
         for at, each in enumerate(value.spec.servers if value else ()):
-            offers.append(Offer(Place(key, at), each, targets(db, services, each.port.number)))
-    return merge(offers)
+            offers.append(CandidateServer(ServerRef(key, at), each, listened_ports(db, services, each.port.number)))
+    return merge_servers(offers)
 
 
 @query
-def targets(db: Database, services: tuple[Ref, ...], number: int) -> tuple[int, ...]:
+def listened_ports(db: Database, services: tuple[ServiceRef, ...], number: int) -> tuple[int, ...]:
     """Return the ports of the proxy that port ``number`` of ``services`` leads to; where none has that port, it itself."""
     found = set()
     for ref in services:
         known = service(db, ref)
         port = known.port(number) if known else None
         if port:
-            found.add(target(db, ref, port))
+            found.add(workload_port(db, ref, port))
     return tuple(sorted(found)) or (number,)

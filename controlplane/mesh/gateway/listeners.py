@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access.policies import effective, through_gateways
-from controlplane.mesh.gateway.gateways import Edge, Viewer, served, viewer, written
-from controlplane.mesh.gateway.route_tables import bound, shared_hosts, table_name
-from controlplane.mesh.gateway.server_merge import OPAQUE, Kind, Place, Port, Served, hosts_of, serves_http
+from controlplane.mesh.access.policies import effective_policies, gateway_filters
+from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, gateway_servers, namespaced_name
+from controlplane.mesh.gateway.route_tables import bound_virtual_services, shared_hosts, table_name
+from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedServer, PortKind, ServerRef, server_hosts, serves_http
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.publish.encode import checked
-from controlplane.mesh.publish.parts import Leaf, Members
-from controlplane.mesh.routing.virtual_services import Asker, applies, cluster_of
-from controlplane.mesh.sidecar.inbound import everybody
+from controlplane.mesh.publish.encode import checked_resource
+from controlplane.mesh.publish.parts import Members, ResourcePart
+from controlplane.mesh.routing.virtual_services import RouteContext, destination_cluster, match_applies
+from controlplane.mesh.sidecar.inbound import any_peer
 from controlplane.model.hosts import ANY, for_namespace, intersection
 from controlplane.model.keys import Key
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
@@ -27,87 +27,87 @@ Clusters = tuple[tuple[str, int], ...]
 
 
 @query
-def listeners_of(db: Database, edge: Edge) -> Members:
-    """Return the listeners of ``edge``, one a port."""
-    return frozenset(Leaf(listener, (edge, port.bind, port.number)) for port in served(db, edge).ports)
+def gateway_listeners(db: Database, scope: GatewayScope) -> Members:
+    """Return the listeners of ``scope``, one a port."""
+    return frozenset(ResourcePart(gateway_listener_resource, (scope, port.bind, port.number)) for port in gateway_servers(db, scope).ports)
 
 
 @query
-def port_of(db: Database, edge: Edge, bind: str, number: int) -> Port | None:
-    """Return the port ``number`` of ``bind`` on ``edge``."""
-    return next((port for port in served(db, edge).ports if (port.bind, port.number) == (bind, number)), None)
+def merged_port(db: Database, scope: GatewayScope, bind: str, number: int) -> MergedPort | None:
+    """Return the port ``number`` of ``bind`` on ``scope``."""
+    return next((port for port in gateway_servers(db, scope).ports if (port.bind, port.number) == (bind, number)), None)
 
 
 @query
-def listener(db: Database, edge: Edge, bind: str, number: int) -> Resource | None:
-    """Return the listener on port ``number`` of ``bind``, with the policies of ``edge``; nothing where no connection could be taken."""
-    port = port_of(db, edge, bind, number)
-    value = _on(db, edge, port) if port else None
-    policies = effective(db, edge.namespace, edge.labels)
-    return checked(LDS, value.name, gateway_listener(value, through_gateways(db, policies))) if value else None
+def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, number: int) -> Resource | None:
+    """Return the listener on port ``number`` of ``bind``, with the policies of ``scope``; nothing where no connection could be taken."""
+    port = merged_port(db, scope, bind, number)
+    value = _on(db, scope, port) if port else None
+    policies = effective_policies(db, scope.namespace, scope.labels)
+    return checked_resource(LDS, value.name, gateway_listener(value, gateway_filters(db, policies))) if value else None
 
 
 @query
-def routers(db: Database, place: Place, served: Served, namespace: str) -> tuple[Key, ...]:
+def connection_virtual_services(db: Database, place: ServerRef, served: MergedServer, namespace: str) -> tuple[Key, ...]:
     """Return the VirtualServices, oldest first, that route whole connections to ``served`` at ``place`` for proxies of ``namespace``."""
-    heads = bound(db, place.gateway, namespace)
+    heads = bound_virtual_services(db, place.gateway, namespace)
     return tuple(each.key for each in heads if shared_hosts(each, place, served.server))
 
 
-def _on(db: Database, edge: Edge, port: Port) -> GatewayListener | None:
+def _on(db: Database, scope: GatewayScope, port: MergedPort) -> GatewayListener | None:
     """Return what is listened for on ``port``; nothing where no connection could be taken."""
     chains: list[Chain] = []
     for each in port.servers:
         route = table_name(port, each) if serves_http(each.server) else ""
-        terminated = _termination(db, each) if port.kind is Kind.TLS else None
-        if terminated and not edge.identified and needs_identity(terminated.settings):
+        terminated = _termination(db, each) if port.kind is PortKind.TLS else None
+        if terminated and not scope.identified and needs_identity(terminated.settings):
             continue  # whoever has no identity is given no secret
         if route:
             chains.append(Chain(names=each.names, termination=terminated, route=route))
         else:
-            chains.extend(_of_connections(db, each, terminated, viewer(db, edge)))
-    if port.kind is Kind.HTTP:
+            chains.extend(_of_connections(db, each, terminated, gateway_route_client(db, scope)))
+    if port.kind is PortKind.HTTP:
         chains = chains[:1]
     distinct = tuple(_distinct(chains))
-    return GatewayListener(bind=port.bind, port=port.number, chains=distinct, topology=edge.topology) if distinct else None
+    return GatewayListener(bind=port.bind, port=port.number, chains=distinct, topology=scope.topology) if distinct else None
 
 
-def _termination(db: Database, served: Served) -> Termination | None:
+def _termination(db: Database, served: MergedServer) -> Termination | None:
     said = served.server.tls
     if said is None or said.mode in OPAQUE:
         return None
-    return Termination(said, everybody(db))
+    return Termination(said, any_peer(db))
 
 
-def _of_connections(db: Database, served: Served, terminated: Termination | None, seer: Viewer) -> Iterator[Chain]:
+def _of_connections(db: Database, served: MergedServer, terminated: Termination | None, client: GatewayRouteClient) -> Iterator[Chain]:
     place = served.place
-    asker = Asker(served.server.port.number, seer.namespace, seer.labels, (written(place.gateway),))
+    context = RouteContext(served.server.port.number, client.namespace, client.labels, (namespaced_name(place.gateway),))
     opaque = bool(served.names) and terminated is None
-    for key in routers(db, place, served, seer.namespace):
+    for key in connection_virtual_services(db, place, served, client.namespace):
         value = objects(db, key)
         if not isinstance(value, VirtualService):
             continue
         for route in value.spec.tls if opaque else value.spec.tcp:
-            clusters = _clusters(db, route.route, key, asker)
+            clusters = _clusters(db, route.route, key, context)
             for match in route.match or (ConnectionMatch(),):
-                if applies(match, value, asker):
+                if match_applies(match, value, context):
                     names = _called(match, served, key.namespace) if opaque else served.names
                     if names or not served.names:
                         yield Chain(names=names, subnets=match.destination_subnets, termination=terminated, clusters=clusters)
 
 
-def _called(match: ConnectionMatch, served: Served, namespace: str) -> tuple[str, ...]:
+def _called(match: ConnectionMatch, served: MergedServer, namespace: str) -> tuple[str, ...]:
     """Return the server names of ``match``, in an object of ``namespace``, that ``served`` has."""
     wanted = match.sni_hosts if isinstance(match, TLSMatchAttributes) else ()
-    own = for_namespace(hosts_of(served.server, served.place.gateway.namespace), namespace)
+    own = for_namespace(server_hosts(served.server, served.place.gateway.namespace), namespace)
     return intersection(intersection((each.lower() for each in wanted), own), served.names)
 
 
-def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, asker: Asker) -> Clusters:
+def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, context: RouteContext) -> Clusters:
     """Return where connections go, with weights; a destination of no weight gets none."""
     routes = tuple(routes)
     weighted = [each for each in routes if each.weight or len(routes) == 1]
-    return tuple((cluster_of(db, each.destination, key, asker.port, asker.namespace), each.weight) for each in weighted)
+    return tuple((destination_cluster(db, each.destination, key, context.port, context.namespace), each.weight) for each in weighted)
 
 
 def _distinct(chains: Iterable[Chain]) -> Iterator[Chain]:

@@ -17,7 +17,7 @@ EVERYWHERE = "0.0.0.0"  # a bind to it says no more than none
 _OWN = "."
 
 
-class Kind(StrEnum):
+class PortKind(StrEnum):
     """What a port of a gateway is listened on for: one kind a port."""
 
     HTTP = "HTTP"
@@ -25,68 +25,68 @@ class Kind(StrEnum):
     TCP = "TCP"
 
 
-class Place(NamedTuple):
+class ServerRef(NamedTuple):
     """A server, by where it is written."""
 
     gateway: Key
     at: int
 
 
-class Served(NamedTuple):
+class MergedServer(NamedTuple):
     """A server with the names by which TLS clients reach it: those that no older server has; none in plaintext."""
 
-    place: Place
+    place: ServerRef
     server: Server
     names: tuple[str, ...]
 
 
-class Port(NamedTuple):
+class MergedPort(NamedTuple):
     """A port of the proxy, and the servers on it, oldest first."""
 
     bind: str
     number: int
-    kind: Kind
-    servers: tuple[Served, ...]
+    kind: PortKind
+    servers: tuple[MergedServer, ...]
 
 
-class Loss(NamedTuple):
+class ServerConflict(NamedTuple):
     """What a server does not get, as an older one has it."""
 
-    place: Place
+    place: ServerRef
     winner: Key
     what: str
 
 
-class Merged(NamedTuple):
+class MergedServers(NamedTuple):
     """What servers come to."""
 
-    ports: tuple[Port, ...] = ()
-    losses: tuple[Loss, ...] = ()
+    ports: tuple[MergedPort, ...] = ()
+    losses: tuple[ServerConflict, ...] = ()
 
 
-class Offer(NamedTuple):
+class CandidateServer(NamedTuple):
     """A server, and the ports of the proxy that connections for it come in at."""
 
-    place: Place
+    place: ServerRef
     server: Server
     targets: tuple[int, ...]
 
 
-def kind_of(server: Server) -> Kind:
+def port_kind(server: Server) -> PortKind:
     """Return what the port of ``server`` is listened on for; TLS settings of a plaintext protocol say no more than where to redirect."""
     protocol = named(server.port.protocol)
     if protocol.is_http:
-        return Kind.HTTP
-    return Kind.TLS if protocol in (Protocol.HTTPS, Protocol.TLS) else Kind.TCP
+        return PortKind.HTTP
+    return PortKind.TLS if protocol in (Protocol.HTTPS, Protocol.TLS) else PortKind.TCP
 
 
 def serves_http(server: Server) -> bool:
     """Return whether requests to ``server`` are routed one by one, by a route table."""
     terminated = server.tls is not None and server.tls.mode not in OPAQUE
-    return kind_of(server) is Kind.HTTP or (named(server.port.protocol) is Protocol.HTTPS and terminated)
+    return port_kind(server) is PortKind.HTTP or (named(server.port.protocol) is Protocol.HTTPS and terminated)
 
 
-def hosts_of(server: Server, namespace: str) -> tuple[str, ...]:
+def server_hosts(server: Server, namespace: str) -> tuple[str, ...]:
     """Return the hosts of ``server``, whose Gateway is of ``namespace``, each as ``namespace/host`` with ``.`` resolved."""
     found = []
     for each in server.hosts:
@@ -95,39 +95,39 @@ def hosts_of(server: Server, namespace: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def merge(offers: Iterable[Offer]) -> Merged:
+def merge_servers(offers: Iterable[CandidateServer]) -> MergedServers:
     """Return what ``offers``, oldest first, come to.
 
     Servers of one kind share a port. A port of another kind is lost, and so is a second plain TCP server, and of TLS servers a name that
     an older one has.
     """
-    ports: dict[tuple[str, int], Port] = {}
-    losses: list[Loss] = []
+    ports: dict[tuple[str, int], MergedPort] = {}
+    losses: list[ServerConflict] = []
     taken: dict[tuple[str, int], dict[str, Key]] = defaultdict(dict)
     for offer in offers:
         for target in offer.targets:
             where = ("" if offer.server.bind == EVERYWHERE else offer.server.bind, target)
-            found = ports.get(where) or Port(*where, kind_of(offer.server), ())
+            found = ports.get(where) or MergedPort(*where, port_kind(offer.server), ())
             served, lost = _join(found, offer, taken[where])
             losses.extend(lost)
             if served:
                 taken[where].update(dict.fromkeys(served.names, offer.place.gateway))
                 ports[where] = found._replace(servers=(*found.servers, served))
-    return Merged(tuple(ports[where] for where in sorted(ports)), tuple(dict.fromkeys(losses)))
+    return MergedServers(tuple(ports[where] for where in sorted(ports)), tuple(dict.fromkeys(losses)))
 
 
-def _join(port: Port, offer: Offer, by_name: Mapping[str, Key]) -> tuple[Served | None, Sequence[Loss]]:
-    kind = kind_of(offer.server)
-    if port.servers and (kind is not port.kind or kind is Kind.TCP):
+def _join(port: MergedPort, offer: CandidateServer, by_name: Mapping[str, Key]) -> tuple[MergedServer | None, Sequence[ServerConflict]]:
+    kind = port_kind(offer.server)
+    if port.servers and (kind is not port.kind or kind is PortKind.TCP):
         winner = port.servers[0].place.gateway
         what = f"port {port.number}, which it listens on for {port.kind}"
-        return None, [Loss(offer.place, winner, what)]
-    if kind is not Kind.TLS:
-        return Served(offer.place, offer.server, ()), []
+        return None, [ServerConflict(offer.place, winner, what)]
+    if kind is not PortKind.TLS:
+        return MergedServer(offer.place, offer.server, ()), []
     wanted = _names(offer.server)
-    losses = [Loss(offer.place, by_name[name], name) for name in wanted if name in by_name]
+    losses = [ServerConflict(offer.place, by_name[name], name) for name in wanted if name in by_name]
     names = tuple(name for name in wanted if name not in by_name)
-    return (Served(offer.place, offer.server, names) if names else None), losses
+    return (MergedServer(offer.place, offer.server, names) if names else None), losses
 
 
 def _names(server: Server) -> tuple[str, ...]:

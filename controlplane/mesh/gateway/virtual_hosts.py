@@ -6,62 +6,67 @@ from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.gateway.gateways import Edge, Viewer, server, viewer
-from controlplane.mesh.gateway.route_tables import Host, hosts, places_of
-from controlplane.mesh.publish.encode import checked
-from controlplane.mesh.publish.parts import Leaf, Members, Wire
-from controlplane.mesh.publish.virtual_host_bytes import Body, alone, bare, together
-from controlplane.mesh.routing.virtual_services import Asker, rules_of
+from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, server_at
+from controlplane.mesh.gateway.route_tables import GatewayHost, gateway_hosts, servers_of_table
+from controlplane.mesh.publish.encode import checked_resource
+from controlplane.mesh.publish.parts import Members, ResourcePart, Wire
+from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
+from controlplane.mesh.routing.virtual_services import RouteContext, rules_of_virtual_service
 from controlplane.translate import routes
 from controlplane.translate.routes import merged_host, route_configuration
 from controlplane.xds.resource import Resource
 
 
 @query
-def table_of(db: Database, edge: Edge, table: str, wire: Wire) -> Members:
-    """Return the RouteConfiguration ``table`` of ``edge`` and, on Delta streams, its virtual hosts as resources of their own."""
+def gateway_table_parts(db: Database, scope: GatewayScope, table: str, wire: Wire) -> Members:
+    """Return the RouteConfiguration ``table`` of ``scope`` and, on Delta streams, its virtual hosts as resources of their own."""
     if wire is Wire.SOTW:
-        return frozenset({Leaf(inline, (edge, table))})
-    found, seer = hosts(db, edge, table), viewer(db, edge)
-    port = None if found else _port(db, edge, table)
-    return frozenset({Leaf(shell, (table, port)), *(Leaf(virtual_host, (table, each, seer)) for each in found)})
+        return frozenset({ResourcePart(gateway_inline_route_configuration, (scope, table))})
+    found, client = gateway_hosts(db, scope, table), gateway_route_client(db, scope)
+    port = None if found else _table_port(db, scope, table)
+    return frozenset(
+        {
+            ResourcePart(gateway_vhds_route_configuration, (table, port)),
+            *(ResourcePart(gateway_virtual_host, (table, each, client)) for each in found),
+        }
+    )
 
 
 @query
-def virtual_host(db: Database, table: str, value: Host, seer: Viewer) -> Resource | None:
+def gateway_virtual_host(db: Database, table: str, value: GatewayHost, client: GatewayRouteClient) -> Resource | None:
     """Return the virtual host ``value`` of the RouteConfiguration ``table`` as a resource of its own."""
-    return alone(table, _name(value), (value.host,), body(db, value, seer))
+    return as_own_resource(table, _name(value), (value.host,), gateway_virtual_host_body(db, value, client))
 
 
 @query
-def shell(db: Database, table: str, port: int | None) -> Resource | None:
+def gateway_vhds_route_configuration(db: Database, table: str, port: int | None) -> Resource | None:
     """Return the RouteConfiguration ``table``, whose virtual hosts come as resources of their own; with a ``port`` there is none."""
     del db
     message = route_configuration(table, catch_all=None, vhds=port is None)
     if port is not None:
         message.virtual_hosts.append(_black_hole(port))
-    return checked(RDS, table, message)
+    return checked_resource(RDS, table, message)
 
 
 @query
-def inline(db: Database, edge: Edge, table: str) -> Resource | None:
-    """Return the RouteConfiguration ``table`` of ``edge`` with all its virtual hosts in it."""
-    seer = viewer(db, edge)
-    found = [(_name(each), (each.host,), body(db, each, seer)) for each in hosts(db, edge, table)]
+def gateway_inline_route_configuration(db: Database, scope: GatewayScope, table: str) -> Resource | None:
+    """Return the RouteConfiguration ``table`` of ``scope`` with all its virtual hosts in it."""
+    client = gateway_route_client(db, scope)
+    found = [(_name(each), (each.host,), gateway_virtual_host_body(db, each, client)) for each in gateway_hosts(db, scope, table)]
     message = route_configuration(table, catch_all=None, vhds=False)
     if not found:
-        message.virtual_hosts.append(_black_hole(_port(db, edge, table)))
-    return together(message, found)
+        message.virtual_hosts.append(_black_hole(_table_port(db, scope, table)))
+    return with_virtual_hosts(message, found)
 
 
 @query
-def body(db: Database, value: Host, seer: Viewer) -> Body:
+def gateway_virtual_host_body(db: Database, value: GatewayHost, client: GatewayRouteClient) -> EncodedVirtualHost:
     """Return what requests to the host of ``value`` go through: the rules of all its parts."""
     parts = [
         routes.Host(
             port=value.port,
             host=value.host,
-            rules=rules_of(db, part.key, Asker(value.port, seer.namespace, seer.labels, part.gateways)),
+            rules=rules_of_virtual_service(db, part.key, RouteContext(value.port, client.namespace, client.labels, part.gateways)),
             cluster="",
             hash_policy=None,
         )
@@ -69,16 +74,16 @@ def body(db: Database, value: Host, seer: Viewer) -> Body:
     ]
     if value.endpoint and not parts:
         parts.append(routes.Host(port=value.port, host=value.host, rules=(), cluster=value.endpoint, hash_policy=None))
-    return bare(value.host, merged_host(parts, redirects=value.redirects))
+    return encoded_virtual_host(value.host, merged_host(parts, redirects=value.redirects))
 
 
-def _name(value: Host) -> str:
+def _name(value: GatewayHost) -> str:
     return f"{value.host}:{value.port}"
 
 
-def _port(db: Database, edge: Edge, table: str) -> int:
-    places = places_of(db, edge, table)
-    value = server(db, places[0]) if places else None
+def _table_port(db: Database, scope: GatewayScope, table: str) -> int:
+    places = servers_of_table(db, scope, table)
+    value = server_at(db, places[0]) if places else None
     return value.port.number if value else 0
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.access.ext_authz import authorizer
-from controlplane.mesh.access.policies import AUTHENTICATION, GATEWAY, GATEWAY_LABEL, effective, policy_of, targets
+from controlplane.mesh.access.ext_authz import external_authorizer
+from controlplane.mesh.access.policies import AUTHENTICATION, GATEWAY, GATEWAY_LABEL, effective_policies, policy_of, target_refs
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
-from controlplane.mesh.problems.gateways import workloads
-from controlplane.mesh.registry.mesh_settings import provider, settings
-from controlplane.mesh.registry.peer_authentication import peers
-from controlplane.mesh.registry.services import declared, service
-from controlplane.mesh.sidecar.inbound import selecting
+from controlplane.mesh.problems.gateways import gateway_workloads
+from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
+from controlplane.mesh.registry.peer_authentication import peer_policies
+from controlplane.mesh.registry.services import declared_services, service
+from controlplane.mesh.sidecar.inbound import services_of_workload
 from controlplane.model.peer_authentication import Mode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
@@ -29,9 +29,9 @@ Attached = AuthorizationPolicy | RequestAuthentication
 _Place = tuple[str, Labels]  # a namespace, and labels that some workload there has
 
 
-def of_attachment(db: Database, value: Attached) -> Iterator[Problem]:
+def attachment_problems(db: Database, value: Attached) -> Iterator[Problem]:
     """Yield what is wrong with whom ``value`` is for."""
-    for path, each in targets(value.spec):
+    for path, each in target_refs(value.spec):
         if (each.group, each.kind) != GATEWAY:
             message = f"a policy for a {each.kind} is enforced by a waypoint, and there are none: it holds nowhere by this"
             yield _problem(value, f"{path}.kind", "NotTranslated", message)
@@ -41,23 +41,23 @@ def of_attachment(db: Database, value: Attached) -> Iterator[Problem]:
         yield _problem(value, "spec.selector", "NoWorkload", f"no pod has the labels {said}: this policy holds nowhere")
 
 
-def of_peers(db: Database, value: PeerAuthentication) -> Iterator[Problem]:
+def peer_authentication_problems(db: Database, value: PeerAuthentication) -> Iterator[Problem]:
     """Yield what is wrong with whom ``value`` is for: unlike other policies, one with a selector holds in its own namespace alone.
 
     https://istio.io/latest/docs/reference/config/security/peer_authentication/
     """
-    if value.spec.selector and value.spec.selector.match_labels and value.key.namespace == settings(db).root_namespace:
+    if value.spec.selector and value.spec.selector.match_labels and value.key.namespace == mesh_settings(db).root_namespace:
         message = "a policy with a selector holds in its own namespace alone, which is the root namespace: elsewhere nothing comes of it"
         yield Problem(value.key, "spec.selector", Severity.WARNING, "Ineffective", message)
 
 
-def of_authorization(db: Database, value: AuthorizationPolicy) -> Iterator[Problem]:
+def authorization_problems(db: Database, value: AuthorizationPolicy) -> Iterator[Problem]:
     """Yield what is wrong between ``value`` and other objects."""
-    yield from of_attachment(db, value)
+    yield from attachment_problems(db, value)
     policy = policy_of(value)
     if policy.action is Action.CUSTOM:
         yield from _of_provider(db, value, policy)
-    places = _places(db, value)
+    places = _matching_workloads(db, value)
     for at, rule in enumerate(policy.rules):
         for code, message in _of_rule(db, policy, asked_by(rule), places):
             yield _problem(value, f"spec.rules[{at}]", code, message)
@@ -65,12 +65,12 @@ def of_authorization(db: Database, value: AuthorizationPolicy) -> Iterator[Probl
 
 def _of_provider(db: Database, value: AuthorizationPolicy, policy: Policy) -> Iterator[Problem]:
     path, refused = "spec.provider.name", "whatever fits is refused"
-    given = provider(db, policy.provider)
+    given = extension_provider(db, policy.provider)
     if given is None or given.authorizer is None:
         message = f"the mesh's settings have no extensionProvider {policy.provider!r} that authorizes: {refused}"
         yield _problem(value, path, "UnknownProvider", message)
         return
-    found = authorizer(db, policy.provider)
+    found = external_authorizer(db, policy.provider)
     if found is None:
         where = f"{given.authorizer.service} with port {given.authorizer.port}"
         yield _problem(value, path, "UnknownHost", f"the provider is {where}, and no such service is known: {refused}")
@@ -98,12 +98,12 @@ def _of_rule(db: Database, policy: Policy, asked: Asked, places: list[_Place]) -
 
 def _verifies(db: Database, namespace: str, labels: Labels) -> bool:
     if labels:
-        return bool(effective(db, namespace, labels).authentications)
-    return any(index(db, of_kind(AUTHENTICATION, each)) for each in (namespace, settings(db).root_namespace))
+        return bool(effective_policies(db, namespace, labels).authentications)
+    return any(index(db, of_kind(AUTHENTICATION, each)) for each in (namespace, mesh_settings(db).root_namespace))
 
 
 def _takes_plaintext(db: Database, namespace: str, labels: Labels) -> bool:
-    return peers(db, namespace, labels).mode is not Mode.STRICT
+    return peer_policies(db, namespace, labels).mode is not Mode.STRICT
 
 
 def _without_requests(db: Database, places: list[_Place]) -> list[str]:
@@ -119,15 +119,15 @@ def _without_requests(db: Database, places: list[_Place]) -> list[str]:
 def _services(db: Database, namespace: str, labels: Labels) -> Iterator[Service]:
     """Yield the services that lead to workloads of ``namespace`` with ``labels``; without labels all of the namespace."""
     if labels:
-        yield from (known for ref in selecting(db, namespace, labels, ()) if (known := service(db, ref)))
-    elif namespace != settings(db).root_namespace:
-        yield from (each for key in index(db, of_kind("Service", namespace)) for each in declared(db, key))
+        yield from (known for ref in services_of_workload(db, namespace, labels, ()) if (known := service(db, ref)))
+    elif namespace != mesh_settings(db).root_namespace:
+        yield from (each for key in index(db, of_kind("Service", namespace)) for each in declared_services(db, key))
 
 
-def _places(db: Database, value: Attached) -> list[_Place]:
+def _matching_workloads(db: Database, value: Attached) -> list[_Place]:
     """Return where ``value`` holds, as far as pods show it; otherwise as its selector says."""
     namespace = value.key.namespace
-    if refs := targets(value.spec):
+    if refs := target_refs(value.spec):
         return [(namespace, ((GATEWAY_LABEL, each.name),)) for _, each in refs if (each.group, each.kind) == GATEWAY]
     return _workloads(db, value) or [(namespace, tuple(sorted(value.spec.selector.match_labels.items())) if value.spec.selector else ())]
 
@@ -136,7 +136,7 @@ def _workloads(db: Database, value: Attached) -> list[_Place]:
     """Return the namespaces and the labels of the pods that the selector of ``value`` selects."""
     labels = tuple(sorted(value.spec.selector.match_labels.items())) if value.spec.selector else ()
     own = value.key.namespace
-    return [each for each in workloads(db, labels) if own in (each[0], settings(db).root_namespace)]
+    return [each for each in gateway_workloads(db, labels) if own in (each[0], mesh_settings(db).root_namespace)]
 
 
 def _problem(value: Attached, path: str, code: str, message: str) -> Problem:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.gateway.gateways import gateway, merged, selected_by, selector
+from controlplane.mesh.gateway.gateways import gateway_object, gateway_selector, gateways_selecting, merged_servers
 from controlplane.mesh.gateway.route_tables import shared_hosts
-from controlplane.mesh.gateway.server_merge import Place
+from controlplane.mesh.gateway.server_merge import ServerRef
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateway_name, gateways_of
 from controlplane.mesh.inputs import index, namespaces_with, objects
-from controlplane.mesh.registry.endpoints import selected
-from controlplane.mesh.registry.services import Ref, service
-from controlplane.mesh.routing.virtual_services import Head, head
-from controlplane.mesh.sidecar.inbound import selecting
+from controlplane.mesh.registry.endpoints import selected_workloads
+from controlplane.mesh.registry.services import ServiceRef, service
+from controlplane.mesh.routing.virtual_services import VirtualServiceHead, virtual_service_head
+from controlplane.mesh.sidecar.inbound import services_of_workload
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.services import Labels
@@ -24,17 +24,17 @@ from controlplane.objects.networking.virtual_service import VirtualService
 _WARNING = Severity.WARNING
 
 
-def of_gateway(db: Database, value: Gateway) -> Iterator[Problem]:
+def gateway_problems(db: Database, value: Gateway) -> Iterator[Problem]:
     """Yield what is wrong between ``value`` and other objects."""
     key = value.key
-    labels = selector(db, key)
-    for lost in merged(db, selected_by(db, labels), ()).losses:
+    labels = gateway_selector(db, key)
+    for lost in merged_servers(db, gateways_selecting(db, labels), ()).losses:
         if lost.place.gateway == key:
             message = f"{lost.winner}, which is older, has {lost.what} on the same proxies: this server does without"
             yield Problem(key, f"spec.servers[{lost.place.at}]", _WARNING, "Conflict", message)
     if not labels or not index(db, namespaces_with("Pod")):
         return
-    pods = workloads(db, labels)
+    pods = gateway_workloads(db, labels)
     if not pods:
         said = ", ".join(f"{name}={label}" for name, label in labels)
         yield Problem(key, "spec.selector", _WARNING, "NoWorkload", f"no pod has the labels {said}: this Gateway is served nowhere")
@@ -47,33 +47,33 @@ def of_gateway(db: Database, value: Gateway) -> Iterator[Problem]:
 
 
 @query
-def workloads(db: Database, labels: Labels) -> tuple[tuple[str, Labels], ...]:
+def gateway_workloads(db: Database, labels: Labels) -> tuple[tuple[str, Labels], ...]:
     """Return the namespaces and labels of the pods that have ``labels``, each once, sorted."""
     found = set()
     for namespace in sorted(each.namespace for each in index(db, namespaces_with("Pod"))):
-        pods = (objects(db, each) for each in selected(db, "Pod", namespace, dict(labels)))
+        pods = (objects(db, each) for each in selected_workloads(db, "Pod", namespace, dict(labels)))
         found |= {(namespace, tuple(sorted(pod.meta.labels.items()))) for pod in pods if isinstance(pod, Pod)}
     return tuple(sorted(found))
 
 
 def _ports(db: Database, pods: tuple[tuple[str, Labels], ...]) -> tuple[int, ...]:
-    refs: set[Ref] = {ref for namespace, labels in pods for ref in selecting(db, namespace, labels, ())}
+    refs: set[ServiceRef] = {ref for namespace, labels in pods for ref in services_of_workload(db, namespace, labels, ())}
     services = (service(db, ref) for ref in refs)
     return tuple(sorted({port.number for each in services if each for port in each.ports}))
 
 
-def of_bindings(db: Database, value: VirtualService) -> Iterator[Problem]:
+def binding_problems(db: Database, value: VirtualService) -> Iterator[Problem]:
     """Yield what is wrong with the Gateways that ``value`` names, and which of its hosts none of them serves."""
     key = value.key
     for at, written in enumerate(value.spec.gateways):
         name = gateway_name(written, key.namespace)
-        if name != MESH_GATEWAY and gateway(db, _key(name)) is None:
+        if name != MESH_GATEWAY and gateway_object(db, _key(name)) is None:
             yield Problem(
                 key, f"spec.gateways[{at}]", _WARNING, "UnknownGateway", f"there is no Gateway {name}: no proxy has these routes there"
             )
     bound = gateways_of(value)
-    known = head(db, key)
-    places = [place for name in sorted(bound) if name != MESH_GATEWAY for place in _places(db, _key(name))]
+    known = virtual_service_head(db, key)
+    places = [place for name in sorted(bound) if name != MESH_GATEWAY for place in _servers(db, _key(name))]
     for at, host in enumerate(known.hosts if known and places else ()):
         if known and not any(_serves(db, known, host, place) for place in places):
             message = f"no server of its Gateways takes the host {value.spec.hosts[at]} from namespace {key.namespace}"
@@ -88,11 +88,11 @@ def _key(name: str) -> Key:
     return Key("Gateway", namespace, plain)
 
 
-def _places(db: Database, key: Key) -> list[Place]:
-    value = gateway(db, key)
-    return [Place(key, at) for at in range(len(value.spec.servers))] if value else []
+def _servers(db: Database, key: Key) -> list[ServerRef]:
+    value = gateway_object(db, key)
+    return [ServerRef(key, at) for at in range(len(value.spec.servers))] if value else []
 
 
-def _serves(db: Database, known: Head, host: str, place: Place) -> bool:
-    value = gateway(db, place.gateway)
+def _serves(db: Database, known: VirtualServiceHead, host: str, place: ServerRef) -> bool:
+    value = gateway_object(db, place.gateway)
     return bool(value and shared_hosts(known._replace(hosts=(host,)), place, value.spec.servers[place.at]))

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access.credentials import problems_of_credentials
 from controlplane.mesh.access.jwks import missing_keys
-from controlplane.mesh.destinations.destination_rules import labels_of_subset, seer_of_rules
+from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, subset_labels
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import anonymous, index, naming, objects, qualified
-from controlplane.mesh.problems.access import of_attachment, of_authorization, of_peers
-from controlplane.mesh.problems.gateways import of_bindings, of_gateway
-from controlplane.mesh.problems.unreachable import unreachable
+from controlplane.mesh.inputs import about_host, index, objects, plaintext_addresses, qualified_host
+from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
+from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
+from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
-from controlplane.mesh.registry.services import declared, declarers, find, service
-from controlplane.mesh.routing.virtual_services import candidates
+from controlplane.mesh.registry.services import declared_services, declarers, find_service, service
+from controlplane.mesh.routing.virtual_services import virtual_services_for
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
@@ -36,22 +36,24 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case VirtualService() as value:
             return tuple(_of_virtual_service(db, value))
         case DestinationRule() as value:
-            return (*_of_rule(db, value), *problems_of_credentials(db, key))
+            return (*_rule_problems(db, value), *problems_of_credentials(db, key))
         case RequestAuthentication() as value:
-            return (*of_attachment(db, value), *missing_keys(db, value))
+            return (*attachment_problems(db, value), *missing_keys(db, value))
         case AuthorizationPolicy() | PeerAuthentication() as value:
-            return tuple(of_authorization(db, value) if isinstance(value, AuthorizationPolicy) else of_peers(db, value))
+            return tuple(
+                authorization_problems(db, value) if isinstance(value, AuthorizationPolicy) else peer_authentication_problems(db, value)
+            )
         case Gateway() as value:
-            return (*of_gateway(db, value), *problems_of_credentials(db, key))
+            return (*gateway_problems(db, value), *problems_of_credentials(db, key))
         case Service() | ServiceEntry() as value:
-            return (*_of_service(db, key), *unreachable(db, value))
+            return (*_service_problems(db, key), *unreachable_endpoints(db, value))
         case Pod() | WorkloadEntry() | EndpointSlice() as value:
             return tuple(_of_instances(db, value))
         case _:
             return ()
 
 
-def failure(key: Key, failed: Failed) -> Problem:
+def internal_problem(key: Key, failed: Failed) -> Problem:
     """Return ``failed``, a fault of ours, as a Problem of the object ``key`` that brought it to light."""
     message = f"this object could not be worked out: {failed.message}; its last good meaning stays"
     return Problem(key, "", Severity.ERROR, "Internal", message)
@@ -60,13 +62,13 @@ def failure(key: Key, failed: Failed) -> Problem:
 def _of_virtual_service(db: Database, value: VirtualService) -> Iterator[Problem]:
     key = value.key
     for at, host in enumerate(value.spec.hosts):
-        name = qualified(host, key.namespace)
-        rivals = [each for each in candidates(db, name) if name in each.hosts]
+        name = qualified_host(host, key.namespace)
+        rivals = [each for each in virtual_services_for(db, name) if name in each.hosts]
         if len(rivals) > 1 and rivals[0].key != key and key in {each.key for each in rivals}:
             message = f"{host} is routed by {rivals[0].key}, which is older: this object's routes for it are not used"
             yield Problem(key, f"spec.hosts[{at}]", Severity.WARNING, "Conflict", message)
     yield from _claims_in_mesh(value)
-    yield from of_bindings(db, value)
+    yield from binding_problems(db, value)
     for path, destination in _destinations(value):
         yield from _of_destination(db, key, path, destination)
 
@@ -103,8 +105,8 @@ def _of_requests(path: str, route: HTTPRoute) -> Iterator[tuple[str, Destination
 
 
 def _of_destination(db: Database, key: Key, path: str, destination: Destination) -> Iterator[Problem]:
-    host = qualified(destination.host, key.namespace)
-    ref = find(db, host, key.namespace)
+    host = qualified_host(destination.host, key.namespace)
+    ref = find_service(db, host, key.namespace)
     known = ref and service(db, ref)
     if ref is None or not known:
         yield Problem(key, f"{path}.host", Severity.WARNING, "UnknownHost", f"no service {host} is known; requests there are answered 503")
@@ -114,18 +116,18 @@ def _of_destination(db: Database, key: Key, path: str, destination: Destination)
         has = ", ".join(map(str, ports))
         message = f"{host} has no port {destination.port.number}; it has {has}"
         yield Problem(key, f"{path}.port", Severity.WARNING, "UnknownPort", message)
-    if destination.subset and labels_of_subset(db, ref, seer_of_rules(db, ref, key.namespace), destination.subset) is None:
+    if destination.subset and subset_labels(db, ref, client_namespace_for_rules(db, ref, key.namespace), destination.subset) is None:
         message = f"no DestinationRule gives {host} a subset {destination.subset!r}"
         yield Problem(key, f"{path}.subset", Severity.WARNING, "UnknownSubset", message)
 
 
-def _of_rule(db: Database, value: DestinationRule) -> Iterator[Problem]:
+def _rule_problems(db: Database, value: DestinationRule) -> Iterator[Problem]:
     key = value.key
-    host = qualified(value.spec.host, key.namespace)
-    if not host.startswith("*") and find(db, host, key.namespace) is None:
+    host = qualified_host(value.spec.host, key.namespace)
+    if not host.startswith("*") and find_service(db, host, key.namespace) is None:
         yield Problem(key, "spec.host", Severity.WARNING, "UnknownHost", f"no service {host} is known: this rule applies to nothing")
     names = {each.name for each in value.spec.subsets}
-    for other in sorted(index(db, naming("DestinationRule", host)) - {key}):
+    for other in sorted(index(db, about_host("DestinationRule", host)) - {key}):
         peer = objects(db, other)
         if not isinstance(peer, DestinationRule) or other.namespace != key.namespace:
             continue
@@ -135,10 +137,10 @@ def _of_rule(db: Database, value: DestinationRule) -> Iterator[Problem]:
             yield Problem(key, "spec.subsets", Severity.WARNING, "Conflict", message)
 
 
-def _of_service(db: Database, key: Key) -> Iterator[Problem]:
-    for each in declared(db, key):
+def _service_problems(db: Database, key: Key) -> Iterator[Problem]:
+    for each in declared_services(db, key):
         others = [other for other in declarers(db, each.host) if other != key]
-        if others and (winner := find(db, each.host, key.namespace)) and winner.key != key:
+        if others and (winner := find_service(db, each.host, key.namespace)) and winner.key != key:
             yield Problem(key, "", Severity.WARNING, "Conflict", f"{each.host} is declared by {winner.key} too, which is used instead")
 
 
@@ -146,7 +148,7 @@ def _of_instances(db: Database, value: Pod | WorkloadEntry | EndpointSlice) -> I
     if not isinstance(value, EndpointSlice):
         yield from _of_workload(db, value)
     if not isinstance(value, Pod):
-        yield from unreachable(db, value)
+        yield from unreachable_endpoints(db, value)
 
 
 def _of_workload(db: Database, value: Pod | WorkloadEntry) -> Iterator[Problem]:
@@ -155,6 +157,6 @@ def _of_workload(db: Database, value: Pod | WorkloadEntry) -> Iterator[Problem]:
     if isinstance(value, WorkloadEntry):
         labels |= value.spec.labels
     for address in addresses:
-        if labels.get(name) == mutual and anonymous(db, (key.namespace, address)):
+        if labels.get(name) == mutual and plaintext_addresses(db, (key.namespace, address)):
             message = f"its proxy at {address} came in the clear and has no identity: others speak plaintext to it, whatever {name} says"
             yield Problem(key, field, Severity.WARNING, "NoIdentity", message)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.registry.endpoints import selected
+from controlplane.mesh.registry.endpoints import selected_workloads
 from controlplane.model.endpoint_policy import OWN_PORTS, fault_of_endpoint
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, Service
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 
 
-class Written(NamedTuple):
+class WrittenEndpoint(NamedTuple):
     """An endpoint as it is written: in which field, and where it leads."""
 
     field: str
@@ -22,7 +22,7 @@ class Written(NamedTuple):
     port: int
 
 
-def unreachable(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
+def unreachable_endpoints(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
     """Yield a Problem for each field of ``value`` that would lead proxies where none is sent."""
     told = set()
     for each in (*_written(value), *_chosen(db, value)):
@@ -31,32 +31,32 @@ def unreachable(db: Database, value: Service | ServiceEntry | WorkloadEntry | En
             yield Problem(value.key, each.field, Severity.WARNING, "Unreachable", fault)
 
 
-def _written(value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Written]:
+def _written(value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
     match value:
         case Service():
             if value.spec.type == "ExternalName":
-                yield from (Written("spec.externalName", value.spec.external_name, port.port) for port in value.spec.ports)
+                yield from (WrittenEndpoint("spec.externalName", value.spec.external_name, port.port) for port in value.spec.ports)
         case ServiceEntry():
             yield from _of_entry(value)
         case WorkloadEntry():
-            yield from (Written("spec.address", value.spec.address, port) for port in value.spec.ports.values() or (0,))
+            yield from (WrittenEndpoint("spec.address", value.spec.address, port) for port in value.spec.ports.values() or (0,))
         case EndpointSlice():
             for at, each in enumerate(value.endpoints):
                 addresses = each.addresses[:1]  # the others are not used
-                yield from (Written(f"endpoints[{at}]", address, port.port or 0) for address in addresses for port in value.ports)
+                yield from (WrittenEndpoint(f"endpoints[{at}]", address, port.port or 0) for address in addresses for port in value.ports)
 
 
-def _of_entry(value: ServiceEntry) -> Iterator[Written]:
+def _of_entry(value: ServiceEntry) -> Iterator[WrittenEndpoint]:
     spec = value.spec
     for port in spec.ports:
         number = port.target_port or port.number
         for at, each in enumerate(spec.endpoints):
-            yield Written(f"spec.endpoints[{at}]", each.address, each.ports.get(port.name, number))
+            yield WrittenEndpoint(f"spec.endpoints[{at}]", each.address, each.ports.get(port.name, number))
         if not spec.endpoints and spec.workload_selector is None and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
-            yield from (Written(f"spec.hosts[{at}]", host, number) for at, host in enumerate(spec.hosts))
+            yield from (WrittenEndpoint(f"spec.hosts[{at}]", host, number) for at, host in enumerate(spec.hosts))
 
 
-def _chosen(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Written]:
+def _chosen(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
     """Yield the WorkloadEntries that a port of ``value`` would lead to where it is one of a proxy's own."""
     match value:
         case Service():
@@ -68,7 +68,7 @@ def _chosen(db: Database, value: Service | ServiceEntry | WorkloadEntry | Endpoi
             return
     for at, number in enumerate(numbers):
         if isinstance(number, int) and number in OWN_PORTS:
-            for key in selected(db, "WorkloadEntry", value.key.namespace, selector):
+            for key in selected_workloads(db, "WorkloadEntry", value.key.namespace, selector):
                 entry = objects(db, key)
                 if isinstance(entry, WorkloadEntry) and not entry.spec.ports:
-                    yield Written(f"spec.ports[{at}]", entry.spec.address, number)
+                    yield WrittenEndpoint(f"spec.ports[{at}]", entry.spec.address, number)

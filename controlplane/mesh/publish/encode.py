@@ -11,7 +11,7 @@ from controlplane.translate.uses import uses
 from controlplane.xds.resource import Reference, Resource, resource
 
 
-def checked(type_url: str, name: str, message: Message) -> Resource:
+def checked_resource(type_url: str, name: str, message: Message) -> Resource:
     """Return the Resource ``name`` that holds ``message``.
 
     Raises InvalidResource where Envoy would refuse it for a constraint: what was published before stays.
@@ -26,6 +26,8 @@ def refuse_invalid(type_url: str, name: str, message: Message) -> None:
         raise InvalidResource(type_url, name, broken)
 
 
-def ready(type_url: str, name: str, value: bytes, references: tuple[Reference, ...], claims: frozenset[str] = frozenset()) -> Resource:
+def encoded_resource(
+    type_url: str, name: str, value: bytes, references: tuple[Reference, ...], claims: frozenset[str] = frozenset()
+) -> Resource:
     """Return the Resource ``name`` made of parts that were checked and encoded before."""
     return resource(type_url, name, value, uses=references, claims=claims)

@@ -17,18 +17,18 @@ class Wire(StrEnum):
     DELTA = "delta"  # as resources of their own (VHDS)
 
 
-class Leaf(NamedTuple):
+class ResourcePart(NamedTuple):
     """A query that yields one resource, or ``None`` while there is none."""
 
     query: Query[..., Resource | None]
     args: tuple[Hashable, ...]
 
 
-class Group(NamedTuple):
+class PartGroup(NamedTuple):
     """A query that yields the nodes it is made of."""
 
-    query: Query[..., frozenset[Leaf | Group]]
+    query: Query[..., frozenset[ResourcePart | PartGroup]]
     args: tuple[Hashable, ...]
 
 
-Members = frozenset[Leaf | Group]
+Members = frozenset[ResourcePart | PartGroup]

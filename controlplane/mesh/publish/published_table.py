@@ -14,7 +14,7 @@ _CHECKED = frozenset((CDS, EDS, LDS, RDS))  # secrets come from elsewhere
 _EVERYWHERE = frozenset(((CDS, BLACK_HOLE), (CDS, PASSTHROUGH)))  # in every view, though not in every table of it
 
 
-class Shelf:
+class PublishedTable:
     """A table and the rule by which it changes: nothing is published that uses what is not there, nothing in use is taken away."""
 
     __slots__ = ("_desired", "_kept", "_users", "_waiting", "table")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from controlplane.incremental.database import Call, Database, Failed
-from controlplane.mesh.publish.parts import Group, Leaf, Members
-from controlplane.mesh.publish.published_table import Shelf
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
+from controlplane.mesh.publish.published_table import PublishedTable
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
@@ -20,14 +20,14 @@ _NONE: Members = frozenset()
 
 
 @dataclass(slots=True)
-class _Held:
+class _PartState:
     """A node in use: who holds it, what it holds, and what it last gave."""
 
-    node: Leaf | Group
-    parents: set[Group] = field(default_factory=set)
+    node: ResourcePart | PartGroup
+    parents: set[PartGroup] = field(default_factory=set)
     members: Members = _NONE
     resource: Resource | None = None
-    shelf: Shelf | None = None  # of a root
+    published_table: PublishedTable | None = None  # of a root
     uses: int = 0  # of a root: how many have it open
 
 
@@ -37,26 +37,26 @@ class Publisher:
     def __init__(self, db: Database) -> None:
         """Publish from ``db``."""
         self._db = db
-        self._held: dict[tuple[object, tuple[object, ...]], _Held] = {}  # by node: nodes equal their plain pairs, as in a report
-        self._touched: dict[Shelf, dict[Reference, Resource | None]] = defaultdict(dict)
+        self._held: dict[tuple[object, tuple[object, ...]], _PartState] = {}  # by node: nodes equal their plain pairs, as in a report
+        self._touched: dict[PublishedTable, dict[Reference, Resource | None]] = defaultdict(dict)
 
-    def open(self, root: Group) -> Table:
+    def open(self, root: PartGroup) -> Table:
         """Return the table of ``root``: the same one for every caller until as many have closed it; a new one is filled by ``flush``."""
         held = self._hold(root, None)
         held.uses += 1
-        if held.shelf is None:
-            held.shelf = Shelf(root)
+        if held.published_table is None:
+            held.published_table = PublishedTable(root)
             for leaf in self._leaves(held):
-                self._note([held.shelf], None, leaf.resource)
-        return held.shelf.table
+                self._note([held.published_table], None, leaf.resource)
+        return held.published_table.table
 
-    def close(self, root: Group) -> None:
+    def close(self, root: PartGroup) -> None:
         """Give up one use of the table of ``root``; the last one forgets it."""
         held = self._held[root]
         held.uses -= 1
-        if not held.uses and held.shelf is not None:
-            self._touched.pop(held.shelf, None)
-            held.shelf = None
+        if not held.uses and held.published_table is not None:
+            self._touched.pop(held.published_table, None)
+            held.published_table = None
             self._release(root, None)
 
     def take(self, call: Call) -> None:
@@ -64,11 +64,11 @@ class Publisher:
         held = self._held.get(call)
         if held is None:
             return
-        if isinstance(held.node, Leaf):
+        if isinstance(held.node, ResourcePart):
             resource = self._db.peek(held.node.query, *held.node.args)
             if not isinstance(resource, Failed):
                 before, held.resource = held.resource, resource
-                self._note(self._shelves(held), before, resource)
+                self._note(self._published_tables(held), before, resource)
             return
         members = self._db.peek(held.node.query, *held.node.args)
         if not isinstance(members, Failed):
@@ -77,72 +77,74 @@ class Publisher:
     def flush(self) -> tuple[tuple[Table, TableChange], ...]:
         """Put all that was taken in on the tables, and return those that changed."""
         touched, self._touched = self._touched, defaultdict(dict)
-        return tuple((shelf.table, change) for shelf, desired in touched.items() if (change := shelf.put(desired)))
+        return tuple(
+            (published_table.table, change) for published_table, desired in touched.items() if (change := published_table.put(desired))
+        )
 
     def published(self, call: Call) -> Iterator[tuple[Table, Resource]]:
         """Yield the resource that the leaf ``call`` has published, with each table it stands in; nothing where it is no leaf in use."""
         held = self._held.get(call)
         if held is not None and held.resource is not None:
             resource = held.resource
-            for shelf in self._shelves(held):
-                if found := shelf.table.of_type(resource.type_url).get(resource.name):
-                    yield shelf.table, found
+            for published_table in self._published_tables(held):
+                if found := published_table.table.of_type(resource.type_url).get(resource.name):
+                    yield published_table.table, found
 
-    def _regroup(self, held: _Held, group: Group, members: Members) -> None:
-        shelves = self._shelves(held)
+    def _regroup(self, held: _PartState, group: PartGroup, members: Members) -> None:
+        published_tables = self._published_tables(held)
         before, held.members = held.members, members
         added = [self._hold(member, group) for member in members - before]  # first, so that what they share with the others stays
         for member in before - members:
             leaves = tuple(self._leaves(self._held[member]))
             self._release(member, group)
             for leaf in leaves:
-                elsewhere = self._shelves(leaf) if self._held.get(leaf.node) is leaf else set()
-                self._note(shelves - elsewhere, leaf.resource, None)
+                elsewhere = self._published_tables(leaf) if self._held.get(leaf.node) is leaf else set()
+                self._note(published_tables - elsewhere, leaf.resource, None)
         for each in added:
             for leaf in self._leaves(each):
-                self._note(shelves, None, leaf.resource)
+                self._note(published_tables, None, leaf.resource)
 
-    def _note(self, shelves: Iterable[Shelf], before: Resource | None, after: Resource | None) -> None:
-        for shelf in shelves:
-            desired = self._touched[shelf]
+    def _note(self, published_tables: Iterable[PublishedTable], before: Resource | None, after: Resource | None) -> None:
+        for published_table in published_tables:
+            desired = self._touched[published_table]
             if before is not None and (after is None or after.name != before.name):
                 desired[before.type_url, before.name] = None
             if after is not None:
                 desired[after.type_url, after.name] = after
 
-    def _shelves(self, held: _Held) -> set[Shelf]:
-        found: set[Shelf] = set()
+    def _published_tables(self, held: _PartState) -> set[PublishedTable]:
+        found: set[PublishedTable] = set()
         climb = [held]
         while climb:
             at = climb.pop()
-            if at.shelf is not None:
-                found.add(at.shelf)
+            if at.published_table is not None:
+                found.add(at.published_table)
             climb.extend(self._held[parent] for parent in at.parents)
         return found
 
-    def _leaves(self, held: _Held) -> Iterator[_Held]:
-        if isinstance(held.node, Leaf):
+    def _leaves(self, held: _PartState) -> Iterator[_PartState]:
+        if isinstance(held.node, ResourcePart):
             yield held
         for member in held.members:
             yield from self._leaves(self._held[member])
 
-    def _hold(self, node: Leaf | Group, parent: Group | None) -> _Held:
+    def _hold(self, node: ResourcePart | PartGroup, parent: PartGroup | None) -> _PartState:
         held = self._held.get(node)
         if held is None:
-            held = self._held[node] = _Held(node)
+            held = self._held[node] = _PartState(node)
             self._db.watch(node.query, *node.args)
         if parent is not None:
             held.parents.add(parent)
         return held
 
-    def _release(self, node: Leaf | Group, parent: Group | None) -> None:
+    def _release(self, node: ResourcePart | PartGroup, parent: PartGroup | None) -> None:
         held = self._held[node]
         if parent is not None:
             held.parents.discard(parent)
-        if held.parents or held.shelf is not None:
+        if held.parents or held.published_table is not None:
             return
         del self._held[node]
         self._db.unwatch(node.query, *node.args)
-        if isinstance(node, Group):
+        if isinstance(node, PartGroup):
             for member in held.members:
                 self._release(member, node)

@@ -10,33 +10,33 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
-from controlplane.mesh.publish.encode import ready, refuse_invalid
+from controlplane.mesh.publish.encode import encoded_resource, refuse_invalid
 from controlplane.translate.uses import uses
 from controlplane.xds.resource import Reference, Resource, field
 
 
-class Body(NamedTuple):
+class EncodedVirtualHost(NamedTuple):
     """A virtual host without name and domains, encoded, and what it refers to: shared by every table that it stands in."""
 
     encoded: bytes
     uses: tuple[Reference, ...]
 
 
-def bare(host: str, message: VirtualHost) -> Body:
+def encoded_virtual_host(host: str, message: VirtualHost) -> EncodedVirtualHost:
     """Return ``message``, the virtual host of ``host`` without name and domains, as a fragment. Raises InvalidResource."""
     probe = VirtualHost(name=host, domains=[host])
     probe.MergeFrom(message)
     refuse_invalid(VHDS, host, probe)
-    return Body(encode(message), uses(message))
+    return EncodedVirtualHost(encode(message), uses(message))
 
 
-def alone(table: str, name: str, domains: tuple[str, ...], made: Body) -> Resource:
+def as_own_resource(table: str, name: str, domains: tuple[str, ...], made: EncodedVirtualHost) -> Resource:
     """Return the virtual host ``name`` of the RouteConfiguration ``table`` as a resource of its own."""
     whole = f"{table}/{name}"
-    return ready(VHDS, whole, _encoded(whole, domains, made), made.uses, frozenset(domains))
+    return encoded_resource(VHDS, whole, _encoded(whole, domains, made), made.uses, frozenset(domains))
 
 
-def together(message: RouteConfiguration, hosts: Iterable[tuple[str, tuple[str, ...], Body]]) -> Resource:
+def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, tuple[str, ...], EncodedVirtualHost]]) -> Resource:
     """Return ``message`` with ``hosts`` (name, domains, and the rest of each) before its own. Raises InvalidResource."""
     table = message.name
     refuse_invalid(RDS, table, message)
@@ -48,9 +48,9 @@ def together(message: RouteConfiguration, hosts: Iterable[tuple[str, tuple[str, 
         references.update(made.uses)
     message.ClearField("name")
     value = field(1, table.encode()) + b"".join(inline) + encode(message)
-    return ready(RDS, table, value, tuple(sorted(references)))
+    return encoded_resource(RDS, table, value, tuple(sorted(references)))
 
 
-def _encoded(name: str, domains: tuple[str, ...], made: Body) -> bytes:
+def _encoded(name: str, domains: tuple[str, ...], made: EncodedVirtualHost) -> bytes:
     # VirtualHost: name = 1, domains = 2, and the rest as `Body` has it
     return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in domains) + made.encoded

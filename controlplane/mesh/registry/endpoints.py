@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import anonymous, index, labelled, objects, of_kind, pod_at, slices_of
-from controlplane.mesh.registry.peer_authentication import peers
-from controlplane.mesh.registry.services import Ref
+from controlplane.mesh.inputs import index, labelled, objects, of_kind, plaintext_addresses, pod_at, slices_of
+from controlplane.mesh.registry.peer_authentication import peer_policies
+from controlplane.mesh.registry.services import ServiceRef
 from controlplane.model.endpoint_policy import fault_of_endpoint
 from controlplane.model.keys import Key
 from controlplane.model.peer_authentication import Mode
@@ -20,7 +20,7 @@ from controlplane.objects.networking.service_entry import ServiceEntry, Workload
 PEER_LABEL = ("security.istio.io/tlsMode", "istio")  # of a workload whose proxy takes mutual TLS
 
 
-class Instance(NamedTuple):
+class WorkloadInstance(NamedTuple):
     """What a pod says of itself: its labels, sorted, its locality, and the service account that it runs as."""
 
     labels: Labels = ()
@@ -29,7 +29,7 @@ class Instance(NamedTuple):
 
 
 @query
-def endpoints(db: Database, ref: Ref, port: int) -> tuple[Endpoint, ...]:
+def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
     """Return the endpoints of ``port`` of the service ``ref`` that are ready and may be sent to, sorted by address."""
     match objects(db, ref.key):
         case Service() as value:
@@ -45,19 +45,19 @@ def endpoints(db: Database, ref: Ref, port: int) -> tuple[Endpoint, ...]:
 
 def _secured(db: Database, namespace: str, each: Endpoint) -> Endpoint:
     """Return ``each`` as one that is spoken to by mutual TLS where its workload says it can, and nothing says that it is not to."""
-    if PEER_LABEL not in each.labels or anonymous(db, (namespace, each.address)):
+    if PEER_LABEL not in each.labels or plaintext_addresses(db, (namespace, each.address)):
         return each
-    return replace(each, mutual=peers(db, namespace, each.labels).of(each.port) is not Mode.DISABLE)
+    return replace(each, mutual=peer_policies(db, namespace, each.labels).of(each.port) is not Mode.DISABLE)
 
 
 @query
-def in_subset(db: Database, ref: Ref, port: int, labels: Labels) -> tuple[Endpoint, ...]:
+def subset_endpoints(db: Database, ref: ServiceRef, port: int, labels: Labels) -> tuple[Endpoint, ...]:
     """Return the endpoints of ``port`` of ``ref`` that have ``labels``."""
     wanted = set(labels)
     return tuple(each for each in endpoints(db, ref, port) if wanted.issubset(each.labels))
 
 
-def selected(db: Database, kind: str, namespace: str, selector: Mapping[str, str]) -> list[Key]:
+def selected_workloads(db: Database, kind: str, namespace: str, selector: Mapping[str, str]) -> list[Key]:
     """Return the keys of every ``kind`` in ``namespace`` with all labels of ``selector``, sorted; an empty selector selects none."""
     if not selector:
         return []
@@ -92,17 +92,17 @@ def _of_service(db: Database, value: Service, port: int) -> Iterator[Endpoint]:
 
 
 def _of_entries(db: Database, namespace: str, selector: Mapping[str, str], port_name: str, number: int) -> Iterator[Endpoint]:
-    for key in selected(db, "WorkloadEntry", namespace, selector):
+    for key in selected_workloads(db, "WorkloadEntry", namespace, selector):
         entry = objects(db, key)
         if isinstance(entry, WorkloadEntry) and entry.healthy:
             yield _of_workload(entry.spec, entry.meta.labels, port_name, number)
 
 
 def _of_pods(db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int) -> Iterator[Endpoint]:
-    for key in selected(db, "Pod", namespace, selector):
+    for key in selected_workloads(db, "Pod", namespace, selector):
         pod = objects(db, key)
         if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
-            of = instance(db, key) or Instance()
+            of = workload_instance(db, key) or WorkloadInstance()
             yield Endpoint(address=pod.ips[0], port=number, labels=of.labels, locality=of.locality, account=of.account)
 
 
@@ -116,17 +116,17 @@ def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[End
             yield Endpoint(address=each.addresses[0], port=number, labels=of.labels, locality=of.locality, account=of.account)
 
 
-def _instance(db: Database, namespace: str, each: SlicedEndpoint) -> Instance:
+def _instance(db: Database, namespace: str, each: SlicedEndpoint) -> WorkloadInstance:
     """Return what is known of the instance behind an endpoint: by its pod, else where its node stands."""
     if index(db, of_kind("Pod", namespace)):
         keys: Iterable[Key] = (Key("Pod", namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))
-        if found := next((known for key in keys if (known := instance(db, key))), None):
+        if found := next((known for key in keys if (known := workload_instance(db, key))), None):
             return found
-    return Instance((), _node_locality(db, each.node_name))
+    return WorkloadInstance((), _node_locality(db, each.node_name))
 
 
 @query
-def instance(db: Database, key: Key) -> Instance | None:
+def workload_instance(db: Database, key: Key) -> WorkloadInstance | None:
     """Return what the pod ``key`` says of itself; where it runs, its own label may say, else those of its node do.
 
     https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/ names the labels.
@@ -136,7 +136,7 @@ def instance(db: Database, key: Key) -> Instance | None:
         return None
     said = pod.meta.labels.get("istio-locality", "").replace(".", "/")
     locality = said or _node_locality(db, pod.spec.node_name)
-    return Instance(tuple(sorted(pod.meta.labels.items())), locality, pod.spec.service_account_name or "default")
+    return WorkloadInstance(tuple(sorted(pod.meta.labels.items())), locality, pod.spec.service_account_name or "default")
 
 
 def _node_locality(db: Database, name: str) -> str:

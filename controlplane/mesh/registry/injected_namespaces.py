@@ -19,13 +19,13 @@ _OF_PODS = (("sidecar.istio.io/inject", "true"), ("security.istio.io/tlsMode", "
 @query
 def injected_namespaces(db: Database) -> frozenset[str]:
     """Return the namespaces whose labels ask for injection, and those of pods that do, where the namespace does not forbid it."""
-    said = {key.name: asks(db, key) for key in index(db, of_kind("Namespace", ""))}
-    of_pods = {each.namespace for each in index(db, namespaces_with("Pod")) if with_proxies(db, each.namespace)}
+    said = {key.name: asks_for_injection(db, key) for key in index(db, of_kind("Namespace", ""))}
+    of_pods = {each.namespace for each in index(db, namespaces_with("Pod")) if has_proxies(db, each.namespace)}
     return frozenset(name for name, wanted in said.items() if wanted) | frozenset(each for each in of_pods if said.get(each) is not False)
 
 
 @query
-def asks(db: Database, key: Key) -> bool | None:
+def asks_for_injection(db: Database, key: Key) -> bool | None:
     """Return whether the Namespace ``key`` asks for injection, ``None`` where it leaves that to its pods."""
     value = objects(db, key)
     labels: Mapping[str, str] = value.meta.labels if isinstance(value, Namespace) else {}
@@ -39,6 +39,6 @@ def asks(db: Database, key: Key) -> bool | None:
 
 
 @query
-def with_proxies(db: Database, namespace: str) -> bool:
+def has_proxies(db: Database, namespace: str) -> bool:
     """Return whether a pod of ``namespace`` asks for a proxy or has one."""
     return any(index(db, labelled("Pod", namespace, name, value)) for name, value in _OF_PODS)

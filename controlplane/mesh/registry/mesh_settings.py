@@ -14,7 +14,7 @@ MESH_CONFIG = Key("ConfigMap", "istio-system", "istio")
 
 
 @query
-def settings(db: Database) -> MeshSettings:
+def mesh_settings(db: Database) -> MeshSettings:
     """Return the settings of the mesh, Istio's defaults where nothing is said."""
     value = objects(db, MESH_CONFIG)
     if not isinstance(value, MeshConfig):
@@ -39,7 +39,7 @@ def proxy_defaults(db: Database) -> ProxySettings:
 
 
 @query
-def provider(db: Database, name: str) -> ExtensionProvider | None:
+def extension_provider(db: Database, name: str) -> ExtensionProvider | None:
     """Return the provider that the settings of the mesh call ``name``."""
     value = objects(db, MESH_CONFIG)
     listed = value.spec.extension_providers if isinstance(value, MeshConfig) else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, objects, of_kind
-from controlplane.mesh.registry.mesh_settings import settings
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.peer_authentication import Mode, PeerPolicy, Peers, compose
 from controlplane.model.services import Labels
 from controlplane.objects.security.peer_authentication import MutualTLS, PeerAuthentication
@@ -13,9 +13,9 @@ KIND = "PeerAuthentication"
 
 
 @query
-def peers(db: Database, namespace: str, labels: Labels) -> Peers:
+def peer_policies(db: Database, namespace: str, labels: Labels) -> Peers:
     """Return which connections a workload of ``namespace`` with ``labels`` takes."""
-    root = settings(db).root_namespace
+    root = mesh_settings(db).root_namespace
     has = set(labels)
     found = []
     for where in dict.fromkeys((namespace, root)):

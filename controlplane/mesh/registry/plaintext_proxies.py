@@ -9,7 +9,7 @@ from controlplane.mesh.inputs import meet
 from controlplane.model.proxies import Proxy
 
 
-class Presence:
+class PlaintextProxies:
     """Takes in who comes and goes.
 
     As long as a proxy with an identity is at an address, one that claims the same address in the clear changes nothing: it could be

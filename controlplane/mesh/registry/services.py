@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import EVERYONE, exported_to, exports_of, index, namespaces_with, naming, objects, of_kind, service_host
+from controlplane.mesh.inputs import EVERYONE, about_host, exported_to, exports_of, index, namespaces_with, objects, of_kind, service_host
 from controlplane.model.keys import Key
 from controlplane.model.protocols import protocol_of
 from controlplane.model.services import Resolution, Service, ServicePort
 from controlplane.objects.kubernetes import core
 from controlplane.objects.networking import service_entry
 
-PUBLIC = ""  # the seer of what every namespace sees alike
+PUBLIC = ""  # the client namespace of what every namespace sees alike
 _KINDS = ("Service", "ServiceEntry")
 
 
-class Ref(NamedTuple):
+class ServiceRef(NamedTuple):
     """A service: its host, and the object that declares it (one ServiceEntry may declare many hosts)."""
 
     host: str
@@ -25,7 +25,7 @@ class Ref(NamedTuple):
 
 
 @query
-def declared(db: Database, key: Key) -> tuple[Service, ...]:
+def declared_services(db: Database, key: Key) -> tuple[Service, ...]:
     """Return the services that the object ``key`` declares, one a host."""
     match objects(db, key):
         case core.Service() as value:
@@ -37,85 +37,85 @@ def declared(db: Database, key: Key) -> tuple[Service, ...]:
 
 
 @query
-def service(db: Database, ref: Ref) -> Service | None:
+def service(db: Database, ref: ServiceRef) -> Service | None:
     """Return the service that ``ref`` names."""
-    return next((each for each in declared(db, ref.key) if each.host == ref.host), None)
+    return next((each for each in declared_services(db, ref.key) if each.host == ref.host), None)
 
 
 @query
-def offer(db: Database, namespace: str) -> tuple[Ref, ...]:
+def public_services(db: Database, namespace: str) -> tuple[ServiceRef, ...]:
     """Return the services that the objects of ``namespace`` declare for everyone."""
     keys = (key for kind in _KINDS for key in sorted(index(db, of_kind(kind, namespace))))
-    return tuple(Ref(each.host, key) for key in keys for each in declared(db, key) if EVERYONE in each.export_to)
+    return tuple(ServiceRef(each.host, key) for key in keys for each in declared_services(db, key) if EVERYONE in each.export_to)
 
 
 @query
-def offering(db: Database) -> tuple[str, ...]:
+def service_namespaces(db: Database) -> tuple[str, ...]:
     """Return the namespaces that have a service, sorted."""
     return tuple(sorted({key.namespace for kind in _KINDS for key in index(db, namespaces_with(kind))}))
 
 
 @query
-def private_to(db: Database, namespace: str) -> tuple[Ref, ...]:
+def private_services(db: Database, namespace: str) -> tuple[ServiceRef, ...]:
     """Return the services that ``namespace`` sees and not everyone does."""
     keys = (key for kind in _KINDS for key in sorted(index(db, exported_to(kind, namespace))))
-    return tuple(Ref(each.host, key) for key in keys for each in declared(db, key) if EVERYONE not in each.export_to)
+    return tuple(ServiceRef(each.host, key) for key in keys for each in declared_services(db, key) if EVERYONE not in each.export_to)
 
 
 @query
-def contested(db: Database) -> frozenset[str]:
+def contested_namespaces(db: Database) -> frozenset[str]:
     """Return the namespaces that declare a host which another object declares too."""
     declarers: dict[str, list[Key]] = {}
-    for namespace in offering(db):
-        for ref in offer(db, namespace):
+    for namespace in service_namespaces(db):
+        for ref in public_services(db, namespace):
             declarers.setdefault(ref.host, []).append(ref.key)
     return frozenset(key.namespace for keys in declarers.values() if len(keys) > 1 for key in keys)
 
 
-def seer_of_services(db: Database, namespace: str) -> str:
+def client_namespace_for_services(db: Database, namespace: str) -> str:
     """Return whom to ask ``visible`` for on behalf of ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
-    return namespace if private_to(db, namespace) or namespace in contested(db) else PUBLIC
+    return namespace if private_services(db, namespace) or namespace in contested_namespaces(db) else PUBLIC
 
 
 @query
-def visible(db: Database, seer: str) -> tuple[Ref, ...]:
-    """Return what ``seer`` (a namespace, or ``PUBLIC``) sees: one service a host, sorted by host.
+def visible_services(db: Database, client_namespace: str) -> tuple[ServiceRef, ...]:
+    """Return what ``client_namespace`` (a namespace, or ``PUBLIC``) sees: one service a host, sorted by host.
 
     Of several for a host its own namespace's wins, then a Service over a ServiceEntry, then the oldest.
     """
-    found: dict[str, list[Ref]] = {}
-    for namespace in offering(db):
-        for ref in offer(db, namespace):
+    found: dict[str, list[ServiceRef]] = {}
+    for namespace in service_namespaces(db):
+        for ref in public_services(db, namespace):
             found.setdefault(ref.host, []).append(ref)
-    if seer != PUBLIC:
-        for ref in private_to(db, seer):
+    if client_namespace != PUBLIC:
+        for ref in private_services(db, client_namespace):
             found.setdefault(ref.host, []).append(ref)
-    return tuple(refs[0] if len(refs) == 1 else _first(db, refs, seer) for _, refs in sorted(found.items()))
+    return tuple(refs[0] if len(refs) == 1 else _first(db, refs, client_namespace) for _, refs in sorted(found.items()))
 
 
 @query
 def declarers(db: Database, host: str) -> tuple[Key, ...]:
     """Return the objects that declare ``host``, sorted."""
-    return tuple(sorted(key for kind in _KINDS for key in index(db, naming(kind, host))))
+    return tuple(sorted(key for kind in _KINDS for key in index(db, about_host(kind, host))))
 
 
 @query
-def find(db: Database, host: str, seer: str) -> Ref | None:
-    """Return the service that ``seer`` (a namespace) gets for ``host``: the exact host, else the narrowest wildcard that covers it."""
-    for pattern in patterns(host):
-        refs = [Ref(pattern, key) for key in declarers(db, pattern)]
-        seen = [ref for ref in refs if (known := service(db, ref)) and exported(known.export_to, seer)]
+def find_service(db: Database, host: str, client_namespace: str) -> ServiceRef | None:
+    """Return the service that ``client_namespace`` gets for ``host``: the exact host, else the narrowest wildcard that covers it."""
+    for pattern in host_patterns(host):
+        refs = [ServiceRef(pattern, key) for key in declarers(db, pattern)]
+        seen = [ref for ref in refs if (known := service(db, ref)) and is_exported(known.export_to, client_namespace)]
         if seen:
-            return _first(db, seen, seer)
+            return _first(db, seen, client_namespace)
     return None
 
 
-def exported(export_to: Iterable[str], namespace: str) -> bool:
+def is_exported(export_to: Iterable[str], namespace: str) -> bool:
     """Return whether ``export_to`` lets ``namespace`` see it."""
     return EVERYONE in export_to or namespace in export_to
 
 
-def patterns(host: str) -> tuple[str, ...]:
+def host_patterns(host: str) -> tuple[str, ...]:
     """Return ``host`` and the wildcards that cover it, narrowest first."""
     labels = host.removeprefix("*.").split(".")
     first = 1 if host.startswith("*.") else 0
@@ -123,10 +123,10 @@ def patterns(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((host, *parents, "*")))
 
 
-def _first(db: Database, refs: Iterable[Ref], seer: str) -> Ref:
-    def rank(ref: Ref) -> tuple[bool, bool, str, Key]:
+def _first(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> ServiceRef:
+    def rank(ref: ServiceRef) -> tuple[bool, bool, str, Key]:
         known = service(db, ref)
-        return (ref.key.namespace != seer, ref.key.kind != "Service", known.created if known else "", ref.key)
+        return (ref.key.namespace != client_namespace, ref.key.kind != "Service", known.created if known else "", ref.key)
 
     return min(refs, key=rank)
 

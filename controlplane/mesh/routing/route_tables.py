@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.destinations.destination_rules import rule_seers, seer_of_rules
+from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience
 from controlplane.mesh.inputs import CLUSTER_DOMAIN
-from controlplane.mesh.registry.mesh_settings import settings
-from controlplane.mesh.registry.services import PUBLIC, Ref, service
-from controlplane.mesh.routing.scopes import EVERYTHING, Egress, Scope, egress, imported, imported_routes, seer_of
-from controlplane.mesh.routing.virtual_services import Seers, route_seers
+from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
+from controlplane.mesh.routing.scopes import (
+    EVERYTHING,
+    EgressListenerScope,
+    OutboundScope,
+    client_namespace_for_routes,
+    egress_listeners,
+    imported_routes,
+    imported_services,
+)
+from controlplane.mesh.routing.virtual_services import Audience, route_audience
 from controlplane.model.protocols import Protocol, named
 from controlplane.model.services import Labels, Service, ServicePort
 from controlplane.model.virtual_host_domains import virtual_host_domains
@@ -20,97 +28,102 @@ HTTP_PROXY = "http_proxy"
 _HTTP_PORT = 80  # what a URL without a port means
 
 
-class Hosts(NamedTuple):
+class EgressHosts(NamedTuple):
     """What is seen through an egress listener on a port: the same for every scope that sees the same."""
 
-    seer: str
+    client_namespace: str
     hosts: tuple[str, ...]
     port: int | None  # None: every port (a proxy that applications address explicitly)
-    only: Ref | None = None  # a listener of this service alone
+    only: ServiceRef | None = None  # a listener of this service alone
 
 
 class RouteTable(NamedTuple):
     """One RouteConfiguration: its name, and the hosts in it."""
 
     name: str
-    asked: Hosts
+    egress_hosts: EgressHosts
 
 
-class Viewer(NamedTuple):
+class RouteClient(NamedTuple):
     """Who looks at virtual hosts: a namespace, or ``PUBLIC``, and those of its labels that some route looks at."""
 
     namespace: str
     labels: Labels
 
 
-class Entry(NamedTuple):
+class TableEntry(NamedTuple):
     """One virtual host of a table, by what its routes and its domains depend on."""
 
     host: str
     port: int
-    ref: Ref | None
+    ref: ServiceRef | None
     local: str  # the namespace where its short name means it, else empty
-    seer: str
+    client_namespace: str
     labels: Labels
     denied: tuple[str, ...]  # domains that an older host of the table has
     with_port: bool  # the port stands in the domains
 
 
-class Asking(NamedTuple):
+class DomainQuery(NamedTuple):
     """A host whose domains are asked for. In a table for every port the port tells the hosts apart; port 80 may be left out."""
 
     host: str
     port: int
-    ref: Ref | None
+    ref: ServiceRef | None
     local: str
     with_port: bool
 
 
-class Claim(NamedTuple):
+class DomainClaimant(NamedTuple):
     """A virtual host that asks for domains in a table, oldest first."""
 
     created: str
     host: str
     port: int
-    ref: Ref | None  # None: only a VirtualService knows the host
+    ref: ServiceRef | None  # None: only a VirtualService knows the host
     owner: str  # the namespace of the object
 
 
 @query
-def tables(db: Database, scope: Scope) -> tuple[RouteTable, ...]:
+def route_tables(db: Database, scope: OutboundScope) -> tuple[RouteTable, ...]:
     """Return the route tables of ``scope``, sorted by name."""
-    seer = seer_of(db, scope.namespace)
+    client_namespace = client_namespace_for_routes(db, scope.namespace)
     found: dict[str, RouteTable] = {}
-    for each in egress(db, scope):
-        for table in _tables_of(db, scope, seer, each):
+    for each in egress_listeners(db, scope):
+        for table in _tables_of(db, scope, client_namespace, each):
             found.setdefault(table.name, table)
     return tuple(found[name] for name in sorted(found))
 
 
-def _tables_of(db: Database, scope: Scope, seer: str, each: Egress) -> list[RouteTable]:
+def _tables_of(db: Database, scope: OutboundScope, client_namespace: str, each: EgressListenerScope) -> list[RouteTable]:
     if not scope.captured and not each.binds:
         return []
     if each.port is not None:
         if each.protocol == Protocol.HTTP_PROXY:
-            return [RouteTable(str(each.port), Hosts(seer, each.hosts, None))]
-        return [RouteTable(str(each.port), Hosts(seer, each.hosts, each.port))] if named(each.protocol).is_http else []
-    found = [RouteTable(str(port), Hosts(seer, each.hosts, port)) for port in http_ports(db, seer, each.hosts)]
-    found += [RouteTable(f"{ref.host}:{port}", Hosts(seer, EVERYTHING, port, ref)) for ref, port in sniffed(db, seer, each.hosts)]
-    if settings(db).http_proxy_port is not None:
-        found.append(RouteTable(HTTP_PROXY, Hosts(seer, each.hosts, None)))
+            return [RouteTable(str(each.port), EgressHosts(client_namespace, each.hosts, None))]
+        return [RouteTable(str(each.port), EgressHosts(client_namespace, each.hosts, each.port))] if named(each.protocol).is_http else []
+    found = [
+        RouteTable(str(port), EgressHosts(client_namespace, each.hosts, port)) for port in http_ports(db, client_namespace, each.hosts)
+    ]
+    found += [
+        RouteTable(f"{ref.host}:{port}", EgressHosts(client_namespace, EVERYTHING, port, ref))
+        for ref, port in sniffed_ports(db, client_namespace, each.hosts)
+    ]
+    if mesh_settings(db).http_proxy_port is not None:
+        found.append(RouteTable(HTTP_PROXY, EgressHosts(client_namespace, each.hosts, None)))
     return found
 
 
-def in_tables(port: ServicePort) -> bool:
+def may_carry_http(port: ServicePort) -> bool:
     """Return whether ``port`` may carry HTTP: it says so, or does not say what it carries."""
     return port.protocol.is_http or port.protocol == Protocol.UNSUPPORTED
 
 
 @query
-def http_ports(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[int, ...]:
+def http_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[int, ...]:
     """Return the port numbers on which some service seen may carry HTTP without being told apart by its address."""
     found = set()
-    for ref in imported(db, seer, hosts):
+    for ref in imported_services(db, client_namespace, hosts):
         known = service(db, ref)
         for port in known.ports if known else ():
             if port.protocol.is_http or (port.protocol == Protocol.UNSUPPORTED and known and not has_address(known)):
@@ -119,11 +132,11 @@ def http_ports(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[int, ..
 
 
 @query
-def sniffed(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[tuple[Ref, int], ...]:
+def sniffed_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[tuple[ServiceRef, int], ...]:
     """Return the ports, with their services, that have a listener and a route table of their own, as they do not say what they carry."""
     return tuple(
         (ref, port.number)
-        for ref in imported(db, seer, hosts)
+        for ref in imported_services(db, client_namespace, hosts)
         if (known := service(db, ref)) and has_address(known)
         for port in known.ports
         if port.protocol == Protocol.UNSUPPORTED
@@ -136,107 +149,109 @@ def has_address(known: Service) -> bool:
 
 
 @query
-def claims(db: Database, asked: Hosts) -> tuple[Claim, ...]:
-    """Return who asks for domains in the tables of ``asked``, oldest first."""
+def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainClaimant, ...]:
+    """Return who asks for domains in the tables of ``egress_hosts``, oldest first."""
     found = []
-    refs = (asked.only,) if asked.only else imported(db, asked.seer, asked.hosts)
+    refs = (egress_hosts.only,) if egress_hosts.only else imported_services(db, egress_hosts.client_namespace, egress_hosts.hosts)
     for ref in refs:
         known = service(db, ref)
         found += [
-            Claim(known.created, ref.host, each.number, ref, ref.key.namespace)
+            DomainClaimant(known.created, ref.host, each.number, ref, ref.key.namespace)
             for each in (known.ports if known else ())
-            if known and in_tables(each) and asked.port in (None, each.number)
+            if known and may_carry_http(each) and egress_hosts.port in (None, each.number)
         ]
-    if asked.only is None:
+    if egress_hosts.only is None:
         services = {ref.host for ref in refs}
-        for host, head in imported_routes(db, asked.seer, asked.hosts):
+        for host, head in imported_routes(db, egress_hosts.client_namespace, egress_hosts.hosts):
             if host not in services:
                 services.add(host)
-                found.append(Claim(head.created, host, asked.port or _HTTP_PORT, None, head.key.namespace))
-    return tuple(sorted(found, key=lambda claim: (claim.created, claim.host, claim.port)))
+                found.append(DomainClaimant(head.created, host, egress_hosts.port or _HTTP_PORT, None, head.key.namespace))
+    return tuple(sorted(found, key=lambda claimant: (claimant.created, claimant.host, claimant.port)))
 
 
 @query
-def owned(db: Database, asked: Hosts) -> Mapping[str, tuple[str, int]]:
+def domain_owners(db: Database, egress_hosts: EgressHosts) -> Mapping[str, tuple[str, int]]:
     """Return who owns each domain that is the same for every namespace: the oldest that asks for it."""
     owner: dict[str, tuple[str, int]] = {}
-    for claim in claims(db, asked):
-        for domain in domains(db, Asking(claim.host, claim.port, claim.ref, PUBLIC, with_port=asked.port is None)):
-            owner.setdefault(domain, (claim.host, claim.port))
+    for claimant in domain_claimants(db, egress_hosts):
+        for domain in entry_domains(
+            db, DomainQuery(claimant.host, claimant.port, claimant.ref, PUBLIC, with_port=egress_hosts.port is None)
+        ):
+            owner.setdefault(domain, (claimant.host, claimant.port))
     return owner
 
 
 @query
-def owners(db: Database, asked: Hosts) -> frozenset[str]:
+def owner_namespaces(db: Database, egress_hosts: EgressHosts) -> frozenset[str]:
     """Return the namespaces whose objects ask for domains."""
-    return frozenset(claim.owner for claim in claims(db, asked))
+    return frozenset(claimant.owner for claimant in domain_claimants(db, egress_hosts))
 
 
 @query
-def claims_of(db: Database, asked: Hosts, owner: str) -> tuple[Claim, ...]:
+def claimants_of_owner(db: Database, egress_hosts: EgressHosts, owner: str) -> tuple[DomainClaimant, ...]:
     """Return which of the claims are of objects of the namespace ``owner``."""
-    return tuple(claim for claim in claims(db, asked) if claim.owner == owner)
+    return tuple(claimant for claimant in domain_claimants(db, egress_hosts) if claimant.owner == owner)
 
 
 @query
-def special(db: Database, asked: Hosts, owner: str) -> Seers:
+def special_audience(db: Database, egress_hosts: EgressHosts, owner: str) -> Audience:
     """Return whose virtual hosts from ``owner`` differ from everybody's: its own, as short names mean them there, and route readers'."""
     namespaces = {owner}
     label_keys: set[str] = set()
-    for claim in claims_of(db, asked, owner):
-        readers = route_seers(db, claim.host)
+    for claimant in claimants_of_owner(db, egress_hosts, owner):
+        readers = route_audience(db, claimant.host)
         namespaces |= readers.namespaces
         label_keys |= readers.label_keys
-        if claim.ref:
-            namespaces |= rule_seers(db, claim.ref)
-    return Seers(frozenset(namespaces), frozenset(label_keys))
+        if claimant.ref:
+            namespaces |= rule_audience(db, claimant.ref)
+    return Audience(frozenset(namespaces), frozenset(label_keys))
 
 
-def viewer_of(db: Database, scope: Scope, asked: Hosts, owner: str) -> Viewer:
+def route_client(db: Database, scope: OutboundScope, egress_hosts: EgressHosts, owner: str) -> RouteClient:
     """Return whom to ask for the virtual hosts from ``owner`` on behalf of ``scope``."""
-    differs = special(db, asked, owner)
-    own = asked.seer != PUBLIC or scope.namespace in differs.namespaces
+    differs = special_audience(db, egress_hosts, owner)
+    own = egress_hosts.client_namespace != PUBLIC or scope.namespace in differs.namespaces
     labels = tuple(pair for pair in scope.labels if pair[0] in differs.label_keys)
-    return Viewer(scope.namespace if own else PUBLIC, labels)
+    return RouteClient(scope.namespace if own else PUBLIC, labels)
 
 
 @query
-def entries(db: Database, asked: Hosts, owner: str, viewer: Viewer) -> tuple[Entry, ...]:
-    """Return the virtual hosts from ``owner`` as ``viewer`` sees them, sorted; one that owns none of its domains is left out.
+def table_entries(db: Database, egress_hosts: EgressHosts, owner: str, client: RouteClient) -> tuple[TableEntry, ...]:
+    """Return the virtual hosts from ``owner`` as ``client`` sees them, sorted; one that owns none of its domains is left out.
 
     Short names, which mean a service in its own namespace only, yield to the full names that everyone uses.
     """
-    owner_of = owned(db, asked)
-    everywhere = asked.port is None
+    owner_of = domain_owners(db, egress_hosts)
+    everywhere = egress_hosts.port is None
     found = []
-    for claim in claims_of(db, asked, owner):
-        ref = claim.ref
-        local = viewer.namespace if ref and ref.key.kind == "Service" and ref.key.namespace == viewer.namespace else PUBLIC
-        wanted = domains(db, Asking(claim.host, claim.port, ref, local, everywhere))
-        own = (claim.host, claim.port)
+    for claimant in claimants_of_owner(db, egress_hosts, owner):
+        ref = claimant.ref
+        local = client.namespace if ref and ref.key.kind == "Service" and ref.key.namespace == client.namespace else PUBLIC
+        wanted = entry_domains(db, DomainQuery(claimant.host, claimant.port, ref, local, everywhere))
+        own = (claimant.host, claimant.port)
         denied = tuple(domain for domain in wanted if owner_of.get(domain, own) != own)
         if len(denied) < len(wanted):
-            seer, labels = _reader(db, viewer, claim.host, ref)
-            found.append(Entry(claim.host, claim.port, ref, local, seer, labels, denied, everywhere))
+            client_namespace, labels = _client_of_entry(db, client, claimant.host, ref)
+            found.append(TableEntry(claimant.host, claimant.port, ref, local, client_namespace, labels, denied, everywhere))
     return tuple(sorted(found, key=lambda entry: (entry.host, entry.port)))
 
 
-def _reader(db: Database, viewer: Viewer, host: str, ref: Ref | None) -> tuple[str, Labels]:
-    namespace = viewer.namespace
-    readers = route_seers(db, host)
-    if namespace != PUBLIC and (namespace in readers.namespaces or seer_of(db, namespace) != PUBLIC):
-        seer = namespace
+def _client_of_entry(db: Database, client: RouteClient, host: str, ref: ServiceRef | None) -> tuple[str, Labels]:
+    namespace = client.namespace
+    readers = route_audience(db, host)
+    if namespace != PUBLIC and (namespace in readers.namespaces or client_namespace_for_routes(db, namespace) != PUBLIC):
+        client_namespace = namespace
     else:
-        seer = seer_of_rules(db, ref, namespace) if ref else PUBLIC
-    return seer, tuple(pair for pair in viewer.labels if pair[0] in readers.label_keys)
+        client_namespace = client_namespace_for_rules(db, ref, namespace) if ref else PUBLIC
+    return client_namespace, tuple(pair for pair in client.labels if pair[0] in readers.label_keys)
 
 
 @query
-def domains(db: Database, asking: Asking) -> tuple[str, ...]:
-    """Return the domains by which requests name the host of ``asking``, from its namespace ``local`` or (``PUBLIC``) from anywhere."""
-    host = asking.host
-    known = service(db, asking.ref) if asking.ref else None
-    namespace = asking.local or "~"  # no namespace has this name
+def entry_domains(db: Database, domain_query: DomainQuery) -> tuple[str, ...]:
+    """Return the domains by which requests name the host of ``domain_query``: from its namespace ``local``, or from anywhere."""
+    host = domain_query.host
+    known = service(db, domain_query.ref) if domain_query.ref else None
+    namespace = domain_query.local or "~"  # no namespace has this name
     if known is None:
         found = virtual_host_domains(host, dns_domain="")
     else:
@@ -246,8 +261,8 @@ def domains(db: Database, asking: Asking) -> tuple[str, ...]:
             vips=tuple(address for address in known.addresses if "/" not in address),
             wildcard=known.headless,
         )
-    if not asking.with_port:
+    if not domain_query.with_port:
         return found
-    with_port = tuple(f"{domain}:{asking.port}" for domain in found if domain != "*")
-    bare = tuple(domain for domain in found if asking.port == _HTTP_PORT or domain == "*")
+    with_port = tuple(f"{domain}:{domain_query.port}" for domain in found if domain != "*")
+    bare = tuple(domain for domain in found if domain_query.port == _HTTP_PORT or domain == "*")
     return with_port + bare

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import by_source, exported_to, index, objects, of_kind
-from controlplane.mesh.registry.endpoints import Instance, instance
-from controlplane.mesh.registry.mesh_settings import settings
-from controlplane.mesh.registry.services import Ref, exported, find, seer_of_services, visible
-from controlplane.mesh.routing.virtual_services import KIND, Head, destinations, head, routed_hosts
+from controlplane.mesh.inputs import by_source_labels, exported_to, index, objects, of_kind
+from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
+from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.services import ServiceRef, client_namespace_for_services, find_service, is_exported, visible_services
+from controlplane.mesh.routing.virtual_services import KIND, VirtualServiceHead, destinations, routed_hosts, virtual_service_head
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import Families, Interception, Proxy, families_of
@@ -21,7 +21,7 @@ from controlplane.objects.networking.sidecar import Sidecar
 EVERYTHING = ("*/*",)
 
 
-class Scope(NamedTuple):
+class OutboundScope(NamedTuple):
     """Whose outbound configuration it is: everything that it depends on, so that equal scopes share one table."""
 
     namespace: str
@@ -32,7 +32,7 @@ class Scope(NamedTuple):
     families: Families = Families.V4  # of the connections that iptables bring
 
 
-class Workload(NamedTuple):
+class InboundScope(NamedTuple):
     """Whose inbound configuration it is."""
 
     namespace: str
@@ -53,11 +53,11 @@ class Workload(NamedTuple):
 class ProxyScope(NamedTuple):
     """What a proxy sees, and what it serves."""
 
-    outbound: Scope
-    workload: Workload
+    outbound: OutboundScope
+    workload: InboundScope
 
 
-class Egress(NamedTuple):
+class EgressListenerScope(NamedTuple):
     """One egress listener of a Sidecar; the one of proxies without a Sidecar has no port and sees everything."""
 
     port: int | None
@@ -70,22 +70,24 @@ class Egress(NamedTuple):
 @query
 def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     """Return what ``proxy`` sees and serves."""
-    labels = labels_of(db, proxy)
+    labels = proxy_labels(db, proxy)
     captured = proxy.interception is not Interception.NONE
     sidecar = sidecar_of(db, proxy.namespace, labels)
     looked_at = source_label_keys(db, frozenset((MESH_GATEWAY,)))
     identified = proxy.identity is not None
     families = _families(db, proxy) if captured else Families.V4
-    outbound = Scope(proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified, families)
-    served = Workload(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
+    outbound = OutboundScope(
+        proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified, families
+    )
+    served = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
     return ProxyScope(outbound, served)
 
 
-def labels_of(db: Database, proxy: Proxy) -> Labels:
+def proxy_labels(db: Database, proxy: Proxy) -> Labels:
     """Return the labels of ``proxy``: from its metadata, else from the Pod that it names."""
     if proxy.labels is not None:
         return proxy.labels
-    return (instance(db, Key("Pod", proxy.namespace, proxy.name)) or Instance()).labels
+    return (workload_instance(db, Key("Pod", proxy.namespace, proxy.name)) or WorkloadInstance()).labels
 
 
 def _families(db: Database, proxy: Proxy) -> Families:
@@ -102,7 +104,7 @@ def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:
     Of several the oldest. https://istio.io/latest/docs/reference/config/networking/sidecar/
     """
     selecting, general = _sidecars(db, namespace, labels)
-    root = settings(db).root_namespace
+    root = mesh_settings(db).root_namespace
     return next(iter(selecting or general or _sidecars(db, root, ())[1]), None)
 
 
@@ -118,23 +120,23 @@ def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], 
 @query
 def source_label_keys(db: Database, gateways: frozenset[str]) -> frozenset[str]:
     """Return the label names that source labels of any VirtualService bound to one of ``gateways`` look at."""
-    heads = (head(db, key) for key in index(db, by_source(KIND)))
+    heads = (virtual_service_head(db, key) for key in index(db, by_source_labels(KIND)))
     return frozenset(name for each in heads if each and each.gateways & gateways for name in each.label_keys)
 
 
 @query
-def egress(db: Database, scope: Scope) -> tuple[Egress, ...]:
+def egress_listeners(db: Database, scope: OutboundScope) -> tuple[EgressListenerScope, ...]:
     """Return the egress listeners of ``scope``, those for one port first, in the order written."""
     value = sidecar_object(db, scope.sidecar)
     if value is None or not value.spec.egress:
-        return (Egress(None, "", "", binds=False, hosts=EVERYTHING),)
+        return (EgressListenerScope(None, "", "", binds=False, hosts=EVERYTHING),)
     found = []
     for each in value.spec.egress:
         hosts = tuple(sorted({_resolved(host, scope.namespace) for host in each.hosts}))
         hosts = EVERYTHING if EVERYTHING[0] in hosts else hosts
         port = each.port
         number, protocol = (port.number, port.protocol.upper()) if port else (None, "")
-        found.append(Egress(number, protocol, each.bind, each.capture_mode == "NONE", hosts))
+        found.append(EgressListenerScope(number, protocol, each.bind, each.capture_mode == "NONE", hosts))
     return tuple(sorted(found, key=lambda each: each.port is None))
 
 
@@ -150,39 +152,42 @@ def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
     value = sidecar_object(db, sidecar)
     if value and value.spec.outbound_traffic_policy:
         return OutboundPolicy(value.spec.outbound_traffic_policy.mode)
-    return settings(db).outbound_policy
+    return mesh_settings(db).outbound_policy
 
 
 @query
-def imported(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[Ref, ...]:
-    """Return the services that ``seer`` sees through the egress ``hosts``, and those that the routes so seen lead to; sorted by host."""
-    seen = visible(db, seer)
+def imported_services(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[ServiceRef, ...]:
+    """Return the services that ``client_namespace`` sees through the egress ``hosts``, sorted by host.
+
+    Those that the routes so seen lead to are among them.
+    """
+    seen = visible_services(db, client_namespace)
     if hosts == EVERYTHING:
         return seen
-    found = {ref for ref in seen if selects(hosts, ref.key.namespace, ref.host)}
-    for route in {each.key for _, each in imported_routes(db, seer, hosts)}:
+    found = {ref for ref in seen if egress_selects(hosts, ref.key.namespace, ref.host)}
+    for route in {each.key for _, each in imported_routes(db, client_namespace, hosts)}:
         for host in destinations(db, route):
-            if ref := find(db, host, seer):
+            if ref := find_service(db, host, client_namespace):
                 found.add(ref)
     return tuple(sorted(found))
 
 
 @query
-def imported_routes(db: Database, seer: str, hosts: tuple[str, ...]) -> tuple[tuple[str, Head], ...]:
-    """Return the hosts with a VirtualService that ``seer`` sees through the egress ``hosts``, sorted by host."""
+def imported_routes(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[tuple[str, VirtualServiceHead], ...]:
+    """Return the hosts with a VirtualService that ``client_namespace`` sees through the egress ``hosts``, sorted by host."""
     return tuple(
         (host, each)
         for host, each in routed_hosts(db)
-        if exported(each.export_to, seer) and (hosts == EVERYTHING or selects(hosts, each.key.namespace, host))
+        if is_exported(each.export_to, client_namespace) and (hosts == EVERYTHING or egress_selects(hosts, each.key.namespace, host))
     )
 
 
-def seer_of(db: Database, namespace: str) -> str:
+def client_namespace_for_routes(db: Database, namespace: str) -> str:
     """Return whom to ask what ``namespace`` sees: ``PUBLIC`` where it sees what everyone sees."""
-    return namespace if index(db, exported_to(KIND, namespace)) else seer_of_services(db, namespace)
+    return namespace if index(db, exported_to(KIND, namespace)) else client_namespace_for_services(db, namespace)
 
 
-def selects(hosts: tuple[str, ...], namespace: str, host: str) -> bool:
+def egress_selects(hosts: tuple[str, ...], namespace: str, host: str) -> bool:
     """Return whether one of ``hosts`` (``namespace/host``) names ``host``, which is of ``namespace``."""
     for each in hosts:
         wanted, _, pattern = each.partition("/")

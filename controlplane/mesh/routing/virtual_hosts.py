@@ -6,14 +6,25 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.destinations.destination_rules import seer_of_rules
-from controlplane.mesh.publish.encode import checked
-from controlplane.mesh.publish.parts import Group, Leaf, Members, Wire
-from controlplane.mesh.publish.virtual_host_bytes import Body, alone, bare, together
-from controlplane.mesh.registry.services import Ref
-from controlplane.mesh.routing.route_tables import Asking, Entry, Hosts, RouteTable, Viewer, claims, domains, entries, owners, viewer_of
-from controlplane.mesh.routing.scopes import Scope, outbound_policy
-from controlplane.mesh.routing.virtual_services import hash_policy, rules
+from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
+from controlplane.mesh.publish.encode import checked_resource
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Wire
+from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
+from controlplane.mesh.registry.services import ServiceRef
+from controlplane.mesh.routing.route_tables import (
+    DomainQuery,
+    EgressHosts,
+    RouteClient,
+    RouteTable,
+    TableEntry,
+    domain_claimants,
+    entry_domains,
+    owner_namespaces,
+    route_client,
+    table_entries,
+)
+from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
+from controlplane.mesh.routing.virtual_services import hash_policy, sidecar_rules
 from controlplane.model.cluster_names import cluster_name
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.services import Labels
@@ -23,7 +34,7 @@ from controlplane.xds.resource import Resource
 ANY_DOMAIN = "*"
 
 
-class Shell(NamedTuple):
+class RouteConfigurationHead(NamedTuple):
     """A RouteConfiguration without its virtual hosts."""
 
     name: str
@@ -33,51 +44,60 @@ class Shell(NamedTuple):
 
 
 @query
-def body(db: Database, host: str, port: int, ref: Ref | None, seer: str, labels: Labels) -> Body | None:
-    """Return what requests to ``port`` of ``host`` from proxies of ``seer`` with ``labels`` go through; ``None``: nowhere."""
-    applying = rules(db, host, port, seer, labels)
+def virtual_host_body(
+    db: Database, host: str, port: int, ref: ServiceRef | None, client_namespace: str, labels: Labels
+) -> EncodedVirtualHost | None:
+    """Return what requests to ``port`` of ``host`` from proxies of ``client_namespace`` with ``labels`` go through; ``None``: nowhere."""
+    applying = sidecar_rules(db, host, port, client_namespace, labels)
     if ref is None and not applying:
         return None
-    rule_seer = seer_of_rules(db, ref, seer) if ref else ""
+    rule_client_namespace = client_namespace_for_rules(db, ref, client_namespace) if ref else ""
     value = Host(
         port=port,
         host=host,
         rules=applying,
         cluster=cluster_name("outbound", port, "", host) if ref else "",
-        hash_policy=hash_policy(db, ref, rule_seer, port, "") if ref else None,
+        hash_policy=hash_policy(db, ref, rule_client_namespace, port, "") if ref else None,
     )
-    return bare(host, virtual_host(value))
+    return encoded_virtual_host(host, virtual_host(value))
 
 
 @query
-def hosts_of(db: Database, scope: Scope, table: RouteTable, wire: Wire) -> Members:
+def route_table_parts(db: Database, scope: OutboundScope, table: RouteTable, wire: Wire) -> Members:
     """Return the RouteConfiguration of ``table`` and, on Delta streams, its virtual hosts as resources of their own."""
     if wire is Wire.SOTW:
-        return frozenset({Leaf(inline, (scope, table))})
-    asked = table.asked
-    shell = Shell(table.name, _catch_all(db, scope, asked), asked.port is None, vhds=bool(claims(db, asked)))
-    groups = {Group(hosts_from, (table, owner, viewer_of(db, scope, asked, owner))) for owner in owners(db, asked)}
-    return frozenset({Leaf(on_demand, (shell,)), *groups})
+        return frozenset({ResourcePart(inline_route_configuration, (scope, table))})
+    egress_hosts = table.egress_hosts
+    shell = RouteConfigurationHead(
+        table.name, _catch_all(db, scope, egress_hosts), egress_hosts.port is None, vhds=bool(domain_claimants(db, egress_hosts))
+    )
+    groups = {
+        PartGroup(virtual_hosts_of_owner, (table, owner, route_client(db, scope, egress_hosts, owner)))
+        for owner in owner_namespaces(db, egress_hosts)
+    }
+    return frozenset({ResourcePart(vhds_route_configuration, (shell,)), *groups})
 
 
 @query
-def hosts_from(db: Database, table: RouteTable, owner: str, viewer: Viewer) -> Members:
-    """Return the virtual hosts of ``table`` that are of objects of the namespace ``owner``, as ``viewer`` sees them."""
-    return frozenset(Leaf(virtual_host_resource, (table.name, entry)) for entry in entries(db, table.asked, owner, viewer))
+def virtual_hosts_of_owner(db: Database, table: RouteTable, owner: str, client: RouteClient) -> Members:
+    """Return the virtual hosts of ``table`` that are of objects of the namespace ``owner``, as ``client`` sees them."""
+    return frozenset(
+        ResourcePart(virtual_host_resource, (table.name, entry)) for entry in table_entries(db, table.egress_hosts, owner, client)
+    )
 
 
 @query
-def virtual_host_resource(db: Database, table: str, entry: Entry) -> Resource | None:
+def virtual_host_resource(db: Database, table: str, entry: TableEntry) -> Resource | None:
     """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
     made = _body(db, entry)
-    return alone(table, f"{entry.host}:{entry.port}", _domains(db, entry), made) if made else None
+    return as_own_resource(table, f"{entry.host}:{entry.port}", _domains(db, entry), made) if made else None
 
 
 @query
-def on_demand(db: Database, shell: Shell) -> Resource | None:
+def vhds_route_configuration(db: Database, shell: RouteConfigurationHead) -> Resource | None:
     """Return the RouteConfiguration whose virtual hosts come as resources of their own."""
     del db
-    return checked(
+    return checked_resource(
         RDS,
         shell.name,
         route_configuration(shell.name, catch_all=shell.catch_all, vhds=shell.vhds, ports_in_domains=shell.ports_in_domains),
@@ -85,27 +105,33 @@ def on_demand(db: Database, shell: Shell) -> Resource | None:
 
 
 @query
-def inline(db: Database, scope: Scope, table: RouteTable) -> Resource | None:
+def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteTable) -> Resource | None:
     """Return the RouteConfiguration of ``table`` with all its virtual hosts in it."""
-    asked = table.asked
-    found = [entry for owner in owners(db, asked) for entry in entries(db, asked, owner, viewer_of(db, scope, asked, owner))]
+    egress_hosts = table.egress_hosts
+    found = [
+        entry
+        for owner in owner_namespaces(db, egress_hosts)
+        for entry in table_entries(db, egress_hosts, owner, route_client(db, scope, egress_hosts, owner))
+    ]
     found.sort(key=lambda entry: (entry.host, entry.port))
     hosts = [(f"{entry.host}:{entry.port}", _domains(db, entry), made) for entry in found if (made := _body(db, entry))]
-    message = route_configuration(table.name, catch_all=_catch_all(db, scope, asked), vhds=False, ports_in_domains=asked.port is None)
-    return together(message, hosts)
+    message = route_configuration(
+        table.name, catch_all=_catch_all(db, scope, egress_hosts), vhds=False, ports_in_domains=egress_hosts.port is None
+    )
+    return with_virtual_hosts(message, hosts)
 
 
-def _body(db: Database, entry: Entry) -> Body | None:
-    return body(db, entry.host, entry.port, entry.ref, entry.seer, entry.labels)
+def _body(db: Database, entry: TableEntry) -> EncodedVirtualHost | None:
+    return virtual_host_body(db, entry.host, entry.port, entry.ref, entry.client_namespace, entry.labels)
 
 
-def _domains(db: Database, entry: Entry) -> tuple[str, ...]:
-    asked = domains(db, Asking(entry.host, entry.port, entry.ref, entry.local, entry.with_port))
-    return tuple(domain for domain in asked if domain not in entry.denied) if entry.denied else asked
+def _domains(db: Database, entry: TableEntry) -> tuple[str, ...]:
+    domains = entry_domains(db, DomainQuery(entry.host, entry.port, entry.ref, entry.local, entry.with_port))
+    return tuple(domain for domain in domains if domain not in entry.denied) if entry.denied else domains
 
 
-def _catch_all(db: Database, scope: Scope, asked: Hosts) -> OutboundPolicy | None:
+def _catch_all(db: Database, scope: OutboundScope, egress_hosts: EgressHosts) -> OutboundPolicy | None:
     """Return what becomes of requests that no host takes; ``None`` where a host takes every request."""
-    if any(claim.host == ANY_DOMAIN for claim in claims(db, asked)):
+    if any(claimant.host == ANY_DOMAIN for claimant in domain_claimants(db, egress_hosts)):
         return None
     return outbound_policy(db, scope.sidecar)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.destinations.destination_rules import policy, rule_seers, seer_of_rules
-from controlplane.mesh.gateway_bindings import MESH_GATEWAY, conditions, gateway_name, gateways_of
-from controlplane.mesh.inputs import EVERYONE, NO_ONE, exports_of, index, namespaces_with, naming, objects, of_kind, qualified
-from controlplane.mesh.registry.services import PUBLIC, Ref, exported, find, patterns, service
+from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience, traffic_policy
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY, all_matches, gateway_name, gateways_of
+from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, objects, of_kind, qualified_host
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_service, host_patterns, is_exported, service
 from controlplane.model.cluster_names import cluster_name
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
@@ -20,7 +20,7 @@ from controlplane.translate.routes import Rule
 KIND = "VirtualService"
 
 
-class Head(NamedTuple):
+class VirtualServiceHead(NamedTuple):
     """What decides whether a VirtualService applies, apart from what it says."""
 
     key: Key
@@ -33,15 +33,15 @@ class Head(NamedTuple):
 
 
 @query
-def head(db: Database, key: Key) -> Head | None:
+def virtual_service_head(db: Database, key: Key) -> VirtualServiceHead | None:
     """Return the head of the VirtualService ``key``."""
     value = _virtual_service(db, key)
     if value is None:
         return None
-    matches = list(conditions(value.spec))
-    return Head(
+    matches = list(all_matches(value.spec))
+    return VirtualServiceHead(
         key,
-        tuple(qualified(host, key.namespace) for host in value.spec.hosts),
+        tuple(qualified_host(host, key.namespace) for host in value.spec.hosts),
         gateways_of(value),
         exports_of(value),
         value.meta.created,
@@ -50,22 +50,22 @@ def head(db: Database, key: Key) -> Head | None:
     )
 
 
-def _for_sidecars(db: Database, key: Key) -> Head | None:
-    found = head(db, key)
+def _for_sidecars(db: Database, key: Key) -> VirtualServiceHead | None:
+    found = virtual_service_head(db, key)
     return found if found and MESH_GATEWAY in found.gateways else None
 
 
 @query
-def candidates(db: Database, host: str) -> tuple[Head, ...]:
+def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, ...]:
     """Return the VirtualServices for ``host``: those that name it most narrowly first, among these the oldest first."""
-    found: list[Head] = []
-    for pattern in patterns(host):
-        heads = [each for key in index(db, naming(KIND, pattern)) if (each := _for_sidecars(db, key))]
+    found: list[VirtualServiceHead] = []
+    for pattern in host_patterns(host):
+        heads = [each for key in index(db, about_host(KIND, pattern)) if (each := _for_sidecars(db, key))]
         found.extend(sorted(heads, key=lambda each: (each.created, each.key)))
     return tuple(found)
 
 
-class Seers(NamedTuple):
+class Audience(NamedTuple):
     """Whose routes for a host differ from everybody's: these namespaces', and those of proxies with certain labels."""
 
     namespaces: frozenset[str]
@@ -73,49 +73,52 @@ class Seers(NamedTuple):
 
 
 @query
-def route_seers(db: Database, host: str) -> Seers:
+def route_audience(db: Database, host: str) -> Audience:
     """Return whose routes for ``host`` differ from everybody's."""
     namespaces: set[str] = set()
     label_keys: set[str] = set()
-    for each in candidates(db, host):
+    for each in virtual_services_for(db, host):
         namespaces |= each.namespaces
         label_keys |= each.label_keys
         if EVERYONE not in each.export_to:
             namespaces.update(each.export_to)
         for named in destinations(db, each.key):
-            if ref := find(db, named, PUBLIC):
-                namespaces |= rule_seers(db, ref)  # their rules say what requests are hashed by
-    return Seers(frozenset(namespaces - {NO_ONE}), frozenset(label_keys))
+            if ref := find_service(db, named, PUBLIC):
+                namespaces |= rule_audience(db, ref)  # their rules say what requests are hashed by
+    return Audience(frozenset(namespaces - {NO_ONE}), frozenset(label_keys))
 
 
 @query
-def chosen(db: Database, host: str, seer: str) -> Key | None:
-    """Return the VirtualService that routes requests of ``seer`` to ``host``."""
-    return next((each.key for each in candidates(db, host) if exported(each.export_to, seer)), None)
+def virtual_service_for(db: Database, host: str, client_namespace: str) -> Key | None:
+    """Return the VirtualService that routes requests of ``client_namespace`` to ``host``."""
+    return next((each.key for each in virtual_services_for(db, host) if is_exported(each.export_to, client_namespace)), None)
 
 
 @query
-def hosts_of(db: Database, namespace: str) -> tuple[tuple[str, Head], ...]:
+def hosts_of_namespace(db: Database, namespace: str) -> tuple[tuple[str, VirtualServiceHead], ...]:
     """Return the hosts that the VirtualServices of ``namespace`` name, each with its VirtualService."""
     keys = sorted(index(db, of_kind(KIND, namespace)))
     return tuple((host, each) for key in keys if (each := _for_sidecars(db, key)) for host in each.hosts)
 
 
 @query
-def routed_hosts(db: Database) -> tuple[tuple[str, Head], ...]:
+def routed_hosts(db: Database) -> tuple[tuple[str, VirtualServiceHead], ...]:
     """Return every host that a VirtualService names, each with its VirtualService, sorted by host."""
     namespaces = sorted(key.namespace for key in index(db, namespaces_with(KIND)))
-    return tuple(sorted(pair for namespace in namespaces for pair in hosts_of(db, namespace)))
+    return tuple(sorted(pair for namespace in namespaces for pair in hosts_of_namespace(db, namespace)))
 
 
 @query
-def rules(db: Database, host: str, port: int, seer: str, labels: Labels) -> tuple[Rule, ...]:
-    """Return the rules for requests to ``port`` of ``host`` from sidecars of ``seer`` with ``labels``; none without a VirtualService."""
-    key = chosen(db, host, seer)
-    return rules_of(db, key, Asker(port, seer, labels)) if key else ()
+def sidecar_rules(db: Database, host: str, port: int, client_namespace: str, labels: Labels) -> tuple[Rule, ...]:
+    """Return the rules for requests to ``port`` of ``host`` from sidecars of ``client_namespace`` with ``labels``.
+
+    There are none without a VirtualService.
+    """
+    key = virtual_service_for(db, host, client_namespace)
+    return rules_of_virtual_service(db, key, RouteContext(port, client_namespace, labels)) if key else ()
 
 
-class Asker(NamedTuple):
+class RouteContext(NamedTuple):
     """Whose rules are asked for: on which port requests come in, to which proxies, and through which Gateways."""
 
     port: int
@@ -125,14 +128,14 @@ class Asker(NamedTuple):
 
 
 @query
-def rules_of(db: Database, key: Key, asker: Asker) -> tuple[Rule, ...]:
-    """Return the rules of the VirtualService ``key`` for ``asker``."""
+def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> tuple[Rule, ...]:
+    """Return the rules of the VirtualService ``key`` for ``context``."""
     value = _virtual_service(db, key)
     found = []
     for route in value.spec.http if value else ():
-        matches = tuple(match for match in route.match if value and applies(match, value, asker))
-        if value and (matches or (not route.match and _is_for((), value, asker))):
-            found.append(_rule(db, value, route, matches, asker.port, asker.namespace))
+        matches = tuple(match for match in route.match if value and match_applies(match, value, context))
+        if value and (matches or (not route.match and _is_for((), value, context))):
+            found.append(_route_rule(db, value, route, matches, context.port, context.namespace))
     return tuple(found)
 
 
@@ -145,42 +148,46 @@ def destinations(db: Database, key: Key) -> tuple[str, ...]:
     named = [each for route in value.spec.http for each in _named(route)]
     named += [each.destination for route in value.spec.tls for each in route.route]
     named += [each.destination for route in value.spec.tcp for each in route.route]
-    return tuple(sorted({qualified(each.host, key.namespace) for each in named}))
+    return tuple(sorted({qualified_host(each.host, key.namespace) for each in named}))
 
 
-def cluster_of(db: Database, destination: Destination, key: Key, port: int, seer: str) -> str:
+def destination_cluster(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> str:
     """Return the cluster that ``destination``, written in the VirtualService ``key`` for a listener's ``port``, means.
 
     A destination without a port means the only port of its service; where the service has several, the listener's.
     """
-    host = qualified(destination.host, key.namespace)
-    ref = find(db, host, seer)
+    host = qualified_host(destination.host, key.namespace)
+    ref = find_service(db, host, client_namespace)
     known = ref and service(db, ref)
     number = destination.port.number if destination.port else (known.ports[0].number if known and len(known.ports) == 1 else port)
     return cluster_name("outbound", number, destination.subset, ref.host if ref else host)
 
 
-def _rule(db: Database, value: VirtualService, route: HTTPRoute, matches: tuple[HTTPMatchRequest, ...], port: int, seer: str) -> Rule:
+def _route_rule(
+    db: Database, value: VirtualService, route: HTTPRoute, matches: tuple[HTTPMatchRequest, ...], port: int, client_namespace: str
+) -> Rule:
     key = value.key
-    hashes = [_hash_policy(db, each.destination, key, port, seer) for each in route.route]
+    hashes = [_hash_policy(db, each.destination, key, port, client_namespace) for each in route.route]
     return Rule(
         route=route,
         matches=matches,
-        clusters=tuple(cluster_of(db, each.destination, key, port, seer) for each in route.route),
-        mirrors=tuple(cluster_of(db, each, key, port, seer) for each in _mirrored(route)),
+        clusters=tuple(destination_cluster(db, each.destination, key, port, client_namespace) for each in route.route),
+        mirrors=tuple(destination_cluster(db, each, key, port, client_namespace) for each in _mirrored(route)),
         hash_policies=tuple(each for at, each in enumerate(hashes) if each and each not in hashes[:at]),
         config=f"/apis/networking.istio.io/v1/namespaces/{key.namespace}/virtual-service/{key.name}",
     )
 
 
-def _hash_policy(db: Database, destination: Destination, key: Key, port: int, seer: str) -> ConsistentHashLB | None:
-    ref = find(db, qualified(destination.host, key.namespace), seer)
-    return hash_policy(db, ref, seer, destination.port.number if destination.port else port, destination.subset) if ref else None
+def _hash_policy(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ConsistentHashLB | None:
+    ref = find_service(db, qualified_host(destination.host, key.namespace), client_namespace)
+    return (
+        hash_policy(db, ref, client_namespace, destination.port.number if destination.port else port, destination.subset) if ref else None
+    )
 
 
-def hash_policy(db: Database, ref: Ref, namespace: str, port: int, subset: str) -> ConsistentHashLB | None:
+def hash_policy(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> ConsistentHashLB | None:
     """Return what requests to ``port`` of ``ref`` are hashed by, where its load balancer is a consistent hash."""
-    applied = policy(db, ref, seer_of_rules(db, ref, namespace), port, subset)
+    applied = traffic_policy(db, ref, client_namespace_for_rules(db, ref, namespace), port, subset)
     return applied.load_balancer.consistent_hash if applied and applied.load_balancer else None
 
 
@@ -192,19 +199,19 @@ def _named(route: HTTPRoute) -> list[Destination]:
     return [*(each.destination for each in route.route), *_mirrored(route)]
 
 
-def applies(match: HTTPMatchRequest | ConnectionMatch, value: VirtualService, asker: Asker) -> bool:
-    """Return whether ``match`` of ``value`` is for ``asker``: what it says of requests themselves is for Envoy to decide."""
+def match_applies(match: HTTPMatchRequest | ConnectionMatch, value: VirtualService, context: RouteContext) -> bool:
+    """Return whether ``match`` of ``value`` is for ``context``: what it says of requests themselves is for Envoy to decide."""
     return (
-        _is_for(match.gateways, value, asker)
-        and match.port in (0, asker.port)
-        and match.source_namespace in ("", asker.namespace)
-        and set(match.source_labels.items()) <= set(asker.labels)
+        _is_for(match.gateways, value, context)
+        and match.port in (0, context.port)
+        and match.source_namespace in ("", context.namespace)
+        and set(match.source_labels.items()) <= set(context.labels)
     )
 
 
-def _is_for(gateways: Iterable[str], value: VirtualService, asker: Asker) -> bool:
+def _is_for(gateways: Iterable[str], value: VirtualService, context: RouteContext) -> bool:
     said = tuple(gateways) or value.spec.gateways or (MESH_GATEWAY,)
-    return any(gateway_name(each, value.key.namespace) in asker.gateways for each in said)
+    return any(gateway_name(each, value.key.namespace) in context.gateways for each in said)
 
 
 def _virtual_service(db: Database, key: Key) -> VirtualService | None:

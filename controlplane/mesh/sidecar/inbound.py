@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access.ext_authz import clusters_to
-from controlplane.mesh.access.policies import Effective, authorizers, effective, to_workloads
+from controlplane.mesh.access.ext_authz import authorizer_clusters
+from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
-from controlplane.mesh.publish.encode import checked
-from controlplane.mesh.publish.parts import Leaf, Members
-from controlplane.mesh.registry.mesh_settings import settings
-from controlplane.mesh.registry.peer_authentication import peers
-from controlplane.mesh.registry.services import Ref, declared, service
-from controlplane.mesh.routing.scopes import Workload, sidecar_object
+from controlplane.mesh.publish.encode import checked_resource
+from controlplane.mesh.publish.parts import Members, ResourcePart
+from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.peer_authentication import peer_policies
+from controlplane.mesh.registry.services import ServiceRef, declared_services, service
+from controlplane.mesh.routing.scopes import InboundScope, sidecar_object
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.proxies import Families, Interception
@@ -34,32 +34,32 @@ ANY_ADDRESS = "0.0.0.0"  # in a default endpoint: the instance itself
 
 
 @query
-def workload(db: Database, workload: Workload) -> Members:
+def inbound_parts(db: Database, workload: InboundScope) -> Members:
     """Return the inbound clusters and listeners of ``workload``.
 
     Without iptables only what an ``ingress`` with ``captureMode: NONE`` names is listened on.
     """
     ports = tuple(inbound_ports(db, workload))
-    taken = peers(db, workload.namespace, workload.labels)
+    taken = peer_policies(db, workload.namespace, workload.labels)
     peer = _peer(db, workload)
     guarded = tuple(Guarded(port, Guard(taken.of(port.port), peer)) for port in ports)
-    policies = effective(db, workload.namespace, workload.labels)
-    found: set[Leaf] = {Leaf(inbound_cluster, (port,)) for port in ports}
-    for each in authorizers(db, policies):
-        found.update(clusters_to(db, each, workload.namespace, identified=workload.identified))
+    policies = effective_policies(db, workload.namespace, workload.labels)
+    found: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
+    for each in external_authorizers(db, policies):
+        found.update(authorizer_clusters(db, each, workload.namespace, identified=workload.identified))
     if workload.captured:
         named = {port.port for port in ports}
         others = tuple((port, Guard(mode, peer)) for port, mode in taken.ports if port not in named)
         rest = Rest(Guard(taken.mode, peer), others)
-        found.add(Leaf(virtual_inbound, (guarded, rest, policies, workload.interception, workload.families)))
-        found.add(Leaf(inbound_pass_through, (workload.interception, workload.families)))
+        found.add(ResourcePart(virtual_inbound, (guarded, rest, policies, workload.interception, workload.families)))
+        found.add(ResourcePart(inbound_pass_through, (workload.interception, workload.families)))
     else:
-        found |= {Leaf(inbound_listener, (each, policies)) for each in guarded}
+        found |= {ResourcePart(inbound_listener, (each, policies)) for each in guarded}
     return frozenset(found)
 
 
 @query
-def inbound_ports(db: Database, workload: Workload) -> tuple[InboundPort, ...]:
+def inbound_ports(db: Database, workload: InboundScope) -> tuple[InboundPort, ...]:
     """Return the ports that ``workload`` serves, one a port number, sorted by it; what the Sidecar's ingress says replaces the rest."""
     sidecar = sidecar_object(db, workload.sidecar)
     served = {port.port: port for port in _of_services(db, workload)}
@@ -72,59 +72,59 @@ def inbound_ports(db: Database, workload: Workload) -> tuple[InboundPort, ...]:
 @query
 def inbound_cluster(db: Database, port: InboundPort) -> Resource | None:
     """Return the cluster that leads to the application at ``port``."""
-    message = clusters.inbound_cluster(port, connect_timeout_ms=settings(db).connect_timeout_ms)
-    return checked(CDS, message.name, message)
+    message = clusters.inbound_cluster(port, connect_timeout_ms=mesh_settings(db).connect_timeout_ms)
+    return checked_resource(CDS, message.name, message)
 
 
 @query
 def inbound_pass_through(db: Database, interception: Interception, families: Families) -> Resource | None:
     """Return the cluster for captured connections to ports that no service names."""
     message = clusters.inbound_pass_through(
-        families, transparent=interception is Interception.TPROXY, connect_timeout_ms=settings(db).connect_timeout_ms
+        families, transparent=interception is Interception.TPROXY, connect_timeout_ms=mesh_settings(db).connect_timeout_ms
     )
-    return checked(CDS, message.name, message)
+    return checked_resource(CDS, message.name, message)
 
 
 @query
 def virtual_inbound(
-    db: Database, ports: tuple[Guarded, ...], rest: Rest, policies: Effective, interception: Interception, families: Families
+    db: Database, ports: tuple[Guarded, ...], rest: Rest, policies: EffectivePolicies, interception: Interception, families: Families
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
-    passed, transparent = to_workloads(db, policies), interception is Interception.TPROXY
-    message = inbound.virtual_inbound(settings(db).inbound_port, ports, rest, passed, families, transparent=transparent)
-    return checked(LDS, message.name, message)
+    passed, transparent = inbound_filters(db, policies), interception is Interception.TPROXY
+    message = inbound.virtual_inbound(mesh_settings(db).inbound_port, ports, rest, passed, families, transparent=transparent)
+    return checked_resource(LDS, message.name, message)
 
 
 @query
-def inbound_listener(db: Database, guarded: Guarded, policies: Effective) -> Resource | None:
+def inbound_listener(db: Database, guarded: Guarded, policies: EffectivePolicies) -> Resource | None:
     """Return the listener that binds a port itself."""
-    message = inbound.inbound_listener(guarded, to_workloads(db, policies))
-    return checked(LDS, message.name, message)
+    message = inbound.inbound_listener(guarded, inbound_filters(db, policies))
+    return checked_resource(LDS, message.name, message)
 
 
-def _peer(db: Database, workload: Workload) -> Peer | None:
+def _peer(db: Database, workload: InboundScope) -> Peer | None:
     """Return whom ``workload`` takes certificates of, ``None`` where it has none itself."""
-    return everybody(db) if workload.identified else None
+    return any_peer(db) if workload.identified else None
 
 
-def everybody(db: Database) -> Peer:
+def any_peer(db: Database) -> Peer:
     """Return everybody of the mesh's trust domains."""
-    return Peer(within=tuple(f"{SCHEME}{each}/" for each in settings(db).trust_domains))
+    return Peer(within=tuple(f"{SCHEME}{each}/" for each in mesh_settings(db).trust_domains))
 
 
 @query
-def selecting(db: Database, namespace: str, labels: Labels, ips: tuple[str, ...]) -> tuple[Ref, ...]:
+def services_of_workload(db: Database, namespace: str, labels: Labels, ips: tuple[str, ...]) -> tuple[ServiceRef, ...]:
     """Return the services of ``namespace`` that a workload is an instance of: they select its labels, or list one of its addresses."""
     has = set(labels)
     candidates = (key for kind in ("Service", "ServiceEntry") for key in index(db, of_kind(kind, namespace)))
-    keys = {key for key in candidates if (wanted := selector(db, key)) and has.issuperset(wanted)}
+    keys = {key for key in candidates if (wanted := workload_selector(db, key)) and has.issuperset(wanted)}
     for address in ips:
         keys.update(_declaring(db, key) for key in index(db, serving_at(namespace, address)))
-    return tuple(sorted(Ref(each.host, key) for key in keys for each in declared(db, key)))
+    return tuple(sorted(ServiceRef(each.host, key) for key in keys for each in declared_services(db, key)))
 
 
 @query
-def selector(db: Database, key: Key) -> Labels:
+def workload_selector(db: Database, key: Key) -> Labels:
     """Return the labels by which the Service or ServiceEntry ``key`` selects workloads, sorted."""
     match objects(db, key):
         case Service() as value:
@@ -140,13 +140,13 @@ def _declaring(db: Database, key: Key) -> Key:
     return Key("Service", key.namespace, part.meta.labels.get(SERVICE_NAME_LABEL, "")) if isinstance(part, EndpointSlice) else key
 
 
-def _of_services(db: Database, workload: Workload) -> Iterator[InboundPort]:
-    for ref in selecting(db, workload.namespace, workload.labels, workload.ips):
+def _of_services(db: Database, workload: InboundScope) -> Iterator[InboundPort]:
+    for ref in services_of_workload(db, workload.namespace, workload.labels, workload.ips):
         known = service(db, ref)
         for port in known.ports if known else ():
             if known and port.protocol != Protocol.UDP:
                 yield InboundPort(
-                    port=target(db, ref, port),
+                    port=workload_port(db, ref, port),
                     protocol=port.protocol,
                     service=known,
                     service_port=port.number,
@@ -157,7 +157,7 @@ def _of_services(db: Database, workload: Workload) -> Iterator[InboundPort]:
                 )
 
 
-def target(db: Database, ref: Ref, port: ServicePort) -> int:
+def workload_port(db: Database, ref: ServiceRef, port: ServicePort) -> int:
     """Return the port of a workload that ``port`` of the service ``ref`` leads to."""
     value = objects(db, ref.key)
     match value:
@@ -182,11 +182,11 @@ def _listed(db: Database, key: Key, port: ServicePort) -> int | None:
     return next((number for each in keys if (number := named_port(db, each, port.name))), None)
 
 
-def _of_ingress(db: Database, workload: Workload, each: IngressListener) -> InboundPort:
+def _of_ingress(db: Database, workload: InboundScope, each: IngressListener) -> InboundPort:
     own = workload.ips[0] if workload.ips else ANY_ADDRESS
-    refs = selecting(db, workload.namespace, workload.labels, workload.ips)
+    refs = services_of_workload(db, workload.namespace, workload.labels, workload.ips)
     serving = ((ref, known, port) for ref in refs if (known := service(db, ref)) for port in known.ports)
-    found = next(((known, port) for ref, known, port in serving if target(db, ref, port) == each.port.number), None)
+    found = next(((known, port) for ref, known, port in serving if workload_port(db, ref, port) == each.port.number), None)
     return InboundPort(
         port=each.port.number,
         protocol=protocol_of(each.port.number, "", each.port.protocol.lower(), "TCP"),

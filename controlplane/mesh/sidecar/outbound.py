@@ -7,16 +7,23 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.destinations.clusters import black_hole, clusters_of, pass_through
-from controlplane.mesh.destinations.destination_rules import rule_seers, seer_of_rules
-from controlplane.mesh.publish.encode import checked
-from controlplane.mesh.publish.parts import Group, Leaf, Members, Wire
+from controlplane.mesh.destinations.clusters import black_hole_cluster, passthrough_cluster, service_clusters
+from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience
+from controlplane.mesh.publish.encode import checked_resource
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Wire
 from controlplane.mesh.registry.endpoints import endpoints
-from controlplane.mesh.registry.mesh_settings import settings
-from controlplane.mesh.registry.services import PUBLIC, Ref, service
-from controlplane.mesh.routing.route_tables import has_address, tables
-from controlplane.mesh.routing.scopes import Egress, Scope, egress, imported, outbound_policy, seer_of
-from controlplane.mesh.routing.virtual_hosts import hosts_of
+from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
+from controlplane.mesh.routing.route_tables import has_address, route_tables
+from controlplane.mesh.routing.scopes import (
+    EgressListenerScope,
+    OutboundScope,
+    client_namespace_for_routes,
+    egress_listeners,
+    imported_services,
+    outbound_policy,
+)
+from controlplane.mesh.routing.virtual_hosts import route_table_parts
 from controlplane.model.cluster_names import OUTBOUND, cluster_name
 from controlplane.model.endpoint_policy import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy
@@ -30,66 +37,82 @@ from controlplane.xds.resource import Resource
 
 
 @query
-def outbound(db: Database, scope: Scope, wire: Wire) -> Members:
+def outbound_parts(db: Database, scope: OutboundScope, wire: Wire) -> Members:
     """Return what ``scope`` sees on a stream of ``wire``: clusters with their endpoints, listeners, and route tables."""
-    seer = seer_of(db, scope.namespace)
-    found: set[Leaf | Group] = {Leaf(black_hole, ()), Leaf(pass_through, ()), Group(listeners_of, (scope,))}
-    for each in egress(db, scope):
-        for owner in service_owners(db, seer, each.hosts):
-            viewer = scope.namespace if scope.namespace in rule_readers(db, seer, each.hosts, owner) else PUBLIC
-            found.add(Group(clusters_from, (seer, each.hosts, owner, viewer, scope.identified)))
-    found |= {Group(hosts_of, (scope, table, wire)) for table in tables(db, scope)}
+    client_namespace = client_namespace_for_routes(db, scope.namespace)
+    found: set[ResourcePart | PartGroup] = {
+        ResourcePart(black_hole_cluster, ()),
+        ResourcePart(passthrough_cluster, ()),
+        PartGroup(outbound_listeners, (scope,)),
+    }
+    for each in egress_listeners(db, scope):
+        for owner in service_owners(db, client_namespace, each.hosts):
+            rule_client_namespace = (
+                scope.namespace if scope.namespace in rule_client_namespaces(db, client_namespace, each.hosts, owner) else PUBLIC
+            )
+            found.add(PartGroup(clusters_of_owner, (client_namespace, each.hosts, owner, rule_client_namespace, scope.identified)))
+    found |= {PartGroup(route_table_parts, (scope, table, wire)) for table in route_tables(db, scope)}
     return frozenset(found)
 
 
 @query
-def service_owners(db: Database, seer: str, hosts: tuple[str, ...]) -> frozenset[str]:
-    """Return the namespaces whose services ``seer`` sees through ``hosts``."""
-    return frozenset(ref.key.namespace for ref in imported(db, seer, hosts))
+def service_owners(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> frozenset[str]:
+    """Return the namespaces whose services ``client_namespace`` sees through ``hosts``."""
+    return frozenset(ref.key.namespace for ref in imported_services(db, client_namespace, hosts))
 
 
 @query
-def services_from(db: Database, seer: str, hosts: tuple[str, ...], owner: str) -> tuple[Ref, ...]:
-    """Return the services of the namespace ``owner`` that ``seer`` sees through ``hosts``."""
-    return tuple(ref for ref in imported(db, seer, hosts) if ref.key.namespace == owner)
+def services_of_owner(db: Database, client_namespace: str, hosts: tuple[str, ...], owner: str) -> tuple[ServiceRef, ...]:
+    """Return the services of the namespace ``owner`` that ``client_namespace`` sees through ``hosts``."""
+    return tuple(ref for ref in imported_services(db, client_namespace, hosts) if ref.key.namespace == owner)
 
 
 @query
-def rule_readers(db: Database, seer: str, hosts: tuple[str, ...], owner: str) -> frozenset[str]:
+def rule_client_namespaces(db: Database, client_namespace: str, hosts: tuple[str, ...], owner: str) -> frozenset[str]:
     """Return the namespaces whose DestinationRules for some service of ``owner`` differ from everybody's."""
-    return frozenset(namespace for ref in services_from(db, seer, hosts, owner) for namespace in rule_seers(db, ref))
+    return frozenset(namespace for ref in services_of_owner(db, client_namespace, hosts, owner) for namespace in rule_audience(db, ref))
 
 
 @query
-def clusters_from(
+def clusters_of_owner(
     db: Database,
-    seer: str,
+    client_namespace: str,
     hosts: tuple[str, ...],
     owner: str,
-    viewer: str,
+    rule_client_namespace: str,
     identified: bool,  # noqa: FBT001 - a part of the key
 ) -> Members:
-    """Return the clusters of the services of ``owner`` as the namespace ``viewer`` sees them; ``identified``: with a certificate."""
-    return frozenset(Group(clusters_of, (ref, seer_of_rules(db, ref, viewer), identified)) for ref in services_from(db, seer, hosts, owner))
+    """Return the clusters of the services of ``owner`` by the rules that ``rule_client_namespace`` sees.
+
+    ``identified``: for proxies that have a certificate.
+    """
+    return frozenset(
+        PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, rule_client_namespace), identified))
+        for ref in services_of_owner(db, client_namespace, hosts, owner)
+    )
 
 
 @query
-def listeners_of(db: Database, scope: Scope) -> Members:
+def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
     """Return the outbound listeners of ``scope``."""
-    seer, families = seer_of(db, scope.namespace), scope.families
+    client_namespace, families = client_namespace_for_routes(db, scope.namespace), scope.families
     found: list[OutboundListener] = []
-    for each in egress(db, scope):
+    for each in egress_listeners(db, scope):
         explicit = each.port is not None
-        own = explicit_listeners(db, seer, each, families) if explicit else captured_listeners(db, seer, each.hosts, families)
+        own = (
+            explicit_listeners(db, client_namespace, each, families)
+            if explicit
+            else captured_listeners(db, client_namespace, each.hosts, families)
+        )
         found.extend(value for value in own if scope.captured or value.binds)
-    mesh = settings(db)
+    mesh = mesh_settings(db)
     ports = (mesh.outbound_port, mesh.inbound_port, *STATUS_PORTS) if scope.captured else ()
     ours = ((bind, port) for bind in wildcard(families) for port in ports)
-    leaves = {Leaf(listener, (value,)) for value in _apart(found, ours)}
+    leaves = {ResourcePart(outbound_listener, (value,)) for value in _apart(found, ours)}
     if scope.captured:
-        leaves.add(Leaf(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
+        leaves.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
         if (port := mesh.http_proxy_port) is not None:
-            leaves.add(Leaf(http_proxy, (port,)))
+            leaves.add(ResourcePart(http_proxy_listener, (port,)))
     return frozenset(leaves)
 
 
@@ -107,7 +130,7 @@ def _apart(found: Iterable[OutboundListener], ours: Iterable[tuple[str, int]]) -
 
 
 @query
-def explicit_listeners(db: Database, seer: str, each: Egress, families: Families) -> tuple[OutboundListener, ...]:
+def explicit_listeners(db: Database, client_namespace: str, each: EgressListenerScope, families: Families) -> tuple[OutboundListener, ...]:
     """Return the listener of an egress listener that names its port."""
     port = each.port or 0
     protocol = named(each.protocol)
@@ -116,14 +139,14 @@ def explicit_listeners(db: Database, seer: str, each: Egress, families: Families
         return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=each.binds, route=str(port)),)
     chains = tuple(
         TcpChain(cluster=cluster_name(OUTBOUND, port, "", ref.host))
-        for ref in imported(db, seer, each.hosts)
+        for ref in imported_services(db, client_namespace, each.hosts)
         if (known := service(db, ref)) and known.port(port)
     )
     return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=each.binds, chains=chains[:1]),) if chains else ()
 
 
 @query
-def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...], families: Families) -> tuple[OutboundListener, ...]:
+def captured_listeners(db: Database, client_namespace: str, hosts: tuple[str, ...], families: Families) -> tuple[OutboundListener, ...]:
     """Return the listeners for every port of what is seen through ``hosts``.
 
     HTTP shares a listener a port; other protocols are told apart by the service's addresses. Where both share a port without an
@@ -132,7 +155,7 @@ def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...], families
     http: set[int] = set()
     shared: dict[int, list[TcpChain]] = {}
     found: dict[str, OutboundListener] = {}
-    for ref in imported(db, seer, hosts):
+    for ref in imported_services(db, client_namespace, hosts):
         known = service(db, ref)
         for port in known.ports if known else ():
             if port.protocol.is_http:
@@ -154,7 +177,7 @@ def captured_listeners(db: Database, seer: str, hosts: tuple[str, ...], families
     return tuple(found[name] for name in sorted(found))
 
 
-def _own_listeners(db: Database, ref: Ref, known: Service, port: ServicePort) -> Iterator[OutboundListener]:
+def _own_listeners(db: Database, ref: ServiceRef, known: Service, port: ServicePort) -> Iterator[OutboundListener]:
     """Yield the listeners at the service's addresses; at its endpoints', where clients look these up themselves."""
     if has_address(known):
         yield from _at_addresses(known, port)
@@ -191,23 +214,23 @@ def _distinct(chains: list[TcpChain]) -> tuple[TcpChain, ...]:
 
 
 @query
-def listener(db: Database, value: OutboundListener) -> Resource | None:
+def outbound_listener(db: Database, value: OutboundListener) -> Resource | None:
     """Return the listener of ``value``."""
     del db
-    return checked(LDS, value.name, listeners.outbound_listener(value))
+    return checked_resource(LDS, value.name, listeners.outbound_listener(value))
 
 
 @query
 def virtual_outbound(db: Database, policy: OutboundPolicy, families: Families) -> Resource | None:
     """Return the listener that iptables send every outbound connection to."""
     catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
-    message = listeners.virtual_outbound(settings(db).outbound_port, catch_all, families)
-    return checked(LDS, message.name, message)
+    message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, families)
+    return checked_resource(LDS, message.name, message)
 
 
 @query
-def http_proxy(db: Database, port: int) -> Resource | None:
+def http_proxy_listener(db: Database, port: int) -> Resource | None:
     """Return the listener that applications name as their HTTP proxy."""
     del db
     message = listeners.http_proxy(port)
-    return checked(LDS, message.name, message)
+    return checked_resource(LDS, message.name, message)

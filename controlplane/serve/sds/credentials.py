@@ -21,7 +21,7 @@ from controlplane.ca.leaf_certificates import Holder
 from controlplane.ca.user_credentials import authority_of, certificate_of
 from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
-from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.encode import checked_resource
 from controlplane.model.credentials import Credential, credential
 from controlplane.model.keys import Key
 from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
@@ -172,8 +172,8 @@ class Credentials:
         try:
             entries = await self._entries(asked)
             if asked.authority:
-                return checked(SDS, name, secrets.roots(name, authority_of(entries, AUTHORITY, now)))
-            return checked(SDS, name, secrets.certificate(name, *certificate_of(entries, (CERTIFICATE, KEY), now)))
+                return checked_resource(SDS, name, secrets.roots(name, authority_of(entries, AUTHORITY, now)))
+            return checked_resource(SDS, name, secrets.certificate(name, *certificate_of(entries, (CERTIFICATE, KEY), now)))
         except (BadCertificate, InvalidResource) as error:
             raise _NotNow(str(error)) from error
 

@@ -13,7 +13,7 @@ from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import Holder, Vault
 from controlplane.ca.rotation import State
 from controlplane.envoy.type_urls import SDS
-from controlplane.mesh.publish.encode import checked
+from controlplane.mesh.publish.encode import checked_resource
 from controlplane.translate import secrets
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Progress
@@ -179,7 +179,7 @@ class Secrets:
     def _fill(self, holder: Holder, table: Table) -> TableChange:
         state = self._authority.state
         leaf = self._vault.leaf(holder, state.signing, self._clock())
-        own = checked(SDS, secrets.IDENTITY, secrets.certificate(secrets.IDENTITY, leaf.chain, leaf.key))
+        own = checked_resource(SDS, secrets.IDENTITY, secrets.certificate(secrets.IDENTITY, leaf.chain, leaf.key))
         if self._roots is None:
-            self._roots = checked(SDS, secrets.ROOTS, secrets.roots(secrets.ROOTS, state.bundle))
+            self._roots = checked_resource(SDS, secrets.ROOTS, secrets.roots(secrets.ROOTS, state.bundle))
         return table.apply({SDS: {secrets.IDENTITY: own, secrets.ROOTS: self._roots}}, {})
