@@ -24,7 +24,7 @@ from controlplane.admin.state import Facts, KubernetesFacts
 from controlplane.app import jwks
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
-from controlplane.app.recorder import Books
+from controlplane.app.recorder import StreamRecorder
 from controlplane.app.registrar import Registrar
 from controlplane.kube.access import Access
 from controlplane.kube.client import Client, connect
@@ -33,12 +33,12 @@ from controlplane.kube.reflector import Timing
 from controlplane.mesh.mesh import Mesh
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import Places
-from controlplane.serve.authn.authenticators import Plaintext
-from controlplane.serve.identity import Trust
+from controlplane.serve.authn.authenticators import PlaintextAuthenticator
+from controlplane.serve.identity import Identities
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
-from controlplane.serve.sds.secret_stores import Given
-from controlplane.serve.server import Entrance, Machines, Server
+from controlplane.serve.sds.secret_stores import FileSecrets
+from controlplane.serve.server import ListenAddress, Server, StreamFactories
 from controlplane.serve.xds.hub import Hub
 from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files.source import Files
@@ -115,7 +115,7 @@ class ControlPlane:
         if cluster and client:
             self._cluster = Kubernetes(client, cluster.namespaces, random.random, Timing.silent(cluster.watch_timeout_s))
             self._sources.append(self._cluster)
-        self._given = Given()
+        self._given = FileSecrets()
         self._mesh = Mesh()
         self._registrar = Registrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
         if self._registrar and not cluster:
@@ -123,13 +123,13 @@ class ControlPlane:
         self._precedence = Precedence([source.name for source in self._sources])
         self._issuers = jwks.keeper(settings.jwks)
         self._hub = Hub(self._mesh, [source.name for source in self._sources], self._issuers)
-        self._books = Books(self._registrar)
+        self._books = StreamRecorder(self._registrar)
         if settings.kubernetes and client:
             self._keepers = self._write_back(client, settings.kubernetes)
-        machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
+        machines = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
         self._server = Server(self._hub, machines, self._books)
         self._client = client
-        self._trust: Trust | None = None
+        self._trust: Identities | None = None
         self._roots: Roots | None = None
         self._webs = self._pages(settings)
 
@@ -139,7 +139,7 @@ class ControlPlane:
         return self._server.draining
 
     @property
-    def trust(self) -> Trust | None:
+    def trust(self) -> Identities | None:
         """Return the identities that are given, where any are."""
         return self._trust
 
@@ -264,7 +264,7 @@ class ControlPlane:
             self._keepers += credentials_of(self._trust, self._given, self._client, settings.kubernetes, mesh)
         if self._trust and self._client and settings.kubernetes:
             self._roots = roots_of(self._trust, self._client, settings.kubernetes, self._leader, self._injected)
-        entrances = {"xds": Entrance(settings.xds, Plaintext())}
+        entrances = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator())}
         if self._trust and settings.identity and self._registrar:
             services = (health_service(self._registrar), load_service(self._books.loads, settings.reports.load_interval_s))
             entrances |= self._trust.entrances(settings.identity.by_token, settings.identity.by_certificate, services)

@@ -16,12 +16,12 @@ from controlplane.ca.manager import PluggedIn, Store, kept_key
 from controlplane.kube.client import Client
 from controlplane.kube.reflector import Timing
 from controlplane.kube.secret_store import KeptSecret
-from controlplane.serve.authn.authenticators import Accounts, Refusal
-from controlplane.serve.authn.tokens import OwnTokens, ReviewedTokens
-from controlplane.serve.identity import NAMES, Means, Trust, make_key, now
-from controlplane.serve.sds.access_review import OfNamespace, ReviewedRights
-from controlplane.serve.sds.credentials import Credentials, Reasons, World
-from controlplane.serve.sds.secret_stores import Given, Watched
+from controlplane.serve.authn.authenticators import AuthenticationFailure, TokenReviewer
+from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
+from controlplane.serve.identity import NAMES, Identities, IdentityConfig, make_key, now
+from controlplane.serve.sds.access_review import AccessReviews, NamespaceAccess
+from controlplane.serve.sds.credentials import CredentialInputs, Reasons, ReferredCredentials
+from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
 from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 from controlplane.writeback.root_certificates import Held, Roots, Wanted, roots
 
@@ -31,12 +31,12 @@ Referred: TypeAlias = Callable[[], frozenset[str]]
 Tell: TypeAlias = Callable[[Reasons], None]
 
 
-async def open_trust(settings: Settings, client: Client | None, trust_domain: Callable[[], str]) -> Trust | None:
+async def open_trust(settings: Settings, client: Client | None, trust_domain: Callable[[], str]) -> Identities | None:
     """Return the identities that ``settings`` ask for, open; raises NavarchError, OSError."""
     identity = settings.identity
     if identity is None:
         return None
-    means = Means(
+    means = IdentityConfig(
         store=_store(identity, settings, client),
         accounts=await _accounts(identity, client),
         names=(*NAMES, *identity.names),
@@ -45,7 +45,7 @@ async def open_trust(settings: Settings, client: Client | None, trust_domain: Ca
         trust_domain=trust_domain,
         random=random.random,
     )
-    trust = Trust(means)
+    trust = Identities(means)
     await trust.open()
     return trust
 
@@ -56,7 +56,7 @@ def authority_in(client: Client, home: str) -> Store:
 
 
 def roots_of(
-    trust: Trust, client: Client, cluster: KubernetesSettings, leader: Held, injected: Callable[[], frozenset[str] | None]
+    trust: Identities, client: Client, cluster: KubernetesSettings, leader: Held, injected: Callable[[], frozenset[str] | None]
 ) -> Roots:
     """Return what keeps the roots of ``trust`` in the namespaces that are ``injected``, while ``leader`` is held."""
 
@@ -74,20 +74,20 @@ def roots_of(
 
 
 def credentials_of(
-    trust: Trust, given: Given, client: Client | None, cluster: KubernetesSettings | None, mesh: tuple[Referred, Tell]
-) -> tuple[Credentials | Watched, ...]:
+    trust: Identities, given: FileSecrets, client: Client | None, cluster: KubernetesSettings | None, mesh: tuple[Referred, Tell]
+) -> tuple[ReferredCredentials | WatchedSecrets, ...]:
     """Return what keeps the credentials that objects of ``mesh`` refer to: those that files have ``given``, and those of a ``cluster``."""
-    watched = (Watched(client, Timing.silent(cluster.watch_timeout_s), random.random),) if client and cluster else ()
+    watched = (WatchedSecrets(client, Timing.silent(cluster.watch_timeout_s), random.random),) if client and cluster else ()
     referred, tell = mesh
-    world = World(
-        shelves=(given, *watched),
-        rights=ReviewedRights(client, time.monotonic) if client else OfNamespace(),
+    world = CredentialInputs(
+        stores=(given, *watched),
+        rights=AccessReviews(client, time.monotonic) if client else NamespaceAccess(),
         referred=referred,
         put=trust.secrets.put,
         tell=tell,
         clock=now,
     )
-    credentials = Credentials(world)
+    credentials = ReferredCredentials(world)
     trust.secrets.credentials = credentials
     return (credentials, *watched)
 
@@ -107,14 +107,14 @@ def _store(identity: IdentitySettings, settings: Settings, client: Client | None
     return Folder(Path(identity.state or ""))
 
 
-async def _accounts(identity: IdentitySettings, client: Client | None) -> Accounts:
+async def _accounts(identity: IdentitySettings, client: Client | None) -> TokenReviewer:
     if client:
-        return ReviewedTokens(client, identity.audience, time.monotonic)
+        return TokenReviews(client, identity.audience, time.monotonic)
     key = await kept_key(Folder(Path(identity.state or ""), TOKENS), make_key)
-    return OwnTokens(key.public_key(), identity.audience, now)
+    return LocalTokens(key.public_key(), identity.audience, now)
 
 
-def row(trust: Trust, kept: Roots | None) -> IdentityRow:
+def row(trust: Identities, kept: Roots | None) -> IdentityRow:
     """Return what may be seen of ``trust``, and of the roots that are ``kept`` in a cluster."""
     state, (bundle, certificate) = trust.keeper.state, trust.secrets.waiting()
     first = trust.vault.first_expiry()
@@ -136,6 +136,6 @@ def row(trust: Trust, kept: Roots | None) -> IdentityRow:
         issued=trust.vault.issued + trust.issuing.answers["signed"],
         requests=dict(trust.issuing.answers),
         first_expires_at=first.timestamp() if first else None,
-        refused={each.value: trust.refused()[each] for each in Refusal},
+        refused={each.value: trust.refused()[each] for each in AuthenticationFailure},
         credentials=trust.secrets.credentials.counts() if trust.secrets.credentials else {},
     )

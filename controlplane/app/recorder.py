@@ -17,7 +17,7 @@ from controlplane.xds.events import Event, Nacked
 log = logging.getLogger(__name__)
 
 
-class Books:
+class StreamRecorder:
     """Gives the fleet what it has not of its own, the time, and tells the log what matters."""
 
     def __init__(self, registrar: Registrar | None = None) -> None:

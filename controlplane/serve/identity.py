@@ -16,12 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import MAX_LIFETIME, Vault
 from controlplane.ca.manager import Keeper, Store
-from controlplane.serve.authn.authenticators import Accounts, Certificates, Door, Refusal, Tokens
-from controlplane.serve.csr.service import Issuing, handler
-from controlplane.serve.reports.streams import Handled
+from controlplane.serve.authn.authenticators import (
+    AuthenticationFailure,
+    Authenticator,
+    CertificateAuthenticator,
+    TokenAuthenticator,
+    TokenReviewer,
+)
+from controlplane.serve.csr.service import CertificateSigner, csr_handler
+from controlplane.serve.reports.streams import IdentifiedService
 from controlplane.serve.sds.secrets import Secrets
-from controlplane.serve.server import Entrance
-from controlplane.serve.server_certificate import Serving
+from controlplane.serve.server import ListenAddress
+from controlplane.serve.server_certificate import ServerCertificate
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +42,11 @@ def now() -> dt.datetime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class IdentityConfig:
     """What it is made of: where the authority is stored, who knows tokens, and chance."""
 
     store: Store
-    accounts: Accounts
+    accounts: TokenReviewer
     names: tuple[str, ...]  # by which proxies call us
     leaf_lifetime: dt.timedelta
     connection_age_s: float
@@ -49,46 +55,48 @@ class Means:
     clock: Callable[[], dt.datetime] = now
 
 
-class Trust:
+class Identities:
     """The identities of one control plane, from ``open`` on."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: IdentityConfig) -> None:
         """Make it by ``means``; nothing is read yet."""
         self._means = means
         self.keeper = Keeper(means.store, make_key, means.clock)
         self.vault = Vault(means.leaf_lifetime, make_key, means.random)
         self.secrets = Secrets(self.keeper, self.vault, means.clock)
-        self._serving = Serving(self.keeper, means.names, make_key, means.clock)
-        self.issuing = Issuing(self.keeper, means.clock, MAX_LIFETIME)
-        self._doors: list[Door] = []
+        self._serving = ServerCertificate(self.keeper, means.names, make_key, means.clock)
+        self.issuing = CertificateSigner(self.keeper, means.clock, MAX_LIFETIME)
+        self._doors: list[Authenticator] = []
 
     async def open(self) -> None:
         """Read the authority, or begin one; raises NavarchError, OSError."""
         await self.keeper.open()
         self._serving.refresh()
 
-    def entrances(self, by_token: str | None, by_certificate: str | None, services: Iterable[Handled]) -> dict[str, Entrance]:
+    def entrances(
+        self, by_token: str | None, by_certificate: str | None, services: Iterable[IdentifiedService]
+    ) -> dict[str, ListenAddress]:
         """Return the entrances at the addresses where tokens are taken, and where certificates are asked for, by name.
 
         ``services`` are for those alone who have an identity.
         """
-        means, found = self._means, dict[str, Entrance]()
+        means, found = self._means, dict[str, ListenAddress]()
         if by_token:
-            tokens = Tokens(lambda: self._serving.credentials(asks=False), means.accounts, means.trust_domain)
+            tokens = TokenAuthenticator(lambda: self._serving.credentials(asks=False), means.accounts, means.trust_domain)
             self._doors.append(tokens)
-            found["xds_tls"] = Entrance(by_token, tokens, self._known(tokens, services), means.connection_age_s)
+            found["xds_tls"] = ListenAddress(by_token, tokens, self._known(tokens, services), means.connection_age_s)
         if by_certificate:
-            certificates = Certificates(lambda: self._serving.credentials(asks=True), means.trust_domain)
+            certificates = CertificateAuthenticator(lambda: self._serving.credentials(asks=True), means.trust_domain)
             self._doors.append(certificates)
-            found["xds_mtls"] = Entrance(by_certificate, certificates, self._known(certificates, services), means.connection_age_s)
+            found["xds_mtls"] = ListenAddress(by_certificate, certificates, self._known(certificates, services), means.connection_age_s)
         return found
 
-    def refused(self) -> Counter[Refusal]:
+    def refused(self) -> Counter[AuthenticationFailure]:
         """Return how often somebody was not let in who should have had an identity, by the reason."""
-        return sum((each.refused for each in self._doors), Counter[Refusal]())
+        return sum((each.refused for each in self._doors), Counter[AuthenticationFailure]())
 
-    def _known(self, door: Door, services: Iterable[Handled]) -> tuple[grpc.GenericRpcHandler, ...]:
-        return (handler(self.issuing, door), *(each.handler(door) for each in services))
+    def _known(self, authenticator: Authenticator, services: Iterable[IdentifiedService]) -> tuple[grpc.GenericRpcHandler, ...]:
+        return (csr_handler(self.issuing, authenticator), *(each.handler(authenticator) for each in services))
 
     async def run(self) -> None:
         """Renew and rotate until cancelled."""

@@ -16,13 +16,13 @@ from grpc.aio import ServicerContext
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import Holder
 from controlplane.mesh.publish.parts import Wire
-from controlplane.serve.authn.authenticate import FAULT, Ended, first_request, let_in
-from controlplane.serve.authn.authenticators import Caller, Door
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request
+from controlplane.serve.authn.authenticators import Authenticator, Caller
 from controlplane.serve.sds.secrets import Secrets
 from controlplane.serve.xds.hub import Hub
-from controlplane.serve.xds.nodes import known
-from controlplane.serve.xds.services import SERVICES, Service
-from controlplane.serve.xds.streams import OpenStream, Own, Recorder, Request
+from controlplane.serve.xds.nodes import authorized_proxy
+from controlplane.serve.xds.services import SERVICES, DiscoveryService
+from controlplane.serve.xds.streams import EnvoyStream, Recorder, Request, StreamSecrets
 from controlplane.xds.stream import Stream
 from controlplane.xds.view import View
 
@@ -56,7 +56,7 @@ _DRAINING = "this control plane is stopping"
 
 
 @dataclass(frozen=True, slots=True)
-class Machines:
+class StreamFactories:
     """Makes what decides on one stream, for each protocol: of a view, and of the one type of a service for a single type."""
 
     sotw: Callable[[View, str | None], Stream[DiscoveryRequest]]
@@ -64,7 +64,7 @@ class Machines:
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class ListenAddress:
     """An address (host:port; port 0: any free one), how it knows who comes in, and what else is served there.
 
     A connection that is ``age_s`` old, give or take a tenth, is ended, and whoever it was says anew who they are: nobody is believed for
@@ -72,14 +72,14 @@ class Entrance:
     """
 
     address: str
-    door: Door
+    authenticator: Authenticator
     more: tuple[grpc.GenericRpcHandler, ...] = ()
     age_s: float | None = None  # None: no connection is too old
 
     @property
     def options(self) -> tuple[tuple[str, int], ...]:
         """Return gRPC's options."""
-        more = _WITH_IDENTITY if self.door.secure else _IN_THE_CLEAR
+        more = _WITH_IDENTITY if self.authenticator.secure else _IN_THE_CLEAR
         if self.age_s is None:
             return OPTIONS + more
         grace_s = min(_GRACE_S, self.age_s)
@@ -88,28 +88,28 @@ class Entrance:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class AuthenticatedCall:
     """Who came, and by which door."""
 
     caller: Caller
-    door: Door
+    authenticator: Authenticator
 
 
 class Server:
     """Serves every discovery service between ``start`` and ``stop``."""
 
-    def __init__(self, hub: Hub, machines: Machines, recorder: Recorder) -> None:
+    def __init__(self, hub: Hub, machines: StreamFactories, recorder: Recorder) -> None:
         """Serve what ``hub`` has by ``machines``; tell ``recorder`` what becomes of it."""
         self._hub = hub
         self._machines = machines
         self._recorder = recorder
         self._secrets: Secrets | None = None
         self._servers: list[grpc.aio.Server] = []
-        self._streams: set[OpenStream[DiscoveryRequest] | OpenStream[DeltaDiscoveryRequest]] = set()
+        self._streams: set[EnvoyStream[DiscoveryRequest] | EnvoyStream[DeltaDiscoveryRequest]] = set()
         self._none_left = asyncio.Event()
         self.draining = False
 
-    async def start(self, entrances: Iterable[Entrance], secrets: Secrets | None = None) -> tuple[int, ...]:
+    async def start(self, entrances: Iterable[ListenAddress], secrets: Secrets | None = None) -> tuple[int, ...]:
         """Open ``entrances`` and return their ports; who has an identity gets ``secrets``. Raises OSError where that cannot be."""
         self._secrets = secrets
         try:
@@ -118,15 +118,15 @@ class Server:
             await self._close()
             raise
 
-    async def _open(self, entrance: Entrance) -> int:
-        door = entrance.door
+    async def _open(self, entrance: ListenAddress) -> int:
+        authenticator = entrance.authenticator
         server = grpc.aio.server(options=entrance.options)
         self._servers.append(server)
         for service in SERVICES:
-            server.add_generic_rpc_handlers((self._handlers(service, door),))
+            server.add_generic_rpc_handlers((self._handlers(service, authenticator),))
         for handler in entrance.more:
             server.add_generic_rpc_handlers((handler,))
-        credentials = door.credentials()
+        credentials = authenticator.credentials()
         try:
             if credentials is None:
                 port = server.add_insecure_port(entrance.address)
@@ -135,7 +135,7 @@ class Server:
         except RuntimeError as error:
             raise OSError(f"cannot listen at {entrance.address}: {error}") from None
         await server.start()
-        log.info("xds listening", extra={"address": entrance.address, "port": port, "secure": door.secure})
+        log.info("xds listening", extra={"address": entrance.address, "port": port, "secure": authenticator.secure})
         return port
 
     async def _close(self) -> None:
@@ -147,7 +147,7 @@ class Server:
         self.draining = True
         loop = asyncio.get_running_loop()
         for stream in self._streams:
-            loop.call_later(jitter() * grace_s / 2, stream.end, Ended(grpc.StatusCode.OK))
+            loop.call_later(jitter() * grace_s / 2, stream.end, StreamEnd(grpc.StatusCode.OK))
         if self._streams:
             self._none_left.clear()
             try:
@@ -157,12 +157,12 @@ class Server:
                 log.warning("streams cut off", extra={"streams": len(self._streams)})
         await self._close()
 
-    def _handlers(self, service: Service, door: Door) -> grpc.GenericRpcHandler:
+    def _handlers(self, service: DiscoveryService, authenticator: Authenticator) -> grpc.GenericRpcHandler:
         async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:
-            await self._serve(context, door, Wire.SOTW, lambda view: self._machines.sotw(view, service.only))
+            await self._serve(context, authenticator, Wire.SOTW, lambda view: self._machines.sotw(view, service.only))
 
         async def delta(_: object, context: ServicerContext[DeltaDiscoveryRequest, bytes]) -> None:
-            await self._serve(context, door, Wire.DELTA, lambda view: self._machines.delta(view, service.only))
+            await self._serve(context, authenticator, Wire.DELTA, lambda view: self._machines.delta(view, service.only))
 
         methods: dict[str, grpc.RpcMethodHandler[DiscoveryRequest, bytes] | grpc.RpcMethodHandler[DeltaDiscoveryRequest, bytes]] = {
             service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)
@@ -172,36 +172,40 @@ class Server:
         return grpc.method_handlers_generic_handler(service.name, methods)
 
     async def _serve(
-        self, context: ServicerContext[Request, bytes], door: Door, wire: Wire, machine: Callable[[View], Stream[Request]]
+        self, context: ServicerContext[Request, bytes], authenticator: Authenticator, wire: Wire, machine: Callable[[View], Stream[Request]]
     ) -> None:
-        caller = self._refusal() or await let_in(door, context)
+        caller = self._refusal() or await authenticate(authenticator, context)
         try:
-            ended = caller if isinstance(caller, Ended) else await self._stream(context, Came(caller, door), wire, machine)
+            ended = (
+                caller
+                if isinstance(caller, StreamEnd)
+                else await self._stream(context, AuthenticatedCall(caller, authenticator), wire, machine)
+            )
         except Exception:  # ours; left alone, gRPC would tell the peer all about it
             log.exception("stream failed")
-            ended = FAULT
+            ended = INTERNAL_ERROR
         if ended.code is not grpc.StatusCode.OK:
             await context.abort(ended.code, ended.details)
 
     async def _stream(
-        self, context: ServicerContext[Request, bytes], came: Came, wire: Wire, machine: Callable[[View], Stream[Request]]
-    ) -> Ended:
+        self, context: ServicerContext[Request, bytes], came: AuthenticatedCall, wire: Wire, machine: Callable[[View], Stream[Request]]
+    ) -> StreamEnd:
         first = await first_request(context)
-        if isinstance(first, Ended):
+        if isinstance(first, StreamEnd):
             return first
         if refusal := self._refusal():
             return refusal
-        proxy = known(first.node, came.caller, came.door)
-        if isinstance(proxy, Ended):
+        proxy = authorized_proxy(first.node, came.caller, came.authenticator)
+        if isinstance(proxy, StreamEnd):
             return proxy
         try:
             holder = Holder(proxy.identity, proxy.id) if proxy.identity else None
             own = self._secrets.open(holder) if self._secrets and holder else None
         except BadCertificate as error:
             log.error("certificate not issued", extra={"identity": str(came.caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
-            return Ended(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
-        secrets = Own(own, partial(self._secrets.ask, holder)) if self._secrets and holder and own else None
-        stream = OpenStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder, secrets)
+            return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
+        secrets = StreamSecrets(own, partial(self._secrets.ask, holder)) if self._secrets and holder and own else None
+        stream = EnvoyStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)
@@ -214,10 +218,10 @@ class Server:
             if not self._streams:
                 self._none_left.set()
 
-    def _refusal(self) -> Ended | None:
+    def _refusal(self) -> StreamEnd | None:
         if self.draining:
-            return Ended(grpc.StatusCode.UNAVAILABLE, _DRAINING)
+            return StreamEnd(grpc.StatusCode.UNAVAILABLE, _DRAINING)
         if not self._hub.synced.is_set():
             # An empty answer would make the proxy delete its listeners. https://github.com/istio/istio/issues/25495
-            return Ended(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
+            return StreamEnd(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
         return None

@@ -11,24 +11,24 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controlplane.ca.certificates import Pair, expires_at, serving
 from controlplane.ca.rotation import State
-from controlplane.serve.sds.secrets import Authority
+from controlplane.serve.sds.secrets import SigningAuthority
 
 _LIFETIME = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _CurrentCertificate:
     number: int
     pair: Pair
     bundle: bytes
 
 
-class Serving:
+class ServerCertificate:
     """The server's certificate, and whose certificates it believes."""
 
     def __init__(
         self,
-        authority: Authority,
+        authority: SigningAuthority,
         names: tuple[str, ...],
         make_key: Callable[[], EllipticCurvePrivateKey],
         clock: Callable[[], dt.datetime],
@@ -40,10 +40,10 @@ class Serving:
         self._clock = clock
         self._state: State | None = None
         self._renew_at = clock()
-        self._shown: _Shown | None = None
+        self._shown: _CurrentCertificate | None = None
 
     @property
-    def shown(self) -> _Shown:
+    def shown(self) -> _CurrentCertificate:
         """Return what is shown, made now where there is nothing; raises BadCertificate."""
         if self._shown is None:
             self.refresh()
@@ -58,7 +58,7 @@ class Serving:
             return
         pair = serving(state.signing.signer, self._names, self._make_key(), now, _LIFETIME)
         number = self._shown.number + 1 if self._shown else 0
-        self._shown, self._state = _Shown(number, pair, state.bundle), state
+        self._shown, self._state = _CurrentCertificate(number, pair, state.bundle), state
         self._renew_at = now + (expires_at(pair.certificate) - now) / 2
 
     def credentials(self, *, asks: bool) -> grpc.ServerCredentials:
@@ -80,7 +80,7 @@ class Serving:
         return grpc.dynamic_ssl_server_credentials(first, fetch, asks)  # type: ignore[arg-type]  # None means: as before
 
 
-def _configuration(shown: _Shown, *, asks: bool) -> grpc.ServerCertificateConfiguration:
+def _configuration(shown: _CurrentCertificate, *, asks: bool) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration(
         [(shown.pair.key, shown.pair.certificate)], root_certificates=shown.bundle if asks else None
     )

@@ -16,8 +16,8 @@ from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
-from controlplane.serve.sds.credentials import Credentials, Reasons, World
-from controlplane.serve.sds.secret_stores import Given, Watched
+from controlplane.serve.sds.credentials import CredentialInputs, Reasons, ReferredCredentials
+from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
 from controlplane.xds.resource import Resource
 from tests.edges.held import pair, secret
 from tests.edges.waiting import until
@@ -48,7 +48,7 @@ class Around:
     """All that credentials depend on."""
 
     def __init__(self) -> None:
-        self.shelf = Given()
+        self.shelf = FileSecrets()
         self.allowed: bool | None = True
         self.answers = asyncio.Event()  # until it is set, nobody knows rights
         self.answers.set()
@@ -57,9 +57,9 @@ class Around:
         self.tables: dict[Holder, dict[str, Resource]] = {}
         self.reasons: dict[str, tuple[tuple[str, str], ...]] = {}
         self.now = dt.datetime.now(dt.UTC)
-        self.credentials = Credentials(
-            World(
-                shelves=(self.shelf,),
+        self.credentials = ReferredCredentials(
+            CredentialInputs(
+                stores=(self.shelf,),
                 rights=self,
                 referred=lambda: self.referred,
                 put=self._put,
@@ -203,7 +203,7 @@ async def test_who_goes_before_it_is_known_what_it_may_have_leaves_nothing_behin
 
 
 async def test_who_waits_for_a_secret_that_is_watched_no_more_is_told_that_it_is_not_known() -> None:
-    shelf = Watched(Silent(), Timing(), lambda: 0.5)
+    shelf = WatchedSecrets(Silent(), Timing(), lambda: 0.5)
     running = asyncio.create_task(shelf.run())
     await asyncio.sleep(0)
     waiting = asyncio.create_task(shelf.follow(SHOP))

@@ -24,8 +24,14 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.identity import Identity
 from controlplane.serve.authn import authenticators
-from controlplane.serve.authn.authenticators import Account, Caller, Certificates, Plaintext, Tokens
-from controlplane.serve.authn.tokens import OwnTokens
+from controlplane.serve.authn.authenticators import (
+    Caller,
+    CertificateAuthenticator,
+    PlaintextAuthenticator,
+    TokenAuthenticator,
+    TokenSubject,
+)
+from controlplane.serve.authn.tokens import LocalTokens
 from controlplane.serve.xds import nodes
 from controlplane.serve.xds.services import SERVICES
 from tests.edges.control_plane import delta, next_delta, next_sotw, sotw, sotw_request
@@ -69,14 +75,14 @@ async def test_t20_every_method_that_is_registered_is_one_that_the_tests_go_thro
     assert [set(methods()) - set(OF_THE_KNOWN), set(methods()), set(methods())] == REGISTERED  # in the clear, by token, by certificate
 
 
-@pytest.mark.parametrize("kind", [Plaintext, Tokens, Certificates])
-async def test_there_is_one_way_to_know_each_address(kind: type[authenticators.Door]) -> None:
-    assert kind.secure is (kind is not Plaintext)
+@pytest.mark.parametrize("kind", [PlaintextAuthenticator, TokenAuthenticator, CertificateAuthenticator])
+async def test_there_is_one_way_to_know_each_address(kind: type[authenticators.Authenticator]) -> None:
+    assert kind.secure is (kind is not PlaintextAuthenticator)
     assert [each for each in vars(authenticators).values() if isinstance(each, type) and hasattr(each, "caller")] == [
-        authenticators.Door,
-        Plaintext,
-        Tokens,
-        Certificates,
+        authenticators.Authenticator,
+        PlaintextAuthenticator,
+        TokenAuthenticator,
+        CertificateAuthenticator,
     ]
 
 
@@ -94,9 +100,9 @@ def credentials(plane: Secure, *, shown: bool) -> grpc.ChannelCredentials:
 
 # What takes part in letting somebody in: where it is, and whether it is awaited.
 CALLEES: dict[str, tuple[object, str, bool]] = {
-    "the tokens' accounts": (OwnTokens, "account", True),
-    "the door of tokens": (Tokens, "caller", True),
-    "the door of certificates": (Certificates, "caller", True),
+    "the tokens' accounts": (LocalTokens, "account", True),
+    "the door of tokens": (TokenAuthenticator, "caller", True),
+    "the door of certificates": (CertificateAuthenticator, "caller", True),
     "the parser of identities": (authenticators, "identity", False),
     "the constructor of identities": (authenticators, "Identity", False),
     "the trust domain": (authenticators, "Caller", False),
@@ -108,7 +114,7 @@ ANSWERS: dict[str, object] = {
     "empty": "",
     "true": True,
     "nobody": Caller(None),
-    "an account of nobody": Account("", ""),
+    "an account of nobody": TokenSubject("", ""),
 }
 CERTIFIED = ("the door of certificates", "the parser of identities", "the trust domain", "the check of nodes")
 

@@ -19,7 +19,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from controlplane.ca.certificates import key_pem, workload
 from controlplane.envoy.type_urls import CDS, SDS
 from controlplane.serve.authn import authenticators
-from controlplane.serve.authn.tokens import OwnTokens
+from controlplane.serve.authn.tokens import LocalTokens
 from controlplane.serve.csr.service import SERVICE
 from controlplane.serve.xds.services import SERVICES
 from tests.edges.control_plane import ADS, NODE, DeltaCall, next_delta, status_of
@@ -114,7 +114,7 @@ async def test_t15_an_authenticator_that_fails_lets_nobody_in(plane: Secure, mon
             raise answer
         return answer
 
-    monkeypatch.setattr(OwnTokens, "account", account)
+    monkeypatch.setattr(LocalTokens, "account", account)
     assert plane.running.at.xds_tls
     for method in (DELTA, f"/{SERVICE}/CreateCertificate"):
         async with stream(plane.running.at.xds_tls, grpc.ssl_channel_credentials(plane.roots), token="t", method=method) as call:
@@ -125,9 +125,9 @@ async def test_t14_s28_where_tokens_cannot_be_checked_certificates_are_still_bel
     plane: Secure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def account(*_: object) -> object:
-        raise authenticators.Undecided("the API server is away")
+        raise authenticators.AuthenticationUnavailable("the API server is away")
 
-    monkeypatch.setattr(OwnTokens, "account", account)
+    monkeypatch.setattr(LocalTokens, "account", account)
     at, roots = plane.running.at, plane.roots
     assert at.xds_tls
     assert at.xds_mtls

@@ -26,9 +26,9 @@ from controlplane.ca.csr import BadRequest
 from controlplane.ca.leaf_certificates import MAX_LIFETIME
 from controlplane.ca.rotation import State, begin, issuer
 from controlplane.model.identity import Identity
-from controlplane.serve.authn.authenticators import Caller, Denied
+from controlplane.serve.authn.authenticators import Caller, Unauthenticated
 from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest
-from controlplane.serve.csr.service import Issuing, TooOften
+from controlplane.serve.csr.service import CertificateSigner, RateLimited
 from tests.edges.flood import asked, signing
 from tests.edges.secure import Secure, secure
 from tests.rooms.ca import der
@@ -59,8 +59,8 @@ class Fixed:
         del listener
 
 
-def issuing(monotonic: Callable[[], float] = lambda: 0.0, lifetime: dt.timedelta = YEAR) -> Issuing:
-    return Issuing(Fixed(begin(issuer(KEY, NOW, lifetime))), lambda: NOW, MAX_LIFETIME, monotonic)
+def issuing(monotonic: Callable[[], float] = lambda: 0.0, lifetime: dt.timedelta = YEAR) -> CertificateSigner:
+    return CertificateSigner(Fixed(begin(issuer(KEY, NOW, lifetime))), lambda: NOW, MAX_LIFETIME, monotonic)
 
 
 @contextlib.asynccontextmanager
@@ -99,7 +99,7 @@ def test_t9_an_authority_that_has_expired_signs_nothing() -> None:
 
 
 def test_nobody_in_particular_gets_no_certificate() -> None:
-    with pytest.raises(Denied):
+    with pytest.raises(Unauthenticated):
         asyncio.run(issuing().sign(Caller(None), CSR, 60))
 
 
@@ -175,7 +175,7 @@ async def test_t17_who_asks_without_end_is_told_to_wait_and_the_others_are_not()
     async def signed(caller: Caller) -> bool:
         try:
             await busy.sign(caller, CSR, 60)
-        except TooOften:
+        except RateLimited:
             return False
         return True
 

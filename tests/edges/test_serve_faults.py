@@ -18,8 +18,8 @@ from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.serve.authn import authenticate
-from controlplane.serve.authn.authenticators import Plaintext
-from controlplane.serve.server import Entrance, Machines, Server
+from controlplane.serve.authn.authenticators import PlaintextAuthenticator
+from controlplane.serve.server import ListenAddress, Server, StreamFactories
 from controlplane.serve.xds import streams
 from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event, Sent
@@ -89,9 +89,9 @@ class Running:
 @contextlib.asynccontextmanager
 async def serving_by(machine: Callable[[View], Machine], *, sources: tuple[str, ...] = ()) -> AsyncIterator[Running]:
     hub, books = Hub(Mesh(), sources), Books()
-    machines = Machines(lambda view, only: SotwStream(view, only=only), lambda view, _: machine(view))
+    machines = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, _: machine(view))
     server = Server(hub, machines, books)
-    [port] = await server.start([Entrance("127.0.0.1:0", Plaintext())])
+    [port] = await server.start([ListenAddress("127.0.0.1:0", PlaintextAuthenticator())])
     work = asyncio.create_task(hub.run())
     try:
         yield Running(hub, books, f"127.0.0.1:{port}")

@@ -18,8 +18,8 @@ from controlplane.ca.tokens import AUDIENCE, token
 from controlplane.kube.errors import Refused, Unreachable
 from controlplane.kube.json import Json
 from controlplane.serve.authn import tokens
-from controlplane.serve.authn.authenticators import Account, Denied, Undecided
-from controlplane.serve.authn.tokens import OwnTokens, ReviewedTokens
+from controlplane.serve.authn.authenticators import AuthenticationUnavailable, TokenSubject, Unauthenticated
+from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
 from tests.edges.waiting import within
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -91,23 +91,23 @@ BAD: dict[str, str] = {
 }
 
 
-async def denied(account: Callable[[str], Awaitable[Account]], text: str) -> bool:
+async def denied(account: Callable[[str], Awaitable[TokenSubject]], text: str) -> bool:
     try:
         await account(text)
-    except Denied:
+    except Unauthenticated:
         return True
     return False
 
 
 async def test_a_token_of_ours_says_who_its_bearer_is() -> None:
-    own = OwnTokens(KEY.public_key(), AUDIENCE, lambda: NOW)
+    own = LocalTokens(KEY.public_key(), AUDIENCE, lambda: NOW)
 
-    assert await own.account(GOOD) == Account("shop", "cart")
+    assert await own.account(GOOD) == TokenSubject("shop", "cart")
 
 
 @pytest.mark.parametrize("bad", BAD)
 async def test_t10_s27_tokens_that_are_not_believed(bad: str) -> None:
-    assert await denied(OwnTokens(KEY.public_key(), AUDIENCE, lambda: NOW).account, BAD[bad])
+    assert await denied(LocalTokens(KEY.public_key(), AUDIENCE, lambda: NOW).account, BAD[bad])
 
 
 class Reviewing:
@@ -130,8 +130,8 @@ class Reviewing:
         return {"status": self.status}
 
 
-def reviewed(api: Reviewing, clock: Callable[[], float] = lambda: 0.0) -> ReviewedTokens:
-    return ReviewedTokens(api, AUDIENCE, clock)  # type: ignore[arg-type]
+def reviewed(api: Reviewing, clock: Callable[[], float] = lambda: 0.0) -> TokenReviews:
+    return TokenReviews(api, AUDIENCE, clock)  # type: ignore[arg-type]
 
 
 USER = {"username": "system:serviceaccount:shop:cart", "extra": {"authentication.kubernetes.io/pod-name": ["cart-1"]}}
@@ -140,7 +140,7 @@ USER = {"username": "system:serviceaccount:shop:cart", "extra": {"authentication
 async def test_a_token_that_the_api_server_knows_says_account_and_pod() -> None:
     api = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER)
 
-    assert await reviewed(api).account("t") == Account("shop", "cart", "cart-1")
+    assert await reviewed(api).account("t") == TokenSubject("shop", "cart", "cart-1")
     assert api.asked[0]["spec"] == {"token": "t", "audiences": [AUDIENCE]}
 
 
@@ -168,7 +168,7 @@ async def test_t14_an_api_server_that_cannot_be_asked_lets_nobody_in(error: Exce
     api = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER)
     api.error = error
 
-    with pytest.raises(Undecided):
+    with pytest.raises(AuthenticationUnavailable):
         await reviewed(api).account("t")
 
 
@@ -178,7 +178,7 @@ async def test_t14_an_api_server_that_never_answers_lets_nobody_in_and_keeps_nob
     api.silent = True
 
     began = time.monotonic()
-    with pytest.raises(Undecided):
+    with pytest.raises(AuthenticationUnavailable):
         await reviewed(api).account("t")
 
     assert time.monotonic() - began < within(2)

@@ -13,7 +13,7 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
 from controlplane.model.identity import Identity
-from controlplane.serve.sds.access_review import ReviewedRights
+from controlplane.serve.sds.access_review import AccessReviews
 from tests.edges.control_plane import Running, next_delta
 from tests.edges.held import gateway, pair, secret
 from tests.edges.secure import asking
@@ -137,7 +137,7 @@ async def test_rights_are_not_known_while_the_api_server_is_away_and_believed_fo
     who, other = Identity("cluster.local", namespace, "front"), Identity("cluster.local", namespace, "curious")
     at = 0.0
     async with connect(Access(str(cluster.kubeconfig()))) as client:
-        rights = ReviewedRights(client, lambda: at)
+        rights = AccessReviews(client, lambda: at)
         before = [await rights.may_read(each) for each in (who, other)]
         cluster.kill_api()
         try:

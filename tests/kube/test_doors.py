@@ -13,8 +13,8 @@ from cryptography import x509
 from controlplane.envoy.type_urls import SDS
 from controlplane.kube.access import Access
 from controlplane.kube.client import connect
-from controlplane.serve.authn.authenticators import Account, Denied
-from controlplane.serve.authn.tokens import ReviewedTokens
+from controlplane.serve.authn.authenticators import TokenSubject, Unauthenticated
+from controlplane.serve.authn.tokens import TokenReviews
 from tests.edges.control_plane import next_delta, status_of
 from tests.edges.secure import asking
 from tests.edges.waiting import until_so
@@ -52,15 +52,15 @@ async def test_t11_a_token_is_nobodys_once_its_pod_is_deleted(home: Cluster) -> 
     token = workload.token()
     clock = Clock()
     async with connect(Access(str(home.kubeconfig()))) as client:
-        accounts = ReviewedTokens(client, "istio-ca", clock)
-        assert await accounts.account(token) == Account("doors", "leaver", "leaver-1")
+        accounts = TokenReviews(client, "istio-ca", clock)
+        assert await accounts.account(token) == TokenSubject("doors", "leaver", "leaver-1")
         await asyncio.to_thread(workload.delete)
 
         async def denied() -> bool:
             clock.now_s += 60.0  # longer than anybody of ours believes what was said before
             try:
                 await accounts.account(token)
-            except Denied:
+            except Unauthenticated:
                 return True
             return False
 

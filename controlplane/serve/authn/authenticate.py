@@ -13,7 +13,14 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.model.identity import Identity
-from controlplane.serve.authn.authenticators import Caller, Context, Denied, Door, Refusal, Undecided
+from controlplane.serve.authn.authenticators import (
+    AuthenticationFailure,
+    AuthenticationUnavailable,
+    Authenticator,
+    CallContext,
+    Caller,
+    Unauthenticated,
+)
 
 log = logging.getLogger(__name__)
 
@@ -22,50 +29,50 @@ Request = TypeVar("Request")
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class StreamEnd:
     """How a stream is over: with which status, and what the peer is told."""
 
     code: grpc.StatusCode
     details: str = ""
 
 
-UNREADABLE = Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a request of this service, found bytes that are none")
-FAULT = Ended(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
-_NOBODY = Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+UNREADABLE = StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, "expected a request of this service, found bytes that are none")
+INTERNAL_ERROR = StreamEnd(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
+_UNAUTHENTICATED = StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
 
 
-async def let_in(door: Door, context: Context) -> Caller | Ended:
-    """Return who came in by ``door``, or how that ends; whatever goes wrong on the way lets nobody in."""
+async def authenticate(authenticator: Authenticator, context: CallContext) -> Caller | StreamEnd:
+    """Return who came in by ``authenticator``, or how that ends; whatever goes wrong on the way lets nobody in."""
     try:
-        found = await door.caller(context)
-    except Denied as error:
-        door.refused[error.refusal] += 1
+        found = await authenticator.caller(context)
+    except Unauthenticated as error:
+        authenticator.refused[error.refusal] += 1
         log.warning("caller denied", extra={"reason": str(error)})
-        return _NOBODY
-    except Undecided as error:
-        door.refused[Refusal.UNDECIDED] += 1
+        return _UNAUTHENTICATED
+    except AuthenticationUnavailable as error:
+        authenticator.refused[AuthenticationFailure.UNDECIDED] += 1
         log.warning("caller not known yet", extra={"reason": str(error)})
-        return Ended(grpc.StatusCode.UNAVAILABLE, "identities cannot be checked now")
+        return StreamEnd(grpc.StatusCode.UNAVAILABLE, "identities cannot be checked now")
     except Exception:  # ours
-        door.refused[Refusal.FAULT] += 1
+        authenticator.refused[AuthenticationFailure.FAULT] += 1
         log.exception("authentication failed")
-        return _NOBODY
-    if not isinstance(found, Caller) or (door.secure and not isinstance(found.who, Identity)):
-        door.refused[Refusal.FAULT] += 1
-        log.error("authentication found nobody", extra={"door": type(door).__name__})
-        return _NOBODY
+        return _UNAUTHENTICATED
+    if not isinstance(found, Caller) or (authenticator.secure and not isinstance(found.who, Identity)):
+        authenticator.refused[AuthenticationFailure.FAULT] += 1
+        log.error("authentication found nobody", extra={"door": type(authenticator).__name__})
+        return _UNAUTHENTICATED
     return found
 
 
-async def first_request(context: ServicerContext[Request, bytes]) -> Request | Ended:
+async def first_request(context: ServicerContext[Request, bytes]) -> Request | StreamEnd:
     """Return the first request on ``context``, or how that ends."""
     try:
         async with asyncio.timeout(FIRST_REQUEST_S):
             request = await context.read()
     except TimeoutError:
-        return Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s")
+        return StreamEnd(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s")
     except DecodeError:
         return UNREADABLE
     except grpc.aio.BaseError:
-        return Ended(grpc.StatusCode.OK)  # the peer is gone
-    return Ended(grpc.StatusCode.OK) if request is grpc.aio.EOF else request
+        return StreamEnd(grpc.StatusCode.OK)  # the peer is gone
+    return StreamEnd(grpc.StatusCode.OK) if request is grpc.aio.EOF else request

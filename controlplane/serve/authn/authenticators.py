@@ -19,7 +19,7 @@ from controlplane.model.identity import BadIdentity, Identity, identity
 log = logging.getLogger(__name__)
 
 
-class Refusal(StrEnum):
+class AuthenticationFailure(StrEnum):
     """Why somebody is not let in, in few words, as metrics need them."""
 
     NO_TOKEN = "no_token"  # noqa: S105
@@ -31,20 +31,20 @@ class Refusal(StrEnum):
     NODE = "node"  # it says that it is somebody else
 
 
-class Denied(NavarchError):
+class Unauthenticated(NavarchError):
     """Nobody we believe to be who they say; the text is for our log, whoever came is told no reason."""
 
-    def __init__(self, text: str, refusal: Refusal = Refusal.TOKEN) -> None:
+    def __init__(self, text: str, refusal: AuthenticationFailure = AuthenticationFailure.TOKEN) -> None:
         """Say why in the ``text``, and in ``refusal``."""
         super().__init__(text)
         self.refusal = refusal
 
 
-class Undecided(NavarchError):
+class AuthenticationUnavailable(NavarchError):
     """Whether somebody is who they say cannot be known now: they may come again."""
 
 
-class Context(Protocol):
+class CallContext(Protocol):
     """What is known of a connection."""
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
@@ -55,7 +55,7 @@ class Context(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class TokenSubject:
     """Whom a token speaks for; ``pod`` is empty where it is not bound to one."""
 
     namespace: str
@@ -71,81 +71,83 @@ class Caller:
     pod: str = ""
 
 
-class Accounts(Protocol):
+class TokenReviewer(Protocol):
     """Knows whom tokens speak for."""
 
-    async def account(self, token: str) -> Account:
+    async def account(self, token: str) -> TokenSubject:
         """Return whom ``token`` speaks for; raises Denied, Undecided."""
 
 
-class Door(Protocol):
+class Authenticator(Protocol):
     """How an address knows who comes in."""
 
     secure: bool
-    refused: Counter[Refusal]  # how often somebody was not let in
+    refused: Counter[AuthenticationFailure]  # how often somebody was not let in
 
     def credentials(self) -> grpc.ServerCredentials | None:
         """Return what the port is opened with, ``None`` for plaintext."""
 
-    async def caller(self, context: Context) -> Caller:
+    async def caller(self, context: CallContext) -> Caller:
         """Return who came in; raises Denied, Undecided."""
 
 
-class Plaintext:
+class PlaintextAuthenticator:
     """Nobody is asked, and nobody gets anything secret."""
 
     secure = False
 
     def __init__(self) -> None:
         """Let everybody in."""
-        self.refused = Counter[Refusal]()
+        self.refused = Counter[AuthenticationFailure]()
 
     def credentials(self) -> None:
         """Return nothing: the port is open."""
         return
 
-    async def caller(self, context: Context) -> Caller:
+    async def caller(self, context: CallContext) -> Caller:
         """Return nobody in particular."""
         del context
         return Caller(None)
 
 
-class Tokens:
+class TokenAuthenticator:
     """TLS by our certificate, and a token from whoever comes."""
 
     secure = True
 
-    def __init__(self, certificates: Callable[[], grpc.ServerCredentials], accounts: Accounts, trust_domain: Callable[[], str]) -> None:
+    def __init__(
+        self, certificates: Callable[[], grpc.ServerCredentials], accounts: TokenReviewer, trust_domain: Callable[[], str]
+    ) -> None:
         """Open with ``certificates``; believe tokens that ``accounts`` does, for identities of ``trust_domain``."""
-        self.refused = Counter[Refusal]()
+        self.refused = Counter[AuthenticationFailure]()
         self.credentials = certificates
         self._accounts = accounts
         self._trust_domain = trust_domain
 
-    async def caller(self, context: Context) -> Caller:
+    async def caller(self, context: CallContext) -> Caller:
         """Return the account that the one token speaks for."""
         given = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
         if len(given) != 1 or not isinstance(given[0], str) or not given[0].startswith("Bearer "):
-            raise Denied("expected one token", Refusal.NO_TOKEN)
+            raise Unauthenticated("expected one token", AuthenticationFailure.NO_TOKEN)
         account = await self._accounts.account(given[0].removeprefix("Bearer ").strip())
         try:
             return Caller(Identity(self._trust_domain(), account.namespace, account.name), account.pod)
         except BadIdentity as error:
-            raise Denied(str(error)) from error
+            raise Unauthenticated(str(error)) from error
 
 
-class Certificates:
+class CertificateAuthenticator:
     """TLS both ways: a certificate by our authority from whoever comes."""
 
     secure = True
 
     def __init__(self, certificates: Callable[[], grpc.ServerCredentials], trust_domain: Callable[[], str]) -> None:
         """Open with ``certificates``, which ask for one; believe identities of ``trust_domain``."""
-        self.refused = Counter[Refusal]()
+        self.refused = Counter[AuthenticationFailure]()
         self.credentials = certificates
         self._trust_domain = trust_domain
 
-    async def caller(self, context: Context) -> Caller:
+    async def caller(self, context: CallContext) -> Caller:
         """Return the identity of the peer's certificate: by gRPC, which has verified it, and by the certificate itself.
 
         gRPC names it only where there is exactly one URI, but ends it at a NUL. The list of all names is of no use: it does not tell a DNS
@@ -154,13 +156,13 @@ class Certificates:
         known = context.auth_context()
         said, shown = tuple(known.get("peer_spiffe_id", ())), tuple(known.get("x509_pem_cert", ()))
         if len(said) != 1 or len(shown) != 1:
-            raise Denied("the certificate has not exactly one identity", Refusal.CERTIFICATE)
+            raise Unauthenticated("the certificate has not exactly one identity", AuthenticationFailure.CERTIFICATE)
         try:
             who = identity(uri_of(shown[0]))
         except (BadIdentity, BadCertificate) as error:
-            raise Denied(str(error), Refusal.CERTIFICATE) from error
+            raise Unauthenticated(str(error), AuthenticationFailure.CERTIFICATE) from error
         if who.uri.encode() != said[0]:
-            raise Denied("the certificate's identity can be read in two ways", Refusal.CERTIFICATE)
+            raise Unauthenticated("the certificate's identity can be read in two ways", AuthenticationFailure.CERTIFICATE)
         if who.trust_domain != self._trust_domain():
-            raise Denied("the certificate is of another trust domain", Refusal.TRUST_DOMAIN)
+            raise Unauthenticated("the certificate is of another trust domain", AuthenticationFailure.TRUST_DOMAIN)
         return Caller(who)

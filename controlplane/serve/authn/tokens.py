@@ -15,7 +15,7 @@ from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
 from controlplane.kube.json import Json, section, text
 from controlplane.kube.resources import TOKEN_REVIEWS
-from controlplane.serve.authn.authenticators import Account, Denied, Undecided
+from controlplane.serve.authn.authenticators import AuthenticationUnavailable, TokenSubject, Unauthenticated
 
 _BELIEVED_S = 30.0  # a token is not asked about again for so long: a pod that is deleted keeps it for that time
 _KEPT = 10_000
@@ -23,26 +23,26 @@ _ASKED_S = 5.0  # within which the API server has to say whom a token speaks for
 _POD = "authentication.kubernetes.io/pod-name"
 
 
-class _Known:
+class _SubjectCache:
     """Whom tokens speak for, as was found out not long ago; what was denied is not kept."""
 
     def __init__(self) -> None:
         """Know nothing."""
-        self._found: OrderedDict[bytes, tuple[float, Account]] = OrderedDict()  # by the token's digest, oldest first
+        self._found: OrderedDict[bytes, tuple[float, TokenSubject]] = OrderedDict()  # by the token's digest, oldest first
 
-    def account(self, digest: bytes, now: float) -> Account | None:
+    def account(self, digest: bytes, now: float) -> TokenSubject | None:
         """Return whom the token of ``digest`` speaks for, if that is known ``now``."""
         while self._found and (next(iter(self._found.values()))[0] <= now or len(self._found) > _KEPT):
             self._found.popitem(last=False)
         found = self._found.get(digest)
         return found[1] if found and found[0] > now else None
 
-    def keep(self, digest: bytes, until: float, account: Account) -> None:
+    def keep(self, digest: bytes, until: float, account: TokenSubject) -> None:
         """Know ``until`` then that the token of ``digest`` speaks for ``account``."""
         self._found[digest] = (until, account)
 
 
-class OwnTokens:
+class LocalTokens:
     """Tokens that are signed by us (``navarch token``): checked without asking anybody."""
 
     def __init__(self, key: EllipticCurvePublicKey, audience: str, clock: Callable[[], dt.datetime]) -> None:
@@ -50,9 +50,9 @@ class OwnTokens:
         self._key = key
         self._audience = audience
         self._clock = clock
-        self._known = _Known()
+        self._known = _SubjectCache()
 
-    async def account(self, token: str) -> Account:
+    async def account(self, token: str) -> TokenSubject:
         """Return whom ``token`` speaks for; raises Denied."""
         digest, now = _digest(token), self._clock()
         if found := self._known.account(digest, now.timestamp()):
@@ -60,13 +60,13 @@ class OwnTokens:
         try:
             said = account_of(token, self._key, self._audience, now)
         except BadToken as error:
-            raise Denied(str(error)) from error
-        account = Account(said.namespace, said.name)
+            raise Unauthenticated(str(error)) from error
+        account = TokenSubject(said.namespace, said.name)
         self._known.keep(digest, min(now.timestamp() + _BELIEVED_S, said.expires_at), account)
         return account
 
 
-class ReviewedTokens:
+class TokenReviews:
     """Service accounts' tokens, by the API server's TokenReview.
 
     https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
@@ -77,12 +77,12 @@ class ReviewedTokens:
         self._client = client
         self._audience = audience
         self._monotonic = monotonic
-        self._known = _Known()
+        self._known = _SubjectCache()
 
-    async def account(self, token: str) -> Account:
+    async def account(self, token: str) -> TokenSubject:
         """Return whom ``token`` speaks for; raises Denied, and Undecided where the API server cannot be asked."""
         if len(token) > MAX_BYTES:
-            raise Denied("the token is too long")
+            raise Unauthenticated("the token is too long")
         digest, now = _digest(token), self._monotonic()
         if found := self._known.account(digest, now):
             return found
@@ -95,24 +95,24 @@ class ReviewedTokens:
             async with asyncio.timeout(_ASKED_S):
                 answer = await self._client.create(TOKEN_REVIEWS.path(), body)
         except (KubernetesError, TimeoutError) as error:
-            raise Undecided(f"the API server cannot be asked: {type(error).__name__}") from error
+            raise AuthenticationUnavailable(f"the API server cannot be asked: {type(error).__name__}") from error
         account = self._read(section(answer, "status"))
         self._known.keep(digest, now + _BELIEVED_S, account)
         return account
 
-    def _read(self, status: Json) -> Account:
+    def _read(self, status: Json) -> TokenSubject:
         if status.get("authenticated") is not True:
-            raise Denied(f"the API server does not know the token: {text(status, 'error')[:200]}")
+            raise Unauthenticated(f"the API server does not know the token: {text(status, 'error')[:200]}")
         audiences = status.get("audiences")
         if not isinstance(audiences, list) or self._audience not in audiences:
-            raise Denied("the token is for another audience")  # an API server that knows of no audiences would say nothing
+            raise Unauthenticated("the token is for another audience")  # an API server that knows of no audiences would say nothing
         user = section(status, "user")
         try:
             namespace, name = account_of_user(text(user, "username"))
         except BadToken as error:
-            raise Denied(str(error)) from error
+            raise Unauthenticated(str(error)) from error
         pods = section(user, "extra").get(_POD)
-        return Account(namespace, name, pods[0] if isinstance(pods, list) and pods and isinstance(pods[0], str) else "")
+        return TokenSubject(namespace, name, pods[0] if isinstance(pods, list) and pods and isinstance(pods[0], str) else "")
 
 
 def _digest(token: str) -> bytes:

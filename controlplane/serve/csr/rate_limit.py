@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 _KEPT = 10_000
 
 
-class Pace:
+class RateLimiter:
     """Lets each come ``per_s`` times a second in the long run, and ``at_once`` times in a moment.
 
     Of each one number is kept, the time at which it owes nothing any more. https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm

@@ -19,11 +19,11 @@ from controlplane.ca.certificates import BadCertificate, workload
 from controlplane.ca.csr import MAX_BYTES, BadRequest, public_key_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
-from controlplane.serve.authn.authenticate import FAULT, Ended, let_in
-from controlplane.serve.authn.authenticators import Caller, Context, Denied, Door
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate
+from controlplane.serve.authn.authenticators import Authenticator, CallContext, Caller, Unauthenticated
 from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from controlplane.serve.csr.rate_limit import Pace
-from controlplane.serve.sds.secrets import Authority
+from controlplane.serve.csr.rate_limit import RateLimiter
+from controlplane.serve.sds.secrets import SigningAuthority
 
 log = logging.getLogger(__name__)
 
@@ -36,23 +36,23 @@ _WAITING = 200
 _MOST = 2 * MAX_BYTES  # of a whole call, before it is looked at: agents add a few words about themselves to the request
 
 
-class Call(Context, Protocol):
+class CsrCall(CallContext, Protocol):
     """One call."""
 
     def abort(self, code: grpc.StatusCode, details: str) -> Awaitable[NoReturn]:
         """End the call."""
 
 
-class TooOften(NavarchError):
+class RateLimited(NavarchError):
     """Somebody who asks more often than anybody needs to."""
 
 
-class Issuing:
+class CertificateSigner:
     """Signs requests."""
 
     def __init__(
         self,
-        authority: Authority,
+        authority: SigningAuthority,
         clock: Callable[[], dt.datetime],
         longest: dt.timedelta,
         monotonic: Callable[[], float] = time.monotonic,
@@ -62,7 +62,7 @@ class Issuing:
         self._clock = clock
         self._longest = longest
         self._places = asyncio.Semaphore(_AT_ONCE)
-        self._pace = Pace(_PER_S, _IN_A_MOMENT, monotonic)
+        self._pace = RateLimiter(_PER_S, _IN_A_MOMENT, monotonic)
         self._waiting = 0
         self.answers: Counter[str] = Counter(signed=0, refused=0, limited=0, failed=0)
 
@@ -73,7 +73,7 @@ class Issuing:
         """
         try:
             chain = await self._sign(caller, csr, seconds)
-        except (BadRequest, TooOften, BadCertificate) as error:
+        except (BadRequest, RateLimited, BadCertificate) as error:
             self.answers[_ANSWERS[type(error)]] += 1
             raise
         self.answers["signed"] += 1
@@ -82,14 +82,14 @@ class Issuing:
     async def _sign(self, caller: Caller, csr: str, seconds: int) -> list[str]:
         who = caller.who
         if who is None:
-            raise Denied("nobody in particular asks for a certificate")
+            raise Unauthenticated("nobody in particular asks for a certificate")
         longest = int(self._longest.total_seconds())
         if not 0 <= seconds <= longest:
             raise BadRequest(f"expected a validity of at most {longest} seconds")
         if len(csr) > MAX_BYTES:
             raise BadRequest(f"expected a request of at most {MAX_BYTES} bytes")
         if not self._pace.allows((who, caller.pod)):
-            raise TooOften("requests come too often")
+            raise RateLimited("requests come too often")
         if self._waiting >= _WAITING:
             raise BadCertificate("too many requests wait")
         self._waiting += 1
@@ -107,20 +107,20 @@ class Issuing:
         return [*(part + end for part in chain.split(end) if part.strip()), issuer.root.decode()]
 
 
-_ANSWERS: Mapping[type[NavarchError], str] = {BadRequest: "refused", TooOften: "limited", BadCertificate: "failed"}
+_ANSWERS: Mapping[type[NavarchError], str] = {BadRequest: "refused", RateLimited: "limited", BadCertificate: "failed"}
 
 
-def handler(issuing: Issuing, door: Door) -> grpc.GenericRpcHandler:
-    """Return the service, for those who come in by ``door``; nothing of a request is read before that."""
+def csr_handler(issuing: CertificateSigner, authenticator: Authenticator) -> grpc.GenericRpcHandler:
+    """Return the service, for those who come in by ``authenticator``; nothing of a request is read before that."""
 
-    async def create(request: bytes, call: Call) -> IstioCertificateResponse:
-        caller = await let_in(door, call)
+    async def create(request: bytes, call: CsrCall) -> IstioCertificateResponse:
+        caller = await authenticate(authenticator, call)
         try:
-            found = caller if isinstance(caller, Ended) else await _answer(issuing, caller, request)
+            found = caller if isinstance(caller, StreamEnd) else await _answer(issuing, caller, request)
         except Exception:  # ours; left alone, gRPC would tell the peer all about it
             log.exception("request not signed")
-            found = FAULT
-        if isinstance(found, Ended):
+            found = INTERNAL_ERROR
+        if isinstance(found, StreamEnd):
             await call.abort(found.code, found.details)
         return found
 
@@ -130,24 +130,24 @@ def handler(issuing: Issuing, door: Door) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, {"CreateCertificate": method})
 
 
-async def _answer(issuing: Issuing, caller: Caller, request: bytes) -> IstioCertificateResponse | Ended:
+async def _answer(issuing: CertificateSigner, caller: Caller, request: bytes) -> IstioCertificateResponse | StreamEnd:
     facts = {"identity": str(caller.who)}
     if len(request) > _MOST:
-        return Ended(grpc.StatusCode.INVALID_ARGUMENT, f"expected at most {_MOST} bytes")
+        return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, f"expected at most {_MOST} bytes")
     try:
         asked = IstioCertificateRequest.FromString(request)
         return IstioCertificateResponse(cert_chain=await issuing.sign(caller, asked.csr, asked.validity_duration))
     except DecodeError:
-        return Ended(grpc.StatusCode.INVALID_ARGUMENT, "expected a certificate request, found bytes that are none")
+        return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, "expected a certificate request, found bytes that are none")
     except BadRequest as error:
         log.info("request not signed", extra={**facts, "reason": str(error)})
-        return Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-    except Denied:
-        return Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
-    except TooOften as error:
+        return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    except Unauthenticated:
+        return StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+    except RateLimited as error:
         log.debug("request not signed", extra={**facts, "reason": str(error)})
         await asyncio.sleep(random.uniform(*_HELD_S))  # noqa: S311 - so that they do not come again together
-        return Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        return StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
     except BadCertificate as error:
         log.warning("request not signed", extra={**facts, "reason": str(error)})
-        return Ended(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued now")
+        return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued now")

@@ -13,11 +13,11 @@ from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthRe
 
 from controlplane.model.proxies import Proxy
 from controlplane.objects.networking.workload_group import ReadinessProbe
-from controlplane.serve.reports.streams import Reporting
+from controlplane.serve.reports.streams import ReportService
 from controlplane.translate.probes import specifier
 
 
-class Checks(Protocol):
+class HealthCheckRegistry(Protocol):
     """Knows what is to be checked, and wants to know what comes of it."""
 
     def connected(self, connection: int, proxy: Proxy) -> None:
@@ -33,10 +33,10 @@ class Checks(Protocol):
         """Take in what the checks of ``proxy`` have found."""
 
 
-class Health:
+class HealthReports:
     """Hands the reports of health to ``checks``."""
 
-    def __init__(self, checks: Checks) -> None:
+    def __init__(self, checks: HealthCheckRegistry) -> None:
         """Begin with no reports."""
         self._checks = checks
 
@@ -69,6 +69,6 @@ class Health:
         self._checks.disconnected(stream)
 
 
-def health_service(checks: Checks) -> Reporting[Report]:
+def health_service(checks: HealthCheckRegistry) -> ReportService[Report]:
     """Return the health discovery service, for ``checks``."""
-    return Reporting("envoy.service.health.v3.HealthDiscoveryService", "StreamHealthCheck", Report.FromString, Health(checks))
+    return ReportService("envoy.service.health.v3.HealthDiscoveryService", "StreamHealthCheck", Report.FromString, HealthReports(checks))

@@ -15,12 +15,12 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.fleet.load import Loads, Traffic
 from controlplane.model.proxies import Proxy
-from controlplane.serve.reports.streams import Reporting
+from controlplane.serve.reports.streams import ReportService
 
 _ALL = "envoy.lrs.supports_send_all_clusters"  # XP-89
 
 
-class Load:
+class LoadReports:
     """Hands the reports to the fold ``loads``."""
 
     def __init__(self, loads: Loads, interval_s: float) -> None:
@@ -56,10 +56,10 @@ class Load:
             self._loads.gone(proxy.id)
 
 
-def load_service(loads: Loads, interval_s: float) -> Reporting[LoadStatsRequest]:
+def load_service(loads: Loads, interval_s: float) -> ReportService[LoadStatsRequest]:
     """Return the load reporting service, for ``loads``."""
-    desk = Load(loads, interval_s)
-    return Reporting("envoy.service.load_stats.v3.LoadReportingService", "StreamLoadStats", LoadStatsRequest.FromString, desk)
+    desk = LoadReports(loads, interval_s)
+    return ReportService("envoy.service.load_stats.v3.LoadReportingService", "StreamLoadStats", LoadStatsRequest.FromString, desk)
 
 
 def _traffic(cluster: ClusterStats) -> Iterator[Traffic]:

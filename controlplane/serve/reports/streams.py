@@ -16,9 +16,9 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.model.proxies import Proxy
-from controlplane.serve.authn.authenticate import FAULT, UNREADABLE, Ended, first_request, let_in
-from controlplane.serve.authn.authenticators import Door
-from controlplane.serve.xds.nodes import known
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd, authenticate, first_request
+from controlplane.serve.authn.authenticators import Authenticator
+from controlplane.serve.xds.nodes import authorized_proxy
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ Report = TypeVar("Report")
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
 
-class Desk(Protocol[Taken_contra]):
+class ReportSink(Protocol[Taken_contra]):
     """Whoever reports are for."""
 
     def node(self, report: Taken_contra) -> Node:
@@ -47,48 +47,48 @@ class Desk(Protocol[Taken_contra]):
         """Take in that ``stream`` is over; ``proxy`` may have begun another one before."""
 
 
-class Handled(Protocol):
+class IdentifiedService(Protocol):
     """A service that can be offered at several doors."""
 
-    def handler(self, door: Door) -> grpc.GenericRpcHandler:
-        """Return the service, for those who come in by ``door``."""
+    def handler(self, authenticator: Authenticator) -> grpc.GenericRpcHandler:
+        """Return the service, for those who come in by ``authenticator``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reporting(Generic[Report]):
+class ReportService(Generic[Report]):
     """A gRPC service with one method, by which proxies report to a ``desk``."""
 
     service: str
     method: str
     read: Callable[[bytes], Report]
-    desk: Desk[Report]
+    desk: ReportSink[Report]
 
-    def handler(self, door: Door) -> grpc.GenericRpcHandler:
-        """Return the service, for those who come in by ``door``."""
+    def handler(self, authenticator: Authenticator) -> grpc.GenericRpcHandler:
+        """Return the service, for those who come in by ``authenticator``."""
 
         async def report(_: object, context: ServicerContext[Report, bytes]) -> None:
             try:
-                ended = await self._serve(context, door)
+                ended = await self._serve(context, authenticator)
             except Exception:  # ours; left alone, gRPC would tell the peer all about it
                 log.exception("stream failed", extra={"service": self.service})
-                ended = FAULT
+                ended = INTERNAL_ERROR
             if ended.code is not grpc.StatusCode.OK:
                 await context.abort(ended.code, ended.details)
 
         method: grpc.RpcMethodHandler[Report, bytes] = grpc.stream_stream_rpc_method_handler(report, request_deserializer=self.read)
         return grpc.method_handlers_generic_handler(self.service, {self.method: method})
 
-    async def _serve(self, context: ServicerContext[Report, bytes], door: Door) -> Ended:
-        caller = await let_in(door, context)
-        if isinstance(caller, Ended):
+    async def _serve(self, context: ServicerContext[Report, bytes], authenticator: Authenticator) -> StreamEnd:
+        caller = await authenticate(authenticator, context)
+        if isinstance(caller, StreamEnd):
             return caller
         if caller.who is None:
-            return Ended(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+            return StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
         first = await first_request(context)
-        if isinstance(first, Ended):
+        if isinstance(first, StreamEnd):
             return first
-        proxy = known(self.desk.node(first), caller, door)
-        if isinstance(proxy, Ended):
+        proxy = authorized_proxy(self.desk.node(first), caller, authenticator)
+        if isinstance(proxy, StreamEnd):
             return proxy
         log.info("proxy reports", extra={"proxy": proxy.id, "service": self.service})
         stream = next(_numbers)
@@ -113,7 +113,7 @@ class Reporting(Generic[Report]):
         except Exception:  # ours
             log.exception("report not asked for", extra={"proxy": proxy.id})
 
-    async def _listen(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> Ended:
+    async def _listen(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> StreamEnd:
         report = first
         try:
             while report is not grpc.aio.EOF:
@@ -123,4 +123,4 @@ class Reporting(Generic[Report]):
             return UNREADABLE
         except grpc.aio.BaseError:
             pass  # the peer is gone
-        return Ended(grpc.StatusCode.OK)
+        return StreamEnd(grpc.StatusCode.OK)

@@ -18,14 +18,14 @@ _BELIEVED_S = 30.0
 _KEPT = 10_000
 
 
-class Rights(Protocol):
+class SecretAccess(Protocol):
     """Knows who may read Secrets."""
 
     async def may_read(self, who: Identity) -> bool | None:
         """Return whether ``who`` may read the Secrets of its namespace, ``None`` where that cannot be known now."""
 
 
-class OfNamespace:
+class NamespaceAccess:
     """Where no API server knows rights: whoever is of a namespace may read what files give there."""
 
     async def may_read(self, who: Identity) -> bool | None:
@@ -34,7 +34,7 @@ class OfNamespace:
         return True
 
 
-class ReviewedRights:
+class AccessReviews:
     """By the API server's SubjectAccessReview.
 
     https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/subject-access-review-v1/

@@ -25,8 +25,8 @@ from controlplane.mesh.publish.encode import checked_resource
 from controlplane.model.credentials import Credential, credential
 from controlplane.model.keys import Key
 from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
-from controlplane.serve.sds.access_review import Rights
-from controlplane.serve.sds.secret_stores import Entries, Shelf
+from controlplane.serve.sds.access_review import SecretAccess
+from controlplane.serve.sds.secret_stores import CredentialStore, Entries
 from controlplane.translate import secrets
 from controlplane.xds.resource import Resource
 
@@ -41,20 +41,20 @@ _UNREFERRED = "nothing refers to it"
 Reasons: TypeAlias = Mapping[str, tuple[tuple[str, str], ...]]
 
 
-class _Unusable(Exception):
+class _UnusableCredential(Exception):
     """A credential that its holder cannot have; the text is for whoever wrote the object that refers to it."""
 
 
-class _NotNow(_Unusable):
+class _CredentialUnavailable(_UnusableCredential):
     """It cannot be known, or what is there now cannot be used: who has an earlier one keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class CredentialInputs:
     """What is asked, and told."""
 
-    shelves: Sequence[Shelf]  # the first that has something counts
-    rights: Rights
+    stores: Sequence[CredentialStore]  # the first that has something counts
+    rights: SecretAccess
     referred: Callable[[], frozenset[str]]
     put: Callable[[Holder, Mapping[str, Resource], frozenset[str]], None]  # what is there for a holder, and which names are not
     tell: Callable[[Reasons], None]
@@ -62,17 +62,17 @@ class World:
     again_s: float = 30.0  # after which all is looked at again: rights that were taken away, certificates that expire
 
 
-class Credentials:
+class ReferredCredentials:
     """Keeps the credentials of all proxies that have asked for some."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: CredentialInputs) -> None:
         """Keep them by ``world``."""
         self._world = world
         self._asked: dict[Holder, dict[str, Credential]] = {}
         self._reasons: dict[tuple[str, str], dict[Holder, str | None]] = defaultdict(dict)  # by SDS name and namespace: None: it has it
         self._changed: set[Key] = set()
         self._news = asyncio.Event()
-        for each in world.shelves:
+        for each in world.stores:
             each.on_change(self._note)
 
     async def ask(self, holder: Holder, names: Iterable[str]) -> None:
@@ -144,12 +144,12 @@ class Credentials:
     async def _settle_one(self, holder: Holder, name: str, asked: Credential) -> None:
         try:
             resource = await self._resource(holder, name, asked)
-        except _Unusable as error:
+        except _UnusableCredential as error:
             if name not in self._asked.get(holder, ()):
                 return  # it has gone meanwhile
             if self._reasons.get((name, asked.namespace), {}).get(holder) != str(error):
                 log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": str(error)})
-            if not isinstance(error, _NotNow):
+            if not isinstance(error, _CredentialUnavailable):
                 self._world.put(holder, {}, frozenset((name,)))
             self._say(name, holder, asked.namespace, str(error))
             return
@@ -160,14 +160,14 @@ class Credentials:
     async def _resource(self, holder: Holder, name: str, asked: Credential) -> Resource:
         if name not in self._world.referred():
             self._drop(asked)
-            raise _Unusable(_UNREFERRED)
+            raise _UnusableCredential(_UNREFERRED)
         if asked.namespace != holder.who.namespace:
-            raise _Unusable(f"it is of the namespace {asked.namespace}")
+            raise _UnusableCredential(f"it is of the namespace {asked.namespace}")
         allowed = await self._world.rights.may_read(holder.who)
         if allowed is None:
-            raise _NotNow("the API server cannot be asked whether the service account may read Secrets")
+            raise _CredentialUnavailable("the API server cannot be asked whether the service account may read Secrets")
         if not allowed:
-            raise _Unusable(f"the service account {holder.who.service_account} may not list Secrets there")
+            raise _UnusableCredential(f"the service account {holder.who.service_account} may not list Secrets there")
         now = self._world.clock()
         try:
             entries = await self._entries(asked)
@@ -175,7 +175,7 @@ class Credentials:
                 return checked_resource(SDS, name, secrets.roots(name, authority_of(entries, AUTHORITY, now)))
             return checked_resource(SDS, name, secrets.certificate(name, *certificate_of(entries, (CERTIFICATE, KEY), now)))
         except (BadCertificate, InvalidResource) as error:
-            raise _NotNow(str(error)) from error
+            raise _CredentialUnavailable(str(error)) from error
 
     async def _entries(self, asked: Credential) -> Entries:
         """Return what the first Secret has that ``asked`` may mean; raises _Unusable where there is none."""
@@ -183,27 +183,27 @@ class Credentials:
         reasons: list[str] = []
         some: Entries | None = None
         for key in _keys(asked):
-            for shelf in self._world.shelves:
-                await shelf.follow(key)
-                entries = shelf.entries(key)
+            for store in self._world.stores:
+                await store.follow(key)
+                entries = store.entries(key)
                 if entries is not None and not wanted.isdisjoint(entries):
                     return entries
                 some = entries if some is None else some
-                if trouble := shelf.trouble(key):
+                if trouble := store.trouble(key):
                     reasons.append(f"{key} cannot be read: {trouble}")
         if some is not None:
             return some
         if reasons:
-            raise _NotNow(reasons[0])
-        raise _Unusable(f"there is no {_keys(asked)[-1 if asked.authority else 0].kind} {asked.name} there")
+            raise _CredentialUnavailable(reasons[0])
+        raise _UnusableCredential(f"there is no {_keys(asked)[-1 if asked.authority else 0].kind} {asked.name} there")
 
     def _drop(self, gone: Credential) -> None:
         referred = self._world.referred()
         used = {key for asked in self._asked.values() for name, each in asked.items() if name in referred for key in _keys(each)}
         for key in _keys(gone):
             if key not in used:
-                for shelf in self._world.shelves:
-                    shelf.drop(key)
+                for store in self._world.stores:
+                    store.drop(key)
 
     def _say(self, name: str, holder: Holder, namespace: str, reason: str | None, *, gone: bool = False) -> None:
         """Note why ``holder`` has the credential ``name`` not, and tell what has become another by it."""

@@ -23,7 +23,7 @@ Entries = Mapping[str, bytes]
 _RESOURCES = {each.kind: each for each in (SECRETS, CONFIG_MAPS)}
 
 
-class Shelf(Protocol):
+class CredentialStore(Protocol):
     """A place to look."""
 
     async def follow(self, key: Key) -> None:
@@ -42,7 +42,7 @@ class Shelf(Protocol):
         """Call ``listener`` with whatever has become another."""
 
 
-class Given:
+class FileSecrets:
     """What files give: all of it is known."""
 
     def __init__(self) -> None:
@@ -81,14 +81,14 @@ class Given:
 
 
 @dataclass(slots=True)
-class _Followed:
+class _WatchedSecret:
     reflector: Reflector
     task: asyncio.Task[None]
     known: asyncio.Event = field(default_factory=asyncio.Event)
     entries: Entries | None = None
 
 
-class Watched:
+class WatchedSecrets:
     """What an API server has: each object that is asked for is watched alone, as kubelets do, so that no others are read."""
 
     def __init__(self, client: Api, timing: Timing, random: Callable[[], float]) -> None:
@@ -96,7 +96,7 @@ class Watched:
         self._client = client
         self._timing = timing
         self._random = random
-        self._followed: dict[Key, _Followed] = {}
+        self._followed: dict[Key, _WatchedSecret] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._listeners: list[Callable[[Key], None]] = []
 
@@ -121,7 +121,7 @@ class Watched:
                 name=key.name,
                 on_trouble=lambda: self._heard(key),
             )
-            found = self._followed[key] = _Followed(reflector, self._tasks.create_task(self._watch(key, reflector)))
+            found = self._followed[key] = _WatchedSecret(reflector, self._tasks.create_task(self._watch(key, reflector)))
         await found.known.wait()
 
     def drop(self, key: Key) -> None:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 5.0  # after something could not be issued
 
 
-class Authority(Protocol):
+class SigningAuthority(Protocol):
     """Who issues."""
 
     @property
@@ -35,7 +35,7 @@ class Authority(Protocol):
         """Call ``listener`` whenever the state has become another."""
 
 
-class Listener(Protocol):
+class SecretListener(Protocol):
     """A stream."""
 
     def changed(self, change: TableChange) -> None:
@@ -45,7 +45,7 @@ class Listener(Protocol):
         """Return how far the peer has come with ``resource``."""
 
 
-class Credentials(Protocol):
+class CredentialSource(Protocol):
     """Who has the credentials that objects name."""
 
     async def ask(self, holder: Holder, names: Iterable[str]) -> None:
@@ -61,17 +61,17 @@ class Credentials(Protocol):
 class Secrets:
     """Keeps the secrets of all streams that have an identity."""
 
-    def __init__(self, authority: Authority, vault: Vault, clock: Callable[[], dt.datetime]) -> None:
+    def __init__(self, authority: SigningAuthority, vault: Vault, clock: Callable[[], dt.datetime]) -> None:
         """Issue by ``authority`` into ``vault``; ``clock`` gives the time, with its zone."""
         self._authority = authority
         self._vault = vault
         self._clock = clock
         self._tables: dict[Holder, Table] = {}
-        self._listeners: dict[Holder, set[Listener]] = defaultdict(set)
+        self._listeners: dict[Holder, set[SecretListener]] = defaultdict(set)
         self._news = asyncio.Event()
         self._seen: State | None = None  # that all secrets are of
         self._roots: Resource | None = None
-        self.credentials: Credentials | None = None
+        self.credentials: CredentialSource | None = None
         self._again_at: dt.datetime | None = None  # something could not be issued: nobody tries before
         authority.on_change(self._changed)
 
@@ -85,11 +85,11 @@ class Secrets:
         self._news.set()
         return table
 
-    def join(self, holder: Holder, listener: Listener) -> None:
+    def join(self, holder: Holder, listener: SecretListener) -> None:
         """Tell ``listener`` from now on what changes for ``holder``."""
         self._listeners[holder].add(listener)
 
-    def leave(self, holder: Holder, listener: Listener) -> None:
+    def leave(self, holder: Holder, listener: SecretListener) -> None:
         """Forget ``listener``, and the secrets of ``holder`` with the last one; its certificate is kept until it is due."""
         listeners = self._listeners[holder]
         listeners.discard(listener)
@@ -142,7 +142,7 @@ class Secrets:
         self._again_at = None
         self._news.set()
 
-    def _all(self) -> Iterator[tuple[Holder, Listener]]:
+    def _all(self) -> Iterator[tuple[Holder, SecretListener]]:
         for holder, listeners in self._listeners.items():
             for each in listeners:
                 yield holder, each

@@ -10,13 +10,13 @@ from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
 
 from controlplane.model.proxies import BadNode, Proxy, proxy
-from controlplane.serve.authn.authenticate import Ended
-from controlplane.serve.authn.authenticators import Caller, Door, Refusal
+from controlplane.serve.authn.authenticate import StreamEnd
+from controlplane.serve.authn.authenticators import AuthenticationFailure, Authenticator, Caller
 
 log = logging.getLogger(__name__)
 
 
-class NotYours(BadNode):
+class ForeignNode(BadNode):
     """A node that is not of the identity that came in; the text is for our log."""
 
 
@@ -34,21 +34,24 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
         return found
     named = node.id.split("~")[2].rpartition(".")[2]
     if {found.namespace, named, metadata.get("NAMESPACE")} != {who.namespace}:
-        raise NotYours(f"expected the namespace {who.namespace} in the node's id and in its metadata NAMESPACE")
+        raise ForeignNode(f"expected the namespace {who.namespace} in the node's id and in its metadata NAMESPACE")
     if metadata.get("SERVICE_ACCOUNT") != who.service_account:
-        raise NotYours(f"expected the metadata SERVICE_ACCOUNT {who.service_account}")
+        raise ForeignNode(f"expected the metadata SERVICE_ACCOUNT {who.service_account}")
     if caller.pod and caller.pod != found.name:
-        raise NotYours(f"expected the pod {caller.pod} in the node's id")
+        raise ForeignNode(f"expected the pod {caller.pod} in the node's id")
     return replace(found, identity=who)
 
 
-def known(node: Node, caller: Caller, door: Door) -> Proxy | Ended:
-    """Return the Proxy that ``node`` describes, or how a stream ends on which ``caller``, who came in by ``door``, says that it is."""
+def authorized_proxy(node: Node, caller: Caller, authenticator: Authenticator) -> Proxy | StreamEnd:
+    """Return the Proxy that ``node`` describes, or how the stream of ``caller`` ends that says so.
+
+    ``authenticator`` is what made the caller known, and counts refusals.
+    """
     try:
         return proxy_of(node, caller)
-    except NotYours as error:
-        door.refused[Refusal.NODE] += 1
+    except ForeignNode as error:
+        authenticator.refused[AuthenticationFailure.NODE] += 1
         log.warning("node refused", extra={"identity": str(caller.who), "reason": str(error)})
-        return Ended(grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
+        return StreamEnd(grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
     except BadNode as error:
-        return Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error))

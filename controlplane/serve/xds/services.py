@@ -10,7 +10,7 @@ LEDS = "type.googleapis.com/envoy.config.endpoint.v3.LbEndpoint"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class DiscoveryService:
     """One gRPC service: its name, the one type it serves (``None``: all), and its methods for each protocol."""
 
     name: str
@@ -20,15 +20,17 @@ class Service:
 
 
 SERVICES = (
-    Service("envoy.service.discovery.v3.AggregatedDiscoveryService", None, "StreamAggregatedResources", "DeltaAggregatedResources"),
-    Service("envoy.service.cluster.v3.ClusterDiscoveryService", CDS, "StreamClusters", "DeltaClusters"),
-    Service("envoy.service.endpoint.v3.EndpointDiscoveryService", EDS, "StreamEndpoints", "DeltaEndpoints"),
-    Service("envoy.service.endpoint.v3.LocalityEndpointDiscoveryService", LEDS, None, "DeltaLocalityEndpoints"),
-    Service("envoy.service.listener.v3.ListenerDiscoveryService", LDS, "StreamListeners", "DeltaListeners"),
-    Service("envoy.service.route.v3.RouteDiscoveryService", RDS, "StreamRoutes", "DeltaRoutes"),
-    Service("envoy.service.route.v3.ScopedRoutesDiscoveryService", SRDS, "StreamScopedRoutes", "DeltaScopedRoutes"),
-    Service("envoy.service.route.v3.VirtualHostDiscoveryService", VHDS, None, "DeltaVirtualHosts"),
-    Service("envoy.service.secret.v3.SecretDiscoveryService", SDS, "StreamSecrets", "DeltaSecrets"),
-    Service("envoy.service.runtime.v3.RuntimeDiscoveryService", RTDS, "StreamRuntime", "DeltaRuntime"),
-    Service("envoy.service.extension.v3.ExtensionConfigDiscoveryService", ECDS, "StreamExtensionConfigs", "DeltaExtensionConfigs"),
+    DiscoveryService(
+        "envoy.service.discovery.v3.AggregatedDiscoveryService", None, "StreamAggregatedResources", "DeltaAggregatedResources"
+    ),
+    DiscoveryService("envoy.service.cluster.v3.ClusterDiscoveryService", CDS, "StreamClusters", "DeltaClusters"),
+    DiscoveryService("envoy.service.endpoint.v3.EndpointDiscoveryService", EDS, "StreamEndpoints", "DeltaEndpoints"),
+    DiscoveryService("envoy.service.endpoint.v3.LocalityEndpointDiscoveryService", LEDS, None, "DeltaLocalityEndpoints"),
+    DiscoveryService("envoy.service.listener.v3.ListenerDiscoveryService", LDS, "StreamListeners", "DeltaListeners"),
+    DiscoveryService("envoy.service.route.v3.RouteDiscoveryService", RDS, "StreamRoutes", "DeltaRoutes"),
+    DiscoveryService("envoy.service.route.v3.ScopedRoutesDiscoveryService", SRDS, "StreamScopedRoutes", "DeltaScopedRoutes"),
+    DiscoveryService("envoy.service.route.v3.VirtualHostDiscoveryService", VHDS, None, "DeltaVirtualHosts"),
+    DiscoveryService("envoy.service.secret.v3.SecretDiscoveryService", SDS, "StreamSecrets", "DeltaSecrets"),
+    DiscoveryService("envoy.service.runtime.v3.RuntimeDiscoveryService", RTDS, "StreamRuntime", "DeltaRuntime"),
+    DiscoveryService("envoy.service.extension.v3.ExtensionConfigDiscoveryService", ECDS, "StreamExtensionConfigs", "DeltaExtensionConfigs"),
 )

@@ -20,7 +20,7 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
 from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import Proxy
-from controlplane.serve.authn.authenticate import FAULT, UNREADABLE, Ended
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd
 from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
@@ -51,21 +51,21 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class StreamSecrets:
     """The secrets of one stream: those that it sees, and whom to tell which others it asks for before they are answered."""
 
     table: Table
     ask: Callable[[Sequence[str]], Awaitable[None]]
 
 
-_TOO_MANY = Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
+_TOO_MANY = StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
 
 
-class OpenStream(Generic[Request]):
+class EnvoyStream(Generic[Request]):
     """One stream that has said who it is, until it ends."""
 
     def __init__(
-        self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder, own: Own | None = None
+        self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder, own: StreamSecrets | None = None
     ) -> None:
         """Serve ``session`` of ``hub`` by a ``machine``, begun when there is a view; tell ``recorder`` what happens.
 
@@ -82,7 +82,7 @@ class OpenStream(Generic[Request]):
         self._writing_since: float | None = None  # of the monotonic clock
         self._look_again: asyncio.TimerHandle | None = None
         self._stuck = False
-        self._ended: Ended | None = None
+        self._ended: StreamEnd | None = None
         self._asked = 0  # names, about
 
     def changed(self, change: TableChange) -> None:
@@ -93,7 +93,7 @@ class OpenStream(Generic[Request]):
             self._machine.changed(change)
         except Exception:  # ours; it must not keep the news from the other streams
             log.exception("stream failed", extra=self._facts())
-            self._ended = self._ended or FAULT
+            self._ended = self._ended or INTERNAL_ERROR
         self._wake()
 
     def see(self, view: View) -> None:
@@ -107,19 +107,19 @@ class OpenStream(Generic[Request]):
                 self._machine.see(view)
         except Exception:
             log.exception("stream failed", extra=self._facts())
-            self.end(FAULT)
+            self.end(INTERNAL_ERROR)
         self._wake()
 
     def progress(self, resource: Resource) -> Progress:
         """Return how far the peer has come with ``resource``."""
         return self._machine.progress(resource) if self._machine else Progress.UNNEEDED
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: StreamEnd) -> None:
         """End the stream as ``ended`` says, after the response that is being written."""
         self._ended = self._ended or ended
         self._wake()
 
-    async def run(self, context: ServicerContext[Request, bytes], first: Request) -> Ended:
+    async def run(self, context: ServicerContext[Request, bytes], first: Request) -> StreamEnd:
         """Serve until the peer hangs up or somebody ends the stream; return how it ended."""
         self._recorder.connected(self.connection, self.session.proxy, self.session.wire)
         self._hub.join(self)
@@ -146,16 +146,16 @@ class OpenStream(Generic[Request]):
             while isinstance(request := await context.read(), type(first)):
                 await self._prepare(request)
                 self._receive(request)
-            self.end(Ended(grpc.StatusCode.OK))
+            self.end(StreamEnd(grpc.StatusCode.OK))
         except BadRequest as error:
-            self.end(Ended(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+            self.end(StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except DecodeError:
             self.end(UNREADABLE)
         except grpc.aio.BaseError:
-            self.end(Ended(grpc.StatusCode.OK))  # the peer is gone
+            self.end(StreamEnd(grpc.StatusCode.OK))  # the peer is gone
         except Exception:
             log.exception("stream failed", extra=self._facts())
-            self.end(FAULT)
+            self.end(INTERNAL_ERROR)
 
     async def _prepare(self, request: Request) -> None:
         """Have the secrets looked at that ``request`` asks for: a listener whose secret comes after the answer serves without it."""
@@ -176,13 +176,13 @@ class OpenStream(Generic[Request]):
         if self._machine.has_work:
             self._wake()
 
-    async def _send(self, context: ServicerContext[Request, bytes]) -> Ended:
+    async def _send(self, context: ServicerContext[Request, bytes]) -> StreamEnd:
         while self._ended is None:
             try:
                 response = self._machine.take() if self._machine else None
             except Exception:
                 log.exception("stream failed", extra=self._facts())
-                return FAULT
+                return INTERNAL_ERROR
             if response is None:
                 await self._news()
                 continue
@@ -194,9 +194,9 @@ class OpenStream(Generic[Request]):
                 if not self._stuck:
                     raise
                 _uncancel()
-                return Ended(grpc.StatusCode.ABORTED, f"nothing was read for {WRITE_S:.0f} s")
+                return StreamEnd(grpc.StatusCode.ABORTED, f"nothing was read for {WRITE_S:.0f} s")
             except grpc.aio.BaseError:
-                return Ended(grpc.StatusCode.OK)  # the peer is gone
+                return StreamEnd(grpc.StatusCode.OK)  # the peer is gone
             self._writing_since = None
         return self._ended
 
