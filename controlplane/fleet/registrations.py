@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from controlplane.model.keys import Key
+from controlplane.model.keys import WORKLOAD_ENTRY, WORKLOAD_GROUP, Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.networking.service_entry import HEALTH_CHECKED, HEALTHY, WorkloadSpec
 from controlplane.objects.networking.workload_group import ReadinessProbe, WorkloadGroup
@@ -140,7 +140,7 @@ def _seated(seat: _Seat, objects: Objects) -> str:
 
 def group_of(proxy: Proxy, objects: Objects) -> WorkloadGroup | None:
     """Return the group among ``objects`` that ``proxy`` is an instance of, ``None`` if it has no right to be one."""
-    group = objects(Key("WorkloadGroup", proxy.namespace, proxy.group))
+    group = objects(WORKLOAD_GROUP.key(proxy.namespace, proxy.group))
     return group if isinstance(group, WorkloadGroup) and not refusal(proxy, objects) else None
 
 
@@ -152,7 +152,7 @@ def probe_of(proxy: Proxy, objects: Objects) -> ReadinessProbe | None:
 
 def refusal(proxy: Proxy, objects: Objects) -> str:
     """Return why ``proxy`` is no instance of the group that it names, nothing if it is one."""
-    key = Key("WorkloadGroup", proxy.namespace, proxy.group)
+    key = WORKLOAD_GROUP.key(proxy.namespace, proxy.group)
     group = objects(key)
     if not isinstance(group, WorkloadGroup):
         return f"there is no {key}"
@@ -171,7 +171,7 @@ def _entry(seat: _Seat, group: WorkloadGroup, *, healthy: bool | None) -> Regist
     if checked:
         annotations[HEALTH_CHECKED] = "true"
     return Registered(
-        key=Key("WorkloadEntry", group.key.namespace, _name(group.key.name, proxy.ips[0], template.network)),
+        key=WORKLOAD_ENTRY.key(group.key.namespace, _name(group.key.name, proxy.ips[0], template.network)),
         spec=_spec(template, proxy, {_PEER: "istio", **labels}),  # it has an Envoy with an identity
         labels=labels,
         annotations=annotations,

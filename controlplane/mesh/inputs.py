@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from controlplane.incremental.database import Database, Input
 from controlplane.mesh.gateway_bindings import all_matches, gateways_of
 from controlplane.model.hosts import resolve_short_name
-from controlplane.model.keys import Key
+from controlplane.model.keys import GroupKind, Key
 from controlplane.objects.changes import Change
 from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
 from controlplane.objects.networking.destination_rule import DestinationRule
@@ -37,19 +37,19 @@ jwks_failure: Input[str, str] = Input("jwks_failure", default="")
 credential_problems: Input[str, tuple[tuple[str, str], ...]] = Input("unusable", default=())
 
 
-def of_kind(kind: str, namespace: str) -> Facet:
+def of_kind(kind: GroupKind, namespace: str) -> Facet:
     """Return the facet of every object of ``kind`` in ``namespace``."""
-    return ("kind", kind, namespace)
+    return ("kind", *kind, namespace)
 
 
-def namespaces_with(kind: str) -> Facet:
+def namespaces_with(kind: GroupKind) -> Facet:
     """Return the facet whose keys, with empty names, are the namespaces that have a ``kind``."""
-    return ("namespaces", kind)
+    return ("namespaces", *kind)
 
 
-def about_host(kind: str, host: str) -> Facet:
+def about_host(kind: GroupKind, host: str) -> Facet:
     """Return the facet of every object of ``kind`` that is about ``host``, a fully qualified name or a wildcard."""
-    return ("host", kind, host)
+    return ("host", *kind, host)
 
 
 def slices_of(namespace: str, service: str) -> Facet:
@@ -57,9 +57,9 @@ def slices_of(namespace: str, service: str) -> Facet:
     return ("slices", namespace, service)
 
 
-def labelled(kind: str, namespace: str, name: str, value: str) -> Facet:
+def labelled(kind: GroupKind, namespace: str, name: str, value: str) -> Facet:
     """Return the facet of every ``kind`` in ``namespace`` with the label ``name``: ``value``."""
-    return ("label", kind, namespace, name, value)
+    return ("label", *kind, namespace, name, value)
 
 
 def pod_at(namespace: str, address: str) -> Facet:
@@ -72,14 +72,14 @@ def serving_at(namespace: str, address: str) -> Facet:
     return ("endpoint-ip", namespace, address)
 
 
-def exported_to(kind: str, namespace: str) -> Facet:
+def exported_to(kind: GroupKind, namespace: str) -> Facet:
     """Return the facet of every ``kind`` that is exported to ``namespace`` by name, not to everyone."""
-    return ("exported", kind, namespace)
+    return ("exported", *kind, namespace)
 
 
-def by_source_labels(kind: str) -> Facet:
+def by_source_labels(kind: GroupKind) -> Facet:
     """Return the facet of every ``kind`` whose meaning depends on the labels of the proxy that asks."""
-    return ("by-source", kind)
+    return ("by-source", *kind)
 
 
 def bound_to(gateway: str) -> Facet:
@@ -154,8 +154,9 @@ def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:
         after = frozenset(before - members.keys()) | added  # a frozenset less the keys of a dict is a plain set
         db.set(index, facet, after)
         if facet[0] == "kind" and bool(before) != bool(after):
-            _, kind, namespace = facet
-            marker = frozenset((Key(kind, namespace, ""),))
+            _, group, name, namespace = facet
+            kind = GroupKind(group, name)
+            marker = frozenset((kind.key(namespace, ""),))
             peers = index(db, namespaces_with(kind))
             db.set(index, namespaces_with(kind), peers | marker if after else peers - marker)
 
@@ -163,30 +164,30 @@ def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:
 def _facets(value: Object | None) -> frozenset[Facet]:
     if value is None:
         return frozenset()
-    key = value.key
-    found = {of_kind(key.kind, key.namespace)}
-    found.update(exported_to(key.kind, each) for each in exports_of(value) if each not in (EVERYONE, NO_ONE))
+    key, kind = value.key, value.key.group_kind
+    found = {of_kind(kind, key.namespace)}
+    found.update(exported_to(kind, each) for each in exports_of(value) if each not in (EVERYONE, NO_ONE))
     match value:
         case Service():
-            found.add(about_host(key.kind, service_host(key.name, key.namespace)))
+            found.add(about_host(kind, service_host(key.name, key.namespace)))
         case ServiceEntry():
-            found.update(about_host(key.kind, host) for host in value.spec.hosts)
+            found.update(about_host(kind, host) for host in value.spec.hosts)
             found.update(serving_at(key.namespace, each.address) for each in value.spec.endpoints)
         case VirtualService():
-            found.update(about_host(key.kind, qualified_host(host, key.namespace)) for host in value.spec.hosts)
+            found.update(about_host(kind, qualified_host(host, key.namespace)) for host in value.spec.hosts)
             found.update(bound_to(each) for each in gateways_of(value))
             if any(match.source_labels for match in all_matches(value.spec)):
-                found.add(by_source_labels(key.kind))
+                found.add(by_source_labels(kind))
         case DestinationRule():
-            found.add(about_host(key.kind, qualified_host(value.spec.host, key.namespace)))
+            found.add(about_host(kind, qualified_host(value.spec.host, key.namespace)))
         case EndpointSlice():
             found.add(slices_of(key.namespace, value.meta.labels.get(SERVICE_NAME_LABEL, "")))
             found.update(serving_at(key.namespace, each.addresses[0]) for each in value.endpoints if each.addresses)
         case Pod():
             found.update(pod_at(key.namespace, address) for address in value.ips)
-            found.update(labelled(key.kind, key.namespace, name, label) for name, label in value.meta.labels.items())
+            found.update(labelled(kind, key.namespace, name, label) for name, label in value.meta.labels.items())
         case WorkloadEntry():
-            found.update(labelled(key.kind, key.namespace, name, label) for name, label in value.spec.labels.items())
+            found.update(labelled(kind, key.namespace, name, label) for name, label in value.spec.labels.items())
         case _:
             pass
     return frozenset(found)

@@ -1,26 +1,62 @@
-"""Names of things users write: which object, and which field of it."""
+"""Names of things users write: which object, and of which kind."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+NETWORKING = "networking.istio.io"
+SECURITY = "security.istio.io"
+TELEMETRY = "telemetry.istio.io"
+EXTENSIONS = "extensions.istio.io"
+GATEWAY_API = "gateway.networking.k8s.io"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """One object of the user: kind, namespace (empty for cluster-scoped kinds) and name."""
+    """One object of the user: kind, namespace (empty for cluster-scoped kinds), name, and the kind's API group (empty: the core)."""
 
     kind: str
     namespace: str
     name: str
+    group: str = ""
+
+    @property
+    def group_kind(self) -> GroupKind:
+        """Return the kind with its group."""
+        return GroupKind(self.group, self.kind)
 
     def __str__(self) -> str:
         """Return ``Kind/namespace/name``, as ``navarch validate`` prints it."""
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The field of an object that made a value: ``path`` reads like ``spec.http[0].route[1]``."""
+class GroupKind(NamedTuple):
+    """A kind in its API group: two groups may have kinds of one name, as Istio's and Kubernetes' Gateways."""
 
-    key: Key
-    path: str = ""
+    group: str
+    kind: str
+
+    def key(self, namespace: str, name: str) -> Key:
+        """Return the key of the object ``name`` of this kind in ``namespace``."""
+        return Key(self.kind, namespace, name, self.group)
+
+
+CONFIG_MAP = GroupKind("", "ConfigMap")
+NAMESPACE = GroupKind("", "Namespace")
+NODE = GroupKind("", "Node")
+POD = GroupKind("", "Pod")
+SECRET = GroupKind("", "Secret")
+SERVICE = GroupKind("", "Service")
+
+DESTINATION_RULE = GroupKind(NETWORKING, "DestinationRule")
+GATEWAY = GroupKind(NETWORKING, "Gateway")
+SERVICE_ENTRY = GroupKind(NETWORKING, "ServiceEntry")
+SIDECAR = GroupKind(NETWORKING, "Sidecar")
+VIRTUAL_SERVICE = GroupKind(NETWORKING, "VirtualService")
+WORKLOAD_ENTRY = GroupKind(NETWORKING, "WorkloadEntry")
+WORKLOAD_GROUP = GroupKind(NETWORKING, "WorkloadGroup")
+
+AUTHORIZATION_POLICY = GroupKind(SECURITY, "AuthorizationPolicy")
+PEER_AUTHENTICATION = GroupKind(SECURITY, "PeerAuthentication")
+REQUEST_AUTHENTICATION = GroupKind(SECURITY, "RequestAuthentication")

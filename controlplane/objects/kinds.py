@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
+from controlplane.model.keys import EXTENSIONS, GATEWAY_API, NETWORKING, SECURITY, TELEMETRY
 from controlplane.objects.extensions.rules import telemetry, traffic_extension, wasm_plugin
 from controlplane.objects.extensions.telemetry import Telemetry, TelemetrySpec
 from controlplane.objects.extensions.traffic_extension import TrafficExtension, TrafficExtensionSpec
@@ -60,12 +61,8 @@ Object: TypeAlias = (
     | Policy
 )
 
-NETWORKING = "networking.istio.io"
-SECURITY = "security.istio.io"
-TELEMETRY = "telemetry.istio.io"
-EXTENSIONS = "extensions.istio.io"
 # Groups whose other kinds mean something that we do not do yet, which is worth a warning.
-TRANSLATED_LATER = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, "gateway.networking.k8s.io")
+TRANSLATED_LATER = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API)
 _VERSIONS = ("v1", "v1beta1", "v1alpha3")
 
 

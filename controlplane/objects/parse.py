@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from controlplane.model.keys import Key
+from controlplane.model.keys import SECURITY, Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.kinds import KINDS, SECURITY, TRANSLATED_LATER, Kind, Object, check
+from controlplane.objects.kinds import KINDS, TRANSLATED_LATER, Kind, Object, check
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.mesh import mesh_config
 from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec
@@ -50,8 +50,8 @@ def parse(data: Mapping[str, object]) -> Parsed:
     metadata = data.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     namespace = names.namespace_of(kind, _text(metadata.get("namespace")))
-    said = Key(kind, namespace, _text(metadata.get("name")))
-    key = Key(_plain(said.kind), _plain(said.namespace), _plain(said.name))
+    said = Key(kind, namespace, _text(metadata.get("name")), group)
+    key = Key(_plain(said.kind), _plain(said.namespace), _plain(said.name), _plain(group))
     known = KINDS.get((group, kind))
     is_config = (group, version, key) == ("", "v1", mesh_config.KEY)
     if not is_config and (known is None or version not in known.versions):

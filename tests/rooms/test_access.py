@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.publish.parts import Wire
-from controlplane.model.keys import Key
+from controlplane.model.keys import AUTHORIZATION_POLICY
 from controlplane.model.proxies import proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
@@ -196,4 +196,4 @@ def test_a_policy_is_known_by_the_listeners_that_are_made_from_it() -> None:
 
     mesh.refresh()
 
-    assert [made.name for _, made in mesh.made_from(Key("AuthorizationPolicy", "a", "p"))] == ["virtualInbound"]
+    assert [made.name for _, made in mesh.made_from(AUTHORIZATION_POLICY.key("a", "p"))] == ["virtualInbound"]

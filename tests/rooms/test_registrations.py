@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from controlplane.fleet.registrations import Registrations, probe_of, refusal
 from controlplane.model.identity import Identity
-from controlplane.model.keys import Key
+from controlplane.model.keys import WORKLOAD_ENTRY, Key
 from controlplane.model.proxies import Proxy, ProxyType
 from controlplane.objects.networking.service_entry import WorkloadEntry
 from controlplane.objects.parse import Object, parse
@@ -35,7 +35,7 @@ GROUP = {
     "spec": SPEC,
 }
 PROBE = {"httpGet": {"port": 8080, "path": "/healthz"}}
-ENTRY = Key("WorkloadEntry", "shop", "carts-10.0.0.7-vm-net")
+ENTRY = WORKLOAD_ENTRY.key("shop", "carts-10.0.0.7-vm-net")
 
 
 def objects(*documents: Mapping[str, object]) -> dict[Key, Object]:
@@ -176,4 +176,4 @@ def test_of_two_at_one_address_the_last_to_come_counts() -> None:
 def test_names_are_such_that_kubernetes_takes() -> None:
     six = replace(VM, ips=("fd00::7",))
 
-    assert list(registered(six).entries(objects(GROUP).get, 2.0)) == [Key("WorkloadEntry", "shop", "carts-fd00-7-vm-net")]
+    assert list(registered(six).entries(objects(GROUP).get, 2.0)) == [WORKLOAD_ENTRY.key("shop", "carts-fd00-7-vm-net")]

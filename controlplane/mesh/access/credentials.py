@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import credential_problems, index, namespaces_with, objects, of_kind
 from controlplane.model.credentials import authority_name, certificate_name
-from controlplane.model.keys import Key
+from controlplane.model.keys import DESTINATION_RULE, GATEWAY, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule, TrafficPolicy
 from controlplane.objects.networking.gateway import Gateway
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 
-_KINDS = ("Gateway", "DestinationRule")
+_KINDS = (GATEWAY, DESTINATION_RULE)
 
 
 @query

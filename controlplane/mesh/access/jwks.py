@@ -6,17 +6,19 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, jwks, jwks_failure, namespaces_with, objects, of_kind
-from controlplane.model.keys import Key
+from controlplane.model.keys import REQUEST_AUTHENTICATION, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.security.request_authentication import RequestAuthentication
-
-KIND = "RequestAuthentication"
 
 
 @query
 def wanted_keys(db: Database) -> frozenset[str]:
     """Return the addresses where the issuers that objects name publish their keys."""
-    keys = (key for space in index(db, namespaces_with(KIND)) for key in index(db, of_kind(KIND, space.namespace)))
+    keys = (
+        key
+        for space in index(db, namespaces_with(REQUEST_AUTHENTICATION))
+        for key in index(db, of_kind(REQUEST_AUTHENTICATION, space.namespace))
+    )
     return frozenset(address for key in sorted(keys) for address in key_addresses(db, key))
 
 

@@ -12,7 +12,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, external_authorizer, provider_name
 from controlplane.mesh.inputs import index, jwks, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.model.keys import Key
+from controlplane.model.keys import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
@@ -21,8 +21,6 @@ from controlplane.objects.types.selectors import AttachedToOne, PolicyTargetRefe
 from controlplane.translate.access import Access, Action, Issuer, Policy
 from controlplane.translate.filters.passed import Passed, passed
 
-AUTHORIZATION = "AuthorizationPolicy"
-AUTHENTICATION = "RequestAuthentication"
 GATEWAY = ("gateway.networking.k8s.io", "Gateway")
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
 
@@ -44,7 +42,9 @@ class EffectivePolicies(NamedTuple):
 @query
 def effective_policies(db: Database, namespace: str, labels: Labels) -> EffectivePolicies:
     """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's."""
-    return EffectivePolicies(_attached(db, AUTHORIZATION, namespace, labels), _attached(db, AUTHENTICATION, namespace, labels))
+    return EffectivePolicies(
+        _attached(db, AUTHORIZATION_POLICY, namespace, labels), _attached(db, REQUEST_AUTHENTICATION, namespace, labels)
+    )
 
 
 @query
@@ -133,7 +133,7 @@ def policy_of(value: AuthorizationPolicy) -> Policy:
     )
 
 
-def _attached(db: Database, kind: str, namespace: str, labels: Labels) -> tuple[Key, ...]:
+def _attached(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> tuple[Key, ...]:
     spaces = {namespace, mesh_settings(db).root_namespace}
     keys = sorted(key for each in spaces for key in index(db, of_kind(kind, each)))
     return tuple(key for key in keys if _about(policy_attachment(db, key), key, namespace, set(labels)))

@@ -9,7 +9,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import EVERYONE, about_host, exports_of, index, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
-from controlplane.model.keys import Key
+from controlplane.model.keys import DESTINATION_RULE, Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.destination_rule import DestinationRule, TrafficPolicy
 
@@ -42,7 +42,7 @@ def destination_rules_for(db: Database, host: str) -> tuple[tuple[DestinationRul
     """Return every DestinationRule about ``host``, a tuple for each pattern, the narrowest pattern first, each oldest first."""
     found = []
     for pattern in host_patterns(host):
-        heads = [each for key in index(db, about_host("DestinationRule", pattern)) if (each := destination_rule_head(db, key))]
+        heads = [each for key in index(db, about_host(DESTINATION_RULE, pattern)) if (each := destination_rule_head(db, key))]
         if heads:
             found.append(tuple(sorted(heads, key=lambda each: (each.created, each.key))))
     return tuple(found)

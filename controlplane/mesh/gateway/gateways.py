@@ -11,14 +11,13 @@ from controlplane.mesh.registry.mesh_settings import proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
 from controlplane.mesh.sidecar.inbound import services_of_workload, workload_port
-from controlplane.model.keys import Key
+from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.networking.gateway import Gateway, Server
 from controlplane.objects.networking.proxy_config import GatewayTopology, said
 
-KIND = "Gateway"
 PROXY_CONFIG = "proxy.istio.io/config"
 
 
@@ -47,7 +46,7 @@ def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
         proxy.namespace,
         labels,
         services_of_workload(db, proxy.namespace, labels, proxy.ips),
-        gateway_topology(db, Key("Pod", proxy.namespace, proxy.name)),
+        gateway_topology(db, POD.key(proxy.namespace, proxy.name)),
         proxy.identity is not None,
     )
 
@@ -82,8 +81,8 @@ def namespaced_name(key: Key) -> str:
 @query
 def gateways_selecting(db: Database, labels: Labels) -> tuple[Key, ...]:
     """Return the Gateways, of whatever namespace, that select a proxy with ``labels``, oldest first; without a selector: every proxy."""
-    namespaces = (each.namespace for each in index(db, namespaces_with(KIND)))
-    keys = (key for namespace in namespaces for key in index(db, of_kind(KIND, namespace)))
+    namespaces = (each.namespace for each in index(db, namespaces_with(GATEWAY)))
+    keys = (key for namespace in namespaces for key in index(db, of_kind(GATEWAY, namespace)))
     has = set(labels)
     found = [
         (created, key) for key in keys if (created := gateway_created(db, key)) is not None and has.issuperset(gateway_selector(db, key))

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
 from controlplane.mesh.access.ext_authz import external_authorizer
-from controlplane.mesh.access.policies import AUTHENTICATION, GATEWAY, GATEWAY_LABEL, effective_policies, policy_of, target_refs
+from controlplane.mesh.access.policies import GATEWAY, GATEWAY_LABEL, effective_policies, policy_of, target_refs
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
 from controlplane.mesh.problems.gateways import gateway_workloads
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import declared_services, service
 from controlplane.mesh.sidecar.inbound import services_of_workload
+from controlplane.model.keys import POD, REQUEST_AUTHENTICATION, SERVICE
 from controlplane.model.peer_authentication import Mode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
@@ -36,7 +37,7 @@ def attachment_problems(db: Database, value: Attached) -> Iterator[Problem]:
             message = f"a policy for a {each.kind} is enforced by a waypoint, and there are none: it holds nowhere by this"
             yield _problem(value, f"{path}.kind", "NotTranslated", message)
     selector = value.spec.selector
-    if selector and selector.match_labels and index(db, namespaces_with("Pod")) and not _workloads(db, value):
+    if selector and selector.match_labels and index(db, namespaces_with(POD)) and not _workloads(db, value):
         said = ", ".join(f"{name}={label}" for name, label in sorted(selector.match_labels.items()))
         yield _problem(value, "spec.selector", "NoWorkload", f"no pod has the labels {said}: this policy holds nowhere")
 
@@ -99,7 +100,7 @@ def _of_rule(db: Database, policy: Policy, asked: Asked, places: list[_Place]) -
 def _verifies(db: Database, namespace: str, labels: Labels) -> bool:
     if labels:
         return bool(effective_policies(db, namespace, labels).authentications)
-    return any(index(db, of_kind(AUTHENTICATION, each)) for each in (namespace, mesh_settings(db).root_namespace))
+    return any(index(db, of_kind(REQUEST_AUTHENTICATION, each)) for each in (namespace, mesh_settings(db).root_namespace))
 
 
 def _takes_plaintext(db: Database, namespace: str, labels: Labels) -> bool:
@@ -121,7 +122,7 @@ def _services(db: Database, namespace: str, labels: Labels) -> Iterator[Service]
     if labels:
         yield from (known for ref in services_of_workload(db, namespace, labels, ()) if (known := service(db, ref)))
     elif namespace != mesh_settings(db).root_namespace:
-        yield from (each for key in index(db, of_kind("Service", namespace)) for each in declared_services(db, key))
+        yield from (each for key in index(db, of_kind(SERVICE, namespace)) for each in declared_services(db, key))
 
 
 def _matching_workloads(db: Database, value: Attached) -> list[_Place]:

@@ -14,7 +14,7 @@ from controlplane.mesh.registry.endpoints import selected_workloads
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, virtual_service_head
 from controlplane.mesh.sidecar.inbound import services_of_workload
-from controlplane.model.keys import Key
+from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
@@ -32,7 +32,7 @@ def gateway_problems(db: Database, value: Gateway) -> Iterator[Problem]:
         if lost.place.gateway == key:
             message = f"{lost.winner}, which is older, has {lost.what} on the same proxies: this server does without"
             yield Problem(key, f"spec.servers[{lost.place.at}]", _WARNING, "Conflict", message)
-    if not labels or not index(db, namespaces_with("Pod")):
+    if not labels or not index(db, namespaces_with(POD)):
         return
     pods = gateway_workloads(db, labels)
     if not pods:
@@ -50,8 +50,8 @@ def gateway_problems(db: Database, value: Gateway) -> Iterator[Problem]:
 def gateway_workloads(db: Database, labels: Labels) -> tuple[tuple[str, Labels], ...]:
     """Return the namespaces and labels of the pods that have ``labels``, each once, sorted."""
     found = set()
-    for namespace in sorted(each.namespace for each in index(db, namespaces_with("Pod"))):
-        pods = (objects(db, each) for each in selected_workloads(db, "Pod", namespace, dict(labels)))
+    for namespace in sorted(each.namespace for each in index(db, namespaces_with(POD))):
+        pods = (objects(db, each) for each in selected_workloads(db, POD, namespace, dict(labels)))
         found |= {(namespace, tuple(sorted(pod.meta.labels.items()))) for pod in pods if isinstance(pod, Pod)}
     return tuple(sorted(found))
 
@@ -85,7 +85,7 @@ def binding_problems(db: Database, value: VirtualService) -> Iterator[Problem]:
 
 def _key(name: str) -> Key:
     namespace, _, plain = name.partition("/")
-    return Key("Gateway", namespace, plain)
+    return GATEWAY.key(namespace, plain)
 
 
 def _servers(db: Database, key: Key) -> list[ServerRef]:

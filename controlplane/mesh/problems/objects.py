@@ -16,7 +16,7 @@ from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, declarers, find_service, service
 from controlplane.mesh.routing.virtual_services import virtual_services_for
-from controlplane.model.keys import Key
+from controlplane.model.keys import DESTINATION_RULE, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
 from controlplane.objects.networking.claim_matches import is_claim
@@ -127,7 +127,7 @@ def _rule_problems(db: Database, value: DestinationRule) -> Iterator[Problem]:
     if not host.startswith("*") and find_service(db, host, key.namespace) is None:
         yield Problem(key, "spec.host", Severity.WARNING, "UnknownHost", f"no service {host} is known: this rule applies to nothing")
     names = {each.name for each in value.spec.subsets}
-    for other in sorted(index(db, about_host("DestinationRule", host)) - {key}):
+    for other in sorted(index(db, about_host(DESTINATION_RULE, host)) - {key}):
         peer = objects(db, other)
         if not isinstance(peer, DestinationRule) or other.namespace != key.namespace:
             continue

@@ -9,6 +9,7 @@ from controlplane.incremental.database import Database
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.endpoints import selected_workloads
 from controlplane.model.endpoint_policy import OWN_PORTS, fault_of_endpoint
+from controlplane.model.keys import WORKLOAD_ENTRY
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, Service
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
@@ -68,7 +69,7 @@ def _chosen(db: Database, value: Service | ServiceEntry | WorkloadEntry | Endpoi
             return
     for at, number in enumerate(numbers):
         if isinstance(number, int) and number in OWN_PORTS:
-            for key in selected_workloads(db, "WorkloadEntry", value.key.namespace, selector):
+            for key in selected_workloads(db, WORKLOAD_ENTRY, value.key.namespace, selector):
                 entry = objects(db, key)
                 if isinstance(entry, WorkloadEntry) and not entry.spec.ports:
                     yield WrittenEndpoint(f"spec.ports[{at}]", entry.spec.address, number)

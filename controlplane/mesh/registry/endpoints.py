@@ -11,7 +11,7 @@ from controlplane.mesh.inputs import index, labelled, objects, of_kind, plaintex
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef
 from controlplane.model.endpoint_policy import fault_of_endpoint
-from controlplane.model.keys import Key
+from controlplane.model.keys import NODE, POD, WORKLOAD_ENTRY, GroupKind, Key
 from controlplane.model.peer_authentication import Mode
 from controlplane.model.services import Endpoint, Labels
 from controlplane.objects.kubernetes.core import EndpointSlice, Node, Pod, Service, SlicedEndpoint
@@ -57,7 +57,7 @@ def subset_endpoints(db: Database, ref: ServiceRef, port: int, labels: Labels) -
     return tuple(each for each in endpoints(db, ref, port) if wanted.issubset(each.labels))
 
 
-def selected_workloads(db: Database, kind: str, namespace: str, selector: Mapping[str, str]) -> list[Key]:
+def selected_workloads(db: Database, kind: GroupKind, namespace: str, selector: Mapping[str, str]) -> list[Key]:
     """Return the keys of every ``kind`` in ``namespace`` with all labels of ``selector``, sorted; an empty selector selects none."""
     if not selector:
         return []
@@ -92,14 +92,14 @@ def _of_service(db: Database, value: Service, port: int) -> Iterator[Endpoint]:
 
 
 def _of_entries(db: Database, namespace: str, selector: Mapping[str, str], port_name: str, number: int) -> Iterator[Endpoint]:
-    for key in selected_workloads(db, "WorkloadEntry", namespace, selector):
+    for key in selected_workloads(db, WORKLOAD_ENTRY, namespace, selector):
         entry = objects(db, key)
         if isinstance(entry, WorkloadEntry) and entry.healthy:
             yield _of_workload(entry.spec, entry.meta.labels, port_name, number)
 
 
 def _of_pods(db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int) -> Iterator[Endpoint]:
-    for key in selected_workloads(db, "Pod", namespace, selector):
+    for key in selected_workloads(db, POD, namespace, selector):
         pod = objects(db, key)
         if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
             of = workload_instance(db, key) or WorkloadInstance()
@@ -118,8 +118,8 @@ def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[End
 
 def _instance(db: Database, namespace: str, each: SlicedEndpoint) -> WorkloadInstance:
     """Return what is known of the instance behind an endpoint: by its pod, else where its node stands."""
-    if index(db, of_kind("Pod", namespace)):
-        keys: Iterable[Key] = (Key("Pod", namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))
+    if index(db, of_kind(POD, namespace)):
+        keys: Iterable[Key] = (POD.key(namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))
         if found := next((known for key in keys if (known := workload_instance(db, key))), None):
             return found
     return WorkloadInstance((), _node_locality(db, each.node_name))
@@ -140,13 +140,13 @@ def workload_instance(db: Database, key: Key) -> WorkloadInstance | None:
 
 
 def _node_locality(db: Database, name: str) -> str:
-    return node_locality(db, name) if name and index(db, of_kind("Node", "")) else ""
+    return node_locality(db, name) if name and index(db, of_kind(NODE, "")) else ""
 
 
 @query
 def node_locality(db: Database, name: str) -> str:
     """Return where the node ``name`` stands, nothing if that is not known."""
-    node = objects(db, Key("Node", "", name))
+    node = objects(db, NODE.key("", name))
     return node.locality if isinstance(node, Node) else ""
 
 

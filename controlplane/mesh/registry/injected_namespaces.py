@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, labelled, namespaces_with, objects, of_kind
-from controlplane.model.keys import Key
+from controlplane.model.keys import NAMESPACE, POD, Key
 from controlplane.objects.kubernetes.core import Namespace
 
 # A pod that asks for a proxy, and one that was given it.
@@ -19,8 +19,8 @@ _OF_PODS = (("sidecar.istio.io/inject", "true"), ("security.istio.io/tlsMode", "
 @query
 def injected_namespaces(db: Database) -> frozenset[str]:
     """Return the namespaces whose labels ask for injection, and those of pods that do, where the namespace does not forbid it."""
-    said = {key.name: asks_for_injection(db, key) for key in index(db, of_kind("Namespace", ""))}
-    of_pods = {each.namespace for each in index(db, namespaces_with("Pod")) if has_proxies(db, each.namespace)}
+    said = {key.name: asks_for_injection(db, key) for key in index(db, of_kind(NAMESPACE, ""))}
+    of_pods = {each.namespace for each in index(db, namespaces_with(POD)) if has_proxies(db, each.namespace)}
     return frozenset(name for name, wanted in said.items() if wanted) | frozenset(each for each in of_pods if said.get(each) is not False)
 
 
@@ -41,4 +41,4 @@ def asks_for_injection(db: Database, key: Key) -> bool | None:
 @query
 def has_proxies(db: Database, namespace: str) -> bool:
     """Return whether a pod of ``namespace`` asks for a proxy or has one."""
-    return any(index(db, labelled("Pod", namespace, name, value)) for name, value in _OF_PODS)
+    return any(index(db, labelled(POD, namespace, name, value)) for name, value in _OF_PODS)

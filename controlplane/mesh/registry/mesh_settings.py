@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import objects
-from controlplane.model.keys import Key
+from controlplane.model.keys import CONFIG_MAP
 from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
 
-MESH_CONFIG = Key("ConfigMap", "istio-system", "istio")
+MESH_CONFIG = CONFIG_MAP.key("istio-system", "istio")
 
 
 @query

@@ -5,11 +5,10 @@ from __future__ import annotations
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.model.keys import PEER_AUTHENTICATION
 from controlplane.model.peer_authentication import Mode, PeerPolicy, Peers, compose
 from controlplane.model.services import Labels
 from controlplane.objects.security.peer_authentication import MutualTLS, PeerAuthentication
-
-KIND = "PeerAuthentication"
 
 
 @query
@@ -19,7 +18,7 @@ def peer_policies(db: Database, namespace: str, labels: Labels) -> Peers:
     has = set(labels)
     found = []
     for where in dict.fromkeys((namespace, root)):
-        for key in sorted(index(db, of_kind(KIND, where))):
+        for key in sorted(index(db, of_kind(PEER_AUTHENTICATION, where))):
             value = objects(db, key)
             if isinstance(value, PeerAuthentication) and (policy := _policy(value)) and _about(value, has):
                 found.append(policy)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import EVERYONE, about_host, exported_to, exports_of, index, namespaces_with, objects, of_kind, service_host
-from controlplane.model.keys import Key
+from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import protocol_of
 from controlplane.model.services import Resolution, Service, ServicePort
 from controlplane.objects.kubernetes import core
 from controlplane.objects.networking import service_entry
 
 PUBLIC = ""  # the client namespace of what every namespace sees alike
-_KINDS = ("Service", "ServiceEntry")
+_KINDS = (SERVICE, SERVICE_ENTRY)
 
 
 class ServiceRef(NamedTuple):
@@ -126,7 +126,7 @@ def host_patterns(host: str) -> tuple[str, ...]:
 def _first(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> ServiceRef:
     def rank(ref: ServiceRef) -> tuple[bool, bool, str, Key]:
         known = service(db, ref)
-        return (ref.key.namespace != client_namespace, ref.key.kind != "Service", known.created if known else "", ref.key)
+        return (ref.key.namespace != client_namespace, ref.key.group_kind != SERVICE, known.created if known else "", ref.key)
 
     return min(refs, key=rank)
 

@@ -20,6 +20,7 @@ from controlplane.mesh.routing.scopes import (
     imported_services,
 )
 from controlplane.mesh.routing.virtual_services import Audience, route_audience
+from controlplane.model.keys import SERVICE
 from controlplane.model.protocols import Protocol, named
 from controlplane.model.services import Labels, Service, ServicePort
 from controlplane.model.virtual_host_domains import virtual_host_domains
@@ -226,7 +227,7 @@ def table_entries(db: Database, egress_hosts: EgressHosts, owner: str, client: R
     found = []
     for claimant in claimants_of_owner(db, egress_hosts, owner):
         ref = claimant.ref
-        local = client.namespace if ref and ref.key.kind == "Service" and ref.key.namespace == client.namespace else PUBLIC
+        local = client.namespace if ref and ref.key.group_kind == SERVICE and ref.key.namespace == client.namespace else PUBLIC
         wanted = entry_domains(db, DomainQuery(claimant.host, claimant.port, ref, local, everywhere))
         own = (claimant.host, claimant.port)
         denied = tuple(domain for domain in wanted if owner_of.get(domain, own) != own)

@@ -10,8 +10,8 @@ from controlplane.mesh.inputs import by_source_labels, exported_to, index, objec
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import ServiceRef, client_namespace_for_services, find_service, is_exported, visible_services
-from controlplane.mesh.routing.virtual_services import KIND, VirtualServiceHead, destinations, routed_hosts, virtual_service_head
-from controlplane.model.keys import Key
+from controlplane.mesh.routing.virtual_services import VirtualServiceHead, destinations, routed_hosts, virtual_service_head
+from controlplane.model.keys import POD, SIDECAR, VIRTUAL_SERVICE, Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import Families, Interception, Proxy, families_of
 from controlplane.model.services import Labels
@@ -87,14 +87,14 @@ def proxy_labels(db: Database, proxy: Proxy) -> Labels:
     """Return the labels of ``proxy``: from its metadata, else from the Pod that it names."""
     if proxy.labels is not None:
         return proxy.labels
-    return (workload_instance(db, Key("Pod", proxy.namespace, proxy.name)) or WorkloadInstance()).labels
+    return (workload_instance(db, POD.key(proxy.namespace, proxy.name)) or WorkloadInstance()).labels
 
 
 def _families(db: Database, proxy: Proxy) -> Families:
     """Return the families of the addresses of ``proxy``: from its metadata, else from the Pod that it names as well."""
     if proxy.families is not None:
         return proxy.families
-    pod = objects(db, Key("Pod", proxy.namespace, proxy.name))
+    pod = objects(db, POD.key(proxy.namespace, proxy.name))
     return families_of((*proxy.ips, *(pod.ips if isinstance(pod, Pod) else ())))
 
 
@@ -109,7 +109,7 @@ def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:
 
 
 def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], list[Key]]:
-    found = [value for key in index(db, of_kind("Sidecar", namespace)) if isinstance(value := objects(db, key), Sidecar)]
+    found = [value for key in index(db, of_kind(SIDECAR, namespace)) if isinstance(value := objects(db, key), Sidecar)]
     found.sort(key=lambda value: (value.meta.created, value.key))
     has = set(labels)
     selecting = [each.key for each in found if (wanted := each.spec.workload_selector) and wanted.labels.items() <= has]
@@ -120,7 +120,7 @@ def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], 
 @query
 def source_label_keys(db: Database, gateways: frozenset[str]) -> frozenset[str]:
     """Return the label names that source labels of any VirtualService bound to one of ``gateways`` look at."""
-    heads = (virtual_service_head(db, key) for key in index(db, by_source_labels(KIND)))
+    heads = (virtual_service_head(db, key) for key in index(db, by_source_labels(VIRTUAL_SERVICE)))
     return frozenset(name for each in heads if each and each.gateways & gateways for name in each.label_keys)
 
 
@@ -184,7 +184,7 @@ def imported_routes(db: Database, client_namespace: str, hosts: tuple[str, ...])
 
 def client_namespace_for_routes(db: Database, namespace: str) -> str:
     """Return whom to ask what ``namespace`` sees: ``PUBLIC`` where it sees what everyone sees."""
-    return namespace if index(db, exported_to(KIND, namespace)) else client_namespace_for_services(db, namespace)
+    return namespace if index(db, exported_to(VIRTUAL_SERVICE, namespace)) else client_namespace_for_services(db, namespace)
 
 
 def egress_selects(hosts: tuple[str, ...], namespace: str, host: str) -> bool:

@@ -11,13 +11,11 @@ from controlplane.mesh.gateway_bindings import MESH_GATEWAY, all_matches, gatewa
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, objects, of_kind, qualified_host
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_service, host_patterns, is_exported, service
 from controlplane.model.cluster_names import cluster_name
-from controlplane.model.keys import Key
+from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.destination_rule import ConsistentHashLB
 from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
 from controlplane.translate.routes import Rule
-
-KIND = "VirtualService"
 
 
 class VirtualServiceHead(NamedTuple):
@@ -60,7 +58,7 @@ def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, .
     """Return the VirtualServices for ``host``: those that name it most narrowly first, among these the oldest first."""
     found: list[VirtualServiceHead] = []
     for pattern in host_patterns(host):
-        heads = [each for key in index(db, about_host(KIND, pattern)) if (each := _for_sidecars(db, key))]
+        heads = [each for key in index(db, about_host(VIRTUAL_SERVICE, pattern)) if (each := _for_sidecars(db, key))]
         found.extend(sorted(heads, key=lambda each: (each.created, each.key)))
     return tuple(found)
 
@@ -97,14 +95,14 @@ def virtual_service_for(db: Database, host: str, client_namespace: str) -> Key |
 @query
 def hosts_of_namespace(db: Database, namespace: str) -> tuple[tuple[str, VirtualServiceHead], ...]:
     """Return the hosts that the VirtualServices of ``namespace`` name, each with its VirtualService."""
-    keys = sorted(index(db, of_kind(KIND, namespace)))
+    keys = sorted(index(db, of_kind(VIRTUAL_SERVICE, namespace)))
     return tuple((host, each) for key in keys if (each := _for_sidecars(db, key)) for host in each.hosts)
 
 
 @query
 def routed_hosts(db: Database) -> tuple[tuple[str, VirtualServiceHead], ...]:
     """Return every host that a VirtualService names, each with its VirtualService, sorted by host."""
-    namespaces = sorted(key.namespace for key in index(db, namespaces_with(KIND)))
+    namespaces = sorted(key.namespace for key in index(db, namespaces_with(VIRTUAL_SERVICE)))
     return tuple(sorted(pair for namespace in namespaces for pair in hosts_of_namespace(db, namespace)))
 
 

@@ -15,7 +15,7 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef, declared_services, service
 from controlplane.mesh.routing.scopes import InboundScope, sidecar_object
-from controlplane.model.keys import Key
+from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.proxies import Families, Interception
 from controlplane.model.services import Labels, ServicePort
@@ -116,7 +116,7 @@ def any_peer(db: Database) -> Peer:
 def services_of_workload(db: Database, namespace: str, labels: Labels, ips: tuple[str, ...]) -> tuple[ServiceRef, ...]:
     """Return the services of ``namespace`` that a workload is an instance of: they select its labels, or list one of its addresses."""
     has = set(labels)
-    candidates = (key for kind in ("Service", "ServiceEntry") for key in index(db, of_kind(kind, namespace)))
+    candidates = (key for kind in (SERVICE, SERVICE_ENTRY) for key in index(db, of_kind(kind, namespace)))
     keys = {key for key in candidates if (wanted := workload_selector(db, key)) and has.issuperset(wanted)}
     for address in ips:
         keys.update(_declaring(db, key) for key in index(db, serving_at(namespace, address)))
@@ -137,7 +137,7 @@ def workload_selector(db: Database, key: Key) -> Labels:
 
 def _declaring(db: Database, key: Key) -> Key:
     part = objects(db, key)
-    return Key("Service", key.namespace, part.meta.labels.get(SERVICE_NAME_LABEL, "")) if isinstance(part, EndpointSlice) else key
+    return SERVICE.key(key.namespace, part.meta.labels.get(SERVICE_NAME_LABEL, "")) if isinstance(part, EndpointSlice) else key
 
 
 def _of_services(db: Database, workload: InboundScope) -> Iterator[InboundPort]:

@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/telemetry/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import TELEMETRY
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import NOTHING, Bool, Double, Duration, Map, Model, Text
 from controlplane.objects.types.selectors import AttachedToOne, Name
@@ -144,5 +145,7 @@ class TelemetrySpec(AttachedToOne):
 
 class Telemetry(KubernetesObject):
     """Which metrics, access logs and traces proxies give."""
+
+    group: ClassVar[str] = TELEMETRY
 
     spec: TelemetrySpec = TelemetrySpec()

@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/proxy_extensions/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import EXTENSIONS
 from controlplane.objects.extensions.wasm_plugin import Inserted, Wasm
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Model, Text
@@ -30,5 +31,7 @@ class TrafficExtensionSpec(Inserted):
 
 class TrafficExtension(KubernetesObject):
     """A filter of the user's own, in WebAssembly or in Lua."""
+
+    group: ClassVar[str] = EXTENSIONS
 
     spec: TrafficExtensionSpec

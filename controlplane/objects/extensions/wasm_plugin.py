@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import EXTENSIONS
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Int, Model, Port, Struct, Text
 from controlplane.objects.types.selectors import Attached, AttachedToOne
@@ -71,5 +72,7 @@ class WasmPluginSpec(Inserted, AttachedToOne, Wasm):
 
 class WasmPlugin(KubernetesObject):
     """A filter of the user's own, in WebAssembly."""
+
+    group: ClassVar[str] = EXTENSIONS
 
     spec: WasmPluginSpec

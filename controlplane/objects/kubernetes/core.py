@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -89,6 +89,8 @@ class SlicePort(Model):
 
 class EndpointSlice(KubernetesObject):
     """A part of the endpoints of a Service."""
+
+    group: ClassVar[str] = "discovery.k8s.io"
 
     address_type: Text = "IPv4"
     ports: tuple[SlicePort, ...] = ()

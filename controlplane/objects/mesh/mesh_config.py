@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import Key
+from controlplane.model.keys import CONFIG_MAP
 from controlplane.objects.mesh import extension_providers
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.networking.proxy_config import ProxySettings
@@ -20,7 +20,7 @@ from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.names import is_label
 from controlplane.objects.types.scalars import MAX_PORT, Model, Text, Texts, UInt
 
-KEY = Key("ConfigMap", "istio-system", "istio")
+KEY = CONFIG_MAP.key("istio-system", "istio")
 ENTRY = "mesh"
 # https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")

@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/networking/destination-rule/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.virtual_service import PortSelector
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import (
@@ -266,5 +267,7 @@ class DestinationRuleSpec(Model):
 
 class DestinationRule(KubernetesObject):
     """What happens to requests to a host once they are routed."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: DestinationRuleSpec

@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/networking/envoy-filter/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.service_entry import WorkloadSelector
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import NOTHING, Int, Model, Port, Struct, Text, TextMap, UInt
@@ -160,5 +161,7 @@ class EnvoyFilterSpec(Model):
 
 class EnvoyFilter(KubernetesObject):
     """Patches to what proxies are sent."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: EnvoyFilterSpec = EnvoyFilterSpec()

@@ -5,6 +5,9 @@ https://istio.io/latest/docs/reference/config/networking/gateway/
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import NOTHING, Model, Text, TextMap, Texts, UInt
@@ -39,5 +42,7 @@ class GatewaySpec(Model):
 
 class Gateway(KubernetesObject):
     """What proxies at the edge of the mesh serve."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: GatewaySpec = GatewaySpec()

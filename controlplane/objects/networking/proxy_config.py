@@ -5,11 +5,12 @@ https://istio.io/latest/docs/reference/config/networking/proxy-config/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.reading.sanitize import OddError, scrubbed
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.metadata import KubernetesObject
@@ -86,5 +87,7 @@ class ProxyConfigSpec(Model):
 
 class ProxyConfig(KubernetesObject):
     """Settings of the proxies themselves."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: ProxyConfigSpec = ProxyConfigSpec()

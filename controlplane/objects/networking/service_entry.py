@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/networking/service-entry/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import NOTHING, Map, Model, Port, Text, TextMap, Texts, UInt
 
@@ -61,6 +62,8 @@ class ServiceEntrySpec(Model):
 class ServiceEntry(KubernetesObject):
     """Hosts that are no Services of the cluster, as if they were."""
 
+    group: ClassVar[str] = NETWORKING
+
     spec: ServiceEntrySpec
 
 
@@ -84,6 +87,8 @@ class WorkloadStatus(Model):
 
 class WorkloadEntry(KubernetesObject):
     """A workload outside Kubernetes."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: WorkloadSpec
     status: WorkloadStatus = WorkloadStatus()

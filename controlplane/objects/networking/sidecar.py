@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/networking/sidecar/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.destination_rule import ConnectionPoolSettings
 from controlplane.objects.networking.service_entry import WorkloadSelector
 from controlplane.objects.networking.virtual_service import Destination
@@ -97,5 +98,7 @@ class SidecarSpec(Model):
 
 class Sidecar(KubernetesObject):
     """What the proxies of some workloads listen on, and what they see."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: SidecarSpec = SidecarSpec()

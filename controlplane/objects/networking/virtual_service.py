@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/networking/virtual-service/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Base64Bytes, BeforeValidator, Field
 
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import NOTHING, Bool, Double, Duration, Int, Map, Model, Text, TextMap, Texts, UInt, Untranslated
 
@@ -275,5 +276,7 @@ class VirtualServiceSpec(Model):
 
 class VirtualService(KubernetesObject):
     """How requests to hosts are routed."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: Annotated[VirtualServiceSpec, Field()] = VirtualServiceSpec()

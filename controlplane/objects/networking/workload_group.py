@@ -6,10 +6,11 @@ https://istio.io/latest/docs/reference/config/networking/workload-group/
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.service_entry import WorkloadSpec
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import MAX_INT32, NOTHING, Model, Port, Text, TextMap
@@ -94,5 +95,7 @@ class WorkloadGroupSpec(Model):
 
 class WorkloadGroup(KubernetesObject):
     """What WorkloadEntries that register themselves are made from."""
+
+    group: ClassVar[str] = NETWORKING
 
     spec: WorkloadGroupSpec

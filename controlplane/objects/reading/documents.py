@@ -18,6 +18,7 @@ _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 # Comments, and directives before a document. Possessive: nothing is to be gained by trying a line in another way.
 _NOTHING = re.compile(r"(?:[ \t\r]*+(?:[#%][^\n]*+)?+\n)*+[ \t\r]*+(?:[#%][^\n]*+)?+\Z")
 _KIND = re.compile(r"^[\"']?kind[\"']?:[ \t]*[\"']?([A-Za-z0-9]+)", re.MULTILINE)
+_GROUP = re.compile(r"^[\"']?apiVersion[\"']?:[ \t]*[\"']?([a-z0-9.-]+)/", re.MULTILINE)
 _METADATA = re.compile(r"^[\"']?metadata[\"']?:(.*(?:\n(?:[ \t].*)?)*)", re.MULTILINE)
 _HINT = r"%s[\"']?%s[\"']?:[ \t]*[\"']?([A-Za-z0-9.-]+)"
 
@@ -139,4 +140,7 @@ def _guessed_key(text: str) -> Key | None:
     flow = "{" in metadata[1].partition("\n")[0]
     before = r"[{,][ \t]*" if flow or not indented else f"^{indented[0]}"
     name, namespace = (re.search(_HINT % (before, each), metadata[1], re.MULTILINE) for each in ("name", "namespace"))
-    return Key(kind[1], namespace_of(kind[1], namespace[1] if namespace else ""), name[1]) if name else None
+    if not name:
+        return None
+    group = _GROUP.search(text)
+    return Key(kind[1], namespace_of(kind[1], namespace[1] if namespace else ""), name[1], group[1] if group else "")

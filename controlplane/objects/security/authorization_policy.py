@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/security/authorization-policy/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from controlplane.model.keys import SECURITY
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Model, Text, Texts
 from controlplane.objects.types.selectors import AttachedToOne
@@ -104,5 +105,7 @@ class AuthorizationPolicySpec(AttachedToOne):
 
 class AuthorizationPolicy(KubernetesObject):
     """Who may do what."""
+
+    group: ClassVar[str] = SECURITY
 
     spec: AuthorizationPolicySpec = AuthorizationPolicySpec()

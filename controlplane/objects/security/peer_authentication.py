@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/security/peer_authentication/
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from controlplane.model.keys import SECURITY
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import NOTHING, Map, Model
 from controlplane.objects.types.selectors import WorkloadSelector
@@ -30,5 +31,7 @@ class PeerAuthenticationSpec(Model):
 
 class PeerAuthentication(KubernetesObject):
     """Whether workloads take connections without mutual TLS."""
+
+    group: ClassVar[str] = SECURITY
 
     spec: PeerAuthenticationSpec = PeerAuthenticationSpec()

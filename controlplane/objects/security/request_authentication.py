@@ -5,10 +5,11 @@ https://istio.io/latest/docs/reference/config/security/request_authentication/
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from controlplane.model.keys import SECURITY
 from controlplane.objects.security.jwks import DISCOVERY, KeySet, Unusable, key_set
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Bool, Duration, Model, Text
@@ -71,5 +72,7 @@ class RequestAuthenticationSpec(AttachedToOne):
 
 class RequestAuthentication(KubernetesObject):
     """Whose tokens are believed."""
+
+    group: ClassVar[str] = SECURITY
 
     spec: RequestAuthenticationSpec = RequestAuthenticationSpec()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -35,10 +35,11 @@ class Meta(Model):
 class KubernetesObject(Model):
     """An object as its user wrote it; equal to another of the same kind, name and content."""
 
+    group: ClassVar[str] = ""  # of the API; empty: the core
     kind: Text
     meta: Meta = Field(alias="metadata")
 
     @cached_property
     def key(self) -> Key:
         """Return the object's name in the mesh."""
-        return Key(self.kind, self.meta.namespace, self.meta.name)
+        return Key(self.kind, self.meta.namespace, self.meta.name, self.group)

@@ -23,7 +23,7 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.model.credentials import Credential, credential
-from controlplane.model.keys import Key
+from controlplane.model.keys import CONFIG_MAP, SECRET, Key
 from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
 from controlplane.serve.sds.access_review import SecretAccess
 from controlplane.serve.sds.secret_stores import CredentialStore, Entries
@@ -230,6 +230,6 @@ class ReferredCredentials:
 def _keys(asked: Credential) -> tuple[Key, ...]:
     """Return the objects that ``asked`` may mean, the first that has it counts."""
     if not asked.authority:
-        return (Key("Secret", asked.namespace, asked.name),)
+        return (SECRET.key(asked.namespace, asked.name),)
     names = (f"{asked.name}-cacert", asked.name)
-    return tuple(Key(kind, asked.namespace, name) for kind in ("Secret", "ConfigMap") for name in names)
+    return tuple(kind.key(asked.namespace, name) for kind in (SECRET, CONFIG_MAP) for name in names)

@@ -239,4 +239,4 @@ class Kubernetes:
 
 def _key(resource: Resource, value: Json) -> Key:
     metadata = section(value, "metadata")
-    return Key(resource.kind, text(metadata, "namespace"), text(metadata, "name"))
+    return Key(resource.kind, text(metadata, "namespace"), text(metadata, "name"), resource.group)

@@ -99,6 +99,8 @@ class Book:
 
     def others(self, collection: Collection, there: Iterable[Key]) -> tuple[Key, ...]:
         """Return the objects of ``collection`` that are known and not among those ``there``."""
-        kind, left = collection.resource.kind, self._given.keys() | self._records.keys()
-        left = {key for key in left if key.kind == kind and collection.holds(key.namespace, key.name)}
+        resource, left = collection.resource, self._given.keys() | self._records.keys()
+        left = {
+            key for key in left if (key.group, key.kind) == (resource.group, resource.kind) and collection.holds(key.namespace, key.name)
+        }
         return tuple(sorted(left.difference(there)))

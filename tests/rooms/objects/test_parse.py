@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.model.keys import Key
+from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, Namespace, Pod, Service
 from controlplane.objects.mesh.mesh_config import MeshConfig
@@ -47,7 +47,7 @@ def test_a_version_that_was_never_served_is_an_error() -> None:
 
 
 def test_an_object_without_a_namespace_is_in_default_and_a_namespace_in_none() -> None:
-    assert virtual_service().key == Key("VirtualService", "default", "x")
+    assert virtual_service().key == VIRTUAL_SERVICE.key("default", "x")
     assert parse(document("Namespace", api="v1")).key == Key("Namespace", "", "x")
     assert isinstance(parse(document("Namespace", api="v1")).object, Namespace)
 
@@ -133,7 +133,7 @@ def test_what_is_wrong_is_said_with_path_expectation_and_value(spec: Json, field
 
     assert parsed.object is None
     [problem] = [each for each in parsed.problems if each.severity is Severity.ERROR]
-    assert (problem.object, problem.field, problem.code) == (Key("VirtualService", "default", "x"), field, code)
+    assert (problem.object, problem.field, problem.code) == (VIRTUAL_SERVICE.key("default", "x"), field, code)
     assert words in problem.message
 
 
