@@ -25,7 +25,7 @@ GATEWAY = ("gateway.networking.k8s.io", "Gateway")
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
 
 
-class PolicyAttachment(NamedTuple):
+class PolicyTarget(NamedTuple):
     """Whom a policy is for: workloads with all of the labels of one of ``choices``; ``own``: in its own namespace only."""
 
     choices: tuple[Labels, ...]
@@ -102,16 +102,16 @@ def trust_domains(db: Database) -> tuple[str, ...]:
 
 
 @query
-def policy_attachment(db: Database, key: Key) -> PolicyAttachment | None:
+def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
     """Return whom the policy ``key`` is for."""
     value = objects(db, key)
     if not isinstance(value, AuthorizationPolicy | RequestAuthentication):
         return None
     if refs := target_refs(value.spec):
         named = (each.name for _, each in refs if (each.group, each.kind) == GATEWAY)
-        return PolicyAttachment(tuple(((GATEWAY_LABEL, name),) for name in named), own=True)
+        return PolicyTarget(tuple(((GATEWAY_LABEL, name),) for name in named), own=True)
     selector = value.spec.selector
-    return PolicyAttachment((tuple(sorted(selector.match_labels.items())) if selector else (),), own=False)
+    return PolicyTarget((tuple(sorted(selector.match_labels.items())) if selector else (),), own=False)
 
 
 def target_refs(spec: AttachedToOne) -> list[tuple[str, PolicyTargetReference]]:
@@ -139,7 +139,7 @@ def _attached(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> 
     return tuple(key for key in keys if _about(policy_attachment(db, key), key, namespace, set(labels)))
 
 
-def _about(found: PolicyAttachment | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
+def _about(found: PolicyTarget | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
     if found is None or (found.own and key.namespace != namespace):
         return False
     return any(labels.issuperset(each) for each in found.choices)
