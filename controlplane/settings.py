@@ -37,7 +37,7 @@ class KubernetesSettings:
     pod: str = "navarch"  # the name of this replica
     webhook: str | None = None  # where the API server asks, by HTTPS; None: not served
     settle_s: float = 90.0  # until a ConfigMap has come to the pods that mount it
-    home: str = "navarch-system"  # the namespace that the control plane keeps its own things in
+    system_namespace: str = "navarch-system"  # the namespace that the control plane keeps its own things in
     injection: InjectionSettings = _INJECTION  # of what the webhook puts into pods
 
 
@@ -46,9 +46,9 @@ class IdentitySettings:
     """How workloads get identities, and where those come in who have one; addresses are ``host:port``."""
 
     state: str | None = None  # the folder that the authority is kept in; None: a Secret of the cluster
-    plugged_in: str | None = None  # the folder of somebody else's authority, in the layout of Istio's ``cacerts``
-    by_token: str | None = None  # where tokens are taken
-    by_certificate: str | None = None  # where certificates are asked for
+    ca_certs: str | None = None  # the folder of somebody else's authority, in the layout of Istio's ``cacerts``
+    xds_tls: str | None = None  # where tokens are taken
+    xds_mtls: str | None = None  # where certificates are asked for
     leaf_lifetime_s: float = 86_400.0
     connection_age_s: float = 1800.0  # after which whoever is connected has to say anew who they are
     names: tuple[str, ...] = ()  # by which proxies call the control plane, besides localhost and istiod's

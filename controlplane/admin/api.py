@@ -16,7 +16,7 @@ from controlplane.admin.state import Facts
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.model.keys import Key
-from controlplane.objects.locations import Place, Places, located
+from controlplane.objects.locations import Location, Locations, located_problems
 from controlplane.xds.resource import Resource
 
 TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "virtualhosts": VHDS, "secrets": SDS}
@@ -44,11 +44,11 @@ def _of_objects(facts: Facts) -> APIRouter:
     @router.get("/objects", summary="The objects in effect, and where they stand")
     async def objects(kind: str | None = None, namespace: str | None = None) -> list[ObjectRow]:
         keys = [each.key for each in facts.mesh.objects() if kind in {None, each.key.kind} and namespace in {None, each.key.namespace}]
-        return await asyncio.to_thread(_objects, keys, facts.places())
+        return await asyncio.to_thread(_objects, keys, facts.locations())
 
     @router.get("/problems", summary="What is wrong with the objects, by file and line")
     async def problems(severity: str | None = None) -> list[ProblemRow]:
-        found = await asyncio.to_thread(located, facts.mesh.problems(), facts.places())
+        found = await asyncio.to_thread(located_problems, facts.mesh.problems(), facts.locations())
         return [ProblemRow.model_validate(each.row()) for each in found if severity in {None, each.problem.severity.value}]
 
     return router
@@ -126,11 +126,11 @@ def _expanded(resources: Iterable[Resource]) -> list[ResourceRow]:
     return [ResourceRow(name=each.name, version=each.version, resource=expand(each.type_url, each.value)) for each in resources]
 
 
-def _objects(keys: Iterable[Key], places: Sequence[Places]) -> list[ObjectRow]:
-    return [_object(key, next((place for each in places if (place := each.place(key, ""))), None)) for key in keys]
+def _objects(keys: Iterable[Key], places: Sequence[Locations]) -> list[ObjectRow]:
+    return [_object(key, next((place for each in places if (place := each.location(key, ""))), None)) for key in keys]
 
 
-def _object(key: Key, place: Place | None) -> ObjectRow:
+def _object(key: Key, place: Location | None) -> ObjectRow:
     return ObjectRow(
         object=str(key),
         kind=key.kind,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow
 from controlplane.mesh.mesh import Mesh, Session
-from controlplane.objects.locations import Places
+from controlplane.objects.locations import Locations
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Facts:
     mesh: Mesh
     proxies: Callable[[], Sequence[ProxyRow]]
     sessions: Callable[[], Sequence[Session]]
-    places: Callable[[], Sequence[Places]]  # copies that may be asked in another thread
+    locations: Callable[[], Sequence[Locations]]  # copies that may be asked in another thread
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL

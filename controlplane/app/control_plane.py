@@ -32,13 +32,13 @@ from controlplane.kube.lease import Lease
 from controlplane.kube.reflector import Timing
 from controlplane.mesh.mesh import Mesh
 from controlplane.objects.changes import Change
-from controlplane.objects.locations import Places
+from controlplane.objects.locations import Locations
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
 from controlplane.serve.identity import Identities
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
 from controlplane.serve.sds.secret_stores import FileSecrets
-from controlplane.serve.server import ListenAddress, XdsServer, StreamFactories
+from controlplane.serve.server import ListenAddress, StreamFactories, XdsServer
 from controlplane.serve.xds.hub import Hub
 from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files.source import Files
@@ -87,7 +87,7 @@ class Source(Protocol):
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
         """Hand all there is to ``deliver``, be it nothing, and from then on what changes."""
 
-    def places(self) -> Places:
+    def locations(self) -> Locations:
         """Return what is wrong with the objects and where they stand, to be asked in another thread."""
 
     def not_ready(self) -> str | None:
@@ -178,7 +178,7 @@ class ControlPlane:
             mesh=self._mesh,
             proxies=self._books.proxies,
             sessions=self._hub.sessions,
-            places=lambda: [*(source.places() for source in self._sources), self._precedence.copy()],
+            locations=lambda: [*(source.locations() for source in self._sources), self._precedence.copy()],
             not_ready=self._not_ready,
             refreshes=lambda: self._hub.refreshes,
             rejects=lambda: self._books.fleet.rejects,
@@ -197,8 +197,8 @@ class ControlPlane:
         return webs
 
     def _write_back(self, client: Client, cluster: KubernetesSettings) -> tuple[Keeper, ...]:
-        self._leader = leader = Lease(client, (cluster.home, LEADER), cluster.pod, random.random)
-        replica = Lease(client, (cluster.home, REPLICA + cluster.pod), cluster.pod, random.random)
+        self._leader = leader = Lease(client, (cluster.system_namespace, LEADER), cluster.pod, random.random)
+        replica = Lease(client, (cluster.system_namespace, REPLICA + cluster.pod), cluster.pod, random.random)
         world = World(
             records=self._cluster.book.istio,
             between=self._mesh.problems_about,
@@ -206,11 +206,14 @@ class ControlPlane:
             marks=lambda: (self._hub.arrivals, self._hub.departures, self._hub.learned, sum(self._books.fleet.rejects.values())),
             identity=lambda: told(self._identity()),
         )
-        writer, injector = Writer(client, world, leader, cluster.pod, cluster.home), Injector(client, cluster, self._mesh.proxy_defaults)
+        writer, injector = (
+            Writer(client, world, leader, cluster.pod, cluster.system_namespace),
+            Injector(client, cluster, self._mesh.proxy_defaults),
+        )
         webhook = Webhook({"/validate": lambda _: review, **dict.fromkeys((POD_ASKS, NAMESPACE_ASKS), injector.reviewer)})
         keepers: list[Keeper] = [leader, replica, writer]
         if self._registrar:
-            place = Place(cluster.pod, cluster.home, self._settings.reports.grace_s)
+            place = Place(cluster.pod, cluster.system_namespace, self._settings.reports.grace_s)
             keepers.append(Entries(client, place, leader, self._registrar, self._cluster.book.entries))
         self._kubernetes_facts = KubernetesFacts(
             silences=self._cluster.silences,
@@ -219,7 +222,7 @@ class ControlPlane:
             reviews=lambda: webhook.counts,
         )
         if cluster.webhook:
-            registration = Registration(client, cluster.home, leader, lambda: bool(webhook.counts.total()))
+            registration = Registration(client, cluster.system_namespace, leader, lambda: bool(webhook.counts.total()))
             self._webhook = Web(webhook, cluster.webhook, registration.tls)
             keepers += (registration, injector)
         return tuple(keepers)
@@ -267,7 +270,7 @@ class ControlPlane:
         entrances = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator())}
         if self._trust and settings.identity and self._registrar:
             services = (health_service(self._registrar), load_service(self._books.loads, settings.reports.load_interval_s))
-            entrances |= self._trust.entrances(settings.identity.by_token, settings.identity.by_certificate, services)
+            entrances |= self._trust.entrances(settings.identity.xds_tls, settings.identity.xds_mtls, services)
         try:
             admin, *health = [web.open() for web in self._webs]
             webhook = self._webhook.open() if self._webhook else None

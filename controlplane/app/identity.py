@@ -51,7 +51,7 @@ async def open_trust(settings: Settings, client: Client | None, trust_domain: Ca
 
 
 def authority_in(client: Client, home: str) -> Store:
-    """Return where the authority of the cluster of ``client`` is kept, in the namespace ``home``."""
+    """Return where the authority of the cluster of ``client`` is kept, in the namespace ``system_namespace``."""
     return KeptSecret(client, (home, SECRET), "authority.json")
 
 
@@ -100,10 +100,10 @@ def told(found: IdentityRow | None) -> str:
 
 
 def _store(identity: IdentitySettings, settings: Settings, client: Client | None) -> Store:
-    if identity.plugged_in:
-        return PluggedIn(Path(identity.plugged_in))
+    if identity.ca_certs:
+        return PluggedIn(Path(identity.ca_certs))
     if client and settings.kubernetes and not identity.state:
-        return authority_in(client, settings.kubernetes.home)
+        return authority_in(client, settings.kubernetes.system_namespace)
     return Folder(Path(identity.state or ""))
 
 

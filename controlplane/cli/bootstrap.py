@@ -199,11 +199,11 @@ def _credentials(xds: list[str], token: str | None, roots: str | None, server_na
 
 
 def _pairs(labels: list[str] | tuple[()]) -> dict[str, str]:
-    from controlplane.objects.types.names import fault_of_label
+    from controlplane.objects.types.names import label_error
 
     for each in labels:
         name, equals, value = each.partition("=")
-        fault = fault_of_label(name, value) if equals else f"expected NAME=VALUE, found {each!r}"
+        fault = label_error(name, value) if equals else f"expected NAME=VALUE, found {each!r}"
         if fault:
             raise typer.BadParameter(fault, param_hint="--label")
     return dict(each.split("=", 1) for each in labels)

@@ -53,13 +53,13 @@ def inject(
 
 
 def _labels(given: list[str] | None) -> dict[str, str] | None:
-    from controlplane.objects.types.names import fault_of_label
+    from controlplane.objects.types.names import label_error
 
     if given is None:
         return None
     pairs = [each.partition("=") for each in given]
     for key, equals, value in pairs:
-        fault = fault_of_label(key, value) if equals else "expected KEY=VALUE"
+        fault = label_error(key, value) if equals else "expected KEY=VALUE"
         if fault:
             raise typer.BadParameter(fault, param_hint="--namespace-label")
     return {key: value for key, _, value in pairs}

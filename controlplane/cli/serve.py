@@ -172,7 +172,7 @@ def _cluster(
         webhook=address(webhook, option="--webhook") if webhook else None,
         watch_timeout_s=watch_timeout,
         pod=os.environ.get("POD_NAME") or socket.gethostname(),
-        home=os.environ.get("POD_NAMESPACE") or "navarch-system",
+        system_namespace=os.environ.get("POD_NAMESPACE") or "navarch-system",
     )
 
 
@@ -202,9 +202,9 @@ def _identity(
         raise typer.BadParameter("expected --state DIR: without a Kubernetes API server, a folder keeps the keys")
     return IdentitySettings(
         state=state,
-        plugged_in=folder(plugged_in, option="--ca-certs") if plugged_in else None,
-        by_token=address(by_token, option="--xds-tls") if by_token else None,
-        by_certificate=address(by_certificate, option="--xds-mtls") if by_certificate else None,
+        ca_certs=folder(plugged_in, option="--ca-certs") if plugged_in else None,
+        xds_tls=address(by_token, option="--xds-tls") if by_token else None,
+        xds_mtls=address(by_certificate, option="--xds-mtls") if by_certificate else None,
         leaf_lifetime_s=seconds[0],
         connection_age_s=seconds[1],
         names=tuple(names or ()),

@@ -12,10 +12,10 @@ import typer
 from controlplane.cli.options import Output, Paths
 from controlplane.cli.tables import print_table
 from controlplane.cli.validate import show
-from controlplane.model.proxies import BadNode, Proxy, proxy
+from controlplane.model.proxies import BadNode, Proxy, proxy_from_node
 
 if TYPE_CHECKING:
-    from controlplane.objects.locations import Located
+    from controlplane.objects.locations import LocatedProblem
 
 
 def translate(
@@ -42,7 +42,7 @@ def translate(
 
     from controlplane.mesh.snapshot import snapshot
     from controlplane.model.identity import BadIdentity
-    from controlplane.objects.locations import located
+    from controlplane.objects.locations import located_problems
     from controlplane.sources.files.once import gather
 
     folder, changes = gather(filename, sys.stdin.buffer)
@@ -50,10 +50,10 @@ def translate(
         found = snapshot(changes, asking, None if no_identity else account)
     except BadIdentity as error:
         raise typer.BadParameter(f"SERVICE_ACCOUNT: {error}", param_hint="--metadata") from None
-    _print(found.resources, located(found.problems, [folder]), output)
+    _print(found.resources, located_problems(found.problems, [folder]), output)
 
 
-def _print(resources: Mapping[str, Sequence[Mapping[str, object]]], problems: Sequence[Located], output: Output) -> None:
+def _print(resources: Mapping[str, Sequence[Mapping[str, object]]], problems: Sequence[LocatedProblem], output: Output) -> None:
     if output is Output.JSON:
         typer.echo(json.dumps({**resources, "problems": [each.row() for each in problems]}, indent=2))
         return
@@ -73,6 +73,6 @@ def _proxy(node: str, metadata: str) -> tuple[Proxy, str]:
         raise typer.BadParameter("expected a JSON object", param_hint="--metadata")
     try:
         account = values.get("SERVICE_ACCOUNT", "default")
-        return proxy(node, values), account if isinstance(account, str) else ""
+        return proxy_from_node(node, values), account if isinstance(account, str) else ""
     except BadNode as error:
         raise typer.BadParameter(str(error), param_hint="--proxy") from None

@@ -13,7 +13,7 @@ from controlplane.cli.options import Output, Paths
 from controlplane.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from controlplane.objects.locations import Located
+    from controlplane.objects.locations import LocatedProblem
 
 _COLORS = {"error": "red", "warning": "yellow", "info": "dim"}
 
@@ -33,14 +33,14 @@ def validate(
       helm template ./chart | navarch validate -f - -o json
     """
     from controlplane.mesh.mesh import Mesh
-    from controlplane.objects.locations import located
+    from controlplane.objects.locations import located_problems
     from controlplane.sources.files.once import gather
 
     folder, changes = gather(filename, sys.stdin.buffer)
     mesh = Mesh()
     mesh.apply(changes)
     mesh.refresh()
-    found = located(mesh.problems(), [folder])
+    found = located_problems(mesh.problems(), [folder])
     if output is Output.JSON:
         typer.echo(json.dumps([each.row() for each in found], indent=2))
     else:
@@ -49,7 +49,7 @@ def validate(
         raise typer.Exit(1)
 
 
-def show(found: Sequence[Located]) -> None:
+def show(found: Sequence[LocatedProblem]) -> None:
     """Print ``found`` as a table, or that there is nothing to print."""
     if not found:
         typer.echo("no problems")
@@ -58,7 +58,7 @@ def show(found: Sequence[Located]) -> None:
         ("where", "severity", "object", "field", "message"),
         [
             (
-                str(each.place or ""),
+                str(each.location or ""),
                 each.problem.severity.value,
                 str(each.problem.object or ""),
                 each.problem.field,

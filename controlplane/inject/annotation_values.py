@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from controlplane.iptables.settings import EVERYTHING, BadSetting, blocks, port_numbers
 from controlplane.iptables.settings import interfaces as names_of_interfaces
 from controlplane.objects.networking.proxy_config import ProxySettings
-from controlplane.objects.reading.sanitize import OddError, scrubbed
+from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.validation_errors import findings
 
@@ -179,8 +179,8 @@ def proxy_settings(text: str) -> ProxySettings:
         value = composed.value if composed else None
         if value is not None and not isinstance(value, dict):
             raise BadValue("expected the fields of a ProxyConfig, as YAML")
-        return ProxySettings.model_validate(scrubbed(value or {}))
-    except (UnreadableError, OddError) as error:
+        return ProxySettings.model_validate(sanitized(value or {}))
+    except (UnreadableError, InvalidJson) as error:
         raise BadValue(f"expected YAML: {error}") from error
     except ValidationError as error:
         raise BadValue("; ".join(f"{each.path}: {each.message.partition(', found ')[0]}" for each in findings(error))) from error

@@ -106,7 +106,7 @@ def _plan(pod: Pod, mesh: Mesh) -> Plan:
     plan = Plan(
         pod=pod,
         settings=mesh.settings,
-        config=own.over(mesh.defaults),
+        config=own.with_defaults(mesh.defaults),
         native=_is_native(pod, mesh),
         metrics=scraping(pod.annotations).application,
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.objects.types.names import fault_of_label
+from controlplane.objects.types.names import label_error
 
 _MAX = 2048
 _REQUIREMENT = re.compile(
@@ -70,7 +70,7 @@ def _requirement(match: re.Match[str]) -> Requirement:
         values = frozenset((match["value"],))
     elif match["set"]:
         values = frozenset(each.strip() for each in match["values"].split(","))
-    fault = next(filter(None, (fault_of_label(key, each) for each in values or ("",))), None)
+    fault = next(filter(None, (label_error(key, each) for each in values or ("",))), None)
     if fault or (match["absent"] and values is not None):
         raise BadSelector(fault or f"expected a key after '!', found {match[0].strip()[:80]!r}")
     return Requirement(key, values, wanted=not match["absent"] and match["equal"] != "!=" and match["set"] != "notin")

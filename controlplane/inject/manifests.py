@@ -9,11 +9,11 @@ from controlplane.inject.inject import Injected, Mesh, Outcome, Refused, Untouch
 from controlplane.inject.policy import ENABLED, Namespace
 from controlplane.kube.json import Json, section, text
 from controlplane.model.problems import Severity
-from controlplane.objects.mesh.mesh_config import KEY, MeshConfig
+from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.parse import parse
-from controlplane.objects.reading.documents import Document, parts, read
-from controlplane.objects.reading.dump_yaml import written
+from controlplane.objects.reading.documents import Document, document_parts, documents_of_part
+from controlplane.objects.reading.dump_yaml import yaml_text
 from controlplane.objects.reading.yaml import compose
 
 # Where a kind has its pods; a Pod is one itself.
@@ -67,9 +67,9 @@ class _Work:
         self.notes: list[str] = []
         self.problems: list[str] = []
         self._where = where
-        self._parts = [(sheet.name, *part) for sheet in sheets for part in parts(sheet.text)]
-        known = (part for sheet in (*sheets, *beside) for part in parts(sheet.text))
-        documents = [each for body, offset in known for each in read(body, offset)]
+        self._parts = [(sheet.name, *part) for sheet in sheets for part in document_parts(sheet.text)]
+        known = (part for sheet in (*sheets, *beside) for part in document_parts(sheet.text))
+        documents = [each for body, offset in known for each in documents_of_part(body, offset)]
         self._namespaces = {name: labels for name, labels in map(_namespace, documents) if name}
         for sheet in beside:
             self._settings_in(sheet)
@@ -77,10 +77,10 @@ class _Work:
 
     def _settings_in(self, sheet: Sheet) -> None:
         """See to it that ``sheet`` has what it was given for."""
-        documents = [each for body, offset in parts(sheet.text) for each in read(body, offset)]
+        documents = [each for body, offset in document_parts(sheet.text) for each in documents_of_part(body, offset)]
         self.problems += [f"{sheet.name}:{each.problem_line}: {each.problem.message}" for each in documents if each.problem]
         if not any(_is_mesh_config(each) for each in documents):
-            self.problems.append(f"{sheet.name}: expected the ConfigMap {KEY.name} of {KEY.namespace}")
+            self.problems.append(f"{sheet.name}: expected the ConfigMap {MESH_CONFIG_KEY.name} of {MESH_CONFIG_KEY.namespace}")
 
     def _settings(self, documents: Sequence[Document]) -> ProxySettings | None:
         """Return the settings of proxies that the first ConfigMap of the mesh among ``documents`` has."""
@@ -88,21 +88,21 @@ class _Work:
         if found is None:
             return None
         wrong = (each for each in found.problems if each.severity is Severity.ERROR)
-        self.problems += [f"ConfigMap {KEY.namespace}/{KEY.name}: {each.field}: {each.message}" for each in wrong]
+        self.problems += [f"ConfigMap {MESH_CONFIG_KEY.namespace}/{MESH_CONFIG_KEY.name}: {each.field}: {each.message}" for each in wrong]
         return found.object.spec.default_config if isinstance(found.object, MeshConfig) else None
 
     def texts(self) -> Iterator[str]:
         for name, body, offset in self._parts:
-            documents = tuple(read(body, offset))
+            documents = tuple(documents_of_part(body, offset))
             made = [self._document(name, each) for each in documents]
             if all(new is None for new in made):
                 yield body
             elif documents[0].prefix:  # the items of a List
                 items = [new if new is not None else each.data for new, each in zip(made, documents, strict=True)]
                 whole = compose(body)
-                yield written({**(whole.value if whole and isinstance(whole.value, dict) else {}), "items": items})
+                yield yaml_text({**(whole.value if whole and isinstance(whole.value, dict) else {}), "items": items})
             else:
-                yield written(made[0])
+                yield yaml_text(made[0])
 
     def _document(self, file: str, document: Document) -> Json | None:
         """Return what becomes of ``document``, None where it stays as it is."""
@@ -152,7 +152,11 @@ def _namespace(document: Document) -> tuple[str, Mapping[str, str]]:
 
 def _is_mesh_config(document: Document) -> bool:
     metadata = section(document.data or {}, "metadata")
-    return (text(document.data or {}, "kind"), text(metadata, "namespace"), text(metadata, "name")) == (KEY.kind, KEY.namespace, KEY.name)
+    return (text(document.data or {}, "kind"), text(metadata, "namespace"), text(metadata, "name")) == (
+        MESH_CONFIG_KEY.kind,
+        MESH_CONFIG_KEY.namespace,
+        MESH_CONFIG_KEY.name,
+    )
 
 
 def _template(data: Json, path: Sequence[str]) -> Json | None:

@@ -15,7 +15,7 @@ from controlplane.inject import annotation_values
 from controlplane.inject.annotation_values import BadValue
 from controlplane.inject.label_selector import BadSelector, selector
 from controlplane.model.hosts import is_ip
-from controlplane.objects.reading.sanitize import OddError, scrubbed
+from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.names import is_label, is_subdomain
 from controlplane.objects.types.scalars import MAX_PORT, Bool, Model, Text
@@ -90,10 +90,10 @@ def settings(text: str) -> InjectionSettings:
         value = composed.value if composed else None
         if value is not None and not isinstance(value, dict):
             raise BadSettings("expected a map of settings")
-        said = _File.model_validate(scrubbed(value or {}))
+        said = _File.model_validate(sanitized(value or {}))
     except UnreadableError as error:
         raise BadSettings(f"line {error.line + 1}: {error}") from error
-    except OddError as error:
+    except InvalidJson as error:
         raise BadSettings(f"{error.path}: {error}") from error
     except ValidationError as error:
         raise BadSettings("; ".join(f"{each.path}: {each.message}" for each in findings(error))) from error

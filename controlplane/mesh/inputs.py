@@ -10,7 +10,7 @@ from controlplane.mesh.gateway_bindings import all_matches, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import GroupKind, Key
 from controlplane.objects.changes import Change
-from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.networking.virtual_service import VirtualService
@@ -95,7 +95,7 @@ def resolved_exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
 def exports_of(value: Object) -> tuple[str, ...]:
     """Return the namespaces that may see ``value``; ``*`` is everyone, ``~`` no one."""
     match value:
-        case Service():
+        case KubernetesService():
             return resolved_exports(value.meta.annotations.get("networking.istio.io/exportTo", "").split(","), value.key.namespace)
         case ServiceEntry() | VirtualService() | DestinationRule():
             return resolved_exports(value.spec.export_to, value.key.namespace)
@@ -168,7 +168,7 @@ def _facets(value: Object | None) -> frozenset[Facet]:
     found = {of_kind(kind, key.namespace)}
     found.update(exported_to(kind, each) for each in exports_of(value) if each not in (EVERYONE, NO_ONE))
     match value:
-        case Service():
+        case KubernetesService():
             found.add(about_host(kind, service_host(key.name, key.namespace)))
         case ServiceEntry():
             found.update(about_host(kind, host) for host in value.spec.hosts)

@@ -174,7 +174,7 @@ class Mesh:
 
     def proxy_defaults(self) -> ProxySettings:
         """Return the settings of proxies that hold where a pod says nothing."""
-        found = self.object(mesh_config.KEY)
+        found = self.object(mesh_config.MESH_CONFIG_KEY)
         return found.spec.default_config if isinstance(found, MeshConfig) else ProxySettings()
 
     def problems(self) -> tuple[Problem, ...]:

@@ -36,7 +36,7 @@ def authority_name(written: str) -> str:
     return found if found.endswith(_AUTHORITY) else found + _AUTHORITY
 
 
-def credential(sds_name: str, namespace: str) -> Credential | None:
+def parse_credential(sds_name: str, namespace: str) -> Credential | None:
     """Return the credential that ``sds_name`` means to a proxy of ``namespace``, ``None`` where it is no name of one."""
     where, name = namespace, sds_name.removeprefix(_OF_PROXY)
     if sds_name.startswith(_OF_NAMESPACE):

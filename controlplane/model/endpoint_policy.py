@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from controlplane.model.ip_addresses import Reach, address_of, reach
+from controlplane.model.ip_addresses import Reach, parse_address, reach
 
 # From 15000 the administration, from 15001 what iptables send there, health at 15021, metrics at 15090, the control plane at 15010-15017.
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
@@ -30,12 +30,12 @@ _WITH_SPECIAL = ("127.", "169.254.", "168.63.", "100.100.", "192.0.0.")  # range
 
 
 @lru_cache(maxsize=1 << 16)
-def fault_of_endpoint(address: str, port: int) -> str | None:
+def endpoint_error(address: str, port: int) -> str | None:
     """Return why no proxy is sent to ``port`` of ``address``, an IP address or a name; ``None`` where nothing speaks against it."""
     if address.startswith(_UNIX) or (_PLAIN.match(address) and not address.startswith(_WITH_SPECIAL)):
         return None
     name = address.rstrip(".").lower()
-    found = address_of(name)
+    found = parse_address(name)
     kind = reach(found) if found is not None else _of_name(name)
     match kind:
         case Reach.LINK_LOCAL | Reach.METADATA:

@@ -8,27 +8,27 @@ from ipaddress import ip_address
 ANY = "*"
 
 
-def matches(one: str, other: str) -> bool:
+def hosts_overlap(one: str, other: str) -> bool:
     """Return whether some host is meant by both ``one`` and ``other``, either of which may be a wildcard."""
-    return subset_of(one, other) or subset_of(other, one)
+    return is_covered_by(one, other) or is_covered_by(other, one)
 
 
-def subset_of(host: str, pattern: str) -> bool:
+def is_covered_by(host: str, pattern: str) -> bool:
     """Return whether every host that ``host`` means is meant by ``pattern``, either of which may be a wildcard."""
     if pattern.startswith(ANY):
         return host.removeprefix(ANY).endswith(pattern[1:])
     return host == pattern
 
 
-def intersection(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+def common_hosts(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
     """Return the hosts that both ``some`` and ``others`` mean, in the order of ``some``, the narrower of each pair."""
     theirs = tuple(others)
     pairs = ((one, other) for one in some for other in theirs)
-    found = (one if subset_of(one, other) else other for one, other in pairs if matches(one, other))
+    found = (one if is_covered_by(one, other) else other for one, other in pairs if hosts_overlap(one, other))
     return tuple(dict.fromkeys(found))
 
 
-def for_namespace(hosts: Iterable[str], namespace: str) -> tuple[str, ...]:
+def hosts_for_namespace(hosts: Iterable[str], namespace: str) -> tuple[str, ...]:
     """Return the hosts of ``hosts`` (``namespace/host`` or ``host``) that are for ``namespace``."""
     found = []
     for each in hosts:
@@ -40,7 +40,7 @@ def for_namespace(hosts: Iterable[str], namespace: str) -> tuple[str, ...]:
 
 def most_specific(patterns: Iterable[str], host: str) -> str | None:
     """Return the narrowest of ``patterns`` that covers ``host``, itself perhaps a wildcard; ``None`` where none does."""
-    covering = [each for each in patterns if subset_of(host, each)]
+    covering = [each for each in patterns if is_covered_by(host, each)]
     return max(covering, key=lambda each: (each == host, not each.startswith(ANY), len(each)), default=None)
 
 

@@ -45,7 +45,7 @@ class Identity:
         return self.uri
 
 
-def identity(uri: str) -> Identity:
+def parse_identity(uri: str) -> Identity:
     """Return the identity that ``uri`` says, exactly as ``Identity.uri`` writes it; raises BadIdentity for anything else."""
     parts = uri.split("/")
     if len(uri) > MAX_BYTES or not uri.isascii() or len(parts) != 7 or parts[:2] != ["spiffe:", ""]:

@@ -31,7 +31,7 @@ class Reach(StrEnum):
     NOWHERE = "unusable"  # unspecified, multicast, reserved
 
 
-def address_of(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
     """Return the address that ``text`` means, without what IPv6 wraps around one of IPv4; ``None`` where it is none."""
     try:
         found = ip_address(text.strip("[]").partition("%")[0])

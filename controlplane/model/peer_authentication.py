@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Mode(StrEnum):
+class MutualTLSMode(StrEnum):
     """Which connections are taken."""
 
     DISABLE = "DISABLE"  # plaintext
@@ -26,23 +26,23 @@ class PeerPolicy:
     name: str = ""
     created: str = ""
     selects: bool = False
-    mode: Mode | None = None
-    ports: Mapping[int, Mode | None] = field(default_factory=dict)
+    mode: MutualTLSMode | None = None
+    ports: Mapping[int, MutualTLSMode | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Peers:
+class PeerModes:
     """Which connections a workload takes, and on some ports otherwise."""
 
-    mode: Mode = Mode.PERMISSIVE
-    ports: tuple[tuple[int, Mode], ...] = ()
+    mode: MutualTLSMode = MutualTLSMode.PERMISSIVE
+    ports: tuple[tuple[int, MutualTLSMode], ...] = ()
 
-    def of(self, port: int) -> Mode:
+    def on_port(self, port: int) -> MutualTLSMode:
         """Return which connections are taken on ``port`` of the workload."""
         return dict(self.ports).get(port, self.mode)
 
 
-def compose(policies: Iterable[PeerPolicy], namespace: str, root: str) -> Peers:
+def effective_modes(policies: Iterable[PeerPolicy], namespace: str, root: str) -> PeerModes:
     """Return what ``policies``, all that are about a workload of ``namespace``, come to; ``root`` is the mesh's root namespace.
 
     The workload's own counts before its namespace's, and that before the mesh's; of several on a level the oldest.
@@ -52,6 +52,6 @@ def compose(policies: Iterable[PeerPolicy], namespace: str, root: str) -> Peers:
     general = next((each for each in ordered if each.namespace == namespace and not each.selects), None)
     own = next((each for each in ordered if each.namespace == namespace and each.selects), None)
     levels = [each.mode for each in (own, general, mesh) if each is not None and each.mode is not None]
-    mode = levels[0] if levels else Mode.PERMISSIVE
+    mode = levels[0] if levels else MutualTLSMode.PERMISSIVE
     ports = own.ports if own else {}
-    return Peers(mode, tuple(sorted((port, said or mode) for port, said in ports.items())))
+    return PeerModes(mode, tuple(sorted((port, said or mode) for port, said in ports.items())))

@@ -39,7 +39,7 @@ _STANDARD = {"kubernetes.io/h2c": Protocol.HTTP2, "kubernetes.io/ws": Protocol.H
 _WELL_KNOWN = {25: Protocol.TCP, 53: Protocol.TCP, 3306: Protocol.TCP, 27017: Protocol.TCP}  # servers that speak first: never sniffed
 
 
-def named(text: str) -> Protocol:
+def parse_protocol(text: str) -> Protocol:
     """Return the protocol that ``text`` names, in any case; ``UNSUPPORTED`` where it names none."""
     return _BY_NAME.get(text.lower(), Protocol.UNSUPPORTED)
 
@@ -59,4 +59,4 @@ def _from_name(name: str) -> Protocol:
     lower = name.lower()
     if lower == "grpc-web" or lower.startswith("grpc-web-"):
         return Protocol.GRPC_WEB
-    return named(lower.partition("-")[0])
+    return parse_protocol(lower.partition("-")[0])

@@ -31,7 +31,7 @@ class Interception(StrEnum):
     NONE = "NONE"  # no iptables: applications name the proxy's own listeners
 
 
-class Families(StrEnum):
+class IpFamilies(StrEnum):
     """By which kinds of addresses others reach the proxy, and its application reaches others."""
 
     V4 = "IPv4"
@@ -40,7 +40,7 @@ class Families(StrEnum):
 
     def includes(self, address: str) -> bool:
         """Return whether connections to ``address`` are of one of these families."""
-        return self is Families.BOTH or (":" in address) is (self is Families.V6)
+        return self is IpFamilies.BOTH or (":" in address) is (self is IpFamilies.V6)
 
 
 class BadNode(ValueError):
@@ -58,14 +58,14 @@ class Proxy:
     namespace: str
     dns_domain: str  # "<namespace>.svc.cluster.local"
     labels: Labels | None  # None: not in the metadata, take them from the Pod
-    families: Families | None = None  # None: not in the metadata, take them from the Pod
+    families: IpFamilies | None = None  # None: not in the metadata, take them from the Pod
     interception: Interception = Interception.REDIRECT
     locality: str = ""
     identity: Identity | None = None  # None: it came in where nobody is asked who they are
     group: str = ""  # the WorkloadGroup by which it registers itself
 
 
-def proxy(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:
+def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:
     """Return the Proxy that ``node_id`` (``sidecar~IP~POD.NAMESPACE~DOMAIN``) and ``metadata`` (Istio's keys) describe.
 
     Raises BadNode, with what was expected.
@@ -92,14 +92,14 @@ def proxy(node_id: str, metadata: Mapping[str, object], locality: str = "") -> P
         namespace=namespace,
         dns_domain=domain or f"{namespace}.svc.cluster.local",
         labels=_labels(metadata.get("LABELS")),
-        families=families_of(ips) if told else None,
+        families=ip_families(ips) if told else None,
         interception=Interception(mode),
         locality=locality,
         group=_text(metadata, "AUTO_REGISTER_GROUP") or "",
     )
 
 
-def families_of(addresses: Iterable[str]) -> Families:
+def ip_families(addresses: Iterable[str]) -> IpFamilies:
     """Return the families of ``addresses``; those that are no address, or of no use beyond a link or this machine, do not count."""
     found = set()
     for each in addresses:
@@ -108,8 +108,8 @@ def families_of(addresses: Iterable[str]) -> Families:
         except ValueError:
             continue
         if not address.is_loopback and not address.is_link_local:
-            found.add(Families.V4 if isinstance(address, IPv4Address) else Families.V6)
-    return Families.BOTH if len(found) > 1 else next(iter(found), Families.V4)
+            found.add(IpFamilies.V4 if isinstance(address, IPv4Address) else IpFamilies.V6)
+    return IpFamilies.BOTH if len(found) > 1 else next(iter(found), IpFamilies.V4)
 
 
 def _text(metadata: Mapping[str, object], name: str) -> str | None:

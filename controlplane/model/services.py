@@ -69,5 +69,5 @@ class Endpoint:
     labels: Labels = ()
     locality: str = ""  # "region/zone/subzone"
     account: str = ""  # the service account that the instance runs as, if it is known
-    mutual: bool = False  # it is spoken to by mutual TLS, by those who can
+    mutual_tls: bool = False  # it is spoken to by mutual TLS, by those who can
     health: Health = Health.HEALTHY

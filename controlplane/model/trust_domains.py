@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-SCHEME = "spiffe://"
+SPIFFE_SCHEME = "spiffe://"
 LOCAL = "cluster.local"  # in a policy this means the mesh's own trust domain, whatever it is called
 
 
-def aliased(principals: Iterable[str], trust_domains: tuple[str, ...]) -> tuple[str, ...]:
+def principals_with_aliases(principals: Iterable[str], trust_domains: tuple[str, ...]) -> tuple[str, ...]:
     """Return ``principals`` (``TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT``) with each of ``trust_domains`` for those that name one of them.
 
     The first of ``trust_domains`` is the mesh's own. ``*`` at the beginning of a trust domain stands for any text; ``*`` alone is every one
@@ -20,14 +20,14 @@ def aliased(principals: Iterable[str], trust_domains: tuple[str, ...]) -> tuple[
     return tuple(dict.fromkeys(each for principal in principals for each in _aliases(principal, trust_domains)))
 
 
-def aliased_uris(uris: Iterable[str], trust_domains: tuple[str, ...]) -> tuple[str, ...]:
+def uris_with_aliases(uris: Iterable[str], trust_domains: tuple[str, ...]) -> tuple[str, ...]:
     """Return ``uris``, and those of the same workload in each of ``trust_domains``; what is no SPIFFE URI of a workload stays as it is."""
     found: dict[str, None] = {}
     for uri in uris:
         found[uri] = None
-        _, slash, path = uri.removeprefix(SCHEME).partition("/")
-        if uri.startswith(SCHEME) and slash and path.startswith("ns/"):
-            found.update((f"{SCHEME}{domain}/{path}", None) for domain in trust_domains)
+        _, slash, path = uri.removeprefix(SPIFFE_SCHEME).partition("/")
+        if uri.startswith(SPIFFE_SCHEME) and slash and path.startswith("ns/"):
+            found.update((f"{SPIFFE_SCHEME}{domain}/{path}", None) for domain in trust_domains)
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from controlplane.objects.extensions.telemetry import Telemetry, TelemetrySpec
 from controlplane.objects.extensions.traffic_extension import TrafficExtension, TrafficExtensionSpec
 from controlplane.objects.extensions.wasm_plugin import WasmPlugin, WasmPluginSpec
 from controlplane.objects.kubernetes import rules
-from controlplane.objects.kubernetes.core import EndpointSlice, Namespace, Node, Pod, Service, ServiceAccount
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Namespace, Node, Pod, ServiceAccount
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.destination_rule import DestinationRule, DestinationRuleSpec
@@ -43,7 +43,7 @@ from controlplane.objects.types.scalars import Model
 Policy: TypeAlias = PeerAuthentication | RequestAuthentication | AuthorizationPolicy | Telemetry | WasmPlugin | TrafficExtension
 Edge: TypeAlias = Gateway | WorkloadGroup | EnvoyFilter | ProxyConfig
 Object: TypeAlias = (
-    Service
+    KubernetesService
     | EndpointSlice
     | Pod
     | Namespace
@@ -62,22 +62,22 @@ Object: TypeAlias = (
 )
 
 # Groups whose other kinds mean something that we do not do yet, which is worth a warning.
-TRANSLATED_LATER = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API)
+UNSUPPORTED_KIND_GROUPS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API)
 _VERSIONS = ("v1", "v1beta1", "v1alpha3")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How objects of one kind are read; ``spec`` only where unknown fields of it are told, ``later`` if they have no effect yet."""
+    """How objects of one kind are read; ``spec`` only where unknown fields of it are told, ``unsupported`` if they have no effect yet."""
 
     model: type[Object]
     versions: tuple[str, ...] = _VERSIONS
     spec: type[Model] | None = None
-    later: bool = False
+    unsupported: bool = False
 
 
 KINDS: Mapping[tuple[str, str], Kind] = {
-    ("", "Service"): Kind(Service, ("v1",)),
+    ("", "Service"): Kind(KubernetesService, ("v1",)),
     ("", "Pod"): Kind(Pod, ("v1",)),
     ("", "Namespace"): Kind(Namespace, ("v1",)),
     ("", "Node"): Kind(Node, ("v1",)),
@@ -92,21 +92,21 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     (NETWORKING, "Sidecar"): Kind(Sidecar, spec=SidecarSpec),
     (NETWORKING, "Gateway"): Kind(Gateway, spec=GatewaySpec),
     (NETWORKING, "WorkloadGroup"): Kind(WorkloadGroup, spec=WorkloadGroupSpec),
-    (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, later=True),
-    (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, later=True),
+    (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, unsupported=True),
+    (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, unsupported=True),
     (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec),
     (SECURITY, "RequestAuthentication"): Kind(RequestAuthentication, ("v1", "v1beta1"), RequestAuthenticationSpec),
     (SECURITY, "AuthorizationPolicy"): Kind(AuthorizationPolicy, ("v1", "v1beta1"), AuthorizationPolicySpec),
-    (TELEMETRY, "Telemetry"): Kind(Telemetry, ("v1", "v1alpha1"), TelemetrySpec, later=True),
-    (EXTENSIONS, "WasmPlugin"): Kind(WasmPlugin, ("v1alpha1",), WasmPluginSpec, later=True),
-    (EXTENSIONS, "TrafficExtension"): Kind(TrafficExtension, ("v1alpha1",), TrafficExtensionSpec, later=True),
+    (TELEMETRY, "Telemetry"): Kind(Telemetry, ("v1", "v1alpha1"), TelemetrySpec, unsupported=True),
+    (EXTENSIONS, "WasmPlugin"): Kind(WasmPlugin, ("v1alpha1",), WasmPluginSpec, unsupported=True),
+    (EXTENSIONS, "TrafficExtension"): Kind(TrafficExtension, ("v1alpha1",), TrafficExtensionSpec, unsupported=True),
 }
 
 
-def check(value: Object) -> Iterator[Finding]:
+def check_object(value: Object) -> Iterator[Finding]:
     """Yield what is wrong with ``value`` beyond the types of its fields."""
     match value:
-        case EndpointSlice() | Service() | Pod():
+        case EndpointSlice() | KubernetesService() | Pod():
             yield from _check_core(value)
         case VirtualService():
             yield from virtual_service.check(value)
@@ -115,7 +115,7 @@ def check(value: Object) -> Iterator[Finding]:
         case ServiceEntry():
             yield from service_entry.check(value)
         case WorkloadEntry():
-            yield from service_entry.check_workload(value)
+            yield from service_entry.check_workload_entry(value)
         case Sidecar():
             yield from sidecar.check(value)
         case Namespace() | Node() | ServiceAccount() | Secret() | ConfigMap() | MeshConfig():
@@ -126,11 +126,11 @@ def check(value: Object) -> Iterator[Finding]:
             yield from _check_policy(value)
 
 
-def _check_core(value: EndpointSlice | Service | Pod) -> Iterator[Finding]:
+def _check_core(value: EndpointSlice | KubernetesService | Pod) -> Iterator[Finding]:
     match value:
         case EndpointSlice():
             yield from rules.check_slice(value)
-        case Service():
+        case KubernetesService():
             yield from rules.check_service(value)
         case Pod():
             yield from rules.check_pod(value)

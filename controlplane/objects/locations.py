@@ -11,7 +11,7 @@ from controlplane.model.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Location:
     """A line, from 1, of a file."""
 
     file: str
@@ -23,15 +23,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class LocatedProblem:
     """A Problem and where it stands, if it came from a file."""
 
     problem: Problem
-    place: Place | None = None
+    location: Location | None = None
 
     def row(self) -> dict[str, str | int | None]:
         """Return it as ``navarch validate`` and the admin API show it."""
-        problem, place = self.problem, self.place
+        problem, place = self.problem, self.location
         return {
             "object": str(problem.object) if problem.object else None,
             "field": problem.field,
@@ -43,30 +43,30 @@ class Located:
         }
 
 
-class Places(Protocol):
+class Locations(Protocol):
     """A source that knows where its objects stand."""
 
-    def problems(self) -> tuple[Located, ...]:
+    def problems(self) -> tuple[LocatedProblem, ...]:
         """Return what is wrong with the documents themselves."""
 
-    def place(self, key: Key, path: str) -> Place | None:
+    def location(self, key: Key, path: str) -> Location | None:
         """Return where the field ``path`` of the object ``key`` stands, or ``None`` where this source does not have it."""
 
 
-def located(between: Iterable[Problem], sources: Sequence[Places]) -> tuple[Located, ...]:
+def located_problems(between: Iterable[Problem], sources: Sequence[Locations]) -> tuple[LocatedProblem, ...]:
     """Return every Problem by file and line: those of the documents of ``sources``, and those ``between`` the objects."""
     found = [each for source in sources for each in source.problems()]
-    found += (Located(each, _first(each, sources)) for each in between)
+    found += (LocatedProblem(each, _first(each, sources)) for each in between)
     return tuple(sorted(dict.fromkeys(found), key=_order))
 
 
-def _first(problem: Problem, sources: Sequence[Places]) -> Place | None:
+def _first(problem: Problem, sources: Sequence[Locations]) -> Location | None:
     if problem.object is None:
         return None
-    places = (source.place(problem.object, problem.field) for source in sources)
+    places = (source.location(problem.object, problem.field) for source in sources)
     return next((place for place in places if place), None)
 
 
-def _order(each: Located) -> tuple[str, int, str, str, str]:
-    place, problem = each.place or Place("", 0), each.problem
+def _order(each: LocatedProblem) -> tuple[str, int, str, str, str]:
+    place, problem = each.location or Location("", 0), each.problem
     return (place.file, place.line, str(problem.object or ""), problem.field, problem.code)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
-from controlplane.objects.locations import Located, Place
+from controlplane.objects.locations import LocatedProblem, Location
 from controlplane.objects.parse import Object
 
 
@@ -32,11 +32,11 @@ class Precedence:
         copied._given = {key: dict(given) for key, given in self._given.items() if len(given) > 1}
         return copied
 
-    def problems(self) -> tuple[Located, ...]:
+    def problems(self) -> tuple[LocatedProblem, ...]:
         """Return which objects are given by more than one source."""
-        return tuple(Located(_shadowed(key, self._names, given)) for key, given in sorted(self._given.items()) if len(given) > 1)
+        return tuple(LocatedProblem(_shadowed(key, self._names, given)) for key, given in sorted(self._given.items()) if len(given) > 1)
 
-    def place(self, _key: Key, _path: str) -> Place | None:
+    def location(self, _key: Key, _path: str) -> Location | None:
         """Return no place: the sources know those."""
         return None
 

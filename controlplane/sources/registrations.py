@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.objects.locations import Located, Place, Places
+from controlplane.objects.locations import LocatedProblem, Location, Locations
 from controlplane.objects.parse import parse
 
 Document = Mapping[str, object]
@@ -38,7 +38,7 @@ class Registered:
             if changes := tuple(self._changes()):
                 deliver(changes)
 
-    def places(self) -> Places:
+    def locations(self) -> Locations:
         """Return nothing: nobody wrote them."""
         return _Nowhere()
 
@@ -58,10 +58,10 @@ class Registered:
 class _Nowhere:
     """Where the entries stand: nobody wrote them."""
 
-    def problems(self) -> tuple[Located, ...]:
+    def problems(self) -> tuple[LocatedProblem, ...]:
         """Return nothing."""
         return ()
 
-    def place(self, _key: Key, _path: str) -> Place | None:
+    def location(self, _key: Key, _path: str) -> Location | None:
         """Return nothing."""
         return None

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from controlplane.model.mesh import PathNormalization
 from controlplane.objects.mesh.extension_providers import GrpcAuthorizer, HttpAuthorizer
-from controlplane.objects.security.authorization_policy import Rule
+from controlplane.objects.security.authorization_policy import AuthorizationRule
 from controlplane.objects.security.request_authentication import JWTRule
 
 
@@ -27,7 +27,7 @@ class Policy:
     namespace: str
     name: str
     action: Action
-    rules: tuple[Rule, ...]
+    rules: tuple[AuthorizationRule, ...]
     tried: bool = False
     provider: str = ""
 

@@ -99,7 +99,7 @@ def _mirror(action: RouteAction, given: HTTPRoute, clusters: Sequence[str]) -> N
 def _mirrored(given: HTTPRoute) -> float:
     if given.mirror_percentage is not None:
         return given.mirror_percentage.value
-    old = given.mirror_percent if given.mirror_percent is not None else given.mirror_percent_old
+    old = given.mirror_percent if given.mirror_percent is not None else given.deprecated_mirror_percent
     return _ALWAYS if old is None else old
 
 

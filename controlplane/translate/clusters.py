@@ -14,7 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.envoy.packing import pack
 from controlplane.model.cluster_names import INBOUND, cluster_name
 from controlplane.model.protocols import Protocol
-from controlplane.model.proxies import Families
+from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.objects.networking.destination_rule import TrafficPolicy
 from controlplane.translate.cluster_policy import apply_policy, unlimited
@@ -63,7 +63,7 @@ class InboundPort:
     bind: str
     endpoint: str | None
     transparent: bool = False
-    families: Families = Families.V4
+    families: IpFamilies = IpFamilies.V4
 
     @property
     def cluster(self) -> str:
@@ -139,7 +139,7 @@ def pass_through(*, connect_timeout_ms: int) -> Cluster:
     return cluster
 
 
-def inbound_pass_through(families: Families = Families.V4, *, transparent: bool, connect_timeout_ms: int) -> Cluster:
+def inbound_pass_through(families: IpFamilies = IpFamilies.V4, *, transparent: bool, connect_timeout_ms: int) -> Cluster:
     """Return the cluster for connections of ``families`` to ports that no service names; ``transparent`` as in :class:`InboundPort`."""
     cluster = _cluster(INBOUND_PASSTHROUGH, connect_timeout_ms)
     _captured(cluster, families, transparent=transparent)
@@ -147,14 +147,14 @@ def inbound_pass_through(families: Families = Families.V4, *, transparent: bool,
     return cluster
 
 
-def _captured(cluster: Cluster, families: Families, *, transparent: bool) -> None:
+def _captured(cluster: Cluster, families: IpFamilies, *, transparent: bool) -> None:
     """Have ``cluster`` lead where the connection was going. What is ``transparent`` has the source that its listener gives it."""
     _original_destination(cluster)
     if not transparent:
         bind = cluster.upstream_bind_config
-        own = _OWN_SOURCE_V6 if families is Families.V6 else _OWN_SOURCE
+        own = _OWN_SOURCE_V6 if families is IpFamilies.V6 else _OWN_SOURCE
         bind.source_address.CopyFrom(socket_address(own, 0).socket_address)
-        if families is Families.BOTH:
+        if families is IpFamilies.BOTH:
             bind.extra_source_addresses.add().address.CopyFrom(socket_address(_OWN_SOURCE_V6, 0).socket_address)
 
 

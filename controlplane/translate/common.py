@@ -12,7 +12,7 @@ from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.model.proxies import Families
+from controlplane.model.proxies import IpFamilies
 
 UNIX = "unix://"
 WILDCARD, _WILDCARD_V6 = "0.0.0.0", "[::]"  # Istio's names for a listener that is told from others by its port alone
@@ -31,14 +31,14 @@ def socket_address(address: str, port: int) -> Address:
     return Address(socket_address={"address": address.strip("[]"), "port_value": port})
 
 
-def wildcard(families: Families) -> tuple[str, ...]:
+def wildcard(families: IpFamilies) -> tuple[str, ...]:
     """Return where a listener for all addresses of ``families`` listens: first the address that it is called by."""
     match families:
-        case Families.V4:
+        case IpFamilies.V4:
             return (WILDCARD,)
-        case Families.V6:
+        case IpFamilies.V6:
             return (_WILDCARD_V6,)
-        case Families.BOTH:
+        case IpFamilies.BOTH:
             return (WILDCARD, _WILDCARD_V6)
         case _:
             assert_never(families)

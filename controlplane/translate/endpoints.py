@@ -44,7 +44,7 @@ def _endpoint(each: Endpoint) -> LbEndpoint:
         endpoint={"address": socket_address(each.address, each.port)},
         load_balancing_weight={"value": each.weight},
         health_status=HealthStatus.DRAINING if each.health is Health.DRAINING else HealthStatus.UNKNOWN,
-        metadata=_MUTUAL if each.mutual else None,
+        metadata=_MUTUAL if each.mutual_tls else None,
     )
 
 

@@ -14,9 +14,9 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.model.mesh import PathNormalization
-from controlplane.model.peer_authentication import Mode
+from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
-from controlplane.model.proxies import Families
+from controlplane.model.proxies import IpFamilies
 from controlplane.translate import tls
 from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH, InboundPort
 from controlplane.translate.common import listening, wildcard
@@ -42,7 +42,7 @@ _TLS, _RAW = "tls", "raw_buffer"  # as Envoy's matches name them
 class Guard:
     """Who may connect. ``peer`` is whom a certificate has to name; ``None`` where the proxy has none of its own to show."""
 
-    mode: Mode = Mode.PERMISSIVE
+    mode: MutualTLSMode = MutualTLSMode.PERMISSIVE
     peer: Peer | None = None
 
 
@@ -90,7 +90,7 @@ class _Ready(NamedTuple):
 
 
 def virtual_inbound(
-    number: int, ports: tuple[Guarded, ...], rest: Rest, passed: Passed, families: Families = Families.V4, *, transparent: bool = False
+    number: int, ports: tuple[Guarded, ...], rest: Rest, passed: Passed, families: IpFamilies = IpFamilies.V4, *, transparent: bool = False
 ) -> Listener:
     """Return the listener that iptables send every inbound connection of ``families`` to, with chains for each of ``ports``, and others.
 
@@ -142,8 +142,8 @@ def _use(port: InboundPort) -> _Use:
 
 
 def _chains(use: _Use, protocol: Protocol, match: FilterChainMatch, guard: Guard, ready: _Ready) -> Iterator[FilterChain]:
-    kinds = tuple(_kinds(protocol, guard.mode if guard.peer else Mode.DISABLE))
-    if guard.peer is None and guard.mode is Mode.STRICT:
+    kinds = tuple(_kinds(protocol, guard.mode if guard.peer else MutualTLSMode.DISABLE))
+    if guard.peer is None and guard.mode is MutualTLSMode.STRICT:
         # Who has no certificate cannot take part in mutual TLS, and nothing else is to be let in.
         yield FilterChain(name=use.name, filter_chain_match=match, filters=[tcp(BLACK_HOLE, BLACK_HOLE)])
         return
@@ -162,22 +162,22 @@ def _filters(use: _Use, kind: _Kind, ready: _Ready) -> list[Filter]:
     return [*ready.by_connections, tcp(use.cluster, use.cluster)]
 
 
-def _kinds(protocol: Protocol, mode: Mode) -> Iterable[_Kind]:
+def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_Kind]:
     """Return the kinds of connections that are taken in ``mode``, told apart by what clients announce.
 
     The sets are Istio's, so that its own proxies are understood too.
     """
     http, sniffed = protocol.is_http, protocol is Protocol.UNSUPPORTED
     match mode:
-        case Mode.DISABLE if sniffed:
+        case MutualTLSMode.DISABLE if sniffed:
             return (_Kind("", PLAIN_HTTP, http=True, mutual=False), _Kind("", (), http=False, mutual=False))
-        case Mode.DISABLE:
+        case MutualTLSMode.DISABLE:
             return (_Kind("", (), http, mutual=False),)
-        case Mode.STRICT if sniffed:
+        case MutualTLSMode.STRICT if sniffed:
             return (_Kind(_TLS, HTTP_OF_PEERS, http=True, mutual=True), _Kind(_TLS, (), http=False, mutual=True))
-        case Mode.STRICT:
+        case MutualTLSMode.STRICT:
             return (_Kind(_TLS, (), http, mutual=True),)
-        case Mode.PERMISSIVE if sniffed:
+        case MutualTLSMode.PERMISSIVE if sniffed:
             return (
                 _Kind(_TLS, HTTP_OF_PEERS, http=True, mutual=True),
                 _Kind(_RAW, PLAIN_HTTP, http=True, mutual=False),
@@ -185,9 +185,9 @@ def _kinds(protocol: Protocol, mode: Mode) -> Iterable[_Kind]:
                 _Kind(_RAW, (), http=False, mutual=False),
                 _Kind(_TLS, (), http=False, mutual=False),
             )
-        case Mode.PERMISSIVE if http:
+        case MutualTLSMode.PERMISSIVE if http:
             return (_Kind(_TLS, _ALL_OF_PEERS, http=True, mutual=True), _Kind(_RAW, (), http=True, mutual=False))
-        case Mode.PERMISSIVE:
+        case MutualTLSMode.PERMISSIVE:
             return (
                 _Kind(_TLS, _ALL_OF_PEERS, http=False, mutual=True),
                 _Kind(_RAW, (), http=False, mutual=False),

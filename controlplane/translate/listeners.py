@@ -9,7 +9,7 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain, Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.model.proxies import Families
+from controlplane.model.proxies import IpFamilies
 from controlplane.translate.clusters import BLACK_HOLE
 from controlplane.translate.common import block, listening, wildcard
 from controlplane.translate.connections import PLAIN_HTTP, http_inspector, outbound_http, tcp
@@ -83,7 +83,7 @@ def http_proxy(port: int) -> Listener:
     return listener
 
 
-def virtual_outbound(port: int, catch_all: str, families: Families = Families.V4) -> Listener:
+def virtual_outbound(port: int, catch_all: str, families: IpFamilies = IpFamilies.V4) -> Listener:
     """Return the listener that iptables send every outbound connection of ``families`` to.
 
     Those that no other listener is for go to ``catch_all``.

@@ -66,7 +66,7 @@ class Injector:
         has_native = minor is not None and int(minor[0]) >= _NATIVE_SINCE
         if settings.init_image is None:
             query = {"fieldSelector": f"metadata.name={self._cluster.pod}"}
-            found = await self._client.get(PODS.path(self._cluster.home), **query)
+            found = await self._client.get(PODS.path(self._cluster.system_namespace), **query)
             settings = replace(settings, init_image=_image(found))
         return Mesh(settings=settings, has_native_sidecars=has_native)
 

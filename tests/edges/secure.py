@@ -54,9 +54,7 @@ class Secure:
 async def secure(folder: Path, *, leaf_s: float = 86_400.0, age_s: float = 1800.0, load_interval_s: float = 10.0) -> AsyncIterator[Secure]:
     """Serve ``folder``, with identities, until the block ends."""
     state = folder.parent / f"{folder.name}-state"
-    identity = IdentitySettings(
-        state=str(state), by_token=ANYWHERE, by_certificate=ANYWHERE, leaf_lifetime_s=leaf_s, connection_age_s=age_s
-    )
+    identity = IdentitySettings(state=str(state), xds_tls=ANYWHERE, xds_mtls=ANYWHERE, leaf_lifetime_s=leaf_s, connection_age_s=age_s)
     reports = ReportSettings(load_interval_s=load_interval_s)
     settings = Settings(
         files=(str(folder),), identity=identity, reports=reports, xds=ANYWHERE, admin=ANYWHERE, health=ANYWHERE, grace_s=0.5

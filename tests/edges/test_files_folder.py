@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.model.keys import Key
 from controlplane.model.problems import Severity
 from controlplane.objects.changes import Change
-from controlplane.objects.kubernetes.core import Service
+from controlplane.objects.kubernetes.core import KubernetesService
 from controlplane.sources.files.folder import Folder
 from controlplane.sources.files.manifest import Refused, Sheet, sheet
 
@@ -22,7 +22,7 @@ def ports(changes: tuple[Change, ...]) -> dict[str, int | None]:
     """Return the port of each changed Service, ``None`` for one that is gone."""
     found = {}
     for change in changes:
-        assert change.object is None or isinstance(change.object, Service)
+        assert change.object is None or isinstance(change.object, KubernetesService)
         found[change.key.name] = change.object.spec.ports[0].port if change.object else None
     return found
 
@@ -80,7 +80,7 @@ def test_a_document_with_a_wrong_field_keeps_its_last_good_meaning_and_says_wher
 
     assert changes == ()
     assert (located.problem.object, located.problem.severity) == (key("a"), Severity.ERROR)
-    assert str(located.place) == "a.yaml:17"
+    assert str(located.location) == "a.yaml:17"
 
 
 def test_a_document_taken_out_of_a_readable_file_is_gone_when_that_has_been_so_for_a_moment() -> None:
@@ -139,7 +139,7 @@ def test_a_file_that_may_not_be_read_any_more_keeps_what_it_gave() -> None:
     changes = folder.take({"a.yaml": sheet(Refused("expected a regular file"))}, 1)
 
     assert changes == ()
-    assert [(each.problem.message, str(each.place)) for each in folder.problems()] == [("expected a regular file", "a.yaml:1")]
+    assert [(each.problem.message, str(each.location)) for each in folder.problems()] == [("expected a regular file", "a.yaml:1")]
 
 
 def test_an_emptied_file_counts_after_a_second() -> None:
@@ -185,7 +185,7 @@ def test_a_renamed_file_changes_nothing() -> None:
     later = folder.take({}, 11.0)
 
     assert (renamed, later) == ((), ())
-    assert str(folder.place(key("a"), "metadata.name")) == "b.yaml:4"
+    assert str(folder.location(key("a"), "metadata.name")) == "b.yaml:4"
 
 
 def test_of_an_object_in_two_files_the_first_path_counts_and_the_other_is_told() -> None:
@@ -200,7 +200,7 @@ def test_of_an_object_in_two_files_the_first_path_counts_and_the_other_is_told()
     assert (ports(first), ports(second), ports(third)) == ({"a": 81}, {"a": 80, "x": 80}, {"a": 81})
     assert duplicate.problem.code == "Duplicate"
     assert "a.yaml:13" in duplicate.problem.message
-    assert str(duplicate.place) == "b.yaml:4"
+    assert str(duplicate.location) == "b.yaml:4"
 
 
 def test_of_an_object_twice_in_a_file_the_first_document_counts() -> None:
@@ -210,7 +210,7 @@ def test_of_an_object_twice_in_a_file_the_first_document_counts() -> None:
     [duplicate] = folder.problems()
 
     assert ports(changes) == {"a": 80}
-    assert str(duplicate.place) == "a.yaml:13"
+    assert str(duplicate.location) == "a.yaml:13"
 
 
 def test_an_object_that_we_do_not_use_does_not_hide_one_of_the_same_kind_and_name() -> None:
@@ -236,7 +236,7 @@ def test_the_order_in_which_files_are_read_does_not_matter() -> None:
     for path in sorted(sheets, reverse=True):
         other.take({path: sheets[path]}, 0)
 
-    assert [one.place(key(each), "") for each in "abc"] == [other.place(key(each), "") for each in "abc"]
+    assert [one.location(key(each), "") for each in "abc"] == [other.location(key(each), "") for each in "abc"]
     assert one.problems() == other.problems()
     assert ports(one.take(dict.fromkeys(sheets), 1)) == {}
 
@@ -250,5 +250,5 @@ def test_items_of_a_list_are_found_on_their_own_lines() -> None:
 
     folder.take({"a.yaml": sheet(f"apiVersion: v1\nkind: List\nitems:\n{items}")}, 0)
 
-    assert [(located.problem.object, str(located.place)) for located in folder.problems()] == [(key("s0"), "a.yaml:7")]
-    assert str(folder.place(key("s2"), "spec.ports[0].port")) == "a.yaml:15"
+    assert [(located.problem.object, str(located.location)) for located in folder.problems()] == [(key("s0"), "a.yaml:7")]
+    assert str(folder.location(key("s2"), "spec.ports[0].port")) == "a.yaml:15"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.objects.kubernetes.core import Service
+from controlplane.objects.kubernetes.core import KubernetesService
 from controlplane.sources.files.source import Files
 from tests.edges.manifests import service
 from tests.edges.waiting import until
@@ -31,7 +31,7 @@ class Watched:
     def ports(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for change in (each for batch in self.batches for each in batch):
-            if isinstance(change.object, Service):
+            if isinstance(change.object, KubernetesService):
                 found[change.key.name] = change.object.spec.ports[0].port
             else:
                 del found[change.key.name]
@@ -93,7 +93,7 @@ async def test_files_that_come_and_go_and_are_renamed_are_followed(tmp_path: Pat
         (tmp_path / "new" / "folder" / "b.yaml").write_text(service("b"))
         await until(lambda: watched.ports == {"a": 80, "b": 80})
         (tmp_path / "new").rename(tmp_path / "renamed")
-        await until(lambda: str(tmp_path / "renamed") in str(watched.source.places().place(next(iter(watched.batches[-1])).key, "")))
+        await until(lambda: str(tmp_path / "renamed") in str(watched.source.locations().location(next(iter(watched.batches[-1])).key, "")))
         (tmp_path / "a.yaml").unlink()
         await until(lambda: watched.ports == {"b": 80})
         (tmp_path / "renamed" / "folder" / "b.yaml").replace(tmp_path / ".hidden.yaml")
@@ -129,7 +129,7 @@ async def test_a_shell_that_writes_slowly_deletes_nothing(tmp_path: Path) -> Non
 
     async with watching(tmp_path) as watched:
         shell = await asyncio.create_subprocess_exec("sh", "-c", f"cat > {tmp_path}/a.yaml", stdin=asyncio.subprocess.PIPE)
-        await until(lambda: watched.source.places().place(Key("Service", "shop", "a"), "") and not (tmp_path / "a.yaml").read_text())
+        await until(lambda: watched.source.locations().location(Key("Service", "shop", "a"), "") and not (tmp_path / "a.yaml").read_text())
         await shell.communicate(service("a", 81).encode())
         await until(lambda: watched.ports == {"a": 81})
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import authority, serving
-from controlplane.objects.security.jwks import Unusable
+from controlplane.objects.security.jwks import UnusableKeys
 from controlplane.sources.jwks.fetch import Fetching, SystemResolver, Unreachable, is_own
 from controlplane.sources.jwks.url_policy import Forbidden, Guard, allowed
 from tests.fakes.issuer import DISCOVERY, KEYS, Issuer
@@ -107,7 +107,7 @@ async def test_keys_are_found_by_the_discovery_document_of_their_issuer_and_by_n
     async with issuer.published() as at:
         found = await fetcher(*LOCAL)(at + DISCOVERY)
         issuer.at = "https://other.example"
-        with pytest.raises(Unusable, match="found that of another"):
+        with pytest.raises(UnusableKeys, match="found that of another"):
             await fetcher(*LOCAL)(at + DISCOVERY)
 
     assert json.loads(found)["keys"][0]["kid"] == "key-1"
@@ -177,28 +177,28 @@ def _key(**more: object) -> str:
 @pytest.mark.parametrize(
     ("answer", "fault", "words"),
     [
-        (_endless, Unusable, "at most 1048576 bytes"),
+        (_endless, UnusableKeys, "at most 1048576 bytes"),
         (_slow, Unreachable, "no answer within"),
         (_silent, Unreachable, "no answer within"),
-        (_bomb, Unusable, "not compressed"),
+        (_bomb, UnusableKeys, "not compressed"),
         (_saying(_key(), 503), Unreachable, "status 503"),
         (_saying(_key(), 204), Unreachable, "status 204"),
-        (_saying(""), Unusable, "expected JSON"),
-        (_saying("<html>"), Unusable, "expected JSON"),
-        (_saying(b"\xff\xfe"), Unusable, "UTF-8"),
-        (_saying("[" * 100_000), Unusable, "expected JSON"),
-        (_saying("null"), Unusable, "a JSON object"),
-        (_saying("[]"), Unusable, "a JSON object"),
-        (_saying('{"AccessKeyId": "A", "SecretAccessKey": "B"}'), Unusable, "JSON Web Key Set"),
-        (_saying('{"keys": []}'), Unusable, "at least one key"),
-        (_saying('{"keys": {"a": 1}}'), Unusable, "JSON Web Key Set"),
-        (_saying('{"keys": ["a"]}'), Unusable, "a kty"),
-        (_saying('{"keys": [{"kid": "1"}]}'), Unusable, "a kty"),
-        (_saying('{"keys": [], "keys": []}'), Unusable, "expected JSON"),
-        (_saying('{"keys": [{"kty": "RSA", "n": 1e999, "e": "AQAB"}]}'), Unusable, "at least one key whose fields are texts"),
-        (_saying(_key(d="AQAB")), Unusable, "secret part 'd'"),
-        (_saying(_key(p="AQAB")), Unusable, "secret part 'p'"),
-        (_saying('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'), Unusable, "secret part 'k'"),
+        (_saying(""), UnusableKeys, "expected JSON"),
+        (_saying("<html>"), UnusableKeys, "expected JSON"),
+        (_saying(b"\xff\xfe"), UnusableKeys, "UTF-8"),
+        (_saying("[" * 100_000), UnusableKeys, "expected JSON"),
+        (_saying("null"), UnusableKeys, "a JSON object"),
+        (_saying("[]"), UnusableKeys, "a JSON object"),
+        (_saying('{"AccessKeyId": "A", "SecretAccessKey": "B"}'), UnusableKeys, "JSON Web Key Set"),
+        (_saying('{"keys": []}'), UnusableKeys, "at least one key"),
+        (_saying('{"keys": {"a": 1}}'), UnusableKeys, "JSON Web Key Set"),
+        (_saying('{"keys": ["a"]}'), UnusableKeys, "a kty"),
+        (_saying('{"keys": [{"kid": "1"}]}'), UnusableKeys, "a kty"),
+        (_saying('{"keys": [], "keys": []}'), UnusableKeys, "expected JSON"),
+        (_saying('{"keys": [{"kty": "RSA", "n": 1e999, "e": "AQAB"}]}'), UnusableKeys, "at least one key whose fields are texts"),
+        (_saying(_key(d="AQAB")), UnusableKeys, "secret part 'd'"),
+        (_saying(_key(p="AQAB")), UnusableKeys, "secret part 'p'"),
+        (_saying('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'), UnusableKeys, "secret part 'k'"),
     ],
 )
 async def test_t45_an_answer_that_is_no_key_set_is_refused_and_not_shown(

@@ -19,7 +19,7 @@ from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.serve.authn import authenticate
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
-from controlplane.serve.server import ListenAddress, XdsServer, StreamFactories
+from controlplane.serve.server import ListenAddress, StreamFactories, XdsServer
 from controlplane.serve.xds import streams
 from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event, Sent

@@ -18,9 +18,9 @@ import yaml
 
 from controlplane.mesh.snapshot import SECTIONS, snapshot
 from controlplane.model.identity import Identity
-from controlplane.model.proxies import Proxy, proxy
+from controlplane.model.proxies import Proxy, proxy_from_node
 from controlplane.objects.changes import Change
-from controlplane.objects.locations import located
+from controlplane.objects.locations import located_problems
 from controlplane.sources.files.folder import Folder
 from controlplane.sources.files.once import gather
 
@@ -50,7 +50,7 @@ class Case:
         """Return who asks."""
         namespace = self.gateway.partition(".")[2] or "default"
         node = f"router~{IP}~{self.gateway}~{namespace}.svc.cluster.local" if self.gateway else NODE
-        found = proxy(node, (GATEWAY if self.gateway else METADATA) | self.metadata)
+        found = proxy_from_node(node, (GATEWAY if self.gateway else METADATA) | self.metadata)
         return replace(found, identity=Identity("cluster.local", namespace, self.account)) if self.account else found
 
     @property
@@ -67,7 +67,7 @@ class Case:
         folder, changes = self.read()
         found = snapshot(changes, self.proxy)
         shown: dict[str, object] = {section: found.resources[section] for section in self.show}
-        problems = [f"{each.problem.severity.value}: {line(each.row())}" for each in located(found.problems, [folder])]
+        problems = [f"{each.problem.severity.value}: {line(each.row())}" for each in located_problems(found.problems, [folder])]
         made = ordered({**shown, **({"problems": problems} if problems else {})})
         return yaml.safe_dump(made, sort_keys=False, width=_WIDTH, allow_unicode=True)
 

@@ -19,7 +19,7 @@ from tests.kube.cluster import Cluster
 HOME = "navarch-system"
 SECRET = f"/api/v1/namespaces/{HOME}/secrets/navarch-ca"
 _NOTHING_MORE = Settings(reports=ReportSettings(grace_s=1.0))
-IDENTIFIED = replace(_NOTHING_MORE, identity=IdentitySettings(by_token="127.0.0.1:0", by_certificate="127.0.0.1:0"))
+IDENTIFIED = replace(_NOTHING_MORE, identity=IdentitySettings(xds_tls="127.0.0.1:0", xds_mtls="127.0.0.1:0"))
 
 
 @contextlib.asynccontextmanager

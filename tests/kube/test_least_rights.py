@@ -97,7 +97,7 @@ async def a_machine_comes(cluster: Cluster, running: Running) -> None:
 
 
 MERGE = "application/merge-patch+json"
-IDENTITY = IdentitySettings(by_token="127.0.0.1:0")
+IDENTITY = IdentitySettings(xds_tls="127.0.0.1:0")
 OBJECTS = "virtualservices,destinationrules,serviceentries,sidecars,workloadentries"
 
 

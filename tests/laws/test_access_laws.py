@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from controlplane.envoy.type_urls import LDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.publish.parts import Wire
-from controlplane.model.proxies import proxy
+from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
 
 Json = Mapping[str, object]
-PROXY = proxy("sidecar~10.0.0.1~p.a~a.svc.cluster.local", {"LABELS": {"app": "x"}})
+PROXY = proxy_from_node("sidecar~10.0.0.1~p.a~a.svc.cluster.local", {"LABELS": {"app": "x"}})
 SIDES = ("hosts", "ports", "methods", "paths")
 SOURCES = ("principals", "requestPrincipals", "namespaces", "serviceAccounts", "trustDomains", "ipBlocks", "remoteIpBlocks")
 KEYS = (

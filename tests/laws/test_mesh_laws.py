@@ -14,7 +14,7 @@ from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
-from controlplane.model.proxies import proxy
+from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
 from controlplane.xds.view import View
@@ -22,9 +22,11 @@ from controlplane.xds.view import View
 NAMESPACES = ("a", "b")
 NAMES = ("x", "y")
 PROXIES = tuple(
-    proxy(f"sidecar~10.0.0.{at}~p.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}, "INTERCEPTION_MODE": mode})
+    proxy_from_node(f"sidecar~10.0.0.{at}~p.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}, "INTERCEPTION_MODE": mode})
     for at, (namespace, mode) in enumerate((each, mode) for each in NAMESPACES for mode in ("REDIRECT", "NONE"))
-) + tuple(proxy(f"router~10.0.1.1~gw.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}}) for namespace in NAMESPACES)
+) + tuple(
+    proxy_from_node(f"router~10.0.1.1~gw.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}}) for namespace in NAMESPACES
+)
 Content = Mapping[tuple[str, str], str]
 
 

@@ -17,7 +17,7 @@ from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.bootstrap.xds_cluster import ControlPlane
 from controlplane.demo.processes import Process, envoy_binary, start, until
-from controlplane.model.proxies import Families, Interception
+from controlplane.model.proxies import Interception, IpFamilies
 from tests.edges import namespaces
 
 POD, POD_V6, NEAR, NEAR_V6 = "10.77.0.2", "fd77::2", "10.77.0.1", "fd77::1"
@@ -62,10 +62,12 @@ ASKS = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], ti
 
 
 @pytest.mark.parametrize("interception", [Interception.REDIRECT, Interception.TPROXY])
-@pytest.mark.parametrize("families", [Families.BOTH, Families.V6], ids=lambda families: families.name)
-async def test_connections_of_every_family_of_a_pod_pass_its_envoy(tmp_path: Path, families: Families, interception: Interception) -> None:
+@pytest.mark.parametrize("families", [IpFamilies.BOTH, IpFamilies.V6], ids=lambda families: families.name)
+async def test_connections_of_every_family_of_a_pod_pass_its_envoy(
+    tmp_path: Path, families: IpFamilies, interception: Interception
+) -> None:
     namespaces.needed()
-    by = [(VIP_V6, POD_V6, NEAR_V6, "::6"), *([(VIP, POD, NEAR, "127.0.0.6")] if families is Families.BOTH else [])]
+    by = [(VIP_V6, POD_V6, NEAR_V6, "::6"), *([(VIP, POD, NEAR, "127.0.0.6")] if families is IpFamilies.BOTH else [])]
     async with world(tmp_path, families, interception) as (pod, outside):
         for vip, own, near, envoy in by:
             seen = near if interception is Interception.TPROXY else envoy
@@ -78,10 +80,10 @@ async def test_connections_of_every_family_of_a_pod_pass_its_envoy(tmp_path: Pat
 
 
 @asynccontextmanager
-async def world(folder: Path, families: Families, interception: Interception) -> AsyncIterator[tuple[str, str]]:
+async def world(folder: Path, families: IpFamilies, interception: Interception) -> AsyncIterator[tuple[str, str]]:
     """Yield the namespaces of a pod with its Envoy and its control plane, and of what is around it."""
     pod, outside = (f"nv{os.getpid()}-six-{end}" for end in ("pod", "out"))
-    addresses = [POD, POD_V6] if families is Families.BOTH else [POD_V6]
+    addresses = [POD, POD_V6] if families is IpFamilies.BOTH else [POD_V6]
     manifests = folder / "manifests"
     manifests.mkdir()
     (manifests / "all.yaml").write_text(MANIFESTS)

@@ -10,7 +10,7 @@ from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
 from controlplane.bootstrap.overload_manager import Limits
 from controlplane.bootstrap.status_listeners import Probe, StatusPorts
 from controlplane.bootstrap.xds_cluster import ControlPlane, Credentials, secret_files
-from controlplane.model.proxies import Families, Proxy, ProxyType, proxy
+from controlplane.model.proxies import IpFamilies, Proxy, ProxyType, proxy_from_node
 
 CREDENTIALS = Credentials(token="/own/token", roots="/own/root-cert.pem", secrets="/own", server_name="navarch.navarch-system.svc")
 POD = BootstrapSettings(
@@ -57,7 +57,7 @@ def test_a_node_says_what_the_control_plane_reads() -> None:
     metadata = known["metadata"]
     assert isinstance(metadata, dict)
 
-    found = proxy(str(known["id"]), metadata, "west/1")
+    found = proxy_from_node(str(known["id"]), metadata, "west/1")
 
     assert found == Proxy(
         id="router~10.0.0.7~cart-7.shop~shop.svc.cluster.local",
@@ -67,7 +67,7 @@ def test_a_node_says_what_the_control_plane_reads() -> None:
         namespace="shop",
         dns_domain="shop.svc.cluster.local",
         labels=(("app", "cart"),),
-        families=Families.V4,
+        families=IpFamilies.V4,
         locality="west/1",
     )
     assert (known["cluster"], known["locality"]) == ("cart-7.shop", {"region": "west", "zone": "1"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.model.credentials import Credential, authority_name, certificate_name, credential
+from controlplane.model.credentials import Credential, authority_name, certificate_name, parse_credential
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ def test_what_is_written_has_istios_names(written: str, certificate: str, author
 
 
 def test_a_name_means_a_secret_of_the_proxys_namespace_or_of_the_one_it_says() -> None:
-    assert credential("kubernetes://shop", "edge") == Credential("edge", "shop")
-    assert credential("kubernetes://shop-cacert", "edge") == Credential("edge", "shop", authority=True)
-    assert credential("kubernetes-gateway://other/shop", "edge") == Credential("other", "shop")
+    assert parse_credential("kubernetes://shop", "edge") == Credential("edge", "shop")
+    assert parse_credential("kubernetes://shop-cacert", "edge") == Credential("edge", "shop", authority=True)
+    assert parse_credential("kubernetes-gateway://other/shop", "edge") == Credential("other", "shop")
 
 
 @pytest.mark.parametrize(
     "name", ["default", "ROOTCA", "kubernetes://", "kubernetes://a/b", "kubernetes://../a", "kubernetes-gateway://a", "kubernetes://A"]
 )
 def test_other_names_mean_no_credential(name: str) -> None:
-    assert credential(name, "edge") is None
+    assert parse_credential(name, "edge") is None

@@ -9,9 +9,9 @@ import pytest
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.publish.parts import Wire
-from controlplane.model.endpoint_policy import fault_of_endpoint
+from controlplane.model.endpoint_policy import endpoint_error
 from controlplane.model.ip_addresses import Reach, reach
-from controlplane.model.proxies import proxy
+from controlplane.model.proxies import proxy_from_node
 from controlplane.sources.files.folder import Folder
 from controlplane.sources.files.manifest import sheet
 from tests.golden.cases import METADATA, NODE
@@ -44,23 +44,23 @@ CLOUDS = [
 @pytest.mark.parametrize("port", [15000, 15001, 15006, 15010, 15012, 15014, 15020, 15021, 15090])
 @pytest.mark.parametrize("host", HOSTS)
 def test_t44_a_proxy_s_own_ports_are_nobody_s_endpoints(host: str, port: int) -> None:
-    assert fault_of_endpoint(host, port)
-    assert fault_of_endpoint(host, 8080) is None
+    assert endpoint_error(host, port)
+    assert endpoint_error(host, 8080) is None
 
 
 @pytest.mark.parametrize("host", [*NOWHERE, *CLOUDS])
 def test_t44_addresses_of_clouds_and_of_nobody_are_no_endpoints_whatever_the_port(host: str) -> None:
-    assert all(fault_of_endpoint(host, port) for port in (80, 443, 8080, 15000))
+    assert all(endpoint_error(host, port) for port in (80, 443, 8080, 15000))
 
 
 def test_t44_a_name_that_may_lead_anywhere_does_not_lead_to_the_administration() -> None:
-    assert fault_of_endpoint("evil.example", 15000)
-    assert fault_of_endpoint("good.example", 15012) is None
+    assert endpoint_error("evil.example", 15000)
+    assert endpoint_error("good.example", 15012) is None
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "8.8.8.8", "fd00::1", "2001:db8::1", "a.example", "1.example", "unix:///run/app.sock"])
 def test_others_are_endpoints(host: str) -> None:
-    assert fault_of_endpoint(host, 443) is None
+    assert endpoint_error(host, 443) is None
 
 
 @pytest.mark.parametrize("first", range(256))
@@ -68,7 +68,7 @@ def test_what_is_told_by_the_text_alone_is_what_the_address_says(first: int) -> 
     for rest in ("0.0.1", "0.0.192", "63.129.16", "100.100.200", "254.169.254", "255.255.255"):
         text = f"{first}.{rest}"
 
-        assert (fault_of_endpoint(text, 443) is None) == (reach(ip_address(text)) in (Reach.PUBLIC, Reach.PRIVATE, Reach.LOOPBACK))
+        assert (endpoint_error(text, 443) is None) == (reach(ip_address(text)) in (Reach.PUBLIC, Reach.PRIVATE, Reach.LOOPBACK))
 
 
 OBJECTS = """
@@ -125,7 +125,7 @@ endpoints: [{addresses: [169.254.169.254]}, {addresses: [10.0.0.2]}]
 def test_t44_such_endpoints_are_left_out_and_told_and_the_others_stay() -> None:
     mesh = Mesh()
     mesh.apply(Folder().take({"objects.yaml": sheet(OBJECTS)}, 0.0))
-    session = mesh.connect(proxy(NODE, METADATA), Wire.SOTW)
+    session = mesh.connect(proxy_from_node(NODE, METADATA), Wire.SOTW)
     mesh.refresh()
 
     sent = b"".join(resource.value for type_url in TYPES for resource in session.view.resources(type_url))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.fleet.streams import Fleet, TypeAccount
-from controlplane.model.proxies import Proxy, proxy
+from controlplane.model.proxies import Proxy, proxy_from_node
 from controlplane.xds.events import Event
 from tests.fakes.resources import cluster, endpoints, listener
 from tests.fakes.xds_client import DeltaClient, Heard
 
 
 def node(pod: str) -> Proxy:
-    return proxy(f"sidecar~10.0.0.1~{pod}.default~default.svc.cluster.local", {})
+    return proxy_from_node(f"sidecar~10.0.0.1~{pod}.default~default.svc.cluster.local", {})
 
 
 def lines(fleet: Fleet) -> dict[str, TypeAccount]:

@@ -11,10 +11,10 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from controlplane.envoy.type_urls import LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.publish.parts import Wire
-from controlplane.model.proxies import proxy
+from controlplane.model.proxies import proxy_from_node
 from tests.bench.recompute import change
 
-ROUTER = proxy("router~10.0.0.1~gw.edge~edge.svc.cluster.local", {"LABELS": {"istio": "ingressgateway"}})
+ROUTER = proxy_from_node("router~10.0.0.1~gw.edge~edge.svc.cluster.local", {"LABELS": {"istio": "ingressgateway"}})
 
 
 def gateway(*servers: object, **selector: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from controlplane.inject.inject import Injected, Mesh, inject
 from controlplane.inject.manifests import Done, Sheet, Where, injected
 from controlplane.kube.json import section
 from controlplane.objects.reading.documents import documents
-from controlplane.objects.reading.dump_yaml import written
+from controlplane.objects.reading.dump_yaml import yaml_text
 from controlplane.objects.reading.yaml import compose
 from controlplane.settings import InjectionSettings
 from tests.rooms.test_injection import MESH, WANTED
@@ -87,7 +87,7 @@ def run(*sheets: str, where: Where = Where(), beside: str = "") -> Done:  # noqa
 
 @given(values)
 def test_what_is_written_is_read_as_the_same(value: object) -> None:
-    read = compose(written(value))
+    read = compose(yaml_text(value))
 
     assert read is not None
     assert repr(read.value) == repr(value)

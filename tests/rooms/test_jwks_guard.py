@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from controlplane.model.ip_addresses import Reach, address_of, reach
+from controlplane.model.ip_addresses import Reach, parse_address, reach
 from controlplane.sources.jwks.fetch import is_own
 from controlplane.sources.jwks.url_policy import Forbidden, Guard, allowed
 
@@ -54,7 +54,7 @@ from controlplane.sources.jwks.url_policy import Forbidden, Guard, allowed
     ],
 )
 def test_t45_an_address_is_what_it_leads_to_whatever_it_is_wrapped_in(text: str, kind: Reach) -> None:
-    address = address_of(text)
+    address = parse_address(text)
 
     assert address is not None
     assert reach(address) is kind

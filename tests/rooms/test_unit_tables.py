@@ -50,22 +50,22 @@ def strings(value: object) -> tuple[str, ...]:
 
 def test_host_matching() -> None:
     for case in table("host-matching", "TestNameMatches"):
-        assert hosts.matches(text(case, "a"), text(case, "b")) == case["out"], case
+        assert hosts.hosts_overlap(text(case, "a"), text(case, "b")) == case["out"], case
 
 
 def test_host_subsets() -> None:
     for case in table("host-matching", "TestNameSubsetOf"):
-        assert hosts.subset_of(text(case, "a"), text(case, "b")) == case["out"], case
+        assert hosts.is_covered_by(text(case, "a"), text(case, "b")) == case["out"], case
 
 
 def test_intersections_of_hosts() -> None:
     for case in table("host-names", "TestNamesIntersection"):
-        assert hosts.intersection(strings(case["a"]), strings(case["b"])) == strings(case["intersection"]), case
+        assert hosts.common_hosts(strings(case["a"]), strings(case["b"])) == strings(case["intersection"]), case
 
 
 def test_hosts_for_a_namespace() -> None:
     for case in table("host-names", "TestNamesForNamespace"):
-        assert hosts.for_namespace(strings(case["hosts"]), text(case, "namespace")) == strings(case["want"]), case
+        assert hosts.hosts_for_namespace(strings(case["hosts"]), text(case, "namespace")) == strings(case["want"]), case
 
 
 def test_short_names() -> None:
@@ -122,7 +122,7 @@ def test_principals_under_each_name_of_the_mesh() -> None:
     for case in table("trust-domain-bundle", "TestReplaceTrustDomainAliases"):
         bundle = mapping(case, "trustDomainBundle")
         known = (text(bundle, "trustDomain"), *strings(bundle.get("aliases")))
-        assert trust_domains.aliased(strings(case["principals"]), known) == strings(case["expect"]), case
+        assert trust_domains.principals_with_aliases(strings(case["principals"]), known) == strings(case["expect"]), case
 
 
 def test_forms_of_values() -> None:
@@ -135,5 +135,5 @@ def test_forms_of_values() -> None:
 
 def test_identities_under_each_name_of_the_mesh() -> None:
     for case in table("spiffe", "TestExpandWithTrustDomains"):
-        found = trust_domains.aliased_uris(strings(case["spiffeURI"]), strings(case["trustDomains"]))
+        found = trust_domains.uris_with_aliases(strings(case["spiffeURI"]), strings(case["trustDomains"]))
         assert set(found) == set(mapping(case, "want")), case

@@ -27,18 +27,18 @@ def key_addresses(db: Database, key: Key) -> tuple[str, ...]:
     """Return the addresses of keys that the RequestAuthentication ``key`` names."""
     value = objects(db, key)
     rules = value.spec.jwt_rules if isinstance(value, RequestAuthentication) else ()
-    return tuple(address for rule in rules if (address := rule.keys_at))
+    return tuple(address for rule in rules if (address := rule.jwks_url))
 
 
 def missing_keys(db: Database, value: RequestAuthentication) -> Iterator[Problem]:
     """Yield a Problem for each rule of ``value`` whose keys cannot be fetched now, or cannot be used."""
     for at, rule in enumerate(value.spec.jwt_rules):
-        if failure := rule.keys_here().failure:
+        if failure := rule.inline_keys().failure:
             message = f"{failure}; every token of this issuer is refused"
             yield Problem(value.key, f"spec.jwtRules[{at}].jwks", Severity.WARNING, "NoKeys", message)
-        address = rule.keys_at
+        address = rule.jwks_url
         if address is None or not (why := jwks_failure(db, address)):
             continue
-        field = "issuer" if address not in (rule.jwks_uri, rule.jwks_uri_of_old) else "jwksUri" if rule.jwks_uri else "jwks_uri"
+        field = "issuer" if address not in (rule.jwks_uri, rule.deprecated_jwks_uri) else "jwksUri" if rule.jwks_uri else "jwks_uri"
         until = "those fetched last are used" if jwks(db, address) else "until they come, every token of this issuer is refused"
         yield Problem(value.key, f"spec.jwtRules[{at}].{field}", Severity.WARNING, "NoKeys", f"the keys cannot be fetched: {why}; {until}")

@@ -16,8 +16,8 @@ from controlplane.model.keys import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
-from controlplane.objects.security.rules.authorization_policy import is_tried
-from controlplane.objects.types.selectors import AttachedToOne, PolicyTargetReference
+from controlplane.objects.security.rules.authorization_policy import is_dry_run
+from controlplane.objects.types.selectors import PolicyTargetReference, SinglePolicyAttachment
 from controlplane.translate.access import Access, Action, Issuer, Policy
 from controlplane.translate.filters.passed import Passed, passed
 
@@ -91,8 +91,8 @@ def token_issuers(db: Database, key: Key) -> tuple[Issuer, ...]:
 
 
 def _keys(db: Database, rule: JWTRule) -> str | None:
-    address = rule.keys_at
-    return rule.keys_here().text if address is None else jwks(db, address)
+    address = rule.jwks_url
+    return rule.inline_keys().text if address is None else jwks(db, address)
 
 
 @query
@@ -114,7 +114,7 @@ def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
     return PolicyTarget((tuple(sorted(selector.match_labels.items())) if selector else (),), own=False)
 
 
-def target_refs(spec: AttachedToOne) -> list[tuple[str, PolicyTargetReference]]:
+def target_refs(spec: SinglePolicyAttachment) -> list[tuple[str, PolicyTargetReference]]:
     """Return the objects that ``spec`` is attached to by name, each with the path of the field that says so."""
     found = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
     return found + [(f"spec.targetRefs[{at}]", each) for at, each in enumerate(spec.target_refs)]
@@ -128,7 +128,7 @@ def policy_of(value: AuthorizationPolicy) -> Policy:
         name=value.key.name,
         action=Action(spec.action),
         rules=spec.rules,
-        tried=is_tried(value),
+        tried=is_dry_run(value),
         provider=spec.provider.name if spec.provider else "",
     )
 

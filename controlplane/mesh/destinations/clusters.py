@@ -15,7 +15,7 @@ from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.model.cluster_names import OUTBOUND, cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
-from controlplane.model.trust_domains import SCHEME, aliased_uris
+from controlplane.model.trust_domains import SPIFFE_SCHEME, uris_with_aliases
 from controlplane.translate import clusters as translate
 from controlplane.translate.cluster_tls import Towards
 from controlplane.translate.endpoints import load_assignment
@@ -85,9 +85,9 @@ def _towards(db: Database, target: ClusterTarget, known: Service) -> Towards:
     """Return who is behind ``target``: the accounts of its instances, or, as long as one is not known, anybody of its namespace."""
     trusted = mesh_settings(db).trust_domains
     accounts = service_accounts(db, target.ref, target.port)
-    everybody = f"{SCHEME}{trusted[0]}/ns/{known.namespace}/sa/"
-    names = aliased_uris(known.identities or (everybody + each for each in accounts), trusted)
-    peer = Peer(names=names) if names else Peer(within=aliased_uris((everybody,), trusted))
+    everybody = f"{SPIFFE_SCHEME}{trusted[0]}/ns/{known.namespace}/sa/"
+    names = uris_with_aliases(known.identities or (everybody + each for each in accounts), trusted)
+    peer = Peer(names=names) if names else Peer(within=uris_with_aliases((everybody,), trusted))
     automatic = not known.external and known.resolution is not Resolution.PASSTHROUGH
     return Towards(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic)
 
@@ -95,7 +95,7 @@ def _towards(db: Database, target: ClusterTarget, known: Service) -> Towards:
 @query
 def service_accounts(db: Database, ref: ServiceRef, port: int) -> tuple[str, ...]:
     """Return the service accounts of the instances of ``ref`` that take mutual TLS, sorted; none where one is not known."""
-    found = {each.account for each in endpoints(db, ref, port) if each.mutual}
+    found = {each.account for each in endpoints(db, ref, port) if each.mutual_tls}
     return () if "" in found else tuple(sorted(found))
 
 

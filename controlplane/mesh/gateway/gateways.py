@@ -15,8 +15,8 @@ from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
-from controlplane.objects.networking.gateway import Gateway, Server
-from controlplane.objects.networking.proxy_config import GatewayTopology, said
+from controlplane.objects.networking.gateway import Gateway, GatewayServer
+from controlplane.objects.networking.proxy_config import GatewayTopology, annotated_settings
 
 PROXY_CONFIG = "proxy.istio.io/config"
 
@@ -69,7 +69,7 @@ def gateway_topology(db: Database, key: Key) -> GatewayTopology:
     """Return what stands before the gateway of the pod ``key``: as its annotation says, else as the settings of the mesh."""
     pod = objects(db, key)
     annotation = pod.meta.annotations.get(PROXY_CONFIG, "") if isinstance(pod, Pod) else ""
-    settings = said(annotation).over(proxy_defaults(db)) if annotation else proxy_defaults(db)
+    settings = annotated_settings(annotation).with_defaults(proxy_defaults(db)) if annotation else proxy_defaults(db)
     return settings.gateway_topology or GatewayTopology()
 
 
@@ -111,7 +111,7 @@ def gateway_object(db: Database, key: Key) -> Gateway | None:
 
 
 @query
-def server_at(db: Database, place: ServerRef) -> Server | None:
+def server_at(db: Database, place: ServerRef) -> GatewayServer | None:
     """Return the server at ``place``."""
     value = gateway_object(db, place.gateway)
     return value.spec.servers[place.at] if value and place.at < len(value.spec.servers) else None

@@ -16,7 +16,7 @@ from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.routing.virtual_services import RouteContext, destination_cluster, match_applies
 from controlplane.mesh.sidecar.inbound import any_peer
-from controlplane.model.hosts import ANY, for_namespace, intersection
+from controlplane.model.hosts import ANY, common_hosts, hosts_for_namespace
 from controlplane.model.keys import Key
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
 from controlplane.translate.gateway import Chain, GatewayListener, gateway_listener
@@ -99,8 +99,8 @@ def _of_connections(db: Database, served: MergedServer, terminated: Termination 
 def _called(match: ConnectionMatch, served: MergedServer, namespace: str) -> tuple[str, ...]:
     """Return the server names of ``match``, in an object of ``namespace``, that ``served`` has."""
     wanted = match.sni_hosts if isinstance(match, TLSMatchAttributes) else ()
-    own = for_namespace(server_hosts(served.server, served.place.gateway.namespace), namespace)
-    return intersection(intersection((each.lower() for each in wanted), own), served.names)
+    own = hosts_for_namespace(server_hosts(served.server, served.place.gateway.namespace), namespace)
+    return common_hosts(common_hosts((each.lower() for each in wanted), own), served.names)
 
 
 def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, context: RouteContext) -> Clusters:

@@ -19,7 +19,7 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import find_service
 from controlplane.mesh.routing.virtual_services import destinations
 from controlplane.model.keys import Key
-from controlplane.model.protocols import named
+from controlplane.model.protocols import parse_protocol
 from controlplane.translate import clusters
 from controlplane.xds.resource import Resource
 
@@ -74,5 +74,5 @@ def default_endpoint_cluster(db: Database, place: ServerRef) -> Resource | None:
         return None
     timeout = mesh_settings(db).connect_timeout_ms
     name = default_endpoint_name(place, value)
-    message = clusters.beside(name, value.default_endpoint, named(value.port.protocol), connect_timeout_ms=timeout)
+    message = clusters.beside(name, value.default_endpoint, parse_protocol(value.port.protocol), connect_timeout_ms=timeout)
     return checked_resource(CDS, name, message)

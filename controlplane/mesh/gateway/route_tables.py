@@ -15,9 +15,9 @@ from controlplane.mesh.gateway.server_merge import MergedPort, MergedServer, Por
 from controlplane.mesh.inputs import bound_to, index, objects
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, virtual_service_head
-from controlplane.model.hosts import for_namespace, intersection
+from controlplane.model.hosts import common_hosts, hosts_for_namespace
 from controlplane.model.keys import Key
-from controlplane.objects.networking.gateway import Server
+from controlplane.objects.networking.gateway import GatewayServer
 from controlplane.objects.networking.virtual_service import VirtualService
 
 
@@ -74,10 +74,10 @@ def bound_virtual_services(db: Database, gateway_key: Key, namespace: str) -> tu
     return tuple(sorted(found, key=lambda each: (each.created, each.key)))
 
 
-def shared_hosts(each: VirtualServiceHead, place: ServerRef, value: Server) -> tuple[str, ...]:
+def shared_hosts(each: VirtualServiceHead, place: ServerRef, value: GatewayServer) -> tuple[str, ...]:
     """Return the hosts that the VirtualService ``each`` and the server ``value`` at ``place`` have in common."""
-    offered = for_namespace(server_hosts(value, place.gateway.namespace), each.key.namespace)
-    return intersection((host.lower() for host in each.hosts), offered)
+    offered = hosts_for_namespace(server_hosts(value, place.gateway.namespace), each.key.namespace)
+    return common_hosts((host.lower() for host in each.hosts), offered)
 
 
 @query
@@ -113,7 +113,7 @@ def _with(parts: tuple[BoundVirtualService, ...], key: Key, own: str) -> tuple[B
     return tuple(BoundVirtualService(key, (*dict.fromkeys((*part.gateways, own)),)) if part is known else part for part in parts)
 
 
-def _of_server(found: dict[str, GatewayHost], value: Server, place: ServerRef, routed: Sequence[str]) -> None:
+def _of_server(found: dict[str, GatewayHost], value: GatewayServer, place: ServerRef, routed: Sequence[str]) -> None:
     """Put what ``value`` itself says of its hosts, and of those that it has ``routed``.
 
     That is that they are to be asked by HTTPS, or an endpoint beside the proxy. What another server has routed is not for it to redirect.
@@ -126,7 +126,7 @@ def _of_server(found: dict[str, GatewayHost], value: Server, place: ServerRef, r
         found[name] = known._replace(redirects=known.redirects or redirects, endpoint=known.endpoint or endpoint)
 
 
-def default_endpoint_name(place: ServerRef, value: Server) -> str:
+def default_endpoint_name(place: ServerRef, value: GatewayServer) -> str:
     """Return the name of the cluster for the default endpoint of ``value``."""
     return f"inbound|{value.port.number}|{value.port.name}|{place.gateway.name}.{place.gateway.namespace}"
 

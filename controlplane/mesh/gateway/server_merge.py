@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from controlplane.model.hosts import ANY
 from controlplane.model.keys import Key
-from controlplane.model.protocols import Protocol, named
-from controlplane.objects.networking.gateway import Server
+from controlplane.model.protocols import Protocol, parse_protocol
+from controlplane.objects.networking.gateway import GatewayServer
 
 OPAQUE = ("PASSTHROUGH", "AUTO_PASSTHROUGH")  # TLS that is not terminated
 EVERYWHERE = "0.0.0.0"  # a bind to it says no more than none
@@ -36,7 +36,7 @@ class MergedServer(NamedTuple):
     """A server with the names by which TLS clients reach it: those that no older server has; none in plaintext."""
 
     place: ServerRef
-    server: Server
+    server: GatewayServer
     names: tuple[str, ...]
 
 
@@ -68,25 +68,25 @@ class CandidateServer(NamedTuple):
     """A server, and the ports of the proxy that connections for it come in at."""
 
     place: ServerRef
-    server: Server
+    server: GatewayServer
     targets: tuple[int, ...]
 
 
-def port_kind(server: Server) -> PortKind:
+def port_kind(server: GatewayServer) -> PortKind:
     """Return what the port of ``server`` is listened on for; TLS settings of a plaintext protocol say no more than where to redirect."""
-    protocol = named(server.port.protocol)
+    protocol = parse_protocol(server.port.protocol)
     if protocol.is_http:
         return PortKind.HTTP
     return PortKind.TLS if protocol in (Protocol.HTTPS, Protocol.TLS) else PortKind.TCP
 
 
-def serves_http(server: Server) -> bool:
+def serves_http(server: GatewayServer) -> bool:
     """Return whether requests to ``server`` are routed one by one, by a route table."""
     terminated = server.tls is not None and server.tls.mode not in OPAQUE
-    return port_kind(server) is PortKind.HTTP or (named(server.port.protocol) is Protocol.HTTPS and terminated)
+    return port_kind(server) is PortKind.HTTP or (parse_protocol(server.port.protocol) is Protocol.HTTPS and terminated)
 
 
-def server_hosts(server: Server, namespace: str) -> tuple[str, ...]:
+def server_hosts(server: GatewayServer, namespace: str) -> tuple[str, ...]:
     """Return the hosts of ``server``, whose Gateway is of ``namespace``, each as ``namespace/host`` with ``.`` resolved."""
     found = []
     for each in server.hosts:
@@ -130,6 +130,6 @@ def _join(port: MergedPort, offer: CandidateServer, by_name: Mapping[str, Key]) 
     return (MergedServer(offer.place, offer.server, names) if names else None), losses
 
 
-def _names(server: Server) -> tuple[str, ...]:
+def _names(server: GatewayServer) -> tuple[str, ...]:
     hosts = dict.fromkeys(each.rpartition("/")[2].lower() for each in server.hosts)
     return (ANY,) if ANY in hosts else tuple(hosts)

@@ -14,7 +14,7 @@ from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import declared_services, service
 from controlplane.mesh.sidecar.inbound import services_of_workload
 from controlplane.model.keys import POD, REQUEST_AUTHENTICATION, SERVICE
-from controlplane.model.peer_authentication import Mode
+from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Labels, Service
@@ -104,7 +104,7 @@ def _verifies(db: Database, namespace: str, labels: Labels) -> bool:
 
 
 def _takes_plaintext(db: Database, namespace: str, labels: Labels) -> bool:
-    return peer_policies(db, namespace, labels).mode is not Mode.STRICT
+    return peer_policies(db, namespace, labels).mode is not MutualTLSMode.STRICT
 
 
 def _without_requests(db: Database, places: list[_Place]) -> list[str]:

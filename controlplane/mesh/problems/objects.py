@@ -18,7 +18,7 @@ from controlplane.mesh.registry.services import declared_services, declarers, fi
 from controlplane.mesh.routing.virtual_services import virtual_services_for
 from controlplane.model.keys import DESTINATION_RULE, Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.gateway import Gateway
@@ -45,7 +45,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             )
         case Gateway() as value:
             return (*gateway_problems(db, value), *problems_of_credentials(db, key))
-        case Service() | ServiceEntry() as value:
+        case KubernetesService() | ServiceEntry() as value:
             return (*_service_problems(db, key), *unreachable_endpoints(db, value))
         case Pod() | WorkloadEntry() | EndpointSlice() as value:
             return tuple(_of_instances(db, value))

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from controlplane.incremental.database import Database
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.endpoints import selected_workloads
-from controlplane.model.endpoint_policy import OWN_PORTS, fault_of_endpoint
+from controlplane.model.endpoint_policy import OWN_PORTS, endpoint_error
 from controlplane.model.keys import WORKLOAD_ENTRY
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.kubernetes.core import EndpointSlice, Service
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 
 
@@ -23,18 +23,18 @@ class WrittenEndpoint(NamedTuple):
     port: int
 
 
-def unreachable_endpoints(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
+def unreachable_endpoints(db: Database, value: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
     """Yield a Problem for each field of ``value`` that would lead proxies where none is sent."""
     told = set()
     for each in (*_written(value), *_chosen(db, value)):
-        if each.field not in told and (fault := fault_of_endpoint(each.address, each.port)):
+        if each.field not in told and (fault := endpoint_error(each.address, each.port)):
             told.add(each.field)
             yield Problem(value.key, each.field, Severity.WARNING, "Unreachable", fault)
 
 
-def _written(value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
+def _written(value: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
     match value:
-        case Service():
+        case KubernetesService():
             if value.spec.type == "ExternalName":
                 yield from (WrittenEndpoint("spec.externalName", value.spec.external_name, port.port) for port in value.spec.ports)
         case ServiceEntry():
@@ -57,10 +57,10 @@ def _of_entry(value: ServiceEntry) -> Iterator[WrittenEndpoint]:
             yield from (WrittenEndpoint(f"spec.hosts[{at}]", host, number) for at, host in enumerate(spec.hosts))
 
 
-def _chosen(db: Database, value: Service | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
+def _chosen(db: Database, value: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
     """Yield the WorkloadEntries that a port of ``value`` would lead to where it is one of a proxy's own."""
     match value:
-        case Service():
+        case KubernetesService():
             selector, numbers = value.spec.selector, [each.target_port or each.port for each in value.spec.ports]
         case ServiceEntry():
             selector = value.spec.workload_selector.labels if value.spec.workload_selector else {}

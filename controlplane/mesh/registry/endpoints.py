@@ -10,11 +10,11 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, labelled, objects, of_kind, plaintext_addresses, pod_at, slices_of
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef
-from controlplane.model.endpoint_policy import fault_of_endpoint
+from controlplane.model.endpoint_policy import endpoint_error
 from controlplane.model.keys import NODE, POD, WORKLOAD_ENTRY, GroupKind, Key
-from controlplane.model.peer_authentication import Mode
+from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.services import Endpoint, Labels
-from controlplane.objects.kubernetes.core import EndpointSlice, Node, Pod, Service, SlicedEndpoint
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Node, Pod, SliceEndpoint
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
 
 PEER_LABEL = ("security.istio.io/tlsMode", "istio")  # of a workload whose proxy takes mutual TLS
@@ -32,13 +32,13 @@ class WorkloadInstance(NamedTuple):
 def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
     """Return the endpoints of ``port`` of the service ``ref`` that are ready and may be sent to, sorted by address."""
     match objects(db, ref.key):
-        case Service() as value:
+        case KubernetesService() as value:
             found = _of_service(db, value, port)
         case ServiceEntry() as value:
             found = _of_entry(db, value, port, ref.host)
         case _:
             return ()
-    reachable = (each for each in dict.fromkeys(found) if fault_of_endpoint(each.address, each.port) is None)
+    reachable = (each for each in dict.fromkeys(found) if endpoint_error(each.address, each.port) is None)
     secured = (_secured(db, ref.key.namespace, each) for each in reachable)
     return tuple(sorted(secured, key=lambda each: (each.address, each.port)))
 
@@ -47,7 +47,7 @@ def _secured(db: Database, namespace: str, each: Endpoint) -> Endpoint:
     """Return ``each`` as one that is spoken to by mutual TLS where its workload says it can, and nothing says that it is not to."""
     if PEER_LABEL not in each.labels or plaintext_addresses(db, (namespace, each.address)):
         return each
-    return replace(each, mutual=peer_policies(db, namespace, each.labels).of(each.port) is not Mode.DISABLE)
+    return replace(each, mutual_tls=peer_policies(db, namespace, each.labels).on_port(each.port) is not MutualTLSMode.DISABLE)
 
 
 @query
@@ -72,7 +72,7 @@ def target_port(pod: Pod, target: int | str | None, port: int) -> int | None:
     return pod.ports.get(target) if target else port
 
 
-def _of_service(db: Database, value: Service, port: int) -> Iterator[Endpoint]:
+def _of_service(db: Database, value: KubernetesService, port: int) -> Iterator[Endpoint]:
     spec = value.spec
     declared = next((each for each in spec.ports if each.port == port), None)
     if declared is None or spec.type == "ExternalName":
@@ -116,7 +116,7 @@ def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[End
             yield Endpoint(address=each.addresses[0], port=number, labels=of.labels, locality=of.locality, account=of.account)
 
 
-def _instance(db: Database, namespace: str, each: SlicedEndpoint) -> WorkloadInstance:
+def _instance(db: Database, namespace: str, each: SliceEndpoint) -> WorkloadInstance:
     """Return what is known of the instance behind an endpoint: by its pod, else where its node stands."""
     if index(db, of_kind(POD, namespace)):
         keys: Iterable[Key] = (POD.key(namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))

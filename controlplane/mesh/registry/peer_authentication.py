@@ -6,13 +6,13 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.keys import PEER_AUTHENTICATION
-from controlplane.model.peer_authentication import Mode, PeerPolicy, Peers, compose
+from controlplane.model.peer_authentication import MutualTLSMode, PeerModes, PeerPolicy, effective_modes
 from controlplane.model.services import Labels
 from controlplane.objects.security.peer_authentication import MutualTLS, PeerAuthentication
 
 
 @query
-def peer_policies(db: Database, namespace: str, labels: Labels) -> Peers:
+def peer_policies(db: Database, namespace: str, labels: Labels) -> PeerModes:
     """Return which connections a workload of ``namespace`` with ``labels`` takes."""
     root = mesh_settings(db).root_namespace
     has = set(labels)
@@ -22,7 +22,7 @@ def peer_policies(db: Database, namespace: str, labels: Labels) -> Peers:
             value = objects(db, key)
             if isinstance(value, PeerAuthentication) and (policy := _policy(value)) and _about(value, has):
                 found.append(policy)
-    return compose(found, namespace, root)
+    return effective_modes(found, namespace, root)
 
 
 def _about(value: PeerAuthentication, labels: set[tuple[str, str]]) -> bool:
@@ -42,5 +42,5 @@ def _policy(value: PeerAuthentication) -> PeerPolicy:
     )
 
 
-def _mode(said: MutualTLS | None) -> Mode | None:
-    return None if said is None or said.mode == "UNSET" else Mode(said.mode)
+def _mode(said: MutualTLS | None) -> MutualTLSMode | None:
+    return None if said is None or said.mode == "UNSET" else MutualTLSMode(said.mode)

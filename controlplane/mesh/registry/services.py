@@ -28,7 +28,7 @@ class ServiceRef(NamedTuple):
 def declared_services(db: Database, key: Key) -> tuple[Service, ...]:
     """Return the services that the object ``key`` declares, one a host."""
     match objects(db, key):
-        case core.Service() as value:
+        case core.KubernetesService() as value:
             return (_from_service(value),)
         case service_entry.ServiceEntry() as value:
             return tuple(_from_entry(value, host) for host in value.spec.hosts)
@@ -131,7 +131,7 @@ def _first(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> S
     return min(refs, key=rank)
 
 
-def _from_service(value: core.Service) -> Service:
+def _from_service(value: core.KubernetesService) -> Service:
     spec = value.spec
     external_name = spec.external_name if spec.type == "ExternalName" else ""
     addresses = tuple(each for each in spec.cluster_ips or (spec.cluster_ip,) if each and each != "None")

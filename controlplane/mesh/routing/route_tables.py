@@ -21,7 +21,7 @@ from controlplane.mesh.routing.scopes import (
 )
 from controlplane.mesh.routing.virtual_services import Audience, route_audience
 from controlplane.model.keys import SERVICE
-from controlplane.model.protocols import Protocol, named
+from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.model.services import Labels, Service, ServicePort
 from controlplane.model.virtual_host_domains import virtual_host_domains
 
@@ -102,7 +102,11 @@ def _tables_of(db: Database, scope: OutboundScope, client_namespace: str, each: 
     if each.port is not None:
         if each.protocol == Protocol.HTTP_PROXY:
             return [RouteTable(str(each.port), EgressHosts(client_namespace, each.hosts, None))]
-        return [RouteTable(str(each.port), EgressHosts(client_namespace, each.hosts, each.port))] if named(each.protocol).is_http else []
+        return (
+            [RouteTable(str(each.port), EgressHosts(client_namespace, each.hosts, each.port))]
+            if parse_protocol(each.protocol).is_http
+            else []
+        )
     found = [
         RouteTable(str(port), EgressHosts(client_namespace, each.hosts, port)) for port in http_ports(db, client_namespace, each.hosts)
     ]

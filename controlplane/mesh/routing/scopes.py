@@ -13,7 +13,7 @@ from controlplane.mesh.registry.services import ServiceRef, client_namespace_for
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, destinations, routed_hosts, virtual_service_head
 from controlplane.model.keys import POD, SIDECAR, VIRTUAL_SERVICE, Key
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.model.proxies import Families, Interception, Proxy, families_of
+from controlplane.model.proxies import Interception, IpFamilies, Proxy, ip_families
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.networking.sidecar import Sidecar
@@ -29,7 +29,7 @@ class OutboundScope(NamedTuple):
     captured: bool  # iptables bring the connections
     labels: Labels  # only those that some route's source labels look at
     identified: bool = False  # it has a certificate of its own
-    families: Families = Families.V4  # of the connections that iptables bring
+    families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
 
 
 class InboundScope(NamedTuple):
@@ -42,7 +42,7 @@ class InboundScope(NamedTuple):
     ips: tuple[str, ...]
     identified: bool = False  # it has a certificate of its own
     interception: Interception = Interception.REDIRECT
-    families: Families = Families.V4  # of the connections that iptables bring
+    families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
 
     @property
     def transparent(self) -> bool:
@@ -75,7 +75,7 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     sidecar = sidecar_of(db, proxy.namespace, labels)
     looked_at = source_label_keys(db, frozenset((MESH_GATEWAY,)))
     identified = proxy.identity is not None
-    families = _families(db, proxy) if captured else Families.V4
+    families = _families(db, proxy) if captured else IpFamilies.V4
     outbound = OutboundScope(
         proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified, families
     )
@@ -90,12 +90,12 @@ def proxy_labels(db: Database, proxy: Proxy) -> Labels:
     return (workload_instance(db, POD.key(proxy.namespace, proxy.name)) or WorkloadInstance()).labels
 
 
-def _families(db: Database, proxy: Proxy) -> Families:
+def _families(db: Database, proxy: Proxy) -> IpFamilies:
     """Return the families of the addresses of ``proxy``: from its metadata, else from the Pod that it names as well."""
     if proxy.families is not None:
         return proxy.families
     pod = objects(db, POD.key(proxy.namespace, proxy.name))
-    return families_of((*proxy.ips, *(pod.ips if isinstance(pod, Pod) else ())))
+    return ip_families((*proxy.ips, *(pod.ips if isinstance(pod, Pod) else ())))
 
 
 def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:

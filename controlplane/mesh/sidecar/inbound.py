@@ -17,10 +17,10 @@ from controlplane.mesh.registry.services import ServiceRef, declared_services, s
 from controlplane.mesh.routing.scopes import InboundScope, sidecar_object
 from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import Protocol, protocol_of
-from controlplane.model.proxies import Families, Interception
+from controlplane.model.proxies import Interception, IpFamilies
 from controlplane.model.services import Labels, ServicePort
-from controlplane.model.trust_domains import SCHEME
-from controlplane.objects.kubernetes.core import EndpointSlice, Service
+from controlplane.model.trust_domains import SPIFFE_SCHEME
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService
 from controlplane.objects.networking.service_entry import ServiceEntry
 from controlplane.objects.networking.sidecar import IngressListener
 from controlplane.translate import clusters, inbound
@@ -42,7 +42,7 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     ports = tuple(inbound_ports(db, workload))
     taken = peer_policies(db, workload.namespace, workload.labels)
     peer = _peer(db, workload)
-    guarded = tuple(Guarded(port, Guard(taken.of(port.port), peer)) for port in ports)
+    guarded = tuple(Guarded(port, Guard(taken.on_port(port.port), peer)) for port in ports)
     policies = effective_policies(db, workload.namespace, workload.labels)
     found: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
     for each in external_authorizers(db, policies):
@@ -77,7 +77,7 @@ def inbound_cluster(db: Database, port: InboundPort) -> Resource | None:
 
 
 @query
-def inbound_pass_through(db: Database, interception: Interception, families: Families) -> Resource | None:
+def inbound_pass_through(db: Database, interception: Interception, families: IpFamilies) -> Resource | None:
     """Return the cluster for captured connections to ports that no service names."""
     message = clusters.inbound_pass_through(
         families, transparent=interception is Interception.TPROXY, connect_timeout_ms=mesh_settings(db).connect_timeout_ms
@@ -87,7 +87,7 @@ def inbound_pass_through(db: Database, interception: Interception, families: Fam
 
 @query
 def virtual_inbound(
-    db: Database, ports: tuple[Guarded, ...], rest: Rest, policies: EffectivePolicies, interception: Interception, families: Families
+    db: Database, ports: tuple[Guarded, ...], rest: Rest, policies: EffectivePolicies, interception: Interception, families: IpFamilies
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
     passed, transparent = inbound_filters(db, policies), interception is Interception.TPROXY
@@ -109,7 +109,7 @@ def _peer(db: Database, workload: InboundScope) -> Peer | None:
 
 def any_peer(db: Database) -> Peer:
     """Return everybody of the mesh's trust domains."""
-    return Peer(within=tuple(f"{SCHEME}{each}/" for each in mesh_settings(db).trust_domains))
+    return Peer(within=tuple(f"{SPIFFE_SCHEME}{each}/" for each in mesh_settings(db).trust_domains))
 
 
 @query
@@ -127,7 +127,7 @@ def services_of_workload(db: Database, namespace: str, labels: Labels, ips: tupl
 def workload_selector(db: Database, key: Key) -> Labels:
     """Return the labels by which the Service or ServiceEntry ``key`` selects workloads, sorted."""
     match objects(db, key):
-        case Service() as value:
+        case KubernetesService() as value:
             return tuple(sorted(value.spec.selector.items()))
         case ServiceEntry() as value if value.spec.workload_selector:
             return tuple(sorted(value.spec.workload_selector.labels.items()))
@@ -161,7 +161,7 @@ def workload_port(db: Database, ref: ServiceRef, port: ServicePort) -> int:
     """Return the port of a workload that ``port`` of the service ``ref`` leads to."""
     value = objects(db, ref.key)
     match value:
-        case Service():
+        case KubernetesService():
             target = next((each.target_port for each in value.spec.ports if each.port == port.number), None)
             return target if isinstance(target, int) and target else _listed(db, ref.key, port) or port.number
         case ServiceEntry():

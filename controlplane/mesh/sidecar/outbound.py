@@ -27,8 +27,8 @@ from controlplane.mesh.routing.virtual_hosts import route_table_parts
 from controlplane.model.cluster_names import OUTBOUND, cluster_name
 from controlplane.model.endpoint_policy import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.model.protocols import Protocol, named
-from controlplane.model.proxies import Families
+from controlplane.model.protocols import Protocol, parse_protocol
+from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution, Service, ServicePort
 from controlplane.translate import clusters, listeners
 from controlplane.translate.common import wildcard
@@ -130,10 +130,12 @@ def _apart(found: Iterable[OutboundListener], ours: Iterable[tuple[str, int]]) -
 
 
 @query
-def explicit_listeners(db: Database, client_namespace: str, each: EgressListenerScope, families: Families) -> tuple[OutboundListener, ...]:
+def explicit_listeners(
+    db: Database, client_namespace: str, each: EgressListenerScope, families: IpFamilies
+) -> tuple[OutboundListener, ...]:
     """Return the listener of an egress listener that names its port."""
     port = each.port or 0
-    protocol = named(each.protocol)
+    protocol = parse_protocol(each.protocol)
     bind, *also = (each.bind,) if each.bind else (LOOPBACK,) if each.binds else wildcard(families)
     if protocol.is_http or protocol is Protocol.HTTP_PROXY:
         return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=each.binds, route=str(port)),)
@@ -146,7 +148,7 @@ def explicit_listeners(db: Database, client_namespace: str, each: EgressListener
 
 
 @query
-def captured_listeners(db: Database, client_namespace: str, hosts: tuple[str, ...], families: Families) -> tuple[OutboundListener, ...]:
+def captured_listeners(db: Database, client_namespace: str, hosts: tuple[str, ...], families: IpFamilies) -> tuple[OutboundListener, ...]:
     """Return the listeners for every port of what is seen through ``hosts``.
 
     HTTP shares a listener a port; other protocols are told apart by the service's addresses. Where both share a port without an
@@ -221,7 +223,7 @@ def outbound_listener(db: Database, value: OutboundListener) -> Resource | None:
 
 
 @query
-def virtual_outbound(db: Database, policy: OutboundPolicy, families: Families) -> Resource | None:
+def virtual_outbound(db: Database, policy: OutboundPolicy, families: IpFamilies) -> Resource | None:
     """Return the listener that iptables send every outbound connection to."""
     catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
     message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, families)

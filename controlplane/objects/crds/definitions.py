@@ -16,7 +16,7 @@ _STORED = ("v1", "v1beta1", "v1alpha3", "v1alpha1")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Presentation:
     """How a kind is called and shown by kubectl: its short names, and columns as name, path in the object, and description."""
 
     short: tuple[str, ...] = ()
@@ -24,13 +24,13 @@ class Shown:
     spec_required: bool = False
 
 
-SHOWN: Mapping[str, Shown] = {
-    "VirtualService": Shown(
+PRESENTATIONS: Mapping[str, Presentation] = {
+    "VirtualService": Presentation(
         ("vs",), (("Gateways", ".spec.gateways", "The gateways that apply these routes"), ("Hosts", ".spec.hosts", "The hosts routed"))
     ),
-    "DestinationRule": Shown(("dr",), (("Host", ".spec.host", "The service"),)),
-    "Gateway": Shown(("gw",)),
-    "ServiceEntry": Shown(
+    "DestinationRule": Presentation(("dr",), (("Host", ".spec.host", "The service"),)),
+    "Gateway": Presentation(("gw",)),
+    "ServiceEntry": Presentation(
         ("se",),
         (
             ("Hosts", ".spec.hosts", "The hosts declared"),
@@ -39,14 +39,14 @@ SHOWN: Mapping[str, Shown] = {
         ),
         spec_required=True,
     ),
-    "WorkloadEntry": Shown(("we",), (("Address", ".spec.address", "The address of the workload"),), spec_required=True),
-    "WorkloadGroup": Shown(("wg",), spec_required=True),
-    "WasmPlugin": Shown(spec_required=True),
-    "TrafficExtension": Shown(spec_required=True),
-    "PeerAuthentication": Shown(("pa",), (("Mode", ".spec.mtls.mode", "Which mutual TLS is asked for"),)),
-    "RequestAuthentication": Shown(("ra",)),
-    "AuthorizationPolicy": Shown(("ap",), (("Action", ".spec.action", "What becomes of matching requests"),)),
-    "Telemetry": Shown(("telemetry",)),
+    "WorkloadEntry": Presentation(("we",), (("Address", ".spec.address", "The address of the workload"),), spec_required=True),
+    "WorkloadGroup": Presentation(("wg",), spec_required=True),
+    "WasmPlugin": Presentation(spec_required=True),
+    "TrafficExtension": Presentation(spec_required=True),
+    "PeerAuthentication": Presentation(("pa",), (("Mode", ".spec.mtls.mode", "Which mutual TLS is asked for"),)),
+    "RequestAuthentication": Presentation(("ra",)),
+    "AuthorizationPolicy": Presentation(("ap",), (("Action", ".spec.action", "What becomes of matching requests"),)),
+    "Telemetry": Presentation(("telemetry",)),
 }
 
 
@@ -60,7 +60,7 @@ def definitions() -> Iterator[Mapping[str, object]]:
 
 
 def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Model]) -> Mapping[str, object]:
-    shown = SHOWN.get(kind, Shown())
+    shown = PRESENTATIONS.get(kind, Presentation())
     plural = _plural(kind)
     names: Schema = {
         "kind": kind,
@@ -85,7 +85,7 @@ def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Mod
     }
 
 
-def _version(name: str, spec: Schema, shown: Shown, *, is_stored: bool) -> Schema:
+def _version(name: str, spec: Schema, shown: Presentation, *, is_stored: bool) -> Schema:
     required: Schema = {"required": ["spec"]} if shown.spec_required else {}
     columns = [{"name": title, "type": "string", "jsonPath": path, "description": text} for title, path, text in shown.columns]
     return {

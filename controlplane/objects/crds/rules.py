@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class CelRule:
     """A condition on an object in CEL, and what is said where it does not hold.
 
     Models of the same name have different fields: the rule is for the one that has the property ``about``.
@@ -35,24 +35,24 @@ def at_most_one(*fields: str) -> AtMostOne:
 
 _ATTACHED = at_most_one("selector", "targetRefs")
 _ATTACHED_TO_ONE = at_most_one("selector", "targetRef", "targetRefs")
-_NO_PORTS_WITH_A_SOCKET = Rule(
+_NO_PORTS_WITH_A_SOCKET = CelRule(
     "!has(self.address) || !self.address.startsWith('unix://') || !has(self.ports)", "expected no ports with a socket"
 )
-_LABELS = Rule(
+_LABELS = CelRule(
     "!has(self.matchLabels) || self.matchLabels.all(key, size(key) != 0 && !key.contains('*') && !self.matchLabels[key].contains('*'))",
     "expected labels without wildcards",
     "matchLabels",
 )
-_IS_PORT = Rule("self.all(key, 0 < int(key) && int(key) <= 65535)", "expected ports from 1 to 65535 as keys")
-_HTTP = Rule("isURL(self) && url(self).getScheme() in ['http', 'https']", "expected an http or https URL")
-_MODULE = Rule(
+_IS_PORT = CelRule("self.all(key, 0 < int(key) && int(key) <= 65535)", "expected ports from 1 to 65535 as keys")
+_HTTP = CelRule("isURL(self) && url(self).getScheme() in ['http', 'https']", "expected an http or https URL")
+_MODULE = CelRule(
     "isURL(self) ? url(self).getScheme() in ['http', 'https', 'oci', 'file'] : isURL('http://' + self)",
     "expected an oci, http, https or file URL, or the name of an image",
 )
-_PORT_NAMES = Rule(
+_PORT_NAMES = CelRule(
     "self.all(key, size(key) < 63 && key.matches('^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$'))", "expected names of letters, digits and '-'"
 )
-_SOCKET = Rule(
+_SOCKET = CelRule(
     "!self.startsWith('unix://') || (!self.endsWith('/') && (self.startsWith('unix:///') || self.startsWith('unix://@')))",
     "expected the absolute path of a socket, or an abstract one, after unix://",
 )
@@ -60,20 +60,20 @@ _LABEL_VALUE: Mapping[str, object] = {"type": "string", "maxLength": 63}
 _BY_NAME: Mapping[str, object] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
-def _ruled(*rules: Rule, **more: object) -> Mapping[str, object]:
+def _ruled(*rules: CelRule, **more: object) -> Mapping[str, object]:
     return {**more, "x-kubernetes-validations": [{"rule": each.cel, "message": each.message} for each in rules]}
 
 
-WHOLE = "whole "  # before the name of a model: where it is the spec itself, not a part of others in a list
+TOP_LEVEL = "whole "  # before the name of a model: where it is the spec itself, not a part of others in a list
 
 # What is said of a field beyond its type, by model and field; bounds that its model has not make the rules cheap enough.
 FIELDS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("WorkloadSelector", "matchLabels"): {"maxProperties": 4096, "additionalProperties": _LABEL_VALUE},
     ("WorkloadSelector", "labels"): {
         "maxProperties": 256,
-        "additionalProperties": _ruled(Rule("!self.contains('*')", "expected labels without wildcards"), **_LABEL_VALUE),
+        "additionalProperties": _ruled(CelRule("!self.contains('*')", "expected labels without wildcards"), **_LABEL_VALUE),
     },
-    ("PolicyTargetReference", "namespace"): _ruled(Rule("self == ''", "expected an object of the same namespace")),
+    ("PolicyTargetReference", "namespace"): _ruled(CelRule("self == ''", "expected an object of the same namespace")),
     ("PeerAuthenticationSpec", "portLevelMtls"): _ruled(_IS_PORT, minProperties=1, maxProperties=4096),
     ("JWTRule", "jwksUri"): _ruled(_HTTP, maxLength=2048),
     ("JWTRule", "jwks_uri"): _ruled(_HTTP, maxLength=2048),
@@ -81,20 +81,20 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("Wasm", "url"): _ruled(_MODULE, maxLength=4096),
     ("VmConfig", "env"): _BY_NAME,
     ("ServiceEntrySpec", "hosts"): _ruled(
-        Rule("!self.exists(each, each == '*')", "expected hosts that are not a bare *"), items={"type": "string", "maxLength": 256}
+        CelRule("!self.exists(each, each == '*')", "expected hosts that are not a bare *"), items={"type": "string", "maxLength": 256}
     ),
     ("ServiceEntrySpec", "ports"): {
-        **_ruled(Rule("self.all(one, self.exists_one(other, one.number == other.number))", "expected each port once")),
+        **_ruled(CelRule("self.all(one, self.exists_one(other, one.number == other.number))", "expected each port once")),
         **_BY_NAME,
     },
     ("WorkloadSpec", "address"): _ruled(_SOCKET),
     ("WorkloadTemplate", "address"): _ruled(_SOCKET),
-    (WHOLE + "WorkloadSpec", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
-    (WHOLE + "WorkloadTemplate", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
+    (TOP_LEVEL + "WorkloadSpec", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
+    (TOP_LEVEL + "WorkloadTemplate", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
 }
 
 # By the name of the model.
-RULES: Mapping[str, tuple[Rule | AtMostOne, ...]] = {
+RULES: Mapping[str, tuple[CelRule | AtMostOne, ...]] = {
     "ConsistentHashLB": (
         at_most_one("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"),
         at_most_one("ringHash", "maglev"),
@@ -103,22 +103,22 @@ RULES: Mapping[str, tuple[Rule | AtMostOne, ...]] = {
     "LocalityLbSetting": (at_most_one("distribute", "failover", "failoverPriority"),),
     "ServiceEntrySpec": (
         at_most_one("workloadSelector", "endpoints"),
-        Rule(
+        CelRule(
             "!has(self.endpoints) || size(self.endpoints) == 0 || (has(self.resolution) && self.resolution != 'NONE')",
             "expected no endpoints where resolution is NONE",
         ),
-        Rule(
+        CelRule(
             "!has(self.resolution) || self.resolution != 'DNS_ROUND_ROBIN' || !has(self.endpoints) || size(self.endpoints) <= 1",
             "expected at most one endpoint where resolution is DNS_ROUND_ROBIN",
         ),
-        Rule(
+        CelRule(
             "!has(self.addresses) || !has(self.resolution) || self.resolution in ['NONE', 'STATIC']"
             " || !self.addresses.exists(each, each.contains('/'))",
             "expected addresses without a mask where resolution is DNS",
         ),
     ),
     "WorkloadSpec": (
-        Rule("has(self.address) || has(self.network)", "expected address, or a network"),
+        CelRule("has(self.address) || has(self.network)", "expected address, or a network"),
         _NO_PORTS_WITH_A_SOCKET,
     ),
     "WorkloadTemplate": (_NO_PORTS_WITH_A_SOCKET,),
@@ -129,14 +129,16 @@ RULES: Mapping[str, tuple[Rule | AtMostOne, ...]] = {
         at_most_one("notServiceAccounts", "notPrincipals"),
     ),
     "TagOverride": (
-        Rule("!has(self.operation) || self.operation != 'UPSERT' || (has(self.value) && self.value != '')", "expected a value to UPSERT"),
-        Rule("!has(self.operation) || self.operation != 'REMOVE' || !has(self.value)", "expected no value to REMOVE"),
+        CelRule(
+            "!has(self.operation) || self.operation != 'UPSERT' || (has(self.value) && self.value != '')", "expected a value to UPSERT"
+        ),
+        CelRule("!has(self.operation) || self.operation != 'REMOVE' || !has(self.value)", "expected no value to REMOVE"),
     ),
     "ServerTLSSettings": (at_most_one("credentialNames", "tlsCertificates"), at_most_one("credentialName", "credentialNames")),
     "EnvoyFilterSpec": (at_most_one("workloadSelector", "targetRefs"),),
     "ObjectMatch": (
         at_most_one("listener", "routeConfiguration", "cluster", "waypoint"),
-        Rule(
+        CelRule(
             "(has(self.context) && self.context == 'WAYPOINT') == has(self.waypoint)",
             "expected waypoint with the context WAYPOINT only",
         ),
@@ -144,10 +146,10 @@ RULES: Mapping[str, tuple[Rule | AtMostOne, ...]] = {
     "ReadinessProbe": (at_most_one("httpGet", "tcpSocket", "exec", "grpc"),),
     "CustomTag": (at_most_one("literal", "environment", "header", "formatter"),),
     "EnvVar": (
-        Rule("!has(self.valueFrom) || self.valueFrom != 'HOST' || !has(self.value)", "expected a value only where valueFrom is INLINE"),
+        CelRule("!has(self.valueFrom) || self.valueFrom != 'HOST' || !has(self.value)", "expected a value only where valueFrom is INLINE"),
     ),
     "PeerAuthenticationSpec": (
-        Rule(
+        CelRule(
             "!has(self.portLevelMtls) || (has(self.selector) && has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0)",
             "expected a selector where portLevelMtls is set",
         ),

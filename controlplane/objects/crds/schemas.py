@@ -11,7 +11,7 @@ from itertools import combinations
 
 from pydantic.json_schema import GenerateJsonSchema, PydanticJsonSchemaWarning
 
-from controlplane.objects.crds.rules import FIELDS, RULES, WHOLE, AtMostOne, Rule
+from controlplane.objects.crds.rules import FIELDS, RULES, TOP_LEVEL, AtMostOne, CelRule
 from controlplane.objects.types.scalars import Model
 
 Schema = dict[str, object]
@@ -30,7 +30,7 @@ def schema(model: type[Model]) -> Schema:
     definitions = whole.get("$defs", {})
     made = _structural(whole, definitions)
     _add_rules(made, model.__name__)
-    _add_rules(made, WHOLE + model.__name__)
+    _add_rules(made, TOP_LEVEL + model.__name__)
     return made
 
 
@@ -78,7 +78,7 @@ def _add_rules(made: Schema, name: str) -> None:
     for field, each in properties.items():
         each.update(FIELDS.get((name, field), {}))
     rules = RULES.get(name, ())
-    cel = [{"rule": each.cel, "message": each.message} for each in rules if isinstance(each, Rule) and each.about in ("", *properties)]
+    cel = [{"rule": each.cel, "message": each.message} for each in rules if isinstance(each, CelRule) and each.about in ("", *properties)]
     if cel:
         made[_VALIDATIONS] = cel
     if exclusive := [_exclusive(each) for each in rules if isinstance(each, AtMostOne)]:

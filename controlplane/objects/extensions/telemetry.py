@@ -11,10 +11,10 @@ from pydantic import Field
 
 from controlplane.model.keys import TELEMETRY
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import NOTHING, Bool, Double, Duration, Map, Model, Text
-from controlplane.objects.types.selectors import AttachedToOne, Name
+from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Map, Model, Text
+from controlplane.objects.types.selectors import Name, SinglePolicyAttachment
 
-Mode = Literal["CLIENT_AND_SERVER", "CLIENT", "SERVER"]
+WorkloadMode = Literal["CLIENT_AND_SERVER", "CLIENT", "SERVER"]
 Metric = Literal[
     "ALL_METRICS",
     "REQUEST_COUNT",
@@ -39,7 +39,7 @@ class ProviderRef(Model):
 class ModeSelector(Model):
     """The side of a request that is meant."""
 
-    mode: Mode = "CLIENT_AND_SERVER"
+    mode: WorkloadMode = "CLIENT_AND_SERVER"
 
 
 class TagOverride(Model):
@@ -61,7 +61,7 @@ class MetricsOverrides(Model):
 
     match: MetricSelector | None = None
     disabled: Bool | None = None
-    tag_overrides: Map[TagOverride] = NOTHING
+    tag_overrides: Map[TagOverride] = EMPTY_MAP
 
 
 class Metrics(Model):
@@ -72,27 +72,27 @@ class Metrics(Model):
     reporting_interval: Duration | None = None
 
 
-class Literally(Model):
+class LiteralTag(Model):
     """A value as it stands."""
 
     value: Name
 
 
-class FromEnvironment(Model):
+class EnvironmentTag(Model):
     """A value from a variable of the proxy's environment."""
 
     name: Name
     default_value: Text = ""
 
 
-class FromHeader(Model):
+class HeaderTag(Model):
     """A value from a header of the request."""
 
     name: Name
     default_value: Text = ""
 
 
-class Formatter(Model):
+class FormatterTag(Model):
     """A value in the format of access logs."""
 
     value: Name
@@ -101,10 +101,10 @@ class Formatter(Model):
 class CustomTag(Model):
     """A tag of spans: at most one of its fields."""
 
-    literal: Literally | None = None
-    environment: FromEnvironment | None = None
-    header: FromHeader | None = None
-    formatter: Formatter | None = None
+    literal: LiteralTag | None = None
+    environment: EnvironmentTag | None = None
+    header: HeaderTag | None = None
+    formatter: FormatterTag | None = None
 
 
 class Tracing(Model):
@@ -114,13 +114,13 @@ class Tracing(Model):
     providers: tuple[ProviderRef, ...] = ()
     random_sampling_percentage: Annotated[Double, Field(ge=0, le=100)] | None = None
     disable_span_reporting: Bool | None = None
-    custom_tags: Map[CustomTag] = NOTHING
+    custom_tags: Map[CustomTag] = EMPTY_MAP
     use_request_id_for_trace_sampling: Bool | None = None
     enable_istio_tags: Bool | None = None
     disable_context_propagation: Bool | None = None
 
 
-class Filter(Model):
+class AccessLogFilter(Model):
     """Which requests are logged: an expression in CEL."""
 
     expression: Text = ""
@@ -132,10 +132,10 @@ class AccessLogging(Model):
     match: ModeSelector | None = None
     providers: tuple[ProviderRef, ...] = ()
     disabled: Bool | None = None
-    filter: Filter | None = None
+    filter: AccessLogFilter | None = None
 
 
-class TelemetrySpec(AttachedToOne):
+class TelemetrySpec(SinglePolicyAttachment):
     """What the proxies of some workloads tell."""
 
     tracing: tuple[Tracing, ...] = ()

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from controlplane.model.keys import EXTENSIONS
-from controlplane.objects.extensions.wasm_plugin import Inserted, Wasm
+from controlplane.objects.extensions.wasm_plugin import FilterPlacement, Wasm
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Model, Text
 
@@ -21,7 +21,7 @@ class Lua(Model):
     inline_code: Annotated[Text, Field(min_length=1, max_length=65536)]
 
 
-class TrafficExtensionSpec(Inserted):
+class TrafficExtensionSpec(FilterPlacement):
     """Exactly one of ``wasm`` and ``lua``, in the proxies of some workloads."""
 
     phase: Literal["UNSPECIFIED", "AUTHN", "AUTHZ", "STATS"] = "UNSPECIFIED"

@@ -12,7 +12,7 @@ from pydantic import Field
 from controlplane.model.keys import EXTENSIONS
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Int, Model, Port, Struct, Text
-from controlplane.objects.types.selectors import Attached, AttachedToOne
+from controlplane.objects.types.selectors import PolicyAttachment, SinglePolicyAttachment
 
 
 class EnvVar(Model):
@@ -44,7 +44,7 @@ class Wasm(Model):
     type: Literal["UNSPECIFIED_PLUGIN_TYPE", "HTTP", "NETWORK"] = "UNSPECIFIED_PLUGIN_TYPE"
 
 
-class PortSelector(Model):
+class TrafficPort(Model):
     """A port by its number."""
 
     number: Port
@@ -54,17 +54,17 @@ class TrafficSelector(Model):
     """Connections by their direction and port: both must fit."""
 
     mode: Literal["UNDEFINED", "CLIENT", "SERVER", "CLIENT_AND_SERVER"] = "CLIENT_AND_SERVER"
-    ports: tuple[PortSelector, ...] = ()
+    ports: tuple[TrafficPort, ...] = ()
 
 
-class Inserted(Attached):
+class FilterPlacement(PolicyAttachment):
     """Where a filter stands among the others, and which traffic goes through it."""
 
     priority: Int | None = None
     match: tuple[TrafficSelector, ...] = ()
 
 
-class WasmPluginSpec(Inserted, AttachedToOne, Wasm):
+class WasmPluginSpec(FilterPlacement, SinglePolicyAttachment, Wasm):
     """A module in the proxies of some workloads."""
 
     phase: Literal["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"] = "UNSPECIFIED_PHASE"

@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import MAX_PORT, NOTHING, Bool, Model, Port, Text, TextMap, Texts
+from controlplane.objects.types.scalars import EMPTY_MAP, MAX_PORT, Bool, Model, Port, Text, TextMap, Texts
 
 _TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 
@@ -21,7 +21,7 @@ def _port_or_name(value: object) -> int | str:
     raise PydanticCustomError("port_range", "expected a port from 1 to 65535, or the name of one")
 
 
-class ServicePort(Model):
+class KubernetesServicePort(Model):
     """A port of a Service; ``target_port`` is a number, or the name of a container's port."""
 
     name: Text = ""
@@ -31,21 +31,21 @@ class ServicePort(Model):
     target_port: Annotated[int | str, PlainValidator(_port_or_name)] | None = None
 
 
-class ServiceSpec(Model):
+class KubernetesServiceSpec(Model):
     """What a Service names and selects."""
 
     type: Text = "ClusterIP"
-    ports: tuple[ServicePort, ...] = ()
-    selector: TextMap = NOTHING
+    ports: tuple[KubernetesServicePort, ...] = ()
+    selector: TextMap = EMPTY_MAP
     cluster_ip: Text = Field(default="", alias="clusterIP")
     cluster_ips: Texts = Field(default=(), alias="clusterIPs")
     external_name: Text = ""
 
 
-class Service(KubernetesObject):
+class KubernetesService(KubernetesObject):
     """A name for a set of pods."""
 
-    spec: ServiceSpec = ServiceSpec()
+    spec: KubernetesServiceSpec = KubernetesServiceSpec()
 
 
 class EndpointConditions(Model):
@@ -61,7 +61,7 @@ class TargetRef(Model):
     name: Text = ""
 
 
-class SlicedEndpoint(Model):
+class SliceEndpoint(Model):
     """One endpoint of an EndpointSlice."""
 
     addresses: Texts = ()
@@ -94,7 +94,7 @@ class EndpointSlice(KubernetesObject):
 
     address_type: Text = "IPv4"
     ports: tuple[SlicePort, ...] = ()
-    endpoints: tuple[SlicedEndpoint, ...] = ()
+    endpoints: tuple[SliceEndpoint, ...] = ()
 
 
 class ContainerPort(Model):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from controlplane.model.hosts import is_ip
-from controlplane.objects.kubernetes.core import EndpointSlice, Pod, Service
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_fqdn, is_label
@@ -18,7 +18,7 @@ _VERSIONS = {"IPv4": 4, "IPv6": 6}
 _TRANSPORTS = ("TCP", "UDP", "SCTP")
 
 
-def check_service(value: Service) -> Iterator[Finding]:
+def check_service(value: KubernetesService) -> Iterator[Finding]:
     """Yield what is wrong with the Service ``value``."""
     spec = value.spec
     names: set[str] = set()

@@ -15,7 +15,7 @@ from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import NOTHING, FrozenMap
+from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap
 
 CERTIFICATE = ("tls.crt", "cert")
 KEY = ("tls.key", "key")
@@ -46,8 +46,8 @@ Encoded = Annotated[Mapping[str, bytes], PlainValidator(_decoded)]
 class Secret(KubernetesObject):
     """What is to be kept from others."""
 
-    data: Encoded = Field(default=NOTHING, repr=False)
-    string_data: Plain = Field(default=NOTHING, repr=False)
+    data: Encoded = Field(default=EMPTY_MAP, repr=False)
+    string_data: Plain = Field(default=EMPTY_MAP, repr=False)
 
     @cached_property
     def entries(self) -> Mapping[str, bytes]:
@@ -58,7 +58,7 @@ class Secret(KubernetesObject):
 class ConfigMap(KubernetesObject):
     """What anybody may know: here, authorities."""
 
-    data: Plain = Field(default=NOTHING, repr=False)
+    data: Plain = Field(default=EMPTY_MAP, repr=False)
 
     @cached_property
     def entries(self) -> Mapping[str, bytes]:

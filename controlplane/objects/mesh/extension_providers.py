@@ -13,8 +13,8 @@ from pydantic import Field
 
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_fqdn, is_header, is_label
-from controlplane.objects.types.scalars import NOTHING, Bool, Duration, Model, Port, Text, TextMap, Texts, UInt
-from controlplane.objects.types.validation_errors import shown
+from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Duration, Model, Port, Text, TextMap, Texts, UInt
+from controlplane.objects.types.validation_errors import for_message
 
 _STATUS = re.compile(r"[2-5][0-9]{2}\Z", re.ASCII)
 
@@ -49,7 +49,7 @@ class HttpAuthorizer(Authorizer):
     path_prefix: Text = ""
     include_headers_in_check: Texts = ()  # of old
     include_request_headers_in_check: Texts = ()
-    include_additional_headers_in_check: TextMap = NOTHING
+    include_additional_headers_in_check: TextMap = EMPTY_MAP
     headers_to_upstream_on_allow: Texts = ()
     headers_to_downstream_on_allow: Texts = ()
     headers_to_downstream_on_deny: Texts = ()
@@ -113,4 +113,4 @@ def _any(path: str, given: Authorizer) -> Iterator[Finding]:
 
 
 def _fault(path: str, expected: str, found: str) -> Finding:
-    return Finding(path, "OutOfRange", f"expected {expected}, found {shown(found)}")
+    return Finding(path, "OutOfRange", f"expected {expected}, found {for_message(found)}")

@@ -20,13 +20,13 @@ from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.names import is_label
 from controlplane.objects.types.scalars import MAX_PORT, Model, Text, Texts, UInt
 
-KEY = CONFIG_MAP.key("istio-system", "istio")
+MESH_CONFIG_KEY = CONFIG_MAP.key("istio-system", "istio")
 ENTRY = "mesh"
 # https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
 
 
-class OutboundTrafficPolicy(Model):
+class MeshOutboundTrafficPolicy(Model):
     """What becomes of traffic to unknown destinations."""
 
     mode: Literal["ALLOW_ANY", "REGISTRY_ONLY"] = "ALLOW_ANY"
@@ -41,7 +41,7 @@ class ProxyPathNormalization(Model):
 class MeshConfigSpec(Model):
     """The fields of MeshConfig that have an effect; others give a warning."""
 
-    outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
+    outbound_traffic_policy: MeshOutboundTrafficPolicy = MeshOutboundTrafficPolicy()
     proxy_http_port: Annotated[UInt, Field(le=MAX_PORT)] = 0  # 0 or absent: no such listener
     trust_domain: Text = "cluster.local"
     trust_domain_aliases: Texts = ()

@@ -13,7 +13,7 @@ from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.virtual_service import PortSelector
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import (
-    NOTHING,
+    EMPTY_MAP,
     Bool,
     Double,
     Duration,
@@ -26,7 +26,7 @@ from controlplane.objects.types.scalars import (
     TextMap,
     Texts,
     UInt,
-    Untranslated,
+    Unsupported,
 )
 
 
@@ -74,7 +74,7 @@ class Distribute(Model):
     """Shares of the traffic of one locality."""
 
     from_: Text = Field(default="", alias="from")
-    to: Map[UInt] = NOTHING
+    to: Map[UInt] = EMPTY_MAP
 
 
 class Failover(Model):
@@ -115,10 +115,10 @@ class LoadBalancerSettings(Model):
 
     simple: Literal["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"] | None = None
     consistent_hash: ConsistentHashLB | None = None
-    locality_lb_setting: Untranslated[LocalityLoadBalancerSetting | None] = None
-    zone_aware_lb_setting: Untranslated[ZoneAwareSetting | None] = None
-    warmup_duration_secs: Untranslated[Duration | None] = None
-    warmup: Untranslated[Warmup | None] = None
+    locality_lb_setting: Unsupported[LocalityLoadBalancerSetting | None] = None
+    zone_aware_lb_setting: Unsupported[ZoneAwareSetting | None] = None
+    warmup_duration_secs: Unsupported[Duration | None] = None
+    warmup: Unsupported[Warmup | None] = None
 
 
 class TcpKeepalive(Model):
@@ -179,7 +179,7 @@ class OutlierDetection(Model):
     base_ejection_time: Duration | None = None
     max_ejection_percent: Int = 0
     min_health_percent: Int = 0
-    outlier_detection_http_error_codes: Untranslated[tuple[Annotated[UInt, Field(ge=100, le=599)], ...]] = ()
+    outlier_detection_http_error_codes: Unsupported[tuple[Annotated[UInt, Field(ge=100, le=599)], ...]] = ()
 
 
 class ClientTLSSettings(Model):
@@ -236,23 +236,23 @@ class TrafficPolicy(Model):
     outlier_detection: OutlierDetection | None = None
     tls: ClientTLSSettings | None = None
     port_level_settings: Annotated[tuple[PortTrafficPolicy, ...], Field(max_length=4096)] = ()
-    tunnel: Untranslated[TunnelSettings | None] = None
-    proxy_protocol: Untranslated[ProxyProtocol | None] = None
-    retry_budget: Untranslated[RetryBudget | None] = None
+    tunnel: Unsupported[TunnelSettings | None] = None
+    proxy_protocol: Unsupported[ProxyProtocol | None] = None
+    retry_budget: Unsupported[RetryBudget | None] = None
 
 
 class Subset(Model):
     """A named part of the endpoints, by their labels."""
 
     name: Text
-    labels: TextMap = NOTHING
+    labels: TextMap = EMPTY_MAP
     traffic_policy: TrafficPolicy | None = None
 
 
 class MatchLabels(Model):
     """Workloads by their labels."""
 
-    match_labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=4096)] = NOTHING
+    match_labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=4096)] = EMPTY_MAP
 
 
 class DestinationRuleSpec(Model):
@@ -262,7 +262,7 @@ class DestinationRuleSpec(Model):
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: Texts = ()
-    workload_selector: Untranslated[MatchLabels | None] = None
+    workload_selector: Unsupported[MatchLabels | None] = None
 
 
 class DestinationRule(KubernetesObject):

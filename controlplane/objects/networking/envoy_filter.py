@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from controlplane.model.keys import NETWORKING
-from controlplane.objects.networking.service_entry import WorkloadSelector
+from controlplane.objects.networking.service_entry import WorkloadLabelSelector
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import NOTHING, Int, Model, Port, Struct, Text, TextMap, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, Int, Model, Port, Struct, Text, TextMap, UInt
 from controlplane.objects.types.selectors import PolicyTargetReference
 
 ApplyTo = Literal[
@@ -29,7 +29,7 @@ ApplyTo = Literal[
     "BOOTSTRAP",
     "LISTENER_FILTER",
 ]
-Operation = Literal[
+PatchOperation = Literal[
     "INVALID", "MERGE", "ADD", "REMOVE", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST", "REPLACE", "MERGE_AND_REPLACE_LIST"
 ]
 
@@ -38,7 +38,7 @@ class ProxyMatch(Model):
     """Proxies by version and metadata."""
 
     proxy_version: Text = ""
-    metadata: TextMap = NOTHING
+    metadata: TextMap = EMPTY_MAP
 
 
 class ClusterMatch(Model):
@@ -137,7 +137,7 @@ class ObjectMatch(Model):
 class Patch(Model):
     """What becomes of it."""
 
-    operation: Operation = "INVALID"
+    operation: PatchOperation = "INVALID"
     value: Struct | None = None
     filter_class: Literal["UNSPECIFIED", "AUTHN", "AUTHZ", "STATS"] = "UNSPECIFIED"
 
@@ -153,7 +153,7 @@ class ObjectPatch(Model):
 class EnvoyFilterSpec(Model):
     """Patches for the proxies of some workloads, or of the namespace."""
 
-    workload_selector: WorkloadSelector | None = None
+    workload_selector: WorkloadLabelSelector | None = None
     target_refs: Annotated[tuple[PolicyTargetReference, ...], Field(max_length=16)] = ()
     config_patches: tuple[ObjectPatch, ...] = ()
     priority: Int = 0

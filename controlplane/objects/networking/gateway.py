@@ -10,7 +10,7 @@ from typing import ClassVar
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import NOTHING, Model, Text, TextMap, Texts, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, Model, Text, TextMap, Texts, UInt
 
 
 class GatewayPort(Model):
@@ -22,7 +22,7 @@ class GatewayPort(Model):
     target_port: UInt = 0
 
 
-class Server(Model):
+class GatewayServer(Model):
     """One port, the hosts served there, and their TLS."""
 
     port: GatewayPort
@@ -36,8 +36,8 @@ class Server(Model):
 class GatewaySpec(Model):
     """Servers, and the labels of the proxies that have them."""
 
-    servers: tuple[Server, ...] = ()
-    selector: TextMap = NOTHING
+    servers: tuple[GatewayServer, ...] = ()
+    selector: TextMap = EMPTY_MAP
 
 
 class Gateway(KubernetesObject):

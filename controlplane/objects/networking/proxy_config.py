@@ -11,10 +11,10 @@ from pydantic import ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from controlplane.model.keys import NETWORKING
-from controlplane.objects.reading.sanitize import OddError, scrubbed
+from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import MAX_INT32, NOTHING, Bool, DurationOrZero, Map, Model, Port, Text, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Bool, DurationOrZero, Map, Model, Port, Text, UInt
 from controlplane.objects.types.selectors import WorkloadSelector
 
 
@@ -27,7 +27,7 @@ class ProxyImage(Model):
 Concurrency = Annotated[int, Strict(), Field(ge=0, le=MAX_INT32)]
 
 
-class ProxyProtocol(Model):
+class ProxyProtocolConfiguration(Model):
     """The PROXY protocol, in either version; there is nothing to say about it."""
 
 
@@ -41,7 +41,7 @@ class GatewayTopology(Model):
     forward_client_cert_details: Literal[
         "UNDEFINED", "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
     ] = "UNDEFINED"
-    proxy_protocol: ProxyProtocol | None = None
+    proxy_protocol: ProxyProtocolConfiguration | None = None
 
 
 class ProxySettings(Model):
@@ -60,19 +60,19 @@ class ProxySettings(Model):
     status_port: Port | None = None
     termination_drain_duration: DurationOrZero | None = None
 
-    def over(self, base: ProxySettings) -> ProxySettings:
+    def with_defaults(self, base: ProxySettings) -> ProxySettings:
         """Return these settings, and those of ``base`` where these say nothing."""
         said = {name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()}
         return base.model_copy(update=said)
 
 
-def said(annotation: str) -> ProxySettings:
+def annotated_settings(annotation: str) -> ProxySettings:
     """Return the settings in ``annotation``, ``proxy.istio.io/config`` of a pod; of one that cannot be read, none."""
     try:
         composed = compose(annotation)
         value = composed.value if composed else None
-        return ProxySettings.model_validate(scrubbed(value)) if isinstance(value, dict) else ProxySettings()
-    except (UnreadableError, OddError, ValidationError):
+        return ProxySettings.model_validate(sanitized(value)) if isinstance(value, dict) else ProxySettings()
+    except (UnreadableError, InvalidJson, ValidationError):
         return ProxySettings()  # its pod was refused, or it was written after that
 
 
@@ -81,7 +81,7 @@ class ProxyConfigSpec(Model):
 
     selector: WorkloadSelector | None = None
     concurrency: Concurrency | None = None
-    environment_variables: Map[Annotated[Text, Field(max_length=2048)]] = NOTHING
+    environment_variables: Map[Annotated[Text, Field(max_length=2048)]] = EMPTY_MAP
     image: ProxyImage | None = None
 
 

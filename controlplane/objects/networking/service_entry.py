@@ -11,14 +11,14 @@ from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import NOTHING, Map, Model, Port, Text, TextMap, Texts, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, Map, Model, Port, Text, TextMap, Texts, UInt
 
 # Istio's names: an annotation of entries whose health is checked, and the condition that says what came of it.
 HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
 HEALTHY = "Healthy"
 
 
-class ServicePort(Model):
+class ServiceEntryPort(Model):
     """A port of the service."""
 
     number: Port
@@ -31,18 +31,18 @@ class WorkloadSpec(Model):
     """Where a workload outside Kubernetes listens."""
 
     address: Annotated[Text, Field(max_length=256)] = ""
-    ports: Annotated[Map[Port], Field(max_length=128)] = NOTHING
-    labels: Annotated[TextMap, Field(max_length=256)] = NOTHING
+    ports: Annotated[Map[Port], Field(max_length=128)] = EMPTY_MAP
+    labels: Annotated[TextMap, Field(max_length=256)] = EMPTY_MAP
     network: Annotated[Text, Field(max_length=2048)] = ""
     locality: Annotated[Text, Field(max_length=2048)] = ""
     weight: UInt = 0
     service_account: Annotated[Text, Field(max_length=253)] = ""
 
 
-class WorkloadSelector(Model):
+class WorkloadLabelSelector(Model):
     """Workloads by their labels."""
 
-    labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=256)] = NOTHING
+    labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=256)] = EMPTY_MAP
 
 
 class ServiceEntrySpec(Model):
@@ -50,11 +50,11 @@ class ServiceEntrySpec(Model):
 
     hosts: Annotated[Texts, Field(min_length=1, max_length=256)]
     addresses: Annotated[tuple[Annotated[Text, Field(max_length=64)], ...], Field(max_length=256)] = ()
-    ports: Annotated[tuple[ServicePort, ...], Field(max_length=256)] = ()
+    ports: Annotated[tuple[ServiceEntryPort, ...], Field(max_length=256)] = ()
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"
     resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] = "NONE"
     endpoints: Annotated[tuple[WorkloadSpec, ...], Field(max_length=4096)] = ()
-    workload_selector: WorkloadSelector | None = None
+    workload_selector: WorkloadLabelSelector | None = None
     export_to: Texts = ()
     subject_alt_names: Texts = ()
 
@@ -67,14 +67,14 @@ class ServiceEntry(KubernetesObject):
     spec: ServiceEntrySpec
 
 
-class Condition(Model):
+class WorkloadCondition(Model):
     """A condition in a status."""
 
     type: Text = ""
     status: Text = ""
 
 
-def _of_health(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+def _of_health(conditions: tuple[WorkloadCondition, ...]) -> tuple[WorkloadCondition, ...]:
     """Return the one of ``conditions`` that is about health: the others change, and change nothing."""
     return tuple(each for each in conditions if each.type == HEALTHY)
 
@@ -82,7 +82,7 @@ def _of_health(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
 class WorkloadStatus(Model):
     """What was found out about a workload: of its conditions, whether it is healthy."""
 
-    conditions: Annotated[tuple[Condition, ...], AfterValidator(_of_health)] = ()
+    conditions: Annotated[tuple[WorkloadCondition, ...], AfterValidator(_of_health)] = ()
 
 
 class WorkloadEntry(KubernetesObject):

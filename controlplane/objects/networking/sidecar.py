@@ -11,10 +11,10 @@ from pydantic import Field
 
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.destination_rule import ConnectionPoolSettings
-from controlplane.objects.networking.service_entry import WorkloadSelector
+from controlplane.objects.networking.service_entry import WorkloadLabelSelector
 from controlplane.objects.networking.virtual_service import Destination
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import Bool, Model, Text, Texts, UInt, Untranslated
+from controlplane.objects.types.scalars import Bool, Model, Text, Texts, UInt, Unsupported
 
 CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
 TLSVersion = Literal["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]
@@ -66,8 +66,8 @@ class IngressListener(Model):
     bind: Text = ""
     capture_mode: CaptureMode = "DEFAULT"
     default_endpoint: Text = ""
-    tls: Untranslated[ServerTLSSettings | None] = None
-    connection_pool: Untranslated[ConnectionPoolSettings | None] = None
+    tls: Unsupported[ServerTLSSettings | None] = None
+    connection_pool: Unsupported[ConnectionPoolSettings | None] = None
 
 
 class EgressListener(Model):
@@ -83,16 +83,16 @@ class OutboundTrafficPolicy(Model):
     """What becomes of traffic to unknown destinations."""
 
     mode: Literal["REGISTRY_ONLY", "ALLOW_ANY"] = "REGISTRY_ONLY"
-    egress_proxy: Untranslated[Destination | None] = None
+    egress_proxy: Unsupported[Destination | None] = None
 
 
 class SidecarSpec(Model):
     """The listeners of some workloads."""
 
-    workload_selector: WorkloadSelector | None = None
+    workload_selector: WorkloadLabelSelector | None = None
     ingress: tuple[IngressListener, ...] = ()
     egress: tuple[EgressListener, ...] = ()
-    inbound_connection_pool: Untranslated[ConnectionPoolSettings | None] = None
+    inbound_connection_pool: Unsupported[ConnectionPoolSettings | None] = None
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
 
 

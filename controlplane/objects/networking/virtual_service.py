@@ -11,7 +11,7 @@ from pydantic import Base64Bytes, BeforeValidator, Field
 
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import NOTHING, Bool, Double, Duration, Int, Map, Model, Text, TextMap, Texts, UInt, Untranslated
+from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Int, Map, Model, Text, TextMap, Texts, UInt, Unsupported
 
 T = TypeVar("T")
 
@@ -49,8 +49,8 @@ class Destination(Model):
 class HeaderOperations(Model):
     """Headers to set, to add and to remove."""
 
-    set: TextMap = NOTHING
-    add: TextMap = NOTHING
+    set: TextMap = EMPTY_MAP
+    add: TextMap = EMPTY_MAP
     remove: Texts = ()
 
 
@@ -69,13 +69,13 @@ class HTTPMatchRequest(Model):
     scheme: StringMatch | None = None
     method: StringMatch | None = None
     authority: StringMatch | None = None
-    headers: Map[StringMatch] = NOTHING
+    headers: Map[StringMatch] = EMPTY_MAP
     port: UInt = 0
-    source_labels: TextMap = NOTHING
+    source_labels: TextMap = EMPTY_MAP
     gateways: Texts = ()
-    query_params: Map[StringMatch] = NOTHING
+    query_params: Map[StringMatch] = EMPTY_MAP
     ignore_uri_case: Bool = False
-    without_headers: Map[StringMatch] = NOTHING
+    without_headers: Map[StringMatch] = EMPTY_MAP
     source_namespace: Text = ""
     stat_prefix: Text = ""
 
@@ -206,7 +206,7 @@ class HTTPRoute(Model):
     route: tuple[HTTPRouteDestination, ...] = ()
     redirect: HTTPRedirect | None = None
     direct_response: HTTPDirectResponse | None = None
-    delegate: Untranslated[Delegate | None] = None
+    delegate: Unsupported[Delegate | None] = None
     rewrite: HTTPRewrite | None = None
     timeout: Duration | None = None
     retries: HTTPRetry | None = None
@@ -214,7 +214,7 @@ class HTTPRoute(Model):
     mirror: Destination | None = None
     mirrors: tuple[HTTPMirrorPolicy, ...] = ()
     mirror_percent: UInt | None = None
-    mirror_percent_old: UInt | None = Field(default=None, alias="mirror_percent")
+    deprecated_mirror_percent: UInt | None = Field(default=None, alias="mirror_percent")
     mirror_percentage: Percent | None = None
     cors_policy: CorsPolicy | None = None
     headers: Headers | None = None
@@ -232,7 +232,7 @@ class ConnectionMatch(Model):
 
     destination_subnets: Texts = ()
     port: UInt = 0
-    source_labels: TextMap = NOTHING
+    source_labels: TextMap = EMPTY_MAP
     gateways: Texts = ()
     source_namespace: Text = ""
 

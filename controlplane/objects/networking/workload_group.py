@@ -13,7 +13,7 @@ from pydantic import Field, Strict
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.service_entry import WorkloadSpec
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import MAX_INT32, NOTHING, Model, Port, Text, TextMap
+from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Model, Port, Text, TextMap
 
 Count = Annotated[int, Strict(), Field(ge=0, le=MAX_INT32)]
 
@@ -72,8 +72,8 @@ class ReadinessProbe(Model):
 class GroupMeta(Model):
     """Labels and annotations of the entries."""
 
-    labels: TextMap = NOTHING
-    annotations: TextMap = NOTHING
+    labels: TextMap = EMPTY_MAP
+    annotations: TextMap = EMPTY_MAP
 
 
 class WorkloadTemplate(WorkloadSpec):

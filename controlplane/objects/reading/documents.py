@@ -9,9 +9,9 @@ from functools import cached_property
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.reading.json import decode, looks_like_json
+from controlplane.objects.reading.json import decode_json, looks_like_json
 from controlplane.objects.reading.yaml import Composed, UnreadableError, compose
-from controlplane.objects.types.names import namespace_of
+from controlplane.objects.types.names import object_namespace
 
 MAX_BYTES = 1 << 20  # of one document; the API server takes no larger object either
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
@@ -69,10 +69,10 @@ def documents(text: str | bytes) -> tuple[Document, ...]:
     except UnicodeDecodeError as error:
         before = error.object[: error.start].count(b"\n")
         return (_broken(error.object.decode(errors="replace"), 0, "expected UTF-8", before),)
-    return tuple(each for part, offset in parts(decoded.removeprefix("\ufeff")) for each in read(part, offset))
+    return tuple(each for part, offset in document_parts(decoded.removeprefix("\ufeff")) for each in documents_of_part(part, offset))
 
 
-def parts(text: str) -> Iterator[tuple[str, int]]:
+def document_parts(text: str) -> Iterator[tuple[str, int]]:
     """Yield the texts between separators, each with the lines before it: no scalar may hold a line that begins with ``---``."""
     starts = [0, *(found.start() for found in _SEPARATOR.finditer(text))]
     lines = 0
@@ -83,7 +83,7 @@ def parts(text: str) -> Iterator[tuple[str, int]]:
         lines += part.count("\n")
 
 
-def read(text: str, offset: int) -> Iterator[Document]:
+def documents_of_part(text: str, offset: int) -> Iterator[Document]:
     """Yield the documents of ``text``, a part of a file with ``offset`` lines before it: one, the items of a List, or none."""
     size = len(text.encode(errors="replace"))
     if size > MAX_BYTES:
@@ -105,7 +105,7 @@ def read(text: str, offset: int) -> Iterator[Document]:
 def _composed(text: str) -> Composed | None:
     if looks_like_json(text):
         try:
-            return Composed(decode(text), line=text[: len(text) - len(text.lstrip())].count("\n"))
+            return Composed(decode_json(text), line=text[: len(text) - len(text.lstrip())].count("\n"))
         except ValueError:  # YAML that begins as JSON does, or neither: its message names the line
             return compose(text)
     return compose(text)
@@ -143,4 +143,4 @@ def _guessed_key(text: str) -> Key | None:
     if not name:
         return None
     group = _GROUP.search(text)
-    return Key(kind[1], namespace_of(kind[1], namespace[1] if namespace else ""), name[1], group[1] if group else "")
+    return Key(kind[1], object_namespace(kind[1], namespace[1] if namespace else ""), name[1], group[1] if group else "")

@@ -27,7 +27,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def written(value: object) -> str:
+def yaml_text(value: object) -> str:
     """Return ``value``, made of JSON's types, as a YAML document; keys stay in their order."""
     copied = orjson.loads(orjson.dumps(value))  # what stands twice would become an anchor and an alias
     return yaml.dump(copied, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)

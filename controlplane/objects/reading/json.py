@@ -14,7 +14,7 @@ def looks_like_json(text: str) -> bool:
     return text.lstrip()[:1] == "{"
 
 
-def decode(text: str) -> object:
+def decode_json(text: str) -> object:
     """Return the value of ``text``; raises ValueError where it is not JSON, UnreadableError where it is JSON of no use."""
     try:
         return _DECODER.decode(text)

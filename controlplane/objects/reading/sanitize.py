@@ -17,7 +17,7 @@ _CONDITIONS = frozenset(
 )
 
 
-class OddError(Exception):
+class InvalidJson(Exception):
     """A value that is not fit to be read: which field, and what was expected."""
 
     def __init__(self, message: str, path: str = "") -> None:
@@ -25,39 +25,39 @@ class OddError(Exception):
         super().__init__(message)
         self.path = path
 
-    def below(self, part: str) -> OddError:
+    def below(self, part: str) -> InvalidJson:
         """Return the same of a field of ``part``."""
         separator = "." if self.path and not self.path.startswith("[") else ""
-        return OddError(str(self), f"{part}{separator}{self.path}")
+        return InvalidJson(str(self), f"{part}{separator}{self.path}")
 
 
-def scrubbed(value: Mapping[str, object]) -> dict[str, object]:
+def sanitized(value: Mapping[str, object]) -> dict[str, object]:
     """Return ``value`` without its null fields, which in Kubernetes are as good as absent; raises OddError."""
     return _mapping(value, 0, keep_nulls=False)
 
 
 def _mapping(value: Mapping[str, object], depth: int, *, keep_nulls: bool) -> dict[str, object]:
     if depth > MAX_DEPTH:
-        raise OddError(f"expected at most {MAX_DEPTH} levels")
+        raise InvalidJson(f"expected at most {MAX_DEPTH} levels")
     found: dict[str, object] = {}
     for name, each in value.items():
         if each is None and not keep_nulls:
             continue
         try:
             found[_text(name)] = _value(each, depth + 1, name)
-        except OddError as odd:
+        except InvalidJson as odd:
             raise odd.below(name if isinstance(name, str) else "") from None
     return found
 
 
 def _sequence(value: list[object], depth: int, name: str) -> list[object]:
     if depth > MAX_DEPTH:
-        raise OddError(f"expected at most {MAX_DEPTH} levels")
+        raise InvalidJson(f"expected at most {MAX_DEPTH} levels")
     found = []
     for at, each in enumerate(value):
         try:
             found.append(_value(each, depth + 1, f"{name}[]"))
-        except OddError as odd:
+        except InvalidJson as odd:
             raise odd.below(f"[{at}]") from None
     return found
 
@@ -74,29 +74,29 @@ def _value(value: object, depth: int, name: str) -> object:
             return value
         case int():
             if not -_MAX_INT <= value < _MAX_INT:
-                raise OddError("expected an integer that fits 64 bits")
+                raise InvalidJson("expected an integer that fits 64 bits")
             return value
         case float():
             return _number(value)
         case _:
-            raise OddError(f"expected a JSON value, found {type(value).__name__}")
+            raise InvalidJson(f"expected a JSON value, found {type(value).__name__}")
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise OddError("expected keys that are strings")
+        raise InvalidJson("expected keys that are strings")
     if "\0" in value:
-        raise OddError("expected no NUL characters")
+        raise InvalidJson("expected no NUL characters")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise OddError("expected valid Unicode, found half of a surrogate pair") from None
+            raise InvalidJson("expected valid Unicode, found half of a surrogate pair") from None
     return value
 
 
 def _number(value: float) -> float:
     """Return ``value``, as an integer where it is one: JSON does not tell 1 from 1.0."""
     if value - value != 0:
-        raise OddError("expected a finite number")
+        raise InvalidJson("expected a finite number")
     return int(value) if value.is_integer() and abs(value) < _MAX_INT else value

@@ -12,18 +12,18 @@ from pydantic import ConfigDict, Field
 from controlplane.model.keys import SECURITY
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Model, Text, Texts
-from controlplane.objects.types.selectors import AttachedToOne
+from controlplane.objects.types.selectors import SinglePolicyAttachment
 
 _Accounts = Annotated[tuple[Annotated[Text, Field(max_length=320)], ...], Field(max_length=16)]
 
 
-class Asking(Model):
+class AuthorizationRulePart(Model):
     """A part of a rule; fields of it that nobody knows are kept in ``model_extra``, as something is asked for by them."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class Source(Asking):
+class AuthorizationSource(AuthorizationRulePart):
     """Whom a request is from: every field that is given must fit."""
 
     principals: Texts = ()
@@ -42,13 +42,13 @@ class Source(Asking):
     not_remote_ip_blocks: Texts = ()
 
 
-class From(Asking):
+class AuthorizationFrom(AuthorizationRulePart):
     """One of the sources of a rule."""
 
-    source: Source | None = None
+    source: AuthorizationSource | None = None
 
 
-class Operation(Asking):
+class AuthorizationOperation(AuthorizationRulePart):
     """What a request is for: every field that is given must fit."""
 
     hosts: Texts = ()
@@ -61,13 +61,13 @@ class Operation(Asking):
     not_paths: Texts = ()
 
 
-class To(Asking):
+class AuthorizationTo(AuthorizationRulePart):
     """One of the operations of a rule."""
 
-    operation: Operation | None = None
+    operation: AuthorizationOperation | None = None
 
 
-class Condition(Asking):
+class AuthorizationCondition(AuthorizationRulePart):
     """An attribute of a request, and which values of it fit."""
 
     key: Text
@@ -75,12 +75,12 @@ class Condition(Asking):
     not_values: Texts = ()
 
 
-class Rule(Asking):
+class AuthorizationRule(AuthorizationRulePart):
     """Requests that fit: one of the sources, one of the operations, and all conditions."""
 
-    from_: Annotated[tuple[From, ...], Field(max_length=512)] = Field(default=(), alias="from")
-    to: tuple[To, ...] = ()
-    when: tuple[Condition, ...] = ()
+    from_: Annotated[tuple[AuthorizationFrom, ...], Field(max_length=512)] = Field(default=(), alias="from")
+    to: tuple[AuthorizationTo, ...] = ()
+    when: tuple[AuthorizationCondition, ...] = ()
 
     @property
     def is_understood(self) -> bool:
@@ -89,18 +89,18 @@ class Rule(Asking):
         return not any(each.model_extra for each in parts if each is not None)
 
 
-class ExtensionProvider(Model):
+class AuthorizationProvider(Model):
     """The authorizer that is asked, by its name in the mesh's settings."""
 
     name: Text = ""
 
 
-class AuthorizationPolicySpec(AttachedToOne):
+class AuthorizationPolicySpec(SinglePolicyAttachment):
     """What becomes of the requests that fit one of the rules."""
 
-    rules: Annotated[tuple[Rule, ...], Field(max_length=512)] = ()
+    rules: Annotated[tuple[AuthorizationRule, ...], Field(max_length=512)] = ()
     action: Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"] = "ALLOW"
-    provider: ExtensionProvider | None = None
+    provider: AuthorizationProvider | None = None
 
 
 class AuthorizationPolicy(KubernetesObject):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.objects.reading.json import decode
+from controlplane.objects.reading.json import decode_json
 from controlplane.objects.reading.yaml import UnreadableError
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -25,11 +25,11 @@ class KeySet:
     failure: str = ""
 
 
-class Unusable(Exception):
+class UnusableKeys(Exception):
     """Something that is not what it should be; the text says what was expected, and shows nothing of it."""
 
 
-def key_set(text: str) -> str:
+def public_keys(text: str) -> str:
     """Return the keys of the key set ``text`` and nothing else, always the same text for the same keys; raises Unusable.
 
     A set with the secret half of a key is refused as a whole: who publishes one has lost control of the others too. A key with something
@@ -38,22 +38,22 @@ def key_set(text: str) -> str:
     document = _document(text)
     keys = document.get("keys", [document] if "kty" in document else None)  # one key alone, where somebody writes it into an object
     if not isinstance(keys, list) or not keys:
-        raise Unusable("expected a JSON Web Key Set (RFC 7517) with at least one key")
+        raise UnusableKeys("expected a JSON Web Key Set (RFC 7517) with at least one key")
     found = []
     for each in keys:
         if not isinstance(each, Mapping) or not isinstance(each.get("kty"), str):
-            raise Unusable("expected a JSON Web Key Set (RFC 7517), each of its keys with a kty")
+            raise UnusableKeys("expected a JSON Web Key Set (RFC 7517), each of its keys with a kty")
         if secret := sorted(_SECRET & each.keys()):
-            raise Unusable(f"expected public keys, found one with its secret part {secret[0]!r}: none of them can be trusted")
+            raise UnusableKeys(f"expected public keys, found one with its secret part {secret[0]!r}: none of them can be trusted")
         public = {name: each[name] for name in _PUBLIC if name in each}
         if all(_is_text(value) for value in public.values()):
             found.append(public)
     if not found:
-        raise Unusable("expected a JSON Web Key Set (RFC 7517) with at least one key whose fields are texts")
+        raise UnusableKeys("expected a JSON Web Key Set (RFC 7517) with at least one key whose fields are texts")
     return json.dumps({"keys": found}, separators=(",", ":"))
 
 
-def discovered(text: str, issuer: str) -> str:
+def discovered_jwks_url(text: str, issuer: str) -> str:
     """Return where the discovery document ``text`` says that the keys of ``issuer`` are; raises Unusable.
 
     https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfigurationValidation
@@ -61,9 +61,9 @@ def discovered(text: str, issuer: str) -> str:
     document = _document(text)
     said, where = document.get("issuer"), document.get("jwks_uri")
     if not isinstance(where, str):
-        raise Unusable("expected an OpenID discovery document with a jwks_uri")
+        raise UnusableKeys("expected an OpenID discovery document with a jwks_uri")
     if not isinstance(said, str) or said.rstrip("/") != issuer.rstrip("/"):
-        raise Unusable("expected the OpenID discovery document of this issuer, found that of another")
+        raise UnusableKeys("expected the OpenID discovery document of this issuer, found that of another")
     return where
 
 
@@ -73,9 +73,9 @@ def _is_text(value: object) -> bool:
 
 def _document(text: str) -> Mapping[str, object]:
     try:
-        found = decode(text)
+        found = decode_json(text)
     except (ValueError, UnreadableError):
-        raise Unusable("expected JSON") from None
+        raise UnusableKeys("expected JSON") from None
     if not isinstance(found, dict):
-        raise Unusable("expected a JSON object")
+        raise UnusableKeys("expected a JSON object")
     return found

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from controlplane.model.keys import SECURITY
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import NOTHING, Map, Model
+from controlplane.objects.types.scalars import EMPTY_MAP, Map, Model
 from controlplane.objects.types.selectors import WorkloadSelector
 
 
@@ -26,7 +26,7 @@ class PeerAuthenticationSpec(Model):
 
     selector: WorkloadSelector | None = None
     mtls: MutualTLS | None = None
-    port_level_mtls: Annotated[Map[MutualTLS], Field(min_length=1)] = NOTHING  # by the port's number, as a text
+    port_level_mtls: Annotated[Map[MutualTLS], Field(min_length=1)] = EMPTY_MAP  # by the port's number, as a text
 
 
 class PeerAuthentication(KubernetesObject):

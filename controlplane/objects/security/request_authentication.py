@@ -10,10 +10,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from controlplane.model.keys import SECURITY
-from controlplane.objects.security.jwks import DISCOVERY, KeySet, Unusable, key_set
+from controlplane.objects.security.jwks import DISCOVERY, KeySet, UnusableKeys, public_keys
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Bool, Duration, Model, Text
-from controlplane.objects.types.selectors import AttachedToOne, Name, Names
+from controlplane.objects.types.selectors import Name, Names, SinglePolicyAttachment
 
 _Url = Annotated[Text, Field(min_length=1, max_length=2048)]
 
@@ -38,7 +38,7 @@ class JWTRule(Model):
     issuer: Text = ""
     audiences: Names = ()
     jwks_uri: _Url | None = None
-    jwks_uri_of_old: _Url | None = Field(default=None, alias="jwks_uri")
+    deprecated_jwks_uri: _Url | None = Field(default=None, alias="jwks_uri")
     jwks: Text | None = None
     from_headers: tuple[JWTHeader, ...] = ()
     from_params: Names = ()
@@ -50,21 +50,21 @@ class JWTRule(Model):
     space_delimited_claims: Annotated[Names, Field(max_length=64)] = ()
 
     @property
-    def keys_at(self) -> str | None:
+    def jwks_url(self) -> str | None:
         """Return where the keys are published; the issuer's discovery document tells it where nothing is said. ``None``: they are here."""
         if self.jwks is not None:
             return None
-        return self.jwks_uri or self.jwks_uri_of_old or f"{self.issuer.rstrip('/')}{DISCOVERY}"
+        return self.jwks_uri or self.deprecated_jwks_uri or f"{self.issuer.rstrip('/')}{DISCOVERY}"
 
-    def keys_here(self) -> KeySet:
+    def inline_keys(self) -> KeySet:
         """Return the keys that stand here, if any, and why they cannot be used, if they cannot."""
         try:
-            return KeySet(None if self.jwks is None else key_set(self.jwks))
-        except Unusable as error:
+            return KeySet(None if self.jwks is None else public_keys(self.jwks))
+        except UnusableKeys as error:
             return KeySet(failure=str(error))
 
 
-class RequestAuthenticationSpec(AttachedToOne):
+class RequestAuthenticationSpec(SinglePolicyAttachment):
     """The issuers that some workloads believe."""
 
     jwt_rules: Annotated[tuple[JWTRule, ...], Field(max_length=4096)] = ()

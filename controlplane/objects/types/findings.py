@@ -9,7 +9,7 @@ from typing import get_args, get_origin
 
 from pydantic import BaseModel
 
-from controlplane.objects.types.scalars import NotYet
+from controlplane.objects.types.scalars import UnsupportedField
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Field:
     not_yet: bool
 
 
-def without_effect(model: type[BaseModel], data: Mapping[str, object], path: str) -> Iterator[Finding]:
+def ineffective_fields(model: type[BaseModel], data: Mapping[str, object], path: str) -> Iterator[Finding]:
     """Yield what ``data``, which is to become a ``model``, says in vain below ``path``."""
     known = _fields(model)
     for name, value in data.items():
@@ -47,19 +47,19 @@ def _below(field: _Field, inner: type[BaseModel], value: object, path: str) -> I
     if isinstance(value, dict) and field.keyed:
         for name, each in value.items():
             if isinstance(each, dict):
-                yield from without_effect(inner, each, f"{path}.{name}")
+                yield from ineffective_fields(inner, each, f"{path}.{name}")
     elif isinstance(value, dict):
-        yield from without_effect(inner, value, path)
+        yield from ineffective_fields(inner, value, path)
     elif isinstance(value, list):
         for index, each in enumerate(value):
             if isinstance(each, dict):
-                yield from without_effect(inner, each, f"{path}[{index}]")
+                yield from ineffective_fields(inner, each, f"{path}[{index}]")
 
 
 @cache
 def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
     return {
-        field.alias or name: _Field(*_inner(field.annotation), any(isinstance(each, NotYet) for each in field.metadata))
+        field.alias or name: _Field(*_inner(field.annotation), any(isinstance(each, UnsupportedField) for each in field.metadata))
         for name, field in model.model_fields.items()
     }
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import Key
-from controlplane.objects.types.scalars import NOTHING, FrozenMap, Model, Text, TextMap
+from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap, Model, Text, TextMap
 
 
 def _ours(annotations: Mapping[str, str]) -> Mapping[str, str]:
@@ -17,7 +17,7 @@ def _ours(annotations: Mapping[str, str]) -> Mapping[str, str]:
     return FrozenMap({name: value for name, value in annotations.items() if name.partition("/")[0].endswith("istio.io")})
 
 
-class Meta(Model):
+class ObjectMeta(Model):
     """The part of an object's metadata that matters.
 
     The resource version is no part of it: with it, an object would differ after a write that changes nothing for the mesh.
@@ -25,8 +25,8 @@ class Meta(Model):
 
     name: Text
     namespace: Text = ""
-    labels: TextMap = NOTHING
-    annotations: Annotated[TextMap, AfterValidator(_ours)] = NOTHING
+    labels: TextMap = EMPTY_MAP
+    annotations: Annotated[TextMap, AfterValidator(_ours)] = EMPTY_MAP
     created: Text = Field(default="", alias="creationTimestamp")  # RFC 3339; objects from files have none
     uid: Text = ""
     generation: int = 0
@@ -37,7 +37,7 @@ class KubernetesObject(Model):
 
     group: ClassVar[str] = ""  # of the API; empty: the core
     kind: Text
-    meta: Meta = Field(alias="metadata")
+    meta: ObjectMeta = Field(alias="metadata")
 
     @cached_property
     def key(self) -> Key:

@@ -21,7 +21,7 @@ _LABEL_VALUE = re.compile(r"([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?\Z")
 _HEADER = re.compile(r":?[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
-def check(key: Key) -> Iterator[Finding]:
+def check_name(key: Key) -> Iterator[Finding]:
     """Yield what is wrong with the name and the namespace of an object.
 
     https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
@@ -36,7 +36,7 @@ def check(key: Key) -> Iterator[Finding]:
         yield Finding("metadata.namespace", "OutOfRange", f"expected {expected}, found {key.namespace[:80]!r}")
 
 
-def namespace_of(kind: str, said: str) -> str:
+def object_namespace(kind: str, said: str) -> str:
     """Return the namespace of an object of ``kind`` that has ``said`` as its own, which may be nothing."""
     return "" if kind in CLUSTER_SCOPED else said or "default"
 
@@ -62,7 +62,7 @@ def is_header(text: str) -> bool:
     return bool(_HEADER.match(text))
 
 
-def fault_of_label(key: str, value: str) -> str | None:
+def label_error(key: str, value: str) -> str | None:
     """Return what is wrong with a label of an object; ``None`` if nothing is."""
     prefix, slash, name = key.rpartition("/")
     if (slash and not is_subdomain(prefix)) or len(name) > MAX_LABEL or not _LABEL_KEY.match(name):
@@ -72,7 +72,7 @@ def fault_of_label(key: str, value: str) -> str | None:
     return None
 
 
-def fault_of_host(host: str, *, wildcard: bool = True) -> str | None:
+def host_error(host: str, *, wildcard: bool = True) -> str | None:
     """Return what is wrong with ``host`` as the name of hosts, ``None`` if nothing is: ``wildcard`` allows a star to begin it."""
     if not host:
         return "expected a host name"

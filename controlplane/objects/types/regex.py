@@ -10,7 +10,7 @@ _OPTIONS.max_mem = 1 << 18  # some 10,000 instructions; with 1 MiB, 360 characte
 _OPTIONS.log_errors = False
 
 
-def check(pattern: str) -> str | None:
+def regex_error(pattern: str) -> str | None:
     """Return what is wrong with ``pattern``, or ``None``."""
     if len(pattern) > MAX_LENGTH:
         return f"expected a regular expression of at most {MAX_LENGTH} characters"

@@ -7,24 +7,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 
 from controlplane.model.hosts import ANY
-from controlplane.model.protocols import Protocol, named
+from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.names import fault_of_host, fault_of_label, is_fqdn, is_label
+from controlplane.objects.types.names import host_error, is_fqdn, is_label, label_error
 from controlplane.objects.types.scalars import MAX_PORT
-from controlplane.objects.types.validation_errors import shown
+from controlplane.objects.types.validation_errors import for_message
 
 OUT_OF_RANGE = "OutOfRange"
 CONFLICT = "Conflict"
 REQUIRED = "Required"
 MESH = "mesh"
-NO_ONE = "~"
-OWN = "."
+NO_NAMESPACE = "~"
+OWN_NAMESPACE = "."
 _BITS = re.compile(r"[0-9]*\Z")  # Python knows masks such as 255.0.0.0 too
 
 
 def out_of_range(path: str, expected: str, found: object) -> Finding:
     """Return that ``found`` stands at ``path`` where ``expected`` should."""
-    return Finding(path, OUT_OF_RANGE, f"expected {expected}, found {shown(found)}")
+    return Finding(path, OUT_OF_RANGE, f"expected {expected}, found {for_message(found)}")
 
 
 def conflict(path: str, message: str) -> Finding:
@@ -42,7 +42,7 @@ def warning(path: str, code: str, message: str) -> Finding:
     return Finding(path, code, message, fatal=False)
 
 
-def ports(path: str, number: int | None) -> Iterator[Finding]:
+def port_number(path: str, number: int | None) -> Iterator[Finding]:
     """Yield what is wrong with a port's ``number``; ``None`` is not given, and fine."""
     if number is not None and not 0 < number <= MAX_PORT:
         yield out_of_range(path, f"a port from 1 to {MAX_PORT}", number)
@@ -56,7 +56,7 @@ def port_name(path: str, name: str) -> Iterator[Finding]:
 
 def protocol(path: str, name: str) -> Iterator[Finding]:
     """Yield what is wrong with the ``name`` of a port's protocol."""
-    if named(name) is Protocol.UNSUPPORTED:
+    if parse_protocol(name) is Protocol.UNSUPPORTED:
         yield out_of_range(path, "a protocol such as HTTP, HTTP2, HTTPS, GRPC, TLS, MONGO or TCP", name)
 
 
@@ -66,16 +66,16 @@ def percent(path: str, value: float | None) -> Iterator[Finding]:
         yield out_of_range(path, "a value from 0 to 100", value)
 
 
-def one_line(path: str, **named: str) -> Iterator[Finding]:
+def single_line(path: str, **named: str) -> Iterator[Finding]:
     """Yield which of the texts ``named``, that go into headers, have control characters."""
     for name, value in named.items():
         if any(ord(each) < 32 or ord(each) == 127 for each in value):
             yield out_of_range(f"{path}.{name}", "a text without control characters", value)
 
 
-def hosts(path: str, host: str, *, wildcard: bool = True) -> Iterator[Finding]:
+def host_name(path: str, host: str, *, wildcard: bool = True) -> Iterator[Finding]:
     """Yield what is wrong with the name of a host."""
-    if fault := fault_of_host(host, wildcard=wildcard):
+    if fault := host_error(host, wildcard=wildcard):
         yield Finding(path, OUT_OF_RANGE, fault)
 
 
@@ -93,7 +93,7 @@ def subnet(path: str, text: str) -> Iterator[Finding]:
 def labels(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what is wrong with labels."""
     for name, value in given.items():
-        if fault := fault_of_label(name, value):
+        if fault := label_error(name, value):
             yield Finding(f"{path}.{name}", OUT_OF_RANGE, fault)
 
 
@@ -114,16 +114,16 @@ def gateways(path: str, names: Iterable[str]) -> Iterator[Finding]:
             yield out_of_range(f"{path}[{at}]", "'mesh', a gateway, or namespace/gateway", name)
 
 
-def exports(path: str, names: Iterable[str], namespace: str, *, no_one: bool = False) -> Iterator[Finding]:
+def export_to(path: str, names: Iterable[str], namespace: str, *, no_one: bool = False) -> Iterator[Finding]:
     """Yield what is wrong with an ``exportTo`` of an object of ``namespace``; ``no_one`` allows it to be hidden from everyone."""
     seen: set[str] = set()
     for at, name in enumerate(names):
-        if name not in (ANY, OWN) and not (name == NO_ONE and no_one) and not is_label(name):
+        if name not in (ANY, OWN_NAMESPACE) and not (name == NO_NAMESPACE and no_one) and not is_label(name):
             yield out_of_range(f"{path}[{at}]", "a namespace, '.' or '*'", name)
-        meant = namespace if name == OWN else name
+        meant = namespace if name == OWN_NAMESPACE else name
         if meant in seen:
-            yield conflict(f"{path}[{at}]", f"expected each namespace once, found {shown(name)} again")
+            yield conflict(f"{path}[{at}]", f"expected each namespace once, found {for_message(name)} again")
         seen.add(meant)
-    for alone in (ANY, NO_ONE):
+    for alone in (ANY, NO_NAMESPACE):
         if alone in seen and len(seen) > 1:
             yield conflict(path, f"expected {alone!r} alone, found it among others")

@@ -54,7 +54,7 @@ class FrozenMap(dict[str, T]):
         return hash(frozenset(self.items()))
 
 
-NOTHING: FrozenMap[Never] = FrozenMap()
+EMPTY_MAP: FrozenMap[Never] = FrozenMap()
 
 
 def _frozen(value: Mapping[str, T]) -> Mapping[str, T]:
@@ -90,11 +90,11 @@ Struct = Annotated[
 ]  # an object of any fields, kept as JSON whose keys are sorted
 
 
-class NotYet:
+class UnsupportedField:
     """Marks a field that is understood and checked, but has no effect yet: where it is set, a warning says so."""
 
 
-Untranslated = Annotated[T, NotYet()]
+Unsupported = Annotated[T, UnsupportedField()]
 
 
 class Model(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.selectors import Attached, AttachedToOne, PolicyTargetReference, WorkloadSelector
+from controlplane.objects.types.selectors import PolicyAttachment, PolicyTargetReference, SinglePolicyAttachment, WorkloadSelector
 
 _TARGETS = (
     ("gateway.networking.k8s.io", "Gateway"),
@@ -19,20 +19,20 @@ _TARGETS = (
 )
 
 
-def check_attached(spec: Attached) -> Iterator[Finding]:
+def check_attachment(spec: PolicyAttachment) -> Iterator[Finding]:
     """Yield what is wrong with what the policy ``spec`` is for."""
     names = (("selector", "selector"), ("target_ref", "targetRef"), ("target_refs", "targetRefs"))
     said = [name for field, name in names if field in spec.model_fields_set]
     if len(said) > 1:
         yield rules.conflict("spec", f"expected at most one of {', '.join(said)}")
-    yield from check_workloads(spec.selector)
-    if isinstance(spec, AttachedToOne) and spec.target_ref is not None:
+    yield from check_selector(spec.selector)
+    if isinstance(spec, SinglePolicyAttachment) and spec.target_ref is not None:
         yield from _target("spec.targetRef", spec.target_ref)
     for at, each in enumerate(spec.target_refs):
         yield from _target(f"spec.targetRefs[{at}]", each)
 
 
-def check_workloads(selector: WorkloadSelector | None) -> Iterator[Finding]:
+def check_selector(selector: WorkloadSelector | None) -> Iterator[Finding]:
     """Yield what is wrong with the ``selector`` of a policy."""
     if selector is not None:
         yield from rules.selector("spec.selector.matchLabels", selector.match_labels)

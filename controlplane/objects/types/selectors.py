@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from controlplane.objects.types.scalars import NOTHING, Map, Model, Text
+from controlplane.objects.types.scalars import EMPTY_MAP, Map, Model, Text
 
 Name = Annotated[Text, Field(min_length=1)]
 Names = tuple[Name, ...]
@@ -19,7 +19,7 @@ _SUBDOMAIN = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?
 class WorkloadSelector(Model):
     """Workloads by their labels; without any, all workloads of the namespace."""
 
-    match_labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=4096)] = NOTHING
+    match_labels: Annotated[Map[Annotated[Text, Field(max_length=63)]], Field(max_length=4096)] = EMPTY_MAP
 
 
 class PolicyTargetReference(Model):
@@ -31,14 +31,14 @@ class PolicyTargetReference(Model):
     namespace: Text = ""
 
 
-class Attached(Model):
+class PolicyAttachment(Model):
     """What a policy is for: some workloads, or some gateways and services; without either, its whole namespace."""
 
     selector: WorkloadSelector | None = None
     target_refs: Annotated[tuple[PolicyTargetReference, ...], Field(max_length=16)] = ()
 
 
-class AttachedToOne(Attached):
+class SinglePolicyAttachment(PolicyAttachment):
     """The same, in kinds that could once be for one gateway or service only."""
 
     target_ref: PolicyTargetReference | None = None

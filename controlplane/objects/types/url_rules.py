@@ -19,7 +19,7 @@ _WEB = ("http", "https")
 _MODULES = ("http", "https", "file", "oci")
 
 
-def web(path: str, text: str) -> Iterator[Finding]:
+def web_url(path: str, text: str) -> Iterator[Finding]:
     """Yield what is wrong with ``text`` as the address of something on the web."""
     scheme = _scheme(text)
     rest = text[len(scheme) + 1 :]
@@ -27,7 +27,7 @@ def web(path: str, text: str) -> Iterator[Finding]:
         yield rules.out_of_range(path, "a URL such as https://example.com/keys", text)
 
 
-def module(path: str, text: str) -> Iterator[Finding]:
+def module_url(path: str, text: str) -> Iterator[Finding]:
     """Yield what is wrong with ``text`` as where a WebAssembly module is from; without a scheme it names an image."""
     scheme = _scheme(text)
     rest = text[len(scheme) + 1 :] if scheme else text

@@ -44,7 +44,7 @@ def findings(error: ValidationError, *, shows: bool = True) -> Iterator[Finding]
     """Yield what ``error`` says, a finding a field; of very many the first. Without ``shows`` nothing that was found is told."""
     for each in error.errors(include_url=False)[:_MANY]:
         kind = each["type"]
-        found = "" if kind == "missing" or not shows else f", found {shown(each['input'])}"
+        found = "" if kind == "missing" or not shows else f", found {for_message(each['input'])}"
         code = "Required" if kind == "missing" else "OutOfRange" if kind in _RANGES or kind.endswith("_range") else "WrongType"
         yield Finding(_path(each["loc"]), code, f"{_expected(each)}{found}")
 
@@ -54,7 +54,7 @@ def _expected(each: ErrorDetails) -> str:
     return words.format_map(each.get("ctx", {})) if words else each["msg"].replace("Input should be", "expected")
 
 
-def shown(value: object) -> str:
+def for_message(value: object) -> str:
     """Return ``value`` for a message: at most 80 characters, none of them a control character."""
     match value:
         case str():

@@ -14,7 +14,7 @@ import grpc.aio
 
 from controlplane.ca.certificates import BadCertificate, uri_of
 from controlplane.errors import NavarchError
-from controlplane.model.identity import BadIdentity, Identity, identity
+from controlplane.model.identity import BadIdentity, Identity, parse_identity
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class CertificateAuthenticator:
         if len(said) != 1 or len(shown) != 1:
             raise Unauthenticated("the certificate has not exactly one identity", AuthenticationFailure.CERTIFICATE)
         try:
-            who = identity(uri_of(shown[0]))
+            who = parse_identity(uri_of(shown[0]))
         except (BadIdentity, BadCertificate) as error:
             raise Unauthenticated(str(error), AuthenticationFailure.CERTIFICATE) from error
         if who.uri.encode() != said[0]:

@@ -22,7 +22,7 @@ from controlplane.ca.user_credentials import authority_of, certificate_of
 from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.model.credentials import Credential, credential
+from controlplane.model.credentials import Credential, parse_credential
 from controlplane.model.keys import CONFIG_MAP, SECRET, Key
 from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
 from controlplane.serve.sds.access_review import SecretAccess
@@ -77,7 +77,7 @@ class ReferredCredentials:
 
     async def ask(self, holder: Holder, names: Iterable[str]) -> None:
         """Have on the table of ``holder`` what it may have of ``names``, and nothing else of them, before they are answered."""
-        named = {name: each for name in names if (each := credential(name, holder.who.namespace))}
+        named = {name: each for name in names if (each := parse_credential(name, holder.who.namespace))}
         found = {name: named[name] for name in named.keys() & self._referred(named)}
         if foreign := sorted(named.keys() - found.keys()):
             facts = {"identity": holder.who.uri, "credential": foreign[0][:_MAX_SHOWN], "names": len(foreign)}

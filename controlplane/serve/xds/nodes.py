@@ -9,7 +9,7 @@ import grpc
 from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
 
-from controlplane.model.proxies import BadNode, Proxy, proxy
+from controlplane.model.proxies import BadNode, Proxy, proxy_from_node
 from controlplane.serve.authn.authenticate import StreamEnd
 from controlplane.serve.authn.authenticators import AuthenticationFailure, Authenticator, Caller
 
@@ -28,7 +28,7 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     locality = node.locality
     places = (locality.region, locality.zone, locality.sub_zone)
     metadata = MessageToDict(node.metadata)
-    found = proxy(node.id, metadata, "/".join(places).rstrip("/"))
+    found = proxy_from_node(node.id, metadata, "/".join(places).rstrip("/"))
     who = caller.who
     if who is None:
         return found

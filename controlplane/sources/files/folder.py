@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
-from controlplane.objects.locations import Located, Place
+from controlplane.objects.locations import LocatedProblem, Location
 from controlplane.objects.parse import Object
 from controlplane.sources.files.manifest import Entry, Sheet
 
@@ -88,11 +88,11 @@ class Folder:
             touched |= self._put(path, self._held.pop(path).sheet)
         return tuple(self._changes(touched))
 
-    def problems(self) -> tuple[Located, ...]:
+    def problems(self) -> tuple[LocatedProblem, ...]:
         """Return what is wrong with the files and with each document of them, by file and line."""
         return tuple(each for path in sorted(self._files) for each in self._problems(path))
 
-    def place(self, key: Key, path: str) -> Place | None:
+    def location(self, key: Key, path: str) -> Location | None:
         """Return where the field ``path`` of the object ``key`` stands, or ``None`` for an object of no file."""
         holders = self._holders.get(key)
         if not holders:
@@ -100,7 +100,7 @@ class Folder:
         name = min(holders)
         file = self._files[name]
         entry = file.sheet.given().get(key) or file.given[key].entry
-        return Place(name, entry.line_of(path))
+        return Location(name, entry.line_of(path))
 
     def _hold(self, path: str, sheet: Sheet | None, before: _Held | None, now: float) -> _Held | None:
         """Return until when objects are kept that ``path`` gave and no more gives as it reads now, or ``None`` if there are none."""
@@ -139,24 +139,26 @@ class Folder:
                 self._current[key] = now
                 yield Change(key, now)
 
-    def _problems(self, path: str) -> Iterator[Located]:
+    def _problems(self, path: str) -> Iterator[LocatedProblem]:
         file = self._files[path]
         if file.sheet.problem is not None:
-            yield Located(file.sheet.problem, Place(path, 1))
+            yield LocatedProblem(file.sheet.problem, Location(path, 1))
         counted = file.sheet.given()
         for entry in file.sheet.entries:
             for problem in entry.parsed.problems:
-                yield Located(problem, Place(path, entry.line_of(problem.field)))
+                yield LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
             key = entry.parsed.key
             if key is not None and entry.counts and (other := self._other(path, key, entry, counted)):
                 message = f"{other} gives this object too, which is used instead: names are unique"
-                yield Located(Problem(key, "", Severity.WARNING, "Duplicate", message), Place(path, entry.line_of("metadata.name")))
+                yield LocatedProblem(
+                    Problem(key, "", Severity.WARNING, "Duplicate", message), Location(path, entry.line_of("metadata.name"))
+                )
 
-    def _other(self, path: str, key: Key, entry: Entry, counted: Mapping[Key, Entry]) -> Place | None:
+    def _other(self, path: str, key: Key, entry: Entry, counted: Mapping[Key, Entry]) -> Location | None:
         if counted[key] is not entry:
-            return Place(path, counted[key].line_of("metadata.name"))
+            return Location(path, counted[key].line_of("metadata.name"))
         first = min(self._holders.get(key, {path}))
-        return self.place(key, "metadata.name") if first < path else None
+        return self.location(key, "metadata.name") if first < path else None
 
 
 def _given(before: Mapping[Key, _Given], sheet: Sheet) -> Mapping[Key, _Given]:

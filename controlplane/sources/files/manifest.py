@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.parse import Parsed, parse
-from controlplane.objects.reading.documents import Document, parts, read
+from controlplane.objects.parse import ParsedObject, parse
+from controlplane.objects.reading.documents import Document, document_parts, documents_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Refused:
 class Entry:
     """One document of a file: what it says, and where it stands."""
 
-    parsed: Parsed
+    parsed: ParsedObject
     document: Document  # without its data: only its text and lines are needed from here on
     whole: Document  # the same text as one document: all items of a List share it, and so its table of lines
 
@@ -76,7 +76,7 @@ def sheet(found: str | Refused, before: Sheet | None = None) -> Sheet:
 
 
 def _entries(text: str, known: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
-    for part, offset in parts(text):
+    for part, offset in document_parts(text):
         if same := known.get(part):
             first = same[0].document.offset
             yield from (_moved(entry, offset - first) for entry in same if entry.document.offset == first)
@@ -86,10 +86,10 @@ def _entries(text: str, known: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]
 
 def _read(part: str, offset: int) -> Iterator[Entry]:
     whole: Document | None = None
-    for document in read(part, offset):
+    for document in documents_of_part(part, offset):
         whole = whole or replace(document, data=None, prefix="", problem=None, problem_line=0)
         problem = document.problem
-        parsed = parse(document.data or {}) if problem is None else Parsed(problem.object, problems=(problem,))
+        parsed = parse(document.data or {}) if problem is None else ParsedObject(problem.object, problems=(problem,))
         yield Entry(parsed, replace(document, data=None), whole)
 
 

@@ -41,7 +41,7 @@ class Files:
         self._rescan_at = time.monotonic() + _RESCAN_S
         self._news = asyncio.Event()
 
-    def places(self) -> Folder:
+    def locations(self) -> Folder:
         """Return what the folder says now, to be asked for problems and lines in another thread."""
         return self._folder.copy()
 

@@ -14,8 +14,8 @@ from typing import Protocol
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from controlplane.model.ip_addresses import Address, address_of
-from controlplane.objects.security.jwks import DISCOVERY, Unusable, discovered, key_set
+from controlplane.model.ip_addresses import Address, parse_address
+from controlplane.objects.security.jwks import DISCOVERY, UnusableKeys, discovered_jwks_url, public_keys
 from controlplane.sources.jwks.url_policy import Forbidden, Guard, Target
 
 MAX_BYTES = 1 << 20
@@ -63,8 +63,8 @@ class Fetching:
         try:
             async with asyncio.timeout(self._patience_s):
                 if uri.endswith(DISCOVERY):
-                    return key_set(await self._get(discovered(await self._get(uri), uri.removesuffix(DISCOVERY))))
-                return key_set(await self._get(uri))
+                    return public_keys(await self._get(discovered_jwks_url(await self._get(uri), uri.removesuffix(DISCOVERY))))
+                return public_keys(await self._get(uri))
         except TimeoutError:
             raise Unreachable(f"no answer within {self._patience_s:g} s") from None
 
@@ -143,16 +143,16 @@ async def _body(answer: aiohttp.ClientResponse) -> str:
     if answer.status != 200:
         raise Unreachable(f"it was answered with status {answer.status}")
     if answer.headers.get("Content-Encoding", "").strip().lower() not in _PLAIN_BODY:
-        raise Unusable("expected a body that is not compressed")
+        raise UnusableKeys("expected a body that is not compressed")
     found = bytearray()
     async for piece in answer.content.iter_any():
         found += piece
         if len(found) > MAX_BYTES:
-            raise Unusable(f"expected at most {MAX_BYTES} bytes")
+            raise UnusableKeys(f"expected at most {MAX_BYTES} bytes")
     try:
         return found.decode()
     except UnicodeDecodeError:
-        raise Unusable("expected JSON in UTF-8") from None
+        raise UnusableKeys("expected JSON in UTF-8") from None
 
 
 def _words(error: Exception) -> str:
@@ -177,4 +177,4 @@ def is_own(address: Address) -> bool:
             probe.connect((str(address), 9))
         except OSError:
             return False  # there is no way to it
-        return address_of(probe.getsockname()[0]) == address
+        return parse_address(probe.getsockname()[0]) == address

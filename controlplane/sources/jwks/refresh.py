@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from controlplane.objects.security.jwks import KeySet, Unusable
+from controlplane.objects.security.jwks import KeySet, UnusableKeys
 from controlplane.sources.jwks.fetch import Unreachable
 from controlplane.sources.jwks.url_policy import Forbidden
 
@@ -154,7 +154,7 @@ class Keeper:
         means, held = self._means, self._held[uri]
         try:
             found = await means.fetch(uri)
-        except (Forbidden, Unreachable, Unusable) as error:
+        except (Forbidden, Unreachable, UnusableKeys) as error:
             why, outcome = str(error), type(error).__name__.lower()
         except Exception:  # ours; the others are kept all the same
             log.exception("fetching keys failed", extra={"uri": shown(uri)})

@@ -13,9 +13,9 @@ from typing import assert_never
 
 from yarl import URL
 
-from controlplane.model.hosts import subset_of
-from controlplane.model.ip_addresses import Address, Network, Reach, address_of, reach, special_range
-from controlplane.objects.types.names import fault_of_host
+from controlplane.model.hosts import is_covered_by
+from controlplane.model.ip_addresses import Address, Network, Reach, parse_address, reach, special_range
+from controlplane.objects.types.names import host_error
 
 _PLAIN = "http://"
 
@@ -34,18 +34,18 @@ class Allowed:
 
     def covers(self, host: str, address: Address) -> bool:
         """Return whether this is about ``host``, at ``address``."""
-        return subset_of(host, self.name) if self.block is None else address in self.block
+        return is_covered_by(host, self.name) if self.block is None else address in self.block
 
 
 def allowed(text: str) -> Allowed:
     """Return what ``text`` allows; raises ValueError where it is neither a block nor a host, perhaps after ``http://``."""
     plain = text.startswith(_PLAIN)
     rest = text.removeprefix(_PLAIN).strip("/").lower()
-    if (address := address_of(rest)) is not None:
+    if (address := parse_address(rest)) is not None:
         return Allowed(block=ip_network(address), plain=plain)
     if "/" in rest:
         return Allowed(block=ip_network(rest), plain=plain)
-    if rest == "*" or fault_of_host(rest):
+    if rest == "*" or host_error(rest):
         raise ValueError(f"expected a CIDR, an IP address, a host or *.SUFFIX, perhaps after {_PLAIN}, found {text[:80]!r}")
     return Allowed(name=rest, plain=plain)
 
@@ -89,7 +89,7 @@ class Guard:
 
     def check(self, target: Target, text: str) -> None:
         """Pass the address ``text`` as one that ``target`` may be asked at; raises Forbidden."""
-        address = address_of(text)
+        address = parse_address(text)
         if address is None:
             raise Forbidden(f"{target.host} has no address that is known to be harmless")
         covering = [each for each in self._allowed if each.covers(target.host, address) and (each.plain or not target.plain)]

@@ -70,7 +70,7 @@ class Kubernetes:
         self._syncing = True  # until every first list has come
         self._pending: dict[Key, Change] = {}  # not handed on yet
 
-    def places(self) -> Book:
+    def locations(self) -> Book:
         """Return what is wrong with the objects, to be asked in another thread."""
         return self._book.copy()
 

@@ -10,7 +10,7 @@ from controlplane.kube.resources import Resource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
-from controlplane.objects.locations import Located, Place
+from controlplane.objects.locations import LocatedProblem, Location
 from controlplane.objects.networking.service_entry import WorkloadEntry
 from controlplane.objects.parse import Object, parse
 from controlplane.sources.kubernetes.watched import Collection
@@ -59,12 +59,12 @@ class Book:
         """Return the WorkloadEntries that are in use."""
         return tuple(each for each in self._given.values() if isinstance(each, WorkloadEntry))
 
-    def problems(self) -> tuple[Located, ...]:
+    def problems(self) -> tuple[LocatedProblem, ...]:
         """Return what is wrong with each object by itself."""
         found = (problem for key in sorted(self._records) for problem in self._records[key].problems)
-        return tuple(Located(problem, None) for problem in found)
+        return tuple(LocatedProblem(problem, None) for problem in found)
 
-    def place(self, _key: Key, _path: str) -> Place | None:
+    def location(self, _key: Key, _path: str) -> Location | None:
         """Return where the object stands: in no file."""
         return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from controlplane.objects.mesh import mesh_config
-from controlplane.objects.parse import kinds
+from controlplane.objects.parse import readable_kinds
 from controlplane.objects.types.names import CLUSTER_SCOPED
 
 _OWN = ("", "discovery.k8s.io")  # groups that are always there
@@ -42,12 +42,12 @@ def built_in(namespaces: Iterable[str]) -> Iterator[Collection]:
     In namespaced mode no rights beyond the namespaces are asked for: nodes are not watched.
     """
     chosen = tuple(namespaces)
-    for group, kind, versions in kinds():
+    for group, kind, versions in readable_kinds():
         if group not in _OWN or kind == SECRETS.kind:
             continue  # Secrets are read one by one, by whoever needs them
         resource = Resource(group, versions[0], plural(kind), kind, namespaced=kind not in CLUSTER_SCOPED)
         if resource == CONFIG_MAPS:
-            yield Collection(resource, mesh_config.KEY.namespace, mesh_config.KEY.name)
+            yield Collection(resource, mesh_config.MESH_CONFIG_KEY.namespace, mesh_config.MESH_CONFIG_KEY.name)
         elif kind == "Namespace" and chosen:
             yield from (Collection(resource, name=each) for each in chosen)
         elif resource.namespaced or not chosen:
@@ -84,7 +84,7 @@ def plural(kind: str) -> str:
 
 
 def _custom() -> Mapping[tuple[str, str], tuple[str, ...]]:
-    return {(group, kind): versions for group, kind, versions in kinds() if group not in _OWN}
+    return {(group, kind): versions for group, kind, versions in readable_kinds() if group not in _OWN}
 
 
 def _established(crd: Json) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from envoy.config.rbac.v3.rbac_pb2 import Principal
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
-from controlplane.model.trust_domains import SCHEME, aliased
+from controlplane.model.trust_domains import SPIFFE_SCHEME, principals_with_aliases
 from controlplane.translate.rbac.text import ANY, literal, matcher, regex
 
 
@@ -26,12 +26,12 @@ class Around:
 
 def anybody() -> Principal:
     """Return that the peer is somebody: that it has an identity, whichever."""
-    return _named(StringMatcher(prefix=SCHEME))
+    return _named(StringMatcher(prefix=SPIFFE_SCHEME))
 
 
 def principal(value: str, around: Around) -> list[Principal]:
     """Return what a peer can be that is ``value``, written ``TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT``."""
-    return [_like(each) for each in aliased((value,), around.trust_domains)]
+    return [_like(each) for each in principals_with_aliases((value,), around.trust_domains)]
 
 
 def namespace(value: str, around: Around) -> list[Principal]:
@@ -39,14 +39,14 @@ def namespace(value: str, around: Around) -> list[Principal]:
     if value == ANY or not value.startswith(ANY):
         name = value if value.endswith(ANY) else f"{value}/sa/{ANY}"
         return [_like(f"{each}/ns/{name}") for each in around.trust_domains]
-    ends = _named(regex(f"{SCHEME}[^/]+/ns/[^/]*{literal(value[1:])}/sa/.*"))
+    ends = _named(regex(f"{SPIFFE_SCHEME}[^/]+/ns/[^/]*{literal(value[1:])}/sa/.*"))
     return [Principal(and_ids={"ids": [_like(f"{each}/{ANY}"), ends]}) for each in around.trust_domains]
 
 
 def account(value: str, around: Around) -> list[Principal]:
     """Return what a peer can be that runs as the service account ``value``, ``NAMESPACE/ACCOUNT`` or of the policy's; without wildcards."""
     name, slash, own = value.rpartition("/")
-    uris = (f"{SCHEME}{each}/ns/{name if slash else around.namespace}/sa/{own}" for each in around.trust_domains)
+    uris = (f"{SPIFFE_SCHEME}{each}/ns/{name if slash else around.namespace}/sa/{own}" for each in around.trust_domains)
     return [_named(StringMatcher(exact=each)) for each in uris]
 
 
@@ -55,14 +55,14 @@ def trust_domain(value: str, around: Around) -> list[Principal]:
     del around
     if value == ANY or not value.startswith(ANY):
         return [_like(value if value.endswith(ANY) else f"{value}/{ANY}")]
-    return [_named(regex(f"{SCHEME}[^/]*{literal(value[1:])}/.*"))]
+    return [_named(regex(f"{SPIFFE_SCHEME}[^/]*{literal(value[1:])}/.*"))]
 
 
 def _like(pattern: str) -> Principal:
     """Return that the peer's URI, less its scheme, fits ``pattern``."""
     if pattern == ANY:
         return anybody()
-    return _named(matcher(pattern) if pattern.startswith(ANY) else matcher(SCHEME + pattern))
+    return _named(matcher(pattern) if pattern.startswith(ANY) else matcher(SPIFFE_SCHEME + pattern))
 
 
 def _named(condition: StringMatcher) -> Principal:

@@ -14,7 +14,7 @@ from typing import Generic
 from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Principal
 from envoy.config.rbac.v3.rbac_pb2 import Policy as Fitting
 
-from controlplane.objects.security.authorization_policy import Rule
+from controlplane.objects.security.authorization_policy import AuthorizationRule
 from controlplane.translate.access import Access, Action, Policy
 from controlplane.translate.rbac import identities
 from controlplane.translate.rbac.attributes import M, Needs
@@ -85,7 +85,7 @@ def _action(action: Action) -> RBAC.Action:
             return RBAC.DENY
 
 
-def _fitting(policy: Policy, rule: Rule, trust_domains: tuple[str, ...], known: Known) -> Fitting | None:
+def _fitting(policy: Policy, rule: AuthorizationRule, trust_domains: tuple[str, ...], known: Known) -> Fitting | None:
     """Return the requests that fit ``rule`` of ``policy``; ``None`` where none can."""
     asked, around = asked_by(rule), Around(policy.namespace, trust_domains)
     lets_in = policy.action is Action.ALLOW

@@ -11,7 +11,12 @@ from typing import Generic, NamedTuple
 
 from envoy.config.rbac.v3.rbac_pb2 import Permission, Principal
 
-from controlplane.objects.security.authorization_policy import Condition, Operation, Rule, Source
+from controlplane.objects.security.authorization_policy import (
+    AuthorizationCondition,
+    AuthorizationOperation,
+    AuthorizationRule,
+    AuthorizationSource,
+)
 from controlplane.translate.rbac import attributes
 from controlplane.translate.rbac.attributes import Attribute, M, Needs
 from controlplane.translate.rbac.identities import Around
@@ -62,14 +67,14 @@ class Asked(NamedTuple):
         return any(each.attribute.peer and each.values for terms in self.all for each in terms.clients)
 
 
-def asked_by(rule: Rule) -> Asked:
+def asked_by(rule: AuthorizationRule) -> Asked:
     """Return what ``rule`` asks for."""
-    sources = [_of_source(each.source or Source()) for each in rule.from_]
-    operations = [_of_operation(each.operation or Operation()) for each in rule.to]
+    sources = [_of_source(each.source or AuthorizationSource()) for each in rule.from_]
+    operations = [_of_operation(each.operation or AuthorizationOperation()) for each in rule.to]
     return Asked(sources or [Terms()], operations or [Terms()], _of_conditions(rule.when))
 
 
-def _of_source(source: Source) -> Terms:
+def _of_source(source: AuthorizationSource) -> Terms:
     terms = (
         Term(attributes.PRINCIPAL, source.principals, source.not_principals),
         Term(attributes.REQUEST_PRINCIPAL, source.request_principals, source.not_request_principals),
@@ -82,7 +87,7 @@ def _of_source(source: Source) -> Terms:
     return Terms(clients=tuple(each for each in terms if each.values or each.others))
 
 
-def _of_operation(operation: Operation) -> Terms:
+def _of_operation(operation: AuthorizationOperation) -> Terms:
     terms = (
         Term(attributes.HOST, operation.hosts, operation.not_hosts),
         Term(attributes.METHOD, operation.methods, operation.not_methods),
@@ -92,7 +97,7 @@ def _of_operation(operation: Operation) -> Terms:
     return Terms(targets=tuple(each for each in terms if each.values or each.others))
 
 
-def _of_conditions(conditions: Iterable[Condition]) -> Terms:
+def _of_conditions(conditions: Iterable[AuthorizationCondition]) -> Terms:
     clients: list[Term[Principal]] = []
     targets: list[Term[Permission]] = []
     for each in conditions:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.model.identity import BadIdentity, Identity, identity
+from controlplane.model.identity import BadIdentity, Identity, parse_identity
 
 TABLES = Path(__file__).parents[4] / "shared" / "cases" / "unit-tables" / "spiffe.json"
 GOOD = "spiffe://cluster.local/ns/shop/sa/cart"
 
 
 def test_an_identity_is_written_and_read_alike() -> None:
-    assert identity(GOOD) == Identity("cluster.local", "shop", "cart")
-    assert identity(GOOD).uri == GOOD
+    assert parse_identity(GOOD) == Identity("cluster.local", "shop", "cart")
+    assert parse_identity(GOOD).uri == GOOD
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_identity_is_written_and_read_alike() -> None:
 )
 def test_t4_a_text_that_could_be_taken_for_something_else_is_no_identity(text: str) -> None:
     with pytest.raises(BadIdentity) as refused:
-        identity(text)
+        parse_identity(text)
     assert len(text) < 10 or text not in str(refused.value)
 
 

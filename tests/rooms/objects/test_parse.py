@@ -6,10 +6,10 @@ import pytest
 
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.kubernetes.core import EndpointSlice, Namespace, Pod, Service
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Namespace, Pod
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.virtual_service import VirtualService
-from controlplane.objects.parse import Parsed, kinds, parse
+from controlplane.objects.parse import ParsedObject, parse, readable_kinds
 
 Json = dict[str, object]
 ROUTE: Json = {"route": [{"destination": {"host": "b"}}]}
@@ -20,11 +20,11 @@ def document(kind: str, spec: object = None, *, api: str = "networking.istio.io/
     return found if spec is None else {**found, "spec": spec}
 
 
-def virtual_service(**spec: object) -> Parsed:
+def virtual_service(**spec: object) -> ParsedObject:
     return parse(document("VirtualService", {"hosts": ["a"], "http": [ROUTE], **spec}))
 
 
-def said(parsed: Parsed) -> list[tuple[Severity, str, str]]:
+def said(parsed: ParsedObject) -> list[tuple[Severity, str, str]]:
     return [(each.severity, each.field, each.code) for each in parsed.problems]
 
 
@@ -200,7 +200,7 @@ def test_core_objects_have_the_fields_that_matter_and_others_are_passed_over() -
         )
     )
 
-    assert isinstance(service.object, Service)
+    assert isinstance(service.object, KubernetesService)
     assert [each.target_port for each in service.object.spec.ports] == ["http", 8080]
     assert isinstance(pod.object, Pod)
     assert pod.object.ips == ("1.1.1.1",)
@@ -228,7 +228,7 @@ def test_an_endpoint_slice_in_either_version() -> None:
     assert found[0].endpoints[0].ready
 
 
-def mesh_config(text: object, *, name: str = "istio") -> Parsed:
+def mesh_config(text: object, *, name: str = "istio") -> ParsedObject:
     return parse({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "istio-system"}, "data": {"mesh": text}})
 
 
@@ -275,7 +275,7 @@ def test_equal_objects_are_equal_and_hash_alike_and_annotations_of_others_do_not
 
 
 def test_the_kinds_that_are_read_are_listed() -> None:
-    found = {(group, kind): versions for group, kind, versions in kinds()}
+    found = {(group, kind): versions for group, kind, versions in readable_kinds()}
 
     assert found["networking.istio.io", "Sidecar"] == ("v1", "v1beta1", "v1alpha3")
     assert ("", "ConfigMap") in found

@@ -7,7 +7,7 @@ import pytest
 from controlplane.model.problems import Severity
 from controlplane.objects.extensions.wasm_plugin import WasmPlugin
 from controlplane.objects.kinds import KINDS
-from controlplane.objects.parse import Parsed, parse
+from controlplane.objects.parse import ParsedObject, parse
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 
 Json = dict[str, object]
@@ -16,7 +16,7 @@ NO_RULE: Json = {}
 JWT: Json = {"issuer": "a"}
 
 
-def read(kind: str, spec: object, **metadata: object) -> Parsed:
+def read(kind: str, spec: object, **metadata: object) -> ParsedObject:
     return parse({"apiVersion": GROUPS[kind], "kind": kind, "metadata": {"name": "x", **metadata}, "spec": spec})
 
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from controlplane.objects.extensions.telemetry import AccessLogging, CustomTag, MetricsOverrides, TagOverride, Telemetry
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.selector_rules import check_attached
+from controlplane.objects.types.selector_rules import check_attachment
 
 
 def check(value: Telemetry) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
     spec = value.spec
-    yield from check_attached(spec)
+    yield from check_attachment(spec)
     for at, tracing in enumerate(spec.tracing):
         for name, tag in tracing.custom_tags.items():
             yield from _tag(f"spec.tracing[{at}].customTags.{name}", tag)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.objects.extensions.rules.wasm_plugin import check_inserted, check_module
+from controlplane.objects.extensions.rules.wasm_plugin import check_module, check_placement
 from controlplane.objects.extensions.traffic_extension import TrafficExtension
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
@@ -16,7 +16,7 @@ from controlplane.objects.types.findings import Finding
 def check(value: TrafficExtension) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
     spec = value.spec
-    yield from check_inserted(spec)
+    yield from check_placement(spec)
     if spec.wasm is not None and spec.lua is not None:
         yield rules.conflict("spec", "expected one of wasm and lua, found both")
     if spec.wasm is None and spec.lua is None:

@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.objects.extensions.wasm_plugin import EnvVar, Inserted, TrafficSelector, Wasm, WasmPlugin
+from controlplane.objects.extensions.wasm_plugin import EnvVar, FilterPlacement, TrafficSelector, Wasm, WasmPlugin
 from controlplane.objects.types import rules, url_rules
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.selector_rules import check_attached
+from controlplane.objects.types.selector_rules import check_attachment
 
 
 def check(value: WasmPlugin) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
-    yield from check_inserted(value.spec)
+    yield from check_placement(value.spec)
     yield from check_module("spec", value.spec)
 
 
-def check_inserted(spec: Inserted) -> Iterator[Finding]:
+def check_placement(spec: FilterPlacement) -> Iterator[Finding]:
     """Yield what is wrong with where the filter ``spec`` stands and which traffic goes through it."""
-    yield from check_attached(spec)
+    yield from check_attachment(spec)
     for at, match in enumerate(spec.match):
         yield from _ports(f"spec.match[{at}].ports", match)
 
 
 def check_module(path: str, wasm: Wasm) -> Iterator[Finding]:
     """Yield what is wrong with the module ``wasm``."""
-    yield from url_rules.module(f"{path}.url", wasm.url)
+    yield from url_rules.module_url(f"{path}.url", wasm.url)
     seen: set[str] = set()
     for at, variable in enumerate(wasm.vm_config.env if wasm.vm_config else ()):
         here = f"{path}.vmConfig.env[{at}]"

@@ -35,9 +35,9 @@ _SETTINGS = ("load_balancer", "connection_pool", "outlier_detection", "tls")
 def check(value: DestinationRule) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
     spec = value.spec
-    yield from rules.hosts("spec.host", spec.host)
+    yield from rules.host_name("spec.host", spec.host)
     if spec.traffic_policy:
-        yield from check_policy("spec.trafficPolicy", spec.traffic_policy)
+        yield from check_traffic_policy("spec.trafficPolicy", spec.traffic_policy)
     names: set[str] = set()
     for at, subset in enumerate(spec.subsets):
         yield from _subset(f"spec.subsets[{at}]", subset)
@@ -50,8 +50,8 @@ def check(value: DestinationRule) -> Iterator[Finding]:
 
 
 def _exports(spec: DestinationRuleSpec, namespace: str) -> Iterator[Finding]:
-    yield from rules.exports("spec.exportTo", spec.export_to, namespace)
-    if spec.workload_selector and not {*spec.export_to} <= {rules.OWN, namespace}:
+    yield from rules.export_to("spec.exportTo", spec.export_to, namespace)
+    if spec.workload_selector and not {*spec.export_to} <= {rules.OWN_NAMESPACE, namespace}:
         yield rules.conflict("spec.exportTo", "expected the own namespace alone: a workloadSelector selects workloads of it")
 
 
@@ -62,10 +62,10 @@ def _subset(path: str, subset: Subset) -> Iterator[Finding]:
         yield rules.out_of_range(f"{path}.name", "a name of letters, digits and dashes", subset.name)
     yield from rules.labels(f"{path}.labels", subset.labels)
     if subset.traffic_policy:
-        yield from check_policy(f"{path}.trafficPolicy", subset.traffic_policy)
+        yield from check_traffic_policy(f"{path}.trafficPolicy", subset.traffic_policy)
 
 
-def check_policy(path: str, policy: TrafficPolicy) -> Iterator[Finding]:
+def check_traffic_policy(path: str, policy: TrafficPolicy) -> Iterator[Finding]:
     """Yield what is wrong with a traffic policy."""
     if not any(getattr(policy, name) for name in type(policy).model_fields):
         yield rules.required(path, "at least one setting")
@@ -78,7 +78,7 @@ def check_policy(path: str, policy: TrafficPolicy) -> Iterator[Finding]:
         if each.port is None:
             yield rules.required(f"{here}.port", "a port")
         else:
-            yield from rules.ports(f"{here}.port.number", each.port.number)
+            yield from rules.port_number(f"{here}.port.number", each.port.number)
             if each.port.number in numbers:
                 yield rules.warning(f"{here}.port.number", "Conflict", f"port {each.port.number} has settings already: these are not used")
             numbers.add(each.port.number)
@@ -89,9 +89,9 @@ def check_policy(path: str, policy: TrafficPolicy) -> Iterator[Finding]:
 
 def _settings(path: str, policy: TrafficPolicy | PortTrafficPolicy) -> Iterator[Finding]:
     if policy.outlier_detection:
-        yield from check_outliers(f"{path}.outlierDetection", policy.outlier_detection)
+        yield from check_outlier_detection(f"{path}.outlierDetection", policy.outlier_detection)
     if policy.connection_pool:
-        yield from check_pool(f"{path}.connectionPool", policy.connection_pool)
+        yield from check_connection_pool(f"{path}.connectionPool", policy.connection_pool)
     if policy.load_balancer:
         yield from check_load_balancer(f"{path}.loadBalancer", policy.load_balancer, outliers=policy.outlier_detection is not None)
     if policy.tls:
@@ -103,10 +103,10 @@ def _tunnel(path: str, tunnel: TunnelSettings) -> Iterator[Finding]:
         yield rules.out_of_range(f"{path}.protocol", "CONNECT or POST", tunnel.protocol)
     if not is_ip(tunnel.target_host) and not is_fqdn(tunnel.target_host):
         yield rules.out_of_range(f"{path}.targetHost", "a DNS name or an IP address", tunnel.target_host)
-    yield from rules.ports(f"{path}.targetPort", tunnel.target_port)
+    yield from rules.port_number(f"{path}.targetPort", tunnel.target_port)
 
 
-def check_pool(path: str, pool: ConnectionPoolSettings) -> Iterator[Finding]:
+def check_connection_pool(path: str, pool: ConnectionPoolSettings) -> Iterator[Finding]:
     """Yield what is wrong with the limits on connections and requests."""
     if pool.tcp is None and pool.http is None:
         yield rules.required(path, "one of tcp and http")
@@ -154,7 +154,7 @@ def _not_negative(path: str, **named: int) -> Iterator[Finding]:
             yield rules.out_of_range(f"{path}.{name}", "a number from 0", value)
 
 
-def check_outliers(path: str, outliers: OutlierDetection) -> Iterator[Finding]:
+def check_outlier_detection(path: str, outliers: OutlierDetection) -> Iterator[Finding]:
     """Yield what is wrong with when endpoints are left out."""
     yield from rules.percent(f"{path}.maxEjectionPercent", outliers.max_ejection_percent)
     yield from rules.percent(f"{path}.minHealthPercent", outliers.min_health_percent)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.hosts import is_ip
-from controlplane.model.protocols import Protocol, named
-from controlplane.objects.networking.gateway import Gateway, Server
+from controlplane.model.protocols import Protocol, parse_protocol
+from controlplane.objects.networking.gateway import Gateway, GatewayServer
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
-from controlplane.objects.networking.rules.sidecar import check_endpoint
+from controlplane.objects.networking.rules.sidecar import check_default_endpoint
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_label
-from controlplane.objects.types.rules import OWN
+from controlplane.objects.types.rules import OWN_NAMESPACE
 
 ANY = "*"
 _TLS = (Protocol.HTTPS, Protocol.TLS)
@@ -31,12 +31,12 @@ def check(value: Gateway) -> Iterator[Finding]:
         yield from _server(f"spec.servers[{at}]", server)
 
 
-def _server(path: str, server: Server) -> Iterator[Finding]:
+def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
     port = server.port
     if server.bind.startswith(UNIX):
         yield from check_socket(f"{path}.bind", server.bind)
     else:
-        yield from rules.ports(f"{path}.port.number", port.number)
+        yield from rules.port_number(f"{path}.port.number", port.number)
     yield from rules.protocol(f"{path}.port.protocol", port.protocol)
     if not port.name:
         yield rules.required(f"{path}.port.name", "a name")
@@ -44,7 +44,7 @@ def _server(path: str, server: Server) -> Iterator[Finding]:
         yield rules.required(f"{path}.hosts", "at least one host")
     for at, host in enumerate(server.hosts):
         yield from _host(f"{path}.hosts[{at}]", host)
-    yield from check_endpoint(f"{path}.defaultEndpoint", server.default_endpoint)
+    yield from check_default_endpoint(f"{path}.defaultEndpoint", server.default_endpoint)
     if port.target_port:
         message = "has no effect: the Service of the gateway says where its ports lead"
         yield rules.warning(f"{path}.port.targetPort", "NoEffect", message)
@@ -55,7 +55,7 @@ def _server(path: str, server: Server) -> Iterator[Finding]:
                 "AUTO_PASSTHROUGH is not translated yet: connections go where the tls routes of VirtualServices say, as with PASSTHROUGH"
             )
             yield rules.warning(f"{path}.tls.mode", "NotTranslated", message)
-    elif named(port.protocol) in _TLS:
+    elif parse_protocol(port.protocol) in _TLS:
         yield rules.required(f"{path}.tls", f"how TLS is done, as the protocol is {port.protocol}")
 
 
@@ -63,11 +63,11 @@ def _host(path: str, text: str) -> Iterator[Finding]:
     namespace, slash, host = text.partition("/")
     if not slash:
         namespace, host = ANY, text
-    if namespace not in (ANY, OWN) and not is_label(namespace):
+    if namespace not in (ANY, OWN_NAMESPACE) and not is_label(namespace):
         yield rules.out_of_range(path, "a namespace, '*' or '.' before the slash", text)
     if host == ANY or is_ip(host):
         return
-    yield from rules.hosts(path, host)
+    yield from rules.host_name(path, host)
     if "." not in host or (host.startswith(ANY) and not host.startswith("*.")):
         yield rules.out_of_range(path, "a host in full, '*', or '*.' and a domain", text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.objects.networking.rules.headers import check_authority, check_headers
-from controlplane.objects.networking.rules.http_match import string_match
+from controlplane.objects.networking.rules.http_match import check_string_match
 from controlplane.objects.networking.virtual_service import (
     Abort,
     CorsPolicy,
@@ -21,7 +21,7 @@ from controlplane.objects.networking.virtual_service import (
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header
-from controlplane.objects.types.regex import check as fault_of_regex
+from controlplane.objects.types.regex import regex_error as fault_of_regex
 
 MAX_BODY = 1 << 20
 GRPC_STATUS = (
@@ -106,7 +106,7 @@ def _percentage(path: str, percentage: Percent | None) -> Iterator[Finding]:
 
 def _rewrite(path: str, rewrite: HTTPRewrite) -> Iterator[Finding]:
     regex = rewrite.uri_regex_rewrite
-    yield from rules.one_line(path, uri=rewrite.uri, authority=rewrite.authority)
+    yield from rules.single_line(path, uri=rewrite.uri, authority=rewrite.authority)
     if not (rewrite.uri or rewrite.authority or regex):
         yield rules.required(path, "one of uri, authority and uriRegexRewrite")
     if rewrite.uri and regex:
@@ -114,7 +114,7 @@ def _rewrite(path: str, rewrite: HTTPRewrite) -> Iterator[Finding]:
     if regex and not (regex.match and regex.rewrite):
         yield rules.required(f"{path}.uriRegexRewrite", "both match and rewrite")
     elif regex:
-        yield from rules.one_line(f"{path}.uriRegexRewrite", rewrite=regex.rewrite)
+        yield from rules.single_line(f"{path}.uriRegexRewrite", rewrite=regex.rewrite)
     if regex and regex.match and (wrong := fault_of_regex(regex.match)):
         yield Finding(f"{path}.uriRegexRewrite.match", rules.OUT_OF_RANGE, wrong)
 
@@ -132,8 +132,8 @@ def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
         yield rules.out_of_range(f"{path}.scheme", "http or https", redirect.scheme)
     if redirect.port is not None and redirect.derive_port is not None:
         yield rules.conflict(path, "expected one of port and derivePort, found both")
-    yield from rules.ports(f"{path}.port", redirect.port)
-    yield from rules.one_line(path, uri=redirect.uri, authority=redirect.authority, prefixRewrite=redirect.prefix_rewrite)
+    yield from rules.port_number(f"{path}.port", redirect.port)
+    yield from rules.single_line(path, uri=redirect.uri, authority=redirect.authority, prefixRewrite=redirect.prefix_rewrite)
 
 
 def _direct_response(path: str, response: HTTPDirectResponse) -> Iterator[Finding]:
@@ -200,7 +200,7 @@ def _abort(path: str, abort: Abort) -> Iterator[Finding]:
 
 def _cors(path: str, policy: CorsPolicy) -> Iterator[Finding]:
     for at, origin in enumerate(policy.allow_origins):
-        yield from string_match(f"{path}.allowOrigins[{at}]", origin)
+        yield from check_string_match(f"{path}.allowOrigins[{at}]", origin)
         if origin.exact == "":
             yield rules.required(f"{path}.allowOrigins[{at}].exact", "an origin that is not empty")
     for at, method in enumerate(policy.allow_methods):

@@ -9,14 +9,14 @@ from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HT
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header, is_label
-from controlplane.objects.types.regex import check
+from controlplane.objects.types.regex import regex_error
 
 
 def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator[Finding]:
     """Yield what is wrong with the conditions ``match``; ``claims`` allows those on a token, which only gateways know."""
     for name, each in (("uri", match.uri), ("scheme", match.scheme), ("method", match.method), ("authority", match.authority)):
         if each is not None:
-            yield from string_match(f"{path}.{name}", each)
+            yield from check_string_match(f"{path}.{name}", each)
     yield from _headers(f"{path}.headers", match.headers, claims=claims)
     yield from _headers(f"{path}.withoutHeaders", match.without_headers, claims=claims)
     for name, each in match.query_params.items():
@@ -24,7 +24,7 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
             yield rules.required(f"{path}.queryParams", "names that are not empty")
         yield from _present_or(f"{path}.queryParams.{name}", each)
     if match.port:
-        yield from rules.ports(f"{path}.port", match.port)
+        yield from rules.port_number(f"{path}.port", match.port)
     yield from rules.labels(f"{path}.sourceLabels", match.source_labels)
     yield from rules.gateways(f"{path}.gateways", match.gateways)
     if match.source_namespace and not is_label(match.source_namespace):
@@ -34,7 +34,7 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
         yield rules.required(path, "a condition that is not empty")
 
 
-def string_match(path: str, match: StringMatch) -> Iterator[Finding]:
+def check_string_match(path: str, match: StringMatch) -> Iterator[Finding]:
     """Yield what is wrong with the condition ``match`` on a string."""
     given = [name for name in ("exact", "prefix", "regex") if getattr(match, name) is not None]
     if len(given) > 1:
@@ -45,14 +45,14 @@ def string_match(path: str, match: StringMatch) -> Iterator[Finding]:
         yield rules.required(f"{path}.prefix", "a prefix that is not empty")
     if match.regex == "":
         yield rules.required(f"{path}.regex", "a regular expression that is not empty")
-    elif match.regex is not None and (wrong := check(match.regex)):
+    elif match.regex is not None and (wrong := regex_error(match.regex)):
         yield Finding(f"{path}.regex", rules.OUT_OF_RANGE, wrong)
 
 
 def _present_or(path: str, match: StringMatch) -> Iterator[Finding]:
     """Yield what is wrong with ``match``: empty, it asks only that the header or parameter is there."""
     if match != StringMatch():
-        yield from string_match(path, match)
+        yield from check_string_match(path, match)
 
 
 def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> 
         yield from _present_or(f"{path}.{name}", each)
 
 
-def unreachable(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
+def unreachable_routes(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
     """Yield, as warnings, the routes behind one that takes every request: no request ever comes to them."""
     for at, route in enumerate(routes[:-1]):
         if not route.match:

@@ -15,7 +15,7 @@ from controlplane.objects.networking.destination_rule import (
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header
-from controlplane.objects.types.validation_errors import shown
+from controlplane.objects.types.validation_errors import for_message
 
 MAX_MAGLEV = 5_000_011  # Envoy's limit of a Maglev table, itself a prime
 MAX_RING = 8 << 20  # Envoy's limit of a ring
@@ -99,7 +99,7 @@ def _disjoint(path: str, localities: Sequence[str]) -> Iterator[Finding]:
     for at, parts in enumerate(split):
         others = (first.get(parts[:length], at) for length in range(len(parts) + 1))
         if (other := next((each for each in others if each != at), at)) != at:
-            both = f"{shown(localities[other])} and {shown(localities[at])}"
+            both = f"{for_message(localities[other])} and {for_message(localities[at])}"
             yield rules.conflict(path, f"expected localities that do not overlap: {both} do")
 
 

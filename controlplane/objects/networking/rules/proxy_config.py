@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from controlplane.objects.networking.proxy_config import ProxyConfig
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.selector_rules import check_workloads
+from controlplane.objects.types.selector_rules import check_selector
 
 
 def check(value: ProxyConfig) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
-    yield from check_workloads(value.spec.selector)
+    yield from check_selector(value.spec.selector)

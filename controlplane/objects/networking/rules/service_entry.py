@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.hosts import ANY, is_ip
-from controlplane.model.protocols import Protocol, named
+from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.networking.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
@@ -40,7 +40,7 @@ def check(value: ServiceEntry) -> Iterator[Finding]:
             yield from _dns(spec)
         case "DYNAMIC_DNS":
             yield from _dynamic_dns(spec)
-    yield from rules.exports("spec.exportTo", spec.export_to, value.meta.namespace, no_one=True)
+    yield from rules.export_to("spec.exportTo", spec.export_to, value.meta.namespace, no_one=True)
 
 
 def _hosts(spec: ServiceEntrySpec) -> Iterator[Finding]:
@@ -48,7 +48,7 @@ def _hosts(spec: ServiceEntrySpec) -> Iterator[Finding]:
         path = f"spec.hosts[{at}]"
         if host == ANY:
             yield rules.out_of_range(path, "a host name, perhaps after '*.'", host)
-        yield from rules.hosts(path, host)
+        yield from rules.host_name(path, host)
         if host.startswith(ANY) and not host.startswith("*."):
             yield rules.warning(path, "Ineffective", "a wildcard is whole labels: '*.' before a domain")
     if spec.resolution != "NONE" and len(spec.hosts) > 1 and not all(_told_apart(port.protocol) for port in spec.ports):
@@ -57,7 +57,7 @@ def _hosts(spec: ServiceEntrySpec) -> Iterator[Finding]:
 
 def _told_apart(protocol: str) -> bool:
     """Return whether requests or connections of ``protocol`` name the host that they are for."""
-    return named(protocol).is_http or named(protocol) in _TOLD_APART
+    return parse_protocol(protocol).is_http or parse_protocol(protocol) in _TOLD_APART
 
 
 def _ports(spec: ServiceEntrySpec) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def _ports(spec: ServiceEntrySpec) -> Iterator[Finding]:
 def _endpoints(spec: ServiceEntrySpec) -> Iterator[Finding]:
     names = {port.name for port in spec.ports}
     for at, endpoint in enumerate(spec.endpoints):
-        yield from check_endpoint(f"spec.endpoints[{at}]", endpoint)
+        yield from check_workload_endpoint(f"spec.endpoints[{at}]", endpoint)
         for name in endpoint.ports:
             if name not in names:
                 yield rules.out_of_range(f"spec.endpoints[{at}].ports", "the names of ports of this ServiceEntry", name)
@@ -120,12 +120,12 @@ def _dynamic_dns(spec: ServiceEntrySpec) -> Iterator[Finding]:
             yield rules.conflict(f"spec.{name}", "expected nothing here with a resolution of DYNAMIC_DNS")
 
 
-def check_workload(value: WorkloadEntry) -> Iterator[Finding]:
+def check_workload_entry(value: WorkloadEntry) -> Iterator[Finding]:
     """Yield what is wrong with the WorkloadEntry ``value``."""
-    yield from check_endpoint("spec", value.spec)
+    yield from check_workload_endpoint("spec", value.spec)
 
 
-def check_endpoint(path: str, each: WorkloadSpec) -> Iterator[Finding]:
+def check_workload_endpoint(path: str, each: WorkloadSpec) -> Iterator[Finding]:
     """Yield what is wrong with where a workload listens."""
     address = each.address
     if not address and not each.network:

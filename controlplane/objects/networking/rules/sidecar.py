@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from controlplane.model.endpoint_policy import OWN_PORTS
 from controlplane.model.hosts import ANY, is_ip
-from controlplane.model.protocols import Protocol, named
-from controlplane.objects.networking.rules.destination_rule import check_pool
+from controlplane.model.protocols import Protocol, parse_protocol
+from controlplane.objects.networking.rules.destination_rule import check_connection_pool
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
 from controlplane.objects.networking.rules.virtual_service import check_destination
 from controlplane.objects.networking.sidecar import (
@@ -47,7 +47,7 @@ def check(value: Sidecar) -> Iterator[Finding]:
         numbers.add(ingress.port.number)
     yield from _all_egress(spec.egress)
     if spec.inbound_connection_pool:
-        yield from check_pool("spec.inboundConnectionPool", spec.inbound_connection_pool)
+        yield from check_connection_pool("spec.inboundConnectionPool", spec.inbound_connection_pool)
     if spec.outbound_traffic_policy:
         yield from _policy("spec.outboundTrafficPolicy", spec.outbound_traffic_policy)
 
@@ -91,7 +91,7 @@ def _egress(path: str, each: EgressListener) -> Iterator[Finding]:
         return
     yield from _port(f"{path}.port", each.port)
     if each.port.number:
-        yield from rules.ports(f"{path}.port.number", each.port.number)
+        yield from rules.port_number(f"{path}.port.number", each.port.number)
         yield from _bind(f"{path}.bind", each.bind)
     elif each.bind.startswith(UNIX):
         yield from check_socket(f"{path}.bind", each.bind)
@@ -102,17 +102,17 @@ def _egress(path: str, each: EgressListener) -> Iterator[Finding]:
 
 
 def _ingress(path: str, each: IngressListener) -> Iterator[Finding]:
-    yield from rules.ports(f"{path}.port.number", each.port.number)
+    yield from rules.port_number(f"{path}.port.number", each.port.number)
     yield from _port(f"{path}.port", each.port)
     yield from _bind(f"{path}.bind", each.bind)
-    yield from check_endpoint(f"{path}.defaultEndpoint", each.default_endpoint)
+    yield from check_default_endpoint(f"{path}.defaultEndpoint", each.default_endpoint)
     if each.tls:
         yield from _tls(f"{path}.tls", each.tls, each.port)
     if each.connection_pool:
-        yield from check_pool(f"{path}.connectionPool", each.connection_pool)
+        yield from check_connection_pool(f"{path}.connectionPool", each.connection_pool)
 
 
-def check_endpoint(path: str, text: str) -> Iterator[Finding]:
+def check_default_endpoint(path: str, text: str) -> Iterator[Finding]:
     """Yield what is wrong with ``text``, where something beside the proxy listens; it may be empty."""
     if text.startswith(UNIX):
         yield from check_socket(path, text)
@@ -128,7 +128,7 @@ def check_endpoint(path: str, text: str) -> Iterator[Finding]:
 def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Finding]:
     if tls.mode not in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"):
         yield rules.out_of_range(f"{path}.mode", "SIMPLE, MUTUAL or OPTIONAL_MUTUAL", tls.mode)
-    if named(port.protocol) not in _TLS:
+    if parse_protocol(port.protocol) not in _TLS:
         yield rules.conflict(path, "expected a port whose protocol is HTTPS or TLS")
     unusable = (
         ("httpsRedirect", tls.https_redirect),
@@ -166,10 +166,10 @@ def _host(path: str, text: str) -> Iterator[Finding]:
     if not slash or not namespace or not host:
         yield rules.out_of_range(path, "namespace/host", text)
         return
-    if namespace not in (ANY, rules.OWN, rules.NO_ONE) and not is_label(namespace):
+    if namespace not in (ANY, rules.OWN_NAMESPACE, rules.NO_NAMESPACE) and not is_label(namespace):
         yield rules.out_of_range(path, "a namespace, '*', '.' or '~' before the slash", text)
     if host == ANY:
         return
-    yield from rules.hosts(path, host)
+    yield from rules.host_name(path, host)
     if "." not in host or (host.startswith(ANY) and not host.startswith("*.")):
         yield rules.out_of_range(path, "a host in full, '*', or '*.' and a domain, after the slash", text)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from controlplane.model.cluster_names import OUTBOUND
-from controlplane.model.hosts import ANY, is_ip, subset_of
+from controlplane.model.hosts import ANY, is_covered_by, is_ip
 from controlplane.objects.networking.rules import headers, http_actions
-from controlplane.objects.networking.rules.http_match import check_match, unreachable
+from controlplane.objects.networking.rules.http_match import check_match, unreachable_routes
 from controlplane.objects.networking.virtual_service import (
     ConnectionMatch,
     Destination,
@@ -23,9 +23,9 @@ from controlplane.objects.networking.virtual_service import (
 )
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.names import MAX_HOST, fault_of_host, is_fqdn, is_label
+from controlplane.objects.types.names import MAX_HOST, host_error, is_fqdn, is_label
 from controlplane.objects.types.scalars import MAX_UINT32
-from controlplane.objects.types.validation_errors import shown
+from controlplane.objects.types.validation_errors import for_message
 
 
 def check(value: VirtualService) -> Iterator[Finding]:
@@ -38,13 +38,13 @@ def check(value: VirtualService) -> Iterator[Finding]:
     claims = not spec.hosts or any(name != rules.MESH for name in spec.gateways)
     for at, route in enumerate(spec.http):
         yield from _http(f"spec.http[{at}]", route, delegate=not spec.hosts, claims=claims)
-    yield from unreachable(spec.http)
+    yield from unreachable_routes(spec.http)
     for at, tls in enumerate(spec.tls):
         yield from _tls_matches(f"spec.tls[{at}]", tls.match, spec.hosts)
         yield from _connections(f"spec.tls[{at}]", tls.match, tls.route)
     for at, tcp in enumerate(spec.tcp):
         yield from _connections(f"spec.tcp[{at}]", tcp.match, tcp.route)
-    yield from rules.exports("spec.exportTo", spec.export_to, value.meta.namespace)
+    yield from rules.export_to("spec.exportTo", spec.export_to, value.meta.namespace)
 
 
 def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
         if in_mesh and host == ANY:
             yield rules.out_of_range(path, "a host: '*' alone is for gateways", host)
         elif not is_ip(host) and not (generated and _is_generated(host)):
-            yield from rules.hosts(path, host)
+            yield from rules.host_name(path, host)
     yield from _overlaps(spec.hosts)
 
 
@@ -76,7 +76,7 @@ def _overlaps(hosts: Sequence[str]) -> Iterator[Finding]:
         covering = (other for start in range(len(name) + 1) if (other := ends.get(name[start:], at)) != at)
         other = twice if twice != at else next(covering, at)
         if other != at:
-            both = f"{shown(host)} and {shown(hosts[other])}"
+            both = f"{for_message(host)} and {for_message(hosts[other])}"
             yield rules.conflict(f"spec.hosts[{max(at, other)}]", f"expected hosts that do not overlap: {both} do")
 
 
@@ -138,11 +138,11 @@ def check_destination(path: str, each: Destination) -> Iterator[Finding]:
     """Yield what is wrong with where requests are sent."""
     if each.host == ANY:
         yield rules.out_of_range(f"{path}.host", "one service", each.host)
-    yield from rules.hosts(f"{path}.host", each.host)
+    yield from rules.host_name(f"{path}.host", each.host)
     if each.subset and not is_label(each.subset):
         yield rules.out_of_range(f"{path}.subset", "the name of a subset: letters, digits and dashes", each.subset)
     if each.port is not None:
-        yield from rules.ports(f"{path}.port.number", each.port.number)
+        yield from rules.port_number(f"{path}.port.number", each.port.number)
 
 
 def _connections(path: str, match: Sequence[ConnectionMatch], routes: Sequence[RouteDestination]) -> Iterator[Finding]:
@@ -152,7 +152,7 @@ def _connections(path: str, match: Sequence[ConnectionMatch], routes: Sequence[R
     for at, each in enumerate(match):
         here = f"{path}.match[{at}]"
         if each.port:
-            yield from rules.ports(f"{here}.port", each.port)
+            yield from rules.port_number(f"{here}.port", each.port)
         for index, subnet in enumerate(each.destination_subnets):
             yield from rules.subnet(f"{here}.destinationSubnets[{index}]", subnet)
         yield from rules.labels(f"{here}.sourceLabels", each.source_labels)
@@ -175,7 +175,7 @@ def _tls_matches(path: str, match: Sequence[TLSMatchAttributes], hosts: Sequence
 def _sni(path: str, name: str, hosts: Sequence[str]) -> Iterator[Finding]:
     if is_ip(name):
         yield rules.warning(path, "Ineffective", "most clients send no server name where they connect to an IP address")
-    elif not _is_generated(name) and (fault := fault_of_host(name)):
+    elif not _is_generated(name) and (fault := host_error(name)):
         yield Finding(path, rules.OUT_OF_RANGE, fault)
-    elif not any(subset_of(name, host) for host in hosts):
+    elif not any(is_covered_by(name, host) for host in hosts):
         yield rules.out_of_range(path, "one of the VirtualService's hosts, or a name below one", name)

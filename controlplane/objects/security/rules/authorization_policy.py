@@ -10,18 +10,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from controlplane.objects.security.authorization_policy import (
+    AuthorizationCondition,
+    AuthorizationOperation,
     AuthorizationPolicy,
     AuthorizationPolicySpec,
-    Condition,
-    Operation,
-    Rule,
-    Source,
+    AuthorizationRule,
+    AuthorizationSource,
 )
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header
 from controlplane.objects.types.scalars import MAX_PORT
-from controlplane.objects.types.selector_rules import check_attached
+from controlplane.objects.types.selector_rules import check_attachment
 
 DRY_RUN = "istio.io/dry-run"
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
@@ -42,7 +42,7 @@ Check = Callable[[str, str], Iterator[Finding]]
 def check(value: AuthorizationPolicy) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
     spec = value.spec
-    yield from check_attached(spec)
+    yield from check_attachment(spec)
     yield from _action(spec)
     if (dry := value.meta.annotations.get(DRY_RUN)) is not None:
         path = f"metadata.annotations.{DRY_RUN}"
@@ -54,7 +54,7 @@ def check(value: AuthorizationPolicy) -> Iterator[Finding]:
         yield from _rule(f"spec.rules[{at}]", rule)
 
 
-def is_tried(value: AuthorizationPolicy) -> bool:
+def is_dry_run(value: AuthorizationPolicy) -> bool:
     """Return whether ``value`` is not to be enforced, only to count what it would do."""
     return value.meta.annotations.get(DRY_RUN) in _TRUE
 
@@ -68,7 +68,7 @@ def _action(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
         yield rules.required("spec.rules", f"rules with an action of {spec.action}; {{}} is one that fits every request")
 
 
-def _rule(path: str, rule: Rule) -> Iterator[Finding]:
+def _rule(path: str, rule: AuthorizationRule) -> Iterator[Finding]:
     for field, name, given in (("from_", "from", rule.from_), ("to", "to", rule.to), ("when", "when", rule.when)):
         if field in rule.model_fields_set and not given and name != "when":
             yield rules.required(f"{path}.{name}", "at least one item")
@@ -80,7 +80,7 @@ def _rule(path: str, rule: Rule) -> Iterator[Finding]:
         yield from _condition(f"{path}.when[{at}]", condition)
 
 
-def _source(path: str, source: Source | None) -> Iterator[Finding]:
+def _source(path: str, source: AuthorizationSource | None) -> Iterator[Finding]:
     if source is None or _asks_nothing(source):
         yield rules.required(path, "a condition on where requests are from")
         return
@@ -105,12 +105,12 @@ def _source(path: str, source: Source | None) -> Iterator[Finding]:
         yield from _each(f"{path}.{name}", given, _given)
 
 
-def _asks_nothing(part: Source | Operation) -> bool:
+def _asks_nothing(part: AuthorizationSource | AuthorizationOperation) -> bool:
     """Return whether no field of ``part`` that is known asks for anything."""
     return not any(getattr(part, name) for name in type(part).model_fields)
 
 
-def _operation(path: str, operation: Operation | None) -> Iterator[Finding]:
+def _operation(path: str, operation: AuthorizationOperation | None) -> Iterator[Finding]:
     if operation is None or _asks_nothing(operation):
         yield rules.required(path, "a condition on what requests are for")
         return
@@ -124,7 +124,7 @@ def _operation(path: str, operation: Operation | None) -> Iterator[Finding]:
     yield from _each(f"{path}.notPaths", operation.not_paths, _url_path)
 
 
-def _condition(path: str, condition: Condition) -> Iterator[Finding]:
+def _condition(path: str, condition: AuthorizationCondition) -> Iterator[Finding]:
     if not condition.values and not condition.not_values:
         yield rules.required(path, "at least one of values and notValues")
     check_value = _given

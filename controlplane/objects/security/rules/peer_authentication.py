@@ -12,7 +12,7 @@ from controlplane.objects.security.peer_authentication import PeerAuthentication
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.scalars import MAX_PORT
-from controlplane.objects.types.selector_rules import check_workloads
+from controlplane.objects.types.selector_rules import check_selector
 
 _PORT = re.compile(r"0*([0-9]{1,5})\Z", re.ASCII)
 
@@ -20,7 +20,7 @@ _PORT = re.compile(r"0*([0-9]{1,5})\Z", re.ASCII)
 def check(value: PeerAuthentication) -> Iterator[Finding]:
     """Yield what is wrong with ``value``."""
     spec = value.spec
-    yield from check_workloads(spec.selector)
+    yield from check_selector(spec.selector)
     if spec.port_level_mtls and not (spec.selector and spec.selector.match_labels):
         yield rules.required("spec.selector.matchLabels", "labels: ports are those of some workloads, not of all")
     seen: set[int] = set()
