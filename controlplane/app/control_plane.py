@@ -26,10 +26,10 @@ from controlplane.app.garbage_collection import collect_when_quiet, give_large_b
 from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
 from controlplane.app.recorder import StreamRecorder
 from controlplane.app.registrar import Registrar
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import Client, connect
 from controlplane.kube.lease import Lease
-from controlplane.kube.reflector import Timing
+from controlplane.kube.reflector import ReflectorTiming
 from controlplane.mesh.mesh import Mesh
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import Locations
@@ -46,14 +46,14 @@ from controlplane.sources.kubernetes.source import Kubernetes
 from controlplane.sources.precedence import Precedence
 from controlplane.sources.registrations import Registered
 from controlplane.webhooks.injector import Injector
-from controlplane.webhooks.mutate import NAMESPACE_ASKS, POD_ASKS
-from controlplane.webhooks.registration import Registration
+from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
+from controlplane.webhooks.registration import WebhookRegistration
 from controlplane.webhooks.server import Webhook
-from controlplane.webhooks.validate import review
-from controlplane.writeback.replicas import REPLICA
-from controlplane.writeback.root_certificates import Roots
-from controlplane.writeback.status import World, Writer
-from controlplane.writeback.workload_entries import Entries, Place
+from controlplane.webhooks.validate import validation_verdict
+from controlplane.writeback.replicas import LEASE_PREFIX
+from controlplane.writeback.root_certificates import RootCertificates
+from controlplane.writeback.status import StatusInputs, StatusWriter
+from controlplane.writeback.workload_entries import EntryOwner, WorkloadEntryWriter
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.sotw import SotwStream
 
@@ -113,13 +113,13 @@ class ControlPlane:
         self._kubernetes_facts: KubernetesFacts | None = None
         cluster = settings.kubernetes
         if cluster and client:
-            self._cluster = Kubernetes(client, cluster.namespaces, random.random, Timing.silent(cluster.watch_timeout_s))
+            self._cluster = Kubernetes(client, cluster.namespaces, random.random, ReflectorTiming.silent(cluster.watch_timeout_s))
             self._sources.append(self._cluster)
         self._given = FileSecrets()
         self._mesh = Mesh()
         self._registrar = Registrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
         if self._registrar and not cluster:
-            self._sources.append(Registered(self._registrar.documents, self._registrar.news))
+            self._sources.append(Registered(self._registrar.documents, self._registrar.changed))
         self._precedence = Precedence([source.name for source in self._sources])
         self._issuers = jwks.keeper(settings.jwks)
         self._hub = Hub(self._mesh, [source.name for source in self._sources], self._issuers)
@@ -130,7 +130,7 @@ class ControlPlane:
         self._server = XdsServer(self._hub, machines, self._books)
         self._client = client
         self._trust: Identities | None = None
-        self._roots: Roots | None = None
+        self._roots: RootCertificates | None = None
         self._webs = self._pages(settings)
 
     @property
@@ -198,23 +198,25 @@ class ControlPlane:
 
     def _write_back(self, client: Client, cluster: KubernetesSettings) -> tuple[Keeper, ...]:
         self._leader = leader = Lease(client, (cluster.system_namespace, LEADER), cluster.pod, random.random)
-        replica = Lease(client, (cluster.system_namespace, REPLICA + cluster.pod), cluster.pod, random.random)
-        world = World(
-            records=self._cluster.book.istio,
-            between=self._mesh.problems_about,
+        replica = Lease(client, (cluster.system_namespace, LEASE_PREFIX + cluster.pod), cluster.pod, random.random)
+        world = StatusInputs(
+            objects=self._cluster.book.istio,
+            cross_object_problems=self._mesh.problems_about,
             standing=lambda key: self._hub.standing(key, self._books.fleet.error),
-            marks=lambda: (self._hub.arrivals, self._hub.departures, self._hub.learned, sum(self._books.fleet.rejects.values())),
+            change_counters=lambda: (self._hub.arrivals, self._hub.departures, self._hub.learned, sum(self._books.fleet.rejects.values())),
             identity=lambda: told(self._identity()),
         )
         writer, injector = (
-            Writer(client, world, leader, cluster.pod, cluster.system_namespace),
+            StatusWriter(client, world, leader, cluster.pod, cluster.system_namespace),
             Injector(client, cluster, self._mesh.proxy_defaults),
         )
-        webhook = Webhook({"/validate": lambda _: review, **dict.fromkeys((POD_ASKS, NAMESPACE_ASKS), injector.reviewer)})
+        webhook = Webhook(
+            {"/validate": lambda _: validation_verdict, **dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)}
+        )
         keepers: list[Keeper] = [leader, replica, writer]
         if self._registrar:
-            place = Place(cluster.pod, cluster.system_namespace, self._settings.reports.grace_s)
-            keepers.append(Entries(client, place, leader, self._registrar, self._cluster.book.entries))
+            place = EntryOwner(cluster.pod, cluster.system_namespace, self._settings.reports.grace_s)
+            keepers.append(WorkloadEntryWriter(client, place, leader, self._registrar, self._cluster.book.entries))
         self._kubernetes_facts = KubernetesFacts(
             silences=self._cluster.silences,
             leads=lambda: leader.held,
@@ -222,7 +224,7 @@ class ControlPlane:
             reviews=lambda: webhook.counts,
         )
         if cluster.webhook:
-            registration = Registration(client, cluster.system_namespace, leader, lambda: bool(webhook.counts.total()))
+            registration = WebhookRegistration(client, cluster.system_namespace, leader, lambda: bool(webhook.counts.total()))
             self._webhook = Web(webhook, cluster.webhook, registration.tls)
             keepers += (registration, injector)
         return tuple(keepers)
@@ -295,5 +297,5 @@ async def run_until_signalled(settings: Settings, announce: Callable[[Addresses]
     async with contextlib.AsyncExitStack() as stack:
         client = None
         if settings.kubernetes:
-            client = await stack.enter_async_context(connect(Access(settings.kubernetes.kubeconfig, settings.kubernetes.context)))
+            client = await stack.enter_async_context(connect(KubernetesAccess(settings.kubernetes.kubeconfig, settings.kubernetes.context)))
         await ControlPlane(settings, client).run(stop, announce)

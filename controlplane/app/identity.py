@@ -14,8 +14,8 @@ from controlplane.ca.certificates import read_certificates
 from controlplane.ca.file_store import Folder
 from controlplane.ca.manager import PluggedIn, Store, kept_key
 from controlplane.kube.client import Client
-from controlplane.kube.reflector import Timing
-from controlplane.kube.secret_store import KeptSecret
+from controlplane.kube.reflector import ReflectorTiming
+from controlplane.kube.secret_store import SecretStore
 from controlplane.serve.authn.authenticators import AuthenticationFailure, TokenReviewer
 from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
 from controlplane.serve.identity import NAMES, Identities, IdentityConfig, make_key, now
@@ -23,7 +23,7 @@ from controlplane.serve.sds.access_review import AccessReviews, NamespaceAccess
 from controlplane.serve.sds.credentials import CredentialInputs, Reasons, ReferredCredentials
 from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
 from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
-from controlplane.writeback.root_certificates import Held, Roots, Wanted, roots
+from controlplane.writeback.root_certificates import Held, RootCertificateInputs, RootCertificates, root_certificates
 
 SECRET = "navarch-ca"  # noqa: S105
 TOKENS = "tokens.pem"
@@ -52,32 +52,32 @@ async def open_trust(settings: Settings, client: Client | None, trust_domain: Ca
 
 def authority_in(client: Client, home: str) -> Store:
     """Return where the authority of the cluster of ``client`` is kept, in the namespace ``system_namespace``."""
-    return KeptSecret(client, (home, SECRET), "authority.json")
+    return SecretStore(client, (home, SECRET), "authority.json")
 
 
 def roots_of(
     trust: Identities, client: Client, cluster: KubernetesSettings, leader: Held, injected: Callable[[], frozenset[str] | None]
-) -> Roots:
+) -> RootCertificates:
     """Return what keeps the roots of ``trust`` in the namespaces that are ``injected``, while ``leader`` is held."""
 
     def bundle() -> str:
         return trust.keeper.state.bundle.decode()  # of the state as it is then
 
-    wanted = Wanted(
+    wanted = RootCertificateInputs(
         namespaces=injected,
         bundle=bundle,
         clock=now,
         settle=dt.timedelta(seconds=cluster.settle_s),
     )
-    timing = Timing.silent(cluster.watch_timeout_s)
-    return roots(client, leader, wanted, cluster.namespaces, timing, random.random)
+    timing = ReflectorTiming.silent(cluster.watch_timeout_s)
+    return root_certificates(client, leader, wanted, cluster.namespaces, timing, random.random)
 
 
 def credentials_of(
     trust: Identities, given: FileSecrets, client: Client | None, cluster: KubernetesSettings | None, mesh: tuple[Referred, Tell]
 ) -> tuple[ReferredCredentials | WatchedSecrets, ...]:
     """Return what keeps the credentials that objects of ``mesh`` refer to: those that files have ``given``, and those of a ``cluster``."""
-    watched = (WatchedSecrets(client, Timing.silent(cluster.watch_timeout_s), random.random),) if client and cluster else ()
+    watched = (WatchedSecrets(client, ReflectorTiming.silent(cluster.watch_timeout_s), random.random),) if client and cluster else ()
     referred, tell = mesh
     world = CredentialInputs(
         stores=(given, *watched),
@@ -114,7 +114,7 @@ async def _accounts(identity: IdentitySettings, client: Client | None) -> TokenR
     return LocalTokens(key.public_key(), identity.audience, now)
 
 
-def row(trust: Identities, kept: Roots | None) -> IdentityRow:
+def row(trust: Identities, kept: RootCertificates | None) -> IdentityRow:
     """Return what may be seen of ``trust``, and of the roots that are ``kept`` in a cluster."""
     state, (bundle, certificate) = trust.keeper.state, trust.secrets.waiting()
     first = trust.vault.first_expiry()

@@ -23,25 +23,25 @@ class Registrar:
         self._objects = objects
         self._registrations = Registrations(grace_s)
         self._told: Mapping[str, str] = {}
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def connected(self, connection: int, proxy: Proxy) -> None:
         """Take in that ``proxy`` has opened ``connection``."""
         if self._registrations.connected(connection, proxy, time.time()):
-            self.news.set()
+            self.changed.set()
         elif proxy.group:
             log.warning("workload not registered", extra={"proxy": proxy.id, "reason": "it came in where nobody is asked who they are"})
 
     def disconnected(self, connection: int) -> None:
         """Take in that ``connection`` is over."""
         if self._registrations.disconnected(connection, time.time()):
-            self.news.set()
+            self.changed.set()
 
     def checked(self, proxy: Proxy, *, healthy: bool) -> None:
         """Take in what the checks of ``proxy`` have found."""
         if self._registrations.checked(proxy, time.time(), healthy=healthy):
             log.info("workload checked", extra={"proxy": proxy.id, "healthy": healthy})
-            self.news.set()
+            self.changed.set()
 
     def probe(self, proxy: Proxy) -> ReadinessProbe | None:
         """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""

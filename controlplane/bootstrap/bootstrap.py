@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.bootstrap.overload_manager import Limits, overload
-from controlplane.bootstrap.status_listeners import Probe, StatusPorts, status_clusters, status_listeners
-from controlplane.bootstrap.xds_cluster import ControlPlane, address, cluster, grpc_service
+from controlplane.bootstrap.overload_manager import OverloadLimits, overload_manager
+from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts, status_clusters, status_listeners
+from controlplane.bootstrap.xds_cluster import XdsServer, socket_address, xds_cluster, xds_grpc_service
 from controlplane.model.proxies import Interception, ProxyType
 from controlplane.model.services import Labels
 
@@ -20,11 +20,11 @@ ADMIN = "127.0.0.1:15000"
 _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 # Envoy refuses regular expressions above 100 instructions otherwise; what users write is checked before it comes here.
 _RUNTIME = {"re2.max_program_size.error_level": 32768}
-_ASKED, _LIMITS = StatusPorts(), Limits()
+_ASKED, _LIMITS = StatusPorts(), OverloadLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class BootstrapNode:
     """Who an Envoy is; the names of the metadata are Istio's."""
 
     name: str  # of its pod, or of its machine
@@ -49,19 +49,19 @@ class Node:
 class BootstrapSettings:
     """All that a bootstrap is made from."""
 
-    node: Node
-    control_plane: ControlPlane
+    node: BootstrapNode
+    control_plane: XdsServer
     admin: str = ADMIN
     status: StatusPorts | None = _ASKED  # None: neither metrics nor readiness are served
-    probes: tuple[Probe, ...] = ()
-    limits: Limits = _LIMITS
+    probes: tuple[ApplicationProbe, ...] = ()
+    limits: OverloadLimits = _LIMITS
     deferred_stats: bool = False  # make a cluster's statistics when it is used first: less memory, and gaps where nothing came
 
 
-def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
+def envoy_bootstrap(settings: BootstrapSettings) -> dict[str, object]:
     """Return the bootstrap by ``settings``, as proto3 JSON."""
     known = settings.control_plane.credentials is not None
-    clusters = [cluster(settings.control_plane)]
+    clusters = [xds_cluster(settings.control_plane)]
     listeners: list[dict[str, object]] = []
     if settings.status:
         clusters += status_clusters(settings.admin, settings.status, settings.probes)
@@ -69,20 +69,20 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
     static = {"clusters": clusters, **({"listeners": listeners} if listeners else {})}
     return {
         "node": _node(settings.node),
-        "admin": {"address": address(settings.admin), "ignore_global_conn_limit": True},
+        "admin": {"address": socket_address(settings.admin), "ignore_global_conn_limit": True},
         "dynamic_resources": {"ads_config": _ads(settings.control_plane), "cds_config": _ADS, "lds_config": _ADS},
         "static_resources": static,
         # Who registers itself is told how to check the application beside it, and says what it finds.
         **({"hds_config": _stream("GRPC")} if known and settings.node.group else {}),
         # What a proxy reports counts for the identity that it has: who has none is not asked.
         **({"cluster_manager": {"load_stats_config": _stream("GRPC")}} if known else {}),
-        "overload_manager": overload(settings.limits),
+        "overload_manager": overload_manager(settings.limits),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
         **({"deferred_stat_options": {"enable_deferred_creation_stats": True}} if settings.deferred_stats else {}),
     }
 
 
-def _node(node: Node) -> dict[str, object]:
+def _node(node: BootstrapNode) -> dict[str, object]:
     region, zone, sub_zone = (*node.locality.split("/"), "", "", "")[:3]
     metadata: dict[str, object] = {
         "NAME": node.name,
@@ -104,9 +104,9 @@ def _node(node: Node) -> dict[str, object]:
     }
 
 
-def _ads(control_plane: ControlPlane) -> dict[str, object]:
+def _ads(control_plane: XdsServer) -> dict[str, object]:
     return {**_stream("DELTA_GRPC" if control_plane.delta else "GRPC"), "set_node_on_first_message_only": True}
 
 
 def _stream(kind: str) -> dict[str, object]:
-    return {"api_type": kind, "transport_api_version": "V3", "grpc_services": [grpc_service()]}
+    return {"api_type": kind, "transport_api_version": "V3", "grpc_services": [xds_grpc_service()]}

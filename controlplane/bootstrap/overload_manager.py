@@ -21,22 +21,22 @@ _WHEN_HEAP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class OverloadLimits:
     """What an Envoy must not exceed."""
 
     heap_bytes: int | None = None  # None: whatever the machine has
     connections: int = 50_000  # from clients; those of the probes do not count
-    look_every_s: float = 0.25  # how often the heap is measured
+    refresh_interval_s: float = 0.25  # how often the heap is measured
 
 
-def overload(limits: Limits) -> dict[str, object]:
+def overload_manager(limits: OverloadLimits) -> dict[str, object]:
     """Return how an overload manager keeps to ``limits``."""
     monitors = [_monitor(CONNECTIONS, "DownstreamConnectionsConfig", {"max_active_downstream_connections": limits.connections})]
     if limits.heap_bytes is None:
         return {"resource_monitors": monitors}
     monitors.append(_monitor(HEAP, "FixedHeapConfig", {"max_heap_size_bytes": limits.heap_bytes}))
     actions = [{"name": name, "triggers": [{"name": HEAP, "threshold": {"value": share}}]} for name, share in _WHEN_HEAP]
-    return {"refresh_interval": f"{limits.look_every_s:g}s", "resource_monitors": monitors, "actions": actions}
+    return {"refresh_interval": f"{limits.refresh_interval_s:g}s", "resource_monitors": monitors, "actions": actions}
 
 
 def _monitor(name: str, message: str, config: dict[str, object]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
-from controlplane.bootstrap.xds_cluster import address
+from controlplane.bootstrap.xds_cluster import socket_address
 
 DRAIN_PATH = "/drain"
 READY_PATH = "/healthz/ready"
@@ -43,21 +43,21 @@ class StatusPorts:
     """Where Envoy is asked; the numbers are Istio's."""
 
     host: str = "0.0.0.0"  # "::": IPv4 as well
-    also: tuple[str, ...] = ()  # further addresses
+    additional_hosts: tuple[str, ...] = ()  # further addresses
     ready: int = 15021
     stats: int = 15090
-    nodes: tuple[str, ...] = ()  # addresses from which probes of the application are answered
-    application: str = "127.0.0.1"  # the address at which it is probed
+    node_addresses: tuple[str, ...] = ()  # addresses from which probes of the application are answered
+    application_host: str = "127.0.0.1"  # the address at which it is probed
     drain_s: int | None = None  # how long what has begun may take before the stop; None: nobody can ask for the drain
-    metrics: Probe | None = None  # of the application: where Prometheus gets them
-    edge: bool = False  # clients come in at all listeners; otherwise outbound ones serve the application until its end
+    metrics: ApplicationProbe | None = None  # of the application: where Prometheus gets them
+    is_gateway: bool = False  # clients come in at all listeners; otherwise outbound ones serve the application until its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """A probe of the application, asked for at the path ``asked`` of the readiness port."""
+class ApplicationProbe:
+    """A probe of the application, asked for at the path ``requested`` of the readiness port."""
 
-    asked: str
+    requested: str
     kind: Literal["http", "tcp", "grpc"]
     port: int
     path: str = "/"  # of an HTTP probe: that of the application, with its query
@@ -79,14 +79,14 @@ class Probe:
                 assert_never(self.kind)
 
 
-def status_clusters(admin: str, ports: StatusPorts, probes: Iterable[Probe]) -> list[Json]:
+def status_clusters(admin: str, ports: StatusPorts, probes: Iterable[ApplicationProbe]) -> list[Json]:
     """Return the clusters behind the ``ports``: Envoy's ``admin`` API, and the application as ``probes`` reach it."""
     asked = (*probes, *([ports.metrics] if ports.metrics else []))
-    reached = {probe.cluster: _application(ports.application, probe) for probe in asked}
-    return [_static(_ADMIN, address(admin)), *(reached[name] for name in sorted(reached))]
+    reached = {probe.cluster: _application(ports.application_host, probe) for probe in asked}
+    return [_static(_ADMIN, socket_address(admin)), *(reached[name] for name in sorted(reached))]
 
 
-def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
+def status_listeners(ports: StatusPorts, probes: Sequence[ApplicationProbe]) -> list[Json]:
     """Return the listeners at ``ports``; the node's own addresses may ask for ``probes``."""
     ready = _listener("ready", ports, ports.ready)
     ready["default_filter_chain"] = _chain("anybody", [_route(READY_PATH, _ADMIN, "/ready")])
@@ -98,21 +98,21 @@ def status_listeners(ports: StatusPorts, probes: Sequence[Probe]) -> list[Json]:
                     "name": "envoy.matching.inputs.source_ip",
                     "typed_config": {"@type": f"{_TYPES}.extensions.matching.common_inputs.network.v3.SourceIPInput"},
                 },
-                "exact_match_map": {"map": {each: {"action": own} for each in ports.nodes}},
+                "exact_match_map": {"map": {each: {"action": own} for each in ports.node_addresses}},
             }
         }
         ready["filter_chains"] = [_probed(probes, ports)]
     stats = _listener("stats", ports, ports.stats)
-    applications = [_route(each.asked, each.cluster, each.path, each.timeout_s) for each in ([ports.metrics] if ports.metrics else [])]
+    applications = [_route(each.requested, each.cluster, each.path, each.timeout_s) for each in ([ports.metrics] if ports.metrics else [])]
     stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH), *applications])
     return [ready, stats]
 
 
-def _probed(probes: Sequence[Probe], ports: StatusPorts) -> Json:
+def _probed(probes: Sequence[ApplicationProbe], ports: StatusPorts) -> Json:
     routes = [_asks(each) for each in probes if each.kind == "http"]
     filters = [_says_health(each) for each in probes if each.kind != "http"]
     if ports.drain_s is not None:
-        routes.append(_drains(ports.drain_s, "" if ports.edge else "&inboundonly"))
+        routes.append(_drains(ports.drain_s, "" if ports.is_gateway else "&inboundonly"))
         filters += [_filter("lua", "lua.v3.Lua"), _filter("fault", "fault.v3.HTTPFault")]
     return _chain(_NODE, [_route(READY_PATH, _ADMIN, "/ready"), *routes], filters)
 
@@ -125,9 +125,9 @@ def _drains(wait_s: int, which: str) -> Json:
     return {"match": {"path": DRAIN_PATH}, "direct_response": {"status": 200}, "typed_per_filter_config": config}
 
 
-def _says_health(probe: Probe) -> Json:
+def _says_health(probe: ApplicationProbe) -> Json:
     percentages = {probe.cluster: {"value": 100}}
-    config: Json = {"pass_through_mode": False, "headers": [_path(probe.asked)], "cluster_min_healthy_percentages": percentages}
+    config: Json = {"pass_through_mode": False, "headers": [_path(probe.requested)], "cluster_min_healthy_percentages": percentages}
     return _filter("health_check", "health_check.v3.HealthCheck", config)
 
 
@@ -135,7 +135,7 @@ def _filter(name: str, message: str, config: Json | None = None) -> Json:
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{_FILTERS}.{message}", **(config or {})}}
 
 
-def _application(host: str, probe: Probe) -> Json:
+def _application(host: str, probe: ApplicationProbe) -> Json:
     found = _static(probe.cluster, {"socket_address": {"address": host, "port_value": probe.port}})
     found["upstream_bind_config"] = _FROM_ENVOY
     match probe.kind:
@@ -157,7 +157,7 @@ def _application(host: str, probe: Probe) -> Json:
     return found
 
 
-def _check(probe: Probe, how: Json) -> Json:
+def _check(probe: ApplicationProbe, how: Json) -> Json:
     """Return a check each second: how often a result has to be the same before it counts, the kubelet decides."""
     often = {"interval": "1s", "no_traffic_interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1}
     return {"timeout": f"{probe.timeout_s}s", **often, "reuse_connection": False, **how}
@@ -174,7 +174,7 @@ def _static(name: str, where: Json) -> Json:
 
 
 def _listener(name: str, ports: StatusPorts, port: int) -> Json:
-    first, *more = (_bound(host, port) for host in (ports.host, *ports.also))
+    first, *more = (_bound(host, port) for host in (ports.host, *ports.additional_hosts))
     return {
         "name": name,
         "address": first,
@@ -209,9 +209,9 @@ def _route(asked: str, cluster: str, path: str, timeout_s: int = 15) -> Json:
     }
 
 
-def _asks(probe: Probe) -> Json:
+def _asks(probe: ApplicationProbe) -> Json:
     """Return the route of an HTTP probe. A redirect is a success for a kubelet; were it told where to, it would look there at our port."""
-    return _route(probe.asked, probe.cluster, probe.path, probe.timeout_s) | {"response_headers_to_remove": ["location"]}
+    return _route(probe.requested, probe.cluster, probe.path, probe.timeout_s) | {"response_headers_to_remove": ["location"]}
 
 
 def _path(path: str) -> Json:

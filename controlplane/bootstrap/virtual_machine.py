@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controlplane.bootstrap.bootstrap import Node
+from controlplane.bootstrap.bootstrap import BootstrapNode
 from controlplane.objects.networking.workload_group import WorkloadGroup
 
 
-def node_of(node: Node, group: WorkloadGroup) -> Node:
+def node_in_group(node: BootstrapNode, group: WorkloadGroup) -> BootstrapNode:
     """Return ``node`` as an instance of ``group``: in its namespace, by its service account, with its labels."""
     template = group.spec.template
     return replace(

@@ -22,7 +22,7 @@ _BACK_OFF = {"retry_back_off": {"base_interval": "0.25s", "max_interval": "3s"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class XdsCredentials:
     """What an Envoy shows and whom it believes: paths of files, each read anew whenever something is renamed into its folder.
 
     Envoy watches files for secrets only that come by SDS, so that two more files in ``secrets`` have to say where these are: those that
@@ -36,15 +36,15 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlPlane:
+class XdsServer:
     """Where the control plane is, as ``host:port``, any of ``addresses``; without ``credentials`` it is spoken to in the clear."""
 
     addresses: tuple[str, ...]
-    credentials: Credentials | None = None
+    credentials: XdsCredentials | None = None
     delta: bool = True
 
 
-def secret_files(credentials: Credentials) -> Mapping[str, str]:
+def secret_files(credentials: XdsCredentials) -> Mapping[str, str]:
     """Return the files that have to be in the folder of secrets of ``credentials``, by name: they say where the token and the roots are."""
     roots = {
         "trusted_ca": {"filename": credentials.roots},
@@ -58,12 +58,12 @@ def secret_files(credentials: Credentials) -> Mapping[str, str]:
     }
 
 
-def grpc_service() -> dict[str, object]:
+def xds_grpc_service() -> dict[str, object]:
     """Return how a gRPC service of the control plane is called."""
     return {"envoy_grpc": {"cluster_name": CLUSTER, "retry_policy": _BACK_OFF}}
 
 
-def cluster(control_plane: ControlPlane) -> dict[str, object]:
+def xds_cluster(control_plane: XdsServer) -> dict[str, object]:
     """Return the cluster of ``control_plane``."""
     credentials = control_plane.credentials
     options: dict[str, object] = {
@@ -81,12 +81,12 @@ def cluster(control_plane: ControlPlane) -> dict[str, object]:
         **({"transport_socket": _by_tls(credentials)} if credentials else {}),
         "load_assignment": {
             "cluster_name": CLUSTER,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(each)}} for each in control_plane.addresses]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(each)}} for each in control_plane.addresses]}],
         },
     }
 
 
-def address(text: str) -> dict[str, object]:
+def socket_address(text: str) -> dict[str, object]:
     """Return ``host:port`` as Envoy has it; an IPv6 address stands in brackets."""
     host, _, port = text.rpartition(":")
     return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
@@ -109,7 +109,7 @@ _CODEC = {
 }
 
 
-def _by_tls(credentials: Credentials) -> dict[str, object]:
+def _by_tls(credentials: XdsCredentials) -> dict[str, object]:
     common = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
         "alpn_protocols": ["h2"],
@@ -119,7 +119,7 @@ def _by_tls(credentials: Credentials) -> dict[str, object]:
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
-def _shows_token(credentials: Credentials) -> dict[str, object]:
+def _shows_token(credentials: XdsCredentials) -> dict[str, object]:
     generic = {
         "@type": f"{_TYPES}.extensions.http.injected_credentials.generic.v3.Generic",
         "credential": _from_file("token", f"{credentials.secrets}/{TOKEN_FILE}"),

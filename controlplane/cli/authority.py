@@ -89,23 +89,23 @@ async def _open(place: Place) -> AsyncIterator[Opened]:
     from controlplane.ca.certificates import BadCertificate
     from controlplane.ca.file_store import Folder
     from controlplane.ca.manager import Keeper
-    from controlplane.kube.access import Access
+    from controlplane.kube.access import KubernetesAccess
     from controlplane.kube.client import connect
     from controlplane.serve.identity import make_key, now
-    from controlplane.writeback.replicas import identities
+    from controlplane.writeback.replicas import replica_identities
 
     if place.state:
         keeper = Keeper(Folder(Path(place.state)), make_key, now)
         await keeper.open()
         yield Opened(keeper, _by_admin)
         return
-    async with connect(Access(place.kubeconfig, place.context)) as client:
+    async with connect(KubernetesAccess(place.kubeconfig, place.context)) as client:
         keeper = Keeper(authority_in(client, place.namespace), make_key, now)
         if not await keeper.look():
             raise BadCertificate(f"there is no authority in the namespace {place.namespace}; --state names a folder that has one")
 
         async def by_replicas(_: Sequence[str]) -> tuple[Report, ...]:
-            found = await identities(client, place.namespace)
+            found = await replica_identities(client, place.namespace)
             return tuple(_report(who, _said(who, told)) for who, told in found.items() if told != "{}")
 
         yield Opened(keeper, by_replicas)

@@ -17,8 +17,8 @@ from controlplane.model.hosts import is_ip
 from controlplane.model.proxies import Interception, ProxyType
 
 if TYPE_CHECKING:
-    from controlplane.bootstrap.bootstrap import BootstrapSettings, Node
-    from controlplane.bootstrap.xds_cluster import Credentials
+    from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings
+    from controlplane.bootstrap.xds_cluster import XdsCredentials
     from controlplane.objects.networking.workload_group import WorkloadGroup
 
 _ENVOY = "envoy.json"
@@ -102,9 +102,9 @@ def bootstrap(
       --roots /etc/navarch/root-cert.pem --out /etc/navarch && envoy -c /etc/navarch/envoy.json
     """
     from controlplane.bootstrap.bootstrap import BootstrapSettings
-    from controlplane.bootstrap.overload_manager import Limits
+    from controlplane.bootstrap.overload_manager import OverloadLimits
     from controlplane.bootstrap.status_listeners import StatusPorts
-    from controlplane.bootstrap.xds_cluster import ControlPlane
+    from controlplane.bootstrap.xds_cluster import XdsServer
 
     node = _node(filename, name, _ip(ip, option="--ip"))
     node = _checked(_said(node, namespace, service_account, _pairs(label or ()), locality))
@@ -114,17 +114,17 @@ def bootstrap(
     addresses = tuple(address(each, option="--xds") for each in xds)
     settings = BootstrapSettings(
         node=replace(node, type=proxy_type, interception=interception),
-        control_plane=ControlPlane(addresses=addresses, credentials=credentials, delta=not sotw),
+        control_plane=XdsServer(addresses=addresses, credentials=credentials, delta=not sotw),
         admin=address(admin, option="--admin"),
         status=StatusPorts(host=_ip(status, option="--status")),
-        limits=Limits(heap_bytes=max_heap_mb << 20 if max_heap_mb else None, connections=max_connections),
+        limits=OverloadLimits(heap_bytes=max_heap_mb << 20 if max_heap_mb else None, connections=max_connections),
     )
     _give(settings, out)
 
 
 def _give(settings: BootstrapSettings, out: Path | None) -> None:
     """Print the bootstrap by ``settings``, or write it into the folder ``out`` with the files that it needs."""
-    from controlplane.bootstrap.bootstrap import bootstrap as bootstrap_of
+    from controlplane.bootstrap.bootstrap import envoy_bootstrap as bootstrap_of
     from controlplane.bootstrap.xds_cluster import secret_files
 
     told = json.dumps(bootstrap_of(settings), indent=2)
@@ -141,15 +141,15 @@ def _give(settings: BootstrapSettings, out: Path | None) -> None:
         typer.echo(str(out / file))
 
 
-def _node(filename: str | None, name: str | None, ip: str) -> Node:
-    from controlplane.bootstrap.bootstrap import Node
-    from controlplane.bootstrap.virtual_machine import node_of
+def _node(filename: str | None, name: str | None, ip: str) -> BootstrapNode:
+    from controlplane.bootstrap.bootstrap import BootstrapNode
+    from controlplane.bootstrap.virtual_machine import node_in_group
 
-    node = Node(name=name or socket.gethostname().lower(), namespace="default", ip=ip, labels=())
-    return node_of(node, _group(filename)) if filename else node
+    node = BootstrapNode(name=name or socket.gethostname().lower(), namespace="default", ip=ip, labels=())
+    return node_in_group(node, _group(filename)) if filename else node
 
 
-def _said(node: Node, namespace: str | None, account: str | None, labels: dict[str, str], locality: str) -> Node:
+def _said(node: BootstrapNode, namespace: str | None, account: str | None, labels: dict[str, str], locality: str) -> BootstrapNode:
     """Return ``node`` with what was said on the command line."""
     return replace(
         node,
@@ -160,7 +160,7 @@ def _said(node: Node, namespace: str | None, account: str | None, labels: dict[s
     )
 
 
-def _checked(node: Node) -> Node:
+def _checked(node: BootstrapNode) -> BootstrapNode:
     """Return ``node`` if the control plane would take its names: they are parts of its id."""
     from controlplane.objects.types.names import is_subdomain
 
@@ -184,8 +184,8 @@ def _group(path: str) -> WorkloadGroup:
     return groups[0]
 
 
-def _credentials(xds: list[str], token: str | None, roots: str | None, server_name: str | None, out: Path | None) -> Credentials | None:
-    from controlplane.bootstrap.xds_cluster import Credentials
+def _credentials(xds: list[str], token: str | None, roots: str | None, server_name: str | None, out: Path | None) -> XdsCredentials | None:
+    from controlplane.bootstrap.xds_cluster import XdsCredentials
 
     if not token and not roots:
         return None
@@ -195,7 +195,7 @@ def _credentials(xds: list[str], token: str | None, roots: str | None, server_na
         if not path.startswith("/"):
             raise typer.BadParameter(f"expected a path from the root of its machine, found {path!r}", param_hint=option)
     folder = str(out.resolve()) if out else str(Path(token).parent)
-    return Credentials(token=token, roots=roots, secrets=folder, server_name=server_name or xds[0].rpartition(":")[0])
+    return XdsCredentials(token=token, roots=roots, secrets=folder, server_name=server_name or xds[0].rpartition(":")[0])
 
 
 def _pairs(labels: list[str] | tuple[()]) -> dict[str, str]:

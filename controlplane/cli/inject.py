@@ -38,13 +38,13 @@ def inject(
 
       helm template ./chart | navarch inject -f - --injection injection.yaml
     """
-    from controlplane.inject.inject import Mesh
-    from controlplane.inject.manifests import Sheet, Where, injected
+    from controlplane.inject.inject import InjectionContext
+    from controlplane.inject.manifests import ManifestFile, NamespaceDefaults, inject_manifests
 
-    sheets = [Sheet(name, text) for path in filename for name, text in _texts(path)]
-    beside = [Sheet(mesh_config, text_of(mesh_config))] if mesh_config else []
-    where = Where(namespace=namespace, labels=_labels(label))
-    done = injected(sheets, Mesh(settings=injection_settings(injection)), where, beside=beside)
+    sheets = [ManifestFile(name, text) for path in filename for name, text in _texts(path)]
+    beside = [ManifestFile(mesh_config, text_of(mesh_config))] if mesh_config else []
+    where = NamespaceDefaults(namespace=namespace, labels=_labels(label))
+    done = inject_manifests(sheets, InjectionContext(settings=injection_settings(injection)), where, beside=beside)
     for each in (*done.notes, *done.problems):
         typer.echo(each, err=True)
     if done.problems:

@@ -10,10 +10,10 @@ import typer
 
 from controlplane.errors import NavarchError
 from controlplane.iptables.settings import (
-    BadSetting,
+    BadIptablesOption,
     Capture,
     Family,
-    Mode,
+    InterceptionMode,
     Ranges,
     blocks,
     ids,
@@ -53,7 +53,7 @@ _E: TypeAlias = Annotated[
 ]
 _U: TypeAlias = Annotated[str, typer.Option("-u", "--proxy-uid", metavar="UIDS", help="Whose connections are the proxy's.")]
 _G: TypeAlias = Annotated[str, typer.Option("-g", "--proxy-gid", metavar="GIDS", help="The same, by group.")]
-_M: TypeAlias = Annotated[Mode, typer.Option("-m", "--istio-inbound-interception-mode", help="How inbound is taken.")]
+_M: TypeAlias = Annotated[InterceptionMode, typer.Option("-m", "--istio-inbound-interception-mode", help="How inbound is taken.")]
 _T: TypeAlias = Annotated[int, typer.Option("-t", "--istio-inbound-tproxy-mark", metavar="MARK", min=1, max=2**31, help="TPROXY's mark.")]
 _R: TypeAlias = Annotated[
     int, typer.Option("-r", "--istio-inbound-tproxy-route-table", metavar="TABLE", min=1, max=2**31, help="TPROXY's route table.")
@@ -82,7 +82,7 @@ def iptables(
     tunnel_port: _E = 15008,
     proxy_uid: _U = "1337",
     proxy_gid: _G = "1337",
-    mode: _M = Mode.REDIRECT,
+    mode: _M = InterceptionMode.REDIRECT,
     mark: _T = TPROXY_MARK,
     table: _R = 133,
     inbound: _B = "*",
@@ -135,7 +135,7 @@ def iptables(
             dns_servers=_servers(everything=capture_all_dns or not redirect_dns),
             drop_invalid=drop_invalid,
         )
-    except BadSetting as error:
+    except BadIptablesOption as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None
     _do(chosen[0], wanted, ipv6, probe_timeout)
@@ -168,11 +168,11 @@ def _do(act: Act, wanted: Capture, ipv6: V6, within_s: float) -> None:
 
 
 def _check(wanted: Capture, found: tuple[Family, ...], within_s: float) -> None:
-    from controlplane.iptables.checker import check, proved
+    from controlplane.iptables.checker import check_capture, is_proved
 
-    findings = check(wanted, found, within_s)
+    findings = check_capture(wanted, found, within_s)
     for each in findings:
-        typer.echo(f"{_JUDGED[each.held]:<9} {each.what}: {each.found}")
-    if not proved(findings, wanted):
+        typer.echo(f"{_JUDGED[each.holds]:<9} {each.subject}: {each.detail}")
+    if not is_proved(findings, wanted):
         typer.echo("navarch: it is not proved that traffic is taken as it should be", err=True)
         raise typer.Exit(1)

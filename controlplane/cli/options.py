@@ -63,9 +63,9 @@ def decoded_text(name: str, data: bytes) -> str:
 
 def injection_settings(path: str | None) -> InjectionSettings:
     """Return the settings of injection in the file ``path``, the defaults where there is none."""
-    from controlplane.inject.settings_file import BadSettings, settings
+    from controlplane.inject.settings_file import BadSettingsFile, settings_from_yaml
 
     try:
-        return settings(text_of(path) if path else "")
-    except BadSettings as error:
+        return settings_from_yaml(text_of(path) if path else "")
+    except BadSettingsFile as error:
         raise typer.BadParameter(f"{path or 'defaults'}: {error}", param_hint="--injection") from None

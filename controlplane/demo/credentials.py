@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.bootstrap.xds_cluster import Credentials, secret_files
+from controlplane.bootstrap.xds_cluster import XdsCredentials, secret_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,10 @@ class Held:
         return self.folder / "token"
 
     @property
-    def files(self) -> Credentials:
+    def files(self) -> XdsCredentials:
         """Return where everything is; the control planes are on this machine."""
         roots, folder = str(self.folder / "root-cert.pem"), str(self.folder)
-        return Credentials(token=str(self.token), roots=roots, secrets=folder, server_name="localhost")
+        return XdsCredentials(token=str(self.token), roots=roots, secrets=folder, server_name="localhost")
 
     def write(self, *, token: str, roots: str) -> None:
         """Replace the files: each by renaming, which is what Envoy watches for."""

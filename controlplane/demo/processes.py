@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
 from controlplane.bootstrap.status_listeners import StatusPorts
-from controlplane.bootstrap.xds_cluster import ControlPlane
+from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.demo.credentials import Held
 from controlplane.model.proxies import Interception, ProxyType
 
@@ -133,7 +133,7 @@ class Sidecar:
 async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
     """Start ``sidecar``, served by one of ``xds``; its admin API is at port 15000 of its own address."""
     settings = BootstrapSettings(
-        node=Node(
+        node=BootstrapNode(
             name=sidecar.name,
             namespace=sidecar.namespace,
             ip=sidecar.ip,
@@ -143,14 +143,12 @@ async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
             type=sidecar.kind,
             more=sidecar.more,
         ),
-        control_plane=ControlPlane(
-            addresses=xds, credentials=sidecar.credentials.files if sidecar.credentials else None, delta=sidecar.delta
-        ),
+        control_plane=XdsServer(addresses=xds, credentials=sidecar.credentials.files if sidecar.credentials else None, delta=sidecar.delta),
         admin=f"{sidecar.ip}:{ADMIN_PORT}",
         status=StatusPorts(host=sidecar.ip, ready=READY_PORT, stats=STATS_PORT),
     )
     config = folder / f"{sidecar.name}.json"
-    config.write_text(json.dumps(bootstrap(settings)))
+    config.write_text(json.dumps(envoy_bootstrap(settings)))
     options = [
         "--use-dynamic-base-id",
         "--concurrency",

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from controlplane.iptables.settings import EVERYTHING, BadSetting, blocks, port_numbers
+from controlplane.iptables.settings import EVERYTHING, BadIptablesOption, blocks, port_numbers
 from controlplane.iptables.settings import interfaces as names_of_interfaces
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
@@ -38,7 +38,7 @@ class BadValue(ValueError):
     """A text that does not mean anything: what was expected."""
 
 
-def flag(text: str) -> bool:
+def boolean(text: str) -> bool:
     """Return whether ``text`` says yes."""
     said = text.lower()
     if said not in _TRUE | _FALSE:
@@ -46,7 +46,7 @@ def flag(text: str) -> bool:
     return said in _TRUE
 
 
-def switch(text: str) -> bool:
+def strict_boolean(text: str) -> bool:
     """Return whether ``text`` is ``true``: what the selectors of webhooks look at too has one spelling."""
     if text not in {"true", "false"}:
         raise BadValue("expected true or false")
@@ -70,7 +70,7 @@ def quantity(text: str) -> str:
     return text
 
 
-def amount(text: str) -> float:
+def quantity_value(text: str) -> float:
     """Return what the quantity ``text`` comes to."""
     found = _QUANTITY.match(text)
     if not found:
@@ -78,19 +78,19 @@ def amount(text: str) -> float:
     return float(found[1]) * _UNITS[found[2] or ""]
 
 
-def amounts(least: str, most: str) -> Callable[[str], str]:
+def quantity_between(least: str, most: str) -> Callable[[str], str]:
     """Return a reader of quantities from ``least`` to ``most``."""
-    low, high = amount(least), amount(most)
+    low, high = quantity_value(least), quantity_value(most)
 
     def read(text: str) -> str:
-        if not low <= amount(text) <= high:
+        if not low <= quantity_value(text) <= high:
             raise BadValue(f"expected a quantity from {least} to {most}")
         return text
 
     return read
 
 
-def level(text: str) -> str:
+def log_level(text: str) -> str:
     """Return the log level ``text``, as Envoy calls it."""
     said = {"warn": "warning"}.get(text, text)
     if said not in _LEVELS:
@@ -98,15 +98,15 @@ def level(text: str) -> str:
     return said
 
 
-def component_levels(text: str) -> str:
+def component_log_levels(text: str) -> str:
     """Return the levels of Envoy's components in ``text``, as ``upstream:debug,http:info``."""
     pairs = [each.partition(":") for each in text.split(",")] if text else []
     if not all(_COMPONENT.match(name) for name, _, _ in pairs):
         raise BadValue("expected components with a log level, as upstream:debug,http:info")
-    return ",".join(f"{name}:{level(said)}" for name, _, said in pairs)
+    return ",".join(f"{name}:{log_level(said)}" for name, _, said in pairs)
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def integer_between(low: int, high: int) -> Callable[[str], int]:
     """Return a reader of whole numbers from ``low`` to ``high``."""
 
     def read(text: str) -> int:
@@ -117,24 +117,24 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def ports(text: str) -> str:
+def port_list(text: str) -> str:
     """Return the ports in ``text``, which may be none, between commas."""
     return ",".join(map(str, _read(text, port_numbers, "ports between commas, as 80,8080")))
 
 
-def ports_or_all(text: str) -> str:
+def port_list_or_all(text: str) -> str:
     """Return the ports in ``text``, or ``*`` for all."""
-    return text if text == EVERYTHING else ports(text)
+    return text if text == EVERYTHING else port_list(text)
 
 
-def ranges(text: str) -> str:
+def ip_ranges(text: str) -> str:
     """Return the CIDR ranges in ``text``, which may be none, between commas."""
     return ",".join(map(str, _read(text, blocks, "ranges of addresses between commas, as 10.0.0.0/8,2001:db8::/32")))
 
 
-def ranges_or_all(text: str) -> str:
+def ip_ranges_or_all(text: str) -> str:
     """Return the CIDR ranges in ``text``, or ``*`` for all."""
-    return text if text == EVERYTHING else ranges(text)
+    return text if text == EVERYTHING else ip_ranges(text)
 
 
 def interfaces(text: str) -> str:
@@ -163,7 +163,7 @@ def volumes(text: str) -> tuple[Json, ...]:
     return found
 
 
-def mounts(text: str) -> tuple[Json, ...]:
+def volume_mounts(text: str) -> tuple[Json, ...]:
     """Return the mounts in ``text``: JSON, a list of them, or a map from the names of their volumes."""
     found = _named(text)
     for each in found:
@@ -186,7 +186,7 @@ def proxy_settings(text: str) -> ProxySettings:
         raise BadValue("; ".join(f"{each.path}: {each.message.partition(', found ')[0]}" for each in findings(error))) from error
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """Return ``text`` if it is of one line, and not too long."""
     if len(text) > _MAX_TEXT or not text.isprintable():
         raise BadValue(f"expected at most {_MAX_TEXT} characters on one line")
@@ -196,8 +196,8 @@ def plain(text: str) -> str:
 def _read(text: str, read: Callable[[str, str], tuple[T, ...]], expected: str) -> tuple[T, ...]:
     """Return what ``navarch iptables`` will ``read`` in ``text``."""
     try:
-        return read(plain(text), "")
-    except BadSetting as error:
+        return read(one_line(text), "")
+    except BadIptablesOption as error:
         raise BadValue(f"expected {expected}") from error
 
 

@@ -20,7 +20,7 @@ _SIDECAR = "sidecar.istio.io/"
 _TRAFFIC = "traffic.sidecar.istio.io/"
 _READINESS = "readiness.status.sidecar.istio.io/"
 _OWN = (_SIDECAR, _TRAFFIC, _READINESS, "status.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/")
-_SECONDS = annotation_values.whole(0, 86_400)
+_SECONDS = annotation_values.integer_between(0, 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +33,40 @@ class Annotation(Generic[T_co]):
 
 PROXY_IMAGE = Annotation(_SIDECAR + "proxyImage", annotation_values.image)
 PROXY_CPU = Annotation(_SIDECAR + "proxyCPU", annotation_values.quantity)
-PROXY_CPU_LIMIT = Annotation(_SIDECAR + "proxyCPULimit", annotation_values.amounts("1m", "1k"))
+PROXY_CPU_LIMIT = Annotation(_SIDECAR + "proxyCPULimit", annotation_values.quantity_between("1m", "1k"))
 PROXY_MEMORY = Annotation(_SIDECAR + "proxyMemory", annotation_values.quantity)
-PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", annotation_values.amounts("16Mi", "1024Ti"))
-LOG_LEVEL = Annotation(_SIDECAR + "logLevel", annotation_values.level)
-COMPONENT_LOG_LEVEL = Annotation(_SIDECAR + "componentLogLevel", annotation_values.component_levels)
-INJECT = Annotation(_SIDECAR + "inject", annotation_values.switch)
+PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", annotation_values.quantity_between("16Mi", "1024Ti"))
+LOG_LEVEL = Annotation(_SIDECAR + "logLevel", annotation_values.log_level)
+COMPONENT_LOG_LEVEL = Annotation(_SIDECAR + "componentLogLevel", annotation_values.component_log_levels)
+INJECT = Annotation(_SIDECAR + "inject", annotation_values.strict_boolean)
 INTERCEPTION_MODE = Annotation(_SIDECAR + "interceptionMode", annotation_values.one_of("REDIRECT", "TPROXY", "NONE"))
-REWRITE_PROBES = Annotation(_SIDECAR + "rewriteAppHTTPProbers", annotation_values.flag)
-NATIVE_SIDECAR = Annotation(_SIDECAR + "nativeSidecar", annotation_values.flag)
+REWRITE_PROBES = Annotation(_SIDECAR + "rewriteAppHTTPProbers", annotation_values.boolean)
+NATIVE_SIDECAR = Annotation(_SIDECAR + "nativeSidecar", annotation_values.boolean)
 USER_VOLUME = Annotation(_SIDECAR + "userVolume", annotation_values.volumes)
-USER_VOLUME_MOUNT = Annotation(_SIDECAR + "userVolumeMount", annotation_values.mounts)
-STATUS = Annotation(_SIDECAR + "status", annotation_values.plain)
-INCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "includeInboundPorts", annotation_values.ports_or_all)
-EXCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "excludeInboundPorts", annotation_values.ports)
-INCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "includeOutboundIPRanges", annotation_values.ranges_or_all)
-EXCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "excludeOutboundIPRanges", annotation_values.ranges)
-INCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "includeOutboundPorts", annotation_values.ports)
-EXCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "excludeOutboundPorts", annotation_values.ports)
+USER_VOLUME_MOUNT = Annotation(_SIDECAR + "userVolumeMount", annotation_values.volume_mounts)
+STATUS = Annotation(_SIDECAR + "status", annotation_values.one_line)
+INCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "includeInboundPorts", annotation_values.port_list_or_all)
+EXCLUDE_INBOUND_PORTS = Annotation(_TRAFFIC + "excludeInboundPorts", annotation_values.port_list)
+INCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "includeOutboundIPRanges", annotation_values.ip_ranges_or_all)
+EXCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "excludeOutboundIPRanges", annotation_values.ip_ranges)
+INCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "includeOutboundPorts", annotation_values.port_list)
+EXCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "excludeOutboundPorts", annotation_values.port_list)
 KUBEVIRT_INTERFACES = Annotation(_TRAFFIC + "kubevirtInterfaces", annotation_values.interfaces)
 EXCLUDE_INTERFACES = Annotation(_TRAFFIC + "excludeInterfaces", annotation_values.interfaces)
 READINESS_DELAY = Annotation(_READINESS + "initialDelaySeconds", _SECONDS)
-READINESS_PERIOD = Annotation(_READINESS + "periodSeconds", annotation_values.whole(1, 86_400))
-READINESS_FAILURES = Annotation(_READINESS + "failureThreshold", annotation_values.whole(1, 10_000))
-STATUS_PORT = Annotation("status.sidecar.istio.io/port", annotation_values.whole(0, MAX_PORT))
+READINESS_PERIOD = Annotation(_READINESS + "periodSeconds", annotation_values.integer_between(1, 86_400))
+READINESS_FAILURES = Annotation(_READINESS + "failureThreshold", annotation_values.integer_between(1, 10_000))
+STATUS_PORT = Annotation("status.sidecar.istio.io/port", annotation_values.integer_between(0, MAX_PORT))
 TEMPLATES = Annotation("inject.istio.io/templates", annotation_values.one_of("sidecar", "gateway"))
 PROXY_CONFIG = Annotation("proxy.istio.io/config", annotation_values.proxy_settings)
-MERGE_METRICS = Annotation("prometheus.istio.io/merge-metrics", annotation_values.flag)
-SCRAPE = Annotation("prometheus.io/scrape", annotation_values.plain)
-SCRAPE_PORT = Annotation("prometheus.io/port", annotation_values.whole(1, MAX_PORT))
-SCRAPE_PATH = Annotation("prometheus.io/path", annotation_values.plain)
+MERGE_METRICS = Annotation("prometheus.istio.io/merge-metrics", annotation_values.boolean)
+SCRAPE = Annotation("prometheus.io/scrape", annotation_values.one_line)
+SCRAPE_PORT = Annotation("prometheus.io/port", annotation_values.integer_between(1, MAX_PORT))
+SCRAPE_PATH = Annotation("prometheus.io/path", annotation_values.one_line)
 SCRAPE_SCHEME = Annotation("prometheus.io/scheme", annotation_values.one_of("http", "https"))
 
 # What is read; to each what it does stands in docs/injection.md.
-HONOURED: tuple[Annotation[object], ...] = (
+INJECTION_ANNOTATIONS: tuple[Annotation[object], ...] = (
     INJECT,
     TEMPLATES,
     NATIVE_SIDECAR,
@@ -98,8 +98,8 @@ HONOURED: tuple[Annotation[object], ...] = (
     STATUS,
 )
 # Prometheus's own: who writes them has perhaps no mesh in mind, so that a pod is never refused for them.
-SCRAPED: tuple[Annotation[object], ...] = (SCRAPE, SCRAPE_PORT, SCRAPE_PATH, SCRAPE_SCHEME)
-_BY_NAME = {each.name: each for each in HONOURED}
+PROMETHEUS_ANNOTATIONS: tuple[Annotation[object], ...] = (SCRAPE, SCRAPE_PORT, SCRAPE_PATH, SCRAPE_SCHEME)
+_BY_NAME = {each.name: each for each in INJECTION_ANNOTATIONS}
 
 
 class Annotations:

@@ -17,7 +17,7 @@ _KEYS: Mapping[str, Callable[[Json], object]] = {
 }
 
 
-def laid_over(made: Json, own: Json, path: str) -> Json:
+def merged_container(made: Json, own: Json, path: str) -> Json:
     """Return the container ``made`` with what ``own``, at ``path`` of the pod, says instead or besides; raises BadPod."""
     for name in ("command", "args"):
         if own.get(name):

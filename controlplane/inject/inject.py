@@ -9,14 +9,22 @@ from typing import TypeAlias
 import orjson
 
 from controlplane.inject import annotations as say
-from controlplane.inject.container_merge import laid_over
+from controlplane.inject.container_merge import merged_container
 from controlplane.inject.iptables_args import check_status_port
-from controlplane.inject.json_patch import patch
-from controlplane.inject.pod import PROXY, BadPod, Pod, pod
-from controlplane.inject.policy import REVISION, Namespace, why_not
-from controlplane.inject.probes import probes_of
-from controlplane.inject.prometheus import scraping
-from controlplane.inject.sidecar import INIT, USER, Plan, init, proxy, secret_annotations, volumes
+from controlplane.inject.json_patch import json_patch
+from controlplane.inject.pod import PROXY_CONTAINER, BadPod, CandidatePod, candidate_pod
+from controlplane.inject.policy import REVISION_LABEL, PodNamespace, reason_not_to_inject
+from controlplane.inject.probes import rewritten_containers
+from controlplane.inject.prometheus import scrape_settings
+from controlplane.inject.sidecar import (
+    INIT_CONTAINER,
+    PROXY_USER,
+    InjectionPlan,
+    init_container,
+    proxy_container,
+    proxy_volumes,
+    secret_annotations,
+)
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
@@ -27,7 +35,7 @@ _DEFAULT_CONTAINER = ("kubectl.kubernetes.io/default-logs-container", "kubectl.k
 
 
 @dataclass(frozen=True, slots=True)
-class Untouched:
+class NotInjected:
     """A pod that gets no proxy."""
 
     why: str
@@ -43,17 +51,17 @@ class Injected:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class InjectionRefused:
     """A pod that wants a proxy in a way that cannot be."""
 
     problems: tuple[str, ...]
 
 
-Outcome: TypeAlias = Untouched | Injected | Refused
+InjectionOutcome: TypeAlias = NotInjected | Injected | InjectionRefused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mesh:
+class InjectionContext:
     """What injection goes by, besides the pod and its namespace."""
 
     settings: InjectionSettings
@@ -61,69 +69,74 @@ class Mesh:
     has_native_sidecars: bool = True  # the cluster starts init containers that go on running
 
 
-def inject(data: Json, namespace: Namespace, mesh: Mesh, part_of: str = "") -> Outcome:
+def inject(data: Json, namespace: PodNamespace, mesh: InjectionContext, part_of: str = "") -> InjectionOutcome:
     """Return what becomes of the pod ``data`` in ``namespace`` of ``mesh``, or of the template of the workload that it is ``part_of``."""
     try:
-        found = pod(data, namespace.name, part_of)
-        if why := _is_done(found) or why_not(found, namespace, mesh.settings):
-            return Untouched(why)
+        found = candidate_pod(data, namespace.name, part_of)
+        if why := _is_done(found) or reason_not_to_inject(found, namespace, mesh.settings):
+            return NotInjected(why)
         if problems := tuple(found.annotations.problems()) or tuple(_clashes(found)):
-            return Refused(problems)
+            return InjectionRefused(problems)
         made = _injected(found, mesh)
     except BadPod as error:
-        return Refused(error.problems)
-    warnings = (*found.annotations.in_vain(), *scraping(found.annotations).warnings, *_doubts(found))
-    return Injected(made, patch(data, made), warnings)
+        return InjectionRefused(error.problems)
+    warnings = (*found.annotations.in_vain(), *scrape_settings(found.annotations).warnings, *_doubts(found))
+    return Injected(made, json_patch(data, made), warnings)
 
 
-def _is_done(pod: Pod) -> str | None:
+def _is_done(pod: CandidatePod) -> str | None:
     """Return that there is a proxy already, if there is: its annotation says so, and the container is there."""
-    if say.STATUS.name in pod.annotations.said and any(each["name"] == PROXY for each in (*pod.containers, *pod.init_containers)):
+    if say.STATUS.name in pod.annotations.said and any(each["name"] == PROXY_CONTAINER for each in (*pod.containers, *pod.init_containers)):
         return "it has one already"
     return None
 
 
-def _injected(pod: Pod, mesh: Mesh) -> Json:
+def _injected(pod: CandidatePod, mesh: InjectionContext) -> Json:
     plan = _plan(pod, mesh)
     check_status_port(plan.status_port)
     containers = {f"spec.{_RUNS}[{at}]": each for at, each in enumerate(pod.containers)}
     containers |= {f"spec.{_STARTS}[{at}]": each for at, each in enumerate(pod.init_containers)}
-    own = {path: containers.pop(path) for path, each in tuple(containers.items()) if each["name"] == PROXY}  # one at most
+    own = {path: containers.pop(path) for path, each in tuple(containers.items()) if each["name"] == PROXY_CONTAINER}  # one at most
     plan = replace(plan, own=next((section(each, "resources") for each in own.values()), {}))
     if plan.said.get(say.REWRITE_PROBES) is not False:
-        containers, probes = probes_of(containers, plan.status_port)
+        containers, probes = rewritten_containers(containers, plan.status_port)
         plan = replace(plan, probes=probes)
-    sidecar = proxy(plan)
+    sidecar = proxy_container(plan)
     for path, each in own.items():
-        sidecar = laid_over(sidecar, {name: value for name, value in each.items() if name != "restartPolicy"}, path)
+        sidecar = merged_container(sidecar, {name: value for name, value in each.items() if name != "restartPolicy"}, path)
     starts, runs = _placed(plan, sidecar, containers)
-    spec = {**pod.spec, _RUNS: runs, **({_STARTS: starts} if starts else {}), "volumes": [*items(pod.spec, "volumes"), *volumes(plan)]}
+    spec = {
+        **pod.spec,
+        _RUNS: runs,
+        **({_STARTS: starts} if starts else {}),
+        "volumes": [*items(pod.spec, "volumes"), *proxy_volumes(plan)],
+    }
     return {**pod.data, "metadata": _metadata(plan, starts, runs), "spec": spec}
 
 
-def _plan(pod: Pod, mesh: Mesh) -> Plan:
+def _plan(pod: CandidatePod, mesh: InjectionContext) -> InjectionPlan:
     own = pod.annotations.get(say.PROXY_CONFIG) or ProxySettings()
-    plan = Plan(
+    plan = InjectionPlan(
         pod=pod,
         settings=mesh.settings,
         config=own.with_defaults(mesh.defaults),
         native=_is_native(pod, mesh),
-        metrics=scraping(pod.annotations).application,
+        metrics=scrape_settings(pod.annotations).application,
     )
     return replace(plan, native=False) if plan.router else plan  # a gateway is what its pod is for
 
 
-def _is_native(pod: Pod, mesh: Mesh) -> bool:
+def _is_native(pod: CandidatePod, mesh: InjectionContext) -> bool:
     for wish in (pod.annotations.get(say.NATIVE_SIDECAR), mesh.settings.native_sidecars):
         if wish is not None:
             return wish
     return mesh.has_native_sidecars
 
 
-def _placed(plan: Plan, sidecar: Json, containers: Mapping[str, Json]) -> tuple[list[Json], list[Json]]:
+def _placed(plan: InjectionPlan, sidecar: Json, containers: Mapping[str, Json]) -> tuple[list[Json], list[Json]]:
     """Return the init containers and the containers of the pod: its own ``containers``, and ours where they have to be."""
     runs, starts = ([each for path, each in containers.items() if path.startswith(f"spec.{kind}[")] for kind in (_RUNS, _STARTS))
-    made = init(plan)
+    made = init_container(plan)
     redirects = [made] if made else []
     if plan.native:
         return [*redirects, sidecar, *starts], runs
@@ -131,45 +144,45 @@ def _placed(plan: Plan, sidecar: Json, containers: Mapping[str, Json]) -> tuple[
     return [*starts, *redirects], [sidecar, *runs] if held else [*runs, sidecar]
 
 
-def _metadata(plan: Plan, starts: list[Json], runs: list[Json]) -> Json:
+def _metadata(plan: InjectionPlan, starts: list[Json], runs: list[Json]) -> Json:
     """Return the metadata of the pod, with Istio's labels, and what was added to it."""
-    found, ours = section(plan.pod.data, "metadata"), {PROXY, INIT}
+    found, ours = section(plan.pod.data, "metadata"), {PROXY_CONTAINER, INIT_CONTAINER}
     labels = {
         **({} if plan.router else {"security.istio.io/tlsMode": "istio"}),  # what comes to a gateway says itself whether it is TLS
         "service.istio.io/canonical-name": _canonical_name(plan.pod),
         "service.istio.io/canonical-revision": _canonical_revision(plan.pod),
-        REVISION: plan.settings.revision,
+        REVISION_LABEL: plan.settings.revision,
     }
     status = {
         "initContainers": [each["name"] for each in starts if each["name"] in ours],
         "containers": [each["name"] for each in runs if each["name"] in ours],
-        "volumes": [each["name"] for each in volumes(plan)],
+        "volumes": [each["name"] for each in proxy_volumes(plan)],
         "imagePullSecrets": None,
         "revision": plan.settings.revision,
     }
-    application = next((each["name"] for each in plan.pod.applications), PROXY)
+    application = next((each["name"] for each in plan.pod.applications), PROXY_CONTAINER)
     annotations = dict.fromkeys(_DEFAULT_CONTAINER, application) | dict(plan.pod.annotations.said)
-    annotations |= scraping(plan.said).annotations
+    annotations |= scrape_settings(plan.said).annotations
     annotations |= secret_annotations(plan.settings) | {say.STATUS.name: orjson.dumps(status).decode()}
     return {**found, "annotations": annotations, "labels": {**labels, **plan.pod.labels}}
 
 
-def _canonical_name(pod: Pod) -> str:
+def _canonical_name(pod: CandidatePod) -> str:
     named = (pod.labels.get(each) for each in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"))
     return next(filter(None, named), pod.workload)[:63].rstrip("-_.")
 
 
-def _canonical_revision(pod: Pod) -> str:
+def _canonical_revision(pod: CandidatePod) -> str:
     named = (pod.labels.get(each) for each in ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"))
     return next(filter(None, named), "latest")
 
 
-def _clashes(pod: Pod) -> Iterator[str]:
+def _clashes(pod: CandidatePod) -> Iterator[str]:
     """Yield what the pod has under a name that injection needs."""
-    if any(each["name"] == INIT for each in (*pod.containers, *pod.init_containers)):
-        yield f"spec.initContainers: {INIT} is there already, and not from us"
-    if sum(each["name"] == PROXY for each in (*pod.containers, *pod.init_containers)) > 1:
-        yield f"spec.containers: expected {PROXY} at most once"
+    if any(each["name"] == INIT_CONTAINER for each in (*pod.containers, *pod.init_containers)):
+        yield f"spec.initContainers: {INIT_CONTAINER} is there already, and not from us"
+    if sum(each["name"] == PROXY_CONTAINER for each in (*pod.containers, *pod.init_containers)) > 1:
+        yield f"spec.containers: expected {PROXY_CONTAINER} at most once"
     taken = {text(each, "name") for each in items(pod.spec, "volumes")}
     wanted = {
         "istio-token",
@@ -181,9 +194,9 @@ def _clashes(pod: Pod) -> Iterator[str]:
         yield f"spec.volumes: {each} is there already, and not from us"
 
 
-def _doubts(pod: Pod) -> Iterator[str]:
+def _doubts(pod: CandidatePod) -> Iterator[str]:
     """Yield what lets traffic past the proxy, though nothing says that it should."""
     whole = section(pod.spec, "securityContext").get("runAsUser")
     for each in pod.applications:
-        if section(each, "securityContext").get("runAsUser", whole) == USER:
-            yield f"container {each['name']} runs as user {USER}: its traffic passes by the proxy"
+        if section(each, "securityContext").get("runAsUser", whole) == PROXY_USER:
+            yield f"container {each['name']} runs as user {PROXY_USER}: its traffic passes by the proxy"

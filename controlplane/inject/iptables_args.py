@@ -14,7 +14,7 @@ _OUTBOUND, _INBOUND, _PROXY_USER = 15001, 15006, 1337
 _AGENT = 15020  # where Istio's agent listens; nobody does here, and nothing that comes there is for the mesh
 
 
-def mode(said: Annotations, config: ProxySettings) -> Interception:
+def interception_mode(said: Annotations, config: ProxySettings) -> Interception:
     """Return how traffic comes to the proxy."""
     return Interception(said.get(say.INTERCEPTION_MODE) or config.interception_mode or "REDIRECT")
 
@@ -27,7 +27,7 @@ def check_status_port(port: int) -> None:
         raise BadPod(f"the status port of its proxy is {port}: expected none of {others}, which the proxy has for something else")
 
 
-def arguments(said: Annotations, config: ProxySettings, status_port: int) -> list[str]:
+def iptables_arguments(said: Annotations, config: ProxySettings, status_port: int) -> list[str]:
     """Return the arguments by what is ``said``; the ports at which Envoy itself is asked are never redirected."""
     asked = dict.fromkeys(str(each) for each in (StatusPorts().stats, StatusPorts().ready, _AGENT, status_port))
     beside = said.get(say.EXCLUDE_INBOUND_PORTS)
@@ -38,7 +38,7 @@ def arguments(said: Annotations, config: ProxySettings, status_port: int) -> lis
         "-c": said.get(say.EXCLUDE_INTERFACES),
     }
     return [
-        *("-p", str(_OUTBOUND), "-z", str(_INBOUND), "-u", str(_PROXY_USER), "-m", mode(said, config).value),
+        *("-p", str(_OUTBOUND), "-z", str(_INBOUND), "-u", str(_PROXY_USER), "-m", interception_mode(said, config).value),
         *("-i", _or(said.get(say.INCLUDE_OUTBOUND_RANGES), "*"), "-x", said.get(say.EXCLUDE_OUTBOUND_RANGES) or ""),
         *("-b", _or(said.get(say.INCLUDE_INBOUND_PORTS), "*"), "-d", ",".join([*asked, *([beside] if beside else [])])),
         *(part for letter, value in optional.items() if value for part in (letter, value)),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from controlplane.kube.json import Json
 
 
-def patch(old: Json, new: Json) -> tuple[Json, ...]:
+def json_patch(old: Json, new: Json) -> tuple[Json, ...]:
     """Return the operations that make ``new`` of ``old``."""
     return tuple(_differences(old, new, ""))
 

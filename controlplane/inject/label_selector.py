@@ -38,7 +38,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
-class Selector:
+class LabelSelector:
     """Labels that have to meet all of some requirements."""
 
     requirements: tuple[Requirement, ...]
@@ -48,7 +48,7 @@ class Selector:
         return all(each.holds(labels) for each in self.requirements)
 
 
-def selector(text: str) -> Selector:
+def label_selector(text: str) -> LabelSelector:
     """Return the selector ``text``; raises BadSelector. One that would select everything is none."""
     found: list[Requirement] = []
     at = 0
@@ -60,7 +60,7 @@ def selector(text: str) -> Selector:
         at = match.end()
     if at != len(text) or not found:
         raise BadSelector(f"expected a selector, as app=web,tier in (a,b); found {text[:80]!r}")
-    return Selector(tuple(found))
+    return LabelSelector(tuple(found))
 
 
 def _requirement(match: re.Match[str]) -> Requirement:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controlplane.inject.inject import Injected, Mesh, Outcome, Refused, Untouched, inject
-from controlplane.inject.policy import ENABLED, Namespace
+from controlplane.inject.inject import Injected, InjectionContext, InjectionOutcome, InjectionRefused, NotInjected, inject
+from controlplane.inject.policy import INJECTION_LABEL, PodNamespace
 from controlplane.kube.json import Json, section, text
 from controlplane.model.problems import Severity
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
@@ -31,7 +31,7 @@ _TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class ManifestFile:
     """A file: its name, and its text."""
 
     name: str
@@ -39,7 +39,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class InjectedManifests:
     """What became of manifests: their text, what is to be said of each, and what stands in the way of using it."""
 
     text: str
@@ -48,22 +48,24 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
+class NamespaceDefaults:
     """What manifests leave open: the namespace of objects that name none, and the labels of namespaces that are not among them."""
 
     namespace: str = "default"
     labels: Mapping[str, str] | None = None  # None: they want proxies, as whoever asks does
 
-    def of(self, found: Mapping[str, Mapping[str, str]], name: str) -> Namespace:
+    def of(self, found: Mapping[str, Mapping[str, str]], name: str) -> PodNamespace:
         """Return the namespace ``name``, which may be among those ``found``."""
-        asked = {ENABLED: "enabled"} if self.labels is None else self.labels
-        return Namespace(name, found.get(name, asked))
+        asked = {INJECTION_LABEL: "enabled"} if self.labels is None else self.labels
+        return PodNamespace(name, found.get(name, asked))
 
 
-class _Work:
+class _ManifestInjection:
     """One pass over all documents."""
 
-    def __init__(self, sheets: Sequence[Sheet], beside: Sequence[Sheet], mesh: Mesh, where: Where) -> None:
+    def __init__(
+        self, sheets: Sequence[ManifestFile], beside: Sequence[ManifestFile], mesh: InjectionContext, where: NamespaceDefaults
+    ) -> None:
         self.notes: list[str] = []
         self.problems: list[str] = []
         self._where = where
@@ -75,7 +77,7 @@ class _Work:
             self._settings_in(sheet)
         self._mesh = replace(mesh, defaults=self._settings(documents) or mesh.defaults)
 
-    def _settings_in(self, sheet: Sheet) -> None:
+    def _settings_in(self, sheet: ManifestFile) -> None:
         """See to it that ``sheet`` has what it was given for."""
         documents = [each for body, offset in document_parts(sheet.text) for each in documents_of_part(body, offset)]
         self.problems += [f"{sheet.name}:{each.problem_line}: {each.problem.message}" for each in documents if each.problem]
@@ -116,15 +118,15 @@ class _Work:
         metadata = section(data, "metadata")
         namespace = text(metadata, "namespace") or self._where.namespace
         found = _template(data, path)
-        outcome: Outcome = Refused((f"{'.'.join(path)}: expected an object",))
+        outcome: InjectionOutcome = InjectionRefused((f"{'.'.join(path)}: expected an object",))
         if found is not None:
             outcome = inject(found, self._where.of(self._namespaces, namespace), self._mesh, text(metadata, "name") if path else "")
         who = f"{text(data, 'kind')} {namespace}/{text(metadata, 'name') or text(metadata, 'generateName') or '?'}"
         match outcome:
-            case Untouched(why):
+            case NotInjected(why):
                 self.notes.append(f"{who}: no proxy: {why}")
                 return None
-            case Refused(problems):
+            case InjectionRefused(problems):
                 self.problems += [f"{file}:{document.line}: {who}: {'.'.join(path)}{'.' if path else ''}{each}" for each in problems]
                 return None
             case Injected(pod, _, warnings):
@@ -132,14 +134,18 @@ class _Work:
                 return _placed(data, path, pod)
 
 
-def injected(sheets: Sequence[Sheet], mesh: Mesh, where: Where, *, beside: Sequence[Sheet] = ()) -> Done:
+def inject_manifests(
+    sheets: Sequence[ManifestFile], mesh: InjectionContext, where: NamespaceDefaults, *, beside: Sequence[ManifestFile] = ()
+) -> InjectedManifests:
     """Return the documents of ``sheets`` with proxies by ``mesh``.
 
     What they, or those that stand ``beside`` them, say of namespaces and of the mesh's settings counts.
     """
-    work = _Work(sheets, beside, mesh, where)
+    work = _ManifestInjection(sheets, beside, mesh, where)
     bodies = [body if body.startswith("---") else f"---\n{body}" for body in work.texts()]
-    return Done("".join(body if body.endswith("\n") else f"{body}\n" for body in bodies), tuple(work.notes), tuple(work.problems))
+    return InjectedManifests(
+        "".join(body if body.endswith("\n") else f"{body}\n" for body in bodies), tuple(work.notes), tuple(work.problems)
+    )
 
 
 def _namespace(document: Document) -> tuple[str, Mapping[str, str]]:

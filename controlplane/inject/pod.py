@@ -10,7 +10,7 @@ from controlplane.inject.annotations import Annotations
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.types.names import is_label
 
-PROXY = "istio-proxy"
+PROXY_CONTAINER = "istio-proxy"
 MAX_CONTAINERS = 256
 _OF_CRONJOB = re.compile(r"-\d{8,10}\Z")  # what a CronJob adds to its name: when its Job was due, in minutes or seconds
 
@@ -25,7 +25,7 @@ class BadPod(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
+class CandidatePod:
     """A pod, or what pods are made from."""
 
     data: Json
@@ -61,16 +61,16 @@ class Pod:
     @property
     def applications(self) -> tuple[Json, ...]:
         """Return the containers beside the proxy."""
-        return tuple(each for each in self.containers if each["name"] != PROXY)
+        return tuple(each for each in self.containers if each["name"] != PROXY_CONTAINER)
 
 
-def pod(data: Json, namespace: str, part_of: str = "") -> Pod:
+def candidate_pod(data: Json, namespace: str, part_of: str = "") -> CandidatePod:
     """Return the pod ``data`` in ``namespace``, ``part_of`` a workload; raises BadPod where its shape is none of a pod."""
     problems = tuple(_misshapen(data))
     if problems:
         raise BadPod(*problems)
     metadata, spec = section(data, "metadata"), section(data, "spec")
-    return Pod(
+    return CandidatePod(
         data=data,
         namespace=namespace,
         labels={name: str(value) for name, value in section(metadata, "labels").items()},

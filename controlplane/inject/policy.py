@@ -11,47 +11,47 @@ from dataclasses import dataclass
 from controlplane.inject import annotation_values
 from controlplane.inject.annotation_values import BadValue
 from controlplane.inject.annotations import INJECT
-from controlplane.inject.label_selector import selector
-from controlplane.inject.pod import BadPod, Pod
+from controlplane.inject.label_selector import label_selector
+from controlplane.inject.pod import BadPod, CandidatePod
 from controlplane.kube.json import section, text
 from controlplane.settings import InjectionSettings
 
-ENABLED = "istio-injection"  # the label of a namespace
-REVISION = "istio.io/rev"  # of a namespace or a pod
-DEFAULT = "default"  # the revision that ``istio-injection`` means
+INJECTION_LABEL = "istio-injection"  # the label of a namespace
+REVISION_LABEL = "istio.io/rev"  # of a namespace or a pod
+DEFAULT_REVISION = "default"  # the revision that ``istio-injection`` means
 _NOBODY_ASKS = "neither it nor its namespace asks for one"
-IGNORED = frozenset(("kube-system", "kube-public", "kube-node-lease", "local-path-storage", "navarch-system"))
+IGNORED_NAMESPACES = frozenset(("kube-system", "kube-public", "kube-node-lease", "local-path-storage", "navarch-system"))
 
 
 @dataclass(frozen=True, slots=True)
-class Namespace:
+class PodNamespace:
     """The namespace that a pod is made in."""
 
     name: str
     labels: Mapping[str, str]
 
 
-def why_not(pod: Pod, namespace: Namespace, settings: InjectionSettings) -> str | None:
+def reason_not_to_inject(pod: CandidatePod, namespace: PodNamespace, settings: InjectionSettings) -> str | None:
     """Return why ``pod`` gets no proxy, None where it gets one; raises BadPod where it says something that is neither."""
     if pod.spec.get("hostNetwork") is True:
         return "it is in the network of its node"
-    if namespace.name in IGNORED:
+    if namespace.name in IGNORED_NAMESPACES:
         return f"nothing is injected in {namespace.name}"
     if _is_windows(pod):
         return "it is for Windows"
     return _by_namespace(pod, namespace.labels, settings)
 
 
-def _by_namespace(pod: Pod, labels: Mapping[str, str], settings: InjectionSettings) -> str | None:
+def _by_namespace(pod: CandidatePod, labels: Mapping[str, str], settings: InjectionSettings) -> str | None:
     asked = _asked(pod)
     ours = settings.revision
-    switch, revision = labels.get(ENABLED), labels.get(REVISION)
+    switch, revision = labels.get(INJECTION_LABEL), labels.get(REVISION_LABEL)
     if asked is False:
         return "it says that it wants none"
     if switch == "disabled":
         return "its namespace says that it wants none"
-    if switch is not None and not (switch == "enabled" and ours == DEFAULT):
-        return f"its namespace is labelled {ENABLED}={switch[:63]}: that is not for revision {ours}"
+    if switch is not None and not (switch == "enabled" and ours == DEFAULT_REVISION):
+        return f"its namespace is labelled {INJECTION_LABEL}={switch[:63]}: that is not for revision {ours}"
     if switch is None and revision not in {None, ours}:
         return f"its namespace is for revision {revision}, this is {ours}"
     if switch is None and revision is None:
@@ -59,36 +59,36 @@ def _by_namespace(pod: Pod, labels: Mapping[str, str], settings: InjectionSettin
     return None if asked else _by_default(pod, settings)
 
 
-def _by_pod(pod: Pod, settings: InjectionSettings, *, asked: bool | None) -> str | None:
+def _by_pod(pod: CandidatePod, settings: InjectionSettings, *, asked: bool | None) -> str | None:
     """Return the verdict where the namespace says nothing."""
-    revision = pod.labels.get(REVISION)
+    revision = pod.labels.get(REVISION_LABEL)
     if revision not in {None, settings.revision}:
         return f"it is for revision {revision}, this is {settings.revision}"
-    if revision is not None or (pod.labels.get(INJECT.name) == "true" and settings.revision == DEFAULT):
+    if revision is not None or (pod.labels.get(INJECT.name) == "true" and settings.revision == DEFAULT_REVISION):
         return None
     if asked:
         return "it asks by its annotation alone: where its namespace says nothing, it takes the label, which the API server goes by"
     return _NOBODY_ASKS
 
 
-def _by_default(pod: Pod, settings: InjectionSettings) -> str | None:
+def _by_default(pod: CandidatePod, settings: InjectionSettings) -> str | None:
     """Return the verdict on a pod that says nothing itself, in a namespace that wants proxies."""
-    if any(selector(each).matches(pod.labels) for each in settings.never_inject):
+    if any(label_selector(each).matches(pod.labels) for each in settings.never_inject):
         return "it is one of those that get none"
-    if any(selector(each).matches(pod.labels) for each in settings.always_inject):
+    if any(label_selector(each).matches(pod.labels) for each in settings.always_inject):
         return None
     return None if settings.auto_inject else _NOBODY_ASKS
 
 
-def _asked(pod: Pod) -> bool | None:
+def _asked(pod: CandidatePod) -> bool | None:
     """Return what ``pod`` says itself; its label counts before its annotation."""
     label = pod.labels.get(INJECT.name)
     try:
-        return annotation_values.switch(label) if label else pod.annotations.get(INJECT)
+        return annotation_values.strict_boolean(label) if label else pod.annotations.get(INJECT)
     except BadValue as error:
         said = label or pod.annotations.said[INJECT.name]
         raise BadPod(f"{INJECT.name}: {error}, found {said[:80]!r}") from error
 
 
-def _is_windows(pod: Pod) -> bool:
+def _is_windows(pod: CandidatePod) -> bool:
     return "windows" in {text(section(pod.spec, "os"), "name"), text(section(pod.spec, "nodeSelector"), "kubernetes.io/os")}

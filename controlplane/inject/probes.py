@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from string import punctuation
 from urllib.parse import quote
 
-from controlplane.bootstrap.status_listeners import Probe
+from controlplane.bootstrap.status_listeners import ApplicationProbe
 from controlplane.inject.pod import BadPod
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.types.scalars import MAX_PORT
@@ -28,17 +28,17 @@ _MAX_WAIT_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
+class RewrittenContainer:
     """A container with its probes and hooks led past, and what Envoy has to know of them."""
 
     container: Json
-    probes: tuple[Probe, ...] = ()
+    probes: tuple[ApplicationProbe, ...] = ()
 
 
-def rewritten(container: Json, path: str, status_port: int) -> Rewritten:
+def rewritten_container(container: Json, path: str, status_port: int) -> RewrittenContainer:
     """Return ``container``, which stands at ``path``, with what the kubelet asks it asked at ``status_port``; raises BadPod."""
     made = dict(container)
-    found: list[Probe] = []
+    found: list[ApplicationProbe] = []
     for name, asked in _PATHS.items():
         said = section(container, name)
         if probe := _probe(container, said, asked, f"{path}.{name}"):
@@ -53,16 +53,16 @@ def rewritten(container: Json, path: str, status_port: int) -> Rewritten:
             found.append(replace(probe, timeout_s=_MAX_WAIT_S))
     if lifecycle:
         made["lifecycle"] = lifecycle
-    return Rewritten(made, tuple(found))
+    return RewrittenContainer(made, tuple(found))
 
 
-def probes_of(containers: Mapping[str, Json], status_port: int) -> tuple[dict[str, Json], tuple[Probe, ...]]:
+def rewritten_containers(containers: Mapping[str, Json], status_port: int) -> tuple[dict[str, Json], tuple[ApplicationProbe, ...]]:
     """Return all ``containers``, by their paths, with their probes led past, and the probes."""
-    made = {path: rewritten(each, path, status_port) for path, each in containers.items()}
+    made = {path: rewritten_container(each, path, status_port) for path, each in containers.items()}
     return {path: each.container for path, each in made.items()}, tuple(probe for each in made.values() for probe in each.probes)
 
 
-def _probe(container: Json, said: Json, asked: str, path: str) -> Probe | None:
+def _probe(container: Json, said: Json, asked: str, path: str) -> ApplicationProbe | None:
     """Return the probe that ``said`` is, None where it does not come by the network of the pod."""
     http, tcp, grpc = (section(said, each) for each in _HOW)
     if http.get("host") or tcp.get("host"):
@@ -74,26 +74,30 @@ def _probe(container: Json, said: Json, asked: str, path: str) -> Probe | None:
         where = text(http, "path") or "/"
         if len(where) > _MAX_PATH or not where.isprintable():
             raise BadPod(f"{path}.httpGet.path: expected at most {_MAX_PATH} printable characters")
-        where = literal(quote(where if where.startswith("/") else f"/{where}", safe=punctuation))  # as a kubelet writes it
+        where = escaped_argument(quote(where if where.startswith("/") else f"/{where}", safe=punctuation))  # as a kubelet writes it
         port = _port(container, http.get("port"), f"{path}.httpGet.port")
-        return Probe(asked=at, kind="http", port=port, path=where, tls=text(http, "scheme").upper() == "HTTPS", timeout_s=timeout_s)
+        return ApplicationProbe(
+            requested=at, kind="http", port=port, path=where, tls=text(http, "scheme").upper() == "HTTPS", timeout_s=timeout_s
+        )
     if tcp:
-        return Probe(asked=at, kind="tcp", port=_port(container, tcp.get("port"), f"{path}.tcpSocket.port"), timeout_s=timeout_s)
+        return ApplicationProbe(
+            requested=at, kind="tcp", port=_port(container, tcp.get("port"), f"{path}.tcpSocket.port"), timeout_s=timeout_s
+        )
     if grpc:
         service = text(grpc, "service")
         if len(service) > _MAX_PATH or not service.isprintable():
             raise BadPod(f"{path}.grpc.service: expected at most {_MAX_PATH} printable characters")
         port = _port(container, grpc.get("port"), f"{path}.grpc.port")
-        return Probe(asked=at, kind="grpc", port=port, service=literal(service), timeout_s=timeout_s)
+        return ApplicationProbe(requested=at, kind="grpc", port=port, service=escaped_argument(service), timeout_s=timeout_s)
     return None
 
 
-def _asks(said: Json, probe: Probe, status_port: int) -> Json:
+def _asks(said: Json, probe: ApplicationProbe, status_port: int) -> Json:
     """Return how the kubelet asks for ``probe``; the headers that the probe has stay."""
     headers = section(said, "httpGet").get("httpHeaders")
     return {
         "httpGet": {
-            "path": probe.asked,
+            "path": probe.requested,
             "port": status_port,
             "scheme": "HTTP",
             **({"httpHeaders": headers} if headers else {}),
@@ -120,7 +124,7 @@ def _named(container: Json) -> Iterator[tuple[str, int]]:
             yield text(each, "name"), number
 
 
-def literal(text: str) -> str:
+def escaped_argument(text: str) -> str:
     """Return ``text`` so that the kubelet, which puts values in for ``$(NAME)`` in arguments, leaves it as it is.
 
     https://kubernetes.io/docs/tasks/inject-data-application/define-command-argument-container/

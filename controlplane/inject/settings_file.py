@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from controlplane.inject import annotation_values
 from controlplane.inject.annotation_values import BadValue
-from controlplane.inject.label_selector import BadSelector, selector
+from controlplane.inject.label_selector import BadSelector, label_selector
 from controlplane.model.hosts import is_ip
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
@@ -23,7 +23,7 @@ from controlplane.objects.types.validation_errors import findings
 from controlplane.settings import InjectionSettings
 
 
-class BadSettings(ValueError):
+class BadSettingsFile(ValueError):
     """Settings that cannot be used: which fields, and what was expected."""
 
 
@@ -36,7 +36,7 @@ def _image(text: str) -> str:
 
 def _selector(text: str) -> str:
     try:
-        selector(text)
+        label_selector(text)
     except BadSelector as error:
         raise PydanticCustomError("selector", "{why}", {"why": str(error)}) from error
     return text
@@ -66,7 +66,7 @@ _Selectors = tuple[Annotated[Text, AfterValidator(_selector)], ...]
 _Label = Annotated[Text, AfterValidator(_label)]
 
 
-class _File(Model):
+class _SettingsFile(Model):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
     proxy_image: _Image | None = None
@@ -83,18 +83,18 @@ class _File(Model):
     audience: Text | None = None
 
 
-def settings(text: str) -> InjectionSettings:
+def settings_from_yaml(text: str) -> InjectionSettings:
     """Return the settings that the YAML ``text`` says, the defaults where it says nothing; raises BadSettings."""
     try:
         composed = compose(text)
         value = composed.value if composed else None
         if value is not None and not isinstance(value, dict):
-            raise BadSettings("expected a map of settings")
-        said = _File.model_validate(sanitized(value or {}))
+            raise BadSettingsFile("expected a map of settings")
+        said = _SettingsFile.model_validate(sanitized(value or {}))
     except UnreadableError as error:
-        raise BadSettings(f"line {error.line + 1}: {error}") from error
+        raise BadSettingsFile(f"line {error.line + 1}: {error}") from error
     except InvalidJson as error:
-        raise BadSettings(f"{error.path}: {error}") from error
+        raise BadSettingsFile(f"{error.path}: {error}") from error
     except ValidationError as error:
-        raise BadSettings("; ".join(f"{each.path}: {each.message}" for each in findings(error))) from error
+        raise BadSettingsFile("; ".join(f"{each.path}: {each.message}" for each in findings(error))) from error
     return InjectionSettings(**{name: each for name, each in said if each is not None})

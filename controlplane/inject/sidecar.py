@@ -12,24 +12,24 @@ from math import ceil
 
 import orjson
 
-from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.bootstrap.overload_manager import Limits
-from controlplane.bootstrap.status_listeners import DRAIN_PATH, READY_PATH, Probe, StatusPorts
-from controlplane.bootstrap.xds_cluster import ControlPlane, Credentials, secret_files
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.overload_manager import OverloadLimits
+from controlplane.bootstrap.status_listeners import DRAIN_PATH, READY_PATH, ApplicationProbe, StatusPorts
+from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
 from controlplane.inject import annotations as say
 from controlplane.inject.annotations import Annotations
-from controlplane.inject.iptables_args import arguments, mode
-from controlplane.inject.pod import PROXY, BadPod, Pod
-from controlplane.inject.probes import literal
-from controlplane.inject.resources import DEFAULT, heap_bytes, resources, threads
+from controlplane.inject.iptables_args import interception_mode, iptables_arguments
+from controlplane.inject.pod import PROXY_CONTAINER, BadPod, CandidatePod
+from controlplane.inject.probes import escaped_argument
+from controlplane.inject.resources import DEFAULT_RESOURCES, heap_bytes, proxy_resources, worker_threads
 from controlplane.kube.json import Json
 from controlplane.model.proxies import Interception, ProxyType
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
-INIT = "istio-init"
-OWN_IMAGE = f"navarch:{version('navarch')}"
-USER = 1337
+INIT_CONTAINER = "istio-init"
+NAVARCH_IMAGE = f"navarch:{version('navarch')}"
+PROXY_USER = 1337
 _TOKENS, _ROOTS, _INFO = "istio-token", "istiod-ca-cert", "istio-podinfo"
 _MOUNTS = {_TOKENS: "/var/run/secrets/tokens", _ROOTS: "/var/run/secrets/istio", _INFO: "/etc/istio/pod"}
 SECRETS = "secrets.navarch.io/"  # of annotations that the downward API makes files of
@@ -51,15 +51,15 @@ _DRAIN_S = 45  # Istio's drainDuration: how long a listener that was replaced go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class InjectionPlan:
     """All that decides on what is put into one pod."""
 
-    pod: Pod
+    pod: CandidatePod
     settings: InjectionSettings
     config: ProxySettings
     native: bool  # the proxy is an init container that goes on running
-    probes: tuple[Probe, ...] = ()
-    metrics: Probe | None = None  # of the application
+    probes: tuple[ApplicationProbe, ...] = ()
+    metrics: ApplicationProbe | None = None  # of the application
     own: Json = field(default_factory=dict)  # the resources that the pod's own container for its proxy says
 
     @property
@@ -75,7 +75,7 @@ class Plan:
     @property
     def mode(self) -> Interception:
         """Return how traffic comes to the proxy."""
-        return Interception.NONE if self.router else mode(self.said, self.config)
+        return Interception.NONE if self.router else interception_mode(self.said, self.config)
 
     @property
     def status_port(self) -> int:
@@ -83,12 +83,12 @@ class Plan:
         return self.said.get(say.STATUS_PORT) or self.config.status_port or StatusPorts().ready
 
 
-def proxy(plan: Plan) -> Json:
+def proxy_container(plan: InjectionPlan) -> Json:
     """Return the container of Envoy; raises BadPod where the pod asks for more than fits."""
-    used = resources(plan.said, plan.own)
+    used = proxy_resources(plan.said, plan.own)
     image = plan.said.get(say.PROXY_IMAGE) or plan.settings.proxy_image
     return {
-        "name": PROXY,
+        "name": PROXY_CONTAINER,
         "image": image,
         "command": ["envoy"],
         "args": _arguments(plan, used),
@@ -106,15 +106,15 @@ def proxy(plan: Plan) -> Json:
     }
 
 
-def init(plan: Plan) -> Json | None:
+def init_container(plan: InjectionPlan) -> Json | None:
     """Return the container that redirects the traffic of the pod, None where nothing has to or something else does."""
     if plan.settings.cni or plan.mode is Interception.NONE:
         return None
     return {
-        "name": INIT,
-        "image": plan.settings.init_image or OWN_IMAGE,
-        "args": ["iptables", *arguments(plan.said, plan.config, plan.status_port)],
-        "resources": DEFAULT,
+        "name": INIT_CONTAINER,
+        "image": plan.settings.init_image or NAVARCH_IMAGE,
+        "args": ["iptables", *iptables_arguments(plan.said, plan.config, plan.status_port)],
+        "resources": DEFAULT_RESOURCES,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
@@ -128,7 +128,7 @@ def init(plan: Plan) -> Json | None:
     }
 
 
-def volumes(plan: Plan) -> list[Json]:
+def proxy_volumes(plan: InjectionPlan) -> list[Json]:
     """Return the volumes of the proxy."""
     token = {"audience": plan.settings.audience, "expirationSeconds": _TOKEN_S, "path": "istio-token"}
     own = ["labels", "annotations"]
@@ -150,12 +150,12 @@ def secret_annotations(settings: InjectionSettings) -> dict[str, str]:
     return {f"{SECRETS}{name}": content for name, content in secret_files(_credentials(settings)).items()}
 
 
-def _control_plane(settings: InjectionSettings) -> ControlPlane:
-    return ControlPlane(addresses=(settings.control_plane,), credentials=_credentials(settings))
+def _control_plane(settings: InjectionSettings) -> XdsServer:
+    return XdsServer(addresses=(settings.control_plane,), credentials=_credentials(settings))
 
 
-def _credentials(settings: InjectionSettings) -> Credentials:
-    return Credentials(
+def _credentials(settings: InjectionSettings) -> XdsCredentials:
+    return XdsCredentials(
         token=f"{_MOUNTS[_TOKENS]}/istio-token",
         roots=f"{_MOUNTS[_ROOTS]}/root-cert.pem",
         secrets=_MOUNTS[_INFO],
@@ -163,13 +163,13 @@ def _credentials(settings: InjectionSettings) -> Credentials:
     )
 
 
-def _arguments(plan: Plan, used: Json) -> list[str]:
+def _arguments(plan: InjectionPlan, used: Json) -> list[str]:
     config, said = plan.config, plan.said
-    told = orjson.dumps(bootstrap(_bootstrap(plan, used))).decode()
+    told = orjson.dumps(envoy_bootstrap(_bootstrap(plan, used))).decode()
     if len(told.encode()) > _MAX_BOOTSTRAP:
         raise BadPod(f"the bootstrap of its proxy has more than {_MAX_BOOTSTRAP >> 10} KiB: expected fewer or shorter probes")
     drain_s = _DRAIN_S if config.drain_duration is None else ceil(config.drain_duration / 1000)
-    number = config.concurrency if config.concurrency is not None else threads(used)  # 0: as many as there are cores
+    number = config.concurrency if config.concurrency is not None else worker_threads(used)  # 0: as many as there are cores
     levels = said.get(say.COMPONENT_LOG_LEVEL)
     return [
         *("--config-yaml", told),
@@ -181,21 +181,21 @@ def _arguments(plan: Plan, used: Json) -> list[str]:
     ]
 
 
-def _bootstrap(plan: Plan, used: Json) -> BootstrapSettings:
+def _bootstrap(plan: InjectionPlan, used: Json) -> BootstrapSettings:
     pod, settings = plan.pod, plan.settings
     more = {
-        "APP_CONTAINERS": ",".join(literal(str(each["name"])) for each in pod.applications),
-        "CLUSTER_ID": literal(settings.cluster),
+        "APP_CONTAINERS": ",".join(escaped_argument(str(each["name"])) for each in pod.applications),
+        "CLUSTER_ID": escaped_argument(settings.cluster),
         "INSTANCE_IPS": "$(INSTANCE_IPS)",
         "NODE_NAME": "$(NODE_NAME)",
-        "WORKLOAD_NAME": literal(pod.workload) or "$(POD_NAME)",
+        "WORKLOAD_NAME": escaped_argument(pod.workload) or "$(POD_NAME)",
     }
-    node = Node(
+    node = BootstrapNode(
         name="$(POD_NAME)",
         namespace="$(POD_NAMESPACE)",
         ip="$(INSTANCE_IP)",
         service_account="$(SERVICE_ACCOUNT)",
-        app=literal(pod.labels.get("app") or pod.workload) or "$(POD_NAME)",
+        app=escaped_argument(pod.labels.get("app") or pod.workload) or "$(POD_NAME)",
         type=ProxyType.ROUTER if plan.router else ProxyType.SIDECAR,
         interception=plan.mode,
         more=tuple(more.items()),
@@ -207,16 +207,16 @@ def _bootstrap(plan: Plan, used: Json) -> BootstrapSettings:
         # Whether the pod will have IPv4 or IPv6 is not known yet, nor whether its machine can do both: its own address says it.
         status=StatusPorts(
             host="$(INSTANCE_IP)",
-            also=(_LOOPBACK,),
+            additional_hosts=(_LOOPBACK,),
             ready=plan.status_port,
-            nodes=nodes,
-            application="$(INSTANCE_IP)",
+            node_addresses=nodes,
+            application_host="$(INSTANCE_IP)",
             drain_s=_stopping_s(plan.config),
             metrics=plan.metrics,
-            edge=plan.router,
+            is_gateway=plan.router,
         ),
         probes=plan.probes,
-        limits=Limits(heap_bytes=heap_bytes(used)),
+        limits=OverloadLimits(heap_bytes=heap_bytes(used)),
     )
 
 
@@ -232,14 +232,14 @@ def _rights_of_proxy(interception: Interception) -> Json:
         "capabilities": {**({"add": ["NET_ADMIN"]} if transparent else {}), "drop": ["ALL"]},
         "privileged": False,
         "readOnlyRootFilesystem": True,
-        "runAsGroup": USER,
+        "runAsGroup": PROXY_USER,
         "runAsNonRoot": not transparent,
-        "runAsUser": 0 if transparent else USER,
+        "runAsUser": 0 if transparent else PROXY_USER,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
-def _asked(plan: Plan) -> Json:
+def _asked(plan: InjectionPlan) -> Json:
     """Return the probes of Envoy itself: ready is who has a configuration."""
     if plan.said.get(say.STATUS_PORT) == 0:
         return {}
@@ -256,7 +256,7 @@ def _asked(plan: Plan) -> Json:
     }
 
 
-def _lifecycle(plan: Plan) -> Json:
+def _lifecycle(plan: InjectionPlan) -> Json:
     """Return what is done after the start and before the stop: applications wait for Envoy, and Envoy for what has begun."""
     stop = {"httpGet": {"path": DRAIN_PATH, "port": plan.status_port, "scheme": "HTTP"}}
     if plan.native or not plan.config.hold_application_until_proxy_starts:

@@ -8,8 +8,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from itertools import islice
 
-from controlplane.iptables.rules import INBOUND, Rule, rules
-from controlplane.iptables.settings import DNS_PORT, Address, Capture, Family, Mode, Network
+from controlplane.iptables.rules import INBOUND, IptablesRule, iptables_rules
+from controlplane.iptables.settings import DNS_PORT, Address, Capture, Family, InterceptionMode, Network
 
 OUTSIDE = {
     Family.V4: ip_address("192.0.2.1"),
@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ConnectionTest:
     """A connection of ``role``, and the proxy's port that it has to come to; ``None``: it has to go by."""
 
     role: Role
@@ -40,24 +40,24 @@ class Probe:
         return f"{self.role} to {host}:{self.port}"
 
 
-def probes(wanted: Capture, family: Family, own: Address | None) -> tuple[Probe, ...]:
+def connection_tests(wanted: Capture, family: Family, own: Address | None) -> tuple[ConnectionTest, ...]:
     """Return what to try for ``family``; with ``own``, the workload's address, calls to itself too."""
     found = [
         *_outbound(wanted, family),
-        Probe(Role.APPLICATION, ip_address(family.loopback.partition("/")[0]), _any_port(wanted), None),
-        Probe(Role.PROXY, OUTSIDE[family], _any_port(wanted), None),
+        ConnectionTest(Role.APPLICATION, ip_address(family.loopback.partition("/")[0]), _any_port(wanted), None),
+        ConnectionTest(Role.PROXY, OUTSIDE[family], _any_port(wanted), None),
     ]
     if own is not None:
         found += _to_itself(wanted, own)
     return tuple(dict.fromkeys(found))
 
 
-def rules_from_outside(wanted: Capture, family: Family) -> tuple[Rule, ...]:
+def rules_from_outside(wanted: Capture, family: Family) -> tuple[IptablesRule, ...]:
     """Return the rules that no connection from within meets: they are for what comes from outside."""
-    return tuple(rule for rule in rules(wanted, family) if rule.chain in {"PREROUTING", INBOUND})
+    return tuple(rule for rule in iptables_rules(wanted, family) if rule.chain in {"PREROUTING", INBOUND})
 
 
-def _outbound(wanted: Capture, family: Family) -> Iterator[Probe]:
+def _outbound(wanted: Capture, family: Family) -> Iterator[ConnectionTest]:
     port, outside = _any_port(wanted), OUTSIDE[family]
     targets: list[tuple[Address, int]] = [(outside, port)]
     targets += ((_within(block), port) for ranges in (wanted.ranges, wanted.ranges_excluded) for block in islice(ranges.of(family), _A_FEW))
@@ -66,17 +66,17 @@ def _outbound(wanted: Capture, family: Family) -> Iterator[Probe]:
         targets += ((outside, DNS_PORT), *((_within(block), DNS_PORT) for block in islice(wanted.dns_servers.of(family), _A_FEW)))
     for address, number in targets:
         if not (address.is_loopback or address.is_unspecified):
-            yield Probe(Role.APPLICATION, address, number, wanted.takes_outbound(address, number))
+            yield ConnectionTest(Role.APPLICATION, address, number, wanted.takes_outbound(address, number))
 
 
-def _to_itself(wanted: Capture, own: Address) -> Iterator[Probe]:
+def _to_itself(wanted: Capture, own: Address) -> Iterator[ConnectionTest]:
     port = _any_port(wanted)
-    yield Probe(Role.APPLICATION, own, port, None)
-    if wanted.mode is Mode.REDIRECT:
-        yield Probe(Role.PROXY, own, port, wanted.inbound_port)
+    yield ConnectionTest(Role.APPLICATION, own, port, None)
+    if wanted.mode is InterceptionMode.REDIRECT:
+        yield ConnectionTest(Role.PROXY, own, port, wanted.inbound_port)
         return
     for number in (port, *wanted.inbound.numbers[:_A_FEW], *wanted.inbound_excluded[:_A_FEW]):
-        yield Probe(Role.PROXY, own, number, wanted.inbound_port if wanted.takes_inbound(number) else None)
+        yield ConnectionTest(Role.PROXY, own, number, wanted.inbound_port if wanted.takes_inbound(number) else None)
 
 
 def _any_port(wanted: Capture) -> int:

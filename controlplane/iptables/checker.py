@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from controlplane.iptables.check_plan import OUTSIDE, Probe, Role, probes, rules_from_outside
-from controlplane.iptables.programs import CannotIntercept, found_backend
-from controlplane.iptables.settings import Address, Capture, Family, Mode
+from controlplane.iptables.check_plan import OUTSIDE, ConnectionTest, Role, connection_tests, rules_from_outside
+from controlplane.iptables.programs import CannotIntercept, detect_backend
+from controlplane.iptables.settings import Address, Capture, Family, InterceptionMode
 
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h, and the same number in linux/netfilter_ipv6/ip6_tables.h
 _IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75  # linux/in.h, linux/in6.h
@@ -29,12 +29,12 @@ _NO_WAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAC
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, and whether it is as it should be; ``None``: that could not be tried, for the reason in ``found``."""
+class CheckResult:
+    """What was looked at, and whether it is as it should be; ``None``: that could not be tried, for the reason in ``detail``."""
 
-    what: str
-    held: bool | None
-    found: str
+    subject: str
+    holds: bool | None
+    detail: str
     taken: bool = False  # by the proxy, as it has to be
 
 
@@ -42,7 +42,7 @@ class Finding:
 class _Trial:
     """A probe under way: its socket, and what became of it."""
 
-    probe: Probe
+    probe: ConnectionTest
     client: socket.socket
     came_to: int | None = None
     was_for: tuple[Address, int] | None = None
@@ -59,15 +59,15 @@ class _Bench:
     taken: dict[bytes, tuple[int, tuple[Address, int]]] = field(default_factory=dict)
 
 
-def check(wanted: Capture, found: tuple[Family, ...], within_s: float) -> list[Finding]:
-    """Return what holds of ``wanted`` in this network namespace, for the families ``found``; each connection has ``within_s``."""
-    findings: list[Finding] = []
+def check_capture(wanted: Capture, found: tuple[Family, ...], within_s: float) -> list[CheckResult]:
+    """Return what holds of ``wanted`` in this network namespace, for the families ``detail``; each connection has ``within_s``."""
+    findings: list[CheckResult] = []
     for family in found:
         with ExitStack() as stack:
             bench = _Bench(stack.enter_context(selectors.DefaultSelector()), stack)
             _listen(bench, wanted, family)
             own = _own_address(family)
-            for probe in probes(wanted, family, own):
+            for probe in connection_tests(wanted, family, own):
                 _start(bench, probe, wanted, findings)
             _watch(bench, within_s)
             findings += (_judged(trial) for trial in bench.trials)
@@ -75,10 +75,10 @@ def check(wanted: Capture, found: tuple[Family, ...], within_s: float) -> list[F
     return findings
 
 
-def proved(findings: list[Finding], wanted: Capture) -> bool:
+def is_proved(findings: list[CheckResult], wanted: Capture) -> bool:
     """Say whether ``findings`` show that ``wanted`` holds: nothing is wrong, and something was caught where anything is to be."""
     catches = wanted.inbound or wanted.ranges or wanted.outbound
-    return all(each.held is not False for each in findings) and (any(each.taken for each in findings) or not catches)
+    return all(each.holds is not False for each in findings) and (any(each.taken for each in findings) or not catches)
 
 
 def _listen(bench: _Bench, wanted: Capture, family: Family) -> None:
@@ -89,7 +89,7 @@ def _listen(bench: _Bench, wanted: Capture, family: Family) -> None:
         try:
             if family is Family.V6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if wanted.mode is Mode.TPROXY and port == wanted.inbound_port:
+            if wanted.mode is InterceptionMode.TPROXY and port == wanted.inbound_port:
                 level, option = (socket.SOL_IP, _IP_TRANSPARENT) if family is Family.V4 else (socket.IPPROTO_IPV6, _IPV6_TRANSPARENT)
                 listener.setsockopt(level, option, 1)
             listener.bind((_ANY[family], port))
@@ -99,10 +99,10 @@ def _listen(bench: _Bench, wanted: Capture, family: Family) -> None:
         bench.selector.register(listener, selectors.EVENT_READ, port)
 
 
-def _start(bench: _Bench, probe: Probe, wanted: Capture, findings: list[Finding]) -> None:
+def _start(bench: _Bench, probe: ConnectionTest, wanted: Capture, findings: list[CheckResult]) -> None:
     owner = _owner(probe.role, wanted)
     if owner is None:
-        findings.append(Finding(str(probe), None, f"needs root, or a user who is {probe.role}'s"))
+        findings.append(CheckResult(str(probe), None, f"needs root, or a user who is {probe.role}'s"))
         return
     with _acting_as(owner):
         client = bench.sockets.enter_context(socket.socket(socket.AF_INET if probe.address.version == 4 else socket.AF_INET6))
@@ -110,7 +110,7 @@ def _start(bench: _Bench, probe: Probe, wanted: Capture, findings: list[Finding]
     problem = client.connect_ex((str(probe.address), probe.port))
     trial = _Trial(probe, client)
     if problem in _NO_WAY:
-        findings.append(Finding(str(probe), None, os.strerror(problem)))
+        findings.append(CheckResult(str(probe), None, os.strerror(problem)))
         return
     bench.trials.append(trial)
     bench.selector.register(client, selectors.EVENT_READ, trial)
@@ -195,26 +195,26 @@ def _original(taken: socket.socket) -> tuple[Address, int]:
         return _end(taken.getsockname())
 
 
-def _judged(trial: _Trial) -> Finding:
+def _judged(trial: _Trial) -> CheckResult:
     probe = trial.probe
     meant = (probe.address, probe.port)
     if trial.came_to is None:
-        return Finding(str(probe), probe.expected is None, f"went by ({trial.over or 'no answer'})")
+        return CheckResult(str(probe), probe.expected is None, f"went by ({trial.over or 'no answer'})")
     if trial.was_for != meant:
-        return Finding(str(probe), held=False, found=f"came to port {trial.came_to} with another destination, {trial.was_for}")
-    return Finding(str(probe), probe.expected == trial.came_to, f"came to port {trial.came_to}", taken=True)
+        return CheckResult(str(probe), holds=False, detail=f"came to port {trial.came_to} with another destination, {trial.was_for}")
+    return CheckResult(str(probe), probe.expected == trial.came_to, f"came to port {trial.came_to}", taken=True)
 
 
-def _from_outside(wanted: Capture, family: Family) -> Finding:
+def _from_outside(wanted: Capture, family: Family) -> CheckResult:
     """Look at the rules for connections from outside: none can be made from here."""
     what = f"{family} from outside"
     if os.geteuid() != 0:
-        return Finding(what, held=None, found="needs root: only the rules can be looked at from within")
-    backend = found_backend()
+        return CheckResult(what, holds=None, detail="needs root: only the rules can be looked at from within")
+    backend = detect_backend()
     for rule in rules_from_outside(wanted, family):
         if not backend.stands(family, *rule):
-            return Finding(what, held=False, found=f"there is no rule -t {rule.table} -A {rule.chain} {rule.spec}")
-    return Finding(what, held=True, found="the rules are there")
+            return CheckResult(what, holds=False, detail=f"there is no rule -t {rule.table} -A {rule.chain} {rule.spec}")
+    return CheckResult(what, holds=True, detail="the rules are there")
 
 
 def _own_address(family: Family) -> Address | None:

@@ -50,9 +50,9 @@ class Backend:
         return _done(words, None).returncode == 0
 
 
-def found_backend() -> Backend:
+def detect_backend() -> Backend:
     """Return the back-end that rules are in already, or else the first that works: rules in both are past understanding."""
-    candidates = [Backend(kind) for kind in ("nft", "legacy", "") if installed(Backend(kind).name(Family.V4, "save"))]
+    candidates = [Backend(kind) for kind in ("nft", "legacy", "") if is_installed(Backend(kind).name(Family.V4, "save"))]
     if not candidates:
         raise CannotIntercept("iptables is not installed here: no iptables-save is on the path; Debian has it in the package iptables")
     if _legacy_in_use():
@@ -63,7 +63,7 @@ def found_backend() -> Backend:
     return candidates[-1]
 
 
-def installed(program: str) -> bool:
+def is_installed(program: str) -> bool:
     """Say whether ``program`` is there."""
     return _path(program) is not None
 

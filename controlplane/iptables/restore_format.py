@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from controlplane.iptables.rules import COMMENT, OURS, Rule
+from controlplane.iptables.rules import CHAIN_PREFIX, COMMENT, IptablesRule
 
 _BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 _RULE = re.compile(r"(?:\[\d+:\d+\] )?-A (\S+) ?(.*)")
-_LEADS_TO_US = re.compile(rf"-[jg] {OURS}\w+")
+_LEADS_TO_US = re.compile(rf"-[jg] {CHAIN_PREFIX}\w+")
 _HAS_OUR_COMMENT = re.compile(rf'--comment "?{COMMENT}"?(?: |$)')
 
 
 @dataclass(slots=True)
-class Table:
+class IptablesTable:
     """One table as it stands: its chains with their policies, and each chain's rules in order."""
 
     policies: dict[str, str] = field(default_factory=dict)
@@ -31,13 +31,13 @@ class Table:
         return [place for place, spec in enumerate(self.rules.get(chain, ()), 1) if _is_our_rule(spec)]
 
 
-def parse(text: str) -> dict[str, Table]:
+def parse_tables(text: str) -> dict[str, IptablesTable]:
     """Return the tables that ``text`` of ``iptables-save`` describes, by name."""
-    tables: dict[str, Table] = {}
-    table = Table()
+    tables: dict[str, IptablesTable] = {}
+    table = IptablesTable()
     for line in text.splitlines():
         if line.startswith("*"):
-            table = tables.setdefault(line[1:].strip(), Table())
+            table = tables.setdefault(line[1:].strip(), IptablesTable())
         elif line.startswith(":"):
             chain, policy = line[1:].split()[:2]
             table.policies[chain] = policy
@@ -46,10 +46,10 @@ def parse(text: str) -> dict[str, Table]:
     return tables
 
 
-def meaning(text: str) -> tuple[str, ...]:
+def normalized_rules(text: str) -> tuple[str, ...]:
     """Return what ``text`` of ``iptables-save`` says, but for counters and for empty chains of the kernel's own."""
     found: list[str] = []
-    for name, table in sorted(parse(text).items()):
+    for name, table in sorted(parse_tables(text).items()):
         for chain, policy in table.policies.items():
             if chain not in _BUILT_IN or policy != "ACCEPT":
                 found.append(f"{name} {chain} {policy}")
@@ -57,24 +57,24 @@ def meaning(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def change(before: str, wanted: Iterable[Rule]) -> str:
+def restore_input(before: str, wanted: Iterable[IptablesRule]) -> str:
     """Return what makes ``before``, of ``iptables-save``, the same with ``wanted`` as all our rules; nothing, where nothing is to be done.
 
     In the kernel's chains our new rules stand where our old ones stood, or else at the end: what others put around them stays there.
     """
-    tables = parse(before)
+    tables = parse_tables(before)
     lines: list[str] = []
-    by_table: dict[str, list[Rule]] = {}
+    by_table: dict[str, list[IptablesRule]] = {}
     for rule in wanted:
         by_table.setdefault(rule.table, []).append(rule)
     for name in dict.fromkeys((*tables, *by_table)):
-        changed = list(_table(tables.get(name, Table()), by_table.get(name, [])))
+        changed = list(_table(tables.get(name, IptablesTable()), by_table.get(name, [])))
         if changed:
             lines += (f"*{name}", *changed, "COMMIT")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _table(table: Table, wanted: list[Rule]) -> Iterator[str]:
+def _table(table: IptablesTable, wanted: list[IptablesRule]) -> Iterator[str]:
     chains = dict.fromkeys(rule.chain for rule in wanted if _is_ours(rule.chain))
     yield from (f":{chain} - [0:0]" for chain in chains)  # an old chain of that name is emptied
     foreign = {chain: places for chain in table.rules if not _is_ours(chain) and (places := table.places(chain))}
@@ -93,7 +93,7 @@ def _table(table: Table, wanted: list[Rule]) -> Iterator[str]:
 
 
 def _is_ours(chain: str) -> bool:
-    return chain.startswith(OURS)
+    return chain.startswith(CHAIN_PREFIX)
 
 
 def _is_our_rule(spec: str) -> bool:

@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 
 from controlplane.iptables.programs import CannotIntercept, run
-from controlplane.iptables.settings import Capture, Family, Mode
+from controlplane.iptables.settings import Capture, Family, InterceptionMode
 
 _PROTOCOL = "133"  # says of rules and routes who made them
 _FLAG = {Family.V4: "-4", Family.V6: "-6"}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IpObject:
     """Something that ``ip`` adds and deletes: an object, and the words that say which."""
 
     family: Family
@@ -25,17 +25,17 @@ class Entry:
         return ("ip", _FLAG[self.family], self.kind, verb, *self.words)
 
 
-def wanted_entries(wanted: Capture, family: Family) -> tuple[Entry, ...]:
+def wanted_ip_objects(wanted: Capture, family: Family) -> tuple[IpObject, ...]:
     """Return what ``wanted`` needs for ``family``."""
     found = []
     if family is Family.V6:
         found.append(_PASSTHROUGH)
-    if wanted.mode is Mode.TPROXY:
+    if wanted.mode is InterceptionMode.TPROXY:
         found += (_marked(family, hex(wanted.mark), str(wanted.table)), _local(family, str(wanted.table)))
     return tuple(found)
 
 
-def standing_entries(family: Family) -> tuple[Entry, ...]:
+def current_ip_objects(family: Family) -> tuple[IpObject, ...]:
     """Return what of this kind is there, and ours."""
     flag = _FLAG[family]
     found = []
@@ -48,15 +48,15 @@ def standing_entries(family: Family) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-_PASSTHROUGH = Entry(Family.V6, "addr", ("::6/128", "dev", "lo", "nodad"))  # 127.0.0.6 is there by itself
+_PASSTHROUGH = IpObject(Family.V6, "addr", ("::6/128", "dev", "lo", "nodad"))  # 127.0.0.6 is there by itself
 
 
-def _marked(family: Family, mark: str, table: str) -> Entry:
-    return Entry(family, "rule", ("fwmark", mark, "lookup", table, "protocol", _PROTOCOL))
+def _marked(family: Family, mark: str, table: str) -> IpObject:
+    return IpObject(family, "rule", ("fwmark", mark, "lookup", table, "protocol", _PROTOCOL))
 
 
-def _local(family: Family, table: str) -> Entry:
-    return Entry(family, "route", ("local", "default", "dev", "lo", "table", table, "proto", _PROTOCOL))
+def _local(family: Family, table: str) -> IpObject:
+    return IpObject(family, "route", ("local", "default", "dev", "lo", "table", table, "proto", _PROTOCOL))
 
 
 def _shown(*words: str) -> list[dict[str, object]]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controlplane.iptables.settings import DNS_PORT, Capture, Family, Mode
+from controlplane.iptables.settings import DNS_PORT, Capture, Family, InterceptionMode
 
-OURS = "ISTIO_"  # what the name of each of our chains begins with
+CHAIN_PREFIX = "ISTIO_"  # what the name of each of our chains begins with
 COMMENT = "navarch"
 INBOUND, IN_REDIRECT, OUTPUT, REDIRECT = "ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT", "ISTIO_REDIRECT"
 OUTPUT_DNS, DIVERT, TPROXY, DROP = "ISTIO_OUTPUT_DNS", "ISTIO_DIVERT", "ISTIO_TPROXY", "ISTIO_DROP"
 _TAG = f"-m comment --comment {COMMENT}"
 
 
-class Rule(NamedTuple):
+class IptablesRule(NamedTuple):
     """A rule, in the words of iptables."""
 
     table: str
@@ -26,20 +26,20 @@ class Rule(NamedTuple):
     spec: str
 
 
-def rules(wanted: Capture, family: Family) -> tuple[Rule, ...]:
+def iptables_rules(wanted: Capture, family: Family) -> tuple[IptablesRule, ...]:
     """Return the rules of ``wanted`` for ``family``, in the order in which they are to stand."""
     nat = [
-        *(Rule("nat", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i")),
-        *(Rule("nat", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o")),
-        Rule("nat", REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.outbound_port}"),
-        Rule("nat", IN_REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.inbound_port}"),
-        *(Rule("nat", "PREROUTING", spec) for spec in _guests(wanted, family)),
+        *(IptablesRule("nat", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i")),
+        *(IptablesRule("nat", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o")),
+        IptablesRule("nat", REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.outbound_port}"),
+        IptablesRule("nat", IN_REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.inbound_port}"),
+        *(IptablesRule("nat", "PREROUTING", spec) for spec in _guests(wanted, family)),
         *_inbound(wanted, family),
-        Rule("nat", "OUTPUT", f"-j {OUTPUT}"),
-        *(Rule("nat", OUTPUT, spec) for spec in _output(wanted, family)),
+        IptablesRule("nat", "OUTPUT", f"-j {OUTPUT}"),
+        *(IptablesRule("nat", OUTPUT, spec) for spec in _output(wanted, family)),
         *_dns(wanted, family),
     ]
-    drop = [Rule("mangle", "PREROUTING", f"-m conntrack --ctstate INVALID -j {DROP}"), Rule("mangle", DROP, "-j DROP")]
+    drop = [IptablesRule("mangle", "PREROUTING", f"-m conntrack --ctstate INVALID -j {DROP}"), IptablesRule("mangle", DROP, "-j DROP")]
     return tuple(nat + (drop if wanted.drop_invalid else []))
 
 
@@ -57,44 +57,44 @@ def _guests(wanted: Capture, family: Family) -> Iterator[str]:
         yield f"-i {name} {_TAG} -j RETURN"
 
 
-def _inbound(wanted: Capture, family: Family) -> Iterator[Rule]:
+def _inbound(wanted: Capture, family: Family) -> Iterator[IptablesRule]:
     if not wanted.inbound:
         return
-    transparent = wanted.mode is Mode.TPROXY
+    transparent = wanted.mode is InterceptionMode.TPROXY
     table = "mangle" if transparent else "nat"
     if transparent:
         yield from _transparent(wanted, family)
-    yield Rule(table, "PREROUTING", f"-p tcp -j {INBOUND}")
+    yield IptablesRule(table, "PREROUTING", f"-p tcp -j {INBOUND}")
     if transparent:
-        yield Rule(table, INBOUND, f"-p tcp -m mark --mark {wanted.mark} -j RETURN")
-        yield Rule(table, INBOUND, f"-s {family.passthrough} -i lo -p tcp -j RETURN")
-        yield Rule(table, INBOUND, f"-i lo -p tcp -m mark ! --mark {wanted.mark + 1} -j RETURN")
+        yield IptablesRule(table, INBOUND, f"-p tcp -m mark --mark {wanted.mark} -j RETURN")
+        yield IptablesRule(table, INBOUND, f"-s {family.passthrough} -i lo -p tcp -j RETURN")
+        yield IptablesRule(table, INBOUND, f"-i lo -p tcp -m mark ! --mark {wanted.mark + 1} -j RETURN")
     excluded = (port for port in wanted.inbound_excluded if port in wanted.inbound)
     for port in (wanted.tunnel_port, *excluded):
-        yield Rule(table, INBOUND, f"-p tcp --dport {port} -j RETURN")
+        yield IptablesRule(table, INBOUND, f"-p tcp --dport {port} -j RETURN")
     for match in ("",) if wanted.inbound.every else tuple(f" --dport {port}" for port in wanted.inbound.numbers):
         if transparent:
-            yield Rule(table, INBOUND, f"-p tcp{match} -m conntrack --ctstate RELATED,ESTABLISHED -j {DIVERT}")
-        yield Rule(table, INBOUND, f"-p tcp{match} -j {TPROXY if transparent else IN_REDIRECT}")
+            yield IptablesRule(table, INBOUND, f"-p tcp{match} -m conntrack --ctstate RELATED,ESTABLISHED -j {DIVERT}")
+        yield IptablesRule(table, INBOUND, f"-p tcp{match} -j {TPROXY if transparent else IN_REDIRECT}")
     if transparent:
-        yield Rule(table, "PREROUTING", f"-p tcp -m mark --mark {wanted.mark} {_TAG} -j CONNMARK --save-mark")
+        yield IptablesRule(table, "PREROUTING", f"-p tcp -m mark --mark {wanted.mark} {_TAG} -j CONNMARK --save-mark")
 
 
-def _transparent(wanted: Capture, family: Family) -> Iterator[Rule]:
+def _transparent(wanted: Capture, family: Family) -> Iterator[IptablesRule]:
     """Yield what marks packets: those for the proxy's sockets, its own to its workload, and the answers to these."""
     mark = wanted.mark
-    yield from (Rule("mangle", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i"))
-    yield from (Rule("mangle", "PREROUTING", f"-i {name} {_TAG} -j RETURN") for name in wanted.interfaces_outbound)
-    yield from (Rule("mangle", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o"))
-    yield Rule("mangle", DIVERT, f"-j MARK --set-mark {mark}")
-    yield Rule("mangle", DIVERT, "-j ACCEPT")
-    yield Rule(
+    yield from (IptablesRule("mangle", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i"))
+    yield from (IptablesRule("mangle", "PREROUTING", f"-i {name} {_TAG} -j RETURN") for name in wanted.interfaces_outbound)
+    yield from (IptablesRule("mangle", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o"))
+    yield IptablesRule("mangle", DIVERT, f"-j MARK --set-mark {mark}")
+    yield IptablesRule("mangle", DIVERT, "-j ACCEPT")
+    yield IptablesRule(
         "mangle", TPROXY, f"! -d {family.loopback} -p tcp -j TPROXY --tproxy-mark {mark:#x}/0xffffffff --on-port {wanted.inbound_port}"
     )
-    yield Rule("mangle", "OUTPUT", f"-o lo -p tcp -m mark --mark {mark} {_TAG} -j RETURN")
+    yield IptablesRule("mangle", "OUTPUT", f"-o lo -p tcp -m mark --mark {mark} {_TAG} -j RETURN")
     for owner in _owners(wanted):
-        yield Rule("mangle", "OUTPUT", f"! -d {family.loopback} -o lo -p tcp -m owner {owner} {_TAG} -j MARK --set-mark {mark + 1}")
-    yield Rule("mangle", "OUTPUT", f"-p tcp -m connmark --mark {mark} {_TAG} -j CONNMARK --restore-mark")
+        yield IptablesRule("mangle", "OUTPUT", f"! -d {family.loopback} -o lo -p tcp -m owner {owner} {_TAG} -j MARK --set-mark {mark + 1}")
+    yield IptablesRule("mangle", "OUTPUT", f"-p tcp -m connmark --mark {mark} {_TAG} -j CONNMARK --restore-mark")
 
 
 def _owners(wanted: Capture) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _output(wanted: Capture, family: Family) -> Iterator[str]:
     own = f"-m multiport ! --dports {DNS_PORT},{wanted.tunnel_port}" if wanted.dns else f"! --dport {wanted.tunnel_port}"
     own_calls = f"-p tcp ! --dport {DNS_PORT} " if wanted.dns else ""
     for owner in _owners(wanted):
-        if wanted.mode is Mode.REDIRECT:  # of TPROXY the marks do it
+        if wanted.mode is InterceptionMode.REDIRECT:  # of TPROXY the marks do it
             yield f"-o lo ! -d {family.loopback} -p tcp {own} -m owner {owner} -j {IN_REDIRECT}"
         yield f"-o lo {own_calls}-m owner ! {owner} -j RETURN"
         yield f"-m owner {owner} -j RETURN"
@@ -127,22 +127,22 @@ def _servers(wanted: Capture, family: Family) -> Iterable[str]:
     return ("",) if wanted.dns_servers.every else tuple(str(block) for block in wanted.dns_servers.of(family))
 
 
-def _dns(wanted: Capture, family: Family) -> Iterator[Rule]:
+def _dns(wanted: Capture, family: Family) -> Iterator[IptablesRule]:
     """Yield what takes DNS over UDP.
 
     What the application asks and what the proxy asks for it are in zones of their own of connection tracking: both can have the same ports.
     """
     if not wanted.dns:
         return
-    yield Rule("nat", "OUTPUT", f"-j {OUTPUT_DNS}")
-    yield Rule("raw", "OUTPUT", f"-j {OUTPUT_DNS}")
-    yield Rule("raw", "PREROUTING", f"-j {INBOUND}")
+    yield IptablesRule("nat", "OUTPUT", f"-j {OUTPUT_DNS}")
+    yield IptablesRule("raw", "OUTPUT", f"-j {OUTPUT_DNS}")
+    yield IptablesRule("raw", "PREROUTING", f"-j {INBOUND}")
     for owner in _owners(wanted):
-        yield Rule("nat", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j RETURN")
-        yield Rule("raw", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j CT --zone 1")
-        yield Rule("raw", OUTPUT_DNS, f"-p udp --sport {wanted.dns_port} -m owner {owner} -j CT --zone 2")
+        yield IptablesRule("nat", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j RETURN")
+        yield IptablesRule("raw", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j CT --zone 1")
+        yield IptablesRule("raw", OUTPUT_DNS, f"-p udp --sport {wanted.dns_port} -m owner {owner} -j CT --zone 2")
     for block in _servers(wanted, family):
         to, of = (f" -d {block}", f" -s {block}") if block else ("", "")
-        yield Rule("nat", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j REDIRECT --to-ports {wanted.dns_port}")
-        yield Rule("raw", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j CT --zone 2")
-        yield Rule("raw", INBOUND, f"-p udp{of} --sport {DNS_PORT} -j CT --zone 1")
+        yield IptablesRule("nat", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j REDIRECT --to-ports {wanted.dns_port}")
+        yield IptablesRule("raw", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j CT --zone 2")
+        yield IptablesRule("raw", INBOUND, f"-p udp{of} --sport {DNS_PORT} -j CT --zone 1")

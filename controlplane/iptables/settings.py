@@ -24,11 +24,11 @@ _MAX_DIGITS = 10
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]{1,15}\+?")  # the kernel allows more, iptables files do not
 
 
-class BadSetting(NavarchError):
+class BadIptablesOption(NavarchError):
     """What somebody asked for cannot be."""
 
 
-class Mode(StrEnum):
+class InterceptionMode(StrEnum):
     """How connections from outside are given to the Envoy."""
 
     REDIRECT = "REDIRECT"  # by a new destination: the application sees the Envoy's address
@@ -96,7 +96,7 @@ class Ranges:
 class Capture:
     """What is taken, and where to. What is excluded is never taken, whatever includes it."""
 
-    mode: Mode = Mode.REDIRECT
+    mode: InterceptionMode = InterceptionMode.REDIRECT
     outbound_port: int = 15001
     inbound_port: int = 15006
     tunnel_port: int = 15008  # of HBONE: meant for the proxy itself
@@ -166,7 +166,7 @@ def interfaces(text: str, option: str) -> tuple[str, ...]:
     found = tuple(_once(_parts(text)))
     for name in found:
         if not _INTERFACE.fullmatch(name):
-            raise BadSetting(f"{option}: {name!r} is no interface's name; expected at most 15 letters, digits and any of _.@:-")
+            raise BadIptablesOption(f"{option}: {name!r} is no interface's name; expected at most 15 letters, digits and any of _.@:-")
     return found
 
 
@@ -183,7 +183,7 @@ def _parts(text: str) -> Iterable[str]:
 
 def _number(text: str, option: str, least: int, most: int) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > _MAX_DIGITS or not least <= int(text) <= most:
-        raise BadSetting(f"{option}: expected a number from {least} to {most}, found {text[:80]!r}")
+        raise BadIptablesOption(f"{option}: expected a number from {least} to {most}, found {text[:80]!r}")
     return int(text)
 
 
@@ -193,7 +193,7 @@ def _block(text: str, option: str) -> Network:
             return ip_network(text, strict=False)
     except ValueError:
         pass
-    raise BadSetting(f"{option}: expected a block of addresses such as 10.0.0.0/8, found {text!r}")
+    raise BadIptablesOption(f"{option}: expected a block of addresses such as 10.0.0.0/8, found {text!r}")
 
 
 def _once(values: Iterable[_Value]) -> Iterable[_Value]:

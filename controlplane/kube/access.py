@@ -15,7 +15,7 @@ from controlplane.kube.errors import NoAccess
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class KubernetesAccess:
     """Which kubeconfig and which context of it; neither: the pod's service account, or else the kubeconfig that kubectl takes."""
 
     kubeconfig: str | None = None
@@ -32,7 +32,7 @@ class Access:
         return self.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
-async def configuration(access: Access) -> Configuration:
+async def client_configuration(access: KubernetesAccess) -> Configuration:
     """Return host, trust and credentials as ``access`` has them now; raises NoAccess."""
     found = Configuration()
     from_pod: Callable[..., None] = load_incluster_config  # both without annotations of their own
@@ -50,7 +50,7 @@ async def configuration(access: Access) -> Configuration:
     return found
 
 
-def signature(access: Access, found: Configuration) -> tuple[tuple[int, int], ...]:
+def credentials_fingerprint(access: KubernetesAccess, found: Configuration) -> tuple[tuple[int, int], ...]:
     """Return what changes when one of the files behind ``found`` does: a rotated token or authority."""
     paths = [found.ssl_ca_cert, found.cert_file, found.key_file]
     paths += [SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME] if access.in_cluster else access.file.split(os.pathsep)

@@ -19,8 +19,8 @@ import aiohttp
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject, RESTResponse
 
-from controlplane.kube.access import Access, configuration, signature
-from controlplane.kube.errors import NoAccess, Refused, Unreachable
+from controlplane.kube.access import KubernetesAccess, client_configuration, credentials_fingerprint
+from controlplane.kube.errors import ApiServerUnreachable, NoAccess, StatusError
 from controlplane.kube.json import Json, decoded, number, section, text
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ class _Request:
 class _Pool:
     """Connections by one reading of the credentials, closed when the last request on them is over."""
 
-    def __init__(self, access: Access, found: Configuration) -> None:
+    def __init__(self, access: KubernetesAccess, found: Configuration) -> None:
         found.connection_pool_maxsize = 0  # every watch keeps one open
         self.configuration = found
-        self.signature = signature(access, found)
+        self.signature = credentials_fingerprint(access, found)
         self.rest = RESTClientObject(found)
         self.retired = False
         self._uses = 0
@@ -73,7 +73,7 @@ class _Pool:
 class Client:
     """The API server, by one ``access``."""
 
-    def __init__(self, access: Access, pool: _Pool) -> None:
+    def __init__(self, access: KubernetesAccess, pool: _Pool) -> None:
         """Ask by ``access``, over ``pool``; made by ``connect``."""
         self._access = access
         self._pool = pool
@@ -122,13 +122,13 @@ class Client:
                     break
                 *whole, rest = (rest + data).split(b"\n")
                 if len(rest) > _MAX_LINE:
-                    raise Unreachable(f"a line of the watch is longer than {_MAX_LINE} bytes")
+                    raise ApiServerUnreachable(f"a line of the watch is longer than {_MAX_LINE} bytes")
                 if whole:
                     yield tuple(whole)
             if rest:
-                raise Unreachable("the watch broke off in the middle of a line")
+                raise ApiServerUnreachable("the watch broke off in the middle of a line")
 
-    async def answered(self) -> None:
+    async def wait_until_reachable(self) -> None:
         """Wait until anything that is asked from now on is answered well: whoever was unreachable is not any more."""
         await self._answered.wait()
 
@@ -152,7 +152,7 @@ class Client:
             async with pool.used():
                 try:
                     answer = await _send(pool, request)
-                except Unreachable as error:
+                except ApiServerUnreachable as error:
                     if last or not isinstance(error.__cause__, (aiohttp.ClientConnectorCertificateError, ssl.SSLError)):
                         raise
                 else:
@@ -171,7 +171,7 @@ class Client:
         """Read the credentials anew if their files have changed."""
         if time.monotonic() - self._looked_at > _LOOK_S:
             self._looked_at = time.monotonic()
-            if signature(self._access, self._pool.configuration) != self._pool.signature:
+            if credentials_fingerprint(self._access, self._pool.configuration) != self._pool.signature:
                 try:
                     await self._renew(self._pool)
                 except NoAccess as error:  # half of a rotation; what we have may still be good
@@ -188,7 +188,7 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def connect(access: Access) -> AsyncIterator[Client]:
+async def connect(access: KubernetesAccess) -> AsyncIterator[Client]:
     """Give a client by ``access`` for the block; raises NoAccess. Nothing is asked yet."""
     client = Client(access, await _pool(access))
     try:
@@ -197,8 +197,8 @@ async def connect(access: Access) -> AsyncIterator[Client]:
         await client.close()
 
 
-async def _pool(access: Access) -> _Pool:
-    found = await configuration(access)
+async def _pool(access: KubernetesAccess) -> _Pool:
+    found = await client_configuration(access)
     try:
         return _Pool(access, found)
     except OSError as error:  # of which those of TLS are some
@@ -210,9 +210,9 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise Unreachable("the API server did not answer in time") from error
+        raise ApiServerUnreachable("the API server did not answer in time") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Unreachable(str(error)[:300] or type(error).__name__) from error
+        raise ApiServerUnreachable(str(error)[:300] or type(error).__name__) from error
 
 
 async def _send(pool: _Pool, request: _Request) -> aiohttp.ClientResponse:
@@ -231,13 +231,13 @@ def _url(path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-async def _refusal(answer: aiohttp.ClientResponse) -> Refused:
+async def _refusal(answer: aiohttp.ClientResponse) -> StatusError:
     with _faults():
         data = await answer.read()
     try:
         status = decoded(data)
-    except Unreachable:
+    except ApiServerUnreachable:
         status = {}  # a proxy in between has words of its own
     after = answer.headers.get("Retry-After", "")
     seconds = float(after) if after.isdecimal() else float(number(section(status, "details"), "retryAfterSeconds")) or None
-    return Refused(answer.status, text(status, "reason") or answer.reason or "", text(status, "message")[:1000], seconds)
+    return StatusError(answer.status, text(status, "reason") or answer.reason or "", text(status, "message")[:1000], seconds)

@@ -13,11 +13,11 @@ class NoAccess(KubernetesError):
     """There is no way to the API server: no kubeconfig that can be read, and no service account of a pod."""
 
 
-class Unreachable(KubernetesError):
+class ApiServerUnreachable(KubernetesError):
     """The API server gives no answer, or broke off in the middle of one."""
 
 
-class Refused(KubernetesError):
+class StatusError(KubernetesError):
     """The API server answered with a Status that is no success."""
 
     def __init__(self, status: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
@@ -29,7 +29,7 @@ class Refused(KubernetesError):
         self.retry_after_s = retry_after_s
 
     @property
-    def missing(self) -> bool:
+    def not_found(self) -> bool:
         """Return whether what was asked for is not there."""
         return self.status == 404
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import orjson
 
-from controlplane.kube.errors import Unreachable
+from controlplane.kube.errors import ApiServerUnreachable
 
 Json: TypeAlias = dict[str, object]
 
@@ -17,9 +17,9 @@ def decoded(data: bytes) -> Json:
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise Unreachable(f"expected JSON from the API server: {error}") from error
+        raise ApiServerUnreachable(f"expected JSON from the API server: {error}") from error
     if not isinstance(found, dict):
-        raise Unreachable("expected a JSON object from the API server")
+        raise ApiServerUnreachable("expected a JSON object from the API server")
     return found
 
 

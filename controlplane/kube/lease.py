@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controlplane.kube.client import Client
-from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import Json, number, section, text
 from controlplane.kube.resources import LEASES
 
@@ -71,8 +71,8 @@ class Lease:
         began = time.monotonic()
         try:
             found = await self._client.get(LEASES.path(self._namespace, self._name))
-        except Refused as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
             await self._client.create(LEASES.path(self._namespace), self._record({}, 0))
             self._until = began + self._timing.renew_s

@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from controlplane.kube.errors import KubernetesError, Refused, Unreachable
+from controlplane.kube.errors import ApiServerUnreachable, KubernetesError, StatusError
 from controlplane.kube.json import Json, decoded, items, number, section, text
-from controlplane.kube.resources import Resource
+from controlplane.kube.resources import ApiResource
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _AT_ONCE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class ReflectorTiming:
     """How patient a reflector is, in seconds."""
 
     watch_s: tuple[float, float] = (48.0, 96.0)  # a watch ends by itself within, so that a silent one is noticed
@@ -36,7 +36,7 @@ class Timing:
     missing_s: float = 5.0  # until a resource that is not there is asked for again
 
     @classmethod
-    def silent(cls, seconds: float) -> Timing:
+    def silent(cls, seconds: float) -> ReflectorTiming:
         """Return a timing by which a silent watch is given up after ``seconds`` at most."""
         return cls(watch_s=(0.4 * seconds, 0.8 * seconds), slack_s=0.2 * seconds)
 
@@ -55,7 +55,7 @@ class Changed:
     events: tuple[tuple[bool, Json], ...]  # whether it is there, and the object as it is or was
 
 
-class Missing(KubernetesError):
+class ResourceMissing(KubernetesError):
     """The resource is not there: its CustomResourceDefinition is not, or not in this version."""
 
 
@@ -63,7 +63,7 @@ class Missing(KubernetesError):
 class Backoff:
     """How long to wait after a failure: jittered, doubling, and short again after a good while."""
 
-    timing: Timing
+    timing: ReflectorTiming
     random: Callable[[], float]
     _next_s: float = 0.0
 
@@ -76,13 +76,13 @@ class Backoff:
         return wait * (0.5 + self.random())
 
 
-class Api(Protocol):
+class WatchClient(Protocol):
     """What a reflector needs of the API server's client."""
 
     async def get(self, path: str, **query: str) -> Json:
         """Return what is at ``path``."""
 
-    async def answered(self) -> None:
+    async def wait_until_reachable(self) -> None:
         """Wait until anything that is asked from now on is answered well: whoever was unreachable is not any more."""
 
     def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
@@ -94,9 +94,9 @@ class Reflector:
 
     def __init__(
         self,
-        client: Api,
-        resource: Resource,
-        timing: Timing,
+        client: WatchClient,
+        resource: ApiResource,
+        timing: ReflectorTiming,
         random: Callable[[], float],
         *,
         namespace: str | None = None,
@@ -136,29 +136,29 @@ class Reflector:
                 began = time.monotonic()
                 version = await self._watch(version, deliver)
                 if version and time.monotonic() - began < _AT_ONCE_S:
-                    raise Unreachable("the watch ended as soon as it had begun")
+                    raise ApiServerUnreachable("the watch ended as soon as it had begun")
             except (KubernetesError, OSError) as error:
                 await self._after(error)
 
     async def _after(self, error: Exception) -> None:
         """Wait as ``error`` asks for, before what failed is tried again: a watch from where it was."""
-        if isinstance(error, Refused) and error.missing:
-            raise Missing(f"{self.resource.plural}.{self.resource.group} {self.resource.version} is not there") from error
-        if isinstance(error, Missing):
+        if isinstance(error, StatusError) and error.not_found:
+            raise ResourceMissing(f"{self.resource.plural}.{self.resource.group} {self.resource.version} is not there") from error
+        if isinstance(error, ResourceMissing):
             raise error
         wait_s = self._backoff.wait_s(0.0 if self.trouble else time.monotonic() - self._good_since)
-        if isinstance(error, Refused) and error.retry_after_s:
+        if isinstance(error, StatusError) and error.retry_after_s:
             wait_s = error.retry_after_s * (1 + self._random() / 10)
-        if self.trouble is None or not isinstance(error, Unreachable):
+        if self.trouble is None or not isinstance(error, ApiServerUnreachable):
             log.warning("watch interrupted", extra={"resource": self.resource.plural, "reason": str(error), "again_s": round(wait_s, 1)})
         self.trouble = str(error)
         self._on_trouble()
         least_s = min(wait_s, self._timing.backoff_s[0])
         await asyncio.sleep(least_s)
-        if isinstance(error, Unreachable):
+        if isinstance(error, ApiServerUnreachable):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s - least_s):
-                    await self._client.answered()
+                    await self._client.wait_until_reachable()
         else:
             await asyncio.sleep(wait_s - least_s)
 
@@ -170,7 +170,7 @@ class Reflector:
         while True:
             try:
                 page = await self._client.get(self._path, **query)
-            except Refused as error:
+            except StatusError as error:
                 if not error.expired or "continue" not in query:
                     raise
                 found.clear()  # the pages took too long: the rest of them is gone
@@ -206,10 +206,10 @@ class Reflector:
                     if at:
                         await asyncio.sleep(0)
         except (KubernetesError, OSError) as error:
-            if isinstance(error, Refused) and error.expired:
+            if isinstance(error, StatusError) and error.expired:
                 log.info("listing again", extra={"resource": self.resource.plural, "reason": error.message})
                 return ""
-            if isinstance(error, Refused) and error.missing:
+            if isinstance(error, StatusError) and error.not_found:
                 raise
             await self._after(error)
         return state.version
@@ -218,7 +218,7 @@ class Reflector:
         """Return what ``event`` tells, if it is news, and note in ``state`` how far we are."""
         kind, value = text(event, "type"), section(event, "object")
         if kind == "ERROR":
-            raise Refused(number(value, "code"), text(value, "reason"), text(value, "message"))
+            raise StatusError(number(value, "code"), text(value, "reason"), text(value, "message"))
         metadata = section(value, "metadata")
         if version := text(metadata, "resourceVersion"):
             state.version = version

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Resource:
+class ApiResource:
     """One resource of the API, in one of its versions; ``group`` is empty for the core group."""
 
     group: str
@@ -29,15 +29,15 @@ class Resource:
         return "/" + "/".join(parts)
 
 
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
-SECRETS = Resource("", "v1", "secrets", "Secret")
-PODS = Resource("", "v1", "pods", "Pod")
-EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
-WORKLOAD_ENTRIES = Resource("networking.istio.io", "v1", "workloadentries", "WorkloadEntry")
-CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
+LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease")
+CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap")
+SECRETS = ApiResource("", "v1", "secrets", "Secret")
+PODS = ApiResource("", "v1", "pods", "Pod")
+EVENTS = ApiResource("events.k8s.io", "v1", "events", "Event")
+WORKLOAD_ENTRIES = ApiResource("networking.istio.io", "v1", "workloadentries", "WorkloadEntry")
+CRDS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 _ADMISSION = "admissionregistration.k8s.io"
-VALIDATORS = Resource(_ADMISSION, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", namespaced=False)
-MUTATORS = Resource(_ADMISSION, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", namespaced=False)
-TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
-ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)
+VALIDATING_WEBHOOKS = ApiResource(_ADMISSION, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", namespaced=False)
+MUTATING_WEBHOOKS = ApiResource(_ADMISSION, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", namespaced=False)
+TOKEN_REVIEWS = ApiResource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
+ACCESS_REVIEWS = ApiResource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)

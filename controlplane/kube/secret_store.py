@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 
 from controlplane.kube.client import Client
-from controlplane.kube.errors import Refused
+from controlplane.kube.errors import StatusError
 from controlplane.kube.json import Json, section, text
 from controlplane.kube.resources import SECRETS
 
 
-class KeptSecret:
+class SecretStore:
     """One entry of a Secret of our own."""
 
     def __init__(self, client: Client, where: tuple[str, str], entry: str) -> None:
@@ -24,8 +24,8 @@ class KeptSecret:
         """Return what is stored, ``None`` if nothing is; raises KubernetesError."""
         try:
             found = await self._client.get(SECRETS.path(self._namespace, self._name))
-        except Refused as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
             self._metadata = {}
             return None
@@ -51,7 +51,7 @@ class KeptSecret:
                 await self._client.replace(SECRETS.path(self._namespace, self._name), body)
             else:
                 await self._client.create(SECRETS.path(self._namespace), body)
-        except Refused as error:
+        except StatusError as error:
             if error.conflict:
                 return False  # somebody was quicker
             raise

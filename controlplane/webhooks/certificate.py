@@ -16,14 +16,14 @@ from controlplane.ca.certificates import Authority, BadCertificate, Pair, author
 from controlplane.ca.rotation import read_key
 from controlplane.kube.json import Json, section, text
 
-NAME = "navarch-webhook-cert"
+SECRET_NAME = "navarch-webhook-cert"  # noqa: S105 - the name of a Secret
 _AUTHORITY = dt.timedelta(days=3650)
 _LIFETIME = dt.timedelta(days=90)
 _RENEW = dt.timedelta(days=30)  # before the end
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class WebhookCertificate:
     """A certificate of the webhooks, and who has issued it."""
 
     pair: Pair
@@ -34,22 +34,22 @@ class Shared:
         return expires_at(self.pair.certificate) - now < _RENEW
 
 
-def shared(secret: Json) -> Shared | None:
+def certificate_from_secret(secret: Json) -> WebhookCertificate | None:
     """Return what the Secret ``secret`` holds, None where that is of no use."""
     issuer, certificate, key = _issuer(secret), _entry(secret, "tls.crt"), _entry(secret, "tls.key")
-    return Shared(Pair(certificate, key), issuer) if issuer and certificate and key else None
+    return WebhookCertificate(Pair(certificate, key), issuer) if issuer and certificate and key else None
 
 
-def renewed(home: str, secret: Json, now: dt.datetime) -> Shared:
+def renewed_certificate(home: str, secret: Json, now: dt.datetime) -> WebhookCertificate:
     """Return a new certificate for the namespace ``home``, by the authority that ``secret`` holds if that is good for long enough."""
     issuer = _issuer(secret)
     if issuer is None or issuer.certificate.not_valid_after_utc - now < _LIFETIME:
         issuer = authority("webhook", ec.generate_private_key(ec.SECP256R1()), now, _AUTHORITY)
     names = (f"navarch.{home}.svc", f"navarch.{home}.svc.cluster.local", "localhost")
-    return Shared(serving(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer)
+    return WebhookCertificate(serving(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer)
 
 
-def as_secret(home: str, value: Shared, before: Json) -> Json:
+def certificate_secret(home: str, value: WebhookCertificate, before: Json) -> Json:
     """Return the Secret that holds ``value`` in the namespace ``home``, in the place of ``before``."""
     content = {
         "tls.crt": value.pair.certificate,
@@ -61,7 +61,7 @@ def as_secret(home: str, value: Shared, before: Json) -> Json:
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
-        "metadata": {"name": NAME, "namespace": home, **section(before, "metadata")},
+        "metadata": {"name": SECRET_NAME, "namespace": home, **section(before, "metadata")},
         "data": {name: base64.b64encode(each).decode() for name, each in content.items()},
     }
 

@@ -8,15 +8,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from controlplane.inject.inject import Mesh
+from controlplane.inject.inject import InjectionContext
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import PODS
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import KubernetesSettings
-from controlplane.webhooks.mutate import admission
-from controlplane.webhooks.validate import Verdict
+from controlplane.webhooks.mutate import injection_verdict
+from controlplane.webhooks.validate import AdmissionVerdict
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Injector:
         self._client = client
         self._cluster = cluster
         self._defaults = defaults
-        self._known: Mesh | None = None
+        self._known: InjectionContext | None = None
 
     async def run(self) -> None:
         """Learn of the cluster until cancelled."""
@@ -53,14 +53,14 @@ class Injector:
                 log.info("cluster not known", extra={"reason": str(error)})
                 await asyncio.sleep(_AGAIN_S)
 
-    def reviewer(self, path: str) -> Callable[[bytes], Verdict]:
+    def reviewer(self, path: str) -> Callable[[bytes], AdmissionVerdict]:
         """Return what answers a review that came to ``path`` now, in any thread; raises NotYet."""
         if self._known is None:
             raise NotYet
         mesh = replace(self._known, defaults=self._defaults())
-        return lambda body: admission(body, path, mesh)
+        return lambda body: injection_verdict(body, path, mesh)
 
-    async def _learned(self) -> Mesh:
+    async def _learned(self) -> InjectionContext:
         settings = self._cluster.injection
         minor = _DIGITS.match(text(await self._client.get("/version"), "minor"))  # some clouds write 29+
         has_native = minor is not None and int(minor[0]) >= _NATIVE_SINCE
@@ -68,7 +68,7 @@ class Injector:
             query = {"fieldSelector": f"metadata.name={self._cluster.pod}"}
             found = await self._client.get(PODS.path(self._cluster.system_namespace), **query)
             settings = replace(settings, init_image=_image(found))
-        return Mesh(settings=settings, has_native_sidecars=has_native)
+        return InjectionContext(settings=settings, has_native_sidecars=has_native)
 
 
 def _image(pods: Json) -> str | None:

@@ -6,31 +6,31 @@ no mirror of namespaces has to be as new as the pod.
 
 from __future__ import annotations
 
-from controlplane.inject.inject import Injected, Mesh, Refused, Untouched, inject
-from controlplane.inject.policy import ENABLED, REVISION, Namespace
+from controlplane.inject.inject import Injected, InjectionContext, InjectionRefused, NotInjected, inject
+from controlplane.inject.policy import INJECTION_LABEL, REVISION_LABEL, PodNamespace
 from controlplane.kube.json import section, text
-from controlplane.webhooks.validate import Request, Verdict, allowed, refused, request
+from controlplane.webhooks.validate import AdmissionRequest, AdmissionVerdict, admission_request, allowed, refused
 
-POD_ASKS = "/inject"  # the namespace says nothing
-NAMESPACE_ASKS = "/inject/namespace"
+INJECT_PATH = "/inject"  # the namespace says nothing
+INJECT_NAMESPACE_PATH = "/inject/namespace"
 
 
-def admission(body: bytes, path: str, mesh: Mesh) -> Verdict:
+def injection_verdict(body: bytes, path: str, mesh: InjectionContext) -> AdmissionVerdict:
     """Return the verdict on the pod that the AdmissionReview ``body``, sent to ``path``, is about; raises BadReview."""
-    asked = request(body)
+    asked = admission_request(body)
     if not _is_new_pod(asked):
         return allowed(asked.uid)
     outcome = inject(asked.object, _namespace(asked, path, mesh), mesh)
     match outcome:
         case Injected(_, patch, warnings):
             return allowed(asked.uid, warnings, patch)
-        case Untouched():
+        case NotInjected():
             return allowed(asked.uid)
-        case Refused(problems):
+        case InjectionRefused(problems):
             return refused(asked.uid, problems)
 
 
-def _is_new_pod(asked: Request) -> bool:
+def _is_new_pod(asked: AdmissionRequest) -> bool:
     kind = section(asked.data, "kind")
     return (text(kind, "group"), text(kind, "kind"), asked.data.get("operation"), text(asked.data, "subResource")) == (
         "",
@@ -40,7 +40,7 @@ def _is_new_pod(asked: Request) -> bool:
     )
 
 
-def _namespace(asked: Request, path: str, mesh: Mesh) -> Namespace:
+def _namespace(asked: AdmissionRequest, path: str, mesh: InjectionContext) -> PodNamespace:
     revision = mesh.settings.revision
-    labels = {} if path == POD_ASKS else {ENABLED: "enabled"} if revision == "default" else {REVISION: revision}
-    return Namespace(text(asked.data, "namespace"), labels)
+    labels = {} if path == INJECT_PATH else {INJECTION_LABEL: "enabled"} if revision == "default" else {REVISION_LABEL: revision}
+    return PodNamespace(text(asked.data, "namespace"), labels)

@@ -15,15 +15,15 @@ from typing import Protocol
 
 from controlplane.ca.certificates import BadCertificate, Pair, expires_at
 from controlplane.kube.client import Client
-from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import items, section, text
-from controlplane.kube.resources import MUTATORS, SECRETS, VALIDATORS
-from controlplane.webhooks.certificate import NAME, as_secret, renewed, shared
+from controlplane.kube.resources import MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS
+from controlplane.webhooks.certificate import SECRET_NAME, certificate_from_secret, certificate_secret, renewed_certificate
 
 log = logging.getLogger(__name__)
 
 # What the API server knows of us; each may be missing.
-CONFIGURATIONS = (VALIDATORS.path(name="navarch-validator"), MUTATORS.path(name="navarch-injector"))
+CONFIGURATIONS = (VALIDATING_WEBHOOKS.path(name="navarch-validator"), MUTATING_WEBHOOKS.path(name="navarch-injector"))
 _LOOK_S = 2.0
 
 
@@ -35,7 +35,7 @@ class Held(Protocol):
         """Return whether it is ours now."""
 
 
-class Registration:
+class WebhookRegistration:
     """The webhooks' certificate and configurations, as one replica keeps them."""
 
     def __init__(self, client: Client, home: str, leader: Held, reached: Callable[[], bool]) -> None:
@@ -68,23 +68,23 @@ class Registration:
 
     async def _certificate(self) -> None:
         """Use the certificate that all replicas share: whoever is first makes it, the leader renews it."""
-        path = SECRETS.path(self._home, NAME)
+        path = SECRETS.path(self._home, SECRET_NAME)
         try:
             found = await self._client.get(path)
-        except Refused as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
             found = {}
-        value, now = shared(found), dt.datetime.now(dt.UTC)
+        value, now = certificate_from_secret(found), dt.datetime.now(dt.UTC)
         if value is None or (self._leader.held and value.is_due(now)):
-            value = await asyncio.to_thread(renewed, self._home, found, now)
-            body = as_secret(self._home, value, found)
+            value = await asyncio.to_thread(renewed_certificate, self._home, found, now)
+            body = certificate_secret(self._home, value, found)
             try:
                 if found:
                     await self._client.replace(path, body)
                 else:
                     await self._client.create(SECRETS.path(self._home), body)
-            except Refused as error:
+            except StatusError as error:
                 if error.conflict:
                     return  # somebody was quicker: theirs is read in the next round
                 raise
@@ -97,8 +97,8 @@ class Registration:
     async def _configuration(self, path: str) -> None:
         try:
             found = await self._client.get(path)
-        except Refused as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
             return  # that webhook is not wanted here
         trusted = base64.b64encode(self._authority).decode()

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 
 from controlplane.webhooks.injector import NotYet
-from controlplane.webhooks.validate import BadReview, Verdict
+from controlplane.webhooks.validate import AdmissionVerdict, BadAdmissionReview
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,10 @@ _AT_ONCE = 50
 Message = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Reviewer = Callable[[bytes], Verdict]
+Reviewer = Callable[[bytes], AdmissionVerdict]
 
 
-class _Answer(Exception):
+class _HttpError(Exception):
     """The request ends here, with this status and these words."""
 
     def __init__(self, status: int, words: str) -> None:
@@ -55,9 +55,9 @@ class Webhook:
                 verdict = await asyncio.get_running_loop().run_in_executor(self._threads, reviewer, body)
             self.counts[verdict.answer] += 1
             status, answer = 200, verdict.body
-        except _Answer as error:
+        except _HttpError as error:
             status, answer = error.status, orjson.dumps({"error": str(error)})
-        except BadReview as error:
+        except BadAdmissionReview as error:
             status, answer = 400, orjson.dumps({"error": str(error)})
         except Exception:  # ours; the API server goes by the failure policy
             log.exception("review failed")
@@ -74,19 +74,19 @@ class Webhook:
         path = str(scope["path"])
         find = self._reviewers.get(path)
         if find is None:
-            raise _Answer(404, f"expected one of the paths {', '.join(self._reviewers)}")
+            raise _HttpError(404, f"expected one of the paths {', '.join(self._reviewers)}")
         _check(scope)
         try:
             return find(path)
         except NotYet:
-            raise _Answer(503, "this control plane has just begun") from None
+            raise _HttpError(503, "this control plane has just begun") from None
 
 
 def _check(scope: Mapping[str, object]) -> None:
     if scope["method"] != "POST":
-        raise _Answer(405, "expected POST")
+        raise _HttpError(405, "expected POST")
     if not _header(scope, b"content-type").startswith("application/json"):
-        raise _Answer(415, "expected application/json")
+        raise _HttpError(415, "expected application/json")
 
 
 def _header(scope: Mapping[str, object], name: bytes) -> str:
@@ -103,7 +103,7 @@ async def _body(scope: Mapping[str, object], receive: Receive) -> bytes:
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise _Answer(400, "the request broke off")
+                    raise _HttpError(400, "the request broke off")
                 part = message.get("body")
                 size += len(part) if isinstance(part, bytes) else 0
                 if size > MAX_BYTES:
@@ -111,8 +111,8 @@ async def _body(scope: Mapping[str, object], receive: Receive) -> bytes:
                 elif isinstance(part, bytes):
                     parts.append(part)
                 if size > MAX_BYTES + _READ_OVER or (size > MAX_BYTES and not message.get("more_body")):
-                    raise _Answer(413, f"expected at most {MAX_BYTES} bytes")
+                    raise _HttpError(413, f"expected at most {MAX_BYTES} bytes")
                 if not message.get("more_body"):
                     return b"".join(parts)
     except TimeoutError:
-        raise _Answer(408, f"the body of {scope['path']} took longer than {_BODY_S:.0f} s") from None
+        raise _HttpError(408, f"the body of {scope['path']} took longer than {_BODY_S:.0f} s") from None

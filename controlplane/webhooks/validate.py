@@ -21,12 +21,12 @@ _MAX_WARNINGS = 20
 _MAX_WARNING = 240  # of all together the API server takes 4096 characters
 
 
-class BadReview(ValueError):
+class BadAdmissionReview(ValueError):
     """What was sent is no AdmissionReview: why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AdmissionRequest:
     """What is asked of us."""
 
     uid: str
@@ -37,34 +37,34 @@ class Request:
         """Return the object that is to be stored; raises BadReview where there is none."""
         value = self.data.get("object")
         if not isinstance(value, dict):
-            raise BadReview("expected the object that is to be stored")
+            raise BadAdmissionReview("expected the object that is to be stored")
         return value
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AdmissionVerdict:
     """The answer to one review, and in a word what it was."""
 
     answer: str  # allowed, refused, injected
     body: bytes
 
 
-def request(body: bytes) -> Request:
+def admission_request(body: bytes) -> AdmissionRequest:
     """Return what the AdmissionReview ``body`` asks; raises BadReview."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadReview("expected JSON") from error
+        raise BadAdmissionReview("expected JSON") from error
     if not isinstance(data, dict) or data.get("kind") != "AdmissionReview" or data.get("apiVersion") != API_VERSION:
-        raise BadReview(f"expected an AdmissionReview of {API_VERSION}")
+        raise BadAdmissionReview(f"expected an AdmissionReview of {API_VERSION}")
     asked = data.get("request")
     uid = asked.get("uid") if isinstance(asked, dict) else None
     if not isinstance(asked, dict) or not isinstance(uid, str) or not uid:
-        raise BadReview("expected a request with a uid")
-    return Request(uid, asked)
+        raise BadAdmissionReview("expected a request with a uid")
+    return AdmissionRequest(uid, asked)
 
 
-def allowed(uid: str, warnings: Sequence[str] = (), patch: Sequence[Json] = ()) -> Verdict:
+def allowed(uid: str, warnings: Sequence[str] = (), patch: Sequence[Json] = ()) -> AdmissionVerdict:
     """Return that what was asked as ``uid`` is stored, changed by ``patch``, and what its writer is warned of."""
     response: Json = {"uid": uid, "allowed": True}
     if patch:
@@ -72,28 +72,28 @@ def allowed(uid: str, warnings: Sequence[str] = (), patch: Sequence[Json] = ()) 
     return _verdict("injected" if patch else "allowed", response, warnings)
 
 
-def refused(uid: str, problems: Sequence[str], warnings: Sequence[str] = ()) -> Verdict:
+def refused(uid: str, problems: Sequence[str], warnings: Sequence[str] = ()) -> AdmissionVerdict:
     """Return that what was asked as ``uid`` is not stored, for its ``problems``."""
     status = {"code": 422, "reason": "Invalid", "message": "; ".join(problems)[:_MAX_MESSAGE]}
     return _verdict("refused", {"uid": uid, "allowed": False, "status": status}, warnings)
 
 
-def review(body: bytes) -> Verdict:
+def validation_verdict(body: bytes) -> AdmissionVerdict:
     """Return the verdict on the object of the mesh that the AdmissionReview ``body`` is about; raises BadReview."""
-    asked = request(body)
+    asked = admission_request(body)
     problems = tuple(_problems(asked))
     errors = [_line(each) for each in problems if each.severity is Severity.ERROR]
     warnings = [_line(each) for each in problems if each.severity is Severity.WARNING]
     return refused(asked.uid, errors, warnings) if errors else allowed(asked.uid, warnings)
 
 
-def _verdict(answer: str, response: Json, warnings: Sequence[str]) -> Verdict:
+def _verdict(answer: str, response: Json, warnings: Sequence[str]) -> AdmissionVerdict:
     if warnings:
         response["warnings"] = [each[:_MAX_WARNING] for each in warnings[:_MAX_WARNINGS]]
-    return Verdict(answer, orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
+    return AdmissionVerdict(answer, orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
 
 
-def _problems(asked: Request) -> Sequence[Problem]:
+def _problems(asked: AdmissionRequest) -> Sequence[Problem]:
     if asked.data.get("operation") not in ("CREATE", "UPDATE"):
         return ()
     value = asked.object

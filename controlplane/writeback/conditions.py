@@ -18,14 +18,14 @@ _COMPARED = ("type", "status", "reason", "message", "observedGeneration")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _WantedCondition:
     type: str
     status: str
     reason: str
     message: str
 
 
-def conditions(
+def updated_conditions(
     current: Sequence[Condition], generation: int, problems: Iterable[Problem], standing: Standing | None, now: str
 ) -> tuple[Condition, ...] | None:
     """Return the conditions that an object of ``generation`` should have at ``now`` (RFC 3339), ``None`` if they are the ``current`` ones.
@@ -42,37 +42,37 @@ def conditions(
     return (*kept, *made)
 
 
-def _wanted(problems: Sequence[Problem], standing: Standing | None) -> Iterator[_Wanted]:
+def _wanted(problems: Sequence[Problem], standing: Standing | None) -> Iterator[_WantedCondition]:
     errors = [each for each in problems if each.severity is Severity.ERROR]
     warnings = [each for each in problems if each.severity is Severity.WARNING]
     if errors:
-        yield _Wanted("Accepted", "False", errors[0].code[:_MAX_REASON], _told(errors))
-        yield _Wanted("Programmed", "False", "NotAccepted", "the last version that was accepted, if there is one, stays in effect")
-        yield _Wanted("Reconciled", "False", "NotAccepted", "not accepted")
+        yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _told(errors))
+        yield _WantedCondition("Programmed", "False", "NotAccepted", "the last version that was accepted, if there is one, stays in effect")
+        yield _WantedCondition("Reconciled", "False", "NotAccepted", "not accepted")
         return
-    yield _Wanted("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _told(warnings))
+    yield _WantedCondition("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _told(warnings))
     if any(each.code == "KindNotTranslated" for each in problems):
-        yield _Wanted("Programmed", "False", "NotTranslated", "objects of this kind have no effect yet")
+        yield _WantedCondition("Programmed", "False", "NotTranslated", "objects of this kind have no effect yet")
         return
     if standing is None:
-        yield _Wanted("Programmed", "False", "Pending", "not every replica of the control plane serves this generation yet")
-        yield _Wanted("Reconciled", "False", "Pending", "pending")
+        yield _WantedCondition("Programmed", "False", "Pending", "not every replica of the control plane serves this generation yet")
+        yield _WantedCondition("Reconciled", "False", "Pending", "pending")
         return
     count = f"{standing.accepted} of {standing.needed} proxies"
     if standing.refusals:
         words = "; ".join(f"{each.proxy} refused {each.resource}: {each.message}" for each in standing.refusals)
-        yield _Wanted("Programmed", "False", "Refused", f"{count}; {words}"[:_MAX_MESSAGE])
+        yield _WantedCondition("Programmed", "False", "Refused", f"{count}; {words}"[:_MAX_MESSAGE])
     else:
-        yield _Wanted("Programmed", str(standing.settled), "Programmed" if standing.settled else "Pending", count)
+        yield _WantedCondition("Programmed", str(standing.settled), "Programmed" if standing.settled else "Pending", count)
     reconciled = f"{standing.accepted}/{standing.needed} proxies up to date."
-    yield _Wanted("Reconciled", str(standing.settled), "Reconciled" if standing.settled else "Pending", reconciled)
+    yield _WantedCondition("Reconciled", str(standing.settled), "Reconciled" if standing.settled else "Pending", reconciled)
 
 
 def _told(problems: Iterable[Problem]) -> str:
     return "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in problems)[:_MAX_MESSAGE]
 
 
-def _made(wanted: _Wanted, before: Condition | None, generation: int, now: str) -> Condition:
+def _made(wanted: _WantedCondition, before: Condition | None, generation: int, now: str) -> Condition:
     since = before.get("lastTransitionTime") if before and before.get("status") == wanted.status else None
     return {
         "type": wanted.type,

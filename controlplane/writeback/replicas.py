@@ -11,15 +11,15 @@ import orjson
 
 from controlplane.fleet.rollout import Standing, read
 from controlplane.kube.client import Client
-from controlplane.kube.errors import Refused
+from controlplane.kube.errors import StatusError
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import CONFIG_MAPS, LEASES
 from controlplane.model.keys import Key
 
 log = logging.getLogger(__name__)
 
-FLEET = "navarch-fleet-"
-REPLICA = "navarch-replica-"
+CONFIG_MAP_PREFIX = "navarch-fleet-"
+LEASE_PREFIX = "navarch-replica-"
 _LABEL = "navarch.io/fleet"
 _IDENTITY = "identity"
 _MAX_BYTES = 900_000  # a ConfigMap may have 1 MiB
@@ -45,13 +45,13 @@ class Replicas:
         told = {"standings": rows, _IDENTITY: identity}
         if told == self._told:
             return
-        name = FLEET + self._pod
+        name = CONFIG_MAP_PREFIX + self._pod
         metadata = {"name": name, "namespace": self._home, "labels": {_LABEL: "true"}}
         body: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {**told}}
         try:
             await self._client.replace(CONFIG_MAPS.path(self._home, name), body)
-        except Refused as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
             await self._client.create(CONFIG_MAPS.path(self._home), body)
         self._told = told
@@ -69,15 +69,15 @@ class Replicas:
 
     async def _clear(self, pod: str) -> None:
         log.info("replica is gone", extra={"pod": pod})
-        for path in (CONFIG_MAPS.path(self._home, FLEET + pod), LEASES.path(self._home, REPLICA + pod)):
+        for path in (CONFIG_MAPS.path(self._home, CONFIG_MAP_PREFIX + pod), LEASES.path(self._home, LEASE_PREFIX + pod)):
             try:
                 await self._client.delete(path)
-            except Refused as error:
-                if not error.missing:
+            except StatusError as error:
+                if not error.not_found:
                     raise
 
 
-async def identities(client: Client, home: str) -> Mapping[str, str]:
+async def replica_identities(client: Client, home: str) -> Mapping[str, str]:
     """Return what each replica in the namespace ``home`` that lives has told of the authority, nothing where it is yet to tell."""
     leases, told = await _replicas(client, home)
     return {pod: text(told.get(pod, {}), _IDENTITY) for pod in sorted(_living(leases))}
@@ -85,9 +85,9 @@ async def identities(client: Client, home: str) -> Mapping[str, str]:
 
 async def _replicas(client: Client, home: str) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
     """Return by pod the Leases of the replicas, and what is in their ConfigMaps."""
-    leases = {name.removeprefix(REPLICA): each for name, each in _named(await client.get(LEASES.path(home))) if REPLICA in name}
+    leases = {name.removeprefix(LEASE_PREFIX): each for name, each in _named(await client.get(LEASES.path(home))) if LEASE_PREFIX in name}
     maps = await client.get(CONFIG_MAPS.path(home), labelSelector=f"{_LABEL}=true")
-    return leases, {name.removeprefix(FLEET): section(each, "data") for name, each in _named(maps)}
+    return leases, {name.removeprefix(CONFIG_MAP_PREFIX): section(each, "data") for name, each in _named(maps)}
 
 
 def _living(leases: Mapping[str, Json]) -> set[str]:

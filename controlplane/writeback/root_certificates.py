@@ -15,17 +15,17 @@ from functools import partial
 from typing import Protocol
 
 from controlplane.kube.client import Client
-from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import Json, section, text
-from controlplane.kube.reflector import Changed, Missing, Reflector, Replaced, Timing
+from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
 from controlplane.kube.resources import CONFIG_MAPS
 
 log = logging.getLogger(__name__)
 
-NAME = "istio-ca-root-cert"
-ENTRY = "root-cert.pem"
-OURS = ("navarch.io/root-cert", "true")  # the label of what we made
-SINCE = "navarch.io/roots-since"  # the annotation that says since when the content is what it is
+CONFIG_MAP_NAME = "istio-ca-root-cert"
+CONFIG_MAP_ENTRY = "root-cert.pem"
+OWNED_LABEL = ("navarch.io/root-cert", "true")  # the label of what we made
+SINCE_ANNOTATION = "navarch.io/roots-since"  # the annotation that says since when the content is what it is
 _OF_ISTIO = ("istio.io/config", "true")  # istiod labels its own so
 _ROUND_S = 1.0
 
@@ -39,7 +39,7 @@ class Held(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RootCertificateInputs:
     """What is to be where."""
 
     namespaces: Callable[[], frozenset[str] | None]  # with injection; None: not all of them are known yet
@@ -49,7 +49,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _ConfigMap:
     """One ConfigMap as it is."""
 
     metadata: Json
@@ -57,7 +57,7 @@ class _Kept:
 
     @property
     def ours(self) -> bool:
-        return self._has(*OURS)
+        return self._has(*OWNED_LABEL)
 
     @property
     def foreign(self) -> bool:
@@ -67,7 +67,7 @@ class _Kept:
     def settled(self, before: dt.datetime) -> bool:
         """Return whether the content has not changed since ``before``, as far as it is known."""
         try:
-            return dt.datetime.fromisoformat(text(section(self.metadata, "annotations"), SINCE)) <= before
+            return dt.datetime.fromisoformat(text(section(self.metadata, "annotations"), SINCE_ANNOTATION)) <= before
         except (ValueError, TypeError):
             return True
 
@@ -75,16 +75,16 @@ class _Kept:
         return text(section(self.metadata, "labels"), name) == value
 
 
-class Roots:
+class RootCertificates:
     """The ConfigMaps, as one replica sees and keeps them."""
 
-    def __init__(self, client: Client, leader: Held, wanted: Wanted, reflectors: Mapping[str, Reflector]) -> None:
+    def __init__(self, client: Client, leader: Held, wanted: RootCertificateInputs, reflectors: Mapping[str, Reflector]) -> None:
         """Keep what is ``wanted`` while ``leader`` is held; made by ``roots``."""
         self._client = client
         self._leader = leader
         self._wanted = wanted
         self._reflectors = reflectors
-        self._there: dict[str, _Kept] = {}  # by namespace
+        self._there: dict[str, _ConfigMap] = {}  # by namespace
         self._heard: set[str] = set()  # whose first list has come
         self._news = asyncio.Event()
         self._told: set[str] = set()  # namespaces where somebody else's was met
@@ -124,7 +124,7 @@ class Roots:
         while True:
             try:
                 await reflector.run(partial(self._take, where))
-            except Missing as missing:
+            except ResourceMissing as missing:
                 log.warning("roots not read", extra={"reason": str(missing)})
                 await asyncio.sleep(_ROUND_S)
 
@@ -136,7 +136,7 @@ class Roots:
             metadata = section(value, "metadata")
             namespace = text(metadata, "namespace")
             if is_there:
-                self._there[namespace] = _Kept(metadata, text(section(value, "data"), ENTRY))
+                self._there[namespace] = _ConfigMap(metadata, text(section(value, "data"), CONFIG_MAP_ENTRY))
             else:
                 self._there.pop(namespace, None)
         self._news.set()
@@ -166,37 +166,49 @@ class Roots:
         elif kept is None or not kept.ours or kept.content != bundle:
             await self._write(namespace, kept, bundle)
 
-    async def _remove(self, namespace: str, kept: _Kept) -> None:
+    async def _remove(self, namespace: str, kept: _ConfigMap) -> None:
         try:
-            await self._client.delete(CONFIG_MAPS.path(namespace, NAME), version=text(kept.metadata, "resourceVersion"))
-        except Refused as error:
-            if not (error.missing or error.conflict):  # the news of it is on its way
+            await self._client.delete(CONFIG_MAPS.path(namespace, CONFIG_MAP_NAME), version=text(kept.metadata, "resourceVersion"))
+        except StatusError as error:
+            if not (error.not_found or error.conflict):  # the news of it is on its way
                 raise
             return
         self.writes += 1
         log.info("roots removed", extra={"namespace": namespace})
 
-    async def _write(self, namespace: str, kept: _Kept | None, bundle: str) -> None:
-        metadata: Json = dict(kept.metadata) if kept else {"name": NAME, "namespace": namespace}
-        metadata["labels"] = {**section(metadata, "labels"), OURS[0]: OURS[1]}
+    async def _write(self, namespace: str, kept: _ConfigMap | None, bundle: str) -> None:
+        metadata: Json = dict(kept.metadata) if kept else {"name": CONFIG_MAP_NAME, "namespace": namespace}
+        metadata["labels"] = {**section(metadata, "labels"), OWNED_LABEL[0]: OWNED_LABEL[1]}
         since = self._wanted.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        metadata["annotations"] = {**section(metadata, "annotations"), SINCE: since}
-        body: Json = {"apiVersion": CONFIG_MAPS.api_version, "kind": CONFIG_MAPS.kind, "metadata": metadata, "data": {ENTRY: bundle}}
+        metadata["annotations"] = {**section(metadata, "annotations"), SINCE_ANNOTATION: since}
+        body: Json = {
+            "apiVersion": CONFIG_MAPS.api_version,
+            "kind": CONFIG_MAPS.kind,
+            "metadata": metadata,
+            "data": {CONFIG_MAP_ENTRY: bundle},
+        }
         try:
             if kept:
-                await self._client.replace(CONFIG_MAPS.path(namespace, NAME), body)
+                await self._client.replace(CONFIG_MAPS.path(namespace, CONFIG_MAP_NAME), body)
             else:
                 await self._client.create(CONFIG_MAPS.path(namespace), body)
-        except Refused as error:
-            if not (error.missing or error.conflict):
+        except StatusError as error:
+            if not (error.not_found or error.conflict):
                 raise
             return
         self.writes += 1
         log.info("roots written", extra={"namespace": namespace})
 
 
-def roots(client: Client, leader: Held, wanted: Wanted, namespaces: tuple[str, ...], timing: Timing, random: Callable[[], float]) -> Roots:
+def root_certificates(
+    client: Client,
+    leader: Held,
+    wanted: RootCertificateInputs,
+    namespaces: tuple[str, ...],
+    timing: ReflectorTiming,
+    random: Callable[[], float],
+) -> RootCertificates:
     """Return what keeps the ``wanted`` roots everywhere, or in ``namespaces`` only."""
     chosen = namespaces or ("",)
-    found = {each: Reflector(client, CONFIG_MAPS, timing, random, namespace=each or None, name=NAME) for each in chosen}
-    return Roots(client, leader, wanted, found)
+    found = {each: Reflector(client, CONFIG_MAPS, timing, random, namespace=each or None, name=CONFIG_MAP_NAME) for each in chosen}
+    return RootCertificates(client, leader, wanted, found)

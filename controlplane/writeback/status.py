@@ -16,12 +16,12 @@ from typing import Protocol
 
 from controlplane.fleet.rollout import Standing, total
 from controlplane.kube.client import Client
-from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import Json
-from controlplane.kube.resources import EVENTS, Resource
+from controlplane.kube.resources import EVENTS, ApiResource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
-from controlplane.writeback.conditions import conditions
+from controlplane.writeback.conditions import updated_conditions
 from controlplane.writeback.replicas import Replicas
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _TOLD = ("Accepted", "Programmed")  # conditions of which Events tell; those of 
 _QUIET = ("Pending", "NotTranslated", "NotAccepted")  # reasons that are no news, or were told by another condition
 
 
-class Record(Protocol):
+class ObjectWithStatus(Protocol):
     """What the API server says of an object beside its content."""
 
     @property
@@ -42,7 +42,7 @@ class Record(Protocol):
         """Return its name."""
 
     @property
-    def resource(self) -> Resource:
+    def resource(self) -> ApiResource:
         """Return where it is."""
 
     @property
@@ -75,13 +75,13 @@ class Held(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class StatusInputs:
     """What the writer asks the rest of the control plane."""
 
-    records: Callable[[], Mapping[Key, Record]]  # of the objects that have a status of ours
-    between: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
+    objects: Callable[[], Mapping[Key, ObjectWithStatus]]  # of the objects that have a status of ours
+    cross_object_problems: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
     standing: Callable[[Key], Standing]  # among our own proxies
-    marks: Callable[[], object]  # another value whenever any standing or problem may be another than before
+    change_counters: Callable[[], object]  # another value whenever any standing or problem may be another than before
     identity: Callable[[], str]  # what the other replicas, and operators, are told of the authority
 
 
@@ -92,10 +92,10 @@ class _Round:
     left: int = _WRITES
 
 
-class Writer:
+class StatusWriter:
     """Writes for one replica, ``pod``, into the namespace ``home``."""
 
-    def __init__(self, client: Client, world: World, leader: Held, pod: str, home: str) -> None:
+    def __init__(self, client: Client, world: StatusInputs, leader: Held, pod: str, home: str) -> None:
         """Write what ``world`` says, the status of objects only while ``leader`` is held."""
         self._client = client
         self._world = world
@@ -121,7 +121,7 @@ class Writer:
             await asyncio.sleep(_ROUND_S)
 
     async def _round(self) -> None:
-        records = self._world.records()
+        records = self._world.objects()
         now = _Round()
         await self._look(records)
         now.standings = self._kept
@@ -138,9 +138,9 @@ class Writer:
                 await asyncio.sleep(0)
         self._done = {key: done for key, done in self._done.items() if key in records}
 
-    async def _look(self, records: Mapping[Key, Record]) -> None:
+    async def _look(self, records: Mapping[Key, ObjectWithStatus]) -> None:
         """Look again at how far objects have come: those on their way, and all of them after the marks have changed."""
-        marks, at = self._world.marks(), time.monotonic()
+        marks, at = self._world.change_counters(), time.monotonic()
         everything = marks != self._marks and at - self._swept_at > _SWEEP_S
         if everything:
             self._marks, self._swept_at = marks, at
@@ -153,14 +153,14 @@ class Writer:
             if count % _BREATH == 0:
                 await asyncio.sleep(0)
 
-    async def _settle(self, record: Record, now: _Round) -> None:
+    async def _settle(self, record: ObjectWithStatus, now: _Round) -> None:
         """Write the status of the object of ``record`` where it is not as it should be."""
         standing = now.standings.get(record.key)
         summed = total((standing, *(each.get(str(record.key)) for each in now.others)), record.generation) if standing else None
         if self._done.get(record.key) == (record.version, summed):
             return
-        problems = (*record.problems, *self._world.between(record.key))
-        wanted = conditions(record.conditions, record.generation, problems, summed, _time())
+        problems = (*record.problems, *self._world.cross_object_problems(record.key))
+        wanted = updated_conditions(record.conditions, record.generation, problems, summed, _time())
         if wanted is not None:
             now.left -= 1
             await self._write(record, wanted)
@@ -169,7 +169,7 @@ class Writer:
             if each["type"] in _TOLD and each["status"] == "False" and each["reason"] not in _QUIET:
                 await self._event(record, str(each["reason"]), str(each["message"]))
 
-    async def _write(self, record: Record, wanted: Iterable[Mapping[str, object]]) -> None:
+    async def _write(self, record: ObjectWithStatus, wanted: Iterable[Mapping[str, object]]) -> None:
         if not self._leader.held:
             return
         status: Json = {"conditions": [dict(each) for each in wanted], "observedGeneration": record.generation}
@@ -177,11 +177,11 @@ class Writer:
         try:
             await self._client.patch(record.resource.path(record.key.namespace, record.key.name, "status"), body)
             self.writes += 1
-        except Refused as error:
-            if not (error.conflict or error.missing):  # the news of it is on its way
+        except StatusError as error:
+            if not (error.conflict or error.not_found):  # the news of it is on its way
                 raise
 
-    async def _event(self, record: Record, reason: str, message: str) -> None:
+    async def _event(self, record: ObjectWithStatus, reason: str, message: str) -> None:
         which = (record.uid, record.generation, reason)
         if which in self._events or not self._leader.held:
             return
@@ -211,7 +211,7 @@ class Writer:
         }
         try:
             await self._client.create(EVENTS.path(key.namespace), body)
-        except Refused as error:
+        except StatusError as error:
             if not error.conflict:  # told before, by us or by a leader before us
                 log.info("event not written", extra={"object": str(key), "reason": str(error)})
 

@@ -16,23 +16,23 @@ from typing import Protocol
 
 from controlplane.fleet.registrations import GROUP, Registered
 from controlplane.kube.client import Client
-from controlplane.kube.errors import KubernetesError, Refused
+from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import WORKLOAD_ENTRIES
 from controlplane.model.keys import Key
 from controlplane.objects.networking.service_entry import HEALTHY, WorkloadEntry
-from controlplane.writeback.replicas import identities
+from controlplane.writeback.replicas import replica_identities
 from controlplane.writeback.status import Held
 
 log = logging.getLogger(__name__)
 
-KEEPER = "istio.io/workloadController"  # Istio's names of annotations
-SINCE = "istio.io/connectedAt"
+CONTROLLER_ANNOTATION = "istio.io/workloadController"  # Istio's names of annotations
+CONNECTED_AT_ANNOTATION = "istio.io/connectedAt"
 _ROUND_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EntryOwner:
     """Where entries are kept: by the replica ``pod``, whose namespace is ``home``."""
 
     pod: str
@@ -40,24 +40,24 @@ class Place:
     grace_s: float  # for which nothing is deleted after the start: who was connected before comes again
 
 
-class Registrar(Protocol):
+class WantedEntries(Protocol):
     """Knows which entries there have to be."""
 
-    news: asyncio.Event  # that they may be others than before
+    changed: asyncio.Event  # that they may be others than before
 
     def entries(self) -> Mapping[Key, Registered]:
         """Return them."""
 
 
-class Entries:
+class WorkloadEntryWriter:
     """The entries of one replica."""
 
     def __init__(
         self,
         client: Client,
-        place: Place,
+        place: EntryOwner,
         leader: Held,
-        registrar: Registrar,
+        registrar: WantedEntries,
         there: Callable[[], Iterable[WorkloadEntry]],
     ) -> None:
         """Write what ``registrar`` wants where it is not ``there`` as it should be; what others have left, while ``leader`` is held."""
@@ -71,7 +71,7 @@ class Entries:
     async def run(self) -> None:
         """Work whenever there is news, and once a second, until cancelled."""
         while True:
-            self._registrar.news.clear()
+            self._registrar.changed.clear()
             try:
                 await self._round()
             except KubernetesError as error:
@@ -80,7 +80,7 @@ class Entries:
                 log.exception("entries failed")
             try:
                 async with asyncio.timeout(_ROUND_S):
-                    await self._registrar.news.wait()
+                    await self._registrar.changed.wait()
             except TimeoutError:
                 continue
 
@@ -91,13 +91,13 @@ class Entries:
         if time.monotonic() < self._may_delete_at:
             return
         left = [each for key, each in there.items() if key not in wanted and GROUP in each.meta.annotations]
-        own = [each for each in left if each.meta.annotations.get(KEEPER) == self._place.pod]
+        own = [each for each in left if each.meta.annotations.get(CONTROLLER_ANNOTATION) == self._place.pod]
         for each in own:
             await self._delete(each, self._place.pod)
         if len(own) < len(left) and self._leader.held:
-            alive = await identities(self._client, self._place.home)
+            alive = await replica_identities(self._client, self._place.home)
             for each in left:
-                keeper = each.meta.annotations.get(KEEPER, "")
+                keeper = each.meta.annotations.get(CONTROLLER_ANNOTATION, "")
                 if keeper != self._place.pod and keeper not in alive:
                     await self._delete(each, keeper)
 
@@ -109,8 +109,8 @@ class Entries:
         if GROUP not in said:
             log.warning("workload not registered", extra={"entry": str(entry.key), "reason": "somebody wrote an entry of this name"})
             return
-        keeper = said.get(KEEPER)
-        if keeper != self._place.pod and said.get(SINCE, "") >= _time(entry.since):
+        keeper = said.get(CONTROLLER_ANNOTATION)
+        if keeper != self._place.pod and said.get(CONNECTED_AT_ANNOTATION, "") >= _time(entry.since):
             return  # its proxy has moved on to another replica
         if keeper != self._place.pod or not _says(there, entry):
             await self._update(entry)
@@ -120,7 +120,7 @@ class Entries:
     async def _create(self, entry: Registered) -> None:
         try:
             await self._client.create(WORKLOAD_ENTRIES.path(entry.key.namespace), self._document(entry))
-        except Refused as error:
+        except StatusError as error:
             if not error.conflict:  # it is there, and the news of it on its way
                 raise
         else:
@@ -134,8 +134,8 @@ class Entries:
             metadata = section(current, "metadata")
             merged = {part: {**section(metadata, part), **section(section(wanted, "metadata"), part)} for part in ("labels", "annotations")}
             await self._client.replace(path, {**current, "metadata": {**metadata, **merged}, "spec": wanted["spec"]})
-        except Refused as error:
-            if not (error.conflict or error.missing):
+        except StatusError as error:
+            if not (error.conflict or error.not_found):
                 raise
 
     async def _tell(self, entry: Registered) -> None:
@@ -156,24 +156,24 @@ class Entries:
         }
         try:
             await self._client.patch(f"{path}/status", body)
-        except Refused as error:
-            if not (error.conflict or error.missing):
+        except StatusError as error:
+            if not (error.conflict or error.not_found):
                 raise
 
     async def _delete(self, there: WorkloadEntry, keeper: str) -> None:
         path = WORKLOAD_ENTRIES.path(there.key.namespace, there.key.name)
         try:
             current = await self._client.get(path)
-            if text(section(section(current, "metadata"), "annotations"), KEEPER) != keeper:
+            if text(section(section(current, "metadata"), "annotations"), CONTROLLER_ANNOTATION) != keeper:
                 return  # somebody has taken it over
             await self._client.delete(path)
-        except Refused as error:
-            if not error.missing:
+        except StatusError as error:
+            if not error.not_found:
                 raise
         log.info("workload is gone", extra={"entry": str(there.key)})
 
     def _document(self, entry: Registered) -> Json:
-        annotations = {**entry.annotations, KEEPER: self._place.pod, SINCE: _time(entry.since)}
+        annotations = {**entry.annotations, CONTROLLER_ANNOTATION: self._place.pod, CONNECTED_AT_ANNOTATION: _time(entry.since)}
         metadata = {"name": entry.key.name, "namespace": entry.key.namespace, "labels": dict(entry.labels), "annotations": annotations}
         return {
             "apiVersion": WORKLOAD_ENTRIES.api_version,

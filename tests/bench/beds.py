@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import Client, connect
-from controlplane.kube.resources import Resource
+from controlplane.kube.resources import ApiResource
 from tests.bench import workload
 from tests.bench.workload import Size
 from tests.kube.cluster import Cluster
@@ -20,11 +20,11 @@ from tests.kube.with_cluster import knowing_our_kinds
 
 _AT_ONCE = 16
 _RESOURCES = {
-    "Service": Resource("", "v1", "services", "Service"),
-    "EndpointSlice": Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
-    "VirtualService": Resource("networking.istio.io", "v1", "virtualservices", "VirtualService"),
+    "Service": ApiResource("", "v1", "services", "Service"),
+    "EndpointSlice": ApiResource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
+    "VirtualService": ApiResource("networking.istio.io", "v1", "virtualservices", "VirtualService"),
 }
-_NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+_NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 
 class Bed(Protocol):
@@ -102,7 +102,7 @@ async def kubernetes(folder: Path) -> AsyncIterator[Kubernetes]:
     """Give an API server that knows our kinds, until the block ends."""
     own = await asyncio.to_thread(knowing_our_kinds, folder)
     try:
-        async with connect(Access(str(own.kubeconfig()))) as client:
+        async with connect(KubernetesAccess(str(own.kubeconfig()))) as client:
             yield Kubernetes(own, client)
     finally:
         own.stop()

@@ -141,11 +141,11 @@ def navarch(*words: str) -> dict[str, object]:
 
 def state(kind: str) -> list[str]:
     """Return everything of a namespace that interception touches, by the back-end ``kind``."""
-    from controlplane.iptables.restore_format import meaning
+    from controlplane.iptables.restore_format import normalized_rules
 
     found: list[str] = []
     for program in ("iptables", "ip6tables"):
-        found += (f"{program} {line}" for line in meaning(shell(f"{program}-{kind}-save")))
+        found += (f"{program} {line}" for line in normalized_rules(shell(f"{program}-{kind}-save")))
     for words in ("-4 rule", "-6 rule", "-4 route show table all proto 133", "-6 route show table all proto 133", "-6 -o addr show dev lo"):
         found += (f"{words}: {line.strip()}" for line in shell(f"ip {words}").splitlines())
     return found

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from controlplane.ca.leaf_certificates import Holder
 from controlplane.kube.json import Json
-from controlplane.kube.reflector import Timing
+from controlplane.kube.reflector import ReflectorTiming
 from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
@@ -32,15 +32,15 @@ class Silent:
 
     async def get(self, path: str, **query: str) -> Json:
         del path, query
-        await self.answered()
+        await self.wait_until_reachable()
         return {}
 
-    async def answered(self) -> None:
+    async def wait_until_reachable(self) -> None:
         await asyncio.Event().wait()
 
     async def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
         del path, idle_s, query
-        await self.answered()
+        await self.wait_until_reachable()
         yield ()
 
 
@@ -203,7 +203,7 @@ async def test_who_goes_before_it_is_known_what_it_may_have_leaves_nothing_behin
 
 
 async def test_who_waits_for_a_secret_that_is_watched_no_more_is_told_that_it_is_not_known() -> None:
-    shelf = WatchedSecrets(Silent(), Timing(), lambda: 0.5)
+    shelf = WatchedSecrets(Silent(), ReflectorTiming(), lambda: 0.5)
     running = asyncio.create_task(shelf.run())
     await asyncio.sleep(0)
     waiting = asyncio.create_task(shelf.follow(SHOP))

@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from controlplane.kube.errors import Refused, Unreachable
+from controlplane.kube.errors import ApiServerUnreachable, StatusError
 from controlplane.kube.json import Json
-from controlplane.kube.reflector import Backoff, Changed, Missing, Reflector, Replaced, Timing
-from controlplane.kube.resources import Resource
+from controlplane.kube.reflector import Backoff, Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
+from controlplane.kube.resources import ApiResource
 from tests.edges.waiting import until
 
-SERVICES = Resource("", "v1", "services", "Service")
-QUICK = Timing(watch_s=(5.0, 5.0), slack_s=1.0, backoff_s=(0.01, 0.04), missing_s=0.01)
+SERVICES = ApiResource("", "v1", "services", "Service")
+QUICK = ReflectorTiming(watch_s=(5.0, 5.0), slack_s=1.0, backoff_s=(0.01, 0.04), missing_s=0.01)
 
 
 def item(name: str, version: int, uid: str = "u") -> Json:
@@ -49,7 +49,7 @@ class Scripted:
             raise answer
         return answer
 
-    async def answered(self) -> None:
+    async def wait_until_reachable(self) -> None:
         await asyncio.Event().wait()
 
     async def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
@@ -105,7 +105,7 @@ async def test_all_that_is_there_to_be_read_is_one_batch() -> None:
 
 
 async def test_a_list_comes_in_pages_and_begins_again_where_they_took_too_long() -> None:
-    gone = Refused(410, "Expired", "the continue token is too old")
+    gone = StatusError(410, "Expired", "the continue token is too old")
     pages: list[Json | Exception] = [
         listed(item("a", 1), version=2, more="x"),
         gone,
@@ -122,7 +122,7 @@ async def test_a_list_comes_in_pages_and_begins_again_where_they_took_too_long()
 
 @pytest.mark.parametrize(
     "gone",
-    [Refused(410, "Expired", "too old"), (event("ERROR", {"code": 410, "reason": "Expired", "message": "too old"}),)],
+    [StatusError(410, "Expired", "too old"), (event("ERROR", {"code": 410, "reason": "Expired", "message": "too old"}),)],
     ids=["s06_as_a_status", "s07_in_the_stream"],
 )
 async def test_410_leads_to_one_list_and_what_was_deleted_meanwhile_is_gone(gone: Exception | tuple[bytes, ...]) -> None:
@@ -137,7 +137,11 @@ async def test_410_leads_to_one_list_and_what_was_deleted_meanwhile_is_gone(gone
 
 @pytest.mark.parametrize(
     "fault",
-    [Refused(429, "TooManyRequests", "slow down", 0.02), Refused(500, "InternalError", "oops"), Unreachable("reset by peer")],
+    [
+        StatusError(429, "TooManyRequests", "slow down", 0.02),
+        StatusError(500, "InternalError", "oops"),
+        ApiServerUnreachable("reset by peer"),
+    ],
     ids=["s09_too_many", "s09_internal", "s05_reset"],
 )
 async def test_other_faults_of_a_watch_lead_to_no_list(fault: Exception) -> None:
@@ -170,7 +174,7 @@ async def test_s11_s12_old_news_is_no_news_and_a_name_may_have_a_successor() -> 
         event("ADDED", item("a", 10, uid="other")),
         event("DELETED", item("a", 9)),  # replayed: of the one before
     )
-    api = Scripted([listed(item("a", 1), version=2)], [[lines, Unreachable("reset")]])
+    api = Scripted([listed(item("a", 1), version=2)], [[lines, ApiServerUnreachable("reset")]])
     async with mirrored(api) as mirror:
         await until(lambda: len(api.watched) == 2)
 
@@ -181,14 +185,14 @@ async def test_s11_s12_old_news_is_no_news_and_a_name_may_have_a_successor() -> 
 
 
 async def test_what_is_not_there_is_missing() -> None:
-    api = Scripted([Refused(404, "NotFound", "the server could not find the requested resource")], [])
+    api = Scripted([StatusError(404, "NotFound", "the server could not find the requested resource")], [])
 
-    with pytest.raises(Missing):
+    with pytest.raises(ResourceMissing):
         await Reflector(api, SERVICES, QUICK, lambda: 0.5).run(lambda _: None)
 
 
 def test_waits_double_up_to_a_limit_and_begin_small_again_after_a_good_while() -> None:
-    backoff = Backoff(Timing(backoff_s=(1.0, 8.0), reset_s=100.0), lambda: 0.5)
+    backoff = Backoff(ReflectorTiming(backoff_s=(1.0, 8.0), reset_s=100.0), lambda: 0.5)
 
     waits = [backoff.wait_s(good_s) for good_s in (0, 1, 2, 3, 4, 200)]
 

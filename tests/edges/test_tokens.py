@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.tokens import AUDIENCE, token
-from controlplane.kube.errors import Refused, Unreachable
+from controlplane.kube.errors import ApiServerUnreachable, StatusError
 from controlplane.kube.json import Json
 from controlplane.serve.authn import tokens
 from controlplane.serve.authn.authenticators import AuthenticationUnavailable, TokenSubject, Unauthenticated
@@ -163,7 +163,9 @@ async def test_t10_an_answer_that_does_not_say_it_is_for_us_is_none(status: dict
     assert await denied(reviewed(Reviewing(**status)).account, "t")
 
 
-@pytest.mark.parametrize("error", [Unreachable("no answer"), Refused(500, "Internal", "x"), Refused(401, "Unauthorized", "x")])
+@pytest.mark.parametrize(
+    "error", [ApiServerUnreachable("no answer"), StatusError(500, "Internal", "x"), StatusError(401, "Unauthorized", "x")]
+)
 async def test_t14_an_api_server_that_cannot_be_asked_lets_nobody_in(error: Exception) -> None:
     api = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER)
     api.error = error

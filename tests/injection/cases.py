@@ -17,10 +17,10 @@ from pathlib import Path
 import yaml
 
 from controlplane.inject.annotation_values import proxy_settings
-from controlplane.inject.inject import Injected, Mesh, Outcome, Refused, Untouched, inject
-from controlplane.inject.json_patch import patch
-from controlplane.inject.policy import Namespace
-from controlplane.inject.settings_file import settings
+from controlplane.inject.inject import Injected, InjectionContext, InjectionOutcome, InjectionRefused, NotInjected, inject
+from controlplane.inject.json_patch import json_patch
+from controlplane.inject.policy import PodNamespace
+from controlplane.inject.settings_file import settings_from_yaml
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.reading.documents import documents
 
@@ -59,21 +59,21 @@ class Case:
         return dict(document.data or {})
 
     @property
-    def namespace(self) -> Namespace:
+    def namespace(self) -> PodNamespace:
         """Return where it is made."""
         said = json.loads(self.told.get("namespace", '{"name": "shop", "labels": {"istio-injection": "enabled"}}'))
-        return Namespace(said["name"], said["labels"])
+        return PodNamespace(said["name"], said["labels"])
 
     @property
-    def mesh(self) -> Mesh:
+    def mesh(self) -> InjectionContext:
         """Return what injection goes by."""
         said = self.told
-        chosen = replace(settings(said.get("settings", "")), init_image="navarch:golden")
+        chosen = replace(settings_from_yaml(said.get("settings", "")), init_image="navarch:golden")
         native = said.get("native") != "false"
-        return Mesh(settings=chosen, defaults=proxy_settings(said.get("mesh", "{}")), has_native_sidecars=native)
+        return InjectionContext(settings=chosen, defaults=proxy_settings(said.get("mesh", "{}")), has_native_sidecars=native)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> InjectionOutcome:
         """Return what becomes of the pod."""
         return inject(self.pod, self.namespace, self.mesh)
 
@@ -84,15 +84,15 @@ class Case:
     def _shown(self) -> Json:
         outcome = self.outcome
         match outcome:
-            case Untouched(why):
+            case NotInjected(why):
                 return {"untouched": why}
-            case Refused(problems):
+            case InjectionRefused(problems):
                 return {"refused": list(problems)}
             case Injected(pod, operations, warnings):
                 warned: Json = {"warnings": list(warnings)} if warnings else {}
                 if "whole" in self.told:
                     return {**warned, "patch": [meant(each) for each in operations]}
-                return {**warned, "other than plain": [meant(each) for each in patch(_expanded(plain()), _expanded(pod))]}
+                return {**warned, "other than plain": [meant(each) for each in json_patch(_expanded(plain()), _expanded(pod))]}
 
 
 class _Dumper(yaml.SafeDumper):

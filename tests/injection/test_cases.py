@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from controlplane.cli.main import app
-from controlplane.inject.annotations import HONOURED, SCRAPED
+from controlplane.inject.annotations import INJECTION_ANNOTATIONS, PROMETHEUS_ANNOTATIONS
 from controlplane.inject.inject import Injected, inject
 from tests.injection.cases import FOLDER, Case, annotated, cases, containers
 from tests.rooms.test_injection import applied
@@ -45,7 +45,7 @@ def test_navarch_iptables_takes_the_arguments_of_every_pod() -> None:
 def test_every_annotation_has_a_case() -> None:
     used = {name for case in cases() for name in annotated(case)}
 
-    assert {each.name for each in (*HONOURED, *SCRAPED)} - used == set()
+    assert {each.name for each in (*INJECTION_ANNOTATIONS, *PROMETHEUS_ANNOTATIONS)} - used == set()
 
 
 def test_a_case_says_why_it_exists_and_every_expectation_belongs_to_one() -> None:

@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.kube.json import Json, section, text
-from controlplane.kube.reflector import Changed, Reflector, Replaced, Timing
-from controlplane.kube.resources import Resource
+from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced
+from controlplane.kube.resources import ApiResource
 from tests.kube.cluster import Cluster
 from tests.kube.node import Node
 from tests.kube.pod import RunningPod
 
-PODS = Resource("", "v1", "pods", "Pod")
+PODS = ApiResource("", "v1", "pods", "Pod")
 NODE_NAME = "node-1"
 
 
@@ -60,8 +60,8 @@ class Kubelet:
         return self.pods[namespace, name]
 
     async def _run(self) -> None:
-        async with connect(Access(str(self._cluster.kubeconfig()))) as client:
-            reflector = Reflector(client, PODS, Timing(), lambda: 0.5)
+        async with connect(KubernetesAccess(str(self._cluster.kubeconfig()))) as client:
+            reflector = Reflector(client, PODS, ReflectorTiming(), lambda: 0.5)
             watching = asyncio.create_task(reflector.run(self._hear))
             await self._stop.wait()
             watching.cancel()

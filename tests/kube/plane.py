@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controlplane.app.control_plane import Addresses, ControlPlane
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.settings import IdentitySettings, KubernetesSettings, ReportSettings, Settings
 from tests.edges.control_plane import Running
@@ -39,7 +39,7 @@ async def serving(
     )
     anywhere = "127.0.0.1:0"
     settings = replace(more, files=files, kubernetes=kubernetes, xds=anywhere, admin=anywhere, health=anywhere, grace_s=1.0)
-    async with connect(Access(str(kubeconfig))) as client:
+    async with connect(KubernetesAccess(str(kubeconfig))) as client:
         plane = ControlPlane(settings, client)
         stop = asyncio.Event()
         open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()

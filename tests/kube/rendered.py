@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import yaml
 
-from controlplane.inject.inject import Injected, Mesh, inject
-from controlplane.inject.policy import Namespace
+from controlplane.inject.inject import Injected, InjectionContext, inject
+from controlplane.inject.policy import PodNamespace
 from controlplane.settings import InjectionSettings
 from tests.kube.binaries import kubectl
 
@@ -113,7 +113,7 @@ def gateway_pod() -> Json:
     assert isinstance(labels, dict)
     assert isinstance(template, dict)
     pod = {"apiVersion": "v1", "kind": "Pod", **template}
-    found = inject(pod, Namespace(GATEWAY_NAMESPACE, labels), Mesh(settings=InjectionSettings()), GATEWAY_NAME)
+    found = inject(pod, PodNamespace(GATEWAY_NAMESPACE, labels), InjectionContext(settings=InjectionSettings()), GATEWAY_NAME)
     assert isinstance(found, Injected), found
     assert found.warnings == ()
     return found.pod

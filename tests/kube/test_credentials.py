@@ -10,7 +10,7 @@ import pytest
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from controlplane.envoy.type_urls import SDS
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.model.identity import Identity
 from controlplane.serve.sds.access_review import AccessReviews
@@ -136,7 +136,7 @@ async def test_rights_are_not_known_while_the_api_server_is_away_and_believed_fo
     front.may_list_secrets()
     who, other = Identity("cluster.local", namespace, "front"), Identity("cluster.local", namespace, "curious")
     at = 0.0
-    async with connect(Access(str(cluster.kubeconfig()))) as client:
+    async with connect(KubernetesAccess(str(cluster.kubeconfig()))) as client:
         rights = AccessReviews(client, lambda: at)
         before = [await rights.may_read(each) for each in (who, other)]
         cluster.kill_api()

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from controlplane.envoy.type_urls import SDS
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.serve.authn.authenticators import TokenSubject, Unauthenticated
 from controlplane.serve.authn.tokens import TokenReviews
@@ -51,7 +51,7 @@ async def test_t11_a_token_is_nobodys_once_its_pod_is_deleted(home: Cluster) -> 
     workload = await asyncio.to_thread(Workload.made, home, "doors", "leaver")
     token = workload.token()
     clock = Clock()
-    async with connect(Access(str(home.kubeconfig()))) as client:
+    async with connect(KubernetesAccess(str(home.kubeconfig()))) as client:
         accounts = TokenReviews(client, "istio-ca", clock)
         assert await accounts.account(token) == TokenSubject("doors", "leaver", "leaver-1")
         await asyncio.to_thread(workload.delete)

@@ -16,11 +16,11 @@ import pytest
 from controlplane.app.identity import authority_in
 from controlplane.ca.manager import Keeper
 from controlplane.ca.rotation import issuer, load, prepare
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
-from controlplane.kube.reflector import Timing
+from controlplane.kube.reflector import ReflectorTiming
 from controlplane.serve.identity import make_key, now
-from controlplane.writeback.root_certificates import Wanted, roots
+from controlplane.writeback.root_certificates import RootCertificateInputs, root_certificates
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 from tests.kube.cluster import Cluster
@@ -218,9 +218,9 @@ async def test_t75_roots_are_neither_written_nor_removed_by_who(home: Cluster, w
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     there = {"metadata": {"name": ROOTS, "labels": {"navarch.io/root-cert": "true"}}, "data": {"root-cert.pem": "before"}}
     home.call("POST", path, there)
-    async with connect(Access(str(home.kubeconfig()))) as client:
-        wanted = Wanted(namespaces=injected, bundle=lambda: "ours", clock=now)
-        kept = roots(client, leader, wanted, (), Timing(), lambda: 0.5)
+    async with connect(KubernetesAccess(str(home.kubeconfig()))) as client:
+        wanted = RootCertificateInputs(namespaces=injected, bundle=lambda: "ours", clock=now)
+        kept = root_certificates(client, leader, wanted, (), ReflectorTiming(), lambda: 0.5)
         task = asyncio.create_task(kept.run())
 
         async def looked_often() -> bool:
@@ -236,7 +236,7 @@ async def test_t75_roots_are_neither_written_nor_removed_by_who(home: Cluster, w
 
 
 async def test_t75_two_who_begin_an_authority_at_once_twenty_times_begin_one_each_time(home: Cluster) -> None:
-    async with connect(Access(str(home.kubeconfig()))) as client:
+    async with connect(KubernetesAccess(str(home.kubeconfig()))) as client:
         for _ in range(20):
             with contextlib.suppress(urllib.error.HTTPError):
                 await call(home, "DELETE", SECRET)
@@ -248,7 +248,7 @@ async def test_t75_two_who_begin_an_authority_at_once_twenty_times_begin_one_eac
 
 
 async def test_t75_two_who_change_the_authority_at_once_do_not_both(home: Cluster) -> None:
-    async with connect(Access(str(home.kubeconfig()))) as client:
+    async with connect(KubernetesAccess(str(home.kubeconfig()))) as client:
         one, two = (Keeper(authority_in(client, HOME), make_key, now) for _ in range(2))
         await asyncio.gather(one.open(), two.open())
 

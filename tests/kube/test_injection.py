@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import yaml
 
-from controlplane.inject.inject import Injected, Mesh, inject
-from controlplane.inject.manifests import Sheet, Where
-from controlplane.inject.manifests import injected as injected_manifests
-from controlplane.inject.policy import Namespace
+from controlplane.inject.inject import Injected, InjectionContext, inject
+from controlplane.inject.manifests import ManifestFile, NamespaceDefaults
+from controlplane.inject.manifests import inject_manifests as injected_manifests
+from controlplane.inject.policy import PodNamespace
 from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
 from tests.edges.control_plane import Running
@@ -119,7 +119,9 @@ spec: {selector: {app: cart}, ports: [{port: 80}]}
 
 
 def test_the_api_server_takes_injected_manifests_as_they_are_printed(own: Cluster) -> None:
-    done = injected_manifests([Sheet("workloads.yaml", WORKLOADS)], Mesh(settings=InjectionSettings()), Where())
+    done = injected_manifests(
+        [ManifestFile("workloads.yaml", WORKLOADS)], InjectionContext(settings=InjectionSettings()), NamespaceDefaults()
+    )
 
     said = own.kubectl("-n", "silent", "apply", "--dry-run=server", "-f", "-", stdin=done.text)
 
@@ -170,7 +172,7 @@ async def test_pods_made_plain_come_back_injected(own: Cluster) -> None:
     assert found["shop"] == found["by-revision"] == [True, True, False, True]
     assert found["silent"] == [False, True, False, False]
     assert found["without"] == found["navarch-system"] == [False] * 4
-    offline = inject(a_pod("web"), Namespace("shop", {"istio-injection": "enabled"}), Mesh(settings=InjectionSettings()))
+    offline = inject(a_pod("web"), PodNamespace("shop", {"istio-injection": "enabled"}), InjectionContext(settings=InjectionSettings()))
     assert isinstance(offline, Injected)
     assert named(stored, "istio-proxy")["args"] == named(offline.pod, "istio-proxy")["args"]
     asked = {"path": "/app-health/web/readyz", "port": 15021, "scheme": "HTTP"}

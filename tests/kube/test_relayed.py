@@ -12,7 +12,7 @@ import pytest_asyncio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import CDS, EDS
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from tests.edges.control_plane import delta, delta_request, next_delta
 from tests.edges.waiting import until, within
@@ -129,7 +129,7 @@ async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own:
         listening = asyncio.create_task(listen())
         await until(lambda: pushes)
         begun = time.monotonic()
-        async with connect(Access(str(own.kubeconfig()))) as client:
+        async with connect(KubernetesAccess(str(own.kubeconfig()))) as client:
             left = iter(range(1, storm))
 
             async def work() -> None:

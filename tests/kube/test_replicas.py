@@ -10,7 +10,7 @@ import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import CDS, LDS
-from controlplane.kube.access import Access
+from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.kube.lease import Lease, LeaseTiming
 from tests.edges.control_plane import DeltaCall, delta, delta_request, next_delta
@@ -31,7 +31,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 async def test_one_of_two_leads_and_the_other_takes_over_when_it_stops_or_falls_silent(own: Cluster) -> None:
-    async with connect(Access(str(own.kubeconfig()))) as client:
+    async with connect(KubernetesAccess(str(own.kubeconfig()))) as client:
         where = ("navarch-system", "navarch-leader")
         first, second = (Lease(client, where, name, random.random, QUICK) for name in ("a", "b"))
         one = asyncio.create_task(first.run())
@@ -54,7 +54,7 @@ async def test_one_of_two_leads_and_the_other_takes_over_when_it_stops_or_falls_
 
 
 async def test_s35_a_holder_that_was_stopped_knows_at_once_that_it_holds_nothing(own: Cluster) -> None:
-    async with connect(Access(str(own.kubeconfig()))) as client:
+    async with connect(KubernetesAccess(str(own.kubeconfig()))) as client:
         where = ("navarch-system", "navarch-paused")
         first, second = (Lease(client, where, name, random.random, QUICK) for name in ("a", "b"))
         await first._try()  # and then it does nothing more, as a stopped process

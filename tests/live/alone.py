@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.bootstrap.overload_manager import Limits
-from controlplane.bootstrap.status_listeners import Probe, StatusPorts
-from controlplane.bootstrap.xds_cluster import ControlPlane, Credentials, secret_files
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.overload_manager import OverloadLimits
+from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts
+from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
 from controlplane.demo.ports import free_network
 from controlplane.demo.processes import Process, envoy_binary, start, until
 from controlplane.model.proxies import Interception
@@ -152,7 +152,7 @@ class Alone:
             "--drain-strategy",
             "immediate",
         ]
-        told = json.dumps(bootstrap(self.settings))
+        told = json.dumps(envoy_bootstrap(self.settings))
         self.process = await start("web-1", [envoy_binary(), "--config-yaml", told, *options], self.folder)
         return self.process
 
@@ -185,9 +185,9 @@ class Alone:
 
 @contextlib.asynccontextmanager
 async def alone(
-    folder: Path, *, limits: Limits | None = None, probes: tuple[Probe, ...] = (), nodes: tuple[str, ...] = ()
+    folder: Path, *, limits: OverloadLimits | None = None, probes: tuple[ApplicationProbe, ...] = (), nodes: tuple[str, ...] = ()
 ) -> AsyncIterator[Alone]:
-    """Yield an Envoy that is not started yet, and its control plane, which runs; ``nodes`` are who may probe."""
+    """Yield an Envoy that is not started yet, and its control plane, which runs; ``node_addresses`` are who may probe."""
     ip = f"{free_network(PORTS)}.11"
     manifests = folder / "manifests"
     manifests.mkdir()
@@ -199,9 +199,9 @@ async def alone(
         async with way.open() as where:
             volume = Projected(folder / "volume")
             own = str(volume.folder)
-            credentials = Credentials(token=f"{own}/token", roots=f"{own}/root-cert.pem", secrets=own, server_name="localhost")
+            credentials = XdsCredentials(token=f"{own}/token", roots=f"{own}/root-cert.pem", secrets=own, server_name="localhost")
             settings = BootstrapSettings(
-                node=Node(
+                node=BootstrapNode(
                     name="web-1",
                     namespace="default",
                     ip=ip,
@@ -209,11 +209,11 @@ async def alone(
                     labels=(("app", "web"),),
                     interception=Interception.NONE,
                 ),
-                control_plane=ControlPlane(addresses=(where,), credentials=credentials),
+                control_plane=XdsServer(addresses=(where,), credentials=credentials),
                 admin=f"{ip}:15000",
-                status=StatusPorts(host=ip, application=ip, nodes=nodes),
+                status=StatusPorts(host=ip, application_host=ip, node_addresses=nodes),
                 probes=probes,
-                limits=limits or Limits(),
+                limits=limits or OverloadLimits(),
             )
             one = Alone(ip, folder, plane, way, settings, volume, dict(secret_files(credentials)))
             one.write(token=plane.token(account="web"), roots=plane.roots.decode())

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.bootstrap.bootstrap import bootstrap
-from controlplane.bootstrap.overload_manager import Limits
+from controlplane.bootstrap.bootstrap import envoy_bootstrap
+from controlplane.bootstrap.overload_manager import OverloadLimits
 from controlplane.bootstrap.xds_cluster import secret_files
 from controlplane.ca.certificates import authority
 from controlplane.demo.processes import envoy_binary, until
@@ -116,7 +116,7 @@ async def test_envoy_has_nothing_to_complain_of_in_a_pods_bootstrap(tmp_path: Pa
     for name, content in secret_files(CREDENTIALS).items():
         (tmp_path / name).write_text(content)
     values = {"POD_NAME": "cart-7", "POD_IP": "fd00::7", "HOST_IP": "fd00::1"}
-    told = json.dumps(bootstrap(POD)).replace("/own/", f"{tmp_path}/")
+    told = json.dumps(envoy_bootstrap(POD)).replace("/own/", f"{tmp_path}/")
     for name, value in values.items():
         told = told.replace(f"$({name})", value)
     (tmp_path / "token").write_text("token")
@@ -144,7 +144,7 @@ async def test_it_is_ready_only_when_it_has_been_told_everything(tmp_path: Path)
 
 
 async def test_beyond_its_connections_nobody_comes_in_but_those_who_watch(tmp_path: Path) -> None:
-    async with alone(tmp_path, limits=Limits(connections=3)) as one:
+    async with alone(tmp_path, limits=OverloadLimits(connections=3)) as one:
         await one.start()
         await one.until_ready()
 
@@ -159,7 +159,7 @@ async def test_beyond_its_connections_nobody_comes_in_but_those_who_watch(tmp_pa
 
 async def test_beyond_its_memory_requests_are_refused_but_not_those_who_watch(tmp_path: Path) -> None:
     # It is too full from the start, and looks only when its listeners are there: 1.40 has those wait for ever that come to a full heap.
-    async with alone(tmp_path, limits=Limits(heap_bytes=1 << 20, look_every_s=3.0)) as one:
+    async with alone(tmp_path, limits=OverloadLimits(heap_bytes=1 << 20, refresh_interval_s=3.0)) as one:
         await one.start()
 
         await until("the heap is full", _refuses(one), seconds=20)

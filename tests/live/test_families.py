@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
 from controlplane.bootstrap.status_listeners import StatusPorts
-from controlplane.bootstrap.xds_cluster import ControlPlane
+from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.demo.processes import Process, envoy_binary, start, until
 from controlplane.model.proxies import Interception, IpFamilies
 from tests.edges import namespaces
@@ -88,7 +88,7 @@ async def world(folder: Path, families: IpFamilies, interception: Interception) 
     manifests.mkdir()
     (manifests / "all.yaml").write_text(MANIFESTS)
     settings = BootstrapSettings(
-        node=Node(
+        node=BootstrapNode(
             name="web-1",
             namespace="default",
             ip=addresses[0],
@@ -96,8 +96,8 @@ async def world(folder: Path, families: IpFamilies, interception: Interception) 
             interception=interception,
             more=(("INSTANCE_IPS", ",".join(addresses)),),
         ),
-        control_plane=ControlPlane(addresses=(XDS,)),
-        status=StatusPorts(host=addresses[0], also=("127.0.0.1",)),  # as injection has it
+        control_plane=XdsServer(addresses=(XDS,)),
+        status=StatusPorts(host=addresses[0], additional_hosts=("127.0.0.1",)),  # as injection has it
     )
     async with AsyncExitStack() as stack:
         for name in (pod, outside):
@@ -112,7 +112,15 @@ async def world(folder: Path, families: IpFamilies, interception: Interception) 
         await within(outside, "outside", sys.executable, "-c", SAYS, "outside", str(OTHER))
         await within(pod, "navarch", *NAVARCH, "serve", "--files", str(manifests), "--xds", XDS, "--admin", ADMIN)
         namespaces.run("ip", "netns", "exec", pod, *NAVARCH, "iptables", "-b", "*", "-i", "*", "-m", interception, "-d", "15021")
-        told = ("--config-yaml", json.dumps(bootstrap(settings)), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
+        told = (
+            "--config-yaml",
+            json.dumps(envoy_bootstrap(settings)),
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warning",
+        )
         envoy = await within(pod, "envoy", "setpriv", "--regid", "1337", "--clear-groups", envoy_binary(), *told)
         await until("Envoy is ready", partial(ready, pod, addresses[0]), seconds=30, watched=envoy)
         yield pod, outside

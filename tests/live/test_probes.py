@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import httpx
 
-from controlplane.bootstrap.status_listeners import Probe
+from controlplane.bootstrap.status_listeners import ApplicationProbe
 from controlplane.demo.ports import free_port
 from controlplane.demo.processes import until
 from tests.live.alone import Alone, alone
@@ -31,7 +31,7 @@ class Application:
     status: int = 200
     more: str = ""  # header lines
     health: bytes = SERVING
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def running(self, ip: str) -> AsyncIterator[None]:
@@ -52,12 +52,12 @@ class Application:
         """Answer one request."""
         with contextlib.suppress(asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.asked.append(head.partition(" HTTP/")[0])
+            self.requested.append(head.partition(" HTTP/")[0])
             writer.write(f"HTTP/1.1 {self.status} Said\r\n{self.more}content-length: 0\r\nconnection: close\r\n\r\n".encode())
         writer.close()
 
     async def _check(self, request: bytes, _: object) -> bytes:
-        self.asked.append(f"Check {request!r}")
+        self.requested.append(f"Check {request!r}")
         return self.health
 
 
@@ -66,9 +66,9 @@ async def probed(folder: Path) -> AsyncIterator[tuple[Alone, Application]]:
     """Yield an Envoy that is ready, and the application beside it."""
     app = Application()
     probes = (
-        Probe(asked="/app-health/web/readyz", kind="http", port=app.http, path="/ready?deep=1"),
-        Probe(asked="/app-health/web/livez", kind="tcp", port=app.tcp),
-        Probe(asked="/app-health/web/startupz", kind="grpc", port=app.grpc, service="web"),
+        ApplicationProbe(requested="/app-health/web/readyz", kind="http", port=app.http, path="/ready?deep=1"),
+        ApplicationProbe(requested="/app-health/web/livez", kind="tcp", port=app.tcp),
+        ApplicationProbe(requested="/app-health/web/startupz", kind="grpc", port=app.grpc, service="web"),
     )
     async with alone(folder, probes=probes, nodes=(NODE,)) as one, app.running(one.ip):
         await one.start()
@@ -89,7 +89,7 @@ async def test_an_http_probe_is_passed_on_as_it_would_have_come(tmp_path: Path) 
         app.status = 500
         assert await answers(one, "readyz", 500)()
 
-        assert set(app.asked) >= {"GET /ready?deep=1"}
+        assert set(app.requested) >= {"GET /ready?deep=1"}
 
 
 async def test_a_redirect_is_a_success_that_nobody_follows_to_a_path_that_only_the_application_has(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ async def test_a_grpc_probe_says_what_the_service_says(tmp_path: Path) -> None:
         app.health = NOT_SERVING
         await until("the probe fails", answers(one, "startupz", 503), seconds=5)
 
-        assert "Check b'\\n\\x03web'" in app.asked
+        assert "Check b'\\n\\x03web'" in app.requested
 
 
 async def test_nobody_but_the_node_learns_anything_of_the_application(tmp_path: Path) -> None:
@@ -129,6 +129,6 @@ async def test_nobody_but_the_node_learns_anything_of_the_application(tmp_path: 
         found = [await one.status(15021, f"/app-health/web/{each}", source="127.9.9.8") for each in ("readyz", "livez", "startupz")]
 
         assert found == [404, 404, 404]
-        assert "GET /ready?deep=1" not in app.asked
+        assert "GET /ready?deep=1" not in app.requested
         assert await one.status(15021, "/healthz/ready", source="127.9.9.8") == 200
         assert await one.status(15021, "/healthz/ready", source=NODE) == 200

@@ -6,29 +6,29 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from controlplane.bootstrap.bootstrap import BootstrapSettings, Node, bootstrap
-from controlplane.bootstrap.overload_manager import Limits
-from controlplane.bootstrap.status_listeners import Probe, StatusPorts
-from controlplane.bootstrap.xds_cluster import ControlPlane, Credentials, secret_files
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.overload_manager import OverloadLimits
+from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts
+from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
 from controlplane.model.proxies import IpFamilies, Proxy, ProxyType, proxy_from_node
 
-CREDENTIALS = Credentials(token="/own/token", roots="/own/root-cert.pem", secrets="/own", server_name="navarch.navarch-system.svc")
+CREDENTIALS = XdsCredentials(token="/own/token", roots="/own/root-cert.pem", secrets="/own", server_name="navarch.navarch-system.svc")
 POD = BootstrapSettings(
-    node=Node(name="$(POD_NAME)", namespace="shop", ip="$(POD_IP)", service_account="cart", app="cart"),
-    control_plane=ControlPlane(addresses=("navarch.navarch-system.svc:15012",), credentials=CREDENTIALS),
-    status=StatusPorts(nodes=("$(HOST_IP)",), application="$(POD_IP)"),
+    node=BootstrapNode(name="$(POD_NAME)", namespace="shop", ip="$(POD_IP)", service_account="cart", app="cart"),
+    control_plane=XdsServer(addresses=("navarch.navarch-system.svc:15012",), credentials=CREDENTIALS),
+    status=StatusPorts(node_addresses=("$(HOST_IP)",), application_host="$(POD_IP)"),
     probes=(
-        Probe(asked="/app-health/cart/readyz", kind="http", port=8080, path="/ready?deep=1", tls=True),
-        Probe(asked="/app-health/cart/livez", kind="tcp", port=8080, timeout_s=2),
-        Probe(asked="/app-health/side/livez", kind="grpc", port=9000, service="side"),
+        ApplicationProbe(requested="/app-health/cart/readyz", kind="http", port=8080, path="/ready?deep=1", tls=True),
+        ApplicationProbe(requested="/app-health/cart/livez", kind="tcp", port=8080, timeout_s=2),
+        ApplicationProbe(requested="/app-health/side/livez", kind="grpc", port=9000, service="side"),
     ),
-    limits=Limits(heap_bytes=1 << 28),
+    limits=OverloadLimits(heap_bytes=1 << 28),
 )
 
 
 def at(settings: BootstrapSettings, *path: str | int) -> object:
     """Return what stands at ``path`` in the bootstrap by ``settings``."""
-    found: object = bootstrap(settings)
+    found: object = envoy_bootstrap(settings)
     for step in path:
         if isinstance(step, int):
             assert isinstance(found, list)
@@ -52,7 +52,9 @@ def values(value: object) -> Iterator[object]:
 
 
 def test_a_node_says_what_the_control_plane_reads() -> None:
-    node = Node(name="cart-7", namespace="shop", ip="10.0.0.7", labels=(("app", "cart"),), locality="west/1", type=ProxyType.ROUTER)
+    node = BootstrapNode(
+        name="cart-7", namespace="shop", ip="10.0.0.7", labels=(("app", "cart"),), locality="west/1", type=ProxyType.ROUTER
+    )
     known: dict[str, object] = {name: at(replace(POD, node=node), "node", name) for name in ("id", "metadata", "locality", "cluster")}
     metadata = known["metadata"]
     assert isinstance(metadata, dict)
@@ -87,7 +89,7 @@ def test_further_metadata_is_passed_on_and_labels_are_left_out_where_the_pod_has
 
 
 def test_what_the_kubelet_puts_in_stands_in_texts_alone() -> None:
-    references = sorted({str(each) for each in values(bootstrap(POD)) if "$(" in str(each)})
+    references = sorted({str(each) for each in values(envoy_bootstrap(POD)) if "$(" in str(each)})
 
     assert references == [
         "$(HOST_IP)",
@@ -98,7 +100,7 @@ def test_what_the_kubelet_puts_in_stands_in_texts_alone() -> None:
 
 
 def test_a_control_plane_is_looked_up_by_name_and_taken_by_address() -> None:
-    addressed = replace(POD, control_plane=ControlPlane(addresses=("[fd00::1]:15010", "10.0.0.1:15010")))
+    addressed = replace(POD, control_plane=XdsServer(addresses=("[fd00::1]:15010", "10.0.0.1:15010")))
     cluster = ("static_resources", "clusters", 0)
 
     assert at(POD, *cluster, "cluster_type", "name") == "envoy.clusters.dns"
@@ -108,7 +110,7 @@ def test_a_control_plane_is_looked_up_by_name_and_taken_by_address() -> None:
 
 
 def test_a_control_plane_in_the_clear_is_shown_nothing() -> None:
-    found = json.dumps(bootstrap(replace(POD, control_plane=ControlPlane(addresses=("10.0.0.1:15010",)))))
+    found = json.dumps(envoy_bootstrap(replace(POD, control_plane=XdsServer(addresses=("10.0.0.1:15010",)))))
 
     assert "credential" not in found
     assert "/own" not in found
@@ -136,8 +138,8 @@ def test_status_at_every_address_is_answered_by_ipv4_too() -> None:
 
 
 def test_probes_that_ask_the_same_share_a_cluster() -> None:
-    http = Probe(asked="/a", kind="http", port=8080)
-    more = replace(POD, probes=(http, replace(http, asked="/b", path="/other"), replace(http, asked="/c", tls=True)))
+    http = ApplicationProbe(requested="/a", kind="http", port=8080)
+    more = replace(POD, probes=(http, replace(http, requested="/b", path="/other"), replace(http, requested="/c", tls=True)))
 
     clusters = at(more, "static_resources", "clusters")
 

@@ -7,8 +7,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.inject.inject import Injected, Mesh, inject
-from controlplane.inject.manifests import Done, Sheet, Where, injected
+from controlplane.inject.inject import Injected, InjectionContext, inject
+from controlplane.inject.manifests import InjectedManifests, ManifestFile, NamespaceDefaults, inject_manifests
 from controlplane.kube.json import section
 from controlplane.objects.reading.documents import documents
 from controlplane.objects.reading.dump_yaml import yaml_text
@@ -81,8 +81,10 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 values = st.recursive(leaves | texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8)
 
 
-def run(*sheets: str, where: Where = Where(), beside: str = "") -> Done:  # noqa: B008 - frozen
-    return injected([Sheet("in.yaml", each) for each in sheets], MESH, where, beside=[Sheet("mesh.yaml", beside)] if beside else [])
+def run(*sheets: str, where: NamespaceDefaults = NamespaceDefaults(), beside: str = "") -> InjectedManifests:  # noqa: B008 - frozen
+    return inject_manifests(
+        [ManifestFile("in.yaml", each) for each in sheets], MESH, where, beside=[ManifestFile("mesh.yaml", beside)] if beside else []
+    )
 
 
 @given(values)
@@ -151,7 +153,7 @@ def test_settings_of_the_mesh_that_cannot_be_used_are_told() -> None:
 
 
 def test_who_names_the_labels_of_namespaces_has_them_counted() -> None:
-    done = run(POD, where=Where(labels={"istio.io/rev": "canary"}))
+    done = run(POD, where=NamespaceDefaults(labels={"istio.io/rev": "canary"}))
 
     assert done.notes == ("Pod shop/web: no proxy: its namespace is for revision canary, this is default",)
     assert done.text == POD
@@ -176,7 +178,9 @@ def test_injecting_manifests_twice_is_injecting_them_once() -> None:
 
 
 def test_settings_decide() -> None:
-    done = injected([Sheet("in.yaml", POD)], Mesh(settings=InjectionSettings(auto_inject=False)), Where())
+    done = inject_manifests(
+        [ManifestFile("in.yaml", POD)], InjectionContext(settings=InjectionSettings(auto_inject=False)), NamespaceDefaults()
+    )
 
     assert done.notes == ("Pod shop/web: no proxy: neither it nor its namespace asks for one",)
 

@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.inject import annotations as say
-from controlplane.inject.inject import Injected, Mesh, Refused, Untouched, inject
-from controlplane.inject.json_patch import patch
-from controlplane.inject.label_selector import BadSelector, selector
-from controlplane.inject.pod import PROXY, pod
-from controlplane.inject.policy import IGNORED, Namespace, why_not
+from controlplane.inject.inject import Injected, InjectionContext, InjectionRefused, NotInjected, inject
+from controlplane.inject.json_patch import json_patch
+from controlplane.inject.label_selector import BadSelector, label_selector
+from controlplane.inject.pod import PROXY_CONTAINER, candidate_pod
+from controlplane.inject.policy import IGNORED_NAMESPACES, PodNamespace, reason_not_to_inject
 from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
-from controlplane.webhooks.mutate import admission
-from controlplane.webhooks.validate import BadReview
+from controlplane.webhooks.mutate import injection_verdict
+from controlplane.webhooks.validate import BadAdmissionReview
 
 SETTINGS = InjectionSettings()
-MESH = Mesh(settings=SETTINGS)
-WANTED = Namespace("shop", {"istio-injection": "enabled"})
+MESH = InjectionContext(settings=SETTINGS)
+WANTED = PodNamespace("shop", {"istio-injection": "enabled"})
 EVIL = (
     'x"\n  - name: evil\n    image: evil',
     "x\r\nprivileged: true",
@@ -44,7 +44,7 @@ def a_pod(*, annotations: dict[str, str] | None = None, labels: dict[str, str] |
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container], **spec}}
 
 
-def injected(data: Json, mesh: Mesh = MESH, namespace: Namespace = WANTED) -> Injected:
+def injected(data: Json, mesh: InjectionContext = MESH, namespace: PodNamespace = WANTED) -> Injected:
     before = copy.deepcopy(data)
     found = inject(data, namespace, mesh)
     assert isinstance(found, Injected), found
@@ -100,10 +100,10 @@ objects = st.dictionaries(names, documents, max_size=5)
 
 @given(objects, objects)
 def test_the_patch_of_two_documents_makes_the_second_of_the_first(old: Json, new: Json) -> None:
-    made = applied(patch(old, new), old)
+    made = applied(json_patch(old, new), old)
 
     assert json.dumps(made, sort_keys=True) == json.dumps(new, sort_keys=True)
-    assert patch(new, new) == ()
+    assert json_patch(new, new) == ()
 
 
 keys = st.sampled_from(
@@ -125,17 +125,19 @@ def test_everything_that_is_not_injected_stays_as_it_was() -> None:
 def test_injecting_twice_is_injecting_once() -> None:
     once = injected(a_pod())
 
-    assert inject(once.pod, WANTED, MESH) == Untouched("it has one already")
+    assert inject(once.pod, WANTED, MESH) == NotInjected("it has one already")
 
 
-@pytest.mark.parametrize("name", [*sorted(each.name for each in (*say.HONOURED, *say.SCRAPED)), "sidecar.istio.io/none-of-ours", "x"])
+@pytest.mark.parametrize(
+    "name", [*sorted(each.name for each in (*say.INJECTION_ANNOTATIONS, *say.PROMETHEUS_ANNOTATIONS)), "sidecar.istio.io/none-of-ours", "x"]
+)
 @pytest.mark.parametrize("evil", EVIL)
 def test_t42_an_annotation_is_never_more_than_its_value(name: str, evil: str) -> None:
     plain = injected(a_pod())
 
     found = inject(a_pod(annotations={name: evil}), WANTED, MESH)
 
-    if isinstance(found, Refused):
+    if isinstance(found, InjectionRefused):
         assert all(name in each for each in found.problems)
         return
     assert isinstance(found, Injected)
@@ -155,7 +157,7 @@ def test_what_the_kubelet_puts_in_is_only_what_we_ask_for() -> None:
         {"name": "web", "image": "x", "ports": [{"name": "http", "containerPort": 1}], "readinessProbe": probe}
     ]
 
-    [proxy] = [each for each in containers(injected(before).pod) if each["name"] == PROXY]
+    [proxy] = [each for each in containers(injected(before).pod) if each["name"] == PROXY_CONTAINER]
 
     told = proxy["args"]
     assert isinstance(told, list)
@@ -163,11 +165,11 @@ def test_what_the_kubelet_puts_in_is_only_what_we_ask_for() -> None:
     json.loads(told[1])
 
 
-@pytest.mark.parametrize("name", sorted(IGNORED))
+@pytest.mark.parametrize("name", sorted(IGNORED_NAMESPACES))
 def test_t65_nothing_is_injected_where_the_cluster_and_we_live(name: str) -> None:
-    found = pod(a_pod(labels={"sidecar.istio.io/inject": "true"}), name)
+    found = candidate_pod(a_pod(labels={"sidecar.istio.io/inject": "true"}), name)
 
-    assert why_not(found, Namespace(name, {"istio-injection": "enabled"}), SETTINGS) == f"nothing is injected in {name}"
+    assert reason_not_to_inject(found, PodNamespace(name, {"istio-injection": "enabled"}), SETTINGS) == f"nothing is injected in {name}"
 
 
 @given(st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)))
@@ -176,14 +178,14 @@ def test_a_pod_of_any_shape_is_injected_or_refused_with_words(spec: object) -> N
     for data in shapes:
         found = inject(data, WANTED, MESH)
 
-        assert isinstance(found, Injected | Refused)
+        assert isinstance(found, Injected | InjectionRefused)
 
 
 def answer(body: bytes) -> str:
     """Return in a word what becomes of a review."""
     try:
-        return admission(body, "/inject/namespace", MESH).answer
-    except BadReview as error:
+        return injection_verdict(body, "/inject/namespace", MESH).answer
+    except BadAdmissionReview as error:
         return str(error).partition(" ")[0]
 
 
@@ -207,17 +209,17 @@ def test_t63_a_review_of_any_shape_gets_an_answer_or_words(request: object) -> N
     ],
 )
 def test_selectors_are_read_as_kubectl_reads_them(text: str, labels: dict[str, str], *, selected: bool) -> None:
-    assert selector(text).matches(labels) is selected
+    assert label_selector(text).matches(labels) is selected
 
 
 @pytest.mark.parametrize("text", ["", " ", "a b", "=x", "a in b", "a=b=c", "!a=b", "-a", "a=-", "a," * 2000])
 def test_a_selector_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(BadSelector):
-        selector(text)
+        label_selector(text)
 
 
 def test_a_gateway_is_a_router_that_nothing_is_redirected_to_and_all_of_it_drains() -> None:
-    own = {"name": PROXY, "image": "auto", "ports": [{"name": "http", "containerPort": 8080}]}
+    own = {"name": PROXY_CONTAINER, "image": "auto", "ports": [{"name": "http", "containerPort": 8080}]}
     data = a_pod(annotations={say.TEMPLATES.name: "gateway", say.NATIVE_SIDECAR.name: "true"})
     data["spec"] = {"containers": [own]}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic.alias_generators import to_camel
 
-from controlplane.inject.annotations import HONOURED, SCRAPED
-from controlplane.inject.policy import IGNORED
-from controlplane.inject.settings_file import settings
+from controlplane.inject.annotations import INJECTION_ANNOTATIONS, PROMETHEUS_ANNOTATIONS
+from controlplane.inject.policy import IGNORED_NAMESPACES
+from controlplane.inject.settings_file import settings_from_yaml
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 
@@ -32,7 +32,9 @@ def told(value: object) -> str:
 
 
 def test_every_annotation_is_a_row() -> None:
-    assert [name for name, _ in ROWS if "/" in name] == [each.name for each in (*HONOURED[:-1], *SCRAPED, HONOURED[-1])]
+    assert [name for name, _ in ROWS if "/" in name] == [
+        each.name for each in (*INJECTION_ANNOTATIONS[:-1], *PROMETHEUS_ANNOTATIONS, INJECTION_ANNOTATIONS[-1])
+    ]
 
 
 def test_every_setting_is_a_row_with_its_default() -> None:
@@ -46,7 +48,7 @@ def test_every_setting_can_be_set_by_a_file() -> None:
     values |= {"never_inject": "[a=b]", "always_inject": "[c=d]", "node_addresses": "[10.0.0.1]"}
     values |= {"auto_inject": "true", "native_sidecars": "true", "cni": "true"}
 
-    read = settings("".join(f"{to_camel(name)}: {value}\n" for name, value in values.items()))
+    read = settings_from_yaml("".join(f"{to_camel(name)}: {value}\n" for name, value in values.items()))
 
     assert values.keys() == {each.name for each in fields(InjectionSettings)}
     assert {name for name, value in asdict(read).items() if value != getattr(InjectionSettings(), name)} == values.keys() - {"auto_inject"}
@@ -55,5 +57,5 @@ def test_every_setting_can_be_set_by_a_file() -> None:
 def test_the_example_and_the_lists_are_right() -> None:
     [example] = EXAMPLE
 
-    assert len(settings(example.replace("    ", "")).never_inject) == 2
-    assert all(f"`{name}`" in PAGE for name in (*IGNORED, *(to_camel(name) for name in ProxySettings.model_fields)))
+    assert len(settings_from_yaml(example.replace("    ", "")).never_inject) == 2
+    assert all(f"`{name}`" in PAGE for name in (*IGNORED_NAMESPACES, *(to_camel(name) for name in ProxySettings.model_fields)))

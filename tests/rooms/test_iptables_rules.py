@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.iptables.restore_format import change, meaning
-from controlplane.iptables.rules import rules
-from controlplane.iptables.settings import BadSetting, Capture, Family, Mode, blocks, ids, interfaces, nameservers, ports, ranges
+from controlplane.iptables.restore_format import normalized_rules, restore_input
+from controlplane.iptables.rules import iptables_rules
+from controlplane.iptables.settings import (
+    BadIptablesOption,
+    Capture,
+    Family,
+    InterceptionMode,
+    blocks,
+    ids,
+    interfaces,
+    nameservers,
+    ports,
+    ranges,
+)
 
 _DEFAULT = """
 nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
@@ -48,7 +59,7 @@ mangle PREROUTING -p tcp -m mark --mark 1337 -m comment --comment navarch -j CON
 
 
 def _lines(wanted: Capture, family: Family) -> list[str]:
-    return [" ".join(rule) for rule in rules(wanted, family)]
+    return [" ".join(rule) for rule in iptables_rules(wanted, family)]
 
 
 def test_chains_and_their_order_are_those_of_istio() -> None:
@@ -58,7 +69,7 @@ def test_chains_and_their_order_are_those_of_istio() -> None:
 
 
 def test_tproxy_marks_packets_and_leaves_their_addresses() -> None:
-    found = _lines(Capture(mode=Mode.TPROXY), Family.V6)
+    found = _lines(Capture(mode=InterceptionMode.TPROXY), Family.V6)
 
     assert [line for line in found if line.startswith("mangle")] == _TPROXY.strip().splitlines()
     assert not any("uid-owner 1337 -j ISTIO_IN_REDIRECT" in line for line in found)
@@ -94,7 +105,7 @@ def test_blocks_are_of_the_family_whose_rules_they_are_in() -> None:
 def test_what_cannot_be_is_refused_with_option_and_value(read: object, text: str, complaint: str) -> None:
     assert callable(read)
 
-    with pytest.raises(BadSetting) as refused:
+    with pytest.raises(BadIptablesOption) as refused:
         read(text, "-o")
 
     assert str(refused.value) == complaint
@@ -130,9 +141,9 @@ COMMIT
 
 
 def test_new_rules_take_the_places_of_old_ones_and_those_of_others_stay() -> None:
-    wanted = rules(Capture(), Family.V4)
+    wanted = iptables_rules(Capture(), Family.V4)
 
-    lines = change(_STANDING, wanted).splitlines()
+    lines = restore_input(_STANDING, wanted).splitlines()
 
     assert lines[0] == "*nat"
     assert ":ISTIO_INBOUND - [0:0]" in lines
@@ -147,11 +158,11 @@ def test_new_rules_take_the_places_of_old_ones_and_those_of_others_stay() -> Non
 
 
 def test_where_nothing_is_ours_there_is_nothing_to_take_away() -> None:
-    assert change(_STANDING, ()) != ""
-    assert change("*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j OTHERS\nCOMMIT\n", ()) == ""
+    assert restore_input(_STANDING, ()) != ""
+    assert restore_input("*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j OTHERS\nCOMMIT\n", ()) == ""
 
 
 def test_the_meaning_of_rules_is_not_in_counters_or_empty_chains() -> None:
-    assert meaning("*nat\n:INPUT ACCEPT [1:2]\nCOMMIT\n") == ()
-    assert meaning("*nat\n:OUTPUT ACCEPT [1:2]\n[1:60] -A OUTPUT -j RETURN\nCOMMIT\n") == ("nat OUTPUT -j RETURN",)
-    assert meaning("*filter\n:INPUT DROP [1:2]\nCOMMIT\n") == ("filter INPUT DROP",)
+    assert normalized_rules("*nat\n:INPUT ACCEPT [1:2]\nCOMMIT\n") == ()
+    assert normalized_rules("*nat\n:OUTPUT ACCEPT [1:2]\n[1:60] -A OUTPUT -j RETURN\nCOMMIT\n") == ("nat OUTPUT -j RETURN",)
+    assert normalized_rules("*filter\n:INPUT DROP [1:2]\nCOMMIT\n") == ("filter INPUT DROP",)

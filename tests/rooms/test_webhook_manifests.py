@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 
-from controlplane.inject.pod import pod as read_pod
-from controlplane.inject.policy import IGNORED, Namespace, why_not
+from controlplane.inject.pod import candidate_pod as read_pod
+from controlplane.inject.policy import IGNORED_NAMESPACES, PodNamespace, reason_not_to_inject
 from controlplane.settings import InjectionSettings
-from controlplane.webhooks.mutate import NAMESPACE_ASKS, POD_ASKS
+from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
 from tests.kube.rendered import SETS, Json, at, objects, only, ports, words
 
 OWN = {"kube-system", "navarch-system"}
@@ -44,17 +44,17 @@ def test_pods_are_asked_about_where_the_offline_decision_may_say_yes_and_by_the_
         of_pod = labelled({"sidecar.istio.io/inject": pod_switch, "istio.io/rev": pod_revision})
         data: Json = {"metadata": {"labels": of_pod}, "spec": {"containers": [{"name": "web"}]}}
 
-        verdict = why_not(read_pod(data, "shop"), Namespace("shop", of_namespace), settings)
+        verdict = reason_not_to_inject(read_pod(data, "shop"), PodNamespace("shop", of_namespace), settings)
 
         called = [each for each in hooks(of)["navarch-injector"] if selects(each, of_namespace, of_pod)]
         assert len(called) == (verdict is None), (of_namespace, of_pod, verdict)
         paths = {at(each, "clientConfig", "service", "path") for each in called}
-        assert paths <= {NAMESPACE_ASKS if switch or revision else POD_ASKS}
+        assert paths <= {INJECT_NAMESPACE_PATH if switch or revision else INJECT_PATH}
 
 
 @every_set
 def test_nothing_is_asked_about_pods_where_nothing_is_injected(of: str) -> None:
-    for name in IGNORED:
+    for name in IGNORED_NAMESPACES:
         asking = {"istio-injection": "enabled", "kubernetes.io/metadata.name": name}
         assert [each["name"] for each in hooks(of)["navarch-injector"] if selects(each, asking, {"sidecar.istio.io/inject": "true"})] == []
 

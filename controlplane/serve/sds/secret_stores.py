@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from controlplane.kube.reflector import Api, Changed, Missing, Reflector, Replaced, Timing
+from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing, WatchClient
 from controlplane.kube.resources import CONFIG_MAPS, SECRETS
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
@@ -91,7 +91,7 @@ class _WatchedSecret:
 class WatchedSecrets:
     """What an API server has: each object that is asked for is watched alone, as kubelets do, so that no others are read."""
 
-    def __init__(self, client: Api, timing: Timing, random: Callable[[], float]) -> None:
+    def __init__(self, client: WatchClient, timing: ReflectorTiming, random: Callable[[], float]) -> None:
         """Watch by ``client``."""
         self._client = client
         self._timing = timing
@@ -146,7 +146,7 @@ class WatchedSecrets:
 
     async def _watch(self, key: Key, reflector: Reflector) -> None:
         while True:
-            with contextlib.suppress(Missing):
+            with contextlib.suppress(ResourceMissing):
                 await reflector.run(partial(self._take, key))
             await asyncio.sleep(self._timing.missing_s)
 

@@ -12,8 +12,8 @@ from functools import partial
 
 from controlplane.kube.client import Client
 from controlplane.kube.json import Json, section, text
-from controlplane.kube.reflector import Changed, Missing, Reflector, Replaced, Timing
-from controlplane.kube.resources import CRDS, Resource
+from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
+from controlplane.kube.resources import CRDS, ApiResource
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.sources.kubernetes.store import Book
@@ -37,7 +37,7 @@ class _Mirror:
 class _Kind:
     """A kind that a CustomResourceDefinition brings; for a while after it went, its objects are kept."""
 
-    resource: Resource | None = None
+    resource: ApiResource | None = None
     grace: asyncio.TimerHandle | None = None
     kept: set[Key] = field(default_factory=set)  # objects that a definition made anew does not have
 
@@ -48,7 +48,12 @@ class Kubernetes:
     name = "kubernetes"
 
     def __init__(
-        self, client: Client, namespaces: tuple[str, ...], random: Callable[[], float], timing: Timing | None = None, grace_s: float = 30.0
+        self,
+        client: Client,
+        namespaces: tuple[str, ...],
+        random: Callable[[], float],
+        timing: ReflectorTiming | None = None,
+        grace_s: float = 30.0,
     ) -> None:
         """Mirror ``namespaces``, or everything where none is named.
 
@@ -58,7 +63,7 @@ class Kubernetes:
         self._client = client
         self._namespaces = namespaces
         self._random = random
-        self._timing = timing or Timing()
+        self._timing = timing or ReflectorTiming()
         self._grace_s = grace_s
         self._book = Book()
         self._inbox: deque[tuple[Collection, Replaced | Changed | None]] = deque()  # None: a kind's grace is over
@@ -136,7 +141,7 @@ class Kubernetes:
         while True:
             try:
                 await reflector.run(partial(self._put, collection))
-            except Missing as missing:
+            except ResourceMissing as missing:
                 log.info("resource is not there", extra={"resource": collection.resource.plural, "reason": str(missing)})
                 self._waiting.discard(collection)
                 self._news.set()
@@ -209,7 +214,7 @@ class Kubernetes:
         for which in wanted.keys() | self._kinds.keys():
             self._serve(which, wanted.get(which), tasks)
 
-    def _serve(self, which: tuple[str, str], resource: Resource | None, tasks: asyncio.TaskGroup) -> None:
+    def _serve(self, which: tuple[str, str], resource: ApiResource | None, tasks: asyncio.TaskGroup) -> None:
         kind = self._kinds.setdefault(which, _Kind())
         if kind.resource == resource:
             return
@@ -229,7 +234,7 @@ class Kubernetes:
                 kind.grace.cancel()
             kind.grace = asyncio.get_running_loop().call_later(self._grace_s, self._believe, kind, old)
 
-    def _believe(self, kind: _Kind, resource: Resource) -> None:
+    def _believe(self, kind: _Kind, resource: ApiResource) -> None:
         """Believe, a while after the kind of ``resource`` went, that the objects are gone which did not come back."""
         kind.grace = None
         for each in within(resource, self._namespaces):
@@ -237,6 +242,6 @@ class Kubernetes:
         self._news.set()
 
 
-def _key(resource: Resource, value: Json) -> Key:
+def _key(resource: ApiResource, value: Json) -> Key:
     metadata = section(value, "metadata")
     return Key(resource.kind, text(metadata, "namespace"), text(metadata, "name"), resource.group)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.kube.json import Json, items, number, section, text
-from controlplane.kube.resources import Resource
+from controlplane.kube.resources import ApiResource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
@@ -23,7 +23,7 @@ class Record:
     """What is known of an object of the API server beside its content: where it is, in which version, and what its status says."""
 
     key: Key
-    resource: Resource
+    resource: ApiResource
     uid: str
     generation: int
     version: str  # the resourceVersion
@@ -68,7 +68,7 @@ class Book:
         """Return where the object stands: in no file."""
         return None
 
-    def update(self, resource: Resource, value: Json) -> Iterator[Change]:
+    def update(self, resource: ApiResource, value: Json) -> Iterator[Change]:
         """Take in that the object ``value`` of ``resource`` is there, and yield what changes by it: nothing if what we read is the same."""
         parsed = parse(value)
         key = parsed.key

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.kube.json import Json, items, section, text
-from controlplane.kube.resources import CONFIG_MAPS, SECRETS, Resource
+from controlplane.kube.resources import CONFIG_MAPS, SECRETS, ApiResource
 from controlplane.objects.mesh import mesh_config
 from controlplane.objects.parse import readable_kinds
 from controlplane.objects.types.names import CLUSTER_SCOPED
@@ -18,7 +18,7 @@ _OWN = ("", "discovery.k8s.io")  # groups that are always there
 class Collection:
     """What one watch is about: a resource, in one namespace or everywhere, all of it or one object."""
 
-    resource: Resource
+    resource: ApiResource
     namespace: str | None = None
     name: str | None = None
 
@@ -33,7 +33,7 @@ class Definition:
 
     group: str
     kind: str
-    resource: Resource | None
+    resource: ApiResource | None
 
 
 def built_in(namespaces: Iterable[str]) -> Iterator[Collection]:
@@ -45,7 +45,7 @@ def built_in(namespaces: Iterable[str]) -> Iterator[Collection]:
     for group, kind, versions in readable_kinds():
         if group not in _OWN or kind == SECRETS.kind:
             continue  # Secrets are read one by one, by whoever needs them
-        resource = Resource(group, versions[0], plural(kind), kind, namespaced=kind not in CLUSTER_SCOPED)
+        resource = ApiResource(group, versions[0], plural(kind), kind, namespaced=kind not in CLUSTER_SCOPED)
         if resource == CONFIG_MAPS:
             yield Collection(resource, mesh_config.MESH_CONFIG_KEY.namespace, mesh_config.MESH_CONFIG_KEY.name)
         elif kind == "Namespace" and chosen:
@@ -54,7 +54,7 @@ def built_in(namespaces: Iterable[str]) -> Iterator[Collection]:
             yield from within(resource, chosen)
 
 
-def within(resource: Resource, namespaces: Iterable[str]) -> Iterator[Collection]:
+def within(resource: ApiResource, namespaces: Iterable[str]) -> Iterator[Collection]:
     """Yield the collections of ``resource``, everywhere or in each of ``namespaces``."""
     chosen = tuple(namespaces)
     yield from (Collection(resource, each) for each in chosen) if chosen else (Collection(resource),)
@@ -72,7 +72,7 @@ def definition(crd: Json) -> Definition | None:
     going = "deletionTimestamp" in section(crd, "metadata") or not _established(crd)
     if version is None or going:
         return Definition(group, kind, None)
-    return Definition(group, kind, Resource(group, version, text(section(spec, "names"), "plural"), kind))
+    return Definition(group, kind, ApiResource(group, version, text(section(spec, "names"), "plural"), kind))
 
 
 def plural(kind: str) -> str:
