@@ -9,10 +9,10 @@ from fastapi import APIRouter, FastAPI, HTTPException
 from prometheus_client import CollectorRegistry
 
 from controlplane.admin.health import health_router
-from controlplane.admin.host_check import Guard
-from controlplane.admin.route_access import Access, serve
+from controlplane.admin.host_check import HostCheck
+from controlplane.admin.route_access import RouteAccess, include_routers
 from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
-from controlplane.admin.state import Facts
+from controlplane.admin.state import AdminState
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.model.keys import Key
@@ -23,22 +23,22 @@ TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "e
 _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is none"}}
 
 
-def admin_app(facts: Facts, registry: CollectorRegistry, hosts: Iterable[str]) -> Guard:
+def admin_app(facts: AdminState, registry: CollectorRegistry, hosts: Iterable[str]) -> HostCheck:
     """Return the API over ``facts`` and the metrics of ``registry``; besides the loopback interface's own names, ``hosts`` may call it."""
     app = FastAPI(title="Navarch", description="What a Navarch control plane knows. Read only.", docs_url=None, redoc_url=None)
-    serve(
+    include_routers(
         app,
-        Access.OPERATOR,
+        RouteAccess.OPERATOR,
         health_router(facts.not_ready, registry),
         _of_objects(facts),
         _of_proxies(facts),
         _of_identities(facts),
         _of_load(facts),
     )
-    return Guard(app, hosts)
+    return HostCheck(app, hosts)
 
 
-def _of_objects(facts: Facts) -> APIRouter:
+def _of_objects(facts: AdminState) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["objects"])
 
     @router.get("/objects", summary="The objects in effect, and where they stand")
@@ -54,7 +54,7 @@ def _of_objects(facts: Facts) -> APIRouter:
     return router
 
 
-def _of_proxies(facts: Facts) -> APIRouter:
+def _of_proxies(facts: AdminState) -> APIRouter:
     router = APIRouter(prefix="/v1/proxies", tags=["proxies"])
 
     @router.get("", summary="The connected proxies: what each was sent, accepted and refused")
@@ -82,7 +82,7 @@ def _of_proxies(facts: Facts) -> APIRouter:
     return router
 
 
-def _of_load(facts: Facts) -> APIRouter:
+def _of_load(facts: AdminState) -> APIRouter:
     router = APIRouter(prefix="/v1/load", tags=["load"])
 
     @router.get("", summary="The traffic that proxies report, by cluster and locality")
@@ -96,7 +96,7 @@ def _of_load(facts: Facts) -> APIRouter:
     return router
 
 
-def _of_identities(facts: Facts) -> APIRouter:
+def _of_identities(facts: AdminState) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["identity"])
 
     @router.get("/identity", summary="Who signs, who is trusted, and how far a rotation is", responses=_MISSING)
@@ -113,7 +113,7 @@ def _of_identities(facts: Facts) -> APIRouter:
     return router
 
 
-def _resources(facts: Facts, proxy_id: str, kind: str) -> list[Resource]:
+def _resources(facts: AdminState, proxy_id: str, kind: str) -> list[Resource]:
     if kind not in TYPES:
         raise HTTPException(404, f"expected one of {', '.join(TYPES)}, found {kind[:80]}")
     session = next((each for each in facts.sessions() if each.proxy.id == proxy_id), None)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from controlplane.admin.route_access import Access, serve
+from controlplane.admin.route_access import RouteAccess, include_routers
 
 
 def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) -> APIRouter:
@@ -38,5 +38,5 @@ def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) 
 def health_app(ready: Callable[[], str | None], registry: CollectorRegistry) -> FastAPI:
     """Return an application that serves nothing else."""
     app = FastAPI(title="Navarch health", openapi_url=None, docs_url=None, redoc_url=None)
-    serve(app, Access.ANYBODY, health_router(ready, registry))
+    include_routers(app, RouteAccess.ANYBODY, health_router(ready, registry))
     return app

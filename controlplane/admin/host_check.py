@@ -10,7 +10,7 @@ from controlplane.admin.http_server import Asgi, Receive, Scope, Send
 MAX_BODY_BYTES = 1 << 20
 
 
-class Guard:
+class HostCheck:
     """An application that lets only safe requests through to another."""
 
     def __init__(self, app: Asgi, names: Iterable[str]) -> None:

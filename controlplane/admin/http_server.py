@@ -40,7 +40,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Web:
+class HttpServer:
     """Serves ``app`` at an address."""
 
     def __init__(self, app: Asgi, address: str, tls: ssl.SSLContext | None = None) -> None:

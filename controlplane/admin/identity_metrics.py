@@ -12,7 +12,7 @@ from controlplane.admin.schemas import IdentityRow
 _PHASES = ("steady", "prepared", "activated")
 
 
-def of_identity(row: IdentityRow, now: float) -> Iterator[Metric]:
+def identity_metrics(row: IdentityRow, now: float) -> Iterator[Metric]:
     """Yield the metrics of ``row`` at the time ``now``."""
     yield from _expiries(row, now)
     phase = GaugeMetricFamily("navarch_authority_phase", "How far a rotation of the root is: 1 at the phase of now.", labels=["phase"])

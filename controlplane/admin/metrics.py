@@ -10,15 +10,15 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from controlplane.admin.identity_metrics import of_identity
+from controlplane.admin.identity_metrics import identity_metrics
 from controlplane.admin.schemas import IssuerRow, ProxyRow
-from controlplane.admin.state import Facts, KubernetesFacts
+from controlplane.admin.state import AdminState, KubernetesState
 
 
-class Gauges(Collector):
+class MetricsCollector(Collector):
     """Reads ``facts`` whenever it is scraped."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: AdminState) -> None:
         """Read ``facts``."""
         self._facts = facts
 
@@ -45,7 +45,7 @@ class Gauges(Collector):
             rejects.add_metric([type_url.rpartition(".")[2]], count)
         yield rejects
         if identity := facts.identity():
-            yield from of_identity(identity, time.time())
+            yield from identity_metrics(identity, time.time())
         yield from _of_issuers(facts)
         yield from _of_load(facts.load_totals())
         if facts.kubernetes:
@@ -69,7 +69,7 @@ def _of_proxies(rows: Sequence[ProxyRow]) -> Iterator[Metric]:
     yield refused
 
 
-def _of_issuers(facts: Facts) -> Iterator[Metric]:
+def _of_issuers(facts: AdminState) -> Iterator[Metric]:
     rows = facts.issuers()
     issuers = GaugeMetricFamily("navarch_jwks_addresses", "Where keys of token issuers are fetched, by what there is.", labels=["keys"])
     for state, count in sorted(Counter(_keys(each) for each in rows).items()):
@@ -100,7 +100,7 @@ def _of_load(totals: Mapping[str, tuple[int, int]]) -> Iterator[Metric]:
     yield errors
 
 
-def _of_kubernetes(facts: KubernetesFacts) -> Iterator[Metric]:
+def _of_kubernetes(facts: KubernetesState) -> Iterator[Metric]:
     silent = GaugeMetricFamily("navarch_kubernetes_silence_seconds", "Since something was heard of a resource.", labels=["resource"])
     for resource, seconds in sorted(facts.silences().items()):
         silent.add_metric([resource], seconds)

@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 
-class Shape(BaseModel):
+class Schema(BaseModel):
     """JSON in lowerCamelCase."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
 
 
-class ProblemRow(Shape):
+class ProblemRow(Schema):
     """One thing wrong with one field of one object."""
 
     object: str | None
@@ -24,7 +24,7 @@ class ProblemRow(Shape):
     line: int | None
 
 
-class ObjectRow(Shape):
+class ObjectRow(Schema):
     """One object that is in effect, and where it stands."""
 
     object: str
@@ -35,7 +35,7 @@ class ObjectRow(Shape):
     line: int | None
 
 
-class TypeState(Shape):
+class TypeState(Schema):
     """What one stream was sent of one type, and what it said to that."""
 
     type: str
@@ -56,7 +56,7 @@ class TypeState(Shape):
         return self.nacked_at is not None and self.nacked_at > (self.acked_at or 0.0)
 
 
-class Connection(Shape):
+class Connection(Schema):
     """One stream of a proxy."""
 
     connection: int
@@ -65,7 +65,7 @@ class Connection(Shape):
     types: tuple[TypeState, ...]
 
 
-class ProxyRow(Shape):
+class ProxyRow(Schema):
     """One proxy that is connected."""
 
     id: str
@@ -76,7 +76,7 @@ class ProxyRow(Shape):
     registered: str | None = None  # the WorkloadEntry that it has asked for, or why there is none
 
 
-class LoadRow(Shape):
+class LoadRow(Schema):
     """The traffic that proxies report to one locality of one cluster: since they began, and a second as their last reports have it."""
 
     cluster: str
@@ -89,7 +89,7 @@ class LoadRow(Shape):
     estimated_latency_ms: float | None  # from how many requests are under way
 
 
-class RootRow(Shape):
+class RootRow(Schema):
     """One root that is trusted."""
 
     root: str  # the first half of the SHA-256 of its PEM
@@ -98,7 +98,7 @@ class RootRow(Shape):
     issuer_expires_at: float  # of the certificate that signs below it, or its own
 
 
-class WaitingFor(Shape):
+class WaitingFor(Schema):
     """For whom a rotation waits: proxies that are to accept the bundle, or to have a certificate by who signs now."""
 
     bundle: int
@@ -106,7 +106,7 @@ class WaitingFor(Shape):
     namespaces: int = 0  # whose pods may not have the bundle among their files
 
 
-class IdentityRow(Shape):
+class IdentityRow(Schema):
     """The authority as this control plane has it, without anything secret."""
 
     phase: str
@@ -121,7 +121,7 @@ class IdentityRow(Shape):
     credentials: dict[str, int]  # that proxies have asked for: those that they have (held), and those that they cannot have (unusable)
 
 
-class IssuerRow(Shape):
+class IssuerRow(Schema):
     """Where an issuer of tokens publishes its keys, and how fetching them goes."""
 
     uri: str
@@ -132,7 +132,7 @@ class IssuerRow(Shape):
     again_in_s: float
 
 
-class ResourceRow(Shape):
+class ResourceRow(Schema):
     """One resource as a proxy is sent it; the message is proto3 JSON."""
 
     name: str

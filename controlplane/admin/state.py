@@ -11,7 +11,7 @@ from controlplane.objects.locations import Locations
 
 
 @dataclass(frozen=True, slots=True)
-class KubernetesFacts:
+class KubernetesState:
     """Where the facts about what is exchanged with an API server come from."""
 
     silences: Callable[[], Mapping[str, float]]  # for how many seconds nothing was heard, by resource
@@ -21,7 +21,7 @@ class KubernetesFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AdminState:
     """Where each fact comes from."""
 
     mesh: Mesh
@@ -31,7 +31,7 @@ class Facts:
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
-    kubernetes: KubernetesFacts | None = None
+    kubernetes: KubernetesState | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None
     issuers: Callable[[], Sequence[IssuerRow]] = tuple
     load: Callable[[str | None], Sequence[LoadRow]] = lambda _: ()  # of one proxy, or of all

@@ -17,15 +17,15 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.admin.api import admin_app
 from controlplane.admin.health import health_app
-from controlplane.admin.http_server import Web
-from controlplane.admin.metrics import Gauges
+from controlplane.admin.http_server import HttpServer
+from controlplane.admin.metrics import MetricsCollector
 from controlplane.admin.schemas import IdentityRow
-from controlplane.admin.state import Facts, KubernetesFacts
+from controlplane.admin.state import AdminState, KubernetesState
 from controlplane.app import jwks
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
-from controlplane.app.identity import credentials_of, open_trust, roots_of, row, told
+from controlplane.app.identity import identity_row, open_identities, published_identity, referred_credentials, root_certificates_of
 from controlplane.app.recorder import StreamRecorder
-from controlplane.app.registrar import Registrar
+from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import Client, connect
 from controlplane.kube.lease import Lease
@@ -41,10 +41,10 @@ from controlplane.serve.sds.secret_stores import FileSecrets
 from controlplane.serve.server import ListenAddress, StreamFactories, XdsServer
 from controlplane.serve.xds.hub import Hub
 from controlplane.settings import KubernetesSettings, Settings
-from controlplane.sources.files.source import Files
-from controlplane.sources.kubernetes.source import Kubernetes
+from controlplane.sources.files.source import FileSource
+from controlplane.sources.kubernetes.source import KubernetesSource
 from controlplane.sources.precedence import Precedence
-from controlplane.sources.registrations import Registered
+from controlplane.sources.registrations import RegistrationSource
 from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
 from controlplane.webhooks.registration import WebhookRegistration
@@ -107,21 +107,21 @@ class ControlPlane:
     def __init__(self, settings: Settings, client: Client | None = None) -> None:
         """Make one by ``settings``, with a ``client`` where Kubernetes is a source; nothing is opened yet."""
         self._settings = settings
-        self._sources: list[Source] = [Files(root) for root in settings.files]
+        self._sources: list[Source] = [FileSource(root) for root in settings.files]
         self._keepers: tuple[Keeper, ...] = ()  # of what is written back
-        self._webhook: Web | None = None
-        self._kubernetes_facts: KubernetesFacts | None = None
+        self._webhook: HttpServer | None = None
+        self._kubernetes_facts: KubernetesState | None = None
         cluster = settings.kubernetes
         if cluster and client:
-            self._cluster = Kubernetes(client, cluster.namespaces, random.random, ReflectorTiming.silent(cluster.watch_timeout_s))
+            self._cluster = KubernetesSource(client, cluster.namespaces, random.random, ReflectorTiming.silent(cluster.watch_timeout_s))
             self._sources.append(self._cluster)
         self._given = FileSecrets()
         self._mesh = Mesh()
-        self._registrar = Registrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
+        self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
         if self._registrar and not cluster:
-            self._sources.append(Registered(self._registrar.documents, self._registrar.changed))
+            self._sources.append(RegistrationSource(self._registrar.documents, self._registrar.changed))
         self._precedence = Precedence([source.name for source in self._sources])
-        self._issuers = jwks.keeper(settings.jwks)
+        self._issuers = jwks.jwks_refresher(settings.jwks)
         self._hub = Hub(self._mesh, [source.name for source in self._sources], self._issuers)
         self._books = StreamRecorder(self._registrar)
         if settings.kubernetes and client:
@@ -173,8 +173,8 @@ class ControlPlane:
                 task.cancel()
         log.info("stopped")
 
-    def _pages(self, settings: Settings) -> list[Web]:
-        facts = Facts(
+    def _pages(self, settings: Settings) -> list[HttpServer]:
+        facts = AdminState(
             mesh=self._mesh,
             proxies=self._books.proxies,
             sessions=self._hub.sessions,
@@ -184,27 +184,27 @@ class ControlPlane:
             rejects=lambda: self._books.fleet.rejects,
             kubernetes=self._kubernetes_facts,
             identity=self._identity,
-            issuers=lambda: jwks.rows(self._issuers.held()),
+            issuers=lambda: jwks.issuer_rows(self._issuers.held()),
             fetches=lambda: self._issuers.outcomes,
             load=self._books.load,
             load_totals=lambda: self._books.loads.totals,
         )
         registry = CollectorRegistry()
-        registry.register(Gauges(facts))
-        webs = [Web(admin_app(facts, registry, settings.admin_hosts), settings.admin)]
+        registry.register(MetricsCollector(facts))
+        webs = [HttpServer(admin_app(facts, registry, settings.admin_hosts), settings.admin)]
         if settings.health:
-            webs.append(Web(health_app(self._not_ready, registry), settings.health))
+            webs.append(HttpServer(health_app(self._not_ready, registry), settings.health))
         return webs
 
     def _write_back(self, client: Client, cluster: KubernetesSettings) -> tuple[Keeper, ...]:
         self._leader = leader = Lease(client, (cluster.system_namespace, LEADER), cluster.pod, random.random)
         replica = Lease(client, (cluster.system_namespace, LEASE_PREFIX + cluster.pod), cluster.pod, random.random)
         world = StatusInputs(
-            objects=self._cluster.book.istio,
+            objects=self._cluster.store.istio_records,
             cross_object_problems=self._mesh.problems_about,
-            standing=lambda key: self._hub.standing(key, self._books.fleet.error),
+            rollout=lambda key: self._hub.rollout(key, self._books.fleet.error),
             change_counters=lambda: (self._hub.arrivals, self._hub.departures, self._hub.learned, sum(self._books.fleet.rejects.values())),
-            identity=lambda: told(self._identity()),
+            identity=lambda: published_identity(self._identity()),
         )
         writer, injector = (
             StatusWriter(client, world, leader, cluster.pod, cluster.system_namespace),
@@ -216,8 +216,8 @@ class ControlPlane:
         keepers: list[Keeper] = [leader, replica, writer]
         if self._registrar:
             place = EntryOwner(cluster.pod, cluster.system_namespace, self._settings.reports.grace_s)
-            keepers.append(WorkloadEntryWriter(client, place, leader, self._registrar, self._cluster.book.entries))
-        self._kubernetes_facts = KubernetesFacts(
+            keepers.append(WorkloadEntryWriter(client, place, leader, self._registrar, self._cluster.store.entries))
+        self._kubernetes_facts = KubernetesState(
             silences=self._cluster.silences,
             leads=lambda: leader.held,
             status_writes=lambda: writer.writes,
@@ -225,7 +225,7 @@ class ControlPlane:
         )
         if cluster.webhook:
             registration = WebhookRegistration(client, cluster.system_namespace, leader, lambda: bool(webhook.counts.total()))
-            self._webhook = Web(webhook, cluster.webhook, registration.tls)
+            self._webhook = HttpServer(webhook, cluster.webhook, registration.tls)
             keepers += (registration, injector)
         return tuple(keepers)
 
@@ -246,7 +246,7 @@ class ControlPlane:
         return self._mesh.injected_namespaces() if self._hub.synced.is_set() else None
 
     def _identity(self) -> IdentityRow | None:
-        return row(self._trust, self._roots) if self._trust else None
+        return identity_row(self._trust, self._roots) if self._trust else None
 
     def _turnover(self) -> int:
         return self._hub.refreshes + self._hub.departures
@@ -263,12 +263,12 @@ class ControlPlane:
 
     async def _open(self) -> Addresses:
         settings = self._settings
-        self._trust = await open_trust(settings, self._client, lambda: self._mesh.settings().trust_domain)
+        self._trust = await open_identities(settings, self._client, lambda: self._mesh.settings().trust_domain)
         if self._trust:
             mesh = (self._mesh.referred_credentials, self._hub.submit_verdicts)
-            self._keepers += credentials_of(self._trust, self._given, self._client, settings.kubernetes, mesh)
+            self._keepers += referred_credentials(self._trust, self._given, self._client, settings.kubernetes, mesh)
         if self._trust and self._client and settings.kubernetes:
-            self._roots = roots_of(self._trust, self._client, settings.kubernetes, self._leader, self._injected)
+            self._roots = root_certificates_of(self._trust, self._client, settings.kubernetes, self._leader, self._injected)
         entrances = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator())}
         if self._trust and settings.identity and self._registrar:
             services = (health_service(self._registrar), load_service(self._books.loads, settings.reports.load_interval_s))

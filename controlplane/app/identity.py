@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from controlplane.admin.schemas import IdentityRow, RootRow, WaitingFor
 from controlplane.ca.certificates import read_certificates
-from controlplane.ca.file_store import Folder
-from controlplane.ca.manager import PluggedIn, Store, kept_key
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.manager import PluggedIn, StateStore, stored_key
 from controlplane.kube.client import Client
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.kube.secret_store import SecretStore
@@ -25,13 +25,13 @@ from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
 from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
 from controlplane.writeback.root_certificates import Held, RootCertificateInputs, RootCertificates, root_certificates
 
-SECRET = "navarch-ca"  # noqa: S105
-TOKENS = "tokens.pem"
+AUTHORITY_SECRET = "navarch-ca"  # noqa: S105
+SIGNING_KEY_FILE = "tokens.pem"
 Referred: TypeAlias = Callable[[], frozenset[str]]
 Tell: TypeAlias = Callable[[Reasons], None]
 
 
-async def open_trust(settings: Settings, client: Client | None, trust_domain: Callable[[], str]) -> Identities | None:
+async def open_identities(settings: Settings, client: Client | None, trust_domain: Callable[[], str]) -> Identities | None:
     """Return the identities that ``settings`` ask for, open; raises NavarchError, OSError."""
     identity = settings.identity
     if identity is None:
@@ -50,18 +50,18 @@ async def open_trust(settings: Settings, client: Client | None, trust_domain: Ca
     return trust
 
 
-def authority_in(client: Client, home: str) -> Store:
+def authority_store(client: Client, home: str) -> StateStore:
     """Return where the authority of the cluster of ``client`` is kept, in the namespace ``system_namespace``."""
-    return SecretStore(client, (home, SECRET), "authority.json")
+    return SecretStore(client, (home, AUTHORITY_SECRET), "authority.json")
 
 
-def roots_of(
+def root_certificates_of(
     trust: Identities, client: Client, cluster: KubernetesSettings, leader: Held, injected: Callable[[], frozenset[str] | None]
 ) -> RootCertificates:
     """Return what keeps the roots of ``trust`` in the namespaces that are ``injected``, while ``leader`` is held."""
 
     def bundle() -> str:
-        return trust.keeper.state.bundle.decode()  # of the state as it is then
+        return trust.manager.state.bundle.decode()  # of the state as it is then
 
     wanted = RootCertificateInputs(
         namespaces=injected,
@@ -73,7 +73,7 @@ def roots_of(
     return root_certificates(client, leader, wanted, cluster.namespaces, timing, random.random)
 
 
-def credentials_of(
+def referred_credentials(
     trust: Identities, given: FileSecrets, client: Client | None, cluster: KubernetesSettings | None, mesh: tuple[Referred, Tell]
 ) -> tuple[ReferredCredentials | WatchedSecrets, ...]:
     """Return what keeps the credentials that objects of ``mesh`` refer to: those that files have ``given``, and those of a ``cluster``."""
@@ -92,32 +92,32 @@ def credentials_of(
     return (credentials, *watched)
 
 
-def told(found: IdentityRow | None) -> str:
+def published_identity(found: IdentityRow | None) -> str:
     """Return what other replicas and operators are to know of ``found``: as little as possible, as it is written whenever it changes."""
     if found is None:
         return "{}"
     return found.model_dump_json(by_alias=True, include={"phase", "bundle", "waiting_for"})
 
 
-def _store(identity: IdentitySettings, settings: Settings, client: Client | None) -> Store:
+def _store(identity: IdentitySettings, settings: Settings, client: Client | None) -> StateStore:
     if identity.ca_certs:
         return PluggedIn(Path(identity.ca_certs))
     if client and settings.kubernetes and not identity.state:
-        return authority_in(client, settings.kubernetes.system_namespace)
-    return Folder(Path(identity.state or ""))
+        return authority_store(client, settings.kubernetes.system_namespace)
+    return FileStore(Path(identity.state or ""))
 
 
 async def _accounts(identity: IdentitySettings, client: Client | None) -> TokenReviewer:
     if client:
         return TokenReviews(client, identity.audience, time.monotonic)
-    key = await kept_key(Folder(Path(identity.state or ""), TOKENS), make_key)
+    key = await stored_key(FileStore(Path(identity.state or ""), SIGNING_KEY_FILE), make_key)
     return LocalTokens(key.public_key(), identity.audience, now)
 
 
-def row(trust: Identities, kept: RootCertificates | None) -> IdentityRow:
+def identity_row(trust: Identities, kept: RootCertificates | None) -> IdentityRow:
     """Return what may be seen of ``trust``, and of the roots that are ``kept`` in a cluster."""
-    state, (bundle, certificate) = trust.keeper.state, trust.secrets.waiting()
-    first = trust.vault.first_expiry()
+    state, (bundle, certificate) = trust.manager.state, trust.secrets.waiting()
+    first = trust.leaf_certificates.first_expiry()
     roots = (
         RootRow(
             root=each.fingerprint[:32],
@@ -132,8 +132,8 @@ def row(trust: Identities, kept: RootCertificates | None) -> IdentityRow:
         bundle=state.bundle_id,
         roots=tuple(roots),
         waiting_for=WaitingFor(bundle=bundle, certificate=certificate, namespaces=kept.waiting() if kept else 0),
-        certificates=len(trust.vault),
-        issued=trust.vault.issued + trust.issuing.answers["signed"],
+        certificates=len(trust.leaf_certificates),
+        issued=trust.leaf_certificates.issued + trust.issuing.answers["signed"],
         requests=dict(trust.issuing.answers),
         first_expires_at=first.timestamp() if first else None,
         refused={each.value: trust.refused()[each] for each in AuthenticationFailure},

@@ -11,28 +11,28 @@ from collections.abc import Mapping
 from controlplane.admin.schemas import IssuerRow
 from controlplane.errors import NavarchError
 from controlplane.settings import JwksSettings
-from controlplane.sources.jwks.fetch import Fetching, SystemResolver, is_own
-from controlplane.sources.jwks.refresh import Held, Keeper, Means, Timing, shown
-from controlplane.sources.jwks.url_policy import Guard, allowed
+from controlplane.sources.jwks.fetch import JwksFetcher, SystemResolver, is_own_address
+from controlplane.sources.jwks.refresh import FetchState, JwksRefresher, RefreshInputs, RefreshTiming, redacted_url
+from controlplane.sources.jwks.url_policy import UrlPolicy, parse_allowed
 
 
-class BadRoots(NavarchError):
+class BadTrustRoots(NavarchError):
     """The file of authorities cannot be used."""
 
 
-def keeper(settings: JwksSettings) -> Keeper:
+def jwks_refresher(settings: JwksSettings) -> JwksRefresher:
     """Return who fetches keys by ``settings``; raises BadRoots."""
-    fetching = Fetching(Guard(map(allowed, settings.allow), is_own), _tls(settings.roots), SystemResolver())
-    means = Means(fetch=fetching, clock=time.monotonic, sleep=asyncio.sleep, random=random.random)
-    return Keeper(means, Timing(refresh_s=settings.refresh_s))
+    fetching = JwksFetcher(UrlPolicy(map(parse_allowed, settings.allow), is_own_address), _tls(settings.roots), SystemResolver())
+    means = RefreshInputs(fetch=fetching, clock=time.monotonic, sleep=asyncio.sleep, random=random.random)
+    return JwksRefresher(means, RefreshTiming(refresh_s=settings.refresh_s))
 
 
-def rows(held: Mapping[str, Held]) -> list[IssuerRow]:
+def issuer_rows(held: Mapping[str, FetchState]) -> list[IssuerRow]:
     """Return what may be seen of ``held``, sorted."""
     now = time.monotonic()
     return [
         IssuerRow(
-            uri=shown(uri),
+            uri=redacted_url(uri),
             usable=each.keys.text is not None,
             age_s=None if each.fetched_at is None else now - each.fetched_at,
             failures=each.failures,
@@ -49,5 +49,5 @@ def _tls(roots: str | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(roots)
         except OSError as error:  # of which those of TLS are some
-            raise BadRoots(f"{roots} holds no certificates that can be used: {error}") from error
+            raise BadTrustRoots(f"{roots} holds no certificates that can be used: {error}") from error
     return context

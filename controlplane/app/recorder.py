@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 
 from controlplane.admin.schemas import Connection, LoadRow, ProxyRow, TypeState
-from controlplane.app.registrar import Registrar
-from controlplane.fleet.load import Loads
-from controlplane.fleet.streams import Account, Fleet, TypeAccount
+from controlplane.app.registrar import WorkloadRegistrar
+from controlplane.fleet.load import LoadTotals
+from controlplane.fleet.streams import Fleet, StreamStatus, TypeStatus
 from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Event, Nacked
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 class StreamRecorder:
     """Gives the fleet what it has not of its own, the time, and tells the log what matters."""
 
-    def __init__(self, registrar: Registrar | None = None) -> None:
+    def __init__(self, registrar: WorkloadRegistrar | None = None) -> None:
         """Begin with no streams; ``registrar`` is told of each."""
         self.fleet = Fleet()
-        self.loads = Loads()
+        self.loads = LoadTotals()
         self._registrar = registrar
 
     def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
@@ -68,10 +68,10 @@ class StreamRecorder:
 
     def proxies(self) -> list[ProxyRow]:
         """Return the connected proxies, with their connections."""
-        found: dict[str, list[Account]] = {}
+        found: dict[str, list[StreamStatus]] = {}
         reported = self.loads.reported()
-        registered = self._registrar.standing() if self._registrar else {}
-        for account in self.fleet.accounts():
+        registered = self._registrar.statuses() if self._registrar else {}
+        for account in self.fleet.streams():
             found.setdefault(account.proxy.id, []).append(account)
         return [
             ProxyRow(
@@ -86,7 +86,7 @@ class StreamRecorder:
         ]
 
 
-def _connection(account: Account) -> Connection:
+def _connection(account: StreamStatus) -> Connection:
     return Connection(
         connection=account.connection,
         wire=account.wire,
@@ -95,7 +95,7 @@ def _connection(account: Account) -> Connection:
     )
 
 
-def _type_state(line: TypeAccount) -> TypeState:
+def _type_state(line: TypeStatus) -> TypeState:
     return TypeState(
         type=line.type_url.rpartition(".")[2],
         type_url=line.type_url,

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-from controlplane.fleet.registrations import Objects, Registered, Registrations, probe_of
+from controlplane.fleet.registrations import Objects, RegisteredEntry, Registrations, probe_of
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.networking.workload_group import ReadinessProbe
@@ -15,7 +15,7 @@ from controlplane.objects.networking.workload_group import ReadinessProbe
 log = logging.getLogger(__name__)
 
 
-class Registrar:
+class WorkloadRegistrar:
     """The registrations of one replica."""
 
     def __init__(self, objects: Objects, grace_s: float) -> None:
@@ -37,9 +37,9 @@ class Registrar:
         if self._registrations.disconnected(connection, time.time()):
             self.changed.set()
 
-    def checked(self, proxy: Proxy, *, healthy: bool) -> None:
+    def health_checked(self, proxy: Proxy, *, healthy: bool) -> None:
         """Take in what the checks of ``proxy`` have found."""
-        if self._registrations.checked(proxy, time.time(), healthy=healthy):
+        if self._registrations.health_checked(proxy, time.time(), healthy=healthy):
             log.info("workload checked", extra={"proxy": proxy.id, "healthy": healthy})
             self.changed.set()
 
@@ -47,7 +47,7 @@ class Registrar:
         """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
         return probe_of(proxy, self._objects)
 
-    def entries(self) -> Mapping[Key, Registered]:
+    def entries(self) -> Mapping[Key, RegisteredEntry]:
         """Return the entries that there have to be now."""
         refused = self._registrations.refused(self._objects)
         for proxy, reason in refused.items():
@@ -60,6 +60,6 @@ class Registrar:
         """Return the same as documents."""
         return {key: each.document for key, each in self.entries().items()}
 
-    def standing(self) -> Mapping[str, str]:
+    def statuses(self) -> Mapping[str, str]:
         """Return as which entry each proxy that asked for it is registered, or why it is not."""
-        return self._registrations.standing(self._objects)
+        return self._registrations.statuses(self._objects)

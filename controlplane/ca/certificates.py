@@ -23,7 +23,7 @@ from controlplane.model.identity import Identity
 
 PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey  # the second in an authority that somebody plugged in
 _PURPOSES = frozenset((ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
-_OF_A_LEAF = frozenset(
+_LEAF_EXTENSIONS = frozenset(
     (
         ExtensionOID.BASIC_CONSTRAINTS,
         ExtensionOID.KEY_USAGE,
@@ -40,7 +40,7 @@ class BadCertificate(NavarchError):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CertificateAndKey:
     """A certificate with its private key, as PEM; the key is never shown."""
 
     certificate: bytes
@@ -73,7 +73,7 @@ def authority(
     Raises BadCertificate where ``above`` has expired.
     """
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "navarch"), x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    until = end_of(now, lifetime, above) if above else now + lifetime
+    until = valid_until(now, lifetime, above) if above else now + lifetime
     issuer = above.certificate.subject if above else subject
     builder = (
         _builder(subject, issuer, key.public_key(), now, until)
@@ -87,29 +87,33 @@ def authority(
     return Authority(made, key, (made, *above.chain) if above.chain else (made,))
 
 
-def serving(issuer: Authority, names: tuple[str, ...], key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta) -> Pair:
+def server_certificate(
+    issuer: Authority, names: tuple[str, ...], key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta
+) -> CertificateAndKey:
     """Return a certificate for a server that is called by the DNS ``names``; it never outlives the ``issuer``.
 
     Raises BadCertificate where the issuer has expired.
     """
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "navarch")])
     alternatives = tuple(x509.DNSName(name) for name in names)
-    made = _leaf(issuer, subject, alternatives, key.public_key(), (now, end_of(now, lifetime, issuer)), ExtendedKeyUsageOID.SERVER_AUTH)
-    return Pair(issuer.with_chain(made), key_pem(key))
+    made = _leaf(
+        issuer, subject, alternatives, key.public_key(), (now, valid_until(now, lifetime, issuer)), ExtendedKeyUsageOID.SERVER_AUTH
+    )
+    return CertificateAndKey(issuer.with_chain(made), key_pem(key))
 
 
-def workload(issuer: Authority, who: Identity, key: PublicKey, now: dt.datetime, lifetime: dt.timedelta) -> bytes:
+def workload_certificate(issuer: Authority, who: Identity, key: PublicKey, now: dt.datetime, lifetime: dt.timedelta) -> bytes:
     """Return a certificate, with its chain, that says that the holder of ``key`` is ``who``, and no more; it never outlives ``issuer``.
 
     https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md. Raises BadCertificate where the issuer has expired.
     """
     alternatives = (x509.UniformResourceIdentifier(who.uri),)
     both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-    made = _leaf(issuer, x509.Name([]), alternatives, key, (now, end_of(now, lifetime, issuer)), *both)
+    made = _leaf(issuer, x509.Name([]), alternatives, key, (now, valid_until(now, lifetime, issuer)), *both)
     return issuer.with_chain(made)
 
 
-def end_of(now: dt.datetime, lifetime: dt.timedelta, issuer: Authority) -> dt.datetime:
+def valid_until(now: dt.datetime, lifetime: dt.timedelta, issuer: Authority) -> dt.datetime:
     """Return until when something that ``issuer`` signs ``now`` for ``lifetime`` is good; raises BadCertificate where that has expired."""
     last = min(each.not_valid_after_utc for each in (issuer.certificate, *issuer.chain))
     if now >= last:
@@ -217,7 +221,7 @@ def check_leaf(made: x509.Certificate, issuer: Authority, key: PublicKey, altern
     of = said.get_extension_for_class
     if (
         made.public_key() != key
-        or {each.oid for each in said} != _OF_A_LEAF
+        or {each.oid for each in said} != _LEAF_EXTENSIONS
         or of(x509.BasicConstraints).value != x509.BasicConstraints(ca=False, path_length=None)
         or not _signs_and_agrees_only(of(x509.KeyUsage).value)
         or not _PURPOSES.issuperset(of(x509.ExtendedKeyUsage).value)

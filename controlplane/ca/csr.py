@@ -20,7 +20,7 @@ _RSA_BITS = range(2048, 4097)
 _HASHES = ("sha256", "sha384", "sha512")
 
 
-class BadRequest(NavarchError):
+class BadSigningRequest(NavarchError):
     """A request that is not signed; the text is for whoever sent it, and repeats nothing of it."""
 
 
@@ -31,17 +31,17 @@ def public_key_of(pem: bytes) -> PublicKey:
     be read, is not signed by its own key, or the key is weak.
     """
     if len(pem) > MAX_BYTES:
-        raise BadRequest(f"expected a request of at most {MAX_BYTES} bytes")
+        raise BadSigningRequest(f"expected a request of at most {MAX_BYTES} bytes")
     try:
         request = x509.load_pem_x509_csr(pem)
         key = request.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadRequest("expected a certificate signing request in PEM") from error
+        raise BadSigningRequest("expected a certificate signing request in PEM") from error
     strong = _strong(key)
     try:
         _verify(request, strong)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
-        raise BadRequest("expected a request that is signed by its own key, with SHA-256 or better") from error
+        raise BadSigningRequest("expected a request that is signed by its own key, with SHA-256 or better") from error
     return strong
 
 
@@ -54,7 +54,7 @@ def _strong(key: object) -> PublicKey:
         case rsa.RSAPublicKey() if key.key_size in _RSA_BITS and key.public_numbers().e == 65537:
             return key
         case _:
-            raise BadRequest("expected a key of P-256, P-384, Ed25519, or RSA with 2048 to 4096 bits and the exponent 65537")
+            raise BadSigningRequest("expected a key of P-256, P-384, Ed25519, or RSA with 2048 to 4096 bits and the exponent 65537")
 
 
 def _verify(request: x509.CertificateSigningRequest, key: PublicKey) -> None:

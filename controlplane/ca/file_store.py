@@ -12,7 +12,7 @@ from pathlib import Path
 
 from controlplane.errors import NavarchError
 
-POINTS = ("locked", "opened", "half written", "written", "synced", "renamed", "folder synced", "unlocked")
+WRITE_STEPS = ("locked", "opened", "half written", "written", "synced", "renamed", "folder synced", "unlocked")
 
 
 class BadFolder(NavarchError):
@@ -23,7 +23,7 @@ def _nothing(point: str) -> None:
     del point
 
 
-class Folder:
+class FileStore:
     """One file of the folder ``root``, written by whoever holds its lock."""
 
     def __init__(self, root: Path, name: str = "authority.json", reached: Callable[[str], None] = _nothing) -> None:

@@ -12,8 +12,8 @@ from heapq import heappop, heappush
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from controlplane.ca.certificates import key_pem, read_certificates, workload
-from controlplane.ca.rotation import Issuer
+from controlplane.ca.certificates import key_pem, read_certificates, workload_certificate
+from controlplane.ca.rotation import CertificateIssuer
 from controlplane.model.identity import Identity
 
 RENEW_AT = (0.4, 0.6)  # of the life
@@ -22,7 +22,7 @@ MIN_LIFETIME = dt.timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LeafHolder:
     """Who has a certificate: a proxy of an identity, by its node id, so that pods of one account have keys of their own."""
 
     who: Identity
@@ -30,7 +30,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class LeafCertificate:
     """A certificate that is out, with its key, which is never shown."""
 
     chain: bytes  # PEM, the leaf first
@@ -41,7 +41,7 @@ class Leaf:
     issued_by: str  # the fingerprint of the root
 
 
-class Vault:
+class LeafCertificates:
     """Keeps one leaf a holder, as long as somebody asks for it."""
 
     def __init__(self, lifetime: dt.timedelta, make_key: Callable[[], EllipticCurvePrivateKey], random: Callable[[], float]) -> None:
@@ -49,12 +49,12 @@ class Vault:
         self._lifetime = lifetime
         self._make_key = make_key
         self._random = random
-        self._leaves: dict[Holder, Leaf] = {}
-        self._due: list[tuple[dt.datetime, int, Holder]] = []
+        self._leaves: dict[LeafHolder, LeafCertificate] = {}
+        self._due: list[tuple[dt.datetime, int, LeafHolder]] = []
         self._count = 0
         self.issued = 0
 
-    def leaf(self, holder: Holder, issuer: Issuer, now: dt.datetime) -> Leaf:
+    def leaf(self, holder: LeafHolder, issuer: CertificateIssuer, now: dt.datetime) -> LeafCertificate:
         """Return the leaf of ``holder``: the one that is out, or a new one by ``issuer`` where it is due or by another root.
 
         Raises BadCertificate where the issuer has expired.
@@ -63,12 +63,12 @@ class Vault:
         if known and now < known.renew_at and known.issued_by == issuer.fingerprint:
             return known
         key = self._make_key()
-        chain = workload(issuer.signer, holder.who, key.public_key(), now, self._lifetime)
+        chain = workload_certificate(issuer.signer, holder.who, key.public_key(), now, self._lifetime)
         made = read_certificates(chain)[0]
         low, high = RENEW_AT
         life = made.not_valid_after_utc - now
         renew_at = now + life * (low + (high - low) * self._random())
-        found = Leaf(chain, key_pem(key), made.serial_number, made.not_valid_after_utc, renew_at, issuer.fingerprint)
+        found = LeafCertificate(chain, key_pem(key), made.serial_number, made.not_valid_after_utc, renew_at, issuer.fingerprint)
         self._leaves[holder] = found
         self._count += 1
         self.issued += 1
@@ -79,17 +79,17 @@ class Vault:
         """Return how many leaves are out."""
         return len(self._leaves)
 
-    def known(self, holder: Holder) -> Leaf | None:
+    def current(self, holder: LeafHolder) -> LeafCertificate | None:
         """Return the leaf of ``holder`` that is out."""
         return self._leaves.get(holder)
 
-    def forget(self, holder: Holder) -> None:
+    def forget(self, holder: LeafHolder) -> None:
         """Forget the leaf of ``holder``."""
         self._leaves.pop(holder, None)
 
-    def due(self, now: dt.datetime) -> tuple[Holder, ...]:
+    def due(self, now: dt.datetime) -> tuple[LeafHolder, ...]:
         """Return who is to have another leaf by ``now``, each once."""
-        found: dict[Holder, None] = {}
+        found: dict[LeafHolder, None] = {}
         while self._due and self._due[0][0] <= now:
             at, _, holder = heappop(self._due)
             leaf = self._leaves.get(holder)

@@ -12,7 +12,16 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controlplane.ca.certificates import BadCertificate, key_pem
-from controlplane.ca.rotation import OutOfOrder, State, begin, dump, issuer, load, plugged_in, read_key
+from controlplane.ca.rotation import (
+    AuthorityState,
+    OutOfOrder,
+    dump_state,
+    initial_state,
+    issuer_from_files,
+    load_state,
+    new_issuer,
+    read_key,
+)
 from controlplane.errors import NavarchError
 
 log = logging.getLogger(__name__)
@@ -21,7 +30,7 @@ _LOOK_S = 1.0
 _TRIES = 10
 
 
-class Store(Protocol):
+class StateStore(Protocol):
     """Where one value is kept, of which everybody who looks sees the same; errors are of NavarchError or OSError."""
 
     async def read(self) -> bytes | None:
@@ -50,23 +59,23 @@ class PluggedIn:
     def _read(self) -> bytes:
         names = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
         certificate, key, chain, root = ((self._root / name).read_bytes() for name in names)
-        return dump(begin(plugged_in(certificate, key, chain, root)))
+        return dump_state(initial_state(issuer_from_files(certificate, key, chain, root)))
 
 
-class Keeper:
+class AuthorityManager:
     """The state of an authority, always that which is stored."""
 
-    def __init__(self, store: Store, make_key: Callable[[], EllipticCurvePrivateKey], clock: Callable[[], dt.datetime]) -> None:
+    def __init__(self, store: StateStore, make_key: Callable[[], EllipticCurvePrivateKey], clock: Callable[[], dt.datetime]) -> None:
         """Keep it in ``store``; new roots have keys by ``make_key`` and begin when ``clock`` says it is now."""
         self._store = store
         self._make_key = make_key
         self._clock = clock
         self._stored: bytes | None = None
-        self._state: State | None = None
+        self._state: AuthorityState | None = None
         self._listeners: list[Callable[[], None]] = []
 
     @property
-    def state(self) -> State:
+    def state(self) -> AuthorityState:
         """Return the state as it was read last."""
         if self._state is None:
             raise RuntimeError("the authority is not open")
@@ -79,9 +88,9 @@ class Keeper:
     async def open(self) -> None:
         """Read the state, and begin one where there is none; raises NavarchError, OSError."""
         for _ in range(_TRIES):
-            if await self.look():
+            if await self.reload():
                 return
-            made = dump(begin(issuer(self._make_key(), self._clock())))
+            made = dump_state(initial_state(new_issuer(self._make_key(), self._clock())))
             if await self._store.write(made, None):
                 log.info("authority begun")
         raise BadCertificate("the authority can be neither read nor begun")
@@ -91,35 +100,35 @@ class Keeper:
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                await self.look()
+                await self.reload()
             except (NavarchError, OSError) as error:
                 log.warning("authority not read", extra={"reason": str(error)})
 
-    async def step(self, change: Callable[[State], State]) -> State:
+    async def step(self, change: Callable[[AuthorityState], AuthorityState]) -> AuthorityState:
         """Store what ``change`` makes of the state, and return it; raises what ``change`` raises, NavarchError, OSError."""
         for _ in range(_TRIES):
-            await self.look()
+            await self.reload()
             following = change(self.state)
-            if await self._store.write(dump(following), self._stored):
-                await self.look()
+            if await self._store.write(dump_state(following), self._stored):
+                await self.reload()
                 log.info("authority changed", extra={"phase": following.phase.value})
                 return following
         raise OutOfOrder("the authority is being changed by somebody else")
 
-    async def look(self) -> bool:
+    async def reload(self) -> bool:
         """Read what is stored, and return whether there is anything; raises NavarchError, OSError."""
         stored = await self._store.read()
         if stored is None:
             return False
         if stored != self._stored:
-            self._state = load(stored)
+            self._state = load_state(stored)
             self._stored = stored
             for each in self._listeners:
                 each()
         return True
 
 
-async def kept_key(store: Store, make_key: Callable[[], EllipticCurvePrivateKey]) -> EllipticCurvePrivateKey:
+async def stored_key(store: StateStore, make_key: Callable[[], EllipticCurvePrivateKey]) -> EllipticCurvePrivateKey:
     """Return the key that is stored, made by ``make_key`` where there is none; raises NavarchError, OSError."""
     for _ in range(_TRIES):
         stored = await store.read()

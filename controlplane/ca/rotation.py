@@ -46,7 +46,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Issuer:
+class CertificateIssuer:
     """Whoever signs, and the root that it is trusted by: the same, or an intermediate below it."""
 
     signer: Authority
@@ -59,14 +59,14 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class AuthorityState:
     """The issuers there are, oldest first: one, or two during a rotation."""
 
     phase: Phase
-    issuers: tuple[Issuer, ...]
+    issuers: tuple[CertificateIssuer, ...]
 
     @property
-    def signing(self) -> Issuer:
+    def signing(self) -> CertificateIssuer:
         """Return who signs now."""
         return self.issuers[-1] if self.phase is Phase.ACTIVATED else self.issuers[0]
 
@@ -81,29 +81,29 @@ class State:
         return sha256(self.bundle).hexdigest()[:16]
 
 
-def begin(issuer: Issuer) -> State:
+def initial_state(issuer: CertificateIssuer) -> AuthorityState:
     """Return the state of a new authority."""
-    return State(Phase.STEADY, (issuer,))
+    return AuthorityState(Phase.STEADY, (issuer,))
 
 
-def issuer(
+def new_issuer(
     key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta = ROOT_LIFETIME, below: EllipticCurvePrivateKey | None = None
-) -> Issuer:
+) -> CertificateIssuer:
     """Return an issuer with a root of ``key``; with ``below`` an intermediate of that key signs, and the root's key is forgotten."""
     root = authority(f"root {now:%Y-%m-%d}", key, now, lifetime)
-    return Issuer(authority("intermediate", below, now, lifetime, root) if below else root, root.pem)
+    return CertificateIssuer(authority("intermediate", below, now, lifetime, root) if below else root, root.pem)
 
 
-def prepare(state: State, following: Issuer) -> State:
+def prepare(state: AuthorityState, following: CertificateIssuer) -> AuthorityState:
     """Return ``state`` with ``following`` trusted too; raises OutOfOrder where a rotation is under way."""
     if state.phase is not Phase.STEADY:
         raise OutOfOrder(f"a rotation is under way: it is {state.phase}")
     if following.root in state.bundle:
         raise OutOfOrder("expected a root with a key of its own")
-    return State(Phase.PREPARED, (*state.issuers, following))
+    return AuthorityState(Phase.PREPARED, (*state.issuers, following))
 
 
-def activate(state: State, missing: int, namespaces: int = 0) -> State:
+def activate(state: AuthorityState, missing: int, namespaces: int = 0) -> AuthorityState:
     """Return ``state`` with the new issuer signing; ``missing`` is how many proxies have not accepted the new bundle yet.
 
     ``namespaces`` is in how many of them pods may not have the bundle among their files. Raises OutOfOrder where the new root is not
@@ -118,7 +118,7 @@ def activate(state: State, missing: int, namespaces: int = 0) -> State:
     return replace(state, phase=Phase.ACTIVATED)
 
 
-def retire(state: State, missing: int) -> State:
+def retire(state: AuthorityState, missing: int) -> AuthorityState:
     """Return ``state`` without the old issuer; ``missing`` is how many proxies still have a certificate of it.
 
     Raises OutOfOrder where the new issuer does not sign yet, or the old one's certificates are in use.
@@ -127,10 +127,10 @@ def retire(state: State, missing: int) -> State:
         raise OutOfOrder(f"expected the new root to be activated; the rotation is {state.phase}")
     if missing:
         raise OutOfOrder(f"{missing} proxies still have a certificate by the old root")
-    return State(Phase.STEADY, state.issuers[1:])
+    return AuthorityState(Phase.STEADY, state.issuers[1:])
 
 
-def dump(state: State) -> bytes:
+def dump_state(state: AuthorityState) -> bytes:
     """Return ``state`` as it is stored: keys included, so nobody else may read it."""
     issuers = [
         {
@@ -144,13 +144,13 @@ def dump(state: State) -> bytes:
     return orjson.dumps({"format": _FORMAT, "phase": state.phase.value, "issuers": issuers}, option=orjson.OPT_INDENT_2)
 
 
-def load(stored: bytes) -> State:
+def load_state(stored: bytes) -> AuthorityState:
     """Return the state that ``dump`` gave; raises BadCertificate where it is not whole."""
     try:
         value = orjson.loads(stored)
         if value["format"] != _FORMAT:
             raise BadCertificate(f"expected a state of format {_FORMAT}")
-        found = State(Phase(value["phase"]), tuple(_issuer(each) for each in value["issuers"]))
+        found = AuthorityState(Phase(value["phase"]), tuple(_stored_issuer(each) for each in value["issuers"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadCertificate("expected the state of an authority") from error
     if len(found.issuers) != (1 if found.phase is Phase.STEADY else 2):
@@ -158,7 +158,7 @@ def load(stored: bytes) -> State:
     return found
 
 
-def plugged_in(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> Issuer:
+def issuer_from_files(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> CertificateIssuer:
     """Return the issuer of the files of somebody else's authority (``ca-cert.pem``, ``ca-key.pem``, ``cert-chain.pem``, ``root-cert.pem``).
 
     https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/. Raises BadCertificate where they do not belong together.
@@ -166,7 +166,7 @@ def plugged_in(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> Iss
     [signer, *_] = read_certificates(certificate)
     above = read_certificates(chain) if chain.strip() else ()
     roots = read_certificates(root)
-    private = _key(key)
+    private = _private_key(key)
     if signer.public_key() != private.public_key():
         raise BadCertificate("ca-key.pem is not the key of ca-cert.pem")
     self_signed = signer in roots
@@ -175,11 +175,11 @@ def plugged_in(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> Iss
         _verify(child, (parent,))
     if path:
         _verify(path[-1], roots)
-    return Issuer(Authority(signer, private, path), as_pem(roots))
+    return CertificateIssuer(Authority(signer, private, path), as_pem(roots))
 
 
-def exported(state: State) -> dict[str, bytes]:
-    """Return who signs now, with the key, as the files that ``plugged_in`` takes; the roots are all that are trusted."""
+def exported_files(state: AuthorityState) -> dict[str, bytes]:
+    """Return who signs now, with the key, as the files that ``issuer_from_files`` takes; the roots are all that are trusted."""
     signer = state.signing.signer
     return {
         "ca-cert.pem": signer.pem,
@@ -197,16 +197,16 @@ def _verify(child: x509.Certificate, parents: Iterable[x509.Certificate]) -> Non
     raise BadCertificate("the chain does not lead from ca-cert.pem to root-cert.pem")
 
 
-def _issuer(value: dict[str, str]) -> Issuer:
+def _stored_issuer(value: dict[str, str]) -> CertificateIssuer:
     [certificate] = read_certificates(value["certificate"].encode())
     chain = read_certificates(value["chain"].encode()) if value["chain"] else ()
-    key = _key(value["key"].encode())
+    key = _private_key(value["key"].encode())
     if certificate.public_key() != key.public_key():
         raise BadCertificate("the key is not that of the certificate")
-    return Issuer(Authority(certificate, key, chain), value["root"].encode())
+    return CertificateIssuer(Authority(certificate, key, chain), value["root"].encode())
 
 
-def _key(pem: bytes) -> PrivateKey:
+def _private_key(pem: bytes) -> PrivateKey:
     try:
         found = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
@@ -218,7 +218,7 @@ def _key(pem: bytes) -> PrivateKey:
 
 def read_key(pem: bytes) -> EllipticCurvePrivateKey:
     """Return the ECDSA key ``pem``; raises BadCertificate."""
-    found = _key(pem)
+    found = _private_key(pem)
     if not isinstance(found, EllipticCurvePrivateKey):
         raise BadCertificate("expected an ECDSA key")
     return found

@@ -26,7 +26,7 @@ class BadToken(NavarchError):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TokenClaims:
     """What a token says: which service account its bearer is, and until when (Unix time)."""
 
     namespace: str
@@ -34,7 +34,7 @@ class Said:
     expires_at: float
 
 
-def token(key: EllipticCurvePrivateKey, account: tuple[str, str], audience: str, now: dt.datetime, lifetime: dt.timedelta) -> str:
+def sign_token(key: EllipticCurvePrivateKey, account: tuple[str, str], audience: str, now: dt.datetime, lifetime: dt.timedelta) -> str:
     """Return a token that its bearer is ``account`` (namespace, name), for ``audience``, from ``now`` for ``lifetime``."""
     namespace, name = account
     claims = {
@@ -49,7 +49,7 @@ def token(key: EllipticCurvePrivateKey, account: tuple[str, str], audience: str,
     return jwt.encode(claims, key, algorithm="ES256")
 
 
-def account_of(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.datetime) -> Said:
+def verify_token(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.datetime) -> TokenClaims:
     """Return what ``text``, signed by ``key`` for ``audience``, says ``now``; raises BadToken."""
     if len(text) > MAX_BYTES:
         raise BadToken("the token is too long")
@@ -64,10 +64,10 @@ def account_of(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.da
         raise BadToken("a claim is of another type")
     if not begins - _LEEWAY.total_seconds() <= now.timestamp() < ends:
         raise BadToken("the token has expired or is not valid yet")
-    return Said(*account_of_user(subject), expires_at=ends)
+    return TokenClaims(*service_account_of(subject), expires_at=ends)
 
 
-def account_of_user(user: str) -> tuple[str, str]:
+def service_account_of(user: str) -> tuple[str, str]:
     """Return the namespace and name of the service account whose user name is ``user``; raises BadToken where it is none."""
     namespace, colon, name = user.removeprefix(_SUBJECT).partition(":")
     if not user.startswith(_SUBJECT) or not colon or not namespace or not name or ":" in name:

@@ -17,7 +17,7 @@ from controlplane.ca.certificates import BadCertificate, read_certificates
 _MAX_BYTES = 1 << 20
 
 
-def certificate_of(entries: Mapping[str, bytes], names: tuple[Sequence[str], Sequence[str]], now: dt.datetime) -> tuple[bytes, bytes]:
+def certificate_and_key(entries: Mapping[str, bytes], names: tuple[Sequence[str], Sequence[str]], now: dt.datetime) -> tuple[bytes, bytes]:
     """Return the certificates and the key in ``entries``, each under the first of its ``names`` that there is, as PEM.
 
     Raises BadCertificate where one is missing, is none or not good ``now``, or the key is another's; the text tells nothing of the content.
@@ -35,7 +35,7 @@ def certificate_of(entries: Mapping[str, bytes], names: tuple[Sequence[str], Seq
     return chain, key
 
 
-def authority_of(entries: Mapping[str, bytes], names: Sequence[str], now: dt.datetime) -> bytes:
+def ca_certificates(entries: Mapping[str, bytes], names: Sequence[str], now: dt.datetime) -> bytes:
     """Return the authorities in ``entries``, under the first of ``names`` that there is, as PEM; raises BadCertificate."""
     found = _entry(entries, names)
     certificates = read_certificates(found)

@@ -107,7 +107,7 @@ def bootstrap(
     from controlplane.bootstrap.xds_cluster import XdsServer
 
     node = _node(filename, name, _ip(ip, option="--ip"))
-    node = _checked(_said(node, namespace, service_account, _pairs(label or ()), locality))
+    node = _checked(_with_overrides(node, namespace, service_account, _pairs(label or ()), locality))
     credentials = _credentials(xds, token, roots, server_name, out)
     if filename and not credentials:
         raise typer.BadParameter("expected --token and --roots: who registers itself has to show who it is")
@@ -119,10 +119,10 @@ def bootstrap(
         status=StatusPorts(host=_ip(status, option="--status")),
         limits=OverloadLimits(heap_bytes=max_heap_mb << 20 if max_heap_mb else None, connections=max_connections),
     )
-    _give(settings, out)
+    _write_bootstrap(settings, out)
 
 
-def _give(settings: BootstrapSettings, out: Path | None) -> None:
+def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
     """Print the bootstrap by ``settings``, or write it into the folder ``out`` with the files that it needs."""
     from controlplane.bootstrap.bootstrap import envoy_bootstrap as bootstrap_of
     from controlplane.bootstrap.xds_cluster import secret_files
@@ -149,7 +149,9 @@ def _node(filename: str | None, name: str | None, ip: str) -> BootstrapNode:
     return node_in_group(node, _group(filename)) if filename else node
 
 
-def _said(node: BootstrapNode, namespace: str | None, account: str | None, labels: dict[str, str], locality: str) -> BootstrapNode:
+def _with_overrides(
+    node: BootstrapNode, namespace: str | None, account: str | None, labels: dict[str, str], locality: str
+) -> BootstrapNode:
     """Return ``node`` with what was said on the command line."""
     return replace(
         node,
@@ -174,9 +176,9 @@ def _checked(node: BootstrapNode) -> BootstrapNode:
 
 def _group(path: str) -> WorkloadGroup:
     from controlplane.objects.networking.workload_group import WorkloadGroup
-    from controlplane.sources.files.once import gather
+    from controlplane.sources.files.once import read_manifests
 
-    _, changes = gather((path,), sys.stdin.buffer)
+    _, changes = read_manifests((path,), sys.stdin.buffer)
     groups = [each.object for each in changes if isinstance(each.object, WorkloadGroup)]
     if len(groups) != 1:
         hint = "navarch validate -f says what is wrong with it"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from controlplane.cli.authority import Opened, Place, Report, asked, too_early
+from controlplane.cli.authority import AuthorityLocation, OpenAuthority, ReplicaReport, ask_authority, combined_report
 from controlplane.cli.options import Output
 from controlplane.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from controlplane.ca.rotation import State
+    from controlplane.ca.rotation import AuthorityState
 
 app = typer.Typer(
     name="ca",
@@ -50,10 +50,10 @@ def show(
 ) -> None:
     """Say who signs, who is trusted, until when, how far a rotation is, and what it waits for."""
 
-    async def look(opened: Opened) -> tuple[State, tuple[Report, ...]]:
-        return opened.keeper.state, await opened.reports(admin or [])
+    async def look(opened: OpenAuthority) -> tuple[AuthorityState, tuple[ReplicaReport, ...]]:
+        return opened.manager.state, await opened.reports(admin or [])
 
-    found, reports = asked(Place(state, kubeconfig, context, namespace), look)
+    found, reports = ask_authority(AuthorityLocation(state, kubeconfig, context, namespace), look)
     rows = [
         {
             "root": each.fingerprint[:16],
@@ -80,7 +80,7 @@ def root(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Contex
 
       navarch ca root --state ./state > root-cert.pem
     """
-    typer.echo(asked(Place(state, kubeconfig, context, namespace), _state).bundle.decode(), nl=False)
+    typer.echo(ask_authority(AuthorityLocation(state, kubeconfig, context, namespace), _state).bundle.decode(), nl=False)
 
 
 @app.command()
@@ -97,9 +97,9 @@ def export(
 
       navarch ca export ./cacerts
     """
-    from controlplane.ca.rotation import exported
+    from controlplane.ca.rotation import exported_files
 
-    files = exported(asked(Place(state, kubeconfig, context, namespace), _state))
+    files = exported_files(ask_authority(AuthorityLocation(state, kubeconfig, context, namespace), _state))
     try:
         folder.mkdir(mode=0o700)
         for name, content in files.items():
@@ -114,14 +114,14 @@ def export(
 @app.command()
 def prepare(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Context = None, namespace: _Namespace = _HOME) -> None:
     """First of three: make a new root with a new key, and have it trusted beside the old one."""
-    from controlplane.ca.rotation import issuer
+    from controlplane.ca.rotation import new_issuer
     from controlplane.ca.rotation import prepare as prepared
     from controlplane.serve.identity import make_key, now
 
-    _step(Place(state, kubeconfig, context, namespace), None, lambda found, _: prepared(found, issuer(make_key(), now())))
+    _step(AuthorityLocation(state, kubeconfig, context, namespace), None, lambda found, _: prepared(found, new_issuer(make_key(), now())))
 
 
-def _once_asked(name: str, summary: str, change: Callable[[State, Report], State]) -> None:
+def _once_asked(name: str, summary: str, change: Callable[[AuthorityState, ReplicaReport], AuthorityState]) -> None:
     """Add the command ``name``: the step ``change``, once the control planes have said that it is not too early."""
 
     def command(
@@ -132,18 +132,18 @@ def _once_asked(name: str, summary: str, change: Callable[[State, Report], State
         admin: _Admins = None,
         offline: _Offline = False,
     ) -> None:
-        _step(Place(state, kubeconfig, context, namespace), None if offline else admin or [_ADMIN], change)
+        _step(AuthorityLocation(state, kubeconfig, context, namespace), None if offline else admin or [_ADMIN], change)
 
     app.command(name, help=summary)(command)
 
 
-def _activated(found: State, early: Report) -> State:
+def _activated(found: AuthorityState, early: ReplicaReport) -> AuthorityState:
     from controlplane.ca.rotation import activate
 
     return activate(found, early.without_bundle, early.namespaces)
 
 
-def _retired(found: State, early: Report) -> State:
+def _retired(found: AuthorityState, early: ReplicaReport) -> AuthorityState:
     from controlplane.ca.rotation import retire
 
     return retire(found, early.without_certificate)
@@ -153,24 +153,26 @@ _once_asked("activate", "Second of three: sign by the new root, once every proxy
 _once_asked("retire", "Third of three: trust the old root no more, once no proxy has a certificate by it.", _retired)
 
 
-def _step(place: Place, admins: Sequence[str] | None, change: Callable[[State, Report], State]) -> None:
-    async def step(opened: Opened) -> State:
+def _step(
+    place: AuthorityLocation, admins: Sequence[str] | None, change: Callable[[AuthorityState, ReplicaReport], AuthorityState]
+) -> None:
+    async def step(opened: OpenAuthority) -> AuthorityState:
         reports = () if admins is None else await opened.reports(admins)
-        return await opened.keeper.step(lambda found: change(found, too_early(found, reports)))
+        return await opened.manager.step(lambda found: change(found, combined_report(found, reports)))
 
-    found = asked(place, step)
+    found = ask_authority(place, step)
     typer.echo(f"{found.phase.value}; bundle {found.bundle_id}")
 
 
-async def _state(opened: Opened) -> State:
-    return opened.keeper.state
+async def _state(opened: OpenAuthority) -> AuthorityState:
+    return opened.manager.state
 
 
-def _waiting(state: State, reports: Sequence[Report]) -> list[str]:
+def _waiting(state: AuthorityState, reports: Sequence[ReplicaReport]) -> list[str]:
     from controlplane.ca.rotation import OutOfOrder, Phase
 
     try:
-        early = too_early(state, reports)
+        early = combined_report(state, reports)
     except OutOfOrder as error:
         return [str(error)]
     if state.phase is Phase.PREPARED:

@@ -31,8 +31,8 @@ def demo(
       navarch demo --kubernetes --context kind-kind
     """
     from controlplane.demo.run import run
-    from controlplane.demo.stores import Cluster
+    from controlplane.demo.stores import ClusterManifests
 
     if not kubernetes and (kubeconfig or context):
         raise typer.BadParameter("--kubeconfig and --context go with --kubernetes")
-    raise typer.Exit(run(Cluster(kubeconfig, context) if kubernetes else None, keep=keep, as_json=as_json))
+    raise typer.Exit(run(ClusterManifests(kubeconfig, context) if kubernetes else None, keep=keep, as_json=as_json))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli.options import Paths, decoded_text, injection_settings, text_of
+from controlplane.cli.options import Paths, decode_text, injection_settings, read_text
 
 
 def inject(
@@ -42,7 +42,7 @@ def inject(
     from controlplane.inject.manifests import ManifestFile, NamespaceDefaults, inject_manifests
 
     sheets = [ManifestFile(name, text) for path in filename for name, text in _texts(path)]
-    beside = [ManifestFile(mesh_config, text_of(mesh_config))] if mesh_config else []
+    beside = [ManifestFile(mesh_config, read_text(mesh_config))] if mesh_config else []
     where = NamespaceDefaults(namespace=namespace, labels=_labels(label))
     done = inject_manifests(sheets, InjectionContext(settings=injection_settings(injection)), where, beside=beside)
     for each in (*done.notes, *done.problems):
@@ -71,7 +71,7 @@ def _texts(path: str) -> list[tuple[str, str]]:
     from controlplane.sources.files.once import STDIN
 
     if path == STDIN:
-        return [("standard input", decoded_text("standard input", sys.stdin.buffer.read(reading.MAX_BYTES + 1)))]
+        return [("standard input", decode_text("standard input", sys.stdin.buffer.read(reading.MAX_BYTES + 1)))]
     if Path(path).is_dir():
-        return [(each, text_of(each)) for each in reading.files(path)]
-    return [(path, text_of(path))]
+        return [(each, read_text(each)) for each in reading.manifest_files(path)]
+    return [(path, read_text(path))]

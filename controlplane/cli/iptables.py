@@ -26,10 +26,10 @@ from controlplane.iptables.settings import (
 from controlplane.model.proxies import TPROXY_MARK
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
-_JUDGED = {True: "holds", False: "WRONG", None: "not tried"}
+_RESULTS = {True: "holds", False: "WRONG", None: "not tried"}
 
 
-class V6(StrEnum):
+class Ipv6Rules(StrEnum):
     """Whether there are rules for IPv6."""
 
     AUTO = "auto"
@@ -37,7 +37,7 @@ class V6(StrEnum):
     OFF = "off"
 
 
-class Act(StrEnum):
+class IptablesAction(StrEnum):
     """What is done with the rules, and the option that asks for it."""
 
     APPLY = ""
@@ -66,7 +66,7 @@ _I: TypeAlias = Annotated[str, typer.Option("-i", "--istio-service-cidr", metava
 _X: TypeAlias = Annotated[str, typer.Option("-x", "--istio-service-exclude-cidr", metavar="BLOCKS", help="Outbound addresses to leave.")]
 _K: TypeAlias = Annotated[str, typer.Option("-k", "--kube-virt-interfaces", metavar="NAMES", help="What comes in by these is outbound.")]
 _C: TypeAlias = Annotated[str, typer.Option("-c", "--istio-exclude-interfaces", metavar="NAMES", help="Interfaces to leave.")]
-_V6: TypeAlias = Annotated[V6, typer.Option("--ipv6", help="Rules for IPv6. auto: where an interface has an address of it.")]
+_V6: TypeAlias = Annotated[Ipv6Rules, typer.Option("--ipv6", help="Rules for IPv6. auto: where an interface has an address of it.")]
 _Dns: TypeAlias = Annotated[bool, typer.Option("--redirect-dns", help="Take DNS for /etc/resolv.conf's servers to port 15053.")]
 _AllDns: TypeAlias = Annotated[bool, typer.Option("--capture-all-dns", help="Take all DNS there.")]
 _Drop: TypeAlias = Annotated[bool, typer.Option("--drop-invalid", help="Drop packets that belong to no connection.")]
@@ -93,7 +93,7 @@ def iptables(
     cidr_exclude: _X = "",
     virtual_interfaces: _K = "",
     exclude_interfaces: _C = "",
-    ipv6: _V6 = V6.AUTO,
+    ipv6: _V6 = Ipv6Rules.AUTO,
     redirect_dns: _Dns = False,
     capture_all_dns: _AllDns = False,
     drop_invalid: _Drop = False,
@@ -110,7 +110,9 @@ def iptables(
 
       navarch iptables -b '*' -d 15090,15021,15020 -i '*' -x 10.1.0.0/16 --dry-run
     """
-    chosen = [act for act, given in ((Act.SHOW, dry_run), (Act.CLEAN_UP, clean_up), (Act.CHECK, check)) if given] or [Act.APPLY]
+    chosen = [
+        act for act, given in ((IptablesAction.SHOW, dry_run), (IptablesAction.CLEAN_UP, clean_up), (IptablesAction.CHECK, check)) if given
+    ] or [IptablesAction.APPLY]
     if len(chosen) > 1:
         raise typer.BadParameter("only one of them can be done at a time", param_hint=" and ".join(chosen))
     try:
@@ -138,29 +140,29 @@ def iptables(
     except BadIptablesOption as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None
-    _do(chosen[0], wanted, ipv6, probe_timeout)
+    _perform(chosen[0], wanted, ipv6, probe_timeout)
 
 
 def _servers(*, everything: bool) -> Ranges:
     return Ranges(every=True) if everything else nameservers(_RESOLV_CONF.read_text(encoding="utf-8"))
 
 
-def _do(act: Act, wanted: Capture, ipv6: V6, within_s: float) -> None:
+def _perform(act: IptablesAction, wanted: Capture, ipv6: Ipv6Rules, within_s: float) -> None:
     from controlplane.iptables import applier
 
-    found = applier.families(v6={V6.AUTO: None, V6.ON: True, V6.OFF: False}[ipv6])
+    found = applier.families(v6={Ipv6Rules.AUTO: None, Ipv6Rules.ON: True, Ipv6Rules.OFF: False}[ipv6])
     try:
         match act:
-            case Act.SHOW:
+            case IptablesAction.SHOW:
                 typer.echo(applier.dry_run(wanted, found), nl=False)
-            case Act.CLEAN_UP:
+            case IptablesAction.CLEAN_UP:
                 applier.clean_up()
-            case Act.APPLY:
+            case IptablesAction.APPLY:
                 applier.apply(wanted, found)
                 typer.echo(
                     f"set for {' and '.join(found)}: {wanted.mode}, outbound to {wanted.outbound_port}, inbound to {wanted.inbound_port}"
                 )
-            case Act.CHECK:
+            case IptablesAction.CHECK:
                 _check(wanted, found, within_s)
     except NavarchError as error:
         typer.echo(f"navarch: {error}", err=True)
@@ -172,7 +174,7 @@ def _check(wanted: Capture, found: tuple[Family, ...], within_s: float) -> None:
 
     findings = check_capture(wanted, found, within_s)
     for each in findings:
-        typer.echo(f"{_JUDGED[each.holds]:<9} {each.subject}: {each.detail}")
+        typer.echo(f"{_RESULTS[each.holds]:<9} {each.subject}: {each.detail}")
     if not is_proved(findings, wanted):
         typer.echo("navarch: it is not proved that traffic is taken as it should be", err=True)
         raise typer.Exit(1)

@@ -43,19 +43,19 @@ def folder(value: str, *, option: str) -> str:
     return value
 
 
-def text_of(path: str) -> str:
+def read_text(path: str) -> str:
     """Return the text of the file ``path``, which the operator has named; raises OSError."""
     from controlplane.sources.files.reading import MAX_BYTES
 
     with Path(path).open("rb") as file:
-        return decoded_text(path, file.read(MAX_BYTES + 1))
+        return decode_text(path, file.read(MAX_BYTES + 1))
 
 
-def decoded_text(name: str, data: bytes) -> str:
+def decode_text(name: str, data: bytes) -> str:
     """Return ``data``, which came from ``name``, as text."""
-    from controlplane.sources.files.reading import MAX_BYTES, decoded
+    from controlplane.sources.files.reading import MAX_BYTES, decode_utf8
 
-    found = decoded(data) if len(data) <= MAX_BYTES else None
+    found = decode_utf8(data) if len(data) <= MAX_BYTES else None
     if isinstance(found, str):
         return found
     raise typer.BadParameter(f"{name}: {found.reason if found else f'expected at most {MAX_BYTES} bytes'}")
@@ -66,6 +66,6 @@ def injection_settings(path: str | None) -> InjectionSettings:
     from controlplane.inject.settings_file import BadSettingsFile, settings_from_yaml
 
     try:
-        return settings_from_yaml(text_of(path) if path else "")
+        return settings_from_yaml(read_text(path) if path else "")
     except BadSettingsFile as error:
         raise typer.BadParameter(f"{path or 'defaults'}: {error}", param_hint="--injection") from None

@@ -212,11 +212,11 @@ def _identity(
 
 
 def _allowed(given: list[str] | None) -> tuple[str, ...]:
-    from controlplane.sources.jwks.url_policy import allowed
+    from controlplane.sources.jwks.url_policy import parse_allowed
 
     for each in given or ():
         try:
-            allowed(each)
+            parse_allowed(each)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--jwks-allow") from None
     return tuple(dict.fromkeys(given or ()))

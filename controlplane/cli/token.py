@@ -26,17 +26,17 @@ def token(
     import asyncio
     import datetime as dt
 
-    from controlplane.app.identity import TOKENS
-    from controlplane.ca.file_store import Folder
-    from controlplane.ca.manager import kept_key
-    from controlplane.ca.tokens import token as signed
+    from controlplane.app.identity import SIGNING_KEY_FILE
+    from controlplane.ca.file_store import FileStore
+    from controlplane.ca.manager import stored_key
+    from controlplane.ca.tokens import sign_token as signed
     from controlplane.errors import NavarchError
     from controlplane.model.identity import Identity
     from controlplane.serve.identity import make_key, now
 
     try:
         Identity("cluster.local", namespace, service_account)
-        key = asyncio.run(kept_key(Folder(Path(state), TOKENS), make_key))
+        key = asyncio.run(stored_key(FileStore(Path(state), SIGNING_KEY_FILE), make_key))
     except (NavarchError, ValueError) as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None

@@ -11,7 +11,7 @@ import typer
 
 from controlplane.cli.options import Output, Paths
 from controlplane.cli.tables import print_table
-from controlplane.cli.validate import show
+from controlplane.cli.validate import print_problems
 from controlplane.model.proxies import BadNode, Proxy, proxy_from_node
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def translate(
     from controlplane.mesh.snapshot import snapshot
     from controlplane.model.identity import BadIdentity
     from controlplane.objects.locations import located_problems
-    from controlplane.sources.files.once import gather
+    from controlplane.sources.files.once import read_manifests
 
-    folder, changes = gather(filename, sys.stdin.buffer)
+    folder, changes = read_manifests(filename, sys.stdin.buffer)
     try:
         found = snapshot(changes, asking, None if no_identity else account)
     except BadIdentity as error:
@@ -60,7 +60,7 @@ def _print(resources: Mapping[str, Sequence[Mapping[str, object]]], problems: Se
     rows = [(section, str(each.get("name") or each.get("clusterName") or "")) for section, members in resources.items() for each in members]
     print_table(("section", "name"), rows)
     if problems:
-        show(problems)
+        print_problems(problems)
 
 
 def _proxy(node: str, metadata: str) -> tuple[Proxy, str]:

@@ -34,9 +34,9 @@ def validate(
     """
     from controlplane.mesh.mesh import Mesh
     from controlplane.objects.locations import located_problems
-    from controlplane.sources.files.once import gather
+    from controlplane.sources.files.once import read_manifests
 
-    folder, changes = gather(filename, sys.stdin.buffer)
+    folder, changes = read_manifests(filename, sys.stdin.buffer)
     mesh = Mesh()
     mesh.apply(changes)
     mesh.refresh()
@@ -44,12 +44,12 @@ def validate(
     if output is Output.JSON:
         typer.echo(json.dumps([each.row() for each in found], indent=2))
     else:
-        show(found)
+        print_problems(found)
     if any(each.problem.severity == "error" for each in found):
         raise typer.Exit(1)
 
 
-def show(found: Sequence[LocatedProblem]) -> None:
+def print_problems(found: Sequence[LocatedProblem]) -> None:
     """Print ``found`` as a table, or that there is nothing to print."""
     if not found:
         typer.echo("no problems")

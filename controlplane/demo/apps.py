@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from controlplane.admin.http_server import Web
+from controlplane.admin.http_server import HttpServer
 
 APP_PORT = 8000
 SERVICE_PORT = 9080
@@ -22,7 +22,7 @@ Message = MutableMapping[str, object]
 
 
 @dataclass
-class Instance:
+class AppInstance:
     """One instance of a workload: how it behaves now, and what it has seen."""
 
     name: str
@@ -41,14 +41,14 @@ class Instance:
         return {"app": self.app, "version": self.version}
 
 
-class Running:
+class RunningApp:
     """An instance that listens on its own address."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: AppInstance) -> None:
         """Prepare ``instance`` to be served."""
         self.instance = instance
         self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=10.0)
-        self._web = Web(self, f"{instance.ip}:{APP_PORT}")
+        self._web = HttpServer(self, f"{instance.ip}:{APP_PORT}")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -91,20 +91,20 @@ def _identity(certificate: str) -> str:
     return next((value for name, _, value in pairs if name == "URI"), "")
 
 
-def bookinfo(network: str) -> tuple[Instance, ...]:
+def bookinfo(network: str) -> tuple[AppInstance, ...]:
     """Return bookinfo's workloads at the addresses ``network.11`` and up."""
     ratings = f"http://ratings:{SERVICE_PORT}/ratings/0"
     pages = (f"http://details:{SERVICE_PORT}/details/0", f"http://reviews:{SERVICE_PORT}/reviews/0")
     return (
-        Instance("productpage-v1", "productpage", "v1", f"{network}.11", pages),
-        Instance("details-v1", "details", "v1", f"{network}.12"),
-        Instance("reviews-v1", "reviews", "v1", f"{network}.13"),
-        Instance("reviews-v2", "reviews", "v2", f"{network}.14", (ratings,)),
-        Instance("reviews-v3", "reviews", "v3", f"{network}.15"),
-        Instance("ratings-v1", "ratings", "v1", f"{network}.16"),
+        AppInstance("productpage-v1", "productpage", "v1", f"{network}.11", pages),
+        AppInstance("details-v1", "details", "v1", f"{network}.12"),
+        AppInstance("reviews-v1", "reviews", "v1", f"{network}.13"),
+        AppInstance("reviews-v2", "reviews", "v2", f"{network}.14", (ratings,)),
+        AppInstance("reviews-v3", "reviews", "v3", f"{network}.15"),
+        AppInstance("ratings-v1", "ratings", "v1", f"{network}.16"),
     )
 
 
-def asking(network: str, count: int) -> tuple[Instance, ...]:
+def client_apps(network: str, count: int) -> tuple[AppInstance, ...]:
     """Return ``count`` workloads that only ask, at the addresses ``network.101`` and up."""
-    return tuple(Instance(f"client-{number}", "client", f"c{number}", f"{network}.{100 + number}") for number in range(1, count + 1))
+    return tuple(AppInstance(f"client-{number}", "client", f"c{number}", f"{network}.{100 + number}") for number in range(1, count + 1))

@@ -10,7 +10,7 @@ _SIGMAS = 4.0  # of a binomial share: all but one in 15,000 honest runs are with
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class DemoClaim:
     """One claim with its measured proof."""
 
     title: str
@@ -19,7 +19,7 @@ class Claim:
     figures: Mapping[str, float | str] = field(default_factory=dict)
 
 
-def share_is(seen: int, total: int, percent: float) -> bool:
+def is_plausible_share(seen: int, total: int, percent: float) -> bool:
     """Return whether ``seen`` of ``total`` may honestly be ``percent`` of 100."""
     expected = total * percent / 100
     spread = _SIGMAS * math.sqrt(expected * (1 - percent / 100))

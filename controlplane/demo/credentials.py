@@ -9,7 +9,7 @@ from controlplane.bootstrap.xds_cluster import XdsCredentials, secret_files
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CredentialFiles:
     """Credentials in ``folder``."""
 
     folder: Path

@@ -9,9 +9,9 @@ import ssl
 
 import httpx
 
-from controlplane.ca.certificates import Authority, authority, serving
+from controlplane.ca.certificates import Authority, authority, server_certificate
 from controlplane.demo.load import LIMITS
-from controlplane.demo.processes import Process, Sidecar
+from controlplane.demo.processes import EnvoySpec, Process
 from controlplane.model.proxies import ProxyType
 from controlplane.serve.identity import make_key, now
 
@@ -22,7 +22,7 @@ PORTS = {"http": 8080, "https": 8443}  # where it listens
 _LIFETIME = dt.timedelta(hours=1)
 
 
-class Gateway:
+class DemoGateway:
     """An Envoy at the loopback address ``ip``."""
 
     def __init__(self, ip: str) -> None:
@@ -31,14 +31,14 @@ class Gateway:
         self.process: Process | None = None
         self._authority: Authority | None = None
 
-    def proxy(self, namespace: str) -> Sidecar:
+    def proxy(self, namespace: str) -> EnvoySpec:
         """Return the Envoy to start, without credentials."""
-        return Sidecar(name=NAME, ip=self.ip, labels={"app": NAME}, namespace=namespace, account=NAME, kind=ProxyType.ROUTER)
+        return EnvoySpec(name=NAME, ip=self.ip, labels={"app": NAME}, namespace=namespace, account=NAME, kind=ProxyType.ROUTER)
 
     async def certificate(self) -> str:
         """Return a new certificate for its host as a Secret, by an authority that clients outside know and the mesh does not."""
         issuer = authority("outside of the mesh", await asyncio.to_thread(make_key), now(), _LIFETIME)
-        pair = serving(issuer, (HOST,), await asyncio.to_thread(make_key), now(), _LIFETIME)
+        pair = server_certificate(issuer, (HOST,), await asyncio.to_thread(make_key), now(), _LIFETIME)
         self._authority = issuer
         content = {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()}
         head = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": CREDENTIAL}}
@@ -50,7 +50,7 @@ class Gateway:
 
     def client(self, trusted: ssl.SSLContext) -> httpx.AsyncClient:
         """Return a client for URLs of its hosts, wherever DNS would lead, that believes whom ``trusted`` says."""
-        return httpx.AsyncClient(transport=_Outside(self.ip, trusted), timeout=10.0)
+        return httpx.AsyncClient(transport=_GatewayTransport(self.ip, trusted), timeout=10.0)
 
     async def listens(self) -> bool:
         """Return whether it listens."""
@@ -63,7 +63,7 @@ class Gateway:
         return True
 
 
-class _Outside(httpx.AsyncHTTPTransport):
+class _GatewayTransport(httpx.AsyncHTTPTransport):
     """Connects to the gateway for every host, as DNS and a load balancer would."""
 
     def __init__(self, ip: str, trusted: ssl.SSLContext) -> None:

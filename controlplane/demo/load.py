@@ -37,12 +37,12 @@ class Tally:
         return self.total - sum(count for status, count in self.statuses.items() if 200 <= status < 300)
 
 
-def beside(ip: str) -> httpx.AsyncClient:
+def client_through_sidecar(ip: str) -> httpx.AsyncClient:
     """Return what makes requests as the application of the workload at ``ip`` does: through its own sidecar."""
     return httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=10.0, limits=LIMITS)
 
 
-class Caller:
+class LoadGenerator:
     """Makes requests and counts what comes back."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:

@@ -30,7 +30,7 @@ def free_network(ports: tuple[int, ...]) -> str:
     raise OSError("no free loopback addresses")
 
 
-def owners(address: str, port: int) -> set[int]:
+def port_owners(address: str, port: int) -> set[int]:
     """Return the ids of the processes that listen on ``port`` of ``address``, or of every address (Linux)."""
     inodes = {inode for (host, number), inode in _listening().items() if number == port and host in (address, "0.0.0.0")}
     found = set()

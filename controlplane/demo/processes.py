@@ -15,7 +15,7 @@ from pathlib import Path
 from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsServer
-from controlplane.demo.credentials import Held
+from controlplane.demo.credentials import CredentialFiles
 from controlplane.model.proxies import Interception, ProxyType
 
 ADMIN_PORT = 15000
@@ -81,9 +81,9 @@ async def start(name: str, command: list[str], folder: Path, environment: Mappin
     return Process(name, process, log)
 
 
-async def control_plane(manifests: Path, folder: Path, *, xds: str, admin: str) -> Process:
+async def start_control_plane(manifests: Path, folder: Path, *, xds: str, admin: str) -> Process:
     """Start a control plane that serves the folder ``manifests``."""
-    return await serve(Replica("navarch", xds, admin), ("--files", str(manifests)), folder)
+    return await start_replica(Replica("navarch", xds, admin), ("--files", str(manifests)), folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Replica:
     xds_tls: str = ""  # empty: it gives no identities
 
 
-async def serve(replica: Replica, options: Sequence[str], folder: Path, *, home: str = "default") -> Process:
+async def start_replica(replica: Replica, options: Sequence[str], folder: Path, *, home: str = "default") -> Process:
     """Start ``replica``; ``options`` say what it serves, ``home`` in which namespace it keeps what is its own."""
     where = ["--xds", replica.xds, "--admin", replica.admin]
     if replica.xds_tls:
@@ -115,7 +115,7 @@ def envoy_binary() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
+class EnvoySpec:
     """An Envoy to start: for the workload ``name`` with ``labels`` at the loopback address ``ip``, or (``kind``) a router at the edge."""
 
     name: str
@@ -125,12 +125,12 @@ class Sidecar:
     interception: str = "NONE"
     delta: bool = True
     account: str = "default"
-    credentials: Held | None = None
+    credentials: CredentialFiles | None = None
     kind: ProxyType = ProxyType.SIDECAR
     more: tuple[tuple[str, str], ...] = ()  # further metadata
 
 
-async def envoy(sidecar: Sidecar, folder: Path, *xds: str) -> Process:
+async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
     """Start ``sidecar``, served by one of ``xds``; its admin API is at port 15000 of its own address."""
     settings = BootstrapSettings(
         node=BootstrapNode(

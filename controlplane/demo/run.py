@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from controlplane.demo.claims import Claim
+from controlplane.demo.claims import DemoClaim
 from controlplane.demo.processes import NotReady, envoy_binary
-from controlplane.demo.stores import Cluster, Folder
-from controlplane.demo.story import steps, tell
-from controlplane.demo.world import World
+from controlplane.demo.stores import ClusterManifests, FolderManifests
+from controlplane.demo.story import run_story, steps
+from controlplane.demo.world import DemoMesh
 
 
-def run(store: Cluster | None, *, keep: bool, as_json: bool) -> int:
+def run(store: ClusterManifests | None, *, keep: bool, as_json: bool) -> int:
     """Run the story on manifests in ``store``, or else in a folder.
 
     Returns 0 if every claim held, 1 if one did not, 2 if the mesh did not come up. ``keep`` leaves it running at the end until interrupted;
@@ -38,17 +38,17 @@ def run(store: Cluster | None, *, keep: bool, as_json: bool) -> int:
         return 130
 
 
-async def _run(console: Console, store: Cluster | None, *, keep: bool, as_json: bool) -> int:
+async def _run(console: Console, store: ClusterManifests | None, *, keep: bool, as_json: bool) -> int:
     envoy_binary()
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="navarch-demo-"))
-    world = World(folder, store or Folder(folder / "manifests"), secure=True, edge=True)
-    claims: list[Claim] = []
+    world = DemoMesh(folder, store or FolderManifests(folder / "manifests"), secure=True, edge=True)
+    claims: list[DemoClaim] = []
     try:
         with console.status("starting a control plane, six workloads with an Envoy each, and a gateway"):
             await world.start()
         console.print(f"{len(world.envoys)} Envoys and a gateway are up, {time.monotonic() - begun:.1f} s after the start\n")
-        async for claim in tell(world):
+        async for claim in run_story(world):
             claims.append(claim)
             verdict = "[green]held[/green]  " if claim.held else "[red]FAILED[/red]"
             console.print(f"{verdict} [bold]{claim.title}[/bold]: {escape(claim.proof)}")
@@ -62,7 +62,7 @@ async def _run(console: Console, store: Cluster | None, *, keep: bool, as_json: 
     return 0 if len(claims) == len(steps(world.store)) and all(claim.held for claim in claims) else 1
 
 
-def _close(console: Console, claims: Sequence[Claim], of: int, seconds: float, *, as_json: bool) -> None:
+def _close(console: Console, claims: Sequence[DemoClaim], of: int, seconds: float, *, as_json: bool) -> None:
     held = sum(claim.held for claim in claims)
     console.print(f"\n{held} of {of} claims held, in {seconds:.1f} s")
     if as_json:
@@ -70,14 +70,14 @@ def _close(console: Console, claims: Sequence[Claim], of: int, seconds: float, *
         print(json.dumps({"claims": rows, "held": held, "of": of, "seconds": round(seconds, 1)}, indent=2))  # noqa: T201 - the answer
 
 
-async def _keep(console: Console, world: World) -> None:
+async def _keep(console: Console, world: DemoMesh) -> None:
     table = Table(title="It is still running; Ctrl-C ends it")
     table.add_column("what")
     table.add_column("where")
     for plane in world.planes.values():
         table.add_row("admin API", f"http://{plane.replica.admin}/v1/proxies")
     store = world.store
-    where = str(store.folder) if isinstance(store, Folder) else f"kubectl --namespace {store.namespace} get vs,dr,we"
+    where = str(store.folder) if isinstance(store, FolderManifests) else f"kubectl --namespace {store.namespace} get vs,dr,we"
     table.add_row("manifests, to edit", where)
     for name in world.envoys:
         table.add_row(f"{name}'s Envoy", f"http://{world.instances[name].ip}:15000")

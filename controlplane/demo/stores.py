@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from controlplane.app.identity import TOKENS
-from controlplane.ca.file_store import Folder as Secrets
-from controlplane.ca.manager import kept_key
-from controlplane.ca.rotation import load
-from controlplane.ca.tokens import AUDIENCE, token
+from controlplane.app.identity import SIGNING_KEY_FILE
+from controlplane.ca.file_store import FileStore as Secrets
+from controlplane.ca.manager import stored_key
+from controlplane.ca.rotation import load_state
+from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.demo.processes import NotReady
 from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.reading.documents import documents
@@ -35,7 +35,7 @@ class Saved(NamedTuple):
     done: float
 
 
-class Store(Protocol):
+class ManifestStore(Protocol):
     """Where manifests are kept."""
 
     @property
@@ -68,7 +68,7 @@ class Store(Protocol):
         """Leave nothing behind."""
 
 
-class Folder:
+class FolderManifests:
     """A folder of YAML files."""
 
     namespace = "default"
@@ -87,8 +87,8 @@ class Folder:
 
     async def token(self, account: str) -> str:
         """Return a token that is signed by the control plane's key."""
-        key = await kept_key(Secrets(self.state, TOKENS), make_key)
-        return token(key, (self.namespace, account), AUDIENCE, now(), _TOKEN_LIFETIME)
+        key = await stored_key(Secrets(self.state, SIGNING_KEY_FILE), make_key)
+        return sign_token(key, (self.namespace, account), AUDIENCE, now(), _TOKEN_LIFETIME)
 
     async def may_have_secrets(self, account: str) -> None:
         """Do nothing: what is in the folder, proxies of its namespace may have."""
@@ -98,7 +98,7 @@ class Folder:
         stored = await Secrets(self.state).read()
         if stored is None:
             raise NotReady("the control plane has not begun its authority")
-        return load(stored).bundle.decode()
+        return load_state(stored).bundle.decode()
 
     async def open(self) -> None:
         """Do nothing: it is there."""
@@ -119,7 +119,7 @@ class Folder:
         """Do nothing: the folder goes with what is around it."""
 
 
-class Cluster:
+class ClusterManifests:
     """A namespace of its own at an API server."""
 
     namespace = NAMESPACE
@@ -178,7 +178,7 @@ class Cluster:
         """Return the roots of the authority, which a Secret of the control plane keeps."""
         found = await self._kubectl("get", "secret", "navarch-ca", "--namespace", self.namespace, "--output=json")
         stored = base64.b64decode(text(section(json.loads(found), "data"), "authority.json"))
-        return load(stored).bundle.decode()
+        return load_state(stored).bundle.decode()
 
     async def conditions(self, kind: str, name: str) -> Mapping[str, Mapping[str, object]]:
         """Return the conditions of an object by their type."""

@@ -11,21 +11,30 @@ from typing import Self
 import httpx
 
 from controlplane.demo.apps import SERVICE_PORT
-from controlplane.demo.claims import Claim, share_is
+from controlplane.demo.claims import DemoClaim, is_plausible_share
 from controlplane.demo.gateway import HOST
 from controlplane.demo.gateway import NAME as GATEWAY
-from controlplane.demo.load import Caller, Tally
+from controlplane.demo.load import LoadGenerator, Tally
 from controlplane.demo.processes import NotReady, until
-from controlplane.demo.stores import Cluster, Store
-from controlplane.demo.world import ENDPOINTS, HOSTS, LISTENERS, World, broken_manifest, front, peers, reviews
+from controlplane.demo.stores import ClusterManifests, ManifestStore
+from controlplane.demo.world import (
+    ENDPOINTS,
+    HOSTS,
+    LISTENERS,
+    DemoMesh,
+    broken_manifest,
+    gateway_manifest,
+    peer_authentication_manifest,
+    running_reviews,
+)
 
 REVIEWS = "http://reviews:9080/reviews/0"
 RATINGS = "http://ratings:9080/ratings/0"
 PAGE = "http://productpage:9080/productpage"
-Step = Callable[[World], Awaitable[Claim]]
+Step = Callable[[DemoMesh], Awaitable[DemoClaim]]
 
 
-def _to(subset: str, weight: int = 100) -> dict[str, object]:
+def _destination(subset: str, weight: int = 100) -> dict[str, object]:
     return {"destination": {"host": "reviews", "subset": subset}, "weight": weight}
 
 
@@ -33,44 +42,46 @@ def _rule(*routes: Mapping[str, object], **more: object) -> dict[str, object]:
     return {"route": list(routes), **more}
 
 
-async def traffic(world: World) -> Claim:
+async def traffic(world: DemoMesh) -> DemoClaim:
     """Show that a page is made by four services, each call through two Envoys."""
     tally = await world.caller.many(PAGE, 20)
     figures = {"requests": tally.total, "failed": tally.failed, "envoys": len(world.envoys)}
     proof = f"{tally.total} pages, {tally.failed} failed, over {len(world.envoys)} Envoys, each the only owner of its ports"
-    return Claim("traffic flows", tally.failed == 0 and tally.total == 20, proof, figures)
+    return DemoClaim("traffic flows", tally.failed == 0 and tally.total == 20, proof, figures)
 
 
-async def canary(world: World) -> Claim:
+async def canary(world: DemoMesh) -> DemoClaim:
     """Show 90/10 between two versions."""
-    await world.accepted(world.route("reviews", [_rule(_to("v1", 90), _to("v2", 10))]), HOSTS)
+    await world.accepted(world.route("reviews", [_rule(_destination("v1", 90), _destination("v2", 10))]), HOSTS)
     tally = await world.caller.many(REVIEWS, 1000)
     v2 = tally.versions["v2"]
-    held = tally.failed == 0 and tally.versions["v1"] + v2 == tally.total and share_is(v2, tally.total, 10)
-    return Claim("a 90/10 canary", held, f"{tally.versions['v1']} to v1, {v2} to v2 of {tally.total}", {"requests": tally.total, "v2": v2})
+    held = tally.failed == 0 and tally.versions["v1"] + v2 == tally.total and is_plausible_share(v2, tally.total, 10)
+    return DemoClaim(
+        "a 90/10 canary", held, f"{tally.versions['v1']} to v1, {v2} to v2 of {tally.total}", {"requests": tally.total, "v2": v2}
+    )
 
 
-async def live_edit(world: World) -> Claim:
+async def live_edit(world: DemoMesh) -> DemoClaim:
     """Edit under load: how long from the save to the last Envoy's ACK, and what the load saw of it."""
-    async with _Load(world, REVIEWS, per_second=100) as load:
-        took = await world.accepted(world.route("reviews", [_rule(_to("v1", 50), _to("v2", 50))]), HOSTS)
+    async with _SteadyLoad(world, REVIEWS, per_second=100) as load:
+        took = await world.accepted(world.route("reviews", [_rule(_destination("v1", 50), _destination("v2", 50))]), HOSTS)
     tally = await world.caller.many(REVIEWS, 400)
     v2 = tally.versions["v2"]
-    held = tally.failed == 0 and load.tally.failed == 0 and share_is(v2, tally.total, 50)
+    held = tally.failed == 0 and load.tally.failed == 0 and is_plausible_share(v2, tally.total, 50)
     proof = f"{took:.0f} ms from {world.store.done} to the last ACK; then {v2} of {tally.total} to v2, {load.tally.failed} failed meanwhile"
-    return Claim("a live edit to 50/50", held, proof, {"milliseconds": round(took, 1), "v2": v2, "requests": tally.total})
+    return DemoClaim("a live edit to 50/50", held, proof, {"milliseconds": round(took, 1), "v2": v2, "requests": tally.total})
 
 
-async def header_match(world: World) -> Claim:
+async def header_match(world: DemoMesh) -> DemoClaim:
     """Show that one user sees the new version, everybody else the old."""
     jason = {"headers": {"end-user": {"exact": "jason"}}}
-    await world.accepted(world.route("reviews", [_rule(_to("v2"), match=[jason]), _rule(_to("v1"))]), HOSTS)
+    await world.accepted(world.route("reviews", [_rule(_destination("v2"), match=[jason]), _rule(_destination("v1"))]), HOSTS)
     his, others = await world.caller.many(REVIEWS, 50, {"end-user": "jason"}), await world.caller.many(REVIEWS, 50)
     held = his.versions == {"v2": 50} and others.versions == {"v1": 50}
-    return Claim("a header match", held, f"jason: {his.versions['v2']} of 50 to v2; others: {others.versions['v1']} of 50 to v1")
+    return DemoClaim("a header match", held, f"jason: {his.versions['v2']} of 50 to v2; others: {others.versions['v1']} of 50 to v1")
 
 
-async def timeout(world: World) -> Claim:
+async def timeout(world: DemoMesh) -> DemoClaim:
     """Show that a slow instance is not waited for longer than the route says."""
     world.instances["ratings-v1"].delay_s = 3.0
     await world.accepted(world.route("ratings", [_rule({"destination": {"host": "ratings"}}, timeout="0.3s")]), HOSTS)
@@ -79,10 +90,10 @@ async def timeout(world: World) -> Claim:
     median = statistics.median(tally.seconds) if tally.seconds else 0.0
     held = tally.statuses == {504: 12} and 0.25 < median < 1.5
     proof = f"{tally.statuses[504]} of 12 answered 504 after {median * 1000:.0f} ms by an instance that takes 3 s"
-    return Claim("a timeout of 300 ms", held, proof, {"milliseconds": round(median * 1000, 1)})
+    return DemoClaim("a timeout of 300 ms", held, proof, {"milliseconds": round(median * 1000, 1)})
 
 
-async def retry(world: World) -> Claim:
+async def retry(world: DemoMesh) -> DemoClaim:
     """Show that a failing instance is hidden by tries elsewhere."""
     failing = world.instances["reviews-v3"]
     failing.status = 503
@@ -94,13 +105,13 @@ async def retry(world: World) -> Claim:
     failing.status = 200
     held = tally.failed == 0 and tried > 0
     proof = f"{tally.failed} of {tally.total} failed, though v3 was tried {tried} times and answered 503 each time"
-    return Claim("a retry", held, proof, {"requests": tally.total, "failed": tally.failed, "hidden": tried})
+    return DemoClaim("a retry", held, proof, {"requests": tally.total, "failed": tally.failed, "hidden": tried})
 
 
-async def mirror(world: World) -> Claim:
+async def mirror(world: DemoMesh) -> DemoClaim:
     """Show that another version gets a copy of every request, and answers nobody."""
     shadow = world.instances["reviews-v3"]
-    rule = _rule(_to("v1"), mirror={"host": "reviews", "subset": "v3"}, mirrorPercentage={"value": 100.0})
+    rule = _rule(_destination("v1"), mirror={"host": "reviews", "subset": "v3"}, mirrorPercentage={"value": 100.0})
     await world.accepted(world.route("reviews", [rule]), HOSTS)
     before = shadow.requests
     tally = await world.caller.many(REVIEWS, 100)
@@ -112,26 +123,28 @@ async def mirror(world: World) -> Claim:
         await until("the copies", copied, seconds=2)
     copies = shadow.requests - before
     held = tally.versions == {"v1": 100} and copies == 100
-    return Claim("a mirror", held, f"100 answered by v1, {copies} copies at v3", {"requests": tally.total, "copies": copies})
+    return DemoClaim("a mirror", held, f"100 answered by v1, {copies} copies at v3", {"requests": tally.total, "copies": copies})
 
 
-async def fault(world: World) -> Claim:
+async def fault(world: DemoMesh) -> DemoClaim:
     """Show that aborts are injected at the rate that is asked for."""
-    rule = _rule(_to("v1"), fault={"abort": {"httpStatus": 418, "percentage": {"value": 30.0}}})
+    rule = _rule(_destination("v1"), fault={"abort": {"httpStatus": 418, "percentage": {"value": 30.0}}})
     await world.accepted(world.route("reviews", [rule]), HOSTS)
     tally = await world.caller.many(REVIEWS, 300)
     aborted = tally.statuses[418]
-    held = share_is(aborted, tally.total, 30) and aborted + tally.statuses[200] == tally.total
-    return Claim("a fault for 30 %", held, f"{aborted} of {tally.total} aborted with 418", {"requests": tally.total, "aborted": aborted})
+    held = is_plausible_share(aborted, tally.total, 30) and aborted + tally.statuses[200] == tally.total
+    return DemoClaim(
+        "a fault for 30 %", held, f"{aborted} of {tally.total} aborted with 418", {"requests": tally.total, "aborted": aborted}
+    )
 
 
-async def removal(world: World) -> Claim:
+async def removal(world: DemoMesh) -> DemoClaim:
     """Show that an instance leaves under load, and nobody notices."""
     await world.accepted(world.route("reviews", [_rule({"destination": {"host": "reviews"}})]), HOSTS)
     leaving = world.instances["reviews-v3"]
-    async with _Load(world, REVIEWS, per_second=150) as load:
+    async with _SteadyLoad(world, REVIEWS, per_second=150) as load:
         await load.at_least(100)
-        took = await world.accepted(world.place("reviews", (each for each in reviews(world) if each is not leaving)), ENDPOINTS)
+        took = await world.accepted(world.place("reviews", (each for each in running_reviews(world) if each is not leaving)), ENDPOINTS)
         await load.at_least(load.tally.total + 60)  # what was on its way to it has come back
         last = leaving.requests
         await world.remove(leaving.name)
@@ -139,19 +152,19 @@ async def removal(world: World) -> Claim:
     tally = load.tally
     held = tally.failed == 0 and last > 0
     proof = f"{tally.failed} of {tally.total} requests failed; out of every Envoy {took:.0f} ms after {world.store.done}"
-    return Claim("an instance removed under load", held, proof, {"requests": tally.total, "failed": tally.failed})
+    return DemoClaim("an instance removed under load", held, proof, {"requests": tally.total, "failed": tally.failed})
 
 
-async def strict(world: World) -> Claim:
+async def strict(world: DemoMesh) -> DemoClaim:
     """Show that with mutual TLS asked for, who shows no certificate is refused, and everybody else is who their certificate says."""
     called = world.instances["reviews-v1"]
-    await world.accepted(world.route("reviews", [_rule(_to("v1"))]), HOSTS)
-    before = await _in_the_clear(called.ip)
-    async with _Load(world, REVIEWS, per_second=100) as load:
+    await world.accepted(world.route("reviews", [_rule(_destination("v1"))]), HOSTS)
+    before = await _answers_plaintext(called.ip)
+    async with _SteadyLoad(world, REVIEWS, per_second=100) as load:
         await load.at_least(20)
-        await world.accepted(world.store.save("peers", peers("STRICT")), LISTENERS)
+        await world.accepted(world.store.save("peers", peer_authentication_manifest("STRICT")), LISTENERS)
         called.callers.clear()
-        refused = not await _in_the_clear(called.ip)
+        refused = not await _answers_plaintext(called.ip)
         await load.at_least(load.tally.total + 50)
     callers = dict(called.callers)
     wanted = f"spiffe://cluster.local/ns/{world.store.namespace}/sa/productpage"
@@ -159,10 +172,10 @@ async def strict(world: World) -> Claim:
     proof = (
         f"without a certificate: {'refused' if refused else 'NOT REFUSED'}; {load.tally.failed} of {load.tally.total} failed meanwhile, "
     )
-    return Claim("mutual TLS alone", held, proof + f"all by {', '.join(callers) or 'nobody'}", {"requests": load.tally.total})
+    return DemoClaim("mutual TLS alone", held, proof + f"all by {', '.join(callers) or 'nobody'}", {"requests": load.tally.total})
 
 
-async def outside(world: World) -> Claim:
+async def outside(world: DemoMesh) -> DemoClaim:
     """Show that who is outside comes in through the gateway, by TLS alone, to the hosts that it is for."""
     gateway = world.gateway
     if gateway is None:
@@ -171,10 +184,10 @@ async def outside(world: World) -> Claim:
     page.callers.clear()
     await world.store.may_have_secrets(GATEWAY)
     await world.store.save("certificate", await gateway.certificate())
-    took = await world.accepted(world.store.save("front", front(gateway)), LISTENERS, by="router")
+    took = await world.accepted(world.store.save("front", gateway_manifest(gateway)), LISTENERS, by="router")
     await until("the gateway listens", gateway.listens, seconds=5, watched=gateway.process)
     client = gateway.client(gateway.trusted())
-    caller = Caller(client)
+    caller = LoadGenerator(client)
     try:
         tally = await caller.many(f"https://{HOST}/productpage", 100)
         sent_on = await client.get(f"http://{HOST}/productpage")
@@ -186,10 +199,10 @@ async def outside(world: World) -> Claim:
     held = tally.failed == 0 and page.callers == {wanted: tally.total} and moved and elsewhere.status_code == 404
     proof = f"{tally.total - tally.failed} of {tally.total} by HTTPS, {took:.0f} ms after {world.store.done}, to productpage, which saw "
     proof += f"{', '.join(page.callers) or 'nobody'}; by plain HTTP {sent_on.status_code}, another host {elsewhere.status_code}"
-    return Claim("in through a gateway", held, proof, {"requests": tally.total, "milliseconds": round(took, 1)})
+    return DemoClaim("in through a gateway", held, proof, {"requests": tally.total, "milliseconds": round(took, 1)})
 
 
-async def _in_the_clear(ip: str) -> bool:
+async def _answers_plaintext(ip: str) -> bool:
     """Return whether the workload at ``ip`` answers somebody who has no certificate."""
     try:
         async with httpx.AsyncClient(timeout=5) as client:
@@ -198,7 +211,7 @@ async def _in_the_clear(ip: str) -> bool:
         return False
 
 
-async def broken(world: World) -> Claim:
+async def broken(world: DemoMesh) -> DemoClaim:
     """Show that a manifest that cannot be right changes nothing, and is named."""
     before = await world.proxies()
     await world.store.save("broken", broken_manifest())
@@ -214,15 +227,15 @@ async def broken(world: World) -> Claim:
     same = [_sent(row) for row in before] == [_sent(row) for row in await world.proxies()]
     held = tally.failed == 0 and same and bool(rows)
     where = _where(rows[0]) if rows else "not named"
-    return Claim("a broken manifest", held, f"{where}; {'nothing' if same else 'SOMETHING'} was sent, {tally.failed} requests failed")
+    return DemoClaim("a broken manifest", held, f"{where}; {'nothing' if same else 'SOMETHING'} was sent, {tally.failed} requests failed")
 
 
-async def status(world: World) -> Claim:
+async def status(world: DemoMesh) -> DemoClaim:
     """Show that the objects themselves say what became of them, at an API server."""
     store = world.store
-    if not isinstance(store, Cluster):
+    if not isinstance(store, ClusterManifests):
         raise NotReady("only an API server keeps a status")
-    await world.accepted(world.route("reviews", [_rule(_to("v2"))]), HOSTS)
+    await world.accepted(world.route("reviews", [_rule(_destination("v2"))]), HOSTS)
     everybody = f"{len(world.envoys)} of {len(world.envoys)} proxies"
     good: Mapping[str, object] = {}
     bad: Mapping[str, object] = {}
@@ -238,18 +251,18 @@ async def status(world: World) -> Claim:
     proof = (
         f"reviews is Programmed {good.get('status')}: {good.get('message')}; details is Accepted {bad.get('status')}: {bad.get('message')}"
     )
-    return Claim("status on the objects", await told(), proof, {"proxies": len(world.envoys)})
+    return DemoClaim("status on the objects", await told(), proof, {"proxies": len(world.envoys)})
 
 
 STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, strict, outside, broken)
 
 
-def steps(store: Store) -> tuple[Step, ...]:
+def steps(store: ManifestStore) -> tuple[Step, ...]:
     """Return what is shown of manifests kept in ``store``."""
-    return (*STEPS, status) if isinstance(store, Cluster) else STEPS
+    return (*STEPS, status) if isinstance(store, ClusterManifests) else STEPS
 
 
-async def tell(world: World) -> AsyncIterator[Claim]:
+async def run_story(world: DemoMesh) -> AsyncIterator[DemoClaim]:
     """Yield the claims, one after the other, as they are measured on ``world``."""
     for step in steps(world.store):
         yield await step(world)
@@ -265,10 +278,10 @@ def _sent(row: dict[str, object]) -> list[tuple[object, object]]:
     return [(each["typeUrl"], each["sent"]) for stream in connections for each in stream["types"]] if isinstance(connections, list) else []
 
 
-class _Load:
+class _SteadyLoad:
     """Steady requests for as long as a block lasts."""
 
-    def __init__(self, world: World, url: str, *, per_second: float) -> None:
+    def __init__(self, world: DemoMesh, url: str, *, per_second: float) -> None:
         self.tally = Tally()
         self._stop = asyncio.Event()
         self._run = world.caller.steadily(url, self.tally, per_second=per_second, stop=self._stop)

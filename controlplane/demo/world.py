@@ -13,13 +13,24 @@ from string import Template
 
 import httpx
 
-from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, Instance, Running, asking, bookinfo
-from controlplane.demo.credentials import Held
-from controlplane.demo.gateway import CREDENTIAL, HOST, Gateway
-from controlplane.demo.load import Caller, beside
-from controlplane.demo.ports import free_network, free_port, owners
-from controlplane.demo.processes import ADMIN_PORT, READY_PORT, STATS_PORT, NotReady, Process, Replica, Sidecar, envoy, serve, until
-from controlplane.demo.stores import Saved, Store
+from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, AppInstance, RunningApp, bookinfo, client_apps
+from controlplane.demo.credentials import CredentialFiles
+from controlplane.demo.gateway import CREDENTIAL, HOST, DemoGateway
+from controlplane.demo.load import LoadGenerator, client_through_sidecar
+from controlplane.demo.ports import free_network, free_port, port_owners
+from controlplane.demo.processes import (
+    ADMIN_PORT,
+    READY_PORT,
+    STATS_PORT,
+    EnvoySpec,
+    NotReady,
+    Process,
+    Replica,
+    start_envoy,
+    start_replica,
+    until,
+)
+from controlplane.demo.stores import ManifestStore, Saved
 from controlplane.model.proxies import ProxyType
 
 HOSTS = "VirtualHost"
@@ -29,13 +40,13 @@ _READY_S = 20.0
 _SETTLED_S = 5.0
 
 
-class World:
+class DemoMesh:
     """Everything that runs."""
 
     def __init__(
         self,
         folder: Path,
-        store: Store,
+        store: ManifestStore,
         *,
         replicas: int = 1,
         shared: bool = False,
@@ -55,13 +66,15 @@ class World:
         self.folder = folder
         self.store = store
         self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT, READY_PORT, STATS_PORT))
-        self.instances = {each.name: each for each in (*bookinfo(self.network), *asking(self.network, clients))}
-        self.running = {name: Running(each) for name, each in self.instances.items()}
+        self.instances = {each.name: each for each in (*bookinfo(self.network), *client_apps(self.network, clients))}
+        self.running = {name: RunningApp(each) for name, each in self.instances.items()}
         self.envoys: dict[str, Process] = {}
         names = ["navarch", *(f"navarch-{number}" for number in range(2, replicas + 1))]
-        self.planes = {name: Plane(Replica(name, _anywhere(), _anywhere(), _anywhere() if secure else "")) for name in names}
-        self.caller = Caller(beside(self.instances["productpage-v1"].ip))
-        self.gateway = Gateway(f"{self.network}.31") if edge else None
+        self.planes = {
+            name: RunningReplica(Replica(name, _free_address(), _free_address(), _free_address() if secure else "")) for name in names
+        }
+        self.caller = LoadGenerator(client_through_sidecar(self.instances["productpage-v1"].ip))
+        self.gateway = DemoGateway(f"{self.network}.31") if edge else None
 
     async def start(self) -> None:
         """Start everything, and wait until every Envoy listens and has accepted what it was sent. Raises NotReady."""
@@ -79,11 +92,11 @@ class World:
         for instance, plane in zip(self.instances.values(), cycle(self.planes.values())):
             known = [each.replica for each in self.planes.values()] if self._shared else [plane.replica]
             where = [each.xds_tls or each.xds for each in known]
-            self.envoys[instance.name] = await envoy(await self._sidecar(instance), self.folder, *where)
+            self.envoys[instance.name] = await start_envoy(await self._sidecar(instance), self.folder, *where)
         if self.gateway:
             replica = self.planes["navarch"].replica
             proxy = await self._with_credentials(self.gateway.proxy(self.store.namespace))
-            self.gateway.process = await envoy(proxy, self.folder, replica.xds_tls or replica.xds)
+            self.gateway.process = await start_envoy(proxy, self.folder, replica.xds_tls or replica.xds)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
         self._check_owners()
@@ -91,7 +104,7 @@ class World:
     async def start_plane(self, name: str = "navarch") -> None:
         """Start the control plane ``name`` and wait until it is ready."""
         plane = self.planes[name]
-        plane.process = await serve(plane.replica, self.store.serve(name), self.folder, home=self.store.namespace)
+        plane.process = await start_replica(plane.replica, self.store.serve(name), self.folder, home=self.store.namespace)
         await until(f"the control plane {name} is ready", plane.ready, seconds=_READY_S, watched=plane.process)
 
     async def kill_plane(self, name: str = "navarch") -> None:
@@ -117,7 +130,7 @@ class World:
         """Save the VirtualService of ``host`` with the rules ``http``."""
         return await self.store.save(f"route-{host}", _template("route", host=host, http=json.dumps(http)))
 
-    async def place(self, app: str, instances: Iterable[Instance]) -> Saved:
+    async def place(self, app: str, instances: Iterable[AppInstance]) -> Saved:
         """Save which ``instances`` the Service ``app`` has."""
         mode = "istio" if self._secure else "disabled"
         listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip, mode=mode) for each in instances)
@@ -153,15 +166,15 @@ class World:
     def _living(self) -> Process | None:
         return next((each.process for each in self.planes.values() if each.alive), None)
 
-    async def _sidecar(self, instance: Instance) -> Sidecar:
+    async def _sidecar(self, instance: AppInstance) -> EnvoySpec:
         return await self._with_credentials(
-            Sidecar(name=instance.name, ip=instance.ip, labels=instance.labels, namespace=self.store.namespace, account=instance.app)
+            EnvoySpec(name=instance.name, ip=instance.ip, labels=instance.labels, namespace=self.store.namespace, account=instance.app)
         )
 
-    async def _with_credentials(self, proxy: Sidecar) -> Sidecar:
+    async def _with_credentials(self, proxy: EnvoySpec) -> EnvoySpec:
         if not self._secure:
             return proxy
-        credentials = Held(self.folder / f"{proxy.name}-credentials")
+        credentials = CredentialFiles(self.folder / f"{proxy.name}-credentials")
         credentials.write(token=await self.store.token(proxy.account), roots=await self.store.roots())
         return replace(proxy, credentials=credentials)
 
@@ -169,12 +182,12 @@ class World:
         """Raise NotReady where a port of a workload is not its own Envoy's alone."""
         for name, process in self.envoys.items():
             for port in (SERVICE_PORT, PROXY_PORT, ADMIN_PORT):
-                found = owners(self.instances[name].ip, port)
+                found = port_owners(self.instances[name].ip, port)
                 if not found or not all(_is_or_descends(each, process.pid) for each in found) or len(found) > 1:
                     raise NotReady(f"port {port} of {name} belongs to processes {sorted(found)}, not to its Envoy {process.pid} alone")
 
 
-class Plane:
+class RunningReplica:
     """One replica of the control plane."""
 
     def __init__(self, replica: Replica) -> None:
@@ -251,7 +264,7 @@ def _is_or_descends(pid: int, ancestor: int) -> bool:
     return False
 
 
-def _anywhere() -> str:
+def _free_address() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
@@ -259,17 +272,17 @@ def _template(template: str, /, **values: str) -> str:
     return Template((files("controlplane.demo") / "manifests" / f"{template}.yaml").read_text()).substitute(values)
 
 
-def front(gateway: Gateway) -> str:
+def gateway_manifest(gateway: DemoGateway) -> str:
     """Return a manifest by which requests come in at ``gateway``."""
     return _template("gateway", ip=gateway.ip, host=HOST, credential=CREDENTIAL)
 
 
-def reviews(world: World) -> Iterable[Instance]:
+def running_reviews(world: DemoMesh) -> Iterable[AppInstance]:
     """Return the instances of reviews that still run."""
     return [world.instances[name] for name in world.running if name.startswith("reviews")]
 
 
-def peers(mode: str) -> str:
+def peer_authentication_manifest(mode: str) -> str:
     """Return a manifest by which every workload takes connections as ``mode`` says."""
     return _template("peers", mode=mode)
 

@@ -22,22 +22,22 @@ _COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 _LINE_ENDS = "\0\r\n"
 
 
-def of_value(rules: validate_pb2.FieldRules) -> Iterator[Check]:
+def value_checks(rules: validate_pb2.FieldRules) -> Iterator[Check]:
     """Yield the checks of one value."""
     kind = rules.WhichOneof("type") or ""
     if kind in _NUMBERS:
-        yield from _of_number(getattr(rules, kind))
+        yield from _number_checks(getattr(rules, kind))
     elif kind == "string":
-        yield from _of_string(rules.string)
+        yield from _string_checks(rules.string)
     elif kind == "bytes":
-        yield from _of_length(rules.bytes, "bytes", ignore_empty=rules.bytes.ignore_empty)
+        yield from _length_checks(rules.bytes, "bytes", ignore_empty=rules.bytes.ignore_empty)
     elif kind == "duration":
-        yield from _of_duration(rules.duration)
+        yield from _duration_checks(rules.duration)
     elif kind == "bool" and rules.bool.HasField("const"):
         yield _flag(wanted=rules.bool.const)
 
 
-def of_repeated(rules: validate_pb2.RepeatedRules) -> Iterator[Check]:
+def list_checks(rules: validate_pb2.RepeatedRules) -> Iterator[Check]:
     """Yield the checks of a list as a whole."""
     if rules.min_items:
         yield _at_least(rules.min_items, "items", ignore_empty=rules.ignore_empty)
@@ -45,13 +45,13 @@ def of_repeated(rules: validate_pb2.RepeatedRules) -> Iterator[Check]:
         yield _at_most(rules.max_items, "items")
 
 
-def of_map(rules: validate_pb2.MapRules) -> Iterator[Check]:
+def map_checks(rules: validate_pb2.MapRules) -> Iterator[Check]:
     """Yield the checks of a map as a whole."""
     if rules.min_pairs:
         yield _at_least(rules.min_pairs, "entries", ignore_empty=rules.ignore_empty)
 
 
-def _of_number(rules: validate_pb2.UInt32Rules) -> Iterator[Check]:
+def _number_checks(rules: validate_pb2.UInt32Rules) -> Iterator[Check]:
     for name, (sign, holds) in _COMPARISONS.items():
         if rules.HasField(name):
             yield _compared(getattr(rules, name), sign, holds, ignore_empty=rules.ignore_empty)
@@ -74,8 +74,8 @@ def _flag(*, wanted: bool) -> Check:
     return check
 
 
-def _of_string(rules: validate_pb2.StringRules) -> Iterator[Check]:
-    yield from _of_length(rules, "characters", ignore_empty=rules.ignore_empty)
+def _string_checks(rules: validate_pb2.StringRules) -> Iterator[Check]:
+    yield from _length_checks(rules, "characters", ignore_empty=rules.ignore_empty)
     if rules.pattern:
         yield _text(re2.compile(rules.pattern).search, f"text like {rules.pattern}", ignore_empty=rules.ignore_empty)
     if rules.prefix:
@@ -103,7 +103,7 @@ def _text(holds: Callable[[str], object], expected: str, *, ignore_empty: bool) 
     return check
 
 
-def _of_length(rules: validate_pb2.StringRules | validate_pb2.BytesRules, unit: str, *, ignore_empty: bool) -> Iterator[Check]:
+def _length_checks(rules: validate_pb2.StringRules | validate_pb2.BytesRules, unit: str, *, ignore_empty: bool) -> Iterator[Check]:
     least = max(rules.min_len, getattr(rules, "min_bytes", 0))
     if least:
         yield _at_least(least, unit, ignore_empty=ignore_empty)
@@ -131,7 +131,7 @@ def _size(value: object) -> int:
     return len(content) if isinstance(content, Sized) else 0
 
 
-def _of_duration(rules: validate_pb2.DurationRules) -> Iterator[Check]:
+def _duration_checks(rules: validate_pb2.DurationRules) -> Iterator[Check]:
     for name, (sign, holds) in _COMPARISONS.items():
         if rules.HasField(name):
             yield _lasting(getattr(rules, name), sign, holds)

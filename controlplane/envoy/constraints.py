@@ -18,17 +18,17 @@ from google.protobuf.descriptor_pb2 import FieldOptions, OneofOptions
 from google.protobuf.message import Message
 from validate import validate_pb2
 
-from controlplane.envoy.checks import Check, of_map, of_repeated, of_value
+from controlplane.envoy.checks import Check, list_checks, map_checks, value_checks
 from controlplane.envoy.type_urls import PREFIX
 
 _WRAPPERS = frozenset(
     f"google.protobuf.{name}Value" for name in ("Double", "Float", "Int32", "Int64", "UInt32", "UInt64", "Bool", "String")
 )
-_KEPT = 65_536
-_SOUND: set[tuple[str, bytes]] = set()  # types and digests of packed messages that break nothing
+_MAX_REMEMBERED = 65_536
+_VALID_CONTENTS: set[tuple[str, bytes]] = set()  # types and digests of packed messages that break nothing
 
 
-class _Field(NamedTuple):
+class _FieldRules(NamedTuple):
     name: str
     repeated: bool
     keyed: bool
@@ -39,8 +39,8 @@ class _Field(NamedTuple):
     descend: bool
 
 
-class _Rules(NamedTuple):
-    fields: tuple[_Field, ...]
+class _MessageRules(NamedTuple):
+    fields: tuple[_FieldRules, ...]
     oneofs: tuple[str, ...]  # one of whose fields has to be set
 
 
@@ -51,9 +51,9 @@ def violations(message: Message) -> tuple[str, ...]:
 
 def _walk(message: Message, path: str) -> Iterator[str]:
     if isinstance(message, AnyMessage):
-        yield from _inside(message, path)
+        yield from _walk_any(message, path)
         return
-    rules = _rules(message.DESCRIPTOR)
+    rules = _message_rules(message.DESCRIPTOR)
     for oneof in rules.oneofs:
         if message.WhichOneof(oneof) is None:
             yield f"{path}{oneof}: expected one of its fields"
@@ -67,7 +67,7 @@ def _walk(message: Message, path: str) -> Iterator[str]:
             yield from _one(field, getattr(message, field.name), f"{path}{field.name}")
 
 
-def _many(field: _Field, values: Iterable[object], path: str) -> Iterator[str]:
+def _many(field: _FieldRules, values: Iterable[object], path: str) -> Iterator[str]:
     yield from _failed(field.whole, values, path)
     if not (field.each or field.descend):
         return
@@ -76,7 +76,7 @@ def _many(field: _Field, values: Iterable[object], path: str) -> Iterator[str]:
         yield from _one(field, item, f"{path}[{index}]")
 
 
-def _one(field: _Field, value: object, path: str) -> Iterator[str]:
+def _one(field: _FieldRules, value: object, path: str) -> Iterator[str]:
     yield from _failed(field.each, value, path)
     if field.descend and isinstance(value, Message):
         yield from _walk(value, f"{path}.")
@@ -88,10 +88,10 @@ def _failed(checks: Iterable[Check], value: object, path: str) -> Iterator[str]:
             yield f"{path}: expected {expected}"
 
 
-def _inside(packed: AnyMessage, path: str) -> Iterator[str]:
+def _walk_any(packed: AnyMessage, path: str) -> Iterator[str]:
     """Yield what is broken inside of ``packed``; what many messages have in them, and breaks nothing, is looked at once."""
     content = (packed.type_url, blake2b(packed.value, digest_size=16).digest())
-    if content in _SOUND:
+    if content in _VALID_CONTENTS:
         return
     try:
         kind = symbol_database.Default().GetSymbol(packed.type_url.removeprefix(PREFIX))
@@ -99,16 +99,16 @@ def _inside(packed: AnyMessage, path: str) -> Iterator[str]:
         return
     found = tuple(_walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]})."))
     if not found:
-        if len(_SOUND) >= _KEPT:
-            _SOUND.clear()
-        _SOUND.add(content)
+        if len(_VALID_CONTENTS) >= _MAX_REMEMBERED:
+            _VALID_CONTENTS.clear()
+        _VALID_CONTENTS.add(content)
     yield from found
 
 
 @cache
-def _rules(descriptor: Descriptor) -> _Rules:
+def _message_rules(descriptor: Descriptor) -> _MessageRules:
     oneofs = tuple(each.name for each in descriptor.oneofs if _must_choose(each.GetOptions()))
-    return _Rules(tuple(field for each in descriptor.fields if (field := _field(each))), oneofs)
+    return _MessageRules(tuple(field for each in descriptor.fields if (field := _field_rules(each))), oneofs)
 
 
 def _must_choose(options: OneofOptions) -> bool:
@@ -123,21 +123,21 @@ def _rules_of(options: FieldOptions) -> validate_pb2.FieldRules:
     return validate_pb2.FieldRules()
 
 
-def _field(field: FieldDescriptor) -> _Field | None:
+def _field_rules(field: FieldDescriptor) -> _FieldRules | None:
     rules = _rules_of(field.GetOptions())
     kind = rules.WhichOneof("type") or ""
     keyed = field.message_type is not None and field.message_type.GetOptions().map_entry
     whole: tuple[Check, ...] = ()
     of_each = rules
     if kind == "repeated":
-        whole, of_each = tuple(of_repeated(rules.repeated)), rules.repeated.items
+        whole, of_each = tuple(list_checks(rules.repeated)), rules.repeated.items
     elif kind == "map":
-        whole, of_each = tuple(of_map(rules.map)), rules.map.values
-    each = tuple(of_value(of_each))
+        whole, of_each = tuple(map_checks(rules.map)), rules.map.values
+    each = tuple(value_checks(of_each))
     content = field.message_type.fields_by_name["value"].message_type if keyed and field.message_type else field.message_type
     descend = content is not None and content.full_name not in _WRAPPERS and not of_each.message.skip
     required = rules.message.required or bool(getattr(getattr(rules, kind, None), "required", False))
     required = required and field.containing_oneof is None  # of a choice, only what is chosen has to be there
     if not (whole or each or required or descend):
         return None
-    return _Field(field.name, field.is_repeated, keyed, required, field.has_presence and not field.is_repeated, whole, each, descend)
+    return _FieldRules(field.name, field.is_repeated, keyed, required, field.has_presence and not field.is_repeated, whole, each, descend)

@@ -50,14 +50,14 @@ def pack(message: Message) -> AnyMessage:
 
 def expand(type_url: str, value: bytes) -> dict[str, object]:
     """Return the message ``value`` of ``type_url`` as proto3 JSON, in lowerCamelCase, with every ``Any`` expanded."""
-    _known()
+    _import_messages()
     message = symbol_database.Default().GetSymbol(type_url.removeprefix(PREFIX)).FromString(value)
     found: dict[str, object] = json_format.MessageToDict(message)
     return found
 
 
 @cache
-def _known() -> None:
+def _import_messages() -> None:
     """Make the messages known that may stand in an ``Any``."""
     for module in _MODULES:
         importlib.import_module(module)

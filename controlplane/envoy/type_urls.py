@@ -17,7 +17,7 @@ ECDS = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 # that there are none.
 NDS = PREFIX + "istio.networking.nds.v1.NameTable"
 PCDS = PREFIX + "istio.mesh.v1alpha1.ProxyConfig"
-OF_ISTIOS_AGENT = (NDS, PCDS)
+ISTIO_AGENT_TYPES = (NDS, PCDS)
 
 # Make before break: what is used comes before what uses it.
 # https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations

@@ -30,7 +30,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class LocalityLoad:
     """The traffic to ``locality`` of ``cluster``: since its proxies began to report, and as their last reports have it."""
 
     cluster: str
@@ -44,7 +44,7 @@ class Load:
 
 
 @dataclass(slots=True)
-class _Line:
+class _LocalityTotals:
     requests: int = 0
     errors: int = 0
     busy_s: float = 0.0  # seconds of all requests together
@@ -52,22 +52,22 @@ class _Line:
 
 
 @dataclass(slots=True)
-class _Account:
+class _ProxyTotals:
     at: float
-    lines: dict[tuple[str, str], _Line]
+    lines: dict[tuple[str, str], _LocalityTotals]
 
 
-class Loads:
+class LoadTotals:
     """The traffic of all proxies that report."""
 
     def __init__(self) -> None:
         """Begin with no reports."""
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, _ProxyTotals] = {}
         self.totals: dict[str, tuple[int, int]] = {}  # requests and errors by cluster, of all proxies there ever were
 
     def report(self, proxy: str, traffic: Iterable[Traffic], at: float) -> None:
         """Take in ``traffic`` of ``proxy``, reported at the time ``at``; what it leaves out has had none."""
-        account = self._accounts.setdefault(proxy, _Account(at, {}))
+        account = self._accounts.setdefault(proxy, _ProxyTotals(at, {}))
         account.at = at
         for line in account.lines.values():
             line.last = None
@@ -75,7 +75,7 @@ class Loads:
             where = (each.cluster[:_MAX_NAME], each.locality[:_MAX_NAME])
             if where not in account.lines and len(account.lines) >= _MAX_LINES:
                 continue
-            line = account.lines.setdefault(where, _Line())
+            line = account.lines.setdefault(where, _LocalityTotals())
             line.requests += each.requests
             line.errors += each.errors
             line.busy_s += each.under_way * each.seconds
@@ -86,10 +86,10 @@ class Loads:
         """Forget ``proxy``; what it has reported stays counted."""
         self._accounts.pop(proxy, None)
 
-    def rows(self, proxy: str | None = None) -> tuple[Load, ...]:
+    def rows(self, proxy: str | None = None) -> tuple[LocalityLoad, ...]:
         """Return the traffic of all proxies together, or of one ``proxy``, sorted by cluster and locality."""
         accounts = self._accounts.values() if proxy is None else [found] if (found := self._accounts.get(proxy)) else []
-        gathered: dict[tuple[str, str], list[_Line]] = defaultdict(list)
+        gathered: dict[tuple[str, str], list[_LocalityTotals]] = defaultdict(list)
         for account in accounts:
             for where, line in account.lines.items():
                 gathered[where].append(line)
@@ -106,10 +106,10 @@ class Loads:
         self.totals[cluster] = (requests + each.requests, errors + each.errors)
 
 
-def _load(where: tuple[str, str], lines: list[_Line]) -> Load:
+def _load(where: tuple[str, str], lines: list[_LocalityTotals]) -> LocalityLoad:
     requests = sum(each.requests for each in lines)
     last = [each.last for each in lines if each.last and each.last.seconds > 0]
-    return Load(
+    return LocalityLoad(
         cluster=where[0],
         locality=where[1],
         proxies=len(lines),

@@ -18,7 +18,7 @@ from controlplane.objects.networking.service_entry import HEALTH_CHECKED, HEALTH
 from controlplane.objects.networking.workload_group import ReadinessProbe, WorkloadGroup
 from controlplane.objects.parse import Object
 
-GROUP = "istio.io/autoRegistrationGroup"  # Istio's annotation of an entry that was not written by hand
+GROUP_ANNOTATION = "istio.io/autoRegistrationGroup"  # Istio's annotation of an entry that was not written by hand
 _PEER = "security.istio.io/tlsMode"
 _MAX_NAME = 253
 _INATTENTION_S = 5.0  # between two looks: we were stopped, and what was told meanwhile is yet to be read
@@ -27,7 +27,7 @@ Objects = Callable[[Key], Object | None]
 
 
 @dataclass(slots=True)
-class _Seat:
+class _RegisteredProxy:
     proxy: Proxy
     since: float
     streams: set[int]
@@ -37,7 +37,7 @@ class _Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
+class RegisteredEntry:
     """A WorkloadEntry that there has to be: its spec, labels and annotations, as Kubernetes has them.
 
     ``healthy`` is what its checks have found: ``None`` where there are none, or, for a while, where nothing is known here yet, so that a
@@ -70,7 +70,7 @@ class Registrations:
     def __init__(self, grace_s: float) -> None:
         """Keep who has left for ``grace_s``."""
         self._grace_s = grace_s
-        self._seats: dict[str, _Seat] = {}  # by node id
+        self._seats: dict[str, _RegisteredProxy] = {}  # by node id
         self._looked_at: float | None = None
 
     def connected(self, connection: int, proxy: Proxy, at: float) -> bool:
@@ -79,7 +79,7 @@ class Registrations:
             return False
         seat = self._seats.get(proxy.id)
         if seat is None or seat.proxy != proxy:
-            seat = self._seats[proxy.id] = _Seat(proxy, at, set())
+            seat = self._seats[proxy.id] = _RegisteredProxy(proxy, at, set())
         if not seat.streams:
             seat.since, seat.left_at, seat.heard_at = at, None, at
         seat.streams.add(connection)
@@ -94,7 +94,7 @@ class Registrations:
                 return True
         return False
 
-    def checked(self, proxy: Proxy, at: float, *, healthy: bool) -> bool:
+    def health_checked(self, proxy: Proxy, at: float, *, healthy: bool) -> bool:
         """Take in what the checks of ``proxy`` have found, told at the time ``at``; return whether that is news."""
         seat = self._seats.get(proxy.id)
         news = seat is not None and seat.proxy == proxy and seat.healthy != healthy
@@ -102,12 +102,12 @@ class Registrations:
             seat.healthy, seat.heard_at = healthy, at
         return news
 
-    def entries(self, objects: Objects, now: float) -> Mapping[Key, Registered]:
+    def entries(self, objects: Objects, now: float) -> Mapping[Key, RegisteredEntry]:
         """Return the entries that there have to be ``now``, by the groups among ``objects``; who left too long ago is forgotten."""
         over = [name for name, seat in self._seats.items() if seat.left_at is not None and now - seat.left_at >= self._grace_s]
         for name in over:
             del self._seats[name]
-        found: dict[Key, Registered] = {}
+        found: dict[Key, RegisteredEntry] = {}
         self._look(now)
         for seat in sorted(self._seats.values(), key=lambda each: each.since):  # of two at one address, who came last
             group = group_of(seat.proxy, objects)
@@ -126,22 +126,22 @@ class Registrations:
 
     def refused(self, objects: Objects) -> Mapping[str, str]:
         """Return why proxies that want to be registered are not, by their node ids."""
-        return {name: reason for name, seat in sorted(self._seats.items()) if (reason := refusal(seat.proxy, objects))}
+        return {name: reason for name, seat in sorted(self._seats.items()) if (reason := refusal_reason(seat.proxy, objects))}
 
-    def standing(self, objects: Objects) -> Mapping[str, str]:
+    def statuses(self, objects: Objects) -> Mapping[str, str]:
         """Return as which entry each proxy is registered by the groups among ``objects``, or why it is not, by their node ids."""
-        return {name: _seated(seat, objects) for name, seat in sorted(self._seats.items())}
+        return {name: _status(seat, objects) for name, seat in sorted(self._seats.items())}
 
 
-def _seated(seat: _Seat, objects: Objects) -> str:
+def _status(seat: _RegisteredProxy, objects: Objects) -> str:
     group = group_of(seat.proxy, objects)
-    return str(_entry(seat, group, healthy=None).key) if group else f"not registered: {refusal(seat.proxy, objects)}"
+    return str(_entry(seat, group, healthy=None).key) if group else f"not registered: {refusal_reason(seat.proxy, objects)}"
 
 
 def group_of(proxy: Proxy, objects: Objects) -> WorkloadGroup | None:
     """Return the group among ``objects`` that ``proxy`` is an instance of, ``None`` if it has no right to be one."""
     group = objects(WORKLOAD_GROUP.key(proxy.namespace, proxy.group))
-    return group if isinstance(group, WorkloadGroup) and not refusal(proxy, objects) else None
+    return group if isinstance(group, WorkloadGroup) and not refusal_reason(proxy, objects) else None
 
 
 def probe_of(proxy: Proxy, objects: Objects) -> ReadinessProbe | None:
@@ -150,7 +150,7 @@ def probe_of(proxy: Proxy, objects: Objects) -> ReadinessProbe | None:
     return group.spec.probe if group else None
 
 
-def refusal(proxy: Proxy, objects: Objects) -> str:
+def refusal_reason(proxy: Proxy, objects: Objects) -> str:
     """Return why ``proxy`` is no instance of the group that it names, nothing if it is one."""
     key = WORKLOAD_GROUP.key(proxy.namespace, proxy.group)
     group = objects(key)
@@ -163,14 +163,14 @@ def refusal(proxy: Proxy, objects: Objects) -> str:
     return "" if proxy.ips else "its node id has no address"
 
 
-def _entry(seat: _Seat, group: WorkloadGroup, *, healthy: bool | None) -> Registered:
+def _entry(seat: _RegisteredProxy, group: WorkloadGroup, *, healthy: bool | None) -> RegisteredEntry:
     proxy, template, meta = seat.proxy, group.spec.template, group.spec.metadata
     labels = group.spec.labels
-    annotations = {**(meta.annotations if meta else {}), GROUP: group.key.name}
+    annotations = {**(meta.annotations if meta else {}), GROUP_ANNOTATION: group.key.name}
     checked = group.spec.probe is not None
     if checked:
         annotations[HEALTH_CHECKED] = "true"
-    return Registered(
+    return RegisteredEntry(
         key=WORKLOAD_ENTRY.key(group.key.namespace, _name(group.key.name, proxy.ips[0], template.network)),
         spec=_spec(template, proxy, {_PEER: "istio", **labels}),  # it has an Envoy with an identity
         labels=labels,

@@ -11,7 +11,7 @@ _MESSAGE = 300  # characters of one
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Refusal:
+class ResourceRefusal:
     """One proxy's refusal of one resource, in its own words."""
 
     proxy: str
@@ -20,13 +20,13 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Rollout:
     """Of one object in the ``generation`` that is served: the proxies that need it, and those that have accepted all of it."""
 
     generation: int
     needed: int = 0
     accepted: int = 0
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[ResourceRefusal, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -38,32 +38,37 @@ class Standing:
         return [self.generation, self.needed, self.accepted, [[each.proxy, each.resource, each.message] for each in self.refusals]]
 
 
-def standing(generation: int, needed: int, accepted: int, refusals: Iterable[Refusal]) -> Standing:
+def new_rollout(generation: int, needed: int, accepted: int, refusals: Iterable[ResourceRefusal]) -> Rollout:
     """Return a standing with as much of the ``refusals`` as is worth telling."""
     kept = sorted(set(refusals))[:MOST_REFUSALS]
-    return Standing(
-        generation, needed, accepted, tuple(Refusal(each.proxy[:200], each.resource[:300], each.message[:_MESSAGE]) for each in kept)
+    return Rollout(
+        generation,
+        needed,
+        accepted,
+        tuple(ResourceRefusal(each.proxy[:200], each.resource[:300], each.message[:_MESSAGE]) for each in kept),
     )
 
 
-def read(row: object) -> Standing | None:
+def rollout_from_row(row: object) -> Rollout | None:
     """Return the standing that another replica told as ``row``, ``None`` if it cannot be understood."""
     match row:
         case [int(generation), int(needed), int(accepted), [*refused]]:
-            told = [Refusal(str(each[0]), str(each[1]), str(each[2])) for each in refused if isinstance(each, list) and len(each) == 3]
-            return standing(generation, needed, accepted, told)
+            told = [
+                ResourceRefusal(str(each[0]), str(each[1]), str(each[2])) for each in refused if isinstance(each, list) and len(each) == 3
+            ]
+            return new_rollout(generation, needed, accepted, told)
         case _:
             return None
 
 
-def total(standings: Iterable[Standing | None], generation: int) -> Standing | None:
+def total_rollout(standings: Iterable[Rollout | None], generation: int) -> Rollout | None:
     """Return the sum of the replicas' ``standings`` of ``generation``, ``None`` while one of them does not serve it yet."""
     found = list(standings)
     if any(each is None or each.generation < generation for each in found):
         return None
-    return reduce(_plus, (each for each in found if each is not None), Standing(generation))
+    return reduce(_plus, (each for each in found if each is not None), Rollout(generation))
 
 
-def _plus(one: Standing, other: Standing) -> Standing:
+def _plus(one: Rollout, other: Rollout) -> Rollout:
     refusals = (*one.refusals, *other.refusals)
-    return standing(one.generation, one.needed + other.needed, one.accepted + other.accepted, refusals)
+    return new_rollout(one.generation, one.needed + other.needed, one.accepted + other.accepted, refusals)

@@ -10,7 +10,7 @@ from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 
 
 @dataclass(slots=True)
-class TypeAccount:
+class TypeStatus:
     """What became of one type on one stream; responses are named by their nonce, times are seconds since the epoch."""
 
     type_url: str
@@ -34,14 +34,14 @@ class TypeAccount:
 
 
 @dataclass(slots=True)
-class Account:
+class StreamStatus:
     """What became of one stream of ``proxy``."""
 
     connection: int
     proxy: Proxy
     wire: str
     connected_at: float
-    types: dict[str, TypeAccount] = field(default_factory=dict)
+    types: dict[str, TypeStatus] = field(default_factory=dict)
 
     @property
     def synced(self) -> bool:
@@ -54,44 +54,44 @@ class Fleet:
 
     def __init__(self) -> None:
         """Begin without streams."""
-        self._accounts: dict[int, Account] = {}
+        self._streams: dict[int, StreamStatus] = {}
         self.rejects: dict[str, int] = {}  # by type URL, of all streams there ever were
 
     def connected(self, connection: int, proxy: Proxy, wire: str, at: float) -> None:
         """Open the account of ``connection``."""
-        self._accounts[connection] = Account(connection, proxy, wire, at)
+        self._streams[connection] = StreamStatus(connection, proxy, wire, at)
 
     def disconnected(self, connection: int) -> None:
         """Close the account of ``connection``."""
-        self._accounts.pop(connection, None)
+        self._streams.pop(connection, None)
 
     def record(self, connection: int, events: Iterable[Event], at: float) -> None:
         """Book ``events`` of ``connection``, which happened at the time ``at``."""
-        account = self._accounts.get(connection)
+        account = self._streams.get(connection)
         if account is None:
             return
         for event in events:
             line = account.types.get(event.type_url)
             if line is None:
-                line = account.types[event.type_url] = TypeAccount(event.type_url)
+                line = account.types[event.type_url] = TypeStatus(event.type_url)
             self._book(line, event, at)
 
-    def accounts(self) -> tuple[Account, ...]:
+    def streams(self) -> tuple[StreamStatus, ...]:
         """Return the accounts, by proxy and connection."""
-        return tuple(sorted(self._accounts.values(), key=lambda each: (each.proxy.id, each.connection)))
+        return tuple(sorted(self._streams.values(), key=lambda each: (each.proxy.id, each.connection)))
 
     def error(self, connection: int, type_url: str) -> str:
         """Return what ``connection`` said when it refused something of ``type_url`` last."""
-        account = self._accounts.get(connection)
+        account = self._streams.get(connection)
         line = account.types.get(type_url) if account else None
         return (line.error or "") if line else ""
 
     def proxy_of(self, connection: int) -> Proxy | None:
         """Return whose ``connection`` is."""
-        account = self._accounts.get(connection)
+        account = self._streams.get(connection)
         return account.proxy if account else None
 
-    def _book(self, line: TypeAccount, event: Event, at: float) -> None:
+    def _book(self, line: TypeStatus, event: Event, at: float) -> None:
         match event:
             case Acked():
                 line.acked, line.acked_at = event.nonce, at

@@ -26,10 +26,10 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ca
 from controlplane.incremental.engine import Engine, Stopped, never, too_deep
 from controlplane.incremental.failures import Failed, Misuse, ReadFailed
 from controlplane.incremental.graph import Graph
-from controlplane.incremental.nodes import UNSET, Cell, Node, Source
+from controlplane.incremental.nodes import UNSET, InputCell, QueryNode, Readable
 from controlplane.incremental.transactions import Transaction
 
-__all__ = ["Call", "Database", "Entry", "Failed", "Input", "Misuse", "Query", "ReadFailed", "Refresh", "Transaction", "query"]
+__all__ = ["Database", "Failed", "Input", "InputEntry", "Misuse", "Query", "QueryCall", "ReadFailed", "Refresh", "Transaction", "query"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -94,14 +94,14 @@ def query(function: Callable[Concatenate[Database, P], R]) -> Query[P, R]:
     return Query(function)
 
 
-class Entry(NamedTuple):
+class InputEntry(NamedTuple):
     """One key of an input."""
 
     input: Input[Any, Any]
     key: object
 
 
-class Call(NamedTuple):
+class QueryCall(NamedTuple):
     """A query with its arguments."""
 
     query: Query[..., object]
@@ -115,7 +115,7 @@ class Refresh:
     Not ``done``, it was told to stop and reports nothing yet: the next one that is done does.
     """
 
-    changed: tuple[Call, ...] = ()
+    changed: tuple[QueryCall, ...] = ()
     failed: tuple[Failed, ...] = ()
     done: bool = True
 
@@ -158,7 +158,7 @@ class Database:
         value: R | Failed = node.value
         return value
 
-    def watch(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> Call:
+    def watch(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> QueryCall:
         """Keep ``query`` for ``args`` up to date over refreshes, until unwatched as often; the next refresh reports it."""
         self.engine.outside("watch")
         if kwargs:
@@ -193,7 +193,7 @@ class Database:
             self.graph.collect()
         return self._report()
 
-    def _bring(self, node: Node) -> None:
+    def _bring(self, node: QueryNode) -> None:
         try:
             self.engine.ask(node)
             del self.graph.stale[node]
@@ -223,26 +223,26 @@ class Database:
             raise Misuse("collect within a transaction")
         self.graph.collect()
 
-    def reads(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[Entry | Call, ...]:
+    def reads(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[InputEntry | QueryCall, ...]:
         """Return what the value of ``query`` for ``args`` was made from, in the order of reading."""
-        return tuple(_read(source) for source in self._node(query, *args, **kwargs).reads)
+        return tuple(_entry_or_call(source) for source in self._node(query, *args, **kwargs).reads)
 
-    def sources(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[Entry, ...]:
+    def sources(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[InputEntry, ...]:
         """Return every entry of an input that the value was made from, however indirectly, in the order of reading."""
-        pending: list[Source] = [self._node(query, *args, **kwargs)]
-        seen: dict[Source, None] = {}
+        pending: list[Readable] = [self._node(query, *args, **kwargs)]
+        seen: dict[Readable, None] = {}
         while pending:
             source = pending.pop()
             if source not in seen:
                 seen[source] = None
                 pending += reversed(source.reads)
-        return tuple(_entry(source) for source in seen if isinstance(source, Cell))
+        return tuple(_entry(source) for source in seen if isinstance(source, InputCell))
 
-    def dependents(self, into: Input[K, V], key: K) -> Iterator[Call]:
+    def dependents(self, into: Input[K, V], key: K) -> Iterator[QueryCall]:
         """Yield every query whose value was made from ``key`` of ``into``, however indirectly, in no particular order."""
         cell = self.graph.cells[into].get(key)
-        pending: list[Source] = [cell] if cell else []
-        seen: set[Source] = set(pending)
+        pending: list[Readable] = [cell] if cell else []
+        seen: set[Readable] = set(pending)
         while pending:
             for node in pending.pop().dependents:
                 if node not in seen:
@@ -250,30 +250,30 @@ class Database:
                     pending.append(node)
                     yield _call(node)
 
-    def _node(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> Node:
+    def _node(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> QueryNode:
         self.engine.outside("provenance")
         self.attempt(query, *args, **kwargs)
         return self.graph.nodes[query][args]
 
 
-def _read(source: Source) -> Entry | Call:
+def _entry_or_call(source: Readable) -> InputEntry | QueryCall:
     match source:
-        case Cell():
+        case InputCell():
             return _entry(source)
-        case Node():
+        case QueryNode():
             return _call(source)
         case _:
             raise TypeError(source)
 
 
-def _entry(cell: Cell) -> Entry:
-    return Entry(cast("Input[Any, Any]", cell.input), cell.key)
+def _entry(cell: InputCell) -> InputEntry:
+    return InputEntry(cast("Input[Any, Any]", cell.input), cell.key)
 
 
-def _call(node: Node) -> Call:
-    return Call(cast("Query[..., object]", node.query), node.args)
+def _call(node: QueryNode) -> QueryCall:
+    return QueryCall(cast("Query[..., object]", node.query), node.args)
 
 
-def _is_root(node: Node) -> bool:
+def _is_root(node: QueryNode) -> bool:
     """Return whether what ``node`` failed with began there."""
     return isinstance(node.value, Failed) and (node.value.query, node.value.args) == (node.query.name, node.args)

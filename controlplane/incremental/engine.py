@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from controlplane.incremental.failures import Failed, Misuse, ReadFailed, cycle, label
 from controlplane.incremental.graph import Graph
-from controlplane.incremental.nodes import ACTIVE, CLEAN, DIRTY, Node, Runnable, Source
+from controlplane.incremental.nodes import ACTIVE, CLEAN, DIRTY, QueryNode, Readable, Runnable
 
-_Active: TypeAlias = "tuple[Node, _Active] | None"
+_Active: TypeAlias = "tuple[QueryNode, _Active] | None"
 _MOST_DETOURS = 20  # each some 150 queries deep; what needs more will hardly ever end
 
 
@@ -25,17 +25,17 @@ class Stopped(BaseException):
 class _CycleFound(BaseException):
     """The node ``head`` was asked for by what it reads itself."""
 
-    def __init__(self, head: Node, failed: Failed) -> None:
+    def __init__(self, head: QueryNode, failed: Failed) -> None:
         super().__init__(failed)
         self.head = head
         self.failed = failed
-        self.members: list[tuple[Node, tuple[Source, ...]]] = []  # with what each read on its way into the cycle
+        self.members: list[tuple[QueryNode, tuple[Readable, ...]]] = []  # with what each read on its way into the cycle
 
 
 class _TooDeep(BaseException):
     """Python's stack came to its end below ``node``."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: QueryNode) -> None:
         super().__init__(node)
         self.node = node
 
@@ -52,7 +52,7 @@ class Engine:
         """Begin idle."""
         self.graph = graph
         self.database = database
-        self.reads: dict[Source, None] | None = None  # of the query that is running
+        self.reads: dict[Readable, None] | None = None  # of the query that is running
         self.active: _Active = None  # what is brought up to date, innermost first: pairs, which are undone without a call
         self.stop: Callable[[], bool] = never
         self.completed = 0  # queries since ``stop`` was given
@@ -64,7 +64,7 @@ class Engine:
             node = self.active[0]
             raise Misuse(f"{what} within the query {label(node.query.name, node.args)}")
 
-    def read(self, query: Runnable, args: tuple[object, ...]) -> Node:
+    def read(self, query: Runnable, args: tuple[object, ...]) -> QueryNode:
         """Return the node of ``query`` with ``args``, up to date, and record that the running query has read it."""
         node = self.graph.nodes[query].get(args)
         if node is None:
@@ -78,7 +78,7 @@ class Engine:
                 self._update(node)
         return node
 
-    def ask(self, node: Node) -> None:
+    def ask(self, node: QueryNode) -> None:
         """Bring ``node`` up to date, which no query has asked for.
 
         Where Python's stack is too short, the query that came to its end is asked first, with the whole stack for itself.
@@ -94,7 +94,7 @@ class Engine:
                     raise RecursionError(f"too deep: {label(deep.node.query.name, deep.node.args)}") from None
                 waiting.append(deep.node)
 
-    def _update(self, node: Node) -> None:
+    def _update(self, node: QueryNode) -> None:
         if node.state & ACTIVE:
             raise self._cycle(node)
         self.graph.touch(node)
@@ -121,11 +121,11 @@ class Engine:
             self.active, self.reads = active, reads
             node.state &= ~ACTIVE
 
-    def _check(self, node: Node) -> None:
+    def _check(self, node: QueryNode) -> None:
         """Bring the stale reads of ``node`` up to date, in the order of reading, until one makes it dirty."""
         stale = node.stale or {}
         for source in stale if len(stale) == 1 else [source for source in node.reads if source in stale]:
-            if isinstance(source, Node) and source.state != CLEAN:
+            if isinstance(source, QueryNode) and source.state != CLEAN:
                 try:
                     self._update(source)
                 except _CycleFound:
@@ -134,11 +134,11 @@ class Engine:
             if node.state & DIRTY:
                 return
 
-    def _run(self, node: Node) -> None:
+    def _run(self, node: QueryNode) -> None:
         if self.completed and self.stop():
             raise Stopped
         self.runs[node.query.name] += 1
-        reads: dict[Source, None] = {}
+        reads: dict[Readable, None] = {}
         self.reads = reads
         value: object
         try:
@@ -153,19 +153,19 @@ class Engine:
             value = Failed.of(node.query.name, node.args, error)
         self._settle(node, tuple(reads), value)
 
-    def _settle(self, node: Node, reads: tuple[Source, ...], value: object) -> None:
+    def _settle(self, node: QueryNode, reads: tuple[Readable, ...], value: object) -> None:
         _headroom()
         self.graph.give(node, value)
         self.graph.link(node, reads)
         self.completed += 1
 
-    def _overrun(self, node: Node, error: RecursionError) -> None:
+    def _overrun(self, node: QueryNode, error: RecursionError) -> None:
         """Give ``node``, which had the whole stack for itself, the failure to do with it."""
         if self.reads is None or any(source.state != CLEAN for source in self.reads):
             raise error  # the asker has left too little of the stack to tell
         self._settle(node, tuple(self.reads), too_deep(node))
 
-    def _cycle(self, head: Node) -> _CycleFound:
+    def _cycle(self, head: QueryNode) -> _CycleFound:
         members: list[tuple[str, tuple[object, ...]]] = []
         rest = self.active
         while rest is not None:
@@ -183,7 +183,7 @@ class Engine:
             node.state, node.stale = CLEAN, None  # they have marked each other
 
 
-def too_deep(node: Node) -> Failed:
+def too_deep(node: QueryNode) -> Failed:
     """Return the value of ``node`` when it needs more of Python's stack than there is."""
     return Failed(node.query.name, node.args, RecursionError.__name__, "maximum recursion depth exceeded")
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from controlplane.incremental.failures import CYCLE, Failed
-from controlplane.incremental.nodes import CHECK, CLEAN, DIRTY, UNSET, Cell, Defaulted, Node, Runnable, Source
+from controlplane.incremental.nodes import CHECK, CLEAN, DIRTY, UNSET, Defaulted, InputCell, QueryNode, Readable, Runnable
 
 
 class Graph:
@@ -20,53 +20,53 @@ class Graph:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.cells: defaultdict[Defaulted, dict[Any, Cell]] = defaultdict(dict)
-        self.nodes: defaultdict[Runnable, dict[tuple[object, ...], Node]] = defaultdict(dict)
-        self.stale: dict[Node, None] = {}  # watched, and not clean
-        self.changed: dict[Node, object] = {}  # watched, and given another value: the one that was reported last
-        self.failing: dict[Node, object] = {}  # failed, or failed before: likewise
-        self.orphans: dict[Source, None] = {}  # perhaps asked for by nobody
-        self.journal: dict[Source, Callable[[], None]] | None = None  # how to undo what a transaction has touched
+        self.cells: defaultdict[Defaulted, dict[Any, InputCell]] = defaultdict(dict)
+        self.nodes: defaultdict[Runnable, dict[tuple[object, ...], QueryNode]] = defaultdict(dict)
+        self.stale: dict[QueryNode, None] = {}  # watched, and not clean
+        self.changed: dict[QueryNode, object] = {}  # watched, and given another value: the one that was reported last
+        self.failing: dict[QueryNode, object] = {}  # failed, or failed before: likewise
+        self.orphans: dict[Readable, None] = {}  # perhaps asked for by nobody
+        self.journal: dict[Readable, Callable[[], None]] | None = None  # how to undo what a transaction has touched
 
-    def cell(self, into: Defaulted, key: object) -> Cell:
+    def cell(self, into: Defaulted, key: object) -> InputCell:
         """Return the cell of ``key`` in ``into``, which may be new."""
         cell = self.cells[into].get(key)
         if cell is None:
-            cell = self.cells[into][key] = Cell(into, key)
+            cell = self.cells[into][key] = InputCell(into, key)
             self._begin(cell)
         return cell
 
-    def node(self, query: Runnable, args: tuple[object, ...]) -> Node:
+    def node(self, query: Runnable, args: tuple[object, ...]) -> QueryNode:
         """Return the node of ``query`` with ``args``, which may be new."""
         node = self.nodes[query].get(args)
         if node is None:
-            node = self.nodes[query][args] = Node(query, args)
+            node = self.nodes[query][args] = QueryNode(query, args)
             self._begin(node)
         return node
 
-    def _begin(self, source: Source) -> None:
+    def _begin(self, source: Readable) -> None:
         self.orphans[source] = None
         if self.journal is not None:
             self.journal[source] = partial(self._remove, source)
 
-    def _remove(self, source: Source) -> None:
+    def _remove(self, source: Readable) -> None:
         match source:
-            case Cell():
+            case InputCell():
                 del self.cells[source.input][source.key]
-            case Node():
+            case QueryNode():
                 del self.nodes[source.query][source.args]
 
-    def touch(self, source: Source) -> None:
+    def touch(self, source: Readable) -> None:
         """Remember what ``source`` is like before it changes, if there may be a way back."""
         if self.journal is not None and source not in self.journal:
             self.journal[source] = source.undo()
 
-    def put(self, cell: Cell, value: object) -> None:
+    def put(self, cell: InputCell, value: object) -> None:
         """Change the value of ``cell`` and mark what was made from it."""
         self.touch(cell)
         cell.value = value
         self._suspect(cell)
-        newly: list[Node] = []
+        newly: list[QueryNode] = []
         for node in cell.dependents:
             self.touch(node)
             if node.state == CLEAN:
@@ -84,7 +84,7 @@ class Graph:
                 if node.stale is not None:
                     node.stale[stale] = None
 
-    def give(self, node: Node, value: object) -> None:
+    def give(self, node: QueryNode, value: object) -> None:
         """Change the value of ``node``, unless an equal one is there, and mark what was made from the old."""
         old = node.value
         if old is value or old == value:
@@ -99,7 +99,7 @@ class Graph:
             self.touch(dependent)
             dependent.state |= DIRTY
 
-    def link(self, node: Node, reads: tuple[Source, ...]) -> None:
+    def link(self, node: QueryNode, reads: tuple[Readable, ...]) -> None:
         """Make ``node`` clean, made from ``reads``."""
         self.touch(node)
         before = node.reads
@@ -115,16 +115,16 @@ class Graph:
             if source not in kept:
                 self._unlink(source, node)
 
-    def _unlink(self, source: Source, node: Node) -> None:
+    def _unlink(self, source: Readable, node: QueryNode) -> None:
         self.touch(source)
         source.discard(node)
         self._suspect(source)
 
-    def _suspect(self, source: Source) -> None:
+    def _suspect(self, source: Readable) -> None:
         if not source.dependents or _is_cycle(source):
             self.orphans[source] = None
 
-    def watch(self, node: Node) -> None:
+    def watch(self, node: QueryNode) -> None:
         """Keep ``node`` alive and up to date; the next report has it, whatever its value."""
         self.touch(node)
         node.watches += 1
@@ -133,7 +133,7 @@ class Graph:
             if node.state != CLEAN:
                 self.stale[node] = None
 
-    def unwatch(self, node: Node) -> None:
+    def unwatch(self, node: QueryNode) -> None:
         """Take back one ``watch`` of ``node``."""
         self.touch(node)
         node.watches -= 1
@@ -147,16 +147,16 @@ class Graph:
         while self.orphans:
             source, _ = self.orphans.popitem()
             match source:
-                case Cell() if not source.dependents and source.value == source.input.default:
+                case InputCell() if not source.dependents and source.value == source.input.default:
                     self._remove(source)
-                case Node() if not source.dependents and not source.watches:
+                case QueryNode() if not source.dependents and not source.watches:
                     self._drop({source: None})
-                case Node() if source.dependents and _is_cycle(source):
+                case QueryNode() if source.dependents and _is_cycle(source):
                     self._drop(_unheld(source))  # a cycle's members keep each other
                 case _:
                     pass
 
-    def _drop(self, nodes: dict[Node, None]) -> None:
+    def _drop(self, nodes: dict[QueryNode, None]) -> None:
         for node in nodes:
             self._remove(node)
             self.failing.pop(node, None)
@@ -166,11 +166,11 @@ class Graph:
             self.orphans.pop(node, None)
 
 
-def _is_cycle(source: Source) -> bool:
+def _is_cycle(source: Readable) -> bool:
     return isinstance(source.value, Failed) and source.value.exception == CYCLE
 
 
-def _unheld(node: Node) -> dict[Node, None]:
+def _unheld(node: QueryNode) -> dict[QueryNode, None]:
     """Return ``node`` and all that was made from it, or nothing if one of these is watched."""
     above, pending = {node: None}, [node]
     while pending:

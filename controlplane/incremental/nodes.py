@@ -34,19 +34,19 @@ class Runnable(Protocol):
         """What is called with the database and the arguments."""
 
 
-class Source:
+class Readable:
     """What can be read: a value, and the queries whose value was made from it."""
 
     __slots__ = ("dependents", "value")
     state = CLEAN
-    reads: tuple[Source, ...] = ()
+    reads: tuple[Readable, ...] = ()
 
     def __init__(self, value: object) -> None:
         """Begin with ``value``, read by nobody."""
         self.value: Any = value  # its type is known to who asks: the tables are keyed by the input or the query
-        self.dependents: tuple[Node, ...] | dict[Node, None] = ()
+        self.dependents: tuple[QueryNode, ...] | dict[QueryNode, None] = ()
 
-    def add(self, node: Node) -> None:
+    def add(self, node: QueryNode) -> None:
         """Take in ``node``, which has read this and had not before."""
         if isinstance(self.dependents, dict):
             self.dependents[node] = None
@@ -55,7 +55,7 @@ class Source:
         else:
             self.dependents = dict.fromkeys((*self.dependents, node))
 
-    def discard(self, node: Node) -> None:
+    def discard(self, node: QueryNode) -> None:
         """Let ``node`` go, which no longer reads this."""
         if isinstance(self.dependents, dict):
             self.dependents.pop(node, None)
@@ -69,7 +69,7 @@ class Source:
         raise NotImplementedError
 
 
-class Cell(Source):
+class InputCell(Readable):
     """The value of one key of an input."""
 
     __slots__ = ("input", "key")
@@ -90,7 +90,7 @@ class Cell(Source):
         return restore
 
 
-class Node(Source):
+class QueryNode(Readable):
     """The value of a query with its arguments, and what it was made from, in the order of reading."""
 
     __slots__ = ("args", "query", "reads", "stale", "state", "watches")
@@ -102,7 +102,7 @@ class Node(Source):
         self.args = args
         self.reads = ()
         self.state = DIRTY
-        self.stale: dict[Source, None] | None = None  # those of the reads to look at; nothing to a dirty node
+        self.stale: dict[Readable, None] | None = None  # those of the reads to look at; nothing to a dirty node
         self.watches = 0
 
     def undo(self) -> Callable[[], None]:
@@ -117,5 +117,5 @@ class Node(Source):
         return restore
 
 
-def _copy(dependents: tuple[Node, ...] | dict[Node, None]) -> tuple[Node, ...] | dict[Node, None]:
+def _copy(dependents: tuple[QueryNode, ...] | dict[QueryNode, None]) -> tuple[QueryNode, ...] | dict[QueryNode, None]:
     return dependents.copy() if isinstance(dependents, dict) else dependents

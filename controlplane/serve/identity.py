@@ -14,8 +14,8 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.leaf_certificates import MAX_LIFETIME, Vault
-from controlplane.ca.manager import Keeper, Store
+from controlplane.ca.leaf_certificates import MAX_LIFETIME, LeafCertificates
+from controlplane.ca.manager import AuthorityManager, StateStore
 from controlplane.serve.authn.authenticators import (
     AuthenticationFailure,
     Authenticator,
@@ -45,7 +45,7 @@ def now() -> dt.datetime:
 class IdentityConfig:
     """What it is made of: where the authority is stored, who knows tokens, and chance."""
 
-    store: Store
+    store: StateStore
     accounts: TokenReviewer
     names: tuple[str, ...]  # by which proxies call us
     leaf_lifetime: dt.timedelta
@@ -61,16 +61,16 @@ class Identities:
     def __init__(self, means: IdentityConfig) -> None:
         """Make it by ``means``; nothing is read yet."""
         self._means = means
-        self.keeper = Keeper(means.store, make_key, means.clock)
-        self.vault = Vault(means.leaf_lifetime, make_key, means.random)
-        self.secrets = Secrets(self.keeper, self.vault, means.clock)
-        self._serving = ServerCertificate(self.keeper, means.names, make_key, means.clock)
-        self.issuing = CertificateSigner(self.keeper, means.clock, MAX_LIFETIME)
+        self.manager = AuthorityManager(means.store, make_key, means.clock)
+        self.leaf_certificates = LeafCertificates(means.leaf_lifetime, make_key, means.random)
+        self.secrets = Secrets(self.manager, self.leaf_certificates, means.clock)
+        self._serving = ServerCertificate(self.manager, means.names, make_key, means.clock)
+        self.issuing = CertificateSigner(self.manager, means.clock, MAX_LIFETIME)
         self._doors: list[Authenticator] = []
 
     async def open(self) -> None:
         """Read the authority, or begin one; raises NavarchError, OSError."""
-        await self.keeper.open()
+        await self.manager.open()
         self._serving.refresh()
 
     def entrances(
@@ -101,7 +101,7 @@ class Identities:
     async def run(self) -> None:
         """Renew and rotate until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.keeper.run())
+            tasks.create_task(self.manager.run())
             tasks.create_task(self.secrets.run())
             tasks.create_task(self._serve())
 

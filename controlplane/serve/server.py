@@ -14,7 +14,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Disc
 from grpc.aio import ServicerContext
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.leaf_certificates import Holder
+from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.mesh.publish.parts import Wire
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request
 from controlplane.serve.authn.authenticators import Authenticator, Caller
@@ -199,7 +199,7 @@ class XdsServer:
         if isinstance(proxy, StreamEnd):
             return proxy
         try:
-            holder = Holder(proxy.identity, proxy.id) if proxy.identity else None
+            holder = LeafHolder(proxy.identity, proxy.id) if proxy.identity else None
             own = self._secrets.open(holder) if self._secrets and holder else None
         except BadCertificate as error:
             log.error("certificate not issued", extra={"identity": str(came.caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from controlplane.ca.certificates import Pair, expires_at, serving
-from controlplane.ca.rotation import State
+from controlplane.ca.certificates import CertificateAndKey, expires_at, server_certificate
+from controlplane.ca.rotation import AuthorityState
 from controlplane.serve.sds.secrets import SigningAuthority
 
 _LIFETIME = dt.timedelta(days=1)
@@ -19,7 +19,7 @@ _LIFETIME = dt.timedelta(days=1)
 @dataclass(frozen=True, slots=True)
 class _CurrentCertificate:
     number: int
-    pair: Pair
+    pair: CertificateAndKey
     bundle: bytes
 
 
@@ -38,7 +38,7 @@ class ServerCertificate:
         self._names = names
         self._make_key = make_key
         self._clock = clock
-        self._state: State | None = None
+        self._state: AuthorityState | None = None
         self._renew_at = clock()
         self._shown: _CurrentCertificate | None = None
 
@@ -56,7 +56,7 @@ class ServerCertificate:
         now, state = self._clock(), self._authority.state
         if self._shown and state == self._state and now < self._renew_at:
             return
-        pair = serving(state.signing.signer, self._names, self._make_key(), now, _LIFETIME)
+        pair = server_certificate(state.signing.signer, self._names, self._make_key(), now, _LIFETIME)
         number = self._shown.number + 1 if self._shown else 0
         self._shown, self._state = _CurrentCertificate(number, pair, state.bundle), state
         self._renew_at = now + (expires_at(pair.certificate) - now) / 2

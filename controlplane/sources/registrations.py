@@ -14,7 +14,7 @@ Document = Mapping[str, object]
 _LOOK_S = 0.5  # at groups that may have changed, and at who has left long enough ago
 
 
-class Registered:
+class RegistrationSource:
     """The entries, as a source."""
 
     name = "registrations"
@@ -40,7 +40,7 @@ class Registered:
 
     def locations(self) -> Locations:
         """Return nothing: nobody wrote them."""
-        return _Nowhere()
+        return _NoLocations()
 
     def not_ready(self) -> None:
         """Return nothing: it is ready at once."""
@@ -55,7 +55,7 @@ class Registered:
                 yield Change(key, found)
 
 
-class _Nowhere:
+class _NoLocations:
     """Where the entries stand: nobody wrote them."""
 
     def problems(self) -> tuple[LocatedProblem, ...]:

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import Authority, BadCertificate, Pair, authority, expires_at, key_pem, read_certificates, serving
+from controlplane.ca.certificates import (
+    Authority,
+    BadCertificate,
+    CertificateAndKey,
+    authority,
+    expires_at,
+    key_pem,
+    read_certificates,
+    server_certificate,
+)
 from controlplane.ca.rotation import read_key
 from controlplane.kube.json import Json, section, text
 
@@ -26,7 +35,7 @@ _RENEW = dt.timedelta(days=30)  # before the end
 class WebhookCertificate:
     """A certificate of the webhooks, and who has issued it."""
 
-    pair: Pair
+    pair: CertificateAndKey
     issuer: Authority
 
     def is_due(self, now: dt.datetime) -> bool:
@@ -37,7 +46,7 @@ class WebhookCertificate:
 def certificate_from_secret(secret: Json) -> WebhookCertificate | None:
     """Return what the Secret ``secret`` holds, None where that is of no use."""
     issuer, certificate, key = _issuer(secret), _entry(secret, "tls.crt"), _entry(secret, "tls.key")
-    return WebhookCertificate(Pair(certificate, key), issuer) if issuer and certificate and key else None
+    return WebhookCertificate(CertificateAndKey(certificate, key), issuer) if issuer and certificate and key else None
 
 
 def renewed_certificate(home: str, secret: Json, now: dt.datetime) -> WebhookCertificate:
@@ -46,7 +55,7 @@ def renewed_certificate(home: str, secret: Json, now: dt.datetime) -> WebhookCer
     if issuer is None or issuer.certificate.not_valid_after_utc - now < _LIFETIME:
         issuer = authority("webhook", ec.generate_private_key(ec.SECP256R1()), now, _AUTHORITY)
     names = (f"navarch.{home}.svc", f"navarch.{home}.svc.cluster.local", "localhost")
-    return WebhookCertificate(serving(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer)
+    return WebhookCertificate(server_certificate(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer)
 
 
 def certificate_secret(home: str, value: WebhookCertificate, before: Json) -> Json:

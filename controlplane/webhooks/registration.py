@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from controlplane.ca.certificates import BadCertificate, Pair, expires_at
+from controlplane.ca.certificates import BadCertificate, CertificateAndKey, expires_at
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import items, section, text
@@ -117,7 +117,7 @@ class WebhookRegistration:
             log.info("webhook configuration repaired", extra={"configuration": path.rpartition("/")[2], "policy": policy or "as it was"})
 
 
-def _load(context: ssl.SSLContext, pair: Pair) -> None:
+def _load(context: ssl.SSLContext, pair: CertificateAndKey) -> None:
     """Have new connections to ``context`` see ``pair``. OpenSSL reads files only; the folder is ours alone, and gone at once."""
     with tempfile.TemporaryDirectory(prefix="navarch-") as folder:
         certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")

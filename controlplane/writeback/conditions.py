@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.fleet.rollout import Standing
+from controlplane.fleet.rollout import Rollout
 from controlplane.model.problems import Problem, Severity
 
 Condition = Mapping[str, object]
@@ -26,11 +26,11 @@ class _WantedCondition:
 
 
 def updated_conditions(
-    current: Sequence[Condition], generation: int, problems: Iterable[Problem], standing: Standing | None, now: str
+    current: Sequence[Condition], generation: int, problems: Iterable[Problem], standing: Rollout | None, now: str
 ) -> tuple[Condition, ...] | None:
     """Return the conditions that an object of ``generation`` should have at ``now`` (RFC 3339), ``None`` if they are the ``current`` ones.
 
-    ``problems`` are all of the object; ``standing`` sums up the proxies, ``None`` while a replica does not serve this generation.
+    ``problems`` are all of the object; ``rollout`` sums up the proxies, ``None`` while a replica does not serve this generation.
     Conditions of others stay as they are.
     """
     wanted = {each.type: each for each in _wanted(tuple(problems), standing)}
@@ -42,7 +42,7 @@ def updated_conditions(
     return (*kept, *made)
 
 
-def _wanted(problems: Sequence[Problem], standing: Standing | None) -> Iterator[_WantedCondition]:
+def _wanted(problems: Sequence[Problem], standing: Rollout | None) -> Iterator[_WantedCondition]:
     errors = [each for each in problems if each.severity is Severity.ERROR]
     warnings = [each for each in problems if each.severity is Severity.WARNING]
     if errors:

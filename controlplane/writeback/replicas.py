@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from controlplane.fleet.rollout import Standing, read
+from controlplane.fleet.rollout import Rollout, rollout_from_row
 from controlplane.kube.client import Client
 from controlplane.kube.errors import StatusError
 from controlplane.kube.json import Json, items, section, text
@@ -36,7 +36,7 @@ class Replicas:
         self._home = home
         self._told: Mapping[str, str] = {}
 
-    async def tell(self, standings: Mapping[Key, Standing], identity: str) -> None:
+    async def tell(self, standings: Mapping[Key, Rollout], identity: str) -> None:
         """Write what our proxies have into our ConfigMap, ``identity`` for what concerns the authority, if it is another than before."""
         rows = orjson.dumps({str(key): standings[key].row() for key in sorted(standings)}).decode()
         if len(rows) > _MAX_BYTES:
@@ -56,7 +56,7 @@ class Replicas:
             await self._client.create(CONFIG_MAPS.path(self._home), body)
         self._told = told
 
-    async def others(self) -> tuple[Mapping[str, Standing], ...]:
+    async def others(self) -> tuple[Mapping[str, Rollout], ...]:
         """Return what the other replicas have told, of those that live, and clear away what the others left; for the leader.
 
         A replica that lives and has told nothing yet has seen nothing.
@@ -95,13 +95,13 @@ def _living(leases: Mapping[str, Json]) -> set[str]:
     return {pod for pod, lease in leases.items() if _lives(lease, now)}
 
 
-def _standings(told: str) -> Mapping[str, Standing]:
+def _standings(told: str) -> Mapping[str, Rollout]:
     try:
         found = orjson.loads(told)
     except orjson.JSONDecodeError:
         return {}
     rows = found.items() if isinstance(found, dict) else ()
-    return {name: standing for name, row in rows if (standing := read(row))}
+    return {name: standing for name, row in rows if (standing := rollout_from_row(row))}
 
 
 def _named(listed: Json) -> list[tuple[str, Json]]:

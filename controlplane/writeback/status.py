@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from controlplane.fleet.rollout import Standing, total
+from controlplane.fleet.rollout import Rollout, total_rollout
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import Json
@@ -80,15 +80,15 @@ class StatusInputs:
 
     objects: Callable[[], Mapping[Key, ObjectWithStatus]]  # of the objects that have a status of ours
     cross_object_problems: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
-    standing: Callable[[Key], Standing]  # among our own proxies
+    rollout: Callable[[Key], Rollout]  # among our own proxies
     change_counters: Callable[[], object]  # another value whenever any standing or problem may be another than before
     identity: Callable[[], str]  # what the other replicas, and operators, are told of the authority
 
 
 @dataclass(slots=True)
 class _Round:
-    standings: dict[Key, Standing] = field(default_factory=dict)
-    others: tuple[Mapping[str, Standing], ...] = ()
+    standings: dict[Key, Rollout] = field(default_factory=dict)
+    others: tuple[Mapping[str, Rollout], ...] = ()
     left: int = _WRITES
 
 
@@ -104,8 +104,8 @@ class StatusWriter:
         self._replicas = Replicas(client, pod, home)
         self._marks: object = None
         self._swept_at = 0.0
-        self._kept: dict[Key, Standing] = {}
-        self._done: dict[Key, tuple[str, Standing | None]] = {}  # by object: in which version, with which sum nothing was to be written
+        self._kept: dict[Key, Rollout] = {}
+        self._done: dict[Key, tuple[str, Rollout | None]] = {}  # by object: in which version, with which sum nothing was to be written
         self._events: set[tuple[str, int, str]] = set()
         self.writes = 0
 
@@ -149,14 +149,14 @@ class StatusWriter:
         for count, key in enumerate(sorted(records)):
             before = self._kept.get(key)
             if everything or before is None or not before.settled or before.generation != records[key].generation:
-                self._kept[key] = self._world.standing(key)
+                self._kept[key] = self._world.rollout(key)
             if count % _BREATH == 0:
                 await asyncio.sleep(0)
 
     async def _settle(self, record: ObjectWithStatus, now: _Round) -> None:
         """Write the status of the object of ``record`` where it is not as it should be."""
         standing = now.standings.get(record.key)
-        summed = total((standing, *(each.get(str(record.key)) for each in now.others)), record.generation) if standing else None
+        summed = total_rollout((standing, *(each.get(str(record.key)) for each in now.others)), record.generation) if standing else None
         if self._done.get(record.key) == (record.version, summed):
             return
         problems = (*record.problems, *self._world.cross_object_problems(record.key))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from controlplane.fleet.registrations import GROUP, Registered
+from controlplane.fleet.registrations import GROUP_ANNOTATION, RegisteredEntry
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.json import Json, items, section, text
@@ -45,7 +45,7 @@ class WantedEntries(Protocol):
 
     changed: asyncio.Event  # that they may be others than before
 
-    def entries(self) -> Mapping[Key, Registered]:
+    def entries(self) -> Mapping[Key, RegisteredEntry]:
         """Return them."""
 
 
@@ -90,7 +90,7 @@ class WorkloadEntryWriter:
             await self._settle(entry, there.get(key))
         if time.monotonic() < self._may_delete_at:
             return
-        left = [each for key, each in there.items() if key not in wanted and GROUP in each.meta.annotations]
+        left = [each for key, each in there.items() if key not in wanted and GROUP_ANNOTATION in each.meta.annotations]
         own = [each for each in left if each.meta.annotations.get(CONTROLLER_ANNOTATION) == self._place.pod]
         for each in own:
             await self._delete(each, self._place.pod)
@@ -101,12 +101,12 @@ class WorkloadEntryWriter:
                 if keeper != self._place.pod and keeper not in alive:
                     await self._delete(each, keeper)
 
-    async def _settle(self, entry: Registered, there: WorkloadEntry | None) -> None:
+    async def _settle(self, entry: RegisteredEntry, there: WorkloadEntry | None) -> None:
         if there is None:
             await self._create(entry)
             return
         said = there.meta.annotations
-        if GROUP not in said:
+        if GROUP_ANNOTATION not in said:
             log.warning("workload not registered", extra={"entry": str(entry.key), "reason": "somebody wrote an entry of this name"})
             return
         keeper = said.get(CONTROLLER_ANNOTATION)
@@ -117,7 +117,7 @@ class WorkloadEntryWriter:
         if entry.healthy is not None and _health(there) != entry.healthy:
             await self._tell(entry)
 
-    async def _create(self, entry: Registered) -> None:
+    async def _create(self, entry: RegisteredEntry) -> None:
         try:
             await self._client.create(WORKLOAD_ENTRIES.path(entry.key.namespace), self._document(entry))
         except StatusError as error:
@@ -126,7 +126,7 @@ class WorkloadEntryWriter:
         else:
             log.info("workload registered", extra={"entry": str(entry.key)})
 
-    async def _update(self, entry: Registered) -> None:
+    async def _update(self, entry: RegisteredEntry) -> None:
         path = WORKLOAD_ENTRIES.path(entry.key.namespace, entry.key.name)
         wanted = self._document(entry)
         try:
@@ -138,7 +138,7 @@ class WorkloadEntryWriter:
             if not (error.conflict or error.not_found):
                 raise
 
-    async def _tell(self, entry: Registered) -> None:
+    async def _tell(self, entry: RegisteredEntry) -> None:
         """Write into the status whether the workload is healthy; what else it says stays."""
         path = WORKLOAD_ENTRIES.path(entry.key.namespace, entry.key.name)
         current = await self._client.get(path)
@@ -172,7 +172,7 @@ class WorkloadEntryWriter:
                 raise
         log.info("workload is gone", extra={"entry": str(there.key)})
 
-    def _document(self, entry: Registered) -> Json:
+    def _document(self, entry: RegisteredEntry) -> Json:
         annotations = {**entry.annotations, CONTROLLER_ANNOTATION: self._place.pod, CONNECTED_AT_ANNOTATION: _time(entry.since)}
         metadata = {"name": entry.key.name, "namespace": entry.key.namespace, "labels": dict(entry.labels), "annotations": annotations}
         return {
@@ -183,7 +183,7 @@ class WorkloadEntryWriter:
         }
 
 
-def _says(there: WorkloadEntry, entry: Registered) -> bool:
+def _says(there: WorkloadEntry, entry: RegisteredEntry) -> bool:
     """Return whether the entry that is ``there`` says what it should."""
     found = there.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
     known = there.meta.annotations

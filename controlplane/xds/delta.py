@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
-from controlplane.envoy.type_urls import CDS, LDS, OF_ISTIOS_AGENT, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, ISTIO_AGENT_TYPES, LDS, RDS, VHDS
 from controlplane.xds.channel import Channel, Flight, unknown
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.hosts import HostsChannel
@@ -17,7 +17,7 @@ from controlplane.xds.stream import Response
 from controlplane.xds.subscription import EVERYTHING
 from controlplane.xds.wire import delta_response
 
-_LEGACY = (LDS, CDS, VHDS, *OF_ISTIOS_AGENT)  # types of which a first request without names means everything
+_LEGACY = (LDS, CDS, VHDS, *ISTIO_AGENT_TYPES)  # types of which a first request without names means everything
 
 
 class DeltaStream(Machine):

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, OF_ISTIOS_AGENT
+from controlplane.envoy.type_urls import CDS, EDS, ISTIO_AGENT_TYPES, LDS
 from controlplane.xds.channel import Channel, unknown
 from controlplane.xds.events import Event
 from controlplane.xds.machine import Machine, Written, subscribed
@@ -40,7 +40,7 @@ class SotwStream(Machine):
                 if channel.silent and channel.inherits:
                     held = channel.subscription.held
                     held.update((name, unknown(type_url, name, "")) for name in held)
-            elif type_url in (*_WHOLE, *OF_ISTIOS_AGENT):
+            elif type_url in (*_WHOLE, *ISTIO_AGENT_TYPES):
                 # Answered even if the client says that it has this version (XP-42): it may have kept parts of a later one that it refused.
                 channel.subscription.begin()
                 channel.owes = True

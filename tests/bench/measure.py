@@ -14,7 +14,7 @@ import httpx
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.demo.ports import free_port
-from controlplane.demo.processes import Process, Replica, serve, until
+from controlplane.demo.processes import Process, Replica, start_replica, until
 from controlplane.envoy.type_urls import EDS, VHDS
 from tests.bench import workload
 from tests.bench.beds import Bed
@@ -56,7 +56,7 @@ async def real(folder: Path, size: Size, repetitions: int, bed: Bed) -> tuple[Fi
     """Measure the program itself on what ``bed`` keeps."""
     replica = Replica("navarch", f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     begun = time.perf_counter()
-    process = await serve(replica, bed.options, folder, home="navarch-system")
+    process = await start_replica(replica, bed.options, folder, home="navarch-system")
     try:
         await until("ready", _Ready(replica.admin), seconds=120, watched=process)
         ready_s = time.perf_counter() - begun

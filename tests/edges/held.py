@@ -6,16 +6,16 @@ import datetime as dt
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import Pair, authority, serving
+from controlplane.ca.certificates import CertificateAndKey, authority, server_certificate
 
 DAY = dt.timedelta(days=1)
 
 
-def pair(name: str = "shop.example.com", *, at: dt.datetime | None = None) -> Pair:
+def pair(name: str = "shop.example.com", *, at: dt.datetime | None = None) -> CertificateAndKey:
     """Return a certificate for ``name`` with its key, good for a day from ``at``, which is now."""
     now = at or dt.datetime.now(dt.UTC)
     issuer = authority("users", ec.generate_private_key(ec.SECP256R1()), now, DAY)
-    return serving(issuer, (name,), ec.generate_private_key(ec.SECP256R1()), now, DAY)
+    return server_certificate(issuer, (name,), ec.generate_private_key(ec.SECP256R1()), now, DAY)
 
 
 def gateway(credential: str = "shop", namespace: str = "edge", **tls: object) -> dict[str, object]:
@@ -33,7 +33,7 @@ def gateway(credential: str = "shop", namespace: str = "edge", **tls: object) ->
     }
 
 
-def secret(found: Pair, name: str = "shop", namespace: str = "edge", **entries: str) -> dict[str, object]:
+def secret(found: CertificateAndKey, name: str = "shop", namespace: str = "edge", **entries: str) -> dict[str, object]:
     """Return a Secret that holds ``found``, and more ``entries``."""
     content = {"tls.crt": found.certificate.decode(), "tls.key": found.key.decode(), **entries}
     return {

@@ -12,16 +12,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from controlplane.app.identity import TOKENS
-from controlplane.ca.file_store import Folder
-from controlplane.ca.manager import Keeper, kept_key
-from controlplane.ca.rotation import State, activate, issuer, prepare, retire
+from controlplane.app.identity import SIGNING_KEY_FILE
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.manager import AuthorityManager, stored_key
+from controlplane.ca.rotation import AuthorityState, activate, new_issuer, prepare, retire
 from controlplane.serve.identity import make_key, now
 
 KEY = "key"  # of tokens: it is made, and never another
-STEPS: dict[str, Callable[[State], State]] = {
+STEPS: dict[str, Callable[[AuthorityState], AuthorityState]] = {
     "begin": lambda state: state,
-    "prepare": lambda state: prepare(state, issuer(make_key(), now())),
+    "prepare": lambda state: prepare(state, new_issuer(make_key(), now())),
     "activate": lambda state: activate(state, 0),
     "retire": lambda state: retire(state, 0),
 }
@@ -36,9 +36,9 @@ async def main(folder: Path, step: str, fatal: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if step == KEY:
-        await kept_key(Folder(folder, TOKENS, reached), make_key)
+        await stored_key(FileStore(folder, SIGNING_KEY_FILE, reached), make_key)
         return
-    keeper = Keeper(Folder(folder, reached=reached), make_key, now)
+    keeper = AuthorityManager(FileStore(folder, reached=reached), make_key, now)
     await keeper.open()
     if step != "begin":
         await keeper.step(STEPS[step])

@@ -16,10 +16,10 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from google.protobuf.json_format import ParseDict
 
 from controlplane.app.control_plane import Addresses, ControlPlane
-from controlplane.app.identity import TOKENS
-from controlplane.ca.file_store import Folder
-from controlplane.ca.rotation import load, read_key
-from controlplane.ca.tokens import token
+from controlplane.app.identity import SIGNING_KEY_FILE
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.rotation import load_state, read_key
+from controlplane.ca.tokens import sign_token
 from controlplane.serve.identity import now
 from controlplane.settings import IdentitySettings, ReportSettings, Settings
 from tests.edges.control_plane import ADS, DeltaCall, DeltaMethod, Running
@@ -38,16 +38,16 @@ class Secure:
 
     def token(self, namespace: str = "default", account: str = "client", *, audience: str = "istio-ca") -> str:
         """Return a token of the account."""
-        stored = Folder(self.state, TOKENS).read_now()
+        stored = FileStore(self.state, SIGNING_KEY_FILE).read_now()
         assert stored
-        return token(read_key(stored), (namespace, account), audience, now(), HOUR)
+        return sign_token(read_key(stored), (namespace, account), audience, now(), HOUR)
 
     @property
     def roots(self) -> bytes:
         """Return the roots that are trusted now."""
-        stored = Folder(self.state).read_now()
+        stored = FileStore(self.state).read_now()
         assert stored
-        return load(stored).bundle
+        return load_state(stored).bundle
 
 
 @contextlib.asynccontextmanager

@@ -194,7 +194,7 @@ async def _raw(running: Running, request: str) -> int:
 
 def test_an_address_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        http_server.Web(_nothing, f"127.0.0.1:{taken.getsockname()[1]}").open()
+        http_server.HttpServer(_nothing, f"127.0.0.1:{taken.getsockname()[1]}").open()
 
 
 async def _nothing(scope: http_server.Scope, receive: http_server.Receive, send: http_server.Send) -> None:

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from controlplane.admin.route_access import ACCESS
-from controlplane.app.identity import TOKENS
+from controlplane.app.identity import SIGNING_KEY_FILE
 from controlplane.ca.certificates import key_pem
-from controlplane.ca.file_store import Folder
-from controlplane.ca.rotation import load, read_key
-from controlplane.ca.tokens import token
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.rotation import load_state, read_key
+from controlplane.ca.tokens import sign_token
 from controlplane.envoy.type_urls import CDS, LDS, SDS
 from controlplane.serve.identity import now
 from tests.edges.canaries import Canaries
@@ -52,17 +52,17 @@ class World:
         self.at: dict[str, str] = {}
 
     def read_keys(self) -> None:
-        stored, tokens = Folder(self.state).read_now(), Folder(self.state, TOKENS).read_now()
+        stored, tokens = FileStore(self.state).read_now(), FileStore(self.state, SIGNING_KEY_FILE).read_now()
         assert stored
         assert tokens
-        for number, each in enumerate(load(stored).issuers):
+        for number, each in enumerate(load_state(stored).issuers):
             self.canaries.key(f"key of root {each.fingerprint[:8]}-{number}", key_pem(each.signer.key))
         self.canaries.key("key of tokens", tokens)
 
     def token(self, name: str, *, audience: str = "istio-ca", begins: dt.timedelta = dt.timedelta()) -> str:
-        stored = Folder(self.state, TOKENS).read_now()
+        stored = FileStore(self.state, SIGNING_KEY_FILE).read_now()
         assert stored
-        made = token(read_key(stored), ("default", "client"), audience, now() + begins, HOUR)
+        made = sign_token(read_key(stored), ("default", "client"), audience, now() + begins, HOUR)
         self.canaries.token(name, made)
         return made
 
@@ -130,9 +130,9 @@ async def test_s46_t66_no_secret_is_seen_by_anybody_it_is_not_for(tmp_path: Path
 
 async def proxies(world: World) -> None:
     """Let a proxy take its secrets, and refuse them; meanwhile look at everything that can be looked at."""
-    roots = Folder(world.state).read_now()
+    roots = FileStore(world.state).read_now()
     assert roots
-    credentials = grpc.ssl_channel_credentials(load(roots).bundle)
+    credentials = grpc.ssl_channel_credentials(load_state(roots).bundle)
     async with stream(world.at["xds_tls"], credentials, token=world.token("token of a proxy")) as call:
         await call.write(asking(CDS, node()))
         await accept(call, CDS)
@@ -164,9 +164,9 @@ async def accept(call: DeltaCall, type_url: str) -> None:
 
 async def wrong_credentials(world: World) -> None:
     """Show tokens that are good for nothing here, but may be elsewhere."""
-    stored = Folder(world.state).read_now()
+    stored = FileStore(world.state).read_now()
     assert stored
-    credentials = grpc.ssl_channel_credentials(load(stored).bundle)
+    credentials = grpc.ssl_channel_credentials(load_state(stored).bundle)
     wrong = {
         "token of another audience": world.token("token of another audience", audience="https://kubernetes.default.svc"),
         "token that has expired": world.token("token that has expired", begins=-2 * HOUR),
@@ -181,12 +181,12 @@ async def wrong_credentials(world: World) -> None:
 
 async def keys_in_the_wrong_place(world: World) -> None:
     """Send a private key where a request is expected, and save one where manifests are."""
-    stored = Folder(world.state).read_now()
+    stored = FileStore(world.state).read_now()
     assert stored
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key_pem(key)
     world.canaries.key("key of a workload", pem)
-    credentials = grpc.ssl_channel_credentials(load(stored).bundle)
+    credentials = grpc.ssl_channel_credentials(load_state(stored).bundle)
     async with grpc.aio.secure_channel(world.at["xds_tls"], credentials, (("grpc.ssl_target_name_override", "localhost"),)) as channel:
         shown = world.token("token of a workload")
         assert await asked(signing(channel), pem.decode(), shown) is grpc.StatusCode.INVALID_ARGUMENT

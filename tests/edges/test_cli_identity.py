@@ -13,10 +13,10 @@ import pytest
 import yaml
 from cryptography import x509
 
-from controlplane.app.identity import TOKENS
-from controlplane.ca.file_store import Folder
-from controlplane.ca.rotation import load, plugged_in, read_key
-from controlplane.ca.tokens import account_of
+from controlplane.app.identity import SIGNING_KEY_FILE
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.rotation import issuer_from_files, load_state, read_key
+from controlplane.ca.tokens import verify_token
 from controlplane.envoy.type_urls import SDS
 from controlplane.serve.identity import now
 from tests.edges.control_plane import next_delta
@@ -37,14 +37,14 @@ def state(tmp_path: Path) -> str:
 def test_a_token_says_who_its_bearer_is_for_whom_and_until_when(state: str) -> None:
     found = navarch("token", "--state", state, "--namespace", "shop", "--service-account", "cart", "--lifetime", "60")
 
-    stored = Folder(Path(state), TOKENS).read_now()
+    stored = FileStore(Path(state), SIGNING_KEY_FILE).read_now()
     assert stored
     key, token = read_key(stored).public_key(), found.stdout.strip()
-    said = account_of(token, key, "istio-ca", now())
+    said = verify_token(token, key, "istio-ca", now())
     assert (said.namespace, said.name) == ("shop", "cart")
     with pytest.raises(Exception, match="expired"):
-        account_of(token, key, "istio-ca", now() + dt.timedelta(minutes=2))
-    assert stat.S_IMODE((Path(state) / TOKENS).stat().st_mode) == 0o600
+        verify_token(token, key, "istio-ca", now() + dt.timedelta(minutes=2))
+    assert stat.S_IMODE((Path(state) / SIGNING_KEY_FILE).stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("wrong", [("--namespace", "a b"), ("--namespace", "shop", "--lifetime", "0"), ()])
@@ -95,13 +95,13 @@ def test_a_step_out_of_order_says_what_has_to_come_first(state: str) -> None:
 
 def test_what_is_exported_can_be_plugged_in(state: str, tmp_path: Path) -> None:
     navarch("ca", "export", str(tmp_path / "cacerts"), "--state", state)
-    stored = Folder(Path(state)).read_now()
+    stored = FileStore(Path(state)).read_now()
     assert stored
 
     names = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
     certificate, key, chain, root = ((tmp_path / "cacerts" / name).read_bytes() for name in names)
 
-    assert plugged_in(certificate, key, chain, root).fingerprint == load(stored).signing.fingerprint
+    assert issuer_from_files(certificate, key, chain, root).fingerprint == load_state(stored).signing.fingerprint
 
 
 def test_translate_shows_what_a_proxy_with_an_identity_gets_and_the_other(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import grpc.aio
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.file_store import Folder
-from controlplane.ca.manager import Keeper
-from controlplane.ca.rotation import activate, issuer, prepare, retire
+from controlplane.ca.certificates import key_pem, workload_certificate
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.manager import AuthorityManager
+from controlplane.ca.rotation import activate, new_issuer, prepare, retire
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
 from controlplane.serve.identity import make_key, now
@@ -36,9 +36,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "manifests"
 
 
-async def opened(plane: Secure) -> Keeper:
+async def opened(plane: Secure) -> AuthorityManager:
     """Return the authority of ``plane``, as its operator has it."""
-    keeper = Keeper(Folder(plane.state), make_key, now)
+    keeper = AuthorityManager(FileStore(plane.state), make_key, now)
     await keeper.open()
     return keeper
 
@@ -46,13 +46,17 @@ async def opened(plane: Secure) -> Keeper:
 async def own(plane: Secure) -> tuple[bytes, bytes]:
     """Return a key and a certificate by who signs now."""
     key, keeper = ec.generate_private_key(ec.SECP256R1()), await opened(plane)
-    return key_pem(key), workload(keeper.state.signing.signer, WHO, key.public_key(), now(), dt.timedelta(hours=1))
+    return key_pem(key), workload_certificate(keeper.state.signing.signer, WHO, key.public_key(), now(), dt.timedelta(hours=1))
 
 
 async def rotated(plane: Secure) -> None:
     """Let another root follow in all phases, whoever still has something of the old one."""
     keeper = await opened(plane)
-    for step in (lambda state: prepare(state, issuer(make_key(), now())), lambda state: activate(state, 0), lambda state: retire(state, 0)):
+    for step in (
+        lambda state: prepare(state, new_issuer(make_key(), now())),
+        lambda state: activate(state, 0),
+        lambda state: retire(state, 0),
+    ):
         await keeper.step(step)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest_asyncio
 
-from controlplane.ca.leaf_certificates import Holder
+from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.kube.json import Json
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.model.identity import Identity
@@ -24,7 +24,7 @@ from tests.edges.waiting import until
 
 NAME = "kubernetes://shop"
 SHOP = Key("Secret", "edge", "shop")
-FRONT = Holder(Identity("cluster.local", "edge", "front"), "router~10.0.0.1~front-1.edge~")
+FRONT = LeafHolder(Identity("cluster.local", "edge", "front"), "router~10.0.0.1~front-1.edge~")
 
 
 class Silent:
@@ -54,7 +54,7 @@ class Around:
         self.answers.set()
         self.asked_about: list[Identity] = []
         self.referred: frozenset[str] = frozenset((NAME,))
-        self.tables: dict[Holder, dict[str, Resource]] = {}
+        self.tables: dict[LeafHolder, dict[str, Resource]] = {}
         self.reasons: dict[str, tuple[tuple[str, str], ...]] = {}
         self.now = dt.datetime.now(dt.UTC)
         self.credentials = ReferredCredentials(
@@ -80,10 +80,10 @@ class Around:
         assert found.key
         self.shelf.take([Change(found.key, found.object)])
 
-    def has(self, holder: Holder = FRONT) -> bool:
+    def has(self, holder: LeafHolder = FRONT) -> bool:
         return NAME in self.tables.get(holder, {})
 
-    def _put(self, holder: Holder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
+    def _put(self, holder: LeafHolder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
         table = self.tables.setdefault(holder, {})
         table.update(there)
         for name in gone:
@@ -116,7 +116,7 @@ async def test_t22_rights_are_asked_about_at_each_request_before_anything_is_loo
 
 
 async def test_t22_one_that_has_it_does_not_warm_it_for_another(around: Around) -> None:
-    other = Holder(Identity("cluster.local", "edge", "curious"), "sidecar~10.0.0.2~curious-1.edge~")
+    other = LeafHolder(Identity("cluster.local", "edge", "curious"), "sidecar~10.0.0.2~curious-1.edge~")
     await around.credentials.ask(FRONT, [NAME])
     around.allowed = False
 
@@ -137,7 +137,7 @@ async def test_rights_that_are_taken_away_take_the_credential_away(around: Aroun
 
 
 async def test_rights_that_cannot_be_known_leave_it_to_who_has_it_and_give_it_to_nobody_else(around: Around) -> None:
-    other = Holder(Identity("cluster.local", "edge", "second"), "router~10.0.0.3~second-1.edge~")
+    other = LeafHolder(Identity("cluster.local", "edge", "second"), "router~10.0.0.3~second-1.edge~")
     await around.credentials.ask(FRONT, [NAME])
     around.allowed = None
 

@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.admin.api import admin_app
 from controlplane.admin.health import health_app
-from controlplane.admin.route_access import ACCESS, Access, Unlisted, serve
-from controlplane.admin.state import Facts
-from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.file_store import Folder
-from controlplane.ca.rotation import load
+from controlplane.admin.route_access import ACCESS, RouteAccess, UnlistedRoute, include_routers
+from controlplane.admin.state import AdminState
+from controlplane.ca.certificates import key_pem, workload_certificate
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.rotation import load_state
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.identity import Identity
@@ -90,11 +90,11 @@ def credentials(plane: Secure, *, shown: bool) -> grpc.ChannelCredentials:
     """Return what trusts ``plane``, and shows a good certificate where one is to be ``shown``."""
     if not shown:
         return grpc.ssl_channel_credentials(plane.roots)
-    stored = Folder(plane.state).read_now()
+    stored = FileStore(plane.state).read_now()
     assert stored
     key = ec.generate_private_key(ec.SECP256R1())
-    issuer = load(stored).signing.signer
-    chain = workload(issuer, WHO, key.public_key(), dt.datetime.now(dt.UTC), dt.timedelta(hours=1))
+    issuer = load_state(stored).signing.signer
+    chain = workload_certificate(issuer, WHO, key.public_key(), dt.datetime.now(dt.UTC), dt.timedelta(hours=1))
     return grpc.ssl_channel_credentials(plane.roots, key_pem(key), chain)
 
 
@@ -183,23 +183,23 @@ def routes(app: FastAPI) -> dict[str, set[str]]:
 
 
 async def test_t62_every_route_says_who_may_call_it_and_none_changes_anything() -> None:
-    facts = Facts(Mesh(), list, list, list, lambda: None, lambda: 0, dict)
+    facts = AdminState(Mesh(), list, list, list, lambda: None, lambda: 0, dict)
     guard = admin_app(facts, CollectorRegistry(), ())
     admin, health = guard._app, health_app(facts.not_ready, CollectorRegistry())
     assert isinstance(admin, FastAPI)
 
     assert set(routes(admin)) == set(ACCESS)
-    assert set(routes(health)) == {path for path, access in ACCESS.items() if access is Access.ANYBODY}
+    assert set(routes(health)) == {path for path, access in ACCESS.items() if access is RouteAccess.ANYBODY}
     assert all(each <= {"GET", "HEAD"} for app in (admin, health) for each in routes(app).values())
 
 
-@pytest.mark.parametrize(("path", "caller"), [("/debug/profile", Access.OPERATOR), ("/v1/proxies", Access.ANYBODY)])
-async def test_t62_a_route_is_not_served_to_those_it_is_not_listed_for(path: str, caller: Access) -> None:
+@pytest.mark.parametrize(("path", "caller"), [("/debug/profile", RouteAccess.OPERATOR), ("/v1/proxies", RouteAccess.ANYBODY)])
+async def test_t62_a_route_is_not_served_to_those_it_is_not_listed_for(path: str, caller: RouteAccess) -> None:
     router = APIRouter()
     router.add_api_route(path, lambda: "")
 
-    with pytest.raises(Unlisted, match=path):
-        serve(FastAPI(openapi_url=None, docs_url=None, redoc_url=None), caller, router)
+    with pytest.raises(UnlistedRoute, match=path):
+        include_routers(FastAPI(openapi_url=None, docs_url=None, redoc_url=None), caller, router)
 
 
 async def test_t62_whoever_calls_the_admin_api_by_another_name_gets_nothing_from_any_route(plane: Secure) -> None:

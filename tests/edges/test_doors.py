@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
-from controlplane.ca.certificates import key_pem, workload
+from controlplane.ca.certificates import key_pem, workload_certificate
 from controlplane.envoy.type_urls import CDS, SDS
 from controlplane.serve.authn import authenticators
 from controlplane.serve.authn.tokens import LocalTokens
@@ -134,7 +134,7 @@ async def test_t14_s28_where_tokens_cannot_be_checked_certificates_are_still_bel
     async with stream(at.xds_tls, grpc.ssl_channel_credentials(roots), token="t") as call:
         assert (await status_of(call))[0] is grpc.StatusCode.UNAVAILABLE
     key = ec.generate_private_key(ec.SECP256R1())
-    chain = workload(signer(plane), WHO, key.public_key(), dt.datetime.now(dt.UTC), HOUR)
+    chain = workload_certificate(signer(plane), WHO, key.public_key(), dt.datetime.now(dt.UTC), HOUR)
     async with stream(at.xds_mtls, grpc.ssl_channel_credentials(roots, key_pem(key), chain)) as call:
         await call.write(asking(SDS, node(), "default"))
         assert len((await next_delta(call)).resources) == 1

@@ -6,8 +6,8 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import Severity
 from controlplane.objects.changes import Change
 from controlplane.objects.kubernetes.core import KubernetesService
-from controlplane.sources.files.folder import Folder
-from controlplane.sources.files.manifest import Refused, Sheet, sheet
+from controlplane.sources.files.folder import ManifestFolder
+from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
 
 
 def service(name: str, port: object = 80) -> str:
@@ -27,12 +27,12 @@ def ports(changes: tuple[Change, ...]) -> dict[str, int | None]:
     return found
 
 
-def read(*documents: str) -> Sheet:
-    return sheet("---\n".join(documents))
+def read(*documents: str) -> ParsedFile:
+    return parse_file("---\n".join(documents))
 
 
 def test_all_files_of_one_look_are_one_batch() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
 
     changes = folder.take({"b.yaml": read(service("b")), "a.yaml": read(service("a"), service("c"))}, 0)
 
@@ -40,7 +40,7 @@ def test_all_files_of_one_look_are_one_batch() -> None:
 
 
 def test_only_what_says_something_else_changes() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
 
     changes = folder.take({"a.yaml": read("# a comment\n" + service("a"), service("b", 81))}, 1)
@@ -50,8 +50,8 @@ def test_only_what_says_something_else_changes() -> None:
 
 def test_a_document_that_moved_within_its_file_is_not_read_again_and_knows_its_new_line() -> None:
     before = read(service("a"), service("b", 0), "kind: [\n")
-    after = sheet("---\n".join(("# new\n", service("c"), service("a"), service("b", 0), "kind: [\n")), before)
-    anew = sheet("---\n".join(("# new\n", service("c"), service("a"), service("b", 0), "kind: [\n")))
+    after = parse_file("---\n".join(("# new\n", service("c"), service("a"), service("b", 0), "kind: [\n")), before)
+    anew = parse_file("---\n".join(("# new\n", service("c"), service("a"), service("b", 0), "kind: [\n")))
 
     assert after == anew
     assert [entry.line_of("spec.ports[0].port") for entry in after.entries] == [
@@ -61,7 +61,7 @@ def test_a_document_that_moved_within_its_file_is_not_read_again_and_knows_its_n
 
 
 def test_a_broken_document_leaves_the_others_and_its_last_good_meaning() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
 
     broken = folder.take({"a.yaml": read(service("a").replace("spec:", "spec: ]"), service("b", 81))}, 1)
@@ -72,7 +72,7 @@ def test_a_broken_document_leaves_the_others_and_its_last_good_meaning() -> None
 
 
 def test_a_document_with_a_wrong_field_keeps_its_last_good_meaning_and_says_where() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("b"), service("a"))}, 0)
 
     changes = folder.take({"a.yaml": read(service("b"), service("a", "'none'"))}, 1)
@@ -84,7 +84,7 @@ def test_a_document_with_a_wrong_field_keeps_its_last_good_meaning_and_says_wher
 
 
 def test_a_document_taken_out_of_a_readable_file_is_gone_when_that_has_been_so_for_a_moment() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
 
     at_once = folder.take({"a.yaml": read(service("a", 81))}, 1)
@@ -96,11 +96,11 @@ def test_a_document_taken_out_of_a_readable_file_is_gone_when_that_has_been_so_f
 
 
 def test_a_file_that_is_written_bit_by_bit_never_loses_anything() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     documents = [service(name) for name in "abcdefgh"]
     folder.take({"a.yaml": read(*documents)}, 0)
 
-    changes = folder.take({"a.yaml": sheet("")}, 10.0)
+    changes = folder.take({"a.yaml": parse_file("")}, 10.0)
     for count in range(1, len(documents) + 1):
         changes += folder.take({"a.yaml": read(*documents[:count])}, 10.0 + count / 10)
         changes += folder.take({}, 10.05 + count / 10)
@@ -110,7 +110,7 @@ def test_a_file_that_is_written_bit_by_bit_never_loses_anything() -> None:
 
 
 def test_a_file_that_never_rests_loses_what_it_no_longer_gives_all_the_same() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
 
     changes: tuple[Change, ...] = ()
@@ -121,7 +121,7 @@ def test_a_file_that_never_rests_loses_what_it_no_longer_gives_all_the_same() ->
 
 
 def test_while_a_document_cannot_be_read_nothing_is_taken_as_deleted() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"), service("b"))}, 0)
 
     broken = folder.take({"a.yaml": read("kind: [\n", service("c"))}, 1)
@@ -133,21 +133,21 @@ def test_while_a_document_cannot_be_read_nothing_is_taken_as_deleted() -> None:
 
 
 def test_a_file_that_may_not_be_read_any_more_keeps_what_it_gave() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"))}, 0)
 
-    changes = folder.take({"a.yaml": sheet(Refused("expected a regular file"))}, 1)
+    changes = folder.take({"a.yaml": parse_file(UnreadableFile("expected a regular file"))}, 1)
 
     assert changes == ()
     assert [(each.problem.message, str(each.location)) for each in folder.problems()] == [("expected a regular file", "a.yaml:1")]
 
 
 def test_an_emptied_file_counts_after_a_second() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"))}, 0)
 
-    at_once = folder.take({"a.yaml": sheet("")}, 10.0)
-    again = folder.take({"a.yaml": sheet("")}, 10.9)
+    at_once = folder.take({"a.yaml": parse_file("")}, 10.0)
+    again = folder.take({"a.yaml": parse_file("")}, 10.9)
     due = folder.due
     later = folder.take({}, 11.0)
 
@@ -157,17 +157,17 @@ def test_an_emptied_file_counts_after_a_second() -> None:
 
 
 def test_a_file_that_a_shell_is_about_to_fill_never_loses_anything() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"))}, 0)
 
-    emptied = folder.take({"a.yaml": sheet("")}, 10.0)
+    emptied = folder.take({"a.yaml": parse_file("")}, 10.0)
     filled = folder.take({"a.yaml": read(service("a", 81))}, 10.1)
 
     assert (emptied, ports(filled), folder.due) == ((), {"a": 81}, None)
 
 
 def test_a_file_that_is_gone_is_believed_gone_when_an_editor_would_have_written_it_again() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"))}, 0)
 
     at_once = folder.take({"a.yaml": None}, 10.0)
@@ -178,7 +178,7 @@ def test_a_file_that_is_gone_is_believed_gone_when_an_editor_would_have_written_
 
 
 def test_a_renamed_file_changes_nothing() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     folder.take({"a.yaml": read(service("a"))}, 0)
 
     renamed = folder.take({"a.yaml": None, "b.yaml": read(service("a"))}, 10.0)
@@ -189,7 +189,7 @@ def test_a_renamed_file_changes_nothing() -> None:
 
 
 def test_of_an_object_in_two_files_the_first_path_counts_and_the_other_is_told() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
 
     first = folder.take({"b.yaml": read(service("a", 81))}, 0)
     second = folder.take({"a.yaml": read(service("x"), service("a", 80))}, 1)
@@ -204,7 +204,7 @@ def test_of_an_object_in_two_files_the_first_path_counts_and_the_other_is_told()
 
 
 def test_of_an_object_twice_in_a_file_the_first_document_counts() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
 
     changes = folder.take({"a.yaml": read(service("a", 80), service("a", 81))}, 0)
     [duplicate] = folder.problems()
@@ -214,7 +214,7 @@ def test_of_an_object_twice_in_a_file_the_first_document_counts() -> None:
 
 
 def test_an_object_that_we_do_not_use_does_not_hide_one_of_the_same_kind_and_name() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     other = service("a").replace("apiVersion: v1", "apiVersion: serving.knative.dev/v1")
 
     changes = folder.take({"a.yaml": read(other, service("a"))}, 0)
@@ -229,7 +229,7 @@ def test_the_order_in_which_files_are_read_does_not_matter() -> None:
         "b.yaml": read(service("b", 2)),
         "c.yaml": read(service("a", 3), service("c", 3)),
     }
-    one, other = Folder(), Folder()
+    one, other = ManifestFolder(), ManifestFolder()
 
     for path in sorted(sheets):
         one.take({path: sheets[path]}, 0)
@@ -242,13 +242,13 @@ def test_the_order_in_which_files_are_read_does_not_matter() -> None:
 
 
 def test_items_of_a_list_are_found_on_their_own_lines() -> None:
-    folder = Folder()
+    folder = ManifestFolder()
     items = "".join(
         f"- apiVersion: v1\n  kind: Service\n  metadata: {{name: s{at}, namespace: shop}}\n  spec: {{ports: [{{port: {at}}}]}}\n"
         for at in range(3)
     )
 
-    folder.take({"a.yaml": sheet(f"apiVersion: v1\nkind: List\nitems:\n{items}")}, 0)
+    folder.take({"a.yaml": parse_file(f"apiVersion: v1\nkind: List\nitems:\n{items}")}, 0)
 
     assert [(located.problem.object, str(located.location)) for located in folder.problems()] == [(key("s0"), "a.yaml:7")]
     assert str(folder.location(key("s2"), "spec.ports[0].port")) == "a.yaml:15"

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from controlplane.sources.files import reading
-from controlplane.sources.files.manifest import Refused
-from controlplane.sources.files.reading import files, read
+from controlplane.sources.files.manifest import UnreadableFile
+from controlplane.sources.files.reading import manifest_files, read_file
 
 
 def names(root: Path) -> list[str]:
-    return sorted(os.path.relpath(path, root) for path in files(str(root)))
+    return sorted(os.path.relpath(path, root) for path in manifest_files(str(root)))
 
 
 def refusal(root: Path, path: Path) -> str:
-    found = read(str(root), str(path))
-    assert isinstance(found, Refused)
+    found = read_file(str(root), str(path))
+    assert isinstance(found, UnreadableFile)
     return found.reason
 
 
@@ -46,10 +46,10 @@ def test_a_link_within_the_folder_is_followed_and_one_out_of_it_refused(tmp_path
     (root / "loop").symlink_to(".")
 
     assert names(root) == ["a.yaml", "b.yaml"]
-    assert read(str(root), str(root / "a.yaml")) == "inside"
+    assert read_file(str(root), str(root / "a.yaml")) == "inside"
     assert "within the folder" in refusal(root, root / "b.yaml")
     assert "within the folder" in refusal(root, root / "c" / "secret.yaml")
-    assert read(str(root), str(root / "d.yaml")) is None
+    assert read_file(str(root), str(root / "d.yaml")) is None
 
 
 def test_a_name_that_climbs_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfkind: List")
 
-    assert read(str(tmp_path), str(tmp_path / "a.yaml")) == "kind: List"
+    assert read_file(str(tmp_path), str(tmp_path / "a.yaml")) == "kind: List"
 
 
 def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        files(str(tmp_path / "nowhere"))
+        manifest_files(str(tmp_path / "nowhere"))
 
 
 def test_no_race_of_links_leads_out_of_the_folder(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_no_race_of_links_leads_out_of_the_folder(tmp_path: Path) -> None:
     swapper = threading.Thread(target=swap)
     swapper.start()
     try:
-        found = [read(str(root), str(root / "link" / "a.yaml")) for _ in range(1000)]
+        found = [read_file(str(root), str(root / "link" / "a.yaml")) for _ in range(1000)]
     finally:
         over.set()
         swapper.join()

@@ -12,7 +12,7 @@ from pathlib import Path
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.objects.kubernetes.core import KubernetesService
-from controlplane.sources.files.source import Files
+from controlplane.sources.files.source import FileSource
 from tests.edges.manifests import service
 from tests.edges.waiting import until
 
@@ -20,7 +20,7 @@ from tests.edges.waiting import until
 class Watched:
     """What a running source has handed over."""
 
-    def __init__(self, source: Files) -> None:
+    def __init__(self, source: FileSource) -> None:
         self.source = source
         self.batches: list[tuple[Change, ...]] = []
 
@@ -40,7 +40,7 @@ class Watched:
 
 @contextlib.asynccontextmanager
 async def watching(folder: Path) -> AsyncIterator[Watched]:
-    watched = Watched(Files(str(folder)))
+    watched = Watched(FileSource(str(folder)))
     task = asyncio.create_task(watched.source.run(watched.batches.append))
     try:
         await until(lambda: watched.batches or task.done())
@@ -197,7 +197,7 @@ async def test_the_event_loop_is_not_held_while_a_thousand_files_are_read(tmp_pa
     for at in range(1000):
         (tmp_path / f"{at}.yaml").write_text(service(f"s{at}"))
     worst = 0.0
-    watched = Watched(Files(str(tmp_path)))
+    watched = Watched(FileSource(str(tmp_path)))
     task = asyncio.create_task(watched.source.run(watched.batches.append))
 
     while not watched.batches:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from controlplane.admin.identity_metrics import of_identity
+from controlplane.admin.identity_metrics import identity_metrics
 from controlplane.admin.schemas import IdentityRow, RootRow, WaitingFor
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +40,6 @@ def test_its_commands_do_what_it_says(tmp_path: Path) -> None:
 
 
 def test_it_names_all_metrics_of_identities() -> None:
-    made = {each.name + ("_total" if each.type == "counter" else "") for each in of_identity(ROW, 0.0)}
+    made = {each.name + ("_total" if each.type == "counter" else "") for each in identity_metrics(ROW, 0.0)}
 
     assert set(re.findall(r"`(navarch_\w+)`", PAGE)) == made

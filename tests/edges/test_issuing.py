@@ -22,9 +22,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controlplane.ca.certificates import BadCertificate, authority, read_certificates
-from controlplane.ca.csr import BadRequest
+from controlplane.ca.csr import BadSigningRequest
 from controlplane.ca.leaf_certificates import MAX_LIFETIME
-from controlplane.ca.rotation import State, begin, issuer
+from controlplane.ca.rotation import AuthorityState, initial_state, new_issuer
 from controlplane.model.identity import Identity
 from controlplane.serve.authn.authenticators import Caller, Unauthenticated
 from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest
@@ -53,14 +53,14 @@ async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secur
 class Fixed:
     """An authority that stays as it is."""
 
-    state: State
+    state: AuthorityState
 
     def on_change(self, listener: Callable[[], None]) -> None:
         del listener
 
 
 def issuing(monotonic: Callable[[], float] = lambda: 0.0, lifetime: dt.timedelta = YEAR) -> CertificateSigner:
-    return CertificateSigner(Fixed(begin(issuer(KEY, NOW, lifetime))), lambda: NOW, MAX_LIFETIME, monotonic)
+    return CertificateSigner(Fixed(initial_state(new_issuer(KEY, NOW, lifetime))), lambda: NOW, MAX_LIFETIME, monotonic)
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +86,7 @@ def test_t9_whatever_is_asked_nothing_is_good_for_longer_than_anybody_may_have_i
     for life in (YEAR, dt.timedelta(hours=1)):
         signing = issuing(lifetime=life).sign(WHO, CSR, seconds)
         if not 0 <= seconds <= MAX_LIFETIME.total_seconds():
-            with pytest.raises(BadRequest, match="expected a validity of at most 7776000 seconds"):
+            with pytest.raises(BadSigningRequest, match="expected a validity of at most 7776000 seconds"):
                 asyncio.run(signing)
             continue
         found = leaf(asyncio.run(signing))

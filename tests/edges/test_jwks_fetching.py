@@ -15,10 +15,10 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import authority, serving
+from controlplane.ca.certificates import authority, server_certificate
 from controlplane.objects.security.jwks import UnusableKeys
-from controlplane.sources.jwks.fetch import Fetching, SystemResolver, Unreachable, is_own
-from controlplane.sources.jwks.url_policy import Forbidden, Guard, allowed
+from controlplane.sources.jwks.fetch import IssuerUnreachable, JwksFetcher, SystemResolver, is_own_address
+from controlplane.sources.jwks.url_policy import Forbidden, UrlPolicy, parse_allowed
 from tests.fakes.issuer import DISCOVERY, KEYS, Issuer
 from tests.fakes.names import Names
 
@@ -26,9 +26,9 @@ _BOMB = gzip.compress(b" " * (64 << 20))
 LOCAL = ("127.0.0.0/8", "http://127.0.0.0/8")
 
 
-def fetcher(*allow: str, names: Names | None = None, tls: ssl.SSLContext | None = None, patience_s: float = 5.0) -> Fetching:
-    guard = Guard(map(allowed, allow), is_own)
-    return Fetching(guard, tls or ssl.create_default_context(), names or SystemResolver(), patience_s)
+def fetcher(*allow: str, names: Names | None = None, tls: ssl.SSLContext | None = None, patience_s: float = 5.0) -> JwksFetcher:
+    guard = UrlPolicy(map(parse_allowed, allow), is_own_address)
+    return JwksFetcher(guard, tls or ssl.create_default_context(), names or SystemResolver(), patience_s)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def fetcher(*allow: str, names: Names | None = None, tls: ssl.SSLContext | None 
     ],
 )
 async def test_t45_urls_that_lead_inside_are_not_asked(url: str) -> None:
-    with pytest.raises((Forbidden, Unreachable)) as refusal:
+    with pytest.raises((Forbidden, IssuerUnreachable)) as refusal:
         await fetcher()(url)
 
     assert "secret" not in str(refusal.value)
@@ -85,7 +85,7 @@ async def test_t45_a_name_is_looked_up_once_and_dialled_where_it_was_checked() -
         port = int(inside.rpartition(":")[2])
 
         # When keys are fetched there, which only the harmless address is allowed for.
-        with pytest.raises(Unreachable):
+        with pytest.raises(IssuerUnreachable):
             await fetcher("http://127.0.0.9", names=names)(f"http://rebinding.example:{port}{KEYS}")
         with pytest.raises(Forbidden):
             await fetcher("http://127.0.0.9", names=names)(f"http://rebinding.example:{port}{KEYS}")
@@ -178,11 +178,11 @@ def _key(**more: object) -> str:
     ("answer", "fault", "words"),
     [
         (_endless, UnusableKeys, "at most 1048576 bytes"),
-        (_slow, Unreachable, "no answer within"),
-        (_silent, Unreachable, "no answer within"),
+        (_slow, IssuerUnreachable, "no answer within"),
+        (_silent, IssuerUnreachable, "no answer within"),
         (_bomb, UnusableKeys, "not compressed"),
-        (_saying(_key(), 503), Unreachable, "status 503"),
-        (_saying(_key(), 204), Unreachable, "status 204"),
+        (_saying(_key(), 503), IssuerUnreachable, "status 503"),
+        (_saying(_key(), 204), IssuerUnreachable, "status 204"),
         (_saying(""), UnusableKeys, "expected JSON"),
         (_saying("<html>"), UnusableKeys, "expected JSON"),
         (_saying(b"\xff\xfe"), UnusableKeys, "UTF-8"),
@@ -238,7 +238,7 @@ async def test_https_is_believed_by_name_and_authority(tmp_path: Path) -> None:
     # Given an issuer with a certificate for its name, by an authority of one's own.
     now, hour = dt.datetime.now(dt.UTC), dt.timedelta(hours=1)
     signer = authority("own", ec.generate_private_key(ec.SECP256R1()), now, hour)
-    pair = serving(signer, ("keys.example",), ec.generate_private_key(ec.SECP256R1()), now, hour)
+    pair = server_certificate(signer, ("keys.example",), ec.generate_private_key(ec.SECP256R1()), now, hour)
     (tmp_path / "pair.pem").write_bytes(pair.certificate + pair.key)
     shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     shown.load_cert_chain(tmp_path / "pair.pem")
@@ -250,7 +250,7 @@ async def test_https_is_believed_by_name_and_authority(tmp_path: Path) -> None:
         local = Names(["127.0.0.1"])
         good = await fetcher("127.0.0.0/8", names=local, tls=known)(f"https://keys.example:{port}{KEYS}")
         for tls, name in ((None, "keys.example"), (known, "other.example")):
-            with pytest.raises(Unreachable, match="certificate is not believed"):
+            with pytest.raises(IssuerUnreachable, match="certificate is not believed"):
                 await fetcher("127.0.0.0/8", names=local, tls=tls)(f"https://{name}:{port}{KEYS}")
         with pytest.raises(Forbidden, match="in the clear"):
             await fetcher("127.0.0.0/8", "http://10.0.0.0/8", names=local)(f"http://keys.example:{port}{KEYS}")
@@ -263,11 +263,11 @@ async def test_who_does_not_answer_or_does_not_exist_is_unreachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        with pytest.raises(Unreachable, match="no connection"):
+        with pytest.raises(IssuerUnreachable, match="no connection"):
             await fetcher(*LOCAL)(f"http://127.0.0.1:{port}/keys")
 
     async def unknown(host: str, port: int, family: socket.AddressFamily) -> list[tuple[socket.AddressFamily, str]]:
         raise socket.gaierror(-2, "Name or service not known")
 
-    with pytest.raises(Unreachable, match="its host is not known"):
-        await Fetching(Guard((), is_own), ssl.create_default_context(), unknown)("https://nobody.example/keys")
+    with pytest.raises(IssuerUnreachable, match="its host is not known"):
+        await JwksFetcher(UrlPolicy((), is_own_address), ssl.create_default_context(), unknown)("https://nobody.example/keys")

@@ -10,11 +10,11 @@ from itertools import pairwise
 
 from controlplane.objects.security.jwks import KeySet
 from controlplane.sources.jwks import refresh as module
-from controlplane.sources.jwks.fetch import Unreachable
-from controlplane.sources.jwks.refresh import Keeper, Means, Timing, shown
+from controlplane.sources.jwks.fetch import IssuerUnreachable
+from controlplane.sources.jwks.refresh import JwksRefresher, RefreshInputs, RefreshTiming, redacted_url
 
 A, B = "https://a.example/keys", "https://b.example/keys"
-DOWN = Unreachable("nobody is there")
+DOWN = IssuerUnreachable("nobody is there")
 
 
 @dataclass
@@ -64,8 +64,10 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def kept(place: Place, timing: Timing | None = None) -> AsyncIterator[Keeper]:
-    keeper = Keeper(Means(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: place.chance), timing)
+async def kept(place: Place, timing: RefreshTiming | None = None) -> AsyncIterator[JwksRefresher]:
+    keeper = JwksRefresher(
+        RefreshInputs(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: place.chance), timing
+    )
     task = asyncio.create_task(keeper.run(place.deliver))
     try:
         yield keeper
@@ -167,7 +169,7 @@ async def test_a_start_waits_until_everything_was_asked_for_once_and_ten_seconds
             await gate.wait()
         return await place.fetch(uri)
 
-    keeper = Keeper(Means(fetch=slow, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
+    keeper = JwksRefresher(RefreshInputs(fetch=slow, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
     task = asyncio.create_task(keeper.run(place.deliver))
     keeper.want({A, B})
     await place.pass_by(9.9)
@@ -183,7 +185,7 @@ async def test_a_start_waits_until_everything_was_asked_for_once_and_ten_seconds
 
 async def test_of_too_many_addresses_those_that_are_kept_stay_and_the_others_are_told() -> None:
     place = Place({A: "one", B: "other"})
-    keeper = Keeper(Means(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
+    keeper = JwksRefresher(RefreshInputs(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
     many = [f"https://z.example/{number:04}" for number in range(module._MOST)]
     place.answers.update(dict.fromkeys(many, "z"))
     task = asyncio.create_task(keeper.run(place.deliver))
@@ -204,5 +206,5 @@ async def test_of_too_many_addresses_those_that_are_kept_stay_and_the_others_are
 
 
 def test_what_is_shown_of_an_address_is_nothing_secret() -> None:
-    assert shown("https://user:secret@keys.example:8443/keys?api-key=secret#secret") == "https://keys.example:8443/keys"
-    assert shown("https://[::1/secret") == "a URL that cannot be read"
+    assert redacted_url("https://user:secret@keys.example:8443/keys?api-key=secret#secret") == "https://keys.example:8443/keys"
+    assert redacted_url("https://[::1/secret") == "a URL that cannot be read"

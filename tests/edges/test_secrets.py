@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import BadCertificate, read_certificates
-from controlplane.ca.leaf_certificates import Holder, Leaf, Vault
-from controlplane.ca.rotation import Issuer, State, begin, issuer
+from controlplane.ca.leaf_certificates import LeafCertificate, LeafCertificates, LeafHolder
+from controlplane.ca.rotation import AuthorityState, CertificateIssuer, initial_state, new_issuer
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
 from controlplane.serve.sds.secrets import Secrets
@@ -24,35 +24,35 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 class Kept:
     """An authority that another follows when a test says so."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: AuthorityState) -> None:
         self.state = state
         self._listeners: list[Callable[[], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
-    def follow(self, state: State) -> None:
+    def follow(self, state: AuthorityState) -> None:
         self.state = state
         for each in self._listeners:
             each()
 
 
-class Counting(Vault):
+class Counting(LeafCertificates):
     """Counts how often somebody tries."""
 
     tries = 0
 
-    def leaf(self, holder: Holder, issuer: Issuer, now: dt.datetime) -> Leaf:
+    def leaf(self, holder: LeafHolder, issuer: CertificateIssuer, now: dt.datetime) -> LeafCertificate:
         self.tries += 1
         return super().leaf(holder, issuer, now)
 
 
-def holder(number: int) -> Holder:
-    return Holder(Identity("td", "a", "b"), f"proxy-{number}")
+def holder(number: int) -> LeafHolder:
+    return LeafHolder(Identity("td", "a", "b"), f"proxy-{number}")
 
 
 def test_t17_while_nothing_can_be_issued_it_is_tried_once_in_a_while_whoever_comes(caplog: pytest.LogCaptureFixture) -> None:
-    authority, vault, at = Kept(begin(issuer(KEY, NOW, HOUR))), Counting(HOUR / 2, lambda: KEY, lambda: 0.5), [NOW]
+    authority, vault, at = Kept(initial_state(new_issuer(KEY, NOW, HOUR))), Counting(HOUR / 2, lambda: KEY, lambda: 0.5), [NOW]
     secrets = Secrets(authority, vault, lambda: at[0])
     tables = [secrets.open(holder(number)) for number in range(20)]
     at[0] = NOW + 2 * HOUR  # the authority has expired
@@ -68,11 +68,11 @@ def test_t17_while_nothing_can_be_issued_it_is_tried_once_in_a_while_whoever_com
     secrets._renew()
     assert vault.tries == 70
 
-    authority.follow(begin(issuer(ec.generate_private_key(ec.SECP256R1()), at[0], HOUR)))
+    authority.follow(initial_state(new_issuer(ec.generate_private_key(ec.SECP256R1()), at[0], HOUR)))
     secrets._renew()
 
     assert vault.tries == 90
     assert all(table.of_type(SDS)[IDENTITY] for table in tables)
-    known = vault.known(holder(3))
+    known = vault.current(holder(3))
     assert known
     assert read_certificates(known.chain)[0].not_valid_after_utc > at[0]

@@ -22,7 +22,7 @@ from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.objects.changes import Change
 from controlplane.serve import server
 from controlplane.serve.xds import streams
-from controlplane.sources.files.once import gather
+from controlplane.sources.files.once import read_manifests
 from controlplane.xds.events import Sent
 from controlplane.xds.stream import Response
 from tests.edges.control_plane import NODE, Running, control_plane, delta, delta_request, status_of
@@ -55,7 +55,7 @@ def moved(folder: Path, update: int) -> tuple[Change, ...]:
     """Return that an endpoint has another address."""
     file = folder.parent / "moved.yaml"
     file.write_text(workload(f"w{update % SERVICES}", f"s{update % SERVICES}", f"10.1.{update // 250}.{update % 250 + 1}"))
-    return gather([str(file)], sys.stdin.buffer)[1]
+    return read_manifests([str(file)], sys.stdin.buffer)[1]
 
 
 class Watcher:

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.tokens import AUDIENCE, token
+from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.kube.errors import ApiServerUnreachable, StatusError
 from controlplane.kube.json import Json
 from controlplane.serve.authn import tokens
@@ -27,7 +27,7 @@ HOUR = dt.timedelta(hours=1)
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
 PUBLIC = KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-GOOD = token(KEY, ("shop", "cart"), AUDIENCE, NOW, HOUR)
+GOOD = sign_token(KEY, ("shop", "cart"), AUDIENCE, NOW, HOUR)
 CLAIMS: dict[str, object] = jwt.decode(GOOD, options={"verify_signature": False})
 
 
@@ -72,13 +72,13 @@ BAD: dict[str, str] = {
     "no algorithm": raw({"alg": "none"}, CLAIMS, b""),
     "no algorithm, spelt otherwise": raw({"alg": "nOnE"}, CLAIMS, b""),
     "the public key as a secret": hmac_with_public_key(),
-    "another key": token(OTHER, ("shop", "cart"), AUDIENCE, NOW, HOUR),
-    "another audience": token(KEY, ("shop", "cart"), "other", NOW, HOUR),
+    "another key": sign_token(OTHER, ("shop", "cart"), AUDIENCE, NOW, HOUR),
+    "another audience": sign_token(KEY, ("shop", "cart"), "other", NOW, HOUR),
     "no audience": signed(aud=None),
     "another issuer": signed(iss="kubernetes"),
     "no issuer": signed(iss=None),
-    "expired": token(KEY, ("shop", "cart"), AUDIENCE, NOW - 2 * HOUR, HOUR),
-    "not yet": token(KEY, ("shop", "cart"), AUDIENCE, NOW + HOUR, HOUR),
+    "expired": sign_token(KEY, ("shop", "cart"), AUDIENCE, NOW - 2 * HOUR, HOUR),
+    "not yet": sign_token(KEY, ("shop", "cart"), AUDIENCE, NOW + HOUR, HOUR),
     "no expiry": signed(exp=None),
     "expiry a text": signed(exp="never"),
     "expiry huge": signed(nbf=2**62, exp=2**63),

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from controlplane.ca.certificates import Authority, authority, key_pem, read_certificates, workload
-from controlplane.ca.file_store import Folder
-from controlplane.ca.rotation import load
+from controlplane.ca.certificates import Authority, authority, key_pem, read_certificates, workload_certificate
+from controlplane.ca.file_store import FileStore
+from controlplane.ca.rotation import load_state
 from controlplane.model.identity import Identity
 from tests.edges.secure import Secure
 
@@ -21,9 +21,9 @@ HOUR = dt.timedelta(hours=1)
 
 
 def signer(plane: Secure) -> Authority:
-    stored = Folder(plane.state).read_now()
+    stored = FileStore(plane.state).read_now()
     assert stored
-    return load(stored).signing.signer
+    return load_state(stored).signing.signer
 
 
 def made(
@@ -58,7 +58,7 @@ def foreign(_: Secure) -> tuple[bytes, bytes]:
 def by_a_workload(plane: Secure) -> tuple[bytes, bytes]:
     """Return what a workload signs by its own certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
-    chain = workload(signer(plane), WHO, key.public_key(), dt.datetime.now(dt.UTC), HOUR)
+    chain = workload_certificate(signer(plane), WHO, key.public_key(), dt.datetime.now(dt.UTC), HOUR)
     private, leaf = made(Authority(read_certificates(chain)[0], key), uri("spiffe://cluster.local/ns/default/sa/admin"))
     return private, leaf + chain
 

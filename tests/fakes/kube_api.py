@@ -18,7 +18,7 @@ from pathlib import Path
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import authority, serving
+from controlplane.ca.certificates import authority, server_certificate
 from tests.fakes.kube_store import DEFINITIONS, Answer, Json, Store, Target, merged, metadata_of
 
 TOKEN = "token-of-the-tests"
@@ -122,7 +122,7 @@ class FakeApi:
     def _issue(self) -> None:
         now, lifetime = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
         issuer = authority("fake", ec.generate_private_key(ec.SECP256R1()), now, lifetime)
-        pair = serving(issuer, ("localhost",), ec.generate_private_key(ec.SECP256R1()), now, lifetime)
+        pair = server_certificate(issuer, ("localhost",), ec.generate_private_key(ec.SECP256R1()), now, lifetime)
         for name, content in (("ca.crt", issuer.pem), ("server.crt", pair.certificate), ("server.key", pair.key)):
             (self.folder / name).write_bytes(content)
 

@@ -21,8 +21,8 @@ from controlplane.model.identity import Identity
 from controlplane.model.proxies import Proxy, proxy_from_node
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import located_problems
-from controlplane.sources.files.folder import Folder
-from controlplane.sources.files.once import gather
+from controlplane.sources.files.folder import ManifestFolder
+from controlplane.sources.files.once import read_manifests
 
 FOLDER = Path(__file__).parent
 IP = "127.0.0.1"
@@ -58,9 +58,9 @@ class Case:
         """Return the file that holds what Envoy gets."""
         return FOLDER / self.name / "out.yaml"
 
-    def read(self) -> tuple[Folder, tuple[Change, ...]]:
+    def read(self) -> tuple[ManifestFolder, tuple[Change, ...]]:
         """Return the objects of the case."""
-        return gather([str(FOLDER / self.name / "in.yaml")], io.BytesIO())
+        return read_manifests([str(FOLDER / self.name / "in.yaml")], io.BytesIO())
 
     def made(self) -> str:
         """Return what ``out.yaml`` has to hold: the sections shown, and what is wrong with the objects."""

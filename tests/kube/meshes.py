@@ -11,9 +11,9 @@ import httpx
 
 from controlplane.demo.apps import PROXY_PORT
 from controlplane.demo.processes import until
-from controlplane.demo.stores import Cluster as Store
+from controlplane.demo.stores import ClusterManifests as Store
 from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import World
+from controlplane.demo.world import DemoMesh
 from controlplane.kube.json import number, section
 from tests.kube.binaries import kubectl
 from tests.kube.cluster import Cluster
@@ -35,10 +35,10 @@ class Through(Store):
 
 
 @asynccontextmanager
-async def running(folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0) -> AsyncIterator[World]:
+async def running(folder: Path, store: Store, *, replicas: int = 1, shared: bool = False, clients: int = 0) -> AsyncIterator[DemoMesh]:
     """Yield the demo's mesh, with its manifests in ``store``, and end it with the block."""
     kubectl()  # manifests are applied with it
-    world = World(folder, store, replicas=replicas, shared=shared, clients=clients)
+    world = DemoMesh(folder, store, replicas=replicas, shared=shared, clients=clients)
     try:
         await world.start()
         yield world
@@ -51,7 +51,7 @@ def serving(own: Cluster) -> Store:
     return Store(str(own.kubeconfig()), None)
 
 
-async def programmed(world: World, name: str = "reviews", *, within_s: float = 15) -> None:
+async def programmed(world: DemoMesh, name: str = "reviews", *, within_s: float = 15) -> None:
     """Wait until the VirtualService ``name`` says that all Envoys have it in its latest generation."""
     store = world.store
     assert isinstance(store, Store)
@@ -83,7 +83,7 @@ def sent(found: Iterable[dict[str, object]]) -> int:
     return sum(int(each["resources"]) for stream in found if isinstance(stream["types"], list) for each in stream["types"])
 
 
-async def answers(world: World) -> set[str]:
+async def answers(world: DemoMesh) -> set[str]:
     """Return what the Envoys' routes to reviews add to a response: each Envoy is asked."""
     asked = (httpx.AsyncClient(proxy=f"http://{world.instances[name].ip}:{PROXY_PORT}", timeout=10.0) for name in world.envoys)
 

@@ -79,7 +79,7 @@ def roots_of(running: Running) -> bytes:
     """Return the roots that proxies of ``running`` trust."""
     trust = running.plane.trust
     assert trust is not None
-    return trust.keeper.state.bundle
+    return trust.manager.state.bundle
 
 
 @contextlib.asynccontextmanager

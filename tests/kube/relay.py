@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import authority, serving
+from controlplane.ca.certificates import authority, server_certificate
 from tests.kube.either import ApiServer
 
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
@@ -177,7 +177,7 @@ class Relay:
     def _issue(self) -> None:
         now, lifetime = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
         issuer = authority("relay", ec.generate_private_key(ec.SECP256R1()), now, lifetime)
-        pair = serving(issuer, ("localhost",), ec.generate_private_key(ec.SECP256R1()), now, lifetime)
+        pair = server_certificate(issuer, ("localhost",), ec.generate_private_key(ec.SECP256R1()), now, lifetime)
         for name, content in (("relay.crt", pair.certificate), ("relay.key", pair.key), ("relay-ca.crt", issuer.pem)):
             (self._folder / name).write_bytes(content)
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from controlplane.demo.processes import until
 from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import World
+from controlplane.demo.world import DemoMesh
 from tests.edges.waiting import within
 from tests.kube.cluster import Cluster
 from tests.kube.meshes import Through, answers, edit, resources, running
@@ -36,7 +36,7 @@ OTHER = "apiVersion: v1\nkind: Service\nmetadata: {name: other}\nspec: {ports: [
 class Mesh:
     """A mesh whose control plane reads the API server ``own`` through ``relay``."""
 
-    def __init__(self, world: World, own: Cluster, relay: Relay) -> None:
+    def __init__(self, world: DemoMesh, own: Cluster, relay: Relay) -> None:
         self.world = world
         self.own = own
         self.relay = relay

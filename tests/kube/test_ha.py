@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from controlplane.demo.processes import until
-from controlplane.demo.stores import Cluster as Store
+from controlplane.demo.stores import ClusterManifests as Store
 from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import World
+from controlplane.demo.world import DemoMesh
 from controlplane.kube.json import section, text
 from tests.edges.waiting import within
 from tests.kube.cluster import Cluster
@@ -33,7 +33,7 @@ PAUSE_S = 30.0
 class Pair:
     """A mesh with two replicas, whose Envoys may move between them."""
 
-    def __init__(self, world: World, relays: dict[str, Relay]) -> None:
+    def __init__(self, world: DemoMesh, relays: dict[str, Relay]) -> None:
         self.world = world
         self.relays = relays
         self.edits = 0

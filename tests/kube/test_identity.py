@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.app.identity import authority_in
-from controlplane.ca.manager import Keeper
-from controlplane.ca.rotation import issuer, load, prepare
+from controlplane.app.identity import authority_store
+from controlplane.ca.manager import AuthorityManager
+from controlplane.ca.rotation import load_state, new_issuer, prepare
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.kube.reflector import ReflectorTiming
@@ -67,7 +67,7 @@ async def map_in(cluster: Cluster, namespace: str) -> dict[str, object] | None:
 async def has_roots(cluster: Cluster, namespace: str) -> bool:
     """Return whether ``namespace`` has the roots that are trusted now."""
     found = await map_in(cluster, namespace)
-    return found is not None and found["data"] == {"root-cert.pem": load(await stored(cluster)).bundle.decode()}
+    return found is not None and found["data"] == {"root-cert.pem": load_state(await stored(cluster)).bundle.decode()}
 
 
 def labelled(cluster: Cluster, namespace: str, **labels: str | None) -> str:
@@ -84,7 +84,7 @@ async def test_s34_t75_replicas_that_begin_at_once_have_one_root(home: Cluster, 
         found = [await identity_of(each) for each in (one, two, three)]
 
     assert len({str(each["roots"]) for each in found}) == 1
-    assert load(await stored(home)).bundle_id == found[0]["bundle"]
+    assert load_state(await stored(home)).bundle_id == found[0]["bundle"]
 
 
 async def test_the_roots_are_in_every_namespace_with_injection_and_repaired_and_taken_away(home: Cluster) -> None:
@@ -136,7 +136,7 @@ async def test_navarch_ca_rotates_the_root_of_a_cluster_once_everybody_has_it(ho
     namespace = labelled(home, "rotated", istio_injection="enabled")
     async with identities(home, "one"), identities(home, "two"):
         await until_so(lambda: has_roots(home, namespace), 30)
-        before = load(await stored(home))
+        before = load_state(await stored(home))
 
         assert await navarch_ca(home, "activate") == (1, "navarch: expected a root that is prepared; the rotation is steady\n")
         status, said = await navarch_ca(home, "prepare")
@@ -152,7 +152,7 @@ async def test_navarch_ca_rotates_the_root_of_a_cluster_once_everybody_has_it(ho
         await until_so(lambda: has_roots(home, namespace), 30)
 
         status, said = await navarch_ca(home, "show", "-o", "json")
-        after = load(await stored(home))
+        after = load_state(await stored(home))
         assert status == 0
         assert json.loads(said)["phase"] == "steady"
         assert (await navarch_ca(home, "root"))[1] == after.bundle.decode()
@@ -189,7 +189,7 @@ async def test_an_authority_is_exported_as_files_that_can_be_plugged_in(home: Cl
     assert {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "cacerts").iterdir()} == dict.fromkeys(
         ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"), 0o600
     )
-    assert (tmp_path / "cacerts" / "root-cert.pem").read_bytes() == load(await stored(home)).bundle
+    assert (tmp_path / "cacerts" / "root-cert.pem").read_bytes() == load_state(await stored(home)).bundle
 
 
 class Leader:
@@ -240,21 +240,21 @@ async def test_t75_two_who_begin_an_authority_at_once_twenty_times_begin_one_eac
         for _ in range(20):
             with contextlib.suppress(urllib.error.HTTPError):
                 await call(home, "DELETE", SECRET)
-            one, two = (Keeper(authority_in(client, HOME), make_key, now) for _ in range(2))
+            one, two = (AuthorityManager(authority_store(client, HOME), make_key, now) for _ in range(2))
 
             await asyncio.gather(one.open(), two.open())
 
-            assert one.state.bundle == two.state.bundle == load(await stored(home)).bundle
+            assert one.state.bundle == two.state.bundle == load_state(await stored(home)).bundle
 
 
 async def test_t75_two_who_change_the_authority_at_once_do_not_both(home: Cluster) -> None:
     async with connect(KubernetesAccess(str(home.kubeconfig()))) as client:
-        one, two = (Keeper(authority_in(client, HOME), make_key, now) for _ in range(2))
+        one, two = (AuthorityManager(authority_store(client, HOME), make_key, now) for _ in range(2))
         await asyncio.gather(one.open(), two.open())
 
         done = await asyncio.gather(
-            *(each.step(lambda found: prepare(found, issuer(make_key(), now()))) for each in (one, two)), return_exceptions=True
+            *(each.step(lambda found: prepare(found, new_issuer(make_key(), now()))) for each in (one, two)), return_exceptions=True
         )
 
     assert sorted(type(each).__name__ for each in done) == ["OutOfOrder", "State"]
-    assert len(load(await stored(home)).issuers) == 2
+    assert len(load_state(await stored(home)).issuers) == 2

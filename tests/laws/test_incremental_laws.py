@@ -10,8 +10,8 @@ from typing import TypeAlias
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controlplane.incremental.database import Call, Database, Entry, Failed
-from controlplane.incremental.nodes import CLEAN, DIRTY, Node
+from controlplane.incremental.database import Database, Failed, InputEntry, QueryCall
+from controlplane.incremental.nodes import CLEAN, DIRTY, QueryNode
 from tests.laws.incremental_programs import SIZE, Program, Value, keys, meaning, numbered, numbers, programs, queries
 
 LAW = settings(max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
@@ -44,12 +44,12 @@ class World:
         for key, value in values.items():
             self.put(key, value)
 
-    def reads(self, node: Node) -> tuple[Entry | Call, ...]:
+    def reads(self, node: QueryNode) -> tuple[InputEntry | QueryCall, ...]:
         return self.db.reads(self.queries[int(node.query.name[1:])])
 
-    def worth(self, read: Entry | Call) -> object:
+    def worth(self, read: InputEntry | QueryCall) -> object:
         """Return the value of what was read, as it is now."""
-        if isinstance(read, Entry):
+        if isinstance(read, InputEntry):
             return self.values.get(int(str(read.key)), 0)
         return meaning(self.program, self.values)[int(read.query.name[1:])]
 
@@ -78,7 +78,7 @@ class World:
             return False
         now = meaning(self.program, self.values)
         failures = self.failing()
-        assert set(report.changed) == {Call(self.queries[n], ()) for n in self.watched if now[n] != self.reported.get(n)}
+        assert set(report.changed) == {QueryCall(self.queries[n], ()) for n in self.watched if now[n] != self.reported.get(n)}
         assert set(report.failed) == failures - self.failures
         assert len(report.failed) == len(set(report.failed))
         self.reported, self.failures = {number: now[number] for number in self.watched}, failures
@@ -93,13 +93,13 @@ class World:
             self.failures = {failed for failed in self.failures if failed.query in held}
             assert set(self.nodes()) == self.needed()
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[QueryNode]:
         return [node for asked in self.queries for node in self.db.graph.nodes[asked].values()]
 
-    def needed(self) -> set[Node]:
+    def needed(self) -> set[QueryNode]:
         """Return the nodes that are watched, and what was read for these."""
         found = {node for node in self.nodes() if node.watches}
-        while more := {read for node in found for read in node.reads if isinstance(read, Node)} - found:
+        while more := {read for node in found for read in node.reads if isinstance(read, QueryNode)} - found:
             found |= more
         return found
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import grpc.aio
 import httpx
 
-from controlplane.demo.gateway import Gateway
+from controlplane.demo.gateway import DemoGateway
 from controlplane.demo.processes import until
-from controlplane.demo.world import World
+from controlplane.demo.world import DemoMesh
 from tests.edges.certificates import Authority, write_files
 
 NETWORKING = "networking.istio.io/v1"
@@ -23,7 +23,7 @@ NETWORKING = "networking.istio.io/v1"
 class Front:
     """The gateway of a world, the files of its certificates, and who signed them."""
 
-    def __init__(self, world: World, gateway: Gateway, folder: Path) -> None:
+    def __init__(self, world: DemoMesh, gateway: DemoGateway, folder: Path) -> None:
         """Prepare certificates below ``folder``."""
         self.world = world
         self.gateway = gateway

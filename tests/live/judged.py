@@ -22,15 +22,15 @@ from pathlib import Path
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.admin.http_server import Web
-from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.file_store import Folder as Stored
-from controlplane.ca.rotation import State, load, read_key
-from controlplane.ca.tokens import AUDIENCE, token
-from controlplane.demo.credentials import Held
+from controlplane.admin.http_server import HttpServer
+from controlplane.ca.certificates import key_pem, workload_certificate
+from controlplane.ca.file_store import FileStore as Stored
+from controlplane.ca.rotation import AuthorityState, load_state, read_key
+from controlplane.ca.tokens import AUDIENCE, sign_token
+from controlplane.demo.credentials import CredentialFiles
 from controlplane.demo.ports import free_network, free_port
-from controlplane.demo.processes import ADMIN_PORT, Process, Replica, Sidecar, envoy, serve, until
-from controlplane.demo.world import Plane
+from controlplane.demo.processes import ADMIN_PORT, EnvoySpec, Process, Replica, start_envoy, start_replica, until
+from controlplane.demo.world import RunningReplica
 from controlplane.model.identity import Identity
 
 HTTP, OTHER_HTTP, TCP = 9080, 9081, 9090
@@ -107,7 +107,7 @@ class _Application:
 class Judged:
     """The workload ``web`` in the namespace ``shop``, and what there is around it."""
 
-    def __init__(self, folder: Path, network: str, plane: Plane) -> None:
+    def __init__(self, folder: Path, network: str, plane: RunningReplica) -> None:
         self.folder = folder
         self.network = network
         self.plane = plane
@@ -117,10 +117,10 @@ class Judged:
         self._admin = httpx.AsyncClient(base_url=f"http://{network}.11:{ADMIN_PORT}", timeout=5.0)
 
     @property
-    def _state(self) -> State:
+    def _state(self) -> AuthorityState:
         stored = Stored(self.folder / "state").read_now()
         assert stored
-        return load(stored)
+        return load_state(stored)
 
     async def mesh(self, text: str) -> None:
         """Let ``text`` be what the mesh's settings and other objects around the workload say."""
@@ -205,11 +205,13 @@ class Judged:
     async def sidecar(self, name: str, namespace: str, suffix: int) -> None:
         """Start the Envoy of a workload."""
         key = read_key(Stored(self.folder / "state", "tokens.pem").read_now() or b"")
-        held = Held(self.folder / f"{name}-credentials")
-        shown = token(key, (namespace, name), AUDIENCE, dt.datetime.now(dt.UTC), _HOUR)
+        held = CredentialFiles(self.folder / f"{name}-credentials")
+        shown = sign_token(key, (namespace, name), AUDIENCE, dt.datetime.now(dt.UTC), _HOUR)
         held.write(token=shown, roots=self._state.bundle.decode())
-        known = Sidecar(name=name, ip=f"{self.network}.{suffix}", labels={"app": name}, namespace=namespace, account=name, credentials=held)
-        self.envoys[name] = await envoy(known, self.folder, self.plane.replica.xds_tls)
+        known = EnvoySpec(
+            name=name, ip=f"{self.network}.{suffix}", labels={"app": name}, namespace=namespace, account=name, credentials=held
+        )
+        self.envoys[name] = await start_envoy(known, self.folder, self.plane.replica.xds_tls)
 
     async def stop(self) -> None:
         """End what was started."""
@@ -228,7 +230,7 @@ class Judged:
             context.check_hostname = False  # the server's name is a URI
             context.set_alpn_protocols(["istio-http/1.1", "istio"])
             key = ec.generate_private_key(ec.SECP256R1())
-            chain = workload(self._state.signing.signer, who, key.public_key(), dt.datetime.now(dt.UTC), _HOUR)
+            chain = workload_certificate(self._state.signing.signer, who, key.public_key(), dt.datetime.now(dt.UTC), _HOUR)
             (self.folder / "own.pem").write_bytes(chain + key_pem(key))
             context.load_cert_chain(self.folder / "own.pem")
             self._contexts[who] = context
@@ -253,8 +255,8 @@ async def judged(folder: Path, *options: str) -> AsyncIterator[Judged]:
     network = free_network((HTTP, OTHER_HTTP, TCP, PROXY, ADMIN_PORT, 8000, 8001))
     (folder / "manifests").mkdir()
     replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
-    world = Judged(folder, network, Plane(replica))
-    application = Web(_Application(), f"{network}.11:8000")
+    world = Judged(folder, network, RunningReplica(replica))
+    application = HttpServer(_Application(), f"{network}.11:8000")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(world.stop)
         world._save("mesh", _MESH.format(network=network))
@@ -264,7 +266,7 @@ async def judged(folder: Path, *options: str) -> AsyncIterator[Judged]:
         await stack.enter_async_context(await asyncio.start_server(_echo, f"{network}.11", 8001))
         given = ("--files", str(folder / "manifests"), "--state", str(folder / "state"))
         allowed = ("--jwks-allow", f"http://{network}.0/24", "--jwks-refresh", "1")
-        world.plane.process = await serve(replica, (*given, *allowed, *options), folder)
+        world.plane.process = await start_replica(replica, (*given, *allowed, *options), folder)
         await until("the control plane is ready", world.plane.ready, seconds=_PATIENCE_S, watched=world.plane.process)
         await world.sidecar("web", SPACE, 11)
         await world.sidecar("caller", "elsewhere", 12)
@@ -273,7 +275,7 @@ async def judged(folder: Path, *options: str) -> AsyncIterator[Judged]:
         yield world
 
 
-async def _ended(web: Web, task: asyncio.Task[None]) -> None:
+async def _ended(web: HttpServer, task: asyncio.Task[None]) -> None:
     web.stop()
     await task
     web.close()

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from controlplane.demo.processes import until
 from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import HOSTS, World
+from controlplane.demo.world import HOSTS, DemoMesh
 from tests.edges.certificates import Authority, write_files
 from tests.live.worlds import rule, running, to
 
@@ -46,7 +46,7 @@ spec:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoMesh]:
     async with running(tmp_path_factory.mktemp("client-tls"), secure=True) as started:
         await started.accepted(started.route("reviews", [rule(to("reviews", "v1"))]), HOSTS)
         yield started
@@ -94,11 +94,11 @@ async def serving(
         opened.close()
 
 
-async def said(world: World, server: Server, tls: Mapping[str, object]) -> None:
+async def said(world: DemoMesh, server: Server, tls: Mapping[str, object]) -> None:
     await world.accepted(world.store.save("outside", ENTRY % (server.port, "127.0.0.1", json.dumps(tls))), "Cluster")
 
 
-async def answers(world: World, *, well: bool) -> None:
+async def answers(world: DemoMesh, *, well: bool) -> None:
     """Wait until requests to the host are answered ``well``, or none is: a cluster comes into effect a moment after it was accepted."""
 
     async def so() -> bool:
@@ -108,7 +108,7 @@ async def answers(world: World, *, well: bool) -> None:
     await until(f"the host answers {'well' if well else 'nobody'}", so, seconds=5)
 
 
-async def test_simple_checks_who_answers(world: World, tmp_path: Path) -> None:
+async def test_simple_checks_who_answers(world: DemoMesh, tmp_path: Path) -> None:
     ours, others = Authority("ours"), Authority("others")
     (tmp_path / "ca.crt").write_bytes(ours.pem)
     simple = {"mode": "SIMPLE", "caCertificates": str(tmp_path / "ca.crt")}
@@ -133,7 +133,7 @@ async def test_simple_checks_who_answers(world: World, tmp_path: Path) -> None:
         await answers(world, well=False)
 
 
-async def test_mutual_shows_the_certificate_of_the_rule(world: World, tmp_path: Path) -> None:
+async def test_mutual_shows_the_certificate_of_the_rule(world: DemoMesh, tmp_path: Path) -> None:
     ours, theirs = Authority("ours"), Authority("theirs")
     write_files(tmp_path / "client", "a-client", authority=theirs)
     (tmp_path / "ca.crt").write_bytes(ours.pem)
@@ -150,7 +150,7 @@ async def test_mutual_shows_the_certificate_of_the_rule(world: World, tmp_path: 
     assert set(server.names) == {HOST}
 
 
-async def test_a_credential_of_a_secret_is_shown_and_its_authority_asked_for(world: World, tmp_path: Path) -> None:
+async def test_a_credential_of_a_secret_is_shown_and_its_authority_asked_for(world: DemoMesh, tmp_path: Path) -> None:
     ours, theirs = Authority("ours"), Authority("theirs")
     chain, key = theirs.issue("a-client")
     entries = {"tls.crt": chain.decode(), "tls.key": key.decode(), "ca.crt": ours.pem.decode()}
@@ -170,7 +170,7 @@ async def test_a_credential_of_a_secret_is_shown_and_its_authority_asked_for(wor
     assert server.callers == []
 
 
-async def test_istios_own_mode_shows_who_we_are_and_disable_does_not(world: World) -> None:
+async def test_istios_own_mode_shows_who_we_are_and_disable_does_not(world: DemoMesh) -> None:
     called, found = world.instances["reviews-v1"], {}
     for mode in ("ISTIO_MUTUAL", "DISABLE", "ISTIO_MUTUAL"):
         await world.accepted(world.store.save("rule", RULE % mode), "Cluster")

@@ -9,7 +9,7 @@ from pathlib import Path
 from controlplane.demo.load import Tally
 from controlplane.demo.processes import until
 from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import HOSTS, World
+from controlplane.demo.world import HOSTS, DemoMesh
 from tests.live.worlds import rule, running, to, traffic
 
 SHOP = "http://shop.example/"
@@ -28,7 +28,7 @@ def routed(host: str, *routes: object) -> str:
     return json.dumps({**head, "spec": {"hosts": [host], "http": [{"route": list(routes)}]}})
 
 
-def shop(world: World, name: str) -> Iterator[str]:
+def shop(world: DemoMesh, name: str) -> Iterator[str]:
     """Yield the Service ``name`` of the shop, its endpoints, and the route of shop.example to it."""
     yield json.dumps(
         {
@@ -56,7 +56,7 @@ def documents(parts: Iterable[str]) -> str:
     return "\n---\n".join(parts)
 
 
-async def edits(world: World) -> AsyncIterator[str]:
+async def edits(world: DemoMesh) -> AsyncIterator[str]:
     """Save edit after edit; yield what each was."""
     for turn in range(TURNS):
         extra = f"v3-{turn}"

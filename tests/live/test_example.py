@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from controlplane.demo.ports import free_network, free_port
-from controlplane.demo.processes import Process, control_plane, envoy_binary, start, until
+from controlplane.demo.processes import Process, envoy_binary, start, start_control_plane, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "envoy"
 PORTS = (8081, 15000, 15002, 15010)
@@ -22,7 +22,7 @@ async def test_the_example_of_the_readme_works(tmp_path: Path) -> None:
     for path in (EXAMPLE / "manifests").iterdir():
         (manifests / path.name).write_text(elsewhere(path.read_text(), ip))
     web = await asyncio.start_server(answer, ip, 8081)
-    plane = await control_plane(manifests, tmp_path, xds=f"{ip}:15010", admin=f"127.0.0.1:{free_port()}")
+    plane = await start_control_plane(manifests, tmp_path, xds=f"{ip}:15010", admin=f"127.0.0.1:{free_port()}")
     sidecar, gateway = [await proxy(name, ip, tmp_path) for name in ("sidecar", "gateway")]
     inside = httpx.AsyncClient(proxy=f"http://{ip}:15002", timeout=5.0)
     outside = httpx.AsyncClient(timeout=5.0, headers={"host": "web.example"})

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.load import Caller
+from controlplane.demo.load import LoadGenerator
 from controlplane.demo.processes import until
-from controlplane.demo.world import LISTENERS, peers
+from controlplane.demo.world import LISTENERS, peer_authentication_manifest
 from tests.edges.certificates import Authority, write_files
 from tests.live.fronts import NETWORKING, Front, document, external, grpc_server, said, saying
 from tests.live.worlds import rule, running, to, traffic
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
     async with running(tmp_path_factory.mktemp("gateway"), secure=True, edge=True) as world:
         assert world.gateway
-        await world.accepted(world.store.save("peers", peers("STRICT")), LISTENERS)
+        await world.accepted(world.store.save("peers", peer_authentication_manifest("STRICT")), LISTENERS)
         yield Front(world, world.gateway, tmp_path_factory.mktemp("certificates"))
 
 
@@ -56,7 +56,7 @@ async def test_a_canary_through_the_gateway_has_its_share(front: Front) -> None:
     await front.until_answers("http://canary.example/reviews/0")
 
     async with front.gateway.client(front.trusting()) as client:
-        tally = await Caller(client).many("http://canary.example/reviews/0", 600)
+        tally = await LoadGenerator(client).many("http://canary.example/reviews/0", 600)
 
     print(f"{tally.versions['v2']} of {tally.total} to v2")
     assert tally.failed == 0
@@ -96,7 +96,7 @@ async def test_certificates_come_from_secrets_and_rotate_without_a_failed_reques
         return await front.certificate("secret.example") != before
 
     async with front.gateway.client(front.trusting()) as client:
-        caller = Caller(client)
+        caller = LoadGenerator(client)
         async with traffic(front.world, "https://secret.example/reviews/0", per_second=60, by=caller) as tally:
             await front.world.store.save("credential", front.credential("shop", "secret.example"))
             await until("the new certificate is shown", rotated, seconds=10)
@@ -196,7 +196,7 @@ async def test_edits_of_gateway_and_routes_under_load_fail_no_request(front: Fro
     await front.until_answers("https://live.example/reviews/0")
     done = 0
     async with front.gateway.client(front.trusting()) as client:
-        caller = Caller(client)
+        caller = LoadGenerator(client)
         plaintext = traffic(front.world, "http://live.example/reviews/0", per_second=60, by=caller)
         encrypted = traffic(front.world, "https://live.example/reviews/0", per_second=60, by=caller)
         async with plaintext as one, encrypted as two:

@@ -15,10 +15,10 @@ import httpx
 import pytest
 import yaml
 
-from controlplane.demo.credentials import Held
-from controlplane.demo.ports import free_network, free_port, owners
-from controlplane.demo.processes import Process, Replica, Sidecar, envoy, serve, until
-from controlplane.demo.stores import Folder
+from controlplane.demo.credentials import CredentialFiles
+from controlplane.demo.ports import free_network, free_port, port_owners
+from controlplane.demo.processes import EnvoySpec, Process, Replica, start_envoy, start_replica, until
+from controlplane.demo.stores import FolderManifests
 from controlplane.model.proxies import ProxyType
 from tests.edges.certificates import write_files
 from tests.golden.cases import FOLDER, IP, Case, cases
@@ -61,7 +61,7 @@ async def test_every_golden_case_is_accepted(tmp_path: Path, mode: str) -> None:
         pytest.skip("not run: a socket for connections to others needs root")
     if AT in mode and not has_ipv6():
         pytest.skip("not run: this machine has no IPv6, and Envoy refuses listeners for it")
-    if not mode.endswith(("NONE", ROUTER)) and any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
+    if not mode.endswith(("NONE", ROUTER)) and any(port_owners("0.0.0.0", port) for port in CAPTURE_PORTS):
         pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
     chosen = [case for case in cases() if mode_of(case) == mode]
     bench = Bench(tmp_path)
@@ -84,7 +84,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ip = f"{free_network(PORTS)}.21"
-        self.store = Folder(folder / "manifests")
+        self.store = FolderManifests(folder / "manifests")
         self.client = httpx.AsyncClient(timeout=5.0)
         self.processes: list[Process] = []
         self.replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
@@ -92,23 +92,23 @@ class Bench:
     async def start(self, mode: str) -> None:
         """Start both; a gateway has an identity, so that it is shown TLS as well."""
         write_files(self.folder / "certs", "file.example")
-        plane = await serve(self.replica, self.store.serve("navarch"), self.folder)
+        plane = await start_replica(self.replica, self.store.serve("navarch"), self.folder)
         self.processes.append(plane)
         await until("the control plane is ready", self._ready, seconds=20, watched=plane)
         captured, _, ips = mode.removeprefix(IDENTIFIED).partition(AT)
         more = (("INSTANCE_IPS", ips),) if ips else ()
-        sidecar = Sidecar(name="client-1", ip=self.ip, labels={"app": "client"}, interception=captured, more=more)
+        sidecar = EnvoySpec(name="client-1", ip=self.ip, labels={"app": "client"}, interception=captured, more=more)
         where = self.replica.xds
         if mode == ROUTER:
             self.store.namespace = "edge"
             labels = {"istio": "ingressgateway"}
-            sidecar = Sidecar(name="ingress-1", ip=self.ip, labels=labels, namespace="edge", account="ingress", kind=ProxyType.ROUTER)
+            sidecar = EnvoySpec(name="ingress-1", ip=self.ip, labels=labels, namespace="edge", account="ingress", kind=ProxyType.ROUTER)
         if mode == ROUTER or mode.startswith(IDENTIFIED):
             account = "ingress" if mode == ROUTER else "client"
-            held = Held(self.folder / "credentials")
+            held = CredentialFiles(self.folder / "credentials")
             held.write(token=await self.store.token(account), roots=await self.store.roots())
             sidecar, where = replace(sidecar, account=account, credentials=held), self.replica.xds_tls
-        self.processes.append(await envoy(sidecar, self.folder, where))
+        self.processes.append(await start_envoy(sidecar, self.folder, where))
 
     async def stop(self) -> None:
         for process in reversed(self.processes):

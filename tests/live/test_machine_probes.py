@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from controlplane.ca.certificates import authority, serving
+from controlplane.ca.certificates import authority, server_certificate
 from controlplane.demo.ports import free_network
 from controlplane.demo.processes import until
 from controlplane.serve.identity import make_key, now
@@ -54,7 +54,7 @@ class Checked(NamedTuple):
 
 def certified(folder: Path) -> ssl.SSLContext:
     """Return what an application has that speaks TLS, with a certificate that nobody has to believe."""
-    pair = serving(authority("own", make_key(), now(), HOUR), ("localhost",), make_key(), now(), HOUR)
+    pair = server_certificate(authority("own", make_key(), now(), HOUR), ("localhost",), make_key(), now(), HOUR)
     (folder / "own.pem").write_bytes(pair.certificate + pair.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "own.pem")

@@ -15,15 +15,15 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import key_pem, workload
-from controlplane.ca.file_store import Folder as Stored
-from controlplane.ca.rotation import State, load
+from controlplane.ca.certificates import key_pem, workload_certificate
+from controlplane.ca.file_store import FileStore as Stored
+from controlplane.ca.rotation import AuthorityState, load_state
 from controlplane.demo.apps import SERVICE_PORT
-from controlplane.demo.credentials import Held
+from controlplane.demo.credentials import CredentialFiles
 from controlplane.demo.processes import NotReady, until
-from controlplane.demo.stores import Folder
+from controlplane.demo.stores import FolderManifests
 from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import HOSTS, LISTENERS, World, peers
+from controlplane.demo.world import HOSTS, LISTENERS, DemoMesh, peer_authentication_manifest
 from controlplane.model.identity import Identity
 from tests.live.worlds import rule, running, to, traffic
 
@@ -37,27 +37,27 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoMesh]:
     async with running(tmp_path_factory.mktemp("mtls"), secure=True) as started:
         await started.accepted(started.route("reviews", [rule(to("reviews", "v1"))]), HOSTS)
         yield started
 
 
-def state(world: World) -> State:
-    assert isinstance(world.store, Folder)
+def state(world: DemoMesh) -> AuthorityState:
+    assert isinstance(world.store, FolderManifests)
     stored = Stored(world.store.state).read_now()
     assert stored
-    return load(stored)
+    return load_state(stored)
 
 
-def shown(world: World, folder: Path, who: Identity | None) -> ssl.SSLContext:
+def shown(world: DemoMesh, folder: Path, who: Identity | None) -> ssl.SSLContext:
     """Return what a client uses that shows a certificate of ``who`` by the mesh's own authority, or none."""
     context = ssl.create_default_context(cadata=state(world).bundle.decode())
     context.check_hostname = False  # the server's name is a URI
     context.set_alpn_protocols(["istio-http/1.1", "istio"])
     if who:
         key = ec.generate_private_key(ec.SECP256R1())
-        chain = workload(state(world).signing.signer, who, key.public_key(), dt.datetime.now(dt.UTC), dt.timedelta(hours=1))
+        chain = workload_certificate(state(world).signing.signer, who, key.public_key(), dt.datetime.now(dt.UTC), dt.timedelta(hours=1))
         (folder / "own.pem").write_bytes(chain + key_pem(key))
         context.load_cert_chain(folder / "own.pem")
     return context
@@ -69,7 +69,7 @@ def believing(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-async def answered(world: World, verify: ssl.SSLContext | None = None) -> bool:
+async def answered(world: DemoMesh, verify: ssl.SSLContext | None = None) -> bool:
     """Return whether reviews answers somebody outside of the mesh, who speaks TLS where there is a ``verify``."""
     where = (world.instances["reviews-v1"].ip, SERVICE_PORT)
     writer = None
@@ -88,7 +88,7 @@ async def answered(world: World, verify: ssl.SSLContext | None = None) -> bool:
 class Remembering:
     """A client that takes the TLS session of its last connection up again, as applications with a cache of sessions do."""
 
-    def __init__(self, world: World, context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    def __init__(self, world: DemoMesh, context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
         self._where = (world.instances["reviews-v1"].ip, SERVICE_PORT)
         self._context = context
         context.minimum_version = context.maximum_version = version
@@ -110,14 +110,14 @@ class Remembering:
                 return False
 
 
-async def mode(world: World, wanted: str) -> None:
-    assert isinstance(world.store, Folder)
+async def mode(world: DemoMesh, wanted: str) -> None:
+    assert isinstance(world.store, FolderManifests)
     file = world.store.folder / "peers.yaml"
-    if not file.exists() or file.read_text() != peers(wanted):
-        await world.accepted(world.store.save("peers", peers(wanted)), LISTENERS)
+    if not file.exists() or file.read_text() != peer_authentication_manifest(wanted):
+        await world.accepted(world.store.save("peers", peer_authentication_manifest(wanted)), LISTENERS)
 
 
-async def test_the_peer_is_seen_by_its_identity_and_cannot_say_another(world: World) -> None:
+async def test_the_peer_is_seen_by_its_identity_and_cannot_say_another(world: DemoMesh) -> None:
     called = world.instances["reviews-v1"]
     called.callers.clear()
 
@@ -127,7 +127,9 @@ async def test_the_peer_is_seen_by_its_identity_and_cannot_say_another(world: Wo
     assert called.callers == {"spiffe://cluster.local/ns/default/sa/productpage": 20}
 
 
-async def test_permissive_takes_both_and_strict_refuses_plaintext_with_no_request_failed_on_the_way(world: World, tmp_path: Path) -> None:
+async def test_permissive_takes_both_and_strict_refuses_plaintext_with_no_request_failed_on_the_way(
+    world: DemoMesh, tmp_path: Path
+) -> None:
     known = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
     assert [await answered(world), await answered(world, known)] == [True, True]
     async with traffic(world, REVIEWS, per_second=150) as tally:
@@ -145,7 +147,7 @@ async def test_permissive_takes_both_and_strict_refuses_plaintext_with_no_reques
     assert (tally.failed, tally.errors) == (0, [])
 
 
-async def test_certificates_of_nobody_or_of_another_trust_domain_are_refused(world: World, tmp_path: Path) -> None:
+async def test_certificates_of_nobody_or_of_another_trust_domain_are_refused(world: DemoMesh, tmp_path: Path) -> None:
     await mode(world, "STRICT")
     good = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
     foreign = shown(world, tmp_path, Identity("cluster.local.evil", "default", "somebody"))
@@ -154,7 +156,7 @@ async def test_certificates_of_nobody_or_of_another_trust_domain_are_refused(wor
     assert [await answered(world, each) for each in (good, foreign, nobody)] == [True, False, False]
 
 
-async def test_disable_is_plaintext_alone_and_the_mesh_goes_along(world: World, tmp_path: Path) -> None:
+async def test_disable_is_plaintext_alone_and_the_mesh_goes_along(world: DemoMesh, tmp_path: Path) -> None:
     called = world.instances["reviews-v1"]
     known = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
     await mode(world, "DISABLE")
@@ -169,8 +171,8 @@ async def test_disable_is_plaintext_alone_and_the_mesh_goes_along(world: World, 
     await mode(world, "PERMISSIVE")
 
 
-async def test_modes_by_port_count_before_those_of_the_workload(world: World, tmp_path: Path) -> None:
-    assert isinstance(world.store, Folder)
+async def test_modes_by_port_count_before_those_of_the_workload(world: DemoMesh, tmp_path: Path) -> None:
+    assert isinstance(world.store, FolderManifests)
     known = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
     comes_to = {"PERMISSIVE": [True, True], "STRICT": [False, True], "DISABLE": [True, False]}
 
@@ -185,8 +187,8 @@ async def test_modes_by_port_count_before_those_of_the_workload(world: World, tm
         await until(f"the port is as all are: {general}", partial(holds, general), seconds=5)
 
 
-async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_notices(world: World, tmp_path: Path) -> None:
-    assert isinstance(world.store, Folder)
+async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_notices(world: DemoMesh, tmp_path: Path) -> None:
+    assert isinstance(world.store, FolderManifests)
     somebody = Identity("cluster.local", "default", "somebody")
     old = believing(shown(world, tmp_path, somebody))
     sessions = [
@@ -221,9 +223,9 @@ async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_noti
     assert len(state(world).issuers) == 1
 
 
-async def phase(world: World, step: str) -> None:
+async def phase(world: DemoMesh, step: str) -> None:
     """Take the rotation one phase further, as its operator does. Raises NotReady with what the command says."""
-    assert isinstance(world.store, Folder)
+    assert isinstance(world.store, FolderManifests)
     asked = [] if step == "prepare" else ["--admin", world.planes["navarch"].replica.admin]
     await navarch("ca", step, "--state", str(world.store.state), *asked)
 
@@ -239,7 +241,7 @@ async def navarch(*arguments: str) -> str:
     return said.decode()
 
 
-async def _due(world: World, step: str) -> bool:
+async def _due(world: DemoMesh, step: str) -> bool:
     found = await world.planes["navarch"].one("/v1/identity")
     waiting = found["waitingFor"]
     assert isinstance(waiting, dict)
@@ -247,7 +249,7 @@ async def _due(world: World, step: str) -> bool:
     return stored and (step == "prepare" or waiting["bundle" if step == "activate" else "certificate"] == 0)
 
 
-async def _fresh(world: World, name: str) -> None:
+async def _fresh(world: DemoMesh, name: str) -> None:
     """Give the Envoy ``name`` the roots as they are now, as the ConfigMap of its namespace would."""
-    held = Held(world.folder / f"{name}-credentials")
+    held = CredentialFiles(world.folder / f"{name}-credentials")
     held.write(token=held.token.read_text(), roots=await world.store.roots())

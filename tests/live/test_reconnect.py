@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from controlplane.demo.ports import free_port
-from controlplane.demo.processes import Replica, serve, until
-from controlplane.demo.world import Plane
+from controlplane.demo.processes import Replica, start_replica, until
+from controlplane.demo.world import RunningReplica
 from tests.bench.beds import Files
 from tests.bench.swarm import Swarm
 from tests.bench.workload import Size
@@ -23,10 +23,10 @@ def memory(pid: int, name: str) -> int:
 
 async def test_s04_two_hundred_proxies_reconnect_at_once(tmp_path: Path) -> None:
     bed = Files(tmp_path / "manifests", SIZE)
-    plane = Plane(Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(2))))
+    plane = RunningReplica(Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(2))))
 
     async def start() -> int:
-        plane.process = await serve(plane.replica, bed.options, tmp_path)
+        plane.process = await start_replica(plane.replica, bed.options, tmp_path)
         await until("ready", plane.ready, seconds=30, watched=plane.process)
         return plane.process.pid
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from controlplane.demo.processes import until
 from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import World
+from controlplane.demo.world import DemoMesh
 from tests.edges.waiting import ALONE
 from tests.live.worlds import running, traffic
 
 AWAY_S = 15.0
 
 
-async def types(world: World) -> list[dict[str, object]]:
+async def types(world: DemoMesh) -> list[dict[str, object]]:
     rows = await world.proxies()
     return [each for row in rows for stream in connections(row) for each in types_of(stream)]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from controlplane.ca.certificates import authority, key_pem, workload
-from controlplane.demo.ports import free_port, owners
-from controlplane.demo.processes import Process, Sidecar, control_plane, envoy, until
+from controlplane.ca.certificates import authority, key_pem, workload_certificate
+from controlplane.demo.ports import free_port, port_owners
+from controlplane.demo.processes import EnvoySpec, Process, start_control_plane, start_envoy, until
 from controlplane.model.identity import Identity
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import parse
@@ -41,7 +41,7 @@ def give_certificates(folder: Path) -> None:
     """Write the files in ``folder`` that a DestinationRule of the samples expects at its proxies."""
     now, lifetime = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
     issuer, key = authority("samples", make_key(), now, lifetime), make_key()
-    chain = workload(issuer, Identity("cluster.local", "default", "default"), key.public_key(), now, lifetime)
+    chain = workload_certificate(issuer, Identity("cluster.local", "default", "default"), key.public_key(), now, lifetime)
     folder.mkdir(parents=True)
     for name, content in (("cert-chain.pem", chain), ("key.pem", key_pem(key)), ("root-cert.pem", issuer.pem)):
         (folder / name).write_bytes(content)
@@ -59,12 +59,12 @@ class Bench:
         self.processes: list[Process] = []
 
     async def start(self, *, delta: bool) -> None:
-        plane = await control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
+        plane = await start_control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
         self.processes.append(plane)
         await until("ready", self._ready, seconds=20, watched=plane)
         give_certificates(self.folder / CERTIFICATES)
-        sidecar = Sidecar(name="productpage", ip=IP, labels=LABELS, interception="REDIRECT", delta=delta)
-        self.processes.append(await envoy(sidecar, self.folder, self.xds))
+        sidecar = EnvoySpec(name="productpage", ip=IP, labels=LABELS, interception="REDIRECT", delta=delta)
+        self.processes.append(await start_envoy(sidecar, self.folder, self.xds))
 
     async def stop(self) -> None:
         for process in reversed(self.processes):
@@ -111,7 +111,7 @@ async def test_every_sample_is_accepted(tmp_path: Path, *, delta: bool) -> None:
     files = list(manifests())
     if not files:
         pytest.skip("shared/cases is not here: Istio's samples were not run")
-    if any(owners("0.0.0.0", port) for port in CAPTURE_PORTS):
+    if any(port_owners("0.0.0.0", port) for port in CAPTURE_PORTS):
         pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
     bench = Bench(tmp_path)
     try:
@@ -121,6 +121,6 @@ async def test_every_sample_is_accepted(tmp_path: Path, *, delta: bool) -> None:
 
         print(f"{len(files)} files, {sum(count for _, count, _ in files)} documents, {len(refused)} refused")
         assert refused == {}, json.dumps(refused, indent=1)
-        assert all(len(owners("0.0.0.0", port)) == 1 for port in CAPTURE_PORTS)
+        assert all(len(port_owners("0.0.0.0", port)) == 1 for port in CAPTURE_PORTS)
     finally:
         await bench.stop()

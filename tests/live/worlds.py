@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from controlplane.demo.load import Caller, Tally
-from controlplane.demo.stores import Folder
-from controlplane.demo.world import World
+from controlplane.demo.load import LoadGenerator, Tally
+from controlplane.demo.stores import FolderManifests
+from controlplane.demo.world import DemoMesh
 
 
 @asynccontextmanager
-async def running(folder: Path, *, secure: bool = False, edge: bool = False) -> AsyncIterator[World]:
+async def running(folder: Path, *, secure: bool = False, edge: bool = False) -> AsyncIterator[DemoMesh]:
     """Yield the demo's mesh, started below ``folder``, with a gateway in front where it has an ``edge``; end it with the block."""
-    world = World(folder, Folder(folder / "manifests"), secure=secure, edge=edge)
+    world = DemoMesh(folder, FolderManifests(folder / "manifests"), secure=secure, edge=edge)
     try:
         await world.start()
         yield world
@@ -24,7 +24,7 @@ async def running(folder: Path, *, secure: bool = False, edge: bool = False) -> 
 
 
 @asynccontextmanager
-async def traffic(world: World, url: str, *, per_second: float, by: Caller | None = None) -> AsyncIterator[Tally]:
+async def traffic(world: DemoMesh, url: str, *, per_second: float, by: LoadGenerator | None = None) -> AsyncIterator[Tally]:
     """Yield the tally of steady requests to ``url``, from within the mesh or ``by`` another caller, which end with the block."""
     tally, stop = Tally(), asyncio.Event()
     caller = by or world.caller

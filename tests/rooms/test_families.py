@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.mesh.snapshot import snapshot
 from controlplane.model.proxies import IpFamilies, ip_families, proxy_from_node
-from controlplane.sources.files.once import gather
+from controlplane.sources.files.once import read_manifests
 
 POD = """
 apiVersion: v1
@@ -54,7 +54,7 @@ def test_what_is_not_captured_is_the_same_whatever_addresses_it_has() -> None:
 def bound(ip: str, metadata: dict[str, object], *pod_ips: str) -> list[str]:
     """Return where ``virtualInbound`` of a proxy at ``ip`` listens, whose Pod has ``pod_ips``."""
     text = POD % (f'"{pod_ips[0]}"', ", ".join(f'{{ip: "{each}"}}' for each in pod_ips))
-    _, changes = gather(["-"], io.BytesIO(text.encode()))
+    _, changes = read_manifests(["-"], io.BytesIO(text.encode()))
     found = snapshot(changes, proxy_from_node(f"sidecar~{ip}~web-1.shop~shop.svc.cluster.local", metadata)).resources["listeners"]
     [listener] = [each for each in found if isinstance(each, dict) and each["name"] == "virtualInbound"]
     addresses = [listener["address"], *(each["address"] for each in listener.get("additionalAddresses", ()))]

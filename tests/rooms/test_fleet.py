@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
-from controlplane.fleet.streams import Fleet, TypeAccount
+from controlplane.fleet.streams import Fleet, TypeStatus
 from controlplane.model.proxies import Proxy, proxy_from_node
 from controlplane.xds.events import Event
 from tests.fakes.resources import cluster, endpoints, listener
@@ -14,8 +14,8 @@ def node(pod: str) -> Proxy:
     return proxy_from_node(f"sidecar~10.0.0.1~{pod}.default~default.svc.cluster.local", {})
 
 
-def lines(fleet: Fleet) -> dict[str, TypeAccount]:
-    [account] = fleet.accounts()
+def lines(fleet: Fleet) -> dict[str, TypeStatus]:
+    [account] = fleet.streams()
     return account.types
 
 
@@ -80,7 +80,7 @@ def test_names_asked_for_are_counted() -> None:
 
 def test_an_account_is_synced_when_all_its_types_are() -> None:
     booked = Booked()
-    [account] = booked.fleet.accounts()
+    [account] = booked.fleet.streams()
     clusters = booked.said(booked.client.ask(CDS))
     listeners = booked.said(booked.client.ask(LDS))
 
@@ -101,7 +101,7 @@ def test_a_closed_stream_has_no_account_and_its_late_events_are_dropped() -> Non
     booked.fleet.disconnected(1)
     booked.said(booked.client.ask(CDS))
 
-    assert [account.connection for account in booked.fleet.accounts()] == [2]
+    assert [account.connection for account in booked.fleet.streams()] == [2]
     assert booked.fleet.proxy_of(1) is None
 
 
@@ -111,4 +111,4 @@ def test_accounts_are_sorted_by_proxy() -> None:
     for connection, pod in enumerate("bca"):
         fleet.connected(connection, node(pod), "delta", 0.0)
 
-    assert [account.proxy.name for account in fleet.accounts()] == sorted(account.proxy.name for account in fleet.accounts())
+    assert [account.proxy.name for account in fleet.streams()] == sorted(account.proxy.name for account in fleet.streams())

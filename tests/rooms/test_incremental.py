@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 import pytest
 
-from controlplane.incremental.database import Call, Database, Entry, Failed, Input, Misuse, Refresh, query
+from controlplane.incremental.database import Database, Failed, Input, InputEntry, Misuse, QueryCall, Refresh, query
 
 prices = Input[str, int]("prices", default=0)
 baskets = Input[str, tuple[str, ...]]("baskets", default=())
@@ -232,7 +232,7 @@ def test_a_watch_counts() -> None:
     db.unwatch(price, "tea")
     db.set(prices, "tea", 7)
 
-    assert kept.changed == (Call(price, ("tea",)),)
+    assert kept.changed == (QueryCall(price, ("tea",)),)
     assert db.refresh() == Refresh()
     with pytest.raises(Misuse):
         db.unwatch(price, "tea")
@@ -241,8 +241,8 @@ def test_a_watch_counts() -> None:
 def test_reads_tell_what_a_value_was_made_from_in_order() -> None:
     db = shop(tea=500, milk=2)
 
-    assert db.reads(dear_ones, "mine") == (Entry(baskets, "mine"), Call(dear, ("tea",)), Call(dear, ("milk",)))
-    assert db.sources(dear_ones, "mine") == (Entry(baskets, "mine"), Entry(prices, "tea"), Entry(prices, "milk"))
+    assert db.reads(dear_ones, "mine") == (InputEntry(baskets, "mine"), QueryCall(dear, ("tea",)), QueryCall(dear, ("milk",)))
+    assert db.sources(dear_ones, "mine") == (InputEntry(baskets, "mine"), InputEntry(prices, "tea"), InputEntry(prices, "milk"))
 
 
 def test_a_query_only_asks() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from controlplane.incremental.database import Call, Database, Entry, Failed, Input, Query, ReadFailed, Refresh, query
+from controlplane.incremental.database import Database, Failed, Input, InputEntry, Query, QueryCall, ReadFailed, Refresh, query
 
 prices = Input[str, int]("prices", default=0)
 baskets = Input[str, tuple[str, ...]]("baskets", default=())
@@ -108,7 +108,7 @@ def test_a_query_that_raises_is_failed_and_reported_once() -> None:
 
     assert first.failed == (failed,)
     assert first.failed[0].where.startswith(__file__)
-    assert second == Refresh(changed=(Call(share, ("tea",)),))
+    assert second == Refresh(changed=(QueryCall(share, ("tea",)),))
     assert db.attempt(sum_of_shares, "mine") == failed
     with pytest.raises(ReadFailed, match="modulo by zero"):
         sum_of_shares(db, "mine")
@@ -124,7 +124,7 @@ def test_a_failed_query_runs_again_when_its_reads_change() -> None:
     db.set(prices, "milk", 0)
     broken = db.refresh()
 
-    assert mended == Refresh(changed=(Call(sum_of_shares, ("mine",)),))
+    assert mended == Refresh(changed=(QueryCall(sum_of_shares, ("mine",)),))
     assert [failed.args for failed in broken.failed] == [("milk",)]
 
 
@@ -196,7 +196,7 @@ def test_a_cycle_that_closes_below_a_value_leaves_it_made_from_what_leads_there(
     found = db.attempt(reach, "a")
 
     assert found == Failed("reach", ("a",), "Cycle", "reach('a') reads reach('b') reads reach('a')")
-    assert db.reads(reach, "a") == (Entry(edges, "a"), Call(reach, ("b",)))
+    assert db.reads(reach, "a") == (InputEntry(edges, "a"), QueryCall(reach, ("b",)))
     assert db.runs == {"reach": 1}
 
 
@@ -223,7 +223,7 @@ def test_depth_is_not_limited_by_the_stack() -> None:
 
     changed = db.refresh()
 
-    assert changed == Refresh(changed=(Call(depth, (2_000,)),))
+    assert changed == Refresh(changed=(QueryCall(depth, (2_000,)),))
     assert depth(db, 2_000) == 3
 
 
@@ -247,7 +247,7 @@ def test_what_has_no_bottom_is_failed_and_disturbs_no_other() -> None:
     db.set(letters, 3, "x")
 
     assert report.failed == (Failed("bottomless", (0,), "RecursionError", "maximum recursion depth exceeded"),)
-    assert db.refresh() == Refresh(changed=(Call(depth, (5,)),))
+    assert db.refresh() == Refresh(changed=(QueryCall(depth, (5,)),))
 
 
 def test_a_cycle_longer_than_the_stack_is_failed_until_it_is_broken() -> None:

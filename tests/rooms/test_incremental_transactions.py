@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from controlplane.incremental.database import Call, Database, Input, Misuse, Refresh, query
+from controlplane.incremental.database import Database, Input, Misuse, QueryCall, Refresh, query
 
 edges = Input[str, tuple[str, ...]]("edges", default=())
 names = Input[int, str | None]("names", default=None)
@@ -42,7 +42,7 @@ def test_a_transaction_is_seen_inside_and_kept_at_its_end() -> None:
         inside = reach(db, "a")
 
     assert inside == reach(db, "a") == frozenset("ab")
-    assert db.refresh().changed == (Call(reach, ("a",)),)
+    assert db.refresh().changed == (QueryCall(reach, ("a",)),)
 
 
 def test_a_plan_is_a_transaction_that_is_rolled_back() -> None:
@@ -59,7 +59,7 @@ def test_a_plan_is_a_transaction_that_is_rolled_back() -> None:
         transaction.rollback()
     runs = db.runs.copy()
 
-    assert planned.changed == (Call(reach, ("a",)),)
+    assert planned.changed == (QueryCall(reach, ("a",)),)
     assert after == frozenset("abc")
     assert db.peek(reach, "a") is before
     assert db.refresh() == Refresh()

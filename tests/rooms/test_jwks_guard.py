@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.model.ip_addresses import Reach, parse_address, reach
-from controlplane.sources.jwks.fetch import is_own
-from controlplane.sources.jwks.url_policy import Forbidden, Guard, allowed
+from controlplane.sources.jwks.fetch import is_own_address
+from controlplane.sources.jwks.url_policy import Forbidden, UrlPolicy, parse_allowed
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_t45_an_address_is_what_it_leads_to_whatever_it_is_wrapped_in(text: str,
     ],
 )
 def test_t45_what_the_operator_allows_opens_no_more_than_it_says(allow: tuple[str, ...], address: str, *, good: bool) -> None:
-    guard = Guard(map(allowed, allow), lambda each: each == ip_address("10.9.9.9"))
+    guard = UrlPolicy(map(parse_allowed, allow), lambda each: each == ip_address("10.9.9.9"))
 
     try:
-        guard.check(Guard((), is_own).target("https://keys.example/"), address)
+        guard.check(UrlPolicy((), is_own_address).target("https://keys.example/"), address)
     except Forbidden:
         passed = False
     else:
@@ -97,12 +97,12 @@ def test_t45_what_the_operator_allows_opens_no_more_than_it_says(allow: tuple[st
 @pytest.mark.parametrize("text", ["", "*", "http://", "10.0.0.0/99", "a b", "https://keys.example", "10.0.0.1/8"])
 def test_what_the_operator_allows_has_to_be_a_block_or_a_host(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|does not appear|has host bits"):
-        allowed(text)
+        parse_allowed(text)
 
 
 def test_the_machine_knows_its_own_addresses() -> None:
-    assert is_own(ip_address("127.0.0.1"))
-    assert not is_own(ip_address("192.0.2.1"))
+    assert is_own_address(ip_address("127.0.0.1"))
+    assert not is_own_address(ip_address("192.0.2.1"))
 
 
 def test_t45_the_address_by_which_the_machine_is_known_is_its_own_too() -> None:
@@ -112,7 +112,7 @@ def test_t45_the_address_by_which_the_machine_is_known_is_its_own_too() -> None:
         except OSError:
             pytest.skip("did not run: this machine has no way out, and so no address of its own")
         known_as = probe.getsockname()[0]
-    guard = Guard([allowed("0.0.0.0/0")], is_own)
+    guard = UrlPolicy([parse_allowed("0.0.0.0/0")], is_own_address)
 
     with pytest.raises(Forbidden, match="the control plane itself"):
         guard.check(guard.target("https://keys.example/"), known_as)
@@ -129,7 +129,7 @@ def test_t45_the_address_by_which_the_machine_is_known_is_its_own_too() -> None:
     ],
 )
 def test_t45_the_host_that_is_checked_is_the_host_that_is_asked(url: str, host: str) -> None:
-    target = Guard((), is_own).target(url)
+    target = UrlPolicy((), is_own_address).target(url)
 
     assert (target.host, (target.url.raw_host or "").rstrip(".").lower()) == (host, host)
 
@@ -139,4 +139,4 @@ def test_t45_the_host_that_is_checked_is_the_host_that_is_asked(url: str, host: 
 )
 def test_t45_a_url_with_two_hosts_is_not_asked(url: str) -> None:
     with pytest.raises(Forbidden):
-        Guard((), is_own).target(url)
+        UrlPolicy((), is_own_address).target(url)

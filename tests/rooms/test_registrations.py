@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from controlplane.fleet.registrations import Registrations, probe_of, refusal
+from controlplane.fleet.registrations import Registrations, probe_of, refusal_reason
 from controlplane.model.identity import Identity
 from controlplane.model.keys import WORKLOAD_ENTRY, Key
 from controlplane.model.proxies import Proxy, ProxyType
@@ -96,7 +96,7 @@ def test_it_stays_while_there_is_a_stream_and_ten_seconds_longer() -> None:
 
 def test_who_comes_back_in_time_was_never_away() -> None:
     found, known = registered(VM), probed().get
-    found.checked(VM, 1.5, healthy=True)
+    found.health_checked(VM, 1.5, healthy=True)
 
     found.disconnected(1, 100.0)
     found.connected(2, VM, 109.0)
@@ -111,7 +111,7 @@ def test_the_identity_has_to_be_that_of_the_group() -> None:
         other = replace(VM, identity=who)
 
         assert registered(other).entries(known, 2.0) == {}
-        assert "is for the service account cart" in refusal(other, known)
+        assert "is for the service account cart" in refusal_reason(other, known)
         assert probe_of(other, probed().get) is None
 
 
@@ -119,8 +119,8 @@ def test_a_group_that_comes_later_takes_in_who_is_there() -> None:
     found = registered(VM)
     assert found.entries(objects().get, 2.0) == {}
     assert found.refused(objects().get) == {VM.id: "there is no WorkloadGroup/shop/carts"}
-    assert found.standing(objects().get) == {VM.id: "not registered: there is no WorkloadGroup/shop/carts"}
-    assert found.standing(objects(GROUP).get) == {VM.id: str(ENTRY)}
+    assert found.statuses(objects().get) == {VM.id: "not registered: there is no WorkloadGroup/shop/carts"}
+    assert found.statuses(objects(GROUP).get) == {VM.id: str(ENTRY)}
 
     assert ENTRY in found.entries(objects(GROUP).get, 3.0)
 
@@ -132,10 +132,10 @@ def test_with_a_probe_an_instance_is_healthy_only_once_it_has_said_so() -> None:
     read = parse(entry.document).object
     assert isinstance(read, WorkloadEntry)
     assert not read.healthy
-    assert found.checked(VM, 1.5, healthy=True)
-    assert not found.checked(VM, 1.5, healthy=True)
+    assert found.health_checked(VM, 1.5, healthy=True)
+    assert not found.health_checked(VM, 1.5, healthy=True)
     assert [each.healthy for each in found.entries(known, 2.0).values()] == [True]
-    assert found.checked(VM, 1.5, healthy=False)
+    assert found.health_checked(VM, 1.5, healthy=False)
     assert [each.healthy for each in found.entries(known, 2.0).values()] == [False]
 
 
@@ -148,7 +148,7 @@ def test_health_that_nobody_has_told_here_yet_is_what_another_replica_found_for_
 
 def test_whose_checks_have_fallen_silent_is_not_taken_for_well() -> None:
     found, known = registered(VM), probed().get
-    found.checked(VM, 5.0, healthy=True)
+    found.health_checked(VM, 5.0, healthy=True)
 
     health = {now: [each.healthy for each in found.entries(known, now).values()] for now in (5.0, 10.0, 14.9, 15.0)}
 
@@ -157,7 +157,7 @@ def test_whose_checks_have_fallen_silent_is_not_taken_for_well() -> None:
 
 def test_silence_while_we_were_stopped_is_held_against_nobody() -> None:
     found, known = registered(VM), probed().get
-    found.checked(VM, 5.0, healthy=True)
+    found.health_checked(VM, 5.0, healthy=True)
     found.entries(known, 5.0)
 
     assert [each.healthy for each in found.entries(known, 60.0).values()] == [True]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from controlplane.incremental.database import Call, Database, Failed
+from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.publish.published_table import PublishedTable
 from controlplane.xds.resource import Reference, Resource
@@ -59,7 +59,7 @@ class Publisher:
             held.published_table = None
             self._release(root, None)
 
-    def take(self, call: Call) -> None:
+    def take(self, call: QueryCall) -> None:
         """Take in that the value of ``call`` has changed; a failed one leaves what there was."""
         held = self._held.get(call)
         if held is None:
@@ -81,7 +81,7 @@ class Publisher:
             (published_table.table, change) for published_table, desired in touched.items() if (change := published_table.put(desired))
         )
 
-    def published(self, call: Call) -> Iterator[tuple[Table, Resource]]:
+    def published(self, call: QueryCall) -> Iterator[tuple[Table, Resource]]:
         """Yield the resource that the leaf ``call`` has published, with each table it stands in; nothing where it is no leaf in use."""
         held = self._held.get(call)
         if held is not None and held.resource is not None:

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from controlplane.ca.tokens import MAX_BYTES, BadToken, account_of, account_of_user
+from controlplane.ca.tokens import MAX_BYTES, BadToken, service_account_of, verify_token
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
 from controlplane.kube.json import Json, section, text
@@ -58,7 +58,7 @@ class LocalTokens:
         if found := self._known.account(digest, now.timestamp()):
             return found
         try:
-            said = account_of(token, self._key, self._audience, now)
+            said = verify_token(token, self._key, self._audience, now)
         except BadToken as error:
             raise Unauthenticated(str(error)) from error
         account = TokenSubject(said.namespace, said.name)
@@ -108,7 +108,7 @@ class TokenReviews:
             raise Unauthenticated("the token is for another audience")  # an API server that knows of no audiences would say nothing
         user = section(status, "user")
         try:
-            namespace, name = account_of_user(text(user, "username"))
+            namespace, name = service_account_of(text(user, "username"))
         except BadToken as error:
             raise Unauthenticated(str(error)) from error
         pods = section(user, "extra").get(_POD)

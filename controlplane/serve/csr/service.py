@@ -15,8 +15,8 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from controlplane.ca.certificates import BadCertificate, workload
-from controlplane.ca.csr import MAX_BYTES, BadRequest, public_key_of
+from controlplane.ca.certificates import BadCertificate, workload_certificate
+from controlplane.ca.csr import MAX_BYTES, BadSigningRequest, public_key_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate
@@ -73,7 +73,7 @@ class CertificateSigner:
         """
         try:
             chain = await self._sign(caller, csr, seconds)
-        except (BadRequest, RateLimited, BadCertificate) as error:
+        except (BadSigningRequest, RateLimited, BadCertificate) as error:
             self.answers[_ANSWERS[type(error)]] += 1
             raise
         self.answers["signed"] += 1
@@ -85,9 +85,9 @@ class CertificateSigner:
             raise Unauthenticated("nobody in particular asks for a certificate")
         longest = int(self._longest.total_seconds())
         if not 0 <= seconds <= longest:
-            raise BadRequest(f"expected a validity of at most {longest} seconds")
+            raise BadSigningRequest(f"expected a validity of at most {longest} seconds")
         if len(csr) > MAX_BYTES:
-            raise BadRequest(f"expected a request of at most {MAX_BYTES} bytes")
+            raise BadSigningRequest(f"expected a request of at most {MAX_BYTES} bytes")
         if not self._pace.allows((who, caller.pod)):
             raise RateLimited("requests come too often")
         if self._waiting >= _WAITING:
@@ -102,12 +102,12 @@ class CertificateSigner:
 
     def _signed(self, who: Identity, csr: bytes, lifetime: dt.timedelta) -> list[str]:
         key, issuer = public_key_of(csr), self._authority.state.signing
-        chain = workload(issuer.signer, who, key, self._clock(), lifetime).decode()
+        chain = workload_certificate(issuer.signer, who, key, self._clock(), lifetime).decode()
         end = "-----END CERTIFICATE-----\n"
         return [*(part + end for part in chain.split(end) if part.strip()), issuer.root.decode()]
 
 
-_ANSWERS: Mapping[type[NavarchError], str] = {BadRequest: "refused", RateLimited: "limited", BadCertificate: "failed"}
+_ANSWERS: Mapping[type[NavarchError], str] = {BadSigningRequest: "refused", RateLimited: "limited", BadCertificate: "failed"}
 
 
 def csr_handler(issuing: CertificateSigner, authenticator: Authenticator) -> grpc.GenericRpcHandler:
@@ -139,7 +139,7 @@ async def _answer(issuing: CertificateSigner, caller: Caller, request: bytes) ->
         return IstioCertificateResponse(cert_chain=await issuing.sign(caller, asked.csr, asked.validity_duration))
     except DecodeError:
         return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, "expected a certificate request, found bytes that are none")
-    except BadRequest as error:
+    except BadSigningRequest as error:
         log.info("request not signed", extra={**facts, "reason": str(error)})
         return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     except Unauthenticated:

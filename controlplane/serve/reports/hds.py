@@ -29,7 +29,7 @@ class HealthCheckRegistry(Protocol):
     def probe(self, proxy: Proxy) -> ReadinessProbe | None:
         """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
 
-    def checked(self, proxy: Proxy, *, healthy: bool) -> None:
+    def health_checked(self, proxy: Proxy, *, healthy: bool) -> None:
         """Take in what the checks of ``proxy`` have found."""
 
 
@@ -57,7 +57,7 @@ class HealthReports:
         found = [
             each.health_status for cluster in clusters for place in cluster.locality_endpoints_health for each in place.endpoints_health
         ]
-        self._checks.checked(proxy, healthy=bool(found) and all(each == HEALTHY for each in found))
+        self._checks.health_checked(proxy, healthy=bool(found) and all(each == HEALTHY for each in found))
 
     def came(self, proxy: Proxy, stream: int) -> None:
         """Take in that ``proxy`` is here, be its other streams at another replica."""

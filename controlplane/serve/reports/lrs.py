@@ -13,7 +13,7 @@ from envoy.config.endpoint.v3.load_report_pb2 import ClusterStats
 from envoy.service.load_stats.v3.lrs_pb2 import LoadStatsRequest, LoadStatsResponse
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.fleet.load import Loads, Traffic
+from controlplane.fleet.load import LoadTotals, Traffic
 from controlplane.model.proxies import Proxy
 from controlplane.serve.reports.streams import ReportService
 
@@ -23,7 +23,7 @@ _ALL = "envoy.lrs.supports_send_all_clusters"  # XP-89
 class LoadReports:
     """Hands the reports to the fold ``loads``."""
 
-    def __init__(self, loads: Loads, interval_s: float) -> None:
+    def __init__(self, loads: LoadTotals, interval_s: float) -> None:
         """Ask for a report every ``interval_s``."""
         self._loads = loads
         self._streams: dict[str, int] = {}  # the last of each proxy
@@ -56,7 +56,7 @@ class LoadReports:
             self._loads.gone(proxy.id)
 
 
-def load_service(loads: Loads, interval_s: float) -> ReportService[LoadStatsRequest]:
+def load_service(loads: LoadTotals, interval_s: float) -> ReportService[LoadStatsRequest]:
     """Return the load reporting service, for ``loads``."""
     desk = LoadReports(loads, interval_s)
     return ReportService("envoy.service.load_stats.v3.LoadReportingService", "StreamLoadStats", LoadStatsRequest.FromString, desk)

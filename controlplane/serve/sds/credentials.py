@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.leaf_certificates import Holder
-from controlplane.ca.user_credentials import authority_of, certificate_of
+from controlplane.ca.leaf_certificates import LeafHolder
+from controlplane.ca.user_credentials import ca_certificates, certificate_and_key
 from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
 from controlplane.mesh.publish.encode import checked_resource
@@ -56,7 +56,7 @@ class CredentialInputs:
     stores: Sequence[CredentialStore]  # the first that has something counts
     rights: SecretAccess
     referred: Callable[[], frozenset[str]]
-    put: Callable[[Holder, Mapping[str, Resource], frozenset[str]], None]  # what is there for a holder, and which names are not
+    put: Callable[[LeafHolder, Mapping[str, Resource], frozenset[str]], None]  # what is there for a holder, and which names are not
     tell: Callable[[Reasons], None]
     clock: Callable[[], dt.datetime]
     again_s: float = 30.0  # after which all is looked at again: rights that were taken away, certificates that expire
@@ -68,14 +68,14 @@ class ReferredCredentials:
     def __init__(self, world: CredentialInputs) -> None:
         """Keep them by ``world``."""
         self._world = world
-        self._asked: dict[Holder, dict[str, Credential]] = {}
-        self._reasons: dict[tuple[str, str], dict[Holder, str | None]] = defaultdict(dict)  # by SDS name and namespace: None: it has it
+        self._asked: dict[LeafHolder, dict[str, Credential]] = {}
+        self._reasons: dict[tuple[str, str], dict[LeafHolder, str | None]] = defaultdict(dict)  # by SDS name and namespace: None: it has it
         self._changed: set[Key] = set()
         self._news = asyncio.Event()
         for each in world.stores:
             each.on_change(self._note)
 
-    async def ask(self, holder: Holder, names: Iterable[str]) -> None:
+    async def ask(self, holder: LeafHolder, names: Iterable[str]) -> None:
         """Have on the table of ``holder`` what it may have of ``names``, and nothing else of them, before they are answered."""
         named = {name: each for name in names if (each := parse_credential(name, holder.who.namespace))}
         found = {name: named[name] for name in named.keys() & self._referred(named)}
@@ -93,7 +93,7 @@ class ReferredCredentials:
             self._changed.update(key for each in found.values() for key in _keys(each))
             self._news.set()
 
-    def leave(self, holder: Holder) -> None:
+    def leave(self, holder: LeafHolder) -> None:
         """Forget what ``holder`` asked for."""
         for name, each in self._asked.pop(holder, {}).items():
             self._say(name, holder, each.namespace, None, gone=True)
@@ -137,11 +137,11 @@ class ReferredCredentials:
             if found:
                 await self._settle(holder, found)
 
-    async def _settle(self, holder: Holder, asked: Mapping[str, Credential]) -> None:
+    async def _settle(self, holder: LeafHolder, asked: Mapping[str, Credential]) -> None:
         await self._world.rights.may_read(holder.who)  # once, before all ask at once
         await asyncio.gather(*(self._settle_one(holder, name, each) for name, each in asked.items()))
 
-    async def _settle_one(self, holder: Holder, name: str, asked: Credential) -> None:
+    async def _settle_one(self, holder: LeafHolder, name: str, asked: Credential) -> None:
         try:
             resource = await self._resource(holder, name, asked)
         except _UnusableCredential as error:
@@ -157,7 +157,7 @@ class ReferredCredentials:
             self._world.put(holder, {name: resource}, frozenset())
             self._say(name, holder, asked.namespace, None)
 
-    async def _resource(self, holder: Holder, name: str, asked: Credential) -> Resource:
+    async def _resource(self, holder: LeafHolder, name: str, asked: Credential) -> Resource:
         if name not in self._world.referred():
             self._drop(asked)
             raise _UnusableCredential(_UNREFERRED)
@@ -172,8 +172,8 @@ class ReferredCredentials:
         try:
             entries = await self._entries(asked)
             if asked.authority:
-                return checked_resource(SDS, name, secrets.roots(name, authority_of(entries, AUTHORITY, now)))
-            return checked_resource(SDS, name, secrets.certificate(name, *certificate_of(entries, (CERTIFICATE, KEY), now)))
+                return checked_resource(SDS, name, secrets.roots(name, ca_certificates(entries, AUTHORITY, now)))
+            return checked_resource(SDS, name, secrets.certificate(name, *certificate_and_key(entries, (CERTIFICATE, KEY), now)))
         except (BadCertificate, InvalidResource) as error:
             raise _CredentialUnavailable(str(error)) from error
 
@@ -205,7 +205,7 @@ class ReferredCredentials:
                 for store in self._world.stores:
                     store.drop(key)
 
-    def _say(self, name: str, holder: Holder, namespace: str, reason: str | None, *, gone: bool = False) -> None:
+    def _say(self, name: str, holder: LeafHolder, namespace: str, reason: str | None, *, gone: bool = False) -> None:
         """Note why ``holder`` has the credential ``name`` not, and tell what has become another by it."""
         before = tuple(self._told(name))
         of = self._reasons[name, namespace]

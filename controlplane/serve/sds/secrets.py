@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from controlplane.ca.certificates import BadCertificate
-from controlplane.ca.leaf_certificates import Holder, Vault
-from controlplane.ca.rotation import State
+from controlplane.ca.leaf_certificates import LeafCertificates, LeafHolder
+from controlplane.ca.rotation import AuthorityState
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.translate import secrets
@@ -28,7 +28,7 @@ class SigningAuthority(Protocol):
     """Who issues."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> AuthorityState:
         """Return whom to sign with and whom to trust."""
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -48,10 +48,10 @@ class SecretListener(Protocol):
 class CredentialSource(Protocol):
     """Who has the credentials that objects name."""
 
-    async def ask(self, holder: Holder, names: Iterable[str]) -> None:
+    async def ask(self, holder: LeafHolder, names: Iterable[str]) -> None:
         """Put among the secrets of ``holder`` what it may have of ``names``."""
 
-    def leave(self, holder: Holder) -> None:
+    def leave(self, holder: LeafHolder) -> None:
         """Forget what ``holder`` asked for."""
 
     def counts(self) -> dict[str, int]:
@@ -61,21 +61,21 @@ class CredentialSource(Protocol):
 class Secrets:
     """Keeps the secrets of all streams that have an identity."""
 
-    def __init__(self, authority: SigningAuthority, vault: Vault, clock: Callable[[], dt.datetime]) -> None:
+    def __init__(self, authority: SigningAuthority, vault: LeafCertificates, clock: Callable[[], dt.datetime]) -> None:
         """Issue by ``authority`` into ``vault``; ``clock`` gives the time, with its zone."""
         self._authority = authority
         self._vault = vault
         self._clock = clock
-        self._tables: dict[Holder, Table] = {}
-        self._listeners: dict[Holder, set[SecretListener]] = defaultdict(set)
+        self._tables: dict[LeafHolder, Table] = {}
+        self._listeners: dict[LeafHolder, set[SecretListener]] = defaultdict(set)
         self._news = asyncio.Event()
-        self._seen: State | None = None  # that all secrets are of
+        self._seen: AuthorityState | None = None  # that all secrets are of
         self._roots: Resource | None = None
         self.credentials: CredentialSource | None = None
         self._again_at: dt.datetime | None = None  # something could not be issued: nobody tries before
         authority.on_change(self._changed)
 
-    def open(self, holder: Holder) -> Table:
+    def open(self, holder: LeafHolder) -> Table:
         """Return the secrets of ``holder``, for its view; raises BadCertificate where nothing can be issued."""
         if self._authority.state != self._seen:
             self._renew()
@@ -85,11 +85,11 @@ class Secrets:
         self._news.set()
         return table
 
-    def join(self, holder: Holder, listener: SecretListener) -> None:
+    def join(self, holder: LeafHolder, listener: SecretListener) -> None:
         """Tell ``listener`` from now on what changes for ``holder``."""
         self._listeners[holder].add(listener)
 
-    def leave(self, holder: Holder, listener: SecretListener) -> None:
+    def leave(self, holder: LeafHolder, listener: SecretListener) -> None:
         """Forget ``listener``, and the secrets of ``holder`` with the last one; its certificate is kept until it is due."""
         listeners = self._listeners[holder]
         listeners.discard(listener)
@@ -99,12 +99,12 @@ class Secrets:
             if self.credentials:
                 self.credentials.leave(holder)
 
-    async def ask(self, holder: Holder, names: Iterable[str]) -> None:
+    async def ask(self, holder: LeafHolder, names: Iterable[str]) -> None:
         """Look what ``holder`` may have of ``names``, before it is answered."""
         if self.credentials:
             await self.credentials.ask(holder, names)
 
-    def put(self, holder: Holder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
+    def put(self, holder: LeafHolder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
         """Have ``there`` among the secrets of ``holder``, and none of the names ``gone``; its streams are told what changes."""
         if table := self._tables.get(holder):
             change = table.apply({SDS: there}, {SDS: gone})
@@ -132,7 +132,7 @@ class Secrets:
         for holder, listener in self._all():
             held = self._tables[holder].of_type(SDS)
             bundle += listener.progress(held[secrets.ROOTS]) in (Progress.PENDING, Progress.REFUSED)
-            known = self._vault.known(holder)
+            known = self._vault.current(holder)
             old = known is None or known.issued_by != self._authority.state.signing.fingerprint
             leaf += old or listener.progress(held[secrets.IDENTITY]) in (Progress.PENDING, Progress.REFUSED)
         return bundle, leaf
@@ -142,7 +142,7 @@ class Secrets:
         self._again_at = None
         self._news.set()
 
-    def _all(self) -> Iterator[tuple[Holder, SecretListener]]:
+    def _all(self) -> Iterator[tuple[LeafHolder, SecretListener]]:
         for holder, listeners in self._listeners.items():
             for each in listeners:
                 yield holder, each
@@ -176,7 +176,7 @@ class Secrets:
         following = self._vault.next_due()
         return max((following - now).total_seconds(), 0.01) if following else 3600.0
 
-    def _fill(self, holder: Holder, table: Table) -> TableChange:
+    def _fill(self, holder: LeafHolder, table: Table) -> TableChange:
         state = self._authority.state
         leaf = self._vault.leaf(holder, state.signing, self._clock())
         own = checked_resource(SDS, secrets.IDENTITY, secrets.certificate(secrets.IDENTITY, leaf.chain, leaf.key))

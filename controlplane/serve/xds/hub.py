@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from controlplane.fleet.rollout import Refusal, Standing, standing
+from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
 from controlplane.mesh.mesh import Mesh, Published, Session
 from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
@@ -117,21 +117,21 @@ class Hub:
         """Return the sessions of all streams that are connected."""
         return tuple(self._listeners)
 
-    def standing(self, key: Key, error: Callable[[int, str], str]) -> Standing:
+    def rollout(self, key: Key, error: Callable[[int, str], str]) -> Rollout:
         """Return how far the object ``key`` has come; ``error`` gives what a connection said of a type when it refused last."""
         found: dict[Listener, Progress] = {}
-        refusals: list[Refusal] = []
+        refusals: list[ResourceRefusal] = []
         for table, resource in self.mesh.made_from(key):
             for listener in self._seen_by.get(table, ()):
                 progress = listener.progress(resource)
                 if progress is Progress.REFUSED:
                     name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
-                    refusals.append(Refusal(listener.session.proxy.id, name, error(listener.connection, resource.type_url)))
+                    refusals.append(ResourceRefusal(listener.session.proxy.id, name, error(listener.connection, resource.type_url)))
                 if progress is not Progress.UNNEEDED and found.get(listener, Progress.ACCEPTED) is Progress.ACCEPTED:
                     found[listener] = progress
         value = self.mesh.object(key)
         accepted = sum(each is Progress.ACCEPTED for each in found.values())
-        return standing(value.meta.generation if value else 0, len(found), accepted, refusals)
+        return new_rollout(value.meta.generation if value else 0, len(found), accepted, refusals)
 
     async def run(self) -> None:
         """Work until cancelled."""

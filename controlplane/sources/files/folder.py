@@ -15,45 +15,45 @@ from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import LocatedProblem, Location
 from controlplane.objects.parse import Object
-from controlplane.sources.files.manifest import Entry, Sheet
+from controlplane.sources.files.manifest import ParsedDocument, ParsedFile
 
 # A shell's `>` empties the file before the command that fills it has begun to write.
-EMPTIED_S = 1.0
+EMPTY_FILE_DELAY_S = 1.0
 # Some editors move the old file away before they write the new one; some programs write a file bit by bit.
-GONE_S = 0.05
+REMOVAL_DELAY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _ObjectInUse:
     """An object that a file gives, and the document it was read from last without a mistake."""
 
     object: Object
-    entry: Entry
+    entry: ParsedDocument
 
 
 @dataclass(slots=True)
-class _File:
-    sheet: Sheet = field(default_factory=Sheet)
-    given: Mapping[Key, _Given] = field(default_factory=dict)
+class _FileObjects:
+    sheet: ParsedFile = field(default_factory=ParsedFile)
+    given: Mapping[Key, _ObjectInUse] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _DelayedRemoval:
     """What became of a file, to be believed at ``due``; with new changes that may be put off, but not beyond ``latest``."""
 
     due: float
     latest: float
-    sheet: Sheet | None
+    sheet: ParsedFile | None
     emptied: bool = False
 
 
-class Folder:
+class ManifestFolder:
     """The objects that a set of files gives, by what was read of each."""
 
     def __init__(self) -> None:
         """Begin with no files."""
-        self._files: dict[str, _File] = {}
-        self._held: dict[str, _Held] = {}
+        self._files: dict[str, _FileObjects] = {}
+        self._held: dict[str, _DelayedRemoval] = {}
         self._holders: dict[Key, set[str]] = {}
         self._current: dict[Key, Object] = {}
 
@@ -62,18 +62,18 @@ class Folder:
         """Return when ``take`` has to be called next though nothing was read, or ``None``."""
         return min((held.due for held in self._held.values()), default=None)
 
-    def copy(self) -> Folder:
+    def copy(self) -> ManifestFolder:
         """Return the folder as it is now, to be asked for problems and places elsewhere, while this one goes on."""
-        copied = Folder()
+        copied = ManifestFolder()
         copied._files = dict(self._files)
         copied._holders = {key: set(paths) for key, paths in self._holders.items()}
         return copied
 
-    def sheet(self, path: str) -> Sheet | None:
+    def sheet(self, path: str) -> ParsedFile | None:
         """Return what ``path`` was taken to say last."""
         return self._files[path].sheet if path in self._files else None
 
-    def take(self, sheets: Mapping[str, Sheet | None], now: float) -> tuple[Change, ...]:
+    def take(self, sheets: Mapping[str, ParsedFile | None], now: float) -> tuple[Change, ...]:
         """Take in what was read of some files, ``None`` for one that is gone, and return what changes by it at ``now``."""
         touched: set[Key] = set()
         for path, sheet in sheets.items():
@@ -102,24 +102,24 @@ class Folder:
         entry = file.sheet.given().get(key) or file.given[key].entry
         return Location(name, entry.line_of(path))
 
-    def _hold(self, path: str, sheet: Sheet | None, before: _Held | None, now: float) -> _Held | None:
+    def _hold(self, path: str, sheet: ParsedFile | None, before: _DelayedRemoval | None, now: float) -> _DelayedRemoval | None:
         """Return until when objects are kept that ``path`` gave and no more gives as it reads now, or ``None`` if there are none."""
         file = self._files.get(path)
-        if file is None or not file.given.keys() - (_given(file.given, sheet) if sheet else {}).keys():
+        if file is None or not file.given.keys() - (_objects_in_use(file.given, sheet) if sheet else {}).keys():
             return None
-        latest = before.latest if before else now + EMPTIED_S
+        latest = before.latest if before else now + EMPTY_FILE_DELAY_S
         emptied = (sheet is not None and sheet.empty) or (before is not None and before.emptied and sheet is not None)
-        return _Held(latest if emptied else min(now + GONE_S, latest), latest, sheet, emptied)
+        return _DelayedRemoval(latest if emptied else min(now + REMOVAL_DELAY_S, latest), latest, sheet, emptied)
 
-    def _put(self, path: str, sheet: Sheet | None, *, keep: bool = False) -> set[Key]:
-        file = self._files.get(path) or _File()
+    def _put(self, path: str, sheet: ParsedFile | None, *, keep: bool = False) -> set[Key]:
+        file = self._files.get(path) or _FileObjects()
         before = file.given
         if sheet is None:
             self._files.pop(path, None)
-            after: Mapping[Key, _Given] = {}
+            after: Mapping[Key, _ObjectInUse] = {}
         else:
-            after = {**(before if keep else {}), **_given(before, sheet)}
-            self._files[path] = _File(sheet, after)
+            after = {**(before if keep else {}), **_objects_in_use(before, sheet)}
+            self._files[path] = _FileObjects(sheet, after)
         for key in before.keys() - after.keys():
             self._holders[key].discard(path)
             if not self._holders[key]:
@@ -154,19 +154,19 @@ class Folder:
                     Problem(key, "", Severity.WARNING, "Duplicate", message), Location(path, entry.line_of("metadata.name"))
                 )
 
-    def _other(self, path: str, key: Key, entry: Entry, counted: Mapping[Key, Entry]) -> Location | None:
+    def _other(self, path: str, key: Key, entry: ParsedDocument, counted: Mapping[Key, ParsedDocument]) -> Location | None:
         if counted[key] is not entry:
             return Location(path, counted[key].line_of("metadata.name"))
         first = min(self._holders.get(key, {path}))
         return self.location(key, "metadata.name") if first < path else None
 
 
-def _given(before: Mapping[Key, _Given], sheet: Sheet) -> Mapping[Key, _Given]:
+def _objects_in_use(before: Mapping[Key, _ObjectInUse], sheet: ParsedFile) -> Mapping[Key, _ObjectInUse]:
     """Return what a file gives that gave ``before`` and now reads as ``sheet``."""
-    after: dict[Key, _Given] = {}
+    after: dict[Key, _ObjectInUse] = {}
     for key, entry in sheet.given().items():
         if entry.parsed.object is not None:
-            after[key] = _Given(entry.parsed.object, entry)
+            after[key] = _ObjectInUse(entry.parsed.object, entry)
         elif key in before:
             after[key] = before[key]
     if not sheet.whole:

@@ -12,14 +12,14 @@ from controlplane.objects.reading.documents import Document, document_parts, doc
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class UnreadableFile:
     """A file that is there and may not, or cannot, be read: why."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ParsedDocument:
     """One document of a file: what it says, and where it stands."""
 
     parsed: ParsedObject
@@ -44,10 +44,10 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class ParsedFile:
     """One file as it was read last."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ParsedDocument, ...] = ()
     problem: Problem | None = None  # of the file as a whole
     empty: bool = False  # nothing at all in it, as a shell's ``>`` leaves it for a moment
 
@@ -56,47 +56,47 @@ class Sheet:
         """Return whether every document of it can be read."""
         return self.problem is None and all(each.parsed.key is not None and each.document.problem is None for each in self.entries)
 
-    def given(self) -> Mapping[Key, Entry]:
+    def given(self) -> Mapping[Key, ParsedDocument]:
         """Return its documents that are meant to be objects of ours, by key; of two with the same key the first."""
-        found: dict[Key, Entry] = {}
+        found: dict[Key, ParsedDocument] = {}
         for each in self.entries:
             if each.parsed.key is not None and each.counts:
                 found.setdefault(each.parsed.key, each)
         return found
 
 
-def sheet(found: str | Refused, before: Sheet | None = None) -> Sheet:
+def parse_file(found: str | UnreadableFile, before: ParsedFile | None = None) -> ParsedFile:
     """Return what the text ``found`` of a file gives; a part of it that stood in ``before`` too, anywhere, is not read again."""
-    if isinstance(found, Refused):
-        return Sheet(problem=Problem(None, "", Severity.ERROR, "Unreadable", found.reason))
-    known: dict[str, list[Entry]] = {}
+    if isinstance(found, UnreadableFile):
+        return ParsedFile(problem=Problem(None, "", Severity.ERROR, "Unreadable", found.reason))
+    known: dict[str, list[ParsedDocument]] = {}
     for entry in before.entries if before else ():
         known.setdefault(entry.whole.text, []).append(entry)
-    return Sheet(tuple(_entries(found, known)), empty=not found.strip())
+    return ParsedFile(tuple(_parsed_documents(found, known)), empty=not found.strip())
 
 
-def _entries(text: str, known: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
+def _parsed_documents(text: str, known: Mapping[str, Sequence[ParsedDocument]]) -> Iterator[ParsedDocument]:
     for part, offset in document_parts(text):
         if same := known.get(part):
             first = same[0].document.offset
             yield from (_moved(entry, offset - first) for entry in same if entry.document.offset == first)
         else:
-            yield from _read(part, offset)
+            yield from _parse_part(part, offset)
 
 
-def _read(part: str, offset: int) -> Iterator[Entry]:
+def _parse_part(part: str, offset: int) -> Iterator[ParsedDocument]:
     whole: Document | None = None
     for document in documents_of_part(part, offset):
         whole = whole or replace(document, data=None, prefix="", problem=None, problem_line=0)
         problem = document.problem
         parsed = parse(document.data or {}) if problem is None else ParsedObject(problem.object, problems=(problem,))
-        yield Entry(parsed, replace(document, data=None), whole)
+        yield ParsedDocument(parsed, replace(document, data=None), whole)
 
 
-def _moved(entry: Entry, lines: int) -> Entry:
-    return Entry(entry.parsed, _down(entry.document, lines), _down(entry.whole, lines)) if lines else entry
+def _moved(entry: ParsedDocument, lines: int) -> ParsedDocument:
+    return ParsedDocument(entry.parsed, _moved_document(entry.document, lines), _moved_document(entry.whole, lines)) if lines else entry
 
 
-def _down(document: Document, lines: int) -> Document:
+def _moved_document(document: Document, lines: int) -> Document:
     problem_line = document.problem_line + lines if document.problem else 0
     return replace(document, line=document.line + lines, problem_line=problem_line, offset=document.offset + lines)

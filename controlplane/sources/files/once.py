@@ -9,29 +9,29 @@ from typing import BinaryIO
 
 from controlplane.objects.changes import Change
 from controlplane.sources.files import reading
-from controlplane.sources.files.folder import Folder
-from controlplane.sources.files.manifest import Refused, Sheet, sheet
+from controlplane.sources.files.folder import ManifestFolder
+from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
 
 STDIN = "-"
 
 
-def gather(paths: Iterable[str], stdin: BinaryIO) -> tuple[Folder, tuple[Change, ...]]:
+def read_manifests(paths: Iterable[str], stdin: BinaryIO) -> tuple[ManifestFolder, tuple[Change, ...]]:
     """Return what ``paths`` give, each a manifest, a folder of them, or ``-`` for ``stdin``; raises OSError for one that is not there."""
-    sheets: dict[str, Sheet | None] = {}
+    sheets: dict[str, ParsedFile | None] = {}
     for path in dict.fromkeys(paths):
         if path == STDIN:
-            sheets["standard input"] = sheet(_text(stdin))
+            sheets["standard input"] = parse_file(_text(stdin))
         elif Path(path).is_dir():
-            for each in reading.files(path):
-                found = reading.read(path, each)
-                sheets[each] = None if found is None else sheet(found)
+            for each in reading.manifest_files(path):
+                found = reading.read_file(path, each)
+                sheets[each] = None if found is None else parse_file(found)
         else:
             with Path(path).open("rb") as file:  # the operator named it: it may be a pipe, and be called anything
-                sheets[path] = sheet(_text(file))
-    folder = Folder()
+                sheets[path] = parse_file(_text(file))
+    folder = ManifestFolder()
     return folder, folder.take(sheets, time.monotonic())
 
 
-def _text(file: BinaryIO) -> str | Refused:
+def _text(file: BinaryIO) -> str | UnreadableFile:
     data = file.read(reading.MAX_BYTES + 1)
-    return reading.decoded(data) if len(data) <= reading.MAX_BYTES else Refused(f"expected at most {reading.MAX_BYTES} bytes")
+    return reading.decode_utf8(data) if len(data) <= reading.MAX_BYTES else UnreadableFile(f"expected at most {reading.MAX_BYTES} bytes")

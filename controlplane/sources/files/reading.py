@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.sources.files.manifest import Refused
+from controlplane.sources.files.manifest import UnreadableFile
 
 MAX_BYTES = 20 << 20
 _MAX_FOLDERS = 64  # below each other
@@ -18,7 +18,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileState:
     """A file of a folder: by what it is seen to have changed, and whether its own notices tell all about it."""
 
     signature: tuple[int, ...]
@@ -30,7 +30,7 @@ def is_manifest(name: str) -> bool:
     return name.endswith(_SUFFIXES) and not name.startswith(".")
 
 
-def files(root: str) -> dict[str, Found]:
+def manifest_files(root: str) -> dict[str, FileState]:
     """Return the manifests below the folder ``root`` by path, and what two paths lead to under the first of them."""
     real = os.path.realpath(root)
     seen: set[tuple[int, int]] = set()
@@ -39,36 +39,36 @@ def files(root: str) -> dict[str, Found]:
     return dict(_walk(root, real, seen, 0, linked=False))
 
 
-def look(root: str, path: str) -> Found | None:
+def file_state(root: str, path: str) -> FileState | None:
     """Return the state of the one file ``path`` below ``root``, or ``None`` where there is no such file."""
     try:
         state = Path(path).stat()
         direct = os.path.realpath(path) == str(Path(os.path.realpath(root), os.path.relpath(path, root)))
-        return Found(_signature(state), plain=direct and stat.S_ISREG(state.st_mode))
+        return FileState(_signature(state), plain=direct and stat.S_ISREG(state.st_mode))
     except OSError:
         return None
 
 
-def read(root: str, path: str) -> str | Refused | None:
+def read_file(root: str, path: str) -> str | UnreadableFile | None:
     """Return the text of the file ``path`` below the folder ``root``, ``None`` where there is none, or why it is not read."""
     try:
         data = _content(os.path.realpath(root), os.path.realpath(path))
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Refused(f"expected a file that can be read: {error.strerror or type(error).__name__}")
-    return data if isinstance(data, Refused) else decoded(data)
+        return UnreadableFile(f"expected a file that can be read: {error.strerror or type(error).__name__}")
+    return data if isinstance(data, UnreadableFile) else decode_utf8(data)
 
 
-def decoded(data: bytes) -> str | Refused:
+def decode_utf8(data: bytes) -> str | UnreadableFile:
     """Return ``data`` as text, or why it is none."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return Refused(f"expected UTF-8 text; byte {error.start} is not")
+        return UnreadableFile(f"expected UTF-8 text; byte {error.start} is not")
 
 
-def _walk(folder: str, real_root: str, seen: set[tuple[int, int]], depth: int, *, linked: bool) -> Iterator[tuple[str, Found]]:
+def _walk(folder: str, real_root: str, seen: set[tuple[int, int]], depth: int, *, linked: bool) -> Iterator[tuple[str, FileState]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda each: each.name)
     except OSError:
@@ -87,8 +87,8 @@ def _walk(folder: str, real_root: str, seen: set[tuple[int, int]], depth: int, *
             continue
         seen.add(identity)
         if not is_folder:
-            yield os.path.normpath(entry.path), Found(_signature(state), plain=not by_link)
-        elif depth < _MAX_FOLDERS and (not by_link or _below(os.path.realpath(entry.path), real_root)):
+            yield os.path.normpath(entry.path), FileState(_signature(state), plain=not by_link)
+        elif depth < _MAX_FOLDERS and (not by_link or _is_below(os.path.realpath(entry.path), real_root)):
             yield from _walk(entry.path, real_root, seen, depth + 1, linked=by_link)
 
 
@@ -96,31 +96,31 @@ def _signature(state: os.stat_result) -> tuple[int, ...]:
     return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
-def _below(path: str, root: str) -> bool:
+def _is_below(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _content(root: str, path: str) -> bytes | Refused:
-    if not _below(path, root):
-        return Refused("expected a file within the folder; this link leads out of it")
+def _content(root: str, path: str) -> bytes | UnreadableFile:
+    if not _is_below(path, root):
+        return UnreadableFile("expected a file within the folder; this link leads out of it")
     descriptor = _open(root, os.path.relpath(path, root))
-    if isinstance(descriptor, Refused):
+    if isinstance(descriptor, UnreadableFile):
         return descriptor
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         state = os.fstat(descriptor)
         if state.st_size > MAX_BYTES:
-            return Refused(f"expected a file of at most {MAX_BYTES} bytes, found {state.st_size}")
+            return UnreadableFile(f"expected a file of at most {MAX_BYTES} bytes, found {state.st_size}")
         parts: list[bytes] = []
         size = 0
         while part := file.read(1 << 20):  # a file may grow while it is read
             parts.append(part)
             size += len(part)
             if size > MAX_BYTES:
-                return Refused(f"expected a file of at most {MAX_BYTES} bytes")
+                return UnreadableFile(f"expected a file of at most {MAX_BYTES} bytes")
         return b"".join(parts)
 
 
-def _open(root: str, path: str) -> int | Refused:
+def _open(root: str, path: str) -> int | UnreadableFile:
     """Open the regular file ``path`` below ``root`` one name at a time, so that nothing on the way can become a link in between."""
     *folders, name = path.split("/")
     at = os.open(root, _FLAGS | os.O_DIRECTORY)
@@ -130,11 +130,11 @@ def _open(root: str, path: str) -> int | Refused:
             os.close(at)
             at = below
         if not stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
-            return Refused("expected a regular file")  # the mere open of a device can do something
+            return UnreadableFile("expected a regular file")  # the mere open of a device can do something
         descriptor = os.open(name, _FLAGS, dir_fd=at)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor
         os.close(descriptor)
-        return Refused("expected a regular file")
+        return UnreadableFile("expected a regular file")
     finally:
         os.close(at)

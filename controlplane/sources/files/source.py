@@ -13,9 +13,9 @@ from watchfiles import awatch
 
 from controlplane.objects.changes import Change
 from controlplane.sources.files import reading
-from controlplane.sources.files.folder import Folder
-from controlplane.sources.files.manifest import Refused, Sheet, sheet
-from controlplane.sources.files.reading import Found
+from controlplane.sources.files.folder import ManifestFolder
+from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
+from controlplane.sources.files.reading import FileState
 
 log = logging.getLogger(__name__)
 
@@ -27,21 +27,21 @@ _RETRY_S = 1.0
 _PROGRESS_S = 2.0
 
 
-class Files:
+class FileSource:
     """Reads the manifests below a folder, and again whenever they change."""
 
     def __init__(self, root: str) -> None:
         """Read below the folder ``root``."""
         self.name = f"files {root}"
         self._root = os.path.normpath(root)
-        self._folder = Folder()
-        self._found: dict[str, Found] = {}
+        self._folder = ManifestFolder()
+        self._found: dict[str, FileState] = {}
         self._noted: set[str] = set()  # files of which a notice has come
         self._rescan = False  # look at all files: a notice was of something else
         self._rescan_at = time.monotonic() + _RESCAN_S
         self._news = asyncio.Event()
 
-    def locations(self) -> Folder:
+    def locations(self) -> ManifestFolder:
         """Return what the folder says now, to be asked for problems and lines in another thread."""
         return self._folder.copy()
 
@@ -80,32 +80,32 @@ class Files:
             log.info("files read", extra={"files": len(sheets), "changed": len(changes)})
         return changes
 
-    def _read(self, noted: Iterable[str], *, rescan: bool) -> dict[str, Sheet | None]:
+    def _read(self, noted: Iterable[str], *, rescan: bool) -> dict[str, ParsedFile | None]:
         try:
             wanted = self._look(set(noted), rescan=rescan)
         except OSError as error:
             log.warning("folder cannot be read", extra={"folder": self._root, "reason": str(error)})
             return {}
-        sheets: dict[str, Sheet | None] = {}
+        sheets: dict[str, ParsedFile | None] = {}
         told_at = time.monotonic()
         for path in sorted(wanted):
-            found = reading.read(self._root, path) if path in self._found else None
+            found = reading.read_file(self._root, path) if path in self._found else None
             sheets[path] = None if found is None else self._sheet(path, found)
             if time.monotonic() - told_at > _PROGRESS_S:
                 told_at = time.monotonic()
                 log.info("reading files", extra={"read": len(sheets), "of": len(wanted)})
         return sheets
 
-    def _sheet(self, path: str, found: str | Refused) -> Sheet:
+    def _sheet(self, path: str, found: str | UnreadableFile) -> ParsedFile:
         try:
-            return sheet(found, self._folder.sheet(path))
+            return parse_file(found, self._folder.sheet(path))
         except Exception:  # ours; it must not keep the news of the other files back
             log.exception("file failed", extra={"file": path})
-            return sheet(Refused("this file brings out a fault of the control plane, which has logged it"))
+            return parse_file(UnreadableFile("this file brings out a fault of the control plane, which has logged it"))
 
     def _look(self, noted: set[str], *, rescan: bool) -> set[str]:
         """Return which files to read: those ``noted``, and where more may have changed all that look different now."""
-        news = {path: reading.look(self._root, path) for path in noted}
+        news = {path: reading.file_state(self._root, path) for path in noted}
         if not rescan and all(found is None or found.plain for found in (*news.values(), *self._found.values())):
             for path, found in news.items():
                 if found is None:
@@ -113,7 +113,7 @@ class Files:
                 else:
                     self._found[path] = found
             return noted
-        before, self._found = self._found, reading.files(self._root)
+        before, self._found = self._found, reading.manifest_files(self._root)
         changed = {path for path, found in self._found.items() if before.get(path) != found}
         return changed | (before.keys() - self._found.keys()) | (noted & self._found.keys())
 

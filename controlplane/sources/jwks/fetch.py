@@ -16,14 +16,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from controlplane.model.ip_addresses import Address, parse_address
 from controlplane.objects.security.jwks import DISCOVERY, UnusableKeys, discovered_jwks_url, public_keys
-from controlplane.sources.jwks.url_policy import Forbidden, Guard, Target
+from controlplane.sources.jwks.url_policy import CheckedUrl, Forbidden, UrlPolicy
 
 MAX_BYTES = 1 << 20
 _LOOKUPS = 4  # names that are looked up at once: a resolver that hangs must not take the threads of others
 _PLAIN_BODY = ("", "identity")
 
 
-class Unreachable(Exception):
+class IssuerUnreachable(Exception):
     """Nobody answered as asked; the text says what happened."""
 
 
@@ -48,10 +48,10 @@ class SystemResolver:
         return [(family, str(where[0])) for family, _, _, _, where in found]
 
 
-class Fetching:
+class JwksFetcher:
     """Fetches key sets by HTTP, as far as ``guard`` lets it."""
 
-    def __init__(self, guard: Guard, tls: ssl.SSLContext, resolve: Resolver, patience_s: float = 5.0) -> None:
+    def __init__(self, guard: UrlPolicy, tls: ssl.SSLContext, resolve: Resolver, patience_s: float = 5.0) -> None:
         """Ask where ``guard`` allows it, believe who ``tls`` does, look names up by ``resolve``, and wait for ``patience_s`` in all."""
         self._guard = guard
         self._tls = tls
@@ -66,14 +66,14 @@ class Fetching:
                     return public_keys(await self._get(discovered_jwks_url(await self._get(uri), uri.removesuffix(DISCOVERY))))
                 return public_keys(await self._get(uri))
         except TimeoutError:
-            raise Unreachable(f"no answer within {self._patience_s:g} s") from None
+            raise IssuerUnreachable(f"no answer within {self._patience_s:g} s") from None
 
     async def _get(self, url: str) -> str:
         target = self._guard.target(url)
-        dialling = _Dialling(self._guard, target)
+        dialling = _CheckedSockets(self._guard, target)
         connector = aiohttp.TCPConnector(
             ssl=self._tls,
-            resolver=_Names(self._resolve),
+            resolver=_AiohttpResolver(self._resolve),
             use_dns_cache=False,
             socket_factory=dialling.open,
             force_close=True,
@@ -91,10 +91,10 @@ class Fetching:
                     return await _body(answer)
 
 
-class _Dialling:
+class _CheckedSockets:
     """The addresses of one request: each is checked when its socket is made, and connected to as it was checked."""
 
-    def __init__(self, guard: Guard, target: Target) -> None:
+    def __init__(self, guard: UrlPolicy, target: CheckedUrl) -> None:
         self._guard = guard
         self._target = target
         self._refused: Forbidden | None = None
@@ -119,10 +119,10 @@ class _Dialling:
                 raise
             if self._refused is not None and isinstance(error, aiohttp.ClientConnectorError):
                 raise self._refused from None
-            raise Unreachable(_words(error)) from None
+            raise IssuerUnreachable(_reason(error)) from None
 
 
-class _Names(AbstractResolver):
+class _AiohttpResolver(AbstractResolver):
     """A resolver in the shape in which aiohttp asks one."""
 
     def __init__(self, resolve: Resolver) -> None:
@@ -141,7 +141,7 @@ async def _body(answer: aiohttp.ClientResponse) -> str:
     if 300 <= answer.status < 400:
         raise Forbidden("it was answered with a redirect, which is not followed: name the address where the keys are")
     if answer.status != 200:
-        raise Unreachable(f"it was answered with status {answer.status}")
+        raise IssuerUnreachable(f"it was answered with status {answer.status}")
     if answer.headers.get("Content-Encoding", "").strip().lower() not in _PLAIN_BODY:
         raise UnusableKeys("expected a body that is not compressed")
     found = bytearray()
@@ -155,7 +155,7 @@ async def _body(answer: aiohttp.ClientResponse) -> str:
         raise UnusableKeys("expected JSON in UTF-8") from None
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorDNSError():
             return "its host is not known"
@@ -169,7 +169,7 @@ def _words(error: Exception) -> str:
             return f"the answer broke off or is not HTTP ({type(error).__name__})"
 
 
-def is_own(address: Address) -> bool:
+def is_own_address(address: Address) -> bool:
     """Return whether ``address`` is this machine's: then it is what the machine would call itself by in talking to it. Nothing is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from controlplane.objects.security.jwks import KeySet, UnusableKeys
-from controlplane.sources.jwks.fetch import Unreachable
+from controlplane.sources.jwks.fetch import IssuerUnreachable
 from controlplane.sources.jwks.url_policy import Forbidden
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _MOST = 1000  # addresses; each may hold MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class RefreshTiming:
     """In seconds: how often keys are fetched anew, how long they are good, how soon a failure is tried again, what a start waits for."""
 
     refresh_s: float = 1200.0
@@ -37,7 +37,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class RefreshInputs:
     """What it is made of: how keys are fetched, how late it is, how to wait, and chance in [0, 1)."""
 
     fetch: Callable[[str], Awaitable[str]]  # raises Forbidden, Unreachable, Unusable
@@ -50,7 +50,7 @@ _NOTHING = KeySet()
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class FetchState:
     """What is known of one address."""
 
     keys: KeySet = _NOTHING
@@ -59,12 +59,12 @@ class Held:
     failures: int = 0  # since then
     due: float = 0.0
 
-    def after(self, found: str, now: float, timing: Timing, chance: float) -> Held:
+    def after(self, found: str, now: float, timing: RefreshTiming, chance: float) -> FetchState:
         """Return what is known once the keys ``found`` have come; they are fetched anew a bit before that is due, each at its own time."""
         due = now + timing.refresh_s * (1 - chance / 10)
-        return Held(KeySet(found), now, tried=True, due=due)
+        return FetchState(KeySet(found), now, tried=True, due=due)
 
-    def after_failure(self, why: str, now: float, timing: Timing, chance: float) -> Held:
+    def after_failure(self, why: str, now: float, timing: RefreshTiming, chance: float) -> FetchState:
         """Return what is known once fetching has failed, ``why``: keys that are too old are known no more."""
         old = self.fetched_at is not None and now - self.fetched_at >= timing.good_s
         wait = min(timing.again_at_most_s, timing.again_s * 2 ** min(self.failures, 20)) * (1 + chance) / 2
@@ -76,15 +76,15 @@ class Held:
 Deliver: TypeAlias = Callable[[Mapping[str, KeySet]], None]
 
 
-class Keeper:
+class JwksRefresher:
     """Keeps what is wanted by ``want``."""
 
-    def __init__(self, means: Means, timing: Timing | None = None) -> None:
+    def __init__(self, means: RefreshInputs, timing: RefreshTiming | None = None) -> None:
         """Keep nothing yet."""
         self._means = means
-        self._timing = timing or Timing()
+        self._timing = timing or RefreshTiming()
         self._wanted: frozenset[str] = frozenset()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, FetchState] = {}
         self._left_out: frozenset[str] = frozenset()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news, self._begun = asyncio.Event(), asyncio.Event()
@@ -96,7 +96,7 @@ class Keeper:
         """Keep the keys at ``uris`` from now on, and no others; of too many those that are kept already stay."""
         self._wanted = frozenset(uris)
         for uri in sorted(self._wanted, key=lambda uri: (uri not in self._held, uri))[:_MOST]:
-            self._held.setdefault(uri, Held())
+            self._held.setdefault(uri, FetchState())
         self._news.set()
         if self._held:
             self._begun.set()
@@ -106,7 +106,7 @@ class Keeper:
         """Return whether everything wanted has been asked for once, or that takes too long to be waited for."""
         return self._late or all(each.tried for each in self._held.values())
 
-    def held(self) -> Mapping[str, Held]:
+    def held(self) -> Mapping[str, FetchState]:
         """Return what is known, by address."""
         return dict(self._held)
 
@@ -150,27 +150,27 @@ class Keeper:
                 deliver({uri: held.keys})
             await self._means.sleep(max(0.0, held.due - self._means.clock()))
 
-    async def _fetch(self, uri: str) -> Held:
+    async def _fetch(self, uri: str) -> FetchState:
         means, held = self._means, self._held[uri]
         try:
             found = await means.fetch(uri)
-        except (Forbidden, Unreachable, UnusableKeys) as error:
+        except (Forbidden, IssuerUnreachable, UnusableKeys) as error:
             why, outcome = str(error), type(error).__name__.lower()
         except Exception:  # ours; the others are kept all the same
-            log.exception("fetching keys failed", extra={"uri": shown(uri)})
+            log.exception("fetching keys failed", extra={"uri": redacted_url(uri)})
             why, outcome = "fetching them brings out a fault of the control plane, which has logged it", "internal"
         else:
             self.outcomes["ok"] += 1
             if held.keys.text != found or held.failures:
-                log.info("keys fetched", extra={"uri": shown(uri)})
+                log.info("keys fetched", extra={"uri": redacted_url(uri)})
             return held.after(found, means.clock(), self._timing, means.random())
         self.outcomes[outcome] += 1
         if held.keys.failure != why:
-            log.warning("keys not fetched", extra={"uri": shown(uri), "reason": why})
+            log.warning("keys not fetched", extra={"uri": redacted_url(uri), "reason": why})
         return held.after_failure(why, means.clock(), self._timing, means.random())
 
 
-def shown(uri: str) -> str:
+def redacted_url(uri: str) -> str:
     """Return ``uri`` without what may be a secret in it: a user, a query."""
     try:
         parts = urlsplit(uri)

@@ -25,7 +25,7 @@ class Forbidden(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class AllowedDestination:
     """What the operator allows: an address ``block``, or the hosts of ``name``; ``plain``: without TLS too."""
 
     name: str = ""  # or *.suffix
@@ -37,21 +37,21 @@ class Allowed:
         return is_covered_by(host, self.name) if self.block is None else address in self.block
 
 
-def allowed(text: str) -> Allowed:
+def parse_allowed(text: str) -> AllowedDestination:
     """Return what ``text`` allows; raises ValueError where it is neither a block nor a host, perhaps after ``http://``."""
     plain = text.startswith(_PLAIN)
     rest = text.removeprefix(_PLAIN).strip("/").lower()
     if (address := parse_address(rest)) is not None:
-        return Allowed(block=ip_network(address), plain=plain)
+        return AllowedDestination(block=ip_network(address), plain=plain)
     if "/" in rest:
-        return Allowed(block=ip_network(rest), plain=plain)
+        return AllowedDestination(block=ip_network(rest), plain=plain)
     if rest == "*" or host_error(rest):
         raise ValueError(f"expected a CIDR, an IP address, a host or *.SUFFIX, perhaps after {_PLAIN}, found {text[:80]!r}")
-    return Allowed(name=rest, plain=plain)
+    return AllowedDestination(name=rest, plain=plain)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CheckedUrl:
     """A URL that may be asked as far as its text shows; where it leads is seen when it is dialled.
 
     It is asked as it was taken apart here: where two parsers disagree, one would check what the other does not ask.
@@ -62,15 +62,15 @@ class Target:
     plain: bool
 
 
-class Guard:
+class UrlPolicy:
     """Decides by what the operator has ``allowed``, and by which addresses are the machine's ``own``."""
 
-    def __init__(self, allowed: Iterable[Allowed], own: Callable[[Address], bool]) -> None:
+    def __init__(self, allowed: Iterable[AllowedDestination], own: Callable[[Address], bool]) -> None:
         """Refuse all but what is public and what is ``allowed``."""
         self._allowed = tuple(allowed)
         self._own = own
 
-    def target(self, url: str) -> Target:
+    def target(self, url: str) -> CheckedUrl:
         """Return ``url`` taken apart; raises Forbidden."""
         try:
             parts = URL(url)
@@ -85,9 +85,9 @@ class Guard:
             raise Forbidden(
                 "expected https: keys that come in the clear can be anybody's; the operator can allow it by --jwks-allow http://…"
             )
-        return Target(parts, host, plain=parts.scheme == "http")
+        return CheckedUrl(parts, host, plain=parts.scheme == "http")
 
-    def check(self, target: Target, text: str) -> None:
+    def check(self, target: CheckedUrl, text: str) -> None:
         """Pass the address ``text`` as one that ``target`` may be asked at; raises Forbidden."""
         address = parse_address(text)
         if address is None:

@@ -1,4 +1,4 @@
-"""The source ``kubernetes``: mirrors what matters of an API server. It waits and hands on; what that means is decided in ``book``."""
+"""The source ``kubernetes``: mirrors what matters of an API server. It waits and hands on; what that means is decided in ``store``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Rep
 from controlplane.kube.resources import CRDS, ApiResource
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
-from controlplane.sources.kubernetes.store import Book
-from controlplane.sources.kubernetes.watched import Collection, Definition, built_in, definition, within
+from controlplane.sources.kubernetes.store import ObjectStore
+from controlplane.sources.kubernetes.watched import Collection, Definition, built_in_collections, collections_of, definition_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _DEFINITIONS = Collection(CRDS)
 
 
 @dataclass(slots=True)
-class _Mirror:
+class _WatchedCollection:
     """One collection while it is watched."""
 
     reflector: Reflector
@@ -34,7 +34,7 @@ class _Mirror:
 
 
 @dataclass(slots=True)
-class _Kind:
+class _CustomKind:
     """A kind that a CustomResourceDefinition brings; for a while after it went, its objects are kept."""
 
     resource: ApiResource | None = None
@@ -42,7 +42,7 @@ class _Kind:
     kept: set[Key] = field(default_factory=set)  # objects that a definition made anew does not have
 
 
-class Kubernetes:
+class KubernetesSource:
     """Mirrors the API server that ``client`` speaks to: all of it, or some namespaces."""
 
     name = "kubernetes"
@@ -65,24 +65,24 @@ class Kubernetes:
         self._random = random
         self._timing = timing or ReflectorTiming()
         self._grace_s = grace_s
-        self._book = Book()
+        self._store = ObjectStore()
         self._inbox: deque[tuple[Collection, Replaced | Changed | None]] = deque()  # None: a kind's grace is over
         self._news = asyncio.Event()
-        self._mirrors: dict[Collection, _Mirror] = {}
+        self._mirrors: dict[Collection, _WatchedCollection] = {}
         self._definitions: dict[str, Definition] = {}  # by the name of the CustomResourceDefinition
-        self._kinds: dict[tuple[str, str], _Kind] = {}
+        self._kinds: dict[tuple[str, str], _CustomKind] = {}
         self._waiting: set[Collection] = set()  # whose first list has not come yet
         self._syncing = True  # until every first list has come
         self._pending: dict[Key, Change] = {}  # not handed on yet
 
-    def locations(self) -> Book:
+    def locations(self) -> ObjectStore:
         """Return what is wrong with the objects, to be asked in another thread."""
-        return self._book.copy()
+        return self._store.copy()
 
     @property
-    def book(self) -> Book:
+    def store(self) -> ObjectStore:
         """Return the records of the objects: live."""
-        return self._book
+        return self._store
 
     def not_ready(self) -> str | None:
         """Return why the first look is not complete, ``None`` if it is."""
@@ -109,7 +109,7 @@ class Kubernetes:
         self._inbox.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for each in (_DEFINITIONS, *built_in(self._namespaces)):
+                for each in (_DEFINITIONS, *built_in_collections(self._namespaces)):
                     self._mirror(each, tasks)
                 while True:
                     await self._news.wait()
@@ -135,7 +135,7 @@ class Kubernetes:
         if self._syncing:
             self._waiting.add(collection)
         task = tasks.create_task(self._follow(collection, reflector))
-        self._mirrors[collection] = _Mirror(reflector, task)
+        self._mirrors[collection] = _WatchedCollection(reflector, task)
 
     async def _follow(self, collection: Collection, reflector: Reflector) -> None:
         while True:
@@ -168,35 +168,35 @@ class Kubernetes:
     def _meaning(self, collection: Collection, news: Replaced | Changed | None) -> Iterator[Change | None]:
         """Yield the changes that ``news`` of ``collection`` mean, and ``None`` in between where nothing changes."""
         resource = collection.resource
-        kind = self._kinds.get((resource.group, resource.kind), _Kind())
+        kind = self._kinds.get((resource.group, resource.kind), _CustomKind())
         if news is None:
-            gone = self._book.others(collection, ()) if kind.resource is None else tuple(kind.kept)
+            gone = self._store.missing_from(collection, ()) if kind.resource is None else tuple(kind.kept)
             kind.kept.clear()
             for key in gone:
-                yield from self._book.remove(key)
+                yield from self._store.remove(key)
         elif collection == _DEFINITIONS or collection not in self._mirrors:
             return  # of a kind that is going: that its objects go with it is not believed yet
         elif isinstance(news, Changed):
             for is_there, value in news.events:
                 key = _key(resource, value)
                 kind.kept.discard(key)
-                yield from self._book.update(resource, value) if is_there else self._book.remove(key)
+                yield from self._store.update(resource, value) if is_there else self._store.remove(key)
         else:
             yield from self._replaced(collection, news, kind)
 
-    def _replaced(self, collection: Collection, news: Replaced, kind: _Kind) -> Iterator[Change | None]:
+    def _replaced(self, collection: Collection, news: Replaced, kind: _CustomKind) -> Iterator[Change | None]:
         there: set[Key] = set()
         for value in news.items:
             there.add(_key(collection.resource, value))
-            yield from self._book.update(collection.resource, value)
+            yield from self._store.update(collection.resource, value)
             yield None
         kind.kept -= there
-        gone = self._book.others(collection, there)
+        gone = self._store.missing_from(collection, there)
         if kind.grace:
             kind.kept.update(gone)
             return
         for key in gone:
-            yield from self._book.remove(key)
+            yield from self._store.remove(key)
 
     def _define(self, news: Replaced | Changed, tasks: asyncio.TaskGroup) -> None:
         """Watch the kinds that are there by ``news`` of definitions."""
@@ -205,7 +205,7 @@ class Kubernetes:
             self._definitions.clear()
         for is_there, crd in events:
             name = text(section(crd, "metadata"), "name")
-            found = definition(crd) if is_there else None
+            found = definition_of(crd) if is_there else None
             if found is None:
                 self._definitions.pop(name, None)
             else:
@@ -215,18 +215,18 @@ class Kubernetes:
             self._serve(which, wanted.get(which), tasks)
 
     def _serve(self, which: tuple[str, str], resource: ApiResource | None, tasks: asyncio.TaskGroup) -> None:
-        kind = self._kinds.setdefault(which, _Kind())
+        kind = self._kinds.setdefault(which, _CustomKind())
         if kind.resource == resource:
             return
         if kind.resource is not None:
-            for each in within(kind.resource, self._namespaces):
+            for each in collections_of(kind.resource, self._namespaces):
                 self._waiting.discard(each)
                 if mirror := self._mirrors.pop(each, None):
                     mirror.task.cancel()
         old, kind.resource = kind.resource, resource
         if resource is not None:
             log.info("kind is there", extra={"kind": resource.kind, "version": resource.version})
-            for each in within(resource, self._namespaces):
+            for each in collections_of(resource, self._namespaces):
                 self._mirror(each, tasks)
         elif old is not None:
             log.warning("kind is going", extra={"kind": old.kind, "kept_s": self._grace_s})
@@ -234,10 +234,10 @@ class Kubernetes:
                 kind.grace.cancel()
             kind.grace = asyncio.get_running_loop().call_later(self._grace_s, self._believe, kind, old)
 
-    def _believe(self, kind: _Kind, resource: ApiResource) -> None:
+    def _believe(self, kind: _CustomKind, resource: ApiResource) -> None:
         """Believe, a while after the kind of ``resource`` went, that the objects are gone which did not come back."""
         kind.grace = None
-        for each in within(resource, self._namespaces):
+        for each in collections_of(resource, self._namespaces):
             self._inbox.append((each, None))
         self._news.set()
 

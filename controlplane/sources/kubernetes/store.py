@@ -19,7 +19,7 @@ _STATUS_GROUPS = ".istio.io"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ObjectRecord:
     """What is known of an object of the API server beside its content: where it is, in which version, and what its status says."""
 
     key: Key
@@ -36,22 +36,22 @@ class Record:
         return all(each.severity is not Severity.ERROR for each in self.problems)
 
 
-class Book:
+class ObjectStore:
     """The records of all objects, and which of them are in use."""
 
     def __init__(self) -> None:
         """Begin with nothing heard."""
-        self._records: dict[Key, Record] = {}
+        self._records: dict[Key, ObjectRecord] = {}
         self._given: dict[Key, Object] = {}
 
-    def copy(self) -> Book:
+    def copy(self) -> ObjectStore:
         """Return the book as it is now, to be asked in another thread."""
-        copied = Book()
+        copied = ObjectStore()
         copied._records = dict(self._records)
         copied._given = dict(self._given)
         return copied
 
-    def istio(self) -> Mapping[Key, Record]:
+    def istio_records(self) -> Mapping[Key, ObjectRecord]:
         """Return the records of the objects that have a status of ours."""
         return {key: record for key, record in self._records.items() if record.resource.group.endswith(_STATUS_GROUPS)}
 
@@ -76,7 +76,7 @@ class Book:
             return
         metadata = section(value, "metadata")
         if parsed.problems or resource.group.endswith(_STATUS_GROUPS):
-            self._records[key] = Record(
+            self._records[key] = ObjectRecord(
                 key,
                 resource,
                 text(metadata, "uid"),
@@ -97,7 +97,7 @@ class Book:
         if self._given.pop(key, None) is not None:
             yield Change(key, None)
 
-    def others(self, collection: Collection, there: Iterable[Key]) -> tuple[Key, ...]:
+    def missing_from(self, collection: Collection, there: Iterable[Key]) -> tuple[Key, ...]:
         """Return the objects of ``collection`` that are known and not among those ``there``."""
         resource, left = collection.resource, self._given.keys() | self._records.keys()
         left = {

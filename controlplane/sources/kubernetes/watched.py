@@ -36,7 +36,7 @@ class Definition:
     resource: ApiResource | None
 
 
-def built_in(namespaces: Iterable[str]) -> Iterator[Collection]:
+def built_in_collections(namespaces: Iterable[str]) -> Iterator[Collection]:
     """Yield the collections of Kubernetes itself, everywhere or in ``namespaces``.
 
     In namespaced mode no rights beyond the namespaces are asked for: nodes are not watched.
@@ -51,20 +51,20 @@ def built_in(namespaces: Iterable[str]) -> Iterator[Collection]:
         elif kind == "Namespace" and chosen:
             yield from (Collection(resource, name=each) for each in chosen)
         elif resource.namespaced or not chosen:
-            yield from within(resource, chosen)
+            yield from collections_of(resource, chosen)
 
 
-def within(resource: ApiResource, namespaces: Iterable[str]) -> Iterator[Collection]:
+def collections_of(resource: ApiResource, namespaces: Iterable[str]) -> Iterator[Collection]:
     """Yield the collections of ``resource``, everywhere or in each of ``namespaces``."""
     chosen = tuple(namespaces)
     yield from (Collection(resource, each) for each in chosen) if chosen else (Collection(resource),)
 
 
-def definition(crd: Json) -> Definition | None:
+def definition_of(crd: Json) -> Definition | None:
     """Return what the CustomResourceDefinition ``crd`` defines, ``None`` for a kind that is not ours."""
     spec = section(crd, "spec")
     group, kind = text(spec, "group"), text(section(spec, "names"), "kind")
-    ours = _custom().get((group, kind))
+    ours = _custom_kinds().get((group, kind))
     if ours is None:
         return None
     served = {text(each, "name") for each in items(spec, "versions") if each.get("served") is True}
@@ -83,7 +83,7 @@ def plural(kind: str) -> str:
     return name[:-1] + "ies" if name.endswith("y") and name[-2] not in "aeiou" else name + "s"
 
 
-def _custom() -> Mapping[tuple[str, str], tuple[str, ...]]:
+def _custom_kinds() -> Mapping[tuple[str, str], tuple[str, ...]]:
     return {(group, kind): versions for group, kind, versions in readable_kinds() if group not in _OWN}
 
 

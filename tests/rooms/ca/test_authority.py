@@ -8,8 +8,21 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import BadCertificate, as_pem, authority, key_pem, read_certificates, workload
-from controlplane.ca.rotation import Issuer, OutOfOrder, Phase, State, activate, begin, dump, issuer, load, plugged_in, prepare, retire
+from controlplane.ca.certificates import BadCertificate, as_pem, authority, key_pem, read_certificates, workload_certificate
+from controlplane.ca.rotation import (
+    AuthorityState,
+    CertificateIssuer,
+    OutOfOrder,
+    Phase,
+    activate,
+    dump_state,
+    initial_state,
+    issuer_from_files,
+    load_state,
+    new_issuer,
+    prepare,
+    retire,
+)
 from controlplane.model.identity import Identity
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -20,13 +33,13 @@ def key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def fresh(*, below: bool = False) -> Issuer:
-    return issuer(key(), NOW, YEAR, key() if below else None)
+def fresh(*, below: bool = False) -> CertificateIssuer:
+    return new_issuer(key(), NOW, YEAR, key() if below else None)
 
 
 def test_a_root_is_trusted_before_it_signs_and_signs_before_the_old_one_goes() -> None:
     old, new = fresh(), fresh()
-    steady = begin(old)
+    steady = initial_state(old)
     prepared = prepare(steady, new)
     activated = activate(prepared, missing=0)
     retired = retire(activated, missing=0)
@@ -42,11 +55,11 @@ def test_a_root_is_trusted_before_it_signs_and_signs_before_the_old_one_goes() -
 
 
 def test_no_phase_comes_before_its_turn() -> None:
-    steady = begin(fresh())
+    steady = initial_state(fresh())
     prepared = prepare(steady, fresh())
     activated = activate(prepared, missing=0)
 
-    wrong: list[Callable[[], State]] = [
+    wrong: list[Callable[[], AuthorityState]] = [
         lambda: activate(steady, missing=0),
         lambda: retire(steady, missing=0),
         lambda: prepare(prepared, fresh()),
@@ -64,11 +77,13 @@ def test_no_phase_comes_before_its_turn() -> None:
 
 @pytest.mark.parametrize("below", [False, True])
 def test_what_is_stored_is_read_again_and_signs_as_before(*, below: bool) -> None:
-    for state in (begin(fresh(below=below)), prepare(begin(fresh(below=below)), fresh()), _activated(below=below)):
-        found = load(dump(state))
+    for state in (initial_state(fresh(below=below)), prepare(initial_state(fresh(below=below)), fresh()), _activated(below=below)):
+        found = load_state(dump_state(state))
 
         assert (found.phase, found.bundle, found.signing.fingerprint) == (state.phase, state.bundle, state.signing.fingerprint)
-        leaf, *chain = read_certificates(workload(found.signing.signer, Identity("td", "a", "b"), key().public_key(), NOW, YEAR))
+        leaf, *chain = read_certificates(
+            workload_certificate(found.signing.signer, Identity("td", "a", "b"), key().public_key(), NOW, YEAR)
+        )
         path = (
             [*chain, *read_certificates(found.signing.root)]
             if below and found.signing.signer.chain
@@ -77,19 +92,19 @@ def test_what_is_stored_is_read_again_and_signs_as_before(*, below: bool) -> Non
         leaf.verify_directly_issued_by(path[0])
 
 
-def _activated(*, below: bool) -> State:
-    return activate(prepare(begin(fresh()), fresh(below=below)), missing=0)
+def _activated(*, below: bool) -> AuthorityState:
+    return activate(prepare(initial_state(fresh()), fresh(below=below)), missing=0)
 
 
 def test_a_part_of_what_was_stored_is_not_taken_for_a_state() -> None:
-    whole = dump(prepare(begin(fresh()), fresh()))
+    whole = dump_state(prepare(initial_state(fresh()), fresh()))
     for at in range(0, len(whole), 97):
         with pytest.raises(BadCertificate):
-            load(whole[:at])
+            load_state(whole[:at])
     with pytest.raises(BadCertificate):
-        load(whole.replace(b"prepared", b"steady"))
+        load_state(whole.replace(b"prepared", b"steady"))
     with pytest.raises(BadCertificate):
-        load(dump(begin(fresh())).replace(b'"format": 1', b'"format": 2'))
+        load_state(dump_state(initial_state(fresh())).replace(b'"format": 1', b'"format": 2'))
 
 
 def files(*, below: bool = True) -> tuple[bytes, bytes, bytes, bytes]:
@@ -103,9 +118,9 @@ def files(*, below: bool = True) -> tuple[bytes, bytes, bytes, bytes]:
 
 @pytest.mark.parametrize("below", [False, True])
 def test_somebody_elses_authority_is_plugged_in(*, below: bool) -> None:
-    found = plugged_in(*files(below=below))
+    found = issuer_from_files(*files(below=below))
 
-    leaf, *chain = read_certificates(workload(found.signer, Identity("td", "a", "b"), key().public_key(), NOW, YEAR))
+    leaf, *chain = read_certificates(workload_certificate(found.signer, Identity("td", "a", "b"), key().public_key(), NOW, YEAR))
     assert len(chain) == int(below)
     (chain[0] if chain else leaf).verify_directly_issued_by(read_certificates(found.root)[0])
 
@@ -115,14 +130,14 @@ def test_files_that_do_not_belong_together_are_refused() -> None:
     other = files()
     for wrong in ((certificate, other[1], chain, root), (certificate, private, chain, other[3]), (certificate, private, b"", other[3])):
         with pytest.raises(BadCertificate):
-            plugged_in(*wrong)
+            issuer_from_files(*wrong)
     with pytest.raises(BadCertificate):
-        plugged_in(certificate, b"no key", chain, root)
+        issuer_from_files(certificate, b"no key", chain, root)
     with pytest.raises(BadCertificate):
-        plugged_in(b"", private, chain, root)
+        issuer_from_files(b"", private, chain, root)
 
 
 def test_keys_are_not_shown() -> None:
-    state = begin(fresh())
+    state = initial_state(fresh())
     assert "PRIVATE" not in repr(state)
     assert state.phase is Phase.STEADY

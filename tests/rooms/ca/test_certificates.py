@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.ca import certificates
-from controlplane.ca.certificates import BadCertificate, authority, check_leaf, read_certificates, workload
-from controlplane.ca.csr import BadRequest, public_key_of
+from controlplane.ca.certificates import BadCertificate, authority, check_leaf, read_certificates, workload_certificate
+from controlplane.ca.csr import BadSigningRequest, public_key_of
 from controlplane.model.identity import Identity
 from tests.rooms.ca import der
 
@@ -50,7 +50,7 @@ def request() -> x509.CertificateSigningRequestBuilder:
 
 
 def made(csr: bytes, lifetime: dt.timedelta = HOUR) -> x509.Certificate:
-    return read_certificates(workload(ROOT, WHO, public_key_of(csr), NOW, lifetime))[0]
+    return read_certificates(workload_certificate(ROOT, WHO, public_key_of(csr), NOW, lifetime))[0]
 
 
 def check(found: x509.Certificate) -> None:
@@ -99,7 +99,7 @@ def test_t1_extensions_that_come_twice_are_not_believed_either() -> None:
 def test_t1_a_request_of_a_megabyte_of_names_is_not_looked_at() -> None:
     many = x509.SubjectAlternativeName([x509.DNSName(f"name-{number}.example") for number in range(5000)])
 
-    with pytest.raises(BadRequest, match="at most 36500 bytes"):
+    with pytest.raises(BadSigningRequest, match="at most 36500 bytes"):
         public_key_of(der.request(KEY, [many]))
 
 
@@ -120,11 +120,11 @@ def test_t2_a_signer_that_adds_an_extension_is_caught_before_anything_leaves(mon
     )
 
     with pytest.raises(BadCertificate, match="more than it should"):
-        workload(ROOT, WHO, KEY.public_key(), NOW, HOUR)
+        workload_certificate(ROOT, WHO, KEY.public_key(), NOW, HOUR)
 
 
 def test_t2_a_signer_that_errs_is_caught_before_anything_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    usage, builder, end = certificates._usage, certificates._builder, certificates.end_of
+    usage, builder, end = certificates._usage, certificates._builder, certificates.valid_until
     other = ec.generate_private_key(ec.SECP256R1()).public_key()
     wrong: dict[str, Callable[..., object]] = {
         "_usage": lambda *, signs_certificates: usage(signs_certificates=not signs_certificates),
@@ -136,7 +136,7 @@ def test_t2_a_signer_that_errs_is_caught_before_anything_leaves(monkeypatch: pyt
         with monkeypatch.context() as patch:
             patch.setattr(certificates, name, replacement)
             with pytest.raises(BadCertificate, match="more than it should"):
-                workload(ROOT, WHO, KEY.public_key(), NOW, HOUR)
+                workload_certificate(ROOT, WHO, KEY.public_key(), NOW, HOUR)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ WEAK: dict[str, Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ds
 def test_t6_weak_keys_are_refused(weak: str) -> None:
     csr = request().sign(WEAK[weak](), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    with pytest.raises(BadRequest, match="expected a key of"):
+    with pytest.raises(BadSigningRequest, match="expected a key of"):
         public_key_of(csr)
 
 
@@ -177,14 +177,14 @@ def test_t6_weak_keys_are_refused(weak: str) -> None:
 def test_t6_keys_that_are_costly_to_check_are_refused_unchecked(bits: int) -> None:
     costly = rsa.RSAPublicNumbers(65537, (1 << bits) - 1 - (1 << (bits // 2))).public_key()
 
-    with pytest.raises(BadRequest, match=r"^expected a key of|^expected a certificate signing request"):
+    with pytest.raises(BadSigningRequest, match=r"^expected a key of|^expected a certificate signing request"):
         public_key_of(der.request(KEY, [], costly))
 
 
 def test_t6_a_key_that_encrypts_nothing_is_refused() -> None:
     one = der.rsa_key(rsa.generate_private_key(65537, 2048).public_key().public_numbers().n, 1)
 
-    with pytest.raises(BadRequest, match=r"^expected a key of|^expected a certificate signing request"):
+    with pytest.raises(BadSigningRequest, match=r"^expected a key of|^expected a certificate signing request"):
         public_key_of(der.request(KEY, [], one))
 
 
@@ -202,14 +202,14 @@ def test_strong_keys_are_taken() -> None:
 def test_t7_noise_is_refused_with_words(noise: bytes, at: int) -> None:
     good = pem(request())
     for csr in (noise, good[:at] + noise[:5] + good[at + 5 :], b"-----BEGIN CERTIFICATE REQUEST-----\n" + noise):
-        with contextlib.suppress(BadRequest):  # and nothing else
+        with contextlib.suppress(BadSigningRequest):  # and nothing else
             public_key_of(csr)
-    with pytest.raises(BadRequest, match=r"^expected "):
+    with pytest.raises(BadSigningRequest, match=r"^expected "):
         public_key_of(noise)
 
 
 def test_t7_what_is_too_long_is_not_looked_at() -> None:
-    with pytest.raises(BadRequest, match="at most 36500 bytes"):
+    with pytest.raises(BadSigningRequest, match="at most 36500 bytes"):
         public_key_of(b"x" * 10_000_000)
 
 
@@ -219,7 +219,7 @@ def test_t8_a_request_that_is_not_signed_by_its_own_key_is_refused() -> None:
     body = base64.encodebytes(bytes(der)).decode()
     csr = f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n".encode()
 
-    with pytest.raises(BadRequest, match="signed by its own key"):
+    with pytest.raises(BadSigningRequest, match="signed by its own key"):
         public_key_of(csr)
 
 
@@ -234,14 +234,14 @@ def test_t9_nothing_outlives_who_signed_it(seconds: int) -> None:
 
 def test_t9_nothing_is_signed_by_who_has_expired() -> None:
     with pytest.raises(BadCertificate, match="expired"):
-        workload(ROOT, WHO, KEY.public_key(), NOW + 2 * YEAR, HOUR)
+        workload_certificate(ROOT, WHO, KEY.public_key(), NOW + 2 * YEAR, HOUR)
 
 
 def test_t18_each_certificate_leads_to_its_own_root() -> None:
     roots = [authority(f"root {number}", ec.generate_private_key(ec.SECP256R1()), NOW, YEAR) for number in range(2)]
     for turn in range(1000):
         who = Identity(f"td{turn % 2}", "a", "b")
-        found = read_certificates(workload(roots[turn % 2], who, KEY.public_key(), NOW, HOUR))[0]
+        found = read_certificates(workload_certificate(roots[turn % 2], who, KEY.public_key(), NOW, HOUR))[0]
         found.verify_directly_issued_by(roots[turn % 2].certificate)
         with pytest.raises((InvalidSignature, ValueError)):
             found.verify_directly_issued_by(roots[1 - turn % 2].certificate)
@@ -250,7 +250,7 @@ def test_t18_each_certificate_leads_to_its_own_root() -> None:
 def test_an_intermediate_goes_out_with_what_it_signs() -> None:
     below = authority("intermediate", ec.generate_private_key(ec.SECP256R1()), NOW, YEAR, ROOT)
 
-    leaf, between = read_certificates(workload(below, WHO, KEY.public_key(), NOW, HOUR))
+    leaf, between = read_certificates(workload_certificate(below, WHO, KEY.public_key(), NOW, HOUR))
 
     leaf.verify_directly_issued_by(between)
     between.verify_directly_issued_by(ROOT.certificate)

@@ -10,26 +10,26 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import read_certificates
-from controlplane.ca.leaf_certificates import Holder, Leaf, Vault
-from controlplane.ca.rotation import issuer
+from controlplane.ca.leaf_certificates import LeafCertificate, LeafCertificates, LeafHolder
+from controlplane.ca.rotation import new_issuer
 from controlplane.model.identity import Identity
 
 BEGIN = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
 KEY = ec.generate_private_key(ec.SECP256R1())
-ISSUER = issuer(KEY, BEGIN)
+ISSUER = new_issuer(KEY, BEGIN)
 
 
-def vault(lifetime: dt.timedelta) -> Vault:
-    return Vault(lifetime, lambda: KEY, Random(1).random)
+def vault(lifetime: dt.timedelta) -> LeafCertificates:
+    return LeafCertificates(lifetime, lambda: KEY, Random(1).random)
 
 
-def holder(number: int) -> Holder:
-    return Holder(Identity("td", "a", f"sa-{number % 7}"), f"proxy-{number}")
+def holder(number: int) -> LeafHolder:
+    return LeafHolder(Identity("td", "a", f"sa-{number % 7}"), f"proxy-{number}")
 
 
 def test_s32_a_hundred_leaves_of_20_s_never_expire_and_are_renewed_apart() -> None:
-    found, held, renewals = vault(20 * SECOND), dict[Holder, Leaf](), Counter[int]()
+    found, held, renewals = vault(20 * SECOND), dict[LeafHolder, LeafCertificate](), Counter[int]()
     for number in range(100):
         held[holder(number)] = found.leaf(holder(number), ISSUER, BEGIN)
     now = BEGIN
@@ -58,7 +58,7 @@ def test_who_asks_again_gets_what_is_out_until_it_is_due() -> None:
 
 
 def test_another_root_means_another_leaf() -> None:
-    found, other = vault(dt.timedelta(hours=1)), issuer(ec.generate_private_key(ec.SECP256R1()), BEGIN)
+    found, other = vault(dt.timedelta(hours=1)), new_issuer(ec.generate_private_key(ec.SECP256R1()), BEGIN)
     first = found.leaf(holder(1), ISSUER, BEGIN)
 
     second = found.leaf(holder(1), other, BEGIN)
