@@ -38,7 +38,7 @@ from controlplane.serve.identity import Identities
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
 from controlplane.serve.sds.secret_stores import FileSecrets
-from controlplane.serve.server import ListenAddress, StreamFactories, XdsServer
+from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
 from controlplane.serve.xds.hub import Hub
 from controlplane.settings import KubernetesSettings, Settings
 from controlplane.sources.files.source import FileSource
@@ -127,7 +127,7 @@ class ControlPlane:
         if settings.kubernetes and client:
             self._keepers = self._write_back(client, settings.kubernetes)
         machines = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
-        self._server = XdsServer(self._hub, machines, self._books)
+        self._server = DiscoveryServer(self._hub, machines, self._books)
         self._client = client
         self._trust: Identities | None = None
         self._roots: RootCertificates | None = None

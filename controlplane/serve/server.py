@@ -95,7 +95,7 @@ class AuthenticatedCall:
     authenticator: Authenticator
 
 
-class XdsServer:
+class DiscoveryServer:
     """Serves every discovery service between ``start`` and ``stop``."""
 
     def __init__(self, hub: Hub, machines: StreamFactories, recorder: Recorder) -> None:

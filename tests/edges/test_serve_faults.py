@@ -19,7 +19,7 @@ from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.serve.authn import authenticate
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
-from controlplane.serve.server import ListenAddress, StreamFactories, XdsServer
+from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
 from controlplane.serve.xds import streams
 from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event, Sent
@@ -90,7 +90,7 @@ class Running:
 async def serving_by(machine: Callable[[View], Machine], *, sources: tuple[str, ...] = ()) -> AsyncIterator[Running]:
     hub, books = Hub(Mesh(), sources), Books()
     machines = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, _: machine(view))
-    server = XdsServer(hub, machines, books)
+    server = DiscoveryServer(hub, machines, books)
     [port] = await server.start([ListenAddress("127.0.0.1:0", PlaintextAuthenticator())])
     work = asyncio.create_task(hub.run())
     try:
