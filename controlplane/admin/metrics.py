@@ -36,7 +36,7 @@ class MetricsCollector(Collector):
             objects.add_metric([kind], count)
         yield objects
         streams = GaugeMetricFamily("navarch_streams", "Open discovery streams, by protocol.", labels=["wire"])
-        for wire, count in sorted(Counter(each.wire.value for each in facts.sessions()).items()):
+        for wire, count in sorted(Counter(each.variant.value for each in facts.sessions()).items()):
             streams.add_metric([wire], count)
         yield streams
         yield from _of_proxies(facts.proxies())

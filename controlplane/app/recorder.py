@@ -10,9 +10,9 @@ from controlplane.admin.schemas import Connection, LoadRow, ProxyRow, TypeState
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.fleet.load import LoadTotals
 from controlplane.fleet.streams import Fleet, StreamStatus, TypeStatus
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Event, Nacked
+from controlplane.xds.stream import Variant
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ class StreamRecorder:
         self.loads = LoadTotals()
         self._registrar = registrar
 
-    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
+    def connected(self, connection: int, proxy: Proxy, variant: Variant) -> None:
         """Take in that ``proxy`` has opened ``connection``."""
-        self.fleet.connected(connection, proxy, wire.value, time.time())
+        self.fleet.connected(connection, proxy, variant.value, time.time())
         if self._registrar:
             self._registrar.connected(connection, proxy)
-        log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": wire.value})
+        log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": variant.value})
 
     def record(self, connection: int, events: Iterable[Event]) -> None:
         """Take in ``events`` of ``connection``."""

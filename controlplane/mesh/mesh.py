@@ -12,7 +12,7 @@ from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import referred_credentials
 from controlplane.mesh.access.jwks import wanted_keys
 from controlplane.mesh.problems.objects import internal_problem, problems_of
-from controlplane.mesh.publish.parts import PartGroup, Wire
+from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
@@ -30,18 +30,19 @@ from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.parse import Object
 from controlplane.objects.security.jwks import KeySet
 from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Variant
 from controlplane.xds.view import Table, TableChange, View
 
 
 class Session:
     """One stream's place in the mesh: who asks, in which protocol, and what it sees now."""
 
-    __slots__ = ("proxy", "roots", "view", "wire")
+    __slots__ = ("proxy", "roots", "variant", "view")
 
-    def __init__(self, proxy: Proxy, wire: Wire) -> None:
+    def __init__(self, proxy: Proxy, variant: Variant) -> None:
         """Begin a session of ``proxy`` that sees nothing yet."""
         self.proxy = proxy
-        self.wire = wire
+        self.variant = variant
         self.roots: tuple[PartGroup, ...] = ()
         self.view = View()
 
@@ -99,9 +100,9 @@ class Mesh:
         for name, found in reasons.items():
             inputs.judge(self._db, name, found)
 
-    def connect(self, proxy: Proxy, wire: Wire) -> Session:
+    def connect(self, proxy: Proxy, variant: Variant) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
-        session = Session(proxy, wire)
+        session = Session(proxy, variant)
         self._presence.came(proxy)
         self._sessions[proxy].add(session)
         self._arrived.add(session)
@@ -198,7 +199,7 @@ class Mesh:
         seen = self._db.peek(scope_of, session.proxy)
         if isinstance(seen, Failed):
             return False
-        wanted = table_roots(seen, session.wire)
+        wanted = table_roots(seen, session.variant)
         if wanted == session.roots:
             return False
         tables = [self._publisher.open(root) for root in wanted]

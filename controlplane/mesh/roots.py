@@ -5,11 +5,12 @@ from __future__ import annotations
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_scope
 from controlplane.mesh.gateway.resources import gateway_parts
-from controlplane.mesh.publish.parts import PartGroup, Wire
+from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.routing.scopes import ProxyScope, proxy_scope
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.mesh.sidecar.outbound import outbound_parts
 from controlplane.model.proxies import Proxy, ProxyType
+from controlplane.xds.stream import Variant
 
 
 @query
@@ -18,10 +19,10 @@ def scope_of(db: Database, proxy: Proxy) -> ProxyScope | GatewayScope:
     return gateway_scope(db, proxy) if proxy.type is ProxyType.ROUTER else proxy_scope(db, proxy)
 
 
-def table_roots(seen: ProxyScope | GatewayScope, wire: Wire) -> tuple[PartGroup, ...]:
-    """Return what the tables of a proxy that sees ``seen`` are made of, on a stream of ``wire``."""
+def table_roots(seen: ProxyScope | GatewayScope, variant: Variant) -> tuple[PartGroup, ...]:
+    """Return what the tables of a proxy that sees ``seen`` are made of, on a stream of ``variant``."""
     match seen:
         case ProxyScope():
-            return (PartGroup(outbound_parts, (seen.outbound, wire)), PartGroup(inbound_parts, (seen.workload,)))
+            return (PartGroup(outbound_parts, (seen.outbound, variant)), PartGroup(inbound_parts, (seen.workload,)))
         case GatewayScope():
-            return (PartGroup(gateway_parts, (seen, wire)),)
+            return (PartGroup(gateway_parts, (seen, variant)),)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.identity import Identity
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
+from controlplane.xds.stream import Variant
 
 SECTIONS: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "secrets": SDS}
 
@@ -34,7 +34,7 @@ def snapshot(changes: Iterable[Change], proxy: Proxy, account: str | None = None
     mesh.apply(changes)
     if account is not None:
         proxy = replace(proxy, identity=Identity(mesh.settings().trust_domain, proxy.namespace, account))
-    session = mesh.connect(proxy, Wire.SOTW)
+    session = mesh.connect(proxy, Variant.SOTW)
     mesh.refresh()
     view = session.view
     sections = {

@@ -15,7 +15,6 @@ from grpc.aio import ServicerContext
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import LeafHolder
-from controlplane.mesh.publish.parts import Wire
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request
 from controlplane.serve.authn.authenticators import Authenticator, Caller
 from controlplane.serve.sds.secrets import Secrets
@@ -23,7 +22,7 @@ from controlplane.serve.xds.hub import Hub
 from controlplane.serve.xds.nodes import authorized_proxy
 from controlplane.serve.xds.services import SERVICES, DiscoveryService
 from controlplane.serve.xds.streams import EnvoyStream, Recorder, Request, StreamSecrets
-from controlplane.xds.stream import Stream
+from controlplane.xds.stream import Stream, Variant
 from controlplane.xds.view import View
 
 log = logging.getLogger(__name__)
@@ -159,10 +158,10 @@ class DiscoveryServer:
 
     def _handlers(self, service: DiscoveryService, authenticator: Authenticator) -> grpc.GenericRpcHandler:
         async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:
-            await self._serve(context, authenticator, Wire.SOTW, lambda view: self._machines.sotw(view, service.only))
+            await self._serve(context, authenticator, Variant.SOTW, lambda view: self._machines.sotw(view, service.only))
 
         async def delta(_: object, context: ServicerContext[DeltaDiscoveryRequest, bytes]) -> None:
-            await self._serve(context, authenticator, Wire.DELTA, lambda view: self._machines.delta(view, service.only))
+            await self._serve(context, authenticator, Variant.DELTA, lambda view: self._machines.delta(view, service.only))
 
         methods: dict[str, grpc.RpcMethodHandler[DiscoveryRequest, bytes] | grpc.RpcMethodHandler[DeltaDiscoveryRequest, bytes]] = {
             service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)
@@ -172,14 +171,18 @@ class DiscoveryServer:
         return grpc.method_handlers_generic_handler(service.name, methods)
 
     async def _serve(
-        self, context: ServicerContext[Request, bytes], authenticator: Authenticator, wire: Wire, machine: Callable[[View], Stream[Request]]
+        self,
+        context: ServicerContext[Request, bytes],
+        authenticator: Authenticator,
+        variant: Variant,
+        machine: Callable[[View], Stream[Request]],
     ) -> None:
         caller = self._refusal() or await authenticate(authenticator, context)
         try:
             ended = (
                 caller
                 if isinstance(caller, StreamEnd)
-                else await self._stream(context, AuthenticatedCall(caller, authenticator), wire, machine)
+                else await self._stream(context, AuthenticatedCall(caller, authenticator), variant, machine)
             )
         except Exception:  # ours; left alone, gRPC would tell the peer all about it
             log.exception("stream failed")
@@ -188,7 +191,11 @@ class DiscoveryServer:
             await context.abort(ended.code, ended.details)
 
     async def _stream(
-        self, context: ServicerContext[Request, bytes], came: AuthenticatedCall, wire: Wire, machine: Callable[[View], Stream[Request]]
+        self,
+        context: ServicerContext[Request, bytes],
+        came: AuthenticatedCall,
+        variant: Variant,
+        machine: Callable[[View], Stream[Request]],
     ) -> StreamEnd:
         first = await first_request(context)
         if isinstance(first, StreamEnd):
@@ -205,7 +212,7 @@ class DiscoveryServer:
             log.error("certificate not issued", extra={"identity": str(came.caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
         secrets = StreamSecrets(own, partial(self._secrets.ask, holder)) if self._secrets and holder and own else None
-        stream = EnvoyStream(self._hub, self._hub.connect(proxy, wire), machine, self._recorder, secrets)
+        stream = EnvoyStream(self._hub, self._hub.connect(proxy, variant), machine, self._recorder, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from controlplane.envoy.type_urls import PUSH_ORDER
-from controlplane.xds.parts import NO_CLAIMS, Claims, parts
+from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys, split_refused
 from controlplane.xds.resource import Resource
 from controlplane.xds.subscription import Subscription
 
-_MOST_DOUBTS = 8  # of one name
+_MOST_MAYBE_APPLIED = 8  # of one name
 
 _RANKS = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
 
@@ -37,7 +37,7 @@ class Flight:
     before: dict[str, Resource | None]
 
 
-class Standing(Enum):
+class DependencyState(Enum):
     """How far a name has come that another resource uses."""
 
     READY = auto()  # the client has it, or does not ask for it here
@@ -57,13 +57,13 @@ class Channel:
     forced: set[str] = field(default_factory=set)  # of these: to be answered even if nothing is new
     flight: Flight | None = None
     suspects: set[str] = field(default_factory=set)  # refused in company: to be tried again
-    doubts: dict[str, tuple[Resource | None, ...]] = field(default_factory=dict)  # what the client may have done of what it refused
+    maybe_applied: dict[str, tuple[Resource | None, ...]] = field(default_factory=dict)  # what the client may have done of what it refused
     parts: list[set[str]] = field(default_factory=list)  # the suspects, by the response in which each is to be tried
     refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
-    company: dict[str, set[str]] = field(default_factory=dict)  # refused, but only with these: one of them may be blameless
-    owes: bool = False  # an answer, even an empty one (XP-39, XP-60)
+    refused_together: dict[str, set[str]] = field(default_factory=dict)  # refused, but only with these: one of them may be blameless
+    must_answer: bool = False  # an answer, even an empty one (XP-39, XP-60)
     answered: bool = False
-    inherits: bool = False  # the client has something from an earlier stream that is not known here
+    has_unknown_state: bool = False  # the client has something from an earlier stream that is not known here
 
     def __post_init__(self) -> None:
         """Find the place of the type."""
@@ -72,12 +72,14 @@ class Channel:
     @property
     def idle(self) -> bool:
         """Return whether there is nothing to compose, or a response is still on its way."""
-        return self.flight is not None or not (self.dirty or self.owes or self.parts)
+        return self.flight is not None or not (self.dirty or self.must_answer or self.parts)
 
     @property
     def plain(self) -> bool:
         """Return whether nothing but ``dirty`` and ``flight`` may be open: no refusal, no name to be answered, no first answer."""
-        special = self.parts or self.refused or self.suspects or self.doubts or self.forced or self.owes or self.inherits
+        special = (
+            self.parts or self.refused or self.suspects or self.maybe_applied or self.forced or self.must_answer or self.has_unknown_state
+        )
         return self.answered and not special
 
     @property
@@ -112,24 +114,24 @@ class Channel:
         for names in (self.dirty, self.forced, self.suspects):
             names.difference_update([name for name in names if not self.wants(name)])
         self.parts = [left for part in self.parts if (left := part & self.suspects)]
-        for name in [name for name in (*self.refused, *self.doubts) if not self.wants(name)]:
+        for name in [name for name in (*self.refused, *self.maybe_applied) if not self.wants(name)]:
             self.refused.pop(name, None)
-            self.doubts.pop(name, None)
+            self.maybe_applied.pop(name, None)
 
-    def standing(self, name: str, published: Resource | None) -> Standing:
+    def dependency_state(self, name: str, published: Resource | None) -> DependencyState:
         """Return how far ``name`` has come, which is ``published`` as such."""
         if published is None or not self.wants(name):
-            return Standing.READY
+            return DependencyState.READY
         has, keeps = self.accepted(name), self.subscription.held.get(name)  # a removal may be on its way, or in doubt
-        if has is not None and keeps is not None and None not in self.doubts.get(name, ()):
-            return Standing.READY
-        return Standing.REFUSED if self.refused.get(name) == published.version else Standing.PENDING
+        if has is not None and keeps is not None and None not in self.maybe_applied.get(name, ()):
+            return DependencyState.READY
+        return DependencyState.REFUSED if self.refused.get(name) == published.version else DependencyState.PENDING
 
     def unsettled(self) -> Iterator[Resource]:
         """Yield what the client may have in use of the names whose last word is not spoken."""
         held = self.subscription.held
         doubtful = [held.get(name) for name in (*self.dirty, *self.refused, *self.suspects)]
-        doubtful += [each for kept in self.doubts.values() for each in kept]
+        doubtful += [each for kept in self.maybe_applied.values() for each in kept]
         if self.flight is not None:
             doubtful += self.flight.before.values()
             doubtful += self.flight.resources
@@ -137,16 +139,16 @@ class Channel:
 
     def retry(self, names: Iterable[str]) -> None:
         """Look again at what was refused in company of one of ``names``, which are not what they were."""
-        for name in [name for name in names if name in self.company]:
-            for other in self.company.pop(name, ()):
-                self.company.pop(other, None)
+        for name in [name for name in names if name in self.refused_together]:
+            for other in self.refused_together.pop(name, ()):
+                self.refused_together.pop(other, None)
                 if self.refused.pop(other, None):
                     self.dirty.add(other)
 
-    def claims(self, name: str) -> Claims:
+    def exclusive(self, name: str) -> ExclusiveKeys:
         """Return what the client has in use as ``name`` that no other name may have."""
         held = self.subscription.held.get(name)
-        return held.claims if held else NO_CLAIMS
+        return held.exclusive if held else NO_KEYS
 
     def launch(self, flight: Flight) -> None:
         """Begin ``flight``: what it brings counts as held from now on."""
@@ -155,20 +157,20 @@ class Channel:
         for name in self.refused.keys() & flight.before.keys():
             del self.refused[name]
         self.answered = True
-        self.owes = False
+        self.must_answer = False
 
     def accept(self, flight: Flight) -> None:
         """End ``flight``: the client has all of it."""
         self.flight = None
-        self.inherits = False
-        for name in self.doubts.keys() & flight.before.keys():
-            del self.doubts[name]
+        self.has_unknown_state = False
+        for name in self.maybe_applied.keys() & flight.before.keys():
+            del self.maybe_applied[name]
 
     def refuse(self, flight: Flight) -> bool:
         """End ``flight``: the client has what it had before. Return whether it was tried alone, and is not tried again in this version."""
         self.flight = None
         sent = {resource.name: resource for resource in flight.resources}
-        found = parts({name: _claims(sent.get(name), before) for name, before in flight.before.items()})
+        found = split_refused({name: _exclusive(sent.get(name), before) for name, before in flight.before.items()})
         tried = {name for name in flight.before if self.wants(name)}
         for name in tried:
             self.subscription.put(name, flight.before[name])
@@ -177,13 +179,13 @@ class Channel:
             self.suspects |= tried
             self.forced |= tried
             # Envoy keeps the good clusters and listeners of a response that it refuses, and removes what it says to remove.
-            self.doubts.update((name, (*self.doubts.get(name, ()), sent.get(name))[-_MOST_DOUBTS:]) for name in tried)
+            self.maybe_applied.update((name, (*self.maybe_applied.get(name, ()), sent.get(name))[-_MOST_MAYBE_APPLIED:]) for name in tried)
         else:
             self.refused.update((name, sent[name].version) for name in tried if name in sent)
             if len(tried) > 1:
-                self.company.update(dict.fromkeys(tried, tried))
+                self.refused_together.update(dict.fromkeys(tried, tried))
         return len(found) <= 1
 
 
-def _claims(*resources: Resource | None) -> Claims:
-    return NO_CLAIMS.union(*(resource.claims for resource in resources if resource))
+def _exclusive(*resources: Resource | None) -> ExclusiveKeys:
+    return NO_KEYS.union(*(resource.exclusive for resource in resources if resource))

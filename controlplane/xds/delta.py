@@ -7,20 +7,20 @@ from collections.abc import Iterable, Mapping
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, ISTIO_AGENT_TYPES, LDS, RDS, VHDS
+from controlplane.xds.base_stream import BaseStream, Written, subscribed
 from controlplane.xds.channel import Channel, Flight, unknown
 from controlplane.xds.events import Event, Sent
-from controlplane.xds.hosts import HostsChannel
-from controlplane.xds.machine import Machine, Written, subscribed
-from controlplane.xds.plan import Plan
+from controlplane.xds.ordering import Plan
 from controlplane.xds.resource import Resource
+from controlplane.xds.responses import delta_response
 from controlplane.xds.stream import Response
 from controlplane.xds.subscription import EVERYTHING
-from controlplane.xds.wire import delta_response
+from controlplane.xds.vhds import HostsChannel
 
 _LEGACY = (LDS, CDS, VHDS, *ISTIO_AGENT_TYPES)  # types of which a first request without names means everything
 
 
-class DeltaStream(Machine):
+class DeltaStream(BaseStream):
     """One stream of a client that speaks Delta."""
 
     def receive(self, request: DeltaDiscoveryRequest) -> tuple[Event, ...]:
@@ -66,7 +66,7 @@ class DeltaStream(Machine):
             return None
         (name,) = changed.dirty
         resource, held = self._view.get(changed.type_url, name), changed.subscription.held.get(name)
-        if resource is None or held is None or held.version == resource.version or held.claims != resource.claims:
+        if resource is None or held is None or held.version == resource.version or held.exclusive != resource.exclusive:
             return None
         changed.dirty = set()
         changed.subscription.held[name] = resource
@@ -92,7 +92,7 @@ class DeltaStream(Machine):
         if versions:
             self._restore(channel, versions)
         if subscription.wildcard:
-            channel.owes = True
+            channel.must_answer = True
             channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
         held = subscription.held
         just_used = self._just_used(channel) if versions else frozenset[str]()
@@ -125,7 +125,7 @@ class DeltaStream(Machine):
         names = self._known(channel.type_url, names)
         channel.subscription.add(names)
         if EVERYTHING in names:
-            channel.owes = True
+            channel.must_answer = True
             self._bring_known(channel)
             everything = (resource.name for resource in self._view.resources(channel.type_url))
             channel.force([name for name in everything if channel.wants(name)])

@@ -1,4 +1,4 @@
-"""What happened on a stream, for those who keep the books."""
+"""What happened on a stream: for the fleet's record of it, the metrics and the log."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Resource:
 
     ``frame`` is a whole ``resources`` field of a DeltaDiscoveryResponse. Its tail from ``sotw_at`` on is a whole ``resources`` field
     of a DiscoveryResponse: in both messages, and in ``Resource`` itself, the ``Any`` stands in field 2.
-    ``uses`` are the (type URL, name)s that this resource refers to; ``claims`` what no two resources of a table may both have
+    ``uses`` are the (type URL, name)s that this resource refers to; ``exclusive`` what no two resources of a table may both have
     (the domains of a virtual host).
     """
 
@@ -28,7 +28,7 @@ class Resource:
     frame: bytes = _field(repr=False)
     sotw_at: int
     uses: tuple[Reference, ...] = ()
-    claims: frozenset[str] = frozenset()
+    exclusive: frozenset[str] = frozenset()
 
     def __eq__(self, other: object) -> bool:
         """Return whether ``other`` has the same type, name, version and references."""
@@ -55,7 +55,9 @@ class Resource:
         return value
 
 
-def resource(type_url: str, name: str, value: bytes, *, uses: tuple[Reference, ...] = (), claims: frozenset[str] = frozenset()) -> Resource:
+def resource(
+    type_url: str, name: str, value: bytes, *, uses: tuple[Reference, ...] = (), exclusive: frozenset[str] = frozenset()
+) -> Resource:
     """Return the Resource ``name`` of ``type_url`` whose message is encoded, deterministically, as ``value``.
 
     The version is a property of the content alone, the same on every replica of one release (XP-10, XP-11).
@@ -66,7 +68,7 @@ def resource(type_url: str, name: str, value: bytes, *, uses: tuple[Reference, .
     # envoy.service.discovery.v3.Resource: version = 1, resource = 2, name = 3
     head = field(3, name.encode()) + field(1, version.encode())
     prefix = b"\x12" + varint(len(head) + len(any_field)) + head
-    return Resource(type_url, name, version, prefix + any_field, len(prefix), uses, claims)
+    return Resource(type_url, name, version, prefix + any_field, len(prefix), uses, exclusive)
 
 
 def digest(resources: Iterable[Resource]) -> int:

@@ -7,21 +7,21 @@ from functools import lru_cache
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, EDS, ISTIO_AGENT_TYPES, LDS
+from controlplane.xds.base_stream import BaseStream, Written, subscribed
 from controlplane.xds.channel import Channel, unknown
 from controlplane.xds.events import Event
-from controlplane.xds.machine import Machine, Written, subscribed
-from controlplane.xds.plan import Plan
+from controlplane.xds.ordering import Plan
 from controlplane.xds.resource import Resource, digest, field, resource
+from controlplane.xds.responses import sotw_response
 from controlplane.xds.subscription import EVERYTHING
 from controlplane.xds.view import version_of
-from controlplane.xds.wire import sotw_response
 
 # What a response of these types does not contain is deleted; of no other type can a deletion be told. A first request without names means
 # everything of these, and of these alone: an empty request for secrets must not get them all (XP-24).
 _WHOLE = (LDS, CDS)
 
 
-class SotwStream(Machine):
+class SotwStream(BaseStream):
     """One stream of a client that speaks the state of the world."""
 
     def receive(self, request: DiscoveryRequest) -> tuple[Event, ...]:
@@ -34,16 +34,16 @@ class SotwStream(Machine):
         names = {*request.resource_names, *(each.name for each in request.resource_locators)}
         channel = self._channels.get(type_url)
         if channel is None:
-            channel = self._open(Channel(type_url, silent=type_url not in (*_WHOLE, EDS), inherits=bool(request.version_info)))
+            channel = self._open(Channel(type_url, silent=type_url not in (*_WHOLE, EDS), has_unknown_state=bool(request.version_info)))
             if names:
                 self._ask(channel, names)
-                if channel.silent and channel.inherits:
+                if channel.silent and channel.has_unknown_state:
                     held = channel.subscription.held
                     held.update((name, unknown(type_url, name, "")) for name in held)
             elif type_url in (*_WHOLE, *ISTIO_AGENT_TYPES):
                 # Answered even if the client says that it has this version (XP-42): it may have kept parts of a later one that it refused.
                 channel.subscription.begin()
-                channel.owes = True
+                channel.must_answer = True
                 channel.touch([resource.name for resource in self._view.resources(type_url)])
             return (subscribed(channel),)
         events = self._judge(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
@@ -62,7 +62,7 @@ class SotwStream(Machine):
             known = self._known(channel.type_url, added)
             subscription.add(known)
             if EVERYTHING in added:
-                channel.owes = True
+                channel.must_answer = True
                 channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
             channel.force([name for name in known if name != EVERYTHING])
         return bool(added or dropped)
@@ -76,14 +76,14 @@ class SotwStream(Machine):
             # Envoy waits 15 s for endpoints that nobody mentions.
             resources = plan.send + [_no_endpoints(name) for name in plan.remove if name and type_url == EDS]
             version = self._view.version(type_url)
-            if not resources and not channel.owes:
+            if not resources and not channel.must_answer:
                 return None
         return Written(sotw_response(type_url, nonce, version, resources), version, len(resources))
 
     def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:
         # The whole says also what the client had before, and that is new to it where it kept something of a response that it refused.
         held = channel.subscription.held
-        again = [before for name in channel.doubts if (before := held.get(name))]
+        again = [before for name in channel.maybe_applied if (before := held.get(name))]
         super()._sent_with(channel, resources + again, removed)
 
     def _version(self, channel: Channel, plan: Plan, resources: list[Resource]) -> str:

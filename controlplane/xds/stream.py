@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import Protocol, TypeVar
 
 from controlplane.errors import NavarchError
@@ -16,6 +16,13 @@ RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 
 class BadRequest(NavarchError):
     """The client broke the protocol so that the stream has to end (INVALID_ARGUMENT)."""
+
+
+class Variant(StrEnum):
+    """Which of the two protocols a stream speaks: they carry virtual hosts differently."""
+
+    SOTW = "sotw"  # inline, in their RouteConfiguration
+    DELTA = "delta"  # as resources of their own (VHDS)
 
 
 class Progress(Enum):

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
+from controlplane.xds.stream import Variant
 from tests.bench import workload
 from tests.bench.workload import Size, namespace_of
 
@@ -38,7 +38,7 @@ def mesh(size: Size) -> Mesh:
     for number in range(size.proxies):
         namespace = namespace_of(number, size)
         node = f"sidecar~10.250.{number // 250}.{number % 250 + 1}~p{number}.{namespace}~{namespace}.svc.cluster.local"
-        made.connect(proxy_from_node(node, {"LABELS": {"app": f"p{number}"}}), Wire.DELTA)
+        made.connect(proxy_from_node(node, {"LABELS": {"app": f"p{number}"}}), Variant.DELTA)
     made.refresh()
     return made
 

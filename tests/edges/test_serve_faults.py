@@ -13,7 +13,6 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
@@ -25,7 +24,7 @@ from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
-from controlplane.xds.stream import Progress, Response
+from controlplane.xds.stream import Progress, Response, Variant
 from controlplane.xds.view import TableChange, View
 from tests.edges.control_plane import ADS, NODE, DeltaMethod, delta, delta_request, status_of
 from tests.edges.waiting import until
@@ -67,8 +66,8 @@ class Books:
         self.open: set[int] = set()
         self.sent = 0
 
-    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
-        del proxy, wire
+    def connected(self, connection: int, proxy: Proxy, variant: Variant) -> None:
+        del proxy, variant
         self.open.add(connection)
 
     def record(self, connection: int, events: Iterable[Event]) -> None:

@@ -46,10 +46,10 @@ def routes(name: str, revision: int = 1, *, clusters: Iterable[str] = ()) -> Res
 
 def host(name: str, revision: int = 1, *, clusters: Iterable[str] = (), domains: Iterable[str] = ()) -> Resource:
     """Return a virtual host, named ``<route configuration>/<host>``, with ``domains`` of its own."""
-    claims = frozenset(domains) or frozenset({name})
-    message = VirtualHost(name=name, domains=sorted(claims))
+    hosts = frozenset(domains) or frozenset({name})
+    message = VirtualHost(name=name, domains=sorted(hosts))
     message.per_request_buffer_limit_bytes.value = revision
-    return _resource(VHDS, name, message, [(CDS, each) for each in clusters], claims)
+    return _resource(VHDS, name, message, [(CDS, each) for each in clusters], hosts)
 
 
 def secret(name: str, revision: int = 1) -> Resource:
@@ -65,9 +65,9 @@ def read(type_url: str, value: bytes) -> tuple[str, int]:
 
 
 def _resource(
-    type_url: str, name: str, message: Message, uses: Iterable[tuple[str, str]] = (), claims: frozenset[str] = frozenset()
+    type_url: str, name: str, message: Message, uses: Iterable[tuple[str, str]] = (), exclusive: frozenset[str] = frozenset()
 ) -> Resource:
-    return resource(type_url, name, message.SerializeToString(deterministic=True), uses=tuple(sorted(uses)), claims=claims)
+    return resource(type_url, name, message.SerializeToString(deterministic=True), uses=tuple(sorted(uses)), exclusive=exclusive)
 
 
 def _cluster(value: bytes) -> tuple[str, int]:

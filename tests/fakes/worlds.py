@@ -1,6 +1,6 @@
 """Small meshes that are closed, as what is published always is: what a resource uses exists.
 
-What a resource uses and claims can be read from its revision, so that a client that has only the bytes knows it too.
+What a resource uses and has for itself alone can be read from its revision, so that a client that has only the bytes knows it too.
 """
 
 from __future__ import annotations

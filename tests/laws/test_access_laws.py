@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
+from controlplane.xds.stream import Variant
 
 Json = Mapping[str, object]
 PROXY = proxy_from_node("sidecar~10.0.0.1~p.a~a.svc.cluster.local", {"LABELS": {"app": "x"}})
@@ -74,7 +74,7 @@ def shown(*documents: Json) -> None:
     accepted = [parsed for value in documents if (parsed := parse(value)).object is not None]
     assume(len(accepted) == len(documents))
     mesh.apply([Change(each.key, each.object) for each in accepted if each.key])
-    session = mesh.connect(PROXY, Wire.SOTW)
+    session = mesh.connect(PROXY, Variant.SOTW)
 
     published = mesh.refresh()
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
+from controlplane.xds.stream import Variant
 from controlplane.xds.view import View
 
 NAMESPACES = ("a", "b")
@@ -163,7 +163,7 @@ def content(view: View) -> Content:
 def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: list[list[tuple[dict[str, object], bool]]]) -> None:
     mesh, world = Mesh(), dict[Key, Change]()
     applied(mesh, [(service("a", "always", "http", 9), True)], world)
-    sessions = [mesh.connect(each, wire) for each in PROXIES for wire in Wire]
+    sessions = [mesh.connect(each, variant) for each in PROXIES for variant in Variant]
 
     for batch in history:
         applied(mesh, batch, world)
@@ -173,6 +173,6 @@ def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: 
     new = Mesh()
     new.apply(reversed(world.values()))
     for session in sessions:
-        fresh = new.connect(session.proxy, session.wire)
+        fresh = new.connect(session.proxy, session.variant)
         new.refresh()
-        assert content(session.view) == content(fresh.view), (session.proxy.id, session.wire)
+        assert content(session.view) == content(fresh.view), (session.proxy.id, session.variant)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import AUTHORIZATION_POLICY
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change
@@ -24,6 +23,7 @@ from controlplane.translate.filters.jwt_authn import NOBODYS_KEY
 from controlplane.translate.rbac import claims, identities
 from controlplane.translate.rbac.attributes import PATH
 from controlplane.translate.rbac.identities import Around
+from controlplane.xds.stream import Variant
 
 AROUND = Around("own", ("cluster.local",))
 # Whatever means something in an expression, in Lua or in YAML, and what a name is made of
@@ -174,7 +174,7 @@ def test_whoever_asks_an_authorizer_has_its_cluster_whatever_is_imported_and_the
         },
         {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "a"}, "spec": policy},
     )
-    session = mesh.connect(proxy_from_node("sidecar~10.0.0.1~p.a~a.svc.cluster.local", {"LABELS": {"app": "x"}}), Wire.DELTA)
+    session = mesh.connect(proxy_from_node("sidecar~10.0.0.1~p.a~a.svc.cluster.local", {"LABELS": {"app": "x"}}), Variant.DELTA)
 
     mesh.refresh()
 
@@ -192,7 +192,7 @@ def test_a_policy_is_known_by_the_listeners_that_are_made_from_it() -> None:
         {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "p", "namespace": "a"}, "spec": policy}
     )
     for app in "xy":
-        mesh.connect(proxy_from_node(f"sidecar~10.0.0.1~{app}.a~a.svc.cluster.local", {"LABELS": {"app": app}}), Wire.DELTA)
+        mesh.connect(proxy_from_node(f"sidecar~10.0.0.1~{app}.a~a.svc.cluster.local", {"LABELS": {"app": app}}), Variant.DELTA)
 
     mesh.refresh()
 

@@ -10,8 +10,8 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.type_urls import LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy_from_node
+from controlplane.xds.stream import Variant
 from tests.bench.recompute import change
 
 ROUTER = proxy_from_node("router~10.0.0.1~gw.edge~edge.svc.cluster.local", {"LABELS": {"istio": "ingressgateway"}})
@@ -37,7 +37,7 @@ def test_one_virtual_service_among_300_at_a_gateway_changes_its_virtual_host_alo
     mesh = Mesh()
     mesh.apply([change(gateway(server()))])
     mesh.apply([change(routed(f"h{at}", 200)) for at in range(300)])
-    sessions = [mesh.connect(ROUTER, Wire.DELTA) for _ in range(2)]
+    sessions = [mesh.connect(ROUTER, Variant.DELTA) for _ in range(2)]
     mesh.refresh()
     mesh.apply([change(routed("h7", 201))])
     before = Counter(mesh.database.runs)
@@ -57,7 +57,7 @@ def test_one_gateway_more_and_one_policy_more_leave_the_virtual_hosts_of_the_oth
     mesh = Mesh()
     mesh.apply([change(gateway(server()))])
     mesh.apply([change(routed(f"h{at}", 200)) for at in range(50)])
-    session = mesh.connect(ROUTER, Wire.DELTA)
+    session = mesh.connect(ROUTER, Variant.DELTA)
     mesh.refresh()
     root = session.roots
     more = networking("Gateway", "more", servers=[server(number=8081), server(number=8080)])
@@ -76,7 +76,7 @@ def test_one_gateway_more_and_one_policy_more_leave_the_virtual_hosts_of_the_oth
 def test_a_gateway_that_loses_its_label_loses_what_it_listened_on() -> None:
     mesh = Mesh()
     mesh.apply([change(gateway(server()))])
-    session = mesh.connect(ROUTER, Wire.DELTA)
+    session = mesh.connect(ROUTER, Variant.DELTA)
     mesh.refresh()
     assert [each.name for each in session.view.resources(LDS)] == ["0.0.0.0_8080"]
 
@@ -89,7 +89,7 @@ def test_a_gateway_that_loses_its_label_loses_what_it_listened_on() -> None:
 def test_a_default_endpoint_takes_requests_that_no_virtual_service_takes() -> None:
     mesh = Mesh()
     mesh.apply([change(gateway(server(defaultEndpoint="127.0.0.1:9000"))), change(routed("h", 200))])
-    session = mesh.connect(ROUTER, Wire.DELTA)
+    session = mesh.connect(ROUTER, Variant.DELTA)
     mesh.refresh()
 
     assert {each.name for each in session.view.resources(VHDS)} == {"http.8080/*:8080", "http.8080/h.example:8080"}
@@ -98,7 +98,7 @@ def test_a_default_endpoint_takes_requests_that_no_virtual_service_takes() -> No
 def test_a_bind_to_every_address_is_the_same_as_none() -> None:
     mesh = Mesh()
     mesh.apply([change(gateway(server(), server("HTTP2", bind="0.0.0.0")))])
-    session = mesh.connect(ROUTER, Wire.DELTA)
+    session = mesh.connect(ROUTER, Variant.DELTA)
     mesh.refresh()
 
     assert [each.name for each in session.view.resources(LDS)] == ["0.0.0.0_8080"]
@@ -111,7 +111,7 @@ def test_a_redirect_of_one_gateway_leaves_the_hosts_that_another_routes(redirect
     mesh.apply([change(networking("Gateway", redirecting, selector=selector, servers=[server(tls={"httpsRedirect": True})]))])
     mesh.apply([change(networking("Gateway", plain, selector=selector, servers=[{**server(), "hosts": ["some.example"]}]))])
     mesh.apply([change(routed("some", 200, gateway=plain)), change(routed("other", 200, gateway=redirecting))])
-    session = mesh.connect(ROUTER, Wire.SOTW)
+    session = mesh.connect(ROUTER, Variant.SOTW)
     mesh.refresh()
 
     [table] = [RouteConfiguration.FromString(each.value) for each in session.view.resources(RDS)]

@@ -9,8 +9,8 @@ import pytest
 
 from controlplane.mesh.destinations.clusters import black_hole_cluster
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy_from_node
+from controlplane.xds.stream import Variant
 from tests.bench.recompute import change
 from tests.bench.workload import Size, endpoints, namespace_of, route, service
 
@@ -27,7 +27,7 @@ def mesh() -> Mesh:
     for number in range(SIZE.proxies):
         namespace = namespace_of(number, SIZE)
         node = f"sidecar~10.250.0.{number + 1}~p{number}.{namespace}~{namespace}.svc.cluster.local"
-        made.connect(proxy_from_node(node, {"LABELS": {"app": f"p{number}"}}), Wire.DELTA)
+        made.connect(proxy_from_node(node, {"LABELS": {"app": f"p{number}"}}), Variant.DELTA)
     made.refresh()
     return made
 
@@ -113,7 +113,7 @@ def test_a_node_that_stays_where_it_is_costs_one_look_and_one_that_moves_what_ru
     on_it = endpoints(1, SIZE)
     on_it["endpoints"] = [{"addresses": [f"10.0.0.{last}"], "targetRef": {"kind": "Pod", "name": "p"}} for last in (1, 2)]
     made.apply([change(each) for each in (service(1, SIZE), service(2, SIZE), endpoints(2, SIZE), on_it, pod, node("a", gpu="no"))])
-    made.connect(proxy_from_node("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Wire.SOTW)
+    made.connect(proxy_from_node("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Variant.SOTW)
     made.refresh()
 
     made.apply([change(node("a", gpu="yes"))])
@@ -132,7 +132,7 @@ def node(zone: str, **labels: str) -> dict[str, object]:
 def test_what_nobody_sees_any_more_is_forgotten() -> None:
     made = Mesh()
     made.apply([change(service(1, SIZE)), change(endpoints(1, SIZE))])
-    session = made.connect(proxy_from_node("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Wire.SOTW)
+    session = made.connect(proxy_from_node("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Variant.SOTW)
     made.refresh()
 
     made.disconnect(session)

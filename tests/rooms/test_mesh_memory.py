@@ -6,9 +6,9 @@ import gc
 import sys
 
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change
+from controlplane.xds.stream import Variant
 from tests.bench.recompute import change
 from tests.bench.workload import Size, endpoints, route, service
 
@@ -18,7 +18,7 @@ ROUNDS = 10
 
 def test_adding_and_removing_1000_services_ten_times_leaves_memory_flat() -> None:
     mesh = Mesh()
-    mesh.connect(proxy_from_node("sidecar~10.1.1.1~a.ns1~ns1.svc.cluster.local", {}), Wire.DELTA)
+    mesh.connect(proxy_from_node("sidecar~10.1.1.1~a.ns1~ns1.svc.cluster.local", {}), Variant.DELTA)
     there = [change(make(number, SIZE)) for number in range(SIZE.services) for make in (service, endpoints)]
     there += [change(route(number, SIZE, 5)) for number in range(SIZE.routes)]
     gone = [Change(each.key, None) for each in there]

@@ -14,7 +14,7 @@ from controlplane.mesh.gateway.route_tables import default_endpoint_name, gatewa
 from controlplane.mesh.gateway.server_merge import ServerRef, serves_http
 from controlplane.mesh.gateway.virtual_hosts import gateway_table_parts
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Wire
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import find_service
 from controlplane.mesh.routing.virtual_services import destinations
@@ -22,17 +22,18 @@ from controlplane.model.keys import Key
 from controlplane.model.protocols import parse_protocol
 from controlplane.translate import clusters
 from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Variant
 
 
 @query
-def gateway_parts(db: Database, scope: GatewayScope, wire: Wire) -> Members:
-    """Return what ``scope`` sees on a stream of ``wire``: listeners, route tables, and the clusters that these lead to."""
+def gateway_parts(db: Database, scope: GatewayScope, variant: Variant) -> Members:
+    """Return what ``scope`` sees on a stream of ``variant``: listeners, route tables, and the clusters that these lead to."""
     found: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
         PartGroup(gateway_listeners, (scope,)),
         PartGroup(gateway_clusters, (scope,)),
     }
-    found |= {PartGroup(gateway_table_parts, (scope, name, wire)) for name in gateway_route_tables(db, scope)}
+    found |= {PartGroup(gateway_table_parts, (scope, name, variant)) for name in gateway_route_tables(db, scope)}
     return frozenset(found)
 
 

@@ -9,18 +9,19 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, server_at
 from controlplane.mesh.gateway.route_tables import GatewayHost, gateway_hosts, servers_of_table
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.mesh.publish.parts import Members, ResourcePart, Wire
+from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
 from controlplane.mesh.routing.virtual_services import RouteContext, rules_of_virtual_service
 from controlplane.translate import routes
 from controlplane.translate.routes import merged_host, route_configuration
 from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Variant
 
 
 @query
-def gateway_table_parts(db: Database, scope: GatewayScope, table: str, wire: Wire) -> Members:
+def gateway_table_parts(db: Database, scope: GatewayScope, table: str, variant: Variant) -> Members:
     """Return the RouteConfiguration ``table`` of ``scope`` and, on Delta streams, its virtual hosts as resources of their own."""
-    if wire is Wire.SOTW:
+    if variant is Variant.SOTW:
         return frozenset({ResourcePart(gateway_inline_route_configuration, (scope, table))})
     found, client = gateway_hosts(db, scope, table), gateway_route_client(db, scope)
     port = None if found else _table_port(db, scope, table)

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from enum import StrEnum
 from typing import NamedTuple
 
 from controlplane.incremental.database import Query
 from controlplane.xds.resource import Resource
-
-
-class Wire(StrEnum):
-    """Which of the two protocols a stream speaks: they carry virtual hosts differently."""
-
-    SOTW = "sotw"  # inline, in their RouteConfiguration
-    DELTA = "delta"  # as resources of their own (VHDS)
 
 
 class ResourcePart(NamedTuple):

@@ -8,7 +8,7 @@ from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Wire
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
 from controlplane.mesh.registry.services import ServiceRef
 from controlplane.mesh.routing.route_tables import (
@@ -30,6 +30,7 @@ from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.services import Labels
 from controlplane.translate.routes import Host, route_configuration, virtual_host
 from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Variant
 
 ANY_DOMAIN = "*"
 
@@ -63,9 +64,9 @@ def virtual_host_body(
 
 
 @query
-def route_table_parts(db: Database, scope: OutboundScope, table: RouteTable, wire: Wire) -> Members:
+def route_table_parts(db: Database, scope: OutboundScope, table: RouteTable, variant: Variant) -> Members:
     """Return the RouteConfiguration of ``table`` and, on Delta streams, its virtual hosts as resources of their own."""
-    if wire is Wire.SOTW:
+    if variant is Variant.SOTW:
         return frozenset({ResourcePart(inline_route_configuration, (scope, table))})
     egress_hosts = table.egress_hosts
     shell = RouteConfigurationHead(

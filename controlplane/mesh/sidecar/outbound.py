@@ -10,7 +10,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.destinations.clusters import black_hole_cluster, passthrough_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Wire
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.endpoints import endpoints
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
@@ -34,11 +34,12 @@ from controlplane.translate import clusters, listeners
 from controlplane.translate.common import wildcard
 from controlplane.translate.listeners import LOOPBACK, OutboundListener, TcpChain
 from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Variant
 
 
 @query
-def outbound_parts(db: Database, scope: OutboundScope, wire: Wire) -> Members:
-    """Return what ``scope`` sees on a stream of ``wire``: clusters with their endpoints, listeners, and route tables."""
+def outbound_parts(db: Database, scope: OutboundScope, variant: Variant) -> Members:
+    """Return what ``scope`` sees on a stream of ``variant``: clusters with their endpoints, listeners, and route tables."""
     client_namespace = client_namespace_for_routes(db, scope.namespace)
     found: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
@@ -51,7 +52,7 @@ def outbound_parts(db: Database, scope: OutboundScope, wire: Wire) -> Members:
                 scope.namespace if scope.namespace in rule_client_namespaces(db, client_namespace, each.hosts, owner) else PUBLIC
             )
             found.add(PartGroup(clusters_of_owner, (client_namespace, each.hosts, owner, rule_client_namespace, scope.identified)))
-    found |= {PartGroup(route_table_parts, (scope, table, wire)) for table in route_tables(db, scope)}
+    found |= {PartGroup(route_table_parts, (scope, table, variant)) for table in route_tables(db, scope)}
     return frozenset(found)
 
 

@@ -14,13 +14,12 @@ from typing import Protocol
 
 from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
 from controlplane.mesh.mesh import Mesh, Published, Session
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change
 from controlplane.objects.security.jwks import KeySet
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import Progress
+from controlplane.xds.stream import Progress, Variant
 from controlplane.xds.view import Table, TableChange, View
 
 log = logging.getLogger(__name__)
@@ -95,9 +94,9 @@ class Hub:
         self._verdicts.update(reasons)
         self._wanted.set()
 
-    def connect(self, proxy: Proxy, wire: Wire) -> Session:
+    def connect(self, proxy: Proxy, variant: Variant) -> Session:
         """Return a session of ``proxy``, to be given to a listener that then joins."""
-        return self.mesh.connect(proxy, wire)
+        return self.mesh.connect(proxy, variant)
 
     def join(self, listener: Listener) -> None:
         """Tell ``listener`` from now on what it sees."""

@@ -18,13 +18,12 @@ from grpc.aio import ServicerContext
 
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
-from controlplane.mesh.publish.parts import Wire
 from controlplane.model.proxies import Proxy
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd
 from controlplane.serve.xds.hub import Hub
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import BadRequest, Progress, Stream
+from controlplane.xds.stream import BadRequest, Progress, Stream, Variant
 from controlplane.xds.view import Table, TableChange, View
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ _numbers = itertools.count(1)
 class Recorder(Protocol):
     """Whoever keeps what became of each response."""
 
-    def connected(self, connection: int, proxy: Proxy, wire: Wire) -> None:
+    def connected(self, connection: int, proxy: Proxy, variant: Variant) -> None:
         """Take in that ``proxy`` has opened ``connection``."""
 
     def record(self, connection: int, events: Iterable[Event]) -> None:
@@ -121,7 +120,7 @@ class EnvoyStream(Generic[Request]):
 
     async def run(self, context: ServicerContext[Request, bytes], first: Request) -> StreamEnd:
         """Serve until the peer hangs up or somebody ends the stream; return how it ended."""
-        self._recorder.connected(self.connection, self.session.proxy, self.session.wire)
+        self._recorder.connected(self.connection, self.session.proxy, self.session.variant)
         self._hub.join(self)
         try:
             while self._machine is None and self._ended is None:

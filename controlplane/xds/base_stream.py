@@ -10,7 +10,7 @@ from typing import Protocol
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.xds.channel import Channel, Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
-from controlplane.xds.plan import Plan, Planner
+from controlplane.xds.ordering import Plan, Planner
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import BadRequest, Progress, Response
 from controlplane.xds.view import TableChange, View
@@ -18,7 +18,7 @@ from controlplane.xds.view import TableChange, View
 _MOST_TYPES = 64  # of one stream: there are not as many in Envoy
 
 
-class Verdict(Protocol):
+class ErrorDetail(Protocol):
     """Why a client refuses a response."""
 
     @property
@@ -39,7 +39,7 @@ class Written:
     count: int
 
 
-class Machine(ABC):
+class BaseStream(ABC):
     """One stream of a client that sees ``view``; ``only`` is the one type of a single-type service, ``None`` all types (ADS).
 
     Level-triggered: it keeps which names have to be looked at again, and composes from the newest state when it is asked to.
@@ -111,14 +111,14 @@ class Machine(ABC):
         # What is gone since an earlier stream may still be used by what this stream has not asked for yet: that comes before the first ACK.
         keep = not channel.answered and self._only is None and channel.type_url == CDS
         for names in planner.batches():
-            if not names and not channel.owes:
+            if not names and not channel.must_answer:
                 continue
             plan = planner.plan(names, keep=keep)
             if plan.wait and not channel.answered:
                 return None  # first answers are whole
             # A client that refused the first whole answer of a stream has something else: whatever changes then, it is told the whole.
-            unknown = channel.inherits and channel.answered
-            response = self._send(channel, plan) if plan or channel.owes or unknown else None
+            unknown = channel.has_unknown_state and channel.answered
+            response = self._send(channel, plan) if plan or channel.must_answer or unknown else None
             _done(channel, names, plan.wait | plan.stay)
             if response:
                 return response
@@ -164,7 +164,7 @@ class Machine(ABC):
         self._in_order = sorted(self._channels.values(), key=lambda each: each.rank)
         return channel
 
-    def _judge(self, channel: Channel, nonce: str, error: Verdict | None) -> tuple[Event, ...]:
+    def _judge(self, channel: Channel, nonce: str, error: ErrorDetail | None) -> tuple[Event, ...]:
         """Return what the client says with ``nonce``; an old one says nothing about what is on its way (XP-29, XP-55)."""
         flight = channel.flight
         if flight is None or flight.nonce != nonce:

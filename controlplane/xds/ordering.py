@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS, SDS, VHDS
-from controlplane.xds.channel import Channel, Standing
-from controlplane.xds.parts import NO_CLAIMS, Claims, joined
+from controlplane.xds.channel import Channel, DependencyState
+from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys, with_conflicting
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import View, folder
 
@@ -51,20 +51,20 @@ class Planner:
     def batches(self) -> Iterator[set[str]]:
         """Yield the names that may go together: what is new, then, part by part, what was refused in company."""
         channel = self._channel
-        if channel.company:
+        if channel.refused_together:
             channel.retry([name for name in channel.dirty if _version(self._find(name)) != channel.refused.get(name)])
         fresh = channel.dirty
         if channel.suspects:
-            fresh = joined(fresh - channel.suspects, channel.suspects, self._claims)
+            fresh = with_conflicting(fresh - channel.suspects, channel.suspects, self._exclusive)
         yield fresh
         channel.parts = [left for part in channel.parts if (left := part & channel.suspects)]
         for part in tuple(channel.parts):
-            yield joined(part, channel.suspects | channel.dirty, self._claims)
+            yield with_conflicting(part, channel.suspects | channel.dirty, self._exclusive)
 
     def plan(self, names: Iterable[str], *, keep: bool) -> Plan:
         """Return what to do about ``names``; ``keep``: nothing is taken away yet."""
         channel, find, found = self._channel, self._find, Plan()
-        held, forced, refused, doubts = channel.subscription.held, channel.forced, channel.refused, channel.doubts
+        held, forced, refused, maybe_applied = channel.subscription.held, channel.forced, channel.refused, channel.maybe_applied
         gone: list[str] = []
         place = self._place if self._below else lambda resource, found: found.send.append(resource)
         for name in sorted(names):
@@ -73,36 +73,36 @@ class Planner:
                 gone.append(name)
             elif held.get(name) is None and name not in refused:
                 place(resource, found)  # a first answer, most often: as quick as can be
-            elif name in forced or _is_news(resource, None if name in doubts else held.get(name), refused.get(name)):
+            elif name in forced or _is_news(resource, None if name in maybe_applied else held.get(name), refused.get(name)):
                 place(resource, found)
             elif resource == held.get(name):
                 held[name] = resource  # known now, if it was from an earlier stream
                 refused.pop(name, None)
         if gone:
             self._part(gone, found, keep=keep)
-        if found.send and found.send[0].claims:
+        if found.send and found.send[0].exclusive:
             self._untangle(found)
         return found
 
     def _place(self, resource: Resource, found: Plan) -> None:
-        match self._standing(resource):
-            case Standing.PENDING:
+        match self._dependency_state(resource):
+            case DependencyState.PENDING:
                 found.wait.add(resource.name)
-            case Standing.REFUSED if self._channel.accepted(resource.name) is not None:
+            case DependencyState.REFUSED if self._channel.accepted(resource.name) is not None:
                 found.stay.add(resource.name)
             case _:
                 found.send.append(resource)
 
-    def _standing(self, resource: Resource) -> Standing:
-        worst = Standing.READY
+    def _dependency_state(self, resource: Resource) -> DependencyState:
+        worst = DependencyState.READY
         for type_url, name in resource.uses:
             if below := self._below.get(type_url):
                 other, find = below
-                match other.standing(name, find(name)):
-                    case Standing.PENDING:
-                        return Standing.PENDING
-                    case Standing.REFUSED:
-                        worst = Standing.REFUSED
+                match other.dependency_state(name, find(name)):
+                    case DependencyState.PENDING:
+                        return DependencyState.PENDING
+                    case DependencyState.REFUSED:
+                        worst = DependencyState.REFUSED
                     case _:
                         pass
         return worst
@@ -113,7 +113,7 @@ class Planner:
         in_use: set[str] | None = None
         for name in gone:
             before, forced = held.get(name), name in channel.forced
-            if before is None and name not in channel.doubts:
+            if before is None and name not in channel.maybe_applied:
                 if forced:
                     found.remove.append(name)
                 continue
@@ -137,7 +137,7 @@ class Planner:
         used: set[str] = set()
         for other in self._channels:
             if other.type_url in users:
-                if other.inherits and not other.settled:
+                if other.has_unknown_state and not other.settled:
                     return set(names)  # what the client has from an earlier stream may use anything
                 for resource in other.unsettled():
                     if not resource.frame:  # likewise
@@ -153,20 +153,20 @@ class Planner:
                 return {name for name in hosts if held.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
         return set()
 
-    def _claims(self, name: str) -> Claims:
+    def _exclusive(self, name: str) -> ExclusiveKeys:
         published = self._find(name)
-        return self._channel.claims(name) | (published.claims if published else NO_CLAIMS)
+        return self._channel.exclusive(name) | (published.exclusive if published else NO_KEYS)
 
     def _untangle(self, found: Plan) -> None:
-        """Hold back what would claim what another name, that is not in this response, still has at the client."""
+        """Hold back what would take an exclusive key that another name, not in this response, still has at the client."""
         channel = self._channel
         going = {resource.name for resource in found.send} | set(found.remove)
         staying = (found.wait | found.stay | channel.refused.keys() | channel.suspects) - going
-        taken = NO_CLAIMS.union(*map(channel.claims, staying))
-        while clashing := {resource.name for resource in found.send if resource.claims & taken}:
+        taken = NO_KEYS.union(*map(channel.exclusive, staying))
+        while clashing := {resource.name for resource in found.send if resource.exclusive & taken}:
             found.stay |= clashing
             found.send = [resource for resource in found.send if resource.name not in clashing]
-            taken = taken.union(*map(channel.claims, clashing))
+            taken = taken.union(*map(channel.exclusive, clashing))
 
 
 def _version(resource: Resource | None) -> str | None:
