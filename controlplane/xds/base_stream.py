@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.envoy.type_urls import CDS, EDS
-from controlplane.xds.channel import Channel, Flight
+from controlplane.xds.channel import Channel
+from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 from controlplane.xds.ordering import Plan, Planner
 from controlplane.xds.resource import Resource
@@ -82,10 +84,10 @@ class BaseStream(ABC):
         """Look at ``view`` from now on: everything that is or may be asked for is looked at again."""
         self._view = view
         for channel in self._in_order:
-            held = channel.subscription.held
+            held = channel.held
             find = view.lookup(channel.type_url)
-            channel.dirty.update(name for name, resource in held.items() if find(name) != resource)
-            if channel.subscription.wildcard:
+            channel.look_again(name for name, resource in held.items() if find(name) != resource)
+            if channel.wildcard:
                 channel.touch([resource.name for resource in view.resources(channel.type_url) if resource.name not in held])
         self._ready = True
 
@@ -110,34 +112,30 @@ class BaseStream(ABC):
         planner = Planner(channel, self._in_order, self._view)
         # What is gone since an earlier stream may still be used by what this stream has not asked for yet: that comes before the first ACK.
         keep = not channel.answered and self._only is None and channel.type_url == CDS
+        channel.retry(planner.changed_since_refused())
         for names in planner.batches():
             if not names and not channel.must_answer:
                 continue
             plan = planner.plan(names, keep=keep)
+            channel.confirm(plan.same)
             if plan.wait and not channel.answered:
                 return None  # first answers are whole
             # A client that refused the first whole answer of a stream has something else: whatever changes then, it is told the whole.
             unknown = channel.has_unknown_state and channel.answered
-            response = self._send(channel, plan) if plan or channel.must_answer or unknown else None
-            _done(channel, names, plan.wait | plan.stay)
-            if response:
+            later = plan.wait | plan.stay
+            done = names - later if later else names
+            if (plan or channel.must_answer or unknown) and (response := self._send(channel, plan, done)):
                 return response
+            channel.settle(done)
         return None
 
-    def _send(self, channel: Channel, plan: Plan) -> Response | None:
-        subscription = channel.subscription
-        held = subscription.held
-        before = {resource.name: held.get(resource.name) for resource in plan.send}
-        before.update((name, held.get(name)) for name in plan.remove)
-        held.update((resource.name, resource) for resource in plan.send)
-        for name in plan.remove:
-            subscription.put(name, None)
+    def _send(self, channel: Channel, plan: Plan, done: AbstractSet[str]) -> Response | None:
         nonce = str(self._sent + 1)
         written = self._write(channel, plan, nonce)
         if written is None:
             return None
         self._sent += 1
-        channel.launch(Flight(nonce, written.version, tuple(plan.send), tuple(plan.remove), before))
+        channel.launch(nonce, written.version, plan.send, plan.remove, done)
         self._sent_with(channel, plan.send, plan.remove)
         size = len(written.payload)
         return Response(written.payload, Sent(channel.type_url, nonce, written.version, written.count, len(plan.remove), size))
@@ -185,17 +183,9 @@ class BaseStream(ABC):
 
     @abstractmethod
     def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written | None:
-        """Return the response that says ``plan``, which the channel counts as held by now; ``None``: it cannot be said in this protocol."""
+        """Return the response that says ``plan``; ``None``: it cannot be said in this protocol."""
 
 
 def subscribed(channel: Channel) -> Subscribed:
     """Return the event of what ``channel`` asks for now."""
-    return Subscribed(channel.type_url, channel.subscription.wildcard, channel.subscription.size)
-
-
-def _done(channel: Channel, names: set[str], later: set[str]) -> None:
-    done = names - later if later else names
-    # New sets, as one that was large once stays large.
-    channel.suspects = channel.suspects - done
-    channel.forced = channel.forced - done
-    channel.dirty = channel.dirty - done
+    return Subscribed(channel.type_url, channel.wildcard, channel.size)

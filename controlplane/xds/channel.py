@@ -1,191 +1,292 @@
-"""One type on one stream: what is asked for, what the client has, and what is still to be sent."""
+"""One type on one stream: the state of each name, what changes it, and the only code that does.
+
+Rule: everything that changes the state of a channel, its subscription or its response in flight is a method
+of ``Channel``, in this file. The others ask (``channel_state.py``), plan (``ordering.py``), write responses
+(``sotw.py``, ``delta.py``) and call these methods. ``TRANSITIONS`` below is the whole of it for one name,
+and tests hold the code to it.
+
+There is no queue. A channel keeps which names have to be looked at, and a response is composed from what is
+published when it is taken; so a name that changes ten times while a response is on its way is sent once, in
+its newest version.
+
+- **What wakes a name.** A change of what is published (``touch``), another view (``look_again``), or a
+  request that has to be answered even though the client has the resource, since Envoy warms what uses it
+  until the answer comes (``force``, XP-51, XP-58). Composing compares each such name with what is
+  published: it is sent, removed, left as it is, or stays as it was, because what it uses is not accepted
+  yet, or because it is gone but something still uses it.
+- **One response at a time.** ``launch`` counts what is sent as held at once and keeps in the flight what
+  was held before. An ACK drops that; a NACK puts it back, for a client keeps what it had. A name that
+  changes meanwhile is OVERTAKEN: it is looked at after the client's word.
+- **Bisection.** A NACK names no resource, so ``refuse`` divides the names of the response
+  (``nack_bisection.py``): each part is tried again by itself, and a part of many that is refused is divided
+  again. Names that compete for an exclusive key, as two virtual hosts for a domain, are never divided: each
+  alone would be refused for what the other has. What is refused and cannot be divided is at fault:
+  REFUSED_ALONE, or REFUSED_TOGETHER where one of several may be blameless. That version is not sent again;
+  another version of it is, and another version of one of those that were refused together has all of them
+  tried again (``retry``).
+- **What the client may have applied of what it refused.** Envoy takes the good clusters and listeners of a
+  response that it refuses, and removes what it says to remove. So after a NACK of several the client may
+  have any version that was tried, or nothing (MAYBE_APPLIED), until it accepts a response with that name.
+  Until then it is sent even in the version that the client accepted last, and what any of them uses
+  counts as in use.
+- **What is unknown.** A client that reconnects says which versions it has (Delta), or that it has some
+  (SotW). Where that is not what is published, its content and what it uses are UNKNOWN here: it may use
+  anything, so nothing that could be used by it is removed until it is replaced.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import Enum
 
-from controlplane.envoy.type_urls import PUSH_ORDER
+from controlplane.xds.channel_state import ChannelState, Flight
 from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys, split_refused
 from controlplane.xds.resource import Resource
-from controlplane.xds.subscription import Subscription
 
-_MOST_MAYBE_APPLIED = 8  # of one name
-
-_RANKS = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
+_MOST_MAYBE_APPLIED = 8  # versions of one name
 
 
-def rank(type_url: str) -> int:
-    """Return the place of ``type_url`` in the order of a change; the last for a type that nobody knows."""
-    return _RANKS.get(type_url, len(_RANKS))
+class State(Enum):
+    """What is to be done about one name, read from the sets of the channel; in several of them, it has the first."""
+
+    UNASKED = "the client does not ask for it"
+    OVERTAKEN = "in the response that is on its way, and to be looked at again after it"
+    IN_FLIGHT = "in the response that is on its way"
+    SUSPECT = "refused with others, to be tried again with fewer"
+    FORCED = "to be answered, even if nothing is new"
+    DIRTY = "to be compared with what is published"
+    REFUSED_TOGETHER = "refused with others from which it cannot be divided: not sent again in this version"
+    REFUSED_ALONE = "refused by itself: not sent again in this version"
+    CLEAN = "nothing to do"
 
 
-def unknown(type_url: str, name: str, version: str) -> Resource:
-    """Return what stands for a resource that the client has from an earlier stream: what it says and uses is not known here."""
-    return Resource(type_url, name, version, b"", 0)
+class Has(Enum):
+    """What the client has of one name. Beside ``State``: a dirty name can have any of them."""
+
+    MAYBE_APPLIED = "what it accepted last, or something that it refused since"
+    NOTHING = "nothing"
+    UNKNOWN = "something from an earlier stream"
+    KNOWN = "what it accepted last"
 
 
-@dataclass(slots=True)
-class Flight:
-    """A response on its way: what is in it, and what the client had of each of its names before."""
-
-    nonce: str
-    version: str
-    resources: tuple[Resource, ...]
-    removed: tuple[str, ...]
-    before: dict[str, Resource | None]
+Transitions = Mapping[str, Mapping[State, AbstractSet[State]]]  # by method and state before: the states after
 
 
-class DependencyState(Enum):
-    """How far a name has come that another resource uses."""
+def _table(rows: str) -> Transitions:
+    """Return the transitions of lines ``method: BEFORE BEFORE > AFTER AFTER``."""
+    table: dict[str, dict[State, AbstractSet[State]]] = {}
+    for row in rows.strip().splitlines():
+        method, _, states = row.partition(":")
+        before, _, after = states.partition(">")
+        for name in before.split():
+            table.setdefault(method.strip(), {})[State[name]] = {State[each] for each in after.split()}
+    return table
 
-    READY = auto()  # the client has it, or does not ask for it here
-    PENDING = auto()  # the client is yet to accept it for the first time
-    REFUSED = auto()  # the client has refused it and has nothing of that name
+
+# What one method may make of the state of one name. Any name may stay as it is.
+TRANSITIONS = _table("""
+    subscribe: UNASKED > CLEAN IN_FLIGHT
+    unsubscribe: CLEAN DIRTY FORCED IN_FLIGHT OVERTAKEN SUSPECT REFUSED_ALONE REFUSED_TOGETHER > UNASKED
+    restore: CLEAN > DIRTY
+    touch: CLEAN REFUSED_ALONE REFUSED_TOGETHER > DIRTY
+    touch: IN_FLIGHT > OVERTAKEN
+    look_again: CLEAN REFUSED_ALONE REFUSED_TOGETHER > DIRTY
+    look_again: IN_FLIGHT > OVERTAKEN
+    force: CLEAN DIRTY REFUSED_ALONE REFUSED_TOGETHER > FORCED
+    force: IN_FLIGHT > OVERTAKEN
+    retry: REFUSED_ALONE REFUSED_TOGETHER > DIRTY
+    settle: DIRTY FORCED SUSPECT > CLEAN REFUSED_ALONE REFUSED_TOGETHER
+    launch: DIRTY FORCED SUSPECT > IN_FLIGHT OVERTAKEN CLEAN REFUSED_ALONE REFUSED_TOGETHER
+    launch_one: DIRTY > IN_FLIGHT
+    accept: IN_FLIGHT > CLEAN SUSPECT
+    accept: OVERTAKEN > DIRTY FORCED SUSPECT
+    refuse: IN_FLIGHT > CLEAN SUSPECT REFUSED_ALONE REFUSED_TOGETHER
+    refuse: OVERTAKEN > DIRTY FORCED SUSPECT
+""")
+
+# Besides, of virtual hosts (``vhds.py``): one is also asked for because its route configuration was sent, or because
+# the client has it, so it stops being asked for, or is again, with these. And one that a client drops while it asks
+# for everything is answered once more (XP-53), whether or not it is asked for in another way.
+OF_VIRTUAL_HOSTS = _table("""
+    restore: UNASKED > CLEAN DIRTY
+    subscribe: UNASKED > CLEAN FORCED IN_FLIGHT OVERTAKEN SUSPECT DIRTY REFUSED_ALONE REFUSED_TOGETHER
+    launch: UNASKED > IN_FLIGHT OVERTAKEN
+    launch: DIRTY FORCED SUSPECT > UNASKED
+    refuse: IN_FLIGHT OVERTAKEN > UNASKED
+    client_dropped: CLEAN DIRTY FORCED IN_FLIGHT OVERTAKEN SUSPECT REFUSED_ALONE REFUSED_TOGETHER > UNASKED
+""")
 
 
 @dataclass(slots=True, eq=False)
-class Channel:
-    """The state of one type. What ``subscription`` holds is what the client accepted last, or was just sent if it is in ``flight``."""
+class Channel(ChannelState):
+    """The one writer of the state of one type."""
 
-    type_url: str
-    silent: bool = False  # that something is gone cannot be told: the client has it until it asks for it no longer
-    subscription: Subscription = field(default_factory=Subscription)
-    rank: int = 0
-    dirty: set[str] = field(default_factory=set)  # to be looked at again
-    forced: set[str] = field(default_factory=set)  # of these: to be answered even if nothing is new
-    flight: Flight | None = None
-    suspects: set[str] = field(default_factory=set)  # refused in company: to be tried again
-    maybe_applied: dict[str, tuple[Resource | None, ...]] = field(default_factory=dict)  # what the client may have done of what it refused
-    parts: list[set[str]] = field(default_factory=list)  # the suspects, by the response in which each is to be tried
-    refused: dict[str, str] = field(default_factory=dict)  # refused alone: the version that is not sent again
-    refused_together: dict[str, set[str]] = field(default_factory=dict)  # refused, but only with these: one of them may be blameless
-    must_answer: bool = False  # an answer, even an empty one (XP-39, XP-60)
-    answered: bool = False
-    has_unknown_state: bool = False  # the client has something from an earlier stream that is not known here
+    def state_of(self, name: str) -> State:
+        """Return what is to be done about ``name``."""
+        if not self.wants(name):
+            return State.UNASKED
+        is_open = name in self._dirty or name in self._forced
+        if self._flight is not None and name in self._flight.before:
+            return State.OVERTAKEN if is_open else State.IN_FLIGHT
+        if name in self._suspects:
+            return State.SUSPECT
+        if is_open:
+            return State.FORCED if name in self._forced else State.DIRTY
+        if name in self._refused:
+            return State.REFUSED_TOGETHER if name in self._refused_together else State.REFUSED_ALONE
+        return State.CLEAN
 
-    def __post_init__(self) -> None:
-        """Find the place of the type."""
-        self.rank = rank(self.type_url)
+    def client_has(self, name: str) -> Has:
+        """Return what the client has as ``name``."""
+        if name in self._maybe_applied:
+            return Has.MAYBE_APPLIED
+        resource = self.accepted(name)
+        if resource is None:
+            return Has.NOTHING
+        return Has.KNOWN if resource.frame else Has.UNKNOWN
 
-    @property
-    def idle(self) -> bool:
-        """Return whether there is nothing to compose, or a response is still on its way."""
-        return self.flight is not None or not (self.dirty or self.must_answer or self.parts)
+    # What the client asks for.
 
-    @property
-    def plain(self) -> bool:
-        """Return whether nothing but ``dirty`` and ``flight`` may be open: no refusal, no name to be answered, no first answer."""
-        special = (
-            self.parts or self.refused or self.suspects or self.maybe_applied or self.forced or self.must_answer or self.has_unknown_state
-        )
-        return self.answered and not special
+    def begin_wildcard(self) -> None:
+        """Ask for everything by a request without names, if no name was asked for before it (XP-23, XP-46)."""
+        self._subscription.begin()
 
-    @property
-    def settled(self) -> bool:
-        """Return whether the client has accepted everything that it asked for."""
-        return self.flight is None and not (self.dirty or self.parts or self.refused)
+    def subscribe(self, names: Iterable[str]) -> None:
+        """Ask for ``names``, of which one may be everything."""
+        self._subscription.add(names)
 
-    def wants(self, name: str) -> bool:
-        """Return whether ``name`` is asked for."""
-        return self.subscription.wants(name)
+    def unsubscribe(self, names: Iterable[str]) -> set[str]:
+        """Ask for ``names`` no longer; return those that are asked for still, as part of everything."""
+        still_asked = self._subscription.drop(names)
+        self.forget_unasked()
+        return still_asked
 
-    def accepted(self, name: str) -> Resource | None:
-        """Return what the client accepted last as ``name``."""
-        if self.flight is not None and name in self.flight.before:
-            return self.flight.before[name]
-        return self.subscription.held.get(name)
+    def forget_unasked(self) -> None:
+        """Drop what is known of names that are not asked for any more."""
+        for names in (self._dirty, self._forced, self._suspects):
+            names.difference_update([name for name in names if not self.wants(name)])
+        self._narrow_parts()
+        for name in [name for name in (*self._refused, *self._maybe_applied) if not self.wants(name)]:
+            self._refused.pop(name, None)
+            self._maybe_applied.pop(name, None)
+
+    def client_dropped(self, names: Iterable[str]) -> None:
+        """Take note that the client has ``names`` no more, without having been told to."""
+        for name in names:
+            self._subscription.held.pop(name, None)
+
+    def owe_answer(self) -> None:
+        """Have the next response sent even if it is empty."""
+        self._must_answer = True
+
+    def restore(self, resource: Resource) -> None:
+        """Take over what the client has from an earlier stream; what is unknown, without a frame, is looked at."""
+        self._subscription.held[resource.name] = resource
+        if not resource.frame:
+            self._dirty.add(resource.name)
+
+    # What wakes a name.
 
     def touch(self, names: Iterable[str]) -> bool:
         """Take note that ``names`` may have changed; return whether one of them is asked for."""
-        held = self.subscription.held
-        asked = names if self.subscription.wildcard else [name for name in names if name in held]
-        self.dirty.update(asked)
+        held = self._subscription.held
+        asked = names if self._subscription.wildcard else [name for name in names if name in held]
+        self._dirty.update(asked)
         return bool(asked)
+
+    def look_again(self, names: Iterable[str]) -> None:
+        """Compare ``names``, which are asked for, with what is published."""
+        self._dirty.update(names)
 
     def force(self, names: Iterable[str]) -> None:
         """Have ``names`` answered even if nothing is new."""
-        self.forced.update(names)
-        self.dirty |= self.forced
-
-    def forget(self) -> None:
-        """Drop what is known of names that are not asked for any more."""
-        for names in (self.dirty, self.forced, self.suspects):
-            names.difference_update([name for name in names if not self.wants(name)])
-        self.parts = [left for part in self.parts if (left := part & self.suspects)]
-        for name in [name for name in (*self.refused, *self.maybe_applied) if not self.wants(name)]:
-            self.refused.pop(name, None)
-            self.maybe_applied.pop(name, None)
-
-    def dependency_state(self, name: str, published: Resource | None) -> DependencyState:
-        """Return how far ``name`` has come, which is ``published`` as such."""
-        if published is None or not self.wants(name):
-            return DependencyState.READY
-        has, keeps = self.accepted(name), self.subscription.held.get(name)  # a removal may be on its way, or in doubt
-        if has is not None and keeps is not None and None not in self.maybe_applied.get(name, ()):
-            return DependencyState.READY
-        return DependencyState.REFUSED if self.refused.get(name) == published.version else DependencyState.PENDING
-
-    def unsettled(self) -> Iterator[Resource]:
-        """Yield what the client may have in use of the names whose last word is not spoken."""
-        held = self.subscription.held
-        doubtful = [held.get(name) for name in (*self.dirty, *self.refused, *self.suspects)]
-        doubtful += [each for kept in self.maybe_applied.values() for each in kept]
-        if self.flight is not None:
-            doubtful += self.flight.before.values()
-            doubtful += self.flight.resources
-        yield from (each for each in doubtful if each is not None)
+        self._forced.update(names)
+        self._dirty |= self._forced
 
     def retry(self, names: Iterable[str]) -> None:
-        """Look again at what was refused in company of one of ``names``, which are not what they were."""
-        for name in [name for name in names if name in self.refused_together]:
-            for other in self.refused_together.pop(name, ()):
-                self.refused_together.pop(other, None)
-                if self.refused.pop(other, None):
-                    self.dirty.add(other)
+        """Look again at what was refused together with one of ``names``, which have another version now."""
+        for name in names:
+            for other in self._refused_together.pop(name, ()):
+                self._refused_together.pop(other, None)
+                if self._refused.pop(other, None):
+                    self._dirty.add(other)
 
-    def exclusive(self, name: str) -> ExclusiveKeys:
-        """Return what the client has in use as ``name`` that no other name may have."""
-        held = self.subscription.held.get(name)
-        return held.exclusive if held else NO_KEYS
+    # What is composed and sent.
 
-    def launch(self, flight: Flight) -> None:
-        """Begin ``flight``: what it brings counts as held from now on."""
-        self.flight = flight
-        self.forced.difference_update(flight.before)
-        for name in self.refused.keys() & flight.before.keys():
-            del self.refused[name]
-        self.answered = True
-        self.must_answer = False
+    def confirm(self, resources: Iterable[Resource]) -> None:
+        """Take note that the client has ``resources``, as they are published: they are known now, and not refused."""
+        for resource in resources:
+            self._subscription.held[resource.name] = resource
+            self._refused.pop(resource.name, None)
+
+    def settle(self, names: AbstractSet[str]) -> None:
+        """Be done with ``names`` for now: they were sent, or there was nothing to say."""
+        # New sets, as one that was large once stays large.
+        self._suspects = self._suspects - names
+        self._forced = self._forced - names
+        self._dirty = self._dirty - names
+        if self._parts:
+            self._narrow_parts()
+
+    def launch(self, nonce: str, version: str, send: Iterable[Resource], remove: Iterable[str], done: AbstractSet[str]) -> None:
+        """Begin a response, and ``settle`` what is ``done`` with it: what it brings counts as held from now on."""
+        subscription = self._subscription
+        resources, removed = tuple(send), tuple(remove)
+        held = subscription.held
+        before = {resource.name: held.get(resource.name) for resource in resources}
+        before.update((name, held.get(name)) for name in removed)
+        held.update((resource.name, resource) for resource in resources)
+        for name in removed:
+            subscription.put(name, None)
+        self._flight = Flight(nonce, version, resources, removed, before)
+        self._forced.difference_update(before)
+        for name in self._refused.keys() & before.keys():
+            del self._refused[name]
+        self._answered = True
+        self._must_answer = False
+        self.settle(done)
+
+    def launch_one(self, nonce: str, resource: Resource, before: Resource) -> None:
+        """Begin a Delta response with ``resource`` instead of ``before``, on a channel where nothing else is open."""
+        self._dirty = set()
+        self._subscription.held[resource.name] = resource
+        self._flight = Flight(nonce, "", (resource,), (), {resource.name: before})
+
+    # What the client says of it.
 
     def accept(self, flight: Flight) -> None:
         """End ``flight``: the client has all of it."""
-        self.flight = None
+        self._flight = None
         self.has_unknown_state = False
-        for name in self.maybe_applied.keys() & flight.before.keys():
-            del self.maybe_applied[name]
+        for name in self._maybe_applied.keys() & flight.before.keys():
+            del self._maybe_applied[name]
 
     def refuse(self, flight: Flight) -> bool:
-        """End ``flight``: the client has what it had before. Return whether it was tried alone, and is not tried again in this version."""
-        self.flight = None
+        """End ``flight``: the client has what it had before. Return whether it cannot be divided, and is not sent again."""
+        self._flight = None
         sent = {resource.name: resource for resource in flight.resources}
-        found = split_refused({name: _exclusive(sent.get(name), before) for name, before in flight.before.items()})
+        parts = split_refused({name: _keys(sent.get(name), before) for name, before in flight.before.items()})
         tried = {name for name in flight.before if self.wants(name)}
         for name in tried:
-            self.subscription.put(name, flight.before[name])
-        if len(found) > 1:
-            self.parts[:0] = [part & tried for part in found]
-            self.suspects |= tried
-            self.forced |= tried
-            # Envoy keeps the good clusters and listeners of a response that it refuses, and removes what it says to remove.
-            self.maybe_applied.update((name, (*self.maybe_applied.get(name, ()), sent.get(name))[-_MOST_MAYBE_APPLIED:]) for name in tried)
-        else:
-            self.refused.update((name, sent[name].version) for name in tried if name in sent)
+            self._subscription.put(name, flight.before[name])
+        if len(parts) <= 1:
+            self._refused.update((name, sent[name].version) for name in tried if name in sent)
             if len(tried) > 1:
-                self.refused_together.update(dict.fromkeys(tried, tried))
-        return len(found) <= 1
+                self._refused_together.update(dict.fromkeys(tried, tried))
+            return True
+        self._parts[:0] = [part & tried for part in parts]
+        self._suspects |= tried
+        self._forced |= tried
+        for name in tried:
+            versions = (*self._maybe_applied.get(name, ()), sent.get(name))
+            self._maybe_applied[name] = versions[-_MOST_MAYBE_APPLIED:]
+        return False
+
+    def _narrow_parts(self) -> None:
+        self._parts = [left for part in self._parts if (left := part & self._suspects)]
 
 
-def _exclusive(*resources: Resource | None) -> ExclusiveKeys:
+def _keys(*resources: Resource | None) -> ExclusiveKeys:
     return NO_KEYS.union(*(resource.exclusive for resource in resources if resource))

@@ -8,10 +8,11 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, ISTIO_AGENT_TYPES, LDS, RDS, VHDS
 from controlplane.xds.base_stream import BaseStream, Written, subscribed
-from controlplane.xds.channel import Channel, Flight, unknown
+from controlplane.xds.channel import Channel
+from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.ordering import Plan
-from controlplane.xds.resource import Resource
+from controlplane.xds.resource import Resource, unknown
 from controlplane.xds.responses import delta_response
 from controlplane.xds.stream import Response
 from controlplane.xds.subscription import EVERYTHING
@@ -56,7 +57,7 @@ class DeltaStream(BaseStream):
         """
         changed: Channel | None = None
         for channel in self._in_order:
-            if channel.flight is not None or not channel.plain:
+            if not channel.plain:
                 return None
             if channel.dirty:
                 if changed is not None or len(channel.dirty) > 1:
@@ -65,14 +66,12 @@ class DeltaStream(BaseStream):
         if changed is None or changed.type_url in (CDS, RDS):  # something has to come right behind these
             return None
         (name,) = changed.dirty
-        resource, held = self._view.get(changed.type_url, name), changed.subscription.held.get(name)
+        resource, held = self._view.get(changed.type_url, name), changed.held.get(name)
         if resource is None or held is None or held.version == resource.version or held.exclusive != resource.exclusive:
             return None
-        changed.dirty = set()
-        changed.subscription.held[name] = resource
         self._sent += 1
         nonce = str(self._sent)
-        changed.flight = Flight(nonce, "", (resource,), (), {name: held})
+        changed.launch_one(nonce, resource, held)
         self._ready = False
         payload = delta_response(changed.type_url, nonce, (resource,), ())
         return Response(payload, Sent(changed.type_url, nonce, "", 1, 0, len(payload)))
@@ -83,18 +82,17 @@ class DeltaStream(BaseStream):
         return Channel(type_url)
 
     def _begin(self, channel: Channel, add: list[str], drop: list[str], versions: Mapping[str, str]) -> None:
-        subscription = channel.subscription
         if not add and not drop and channel.type_url in _LEGACY:
-            subscription.begin()
+            channel.begin_wildcard()
         names = self._known(channel.type_url, add)
-        subscription.drop(drop)
-        subscription.add(names)
+        channel.unsubscribe(drop)
+        channel.subscribe(names)
         if versions:
             self._restore(channel, versions)
-        if subscription.wildcard:
-            channel.must_answer = True
+        if channel.wildcard:
+            channel.owe_answer()
             channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
-        held = subscription.held
+        held = channel.held
         just_used = self._just_used(channel) if versions else frozenset[str]()
         channel.force([name for name in names if name != EVERYTHING and (held.get(name) is None or name in just_used)])
         self._bring_known(channel)
@@ -102,16 +100,13 @@ class DeltaStream(BaseStream):
     def _restore(self, channel: Channel, versions: Mapping[str, str]) -> None:
         """Take over what the client has from an earlier stream: the same versions are not sent again, what is gone is removed."""
         find = self._view.lookup(channel.type_url)
-        held = channel.subscription.held
         for name, version in versions.items():
-            if channel.subscription.wants(name):
+            if channel.asks_for(name):
                 resource = find(name)
                 if resource is not None and resource.version == version:
-                    held[resource.name] = resource
+                    channel.restore(resource)
                 else:
-                    own = resource.name if resource else name
-                    held[own] = unknown(channel.type_url, own, version)
-                    channel.dirty.add(own)
+                    channel.restore(unknown(channel.type_url, resource.name if resource else name, version))
 
     def _just_used(self, channel: Channel) -> frozenset[str]:
         """Return the names that something on its way to the client uses: it warms until they come, even if it has them (XP-58)."""
@@ -123,9 +118,9 @@ class DeltaStream(BaseStream):
     def _add(self, channel: Channel, names: list[str]) -> None:
         """Subscribe to ``names``: what is asked for is answered, even if the client has it (XP-51)."""
         names = self._known(channel.type_url, names)
-        channel.subscription.add(names)
+        channel.subscribe(names)
         if EVERYTHING in names:
-            channel.must_answer = True
+            channel.owe_answer()
             self._bring_known(channel)
             everything = (resource.name for resource in self._view.resources(channel.type_url))
             channel.force([name for name in everything if channel.wants(name)])
@@ -133,9 +128,7 @@ class DeltaStream(BaseStream):
 
     def _drop(self, channel: Channel, names: list[str]) -> None:
         if names:
-            kept = channel.subscription.drop(names)
-            channel.forget()
-            channel.force(kept)
+            channel.force(channel.unsubscribe(names))
             hosts = self._hosts
             if channel.type_url == RDS and hosts is not None:
                 for name in names:
@@ -151,7 +144,7 @@ class DeltaStream(BaseStream):
         """Serve the hosts of the route configurations that the client has, now that ``channel`` was asked for."""
         routes, hosts = self._channels.get(RDS), self._hosts
         if routes is not None and hosts is not None and channel.type_url in (RDS, VHDS):
-            for name, held in routes.subscription.held.items():
+            for name, held in routes.held.items():
                 if held is not None:
                     hosts.bring(name, self._view.within(VHDS, name), anew=False)
 

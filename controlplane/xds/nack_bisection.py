@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 _MOST = 16  # parts: a thousand suspects are narrowed down in three rounds, not tried one by one
 
@@ -20,7 +21,7 @@ def split_refused(exclusive: Mapping[str, ExclusiveKeys]) -> list[set[str]]:
     return [set().union(*found[at : at + size]) for at in range(0, len(found), size)] if found else []
 
 
-def with_conflicting(names: set[str], others: Iterable[str], exclusive: Callable[[str], ExclusiveKeys]) -> set[str]:
+def with_conflicting(names: AbstractSet[str], others: Iterable[str], exclusive: Callable[[str], ExclusiveKeys]) -> set[str]:
     """Return ``names`` with those of ``others`` that share an exclusive key with them, directly or through another."""
     found = set(names)
     taken = NO_KEYS.union(*map(exclusive, names))

@@ -7,10 +7,11 @@ ACK. What is gone is taken away only when nothing that the client may have in us
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS, SDS, VHDS
-from controlplane.xds.channel import Channel, DependencyState
+from controlplane.xds.channel_state import ChannelState, DependencyState
 from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys, with_conflicting
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import View, folder
@@ -27,6 +28,7 @@ class Plan:
     send: list[Resource] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
     wait: set[str] = field(default_factory=set)  # for the first ACK of what they use
+    same: list[Resource] = field(default_factory=list)  # what the client has already
     stay: set[str] = field(default_factory=set)  # as they are: what they use was refused, or they are gone but in use
 
     def __bool__(self) -> bool:
@@ -37,34 +39,37 @@ class Plan:
 class Planner:
     """Plans responses of one channel among ``channels`` of a stream that sees ``view``."""
 
-    def __init__(self, channel: Channel, channels: Collection[Channel], view: View) -> None:
+    def __init__(self, channel: ChannelState, channels: Collection[ChannelState], view: View) -> None:
         """Plan for ``channel`` as things are now."""
         self._channel = channel
         self._view = view
         self._find = view.lookup(channel.type_url)
         self._channels = channels
-        self._below: dict[str, tuple[Channel, Find]] = {}
+        self._below: dict[str, tuple[ChannelState, Find]] = {}
         for other in channels:
             if other.rank < channel.rank and not other.settled and channel.type_url in _USERS.get(other.type_url, ()):
                 self._below[other.type_url] = other, view.lookup(other.type_url)
 
-    def batches(self) -> Iterator[set[str]]:
+    def changed_since_refused(self) -> list[str]:
+        """Return the names that were refused together with others and are published in another version now."""
+        channel = self._channel
+        names = channel.dirty if channel.refused_together else ()
+        return [name for name in names if _version(self._find(name)) != channel.refused.get(name)]
+
+    def batches(self) -> Iterator[AbstractSet[str]]:
         """Yield the names that may go together: what is new, then, part by part, what was refused in company."""
         channel = self._channel
-        if channel.refused_together:
-            channel.retry([name for name in channel.dirty if _version(self._find(name)) != channel.refused.get(name)])
         fresh = channel.dirty
         if channel.suspects:
             fresh = with_conflicting(fresh - channel.suspects, channel.suspects, self._exclusive)
         yield fresh
-        channel.parts = [left for part in channel.parts if (left := part & channel.suspects)]
         for part in tuple(channel.parts):
             yield with_conflicting(part, channel.suspects | channel.dirty, self._exclusive)
 
     def plan(self, names: Iterable[str], *, keep: bool) -> Plan:
         """Return what to do about ``names``; ``keep``: nothing is taken away yet."""
         channel, find, found = self._channel, self._find, Plan()
-        held, forced, refused, maybe_applied = channel.subscription.held, channel.forced, channel.refused, channel.maybe_applied
+        held, forced, refused, maybe_applied = channel.held, channel.forced, channel.refused, channel.maybe_applied
         gone: list[str] = []
         place = self._place if self._below else lambda resource, found: found.send.append(resource)
         for name in sorted(names):
@@ -76,8 +81,7 @@ class Planner:
             elif name in forced or _is_news(resource, None if name in maybe_applied else held.get(name), refused.get(name)):
                 place(resource, found)
             elif resource == held.get(name):
-                held[name] = resource  # known now, if it was from an earlier stream
-                refused.pop(name, None)
+                found.same.append(resource)
         if gone:
             self._part(gone, found, keep=keep)
         if found.send and found.send[0].exclusive:
@@ -109,7 +113,7 @@ class Planner:
 
     def _part(self, gone: list[str], found: Plan, *, keep: bool) -> None:
         channel = self._channel
-        held = channel.subscription.held
+        held = channel.held
         in_use: set[str] | None = None
         for name in gone:
             before, forced = held.get(name), name in channel.forced
@@ -149,7 +153,7 @@ class Planner:
         """Return those of ``hosts`` whose route configuration is gone with them, but is in use as long as its listener."""
         for other in self._channels:
             if other.type_url == RDS:
-                held = other.subscription.held
+                held = other.held
                 return {name for name in hosts if held.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
         return set()
 
@@ -161,7 +165,8 @@ class Planner:
         """Hold back what would take an exclusive key that another name, not in this response, still has at the client."""
         channel = self._channel
         going = {resource.name for resource in found.send} | set(found.remove)
-        staying = (found.wait | found.stay | channel.refused.keys() | channel.suspects) - going
+        refused = channel.refused.keys() - {resource.name for resource in found.same}
+        staying = (found.wait | found.stay | refused | channel.suspects) - going
         taken = NO_KEYS.union(*map(channel.exclusive, staying))
         while clashing := {resource.name for resource in found.send if resource.exclusive & taken}:
             found.stay |= clashing

@@ -71,6 +71,11 @@ def resource(
     return Resource(type_url, name, version, prefix + any_field, len(prefix), uses, exclusive)
 
 
+def unknown(type_url: str, name: str, version: str) -> Resource:
+    """Return what stands for a resource that the client has from an earlier stream: what it says and uses is not known here."""
+    return Resource(type_url, name, version, b"", 0)
+
+
 def digest(resources: Iterable[Resource]) -> int:
     """Return a number that names and versions of ``resources`` determine, whatever their order: the sum of a hash of each.
 

@@ -8,10 +8,10 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, EDS, ISTIO_AGENT_TYPES, LDS
 from controlplane.xds.base_stream import BaseStream, Written, subscribed
-from controlplane.xds.channel import Channel, unknown
+from controlplane.xds.channel import Channel
 from controlplane.xds.events import Event
 from controlplane.xds.ordering import Plan
-from controlplane.xds.resource import Resource, digest, field, resource
+from controlplane.xds.resource import Resource, digest, field, resource, unknown
 from controlplane.xds.responses import sotw_response
 from controlplane.xds.subscription import EVERYTHING
 from controlplane.xds.view import version_of
@@ -38,12 +38,12 @@ class SotwStream(BaseStream):
             if names:
                 self._ask(channel, names)
                 if channel.silent and channel.has_unknown_state:
-                    held = channel.subscription.held
-                    held.update((name, unknown(type_url, name, "")) for name in held)
+                    for name in tuple(channel.held):
+                        channel.restore(unknown(type_url, name, ""))
             elif type_url in (*_WHOLE, *ISTIO_AGENT_TYPES):
                 # Answered even if the client says that it has this version (XP-42): it may have kept parts of a later one that it refused.
-                channel.subscription.begin()
-                channel.must_answer = True
+                channel.begin_wildcard()
+                channel.owe_answer()
                 channel.touch([resource.name for resource in self._view.resources(type_url)])
             return (subscribed(channel),)
         events = self._judge(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
@@ -53,16 +53,14 @@ class SotwStream(BaseStream):
 
     def _ask(self, channel: Channel, names: set[str]) -> bool:
         """Serve ``names`` from now on; return whether that is anything new."""
-        subscription = channel.subscription
-        added, dropped = subscription.replace(names)
+        added, dropped = channel.compare(names)
         if dropped:
-            subscription.drop(dropped)
-            channel.forget()
+            channel.unsubscribe(dropped)
         if added:
             known = self._known(channel.type_url, added)
-            subscription.add(known)
+            channel.subscribe(known)
             if EVERYTHING in added:
-                channel.must_answer = True
+                channel.owe_answer()
                 channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
             channel.force([name for name in known if name != EVERYTHING])
         return bool(added or dropped)
@@ -70,7 +68,7 @@ class SotwStream(BaseStream):
     def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written | None:
         type_url = channel.type_url
         if type_url in _WHOLE:
-            resources = [held for held in channel.subscription.held.values() if held]
+            resources = _whole(channel, plan)
             version = self._version(channel, plan, resources)
         else:
             # Envoy waits 15 s for endpoints that nobody mentions.
@@ -82,13 +80,21 @@ class SotwStream(BaseStream):
 
     def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:
         # The whole says also what the client had before, and that is new to it where it kept something of a response that it refused.
-        held = channel.subscription.held
+        held = channel.held
         again = [before for name in channel.maybe_applied if (before := held.get(name))]
         super()._sent_with(channel, resources + again, removed)
 
     def _version(self, channel: Channel, plan: Plan, resources: list[Resource]) -> str:
-        in_step = channel.subscription.wildcard and not (plan.wait or plan.stay or channel.refused or channel.suspects)
+        in_step = channel.wildcard and not (plan.wait or plan.stay or channel.refused or channel.suspects)
         return self._view.version(channel.type_url) if in_step else version_of(digest(resources))
+
+
+def _whole(channel: Channel, plan: Plan) -> list[Resource]:
+    """Return what the client has once it has accepted ``plan``."""
+    after = {**channel.held, **{resource.name: resource for resource in plan.send}}
+    for name in plan.remove:
+        after.pop(name, None)
+    return [resource for resource in after.values() if resource]
 
 
 @lru_cache(maxsize=1024)

@@ -69,7 +69,7 @@ class Subscription:
                 kept.add(name)
         return kept
 
-    def replace(self, names: set[str]) -> tuple[set[str], set[str]]:
+    def compare(self, names: set[str]) -> tuple[set[str], set[str]]:
         """Return which of ``names``, all that is asked for now, are new (XP-31), and which others are asked for no longer.
 
         No names, if there never was one, mean what they meant at first (XP-21).

@@ -14,41 +14,41 @@ from controlplane.xds.view import folder
 
 @dataclass(slots=True, eq=False)
 class HostsChannel(Channel):
-    """The virtual hosts of the route configurations in ``tables``; hosts that are asked for by name are like any resource."""
+    """The virtual hosts of the route configurations in ``tables``; hosts that are asked for by name are like any resource.
 
-    tables: set[str] = field(default_factory=set)
+    ``tables`` is all that is written here: it is part of what is asked for.
+    """
+
+    tables: set[str] = field(init=False, default_factory=set)
 
     def wants(self, name: str) -> bool:
         """Return whether ``name`` is asked for: by name, by its route configuration, or because the client has it."""
-        asked = self.subscription
-        return name in asked.held or (asked.wildcard and (folder(name) in self.tables or name in asked.named))
+        return name in self.held or (self.wildcard and (folder(name) in self.tables or name in self.named))
 
     def touch(self, names: Iterable[str]) -> bool:
         """Take note that ``names`` may have changed; return whether one of them is asked for."""
-        asked = [name for name in names if self.wants(name)] if self.tables or self.subscription.held or self.subscription.named else []
-        self.dirty.update(asked)
+        asked = [name for name in names if self.wants(name)] if self.tables or self.held or self.named else []
+        self.look_again(asked)
         return bool(asked)
 
     def bring(self, table: str, names: Iterable[str], *, anew: bool) -> None:
         """Serve ``names``, the hosts of ``table``, which the client has now; ``anew``: it lost those that it had."""
-        if self.subscription.wildcard and table not in self.tables:
+        if self.wildcard and table not in self.tables:
             self.tables.add(table)
             if anew:
                 self.force(names)
             else:
-                self.dirty.update(names)
+                self.look_again(names)
 
     def lose(self, tables: Collection[str]) -> None:
         """Serve no more hosts of ``tables``, which the client does not have; what it has of their hosts it keeps till told otherwise."""
         if tables:
             self.tables.difference_update(tables)
-            self.forget()
+            self.forget_unasked()
 
     def leave(self, table: str) -> None:
         """Forget the hosts of ``table``, which the client dropped with it."""
         self.tables.discard(table)
-        held = self.subscription.held
-        if self.subscription.wildcard:
-            for name in [name for name in held if folder(name) == table]:
-                del held[name]
-        self.forget()
+        if self.wildcard:
+            self.client_dropped([name for name in self.held if folder(name) == table])
+        self.forget_unasked()

@@ -61,8 +61,8 @@ def test_a_list_of_all_names_is_told_as_what_is_new_and_what_is_dropped() -> Non
     asked = Subscription()
     asked.add(["a", "b"])
 
-    assert asked.replace({"b", "c"}) == ({"c"}, {"a"})
-    assert asked.replace({"a", "b"}) == (set(), set())
+    assert asked.compare({"b", "c"}) == ({"c"}, {"a"})
+    assert asked.compare({"a", "b"}) == (set(), set())
 
 
 def test_an_empty_list_means_what_it_meant_at_first() -> None:
@@ -70,8 +70,8 @@ def test_an_empty_list_means_what_it_meant_at_first() -> None:
     silent.begin()
     named.add(["a"])
 
-    assert silent.replace(set()) == (set(), set())
-    assert named.replace(set()) == (set(), {"a"})
+    assert silent.compare(set()) == (set(), set())
+    assert named.compare(set()) == (set(), {"a"})
 
 
 def test_a_resource_that_is_taken_away_is_remembered_only_under_a_name_asked_for() -> None:
