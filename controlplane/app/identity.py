@@ -1,4 +1,4 @@
-"""Puts the authority of one control plane together, by where it is kept and who knows tokens."""
+"""Puts the identities of one control plane together: the authority, by where it is kept and who knows tokens, and what depends on it."""
 
 from __future__ import annotations
 
@@ -6,46 +6,72 @@ import datetime as dt
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from controlplane.admin.schemas import IdentityRow, RootRow, WaitingFor
+from controlplane.app.api_server import ApiServer, BackgroundTask
+from controlplane.app.update_loop import UpdateLoop
 from controlplane.ca.certificates import read_certificates
 from controlplane.ca.file_store import FileStore
 from controlplane.ca.manager import PluggedIn, StateStore, stored_key
 from controlplane.kube.client import Client
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.kube.secret_store import SecretStore
+from controlplane.mesh.mesh import Mesh
 from controlplane.serve.authn.authenticators import AuthenticationFailure, TokenReviewer
 from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
-from controlplane.serve.identity import NAMES, Identities, IdentityConfig, make_key, now
+from controlplane.serve.identity import NAMES, IdentityConfig, IdentityServer, make_key, now
 from controlplane.serve.sds.access_review import AccessReviews, NamespaceAccess
-from controlplane.serve.sds.credentials import CredentialInputs, Reasons, ReferredCredentials
+from controlplane.serve.sds.credentials import CredentialInputs, ReferredCredentials
 from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
-from controlplane.settings import IdentitySettings, KubernetesSettings, Settings
-from controlplane.writeback.root_certificates import Held, RootCertificateInputs, RootCertificates, root_certificates
+from controlplane.settings import IdentitySettings, Settings
+from controlplane.writeback.root_certificates import RootCertificateInputs, RootCertificates, root_certificates
 
 AUTHORITY_SECRET = "navarch-ca"  # noqa: S105
 SIGNING_KEY_FILE = "tokens.pem"
-Referred: TypeAlias = Callable[[], frozenset[str]]
-Tell: TypeAlias = Callable[[Reasons], None]
 
 
-async def open_identities(settings: Settings, client: Client | None, trust_domain: Callable[[], str]) -> Identities | None:
-    """Return the identities that ``settings`` ask for, open; raises NavarchError, OSError."""
-    identity = settings.identity
-    if identity is None:
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """The identities that are given, the roots that are kept in a cluster for those who have none yet, and all that runs for both."""
+
+    trust: IdentityServer
+    roots: RootCertificates | None
+    tasks: tuple[BackgroundTask, ...]
+
+
+async def open_identities(
+    settings: Settings, api: ApiServer | None, mesh: Mesh, updates: UpdateLoop, files: FileSecrets
+) -> Identities | None:
+    """Return the identities that ``settings`` ask for, if they do, open; raises NavarchError, OSError.
+
+    Their names are in the trust domain of ``mesh``. Credentials are those of ``files``, and of ``api`` where there is one; ``updates``
+    takes in which cannot be used. Roots are kept at ``api`` from when the mesh is synced.
+    """
+    if settings.identity is None:
         return None
+
+    def injected() -> frozenset[str] | None:
+        return mesh.injected_namespaces() if updates.synced.is_set() else None
+
+    trust = await _open_trust(settings.identity, api, lambda: mesh.settings().trust_domain)
+    credentials = _credentials(trust, files, api, mesh, updates)
+    roots = _roots(trust, api, injected) if api else None
+    return Identities(trust, roots, (*credentials, trust, *([roots] if roots else [])))
+
+
+async def _open_trust(identity: IdentitySettings, api: ApiServer | None, trust_domain: Callable[[], str]) -> IdentityServer:
     means = IdentityConfig(
-        store=_store(identity, settings, client),
-        accounts=await _accounts(identity, client),
+        store=_store(identity, api),
+        accounts=await _accounts(identity, api.client if api else None),
         names=(*NAMES, *identity.names),
         leaf_lifetime=dt.timedelta(seconds=identity.leaf_lifetime_s),
         connection_age_s=identity.connection_age_s,
         trust_domain=trust_domain,
         random=random.random,
     )
-    trust = Identities(means)
+    trust = IdentityServer(means)
     await trust.open()
     return trust
 
@@ -55,10 +81,8 @@ def authority_store(client: Client, home: str) -> StateStore:
     return SecretStore(client, (home, AUTHORITY_SECRET), "authority.json")
 
 
-def root_certificates_of(
-    trust: Identities, client: Client, cluster: KubernetesSettings, leader: Held, injected: Callable[[], frozenset[str] | None]
-) -> RootCertificates:
-    """Return what keeps the roots of ``trust`` in the namespaces that are ``injected``, while ``leader`` is held."""
+def _roots(trust: IdentityServer, api: ApiServer, injected: Callable[[], frozenset[str] | None]) -> RootCertificates:
+    """Return what keeps the roots of ``trust`` in the namespaces of ``api`` that are ``injected``."""
 
     def bundle() -> str:
         return trust.manager.state.bundle.decode()  # of the state as it is then
@@ -67,24 +91,23 @@ def root_certificates_of(
         namespaces=injected,
         bundle=bundle,
         clock=now,
-        settle=dt.timedelta(seconds=cluster.settle_s),
+        settle=dt.timedelta(seconds=api.settings.settle_s),
     )
-    timing = ReflectorTiming.silent(cluster.watch_timeout_s)
-    return root_certificates(client, leader, wanted, cluster.namespaces, timing, random.random)
+    timing = ReflectorTiming.silent(api.settings.watch_timeout_s)
+    return root_certificates(api.client, api.leader, wanted, api.settings.namespaces, timing, random.random)
 
 
-def referred_credentials(
-    trust: Identities, given: FileSecrets, client: Client | None, cluster: KubernetesSettings | None, mesh: tuple[Referred, Tell]
+def _credentials(
+    trust: IdentityServer, files: FileSecrets, api: ApiServer | None, mesh: Mesh, updates: UpdateLoop
 ) -> tuple[ReferredCredentials | WatchedSecrets, ...]:
-    """Return what keeps the credentials that objects of ``mesh`` refer to: those that files have ``given``, and those of a ``cluster``."""
-    watched = (WatchedSecrets(client, ReflectorTiming.silent(cluster.watch_timeout_s), random.random),) if client and cluster else ()
-    referred, tell = mesh
+    """Return what keeps the credentials that objects of ``mesh`` refer to, of ``files`` and of ``api``, for the holders of ``trust``."""
+    watched = (WatchedSecrets(api.client, ReflectorTiming.silent(api.settings.watch_timeout_s), random.random),) if api else ()
     world = CredentialInputs(
-        stores=(given, *watched),
-        rights=AccessReviews(client, time.monotonic) if client else NamespaceAccess(),
-        referred=referred,
+        stores=(files, *watched),
+        rights=AccessReviews(api.client, time.monotonic) if api else NamespaceAccess(),
+        referred=mesh.referred_credentials,
         put=trust.secrets.put,
-        tell=tell,
+        tell=lambda verdict: updates.submit("credentials", (verdict,)),
         clock=now,
     )
     credentials = ReferredCredentials(world)
@@ -99,11 +122,11 @@ def published_identity(found: IdentityRow | None) -> str:
     return found.model_dump_json(by_alias=True, include={"phase", "bundle", "waiting_for"})
 
 
-def _store(identity: IdentitySettings, settings: Settings, client: Client | None) -> StateStore:
+def _store(identity: IdentitySettings, api: ApiServer | None) -> StateStore:
     if identity.ca_certs:
         return PluggedIn(Path(identity.ca_certs))
-    if client and settings.kubernetes and not identity.state:
-        return authority_store(client, settings.kubernetes.system_namespace)
+    if api and not identity.state:
+        return authority_store(api.client, api.settings.system_namespace)
     return FileStore(Path(identity.state or ""))
 
 
@@ -114,8 +137,9 @@ async def _accounts(identity: IdentitySettings, client: Client | None) -> TokenR
     return LocalTokens(key.public_key(), identity.audience, now)
 
 
-def identity_row(trust: Identities, kept: RootCertificates | None) -> IdentityRow:
-    """Return what may be seen of ``trust``, and of the roots that are ``kept`` in a cluster."""
+def identity_row(identities: Identities) -> IdentityRow:
+    """Return what may be seen of ``identities``."""
+    trust, kept = identities.trust, identities.roots
     state, (bundle, certificate) = trust.manager.state, trust.secrets.waiting()
     first = trust.leaf_certificates.first_expiry()
     roots = (

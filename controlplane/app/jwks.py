@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from controlplane.admin.schemas import IssuerRow
 from controlplane.errors import NavarchError
+from controlplane.mesh.facts import IssuerKeys
+from controlplane.objects.security.jwks import KeySet
 from controlplane.settings import JwksSettings
 from controlplane.sources.jwks.fetch import JwksFetcher, SystemResolver, is_own_address
 from controlplane.sources.jwks.refresh import FetchState, JwksRefresher, RefreshInputs, RefreshTiming, redacted_url
@@ -25,6 +27,11 @@ def jwks_refresher(settings: JwksSettings) -> JwksRefresher:
     fetching = JwksFetcher(UrlPolicy(map(parse_allowed, settings.allow), is_own_address), _tls(settings.roots), SystemResolver())
     means = RefreshInputs(fetch=fetching, clock=time.monotonic, sleep=asyncio.sleep, random=random.random)
     return JwksRefresher(means, RefreshTiming(refresh_s=settings.refresh_s))
+
+
+def facts(keys: Mapping[str, KeySet]) -> list[IssuerKeys]:
+    """Return ``keys``, by address, as facts."""
+    return [IssuerKeys(address, key_set) for address, key_set in keys.items()]
 
 
 def issuer_rows(held: Mapping[str, FetchState]) -> list[IssuerRow]:

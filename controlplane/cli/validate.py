@@ -33,12 +33,14 @@ def validate(
       helm template ./chart | navarch validate -f - -o json
     """
     from controlplane.mesh.mesh import Mesh
+    from controlplane.objects.changes import split
     from controlplane.objects.locations import located_problems
     from controlplane.sources.files.once import read_manifests
 
     folder, changes = read_manifests(filename, sys.stdin.buffer)
+    for_mesh, _ = split(changes)
     mesh = Mesh()
-    mesh.apply(changes)
+    mesh.apply(for_mesh)
     mesh.refresh()
     found = located_problems(mesh.problems(), [folder])
     if output is Output.JSON:

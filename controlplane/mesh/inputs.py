@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import assert_never
 
 from controlplane.incremental.database import Database, Input
+from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.gateway_bindings import all_matches, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import GroupKind, Key
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import MeshChange
+from controlplane.objects.kinds import MeshObject
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.networking.virtual_service import VirtualService
-from controlplane.objects.parse import Object
 from controlplane.objects.security.jwks import KeySet
 
 Facet = tuple[str, ...]
@@ -24,7 +26,7 @@ EVERYONE = "*"
 NO_ONE = "~"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
-objects: Input[Key, Object | None] = Input("objects", default=None)
+objects: Input[Key, MeshObject | None] = Input("objects", default=None)
 index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
 # By namespace and address: a proxy there came in where nobody is asked who they are. It has no certificate, whatever its pod says.
 plaintext_addresses: Input[tuple[str, str], bool] = Input("anonymous", default=False)
@@ -92,7 +94,7 @@ def resolved_exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
     return tuple(sorted({namespace if name == "." else name for each in names if (name := each.strip())})) or (EVERYONE,)
 
 
-def exports_of(value: Object) -> tuple[str, ...]:
+def exports_of(value: MeshObject) -> tuple[str, ...]:
     """Return the namespaces that may see ``value``; ``*`` is everyone, ``~`` no one."""
     match value:
         case KubernetesService():
@@ -113,11 +115,27 @@ def qualified_host(host: str, namespace: str) -> str:
     return resolve_short_name(host, namespace, CLUSTER_DOMAIN)
 
 
-def apply(db: Database, changes: Iterable[Change]) -> frozenset[Key]:
-    """Set the objects of ``changes`` and every index they stand in; return the keys that really changed."""
+def apply(db: Database, facts: Iterable[Fact]) -> frozenset[Key]:
+    """Set what ``facts`` say, of two about the same thing the later one; return the keys of the objects that really changed."""
+    objects_now: dict[Key, MeshObject | None] = {}
+    for fact in facts:
+        match fact:
+            case MeshChange():
+                objects_now[fact.key] = fact.object
+            case IssuerKeys():
+                set_issuer_keys(db, fact.address, fact.keys)
+            case CredentialVerdict():
+                set_credential_problems(db, fact.name, fact.reasons)
+            case _:
+                assert_never(fact)
+    return _set_objects(db, objects_now)
+
+
+def _set_objects(db: Database, objects_now: Mapping[Key, MeshObject | None]) -> frozenset[Key]:
+    """Set ``objects_now`` and every index they stand in; return the keys that really changed."""
     touched: dict[Facet, dict[Key, bool]] = defaultdict(dict)
     changed = set()
-    for key, value in {change.key: change.object for change in changes}.items():
+    for key, value in objects_now.items():
         before = objects(db, key)
         if not db.set(objects, key, value):
             continue
@@ -131,18 +149,18 @@ def apply(db: Database, changes: Iterable[Change]) -> frozenset[Key]:
     return frozenset(changed)
 
 
-def meet(db: Database, place: tuple[str, str], *, without_identity: bool) -> None:
-    """Take in whether the proxy at ``place`` (namespace, address) has come ``without_identity``."""
-    db.set(plaintext_addresses, place, without_identity)
+def set_plaintext(db: Database, place: tuple[str, str], *, plaintext: bool) -> None:
+    """Set whether the proxy at ``place`` (namespace, address) has connected without an identity, so that it takes ``plaintext`` only."""
+    db.set(plaintext_addresses, place, plaintext)
 
 
-def judge(db: Database, name: str, reasons: tuple[tuple[str, str], ...]) -> None:
-    """Take in for which namespaces the credential ``name`` is unusable, and for what ``reasons``."""
+def set_credential_problems(db: Database, name: str, reasons: tuple[tuple[str, str], ...]) -> None:
+    """Set for which namespaces the credential ``name`` cannot be used, and for what ``reasons``."""
     db.set(credential_problems, name, reasons)
 
 
-def learn(db: Database, address: str, keys: KeySet) -> None:
-    """Take in that ``keys`` are what is known of the issuer's keys at ``address``."""
+def set_issuer_keys(db: Database, address: str, keys: KeySet) -> None:
+    """Set the ``keys`` of the issuer at ``address``, and why fetching them failed last."""
     db.set(jwks, address, keys.text)
     db.set(jwks_failure, address, keys.failure)
 
@@ -161,7 +179,7 @@ def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:
             db.set(index, namespaces_with(kind), peers | marker if after else peers - marker)
 
 
-def _facets(value: Object | None) -> frozenset[Facet]:
+def _facets(value: MeshObject | None) -> frozenset[Facet]:
     if value is None:
         return frozenset()
     key, kind = value.key, value.key.group_kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from controlplane.incremental.database import Database, Failed
@@ -11,6 +11,7 @@ from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import referred_credentials
 from controlplane.mesh.access.jwks import wanted_keys
+from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
@@ -22,13 +23,10 @@ from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
-from controlplane.objects.changes import Change
-from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
+from controlplane.objects.kinds import MeshObject
 from controlplane.objects.mesh import mesh_config
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
-from controlplane.objects.parse import Object
-from controlplane.objects.security.jwks import KeySet
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 from controlplane.xds.view import Table, TableChange, View
@@ -59,7 +57,7 @@ class Published:
 
 
 class Mesh:
-    """What everybody asks; changes go in by ``apply``, and come out by ``refresh``."""
+    """What everybody asks; facts go in by ``apply``, and what changes by them comes out by ``refresh``."""
 
     def __init__(self) -> None:
         """Begin with no objects."""
@@ -79,10 +77,9 @@ class Mesh:
         """Return the database, for those who count what it runs or ask what a value read."""
         return self._db
 
-    def apply(self, changes: Iterable[Change]) -> frozenset[Key]:
-        """Take ``changes`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
-        changes = tuple(each for each in changes if not isinstance(each.object, Secret | ConfigMap))  # the database never sees them
-        changed = inputs.apply(self._db, changes)
+    def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:
+        """Take ``facts`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
+        changed = inputs.apply(self._db, facts)
         for key in changed:
             if inputs.objects(self._db, key) is None:
                 self._keys.discard(key)
@@ -90,20 +87,10 @@ class Mesh:
                 self._keys.add(key)
         return changed
 
-    def learn(self, keys: Mapping[str, KeySet]) -> None:
-        """Take in what is known of issuers' ``keys`` now, by address. Nothing is published before ``refresh``."""
-        for address, found in keys.items():
-            inputs.learn(self._db, address, found)
-
-    def judge(self, reasons: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
-        """Take in for which namespaces credentials, by their names in SDS, are unusable, and for what ``reasons``."""
-        for name, found in reasons.items():
-            inputs.judge(self._db, name, found)
-
     def connect(self, proxy: Proxy, variant: Variant) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
         session = Session(proxy, variant)
-        self._presence.came(proxy)
+        self._presence.connected(proxy)
         self._sessions[proxy].add(session)
         self._arrived.add(session)
         self._db.watch(scope_of, proxy)
@@ -111,7 +98,7 @@ class Mesh:
 
     def disconnect(self, session: Session) -> None:
         """End ``session``; what nobody sees any more is forgotten."""
-        self._presence.went(session.proxy)
+        self._presence.disconnected(session.proxy)
         for root in session.roots:
             self._publisher.close(root)
         session.roots = ()
@@ -149,12 +136,12 @@ class Mesh:
         keys, self._wanted_keys = self._wanted_keys, None
         return Published(self._publisher.flush(), tuple(moved), tuple(failed), keys)
 
-    def objects(self) -> tuple[Object, ...]:
+    def objects(self) -> tuple[MeshObject, ...]:
         """Return every object, sorted by key."""
         found = (inputs.objects(self._db, key) for key in sorted(self._keys))
         return tuple(value for value in found if value is not None)
 
-    def object(self, key: Key) -> Object | None:
+    def object(self, key: Key) -> MeshObject | None:
         """Return the object ``key``."""
         return inputs.objects(self._db, key)
 

@@ -11,7 +11,7 @@ from controlplane.mesh.mesh import Mesh
 from controlplane.model.identity import Identity
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import Change, split
 from controlplane.xds.stream import Variant
 
 SECTIONS: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "secrets": SDS}
@@ -30,8 +30,9 @@ def snapshot(changes: Iterable[Change], proxy: Proxy, account: str | None = None
 
     With ``account``, it comes with the identity of that service account in the mesh's trust domain; raises BadIdentity where that is none.
     """
+    for_mesh, _ = split(changes)
     mesh = Mesh()
-    mesh.apply(changes)
+    mesh.apply(for_mesh)
     if account is not None:
         proxy = replace(proxy, identity=Identity(mesh.settings().trust_domain, proxy.namespace, account))
     session = mesh.connect(proxy, Variant.SOTW)

@@ -42,15 +42,13 @@ from controlplane.objects.types.scalars import Model
 
 Policy: TypeAlias = PeerAuthentication | RequestAuthentication | AuthorizationPolicy | Telemetry | WasmPlugin | TrafficExtension
 Edge: TypeAlias = Gateway | WorkloadGroup | EnvoyFilter | ProxyConfig
-Object: TypeAlias = (
+MeshObject: TypeAlias = (
     KubernetesService
     | EndpointSlice
     | Pod
     | Namespace
     | Node
     | ServiceAccount
-    | Secret
-    | ConfigMap
     | MeshConfig
     | VirtualService
     | DestinationRule
@@ -60,6 +58,8 @@ Object: TypeAlias = (
     | Edge
     | Policy
 )
+CredentialObject: TypeAlias = Secret | ConfigMap  # where credentials are looked up; of no use to anybody else
+Object: TypeAlias = MeshObject | CredentialObject
 
 # Groups whose other kinds mean something that we do not do yet, which is worth a warning.
 UNSUPPORTED_KIND_GROUPS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API)

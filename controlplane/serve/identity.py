@@ -55,7 +55,7 @@ class IdentityConfig:
     clock: Callable[[], dt.datetime] = now
 
 
-class Identities:
+class IdentityServer:
     """The identities of one control plane, from ``open`` on."""
 
     def __init__(self, means: IdentityConfig) -> None:

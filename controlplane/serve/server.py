@@ -18,10 +18,10 @@ from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request
 from controlplane.serve.authn.authenticators import Authenticator, Caller
 from controlplane.serve.sds.secrets import Secrets
-from controlplane.serve.xds.hub import Hub
 from controlplane.serve.xds.nodes import authorized_proxy
 from controlplane.serve.xds.services import SERVICES, DiscoveryService
 from controlplane.serve.xds.streams import EnvoyStream, Recorder, Request, StreamSecrets
+from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.xds.stream import Stream, Variant
 from controlplane.xds.view import View
 
@@ -97,9 +97,10 @@ class AuthenticatedCall:
 class DiscoveryServer:
     """Serves every discovery service between ``start`` and ``stop``."""
 
-    def __init__(self, hub: Hub, machines: StreamFactories, recorder: Recorder) -> None:
-        """Serve what ``hub`` has by ``machines``; tell ``recorder`` what becomes of it."""
-        self._hub = hub
+    def __init__(self, subscribers: Subscribers, synced: asyncio.Event, machines: StreamFactories, recorder: Recorder) -> None:
+        """Open streams by ``machines`` for ``subscribers``, none before ``synced`` is set; tell ``recorder`` what becomes of them."""
+        self._subscribers = subscribers
+        self._synced = synced
         self._machines = machines
         self._recorder = recorder
         self._secrets: Secrets | None = None
@@ -212,7 +213,7 @@ class DiscoveryServer:
             log.error("certificate not issued", extra={"identity": str(came.caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
         secrets = StreamSecrets(own, partial(self._secrets.ask, holder)) if self._secrets and holder and own else None
-        stream = EnvoyStream(self._hub, self._hub.connect(proxy, variant), machine, self._recorder, secrets)
+        stream = EnvoyStream(self._subscribers, self._subscribers.connect(proxy, variant), machine, self._recorder, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)
@@ -228,7 +229,7 @@ class DiscoveryServer:
     def _refusal(self) -> StreamEnd | None:
         if self.draining:
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, _DRAINING)
-        if not self._hub.synced.is_set():
+        if not self._synced.is_set():
             # An empty answer would make the proxy delete its listeners. https://github.com/istio/istio/issues/25495
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, "not every source has been read yet")
         return None

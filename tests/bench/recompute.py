@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import Change, MeshChange, split
 from controlplane.objects.parse import parse
 from controlplane.xds.stream import Variant
 from tests.bench import workload
@@ -21,11 +21,12 @@ LIMIT_RUNS = 2  # the endpoints of the service's port, and the assignment made o
 _TURNS = 100
 
 
-def change(value: dict[str, object]) -> Change:
+def change(value: dict[str, object]) -> MeshChange:
     """Return that the object ``value`` is there."""
     parsed = parse(value)
     assert parsed.key is not None
-    return Change(parsed.key, parsed.object)
+    [for_mesh], _ = split([Change(parsed.key, parsed.object)])
+    return for_mesh
 
 
 def mesh(size: Size) -> Mesh:

@@ -12,11 +12,12 @@ import pytest_asyncio
 from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.kube.json import Json
 from controlplane.kube.reflector import ReflectorTiming
+from controlplane.mesh.facts import CredentialVerdict
 from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import Change, CredentialChange, split
 from controlplane.objects.parse import parse
-from controlplane.serve.sds.credentials import CredentialInputs, Reasons, ReferredCredentials
+from controlplane.serve.sds.credentials import CredentialInputs, ReferredCredentials
 from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
 from controlplane.xds.resource import Resource
 from tests.edges.held import pair, secret
@@ -78,7 +79,7 @@ class Around:
         """Have the Secret ``value`` in a file."""
         found = parse(value)
         assert found.key
-        self.shelf.take([Change(found.key, found.object)])
+        self.shelf.take(split([Change(found.key, found.object)])[1])
 
     def has(self, holder: LeafHolder = FRONT) -> bool:
         return NAME in self.tables.get(holder, {})
@@ -89,8 +90,8 @@ class Around:
         for name in gone:
             table.pop(name, None)
 
-    def _tell(self, reasons: Reasons) -> None:
-        self.reasons.update(reasons)
+    def _tell(self, verdict: CredentialVerdict) -> None:
+        self.reasons[verdict.name] = verdict.reasons
 
 
 @pytest_asyncio.fixture
@@ -171,14 +172,14 @@ async def test_a_certificate_that_expires_stays_and_is_told(around: Around) -> N
 async def test_a_secret_that_goes_takes_it_away_at_once(around: Around) -> None:
     await around.credentials.ask(FRONT, [NAME])
 
-    around.shelf.take([Change(SHOP, None)])
+    around.shelf.take([CredentialChange(SHOP, None)])
 
     await until(lambda: not around.has())
     assert around.reasons[NAME] == (("edge", "there is no Secret shop there"),)
 
 
 async def test_with_the_last_who_asked_goes_what_was_told(around: Around) -> None:
-    around.shelf.take([Change(SHOP, None)])
+    around.shelf.take([CredentialChange(SHOP, None)])
     await around.credentials.ask(FRONT, [NAME])
     assert around.reasons[NAME]
 

@@ -11,16 +11,17 @@ import grpc.aio
 import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
+from controlplane.app.update_loop import UpdateLoop
 from controlplane.envoy.type_urls import CDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import MeshChange
 from controlplane.serve.authn import authenticate
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
 from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
 from controlplane.serve.xds import streams
-from controlplane.serve.xds.hub import Hub
+from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
@@ -79,21 +80,25 @@ class Books:
 
 
 class Running:
-    def __init__(self, hub: Hub, books: Books, address: str) -> None:
-        self.hub = hub
+    def __init__(self, mesh: Mesh, updates: UpdateLoop, subscribers: Subscribers, books: Books, address: str) -> None:
+        self.mesh = mesh
+        self.updates = updates
+        self.subscribers = subscribers
         self.books = books
         self.address = address
 
 
 @contextlib.asynccontextmanager
 async def serving_by(machine: Callable[[View], Machine], *, sources: tuple[str, ...] = ()) -> AsyncIterator[Running]:
-    hub, books = Hub(Mesh(), sources), Books()
+    mesh, books = Mesh(), Books()
+    updates = UpdateLoop(mesh, sources)
+    subscribers = Subscribers(mesh, updates.wake)
     machines = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, _: machine(view))
-    server = DiscoveryServer(hub, machines, books)
+    server = DiscoveryServer(subscribers, updates.synced, machines, books)
     [port] = await server.start([ListenAddress("127.0.0.1:0", PlaintextAuthenticator())])
-    work = asyncio.create_task(hub.run())
+    work = asyncio.create_task(updates.run(subscribers.publish))
     try:
-        yield Running(hub, books, f"127.0.0.1:{port}")
+        yield Running(mesh, updates, subscribers, books, f"127.0.0.1:{port}")
     finally:
         await server.stop(0.1, lambda: 0.0)
         work.cancel()
@@ -105,11 +110,11 @@ def silent(view: View) -> Machine:
 
 async def test_nobody_is_answered_before_every_source_has_been_read() -> None:
     async with serving_by(silent, sources=("files", "more files")) as running:
-        running.hub.submit("files", ())
+        running.updates.submit("files", ())
         async with delta(running.address) as call:
             refused = await status_of(call)
-        running.hub.submit("more files", ())
-        await until(running.hub.synced.is_set)
+        running.updates.submit("more files", ())
+        await until(running.updates.synced.is_set)
         async with delta(running.address) as call:
             await call.write(delta_request(CDS, node=NODE))
             await until(lambda: running.books.open)
@@ -148,12 +153,12 @@ async def test_a_fault_of_ours_in_the_mesh_ends_one_refresh_and_not_the_service(
 ) -> None:
     async with serving_by(silent) as running:
         with monkeypatch.context() as patch:
-            patch.setattr(running.hub.mesh, "apply", _fail)
-            running.hub.submit("files", (Change(Key("Service", "shop", "a"), None),))
+            patch.setattr(running.mesh, "apply", _fail)
+            running.updates.submit("files", (MeshChange(Key("Service", "shop", "a"), None),))
             await until(lambda: "refresh failed" in caplog.text)
-        before = running.hub.refreshes
-        running.hub.submit("files", ())
-        await until(lambda: running.hub.refreshes > before)
+        before = running.updates.refreshes
+        running.updates.submit("files", ())
+        await until(lambda: running.updates.refreshes > before)
 
 
 async def test_a_peer_that_does_not_read_is_dropped_and_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +194,7 @@ async def test_a_thousand_streams_at_once_are_all_taken() -> None:
             call.cancel()
         await until(lambda: not running.books.open)
 
-        assert running.hub.sessions() == ()
+        assert running.subscribers.sessions() == ()
 
 
 def _fail(*_: object) -> None:

@@ -19,7 +19,7 @@ import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import CDS, EDS
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import Change, split
 from controlplane.serve import server
 from controlplane.serve.xds import streams
 from controlplane.sources.files.once import read_manifests
@@ -77,7 +77,7 @@ class Watcher:
         for changes in updates:
             self.has.clear()
             self.began = time.perf_counter()
-            running.plane._hub.submit("folder", changes)
+            running.plane._updates.submit("folder", split(changes)[0])
             async with asyncio.timeout(5):
                 await self.has.wait()
         return sorted(self.took)[int(len(self.took) * 0.99)]
@@ -100,13 +100,13 @@ async def test_t27_clients_that_are_stopped_cost_little_and_are_cut_off(tmp_path
         assert stopped.stdout
         try:
             assert await stopped.stdout.readline() == b"ready\n"
-            assert len(running.plane._hub.sessions()) == STALLED + 1
+            assert len(running.plane._subscribers.sessions()) == STALLED + 1
             before = memory()
             stopped.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             busy = await watcher.p99(running, updates[UPDATES:])
             grown = memory() - before
-            await until(lambda: len(running.plane._hub.sessions()) == 1, CUT_WITHIN_S)
+            await until(lambda: len(running.plane._subscribers.sessions()) == 1, CUT_WITHIN_S)
             cut = time.monotonic() - began
         finally:
             stopped.kill()

@@ -1,4 +1,4 @@
-"""Identities where a real API server keeps the authority, knows tokens, and has the roots for pods."""
+"""IdentityServer where a real API server keeps the authority, knows tokens, and has the roots for pods."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controlplane.envoy.type_urls import LDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
 from controlplane.xds.stream import Variant
 
@@ -73,7 +73,7 @@ def shown(*documents: Json) -> None:
     mesh = Mesh()
     accepted = [parsed for value in documents if (parsed := parse(value)).object is not None]
     assume(len(accepted) == len(documents))
-    mesh.apply([Change(each.key, each.object) for each in accepted if each.key])
+    mesh.apply(split(Change(each.key, each.object) for each in accepted if each.key)[0])
     session = mesh.connect(PROXY, Variant.SOTW)
 
     published = mesh.refresh()

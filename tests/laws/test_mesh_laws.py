@@ -14,7 +14,7 @@ from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
 from controlplane.xds.stream import Variant
 from controlplane.xds.view import View
@@ -151,7 +151,7 @@ def applied(mesh: Mesh, batch: list[tuple[dict[str, object], bool]], world: dict
         change = Change(parsed.key, parsed.object if stays else None)
         changes.append(change)
         world[parsed.key] = change
-    mesh.apply(changes)
+    mesh.apply(split(changes)[0])
 
 
 def content(view: View) -> Content:
@@ -171,7 +171,7 @@ def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: 
         assert published.failed == ()
 
     new = Mesh()
-    new.apply(reversed(world.values()))
+    new.apply(split(reversed(world.values()))[0])
     for session in sessions:
         fresh = new.connect(session.proxy, session.variant)
         new.refresh()

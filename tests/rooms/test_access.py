@@ -17,7 +17,7 @@ from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import AUTHORIZATION_POLICY
 from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
 from controlplane.translate.filters.jwt_authn import NOBODYS_KEY
 from controlplane.translate.rbac import claims, identities
@@ -149,7 +149,7 @@ def mesh_of(*documents: Json) -> Mesh:
         parsed = parse(value)
         assert parsed.key
         assert parsed.object, parsed.problems
-        mesh.apply([Change(parsed.key, parsed.object)])
+        mesh.apply(split([Change(parsed.key, parsed.object)])[0])
     return mesh
 
 

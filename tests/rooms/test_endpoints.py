@@ -11,6 +11,7 @@ from controlplane.mesh.mesh import Mesh
 from controlplane.model.endpoint_policy import endpoint_error
 from controlplane.model.ip_addresses import Reach, reach
 from controlplane.model.proxies import proxy_from_node
+from controlplane.objects.changes import split
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import parse_file
 from controlplane.xds.stream import Variant
@@ -124,7 +125,7 @@ endpoints: [{addresses: [169.254.169.254]}, {addresses: [10.0.0.2]}]
 
 def test_t44_such_endpoints_are_left_out_and_told_and_the_others_stay() -> None:
     mesh = Mesh()
-    mesh.apply(ManifestFolder().take({"objects.yaml": parse_file(OBJECTS)}, 0.0))
+    mesh.apply(split(ManifestFolder().take({"objects.yaml": parse_file(OBJECTS)}, 0.0))[0])
     session = mesh.connect(proxy_from_node(NODE, METADATA), Variant.SOTW)
     mesh.refresh()
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
     ("module", "line", "refusal"),
     [
         ("model/hosts.py", "import controlplane.mesh.mesh", "Rooms import downwards only BROKEN"),
-        ("sources/files/folder.py", "import controlplane.serve.xds.hub", "Rooms import downwards only BROKEN"),
+        ("sources/files/folder.py", "import controlplane.serve.xds.subscribers", "Rooms import downwards only BROKEN"),
         ("attic/__init__.py", '"""A room that no layer names."""', "must be declared as a layer"),
         ("xds/view.py", "import asyncio", "Pure rooms do no I/O and know no clock BROKEN"),
         ("mesh/mesh.py", "import time", "Pure rooms do no I/O and know no clock BROKEN"),

@@ -7,7 +7,7 @@ import sys
 
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import MeshChange
 from controlplane.xds.stream import Variant
 from tests.bench.recompute import change
 from tests.bench.workload import Size, endpoints, route, service
@@ -21,7 +21,7 @@ def test_adding_and_removing_1000_services_ten_times_leaves_memory_flat() -> Non
     mesh.connect(proxy_from_node("sidecar~10.1.1.1~a.ns1~ns1.svc.cluster.local", {}), Variant.DELTA)
     there = [change(make(number, SIZE)) for number in range(SIZE.services) for make in (service, endpoints)]
     there += [change(route(number, SIZE, 5)) for number in range(SIZE.routes)]
-    gone = [Change(each.key, None) for each in there]
+    gone = [MeshChange(each.key, None) for each in there]
 
     left = []
     for _ in range(ROUNDS):

@@ -1,19 +1,19 @@
-"""At which addresses proxies are that have come without an identity: they cannot take mutual TLS, whatever their workload's labels say."""
+"""At which addresses proxies have connected without an identity: they cannot take mutual TLS, whatever their workload's labels say."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.inputs import meet
+from controlplane.mesh.inputs import set_plaintext
 from controlplane.model.proxies import Proxy
 
 
 class PlaintextProxies:
-    """Takes in who comes and goes.
+    """Counts the proxies with an identity at each address, and sets from that which addresses take plaintext only.
 
-    As long as a proxy with an identity is at an address, one that claims the same address in the clear changes nothing: it could be
-    anybody, and would have others speak plaintext. Who goes is remembered as it was, since proxies come again.
+    As long as a proxy with an identity is at an address, one that claims the same address without an identity changes nothing: it could
+    be anybody, and would have others speak plaintext. A proxy that disconnects changes nothing either, since proxies connect again.
     """
 
     def __init__(self, db: Database) -> None:
@@ -21,16 +21,16 @@ class PlaintextProxies:
         self._db = db
         self._identified: Counter[tuple[str, str]] = Counter()
 
-    def came(self, proxy: Proxy) -> None:
-        """Take in that ``proxy`` has come."""
+    def connected(self, proxy: Proxy) -> None:
+        """Take in that ``proxy`` has connected."""
         for address in proxy.ips:
             place = (proxy.namespace, address)
             if proxy.identity:
                 self._identified[place] += 1
-            meet(self._db, place, without_identity=place not in self._identified)
+            set_plaintext(self._db, place, plaintext=place not in self._identified)
 
-    def went(self, proxy: Proxy) -> None:
-        """Take in that ``proxy`` has gone."""
+    def disconnected(self, proxy: Proxy) -> None:
+        """Take in that ``proxy`` has disconnected."""
         for address in proxy.ips if proxy.identity else ():
             place = (proxy.namespace, address)
             self._identified[place] -= 1

@@ -14,13 +14,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.ca.user_credentials import ca_certificates, certificate_and_key
 from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
+from controlplane.mesh.facts import CredentialVerdict
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.model.credentials import Credential, parse_credential
 from controlplane.model.keys import CONFIG_MAP, SECRET, Key
@@ -38,7 +38,6 @@ PATIENCE_S = (
 _LOOK_S = 1.0
 _MAX_SHOWN = 300  # of a name that somebody asks for
 _UNREFERRED = "nothing refers to it"
-Reasons: TypeAlias = Mapping[str, tuple[tuple[str, str], ...]]
 
 
 class _UnusableCredential(Exception):
@@ -57,7 +56,7 @@ class CredentialInputs:
     rights: SecretAccess
     referred: Callable[[], frozenset[str]]
     put: Callable[[LeafHolder, Mapping[str, Resource], frozenset[str]], None]  # what is there for a holder, and which names are not
-    tell: Callable[[Reasons], None]
+    tell: Callable[[CredentialVerdict], None]
     clock: Callable[[], dt.datetime]
     again_s: float = 30.0  # after which all is looked at again: rights that were taken away, certificates that expire
 
@@ -217,7 +216,7 @@ class ReferredCredentials:
             del self._reasons[name, namespace]
         after = tuple(self._told(name))
         if after != before:
-            self._world.tell({name: after})
+            self._world.tell(CredentialVerdict(name, after))
 
     def _told(self, name: str) -> Iterator[tuple[str, str]]:
         """Yield the namespaces where nobody who asked has the credential ``name``, and why."""

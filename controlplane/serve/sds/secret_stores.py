@@ -13,7 +13,7 @@ from typing import Protocol
 from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing, WatchClient
 from controlplane.kube.resources import CONFIG_MAPS, SECRETS
 from controlplane.model.keys import Key
-from controlplane.objects.changes import Change
+from controlplane.objects.changes import CredentialChange
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import parse
 
@@ -50,10 +50,10 @@ class FileSecrets:
         self._entries: dict[Key, Entries] = {}
         self._listeners: list[Callable[[Key], None]] = []
 
-    def take(self, changes: Iterable[Change]) -> None:
-        """Take in those of ``changes`` that are about Secrets and ConfigMaps."""
+    def take(self, changes: Iterable[CredentialChange]) -> None:
+        """Take ``changes`` in."""
         for change in changes:
-            if isinstance(change.object, Secret | ConfigMap) and change.object.entries:
+            if change.object is not None and change.object.entries:
                 self._entries[change.key] = change.object.entries
             elif self._entries.pop(change.key, None) is None:
                 continue

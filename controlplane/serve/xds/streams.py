@@ -20,7 +20,7 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
 from controlplane.model.proxies import Proxy
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd
-from controlplane.serve.xds.hub import Hub
+from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import BadRequest, Progress, Stream, Variant
@@ -64,15 +64,20 @@ class EnvoyStream(Generic[Request]):
     """One stream that has said who it is, until it ends."""
 
     def __init__(
-        self, hub: Hub, session: Session, machine: Callable[[View], Stream[Request]], recorder: Recorder, own: StreamSecrets | None = None
+        self,
+        subscribers: Subscribers,
+        session: Session,
+        machine: Callable[[View], Stream[Request]],
+        recorder: Recorder,
+        own: StreamSecrets | None = None,
     ) -> None:
-        """Serve ``session`` of ``hub`` by a ``machine``, begun when there is a view; tell ``recorder`` what happens.
+        """Serve ``session``, one of ``subscribers``, by a ``machine``, begun when there is a view; tell ``recorder`` what happens.
 
         ``own`` are its secrets, which it sees beside the tables of the session.
         """
         self.session = session
         self.connection = next(_numbers)
-        self._hub = hub
+        self._subscribers = subscribers
         self._own = own
         self._make: Callable[[View], Stream[Request]] = machine
         self._machine: Stream[Request] | None = None
@@ -121,7 +126,7 @@ class EnvoyStream(Generic[Request]):
     async def run(self, context: ServicerContext[Request, bytes], first: Request) -> StreamEnd:
         """Serve until the peer hangs up or somebody ends the stream; return how it ended."""
         self._recorder.connected(self.connection, self.session.proxy, self.session.variant)
-        self._hub.join(self)
+        self._subscribers.join(self)
         try:
             while self._machine is None and self._ended is None:
                 await self._news()
@@ -135,7 +140,7 @@ class EnvoyStream(Generic[Request]):
                     if self._look_again is not None:
                         self._look_again.cancel()
         finally:
-            self._hub.leave(self.session)
+            self._subscribers.leave(self.session)
             self._recorder.disconnected(self.connection)
 
     async def _read(self, context: ServicerContext[Request, bytes], first: Request) -> None:

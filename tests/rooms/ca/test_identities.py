@@ -1,4 +1,4 @@
-"""Identities are what they look like, or they are none."""
+"""IdentityServer are what they look like, or they are none."""
 
 from __future__ import annotations
 

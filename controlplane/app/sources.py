@@ -1,0 +1,59 @@
+"""Runs the sources side by side: Secrets that they have go to the store of credentials, all other objects to the update loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from controlplane.mesh.facts import Fact
+from controlplane.objects.changes import Change, split
+from controlplane.objects.locations import Locations
+from controlplane.serve.sds.secret_stores import FileSecrets
+from controlplane.sources.precedence import Precedence
+from controlplane.sources.source import Source
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0  # until a source that failed is begun anew
+Submit: TypeAlias = Callable[[str, Sequence[Fact]], None]  # takes facts in, with the name of where they come from
+
+
+class Sources:
+    """The sources of one control plane."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Run ``sources``; the first that gives an object wins."""
+        self._sources = sources
+        self.names = tuple(source.name for source in sources)
+        self.secrets = FileSecrets()
+        self._precedence = Precedence(self.names)
+
+    async def run(self, submit: Submit) -> None:
+        """Hand what changes for the mesh to ``submit``, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for source in self._sources:
+                tasks.create_task(self._read(source, submit))
+
+    def locations(self) -> list[Locations]:
+        """Return what each source says is wrong and where objects stand, to be asked in another thread."""
+        return [*(source.locations() for source in self._sources), self._precedence.copy()]
+
+    def not_ready(self) -> list[str]:
+        """Return why sources have not handed in everything yet, as far as they know."""
+        return [reason for source in self._sources if (reason := source.not_ready())]
+
+    async def _read(self, source: Source, submit: Submit) -> None:
+        while True:
+            try:
+                await source.run(partial(self._deliver, source.name, submit))
+            except Exception:  # ours; what was published stays, and the source begins anew
+                log.exception("source failed", extra={"source": source.name})
+                await asyncio.sleep(_AGAIN_S)
+
+    def _deliver(self, source: str, submit: Submit, changes: tuple[Change, ...]) -> None:
+        for_mesh, of_credentials = split(self._precedence.take(source, changes))
+        self.secrets.take(of_credentials)
+        submit(source, for_mesh)

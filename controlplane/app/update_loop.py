@@ -1,0 +1,147 @@
+"""The update loop: takes facts in from everywhere, brings the mesh up to date with them, and has the result published.
+
+What wakes it: facts in the mailbox (``submit``), or a stream that has joined and has no view yet (``wake``).
+What is one batch: everything in the mailbox at that moment. There is no timer that waits for more: the first fact is worked on at once, and
+what arrives meanwhile is the next batch. So a change alone is published as soon as can be, and in a storm batches grow as large as the
+work on one takes long. The mailbox holds the latest fact about each thing, so it never outgrows what there is.
+What happens in between: facts are applied in pieces and the mesh is refreshed in slices, and the event loop serves others after each. A
+batch is one all the same, as nothing is published before its refresh is whole.
+What an exception ends: this batch. It is a mistake of ours, it is logged, what is left of the batch is not applied, and what was published
+stays. A query that fails is no exception here, but a value that is logged beside the rest of the result.
+
+The sync gate: ``synced`` is set once each source has handed in everything it has, that has been published, and the keys of issuers are
+there or have been waited for long enough. A batch that an exception ended counts: one object that we cannot handle must not keep every
+proxy waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeAlias, assert_never
+
+from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
+from controlplane.mesh.mesh import Mesh, Published
+from controlplane.model.keys import Key
+from controlplane.objects.changes import MeshChange
+
+log = logging.getLogger(__name__)
+
+_SLICE_S = 0.01  # how long the event loop is held at most at a time, but for a single long query
+_PIECE = 200  # facts applied at a time
+Publish: TypeAlias = Callable[[Published], None]
+
+
+class Issuers(Protocol):
+    """What fetches the keys of token issuers, as far as the loop needs it."""
+
+    @property
+    def settled(self) -> bool:
+        """Return whether proxies need not be kept waiting for keys any longer."""
+
+    def want(self, uris: Iterable[str]) -> None:
+        """Keep the keys at ``uris`` from now on, and no others."""
+
+
+class UpdateLoop:
+    """The only caller of ``mesh.apply`` and ``mesh.refresh`` in a control plane that serves."""
+
+    def __init__(self, mesh: Mesh, sources: Iterable[str], issuers: Issuers | None = None) -> None:
+        """Update ``mesh``; it is synced when each of ``sources`` has submitted once, and ``issuers``, if keys are fetched, are settled."""
+        self._mesh = mesh
+        self._issuers = issuers
+        self._waiting_for = set(sources)
+        self._mailbox = _Mailbox()
+        self._news = asyncio.Event()
+        self.synced = asyncio.Event()
+        self.refreshes = 0
+        self.key_updates = 0  # how often something new was heard of issuers' keys
+        if not self._waiting_for:
+            self.synced.set()
+
+    def submit(self, source: str, facts: Iterable[Fact]) -> None:
+        """Put ``facts`` of ``source`` into the mailbox, be they none; the first of a source that ``synced`` waits for are all it has."""
+        self.key_updates += self._mailbox.put(source, facts)
+        self._news.set()
+
+    def wake(self) -> None:
+        """Refresh the mesh though nothing was submitted: somebody has connected to it."""
+        self._news.set()
+
+    async def run(self, publish: Publish) -> None:
+        """Work batch by batch, and hand what each brings to ``publish``, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            batch, self._mailbox = self._mailbox, _Mailbox()
+            try:
+                await self._apply(batch)
+                self._publish(await self._refresh(), publish)
+            except Exception:  # ours; what was published stays
+                log.exception("refresh failed")
+            self._count(batch.sources)
+
+    async def _apply(self, batch: _Mailbox) -> None:
+        for piece in batch.pieces():
+            self._mesh.apply(piece)
+            await asyncio.sleep(0)
+
+    async def _refresh(self) -> Published:
+        while True:
+            published = self._mesh.refresh(_after(time.perf_counter() + _SLICE_S))
+            if published.done:
+                self.refreshes += 1
+                return published
+            await asyncio.sleep(0)
+
+    def _publish(self, published: Published, publish: Publish) -> None:
+        if published.wanted_keys is not None and self._issuers:
+            self._issuers.want(published.wanted_keys)
+        for failed in published.failed:
+            log.error("query failed", extra={"query": str(failed), "where": failed.where})
+        publish(published)
+
+    def _count(self, sources: Iterable[str]) -> None:
+        self._waiting_for.difference_update(sources)
+        if not self._waiting_for and not self.synced.is_set() and (self._issuers is None or self._issuers.settled):
+            self.synced.set()
+            log.info("synced", extra={"objects": len(self._mesh.objects())})
+
+
+class _Mailbox:
+    """What has been submitted and is not worked on yet: the latest fact about each thing, and who has submitted."""
+
+    def __init__(self) -> None:
+        self.sources: set[str] = set()
+        self._changes: dict[Key, MeshChange] = {}
+        self._keys: dict[str, IssuerKeys] = {}
+        self._verdicts: dict[str, CredentialVerdict] = {}
+
+    def put(self, source: str, facts: Iterable[Fact]) -> bool:
+        """Take ``facts`` of ``source`` in, and return whether any of them is about the keys of issuers."""
+        self.sources.add(source)
+        has_keys = False
+        for fact in facts:
+            match fact:
+                case MeshChange():
+                    self._changes[fact.key] = fact
+                case IssuerKeys():
+                    self._keys[fact.address] = fact
+                    has_keys = True
+                case CredentialVerdict():
+                    self._verdicts[fact.name] = fact
+                case _:
+                    assert_never(fact)
+        return has_keys
+
+    def pieces(self) -> Iterator[Sequence[Fact]]:
+        """Yield everything in pieces: objects first, then keys, then verdicts."""
+        facts: list[Fact] = [*self._changes.values(), *self._keys.values(), *self._verdicts.values()]
+        for start in range(0, len(facts), _PIECE):
+            yield facts[start : start + _PIECE]
+
+
+def _after(deadline: float) -> Callable[[], bool]:
+    return lambda: time.perf_counter() > deadline

@@ -1,0 +1,109 @@
+"""Which streams see which tables: hands each stream its view and the changes of its tables, and sums up how far an object has come.
+
+A refresh says which tables have changed; a table stands in the views of many streams, and finding these must not cost a look at every
+stream. So there is an index from tables to the streams that see them, brought up to date when the view of a stream is replaced.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Protocol
+
+from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
+from controlplane.mesh.mesh import Mesh, Published, Session
+from controlplane.model.keys import Key
+from controlplane.model.proxies import Proxy
+from controlplane.xds.resource import Resource
+from controlplane.xds.stream import Progress, Variant
+from controlplane.xds.view import Table, TableChange, View
+
+
+class Subscriber(Protocol):
+    """A stream, as far as the index needs it. All calls are quick; ``changed`` and ``see`` wake the stream."""
+
+    session: Session
+    connection: int
+
+    def progress(self, resource: Resource) -> Progress:
+        """Return how far the peer has come with ``resource``."""
+
+    def changed(self, change: TableChange) -> None:
+        """Take in that a table of the stream's view has changed."""
+
+    def see(self, view: View) -> None:
+        """See ``view`` from now on."""
+
+
+class Subscribers:
+    """Every stream that is connected, and the index from tables to streams."""
+
+    def __init__(self, mesh: Mesh, wake: Callable[[], None]) -> None:
+        """Serve what ``mesh`` publishes; ``wake`` asks for a refresh, which gives streams that have joined their first view."""
+        self._mesh = mesh
+        self._wake = wake
+        self._streams: dict[Session, Subscriber] = {}
+        self._seen_by: dict[Table, set[Subscriber]] = defaultdict(set)
+        self._tables: dict[Subscriber, tuple[Table, ...]] = {}
+        self.arrivals = 0
+        self.departures = 0
+
+    def connect(self, proxy: Proxy, variant: Variant) -> Session:
+        """Return a session of ``proxy``, for a stream that then joins."""
+        return self._mesh.connect(proxy, variant)
+
+    def join(self, stream: Subscriber) -> None:
+        """Hand ``stream`` from now on what it sees."""
+        self._streams[stream.session] = stream
+        self.arrivals += 1
+        self._wake()
+
+    def leave(self, session: Session) -> None:
+        """Forget the stream of ``session``, and the session."""
+        stream = self._streams.pop(session, None)
+        if stream is not None:
+            self._forget(stream)
+        self._mesh.disconnect(session)
+        self.departures += 1
+
+    def sessions(self) -> tuple[Session, ...]:
+        """Return the sessions of all streams that are connected."""
+        return tuple(self._streams)
+
+    def publish(self, published: Published) -> None:
+        """Hand each stream its new view where it has one, and the changes of the tables that it sees where it has not."""
+        for session in published.moved:
+            if stream := self._streams.get(session):
+                self._forget(stream)
+                self._tables[stream] = session.view.tables
+                for table in session.view.tables:
+                    self._seen_by[table].add(stream)
+                stream.see(session.view)
+        moved = set(published.moved)
+        for table, change in published.changes:
+            for stream in self._seen_by.get(table, ()):
+                if stream.session not in moved:
+                    stream.changed(change)
+
+    def rollout(self, key: Key, error: Callable[[int, str], str]) -> Rollout:
+        """Return how far the object ``key`` has come; ``error`` gives what a connection said of a type when it refused last."""
+        progress_of: dict[Subscriber, Progress] = {}
+        refusals: list[ResourceRefusal] = []
+        for table, resource in self._mesh.made_from(key):
+            for stream in self._seen_by.get(table, ()):
+                progress = stream.progress(resource)
+                if progress is Progress.REFUSED:
+                    name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
+                    refusals.append(ResourceRefusal(stream.session.proxy.id, name, error(stream.connection, resource.type_url)))
+                if progress is not Progress.UNNEEDED and progress_of.get(stream, Progress.ACCEPTED) is Progress.ACCEPTED:
+                    progress_of[stream] = progress
+        mesh_object = self._mesh.object(key)
+        accepted = sum(progress is Progress.ACCEPTED for progress in progress_of.values())
+        return new_rollout(mesh_object.meta.generation if mesh_object else 0, len(progress_of), accepted, refusals)
+
+    def _forget(self, stream: Subscriber) -> None:
+        for table in self._tables.pop(stream, ()):
+            streams = self._seen_by[table]
+            streams.discard(stream)
+            if not streams:
+                del self._seen_by[table]

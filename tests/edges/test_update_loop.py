@@ -1,0 +1,179 @@
+"""How facts come in and are published: at once, in one piece, and what arrives meanwhile together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+
+import pytest
+
+from controlplane.app.update_loop import UpdateLoop
+from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
+from controlplane.mesh.mesh import Mesh, Published
+from controlplane.model.keys import Key
+from controlplane.objects.changes import MeshChange
+from controlplane.objects.security.jwks import KeySet
+from tests.edges.waiting import until
+
+URI = "https://issuer.example/keys"
+
+
+class SlowMesh(Mesh):
+    """A mesh whose refresh needs as many slices as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slices = 0
+        self.wanted: frozenset[str] | None = None
+        self.done: list[object] = []
+
+    def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:
+        for fact in facts:
+            if fact == change("bad"):
+                raise RuntimeError("a mistake of ours")
+            self.done.append(fact.key.name if isinstance(fact, MeshChange) else fact)
+        return frozenset()
+
+    def refresh(self, stop: Callable[[], bool] = bool) -> Published:
+        del stop
+        if self.slices:
+            self.slices -= 1
+            self.done.append("slice")
+            return Published(done=False)
+        self.done.append("published")
+        return Published(wanted_keys=self.wanted)
+
+
+@dataclass
+class Issuers:
+    settled: bool = False
+    wanted: list[frozenset[str]] = field(default_factory=list)
+
+    def want(self, uris: Iterable[str]) -> None:
+        self.wanted.append(frozenset(uris))
+
+
+@contextlib.asynccontextmanager
+async def working(mesh: Mesh, *sources: str, issuers: Issuers | None = None) -> AsyncIterator[UpdateLoop]:
+    loop = UpdateLoop(mesh, sources, issuers)
+    task = asyncio.create_task(loop.run(lambda _: None))
+    try:
+        yield loop
+    finally:
+        task.cancel()
+
+
+def change(name: str) -> MeshChange:
+    return MeshChange(Key("Service", "shop", name), None)
+
+
+async def test_what_arrives_while_a_batch_is_worked_on_is_one_batch_after_it() -> None:
+    mesh = SlowMesh()
+
+    async with working(mesh) as loop:
+        mesh.slices = 3
+        loop.submit("files", (change("a"),))
+        await until(lambda: "slice" in mesh.done)
+        loop.submit("files", (change("b"),))
+        loop.submit("files", (change("c"),))
+        await until(lambda: mesh.done.count("published") == 2)
+
+    assert mesh.done == ["a", "slice", "slice", "slice", "published", "b", "c", "published"]
+
+
+async def test_of_two_facts_about_the_same_thing_that_wait_the_later_one_counts_and_objects_come_first() -> None:
+    mesh = SlowMesh()
+    old, new = (IssuerKeys(URI, KeySet(text)) for text in ("old", "new"))
+    unusable, usable = CredentialVerdict("kubernetes://shop", (("edge", "expired"),)), CredentialVerdict("kubernetes://shop", ())
+
+    async with working(mesh) as loop:
+        loop.submit("credentials", (unusable,))
+        loop.submit("issuers", (old,))
+        loop.submit("files", (change("a"), change("b")))
+        loop.submit("files", (change("a"),))
+        loop.submit("issuers", (new,))
+        loop.submit("credentials", (usable,))
+        await until(lambda: "published" in mesh.done)
+
+    assert mesh.done == ["a", "b", new, usable, "published"]
+    assert loop.key_updates == 2
+
+
+async def test_the_event_loop_breathes_between_slices() -> None:
+    mesh = SlowMesh()
+    breaths = 0
+
+    async with working(mesh) as loop:
+        mesh.slices = 50
+        loop.submit("files", (change("a"),))
+        while "published" not in mesh.done:
+            await asyncio.sleep(0)
+            breaths += 1
+
+    assert breaths >= 50
+
+
+async def test_the_event_loop_breathes_between_pieces_of_a_large_batch() -> None:
+    mesh = SlowMesh()
+    breaths = 0
+
+    async with working(mesh) as loop:
+        loop.submit("files", [change(str(number)) for number in range(2000)])
+        while "published" not in mesh.done:
+            await asyncio.sleep(0)
+            breaths += 1
+
+    assert breaths >= 10
+
+
+async def test_it_is_woken_without_facts_by_whoever_needs_a_refresh() -> None:
+    mesh = SlowMesh()
+
+    async with working(mesh) as loop:
+        loop.wake()
+        await until(lambda: loop.refreshes)
+
+    assert mesh.done == ["published"]
+
+
+async def test_it_is_synced_when_each_source_has_handed_in_something_be_it_nothing() -> None:
+    async with working(SlowMesh(), "files", "more files") as loop:
+        loop.submit("files", (change("a"),))
+        loop.submit("files", (change("b"),))
+        await until(lambda: loop.refreshes)
+        before = loop.synced.is_set()
+        loop.submit("more files", ())
+        await until(loop.synced.is_set)
+
+    assert not before
+
+
+async def test_it_is_not_synced_before_the_keys_of_issuers_are_settled_and_has_them_fetched_meanwhile() -> None:
+    mesh, issuers = SlowMesh(), Issuers()
+    mesh.wanted = frozenset((URI,))
+
+    async with working(mesh, "files", issuers=issuers) as loop:
+        loop.submit("files", ())
+        await until(lambda: issuers.wanted)
+        before = loop.synced.is_set()
+        issuers.settled = True
+        loop.submit("issuers", ())
+        await until(loop.synced.is_set)
+
+    assert not before
+    assert issuers.wanted[0] == {URI}
+
+
+async def test_an_exception_ends_its_batch_and_the_source_counts_as_read_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    mesh = SlowMesh()
+
+    async with working(mesh, "files") as loop:
+        loop.submit("files", (change("bad"), change("a")))
+        await until(loop.synced.is_set)
+        loop.submit("files", (change("b"),))
+        await until(lambda: loop.refreshes)
+
+    assert mesh.done == ["b", "published"]
+    assert "refresh failed" in caplog.text
