@@ -12,12 +12,12 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
+from controlplane.ir.tls import Peer
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.protocols import Protocol
 from controlplane.objects.networking.destination_rule import ClientTLSSettings
 from controlplane.translate import tls
 from controlplane.translate.cluster_policy import HTTP_OPTIONS
-from controlplane.translate.tls import Peer
 
 TLS_MODE = "tlsMode"  # of an endpoint, in the metadata below
 MATCH = "envoy.transport_socket_match"

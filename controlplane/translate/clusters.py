@@ -12,10 +12,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
-from controlplane.model.cluster_names import INBOUND, cluster_name
+from controlplane.ir.listeners import InboundPort
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
-from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
+from controlplane.model.services import Endpoint, Resolution, ServicePort
 from controlplane.objects.networking.destination_rule import TrafficPolicy
 from controlplane.translate.cluster_policy import apply_policy, unlimited
 from controlplane.translate.cluster_tls import Towards, apply_tls
@@ -46,29 +46,6 @@ class OutboundCluster:
     endpoints: tuple[Endpoint, ...]  # only where Envoy resolves names itself
     connect_timeout_ms: int
     towards: Towards | None = None  # None: whoever has this cluster has no certificate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundPort:
-    """A port that a workload serves.
-
-    ``endpoint`` is where the application listens, ``HOST:PORT`` or ``unix://PATH``; ``None`` is where the connection was going.
-    ``transparent``: the application sees the address of the client, not the proxy's. ``families``: of the connections to it.
-    """
-
-    port: int
-    protocol: Protocol
-    service: Service | None
-    service_port: int
-    bind: str
-    endpoint: str | None
-    transparent: bool = False
-    families: IpFamilies = IpFamilies.V4
-
-    @property
-    def cluster(self) -> str:
-        """Return the name of the cluster that leads to the application, which its route has too."""
-        return cluster_name(INBOUND, self.port, "", "")
 
 
 def outbound_cluster(value: OutboundCluster) -> Cluster:

@@ -11,11 +11,11 @@ from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext, TlsParameters
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
+from controlplane.ir.tls import Peer
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.translate import tls
 from controlplane.translate.secrets import IDENTITY, ROOTS
-from controlplane.translate.tls import Peer
 
 MUTUAL = ("MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL")  # clients are asked for a certificate
 _VERSIONS = {

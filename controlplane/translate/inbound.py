@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
@@ -13,12 +12,13 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.duration_pb2 import Duration
 
+from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
 from controlplane.translate import tls
-from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH, InboundPort
+from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH
 from controlplane.translate.common import listening, wildcard
 from controlplane.translate.connections import (
     PLAIN_HTTP,
@@ -31,35 +31,11 @@ from controlplane.translate.connections import (
 )
 from controlplane.translate.filters.passed import Passed
 from controlplane.translate.routes import inbound_route, pass_through_route
-from controlplane.translate.tls import HTTP_OF_PEERS, OTHERS_OF_PEERS, Peer
+from controlplane.translate.tls import HTTP_OF_PEERS, OTHERS_OF_PEERS
 
 VIRTUAL_INBOUND = "virtualInbound"
 _ALL_OF_PEERS = (*HTTP_OF_PEERS, *OTHERS_OF_PEERS)
 _TLS, _RAW = "tls", "raw_buffer"  # as Envoy's matches name them
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """Who may connect. ``peer`` is whom a certificate has to name; ``None`` where the proxy has none of its own to show."""
-
-    mode: MutualTLSMode = MutualTLSMode.PERMISSIVE
-    peer: Peer | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Guarded:
-    """A port that a workload serves, and who may connect to it."""
-
-    port: InboundPort
-    guard: Guard
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Who may connect to the ports that no service names; some of them are known by their number."""
-
-    guard: Guard
-    by_port: tuple[tuple[int, Guard], ...] = ()
 
 
 class _Kind(NamedTuple):
@@ -71,7 +47,7 @@ class _Kind(NamedTuple):
     mutual: bool
 
 
-class _Use(NamedTuple):
+class _ChainSpec(NamedTuple):
     """What becomes of connections: how chains are called, and where requests and other bytes go."""
 
     http_name: str
@@ -81,7 +57,7 @@ class _Use(NamedTuple):
     routes: RouteConfiguration
 
 
-class _Ready(NamedTuple):
+class _EncodedChain(NamedTuple):
     """What has to be passed on the way, the same in every chain."""
 
     by_requests: list[HttpFilter]
@@ -90,7 +66,13 @@ class _Ready(NamedTuple):
 
 
 def virtual_inbound(
-    number: int, ports: tuple[Guarded, ...], rest: Rest, passed: Passed, families: IpFamilies = IpFamilies.V4, *, transparent: bool = False
+    number: int,
+    ports: tuple[ServedPort, ...],
+    others: OtherPorts,
+    passed: Passed,
+    families: IpFamilies = IpFamilies.V4,
+    *,
+    transparent: bool = False,
 ) -> Listener:
     """Return the listener that iptables send every inbound connection of ``families`` to, with chains for each of ``ports``, and others.
 
@@ -106,15 +88,15 @@ def virtual_inbound(
             filters=[tcp(BLACK_HOLE, BLACK_HOLE)],
         )
     )
-    ready = _ready(passed)
+    encoded = _encoded(passed)
     for each in (each for each in ports if each.port.port != number):  # connections to it lead nowhere, whoever names it
         match = FilterChainMatch(destination_port={"value": each.port.port})
-        listener.filter_chains.extend(_chains(_use(each.port), each.port.protocol, match, each.guard, ready))
-    others = _Use("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
-    for other, guard in (each for each in rest.by_port if each[0] != number):
+        listener.filter_chains.extend(_chains(_spec(each.port), each.port.protocol, match, each.policy, encoded))
+    catch_all = _ChainSpec("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
+    for other, policy in (each for each in others.by_port if each[0] != number):
         match = FilterChainMatch(destination_port={"value": other})
-        listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, match, guard, ready))
-    listener.filter_chains.extend(_chains(others, Protocol.UNSUPPORTED, FilterChainMatch(), rest.guard, ready))
+        listener.filter_chains.extend(_chains(catch_all, Protocol.UNSUPPORTED, match, policy, encoded))
+    listener.filter_chains.extend(_chains(catch_all, Protocol.UNSUPPORTED, FilterChainMatch(), others.policy, encoded))
     listener.listener_filters.append(original_destination())
     if transparent:
         listener.transparent.value = True
@@ -123,43 +105,47 @@ def virtual_inbound(
     return listener
 
 
-def inbound_listener(guarded: Guarded, passed: Passed) -> Listener:
+def inbound_listener(served: ServedPort, passed: Passed) -> Listener:
     """Return the listener that binds a port itself, where no iptables are, with ``passed`` on the way."""
-    port = guarded.port
+    port = served.port
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
-    listener.filter_chains.extend(_chains(_use(port), port.protocol, FilterChainMatch(), guarded.guard, _ready(passed)))
+    listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(passed)))
     _inspect(listener)
     return listener
 
 
-def _ready(passed: Passed) -> _Ready:
-    return _Ready(passed.by_requests(), passed.by_connections(), passed.paths)
+def _encoded(passed: Passed) -> _EncodedChain:
+    return _EncodedChain(passed.by_requests(), passed.by_connections(), passed.paths)
 
 
-def _use(port: InboundPort) -> _Use:
+def _spec(port: InboundPort) -> _ChainSpec:
     name = f"{port.bind}_{port.port}"
-    return _Use(name, name, port.cluster, f"inbound_{name};", inbound_route(port))
+    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port))
 
 
-def _chains(use: _Use, protocol: Protocol, match: FilterChainMatch, guard: Guard, ready: _Ready) -> Iterator[FilterChain]:
-    kinds = tuple(_kinds(protocol, guard.mode if guard.peer else MutualTLSMode.DISABLE))
-    if guard.peer is None and guard.mode is MutualTLSMode.STRICT:
+def _chains(
+    spec: _ChainSpec, protocol: Protocol, match: FilterChainMatch, policy: PortPolicy, encoded: _EncodedChain
+) -> Iterator[FilterChain]:
+    kinds = tuple(_kinds(protocol, policy.mode if policy.peer else MutualTLSMode.DISABLE))
+    if policy.peer is None and policy.mode is MutualTLSMode.STRICT:
         # Who has no certificate cannot take part in mutual TLS, and nothing else is to be let in.
-        yield FilterChain(name=use.name, filter_chain_match=match, filters=[tcp(BLACK_HOLE, BLACK_HOLE)])
+        yield FilterChain(name=spec.name, filter_chain_match=match, filters=[tcp(BLACK_HOLE, BLACK_HOLE)])
         return
     for kind in kinds:
-        chain = FilterChain(name=use.http_name if kind.http else use.name, filter_chain_match=match, filters=_filters(use, kind, ready))
+        chain = FilterChain(
+            name=spec.http_name if kind.http else spec.name, filter_chain_match=match, filters=_filters(spec, kind, encoded)
+        )
         chain.filter_chain_match.transport_protocol = kind.transport
         chain.filter_chain_match.application_protocols.extend(kind.announced)
-        if kind.mutual and guard.peer:
-            chain.transport_socket.CopyFrom(tls.downstream(guard.peer, http=kind.http))
+        if kind.mutual and policy.peer:
+            chain.transport_socket.CopyFrom(tls.downstream(policy.peer, http=kind.http))
         yield chain
 
 
-def _filters(use: _Use, kind: _Kind, ready: _Ready) -> list[Filter]:
+def _filters(spec: _ChainSpec, kind: _Kind, encoded: _EncodedChain) -> list[Filter]:
     if kind.http:
-        return [inbound_http(use.stat_prefix, use.routes, ready.by_requests, ready.paths, mutual=kind.mutual)]
-    return [*ready.by_connections, tcp(use.cluster, use.cluster)]
+        return [inbound_http(spec.stat_prefix, spec.routes, encoded.by_requests, encoded.paths, mutual=kind.mutual)]
+    return [*encoded.by_connections, tcp(spec.cluster, spec.cluster)]
 
 
 def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_Kind]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.duration_pb2 import Duration
 
+from controlplane.ir.listeners import OutboundListener
 from controlplane.model.proxies import IpFamilies
 from controlplane.translate.clusters import BLACK_HOLE
 from controlplane.translate.common import block, listening, wildcard
@@ -18,35 +17,6 @@ LOOPBACK = "127.0.0.1"
 HTTP_PROXY = "http_proxy"
 VIRTUAL_OUTBOUND = "virtualOutbound"
 _PASSTHROUGH_CHAIN = "PassthroughFilterChain"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpChain:
-    """Where whole connections go: all of them, or those to the block ``cidr``."""
-
-    cluster: str
-    cidr: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboundListener:
-    """A listener for connections from the workload to ``port`` of ``bind``, and of the addresses ``also``.
-
-    With ``route`` requests are routed by that RouteConfiguration. With ``chains`` whole connections are sent on. With both, HTTP is told
-    from the rest by its first bytes. ``binds``: applications connect to it; otherwise iptables do.
-    """
-
-    bind: str
-    port: int
-    binds: bool
-    route: str = ""
-    chains: tuple[TcpChain, ...] = ()
-    also: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Return the listener's name."""
-        return f"{self.bind}_{self.port}"
 
 
 def outbound_listener(value: OutboundListener) -> Listener:

@@ -11,11 +11,12 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 
+from controlplane.ir.listeners import InboundPort
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.objects.networking.destination_rule import ConsistentHashLB
 from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HTTPRoute
 from controlplane.translate.actions import direct_response, forward, has_code, plain_forward, redirect
-from controlplane.translate.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH, InboundPort
+from controlplane.translate.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH
 from controlplane.translate.common import ads
 from controlplane.translate.filters.registry import of_route
 from controlplane.translate.headers import operations

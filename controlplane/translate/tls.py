@@ -8,7 +8,6 @@ proxy of Istio's it would promise bytes that stock Envoy does not send.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
@@ -18,6 +17,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, 
 from google.protobuf.message import Message
 
 from controlplane.envoy.packing import pack
+from controlplane.ir.tls import Peer
 from controlplane.model.hosts import is_ip
 from controlplane.model.protocols import Protocol
 from controlplane.translate.common import ads
@@ -28,14 +28,6 @@ ISTIO = "istio"
 HTTP_OF_PEERS = ("istio-http/1.0", "istio-http/1.1", "istio-h2")
 OTHERS_OF_PEERS = ("istio-peer-exchange", ISTIO)
 _SERVES_HTTP = ("h2", "http/1.1")
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who has to be at the other end: one of ``names``, or whoever is in ``within``; URIs, and the beginning of URIs."""
-
-    names: tuple[str, ...] = ()
-    within: tuple[str, ...] = ()
 
 
 def upstream(peer: Peer, server_name: str, protocol: Protocol) -> TransportSocket:

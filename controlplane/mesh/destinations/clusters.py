@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.tls import Peer
 from controlplane.mesh.destinations.destination_rules import applicable_rules, subset_labels, subsets, traffic_policy
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
@@ -19,7 +20,6 @@ from controlplane.model.trust_domains import SPIFFE_SCHEME, uris_with_aliases
 from controlplane.translate import clusters as translate
 from controlplane.translate.cluster_tls import Towards
 from controlplane.translate.endpoints import load_assignment
-from controlplane.translate.tls import Peer
 from controlplane.xds.resource import Resource
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort
+from controlplane.ir.tls import Peer
 from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
@@ -24,10 +26,7 @@ from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesServic
 from controlplane.objects.networking.service_entry import ServiceEntry
 from controlplane.objects.networking.sidecar import IngressListener
 from controlplane.translate import clusters, inbound
-from controlplane.translate.clusters import InboundPort
 from controlplane.translate.common import wildcard
-from controlplane.translate.inbound import Guard, Guarded, Rest
-from controlplane.translate.tls import Peer
 from controlplane.xds.resource import Resource
 
 ANY_ADDRESS = "0.0.0.0"  # in a default endpoint: the instance itself
@@ -42,19 +41,19 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     ports = tuple(inbound_ports(db, workload))
     taken = peer_policies(db, workload.namespace, workload.labels)
     peer = _peer(db, workload)
-    guarded = tuple(Guarded(port, Guard(taken.on_port(port.port), peer)) for port in ports)
+    served = tuple(ServedPort(port, PortPolicy(taken.on_port(port.port), peer)) for port in ports)
     policies = effective_policies(db, workload.namespace, workload.labels)
     found: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
     for each in external_authorizers(db, policies):
         found.update(authorizer_clusters(db, each, workload.namespace, identified=workload.identified))
     if workload.captured:
         named = {port.port for port in ports}
-        others = tuple((port, Guard(mode, peer)) for port, mode in taken.ports if port not in named)
-        rest = Rest(Guard(taken.mode, peer), others)
-        found.add(ResourcePart(virtual_inbound, (guarded, rest, policies, workload.interception, workload.families)))
+        by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in taken.ports if port not in named)
+        others = OtherPorts(PortPolicy(taken.mode, peer), by_port)
+        found.add(ResourcePart(virtual_inbound, (served, others, policies, workload.interception, workload.families)))
         found.add(ResourcePart(inbound_pass_through, (workload.interception, workload.families)))
     else:
-        found |= {ResourcePart(inbound_listener, (each, policies)) for each in guarded}
+        found |= {ResourcePart(inbound_listener, (each, policies)) for each in served}
     return frozenset(found)
 
 
@@ -87,18 +86,23 @@ def inbound_pass_through(db: Database, interception: Interception, families: IpF
 
 @query
 def virtual_inbound(
-    db: Database, ports: tuple[Guarded, ...], rest: Rest, policies: EffectivePolicies, interception: Interception, families: IpFamilies
+    db: Database,
+    ports: tuple[ServedPort, ...],
+    others: OtherPorts,
+    policies: EffectivePolicies,
+    interception: Interception,
+    families: IpFamilies,
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
     passed, transparent = inbound_filters(db, policies), interception is Interception.TPROXY
-    message = inbound.virtual_inbound(mesh_settings(db).inbound_port, ports, rest, passed, families, transparent=transparent)
+    message = inbound.virtual_inbound(mesh_settings(db).inbound_port, ports, others, passed, families, transparent=transparent)
     return checked_resource(LDS, message.name, message)
 
 
 @query
-def inbound_listener(db: Database, guarded: Guarded, policies: EffectivePolicies) -> Resource | None:
+def inbound_listener(db: Database, served: ServedPort, policies: EffectivePolicies) -> Resource | None:
     """Return the listener that binds a port itself."""
-    message = inbound.inbound_listener(guarded, inbound_filters(db, policies))
+    message = inbound.inbound_listener(served, inbound_filters(db, policies))
     return checked_resource(LDS, message.name, message)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.listeners import OutboundListener, TcpChain
 from controlplane.mesh.destinations.clusters import black_hole_cluster, passthrough_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience
 from controlplane.mesh.publish.encode import checked_resource
@@ -32,7 +33,7 @@ from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution, Service, ServicePort
 from controlplane.translate import clusters, listeners
 from controlplane.translate.common import wildcard
-from controlplane.translate.listeners import LOOPBACK, OutboundListener, TcpChain
+from controlplane.translate.listeners import LOOPBACK
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 
