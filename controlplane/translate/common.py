@@ -16,7 +16,7 @@ from controlplane.model.proxies import IpFamilies
 
 UNIX = "unix://"
 WILDCARD, _WILDCARD_V6 = "0.0.0.0", "[::]"  # Istio's names for a listener that is told from others by its port alone
-_PER_CENT = 10_000  # in millionths
+ALWAYS = 1_000_000  # in millionths
 
 
 def milliseconds(value: int) -> Duration:
@@ -62,6 +62,6 @@ def ads() -> ConfigSource:
     return ConfigSource(ads={}, resource_api_version=ApiVersion.V3, initial_fetch_timeout=Duration())
 
 
-def fraction(percent: float) -> FractionalPercent:
-    """Return ``percent`` of 100 to four decimal places."""
-    return FractionalPercent(numerator=round(percent * _PER_CENT), denominator=FractionalPercent.MILLION)
+def fraction(per_million: int) -> FractionalPercent:
+    """Return the share of ``per_million``."""
+    return FractionalPercent(numerator=per_million, denominator=FractionalPercent.MILLION)

@@ -1,9 +1,8 @@
-"""Virtual hosts, their routes, and the RouteConfigurations around them."""
+"""Virtual hosts, their routes, and the RouteConfigurations around them: the rules come in the order in which Envoy compares them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
@@ -11,62 +10,28 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 
+from controlplane.ir.actions import Answer, Forward, Redirect
 from controlplane.ir.listeners import InboundPort
+from controlplane.ir.matches import EVERY_REQUEST, AnyPath, ExactPath, PathMatch, PathPattern, StringPrefix
+from controlplane.ir.rules import HttpHost, HttpRule
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.objects.networking.destination_rule import ConsistentHashLB
-from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HTTPRoute
-from controlplane.translate.actions import direct_response, forward, has_code, plain_forward, redirect
+from controlplane.translate.actions import direct_response, forward, plain_forward, redirect
 from controlplane.translate.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH
 from controlplane.translate.common import ads
-from controlplane.translate.filters.registry import of_route
-from controlplane.translate.headers import operations
-from controlplane.translate.matches import route_match, takes_everything
+from controlplane.translate.filters.registry import of_rule
+from controlplane.translate.headers import change_headers
+from controlplane.translate.matches import route_match
 
 DEFAULT = "default"  # the name of a route that nobody named
 _MAX_BODY = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule of a VirtualService, with the clusters that its destinations mean for the proxies in question."""
-
-    route: HTTPRoute
-    matches: tuple[HTTPMatchRequest, ...]  # those that apply to these proxies; empty: every request
-    clusters: tuple[str, ...]  # one a destination
-    mirrors: tuple[str, ...]  # one a mirror
-    hash_policies: tuple[ConsistentHashLB, ...]
-    config: str  # the path of the VirtualService
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """A virtual host: the rules for its requests, or the cluster for all of them where there is no rule."""
-
-    host: str
-    port: int
-    rules: tuple[Rule, ...]
-    cluster: str
-    hash_policy: ConsistentHashLB | None
-
-
-def virtual_host(value: Host) -> VirtualHost:
+def virtual_host(value: HttpHost) -> VirtualHost:
     """Return the virtual host of ``value`` without name and domains, which differ from table to table."""
-    routes = [_default_route(value)] if value.cluster and not value.rules else list(_routes(value))
-    return VirtualHost(routes=routes, include_request_attempt_count=True)
-
-
-def merged_host(parts: Sequence[Host], *, redirects: bool) -> VirtualHost:
-    """Return the virtual host that ``parts``, oldest first, make together; ``redirects``: requests in plaintext are sent to HTTPS.
-
-    What takes every request comes last, whichever part has it, and of several the first alone.
-    https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services
-    """
-    routes = [route for part in parts for route in virtual_host(part).routes]
-    last = [route for route in routes if takes_everything(route.match)][:1]
-    found = VirtualHost(routes=[each for each in routes if not takes_everything(each.match)] + last, include_request_attempt_count=True)
-    if redirects:
-        found.require_tls = VirtualHost.ALL
-    return found
+    message = VirtualHost(routes=[_route(value, rule) for rule in value.rules], include_request_attempt_count=True)
+    if value.redirects:
+        message.require_tls = VirtualHost.ALL
+    return message
 
 
 def route_configuration(name: str, *, catch_all: OutboundPolicy | None, vhds: bool, ports_in_domains: bool = False) -> RouteConfiguration:
@@ -86,7 +51,7 @@ def route_configuration(name: str, *, catch_all: OutboundPolicy | None, vhds: bo
 
 def inbound_route(port: InboundPort) -> RouteConfiguration:
     """Return where requests to the workload's ``port`` go: to the application, without a time-out of ours."""
-    route = Route(name=DEFAULT, match=route_match(None), route=plain_forward(port.cluster))
+    route = Route(name=DEFAULT, match=route_match(EVERY_REQUEST), route=plain_forward(port.cluster))
     route.route.max_stream_duration.max_stream_duration.CopyFrom(Duration())
     route.route.max_stream_duration.grpc_timeout_header_max.CopyFrom(Duration())
     host = port.service.host if port.service else "*"
@@ -100,7 +65,7 @@ def inbound_route(port: InboundPort) -> RouteConfiguration:
 
 def pass_through_route() -> RouteConfiguration:
     """Return where requests to ports of the workload that no service names go: where they were going."""
-    route = Route(name=DEFAULT, match=route_match(None), route=plain_forward(INBOUND_PASSTHROUGH))
+    route = Route(name=DEFAULT, match=route_match(EVERY_REQUEST), route=plain_forward(INBOUND_PASSTHROUGH))
     return RouteConfiguration(
         name=INBOUND_PASSTHROUGH,
         virtual_hosts=[VirtualHost(name="inbound|http|0", domains=["*"], routes=[route])],
@@ -108,65 +73,45 @@ def pass_through_route() -> RouteConfiguration:
     )
 
 
-def _routes(value: Host) -> Iterator[Route]:
-    for rule in value.rules:
-        if rule.route.redirect and not has_code(rule.route.redirect):
-            continue
-        for match in rule.matches or (None,):
-            found = _route(value, rule, match)
-            yield found
-            if takes_everything(found.match):
-                return
+def _route(value: HttpHost, rule: HttpRule) -> Route:
+    route = Route(name=rule.name or DEFAULT, match=route_match(rule.match), stat_prefix=rule.stat_prefix)
+    if rule.origin:
+        route.metadata.CopyFrom(_metadata(rule.origin))
+    change_headers(route, rule.request, rule.response)
+    for name, config in of_rule(rule).items():
+        route.typed_per_filter_config[name].CopyFrom(config)
+    match rule.action:
+        case Forward():
+            forward(route, rule.action)
+            route.decorator.operation = f"{value.host}:{value.port}{_operation(rule.match.path)}"
+        case Redirect():
+            route.redirect.CopyFrom(redirect(rule.action, value.port))
+        case Answer():
+            route.direct_response.CopyFrom(direct_response(rule.action))
+        case _:
+            assert_never(rule.action)
+    return route
 
 
-def _route(value: Host, rule: Rule, match: HTTPMatchRequest | None) -> Route:
-    given = rule.route
-    found = Route(
-        name=".".join(each for each in (given.name, match.name if match else "") if each) or DEFAULT,
-        match=route_match(match),
-        metadata=_metadata(rule.config),
-    )
-    if match and match.stat_prefix:
-        found.stat_prefix = match.stat_prefix
-    headers = operations(given.headers)
-    found.request_headers_to_add.extend(headers.request_add)
-    found.request_headers_to_remove.extend(headers.request_remove)
-    found.response_headers_to_add.extend(headers.response_add)
-    found.response_headers_to_remove.extend(headers.response_remove)
-    for name, config in of_route(given).items():
-        found.typed_per_filter_config[name].CopyFrom(config)
-    if given.redirect:
-        redirect(found, given.redirect, value.port)
-    elif given.direct_response:
-        found.direct_response.CopyFrom(direct_response(given.direct_response))
-    else:
-        forward(found, given, rule.clusters, rule.mirrors, rule.hash_policies, headers.authority)
-        found.decorator.operation = f"{value.host}:{value.port}{_operation(match)}"
-    return found
-
-
-def _operation(match: HTTPMatchRequest | None) -> str:
-    uri = match.uri if match else None
-    if uri and uri.exact is not None:
-        return uri.exact
-    return f"{uri.prefix if uri and uri.prefix is not None else '/'}*"
-
-
-def _default_route(value: Host) -> Route:
-    found = Route(name=DEFAULT, match=route_match(None))
-    hashes = (value.hash_policy,) if value.hash_policy else ()
-    forward(found, HTTPRoute(), (value.cluster,), (), hashes, "")
-    found.decorator.operation = f"{value.host}:{value.port}/*"
-    return found
+def _operation(path: PathMatch) -> str:
+    match path:
+        case ExactPath(value):
+            return value
+        case StringPrefix(value):
+            return f"{value}*"
+        case AnyPath() | PathPattern():
+            return "/*"
+        case _:
+            assert_never(path)
 
 
 def _catch_all(policy: OutboundPolicy) -> VirtualHost:
     match policy:
         case OutboundPolicy.ALLOW_ANY:
-            route = Route(name="allow_any", match=route_match(None), route=plain_forward(PASSTHROUGH))
+            route = Route(name="allow_any", match=route_match(EVERY_REQUEST), route=plain_forward(PASSTHROUGH))
             return VirtualHost(name="allow_any", domains=["*"], routes=[route], include_request_attempt_count=True)
         case OutboundPolicy.REGISTRY_ONLY:
-            route = Route(name="block_all", match=route_match(None), direct_response={"status": 502})
+            route = Route(name="block_all", match=route_match(EVERY_REQUEST), direct_response={"status": 502})
             return VirtualHost(name="block_all", domains=["*"], routes=[route], include_request_attempt_count=True)
 
 

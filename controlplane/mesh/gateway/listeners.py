@@ -14,7 +14,7 @@ from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedSer
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
-from controlplane.mesh.routing.virtual_services import RouteContext, destination_cluster, match_applies
+from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies
 from controlplane.mesh.sidecar.inbound import any_peer
 from controlplane.model.hosts import ANY, common_hosts, hosts_for_namespace
 from controlplane.model.keys import Key
@@ -107,7 +107,7 @@ def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, contex
     """Return where connections go, with weights; a destination of no weight gets none."""
     routes = tuple(routes)
     weighted = [each for each in routes if each.weight or len(routes) == 1]
-    return tuple((destination_cluster(db, each.destination, key, context.port, context.namespace), each.weight) for each in weighted)
+    return tuple((backend_of(db, each.destination, key, context.port, context.namespace).cluster, each.weight) for each in weighted)
 
 
 def _distinct(chains: Iterable[Chain]) -> Iterator[Chain]:

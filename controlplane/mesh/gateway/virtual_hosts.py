@@ -6,14 +6,17 @@ from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.backends import LocalBackend
+from controlplane.ir.rules import HttpHost, in_order
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, server_at
 from controlplane.mesh.gateway.route_tables import GatewayHost, gateway_hosts, servers_of_table
+from controlplane.mesh.istio_routes import default_rule
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
 from controlplane.mesh.routing.virtual_services import RouteContext, rules_of_virtual_service
 from controlplane.translate import routes
-from controlplane.translate.routes import merged_host, route_configuration
+from controlplane.translate.routes import route_configuration
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 
@@ -63,19 +66,16 @@ def gateway_inline_route_configuration(db: Database, scope: GatewayScope, table:
 @query
 def gateway_virtual_host_body(db: Database, value: GatewayHost, client: GatewayRouteClient) -> EncodedVirtualHost:
     """Return what requests to the host of ``value`` go through: the rules of all its parts."""
-    parts = [
-        routes.Host(
-            port=value.port,
-            host=value.host,
-            rules=rules_of_virtual_service(db, part.key, RouteContext(value.port, client.namespace, client.labels, part.gateways)),
-            cluster="",
-            hash_policy=None,
-        )
+    found = (
+        rules_of_virtual_service(db, part.key, RouteContext(value.port, client.namespace, client.labels, part.gateways)) or ()
         for part in value.parts
-    ]
-    if value.endpoint and not parts:
-        parts.append(routes.Host(port=value.port, host=value.host, rules=(), cluster=value.endpoint, hash_policy=None))
-    return encoded_virtual_host(value.host, merged_host(parts, redirects=value.redirects))
+    )
+    rules = in_order(rule for rules in found for rule in rules)
+    if value.endpoint and not value.parts:
+        rules = (default_rule(LocalBackend(value.endpoint)),)
+    return encoded_virtual_host(
+        value.host, routes.virtual_host(HttpHost(host=value.host, port=value.port, rules=rules, redirects=value.redirects))
+    )
 
 
 def _name(value: GatewayHost) -> str:

@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.backends import ServiceBackend
+from controlplane.ir.rules import HttpHost
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
+from controlplane.mesh.istio_cluster_policy import hash_key
+from controlplane.mesh.istio_routes import default_rule
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
@@ -25,10 +29,9 @@ from controlplane.mesh.routing.route_tables import (
 )
 from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
 from controlplane.mesh.routing.virtual_services import hash_policy, sidecar_rules
-from controlplane.model.cluster_names import cluster_name
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.services import Labels
-from controlplane.translate.routes import Host, route_configuration, virtual_host
+from controlplane.translate.routes import route_configuration, virtual_host
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 
@@ -50,17 +53,12 @@ def virtual_host_body(
 ) -> EncodedVirtualHost | None:
     """Return what requests to ``port`` of ``host`` from proxies of ``client_namespace`` with ``labels`` go through; ``None``: nowhere."""
     applying = sidecar_rules(db, host, port, client_namespace, labels)
-    if ref is None and not applying:
-        return None
-    rule_client_namespace = client_namespace_for_rules(db, ref, client_namespace) if ref else ""
-    value = Host(
-        port=port,
-        host=host,
-        rules=applying,
-        cluster=cluster_name("outbound", port, "", host) if ref else "",
-        hash_policy=hash_policy(db, ref, rule_client_namespace, port, "") if ref else None,
-    )
-    return encoded_virtual_host(host, virtual_host(value))
+    if applying is None:
+        if ref is None:
+            return None
+        hashed_by = hash_policy(db, ref, client_namespace_for_rules(db, ref, client_namespace), port, "")
+        applying = (default_rule(ServiceBackend(host, port), hash_key(hashed_by) if hashed_by else None),)
+    return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=applying)))
 
 
 @query

@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.ir.backends import ServiceBackend
+from controlplane.ir.rules import HttpRule
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience, traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, all_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, objects, of_kind, qualified_host
+from controlplane.mesh.istio_cluster_policy import hash_key
+from controlplane.mesh.istio_routes import Destinations, http_rules, written
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_service, host_patterns, is_exported, service
-from controlplane.model.cluster_names import cluster_name
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.destination_rule import ConsistentHashLB
 from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
-from controlplane.translate.routes import Rule
 
 
 class VirtualServiceHead(NamedTuple):
@@ -107,13 +109,13 @@ def routed_hosts(db: Database) -> tuple[tuple[str, VirtualServiceHead], ...]:
 
 
 @query
-def sidecar_rules(db: Database, host: str, port: int, client_namespace: str, labels: Labels) -> tuple[Rule, ...]:
+def sidecar_rules(db: Database, host: str, port: int, client_namespace: str, labels: Labels) -> tuple[HttpRule, ...] | None:
     """Return the rules for requests to ``port`` of ``host`` from sidecars of ``client_namespace`` with ``labels``.
 
-    There are none without a VirtualService.
+    ``None``: no VirtualService routes them.
     """
     key = virtual_service_for(db, host, client_namespace)
-    return rules_of_virtual_service(db, key, RouteContext(port, client_namespace, labels)) if key else ()
+    return rules_of_virtual_service(db, key, RouteContext(port, client_namespace, labels)) if key else None
 
 
 class RouteContext(NamedTuple):
@@ -126,15 +128,21 @@ class RouteContext(NamedTuple):
 
 
 @query
-def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> tuple[Rule, ...]:
-    """Return the rules of the VirtualService ``key`` for ``context``."""
+def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> tuple[HttpRule, ...] | None:
+    """Return the rules of the VirtualService ``key`` for ``context``, in order; ``None`` where it says nothing to it."""
     value = _virtual_service(db, key)
-    found = []
-    for route in value.spec.http if value else ():
-        matches = tuple(match for match in route.match if value and match_applies(match, value, context))
-        if value and (matches or (not route.match and _is_for((), value, context))):
-            found.append(_route_rule(db, value, route, matches, context.port, context.namespace))
-    return tuple(found)
+    applying = [(route, matches) for route in value.spec.http if (matches := _matches(route, value, context)) is not None] if value else []
+    if value is None or not applying:
+        return None
+    rules = (rule for route, matches in applying for rule in http_rules(route, matches, _resolved(db, route, key, context)))
+    return written(value, rules)
+
+
+def _matches(route: HTTPRoute, value: VirtualService, context: RouteContext) -> tuple[HTTPMatchRequest, ...] | None:
+    """Return the matches of ``route`` that are for ``context``, none where it has none at all; ``None`` where it is not for ``context``."""
+    if not route.match:
+        return () if _is_for((), value, context) else None
+    return tuple(match for match in route.match if match_applies(match, value, context)) or None
 
 
 @query
@@ -149,8 +157,8 @@ def destinations(db: Database, key: Key) -> tuple[str, ...]:
     return tuple(sorted({qualified_host(each.host, key.namespace) for each in named}))
 
 
-def destination_cluster(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> str:
-    """Return the cluster that ``destination``, written in the VirtualService ``key`` for a listener's ``port``, means.
+def backend_of(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ServiceBackend:
+    """Return what ``destination``, written in the VirtualService ``key`` for a listener's ``port``, means.
 
     A destination without a port means the only port of its service; where the service has several, the listener's.
     """
@@ -158,21 +166,17 @@ def destination_cluster(db: Database, destination: Destination, key: Key, port: 
     ref = find_service(db, host, client_namespace)
     known = ref and service(db, ref)
     number = destination.port.number if destination.port else (known.ports[0].number if known and len(known.ports) == 1 else port)
-    return cluster_name("outbound", number, destination.subset, ref.host if ref else host)
+    return ServiceBackend(ref.host if ref else host, number, destination.subset)
 
 
-def _route_rule(
-    db: Database, value: VirtualService, route: HTTPRoute, matches: tuple[HTTPMatchRequest, ...], port: int, client_namespace: str
-) -> Rule:
-    key = value.key
-    hashes = [_hash_policy(db, each.destination, key, port, client_namespace) for each in route.route]
-    return Rule(
-        route=route,
-        matches=matches,
-        clusters=tuple(destination_cluster(db, each.destination, key, port, client_namespace) for each in route.route),
-        mirrors=tuple(destination_cluster(db, each, key, port, client_namespace) for each in _mirrored(route)),
-        hash_policies=tuple(each for at, each in enumerate(hashes) if each and each not in hashes[:at]),
-        config=f"/apis/networking.istio.io/v1/namespaces/{key.namespace}/virtual-service/{key.name}",
+def _resolved(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
+    """Return what the destinations of ``route``, written in the VirtualService ``key``, mean for ``context``."""
+    port, namespace = context.port, context.namespace
+    hashes = [_hash_policy(db, each.destination, key, port, namespace) for each in route.route]
+    return Destinations(
+        backends=tuple(backend_of(db, each.destination, key, port, namespace) for each in route.route),
+        mirrors=tuple(backend_of(db, each, key, port, namespace) for each in _mirrored(route)),
+        hashes=tuple(hash_key(each) for at, each in enumerate(hashes) if each and each not in hashes[:at]),
     )
 
 

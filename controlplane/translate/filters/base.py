@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from controlplane.objects.networking.virtual_service import HTTPRoute
+from controlplane.ir.rules import HttpRule
 from controlplane.translate.access import OPEN, Access
 
 
@@ -19,9 +19,9 @@ class Chain:
     access: Access = OPEN
 
 
-def nothing(route: HTTPRoute) -> Message | None:
-    """Return that a filter has no configuration of its own for ``route``."""
-    del route
+def nothing(rule: HttpRule) -> Message | None:
+    """Return that a filter has no configuration of its own for ``rule``."""
+    del rule
     return None
 
 
@@ -29,12 +29,12 @@ def nothing(route: HTTPRoute) -> Message | None:
 class HttpFilter:
     """A filter ``name``: ``of_chain`` gives its messages for a chain, none where it does not stand there, in the order of requests.
 
-    ``of_route`` gives what one route tells it, if anything.
+    ``of_rule`` gives what one rule tells it, if anything.
     """
 
     name: str
     of_chain: Callable[[Chain], Iterable[Message]]
-    of_route: Callable[[HTTPRoute], Message | None] = nothing
+    of_rule: Callable[[HttpRule], Message | None] = nothing
 
 
 def always(config: Message) -> Callable[[Chain], Iterable[Message]]:
@@ -43,5 +43,5 @@ def always(config: Message) -> Callable[[Chain], Iterable[Message]]:
 
 
 def outbound(config: Message) -> Callable[[Chain], Iterable[Message]]:
-    """Return that a filter stands, with ``config``, where routes can tell it something: in all but inbound chains."""
+    """Return that a filter stands, with ``config``, where rules can tell it something: in all but inbound chains."""
     return lambda chain: () if chain.inbound else (config,)

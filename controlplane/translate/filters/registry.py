@@ -6,7 +6,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.envoy.packing import pack
-from controlplane.objects.networking.virtual_service import HTTPRoute
+from controlplane.ir.rules import HttpRule
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.cors import CORS
 from controlplane.translate.filters.ext_authz import ASKED, MARKED
@@ -23,7 +23,7 @@ def filters_of(chain: Chain) -> list[FilterMessage]:
     return [FilterMessage(name=each.name, typed_config=pack(config)) for each in FILTERS for config in each.of_chain(chain)]
 
 
-def of_route(route: HTTPRoute) -> dict[str, AnyMessage]:
-    """Return what ``route`` tells the filters, by filter name."""
-    told = ((each.name, each.of_route(route)) for each in FILTERS)
+def of_rule(rule: HttpRule) -> dict[str, AnyMessage]:
+    """Return what ``rule`` tells the filters, by filter name."""
+    told = ((each.name, each.of_rule(rule)) for each in FILTERS)
     return {name: pack(config) for name, config in told if config is not None}

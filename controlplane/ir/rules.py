@@ -1,0 +1,61 @@
+"""Rules for HTTP requests, and the virtual hosts that they stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controlplane.ir.actions import Action
+from controlplane.ir.extras import NO_CHANGES, Cors, Fault, HeaderChanges
+from controlplane.ir.matches import EVERY_REQUEST, RequestMatch
+from controlplane.model.keys import Key
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Written:
+    """Rules come as they are written, those of older objects first; what takes every request comes last, whoever has written it.
+
+    https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services
+    """
+
+    takes_everything: bool
+    created: str
+    key: Key
+    at: int  # among the rules of the object
+
+
+Rank = Written  # one kind a host: what another API orders by is another one
+UNWRITTEN = Written(takes_everything=True, created="", key=Key("", "", ""), at=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRule:
+    """What is done with the requests that fit ``match``."""
+
+    match: RequestMatch = EVERY_REQUEST
+    action: Action
+    request: HeaderChanges = NO_CHANGES
+    response: HeaderChanges = NO_CHANGES
+    cors: Cors | None = None
+    fault: Fault | None = None
+    name: str = ""  # as users see it in statistics and logs
+    stat_prefix: str = ""
+    origin: str = ""  # the path of the object that says so; empty: nobody has written it
+    rank: Rank = UNWRITTEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpHost:
+    """A virtual host: its ``rules`` in the order in which requests are compared with them. One that fits none is answered 404."""
+
+    host: str
+    port: int  # of the listener
+    rules: tuple[HttpRule, ...]
+    redirects: bool = False  # requests in plaintext are sent to HTTPS
+
+
+def in_order(rules: Iterable[HttpRule]) -> tuple[HttpRule, ...]:
+    """Return ``rules`` by their ranks, less what comes after one that takes everything: no request is left for it."""
+    ordered = sorted(rules, key=lambda rule: rule.rank)
+    first = next((at for at, rule in enumerate(ordered) if rule.match.takes_everything), len(ordered))
+    return tuple(ordered[: first + 1])
