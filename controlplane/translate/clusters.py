@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
@@ -12,13 +10,13 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
+from controlplane.ir.clusters import NO_POLICY, OutboundCluster
 from controlplane.ir.listeners import InboundPort
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
-from controlplane.model.services import Endpoint, Resolution, ServicePort
-from controlplane.objects.networking.destination_rule import TrafficPolicy
+from controlplane.model.services import Resolution
 from controlplane.translate.cluster_policy import apply_policy, unlimited
-from controlplane.translate.cluster_tls import Towards, apply_tls
+from controlplane.translate.cluster_tls import apply_tls
 from controlplane.translate.common import UNIX, ads, milliseconds, socket_address
 from controlplane.translate.endpoints import load_assignment
 
@@ -30,24 +28,6 @@ _OWN_SOURCE, _OWN_SOURCE_V6 = "127.0.0.6", "::6"
 _DNS_REFRESH_MS = 60_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboundCluster:
-    """A port of a service, perhaps a subset of its endpoints, with the policy that applies."""
-
-    name: str
-    host: str
-    namespace: str
-    service: str
-    port: ServicePort
-    subset: str
-    resolution: Resolution
-    policy: TrafficPolicy | None
-    rule: str  # the path of the DestinationRule, or empty
-    endpoints: tuple[Endpoint, ...]  # only where Envoy resolves names itself
-    connect_timeout_ms: int
-    towards: Towards | None = None  # None: whoever has this cluster has no certificate
-
-
 def outbound_cluster(value: OutboundCluster) -> Cluster:
     """Return the cluster of ``value``."""
     cluster = _cluster(value.name, value.connect_timeout_ms)
@@ -56,7 +36,7 @@ def outbound_cluster(value: OutboundCluster) -> Cluster:
     istio = {"services": [service], "default_original_port": value.port.number, "subset": value.subset, "config": value.rule}
     cluster.metadata.CopyFrom(_metadata({name: each for name, each in istio.items() if each}))
     apply_policy(cluster, value.policy, value.port.protocol)
-    apply_tls(cluster, value.policy.tls if value.policy else None, value.towards, value.port.protocol)
+    apply_tls(cluster, value.policy.tls, value.peer, value.port.protocol)
     return cluster
 
 
@@ -91,7 +71,7 @@ def inbound_cluster(port: InboundPort, *, connect_timeout_ms: int) -> Cluster:
     if port.service is not None:
         named = port.service
         cluster.metadata.CopyFrom(_metadata({"services": [{"host": named.host, "name": named.name, "namespace": named.namespace}]}))
-    apply_policy(cluster, None, port.protocol)
+    apply_policy(cluster, NO_POLICY, port.protocol)
     return cluster
 
 
@@ -99,7 +79,7 @@ def beside(name: str, endpoint: str, protocol: Protocol, *, connect_timeout_ms: 
     """Return the cluster ``name`` that leads to ``endpoint`` beside the proxy, ``HOST:PORT`` or ``unix://PATH``."""
     cluster = _cluster(name, connect_timeout_ms)
     _at(cluster, endpoint)
-    apply_policy(cluster, None, protocol)
+    apply_policy(cluster, NO_POLICY, protocol)
     return cluster
 
 
@@ -112,7 +92,7 @@ def pass_through(*, connect_timeout_ms: int) -> Cluster:
     """Return the cluster that leads where the connection was going."""
     cluster = _cluster(PASSTHROUGH, connect_timeout_ms)
     _original_destination(cluster)
-    apply_policy(cluster, None, Protocol.UNSUPPORTED)
+    apply_policy(cluster, NO_POLICY, Protocol.UNSUPPORTED)
     return cluster
 
 
@@ -120,7 +100,7 @@ def inbound_pass_through(families: IpFamilies = IpFamilies.V4, *, transparent: b
     """Return the cluster for connections of ``families`` to ports that no service names; ``transparent`` as in :class:`InboundPort`."""
     cluster = _cluster(INBOUND_PASSTHROUGH, connect_timeout_ms)
     _captured(cluster, families, transparent=transparent)
-    apply_policy(cluster, None, Protocol.UNSUPPORTED)
+    apply_policy(cluster, NO_POLICY, Protocol.UNSUPPORTED)
     return cluster
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.clusters import OutboundCluster, UpstreamPeer
 from controlplane.ir.tls import Peer
 from controlplane.mesh.destinations.destination_rules import applicable_rules, subset_labels, subsets, traffic_policy
 from controlplane.mesh.publish.encode import checked_resource
@@ -18,7 +19,6 @@ from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.model.trust_domains import SPIFFE_SCHEME, uris_with_aliases
 from controlplane.translate import clusters as translate
-from controlplane.translate.cluster_tls import Towards
 from controlplane.translate.endpoints import load_assignment
 from controlplane.xds.resource import Resource
 
@@ -64,7 +64,7 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
     if found is None or (target.subset and subset_labels(db, target.ref, target.client_namespace, target.subset) is None):
         return None
     known, port = found
-    value = translate.OutboundCluster(
+    value = OutboundCluster(
         name=target.name,
         host=target.ref.host,
         namespace=known.namespace,
@@ -76,12 +76,12 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         rule=_rule_path(db, target),
         endpoints=_cluster_endpoints(db, target) if known.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
         connect_timeout_ms=mesh_settings(db).connect_timeout_ms,
-        towards=_towards(db, target, known) if identified else None,
+        peer=_peer(db, target, known) if identified else None,
     )
     return checked_resource(CDS, target.name, translate.outbound_cluster(value))
 
 
-def _towards(db: Database, target: ClusterTarget, known: Service) -> Towards:
+def _peer(db: Database, target: ClusterTarget, known: Service) -> UpstreamPeer:
     """Return who is behind ``target``: the accounts of its instances, or, as long as one is not known, anybody of its namespace."""
     trusted = mesh_settings(db).trust_domains
     accounts = service_accounts(db, target.ref, target.port)
@@ -89,7 +89,7 @@ def _towards(db: Database, target: ClusterTarget, known: Service) -> Towards:
     names = uris_with_aliases(known.identities or (everybody + each for each in accounts), trusted)
     peer = Peer(names=names) if names else Peer(within=uris_with_aliases((everybody,), trusted))
     automatic = not known.external and known.resolution is not Resolution.PASSTHROUGH
-    return Towards(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic)
+    return UpstreamPeer(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic)
 
 
 @query

@@ -6,7 +6,9 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.ir.clusters import NO_POLICY, ClusterPolicy
 from controlplane.mesh.inputs import EVERYONE, about_host, exports_of, index, objects
+from controlplane.mesh.istio_cluster_policy import cluster_policy
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
 from controlplane.model.keys import DESTINATION_RULE, Key
@@ -101,8 +103,14 @@ def subset_labels(db: Database, ref: ServiceRef, client_namespace: str, name: st
 
 
 @query
-def traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> TrafficPolicy | None:
-    """Return the traffic policy for ``port`` of ``ref``: the rule's, its port's settings in its place, the subset's over these.
+def traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> ClusterPolicy:
+    """Return the policy for ``port`` of ``ref``: the rule's, its port's settings in its place, the subset's over these."""
+    applying = _traffic_policy(db, ref, client_namespace, port, subset)
+    return cluster_policy(applying) if applying else NO_POLICY
+
+
+def _traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> TrafficPolicy | None:
+    """Return the same as it is written.
 
     A port's settings replace the rule's top-level ones, they are not merged with them; a subset's override field by field.
     """

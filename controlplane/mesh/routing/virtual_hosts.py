@@ -9,7 +9,6 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.rules import HttpHost
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
-from controlplane.mesh.istio_cluster_policy import hash_key
 from controlplane.mesh.istio_routes import default_rule
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
@@ -57,7 +56,7 @@ def virtual_host_body(
         if ref is None:
             return None
         hashed_by = hash_policy(db, ref, client_namespace_for_rules(db, ref, client_namespace), port, "")
-        applying = (default_rule(ServiceBackend(host, port), hash_key(hashed_by) if hashed_by else None),)
+        applying = (default_rule(ServiceBackend(host, port), hashed_by.key if hashed_by else None),)
     return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=applying)))
 
 

@@ -7,16 +7,15 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
+from controlplane.ir.clusters import ConsistentHash
 from controlplane.ir.rules import HttpRule
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience, traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, all_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, objects, of_kind, qualified_host
-from controlplane.mesh.istio_cluster_policy import hash_key
 from controlplane.mesh.istio_routes import Destinations, http_rules, written
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_service, host_patterns, is_exported, service
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.services import Labels
-from controlplane.objects.networking.destination_rule import ConsistentHashLB
 from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
 
 
@@ -176,21 +175,21 @@ def _resolved(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -
     return Destinations(
         backends=tuple(backend_of(db, each.destination, key, port, namespace) for each in route.route),
         mirrors=tuple(backend_of(db, each, key, port, namespace) for each in _mirrored(route)),
-        hashes=tuple(hash_key(each) for at, each in enumerate(hashes) if each and each not in hashes[:at]),
+        hashes=tuple(each.key for at, each in enumerate(hashes) if each and each not in hashes[:at]),
     )
 
 
-def _hash_policy(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ConsistentHashLB | None:
+def _hash_policy(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ConsistentHash | None:
     ref = find_service(db, qualified_host(destination.host, key.namespace), client_namespace)
     return (
         hash_policy(db, ref, client_namespace, destination.port.number if destination.port else port, destination.subset) if ref else None
     )
 
 
-def hash_policy(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> ConsistentHashLB | None:
+def hash_policy(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> ConsistentHash | None:
     """Return what requests to ``port`` of ``ref`` are hashed by, where its load balancer is a consistent hash."""
-    applied = traffic_policy(db, ref, client_namespace_for_rules(db, ref, namespace), port, subset)
-    return applied.load_balancer.consistent_hash if applied and applied.load_balancer else None
+    balancing = traffic_policy(db, ref, client_namespace_for_rules(db, ref, namespace), port, subset).load_balancing
+    return balancing if isinstance(balancing, ConsistentHash) else None
 
 
 def _mirrored(route: HTTPRoute) -> list[Destination]:
