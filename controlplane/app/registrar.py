@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping
 
 from controlplane.fleet.registrations import Objects, RegisteredEntry, Registrations, probe_of
+from controlplane.ir.health_checks import HealthCheck
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
-from controlplane.objects.networking.workload_group import ReadinessProbe
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class WorkloadRegistrar:
             log.info("workload checked", extra={"proxy": proxy.id, "healthy": healthy})
             self.changed.set()
 
-    def probe(self, proxy: Proxy) -> ReadinessProbe | None:
+    def probe(self, proxy: Proxy) -> HealthCheck | None:
         """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
         return probe_of(proxy, self._objects)
 

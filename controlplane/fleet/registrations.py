@@ -12,10 +12,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from controlplane.fleet.health_checks import health_check
+from controlplane.ir.health_checks import HealthCheck
 from controlplane.model.keys import WORKLOAD_ENTRY, WORKLOAD_GROUP, Key
 from controlplane.model.proxies import Proxy
 from controlplane.objects.networking.service_entry import HEALTH_CHECKED, HEALTHY, WorkloadSpec
-from controlplane.objects.networking.workload_group import ReadinessProbe, WorkloadGroup
+from controlplane.objects.networking.workload_group import WorkloadGroup
 from controlplane.objects.parse import Object
 
 GROUP_ANNOTATION = "istio.io/autoRegistrationGroup"  # Istio's annotation of an entry that was not written by hand
@@ -144,10 +146,10 @@ def group_of(proxy: Proxy, objects: Objects) -> WorkloadGroup | None:
     return group if isinstance(group, WorkloadGroup) and not refusal_reason(proxy, objects) else None
 
 
-def probe_of(proxy: Proxy, objects: Objects) -> ReadinessProbe | None:
+def probe_of(proxy: Proxy, objects: Objects) -> HealthCheck | None:
     """Return how the health of ``proxy`` is checked, ``None`` if it is not."""
     group = group_of(proxy, objects)
-    return group.spec.probe if group else None
+    return health_check(group.spec.probe) if group and group.spec.probe else None
 
 
 def refusal_reason(proxy: Proxy, objects: Objects) -> str:

@@ -16,9 +16,9 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
+from controlplane.ir.gateway import ForwardedCertificate, Topology
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
-from controlplane.objects.networking.proxy_config import GatewayTopology
 from controlplane.translate.common import ads
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.registry import filters_of
@@ -30,11 +30,11 @@ _STREAM_WINDOW_BYTES = 64 * 1024
 _CONNECTION_WINDOW_BYTES = 1024 * 1024
 _HEADERS_S = 10
 _FORWARDED = {
-    "SANITIZE": HttpConnectionManager.SANITIZE,
-    "FORWARD_ONLY": HttpConnectionManager.FORWARD_ONLY,
-    "APPEND_FORWARD": HttpConnectionManager.APPEND_FORWARD,
-    "SANITIZE_SET": HttpConnectionManager.SANITIZE_SET,
-    "ALWAYS_FORWARD_ONLY": HttpConnectionManager.ALWAYS_FORWARD_ONLY,
+    ForwardedCertificate.SANITIZE: HttpConnectionManager.SANITIZE,
+    ForwardedCertificate.FORWARD_ONLY: HttpConnectionManager.FORWARD_ONLY,
+    ForwardedCertificate.APPEND_FORWARD: HttpConnectionManager.APPEND_FORWARD,
+    ForwardedCertificate.SANITIZE_SET: HttpConnectionManager.SANITIZE_SET,
+    ForwardedCertificate.ALWAYS_FORWARD_ONLY: HttpConnectionManager.ALWAYS_FORWARD_ONLY,
 }
 PLAIN_HTTP = ("http/1.1", "h2c")  # what the HTTP inspector calls them
 
@@ -54,7 +54,7 @@ def gateway_http(
     route_name: str,
     filters: Sequence[HttpFilter],
     paths: PathNormalization,
-    topology: GatewayTopology,
+    topology: Topology,
     *,
     asks: bool,
 ) -> Filter:
@@ -70,9 +70,9 @@ def gateway_http(
     manager.rds.config_source.CopyFrom(ads())
     manager.rds.route_config_name = route_name
     manager.use_remote_address.value = True
-    manager.xff_num_trusted_hops = topology.num_trusted_proxies
+    manager.xff_num_trusted_hops = topology.trusted_proxies
     default = HttpConnectionManager.SANITIZE_SET if asks else HttpConnectionManager.SANITIZE
-    manager.forward_client_cert_details = _FORWARDED.get(topology.forward_client_cert_details, default)
+    manager.forward_client_cert_details = _FORWARDED.get(topology.client_certificate, default)
     if asks:
         manager.set_current_client_cert_details.subject.value = True
         manager.set_current_client_cert_details.cert = True

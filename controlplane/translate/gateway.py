@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
-from controlplane.objects.networking.proxy_config import GatewayTopology
+from controlplane.ir.gateway import GatewayChain, GatewayListener
 from controlplane.translate.common import UNIX, WILDCARD, block, socket_address
 from controlplane.translate.connections import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
 from controlplane.translate.filters.passed import Passed
-from controlplane.translate.gateway_tls import Termination, downstream
+from controlplane.translate.gateway_tls import downstream
 
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
 _BUFFER_BYTES = 32 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
-    """One kind of connection that a gateway takes, and what becomes of it: requests are routed, or all of it is sent on.
-
-    It is told by the server name that a TLS client calls, one of ``names``, and by where it was going, one of the blocks ``subnets``;
-    what is empty tells nothing.
-    """
-
-    names: tuple[str, ...] = ()
-    subnets: tuple[str, ...] = ()
-    termination: Termination | None = None
-    route: str = ""
-    clusters: tuple[tuple[str, int], ...] = ()  # with their weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayListener:
-    """A port of a gateway."""
-
-    bind: str  # empty: every address
-    port: int
-    chains: tuple[Chain, ...]
-    topology: GatewayTopology
-
-    @property
-    def name(self) -> str:
-        """Return the listener's name."""
-        return f"{self.bind or WILDCARD}_{self.port}"
 
 
 def gateway_listener(value: GatewayListener, passed: Passed) -> Listener:
@@ -60,20 +28,20 @@ def gateway_listener(value: GatewayListener, passed: Passed) -> Listener:
     for each in value.chains:
         chain = _chain(each)
         if each.route:
-            asks = bool(each.termination and each.termination.asks)
+            asks = bool(each.termination and each.termination.clients)
             prefix = f"outbound_{value.name}"
             chain.filters.append(gateway_http(prefix, each.route, by_requests, passed.paths, value.topology, asks=asks))
         else:
             chain.filters.extend([*by_connections, weighted_tcp(each.clusters)])
         listener.filter_chains.append(chain)
-    if value.topology.proxy_protocol is not None:
+    if value.topology.proxy_protocol:
         listener.listener_filters.append(proxy_protocol())
     if any(each.names for each in value.chains):
         listener.listener_filters.append(tls_inspector())
     return listener
 
 
-def _chain(chain: Chain) -> FilterChain:
+def _chain(chain: GatewayChain) -> FilterChain:
     found = FilterChain()
     match = found.filter_chain_match
     match.server_names.extend(chain.names)

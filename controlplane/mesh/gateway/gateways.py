@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.ir.gateway import ForwardedCertificate, Topology
 from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServers, ServerRef, merge_servers
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import proxy_defaults
@@ -16,7 +17,7 @@ from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.networking.gateway import Gateway, GatewayServer
-from controlplane.objects.networking.proxy_config import GatewayTopology, annotated_settings
+from controlplane.objects.networking.proxy_config import annotated_settings
 
 PROXY_CONFIG = "proxy.istio.io/config"
 
@@ -27,7 +28,7 @@ class GatewayScope(NamedTuple):
     namespace: str
     labels: Labels
     services: tuple[ServiceRef, ...]  # those that lead to it
-    topology: GatewayTopology  # what stands before it
+    topology: Topology  # what stands before it
     identified: bool  # it has a certificate of its own
 
 
@@ -65,12 +66,20 @@ def gateway_servers(db: Database, scope: GatewayScope) -> MergedServers:
 
 
 @query
-def gateway_topology(db: Database, key: Key) -> GatewayTopology:
+def gateway_topology(db: Database, key: Key) -> Topology:
     """Return what stands before the gateway of the pod ``key``: as its annotation says, else as the settings of the mesh."""
     pod = objects(db, key)
     annotation = pod.meta.annotations.get(PROXY_CONFIG, "") if isinstance(pod, Pod) else ""
     settings = annotated_settings(annotation).with_defaults(proxy_defaults(db)) if annotation else proxy_defaults(db)
-    return settings.gateway_topology or GatewayTopology()
+    written_topology = settings.gateway_topology
+    if written_topology is None:
+        return Topology()
+    details = written_topology.forward_client_cert_details
+    return Topology(
+        trusted_proxies=written_topology.num_trusted_proxies,
+        client_certificate=ForwardedCertificate.DEFAULT if details == "UNDEFINED" else ForwardedCertificate[details],
+        proxy_protocol=written_topology.proxy_protocol is not None,
+    )
 
 
 def namespaced_name(key: Key) -> str:

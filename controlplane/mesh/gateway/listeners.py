@@ -7,11 +7,14 @@ from dataclasses import replace
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.gateway import GatewayChain, GatewayListener
+from controlplane.ir.tls import Termination
 from controlplane.mesh.access.policies import effective_policies, gateway_filters
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, gateway_servers, namespaced_name
 from controlplane.mesh.gateway.route_tables import bound_virtual_services, shared_hosts, table_name
 from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedServer, PortKind, ServerRef, server_hosts, serves_http
 from controlplane.mesh.inputs import objects
+from controlplane.mesh.istio_gateway_tls import needs_identity, termination
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies
@@ -19,8 +22,7 @@ from controlplane.mesh.sidecar.inbound import any_peer
 from controlplane.model.hosts import ANY, common_hosts, hosts_for_namespace
 from controlplane.model.keys import Key
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
-from controlplane.translate.gateway import Chain, GatewayListener, gateway_listener
-from controlplane.translate.gateway_tls import Termination, needs_identity
+from controlplane.translate.gateway import gateway_listener
 from controlplane.xds.resource import Resource
 
 Clusters = tuple[tuple[str, int], ...]
@@ -56,14 +58,14 @@ def connection_virtual_services(db: Database, place: ServerRef, served: MergedSe
 
 def _on(db: Database, scope: GatewayScope, port: MergedPort) -> GatewayListener | None:
     """Return what is listened for on ``port``; nothing where no connection could be taken."""
-    chains: list[Chain] = []
+    chains: list[GatewayChain] = []
     for each in port.servers:
         route = table_name(port, each) if serves_http(each.server) else ""
         terminated = _termination(db, each) if port.kind is PortKind.TLS else None
-        if terminated and not scope.identified and needs_identity(terminated.settings):
+        if terminated and not scope.identified and each.server.tls and needs_identity(each.server.tls):
             continue  # whoever has no identity is given no secret
         if route:
-            chains.append(Chain(names=each.names, termination=terminated, route=route))
+            chains.append(GatewayChain(names=each.names, termination=terminated, route=route))
         else:
             chains.extend(_of_connections(db, each, terminated, gateway_route_client(db, scope)))
     if port.kind is PortKind.HTTP:
@@ -76,10 +78,12 @@ def _termination(db: Database, served: MergedServer) -> Termination | None:
     said = served.server.tls
     if said is None or said.mode in OPAQUE:
         return None
-    return Termination(said, any_peer(db))
+    return termination(said, any_peer(db))
 
 
-def _of_connections(db: Database, served: MergedServer, terminated: Termination | None, client: GatewayRouteClient) -> Iterator[Chain]:
+def _of_connections(
+    db: Database, served: MergedServer, terminated: Termination | None, client: GatewayRouteClient
+) -> Iterator[GatewayChain]:
     place = served.place
     context = RouteContext(served.server.port.number, client.namespace, client.labels, (namespaced_name(place.gateway),))
     opaque = bool(served.names) and terminated is None
@@ -93,7 +97,7 @@ def _of_connections(db: Database, served: MergedServer, terminated: Termination 
                 if match_applies(match, value, context):
                     names = _called(match, served, key.namespace) if opaque else served.names
                     if names or not served.names:
-                        yield Chain(names=names, subnets=match.destination_subnets, termination=terminated, clusters=clusters)
+                        yield GatewayChain(names=names, subnets=match.destination_subnets, termination=terminated, clusters=clusters)
 
 
 def _called(match: ConnectionMatch, served: MergedServer, namespace: str) -> tuple[str, ...]:
@@ -110,7 +114,7 @@ def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, contex
     return tuple((backend_of(db, each.destination, key, context.port, context.namespace).cluster, each.weight) for each in weighted)
 
 
-def _distinct(chains: Iterable[Chain]) -> Iterator[Chain]:
+def _distinct(chains: Iterable[GatewayChain]) -> Iterator[GatewayChain]:
     """Yield ``chains`` less what Envoy could not tell from an earlier one: it would refuse the whole listener."""
     taken: set[tuple[str, str]] = set()
     for chain in chains:

@@ -11,8 +11,8 @@ from envoy.config.core.v3.base_pb2 import Node
 from envoy.config.core.v3.health_check_pb2 import HEALTHY
 from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthResponse as Report
 
+from controlplane.ir.health_checks import HealthCheck
 from controlplane.model.proxies import Proxy
-from controlplane.objects.networking.workload_group import ReadinessProbe
 from controlplane.serve.reports.streams import ReportService
 from controlplane.translate.probes import specifier
 
@@ -26,7 +26,7 @@ class HealthCheckRegistry(Protocol):
     def disconnected(self, connection: int) -> None:
         """Take in that ``connection`` is over."""
 
-    def probe(self, proxy: Proxy) -> ReadinessProbe | None:
+    def probe(self, proxy: Proxy) -> HealthCheck | None:
         """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
 
     def health_checked(self, proxy: Proxy, *, healthy: bool) -> None:

@@ -1,0 +1,60 @@
+"""What a gateway listens on, for connections from outside of the mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from controlplane.ir.tls import Termination
+
+_ANYWHERE = "0.0.0.0"
+
+
+class ForwardedCertificate(Enum):
+    """What becomes of the header by which a proxy tells the certificate of its client (``X-Forwarded-Client-Cert``)."""
+
+    DEFAULT = auto()  # it is removed; where clients are asked for a certificate, theirs takes its place
+    SANITIZE = auto()
+    FORWARD_ONLY = auto()
+    APPEND_FORWARD = auto()
+    SANITIZE_SET = auto()
+    ALWAYS_FORWARD_ONLY = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """What stands before a gateway, and what is believed of it."""
+
+    trusted_proxies: int = 0  # how many addresses at the end of X-Forwarded-For are of proxies that are trusted
+    client_certificate: ForwardedCertificate = ForwardedCertificate.DEFAULT
+    proxy_protocol: bool = False  # connections begin with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayChain:
+    """One kind of connection that a gateway takes, and what becomes of it: requests are routed, or all of it is sent on.
+
+    It is told by the server name that a TLS client calls, one of ``names``, and by where it was going, one of the blocks ``subnets``;
+    what is empty tells nothing.
+    """
+
+    names: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    termination: Termination | None = None
+    route: str = ""
+    clusters: tuple[tuple[str, int], ...] = ()  # with their weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayListener:
+    """A port of a gateway."""
+
+    bind: str  # empty: every address
+    port: int
+    chains: tuple[GatewayChain, ...]
+    topology: Topology
+
+    @property
+    def name(self) -> str:
+        """Return the listener's name."""
+        return f"{self.bind or _ANYWHERE}_{self.port}"
