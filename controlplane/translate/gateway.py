@@ -9,16 +9,16 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from controlplane.ir.gateway import GatewayChain, GatewayListener
 from controlplane.translate.common import UNIX, WILDCARD, block, socket_address
 from controlplane.translate.connections import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
-from controlplane.translate.filters.passed import Passed
+from controlplane.translate.filters.encoded import EncodedFilters
 from controlplane.translate.gateway_tls import downstream
 
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
 _BUFFER_BYTES = 32 * 1024
 
 
-def gateway_listener(value: GatewayListener, passed: Passed) -> Listener:
-    """Return the listener of ``value``, with ``passed`` on the way."""
-    by_requests, by_connections = passed.by_requests(), passed.by_connections()
+def gateway_listener(value: GatewayListener, filters: EncodedFilters) -> Listener:
+    """Return the listener of ``value``, with ``filters`` on the way."""
+    http, network = filters.http(), filters.network()
     listener = Listener(
         name=value.name,
         address=socket_address(value.bind or WILDCARD, 0 if value.bind.startswith(UNIX) else value.port),
@@ -30,9 +30,9 @@ def gateway_listener(value: GatewayListener, passed: Passed) -> Listener:
         if each.route:
             asks = bool(each.termination and each.termination.clients)
             prefix = f"outbound_{value.name}"
-            chain.filters.append(gateway_http(prefix, each.route, by_requests, passed.paths, value.topology, asks=asks))
+            chain.filters.append(gateway_http(prefix, each.route, http, filters.paths, value.topology, asks=asks))
         else:
-            chain.filters.extend([*by_connections, weighted_tcp(each.clusters)])
+            chain.filters.extend([*network, weighted_tcp(each.clusters)])
         listener.filter_chains.append(chain)
     if value.topology.proxy_protocol:
         listener.listener_filters.append(proxy_protocol())

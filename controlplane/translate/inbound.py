@@ -29,7 +29,7 @@ from controlplane.translate.connections import (
     tcp,
     tls_inspector,
 )
-from controlplane.translate.filters.passed import Passed
+from controlplane.translate.filters.encoded import EncodedFilters
 from controlplane.translate.routes import inbound_route, pass_through_route
 from controlplane.translate.tls import HTTP_OF_PEERS, OTHERS_OF_PEERS
 
@@ -60,8 +60,8 @@ class _ChainSpec(NamedTuple):
 class _EncodedChain(NamedTuple):
     """What has to be passed on the way, the same in every chain."""
 
-    by_requests: list[HttpFilter]
-    by_connections: list[Filter]
+    http: list[HttpFilter]
+    network: list[Filter]
     paths: PathNormalization
 
 
@@ -69,14 +69,14 @@ def virtual_inbound(
     number: int,
     ports: tuple[ServedPort, ...],
     others: OtherPorts,
-    passed: Passed,
+    filters: EncodedFilters,
     families: IpFamilies = IpFamilies.V4,
     *,
     transparent: bool = False,
 ) -> Listener:
     """Return the listener that iptables send every inbound connection of ``families`` to, with chains for each of ``ports``, and others.
 
-    ``passed`` stands on the way to each of them. ``transparent``: they come as they are (TPROXY), and go on so, from the client's address.
+    ``filters`` stand on the way to each of them. ``transparent``: they come as they are (TPROXY), and go on so, from the client's address.
 
     There is no default chain: a connection that a port's own chains refuse would be let in by it.
     """
@@ -88,7 +88,7 @@ def virtual_inbound(
             filters=[tcp(BLACK_HOLE, BLACK_HOLE)],
         )
     )
-    encoded = _encoded(passed)
+    encoded = _encoded(filters)
     for each in (each for each in ports if each.port.port != number):  # connections to it lead nowhere, whoever names it
         match = FilterChainMatch(destination_port={"value": each.port.port})
         listener.filter_chains.extend(_chains(_spec(each.port), each.port.protocol, match, each.policy, encoded))
@@ -105,17 +105,17 @@ def virtual_inbound(
     return listener
 
 
-def inbound_listener(served: ServedPort, passed: Passed) -> Listener:
-    """Return the listener that binds a port itself, where no iptables are, with ``passed`` on the way."""
+def inbound_listener(served: ServedPort, filters: EncodedFilters) -> Listener:
+    """Return the listener that binds a port itself, where no iptables are, with ``filters`` on the way."""
     port = served.port
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
-    listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(passed)))
+    listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters)))
     _inspect(listener)
     return listener
 
 
-def _encoded(passed: Passed) -> _EncodedChain:
-    return _EncodedChain(passed.by_requests(), passed.by_connections(), passed.paths)
+def _encoded(filters: EncodedFilters) -> _EncodedChain:
+    return _EncodedChain(filters.http(), filters.network(), filters.paths)
 
 
 def _spec(port: InboundPort) -> _ChainSpec:
@@ -144,8 +144,8 @@ def _chains(
 
 def _filters(spec: _ChainSpec, kind: _Kind, encoded: _EncodedChain) -> list[Filter]:
     if kind.http:
-        return [inbound_http(spec.stat_prefix, spec.routes, encoded.by_requests, encoded.paths, mutual=kind.mutual)]
-    return [*encoded.by_connections, tcp(spec.cluster, spec.cluster)]
+        return [inbound_http(spec.stat_prefix, spec.routes, encoded.http, encoded.paths, mutual=kind.mutual)]
+    return [*encoded.network, tcp(spec.cluster, spec.cluster)]
 
 
 def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_Kind]:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
+from controlplane.ir.access import NamedAttribute
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import AUTHORIZATION_POLICY
 from controlplane.model.proxies import proxy_from_node
@@ -21,10 +22,11 @@ from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
 from controlplane.translate.filters.jwt_authn import NOBODYS_KEY
 from controlplane.translate.rbac import claims, identities
-from controlplane.translate.rbac.attributes import PATH
+from controlplane.translate.rbac.attributes import OF_TARGETS
 from controlplane.translate.rbac.identities import Around
 from controlplane.xds.stream import Variant
 
+PATH = OF_TARGETS[NamedAttribute.PATH]
 AROUND = Around("own", ("cluster.local",))
 # Whatever means something in an expression, in Lua or in YAML, and what a name is made of
 odd = st.text(alphabet=st.sampled_from(".*+?()[]{}|^$\\#%:&!'\"- _a1"), min_size=1, max_size=12)

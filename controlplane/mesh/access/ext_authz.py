@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.ir.access import ExternalAuthorizer
 from controlplane.mesh.destinations.clusters import ClusterTarget, endpoint_assignment, outbound_cluster
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
 from controlplane.mesh.inputs import objects
+from controlplane.mesh.istio_access import external_authorizer
 from controlplane.mesh.publish.parts import ResourcePart
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, declarers, find_service, service
@@ -20,7 +22,6 @@ from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Resolution
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
-from controlplane.translate.access import Asked
 
 _USE = "authorizer"
 
@@ -28,7 +29,7 @@ _USE = "authorizer"
 class ResolvedAuthorizer(NamedTuple):
     """An authorizer, and the service that it is."""
 
-    asked: Asked
+    authorizer: ExternalAuthorizer
     ref: ServiceRef
 
 
@@ -45,7 +46,7 @@ def external_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
     if ref is None or port is None or port.protocol is Protocol.UDP:
         return None
     target = ClusterTarget(ref, port.number, "", PUBLIC, _USE)
-    return ResolvedAuthorizer(Asked(name=name, host=host, cluster=target.name, authorizer=given.authorizer), ref)
+    return ResolvedAuthorizer(external_authorizer(name, host, target.name, given.authorizer), ref)
 
 
 @query
@@ -57,10 +58,10 @@ def provider_name(db: Database, key: Key) -> str | None:
     return value.spec.provider.name if value.spec.provider else None
 
 
-def authorizer_clusters(db: Database, found: ResolvedAuthorizer, namespace: str, *, identified: bool) -> Iterator[ResourcePart]:
-    """Yield the cluster that leads to the authorizer ``found`` from ``namespace``, and its endpoints where these come from us."""
-    ref, asked = found.ref, found.asked
-    target = ClusterTarget(ref, asked.authorizer.port, "", client_namespace_for_rules(db, ref, namespace), _USE)
+def authorizer_clusters(db: Database, resolved: ResolvedAuthorizer, namespace: str, *, identified: bool) -> Iterator[ResourcePart]:
+    """Yield the cluster that leads to the authorizer ``resolved`` from ``namespace``, and its endpoints where these come from us."""
+    ref = resolved.ref
+    target = ClusterTarget(ref, resolved.authorizer.port, "", client_namespace_for_rules(db, ref, namespace), _USE)
     yield ResourcePart(outbound_cluster, (target, identified))
     known = service(db, ref)
     if known and known.resolution is Resolution.ENDPOINTS:

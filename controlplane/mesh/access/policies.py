@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.ir.access import ChainAccess, TokenIssuer
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, external_authorizer, provider_name
 from controlplane.mesh.inputs import index, jwks, objects, of_kind
+from controlplane.mesh.istio_access import access_policy, token_issuer
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.keys import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
-from controlplane.objects.security.rules.authorization_policy import is_dry_run
 from controlplane.objects.types.selectors import PolicyTargetReference, SinglePolicyAttachment
-from controlplane.translate.access import Access, Action, Issuer, Policy
-from controlplane.translate.filters.passed import Passed, passed
+from controlplane.translate.filters.encoded import EncodedFilters, encoded_filters
 
 GATEWAY = ("gateway.networking.k8s.io", "Gateway")
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
@@ -48,30 +48,30 @@ def effective_policies(db: Database, namespace: str, labels: Labels) -> Effectiv
 
 
 @query
-def access_of(db: Database, policies: EffectivePolicies) -> Access:
+def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
     """Return what ``policies`` say."""
     found = (objects(db, key) for key in policies.authorizations)
-    authorizations = tuple(policy_of(each) for each in found if isinstance(each, AuthorizationPolicy))
+    authorizations = tuple(access_policy(each) for each in found if isinstance(each, AuthorizationPolicy))
     believed = (issuer for key in policies.authentications for issuer in token_issuers(db, key))
-    return Access(
+    return ChainAccess(
         policies=authorizations,
-        authorizers=tuple(each.asked for each in external_authorizers(db, policies)),
-        issuers=tuple(sorted(dict.fromkeys(believed), key=lambda each: each.rule.issuer)),
+        authorizers=tuple(each.authorizer for each in external_authorizers(db, policies)),
+        issuers=tuple(sorted(dict.fromkeys(believed), key=lambda each: each.issuer)),
         trust_domains=trust_domains(db),
         paths=mesh_settings(db).paths,
     )
 
 
 @query
-def inbound_filters(db: Database, policies: EffectivePolicies) -> Passed:
+def inbound_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
     """Return what has to be passed on the way to workloads for which ``policies`` hold."""
-    return passed(access_of(db, policies), inbound=True)
+    return encoded_filters(access_of(db, policies), inbound=True)
 
 
 @query
-def gateway_filters(db: Database, policies: EffectivePolicies) -> Passed:
+def gateway_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
     """Return what has to be passed on the way through gateways for which ``policies`` hold."""
-    return passed(access_of(db, policies), inbound=False)
+    return encoded_filters(access_of(db, policies), inbound=False)
 
 
 @query
@@ -82,12 +82,12 @@ def external_authorizers(db: Database, policies: EffectivePolicies) -> tuple[Res
 
 
 @query
-def token_issuers(db: Database, key: Key) -> tuple[Issuer, ...]:
+def token_issuers(db: Database, key: Key) -> tuple[TokenIssuer, ...]:
     """Return the issuers that the RequestAuthentication ``key`` names, each with his keys, as far as these are known and can be used."""
     value = objects(db, key)
     if not isinstance(value, RequestAuthentication):
         return ()
-    return tuple(Issuer(rule, _keys(db, rule)) for rule in value.spec.jwt_rules)
+    return tuple(token_issuer(rule, _keys(db, rule)) for rule in value.spec.jwt_rules)
 
 
 def _keys(db: Database, rule: JWTRule) -> str | None:
@@ -118,19 +118,6 @@ def target_refs(spec: SinglePolicyAttachment) -> list[tuple[str, PolicyTargetRef
     """Return the objects that ``spec`` is attached to by name, each with the path of the field that says so."""
     found = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
     return found + [(f"spec.targetRefs[{at}]", each) for at, each in enumerate(spec.target_refs)]
-
-
-def policy_of(value: AuthorizationPolicy) -> Policy:
-    """Return what ``value`` says."""
-    spec = value.spec
-    return Policy(
-        namespace=value.key.namespace,
-        name=value.key.name,
-        action=Action(spec.action),
-        rules=spec.rules,
-        tried=is_dry_run(value),
-        provider=spec.provider.name if spec.provider else "",
-    )
 
 
 def _attached(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> tuple[Key, ...]:

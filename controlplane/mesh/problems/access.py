@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
+from controlplane.ir.access import AccessPolicy, PolicyAction
 from controlplane.mesh.access.ext_authz import external_authorizer
-from controlplane.mesh.access.policies import GATEWAY, GATEWAY_LABEL, effective_policies, policy_of, target_refs
+from controlplane.mesh.access.policies import GATEWAY, GATEWAY_LABEL, effective_policies, target_refs
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
+from controlplane.mesh.istio_access import access_policy
 from controlplane.mesh.problems.gateways import gateway_workloads
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
@@ -22,9 +24,8 @@ from controlplane.objects.mesh.extension_providers import GrpcAuthorizer
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.peer_authentication import PeerAuthentication
 from controlplane.objects.security.request_authentication import RequestAuthentication
-from controlplane.translate.access import Action, Policy
 from controlplane.translate.rbac.attributes import Needs
-from controlplane.translate.rbac.terms import Asked, asked_by
+from controlplane.translate.rbac.terms import RuleTerms, terms_of
 
 Attached = AuthorizationPolicy | RequestAuthentication
 _Place = tuple[str, Labels]  # a namespace, and labels that some workload there has
@@ -55,16 +56,16 @@ def peer_authentication_problems(db: Database, value: PeerAuthentication) -> Ite
 def authorization_problems(db: Database, value: AuthorizationPolicy) -> Iterator[Problem]:
     """Yield what is wrong between ``value`` and other objects."""
     yield from attachment_problems(db, value)
-    policy = policy_of(value)
-    if policy.action is Action.CUSTOM:
+    policy = access_policy(value)
+    if policy.action is PolicyAction.CUSTOM:
         yield from _of_provider(db, value, policy)
     places = _matching_workloads(db, value)
     for at, rule in enumerate(policy.rules):
-        for code, message in _of_rule(db, policy, asked_by(rule), places):
+        for code, message in _of_rule(db, policy, terms_of(rule), places):
             yield _problem(value, f"spec.rules[{at}]", code, message)
 
 
-def _of_provider(db: Database, value: AuthorizationPolicy, policy: Policy) -> Iterator[Problem]:
+def _of_provider(db: Database, value: AuthorizationPolicy, policy: AccessPolicy) -> Iterator[Problem]:
     path, refused = "spec.provider.name", "whatever fits is refused"
     given = extension_provider(db, policy.provider)
     if given is None or given.authorizer is None:
@@ -79,21 +80,21 @@ def _of_provider(db: Database, value: AuthorizationPolicy, policy: Policy) -> It
     known = service(db, found.ref)
     port = known.port(given.authorizer.port) if known else None
     if isinstance(given.authorizer, GrpcAuthorizer) and port and not port.protocol.is_http2:
-        message = f"port {port.number} of {found.asked.host} is not said to be gRPC by its name or appProtocol: it never answers"
+        message = f"port {port.number} of {found.authorizer.host} is not said to be gRPC by its name or appProtocol: it never answers"
         yield _problem(value, path, "WrongProtocol", message)
 
 
-def _of_rule(db: Database, policy: Policy, asked: Asked, places: list[_Place]) -> Iterator[tuple[str, str]]:
+def _of_rule(db: Database, policy: AccessPolicy, terms: RuleTerms, places: list[_Place]) -> Iterator[tuple[str, str]]:
     """Yield the codes and the words for what a rule of ``policy`` asks for that cannot be known in one of ``places``."""
-    dropped = "it fits nothing" if policy.action is Action.ALLOW else "it fits as if it had not asked"
-    if Needs.TOKEN in asked.needs:
-        if policy.action is Action.CUSTOM:
+    dropped = "it fits nothing" if policy.action is PolicyAction.ALLOW else "it fits as if it had not asked"
+    if Needs.TOKEN in terms.needs:
+        if policy.action is PolicyAction.CUSTOM:
             yield "NoTokens", f"the authorizer is asked before tokens are verified: where this rule asks for a token, {dropped}"
         elif not any(_verifies(db, *each) for each in places):
             yield "NoTokens", "no RequestAuthentication holds for these workloads: no token is ever verified"
-    if asked.needs - {Needs.NOTHING} and (ports := _without_requests(db, places)):
+    if terms.needs - {Needs.NOTHING} and (ports := _without_requests(db, places)):
         yield "NotHttp", f"{', '.join(ports)}: not HTTP. Where this rule asks for something of a request, {dropped} there"
-    if policy.action is Action.DENY and asked.names_peers and any(_takes_plaintext(db, *each) for each in places):
+    if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *each) for each in places):
         yield "Plaintext", "who comes in plaintext has no identity, so this rule does not deny it: only PeerAuthentication with STRICT does"
 
 

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from controlplane.envoy.constraints import violations
 from controlplane.envoy.packing import encode
 from controlplane.errors import InvalidResource
-from controlplane.translate.uses import uses
+from controlplane.translate.references import references
 from controlplane.xds.resource import Reference, Resource, resource
 
 
@@ -17,7 +17,7 @@ def checked_resource(type_url: str, name: str, message: Message) -> Resource:
     Raises InvalidResource where Envoy would refuse it for a constraint: what was published before stays.
     """
     refuse_invalid(type_url, name, message)
-    return resource(type_url, name, encode(message), uses=uses(message))
+    return resource(type_url, name, encode(message), uses=references(message))
 
 
 def refuse_invalid(type_url: str, name: str, message: Message) -> None:

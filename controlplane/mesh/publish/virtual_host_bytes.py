@@ -11,7 +11,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.mesh.publish.encode import encoded_resource, refuse_invalid
-from controlplane.translate.uses import uses
+from controlplane.translate.references import references
 from controlplane.xds.resource import Reference, Resource, field
 
 
@@ -27,7 +27,7 @@ def encoded_virtual_host(host: str, message: VirtualHost) -> EncodedVirtualHost:
     probe = VirtualHost(name=host, domains=[host])
     probe.MergeFrom(message)
     refuse_invalid(VHDS, host, probe)
-    return EncodedVirtualHost(encode(message), uses(message))
+    return EncodedVirtualHost(encode(message), references(message))
 
 
 def as_own_resource(table: str, name: str, domains: tuple[str, ...], made: EncodedVirtualHost) -> Resource:
@@ -40,15 +40,15 @@ def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, t
     """Return ``message`` with ``hosts`` (name, domains, and the rest of each) before its own. Raises InvalidResource."""
     table = message.name
     refuse_invalid(RDS, table, message)
-    references: set[Reference] = set(uses(message))
+    referred: set[Reference] = set(references(message))
     inline: list[bytes] = []
     for name, domains, made in hosts:
         # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
         inline.append(field(2, _encoded(name, domains, made)))
-        references.update(made.uses)
+        referred.update(made.uses)
     message.ClearField("name")
     value = field(1, table.encode()) + b"".join(inline) + encode(message)
-    return encoded_resource(RDS, table, value, tuple(sorted(references)))
+    return encoded_resource(RDS, table, value, tuple(sorted(referred)))
 
 
 def _encoded(name: str, domains: tuple[str, ...], made: EncodedVirtualHost) -> bytes:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from controlplane.ir.access import OPEN, ChainAccess
 from controlplane.ir.rules import HttpRule
-from controlplane.translate.access import OPEN, Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Chain:
     """What the filters of a chain depend on: whose connections it takes, and the policies that hold for them."""
 
     inbound: bool  # to the workload; otherwise from it, or through a gateway
-    access: Access = OPEN
+    access: ChainAccess = OPEN
 
 
 def nothing(rule: HttpRule) -> Message | None:

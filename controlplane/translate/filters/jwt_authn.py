@@ -1,4 +1,4 @@
-"""Whose tokens are believed: RequestAuthentications. A request without a token passes, one with a token that is not believed does not."""
+"""Whose tokens are believed. A request without a token passes, one with a token that is not believed does not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication, JwtProvider, JwtRequirement
 
-from controlplane.translate.access import Issuer
+from controlplane.ir.access import TokenIssuer
 from controlplane.translate.filters.base import Chain, HttpFilter
 from controlplane.translate.rbac.claims import PAYLOAD, VERIFIER
 
@@ -34,21 +34,20 @@ def _of_chain(chain: Chain) -> Iterator[JwtAuthentication]:
         )
 
 
-def _provider(issuer: Issuer, *, routes: bool) -> JwtProvider:
+def _provider(issuer: TokenIssuer, *, routes: bool) -> JwtProvider:
     """Return how tokens of ``issuer`` are found and verified; ``routes``: what they say may decide where requests go."""
-    rule = issuer.rule
     return JwtProvider(
-        issuer=rule.issuer,
-        audiences=rule.audiences,
+        issuer=issuer.issuer,
+        audiences=issuer.audiences,
         local_jwks={"inline_string": _key_set(issuer.keys)},
-        forward=rule.forward_original_token,
-        from_headers=[{"name": each.name, "value_prefix": each.prefix} for each in rule.from_headers],
-        from_params=rule.from_params,
-        from_cookies=rule.from_cookies,
-        forward_payload_header=rule.output_payload_to_header,
+        forward=issuer.forward,
+        from_headers=[{"name": name, "value_prefix": prefix} for name, prefix in issuer.from_headers],
+        from_params=issuer.from_params,
+        from_cookies=issuer.from_cookies,
+        forward_payload_header=issuer.payload_header,
         payload_in_metadata=PAYLOAD,
-        normalize_payload_in_metadata={"space_delimited_claims": dict.fromkeys((*_SPACE_DELIMITED, *rule.space_delimited_claims))},
-        claim_to_headers=[{"header_name": each.header, "claim_name": each.claim} for each in rule.output_claim_to_headers],
+        normalize_payload_in_metadata={"space_delimited_claims": dict.fromkeys((*_SPACE_DELIMITED, *issuer.space_delimited))},
+        claim_to_headers=[{"header_name": header, "claim_name": claim} for header, claim in issuer.claim_headers],
         clear_route_cache=routes,
     )
 
@@ -76,4 +75,4 @@ def _any(requirements: Sequence[JwtRequirement]) -> JwtRequirement:
     return JwtRequirement(requires_any={"requirements": requirements})
 
 
-TOKENS = HttpFilter(VERIFIER, _of_chain)
+JWT_AUTHN = HttpFilter(VERIFIER, _of_chain)

@@ -9,10 +9,9 @@ from envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2 import ExtAuthz
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 
 from controlplane.envoy.packing import pack
-from controlplane.objects.mesh.extension_providers import GrpcAuthorizer
-from controlplane.translate.access import Access, Asked
+from controlplane.ir.access import ChainAccess, ExternalAuthorizer, GrpcAuthorization
 from controlplane.translate.filters.ext_authz import grpc_service, marked, marks_prefix
-from controlplane.translate.filters.rbac import ORDER, tried_prefix
+from controlplane.translate.filters.rbac import ORDER, shadow_prefix
 from controlplane.translate.rbac.rules import OF_CONNECTIONS, rules_of, rules_of_provider
 
 RBAC_NAME = "envoy.filters.network.rbac"
@@ -20,40 +19,40 @@ EXT_AUTHZ = "envoy.filters.network.ext_authz"
 _STAT_PREFIX = "tcp."
 
 
-def network_filters(access: Access) -> list[Filter]:
+def network_filters(access: ChainAccess) -> list[Filter]:
     """Return what connections have to pass where ``access`` holds, in their order."""
     return [*_asking(access), *(_rbac(each) for each in _authorization(access))]
 
 
-def _asking(access: Access) -> Iterator[Filter]:
+def _asking(access: ChainAccess) -> Iterator[Filter]:
     """Yield what marks connections for each provider, and what asks; where nobody can be asked about connections, what refuses them."""
     for provider in access.providers:
         rules = rules_of_provider(access, provider, OF_CONNECTIONS)
-        asked = access.asked(provider)
-        if asked is None or not isinstance(asked.authorizer, GrpcAuthorizer):
+        authorizer = access.authorizer(provider)
+        if authorizer is None or not isinstance(authorizer.protocol, GrpcAuthorization):
             yield _rbac(RBAC(rules=rules, stat_prefix=_STAT_PREFIX))
         else:
             yield _rbac(RBAC(shadow_rules=rules, shadow_rules_stat_prefix=marks_prefix(provider), stat_prefix=_STAT_PREFIX))
-            yield Filter(name=EXT_AUTHZ, typed_config=pack(_ext_authz(asked)))
+            yield Filter(name=EXT_AUTHZ, typed_config=pack(_ext_authz(authorizer)))
 
 
-def _ext_authz(asked: Asked) -> ExtAuthz:
+def _ext_authz(authorizer: ExternalAuthorizer) -> ExtAuthz:
     return ExtAuthz(
         stat_prefix=_STAT_PREFIX,
-        grpc_service=grpc_service(asked),
-        failure_mode_allow=asked.authorizer.fail_open,
-        filter_enabled_metadata=marked(RBAC_NAME, asked.name),
+        grpc_service=grpc_service(authorizer),
+        failure_mode_allow=authorizer.fail_open,
+        filter_enabled_metadata=marked(RBAC_NAME, authorizer.name),
         transport_api_version="V3",
     )
 
 
-def _authorization(access: Access) -> Iterator[RBAC]:
+def _authorization(access: ChainAccess) -> Iterator[RBAC]:
     for action in ORDER:
         enforced = rules_of(access, action, OF_CONNECTIONS)
-        tried = rules_of(access, action, OF_CONNECTIONS, tried=True)
-        if enforced is not None or tried is not None:
-            prefix = "" if tried is None else tried_prefix(action)
-            yield RBAC(rules=enforced, shadow_rules=tried, shadow_rules_stat_prefix=prefix, stat_prefix=_STAT_PREFIX)
+        shadow = rules_of(access, action, OF_CONNECTIONS, dry_run=True)
+        if enforced is not None or shadow is not None:
+            prefix = "" if shadow is None else shadow_prefix(action)
+            yield RBAC(rules=enforced, shadow_rules=shadow, shadow_rules_stat_prefix=prefix, stat_prefix=_STAT_PREFIX)
 
 
 def _rbac(message: RBAC) -> Filter:

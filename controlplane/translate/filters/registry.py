@@ -9,13 +9,13 @@ from controlplane.envoy.packing import pack
 from controlplane.ir.rules import HttpRule
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.cors import CORS
-from controlplane.translate.filters.ext_authz import ASKED, MARKED
+from controlplane.translate.filters.ext_authz import EXT_AUTHZ, EXT_AUTHZ_SHADOW
 from controlplane.translate.filters.fault import FAULT
-from controlplane.translate.filters.jwt_authn import TOKENS
-from controlplane.translate.filters.rbac import AUTHORIZATION
+from controlplane.translate.filters.jwt_authn import JWT_AUTHN
+from controlplane.translate.filters.rbac import RBAC
 from controlplane.translate.filters.router import ROUTER
 
-FILTERS = (MARKED, ASKED, TOKENS, AUTHORIZATION, FAULT, CORS, ROUTER)
+FILTERS = (EXT_AUTHZ_SHADOW, EXT_AUTHZ, JWT_AUTHN, RBAC, FAULT, CORS, ROUTER)
 
 
 def filters_of(chain: Chain) -> list[FilterMessage]:

@@ -1,17 +1,13 @@
-"""The attributes of requests and connections that rules are about, by their names in ``when``.
-
-https://istio.io/latest/docs/reference/config/security/conditions/
-"""
+"""The attributes of requests and connections that rules are about, and the conditions that Envoy has for them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from ipaddress import ip_network
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, assert_never
 
 from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.rbac.v3.rbac_pb2 import Permission, Principal
@@ -20,15 +16,12 @@ from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
+from controlplane.ir.access import AccessAttribute, FilterMetadata, NamedAttribute, RequestHeader, TokenClaim
 from controlplane.translate.rbac import claims, identities
 from controlplane.translate.rbac.identities import Around
 from controlplane.translate.rbac.text import ANY, literal, matcher, regex
 
 M = TypeVar("M", Principal, Permission)
-_BRACKETED = re.compile(r"\[([^\[\]]*)\]")
-_HEADERS = "request.headers["
-_CLAIMS = "request.auth.claims["
-_EXPERIMENTAL = "experimental."
 _ONE, _ALL = "{*}", "{**}"  # segments of a path: one of any text, and any number of them
 
 
@@ -122,48 +115,48 @@ def _block(value: str) -> CidrRange:
     return CidrRange(address_prefix=str(network.network_address), prefix_len={"value": network.prefixlen})
 
 
-PRINCIPAL = Attribute(identities.principal, peer=True)
-NAMESPACE = Attribute(identities.namespace, peer=True)
-ACCOUNT = Attribute(identities.account, peer=True)
-TRUST_DOMAIN = Attribute(identities.trust_domain, peer=True)
-PEER_IP = Attribute(_plain(_peer_ip))
-CLIENT_IP = Attribute(_plain(_client_ip))
-REQUEST_PRINCIPAL = Attribute(_plain(claims.request_principal), Needs.TOKEN)
-HOST = Attribute(_plain(_host), Needs.REQUEST)
-METHOD = Attribute(_plain(_method), Needs.REQUEST)
-PATH = Attribute(_plain(_path), Needs.REQUEST)
-PORT = Attribute(_plain(_destination_port))
-
-OF_CLIENTS: Mapping[str, Attribute[Principal]] = {
-    "source.ip": PEER_IP,
-    "remote.ip": CLIENT_IP,
-    "source.namespace": NAMESPACE,
-    "source.principal": PRINCIPAL,
-    "source.serviceAccount": ACCOUNT,
-    "source.trustDomain": TRUST_DOMAIN,
-    "request.auth.principal": REQUEST_PRINCIPAL,
-    "request.auth.audiences": Attribute(_plain(partial(claims.claim, ("aud",))), Needs.TOKEN),
-    "request.auth.presenter": Attribute(_plain(partial(claims.claim, ("azp",))), Needs.TOKEN),
+OF_CLIENTS: Mapping[NamedAttribute, Attribute[Principal]] = {
+    NamedAttribute.PRINCIPAL: Attribute(identities.principal, peer=True),
+    NamedAttribute.NAMESPACE: Attribute(identities.namespace, peer=True),
+    NamedAttribute.ACCOUNT: Attribute(identities.account, peer=True),
+    NamedAttribute.TRUST_DOMAIN: Attribute(identities.trust_domain, peer=True),
+    NamedAttribute.PEER_IP: Attribute(_plain(_peer_ip)),
+    NamedAttribute.CLIENT_IP: Attribute(_plain(_client_ip)),
+    NamedAttribute.REQUEST_PRINCIPAL: Attribute(_plain(claims.request_principal), Needs.TOKEN),
 }
-OF_TARGETS: Mapping[str, Attribute[Permission]] = {
-    "destination.ip": Attribute(_plain(_destination_ip)),
-    "destination.port": PORT,
-    "connection.sni": Attribute(_plain(_server_name)),
+OF_TARGETS: Mapping[NamedAttribute, Attribute[Permission]] = {
+    NamedAttribute.HOST: Attribute(_plain(_host), Needs.REQUEST),
+    NamedAttribute.METHOD: Attribute(_plain(_method), Needs.REQUEST),
+    NamedAttribute.PATH: Attribute(_plain(_path), Needs.REQUEST),
+    NamedAttribute.PORT: Attribute(_plain(_destination_port)),
+    NamedAttribute.DESTINATION_IP: Attribute(_plain(_destination_ip)),
+    NamedAttribute.SERVER_NAME: Attribute(_plain(_server_name)),
 }
 
 
-def of_client(key: str) -> Attribute[Principal] | None:
-    """Return the attribute of whoever asks that ``key`` names in ``when``, if it is one."""
-    if key.startswith(_HEADERS):
-        return Attribute(_plain(partial(_header, key.removeprefix(_HEADERS)[:-1])), Needs.REQUEST)
-    if key.startswith(_CLAIMS):
-        return Attribute(_plain(partial(claims.claim, tuple(_BRACKETED.findall(key)))), Needs.TOKEN)
-    return OF_CLIENTS.get(key)
+def of_client(attribute: AccessAttribute) -> Attribute[Principal] | None:
+    """Return ``attribute`` as one of whoever asks, if it is one."""
+    match attribute:
+        case NamedAttribute():
+            return OF_CLIENTS.get(attribute)
+        case RequestHeader(name):
+            return Attribute(_plain(partial(_header, name)), Needs.REQUEST)
+        case TokenClaim(path):
+            return Attribute(_plain(partial(claims.claim, path)), Needs.TOKEN)
+        case FilterMetadata():
+            return None
+        case _:
+            assert_never(attribute)
 
 
-def of_target(key: str) -> Attribute[Permission]:
-    """Return the attribute of what is asked for that ``key`` names in ``when``."""
-    if key.startswith(_EXPERIMENTAL):
-        name = key.removeprefix(_EXPERIMENTAL)
-        return Attribute(_plain(partial(_metadata, name.partition("[")[0], tuple(_BRACKETED.findall(name)))))
-    return OF_TARGETS[key]
+def of_target(attribute: AccessAttribute) -> Attribute[Permission]:
+    """Return ``attribute``, which is none of whoever asks, as one of what is asked for."""
+    match attribute:
+        case NamedAttribute():
+            return OF_TARGETS[attribute]
+        case FilterMetadata(name, path):
+            return Attribute(_plain(partial(_metadata, name, path)))
+        case RequestHeader() | TokenClaim():
+            raise ValueError(f"{attribute} is of whoever asks")
+        case _:
+            assert_never(attribute)

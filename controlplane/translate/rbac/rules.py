@@ -14,12 +14,11 @@ from typing import Generic
 from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Principal
 from envoy.config.rbac.v3.rbac_pb2 import Policy as Fitting
 
-from controlplane.objects.security.authorization_policy import AuthorizationRule
-from controlplane.translate.access import Access, Action, Policy
+from controlplane.ir.access import AccessPolicy, AccessRule, ChainAccess, PolicyAction
 from controlplane.translate.rbac import identities
 from controlplane.translate.rbac.attributes import M, Needs
 from controlplane.translate.rbac.identities import Around
-from controlplane.translate.rbac.terms import Term, asked_by
+from controlplane.translate.rbac.terms import Term, terms_of
 
 Known = frozenset[Needs]
 OF_CONNECTIONS: Known = frozenset((Needs.NOTHING,))
@@ -51,22 +50,22 @@ PERMISSIONS = _Logic(
 )
 
 
-def rules_of(access: Access, action: Action, known: Known, *, tried: bool = False) -> RBAC | None:
-    """Return the rules of the policies of ``action`` in ``access``, those that are only ``tried`` or the others; ``None`` without any.
+def rules_of(access: ChainAccess, action: PolicyAction, known: Known, *, dry_run: bool = False) -> RBAC | None:
+    """Return the rules of the policies of ``action`` in ``access``, those of a ``dry_run`` or the others; ``None`` without any.
 
     A policy without rules is something else than no policy: an ALLOW without rules lets nobody in.
     """
-    chosen = [each for each in access.policies if each.action is action and each.tried == tried]
+    chosen = [each for each in access.policies if each.action is action and each.dry_run == dry_run]
     return _rbac(chosen, access.trust_domains, known) if chosen else None
 
 
-def rules_of_provider(access: Access, provider: str, known: Known) -> RBAC:
+def rules_of_provider(access: ChainAccess, provider: str, known: Known) -> RBAC:
     """Return the rules of the CUSTOM policies in ``access`` that ask ``provider``."""
-    chosen = [each for each in access.policies if each.action is Action.CUSTOM and each.provider == provider]
+    chosen = [each for each in access.policies if each.action is PolicyAction.CUSTOM and each.provider == provider]
     return _rbac(chosen, access.trust_domains, known)
 
 
-def _rbac(policies: Sequence[Policy], trust_domains: tuple[str, ...], known: Known) -> RBAC:
+def _rbac(policies: Sequence[AccessPolicy], trust_domains: tuple[str, ...], known: Known) -> RBAC:
     found: dict[str, Fitting] = {}
     for each in policies:
         for at, rule in enumerate(each.rules):
@@ -75,24 +74,24 @@ def _rbac(policies: Sequence[Policy], trust_domains: tuple[str, ...], known: Kno
     return RBAC(action=_action(policies[0].action), policies=found)
 
 
-def _action(action: Action) -> RBAC.Action:
+def _action(action: PolicyAction) -> RBAC.Action:
     match action:
-        case Action.ALLOW:
+        case PolicyAction.ALLOW:
             return RBAC.ALLOW
-        case Action.AUDIT:
+        case PolicyAction.AUDIT:
             return RBAC.LOG
-        case Action.DENY | Action.CUSTOM:
+        case PolicyAction.DENY | PolicyAction.CUSTOM:
             return RBAC.DENY
 
 
-def _fitting(policy: Policy, rule: AuthorizationRule, trust_domains: tuple[str, ...], known: Known) -> Fitting | None:
+def _fitting(policy: AccessPolicy, rule: AccessRule, trust_domains: tuple[str, ...], known: Known) -> Fitting | None:
     """Return the requests that fit ``rule`` of ``policy``; ``None`` where none can."""
-    asked, around = asked_by(rule), Around(policy.namespace, trust_domains)
-    lets_in = policy.action is Action.ALLOW
-    if lets_in and not (rule.is_understood and asked.needs <= known):
+    terms, around = terms_of(rule), Around(policy.namespace, trust_domains)
+    lets_in = policy.action is PolicyAction.ALLOW
+    if lets_in and not (rule.understood and terms.needs <= known):
         return None
-    principals = [_clients((*each.clients, *asked.when.clients), known, around, named=lets_in) for each in asked.sources]
-    permissions = [_targets((*each.targets, *asked.when.targets), known, around) for each in asked.operations]
+    principals = [_clients((*each.clients, *terms.when.clients), known, around, named=lets_in) for each in terms.sources]
+    permissions = [_targets((*each.targets, *terms.when.targets), known, around) for each in terms.operations]
     return Fitting(permissions=permissions, principals=principals)
 
 

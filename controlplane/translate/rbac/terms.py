@@ -1,22 +1,14 @@
-"""What a rule asks for, attribute by attribute: the fields of sources and operations, and the conditions of ``when``, are alike.
-
-https://istio.io/latest/docs/reference/config/security/authorization-policy/
-"""
+"""What a rule asks for, attribute by attribute: of whoever asks, and of what is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple
 
 from envoy.config.rbac.v3.rbac_pb2 import Permission, Principal
 
-from controlplane.objects.security.authorization_policy import (
-    AuthorizationCondition,
-    AuthorizationOperation,
-    AuthorizationRule,
-    AuthorizationSource,
-)
+from controlplane.ir.access import AccessRule, AccessTerms
 from controlplane.translate.rbac import attributes
 from controlplane.translate.rbac.attributes import Attribute, M, Needs
 from controlplane.translate.rbac.identities import Around
@@ -32,7 +24,7 @@ class Term(Generic[M]):
 
     def fitting(self, values: Sequence[str], around: Around) -> list[M]:
         """Return the conditions one of which holds where the attribute has one of ``values``."""
-        return [found for value in values for found in self.attribute.of(value, around)]
+        return [condition for value in values for condition in self.attribute.of(value, around)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,7 @@ class Terms:
     targets: tuple[Term[Permission], ...] = ()
 
 
-class Asked(NamedTuple):
+class RuleTerms(NamedTuple):
     """What a rule asks for: one of ``sources``, one of ``operations``, and ``when``."""
 
     sources: list[Terms]
@@ -67,42 +59,20 @@ class Asked(NamedTuple):
         return any(each.attribute.peer and each.values for terms in self.all for each in terms.clients)
 
 
-def asked_by(rule: AuthorizationRule) -> Asked:
+def terms_of(rule: AccessRule) -> RuleTerms:
     """Return what ``rule`` asks for."""
-    sources = [_of_source(each.source or AuthorizationSource()) for each in rule.from_]
-    operations = [_of_operation(each.operation or AuthorizationOperation()) for each in rule.to]
-    return Asked(sources or [Terms()], operations or [Terms()], _of_conditions(rule.when))
+    sources = [_divided(terms) for terms in rule.sources]
+    operations = [_divided(terms) for terms in rule.operations]
+    return RuleTerms(sources or [Terms()], operations or [Terms()], _divided(rule.when))
 
 
-def _of_source(source: AuthorizationSource) -> Terms:
-    terms = (
-        Term(attributes.PRINCIPAL, source.principals, source.not_principals),
-        Term(attributes.REQUEST_PRINCIPAL, source.request_principals, source.not_request_principals),
-        Term(attributes.NAMESPACE, source.namespaces, source.not_namespaces),
-        Term(attributes.ACCOUNT, source.service_accounts, source.not_service_accounts),
-        Term(attributes.TRUST_DOMAIN, source.trust_domains, source.not_trust_domains),
-        Term(attributes.PEER_IP, source.ip_blocks, source.not_ip_blocks),
-        Term(attributes.CLIENT_IP, source.remote_ip_blocks, source.not_remote_ip_blocks),
-    )
-    return Terms(clients=tuple(each for each in terms if each.values or each.others))
-
-
-def _of_operation(operation: AuthorizationOperation) -> Terms:
-    terms = (
-        Term(attributes.HOST, operation.hosts, operation.not_hosts),
-        Term(attributes.METHOD, operation.methods, operation.not_methods),
-        Term(attributes.PATH, operation.paths, operation.not_paths),
-        Term(attributes.PORT, operation.ports, operation.not_ports),
-    )
-    return Terms(targets=tuple(each for each in terms if each.values or each.others))
-
-
-def _of_conditions(conditions: Iterable[AuthorizationCondition]) -> Terms:
+def _divided(terms: AccessTerms) -> Terms:
+    """Return ``terms`` by whom they are about: Envoy asks for the one and the other in different messages."""
     clients: list[Term[Principal]] = []
     targets: list[Term[Permission]] = []
-    for each in conditions:
-        if (client := attributes.of_client(each.key)) is not None:
-            clients.append(Term(client, each.values, each.not_values))
+    for term in terms:
+        if (client := attributes.of_client(term.attribute)) is not None:
+            clients.append(Term(client, term.values, term.others))
         else:
-            targets.append(Term(attributes.of_target(each.key), each.values, each.not_values))
+            targets.append(Term(attributes.of_target(term.attribute), term.values, term.others))
     return Terms(tuple(clients), tuple(targets))

@@ -1,4 +1,4 @@
-"""What has to be passed on the way in, ready: made once for every chain of every listener on which the same policies hold."""
+"""Filters that are encoded already: made once for every chain of every listener on which the same policies hold."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from controlplane.ir.access import ChainAccess
 from controlplane.model.mesh import PathNormalization
-from controlplane.translate.access import Access
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.network import network_filters
 from controlplane.translate.filters.registry import filters_of
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class EncodedFilter:
     """A filter, encoded."""
 
     name: str
@@ -31,29 +31,29 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class EncodedFilters:
     """The filters of requests, and those of connections that are sent on whole, each in their order.
 
     ``paths``: how the paths of requests are normalised before that.
     """
 
-    requests: tuple[Packed, ...]
-    connections: tuple[Packed, ...]
+    of_requests: tuple[EncodedFilter, ...]
+    of_connections: tuple[EncodedFilter, ...]
     paths: PathNormalization = PathNormalization.BASE
 
-    def by_requests(self) -> list[HttpFilter]:
+    def http(self) -> list[HttpFilter]:
         """Return the filters that requests pass, the router last."""
-        return [HttpFilter(name=each.name, typed_config=each.config) for each in self.requests]
+        return [HttpFilter(name=each.name, typed_config=each.config) for each in self.of_requests]
 
-    def by_connections(self) -> list[Filter]:
+    def network(self) -> list[Filter]:
         """Return the filters that connections pass before they are sent on."""
-        return [Filter(name=each.name, typed_config=each.config) for each in self.connections]
+        return [Filter(name=each.name, typed_config=each.config) for each in self.of_connections]
 
 
-def passed(access: Access, *, inbound: bool) -> Passed:
+def encoded_filters(access: ChainAccess, *, inbound: bool) -> EncodedFilters:
     """Return what has to be passed where ``access`` holds: on the way to a workload (``inbound``), or through a gateway."""
-    return Passed(_packed(filters_of(Chain(inbound=inbound, access=access))), _packed(network_filters(access)), access.paths)
+    return EncodedFilters(_encoded(filters_of(Chain(inbound=inbound, access=access))), _encoded(network_filters(access)), access.paths)
 
 
-def _packed(filters: Iterable[HttpFilter | Filter]) -> tuple[Packed, ...]:
-    return tuple(Packed(each.name, each.typed_config.type_url, each.typed_config.value) for each in filters)
+def _encoded(filters: Iterable[HttpFilter | Filter]) -> tuple[EncodedFilter, ...]:
+    return tuple(EncodedFilter(each.name, each.typed_config.type_url, each.typed_config.value) for each in filters)

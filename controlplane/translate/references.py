@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 
 from controlplane.envoy.type_urls import CDS, EDS, RDS
 from controlplane.translate.connections import HTTP_MANAGER, TCP_PROXY
-from controlplane.translate.filters.ext_authz import EXT_AUTHZ
+from controlplane.translate.filters.ext_authz import NAME as EXT_AUTHZ
 from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
 
 Reference = tuple[str, str]  # (type URL, name)
 
 
-def uses(message: Message) -> tuple[Reference, ...]:
+def references(message: Message) -> tuple[Reference, ...]:
     """Return the (type URL, name)s that ``message`` refers to, sorted."""
     match message:
         case Cluster():

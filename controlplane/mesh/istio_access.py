@@ -1,0 +1,171 @@
+"""From AuthorizationPolicies, RequestAuthentications and authorizers to values of our own.
+
+https://istio.io/latest/docs/reference/config/security/authorization-policy/
+https://istio.io/latest/docs/reference/config/security/conditions/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from controlplane.ir.access import (
+    AccessAttribute,
+    AccessPolicy,
+    AccessRule,
+    AccessTerm,
+    AccessTerms,
+    ExternalAuthorizer,
+    FilterMetadata,
+    GrpcAuthorization,
+    HttpAuthorization,
+    NamedAttribute,
+    PolicyAction,
+    RequestHeader,
+    ShownBody,
+    TokenClaim,
+    TokenIssuer,
+)
+from controlplane.objects.mesh.extension_providers import GrpcAuthorizer, HttpAuthorizer, RequestBody
+from controlplane.objects.security.authorization_policy import (
+    AuthorizationCondition,
+    AuthorizationOperation,
+    AuthorizationPolicy,
+    AuthorizationRule,
+    AuthorizationSource,
+)
+from controlplane.objects.security.request_authentication import JWTRule
+from controlplane.objects.security.rules.authorization_policy import is_dry_run
+
+_BRACKETED = re.compile(r"\[([^\[\]]*)\]")
+_HEADERS = "request.headers["
+_CLAIMS = "request.auth.claims["
+_EXPERIMENTAL = "experimental."
+_CONDITIONS: Mapping[str, AccessAttribute] = {
+    "source.ip": NamedAttribute.PEER_IP,
+    "remote.ip": NamedAttribute.CLIENT_IP,
+    "source.namespace": NamedAttribute.NAMESPACE,
+    "source.principal": NamedAttribute.PRINCIPAL,
+    "source.serviceAccount": NamedAttribute.ACCOUNT,
+    "source.trustDomain": NamedAttribute.TRUST_DOMAIN,
+    "request.auth.principal": NamedAttribute.REQUEST_PRINCIPAL,
+    "request.auth.audiences": TokenClaim(("aud",)),
+    "request.auth.presenter": TokenClaim(("azp",)),
+    "destination.ip": NamedAttribute.DESTINATION_IP,
+    "destination.port": NamedAttribute.PORT,
+    "connection.sni": NamedAttribute.SERVER_NAME,
+}
+_PATIENCE_MS = 600_000  # Istio's, where nothing is said
+_FORBIDDEN = 403
+
+
+def access_policy(value: AuthorizationPolicy) -> AccessPolicy:
+    """Return what ``value`` says."""
+    spec = value.spec
+    return AccessPolicy(
+        namespace=value.key.namespace,
+        name=value.key.name,
+        action=PolicyAction(spec.action),
+        rules=tuple(_rule(rule) for rule in spec.rules),
+        dry_run=is_dry_run(value),
+        provider=spec.provider.name if spec.provider else "",
+    )
+
+
+def token_issuer(rule: JWTRule, keys: str | None) -> TokenIssuer:
+    """Return the issuer of ``rule``, whose key set is ``keys``."""
+    return TokenIssuer(
+        issuer=rule.issuer,
+        keys=keys,
+        audiences=rule.audiences,
+        from_headers=tuple((header.name, header.prefix) for header in rule.from_headers),
+        from_params=rule.from_params,
+        from_cookies=rule.from_cookies,
+        forward=rule.forward_original_token,
+        payload_header=rule.output_payload_to_header,
+        claim_headers=tuple((output.header, output.claim) for output in rule.output_claim_to_headers),
+        space_delimited=rule.space_delimited_claims,
+    )
+
+
+def external_authorizer(name: str, host: str, cluster: str, given: HttpAuthorizer | GrpcAuthorizer) -> ExternalAuthorizer:
+    """Return how the authorizer ``given``, which the mesh's settings call ``name``, is asked."""
+    status = given.status_on_error
+    body = given.include_request_body_in_check
+    return ExternalAuthorizer(
+        name=name,
+        host=host,
+        port=given.port,
+        cluster=cluster,
+        protocol=_http(given) if isinstance(given, HttpAuthorizer) else GrpcAuthorization(),
+        timeout_ms=given.timeout or _PATIENCE_MS,
+        fail_open=given.fail_open,
+        clear_route_cache=given.clear_route_cache,
+        status_on_error=(int(status) if status.isdecimal() else _FORBIDDEN) if status else None,
+        body=_body(body) if body else None,
+    )
+
+
+def _http(given: HttpAuthorizer) -> HttpAuthorization:
+    return HttpAuthorization(
+        path_prefix=given.path_prefix,
+        headers=(*given.include_headers_in_check, *given.include_request_headers_in_check),
+        added_headers=tuple(sorted(given.include_additional_headers_in_check.items())),
+        to_application=given.headers_to_upstream_on_allow,
+        to_client=given.headers_to_downstream_on_allow,
+        to_refused=given.headers_to_downstream_on_deny,
+    )
+
+
+def _body(given: RequestBody) -> ShownBody:
+    return ShownBody(given.max_request_bytes, given.allow_partial_message, given.pack_as_bytes)
+
+
+def _rule(rule: AuthorizationRule) -> AccessRule:
+    return AccessRule(
+        sources=tuple(_source(each.source or AuthorizationSource()) for each in rule.from_),
+        operations=tuple(_operation(each.operation or AuthorizationOperation()) for each in rule.to),
+        when=tuple(_condition(condition) for condition in rule.when),
+        understood=rule.is_understood,
+    )
+
+
+def _source(source: AuthorizationSource) -> AccessTerms:
+    return _said(
+        AccessTerm(NamedAttribute.PRINCIPAL, source.principals, source.not_principals),
+        AccessTerm(NamedAttribute.REQUEST_PRINCIPAL, source.request_principals, source.not_request_principals),
+        AccessTerm(NamedAttribute.NAMESPACE, source.namespaces, source.not_namespaces),
+        AccessTerm(NamedAttribute.ACCOUNT, source.service_accounts, source.not_service_accounts),
+        AccessTerm(NamedAttribute.TRUST_DOMAIN, source.trust_domains, source.not_trust_domains),
+        AccessTerm(NamedAttribute.PEER_IP, source.ip_blocks, source.not_ip_blocks),
+        AccessTerm(NamedAttribute.CLIENT_IP, source.remote_ip_blocks, source.not_remote_ip_blocks),
+    )
+
+
+def _operation(operation: AuthorizationOperation) -> AccessTerms:
+    return _said(
+        AccessTerm(NamedAttribute.HOST, operation.hosts, operation.not_hosts),
+        AccessTerm(NamedAttribute.METHOD, operation.methods, operation.not_methods),
+        AccessTerm(NamedAttribute.PATH, operation.paths, operation.not_paths),
+        AccessTerm(NamedAttribute.PORT, operation.ports, operation.not_ports),
+    )
+
+
+def _said(*terms: AccessTerm) -> AccessTerms:
+    return tuple(term for term in terms if term.values or term.others)
+
+
+def _condition(condition: AuthorizationCondition) -> AccessTerm:
+    return AccessTerm(_attribute(condition.key), condition.values, condition.not_values)
+
+
+def _attribute(key: str) -> AccessAttribute:
+    """Return what ``key`` means in ``when``."""
+    if key.startswith(_HEADERS):
+        return RequestHeader(key.removeprefix(_HEADERS)[:-1])
+    if key.startswith(_CLAIMS):
+        return TokenClaim(tuple(_BRACKETED.findall(key)))
+    if key.startswith(_EXPERIMENTAL):
+        name = key.removeprefix(_EXPERIMENTAL)
+        return FilterMetadata(name.partition("[")[0], tuple(_BRACKETED.findall(name)))
+    return _CONDITIONS[key]
