@@ -34,7 +34,7 @@ class ResolvedAuthorizer(NamedTuple):
 
 
 @query
-def external_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
+def resolved_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
     """Return the authorizer that the settings of the mesh call ``name``, ``None`` where there is none, or no such service."""
     given = extension_provider(db, name)
     if given is None or given.authorizer is None:

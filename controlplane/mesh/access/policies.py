@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.access import ChainAccess, TokenIssuer
-from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, external_authorizer, provider_name
+from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name, resolved_authorizer
 from controlplane.mesh.inputs import index, jwks, objects, of_kind
 from controlplane.mesh.istio_access import access_policy, token_issuer
 from controlplane.mesh.registry.mesh_settings import mesh_settings
@@ -78,7 +78,7 @@ def gateway_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters
 def external_authorizers(db: Database, policies: EffectivePolicies) -> tuple[ResolvedAuthorizer, ...]:
     """Return the authorizers that ``policies`` ask, as far as there are such, sorted by name."""
     names = {name for key in policies.authorizations if (name := provider_name(db, key))}
-    return tuple(found for name in sorted(names) if (found := external_authorizer(db, name)))
+    return tuple(found for name in sorted(names) if (found := resolved_authorizer(db, name)))
 
 
 @query

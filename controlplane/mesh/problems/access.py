@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
 from controlplane.ir.access import AccessPolicy, PolicyAction
-from controlplane.mesh.access.ext_authz import external_authorizer
+from controlplane.mesh.access.ext_authz import resolved_authorizer
 from controlplane.mesh.access.policies import GATEWAY, GATEWAY_LABEL, effective_policies, target_refs
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
 from controlplane.mesh.istio_access import access_policy
@@ -72,7 +72,7 @@ def _of_provider(db: Database, value: AuthorizationPolicy, policy: AccessPolicy)
         message = f"the mesh's settings have no extensionProvider {policy.provider!r} that authorizes: {refused}"
         yield _problem(value, path, "UnknownProvider", message)
         return
-    found = external_authorizer(db, policy.provider)
+    found = resolved_authorizer(db, policy.provider)
     if found is None:
         where = f"{given.authorizer.service} with port {given.authorizer.port}"
         yield _problem(value, path, "UnknownHost", f"the provider is {where}, and no such service is known: {refused}")
