@@ -19,7 +19,7 @@ class InjectionSettings:
     native_sidecars: bool | None = None  # None: where the cluster has them
     cni: bool = False  # something on the nodes redirects traffic: no init container with privileges is needed
     node_addresses: tuple[str, ...] = ()  # from which the kubelet probes, besides the node's own
-    cluster: str = "Kubernetes"  # what proxies say of where they are
+    cluster: str = "Kubernetes"  # the cluster name in proxies' node metadata
     audience: str = "istio-ca"  # of their tokens
 
 
@@ -28,29 +28,29 @@ _INJECTION = InjectionSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesSettings:
-    """Which API server is a source, and who we are there."""
+    """Which API server is a source, and as what the control plane runs in its cluster."""
 
     kubeconfig: str | None = None  # None: the pod's service account, or what kubectl takes
     context: str | None = None
     namespaces: tuple[str, ...] = ()  # none: all
     watch_timeout_s: float = 120.0  # after which a silent watch is given up
     pod: str = "navarch"  # the name of this replica
-    webhook: str | None = None  # where the API server asks, by HTTPS; None: not served
-    settle_s: float = 90.0  # until a ConfigMap has come to the pods that mount it
+    webhook: str | None = None  # where webhooks are served, by HTTPS; None: not served
+    settle_s: float = 90.0  # until a ConfigMap has reached the pods that mount it
     system_namespace: str = "navarch-system"  # the namespace that the control plane keeps its own things in
     injection: InjectionSettings = _INJECTION  # of what the webhook puts into pods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySettings:
-    """How workloads get identities, and where those come in who have one; addresses are ``host:port``."""
+    """How workloads get identities, and where proxies that have one connect; addresses are ``host:port``."""
 
     state: str | None = None  # the folder that the authority is kept in; None: a Secret of the cluster
-    ca_certs: str | None = None  # the folder of somebody else's authority, in the layout of Istio's ``cacerts``
-    xds_tls: str | None = None  # where tokens are taken
-    xds_mtls: str | None = None  # where certificates are asked for
+    ca_certs: str | None = None  # the folder of a plugged-in authority, in the layout of Istio's ``cacerts``
+    xds_tls: str | None = None  # where proxies authenticate by tokens
+    xds_mtls: str | None = None  # where proxies authenticate by client certificates
     leaf_lifetime_s: float = 86_400.0
-    connection_age_s: float = 1800.0  # after which whoever is connected has to say anew who they are
+    connection_age_s: float = 1800.0  # after which a proxy has to authenticate again
     names: tuple[str, ...] = ()  # by which proxies call the control plane, besides localhost and istiod's
     audience: str = "istio-ca"
 
@@ -60,7 +60,7 @@ class JwksSettings:
     """Where keys of token issuers are fetched from, besides public addresses by HTTPS."""
 
     allow: tuple[str, ...] = ()  # CIDRs, IP addresses, hosts and *.suffixes; after http://, without TLS too
-    roots: str | None = None  # a PEM file of authorities that are believed besides the system's
+    roots: str | None = None  # a PEM file of authorities that are trusted besides the system's
     refresh_s: float = 1200.0
 
 
@@ -81,7 +81,7 @@ class Settings:
     identity: IdentitySettings | None = None
     jwks: JwksSettings = JwksSettings()
     reports: ReportSettings = ReportSettings()
-    xds: str = "127.0.0.1:15010"  # in the clear: nobody who comes in there has an identity
+    xds: str = "127.0.0.1:15010"  # plaintext: proxies have no identity there
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served
     admin_hosts: tuple[str, ...] = ()  # names by which the admin API may be called, besides those of the loopback interface

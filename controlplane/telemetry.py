@@ -1,4 +1,4 @@
-"""How this program tells what it does: one event a line, as text or as JSON, facts as fields."""
+"""How this program logs: one event a line, as text or as JSON, facts as fields."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import time
 from enum import StrEnum
 
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_LONGEST = 1000  # characters of a fact in a line of text
-_NOISY = ("watchfiles", "uvicorn", "asyncio", "grpc", "kubernetes")
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_MAX_FIELD_LENGTH = 1000  # characters of a fact in a line of text
+_NOISY_LOGGERS = ("watchfiles", "uvicorn", "asyncio", "grpc", "kubernetes")
 
 
 class LogFormat(StrEnum):
@@ -29,21 +29,21 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class _Text(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        facts = " ".join(f"{name}={_shown(str(value))}" for name, value in _facts(record).items())
+        facts = " ".join(f"{name}={_quoted(str(value))}" for name, value in _extra_fields(record).items())
         line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()}{'  ' if facts else ''}{facts}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class _Json(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "room": record.name,
-            **_facts(record),
+            **_extra_fields(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -53,22 +53,22 @@ class _Json(logging.Formatter):
 def log_to_stderr(form: LogFormat, level: LogLevel = LogLevel.INFO) -> None:
     """Write this program's logs from ``level`` on to standard error in the given ``form``."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if form is LogFormat.JSON else _Text())
+    handler.setFormatter(_JsonFormatter() if form is LogFormat.JSON else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.value.upper())
-    for name in _NOISY:
+    for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _shown(value: str) -> str:
+def _quoted(value: str) -> str:
     """Return ``value`` as one word: what a proxy calls itself must not look like a line of ours."""
-    short = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
-    return short if short.isprintable() and not set(short) & set(' "=') and short else json.dumps(short)
+    shortened = value if len(value) <= _MAX_FIELD_LENGTH else f"{value[:_MAX_FIELD_LENGTH]}…"
+    return shortened if shortened.isprintable() and not set(shortened) & set(' "=') and shortened else json.dumps(shortened)
 
 
-def _facts(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _PLAIN}
+def _extra_fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -10,7 +10,7 @@ _PARTS = 4
 
 
 class ClusterName(NamedTuple):
-    """What the name of a cluster says; empty and 0 where it is not such a name."""
+    """The parts of a cluster's name; empty and 0 where it is not such a name."""
 
     direction: str
     port: int
@@ -29,7 +29,7 @@ def sni_name(direction: str, port: int, subset: str, host: str) -> str:
 
 
 def parse_cluster_name(text: str) -> ClusterName:
-    """Return what ``text``, in either form, says."""
+    """Return the parts of the cluster's name ``text``, in either form."""
     dns = text.startswith((f"{OUTBOUND}_.", f"{INBOUND}_."))
     parts = text.split("_.", _PARTS - 1) if dns else text.split("|")
     if len(parts) != _PARTS or not (parts[1].isascii() and parts[1].isdecimal()):

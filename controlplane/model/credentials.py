@@ -25,25 +25,25 @@ class Credential:
     authority: bool = False
 
 
-def certificate_name(written: str) -> str:
-    """Return the SDS name of the certificate that a ``credentialName`` means which was ``written``."""
-    return written if "://" in written else _OF_PROXY + written
+def certificate_name(credential_name: str) -> str:
+    """Return the SDS name of the certificate that ``credential_name`` (a ``credentialName``) means."""
+    return credential_name if "://" in credential_name else _OF_PROXY + credential_name
 
 
-def authority_name(written: str) -> str:
-    """Return the SDS name of the authority beside the certificate of a ``credentialName`` that was ``written``, or in the Secret itself."""
-    found = certificate_name(written)
-    return found if found.endswith(_AUTHORITY) else found + _AUTHORITY
+def authority_name(credential_name: str) -> str:
+    """Return the SDS name of the authority beside the certificate of ``credential_name``, or in that Secret itself."""
+    name = certificate_name(credential_name)
+    return name if name.endswith(_AUTHORITY) else name + _AUTHORITY
 
 
 def parse_credential(sds_name: str, namespace: str) -> Credential | None:
     """Return the credential that ``sds_name`` means to a proxy of ``namespace``, ``None`` where it is no name of one."""
-    where, name = namespace, sds_name.removeprefix(_OF_PROXY)
+    secret_namespace, name = namespace, sds_name.removeprefix(_OF_PROXY)
     if sds_name.startswith(_OF_NAMESPACE):
-        where, _, name = sds_name.removeprefix(_OF_NAMESPACE).partition("/")
+        secret_namespace, _, name = sds_name.removeprefix(_OF_NAMESPACE).partition("/")
     elif not sds_name.startswith(_OF_PROXY):
         return None
     bare = name.removesuffix(_AUTHORITY)
-    if not _SECRET.fullmatch(bare) or not _NAMESPACE.fullmatch(where):
+    if not _SECRET.fullmatch(bare) or not _NAMESPACE.fullmatch(secret_namespace):
         return None
-    return Credential(where, bare, bare != name)
+    return Credential(secret_namespace, bare, bare != name)

@@ -17,8 +17,8 @@ from controlplane.model.ip_addresses import Reach, parse_address, reach
 OWN_PORTS = range(15000, 15100)
 ADMIN_PORT = 15000
 STATUS_PORTS = (15021, 15090)  # that a proxy listens on by its bootstrap, at every address
-_OWN_NAMES = ("localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback")
-_CLOUDS = ("metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal")
+_LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback")
+_METADATA_NAMES = ("metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal")
 # What systems take for an address that is not written as one: 0, 127.1, 2130706433, 0x7f000001.
 # https://url.spec.whatwg.org/#ends-in-a-number-checker
 _ENDS_IN_A_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\Z", re.ASCII)
@@ -35,8 +35,8 @@ def endpoint_error(address: str, port: int) -> str | None:
     if address.startswith(_UNIX) or (_PLAIN.match(address) and not address.startswith(_WITH_SPECIAL)):
         return None
     name = address.rstrip(".").lower()
-    found = parse_address(name)
-    kind = reach(found) if found is not None else _of_name(name)
+    ip = parse_address(name)
+    kind = reach(ip) if ip is not None else _reach_of_name(name)
     match kind:
         case Reach.LINK_LOCAL | Reach.METADATA:
             return f"{address[:80]} is where a machine's cloud answers it: no proxy is sent there"
@@ -44,14 +44,14 @@ def endpoint_error(address: str, port: int) -> str | None:
             return f"{address[:80]} is no address of one instance: no proxy is sent there"
         case Reach.LOOPBACK if port in OWN_PORTS:
             return f"port {port} of {address[:80]} is a proxy's own: no proxy is sent there"
-    if found is None and port == ADMIN_PORT:
+    if ip is None and port == ADMIN_PORT:
         return f"port {port} is that of proxies' administration: a name may lead a proxy to its own"
     return None
 
 
-def _of_name(name: str) -> Reach | None:
-    if name in _OWN_NAMES or name.endswith(".localhost"):
+def _reach_of_name(name: str) -> Reach | None:
+    if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
         return Reach.LOOPBACK
-    if name in _CLOUDS:
+    if name in _METADATA_NAMES:
         return Reach.METADATA
     return Reach.NOWHERE if _ENDS_IN_A_NUMBER.match(name) else None

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 ANY = "*"
 
 
-def hosts_overlap(one: str, other: str) -> bool:
-    """Return whether some host is meant by both ``one`` and ``other``, either of which may be a wildcard."""
-    return is_covered_by(one, other) or is_covered_by(other, one)
+def hosts_overlap(first: str, second: str) -> bool:
+    """Return whether some host is meant by both ``first`` and ``second``, either of which may be a wildcard."""
+    return is_covered_by(first, second) or is_covered_by(second, first)
 
 
 def is_covered_by(host: str, pattern: str) -> bool:
@@ -20,28 +20,28 @@ def is_covered_by(host: str, pattern: str) -> bool:
     return host == pattern
 
 
-def common_hosts(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """Return the hosts that both ``some`` and ``others`` mean, in the order of ``some``, the narrower of each pair."""
-    theirs = tuple(others)
-    pairs = ((one, other) for one in some for other in theirs)
-    found = (one if is_covered_by(one, other) else other for one, other in pairs if hosts_overlap(one, other))
-    return tuple(dict.fromkeys(found))
+def common_hosts(first_hosts: Iterable[str], second_hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return the hosts that both ``first_hosts`` and ``second_hosts`` mean, in the order of ``first_hosts``, the narrower of each pair."""
+    second_hosts = tuple(second_hosts)
+    pairs = ((first, second) for first in first_hosts for second in second_hosts)
+    common = (first if is_covered_by(first, second) else second for first, second in pairs if hosts_overlap(first, second))
+    return tuple(dict.fromkeys(common))
 
 
 def hosts_for_namespace(hosts: Iterable[str], namespace: str) -> tuple[str, ...]:
     """Return the hosts of ``hosts`` (``namespace/host`` or ``host``) that are for ``namespace``."""
-    found = []
-    for each in hosts:
-        wanted, _, host = each.rpartition("/")
+    selected = []
+    for entry in hosts:
+        wanted, _, host = entry.rpartition("/")
         if wanted in ("", ANY, namespace):
-            found.append(host)
-    return tuple(found)
+            selected.append(host)
+    return tuple(selected)
 
 
 def most_specific(patterns: Iterable[str], host: str) -> str | None:
     """Return the narrowest of ``patterns`` that covers ``host``, itself perhaps a wildcard; ``None`` where none does."""
-    covering = [each for each in patterns if is_covered_by(host, each)]
-    return max(covering, key=lambda each: (each == host, not each.startswith(ANY), len(each)), default=None)
+    covering = [pattern for pattern in patterns if is_covered_by(host, pattern)]
+    return max(covering, key=lambda pattern: (pattern == host, not pattern.startswith(ANY), len(pattern)), default=None)
 
 
 def resolve_short_name(host: str, namespace: str, domain: str) -> str:

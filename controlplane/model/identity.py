@@ -1,4 +1,4 @@
-"""Who somebody is: SPIFFE identities of workloads.
+"""SPIFFE identities of workloads.
 
 https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md
 """
@@ -14,7 +14,7 @@ _SEGMENT = re.compile(r"[a-zA-Z0-9._-]+")
 
 
 class BadIdentity(ValueError):
-    """A text that is no identity of a workload; it says what was expected, and never repeats what came."""
+    """A text that is no identity of a workload; its message says what was expected, and never repeats the text."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

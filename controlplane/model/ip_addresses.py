@@ -34,10 +34,10 @@ class Reach(StrEnum):
 def parse_address(text: str) -> Address | None:
     """Return the address that ``text`` means, without what IPv6 wraps around one of IPv4; ``None`` where it is none."""
     try:
-        found = ip_address(text.strip("[]").partition("%")[0])
+        address = ip_address(text.strip("[]").partition("%")[0])
     except ValueError:
         return None
-    return _unwrapped(found) if isinstance(found, IPv6Address) else found
+    return _unwrapped(address) if isinstance(address, IPv6Address) else address
 
 
 def reach(address: Address) -> Reach:
@@ -45,7 +45,7 @@ def reach(address: Address) -> Reach:
     if address in _METADATA:
         return Reach.METADATA
     for kind, networks in ((Reach.LOOPBACK, _LOOPBACK), (Reach.LINK_LOCAL, _LINK_LOCAL)):
-        if any(address in each for each in networks):
+        if any(address in network for network in networks):
             return kind
     if address.is_unspecified or address.is_multicast or address in _THIS_NETWORK or (address.version == 4 and address.is_reserved):
         return Reach.NOWHERE
@@ -56,13 +56,13 @@ def special_range(address: Address) -> Network | None:
     """Return the range that makes ``address`` special where it is neither public nor just private: of metadata it is one address."""
     if address in _METADATA:
         return ip_network(address)
-    return next((each for each in (*_LOOPBACK, *_LINK_LOCAL) if address in each), None)
+    return next((network for network in (*_LOOPBACK, *_LINK_LOCAL) if address in network), None)
 
 
 def _unwrapped(address: IPv6Address) -> Address:
     if address.sixtofour is not None:
         return address.sixtofour
     last = int(address) & 0xFFFF_FFFF
-    if last > 1 and any(address in each for each in _EMBEDDING):
+    if last > 1 and any(address in network for network in _EMBEDDING):
         return IPv4Address(last)
     return address

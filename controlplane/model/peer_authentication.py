@@ -1,4 +1,4 @@
-"""Whether a workload takes connections without mutual TLS: what several PeerAuthentications come to.
+"""Whether a workload takes connections without mutual TLS: the result of several PeerAuthentications.
 
 https://istio.io/latest/docs/reference/config/security/peer_authentication/
 """
@@ -43,15 +43,15 @@ class PeerModes:
 
 
 def effective_modes(policies: Iterable[PeerPolicy], namespace: str, root: str) -> PeerModes:
-    """Return what ``policies``, all that are about a workload of ``namespace``, come to; ``root`` is the mesh's root namespace.
+    """Return the result of ``policies``, all that are about a workload of ``namespace``; ``root`` is the mesh's root namespace.
 
-    The workload's own counts before its namespace's, and that before the mesh's; of several on a level the oldest.
+    The workload's own counts before its namespace's, and that before the mesh's; of several on a level the oldest counts.
     """
-    ordered = sorted(policies, key=lambda each: (each.created, each.namespace, each.name))
-    mesh = next((each for each in ordered if each.namespace == root and not each.selects), None)
-    general = next((each for each in ordered if each.namespace == namespace and not each.selects), None)
-    own = next((each for each in ordered if each.namespace == namespace and each.selects), None)
-    levels = [each.mode for each in (own, general, mesh) if each is not None and each.mode is not None]
+    ordered = sorted(policies, key=lambda policy: (policy.created, policy.namespace, policy.name))
+    mesh_policy = next((policy for policy in ordered if policy.namespace == root and not policy.selects), None)
+    namespace_policy = next((policy for policy in ordered if policy.namespace == namespace and not policy.selects), None)
+    workload_policy = next((policy for policy in ordered if policy.namespace == namespace and policy.selects), None)
+    levels = [policy.mode for policy in (workload_policy, namespace_policy, mesh_policy) if policy is not None and policy.mode is not None]
     mode = levels[0] if levels else MutualTLSMode.PERMISSIVE
-    ports = own.ports if own else {}
-    return PeerModes(mode, tuple(sorted((port, said or mode) for port, said in ports.items())))
+    ports = workload_policy.ports if workload_policy else {}
+    return PeerModes(mode, tuple(sorted((port, port_mode or mode) for port, port_mode in ports.items())))

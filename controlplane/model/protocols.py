@@ -1,4 +1,4 @@
-"""What a port carries: what it says, what its name says, or what is known of its number."""
+"""What a port carries: by its ``appProtocol``, its name, or its well-known number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Protocol(StrEnum):
-    """What a service port carries; ``UNSUPPORTED`` means that nobody says, so that it is told from the first bytes."""
+    """What a service port carries; ``UNSUPPORTED`` where nothing says it: Envoy detects it by the first bytes."""
 
     HTTP = "HTTP"
     HTTP2 = "HTTP2"
@@ -33,7 +33,9 @@ class Protocol(StrEnum):
         return self in (Protocol.HTTP2, Protocol.GRPC)
 
 
-_BY_NAME = {each.value.lower(): each for each in Protocol if each is not Protocol.UNSUPPORTED} | {"http-proxy": Protocol.HTTP_PROXY}
+_BY_NAME = {protocol.value.lower(): protocol for protocol in Protocol if protocol is not Protocol.UNSUPPORTED} | {
+    "http-proxy": Protocol.HTTP_PROXY
+}
 # https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
 _STANDARD = {"kubernetes.io/h2c": Protocol.HTTP2, "kubernetes.io/ws": Protocol.HTTP, "kubernetes.io/wss": Protocol.HTTPS}
 _WELL_KNOWN = {25: Protocol.TCP, 53: Protocol.TCP, 3306: Protocol.TCP, 27017: Protocol.TCP}  # servers that speak first: never sniffed
@@ -51,8 +53,8 @@ def protocol_of(port: int, name: str, app_protocol: str | None, transport: str) 
     """
     if transport == "UDP":
         return Protocol.UDP
-    found = _STANDARD.get(app_protocol or "") or _from_name(app_protocol or name)
-    return _WELL_KNOWN.get(port, found) if found is Protocol.UNSUPPORTED else found
+    protocol = _STANDARD.get(app_protocol or "") or _from_name(app_protocol or name)
+    return _WELL_KNOWN.get(port, protocol) if protocol is Protocol.UNSUPPORTED else protocol
 
 
 def _from_name(name: str) -> Protocol:

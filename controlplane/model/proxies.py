@@ -1,4 +1,4 @@
-"""Who asks for configuration: a sidecar, as its node id and metadata describe it."""
+"""Proxies that ask for configuration, as their node ids and metadata describe them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TPROXY_MARK = 1337  # of packets that belong to a proxy's transparent sockets: i
 
 
 class Interception(StrEnum):
-    """How connections come to the proxy."""
+    """How connections get to the proxy."""
 
     REDIRECT = "REDIRECT"
     TPROXY = "TPROXY"
@@ -44,7 +44,7 @@ class IpFamilies(StrEnum):
 
 
 class BadNode(ValueError):
-    """A node id or metadata that is not what Istio's proxies send; the text says what was expected."""
+    """A node id or metadata that is not what Istio's proxies send; the message says what was expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Proxy:
     families: IpFamilies | None = None  # None: not in the metadata, take them from the Pod
     interception: Interception = Interception.REDIRECT
     locality: str = ""
-    identity: Identity | None = None  # None: it came in where nobody is asked who they are
+    identity: Identity | None = None  # None: its stream is plaintext, where proxies do not authenticate
     group: str = ""  # the WorkloadGroup by which it registers itself
 
 
@@ -80,10 +80,10 @@ def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str 
     if not namespace:
         raise BadNode(f"node id {node_id[:200]!r}: expected a namespace after the last dot of {name[:200]!r}, or metadata NAMESPACE")
     mode = _text(metadata, "INTERCEPTION_MODE") or Interception.REDIRECT.value
-    if mode not in {each.value for each in Interception}:
+    if mode not in {option.value for option in Interception}:
         raise BadNode(f"metadata INTERCEPTION_MODE {mode[:40]!r}: expected REDIRECT, TPROXY or NONE")
-    told = _text(metadata, "INSTANCE_IPS") or ""
-    ips = tuple(dict.fromkeys(each for each in (ip, *told.split(",")) if each))
+    instance_ips = _text(metadata, "INSTANCE_IPS") or ""
+    ips = tuple(dict.fromkeys(address for address in (ip, *instance_ips.split(",")) if address))
     return Proxy(
         id=node_id,
         type=ProxyType(kind),
@@ -92,7 +92,7 @@ def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str 
         namespace=namespace,
         dns_domain=domain or f"{namespace}.svc.cluster.local",
         labels=_labels(metadata.get("LABELS")),
-        families=ip_families(ips) if told else None,
+        families=ip_families(ips) if instance_ips else None,
         interception=Interception(mode),
         locality=locality,
         group=_text(metadata, "AUTO_REGISTER_GROUP") or "",
@@ -101,15 +101,15 @@ def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str 
 
 def ip_families(addresses: Iterable[str]) -> IpFamilies:
     """Return the families of ``addresses``; those that are no address, or of no use beyond a link or this machine, do not count."""
-    found = set()
-    for each in addresses:
+    families = set()
+    for text in addresses:
         try:
-            address = ip_address(each)
+            address = ip_address(text)
         except ValueError:
             continue
         if not address.is_loopback and not address.is_link_local:
-            found.add(IpFamilies.V4 if isinstance(address, IPv4Address) else IpFamilies.V6)
-    return IpFamilies.BOTH if len(found) > 1 else next(iter(found), IpFamilies.V4)
+            families.add(IpFamilies.V4 if isinstance(address, IPv4Address) else IpFamilies.V6)
+    return IpFamilies.BOTH if len(families) > 1 else next(iter(families), IpFamilies.V4)
 
 
 def _text(metadata: Mapping[str, object], name: str) -> str | None:

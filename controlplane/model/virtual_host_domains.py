@@ -18,10 +18,10 @@ def virtual_host_domains(
 
     Short forms leave out what both names end with. ``wildcard`` adds the names below the host (the pods of a headless service).
     """
-    names = [name for each in (host, *aliases) for name in _forms(each, dns_domain)]
+    names = [name for alias in (host, *aliases) for name in _forms(alias, dns_domain)]
     if wildcard:
         names += [f"*.{name}" for name in names]
-    return tuple(dict.fromkeys((*names, *(_literal(each) for each in vips))))
+    return tuple(dict.fromkeys((*names, *(_literal(vip) for vip in vips))))
 
 
 def _forms(host: str, dns_domain: str) -> list[str]:
@@ -35,19 +35,19 @@ def _forms(host: str, dns_domain: str) -> list[str]:
 
 def _short_forms(host: str, dns_domain: str) -> list[str]:
     """Return ``host`` less what it shares with ``dns_domain``: of ``a.ns.svc.cluster.local`` seen from ``ns``, ``a a.ns.svc a.ns``."""
-    own, proxy = host.split("."), dns_domain.split(".")
+    host_labels, domain_labels = host.split("."), dns_domain.split(".")
     shared = 0
-    while shared < min(len(own) - 1, len(proxy)) and own[-1 - shared] == proxy[-1 - shared]:
+    while shared < min(len(host_labels) - 1, len(domain_labels)) and host_labels[-1 - shared] == domain_labels[-1 - shared]:
         shared += 1
     if not shared:
         return []
-    unique = own[: len(own) - shared]
-    if "svc" not in proxy:
-        return [".".join(unique)] if shared == len(proxy) else [".".join(unique), ".".join((*unique, own[len(unique)]))]
-    svc = own.index("svc") if "svc" in own else -1
-    if svc < 1 or shared < len(own) - svc:
+    unique = host_labels[: len(host_labels) - shared]
+    if "svc" not in domain_labels:
+        return [".".join(unique)] if shared == len(domain_labels) else [".".join(unique), ".".join((*unique, host_labels[len(unique)]))]
+    svc = host_labels.index("svc") if "svc" in host_labels else -1
+    if svc < 1 or shared < len(host_labels) - svc:
         return []
-    with_svc, without = ".".join(own[: svc + 1]), ".".join(own[:svc])
+    with_svc, without = ".".join(host_labels[: svc + 1]), ".".join(host_labels[:svc])
     return [".".join(unique), with_svc, without] if len(unique) < svc else [without, with_svc]
 
 

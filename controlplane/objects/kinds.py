@@ -1,10 +1,10 @@
-"""The kinds of objects that are read, and which class and rules each has."""
+"""The kinds of objects that are read: which class, rules and versions each has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import TypeAlias, TypeVar
 
 from controlplane.model.keys import EXTENSIONS, GATEWAY_API, NETWORKING, SECURITY, TELEMETRY
 from controlplane.objects.extensions.rules import telemetry, traffic_extension, wasm_plugin
@@ -40,8 +40,6 @@ from controlplane.objects.security.rules import authorization_policy, peer_authe
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.scalars import Model
 
-Policy: TypeAlias = PeerAuthentication | RequestAuthentication | AuthorizationPolicy | Telemetry | WasmPlugin | TrafficExtension
-Edge: TypeAlias = Gateway | WorkloadGroup | EnvoyFilter | ProxyConfig
 MeshObject: TypeAlias = (
     KubernetesService
     | EndpointSlice
@@ -55,8 +53,16 @@ MeshObject: TypeAlias = (
     | ServiceEntry
     | WorkloadEntry
     | Sidecar
-    | Edge
-    | Policy
+    | Gateway
+    | WorkloadGroup
+    | EnvoyFilter
+    | ProxyConfig
+    | PeerAuthentication
+    | RequestAuthentication
+    | AuthorizationPolicy
+    | Telemetry
+    | WasmPlugin
+    | TrafficExtension
 )
 CredentialObject: TypeAlias = Secret | ConfigMap  # where credentials are looked up; of no use to anybody else
 Object: TypeAlias = MeshObject | CredentialObject
@@ -66,105 +72,71 @@ UNSUPPORTED_KIND_GROUPS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_
 _VERSIONS = ("v1", "v1beta1", "v1alpha3")
 
 
+T = TypeVar("T", bound=Object)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How objects of one kind are read; ``spec`` only where unknown fields of it are told, ``unsupported`` if they have no effect yet."""
+    """How objects of one kind are read.
 
-    model: type[Object]
-    versions: tuple[str, ...] = _VERSIONS
-    spec: type[Model] | None = None
-    unsupported: bool = False
+    ``read`` makes one of its document, or raises ValidationError; ``check`` yields what is wrong with it beyond the types of its fields.
+    ``spec`` is there where unknown fields of it are reported,
+    ``unsupported`` is set where objects of this kind have no effect yet.
+    """
+
+    read: Callable[[Mapping[str, object]], Object]
+    check: Callable[[Object], Iterable[Finding]]
+    versions: tuple[str, ...]
+    spec: type[Model] | None
+    unsupported: bool
+
+
+def _kind(
+    model: type[T],
+    check: Callable[[T], Iterable[Finding]],
+    versions: tuple[str, ...] = _VERSIONS,
+    spec: type[Model] | None = None,
+    *,
+    unsupported: bool = False,
+) -> Kind:
+    """Return the kind whose objects are of class ``model`` and keep to ``check``."""
+
+    def check_object(item: Object) -> Iterable[Finding]:
+        return check(item) if isinstance(item, model) else ()
+
+    return Kind(model.model_validate, check_object, versions, spec, unsupported)
+
+
+def _no_rules(_: Object) -> Iterable[Finding]:
+    return ()
 
 
 KINDS: Mapping[tuple[str, str], Kind] = {
-    ("", "Service"): Kind(KubernetesService, ("v1",)),
-    ("", "Pod"): Kind(Pod, ("v1",)),
-    ("", "Namespace"): Kind(Namespace, ("v1",)),
-    ("", "Node"): Kind(Node, ("v1",)),
-    ("", "ServiceAccount"): Kind(ServiceAccount, ("v1",)),
-    ("", "Secret"): Kind(Secret, ("v1",)),
-    ("", "ConfigMap"): Kind(ConfigMap, ("v1",)),
-    ("discovery.k8s.io", "EndpointSlice"): Kind(EndpointSlice, ("v1", "v1beta1")),
-    (NETWORKING, "VirtualService"): Kind(VirtualService, spec=VirtualServiceSpec),
-    (NETWORKING, "DestinationRule"): Kind(DestinationRule, spec=DestinationRuleSpec),
-    (NETWORKING, "ServiceEntry"): Kind(ServiceEntry, spec=ServiceEntrySpec),
-    (NETWORKING, "WorkloadEntry"): Kind(WorkloadEntry, spec=WorkloadSpec),
-    (NETWORKING, "Sidecar"): Kind(Sidecar, spec=SidecarSpec),
-    (NETWORKING, "Gateway"): Kind(Gateway, spec=GatewaySpec),
-    (NETWORKING, "WorkloadGroup"): Kind(WorkloadGroup, spec=WorkloadGroupSpec),
-    (NETWORKING, "EnvoyFilter"): Kind(EnvoyFilter, ("v1alpha3",), EnvoyFilterSpec, unsupported=True),
-    (NETWORKING, "ProxyConfig"): Kind(ProxyConfig, ("v1beta1",), ProxyConfigSpec, unsupported=True),
-    (SECURITY, "PeerAuthentication"): Kind(PeerAuthentication, ("v1", "v1beta1"), PeerAuthenticationSpec),
-    (SECURITY, "RequestAuthentication"): Kind(RequestAuthentication, ("v1", "v1beta1"), RequestAuthenticationSpec),
-    (SECURITY, "AuthorizationPolicy"): Kind(AuthorizationPolicy, ("v1", "v1beta1"), AuthorizationPolicySpec),
-    (TELEMETRY, "Telemetry"): Kind(Telemetry, ("v1", "v1alpha1"), TelemetrySpec, unsupported=True),
-    (EXTENSIONS, "WasmPlugin"): Kind(WasmPlugin, ("v1alpha1",), WasmPluginSpec, unsupported=True),
-    (EXTENSIONS, "TrafficExtension"): Kind(TrafficExtension, ("v1alpha1",), TrafficExtensionSpec, unsupported=True),
+    ("", "Service"): _kind(KubernetesService, rules.check_service, ("v1",)),
+    ("", "Pod"): _kind(Pod, rules.check_pod, ("v1",)),
+    ("", "Namespace"): _kind(Namespace, _no_rules, ("v1",)),
+    ("", "Node"): _kind(Node, _no_rules, ("v1",)),
+    ("", "ServiceAccount"): _kind(ServiceAccount, _no_rules, ("v1",)),
+    ("", "Secret"): _kind(Secret, _no_rules, ("v1",)),
+    ("", "ConfigMap"): _kind(ConfigMap, _no_rules, ("v1",)),
+    ("discovery.k8s.io", "EndpointSlice"): _kind(EndpointSlice, rules.check_slice, ("v1", "v1beta1")),
+    (NETWORKING, "VirtualService"): _kind(VirtualService, virtual_service.check, spec=VirtualServiceSpec),
+    (NETWORKING, "DestinationRule"): _kind(DestinationRule, destination_rule.check, spec=DestinationRuleSpec),
+    (NETWORKING, "ServiceEntry"): _kind(ServiceEntry, service_entry.check, spec=ServiceEntrySpec),
+    (NETWORKING, "WorkloadEntry"): _kind(WorkloadEntry, service_entry.check_workload_entry, spec=WorkloadSpec),
+    (NETWORKING, "Sidecar"): _kind(Sidecar, sidecar.check, spec=SidecarSpec),
+    (NETWORKING, "Gateway"): _kind(Gateway, gateway.check, spec=GatewaySpec),
+    (NETWORKING, "WorkloadGroup"): _kind(WorkloadGroup, workload_group.check, spec=WorkloadGroupSpec),
+    (NETWORKING, "EnvoyFilter"): _kind(EnvoyFilter, envoy_filter.check, ("v1alpha3",), EnvoyFilterSpec, unsupported=True),
+    (NETWORKING, "ProxyConfig"): _kind(ProxyConfig, proxy_config.check, ("v1beta1",), ProxyConfigSpec, unsupported=True),
+    (SECURITY, "PeerAuthentication"): _kind(PeerAuthentication, peer_authentication.check, ("v1", "v1beta1"), PeerAuthenticationSpec),
+    (SECURITY, "RequestAuthentication"): _kind(
+        RequestAuthentication, request_authentication.check, ("v1", "v1beta1"), RequestAuthenticationSpec
+    ),
+    (SECURITY, "AuthorizationPolicy"): _kind(AuthorizationPolicy, authorization_policy.check, ("v1", "v1beta1"), AuthorizationPolicySpec),
+    (TELEMETRY, "Telemetry"): _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec, unsupported=True),
+    (EXTENSIONS, "WasmPlugin"): _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec, unsupported=True),
+    (EXTENSIONS, "TrafficExtension"): _kind(
+        TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec, unsupported=True
+    ),
 }
-
-
-def check_object(value: Object) -> Iterator[Finding]:
-    """Yield what is wrong with ``value`` beyond the types of its fields."""
-    match value:
-        case EndpointSlice() | KubernetesService() | Pod():
-            yield from _check_core(value)
-        case VirtualService():
-            yield from virtual_service.check(value)
-        case DestinationRule():
-            yield from destination_rule.check(value)
-        case ServiceEntry():
-            yield from service_entry.check(value)
-        case WorkloadEntry():
-            yield from service_entry.check_workload_entry(value)
-        case Sidecar():
-            yield from sidecar.check(value)
-        case Namespace() | Node() | ServiceAccount() | Secret() | ConfigMap() | MeshConfig():
-            return
-        case Gateway() | WorkloadGroup() | EnvoyFilter() | ProxyConfig():
-            yield from _check_edge(value)
-        case _:
-            yield from _check_policy(value)
-
-
-def _check_core(value: EndpointSlice | KubernetesService | Pod) -> Iterator[Finding]:
-    match value:
-        case EndpointSlice():
-            yield from rules.check_slice(value)
-        case KubernetesService():
-            yield from rules.check_service(value)
-        case Pod():
-            yield from rules.check_pod(value)
-        case _:
-            assert_never(value)
-
-
-def _check_edge(value: Edge) -> Iterator[Finding]:
-    match value:
-        case Gateway():
-            yield from gateway.check(value)
-        case WorkloadGroup():
-            yield from workload_group.check(value)
-        case EnvoyFilter():
-            yield from envoy_filter.check(value)
-        case ProxyConfig():
-            yield from proxy_config.check(value)
-        case _:
-            assert_never(value)
-
-
-def _check_policy(value: Policy) -> Iterator[Finding]:
-    match value:
-        case PeerAuthentication():
-            yield from peer_authentication.check(value)
-        case RequestAuthentication():
-            yield from request_authentication.check(value)
-        case AuthorizationPolicy():
-            yield from authorization_policy.check(value)
-        case Telemetry():
-            yield from telemetry.check(value)
-        case WasmPlugin():
-            yield from wasm_plugin.check(value)
-        case TrafficExtension():
-            yield from traffic_extension.check(value)
-        case _:
-            assert_never(value)

@@ -1,4 +1,4 @@
-"""Where what was read stands in its file: looked up when a Problem is shown, never carried through the mesh."""
+"""Where objects and their fields are in files: looked up when a Problem is shown, never carried through the mesh."""
 
 from __future__ import annotations
 
@@ -24,49 +24,49 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class LocatedProblem:
-    """A Problem and where it stands, if it came from a file."""
+    """A Problem and where in a file it is, if it is in one."""
 
     problem: Problem
     location: Location | None = None
 
     def row(self) -> dict[str, str | int | None]:
         """Return it as ``navarch validate`` and the admin API show it."""
-        problem, place = self.problem, self.location
+        problem, location = self.problem, self.location
         return {
             "object": str(problem.object) if problem.object else None,
             "field": problem.field,
             "severity": problem.severity.value,
             "code": problem.code,
             "message": problem.message,
-            "file": place.file if place else None,
-            "line": place.line if place else None,
+            "file": location.file if location else None,
+            "line": location.line if location else None,
         }
 
 
 class Locations(Protocol):
-    """A source that knows where its objects stand."""
+    """The problems of a source's documents, and where in its files its objects are."""
 
     def problems(self) -> tuple[LocatedProblem, ...]:
         """Return what is wrong with the documents themselves."""
 
     def location(self, key: Key, path: str) -> Location | None:
-        """Return where the field ``path`` of the object ``key`` stands, or ``None`` where this source does not have it."""
+        """Return where the field ``path`` of the object ``key`` is, or ``None`` where this source does not have it."""
 
 
-def located_problems(between: Iterable[Problem], sources: Sequence[Locations]) -> tuple[LocatedProblem, ...]:
-    """Return every Problem by file and line: those of the documents of ``sources``, and those ``between`` the objects."""
-    found = [each for source in sources for each in source.problems()]
-    found += (LocatedProblem(each, _first(each, sources)) for each in between)
-    return tuple(sorted(dict.fromkeys(found), key=_order))
+def located_problems(of_objects: Iterable[Problem], sources: Sequence[Locations]) -> tuple[LocatedProblem, ...]:
+    """Return every Problem by file and line: those of the documents of ``sources``, and those ``of_objects``, as the mesh found them."""
+    problems = [problem for source in sources for problem in source.problems()]
+    problems += (LocatedProblem(problem, _first(problem, sources)) for problem in of_objects)
+    return tuple(sorted(dict.fromkeys(problems), key=_order))
 
 
 def _first(problem: Problem, sources: Sequence[Locations]) -> Location | None:
     if problem.object is None:
         return None
-    places = (source.location(problem.object, problem.field) for source in sources)
-    return next((place for place in places if place), None)
+    locations = (source.location(problem.object, problem.field) for source in sources)
+    return next((location for location in locations if location), None)
 
 
-def _order(each: LocatedProblem) -> tuple[str, int, str, str, str]:
-    place, problem = each.location or Location("", 0), each.problem
-    return (place.file, place.line, str(problem.object or ""), problem.field, problem.code)
+def _order(located: LocatedProblem) -> tuple[str, int, str, str, str]:
+    location, problem = located.location or Location("", 0), located.problem
+    return (location.file, location.line, str(problem.object or ""), problem.field, problem.code)

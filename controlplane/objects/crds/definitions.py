@@ -17,7 +17,7 @@ _STORED = ("v1", "v1beta1", "v1alpha3", "v1alpha1")
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How a kind is called and shown by kubectl: its short names, and columns as name, path in the object, and description."""
+    """How kubectl names and lists a kind: its short names, and columns as name, path in the object, and description."""
 
     short: tuple[str, ...] = ()
     columns: tuple[tuple[str, str, str], ...] = ()
@@ -52,15 +52,15 @@ PRESENTATIONS: Mapping[str, Presentation] = {
 
 def definitions() -> Iterator[Mapping[str, object]]:
     """Yield the CustomResourceDefinition of every kind of Istio's that is read, sorted by name."""
-    ours = {(group, kind): each for (group, kind), each in KINDS.items() if group.endswith(".istio.io") and each.spec}
-    for group, kind in sorted(ours):
-        found = ours[group, kind]
-        if found.spec is not None:
-            yield _definition(group, kind, found.versions, found.spec)
+    istio_kinds = {(group, kind): kind_info for (group, kind), kind_info in KINDS.items() if group.endswith(".istio.io") and kind_info.spec}
+    for group, kind in sorted(istio_kinds):
+        readable = istio_kinds[group, kind]
+        if readable.spec is not None:
+            yield _definition(group, kind, readable.versions, readable.spec)
 
 
 def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Model]) -> Mapping[str, object]:
-    shown = PRESENTATIONS.get(kind, Presentation())
+    presentation = PRESENTATIONS.get(kind, Presentation())
     plural = _plural(kind)
     names: Schema = {
         "kind": kind,
@@ -69,9 +69,9 @@ def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Mod
         "singular": kind.lower(),
         "categories": ["istio-io", group.replace(".", "-")],
     }
-    if shown.short and shown.short != (kind.lower(),):
-        names["shortNames"] = list(shown.short)
-    stored = next(each for each in _STORED if each in versions)
+    if presentation.short and presentation.short != (kind.lower(),):
+        names["shortNames"] = list(presentation.short)
+    stored = next(version for version in _STORED if version in versions)
     return {
         "apiVersion": _API,
         "kind": "CustomResourceDefinition",
@@ -80,14 +80,14 @@ def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Mod
             "group": group,
             "names": names,
             "scope": "Namespaced",
-            "versions": [_version(each, schema(spec), shown, is_stored=each == stored) for each in versions],
+            "versions": [_version(version, schema(spec), presentation, is_stored=version == stored) for version in versions],
         },
     }
 
 
-def _version(name: str, spec: Schema, shown: Presentation, *, is_stored: bool) -> Schema:
-    required: Schema = {"required": ["spec"]} if shown.spec_required else {}
-    columns = [{"name": title, "type": "string", "jsonPath": path, "description": text} for title, path, text in shown.columns]
+def _version(name: str, spec: Schema, presentation: Presentation, *, is_stored: bool) -> Schema:
+    required: Schema = {"required": ["spec"]} if presentation.spec_required else {}
+    columns = [{"name": title, "type": "string", "jsonPath": path, "description": text} for title, path, text in presentation.columns]
     return {
         "name": name,
         "served": True,

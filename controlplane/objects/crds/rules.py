@@ -11,19 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CelRule:
-    """A condition on an object in CEL, and what is said where it does not hold.
-
-    Models of the same name have different fields: the rule is for the one that has the property ``about``.
-    """
+    """A condition on an object in CEL, and the message where it does not hold."""
 
     cel: str
     message: str
-    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AtMostOne:
-    """Not two of the fields are set: said without CEL, whose estimated costs multiply with the lists around it."""
+    """Not two of the fields are set: expressed without CEL, whose estimated costs multiply with the lists around it."""
 
     fields: tuple[str, ...]
 
@@ -41,7 +37,6 @@ _NO_PORTS_WITH_A_SOCKET = CelRule(
 _LABELS = CelRule(
     "!has(self.matchLabels) || self.matchLabels.all(key, size(key) != 0 && !key.contains('*') && !self.matchLabels[key].contains('*'))",
     "expected labels without wildcards",
-    "matchLabels",
 )
 _IS_PORT = CelRule("self.all(key, 0 < int(key) && int(key) <= 65535)", "expected ports from 1 to 65535 as keys")
 _HTTP = CelRule("isURL(self) && url(self).getScheme() in ['http', 'https']", "expected an http or https URL")
@@ -60,37 +55,37 @@ _LABEL_VALUE: Mapping[str, object] = {"type": "string", "maxLength": 63}
 _BY_NAME: Mapping[str, object] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
-def _ruled(*rules: CelRule, **more: object) -> Mapping[str, object]:
-    return {**more, "x-kubernetes-validations": [{"rule": each.cel, "message": each.message} for each in rules]}
+def _with_cel(*rules: CelRule, **more: object) -> Mapping[str, object]:
+    return {**more, "x-kubernetes-validations": [{"rule": rule.cel, "message": rule.message} for rule in rules]}
 
 
 TOP_LEVEL = "whole "  # before the name of a model: where it is the spec itself, not a part of others in a list
 
-# What is said of a field beyond its type, by model and field; bounds that its model has not make the rules cheap enough.
+# What the schema has of a field beyond its type, by model and field; bounds that its model has not make the rules cheap enough.
 FIELDS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("WorkloadSelector", "matchLabels"): {"maxProperties": 4096, "additionalProperties": _LABEL_VALUE},
-    ("WorkloadSelector", "labels"): {
+    ("WorkloadLabelSelector", "labels"): {
         "maxProperties": 256,
-        "additionalProperties": _ruled(CelRule("!self.contains('*')", "expected labels without wildcards"), **_LABEL_VALUE),
+        "additionalProperties": _with_cel(CelRule("!self.contains('*')", "expected labels without wildcards"), **_LABEL_VALUE),
     },
-    ("PolicyTargetReference", "namespace"): _ruled(CelRule("self == ''", "expected an object of the same namespace")),
-    ("PeerAuthenticationSpec", "portLevelMtls"): _ruled(_IS_PORT, minProperties=1, maxProperties=4096),
-    ("JWTRule", "jwksUri"): _ruled(_HTTP, maxLength=2048),
-    ("JWTRule", "jwks_uri"): _ruled(_HTTP, maxLength=2048),
-    ("WasmPluginSpec", "url"): _ruled(_MODULE, maxLength=4096),
-    ("Wasm", "url"): _ruled(_MODULE, maxLength=4096),
+    ("PolicyTargetReference", "namespace"): _with_cel(CelRule("self == ''", "expected an object of the same namespace")),
+    ("PeerAuthenticationSpec", "portLevelMtls"): _with_cel(_IS_PORT, minProperties=1, maxProperties=4096),
+    ("JWTRule", "jwksUri"): _with_cel(_HTTP, maxLength=2048),
+    ("JWTRule", "jwks_uri"): _with_cel(_HTTP, maxLength=2048),
+    ("WasmPluginSpec", "url"): _with_cel(_MODULE, maxLength=4096),
+    ("Wasm", "url"): _with_cel(_MODULE, maxLength=4096),
     ("VmConfig", "env"): _BY_NAME,
-    ("ServiceEntrySpec", "hosts"): _ruled(
+    ("ServiceEntrySpec", "hosts"): _with_cel(
         CelRule("!self.exists(each, each == '*')", "expected hosts that are not a bare *"), items={"type": "string", "maxLength": 256}
     ),
     ("ServiceEntrySpec", "ports"): {
-        **_ruled(CelRule("self.all(one, self.exists_one(other, one.number == other.number))", "expected each port once")),
+        **_with_cel(CelRule("self.all(one, self.exists_one(other, one.number == other.number))", "expected each port once")),
         **_BY_NAME,
     },
-    ("WorkloadSpec", "address"): _ruled(_SOCKET),
-    ("WorkloadTemplate", "address"): _ruled(_SOCKET),
-    (TOP_LEVEL + "WorkloadSpec", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
-    (TOP_LEVEL + "WorkloadTemplate", "ports"): _ruled(_PORT_NAMES, maxProperties=128),
+    ("WorkloadSpec", "address"): _with_cel(_SOCKET),
+    ("WorkloadTemplate", "address"): _with_cel(_SOCKET),
+    (TOP_LEVEL + "WorkloadSpec", "ports"): _with_cel(_PORT_NAMES, maxProperties=128),
+    (TOP_LEVEL + "WorkloadTemplate", "ports"): _with_cel(_PORT_NAMES, maxProperties=128),
 }
 
 # By the name of the model.
@@ -122,7 +117,7 @@ RULES: Mapping[str, tuple[CelRule | AtMostOne, ...]] = {
         _NO_PORTS_WITH_A_SOCKET,
     ),
     "WorkloadTemplate": (_NO_PORTS_WITH_A_SOCKET,),
-    "Source": (
+    "AuthorizationSource": (
         at_most_one("serviceAccounts", "namespaces"),
         at_most_one("serviceAccounts", "principals"),
         at_most_one("notServiceAccounts", "notNamespaces"),

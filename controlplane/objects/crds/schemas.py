@@ -15,7 +15,7 @@ from controlplane.objects.crds.rules import FIELDS, RULES, TOP_LEVEL, AtMostOne,
 from controlplane.objects.types.scalars import Model
 
 Schema = dict[str, object]
-_KEPT = ("description", "enum", "pattern", "required", "type", "maximum", "minimum")
+_COPIED = ("description", "enum", "pattern", "required", "type", "maximum", "minimum")
 _SIZES = ("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties")
 _EXACT = 2**53  # bounds are read as floating point numbers
 _VALIDATIONS = "x-kubernetes-validations"
@@ -26,63 +26,63 @@ def schema(model: type[Model]) -> Schema:
     """Return the structural schema of ``model``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # of defaults, which are left out
-        whole = model.model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema)
-    definitions = whole.get("$defs", {})
-    made = _structural(whole, definitions)
-    _add_rules(made, model.__name__)
-    _add_rules(made, TOP_LEVEL + model.__name__)
-    return made
+        json_schema = model.model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema)
+    definitions = json_schema.get("$defs", {})
+    structural = _structural(json_schema, definitions)
+    _add_rules(structural, model.__name__)
+    _add_rules(structural, TOP_LEVEL + model.__name__)
+    return structural
 
 
 def _structural(part: Mapping[str, object], definitions: Mapping[str, Mapping[str, object]]) -> Schema:
     if isinstance(reference := part.get("$ref"), str):
         name = reference.rpartition("/")[2]
-        made = _structural(definitions[name], definitions)
-        _add_rules(made, name)
-        return {**made, **_described(part)}
+        structural = _structural(definitions[name], definitions)
+        _add_rules(structural, name)
+        return {**structural, **_described(part)}
     if isinstance(choices := part.get("anyOf"), list):
-        [one, *others] = [each for each in choices if each.get("type") != "null"]
-        if others:
+        [only, *other_types] = [choice for choice in choices if choice.get("type") != "null"]
+        if other_types:
             raise TypeError(f"a field of several types has no structural schema: {choices}")
-        return {**_structural(one, definitions), **_described(part)}
-    made = _kept(part)
+        return {**_structural(only, definitions), **_described(part)}
+    structural = _constraints(part)
     if isinstance(properties := part.get("properties"), dict):
-        made["properties"] = {name: _structural(each, definitions) for name, each in sorted(properties.items())}
+        structural["properties"] = {name: _structural(field, definitions) for name, field in sorted(properties.items())}
     if isinstance(items := part.get("items"), dict):
-        made["items"] = _structural(items, definitions)
+        structural["items"] = _structural(items, definitions)
     if isinstance(values := part.get("additionalProperties"), dict):
-        made["additionalProperties"] = _structural(values, definitions)
-    return made
+        structural["additionalProperties"] = _structural(values, definitions)
+    return structural
 
 
-def _kept(part: Mapping[str, object]) -> Schema:
-    made = {name: part[name] for name in (*_KEPT, *_SIZES) if name in part}
-    if isinstance(most := made.get("maximum"), int) and most > _EXACT:
-        del made["maximum"]
-        made["format"] = "int64"
+def _constraints(part: Mapping[str, object]) -> Schema:
+    constraints = {name: part[name] for name in (*_COPIED, *_SIZES) if name in part}
+    if isinstance(maximum := constraints.get("maximum"), int) and maximum > _EXACT:
+        del constraints["maximum"]
+        constraints["format"] = "int64"
     if "const" in part:
-        made["enum"] = [part["const"]]
+        constraints["enum"] = [part["const"]]
     for name in (_FREE, _VALIDATIONS):
         if name in part:
-            made[name] = part[name]
-    return made
+            constraints[name] = part[name]
+    return constraints
 
 
 def _described(part: Mapping[str, object]) -> Schema:
     return {"description": part["description"]} if "description" in part else {}
 
 
-def _add_rules(made: Schema, name: str) -> None:
-    properties = made.get("properties")
+def _add_rules(structural: Schema, name: str) -> None:
+    properties = structural.get("properties")
     properties = properties if isinstance(properties, dict) else {}
-    for field, each in properties.items():
-        each.update(FIELDS.get((name, field), {}))
+    for field, field_schema in properties.items():
+        field_schema.update(FIELDS.get((name, field), {}))
     rules = RULES.get(name, ())
-    cel = [{"rule": each.cel, "message": each.message} for each in rules if isinstance(each, CelRule) and each.about in ("", *properties)]
+    cel = [{"rule": rule.cel, "message": rule.message} for rule in rules if isinstance(rule, CelRule)]
     if cel:
-        made[_VALIDATIONS] = cel
-    if exclusive := [_exclusive(each) for each in rules if isinstance(each, AtMostOne)]:
-        made["allOf"] = exclusive
+        structural[_VALIDATIONS] = cel
+    if exclusive := [_exclusive(rule) for rule in rules if isinstance(rule, AtMostOne)]:
+        structural["allOf"] = exclusive
 
 
 def _exclusive(rule: AtMostOne) -> Schema:

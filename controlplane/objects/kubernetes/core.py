@@ -76,7 +76,7 @@ class SliceEndpoint(Model):
 
     @property
     def pod(self) -> str:
-        """Return the name of the pod behind the endpoint, if it is said."""
+        """Return the name of the pod behind the endpoint; empty where there is none."""
         return self.target_ref.name if self.target_ref and self.target_ref.kind == "Pod" else ""
 
 
@@ -149,14 +149,14 @@ class Pod(KubernetesObject):
     @cached_property
     def ips(self) -> tuple[str, ...]:
         """Return the pod's addresses."""
-        listed = (each.ip for each in self.status.pod_ips)
-        return tuple(dict.fromkeys(each for each in (self.status.pod_ip, *listed) if each))
+        others = (pod_ip.ip for pod_ip in self.status.pod_ips)
+        return tuple(dict.fromkeys(address for address in (self.status.pod_ip, *others) if address))
 
     @property
     def ready(self) -> bool:
         """Return whether the pod may be sent requests: it runs (a pod written by hand says nothing) and does not say it is not ready."""
-        said = {each.type: each.status for each in self.status.conditions}
-        return self.status.phase in ("", "Running") and said.get("Ready", "True") == "True"
+        conditions = {condition.type: condition.status for condition in self.status.conditions}
+        return self.status.phase in ("", "Running") and conditions.get("Ready", "True") == "True"
 
     @cached_property
     def ports(self) -> Mapping[str, int]:
@@ -177,7 +177,7 @@ class Node(KubernetesObject):
 
         https://kubernetes.io/docs/reference/labels-annotations-taints/#topologykubernetesioregion
         """
-        return "/".join(self.meta.labels.get(each, "") for each in _TOPOLOGY).rstrip("/")
+        return "/".join(self.meta.labels.get(label, "") for label in _TOPOLOGY).rstrip("/")
 
 
 class ServiceAccount(KubernetesObject):

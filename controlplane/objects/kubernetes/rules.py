@@ -1,4 +1,4 @@
-"""What the kinds of Kubernetes itself must keep to: the API server has seen to it, but nobody has for those written in files.
+"""What the kinds of Kubernetes itself must keep to: the API server has checked those that it has, but not those in files.
 
 https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 """
@@ -18,13 +18,13 @@ _VERSIONS = {"IPv4": 4, "IPv6": 6}
 _TRANSPORTS = ("TCP", "UDP", "SCTP")
 
 
-def check_service(value: KubernetesService) -> Iterator[Finding]:
-    """Yield what is wrong with the Service ``value``."""
-    spec = value.spec
+def check_service(service: KubernetesService) -> Iterator[Finding]:
+    """Yield what is wrong with the Service ``service``."""
+    spec = service.spec
     names: set[str] = set()
     numbers: set[tuple[int, str]] = set()
-    for at, port in enumerate(spec.ports):
-        path, number = f"spec.ports[{at}]", (port.port, port.protocol)
+    for index, port in enumerate(spec.ports):
+        path, number = f"spec.ports[{index}]", (port.port, port.protocol)
         if port.name and not is_label(port.name):
             yield rules.out_of_range(f"{path}.name", "a name of letters, digits and dashes", port.name)
         if port.name in names:
@@ -35,28 +35,30 @@ def check_service(value: KubernetesService) -> Iterator[Finding]:
         numbers.add(number)
         if port.protocol not in _TRANSPORTS:
             yield rules.out_of_range(f"{path}.protocol", "TCP, UDP or SCTP", port.protocol)
-    given = [("clusterIP", spec.cluster_ip), *((f"clusterIPs[{at}]", each) for at, each in enumerate(spec.cluster_ips))]
-    for name, address in given:
+    addresses = [("clusterIP", spec.cluster_ip), *((f"clusterIPs[{index}]", address) for index, address in enumerate(spec.cluster_ips))]
+    for name, address in addresses:
         if address not in ("", "None") and not is_ip(address):
             yield rules.out_of_range(f"spec.{name}", "an IP address, or None", address)
     if spec.type == "ExternalName" and not is_fqdn(spec.external_name) and not is_ip(spec.external_name):
         yield rules.out_of_range("spec.externalName", "a DNS name", spec.external_name)
 
 
-def check_slice(value: EndpointSlice) -> Iterator[Finding]:
-    """Yield what is wrong with the EndpointSlice ``value``."""
-    if (version := _VERSIONS.get(value.address_type)) is None:
+def check_slice(endpoint_slice: EndpointSlice) -> Iterator[Finding]:
+    """Yield what is wrong with the EndpointSlice ``endpoint_slice``."""
+    if (version := _VERSIONS.get(endpoint_slice.address_type)) is None:
         # FQDN is Kubernetes' third type, deprecated: Envoy takes addresses alone in what EDS gives it.
-        yield rules.out_of_range("addressType", "IPv4 or IPv6", value.address_type)
+        yield rules.out_of_range("addressType", "IPv4 or IPv6", endpoint_slice.address_type)
         return
-    for at, endpoint in enumerate(value.endpoints):
-        for index, address in enumerate(endpoint.addresses):
+    for index, endpoint in enumerate(endpoint_slice.endpoints):
+        for address_index, address in enumerate(endpoint.addresses):
             if not is_ip(address) or ip_address(address).version != version:
-                yield rules.out_of_range(f"endpoints[{at}].addresses[{index}]", f"an {value.address_type} address", address)
+                yield rules.out_of_range(
+                    f"endpoints[{index}].addresses[{address_index}]", f"an {endpoint_slice.address_type} address", address
+                )
 
 
-def check_pod(value: Pod) -> Iterator[Finding]:
-    """Yield what is wrong with the Pod ``value``."""
-    for address in value.ips:
+def check_pod(pod: Pod) -> Iterator[Finding]:
+    """Yield what is wrong with the Pod ``pod``."""
+    for address in pod.ips:
         if not is_ip(address):
             yield rules.out_of_range("status.podIP", "an IP address", address)

@@ -20,49 +20,49 @@ from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap
 CERTIFICATE = ("tls.crt", "cert")
 KEY = ("tls.key", "key")
 AUTHORITY = ("ca.crt", "cacert")
-_READ = frozenset((*CERTIFICATE, *KEY, *AUTHORITY))
+_ENTRY_NAMES = frozenset((*CERTIFICATE, *KEY, *AUTHORITY))
 
 
-def _read(value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        raise PydanticCustomError("held", "expected an object of texts")
-    found = {name: text for name, text in value.items() if name in _READ}
-    if not all(isinstance(text, str) for text in found.values()):
-        raise PydanticCustomError("held", "expected an object of texts")
-    return FrozenMap(found)
+def _relevant_entries(data: object) -> Mapping[str, str]:
+    if not isinstance(data, dict):
+        raise PydanticCustomError("secret_data", "expected an object of texts")
+    entries = {name: text for name, text in data.items() if name in _ENTRY_NAMES}
+    if not all(isinstance(text, str) for text in entries.values()):
+        raise PydanticCustomError("secret_data", "expected an object of texts")
+    return FrozenMap(entries)
 
 
-def _decoded(value: object) -> Mapping[str, bytes]:
+def _decoded_entries(data: object) -> Mapping[str, bytes]:
     try:
-        return FrozenMap({name: base64.b64decode("".join(text.split()), validate=True) for name, text in _read(value).items()})
+        return FrozenMap({name: base64.b64decode("".join(text.split()), validate=True) for name, text in _relevant_entries(data).items()})
     except (binascii.Error, ValueError):
-        raise PydanticCustomError("held", "expected an object of texts in base64") from None
+        raise PydanticCustomError("secret_data", "expected an object of texts in base64") from None
 
 
-Plain = Annotated[Mapping[str, str], PlainValidator(_read)]
-Encoded = Annotated[Mapping[str, bytes], PlainValidator(_decoded)]
+PlainEntries = Annotated[Mapping[str, str], PlainValidator(_relevant_entries)]
+EncodedEntries = Annotated[Mapping[str, bytes], PlainValidator(_decoded_entries)]
 
 
 class Secret(KubernetesObject):
-    """What is to be kept from others."""
+    """A Secret, for its certificates, keys and authorities."""
 
-    data: Encoded = Field(default=EMPTY_MAP, repr=False)
-    string_data: Plain = Field(default=EMPTY_MAP, repr=False)
+    data: EncodedEntries = Field(default=EMPTY_MAP, repr=False)
+    string_data: PlainEntries = Field(default=EMPTY_MAP, repr=False)
 
     @cached_property
     def entries(self) -> Mapping[str, bytes]:
-        """Return what matters of the content."""
+        """Return the certificates, keys and authorities of the content."""
         return FrozenMap({**self.data, **_as_bytes(self.string_data)})
 
 
 class ConfigMap(KubernetesObject):
-    """What anybody may know: here, authorities."""
+    """A ConfigMap, for its authorities."""
 
-    data: Plain = Field(default=EMPTY_MAP, repr=False)
+    data: PlainEntries = Field(default=EMPTY_MAP, repr=False)
 
     @cached_property
     def entries(self) -> Mapping[str, bytes]:
-        """Return what matters of the content."""
+        """Return the certificates, keys and authorities of the content."""
         return FrozenMap(_as_bytes(self.data))
 
 

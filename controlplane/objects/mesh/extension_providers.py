@@ -71,46 +71,46 @@ class ExtensionProvider(Model):
 def check(providers: Sequence[ExtensionProvider], path: str) -> Iterator[Finding]:
     """Yield what is wrong with ``providers``, which stand at ``path``."""
     names: set[str] = set()
-    for at, each in enumerate(providers):
-        here = f"{path}[{at}]"
-        if not each.name or each.name in names:
-            yield _fault(f"{here}.name", "a name that no other provider has", each.name)
-        names.add(each.name)
-        if each.envoy_ext_authz_http and each.envoy_ext_authz_grpc:
-            yield Finding(here, "Conflict", "expected one of envoyExtAuthzHttp and envoyExtAuthzGrpc, found both")
-        if each.envoy_ext_authz_http:
-            yield from _http(f"{here}.envoyExtAuthzHttp", each.envoy_ext_authz_http)
-        elif each.envoy_ext_authz_grpc:
-            yield from _any(f"{here}.envoyExtAuthzGrpc", each.envoy_ext_authz_grpc)
+    for index, provider in enumerate(providers):
+        provider_path = f"{path}[{index}]"
+        if not provider.name or provider.name in names:
+            yield _out_of_range(f"{provider_path}.name", "a name that no other provider has", provider.name)
+        names.add(provider.name)
+        if provider.envoy_ext_authz_http and provider.envoy_ext_authz_grpc:
+            yield Finding(provider_path, "Conflict", "expected one of envoyExtAuthzHttp and envoyExtAuthzGrpc, found both")
+        if provider.envoy_ext_authz_http:
+            yield from _http(f"{provider_path}.envoyExtAuthzHttp", provider.envoy_ext_authz_http)
+        elif provider.envoy_ext_authz_grpc:
+            yield from _authorizer(f"{provider_path}.envoyExtAuthzGrpc", provider.envoy_ext_authz_grpc)
 
 
-def _http(path: str, given: HttpAuthorizer) -> Iterator[Finding]:
-    yield from _any(path, given)
-    if given.path_prefix and (not given.path_prefix.startswith("/") or not given.path_prefix.isprintable()):
-        yield _fault(f"{path}.pathPrefix", "a path that begins with /", given.path_prefix)
-    for name in given.include_additional_headers_in_check:
+def _http(path: str, authorizer: HttpAuthorizer) -> Iterator[Finding]:
+    yield from _authorizer(path, authorizer)
+    if authorizer.path_prefix and (not authorizer.path_prefix.startswith("/") or not authorizer.path_prefix.isprintable()):
+        yield _out_of_range(f"{path}.pathPrefix", "a path that begins with /", authorizer.path_prefix)
+    for name in authorizer.include_additional_headers_in_check:
         if not is_header(name):
-            yield _fault(f"{path}.includeAdditionalHeadersInCheck", "names of headers", name)
+            yield _out_of_range(f"{path}.includeAdditionalHeadersInCheck", "names of headers", name)
     patterns = (
-        ("includeHeadersInCheck", given.include_headers_in_check),
-        ("includeRequestHeadersInCheck", given.include_request_headers_in_check),
-        ("headersToUpstreamOnAllow", given.headers_to_upstream_on_allow),
-        ("headersToDownstreamOnAllow", given.headers_to_downstream_on_allow),
-        ("headersToDownstreamOnDeny", given.headers_to_downstream_on_deny),
+        ("includeHeadersInCheck", authorizer.include_headers_in_check),
+        ("includeRequestHeadersInCheck", authorizer.include_request_headers_in_check),
+        ("headersToUpstreamOnAllow", authorizer.headers_to_upstream_on_allow),
+        ("headersToDownstreamOnAllow", authorizer.headers_to_downstream_on_allow),
+        ("headersToDownstreamOnDeny", authorizer.headers_to_downstream_on_deny),
     )
-    for field, listed in patterns:
-        for at, each in enumerate(listed):
-            if not is_header(each.removeprefix("*").removesuffix("*")):
-                yield _fault(f"{path}.{field}[{at}]", "the name of a header, prefix* or *suffix", each)
+    for field, headers in patterns:
+        for index, header in enumerate(headers):
+            if not is_header(header.removeprefix("*").removesuffix("*")):
+                yield _out_of_range(f"{path}.{field}[{index}]", "the name of a header, prefix* or *suffix", header)
 
 
-def _any(path: str, given: Authorizer) -> Iterator[Finding]:
-    namespace, slash, host = given.service.rpartition("/")
+def _authorizer(path: str, authorizer: Authorizer) -> Iterator[Finding]:
+    namespace, slash, host = authorizer.service.rpartition("/")
     if not is_fqdn(host) or (slash and not is_label(namespace)):
-        yield _fault(f"{path}.service", "a host, or namespace/host", given.service)
-    if given.status_on_error and not _STATUS.match(given.status_on_error):
-        yield _fault(f"{path}.statusOnError", "an HTTP status", given.status_on_error)
+        yield _out_of_range(f"{path}.service", "a host, or namespace/host", authorizer.service)
+    if authorizer.status_on_error and not _STATUS.match(authorizer.status_on_error):
+        yield _out_of_range(f"{path}.statusOnError", "an HTTP status", authorizer.status_on_error)
 
 
-def _fault(path: str, expected: str, found: str) -> Finding:
-    return Finding(path, "OutOfRange", f"expected {expected}, found {for_message(found)}")
+def _out_of_range(path: str, expected: str, actual: str) -> Finding:
+    return Finding(path, "OutOfRange", f"expected {expected}, found {for_message(actual)}")

@@ -57,14 +57,14 @@ class MeshConfig(KubernetesObject):
     spec: MeshConfigSpec = Field(default=MeshConfigSpec())
 
 
-def check(value: MeshConfig, path: str) -> Iterator[Finding]:
-    """Yield what is wrong with the settings ``value``, which stand at ``path`` of their ConfigMap."""
-    spec = value.spec
-    aliases = ((f"trustDomainAliases[{at}]", each) for at, each in enumerate(spec.trust_domain_aliases))
+def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:
+    """Yield what is wrong with the settings ``mesh_config``, which stand at ``path`` of their ConfigMap."""
+    spec = mesh_config.spec
+    aliases = ((f"trustDomainAliases[{index}]", alias) for index, alias in enumerate(spec.trust_domain_aliases))
     for name, trust_domain in (("trustDomain", spec.trust_domain), *aliases):
         if not _TRUST_DOMAIN.match(trust_domain):
             expected = "lower-case letters, digits, '.', '-' and '_', as in cluster.local"
             yield Finding(f"{path}.{name}", "OutOfRange", f"expected {expected}, found {trust_domain[:80]!r}")
-    if not is_label(value.spec.root_namespace):
-        yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {value.spec.root_namespace[:80]!r}")
+    if not is_label(mesh_config.spec.root_namespace):
+        yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {mesh_config.spec.root_namespace[:80]!r}")
     yield from extension_providers.check(spec.extension_providers, f"{path}.extensionProviders")

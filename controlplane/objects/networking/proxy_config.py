@@ -62,16 +62,16 @@ class ProxySettings(Model):
 
     def with_defaults(self, base: ProxySettings) -> ProxySettings:
         """Return these settings, and those of ``base`` where these say nothing."""
-        said = {name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()}
-        return base.model_copy(update=said)
+        explicit = {name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()}
+        return base.model_copy(update=explicit)
 
 
 def annotated_settings(annotation: str) -> ProxySettings:
     """Return the settings in ``annotation``, ``proxy.istio.io/config`` of a pod; of one that cannot be read, none."""
     try:
         composed = compose(annotation)
-        value = composed.value if composed else None
-        return ProxySettings.model_validate(sanitized(value)) if isinstance(value, dict) else ProxySettings()
+        settings = composed.value if composed else None
+        return ProxySettings.model_validate(sanitized(settings)) if isinstance(settings, dict) else ProxySettings()
     except (UnreadableError, InvalidJson, ValidationError):
         return ProxySettings()  # its pod was refused, or it was written after that
 

@@ -74,15 +74,15 @@ class WorkloadCondition(Model):
     status: Text = ""
 
 
-def _of_health(conditions: tuple[WorkloadCondition, ...]) -> tuple[WorkloadCondition, ...]:
+def _health_conditions(conditions: tuple[WorkloadCondition, ...]) -> tuple[WorkloadCondition, ...]:
     """Return the one of ``conditions`` that is about health: the others change, and change nothing."""
-    return tuple(each for each in conditions if each.type == HEALTHY)
+    return tuple(condition for condition in conditions if condition.type == HEALTHY)
 
 
 class WorkloadStatus(Model):
     """What was found out about a workload: of its conditions, whether it is healthy."""
 
-    conditions: Annotated[tuple[WorkloadCondition, ...], AfterValidator(_of_health)] = ()
+    conditions: Annotated[tuple[WorkloadCondition, ...], AfterValidator(_health_conditions)] = ()
 
 
 class WorkloadEntry(KubernetesObject):
@@ -95,6 +95,6 @@ class WorkloadEntry(KubernetesObject):
 
     @property
     def healthy(self) -> bool:
-        """Return whether it may be sent requests: if its health is checked, only once somebody has said so."""
+        """Return whether it may be sent requests: if its health is checked, only once a check has succeeded."""
         checked = self.meta.annotations.get(HEALTH_CHECKED) == "true"
-        return not checked or any(each.status == "True" for each in self.status.conditions)
+        return not checked or any(condition.status == "True" for condition in self.status.conditions)

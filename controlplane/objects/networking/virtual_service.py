@@ -16,12 +16,12 @@ from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration
 T = TypeVar("T")
 
 
-def _given(value: object) -> object:
-    return [each for each in value if each is not None] if isinstance(value, list) else value
+def _without_nulls(value: object) -> object:
+    return [item for item in value if item is not None] if isinstance(value, list) else value
 
 
 # Nulls are passed over, as by Istio's validator; a null in any other list is an error.
-Conditions = Annotated[tuple[T, ...], BeforeValidator(_given)]
+Conditions = Annotated[tuple[T, ...], BeforeValidator(_without_nulls)]
 
 
 class StringMatch(Model):

@@ -69,12 +69,13 @@ def documents(text: str | bytes) -> tuple[Document, ...]:
     except UnicodeDecodeError as error:
         before = error.object[: error.start].count(b"\n")
         return (_broken(error.object.decode(errors="replace"), 0, "expected UTF-8", before),)
-    return tuple(each for part, offset in document_parts(decoded.removeprefix("\ufeff")) for each in documents_of_part(part, offset))
+    parts = document_parts(decoded.removeprefix("\ufeff"))
+    return tuple(document for part, offset in parts for document in documents_of_part(part, offset))
 
 
 def document_parts(text: str) -> Iterator[tuple[str, int]]:
     """Yield the texts between separators, each with the lines before it: no scalar may hold a line that begins with ``---``."""
-    starts = [0, *(found.start() for found in _SEPARATOR.finditer(text))]
+    starts = [0, *(separator.start() for separator in _SEPARATOR.finditer(text))]
     lines = 0
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
         part = text[start:end]
@@ -111,19 +112,19 @@ def _composed(text: str) -> Composed | None:
     return compose(text)
 
 
-def _items(whole: Document) -> Iterator[Document]:
-    value = whole.data or {}
-    kind, items = value.get("kind"), value.get("items")
+def _items(document: Document) -> Iterator[Document]:
+    data = document.data or {}
+    kind, items = data.get("kind"), data.get("items")
     if not isinstance(kind, str) or not kind.endswith("List") or not isinstance(items, list):
-        yield whole
+        yield document
         return
-    for at, item in enumerate(items):
-        prefix = f"items[{at}]"
-        line = whole.line_of(prefix)
+    for index, item in enumerate(items):
+        prefix = f"items[{index}]"
+        line = document.line_of(prefix)
         if isinstance(item, dict):
-            yield Document(whole.text, line, item, prefix=prefix, offset=whole.offset)
+            yield Document(document.text, line, item, prefix=prefix, offset=document.offset)
         else:
-            yield _broken(whole.text, whole.offset, f"{prefix}: expected a Kubernetes object", line - whole.offset - 1)
+            yield _broken(document.text, document.offset, f"{prefix}: expected a Kubernetes object", line - document.offset - 1)
 
 
 def _broken(text: str, offset: int, message: str, line: int) -> Document:
@@ -139,7 +140,7 @@ def _guessed_key(text: str) -> Key | None:
     indented = re.search(r"^[ \t]+(?=[^ \t\r\n#])", metadata[1].partition("\n")[2], re.MULTILINE)
     flow = "{" in metadata[1].partition("\n")[0]
     before = r"[{,][ \t]*" if flow or not indented else f"^{indented[0]}"
-    name, namespace = (re.search(_HINT % (before, each), metadata[1], re.MULTILINE) for each in ("name", "namespace"))
+    name, namespace = (re.search(_HINT % (before, field), metadata[1], re.MULTILINE) for field in ("name", "namespace"))
     if not name:
         return None
     group = _GROUP.search(text)

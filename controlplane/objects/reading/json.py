@@ -23,12 +23,12 @@ def decode_json(text: str) -> object:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         count = Counter(name for name, _ in pairs)
         twice = next(name for name, times in count.items() if times > 1)
         raise UnreadableError(f"expected each key once, found {twice[:80]!r} again", 0)
-    return found
+    return mapping
 
 
 def _constant(name: str) -> NoReturn:

@@ -25,41 +25,41 @@ class InvalidJson(Exception):
         super().__init__(message)
         self.path = path
 
-    def below(self, part: str) -> InvalidJson:
-        """Return the same of a field of ``part``."""
+    def within(self, part: str) -> InvalidJson:
+        """Return this error with ``part`` before its path."""
         separator = "." if self.path and not self.path.startswith("[") else ""
         return InvalidJson(str(self), f"{part}{separator}{self.path}")
 
 
 def sanitized(value: Mapping[str, object]) -> dict[str, object]:
-    """Return ``value`` without its null fields, which in Kubernetes are as good as absent; raises OddError."""
+    """Return ``value`` without its null fields, which in Kubernetes are as good as absent; raises InvalidJson."""
     return _mapping(value, 0, keep_nulls=False)
 
 
-def _mapping(value: Mapping[str, object], depth: int, *, keep_nulls: bool) -> dict[str, object]:
+def _mapping(mapping: Mapping[str, object], depth: int, *, keep_nulls: bool) -> dict[str, object]:
     if depth > MAX_DEPTH:
         raise InvalidJson(f"expected at most {MAX_DEPTH} levels")
-    found: dict[str, object] = {}
-    for name, each in value.items():
-        if each is None and not keep_nulls:
+    clean: dict[str, object] = {}
+    for name, item in mapping.items():
+        if item is None and not keep_nulls:
             continue
         try:
-            found[_text(name)] = _value(each, depth + 1, name)
-        except InvalidJson as odd:
-            raise odd.below(name if isinstance(name, str) else "") from None
-    return found
+            clean[_text(name)] = _value(item, depth + 1, name)
+        except InvalidJson as error:
+            raise error.within(name if isinstance(name, str) else "") from None
+    return clean
 
 
-def _sequence(value: list[object], depth: int, name: str) -> list[object]:
+def _sequence(items: list[object], depth: int, name: str) -> list[object]:
     if depth > MAX_DEPTH:
         raise InvalidJson(f"expected at most {MAX_DEPTH} levels")
-    found = []
-    for at, each in enumerate(value):
+    clean = []
+    for index, item in enumerate(items):
         try:
-            found.append(_value(each, depth + 1, f"{name}[]"))
-        except InvalidJson as odd:
-            raise odd.below(f"[{at}]") from None
-    return found
+            clean.append(_value(item, depth + 1, f"{name}[]"))
+        except InvalidJson as error:
+            raise error.within(f"[{index}]") from None
+    return clean
 
 
 def _value(value: object, depth: int, name: str) -> object:

@@ -24,7 +24,7 @@ _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 # As kubectl: YAML 1.1's words, without its dates and its numbers to the base of sixty. https://github.com/kubernetes-sigs/yaml
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
-_TYPED = frozenset(f"tag:yaml.org,2002:{each}" for each in ("null", "bool", "int", "float"))
+_TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z")
 _OTHER_BASE = re.compile(r"[-+]?0(x[0-9a-fA-F_]+|b[01_]+|o?[0-7_]+)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -121,22 +121,22 @@ class _Composer:
                 raise UnreadableError("expected no aliases (*name): write the value out", event.start_mark.line)
 
     def _sequence(self, path: str, depth: int) -> list[object]:
-        found: list[object] = []
+        items: list[object] = []
         while type(event := next(self._events)).__name__ != "SequenceEndEvent":
-            found.append(self._node(event, f"{path}[{len(found)}]" if self._with_lines else "", depth + 1))
-        return found
+            items.append(self._node(event, f"{path}[{len(items)}]" if self._with_lines else "", depth + 1))
+        return items
 
     def _mapping(self, path: str, depth: int) -> dict[str, object]:
-        found: dict[str, object] = {}
+        mapping: dict[str, object] = {}
         while type(event := next(self._events)).__name__ != "MappingEndEvent":
             key = _key(event)
-            if key in found:
+            if key in mapping:
                 raise UnreadableError(f"expected each key once, found {key[:80]!r} again", event.start_mark.line)
-            below = (f"{path}.{key}" if path else key) if self._with_lines else ""
+            key_path = (f"{path}.{key}" if path else key) if self._with_lines else ""
             if self._with_lines:
-                self._composed.lines[below] = event.start_mark.line
-            found[key] = self._node(next(self._events), below, depth + 1)
-        return found
+                self._composed.lines[key_path] = event.start_mark.line
+            mapping[key] = self._node(next(self._events), key_path, depth + 1)
+        return mapping
 
 
 def _key(event: _Event) -> str:

@@ -84,9 +84,9 @@ class AuthorizationRule(AuthorizationRulePart):
 
     @property
     def is_understood(self) -> bool:
-        """Return whether nothing is asked for by fields that nobody knows, mistyped ones perhaps."""
-        parts = (self, *self.from_, *self.to, *self.when, *(each.source for each in self.from_), *(each.operation for each in self.to))
-        return not any(each.model_extra for each in parts if each is not None)
+        """Return whether no unknown field, perhaps a mistyped one, is set: it may be a condition."""
+        parts = (self, *self.from_, *self.to, *self.when, *(part.source for part in self.from_), *(part.operation for part in self.to))
+        return not any(part.model_extra for part in parts if part is not None)
 
 
 class AuthorizationProvider(Model):

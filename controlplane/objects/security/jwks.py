@@ -26,11 +26,11 @@ class KeySet:
 
 
 class UnusableKeys(Exception):
-    """Something that is not what it should be; the text says what was expected, and shows nothing of it."""
+    """A key set or a discovery document that cannot be used; the message says what was expected, and shows nothing of it."""
 
 
 def public_keys(text: str) -> str:
-    """Return the keys of the key set ``text`` and nothing else, always the same text for the same keys; raises Unusable.
+    """Return the keys of the key set ``text`` and nothing else, always the same text for the same keys; raises UnusableKeys.
 
     A set with the secret half of a key is refused as a whole: who publishes one has lost control of the others too. A key with something
     else than a text where one belongs is left out: Envoy refuses a listener over a number or a character that it cannot read.
@@ -39,32 +39,32 @@ def public_keys(text: str) -> str:
     keys = document.get("keys", [document] if "kty" in document else None)  # one key alone, where somebody writes it into an object
     if not isinstance(keys, list) or not keys:
         raise UnusableKeys("expected a JSON Web Key Set (RFC 7517) with at least one key")
-    found = []
-    for each in keys:
-        if not isinstance(each, Mapping) or not isinstance(each.get("kty"), str):
+    usable = []
+    for key in keys:
+        if not isinstance(key, Mapping) or not isinstance(key.get("kty"), str):
             raise UnusableKeys("expected a JSON Web Key Set (RFC 7517), each of its keys with a kty")
-        if secret := sorted(_SECRET & each.keys()):
+        if secret := sorted(_SECRET & key.keys()):
             raise UnusableKeys(f"expected public keys, found one with its secret part {secret[0]!r}: none of them can be trusted")
-        public = {name: each[name] for name in _PUBLIC if name in each}
+        public = {name: key[name] for name in _PUBLIC if name in key}
         if all(_is_text(value) for value in public.values()):
-            found.append(public)
-    if not found:
+            usable.append(public)
+    if not usable:
         raise UnusableKeys("expected a JSON Web Key Set (RFC 7517) with at least one key whose fields are texts")
-    return json.dumps({"keys": found}, separators=(",", ":"))
+    return json.dumps({"keys": usable}, separators=(",", ":"))
 
 
 def discovered_jwks_url(text: str, issuer: str) -> str:
-    """Return where the discovery document ``text`` says that the keys of ``issuer`` are; raises Unusable.
+    """Return where the discovery document ``text`` says that the keys of ``issuer`` are; raises UnusableKeys.
 
     https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfigurationValidation
     """
     document = _document(text)
-    said, where = document.get("issuer"), document.get("jwks_uri")
-    if not isinstance(where, str):
+    named_issuer, jwks_url = document.get("issuer"), document.get("jwks_uri")
+    if not isinstance(jwks_url, str):
         raise UnusableKeys("expected an OpenID discovery document with a jwks_uri")
-    if not isinstance(said, str) or said.rstrip("/") != issuer.rstrip("/"):
+    if not isinstance(named_issuer, str) or named_issuer.rstrip("/") != issuer.rstrip("/"):
         raise UnusableKeys("expected the OpenID discovery document of this issuer, found that of another")
-    return where
+    return jwks_url
 
 
 def _is_text(value: object) -> bool:
@@ -73,9 +73,9 @@ def _is_text(value: object) -> bool:
 
 def _document(text: str) -> Mapping[str, object]:
     try:
-        found = decode_json(text)
+        document = decode_json(text)
     except (ValueError, UnreadableError):
         raise UnusableKeys("expected JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise UnusableKeys("expected a JSON object")
-    return found
+    return document

@@ -51,13 +51,13 @@ class JWTRule(Model):
 
     @property
     def jwks_url(self) -> str | None:
-        """Return where the keys are published; the issuer's discovery document tells it where nothing is said. ``None``: they are here."""
+        """Return where the keys are published; by default in the issuer's discovery document. ``None``: they are inline."""
         if self.jwks is not None:
             return None
         return self.jwks_uri or self.deprecated_jwks_uri or f"{self.issuer.rstrip('/')}{DISCOVERY}"
 
     def inline_keys(self) -> KeySet:
-        """Return the keys that stand here, if any, and why they cannot be used, if they cannot."""
+        """Return the inline keys, if any, and why they cannot be used, if they cannot."""
         try:
             return KeySet(None if self.jwks is None else public_keys(self.jwks))
         except UnusableKeys as error:

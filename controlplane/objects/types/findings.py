@@ -1,4 +1,4 @@
-"""What is written in an object without effect: fields that nobody knows, and fields that are not translated yet."""
+"""What is written in an object without effect: unknown fields, and fields that are not translated yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from controlplane.objects.types.scalars import UnsupportedField
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about the field ``path``, before it is known whose it is."""
+    """One thing wrong with the field ``path``, before it is known of which object."""
 
     path: str
     code: str
@@ -23,43 +23,43 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class _ModelField:
     inner: type[BaseModel] | None
     keyed: bool  # a map of `inner`
-    not_yet: bool
+    unsupported: bool
 
 
 def ineffective_fields(model: type[BaseModel], data: Mapping[str, object], path: str) -> Iterator[Finding]:
-    """Yield what ``data``, which is to become a ``model``, says in vain below ``path``."""
-    known = _fields(model)
+    """Yield what ``data``, which is to become a ``model``, has without effect below ``path``."""
+    fields = _fields(model)
     for name, value in data.items():
-        at = f"{path}.{name}"
-        if (field := known.get(name)) is None:
-            yield Finding(at, "UnknownField", f"no such field; known are {', '.join(sorted(known))}", fatal=False)
+        field_path = f"{path}.{name}"
+        if (field := fields.get(name)) is None:
+            yield Finding(field_path, "UnknownField", f"no such field; known are {', '.join(sorted(fields))}", fatal=False)
             continue
-        if field.not_yet and value not in (None, [], {}, ""):
-            yield Finding(at, "NotTranslated", "this field is not translated yet: it has no effect", fatal=False)
+        if field.unsupported and value not in (None, [], {}, ""):
+            yield Finding(field_path, "NotTranslated", "this field is not translated yet: it has no effect", fatal=False)
         if field.inner is not None:
-            yield from _below(field, field.inner, value, at)
+            yield from _ineffective_below(field, field.inner, value, field_path)
 
 
-def _below(field: _Field, inner: type[BaseModel], value: object, path: str) -> Iterator[Finding]:
+def _ineffective_below(field: _ModelField, inner: type[BaseModel], value: object, path: str) -> Iterator[Finding]:
     if isinstance(value, dict) and field.keyed:
-        for name, each in value.items():
-            if isinstance(each, dict):
-                yield from ineffective_fields(inner, each, f"{path}.{name}")
+        for name, item in value.items():
+            if isinstance(item, dict):
+                yield from ineffective_fields(inner, item, f"{path}.{name}")
     elif isinstance(value, dict):
         yield from ineffective_fields(inner, value, path)
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            if isinstance(each, dict):
-                yield from ineffective_fields(inner, each, f"{path}[{index}]")
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                yield from ineffective_fields(inner, item, f"{path}[{index}]")
 
 
 @cache
-def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
+def _fields(model: type[BaseModel]) -> Mapping[str, _ModelField]:
     return {
-        field.alias or name: _Field(*_inner(field.annotation), any(isinstance(each, UnsupportedField) for each in field.metadata))
+        field.alias or name: _ModelField(*_inner(field.annotation), any(isinstance(mark, UnsupportedField) for mark in field.metadata))
         for name, field in model.model_fields.items()
     }
 
@@ -68,8 +68,8 @@ def _inner(annotation: object) -> tuple[type[BaseModel] | None, bool]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
     keyed = get_origin(annotation) is Mapping or getattr(get_origin(annotation), "__name__", "") == "Mapping"
-    for each in get_args(annotation):
-        inner, below = _inner(each)
+    for argument in get_args(annotation):
+        inner, below = _inner(argument)
         if inner is not None:
             return inner, keyed or below
     return None, False

@@ -12,7 +12,7 @@ from controlplane.model.keys import Key
 from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap, Model, Text, TextMap
 
 
-def _ours(annotations: Mapping[str, str]) -> Mapping[str, str]:
+def _mesh_annotations(annotations: Mapping[str, str]) -> Mapping[str, str]:
     """Return the annotations that mean something to a mesh: others are long, change often, and change nothing."""
     return FrozenMap({name: value for name, value in annotations.items() if name.partition("/")[0].endswith("istio.io")})
 
@@ -26,7 +26,7 @@ class ObjectMeta(Model):
     name: Text
     namespace: Text = ""
     labels: TextMap = EMPTY_MAP
-    annotations: Annotated[TextMap, AfterValidator(_ours)] = EMPTY_MAP
+    annotations: Annotated[TextMap, AfterValidator(_mesh_annotations)] = EMPTY_MAP
     created: Text = Field(default="", alias="creationTimestamp")  # RFC 3339; objects from files have none
     uid: Text = ""
     generation: int = 0

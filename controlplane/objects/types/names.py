@@ -36,9 +36,9 @@ def check_name(key: Key) -> Iterator[Finding]:
         yield Finding("metadata.namespace", "OutOfRange", f"expected {expected}, found {key.namespace[:80]!r}")
 
 
-def object_namespace(kind: str, said: str) -> str:
-    """Return the namespace of an object of ``kind`` that has ``said`` as its own, which may be nothing."""
-    return "" if kind in CLUSTER_SCOPED else said or "default"
+def object_namespace(kind: str, written: str) -> str:
+    """Return the namespace of an object of ``kind`` that has ``written`` as its own, which may be nothing."""
+    return "" if kind in CLUSTER_SCOPED else written or "default"
 
 
 def is_subdomain(text: str) -> bool:

@@ -22,9 +22,9 @@ OWN_NAMESPACE = "."
 _BITS = re.compile(r"[0-9]*\Z")  # Python knows masks such as 255.0.0.0 too
 
 
-def out_of_range(path: str, expected: str, found: object) -> Finding:
-    """Return that ``found`` stands at ``path`` where ``expected`` should."""
-    return Finding(path, OUT_OF_RANGE, f"expected {expected}, found {for_message(found)}")
+def out_of_range(path: str, expected: str, actual: object) -> Finding:
+    """Return that ``actual`` stands at ``path`` where ``expected`` should."""
+    return Finding(path, OUT_OF_RANGE, f"expected {expected}, found {for_message(actual)}")
 
 
 def conflict(path: str, message: str) -> Finding:
@@ -66,17 +66,17 @@ def percent(path: str, value: float | None) -> Iterator[Finding]:
         yield out_of_range(path, "a value from 0 to 100", value)
 
 
-def single_line(path: str, **named: str) -> Iterator[Finding]:
-    """Yield which of the texts ``named``, that go into headers, have control characters."""
-    for name, value in named.items():
-        if any(ord(each) < 32 or ord(each) == 127 for each in value):
+def single_line(path: str, **texts: str) -> Iterator[Finding]:
+    """Yield which of the texts ``texts``, that go into headers, have control characters."""
+    for name, value in texts.items():
+        if any(ord(character) < 32 or ord(character) == 127 for character in value):
             yield out_of_range(f"{path}.{name}", "a text without control characters", value)
 
 
 def host_name(path: str, host: str, *, wildcard: bool = True) -> Iterator[Finding]:
     """Yield what is wrong with the name of a host."""
-    if fault := host_error(host, wildcard=wildcard):
-        yield Finding(path, OUT_OF_RANGE, fault)
+    if error := host_error(host, wildcard=wildcard):
+        yield Finding(path, OUT_OF_RANGE, error)
 
 
 def subnet(path: str, text: str) -> Iterator[Finding]:
@@ -90,16 +90,16 @@ def subnet(path: str, text: str) -> Iterator[Finding]:
         yield out_of_range(path, "an IP address or a CIDR block", text)
 
 
-def labels(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
+def labels(path: str, pairs: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what is wrong with labels."""
-    for name, value in given.items():
-        if fault := label_error(name, value):
-            yield Finding(f"{path}.{name}", OUT_OF_RANGE, fault)
+    for name, value in pairs.items():
+        if error := label_error(name, value):
+            yield Finding(f"{path}.{name}", OUT_OF_RANGE, error)
 
 
-def selector(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
+def selector(path: str, pairs: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what is wrong with a selector by labels."""
-    for name, value in given.items():
+    for name, value in pairs.items():
         if ANY in name or ANY in value:
             yield Finding(f"{path}.{name}", OUT_OF_RANGE, "expected labels without wildcards")
         elif not name:
@@ -108,22 +108,22 @@ def selector(path: str, given: Mapping[str, str]) -> Iterator[Finding]:
 
 def gateways(path: str, names: Iterable[str]) -> Iterator[Finding]:
     """Yield what is wrong with the names of gateways."""
-    for at, name in enumerate(names):
+    for index, name in enumerate(names):
         namespace, slash, gateway = name.partition("/")
         if not (is_fqdn(namespace) and is_fqdn(gateway) if slash else is_fqdn(name)):
-            yield out_of_range(f"{path}[{at}]", "'mesh', a gateway, or namespace/gateway", name)
+            yield out_of_range(f"{path}[{index}]", "'mesh', a gateway, or namespace/gateway", name)
 
 
 def export_to(path: str, names: Iterable[str], namespace: str, *, no_one: bool = False) -> Iterator[Finding]:
     """Yield what is wrong with an ``exportTo`` of an object of ``namespace``; ``no_one`` allows it to be hidden from everyone."""
     seen: set[str] = set()
-    for at, name in enumerate(names):
+    for index, name in enumerate(names):
         if name not in (ANY, OWN_NAMESPACE) and not (name == NO_NAMESPACE and no_one) and not is_label(name):
-            yield out_of_range(f"{path}[{at}]", "a namespace, '.' or '*'", name)
+            yield out_of_range(f"{path}[{index}]", "a namespace, '.' or '*'", name)
         meant = namespace if name == OWN_NAMESPACE else name
         if meant in seen:
-            yield conflict(f"{path}[{at}]", f"expected each namespace once, found {for_message(name)} again")
+            yield conflict(f"{path}[{index}]", f"expected each namespace once, found {for_message(name)} again")
         seen.add(meant)
-    for alone in (ANY, NO_NAMESPACE):
-        if alone in seen and len(seen) > 1:
-            yield conflict(path, f"expected {alone!r} alone, found it among others")
+    for exclusive in (ANY, NO_NAMESPACE):
+        if exclusive in seen and len(seen) > 1:
+            yield conflict(path, f"expected {exclusive!r} alone, found it among others")

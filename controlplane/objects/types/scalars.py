@@ -38,8 +38,8 @@ def milliseconds(value: object) -> int:
 
 def positive_milliseconds(value: object) -> int:
     """Return a Go duration as whole milliseconds, of which there must be at least one."""
-    if found := milliseconds(value):
-        return found
+    if total := milliseconds(value):
+        return total
     raise PydanticCustomError("duration_range", "expected a duration of at least 1ms")
 
 
@@ -67,7 +67,7 @@ def _struct(value: object) -> str:
     raise PydanticCustomError("struct", "expected an object")
 
 
-# How the API server is told what these are (the rest follows from the types).
+# The JSON schemas of these in CRDs (the others follow from the types).
 _DURATION: dict[str, object] = {"type": "string", "maxLength": 64}
 _RULE = {"rule": "duration(self) >= duration('1ms')", "message": "expected a duration of at least 1ms, as 1.5s or 1h"}
 _POSITIVE: dict[str, object] = {**_DURATION, "x-kubernetes-validations": [_RULE]}

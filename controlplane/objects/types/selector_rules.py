@@ -22,14 +22,14 @@ _TARGETS = (
 def check_attachment(spec: PolicyAttachment) -> Iterator[Finding]:
     """Yield what is wrong with what the policy ``spec`` is for."""
     names = (("selector", "selector"), ("target_ref", "targetRef"), ("target_refs", "targetRefs"))
-    said = [name for field, name in names if field in spec.model_fields_set]
-    if len(said) > 1:
-        yield rules.conflict("spec", f"expected at most one of {', '.join(said)}")
+    attachments = [name for field, name in names if field in spec.model_fields_set]
+    if len(attachments) > 1:
+        yield rules.conflict("spec", f"expected at most one of {', '.join(attachments)}")
     yield from check_selector(spec.selector)
     if isinstance(spec, SinglePolicyAttachment) and spec.target_ref is not None:
         yield from _target("spec.targetRef", spec.target_ref)
-    for at, each in enumerate(spec.target_refs):
-        yield from _target(f"spec.targetRefs[{at}]", each)
+    for index, target_ref in enumerate(spec.target_refs):
+        yield from _target(f"spec.targetRefs[{index}]", target_ref)
 
 
 def check_selector(selector: WorkloadSelector | None) -> Iterator[Finding]:
@@ -38,9 +38,9 @@ def check_selector(selector: WorkloadSelector | None) -> Iterator[Finding]:
         yield from rules.selector("spec.selector.matchLabels", selector.match_labels)
 
 
-def _target(path: str, each: PolicyTargetReference) -> Iterator[Finding]:
-    if each.namespace:
-        yield rules.out_of_range(f"{path}.namespace", "nothing: a policy is for its own namespace", each.namespace)
-    if (each.group, each.kind) not in _TARGETS:
-        found = f"{each.kind} of {each.group or 'the core'}"
-        yield rules.out_of_range(f"{path}.kind", "a Gateway or GatewayClass of Kubernetes, a Service, or a ServiceEntry", found)
+def _target(path: str, target: PolicyTargetReference) -> Iterator[Finding]:
+    if target.namespace:
+        yield rules.out_of_range(f"{path}.namespace", "nothing: a policy is for its own namespace", target.namespace)
+    if (target.group, target.kind) not in _TARGETS:
+        actual = f"{target.kind} of {target.group or 'the core'}"
+        yield rules.out_of_range(f"{path}.kind", "a Gateway or GatewayClass of Kubernetes, a Service, or a ServiceEntry", actual)

@@ -14,7 +14,7 @@ from controlplane.objects.types.scalars import MAX_PORT
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.ASCII | re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?:[^@/?#\[\]]*@)?([a-z0-9._~%-]+|\[[0-9a-f:.]+\])(?::([0-9]{0,5}))?\Z", re.ASCII | re.IGNORECASE)
-_BELOW = re.compile(r"(?:[^\s%\x00-\x1f\x7f\\^`{|}<>\"#]|%[0-9a-f]{2})*\Z", re.IGNORECASE)
+_PATH_AND_QUERY = re.compile(r"(?:[^\s%\x00-\x1f\x7f\\^`{|}<>\"#]|%[0-9a-f]{2})*\Z", re.IGNORECASE)
 _WEB = ("http", "https")
 _MODULES = ("http", "https", "file", "oci")
 
@@ -23,7 +23,7 @@ def web_url(path: str, text: str) -> Iterator[Finding]:
     """Yield what is wrong with ``text`` as the address of something on the web."""
     scheme = _scheme(text)
     rest = text[len(scheme) + 1 :]
-    if scheme.lower() not in _WEB or not rest.startswith("//") or not _is_place(rest[2:]):
+    if scheme.lower() not in _WEB or not rest.startswith("//") or not _is_host_and_rest(rest[2:]):
         yield rules.out_of_range(path, "a URL such as https://example.com/keys", text)
 
 
@@ -32,24 +32,25 @@ def module_url(path: str, text: str) -> Iterator[Finding]:
     scheme = _scheme(text)
     rest = text[len(scheme) + 1 :] if scheme else text
     if scheme:
-        good = scheme.lower() in _MODULES and (_is_place(rest[2:]) if rest.startswith("//") and scheme.lower() in _WEB else _is_below(rest))
+        on_web = scheme.lower() in _WEB and rest.startswith("//")
+        good = scheme.lower() in _MODULES and (_is_host_and_rest(rest[2:]) if on_web else _is_path_and_query(rest))
     else:
-        good = _is_below(text) if text.startswith("/") else _is_place(text)
+        good = _is_path_and_query(text) if text.startswith("/") else _is_host_and_rest(text)
     if not good:
         yield rules.out_of_range(path, "a URL with http, https, file or oci, or the name of an image", text)
 
 
 def _scheme(text: str) -> str:
-    found = _SCHEME.match(text)
-    return found[1] if found else ""
+    match = _SCHEME.match(text)
+    return match[1] if match else ""
 
 
-def _is_place(text: str) -> bool:
+def _is_host_and_rest(text: str) -> bool:
     """Return whether ``text`` is a host, perhaps with a port, and what follows it."""
     authority = re.split(r"[/?]", text, maxsplit=1)[0]
-    found = _AUTHORITY.match(authority)
-    return found is not None and int(found[2] or 0) <= MAX_PORT and _is_below(text[len(authority) :])
+    match = _AUTHORITY.match(authority)
+    return match is not None and int(match[2] or 0) <= MAX_PORT and _is_path_and_query(text[len(authority) :])
 
 
-def _is_below(text: str) -> bool:
-    return bool(_BELOW.match(text))
+def _is_path_and_query(text: str) -> bool:
+    return bool(_PATH_AND_QUERY.match(text))

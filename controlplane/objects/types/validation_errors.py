@@ -1,4 +1,4 @@
-"""What the typed models refuse, said to the user: the field's path, what was expected, what stood there."""
+"""What the typed models refuse, as findings for the user: the field's path, what was expected, what was found there."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ _RANGES = frozenset(
 
 
 def findings(error: ValidationError, *, shows: bool = True) -> Iterator[Finding]:
-    """Yield what ``error`` says, a finding a field; of very many the first. Without ``shows`` nothing that was found is told."""
-    for each in error.errors(include_url=False)[:_MANY]:
-        kind = each["type"]
-        found = "" if kind == "missing" or not shows else f", found {for_message(each['input'])}"
+    """Yield what ``error`` says, a finding a field; of very many the first. Without ``shows`` no value that was found is shown."""
+    for detail in error.errors(include_url=False)[:_MANY]:
+        kind = detail["type"]
+        actual = "" if kind == "missing" or not shows else f", found {for_message(detail['input'])}"
         code = "Required" if kind == "missing" else "OutOfRange" if kind in _RANGES or kind.endswith("_range") else "WrongType"
-        yield Finding(_path(each["loc"]), code, f"{_expected(each)}{found}")
+        yield Finding(_path(detail["loc"]), code, f"{_expected(detail)}{actual}")
 
 
-def _expected(each: ErrorDetails) -> str:
-    words = _WORDS.get(each["type"])
-    return words.format_map(each.get("ctx", {})) if words else each["msg"].replace("Input should be", "expected")
+def _expected(detail: ErrorDetails) -> str:
+    template = _WORDS.get(detail["type"])
+    return template.format_map(detail.get("ctx", {})) if template else detail["msg"].replace("Input should be", "expected")
 
 
 def for_message(value: object) -> str:

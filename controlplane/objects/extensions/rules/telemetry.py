@@ -13,18 +13,18 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.selector_rules import check_attachment
 
 
-def check(value: Telemetry) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    spec = value.spec
+def check(telemetry: Telemetry) -> Iterator[Finding]:
+    """Yield what is wrong with ``telemetry``."""
+    spec = telemetry.spec
     yield from check_attachment(spec)
-    for at, tracing in enumerate(spec.tracing):
+    for index, tracing in enumerate(spec.tracing):
         for name, tag in tracing.custom_tags.items():
-            yield from _tag(f"spec.tracing[{at}].customTags.{name}", tag)
-    for at, metrics in enumerate(spec.metrics):
-        for index, overrides in enumerate(metrics.overrides):
-            yield from _overrides(f"spec.metrics[{at}].overrides[{index}]", overrides)
-    for at, logging in enumerate(spec.access_logging):
-        yield from _logging(f"spec.accessLogging[{at}]", logging)
+            yield from _tag(f"spec.tracing[{index}].customTags.{name}", tag)
+    for index, metrics in enumerate(spec.metrics):
+        for override_index, overrides in enumerate(metrics.overrides):
+            yield from _overrides(f"spec.metrics[{index}].overrides[{override_index}]", overrides)
+    for index, logging in enumerate(spec.access_logging):
+        yield from _logging(f"spec.accessLogging[{index}]", logging)
 
 
 def _tag(path: str, tag: CustomTag) -> Iterator[Finding]:

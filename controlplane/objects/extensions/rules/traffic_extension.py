@@ -13,9 +13,9 @@ from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 
 
-def check(value: TrafficExtension) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    spec = value.spec
+def check(extension: TrafficExtension) -> Iterator[Finding]:
+    """Yield what is wrong with ``extension``."""
+    spec = extension.spec
     yield from check_placement(spec)
     if spec.wasm is not None and spec.lua is not None:
         yield rules.conflict("spec", "expected one of wasm and lua, found both")

@@ -13,29 +13,29 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.selector_rules import check_attachment
 
 
-def check(value: WasmPlugin) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    yield from check_placement(value.spec)
-    yield from check_module("spec", value.spec)
+def check(plugin: WasmPlugin) -> Iterator[Finding]:
+    """Yield what is wrong with ``plugin``."""
+    yield from check_placement(plugin.spec)
+    yield from check_module("spec", plugin.spec)
 
 
 def check_placement(spec: FilterPlacement) -> Iterator[Finding]:
     """Yield what is wrong with where the filter ``spec`` stands and which traffic goes through it."""
     yield from check_attachment(spec)
-    for at, match in enumerate(spec.match):
-        yield from _ports(f"spec.match[{at}].ports", match)
+    for index, match in enumerate(spec.match):
+        yield from _ports(f"spec.match[{index}].ports", match)
 
 
 def check_module(path: str, wasm: Wasm) -> Iterator[Finding]:
     """Yield what is wrong with the module ``wasm``."""
     yield from url_rules.module_url(f"{path}.url", wasm.url)
     seen: set[str] = set()
-    for at, variable in enumerate(wasm.vm_config.env if wasm.vm_config else ()):
-        here = f"{path}.vmConfig.env[{at}]"
+    for index, variable in enumerate(wasm.vm_config.env if wasm.vm_config else ()):
+        variable_path = f"{path}.vmConfig.env[{index}]"
         if variable.name in seen:
-            yield rules.conflict(f"{here}.name", "expected each variable once")
+            yield rules.conflict(f"{variable_path}.name", "expected each variable once")
         seen.add(variable.name)
-        yield from _variable(here, variable)
+        yield from _variable(variable_path, variable)
 
 
 def _variable(path: str, variable: EnvVar) -> Iterator[Finding]:
@@ -45,7 +45,7 @@ def _variable(path: str, variable: EnvVar) -> Iterator[Finding]:
 
 def _ports(path: str, match: TrafficSelector) -> Iterator[Finding]:
     seen: set[int] = set()
-    for at, port in enumerate(match.ports):
+    for index, port in enumerate(match.ports):
         if port.number in seen:
-            yield rules.conflict(f"{path}[{at}].number", f"expected each port once, found {port.number} again")
+            yield rules.conflict(f"{path}[{index}].number", f"expected each port once, found {port.number} again")
         seen.add(port.number)

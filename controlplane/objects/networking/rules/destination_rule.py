@@ -32,21 +32,21 @@ _MAX_PROBES = 127
 _SETTINGS = ("load_balancer", "connection_pool", "outlier_detection", "tls")
 
 
-def check(value: DestinationRule) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    spec = value.spec
+def check(rule: DestinationRule) -> Iterator[Finding]:
+    """Yield what is wrong with ``rule``."""
+    spec = rule.spec
     yield from rules.host_name("spec.host", spec.host)
     if spec.traffic_policy:
         yield from check_traffic_policy("spec.trafficPolicy", spec.traffic_policy)
     names: set[str] = set()
-    for at, subset in enumerate(spec.subsets):
-        yield from _subset(f"spec.subsets[{at}]", subset)
+    for index, subset in enumerate(spec.subsets):
+        yield from _subset(f"spec.subsets[{index}]", subset)
         if subset.name in names:
-            yield rules.conflict(f"spec.subsets[{at}].name", f"expected each subset once, found {subset.name[:80]!r} again")
+            yield rules.conflict(f"spec.subsets[{index}].name", f"expected each subset once, found {subset.name[:80]!r} again")
         names.add(subset.name)
     if spec.workload_selector:
         yield from rules.selector("spec.workloadSelector.matchLabels", spec.workload_selector.match_labels)
-    yield from _exports(spec, value.meta.namespace)
+    yield from _exports(spec, rule.meta.namespace)
 
 
 def _exports(spec: DestinationRuleSpec, namespace: str) -> Iterator[Finding]:
@@ -73,18 +73,20 @@ def check_traffic_policy(path: str, policy: TrafficPolicy) -> Iterator[Finding]:
     if policy.tunnel:
         yield from _tunnel(f"{path}.tunnel", policy.tunnel)
     numbers: set[int] = set()
-    for at, each in enumerate(policy.port_level_settings):
-        here = f"{path}.portLevelSettings[{at}]"
-        if each.port is None:
-            yield rules.required(f"{here}.port", "a port")
+    for index, port_policy in enumerate(policy.port_level_settings):
+        port_path = f"{path}.portLevelSettings[{index}]"
+        if port_policy.port is None:
+            yield rules.required(f"{port_path}.port", "a port")
         else:
-            yield from rules.port_number(f"{here}.port.number", each.port.number)
-            if each.port.number in numbers:
-                yield rules.warning(f"{here}.port.number", "Conflict", f"port {each.port.number} has settings already: these are not used")
-            numbers.add(each.port.number)
-        if not any(getattr(each, name) for name in _SETTINGS):
-            yield rules.required(here, "at least one of loadBalancer, connectionPool, outlierDetection and tls")
-        yield from _settings(here, each)
+            yield from rules.port_number(f"{port_path}.port.number", port_policy.port.number)
+            if port_policy.port.number in numbers:
+                yield rules.warning(
+                    f"{port_path}.port.number", "Conflict", f"port {port_policy.port.number} has settings already: these are not used"
+                )
+            numbers.add(port_policy.port.number)
+        if not any(getattr(port_policy, name) for name in _SETTINGS):
+            yield rules.required(port_path, "at least one of loadBalancer, connectionPool, outlierDetection and tls")
+        yield from _settings(port_path, port_policy)
 
 
 def _settings(path: str, policy: TrafficPolicy | PortTrafficPolicy) -> Iterator[Finding]:
@@ -124,10 +126,10 @@ def _tcp(path: str, tcp: TCPSettings) -> Iterator[Finding]:
 
 def _keepalive(path: str, keepalive: TcpKeepalive) -> Iterator[Finding]:
     """Yield what Linux would refuse, on each connection, of ``keepalive``."""
-    for name, value in (("time", keepalive.time), ("interval", keepalive.interval)):
-        if value is not None and value > _MAX_KEEPALIVE_S * 1000:
-            yield rules.out_of_range(f"{path}.{name}", f"at most {_MAX_KEEPALIVE_S}s", f"{value}ms")
-        elif value is not None and value % 1000:
+    for name, duration_ms in (("time", keepalive.time), ("interval", keepalive.interval)):
+        if duration_ms is not None and duration_ms > _MAX_KEEPALIVE_S * 1000:
+            yield rules.out_of_range(f"{path}.{name}", f"at most {_MAX_KEEPALIVE_S}s", f"{duration_ms}ms")
+        elif duration_ms is not None and duration_ms % 1000:
             yield rules.warning(f"{path}.{name}", "Rounded", "TCP knows whole seconds, from 1: this is rounded")
     if keepalive.probes is not None and keepalive.probes > _MAX_PROBES:
         yield rules.out_of_range(f"{path}.probes", f"at most {_MAX_PROBES}", keepalive.probes)
@@ -148,10 +150,10 @@ def _http(path: str, http: HTTPSettings) -> Iterator[Finding]:
         yield rules.required(f"{path}.http2KeepAlive.interval", "a duration")
 
 
-def _not_negative(path: str, **named: int) -> Iterator[Finding]:
-    for name, value in named.items():
-        if value < 0:
-            yield rules.out_of_range(f"{path}.{name}", "a number from 0", value)
+def _not_negative(path: str, **limits: int) -> Iterator[Finding]:
+    for name, limit in limits.items():
+        if limit < 0:
+            yield rules.out_of_range(f"{path}.{name}", "a number from 0", limit)
 
 
 def check_outlier_detection(path: str, outliers: OutlierDetection) -> Iterator[Finding]:
@@ -170,15 +172,15 @@ def _tls(path: str, tls: ClientTLSSettings) -> Iterator[Finding]:
     files = (tls.client_certificate, tls.private_key, tls.ca_certificates)
     verifies = tls.mode in ("SIMPLE", "MUTUAL")
     if verifies and tls.insecure_skip_verify:
-        for name, value in (("caCertificates", tls.ca_certificates), ("subjectAltNames", tls.subject_alt_names)):
-            if value:
+        for name, setting in (("caCertificates", tls.ca_certificates), ("subjectAltNames", tls.subject_alt_names)):
+            if setting:
                 yield rules.conflict(f"{path}.{name}", "expected nothing here where insecureSkipVerify says that nothing is verified")
     if verifies and tls.credential_name:
         if any((*files, tls.ca_crl)):
             yield rules.conflict(path, "expected one of credentialName and files, found both")
     elif tls.mode == "MUTUAL":
-        for name, value in (("clientCertificate", tls.client_certificate), ("privateKey", tls.private_key)):
-            if not value:
+        for name, setting in (("clientCertificate", tls.client_certificate), ("privateKey", tls.private_key)):
+            if not setting:
                 yield rules.required(f"{path}.{name}", "a file")
     elif tls.mode == "ISTIO_MUTUAL" and any((*files, tls.credential_name)):
         yield rules.conflict(path, "expected no certificates beside ISTIO_MUTUAL, which uses the mesh's own")

@@ -16,37 +16,37 @@ _MAX_VERSION = 100
 _OBJECTS = (("listener", "listener"), ("route_configuration", "routeConfiguration"), ("cluster", "cluster"), ("waypoint", "waypoint"))
 
 
-def check(value: EnvoyFilter) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    spec = value.spec
+def check(envoy_filter: EnvoyFilter) -> Iterator[Finding]:
+    """Yield what is wrong with ``envoy_filter``."""
+    spec = envoy_filter.spec
     if spec.workload_selector is not None:
         yield from rules.selector("spec.workloadSelector.labels", spec.workload_selector.labels)
         if spec.target_refs:
             yield rules.conflict("spec", "expected at most one of workloadSelector, targetRefs")
-    for at, each in enumerate(spec.target_refs):
-        if each.namespace:
-            yield rules.out_of_range(f"spec.targetRefs[{at}].namespace", "nothing: it is for its own namespace", each.namespace)
-    for at, patch in enumerate(spec.config_patches):
-        yield from _patch(f"spec.configPatches[{at}]", patch)
+    for index, target_ref in enumerate(spec.target_refs):
+        if target_ref.namespace:
+            yield rules.out_of_range(f"spec.targetRefs[{index}].namespace", "nothing: it is for its own namespace", target_ref.namespace)
+    for index, patch in enumerate(spec.config_patches):
+        yield from _patch(f"spec.configPatches[{index}]", patch)
 
 
-def _patch(path: str, each: ObjectPatch) -> Iterator[Finding]:
-    if each.apply_to == "INVALID":
+def _patch(path: str, config_patch: ObjectPatch) -> Iterator[Finding]:
+    if config_patch.apply_to == "INVALID":
         yield rules.required(f"{path}.applyTo", "what is patched")
-    if each.patch is None:
+    if config_patch.patch is None:
         yield rules.required(f"{path}.patch", "a patch")
-    elif each.patch.operation == "INVALID":
+    elif config_patch.patch.operation == "INVALID":
         yield rules.required(f"{path}.patch.operation", "an operation")
-    elif each.patch.operation != "REMOVE" and each.patch.value is None:
+    elif config_patch.patch.operation != "REMOVE" and config_patch.patch.value is None:
         yield rules.required(f"{path}.patch.value", "a value")
-    if each.match is not None:
-        yield from _match(f"{path}.match", each.match)
+    if config_patch.match is not None:
+        yield from _match(f"{path}.match", config_patch.match)
 
 
 def _match(path: str, match: ObjectMatch) -> Iterator[Finding]:
-    said = [name for field, name in _OBJECTS if getattr(match, field) is not None]
-    if len(said) > 1:
-        yield rules.conflict(path, f"expected at most one of {', '.join(said)}")
+    objects = [name for field, name in _OBJECTS if getattr(match, field) is not None]
+    if len(objects) > 1:
+        yield rules.conflict(path, f"expected at most one of {', '.join(objects)}")
     if (match.context == "WAYPOINT") is not (match.waypoint is not None):
         yield rules.conflict(f"{path}.waypoint", "expected it with the context WAYPOINT, and only there")
     if match.proxy and len(match.proxy.proxy_version) > _MAX_VERSION:
@@ -58,6 +58,6 @@ def _match(path: str, match: ObjectMatch) -> Iterator[Finding]:
 
 
 def _listener(path: str, match: ListenerMatch) -> Iterator[Finding]:
-    found = match.filter_chain.filter if match.filter_chain else None
-    if found and found.sub_filter is not None and found.name not in _MANAGER:
+    network_filter = match.filter_chain.filter if match.filter_chain else None
+    if network_filter and network_filter.sub_filter is not None and network_filter.name not in _MANAGER:
         yield rules.conflict(f"{path}.filterChain.filter", f"expected the name {_MANAGER[0]} with a subFilter")

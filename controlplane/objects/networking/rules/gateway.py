@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.model.hosts import is_ip
+from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.networking.gateway import Gateway, GatewayServer
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
@@ -18,17 +18,16 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_label
 from controlplane.objects.types.rules import OWN_NAMESPACE
 
-ANY = "*"
 _TLS = (Protocol.HTTPS, Protocol.TLS)
 _OF_FILES = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
 
 
-def check(value: Gateway) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    if not value.spec.servers:
+def check(gateway: Gateway) -> Iterator[Finding]:
+    """Yield what is wrong with ``gateway``."""
+    if not gateway.spec.servers:
         yield rules.required("spec.servers", "at least one server")
-    for at, server in enumerate(value.spec.servers):
-        yield from _server(f"spec.servers[{at}]", server)
+    for index, server in enumerate(gateway.spec.servers):
+        yield from _server(f"spec.servers[{index}]", server)
 
 
 def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
@@ -42,8 +41,8 @@ def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
         yield rules.required(f"{path}.port.name", "a name")
     if not server.hosts:
         yield rules.required(f"{path}.hosts", "at least one host")
-    for at, host in enumerate(server.hosts):
-        yield from _host(f"{path}.hosts[{at}]", host)
+    for index, host in enumerate(server.hosts):
+        yield from _host(f"{path}.hosts[{index}]", host)
     yield from check_default_endpoint(f"{path}.defaultEndpoint", server.default_endpoint)
     if port.target_port:
         message = "has no effect: the Service of the gateway says where its ports lead"
@@ -74,9 +73,9 @@ def _host(path: str, text: str) -> Iterator[Finding]:
 
 def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
     files = bool(tls.server_certificate and tls.private_key)
-    given = [bool(tls.credential_name), bool(tls.credential_names), bool(tls.tls_certificates), files]
+    certificate_sources = [bool(tls.credential_name), bool(tls.credential_names), bool(tls.tls_certificates), files]
     if tls.mode == "ISTIO_MUTUAL":
-        own = (
+        certificate_fields = (
             "server_certificate",
             "private_key",
             "ca_certificates",
@@ -84,10 +83,10 @@ def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
             "credential_names",
             "tls_certificates",
         )
-        if any(getattr(tls, name) for name in own):
+        if any(getattr(tls, name) for name in certificate_fields):
             yield rules.conflict(path, "expected no certificates of its own: ISTIO_MUTUAL uses those of the mesh")
         return
-    if sum(given) > 1:
+    if sum(certificate_sources) > 1:
         yield rules.conflict(path, "expected one of credentialName, credentialNames, tlsCertificates, or a certificate with its key")
     if tls.mode not in _OF_FILES:
         return
@@ -98,11 +97,13 @@ def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
 
 
 def _certificates(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
-    listed = [(f"{path}.tlsCertificates[{at}]", each.server_certificate, each.private_key) for at, each in enumerate(tls.tls_certificates)]
-    for where, certificate, key in listed or [(path, tls.server_certificate, tls.private_key)]:
+    pairs = [
+        (f"{path}.tlsCertificates[{index}]", pair.server_certificate, pair.private_key) for index, pair in enumerate(tls.tls_certificates)
+    ]
+    for pair_path, certificate, key in pairs or [(path, tls.server_certificate, tls.private_key)]:
         if not certificate:
-            yield rules.required(f"{where}.serverCertificate", "a server certificate, or a credentialName")
+            yield rules.required(f"{pair_path}.serverCertificate", "a server certificate, or a credentialName")
         if not key:
-            yield rules.required(f"{where}.privateKey", "a private key, or a credentialName")
+            yield rules.required(f"{pair_path}.privateKey", "a private key, or a credentialName")
     if tls.mode != "SIMPLE" and not (tls.ca_certificates or tls.ca_cert_credential_name):
         yield rules.required(f"{path}.caCertificates", "the authorities of clients")

@@ -39,8 +39,8 @@ def _operations(path: str, operations: HeaderOperations, *, allowed: Collection[
         for name, value in values.items():
             yield from _name(f"{path}.{action}", name, allowed)
             yield from _value(f"{path}.{action}.{name}", value)
-    for at, name in enumerate(operations.remove):
-        yield from _name(f"{path}.remove[{at}]", name, ())
+    for index, name in enumerate(operations.remove):
+        yield from _name(f"{path}.remove[{index}]", name, ())
 
 
 def _name(path: str, name: str, allowed: Collection[str]) -> Iterator[Finding]:
@@ -54,5 +54,5 @@ def _name(path: str, name: str, allowed: Collection[str]) -> Iterator[Finding]:
 def _value(path: str, value: str) -> Iterator[Finding]:
     if "%" in _SUBSTITUTION.sub("", value):
         yield rules.out_of_range(path, "'%' as a substitution like %HOSTNAME%, or doubled", value)
-    if any(ord(each) < 32 and each != "\t" for each in value):
+    if any(ord(character) < 32 and character != "\t" for character in value):
         yield rules.out_of_range(path, "a value without control characters", value)

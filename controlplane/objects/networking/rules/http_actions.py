@@ -21,7 +21,7 @@ from controlplane.objects.networking.virtual_service import (
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header
-from controlplane.objects.types.regex import regex_error as fault_of_regex
+from controlplane.objects.types.regex import regex_error
 
 MAX_BODY = 1 << 20
 GRPC_STATUS = (
@@ -95,8 +95,8 @@ def _mirrors(path: str, route: HTTPRoute) -> Iterator[Finding]:
     yield from _percentage(f"{path}.mirrorPercentage", route.mirror_percentage)
     if route.mirror and route.mirrors:
         yield rules.conflict(f"{path}.mirrors", "expected one of mirror and mirrors, found both")
-    for at, mirror in enumerate(route.mirrors):
-        yield from _percentage(f"{path}.mirrors[{at}].percentage", mirror.percentage)
+    for index, mirror in enumerate(route.mirrors):
+        yield from _percentage(f"{path}.mirrors[{index}].percentage", mirror.percentage)
 
 
 def _percentage(path: str, percentage: Percent | None) -> Iterator[Finding]:
@@ -115,8 +115,8 @@ def _rewrite(path: str, rewrite: HTTPRewrite) -> Iterator[Finding]:
         yield rules.required(f"{path}.uriRegexRewrite", "both match and rewrite")
     elif regex:
         yield from rules.single_line(f"{path}.uriRegexRewrite", rewrite=regex.rewrite)
-    if regex and regex.match and (wrong := fault_of_regex(regex.match)):
-        yield Finding(f"{path}.uriRegexRewrite.match", rules.OUT_OF_RANGE, wrong)
+    if regex and regex.match and (error := regex_error(regex.match)):
+        yield Finding(f"{path}.uriRegexRewrite.match", rules.OUT_OF_RANGE, error)
 
 
 def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
@@ -155,10 +155,10 @@ def _status(path: str, status: int) -> Iterator[Finding]:
 def _retries(path: str, retries: HTTPRetry) -> Iterator[Finding]:
     if retries.attempts < 0:
         yield rules.out_of_range(f"{path}.attempts", "a number from 0", retries.attempts)
-    others = (retries.per_try_timeout, retries.retry_on or None, retries.retry_remote_localities, retries.backoff)
-    if retries.attempts == 0 and any(each is not None for each in others):
+    other_settings = (retries.per_try_timeout, retries.retry_on or None, retries.retry_remote_localities, retries.backoff)
+    if retries.attempts == 0 and any(setting is not None for setting in other_settings):
         yield rules.conflict(f"{path}.attempts", "expected at least 1 attempt where other settings of retries are given")
-    for token in filter(None, (each.strip() for each in retries.retry_on.split(","))):
+    for token in filter(None, (condition.strip() for condition in retries.retry_on.split(","))):
         if token not in _RETRY_ON and not (
             token.isascii() and token.isdecimal() and len(token) == 3 and int(token) in _STATUSES | _SERVER_STATUSES
         ):
@@ -185,10 +185,10 @@ def _delay(path: str, delay: Delay) -> Iterator[Finding]:
 
 def _abort(path: str, abort: Abort) -> Iterator[Finding]:
     yield from _percentage(f"{path}.percentage", abort.percentage)
-    said = [each for each in (abort.http_status, abort.grpc_status, abort.http2_error) if each is not None]
-    if len(said) > 1:
+    statuses = [status for status in (abort.http_status, abort.grpc_status, abort.http2_error) if status is not None]
+    if len(statuses) > 1:
         yield rules.conflict(path, "expected one of httpStatus and grpcStatus, found both")
-    if not said:
+    if not statuses:
         yield rules.required(path, "one of httpStatus and grpcStatus")
     if abort.http2_error is not None:
         yield Finding(f"{path}.http2Error", "NotSupported", "expected httpStatus or grpcStatus: Envoy cannot abort with an HTTP/2 error")
@@ -199,16 +199,16 @@ def _abort(path: str, abort: Abort) -> Iterator[Finding]:
 
 
 def _cors(path: str, policy: CorsPolicy) -> Iterator[Finding]:
-    for at, origin in enumerate(policy.allow_origins):
-        yield from check_string_match(f"{path}.allowOrigins[{at}]", origin)
+    for index, origin in enumerate(policy.allow_origins):
+        yield from check_string_match(f"{path}.allowOrigins[{index}]", origin)
         if origin.exact == "":
-            yield rules.required(f"{path}.allowOrigins[{at}].exact", "an origin that is not empty")
-    for at, method in enumerate(policy.allow_methods):
+            yield rules.required(f"{path}.allowOrigins[{index}].exact", "an origin that is not empty")
+    for index, method in enumerate(policy.allow_methods):
         if method not in _METHODS:
-            yield rules.out_of_range(f"{path}.allowMethods[{at}]", "an HTTP method", method)
+            yield rules.out_of_range(f"{path}.allowMethods[{index}]", "an HTTP method", method)
     for name, headers in (("allowHeaders", policy.allow_headers), ("exposeHeaders", policy.expose_headers)):
-        for at, header in enumerate(headers):
+        for index, header in enumerate(headers):
             if not is_header(header):
-                yield rules.out_of_range(f"{path}.{name}[{at}]", "the name of a header", header)
+                yield rules.out_of_range(f"{path}.{name}[{index}]", "the name of a header", header)
     if policy.max_age is not None and policy.max_age % 1000:
         yield rules.out_of_range(f"{path}.maxAge", "whole seconds", f"{policy.max_age}ms")

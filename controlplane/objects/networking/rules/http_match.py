@@ -14,15 +14,16 @@ from controlplane.objects.types.regex import regex_error
 
 def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator[Finding]:
     """Yield what is wrong with the conditions ``match``; ``claims`` allows those on a token, which only gateways know."""
-    for name, each in (("uri", match.uri), ("scheme", match.scheme), ("method", match.method), ("authority", match.authority)):
-        if each is not None:
-            yield from check_string_match(f"{path}.{name}", each)
+    texts = (("uri", match.uri), ("scheme", match.scheme), ("method", match.method), ("authority", match.authority))
+    for name, condition in texts:
+        if condition is not None:
+            yield from check_string_match(f"{path}.{name}", condition)
     yield from _headers(f"{path}.headers", match.headers, claims=claims)
     yield from _headers(f"{path}.withoutHeaders", match.without_headers, claims=claims)
-    for name, each in match.query_params.items():
+    for name, parameter in match.query_params.items():
         if not name:
             yield rules.required(f"{path}.queryParams", "names that are not empty")
-        yield from _present_or(f"{path}.queryParams.{name}", each)
+        yield from _check_presence_or_match(f"{path}.queryParams.{name}", parameter)
     if match.port:
         yield from rules.port_number(f"{path}.port", match.port)
     yield from rules.labels(f"{path}.sourceLabels", match.source_labels)
@@ -36,27 +37,27 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
 
 def check_string_match(path: str, match: StringMatch) -> Iterator[Finding]:
     """Yield what is wrong with the condition ``match`` on a string."""
-    given = [name for name in ("exact", "prefix", "regex") if getattr(match, name) is not None]
-    if len(given) > 1:
-        yield rules.conflict(path, f"expected one of {' and '.join(given)}, found both")
-    if not given:
+    kinds = [name for name in ("exact", "prefix", "regex") if getattr(match, name) is not None]
+    if len(kinds) > 1:
+        yield rules.conflict(path, f"expected one of {' and '.join(kinds)}, found both")
+    if not kinds:
         yield rules.required(path, "one of exact, prefix and regex")
     if match.prefix == "":
         yield rules.required(f"{path}.prefix", "a prefix that is not empty")
     if match.regex == "":
         yield rules.required(f"{path}.regex", "a regular expression that is not empty")
-    elif match.regex is not None and (wrong := regex_error(match.regex)):
-        yield Finding(f"{path}.regex", rules.OUT_OF_RANGE, wrong)
+    elif match.regex is not None and (error := regex_error(match.regex)):
+        yield Finding(f"{path}.regex", rules.OUT_OF_RANGE, error)
 
 
-def _present_or(path: str, match: StringMatch) -> Iterator[Finding]:
+def _check_presence_or_match(path: str, match: StringMatch) -> Iterator[Finding]:
     """Yield what is wrong with ``match``: empty, it asks only that the header or parameter is there."""
     if match != StringMatch():
         yield from check_string_match(path, match)
 
 
 def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> Iterator[Finding]:
-    for name, each in headers.items():
+    for name, match in headers.items():
         if is_claim(name):
             if not claim_path(name):
                 yield rules.out_of_range(path, "a claim such as @request.auth.claims.a.b or @request.auth.claims[a][b]", name)
@@ -64,12 +65,12 @@ def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> 
                 yield rules.conflict(f"{path}.{name}", "expected a gateway: only gateways route by the claims of a token")
         elif not is_header(name):
             yield rules.out_of_range(path, "the name of a header", name)
-        yield from _present_or(f"{path}.{name}", each)
+        yield from _check_presence_or_match(f"{path}.{name}", match)
 
 
 def unreachable_routes(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
-    """Yield, as warnings, the routes behind one that takes every request: no request ever comes to them."""
-    for at, route in enumerate(routes[:-1]):
+    """Yield, as warnings, the routes behind one that takes every request: no request ever reaches them."""
+    for index, route in enumerate(routes[:-1]):
         if not route.match:
-            yield rules.warning(f"spec.http[{at + 1}]", "Unreachable", f"spec.http[{at}] takes every request")
+            yield rules.warning(f"spec.http[{index + 1}]", "Unreachable", f"spec.http[{index}] takes every request")
             return

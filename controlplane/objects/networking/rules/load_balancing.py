@@ -40,10 +40,10 @@ def check_load_balancer(path: str, balancer: LoadBalancerSettings, *, outliers: 
 
 def _hash(path: str, policy: ConsistentHashLB) -> Iterator[Finding]:
     keys = (policy.http_header_name, policy.http_cookie, policy.use_source_ip, policy.http_query_parameter_name)
-    given = sum(each is not None for each in keys)
-    if given > 1:
+    key_count = sum(key is not None for key in keys)
+    if key_count > 1:
         yield rules.conflict(path, "expected one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName")
-    if not given:
+    if not key_count:
         yield rules.warning(path, "NoEffect", "has no httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName to hash by")
     if policy.http_header_name is not None and not is_header(policy.http_header_name):
         yield rules.out_of_range(f"{path}.httpHeaderName", "the name of a header", policy.http_header_name)
@@ -68,46 +68,46 @@ def _tables(path: str, policy: ConsistentHashLB) -> Iterator[Finding]:
 
 
 def _is_maglev(size: int) -> bool:
-    return size <= MAX_MAGLEV and size > 1 and all(size % each for each in range(2, int(size**0.5) + 1))
+    return size <= MAX_MAGLEV and size > 1 and all(size % divisor for divisor in range(2, int(size**0.5) + 1))
 
 
 def _localities(path: str, setting: LocalityLoadBalancerSetting) -> Iterator[Finding]:
     if setting.distribute and (setting.failover or setting.failover_priority):
         yield rules.conflict(path, "expected one of distribute and failover, found both")
-    for at, each in enumerate(setting.distribute):
-        yield from _distribute(f"{path}.distribute[{at}]", each)
-    yield from _disjoint(f"{path}.distribute", [each.from_ for each in setting.distribute])
+    for index, distribute in enumerate(setting.distribute):
+        yield from _distribute(f"{path}.distribute[{index}]", distribute)
+    yield from _disjoint(f"{path}.distribute", [distribute.from_ for distribute in setting.distribute])
     yield from _failover(path, setting.failover)
 
 
-def _distribute(path: str, each: Distribute) -> Iterator[Finding]:
-    for name, weight in each.to.items():
+def _distribute(path: str, distribute: Distribute) -> Iterator[Finding]:
+    for name, weight in distribute.to.items():
         if not 1 <= weight <= 100:
             yield rules.out_of_range(f"{path}.to.{name}", "a share from 1 to 100", weight)
-    if (total := sum(each.to.values())) != 100:
+    if (total := sum(distribute.to.values())) != 100:
         yield rules.out_of_range(f"{path}.to", "shares of 100 in all", total)
-    yield from _disjoint(f"{path}.to", list(each.to))
+    yield from _disjoint(f"{path}.to", list(distribute.to))
 
 
 def _disjoint(path: str, localities: Sequence[str]) -> Iterator[Finding]:
     """Yield what is wrong with ``localities``, as region/zone/sub-zone with perhaps a star at the end: none may be within another."""
-    for each in localities:
-        if each.count("/") > 2 or not all(each.split("/")) or ANY in each.removesuffix(ANY):
-            yield rules.out_of_range(path, "region/zone/subzone, of which the last may be '*'", each)
-    split = [tuple(filter(None, each.removesuffix(ANY).split("/"))) for each in localities]
-    first = {parts: at for at, parts in reversed([*enumerate(split)])}
-    for at, parts in enumerate(split):
-        others = (first.get(parts[:length], at) for length in range(len(parts) + 1))
-        if (other := next((each for each in others if each != at), at)) != at:
-            both = f"{for_message(localities[other])} and {for_message(localities[at])}"
+    for locality in localities:
+        if locality.count("/") > 2 or not all(locality.split("/")) or ANY in locality.removesuffix(ANY):
+            yield rules.out_of_range(path, "region/zone/subzone, of which the last may be '*'", locality)
+    split = [tuple(filter(None, locality.removesuffix(ANY).split("/"))) for locality in localities]
+    first = {parts: index for index, parts in reversed([*enumerate(split)])}
+    for index, parts in enumerate(split):
+        candidates = (first.get(parts[:length], index) for length in range(len(parts) + 1))
+        if (covering := next((candidate for candidate in candidates if candidate != index), index)) != index:
+            both = f"{for_message(localities[covering])} and {for_message(localities[index])}"
             yield rules.conflict(path, f"expected localities that do not overlap: {both} do")
 
 
-def _failover(path: str, failover: Sequence[Failover]) -> Iterator[Finding]:
-    for at, each in enumerate(failover):
-        here = f"{path}.failover[{at}]"
-        if each.from_ == each.to:
-            yield rules.conflict(here, "expected two different regions")
-        for name, region in (("from", each.from_), ("to", each.to)):
+def _failover(path: str, failovers: Sequence[Failover]) -> Iterator[Finding]:
+    for index, rule in enumerate(failovers):
+        failover_path = f"{path}.failover[{index}]"
+        if rule.from_ == rule.to:
+            yield rules.conflict(failover_path, "expected two different regions")
+        for name, region in (("from", rule.from_), ("to", rule.to)):
             if "/" in region or ANY in region:
-                yield rules.out_of_range(f"{here}.{name}", "a region, without zone or '*'", region)
+                yield rules.out_of_range(f"{failover_path}.{name}", "a region, without zone or '*'", region)

@@ -12,6 +12,6 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.selector_rules import check_selector
 
 
-def check(value: ProxyConfig) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    yield from check_selector(value.spec.selector)
+def check(proxy_config: ProxyConfig) -> Iterator[Finding]:
+    """Yield what is wrong with ``proxy_config``."""
+    yield from check_selector(proxy_config.spec.selector)

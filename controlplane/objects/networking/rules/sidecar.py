@@ -32,18 +32,18 @@ _PORT = re.compile(r"[0-9]{1,5}\Z")
 _TLS = (Protocol.HTTPS, Protocol.TLS)
 
 
-def check(value: Sidecar) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    spec = value.spec
+def check(sidecar: Sidecar) -> Iterator[Finding]:
+    """Yield what is wrong with ``sidecar``."""
+    spec = sidecar.spec
     if not (spec.egress or spec.ingress or spec.outbound_traffic_policy or spec.inbound_connection_pool):
         yield rules.required("spec", "at least one of ingress, egress, outboundTrafficPolicy and inboundConnectionPool")
     if spec.workload_selector:
         yield from rules.selector("spec.workloadSelector.labels", spec.workload_selector.labels)
     numbers: set[int] = set()
-    for at, ingress in enumerate(spec.ingress):
-        yield from _ingress(f"spec.ingress[{at}]", ingress)
+    for index, ingress in enumerate(spec.ingress):
+        yield from _ingress(f"spec.ingress[{index}]", ingress)
         if ingress.port.number in numbers:
-            yield rules.conflict(f"spec.ingress[{at}].port.number", f"expected each port once, found {ingress.port.number} again")
+            yield rules.conflict(f"spec.ingress[{index}].port.number", f"expected each port once, found {ingress.port.number} again")
         numbers.add(ingress.port.number)
     yield from _all_egress(spec.egress)
     if spec.inbound_connection_pool:
@@ -67,49 +67,49 @@ def _policy(path: str, policy: OutboundTrafficPolicy) -> Iterator[Finding]:
 
 def _all_egress(listeners: Sequence[EgressListener]) -> Iterator[Finding]:
     bound: set[int | str] = set()
-    for at, each in enumerate(listeners):
-        path = f"spec.egress[{at}]"
-        yield from _egress(path, each)
-        if each.port is None:
-            if at != len(listeners) - 1:
+    for index, listener in enumerate(listeners):
+        path = f"spec.egress[{index}]"
+        yield from _egress(path, listener)
+        if listener.port is None:
+            if index != len(listeners) - 1:
                 yield rules.conflict(path, "expected the listener without a port to be the only one, and the last")
             continue
-        where = each.port.number or each.bind
-        if where in bound:
-            yield rules.conflict(f"{path}.port.number", f"expected each port, and each socket, once, found {where} again")
-        bound.add(where)
+        listens_at = listener.port.number or listener.bind
+        if listens_at in bound:
+            yield rules.conflict(f"{path}.port.number", f"expected each port, and each socket, once, found {listens_at} again")
+        bound.add(listens_at)
 
 
-def _egress(path: str, each: EgressListener) -> Iterator[Finding]:
-    if not each.hosts:
+def _egress(path: str, listener: EgressListener) -> Iterator[Finding]:
+    if not listener.hosts:
         yield rules.required(f"{path}.hosts", "at least one host, as namespace/host")
-    for at, host in enumerate(each.hosts):
-        yield from _host(f"{path}.hosts[{at}]", host)
-    if each.port is None:
-        if each.bind:
+    for index, host in enumerate(listener.hosts):
+        yield from _host(f"{path}.hosts[{index}]", host)
+    if listener.port is None:
+        if listener.bind:
             yield rules.conflict(f"{path}.bind", "expected a port beside it")
         return
-    yield from _port(f"{path}.port", each.port)
-    if each.port.number:
-        yield from rules.port_number(f"{path}.port.number", each.port.number)
-        yield from _bind(f"{path}.bind", each.bind)
-    elif each.bind.startswith(UNIX):
-        yield from check_socket(f"{path}.bind", each.bind)
-        if each.capture_mode not in ("DEFAULT", "NONE"):
+    yield from _port(f"{path}.port", listener.port)
+    if listener.port.number:
+        yield from rules.port_number(f"{path}.port.number", listener.port.number)
+        yield from _bind(f"{path}.bind", listener.bind)
+    elif listener.bind.startswith(UNIX):
+        yield from check_socket(f"{path}.bind", listener.bind)
+        if listener.capture_mode not in ("DEFAULT", "NONE"):
             yield rules.conflict(f"{path}.captureMode", "expected DEFAULT or NONE with a Unix domain socket")
     else:
         yield rules.out_of_range(f"{path}.port.number", "a port from 1 to 65535 (0 goes with a bind of unix://path)", 0)
 
 
-def _ingress(path: str, each: IngressListener) -> Iterator[Finding]:
-    yield from rules.port_number(f"{path}.port.number", each.port.number)
-    yield from _port(f"{path}.port", each.port)
-    yield from _bind(f"{path}.bind", each.bind)
-    yield from check_default_endpoint(f"{path}.defaultEndpoint", each.default_endpoint)
-    if each.tls:
-        yield from _tls(f"{path}.tls", each.tls, each.port)
-    if each.connection_pool:
-        yield from check_connection_pool(f"{path}.connectionPool", each.connection_pool)
+def _ingress(path: str, listener: IngressListener) -> Iterator[Finding]:
+    yield from rules.port_number(f"{path}.port.number", listener.port.number)
+    yield from _port(f"{path}.port", listener.port)
+    yield from _bind(f"{path}.bind", listener.bind)
+    yield from check_default_endpoint(f"{path}.defaultEndpoint", listener.default_endpoint)
+    if listener.tls:
+        yield from _tls(f"{path}.tls", listener.tls, listener.port)
+    if listener.connection_pool:
+        yield from check_connection_pool(f"{path}.connectionPool", listener.connection_pool)
 
 
 def check_default_endpoint(path: str, text: str) -> Iterator[Finding]:
@@ -137,14 +137,14 @@ def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Findi
         ("credentialNames", tls.credential_names),
         ("tlsCertificates", tls.tls_certificates),
     )
-    for name, given in unusable:
-        if given:
+    for name, setting in unusable:
+        if setting:
             yield rules.conflict(f"{path}.{name}", "expected nothing here: a sidecar takes files, and does not redirect")
     files = [("serverCertificate", tls.server_certificate), ("privateKey", tls.private_key)]
     if tls.mode != "SIMPLE":
         files.append(("caCertificates", tls.ca_certificates))
-    for name, value in files:
-        if not value:
+    for name, file in files:
+        if not file:
             yield rules.required(f"{path}.{name}", "a file")
 
 

@@ -15,16 +15,16 @@ from controlplane.objects.types.findings import Finding
 _METHODS = ("http_get", "tcp_socket", "exec", "grpc")
 
 
-def check(value: WorkloadGroup) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``; its template may be empty, as an entry brings an address of its own."""
-    template, probe = value.spec.template, value.spec.probe
+def check(group: WorkloadGroup) -> Iterator[Finding]:
+    """Yield what is wrong with ``group``; its template may be empty, as an entry brings an address of its own."""
+    template, probe = group.spec.template, group.spec.probe
     if template.address.startswith("unix://"):
         yield from check_socket("spec.template.address", template.address)
         if template.ports:
             yield rules.conflict("spec.template.ports", "expected none with a socket")
     yield from rules.labels("spec.template.labels", template.labels)
-    if value.spec.metadata:
-        yield from rules.labels("spec.metadata.labels", value.spec.metadata.labels)
+    if group.spec.metadata:
+        yield from rules.labels("spec.metadata.labels", group.spec.metadata.labels)
     if probe and sum(getattr(probe, name) is not None for name in _METHODS) != 1:
         yield rules.required("spec.probe", "one of httpGet, tcpSocket, exec and grpc")
     if probe and probe.exec is not None:

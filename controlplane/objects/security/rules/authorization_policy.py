@@ -39,24 +39,24 @@ _IDENTITIES = frozenset(("principals", "not_principals", "namespaces", "not_name
 Check = Callable[[str, str], Iterator[Finding]]
 
 
-def check(value: AuthorizationPolicy) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    spec = value.spec
+def check(policy: AuthorizationPolicy) -> Iterator[Finding]:
+    """Yield what is wrong with ``policy``."""
+    spec = policy.spec
     yield from check_attachment(spec)
     yield from _action(spec)
-    if (dry := value.meta.annotations.get(DRY_RUN)) is not None:
+    if (dry_run := policy.meta.annotations.get(DRY_RUN)) is not None:
         path = f"metadata.annotations.{DRY_RUN}"
-        if dry not in (*_TRUE, *_FALSE):
-            yield rules.out_of_range(path, "true or false", dry)
+        if dry_run not in (*_TRUE, *_FALSE):
+            yield rules.out_of_range(path, "true or false", dry_run)
         if spec.action not in ("ALLOW", "DENY"):
             yield rules.conflict(path, f"expected an action of ALLOW or DENY with this, found {spec.action}")
-    for at, rule in enumerate(spec.rules):
-        yield from _rule(f"spec.rules[{at}]", rule)
+    for index, rule in enumerate(spec.rules):
+        yield from _rule(f"spec.rules[{index}]", rule)
 
 
-def is_dry_run(value: AuthorizationPolicy) -> bool:
-    """Return whether ``value`` is not to be enforced, only to count what it would do."""
-    return value.meta.annotations.get(DRY_RUN) in _TRUE
+def is_dry_run(policy: AuthorizationPolicy) -> bool:
+    """Return whether ``policy`` is not to be enforced, only to count what it would do."""
+    return policy.meta.annotations.get(DRY_RUN) in _TRUE
 
 
 def _action(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
@@ -69,30 +69,30 @@ def _action(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
 
 
 def _rule(path: str, rule: AuthorizationRule) -> Iterator[Finding]:
-    for field, name, given in (("from_", "from", rule.from_), ("to", "to", rule.to), ("when", "when", rule.when)):
-        if field in rule.model_fields_set and not given and name != "when":
+    for field, name, items in (("from_", "from", rule.from_), ("to", "to", rule.to)):
+        if field in rule.model_fields_set and not items:
             yield rules.required(f"{path}.{name}", "at least one item")
-    for at, origin in enumerate(rule.from_):
-        yield from _source(f"{path}.from[{at}].source", origin.source)
-    for at, target in enumerate(rule.to):
-        yield from _operation(f"{path}.to[{at}].operation", target.operation)
-    for at, condition in enumerate(rule.when):
-        yield from _condition(f"{path}.when[{at}]", condition)
+    for index, origin in enumerate(rule.from_):
+        yield from _source(f"{path}.from[{index}].source", origin.source)
+    for index, target in enumerate(rule.to):
+        yield from _operation(f"{path}.to[{index}].operation", target.operation)
+    for index, condition in enumerate(rule.when):
+        yield from _condition(f"{path}.when[{index}]", condition)
 
 
 def _source(path: str, source: AuthorizationSource | None) -> Iterator[Finding]:
-    if source is None or _asks_nothing(source):
+    if source is None or _has_no_condition(source):
         yield rules.required(path, "a condition on where requests are from")
         return
     if _ACCOUNTS & source.model_fields_set and _IDENTITIES & source.model_fields_set:
         yield rules.conflict(f"{path}.serviceAccounts", "expected no principals and no namespaces where service accounts are given")
-    yield from _each(f"{path}.serviceAccounts", source.service_accounts, _account)
-    yield from _each(f"{path}.notServiceAccounts", source.not_service_accounts, _account)
-    yield from _each(f"{path}.ipBlocks", source.ip_blocks, rules.subnet)
-    yield from _each(f"{path}.notIpBlocks", source.not_ip_blocks, rules.subnet)
-    yield from _each(f"{path}.remoteIpBlocks", source.remote_ip_blocks, rules.subnet)
-    yield from _each(f"{path}.notRemoteIpBlocks", source.not_remote_ip_blocks, rules.subnet)
-    for name, given in (
+    yield from _values(f"{path}.serviceAccounts", source.service_accounts, _account)
+    yield from _values(f"{path}.notServiceAccounts", source.not_service_accounts, _account)
+    yield from _values(f"{path}.ipBlocks", source.ip_blocks, rules.subnet)
+    yield from _values(f"{path}.notIpBlocks", source.not_ip_blocks, rules.subnet)
+    yield from _values(f"{path}.remoteIpBlocks", source.remote_ip_blocks, rules.subnet)
+    yield from _values(f"{path}.notRemoteIpBlocks", source.not_remote_ip_blocks, rules.subnet)
+    for name, values in (
         ("principals", source.principals),
         ("notPrincipals", source.not_principals),
         ("requestPrincipals", source.request_principals),
@@ -102,32 +102,32 @@ def _source(path: str, source: AuthorizationSource | None) -> Iterator[Finding]:
         ("trustDomains", source.trust_domains),
         ("notTrustDomains", source.not_trust_domains),
     ):
-        yield from _each(f"{path}.{name}", given, _given)
+        yield from _values(f"{path}.{name}", values, _not_empty)
 
 
-def _asks_nothing(part: AuthorizationSource | AuthorizationOperation) -> bool:
+def _has_no_condition(part: AuthorizationSource | AuthorizationOperation) -> bool:
     """Return whether no field of ``part`` that is known asks for anything."""
     return not any(getattr(part, name) for name in type(part).model_fields)
 
 
 def _operation(path: str, operation: AuthorizationOperation | None) -> Iterator[Finding]:
-    if operation is None or _asks_nothing(operation):
+    if operation is None or _has_no_condition(operation):
         yield rules.required(path, "a condition on what requests are for")
         return
-    yield from _each(f"{path}.hosts", operation.hosts, _given)
-    yield from _each(f"{path}.notHosts", operation.not_hosts, _given)
-    yield from _each(f"{path}.methods", operation.methods, _given)
-    yield from _each(f"{path}.notMethods", operation.not_methods, _given)
-    yield from _each(f"{path}.ports", operation.ports, _port)
-    yield from _each(f"{path}.notPorts", operation.not_ports, _port)
-    yield from _each(f"{path}.paths", operation.paths, _url_path)
-    yield from _each(f"{path}.notPaths", operation.not_paths, _url_path)
+    yield from _values(f"{path}.hosts", operation.hosts, _not_empty)
+    yield from _values(f"{path}.notHosts", operation.not_hosts, _not_empty)
+    yield from _values(f"{path}.methods", operation.methods, _not_empty)
+    yield from _values(f"{path}.notMethods", operation.not_methods, _not_empty)
+    yield from _values(f"{path}.ports", operation.ports, _port)
+    yield from _values(f"{path}.notPorts", operation.not_ports, _port)
+    yield from _values(f"{path}.paths", operation.paths, _url_path)
+    yield from _values(f"{path}.notPaths", operation.not_paths, _url_path)
 
 
 def _condition(path: str, condition: AuthorizationCondition) -> Iterator[Finding]:
     if not condition.values and not condition.not_values:
         yield rules.required(path, "at least one of values and notValues")
-    check_value = _given
+    check_value = _not_empty
     if condition.key in _IP_KEYS:
         check_value = rules.subnet
     elif condition.key == "destination.port":
@@ -137,16 +137,16 @@ def _condition(path: str, condition: AuthorizationCondition) -> Iterator[Finding
             yield rules.out_of_range(f"{path}.key", "the name of a header", header[1])
     elif condition.key not in _KEYS and not _IN_BRACKETS.match(condition.key):
         yield rules.out_of_range(f"{path}.key", "an attribute such as source.ip or request.headers[x]", condition.key)
-    yield from _each(f"{path}.values", condition.values, check_value)
-    yield from _each(f"{path}.notValues", condition.not_values, check_value)
+    yield from _values(f"{path}.values", condition.values, check_value)
+    yield from _values(f"{path}.notValues", condition.not_values, check_value)
 
 
-def _each(path: str, given: Sequence[str], check_value: Check) -> Iterator[Finding]:
-    for at, each in enumerate(given):
-        yield from check_value(f"{path}[{at}]", each)
+def _values(path: str, values: Sequence[str], check_value: Check) -> Iterator[Finding]:
+    for index, value in enumerate(values):
+        yield from check_value(f"{path}[{index}]", value)
 
 
-def _given(path: str, text: str) -> Iterator[Finding]:
+def _not_empty(path: str, text: str) -> Iterator[Finding]:
     if not text:
         yield rules.required(path, "a value that is not empty")
 
@@ -163,7 +163,7 @@ def _account(path: str, text: str) -> Iterator[Finding]:
 
 
 def _url_path(path: str, text: str) -> Iterator[Finding]:
-    yield from _given(path, text)
+    yield from _not_empty(path, text)
     parts = text.strip("/").split("/")
     is_template = _ONE in text or _ANY in text
     any_before = False

@@ -17,16 +17,16 @@ from controlplane.objects.types.selector_rules import check_selector
 _PORT = re.compile(r"0*([0-9]{1,5})\Z", re.ASCII)
 
 
-def check(value: PeerAuthentication) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    spec = value.spec
+def check(policy: PeerAuthentication) -> Iterator[Finding]:
+    """Yield what is wrong with ``policy``."""
+    spec = policy.spec
     yield from check_selector(spec.selector)
     if spec.port_level_mtls and not (spec.selector and spec.selector.match_labels):
         yield rules.required("spec.selector.matchLabels", "labels: ports are those of some workloads, not of all")
     seen: set[int] = set()
     for port in spec.port_level_mtls:
         path = f"spec.portLevelMtls.{port}"
-        number = int(found[1]) if (found := _PORT.match(port)) else 0
+        number = int(match[1]) if (match := _PORT.match(port)) else 0
         if not 0 < number <= MAX_PORT:
             yield rules.out_of_range(path, f"a port from 1 to {MAX_PORT}", port)
         elif number in seen:

@@ -17,21 +17,21 @@ from controlplane.objects.types.names import is_header
 from controlplane.objects.types.selector_rules import check_attachment
 
 
-def check(value: RequestAuthentication) -> Iterator[Finding]:
-    """Yield what is wrong with ``value``."""
-    if DRY_RUN in value.meta.annotations:
+def check(authentication: RequestAuthentication) -> Iterator[Finding]:
+    """Yield what is wrong with ``authentication``."""
+    if DRY_RUN in authentication.meta.annotations:
         yield rules.conflict(f"metadata.annotations.{DRY_RUN}", "expected this on an AuthorizationPolicy only")
-    yield from check_attachment(value.spec)
-    for at, rule in enumerate(value.spec.jwt_rules):
-        yield from _rule(f"spec.jwtRules[{at}]", rule)
+    yield from check_attachment(authentication.spec)
+    for index, rule in enumerate(authentication.spec.jwt_rules):
+        yield from _rule(f"spec.jwtRules[{index}]", rule)
 
 
 def _rule(path: str, rule: JWTRule) -> Iterator[Finding]:
     keys = (("jwksUri", rule.jwks_uri), ("jwks_uri", rule.deprecated_jwks_uri), ("jwks", rule.jwks))
-    said = [name for name, given in keys if given is not None]
-    if len(said) > 1:
-        yield rules.conflict(path, f"expected one of {' and '.join(said)}, found both")
-    if not rule.issuer and not said:
+    sources = [name for name, source in keys if source is not None]
+    if len(sources) > 1:
+        yield rules.conflict(path, f"expected one of {' and '.join(sources)}, found both")
+    if not rule.issuer and not sources:
         yield rules.required(f"{path}.issuer", "an issuer, or its keys by jwks or jwksUri")
     for name, uri in keys[:2]:
         if uri is not None:
@@ -39,27 +39,27 @@ def _rule(path: str, rule: JWTRule) -> Iterator[Finding]:
     if rule.jwks and not _is_key_set(rule.jwks):
         yield rules.out_of_range(f"{path}.jwks", "a JSON Web Key Set (RFC 7517)", rule.jwks)
     yield from _headers(path, rule.from_headers)
-    for at, each in enumerate(rule.output_claim_to_headers):
-        if not is_header(each.header):
-            yield rules.out_of_range(f"{path}.outputClaimToHeaders[{at}].header", "the name of a header", each.header)
-    told = rule.output_payload_to_header
-    if told and (told.startswith(":") or not is_header(told)):  # :path would be another before policies judge it
-        yield rules.out_of_range(f"{path}.outputPayloadToHeader", "the name of a header", told)
+    for index, claim in enumerate(rule.output_claim_to_headers):
+        if not is_header(claim.header):
+            yield rules.out_of_range(f"{path}.outputClaimToHeaders[{index}].header", "the name of a header", claim.header)
+    payload_header = rule.output_payload_to_header
+    if payload_header and (payload_header.startswith(":") or not is_header(payload_header)):  # :path would change before policies judge it
+        yield rules.out_of_range(f"{path}.outputPayloadToHeader", "the name of a header", payload_header)
 
 
 def _headers(path: str, headers: Sequence[JWTHeader]) -> Iterator[Finding]:
-    for at, each in enumerate(headers):
-        if not is_header(each.name):
-            yield rules.out_of_range(f"{path}.fromHeaders[{at}].name", "the name of a header", each.name)
-        yield from rules.single_line(f"{path}.fromHeaders[{at}]", prefix=each.prefix)
+    for index, header in enumerate(headers):
+        if not is_header(header.name):
+            yield rules.out_of_range(f"{path}.fromHeaders[{index}].name", "the name of a header", header.name)
+        yield from rules.single_line(f"{path}.fromHeaders[{index}]", prefix=header.prefix)
 
 
 def _is_key_set(text: str) -> bool:
     try:
-        found = decode_json(text)
+        document = decode_json(text)
     except (ValueError, UnreadableError):
         return False
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return False
-    keys = found.get("keys", [found])  # one key alone is fine too
-    return isinstance(keys, list) and all(isinstance(each, Mapping) and isinstance(each.get("kty"), str) for each in keys)
+    keys = document.get("keys", [document])  # one key alone is fine too
+    return isinstance(keys, list) and all(isinstance(key, Mapping) and isinstance(key.get("kty"), str) for key in keys)
