@@ -16,7 +16,7 @@ from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
 from controlplane.webhooks.registration import WebhookRegistration
 from controlplane.webhooks.server import Webhook
-from controlplane.webhooks.validate import validation_verdict
+from controlplane.webhooks.validate import validate
 from controlplane.writeback.replicas import LEASE_PREFIX
 from controlplane.writeback.status import StatusInputs, StatusWriter
 from controlplane.writeback.workload_entries import EntryOwner, WorkloadEntryWriter
@@ -39,7 +39,7 @@ def write_back(
     replica = Lease(client, (settings.system_namespace, LEASE_PREFIX + settings.pod), settings.pod, random.random)
     writer = StatusWriter(client, status, api.leader, settings.pod, settings.system_namespace)
     injector = Injector(client, settings, defaults)
-    webhook = Webhook({"/validate": lambda _: validation_verdict, **dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)})
+    webhook = Webhook({"/validate": lambda _: validate, **dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)})
     facts = KubernetesState(
         silences=api.source.silences,
         leads=lambda: api.leader.held,

@@ -20,7 +20,7 @@ ADMIN = "127.0.0.1:15000"
 _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 # Envoy refuses regular expressions above 100 instructions otherwise; what users write is checked before it comes here.
 _RUNTIME = {"re2.max_program_size.error_level": 32768}
-_ASKED, _LIMITS = StatusPorts(), OverloadLimits()
+_STATUS_PORTS, _LIMITS = StatusPorts(), OverloadLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +52,15 @@ class BootstrapSettings:
     node: BootstrapNode
     control_plane: XdsServer
     admin: str = ADMIN
-    status: StatusPorts | None = _ASKED  # None: neither metrics nor readiness are served
+    status: StatusPorts | None = _STATUS_PORTS  # None: neither metrics nor readiness are served
     probes: tuple[ApplicationProbe, ...] = ()
     limits: OverloadLimits = _LIMITS
     deferred_stats: bool = False  # make a cluster's statistics when it is used first: less memory, and gaps where nothing came
 
 
-def envoy_bootstrap(settings: BootstrapSettings) -> dict[str, object]:
+def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
     """Return the bootstrap by ``settings``, as proto3 JSON."""
-    known = settings.control_plane.credentials is not None
+    has_identity = settings.control_plane.credentials is not None
     clusters = [xds_cluster(settings.control_plane)]
     listeners: list[dict[str, object]] = []
     if settings.status:
@@ -72,10 +72,10 @@ def envoy_bootstrap(settings: BootstrapSettings) -> dict[str, object]:
         "admin": {"address": socket_address(settings.admin), "ignore_global_conn_limit": True},
         "dynamic_resources": {"ads_config": _ads(settings.control_plane), "cds_config": _ADS, "lds_config": _ADS},
         "static_resources": static,
-        # Who registers itself is told how to check the application beside it, and says what it finds.
-        **({"hds_config": _stream("GRPC")} if known and settings.node.group else {}),
-        # What a proxy reports counts for the identity that it has: who has none is not asked.
-        **({"cluster_manager": {"load_stats_config": _stream("GRPC")}} if known else {}),
+        # A proxy that registers itself gets health checks of its application from the control plane, and reports the results.
+        **({"hds_config": _stream("GRPC")} if has_identity and settings.node.group else {}),
+        # What a proxy reports counts for its identity: one without an identity is not asked.
+        **({"cluster_manager": {"load_stats_config": _stream("GRPC")}} if has_identity else {}),
         "overload_manager": overload_manager(settings.limits),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
         **({"deferred_stat_options": {"enable_deferred_creation_stats": True}} if settings.deferred_stats else {}),
@@ -95,12 +95,12 @@ def _node(node: BootstrapNode) -> dict[str, object]:
     }
     if node.labels is not None:
         metadata["LABELS"] = dict(node.labels)
-    places: Mapping[str, str] = {"region": region, "zone": zone, "sub_zone": sub_zone}
+    locality: Mapping[str, str] = {"region": region, "zone": zone, "sub_zone": sub_zone}
     return {
         "id": node.id,
         "cluster": f"{node.app or node.name}.{node.namespace}",
         "metadata": metadata,
-        **({"locality": {name: each for name, each in places.items() if each}} if region else {}),
+        **({"locality": {name: part for name, part in locality.items() if part}} if region else {}),
     }
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, assert_never
 
 from controlplane.bootstrap.xds_cluster import socket_address
+from controlplane.untyped import Json
 
 DRAIN_PATH = "/drain"
 READY_PATH = "/healthz/ready"
@@ -35,8 +36,6 @@ _FROM_ENVOY = {
     "extra_source_addresses": [{"address": {"address": "::6", "port_value": 0}}],
 }
 
-Json: TypeAlias = dict[str, object]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPorts:
@@ -55,7 +54,7 @@ class StatusPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationProbe:
-    """A probe of the application, asked for at the path ``requested`` of the readiness port."""
+    """A probe of the application, which the kubelet requests at the path ``requested`` of the readiness port."""
 
     requested: str
     kind: Literal["http", "tcp", "grpc"]
@@ -81,9 +80,9 @@ class ApplicationProbe:
 
 def status_clusters(admin: str, ports: StatusPorts, probes: Iterable[ApplicationProbe]) -> list[Json]:
     """Return the clusters behind the ``ports``: Envoy's ``admin`` API, and the application as ``probes`` reach it."""
-    asked = (*probes, *([ports.metrics] if ports.metrics else []))
-    reached = {probe.cluster: _application(ports.application_host, probe) for probe in asked}
-    return [_static(_ADMIN, socket_address(admin)), *(reached[name] for name in sorted(reached))]
+    all_probes = (*probes, *([ports.metrics] if ports.metrics else []))
+    reached = {probe.cluster: _application_cluster(ports.application_host, probe) for probe in all_probes}
+    return [_static_cluster(_ADMIN, socket_address(admin)), *(reached[name] for name in sorted(reached))]
 
 
 def status_listeners(ports: StatusPorts, probes: Sequence[ApplicationProbe]) -> list[Json]:
@@ -91,33 +90,33 @@ def status_listeners(ports: StatusPorts, probes: Sequence[ApplicationProbe]) -> 
     ready = _listener("ready", ports, ports.ready)
     ready["default_filter_chain"] = _chain("anybody", [_route(READY_PATH, _ADMIN, "/ready")])
     if probes or ports.drain_s is not None:
-        own = {"name": _NODE, "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": _NODE}}
+        node_action = {"name": _NODE, "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": _NODE}}
         ready["filter_chain_matcher"] = {
             "matcher_tree": {
                 "input": {
                     "name": "envoy.matching.inputs.source_ip",
                     "typed_config": {"@type": f"{_TYPES}.extensions.matching.common_inputs.network.v3.SourceIPInput"},
                 },
-                "exact_match_map": {"map": {each: {"action": own} for each in ports.node_addresses}},
+                "exact_match_map": {"map": {host: {"action": node_action} for host in ports.node_addresses}},
             }
         }
-        ready["filter_chains"] = [_probed(probes, ports)]
+        ready["filter_chains"] = [_node_chain(probes, ports)]
     stats = _listener("stats", ports, ports.stats)
-    applications = [_route(each.requested, each.cluster, each.path, each.timeout_s) for each in ([ports.metrics] if ports.metrics else [])]
-    stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH), *applications])
+    metrics = [_probe_route(ports.metrics)] if ports.metrics else []
+    stats["default_filter_chain"] = _chain("stats", [_route(STATS_PATH, _ADMIN, STATS_PATH), *metrics])
     return [ready, stats]
 
 
-def _probed(probes: Sequence[ApplicationProbe], ports: StatusPorts) -> Json:
-    routes = [_asks(each) for each in probes if each.kind == "http"]
-    filters = [_says_health(each) for each in probes if each.kind != "http"]
+def _node_chain(probes: Sequence[ApplicationProbe], ports: StatusPorts) -> Json:
+    routes = [_http_probe_route(probe) for probe in probes if probe.kind == "http"]
+    filters = [_health_check_filter(probe) for probe in probes if probe.kind != "http"]
     if ports.drain_s is not None:
-        routes.append(_drains(ports.drain_s, "" if ports.is_gateway else "&inboundonly"))
+        routes.append(_drain_route(ports.drain_s, "" if ports.is_gateway else "&inboundonly"))
         filters += [_filter("lua", "lua.v3.Lua"), _filter("fault", "fault.v3.HTTPFault")]
     return _chain(_NODE, [_route(READY_PATH, _ADMIN, "/ready"), *routes], filters)
 
 
-def _drains(wait_s: int, which: str) -> Json:
+def _drain_route(wait_s: int, which: str) -> Json:
     drain = {"@type": f"{_FILTERS}.lua.v3.LuaPerRoute", "source_code": {"inline_string": _DRAIN % which}}
     wait = {"fixed_delay": f"{wait_s}s", "percentage": {"numerator": 100}}
     late = {"@type": f"{_FILTERS}.fault.v3.HTTPFault", **({"delay": wait} if wait_s else {})}
@@ -125,7 +124,7 @@ def _drains(wait_s: int, which: str) -> Json:
     return {"match": {"path": DRAIN_PATH}, "direct_response": {"status": 200}, "typed_per_filter_config": config}
 
 
-def _says_health(probe: ApplicationProbe) -> Json:
+def _health_check_filter(probe: ApplicationProbe) -> Json:
     percentages = {probe.cluster: {"value": 100}}
     config: Json = {"pass_through_mode": False, "headers": [_path(probe.requested)], "cluster_min_healthy_percentages": percentages}
     return _filter("health_check", "health_check.v3.HealthCheck", config)
@@ -135,26 +134,26 @@ def _filter(name: str, message: str, config: Json | None = None) -> Json:
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": f"{_FILTERS}.{message}", **(config or {})}}
 
 
-def _application(host: str, probe: ApplicationProbe) -> Json:
-    found = _static(probe.cluster, {"socket_address": {"address": host, "port_value": probe.port}})
-    found["upstream_bind_config"] = _FROM_ENVOY
+def _application_cluster(host: str, probe: ApplicationProbe) -> Json:
+    cluster = _static_cluster(probe.cluster, {"socket_address": {"address": host, "port_value": probe.port}})
+    cluster["upstream_bind_config"] = _FROM_ENVOY
     match probe.kind:
         case "http":
             if probe.tls:
                 context = {"@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}
-                found["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": context}
+                cluster["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": context}
         case "tcp":
-            found["health_checks"] = [_check(probe, {"tcp_health_check": {}})]
+            cluster["health_checks"] = [_check(probe, {"tcp_health_check": {}})]
         case "grpc":
             options = {
                 "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http2_protocol_options": {}},
             }
-            found["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
-            found["health_checks"] = [_check(probe, {"grpc_health_check": {"service_name": probe.service}})]
+            cluster["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
+            cluster["health_checks"] = [_check(probe, {"grpc_health_check": {"service_name": probe.service}})]
         case _:
             assert_never(probe.kind)
-    return found
+    return cluster
 
 
 def _check(probe: ApplicationProbe, how: Json) -> Json:
@@ -163,8 +162,8 @@ def _check(probe: ApplicationProbe, how: Json) -> Json:
     return {"timeout": f"{probe.timeout_s}s", **often, "reuse_connection": False, **how}
 
 
-def _static(name: str, where: Json) -> Json:
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": where}}]}]
+def _static_cluster(name: str, socket: Json) -> Json:
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": socket}}]}]
     return {
         "name": name,
         "type": "STATIC",
@@ -174,17 +173,17 @@ def _static(name: str, where: Json) -> Json:
 
 
 def _listener(name: str, ports: StatusPorts, port: int) -> Json:
-    first, *more = (_bound(host, port) for host in (ports.host, *ports.additional_hosts))
+    first, *additional = (_socket_address(host, port) for host in (ports.host, *ports.additional_hosts))
     return {
         "name": name,
         "address": first,
-        **({"additional_addresses": [{"address": each} for each in more]} if more else {}),
+        **({"additional_addresses": [{"address": bound} for bound in additional]} if additional else {}),
         "ignore_global_conn_limit": True,
         "bypass_overload_manager": True,
     }
 
 
-def _bound(host: str, port: int) -> Json:
+def _socket_address(host: str, port: int) -> Json:
     return {"socket_address": {"address": host, "port_value": port, **({"ipv4_compat": True} if host == "::" else {})}}
 
 
@@ -201,17 +200,21 @@ def _chain(name: str, routes: list[Json], filters: Iterable[Json] = ()) -> Json:
     return {"name": name, "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
 
 
-def _route(asked: str, cluster: str, path: str, timeout_s: int = 15) -> Json:
+def _route(requested: str, cluster: str, path: str, timeout_s: int = 15) -> Json:
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     return {
-        "match": {"path": asked, "headers": [get]},
+        "match": {"path": requested, "headers": [get]},
         "route": {"cluster": cluster, "prefix_rewrite": path, "timeout": f"{timeout_s}s"},
     }
 
 
-def _asks(probe: ApplicationProbe) -> Json:
+def _http_probe_route(probe: ApplicationProbe) -> Json:
     """Return the route of an HTTP probe. A redirect is a success for a kubelet; were it told where to, it would look there at our port."""
-    return _route(probe.requested, probe.cluster, probe.path, probe.timeout_s) | {"response_headers_to_remove": ["location"]}
+    return _probe_route(probe) | {"response_headers_to_remove": ["location"]}
+
+
+def _probe_route(probe: ApplicationProbe) -> Json:
+    return _route(probe.requested, probe.cluster, probe.path, probe.timeout_s)
 
 
 def _path(path: str) -> Json:

@@ -1,4 +1,4 @@
-"""How an Envoy comes to its control plane: by TLS, with its token, and back again soon after an outage."""
+"""How an Envoy connects to its control plane: by TLS, with its token, and back again soon after an outage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BACK_OFF = {"retry_back_off": {"base_interval": "0.25s", "max_interval": "3s"}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XdsCredentials:
-    """What an Envoy shows and whom it believes: paths of files, each read anew whenever something is renamed into its folder.
+    """What an Envoy authenticates by and whom it trusts: paths of files, each read anew whenever something is renamed into its folder.
 
     Envoy watches files for secrets only that come by SDS, so that two more files in ``secrets`` have to say where these are: those that
     ``secret_files`` returns. They never change; a pod gets them from an annotation of its own, in a volume of the downward API.
@@ -37,7 +37,7 @@ class XdsCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XdsServer:
-    """Where the control plane is, as ``host:port``, any of ``addresses``; without ``credentials`` it is spoken to in the clear."""
+    """Where the control plane is, as ``host:port``, any of ``addresses``; without ``credentials`` it is spoken to in plaintext."""
 
     addresses: tuple[str, ...]
     credentials: XdsCredentials | None = None
@@ -71,17 +71,17 @@ def xds_cluster(control_plane: XdsServer) -> dict[str, object]:
         "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": _KEEPALIVE}},
     }
     if credentials:
-        options["http_filters"] = [_shows_token(credentials), _CODEC]
-    named = any(_is_name(each) for each in control_plane.addresses)
+        options["http_filters"] = [_token_injector(credentials), _CODEC]
+    named = any(_is_name(server) for server in control_plane.addresses)
     return {
         "name": CLUSTER,
         "connect_timeout": "1s",
         **({"cluster_type": _DNS} if named else {"type": "STATIC"}),
         "typed_extension_protocol_options": {_HTTP2: options},
-        **({"transport_socket": _by_tls(credentials)} if credentials else {}),
+        **({"transport_socket": _tls_socket(credentials)} if credentials else {}),
         "load_assignment": {
             "cluster_name": CLUSTER,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(each)}} for each in control_plane.addresses]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(server)}} for server in control_plane.addresses]}],
         },
     }
 
@@ -109,7 +109,7 @@ _CODEC = {
 }
 
 
-def _by_tls(credentials: XdsCredentials) -> dict[str, object]:
+def _tls_socket(credentials: XdsCredentials) -> dict[str, object]:
     common = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
         "alpn_protocols": ["h2"],
@@ -119,7 +119,7 @@ def _by_tls(credentials: XdsCredentials) -> dict[str, object]:
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
-def _shows_token(credentials: XdsCredentials) -> dict[str, object]:
+def _token_injector(credentials: XdsCredentials) -> dict[str, object]:
     generic = {
         "@type": f"{_TYPES}.extensions.http.injected_credentials.generic.v3.Generic",
         "credential": _from_file("token", f"{credentials.secrets}/{TOKEN_FILE}"),

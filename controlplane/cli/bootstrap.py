@@ -124,7 +124,7 @@ def bootstrap(
 
 def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
     """Print the bootstrap by ``settings``, or write it into the folder ``out`` with the files that it needs."""
-    from controlplane.bootstrap.bootstrap import envoy_bootstrap as bootstrap_of
+    from controlplane.bootstrap.bootstrap import bootstrap as bootstrap_of
     from controlplane.bootstrap.xds_cluster import secret_files
 
     told = json.dumps(bootstrap_of(settings), indent=2)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.demo.credentials import CredentialFiles
@@ -148,7 +148,7 @@ async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
         status=StatusPorts(host=sidecar.ip, ready=READY_PORT, stats=STATS_PORT),
     )
     config = folder / f"{sidecar.name}.json"
-    config.write_text(json.dumps(envoy_bootstrap(settings)))
+    config.write_text(json.dumps(bootstrap(settings)))
     options = [
         "--use-dynamic-base-id",
         "--concurrency",

@@ -18,9 +18,9 @@ from controlplane.ca.manager import stored_key
 from controlplane.ca.rotation import load_state
 from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.demo.processes import NotReady
-from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.reading.documents import documents
 from controlplane.serve.identity import make_key, now
+from controlplane.untyped import Json, items, section, text
 
 NAMESPACE = "navarch-demo"
 _NEEDED = ("virtualservices", "destinationrules", "sidecars", "workloadentries", "gateways")

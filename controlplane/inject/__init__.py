@@ -1,1 +1,1 @@
-"""What the API server asks before it stores something: the validating webhook, its certificate and its registration."""
+"""Pods with an Envoy put in, as pure functions."""

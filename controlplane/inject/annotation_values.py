@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import orjson
 from pydantic import ValidationError
@@ -18,20 +18,20 @@ from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.validation_errors import findings
+from controlplane.untyped import Json
 
-Json: TypeAlias = dict[str, object]
 T = TypeVar("T")
 
 _MAX_TEXT = 4096
 _MAX_ENTRIES = 256
-_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
+_LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 _TRUE = frozenset(("true", "y", "yes", "on", "1"))
 _FALSE = frozenset(("false", "n", "no", "off", "0"))
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}\Z")
 _QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?\Z", re.ASCII)
 _COMPONENT = re.compile(r"[a-z0-9_]{1,32}\Z")
 _UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
+_VOLUME_KINDS = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
 
 
 class BadValue(ValueError):
@@ -39,11 +39,11 @@ class BadValue(ValueError):
 
 
 def boolean(text: str) -> bool:
-    """Return whether ``text`` says yes."""
-    said = text.lower()
-    if said not in _TRUE | _FALSE:
+    """Return the boolean that ``text`` means, in any of the spellings of YAML."""
+    lowered = text.lower()
+    if lowered not in _TRUE | _FALSE:
         raise BadValue("expected true or false")
-    return said in _TRUE
+    return lowered in _TRUE
 
 
 def strict_boolean(text: str) -> bool:
@@ -71,11 +71,11 @@ def quantity(text: str) -> str:
 
 
 def quantity_value(text: str) -> float:
-    """Return what the quantity ``text`` comes to."""
-    found = _QUANTITY.match(text)
-    if not found:
+    """Return the quantity ``text`` as a number."""
+    match = _QUANTITY.match(text)
+    if not match:
         raise BadValue("expected a quantity, as 100m or 128Mi")
-    return float(found[1]) * _UNITS[found[2] or ""]
+    return float(match[1]) * _UNITS[match[2] or ""]
 
 
 def quantity_between(least: str, most: str) -> Callable[[str], str]:
@@ -92,18 +92,18 @@ def quantity_between(least: str, most: str) -> Callable[[str], str]:
 
 def log_level(text: str) -> str:
     """Return the log level ``text``, as Envoy calls it."""
-    said = {"warn": "warning"}.get(text, text)
-    if said not in _LEVELS:
-        raise BadValue(f"expected one of {', '.join(_LEVELS)}")
-    return said
+    envoy_level = {"warn": "warning"}.get(text, text)
+    if envoy_level not in _LOG_LEVELS:
+        raise BadValue(f"expected one of {', '.join(_LOG_LEVELS)}")
+    return envoy_level
 
 
 def component_log_levels(text: str) -> str:
     """Return the levels of Envoy's components in ``text``, as ``upstream:debug,http:info``."""
-    pairs = [each.partition(":") for each in text.split(",")] if text else []
+    pairs = [pair.partition(":") for pair in text.split(",")] if text else []
     if not all(_COMPONENT.match(name) for name, _, _ in pairs):
         raise BadValue("expected components with a log level, as upstream:debug,http:info")
-    return ",".join(f"{name}:{log_level(said)}" for name, _, said in pairs)
+    return ",".join(f"{name}:{log_level(level)}" for name, _, level in pairs)
 
 
 def integer_between(low: int, high: int) -> Callable[[str], int]:
@@ -155,35 +155,35 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 def volumes(text: str) -> tuple[Json, ...]:
     """Return the volumes in ``text``: JSON, a list of them, or a map from their names; a folder of the node is none of them."""
-    found = _named(text)
-    for each in found:
-        kinds = each.keys() - {"name"}
-        if len(kinds) != 1 or not kinds <= set(_VOLUMES):
-            raise BadValue(f"expected volumes with a name and one of {', '.join(_VOLUMES)}")
-    return found
+    objects = _objects_with_names(text)
+    for volume in objects:
+        kinds = volume.keys() - {"name"}
+        if len(kinds) != 1 or not kinds <= set(_VOLUME_KINDS):
+            raise BadValue(f"expected volumes with a name and one of {', '.join(_VOLUME_KINDS)}")
+    return objects
 
 
 def volume_mounts(text: str) -> tuple[Json, ...]:
     """Return the mounts in ``text``: JSON, a list of them, or a map from the names of their volumes."""
-    found = _named(text)
-    for each in found:
-        if not isinstance(each.get("mountPath"), str) or each.keys() - {"name", "mountPath", "subPath", "readOnly"}:
+    objects = _objects_with_names(text)
+    for mount in objects:
+        if not isinstance(mount.get("mountPath"), str) or mount.keys() - {"name", "mountPath", "subPath", "readOnly"}:
             raise BadValue("expected mounts of name and mountPath, and perhaps subPath and readOnly")
-    return found
+    return objects
 
 
 def proxy_settings(text: str) -> ProxySettings:
     """Return the settings of a proxy in ``text``, which is YAML."""
     try:
         composed = compose(text)
-        value = composed.value if composed else None
-        if value is not None and not isinstance(value, dict):
+        fields = composed.value if composed else None
+        if fields is not None and not isinstance(fields, dict):
             raise BadValue("expected the fields of a ProxyConfig, as YAML")
-        return ProxySettings.model_validate(sanitized(value or {}))
+        return ProxySettings.model_validate(sanitized(fields or {}))
     except (UnreadableError, InvalidJson) as error:
         raise BadValue(f"expected YAML: {error}") from error
     except ValidationError as error:
-        raise BadValue("; ".join(f"{each.path}: {each.message.partition(', found ')[0]}" for each in findings(error))) from error
+        raise BadValue("; ".join(f"{finding.path}: {finding.message.partition(', found ')[0]}" for finding in findings(error))) from error
 
 
 def one_line(text: str) -> str:
@@ -201,16 +201,16 @@ def _read(text: str, read: Callable[[str, str], tuple[T, ...]], expected: str) -
         raise BadValue(f"expected {expected}") from error
 
 
-def _named(text: str) -> tuple[Json, ...]:
+def _objects_with_names(text: str) -> tuple[Json, ...]:
     try:
-        value = orjson.loads(text)
+        decoded = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise BadValue("expected JSON") from error
-    if isinstance(value, dict):
-        value = [{"name": name, **each} if isinstance(each, dict) else each for name, each in value.items()]
-    if not isinstance(value, list) or len(value) > _MAX_ENTRIES:
+    if isinstance(decoded, dict):
+        decoded = [{"name": name, **fields} if isinstance(fields, dict) else fields for name, fields in decoded.items()]
+    if not isinstance(decoded, list) or len(decoded) > _MAX_ENTRIES:
         raise BadValue("expected a list, or a map from names")
-    found = tuple(each for each in value if isinstance(each, dict) and isinstance(each.get("name"), str))
-    if len(found) != len(value):
+    objects = tuple(entry for entry in decoded if isinstance(entry, dict) and isinstance(entry.get("name"), str))
+    if len(objects) != len(decoded):
         raise BadValue("expected objects with a name")
-    return found
+    return objects

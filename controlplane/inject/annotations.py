@@ -19,7 +19,7 @@ T = TypeVar("T")
 _SIDECAR = "sidecar.istio.io/"
 _TRAFFIC = "traffic.sidecar.istio.io/"
 _READINESS = "readiness.status.sidecar.istio.io/"
-_OWN = (_SIDECAR, _TRAFFIC, _READINESS, "status.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/")
+_PREFIXES = (_SIDECAR, _TRAFFIC, _READINESS, "status.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/")
 _SECONDS = annotation_values.integer_between(0, 86_400)
 
 
@@ -65,7 +65,7 @@ SCRAPE_PORT = Annotation("prometheus.io/port", annotation_values.integer_between
 SCRAPE_PATH = Annotation("prometheus.io/path", annotation_values.one_line)
 SCRAPE_SCHEME = Annotation("prometheus.io/scheme", annotation_values.one_of("http", "https"))
 
-# What is read; to each what it does stands in docs/injection.md.
+# What is read; docs/injection.md says what each does.
 INJECTION_ANNOTATIONS: tuple[Annotation[object], ...] = (
     INJECT,
     TEMPLATES,
@@ -97,36 +97,36 @@ INJECTION_ANNOTATIONS: tuple[Annotation[object], ...] = (
     MERGE_METRICS,
     STATUS,
 )
-# Prometheus's own: who writes them has perhaps no mesh in mind, so that a pod is never refused for them.
+# Prometheus's own: whoever writes them may not think of a mesh, so that a pod is never refused for them.
 PROMETHEUS_ANNOTATIONS: tuple[Annotation[object], ...] = (SCRAPE, SCRAPE_PORT, SCRAPE_PATH, SCRAPE_SCHEME)
-_BY_NAME = {each.name: each for each in INJECTION_ANNOTATIONS}
+_BY_NAME = {annotation.name: annotation for annotation in INJECTION_ANNOTATIONS}
 
 
 class Annotations:
     """The annotations of one pod."""
 
-    def __init__(self, said: Mapping[str, str]) -> None:
-        """Read what is ``said``."""
-        self.said = said
+    def __init__(self, raw: Mapping[str, str]) -> None:
+        """Read the texts ``raw``, by name."""
+        self.raw = raw
 
     def get(self, annotation: Annotation[T]) -> T | None:
         """Return what ``annotation`` says, None where it is not there; raises BadValue."""
-        text = self.said.get(annotation.name)
+        text = self.raw.get(annotation.name)
         return None if text is None else annotation.read(text)
 
     def problems(self) -> Iterator[str]:
         """Yield what cannot be read, each with its name and what was expected."""
-        for name in sorted(self.said.keys() & _BY_NAME.keys()):
+        for name in sorted(self.raw.keys() & _BY_NAME.keys()):
             try:
-                _BY_NAME[name].read(self.said[name])
+                _BY_NAME[name].read(self.raw[name])
             except BadValue as error:
-                yield f"annotation {name}: {error}, found {self.said[name][:80]!r}"
+                yield f"annotation {name}: {error}, found {self.raw[name][:80]!r}"
 
-    def in_vain(self) -> Iterator[str]:
-        """Yield what is said of injection without effect."""
-        for name in sorted(self.said):
-            if name.startswith(_OWN) and name not in _BY_NAME:
+    def without_effect(self) -> Iterator[str]:
+        """Yield what is said of injection and has no effect."""
+        for name in sorted(self.raw):
+            if name.startswith(_PREFIXES) and name not in _BY_NAME:
                 yield f"annotation {name[:100]} has no effect"
         config = self.get(PROXY_CONFIG)
-        for each in sorted(config.model_extra or {}) if config else ():
-            yield f"annotation {PROXY_CONFIG.name}: {each[:80]} has no effect"
+        for field_name in sorted(config.model_extra or {}) if config else ():
+            yield f"annotation {PROXY_CONFIG.name}: {field_name[:80]} has no effect"

@@ -1,62 +1,64 @@
-"""A container that a pod has written for its proxy, laid over the one that is made."""
+"""The container that a pod has written for its proxy, merged into the one that is generated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from controlplane.inject.pod import BadPod
-from controlplane.kube.json import Json, text
+from controlplane.untyped import Json, text
 
-AUTO = "auto"  # an image that is to be filled in: where containers are written, the API server wants one
-# What tells entries of these lists apart, as in a strategic merge.
-_KEYS: Mapping[str, Callable[[Json], object]] = {
-    "env": lambda each: each.get("name"),
-    "ports": lambda each: (each.get("containerPort"), each.get("protocol", "TCP")),
-    "volumeMounts": lambda each: each.get("mountPath"),
-    "volumeDevices": lambda each: each.get("devicePath"),
+AUTO_IMAGE = "auto"  # an image that is to be filled in: where containers are written, the API server wants one
+# The merge keys of these lists, as in a strategic merge.
+_MERGE_KEYS: Mapping[str, Callable[[Json], object]] = {
+    "env": lambda variable: variable.get("name"),
+    "ports": lambda port: (port.get("containerPort"), port.get("protocol", "TCP")),
+    "volumeMounts": lambda mount: mount.get("mountPath"),
+    "volumeDevices": lambda device: device.get("devicePath"),
 }
 
 
-def merged_container(made: Json, own: Json, path: str) -> Json:
-    """Return the container ``made`` with what ``own``, at ``path`` of the pod, says instead or besides; raises BadPod."""
+def merged_container(generated: Json, written: Json, path: str) -> Json:
+    """Return the container ``generated`` with the overrides in ``written``, at ``path`` of the pod; raises BadPod."""
     for name in ("command", "args"):
-        if own.get(name):
+        if written.get(name):
             raise BadPod(f"{path}.{name}: expected none: the proxy's bootstrap is there")
-    ours = {each["name"] for each in _entries(made.get("env"))}
-    for each in _entries(own.get("env")):
-        if each.get("name") in ours:
-            raise BadPod(f"{path}.env: {text(each, 'name')} is what the proxy's bootstrap is made with: expected another name")
-    said = {name: value for name, value in own.items() if value not in (None, [], {}, "") and (name, value) != ("image", AUTO)}
+    generated_variables = {variable["name"] for variable in _entries(generated.get("env"))}
+    for variable in _entries(written.get("env")):
+        if variable.get("name") in generated_variables:
+            raise BadPod(f"{path}.env: {text(variable, 'name')} is what the proxy's bootstrap is made with: expected another name")
+    overrides = {
+        name: value for name, value in written.items() if value not in (None, [], {}, "") and (name, value) != ("image", AUTO_IMAGE)
+    }
     # The API server fills these in where the pod says nothing.
     defaults = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
-    return _merged(made, {name: value for name, value in said.items() if defaults.get(name) != value})
+    return _merged(generated, {name: value for name, value in overrides.items() if defaults.get(name) != value})
 
 
-def _merged(made: Json, own: Json) -> Json:
-    found = dict(made)
-    for name, value in own.items():
-        before = found.get(name)
-        if name in _KEYS:
-            found[name] = _joined(_entries(before), _entries(value), _KEYS[name])
-        elif isinstance(before, dict) and isinstance(value, dict) and not _chooses(before, value):
-            found[name] = _merged(before, value)
+def _merged(base: Json, overrides: Json) -> Json:
+    merged = dict(base)
+    for name, value in overrides.items():
+        current = merged.get(name)
+        if name in _MERGE_KEYS:
+            merged[name] = _merged_lists(_entries(current), _entries(value), _MERGE_KEYS[name])
+        elif isinstance(current, dict) and isinstance(value, dict) and not _are_alternatives(current, value):
+            merged[name] = _merged(current, value)
         else:
-            found[name] = value
-    return found
+            merged[name] = value
+    return merged
 
 
-def _chooses(before: Json, value: Json) -> bool:
-    """Return whether both are one of several: how a probe or a hook is done."""
-    ways = {"httpGet", "tcpSocket", "grpc", "exec", "sleep"}
-    return bool(ways & before.keys() and ways & value.keys())
+def _are_alternatives(current: Json, override: Json) -> bool:
+    """Return whether both name an action, of which a probe or a hook has one."""
+    actions = {"httpGet", "tcpSocket", "grpc", "exec", "sleep"}
+    return bool(actions & current.keys() and actions & override.keys())
 
 
-def _joined(made: list[Json], own: list[Json], key: Callable[[Json], object]) -> list[Json]:
-    found = {key(each): each for each in made}
-    for each in own:
-        found[key(each)] = {**found.get(key(each), {}), **each}
-    return list(found.values())
+def _merged_lists(base: list[Json], overrides: list[Json], key: Callable[[Json], object]) -> list[Json]:
+    merged = {key(entry): entry for entry in base}
+    for entry in overrides:
+        merged[key(entry)] = {**merged.get(key(entry), {}), **entry}
+    return list(merged.values())
 
 
 def _entries(value: object) -> list[Json]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from controlplane.kube.json import Json
+from controlplane.untyped import Json
 
 
 def json_patch(old: Json, new: Json) -> tuple[Json, ...]:
@@ -26,36 +26,36 @@ def _differences(old: object, new: object, path: str) -> Iterator[Json]:
 
 def _in_objects(old: Json, new: Json, path: str) -> Iterator[Json]:
     for name, value in new.items():
-        at = f"{path}/{_escaped(name)}"
+        field_path = f"{path}/{_escaped(name)}"
         if name in old:
-            yield from _differences(old[name], value, at)
+            yield from _differences(old[name], value, field_path)
         else:
-            yield {"op": "add", "path": at, "value": value}
+            yield {"op": "add", "path": field_path, "value": value}
     for name in sorted(old.keys() - new.keys()):
         yield {"op": "remove", "path": f"{path}/{_escaped(name)}"}
 
 
 def _in_named(old: Sequence[Json], new: Sequence[Json], path: str) -> Iterator[Json]:
     """Yield what makes one list of objects with names of another: containers and volumes keep their places, others come between them."""
-    wanted = {each["name"] for each in new}
-    kept = [each for each in old if each["name"] in wanted]
-    if [each["name"] for each in kept] != [each["name"] for each in new if each["name"] in {one["name"] for one in kept}]:
+    kept_names = {entry["name"] for entry in new}
+    kept = [entry for entry in old if entry["name"] in kept_names]
+    if [entry["name"] for entry in kept] != [entry["name"] for entry in new if entry["name"] in {other["name"] for other in kept}]:
         yield {"op": "replace", "path": path, "value": list(new)}
         return
-    for at in reversed(range(len(old))):
-        if old[at]["name"] not in wanted:
-            yield {"op": "remove", "path": f"{path}/{at}"}
-    before = {each["name"]: each for each in kept}
-    for at, each in enumerate(new):
-        if each["name"] in before:
-            yield from _differences(before[each["name"]], each, f"{path}/{at}")
+    for index in reversed(range(len(old))):
+        if old[index]["name"] not in kept_names:
+            yield {"op": "remove", "path": f"{path}/{index}"}
+    kept_by_name = {entry["name"]: entry for entry in kept}
+    for index, entry in enumerate(new):
+        if entry["name"] in kept_by_name:
+            yield from _differences(kept_by_name[entry["name"]], entry, f"{path}/{index}")
         else:
-            yield {"op": "add", "path": f"{path}/{at}", "value": each}
+            yield {"op": "add", "path": f"{path}/{index}", "value": entry}
 
 
-def _have_names(value: Sequence[object]) -> bool:
-    names = [each["name"] for each in value if isinstance(each, dict) and isinstance(each.get("name"), str)]
-    return len(names) == len(value) == len(set(names))
+def _have_names(values: Sequence[object]) -> bool:
+    names = [entry["name"] for entry in values if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+    return len(names) == len(values) == len(set(names))
 
 
 def _same(old: object, new: object) -> bool:

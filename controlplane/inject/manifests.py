@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from controlplane.inject.inject import Injected, InjectionContext, InjectionOutcome, InjectionRefused, NotInjected, inject
 from controlplane.inject.policy import INJECTION_LABEL, PodNamespace
-from controlplane.kube.json import Json, section, text
 from controlplane.model.problems import Severity
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
@@ -15,6 +14,7 @@ from controlplane.objects.parse import parse
 from controlplane.objects.reading.documents import Document, document_parts, documents_of_part
 from controlplane.objects.reading.dump_yaml import yaml_text
 from controlplane.objects.reading.yaml import compose
+from controlplane.untyped import Json, section, text
 
 # Where a kind has its pods; a Pod is one itself.
 _TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -52,59 +52,61 @@ class NamespaceDefaults:
     """What manifests leave open: the namespace of objects that name none, and the labels of namespaces that are not among them."""
 
     namespace: str = "default"
-    labels: Mapping[str, str] | None = None  # None: they want proxies, as whoever asks does
+    labels: Mapping[str, str] | None = None  # None: they want proxies, as the caller does
 
-    def of(self, found: Mapping[str, Mapping[str, str]], name: str) -> PodNamespace:
-        """Return the namespace ``name``, which may be among those ``found``."""
-        asked = {INJECTION_LABEL: "enabled"} if self.labels is None else self.labels
-        return PodNamespace(name, found.get(name, asked))
+    def resolve(self, labels_by_namespace: Mapping[str, Mapping[str, str]], name: str) -> PodNamespace:
+        """Return the namespace ``name``, which may be among those ``labels_by_namespace``."""
+        defaults = {INJECTION_LABEL: "enabled"} if self.labels is None else self.labels
+        return PodNamespace(name, labels_by_namespace.get(name, defaults))
 
 
 class _ManifestInjection:
     """One pass over all documents."""
 
     def __init__(
-        self, sheets: Sequence[ManifestFile], beside: Sequence[ManifestFile], mesh: InjectionContext, where: NamespaceDefaults
+        self, files: Sequence[ManifestFile], beside: Sequence[ManifestFile], context: InjectionContext, defaults: NamespaceDefaults
     ) -> None:
         self.notes: list[str] = []
         self.problems: list[str] = []
-        self._where = where
-        self._parts = [(sheet.name, *part) for sheet in sheets for part in document_parts(sheet.text)]
-        known = (part for sheet in (*sheets, *beside) for part in document_parts(sheet.text))
-        documents = [each for body, offset in known for each in documents_of_part(body, offset)]
+        self._defaults = defaults
+        self._parts = [(file.name, *part) for file in files for part in document_parts(file.text)]
+        all_parts = (part for file in (*files, *beside) for part in document_parts(file.text))
+        documents = [document for body, offset in all_parts for document in documents_of_part(body, offset)]
         self._namespaces = {name: labels for name, labels in map(_namespace, documents) if name}
-        for sheet in beside:
-            self._settings_in(sheet)
-        self._mesh = replace(mesh, defaults=self._settings(documents) or mesh.defaults)
+        for file in beside:
+            self._settings_in(file)
+        self._context = replace(context, defaults=self._settings(documents) or context.defaults)
 
-    def _settings_in(self, sheet: ManifestFile) -> None:
-        """See to it that ``sheet`` has what it was given for."""
-        documents = [each for body, offset in document_parts(sheet.text) for each in documents_of_part(body, offset)]
-        self.problems += [f"{sheet.name}:{each.problem_line}: {each.problem.message}" for each in documents if each.problem]
-        if not any(_is_mesh_config(each) for each in documents):
-            self.problems.append(f"{sheet.name}: expected the ConfigMap {MESH_CONFIG_KEY.name} of {MESH_CONFIG_KEY.namespace}")
+    def _settings_in(self, file: ManifestFile) -> None:
+        """Note as a problem where ``file`` has not the mesh's settings that it was named for."""
+        documents = [document for body, offset in document_parts(file.text) for document in documents_of_part(body, offset)]
+        self.problems += [f"{file.name}:{document.problem_line}: {document.problem.message}" for document in documents if document.problem]
+        if not any(_is_mesh_config(document) for document in documents):
+            self.problems.append(f"{file.name}: expected the ConfigMap {MESH_CONFIG_KEY.name} of {MESH_CONFIG_KEY.namespace}")
 
     def _settings(self, documents: Sequence[Document]) -> ProxySettings | None:
         """Return the settings of proxies that the first ConfigMap of the mesh among ``documents`` has."""
-        found = next((parse(each.data or {}) for each in documents if _is_mesh_config(each)), None)
-        if found is None:
+        parsed = next((parse(document.data or {}) for document in documents if _is_mesh_config(document)), None)
+        if parsed is None:
             return None
-        wrong = (each for each in found.problems if each.severity is Severity.ERROR)
-        self.problems += [f"ConfigMap {MESH_CONFIG_KEY.namespace}/{MESH_CONFIG_KEY.name}: {each.field}: {each.message}" for each in wrong]
-        return found.object.spec.default_config if isinstance(found.object, MeshConfig) else None
+        wrong = (problem for problem in parsed.problems if problem.severity is Severity.ERROR)
+        self.problems += [
+            f"ConfigMap {MESH_CONFIG_KEY.namespace}/{MESH_CONFIG_KEY.name}: {problem.field}: {problem.message}" for problem in wrong
+        ]
+        return parsed.object.spec.default_config if isinstance(parsed.object, MeshConfig) else None
 
     def texts(self) -> Iterator[str]:
         for name, body, offset in self._parts:
             documents = tuple(documents_of_part(body, offset))
-            made = [self._document(name, each) for each in documents]
-            if all(new is None for new in made):
+            injected = [self._document(name, document) for document in documents]
+            if all(new is None for new in injected):
                 yield body
             elif documents[0].prefix:  # the items of a List
-                items = [new if new is not None else each.data for new, each in zip(made, documents, strict=True)]
-                whole = compose(body)
-                yield yaml_text({**(whole.value if whole and isinstance(whole.value, dict) else {}), "items": items})
+                items = [new if new is not None else document.data for new, document in zip(injected, documents, strict=True)]
+                composed = compose(body)
+                yield yaml_text({**(composed.value if composed and isinstance(composed.value, dict) else {}), "items": items})
             else:
-                yield yaml_text(made[0])
+                yield yaml_text(injected[0])
 
     def _document(self, file: str, document: Document) -> Json | None:
         """Return what becomes of ``document``, None where it stays as it is."""
@@ -116,32 +118,34 @@ class _ManifestInjection:
         if path is None:
             return None
         metadata = section(data, "metadata")
-        namespace = text(metadata, "namespace") or self._where.namespace
-        found = _template(data, path)
+        namespace = text(metadata, "namespace") or self._defaults.namespace
+        template = _template(data, path)
         outcome: InjectionOutcome = InjectionRefused((f"{'.'.join(path)}: expected an object",))
-        if found is not None:
-            outcome = inject(found, self._where.of(self._namespaces, namespace), self._mesh, text(metadata, "name") if path else "")
-        who = f"{text(data, 'kind')} {namespace}/{text(metadata, 'name') or text(metadata, 'generateName') or '?'}"
+        if template is not None:
+            workload = text(metadata, "name") if path else ""
+            outcome = inject(template, self._defaults.resolve(self._namespaces, namespace), self._context, workload)
+        subject = f"{text(data, 'kind')} {namespace}/{text(metadata, 'name') or text(metadata, 'generateName') or '?'}"
         match outcome:
             case NotInjected(why):
-                self.notes.append(f"{who}: no proxy: {why}")
+                self.notes.append(f"{subject}: no proxy: {why}")
                 return None
             case InjectionRefused(problems):
-                self.problems += [f"{file}:{document.line}: {who}: {'.'.join(path)}{'.' if path else ''}{each}" for each in problems]
+                where = f"{file}:{document.line}: {subject}: {'.'.join(path)}{'.' if path else ''}"
+                self.problems += [f"{where}{problem}" for problem in problems]
                 return None
             case Injected(pod, _, warnings):
-                self.notes += [f"{who}: a proxy is put in", *(f"{who}: {each}" for each in warnings)]
+                self.notes += [f"{subject}: a proxy is put in", *(f"{subject}: {warning}" for warning in warnings)]
                 return _placed(data, path, pod)
 
 
 def inject_manifests(
-    sheets: Sequence[ManifestFile], mesh: InjectionContext, where: NamespaceDefaults, *, beside: Sequence[ManifestFile] = ()
+    files: Sequence[ManifestFile], context: InjectionContext, defaults: NamespaceDefaults, *, beside: Sequence[ManifestFile] = ()
 ) -> InjectedManifests:
-    """Return the documents of ``sheets`` with proxies by ``mesh``.
+    """Return the documents of ``files`` with proxies by ``context``.
 
     What they, or those that stand ``beside`` them, say of namespaces and of the mesh's settings counts.
     """
-    work = _ManifestInjection(sheets, beside, mesh, where)
+    work = _ManifestInjection(files, beside, context, defaults)
     bodies = [body if body.startswith("---") else f"---\n{body}" for body in work.texts()]
     return InjectedManifests(
         "".join(body if body.endswith("\n") else f"{body}\n" for body in bodies), tuple(work.notes), tuple(work.problems)
@@ -153,7 +157,7 @@ def _namespace(document: Document) -> tuple[str, Mapping[str, str]]:
     if text(data, "kind") != "Namespace":
         return "", {}
     metadata = section(data, "metadata")
-    return text(metadata, "name"), {name: each for name, each in section(metadata, "labels").items() if isinstance(each, str)}
+    return text(metadata, "name"), {name: label for name, label in section(metadata, "labels").items() if isinstance(label, str)}
 
 
 def _is_mesh_config(document: Document) -> bool:
@@ -166,10 +170,10 @@ def _is_mesh_config(document: Document) -> bool:
 
 
 def _template(data: Json, path: Sequence[str]) -> Json | None:
-    found: object = data
+    node: object = data
     for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else None
+        node = node.get(name) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else None
 
 
 def _placed(data: Json, path: Sequence[str], pod: Json) -> Json:

@@ -1,4 +1,4 @@
-"""A pod as it comes to admission: read without trusting its shape, as far as injection looks at it."""
+"""A pod as admission gets it: read without trusting its shape, as far as injection looks at it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.inject.annotations import Annotations
-from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.types.names import is_label
+from controlplane.untyped import Json, items, section, text
 
 PROXY_CONTAINER = "istio-proxy"
 MAX_CONTAINERS = 256
@@ -26,7 +26,7 @@ class BadPod(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidatePod:
-    """A pod, or what pods are made from."""
+    """A pod, or the template that pods are made from."""
 
     data: Json
     namespace: str
@@ -35,7 +35,7 @@ class CandidatePod:
     spec: Json
     containers: tuple[Json, ...]
     init_containers: tuple[Json, ...]
-    part_of: str = ""  # the workload, where whoever asks knows it
+    template_of: str = ""  # the workload, where the caller knows it
 
     @property
     def name(self) -> str:
@@ -46,10 +46,10 @@ class CandidatePod:
     @property
     def workload(self) -> str:
         """Return what it is a part of: its owner, a Deployment by way of its ReplicaSet, a CronJob by way of its Job, or else itself."""
-        if self.part_of:
-            return self.part_of
+        if self.template_of:
+            return self.template_of
         metadata = section(self.data, "metadata")
-        owner = next((each for each in items(metadata, "ownerReferences") if each.get("controller") is True), {})
+        owner = next((reference for reference in items(metadata, "ownerReferences") if reference.get("controller") is True), {})
         name = text(owner, "name")
         digest = self.labels.get("pod-template-hash", "")
         if text(owner, "kind") == "ReplicaSet" and digest:
@@ -59,14 +59,14 @@ class CandidatePod:
         return name or text(metadata, "name") or text(metadata, "generateName").rstrip("-")
 
     @property
-    def applications(self) -> tuple[Json, ...]:
+    def application_containers(self) -> tuple[Json, ...]:
         """Return the containers beside the proxy."""
-        return tuple(each for each in self.containers if each["name"] != PROXY_CONTAINER)
+        return tuple(container for container in self.containers if container["name"] != PROXY_CONTAINER)
 
 
-def candidate_pod(data: Json, namespace: str, part_of: str = "") -> CandidatePod:
-    """Return the pod ``data`` in ``namespace``, ``part_of`` a workload; raises BadPod where its shape is none of a pod."""
-    problems = tuple(_misshapen(data))
+def candidate_pod(data: Json, namespace: str, template_of: str = "") -> CandidatePod:
+    """Return the pod ``data`` in ``namespace``, perhaps the template of the workload ``template_of``; raises BadPod for another shape."""
+    problems = tuple(_shape_problems(data))
     if problems:
         raise BadPod(*problems)
     metadata, spec = section(data, "metadata"), section(data, "spec")
@@ -78,18 +78,18 @@ def candidate_pod(data: Json, namespace: str, part_of: str = "") -> CandidatePod
         spec=spec,
         containers=items(spec, "containers"),
         init_containers=items(spec, "initContainers"),
-        part_of=part_of,
+        template_of=template_of,
     )
 
 
-def _misshapen(data: Json) -> Iterator[str]:
+def _shape_problems(data: Json) -> Iterator[str]:
     metadata = data.get("metadata", {})
     if not isinstance(metadata, dict):
         yield "metadata: expected an object"
     else:
         for name in ("labels", "annotations"):
             value = metadata.get(name)
-            if value is not None and not (isinstance(value, dict) and all(isinstance(each, str) for each in value.values())):
+            if value is not None and not (isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())):
                 yield f"metadata.{name}: expected a map of strings"
     spec = data.get("spec")
     if not isinstance(spec, dict):
@@ -98,21 +98,21 @@ def _misshapen(data: Json) -> Iterator[str]:
     if not spec.get("containers"):
         yield "spec.containers: expected at least one"
     for name in ("containers", "initContainers"):
-        yield from _containers(spec.get(name), f"spec.{name}")
+        yield from _container_problems(spec.get(name), f"spec.{name}")
     if not isinstance(spec.get("volumes") or [], list):
         yield "spec.volumes: expected a list"
 
 
-def _containers(value: object, path: str) -> Iterator[str]:
+def _container_problems(value: object, path: str) -> Iterator[str]:
     if value is None:
         return
     if not isinstance(value, list) or len(value) > MAX_CONTAINERS:
         yield f"{path}: expected a list of at most {MAX_CONTAINERS}"
         return
-    for at, each in enumerate(value):
-        name = each.get("name") if isinstance(each, dict) else None
+    for index, container in enumerate(value):
+        name = container.get("name") if isinstance(container, dict) else None
         if not isinstance(name, str) or not is_label(name):
-            yield f"{path}[{at}].name: expected a name of lower-case letters, digits and '-'"
-    names = [each.get("name") for each in value if isinstance(each, dict)]
+            yield f"{path}[{index}].name: expected a name of lower-case letters, digits and '-'"
+    names = [container.get("name") for container in value if isinstance(container, dict)]
     if len(set(map(str, names))) != len(names):
         yield f"{path}: expected names that differ"

@@ -13,13 +13,13 @@ from controlplane.inject.annotation_values import BadValue
 from controlplane.inject.annotations import INJECT
 from controlplane.inject.label_selector import label_selector
 from controlplane.inject.pod import BadPod, CandidatePod
-from controlplane.kube.json import section, text
 from controlplane.settings import InjectionSettings
+from controlplane.untyped import section, text
 
 INJECTION_LABEL = "istio-injection"  # the label of a namespace
 REVISION_LABEL = "istio.io/rev"  # of a namespace or a pod
 DEFAULT_REVISION = "default"  # the revision that ``istio-injection`` means
-_NOBODY_ASKS = "neither it nor its namespace asks for one"
+_NOT_REQUESTED = "neither it nor its namespace asks for one"
 IGNORED_NAMESPACES = frozenset(("kube-system", "kube-public", "kube-node-lease", "local-path-storage", "navarch-system"))
 
 
@@ -43,51 +43,51 @@ def reason_not_to_inject(pod: CandidatePod, namespace: PodNamespace, settings: I
 
 
 def _by_namespace(pod: CandidatePod, labels: Mapping[str, str], settings: InjectionSettings) -> str | None:
-    asked = _asked(pod)
-    ours = settings.revision
-    switch, revision = labels.get(INJECTION_LABEL), labels.get(REVISION_LABEL)
-    if asked is False:
+    wants_proxy = _own_choice(pod)
+    own_revision = settings.revision
+    injection, revision = labels.get(INJECTION_LABEL), labels.get(REVISION_LABEL)
+    if wants_proxy is False:
         return "it says that it wants none"
-    if switch == "disabled":
+    if injection == "disabled":
         return "its namespace says that it wants none"
-    if switch is not None and not (switch == "enabled" and ours == DEFAULT_REVISION):
-        return f"its namespace is labelled {INJECTION_LABEL}={switch[:63]}: that is not for revision {ours}"
-    if switch is None and revision not in {None, ours}:
-        return f"its namespace is for revision {revision}, this is {ours}"
-    if switch is None and revision is None:
-        return _by_pod(pod, settings, asked=asked)
-    return None if asked else _by_default(pod, settings)
+    if injection is not None and not (injection == "enabled" and own_revision == DEFAULT_REVISION):
+        return f"its namespace is labelled {INJECTION_LABEL}={injection[:63]}: that is not for revision {own_revision}"
+    if injection is None and revision not in {None, own_revision}:
+        return f"its namespace is for revision {revision}, this is {own_revision}"
+    if injection is None and revision is None:
+        return _by_pod(pod, settings, wants_proxy=wants_proxy)
+    return None if wants_proxy else _by_default(pod, settings)
 
 
-def _by_pod(pod: CandidatePod, settings: InjectionSettings, *, asked: bool | None) -> str | None:
+def _by_pod(pod: CandidatePod, settings: InjectionSettings, *, wants_proxy: bool | None) -> str | None:
     """Return the verdict where the namespace says nothing."""
     revision = pod.labels.get(REVISION_LABEL)
     if revision not in {None, settings.revision}:
         return f"it is for revision {revision}, this is {settings.revision}"
     if revision is not None or (pod.labels.get(INJECT.name) == "true" and settings.revision == DEFAULT_REVISION):
         return None
-    if asked:
+    if wants_proxy:
         return "it asks by its annotation alone: where its namespace says nothing, it takes the label, which the API server goes by"
-    return _NOBODY_ASKS
+    return _NOT_REQUESTED
 
 
 def _by_default(pod: CandidatePod, settings: InjectionSettings) -> str | None:
     """Return the verdict on a pod that says nothing itself, in a namespace that wants proxies."""
-    if any(label_selector(each).matches(pod.labels) for each in settings.never_inject):
+    if any(label_selector(selector).matches(pod.labels) for selector in settings.never_inject):
         return "it is one of those that get none"
-    if any(label_selector(each).matches(pod.labels) for each in settings.always_inject):
+    if any(label_selector(selector).matches(pod.labels) for selector in settings.always_inject):
         return None
-    return None if settings.auto_inject else _NOBODY_ASKS
+    return None if settings.auto_inject else _NOT_REQUESTED
 
 
-def _asked(pod: CandidatePod) -> bool | None:
-    """Return what ``pod`` says itself; its label counts before its annotation."""
+def _own_choice(pod: CandidatePod) -> bool | None:
+    """Return whether ``pod`` itself asks for a proxy, None where it says nothing; its label counts before its annotation."""
     label = pod.labels.get(INJECT.name)
     try:
         return annotation_values.strict_boolean(label) if label else pod.annotations.get(INJECT)
     except BadValue as error:
-        said = label or pod.annotations.said[INJECT.name]
-        raise BadPod(f"{INJECT.name}: {error}, found {said[:80]!r}") from error
+        choice = label or pod.annotations.raw[INJECT.name]
+        raise BadPod(f"{INJECT.name}: {error}, found {choice[:80]!r}") from error
 
 
 def _is_windows(pod: CandidatePod) -> bool:

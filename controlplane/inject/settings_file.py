@@ -27,7 +27,7 @@ class BadSettingsFile(ValueError):
     """Settings that cannot be used: which fields, and what was expected."""
 
 
-def _image(text: str) -> str:
+def _checked_image(text: str) -> str:
     try:
         return annotation_values.image(text)
     except BadValue as error:
@@ -61,7 +61,7 @@ def _ip(text: str) -> str:
     return text
 
 
-_Image = Annotated[Text, AfterValidator(_image)]
+_Image = Annotated[Text, AfterValidator(_checked_image)]
 _Selectors = tuple[Annotated[Text, AfterValidator(_selector)], ...]
 _Label = Annotated[Text, AfterValidator(_label)]
 
@@ -87,14 +87,14 @@ def settings_from_yaml(text: str) -> InjectionSettings:
     """Return the settings that the YAML ``text`` says, the defaults where it says nothing; raises BadSettings."""
     try:
         composed = compose(text)
-        value = composed.value if composed else None
-        if value is not None and not isinstance(value, dict):
+        fields = composed.value if composed else None
+        if fields is not None and not isinstance(fields, dict):
             raise BadSettingsFile("expected a map of settings")
-        said = _SettingsFile.model_validate(sanitized(value or {}))
+        file = _SettingsFile.model_validate(sanitized(fields or {}))
     except UnreadableError as error:
         raise BadSettingsFile(f"line {error.line + 1}: {error}") from error
     except InvalidJson as error:
         raise BadSettingsFile(f"{error.path}: {error}") from error
     except ValidationError as error:
-        raise BadSettingsFile("; ".join(f"{each.path}: {each.message}" for each in findings(error))) from error
-    return InjectionSettings(**{name: each for name, each in said if each is not None})
+        raise BadSettingsFile("; ".join(f"{finding.path}: {finding.message}" for finding in findings(error))) from error
+    return InjectionSettings(**{name: value for name, value in file if value is not None})

@@ -12,26 +12,26 @@ from math import ceil
 
 import orjson
 
-from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.overload_manager import OverloadLimits
 from controlplane.bootstrap.status_listeners import DRAIN_PATH, READY_PATH, ApplicationProbe, StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
-from controlplane.inject import annotations as say
+from controlplane.inject import annotations as keys
 from controlplane.inject.annotations import Annotations
 from controlplane.inject.iptables_args import interception_mode, iptables_arguments
 from controlplane.inject.pod import PROXY_CONTAINER, BadPod, CandidatePod
 from controlplane.inject.probes import escaped_argument
 from controlplane.inject.resources import DEFAULT_RESOURCES, heap_bytes, proxy_resources, worker_threads
-from controlplane.kube.json import Json
 from controlplane.model.proxies import Interception, ProxyType
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
+from controlplane.untyped import Json
 
 INIT_CONTAINER = "istio-init"
 NAVARCH_IMAGE = f"navarch:{version('navarch')}"
 PROXY_USER = 1337
-_TOKENS, _ROOTS, _INFO = "istio-token", "istiod-ca-cert", "istio-podinfo"
-_MOUNTS = {_TOKENS: "/var/run/secrets/tokens", _ROOTS: "/var/run/secrets/istio", _INFO: "/etc/istio/pod"}
+_TOKEN_VOLUME, _ROOTS_VOLUME, _INFO_VOLUME = "istio-token", "istiod-ca-cert", "istio-podinfo"
+_MOUNTS = {_TOKEN_VOLUME: "/var/run/secrets/tokens", _ROOTS_VOLUME: "/var/run/secrets/istio", _INFO_VOLUME: "/etc/istio/pod"}
 SECRETS = "secrets.navarch.io/"  # of annotations that the downward API makes files of
 _TOKEN_S = 43_200
 _MAX_BOOTSTRAP = 96 << 10  # an argument has at most 128 KiB, and some of it is put in later
@@ -46,74 +46,74 @@ _FIELDS = {
     "NODE_NAME": "spec.nodeName",
 }
 _LOOPBACK = "127.0.0.1"
-_STOP_S = 5  # Istio's terminationDrainDuration: how long Envoy goes on when its pod is stopped
+_TERMINATION_DRAIN_S = 5  # Istio's terminationDrainDuration: how long Envoy goes on when its pod is stopped
 _DRAIN_S = 45  # Istio's drainDuration: how long a listener that was replaced goes on with what it has begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InjectionPlan:
-    """All that decides on what is put into one pod."""
+    """All that decides what is put into one pod."""
 
     pod: CandidatePod
     settings: InjectionSettings
     config: ProxySettings
-    native: bool  # the proxy is an init container that goes on running
+    is_native: bool  # the proxy is an init container that goes on running
     probes: tuple[ApplicationProbe, ...] = ()
     metrics: ApplicationProbe | None = None  # of the application
-    own: Json = field(default_factory=dict)  # the resources that the pod's own container for its proxy says
+    own_resources: Json = field(default_factory=dict)  # that the pod's own container for its proxy asks for
 
     @property
-    def said(self) -> Annotations:
+    def annotations(self) -> Annotations:
         """Return the annotations of the pod."""
         return self.pod.annotations
 
     @property
-    def router(self) -> bool:
+    def is_gateway(self) -> bool:
         """Return whether the proxy is no sidecar, but a gateway itself."""
-        return self.said.get(say.TEMPLATES) == "gateway"
+        return self.annotations.get(keys.TEMPLATES) == "gateway"
 
     @property
-    def mode(self) -> Interception:
+    def interception(self) -> Interception:
         """Return how traffic comes to the proxy."""
-        return Interception.NONE if self.router else interception_mode(self.said, self.config)
+        return Interception.NONE if self.is_gateway else interception_mode(self.annotations, self.config)
 
     @property
     def status_port(self) -> int:
         """Return the port at which Envoy says how it and the application are."""
-        return self.said.get(say.STATUS_PORT) or self.config.status_port or StatusPorts().ready
+        return self.annotations.get(keys.STATUS_PORT) or self.config.status_port or StatusPorts().ready
 
 
 def proxy_container(plan: InjectionPlan) -> Json:
     """Return the container of Envoy; raises BadPod where the pod asks for more than fits."""
-    used = proxy_resources(plan.said, plan.own)
-    image = plan.said.get(say.PROXY_IMAGE) or plan.settings.proxy_image
+    resources = proxy_resources(plan.annotations, plan.own_resources)
+    image = plan.annotations.get(keys.PROXY_IMAGE) or plan.settings.proxy_image
     return {
         "name": PROXY_CONTAINER,
         "image": image,
         "command": ["envoy"],
-        "args": _arguments(plan, used),
+        "args": _arguments(plan, resources),
         "env": [{"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}} for name, path in _FIELDS.items()],
         "ports": [{"name": "http-envoy-prom", "containerPort": StatusPorts().stats, "protocol": "TCP"}],
-        "resources": used,
-        "securityContext": _rights_of_proxy(plan.mode),
-        **_asked(plan),
+        "resources": resources,
+        "securityContext": _security_context(plan.interception),
+        **_readiness_probes(plan),
         "lifecycle": _lifecycle(plan),
         "volumeMounts": [
             *({"name": name, "mountPath": path, "readOnly": True} for name, path in _MOUNTS.items()),
-            *(plan.said.get(say.USER_VOLUME_MOUNT) or ()),
+            *(plan.annotations.get(keys.USER_VOLUME_MOUNT) or ()),
         ],
-        **({"restartPolicy": "Always"} if plan.native else {}),
+        **({"restartPolicy": "Always"} if plan.is_native else {}),
     }
 
 
 def init_container(plan: InjectionPlan) -> Json | None:
     """Return the container that redirects the traffic of the pod, None where nothing has to or something else does."""
-    if plan.settings.cni or plan.mode is Interception.NONE:
+    if plan.settings.cni or plan.interception is Interception.NONE:
         return None
     return {
         "name": INIT_CONTAINER,
         "image": plan.settings.init_image or NAVARCH_IMAGE,
-        "args": ["iptables", *iptables_arguments(plan.said, plan.config, plan.status_port)],
+        "args": ["iptables", *iptables_arguments(plan.annotations, plan.config, plan.status_port)],
         "resources": DEFAULT_RESOURCES,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -131,17 +131,17 @@ def init_container(plan: InjectionPlan) -> Json | None:
 def proxy_volumes(plan: InjectionPlan) -> list[Json]:
     """Return the volumes of the proxy."""
     token = {"audience": plan.settings.audience, "expirationSeconds": _TOKEN_S, "path": "istio-token"}
-    own = ["labels", "annotations"]
-    files = [{"path": each, "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.{each}"}} for each in own]
+    fields = ["labels", "annotations"]
+    files = [{"path": name, "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.{name}"}} for name in fields]
     files += [
         {"path": name, "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.annotations['{SECRETS}{name}']"}}
         for name in secret_files(_credentials(plan.settings))
     ]
     return [
-        {"name": _TOKENS, "projected": {"sources": [{"serviceAccountToken": token}]}},
-        {"name": _ROOTS, "configMap": {"name": "istio-ca-root-cert"}},
-        {"name": _INFO, "downwardAPI": {"items": files}},
-        *(plan.said.get(say.USER_VOLUME) or ()),
+        {"name": _TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}},
+        {"name": _ROOTS_VOLUME, "configMap": {"name": "istio-ca-root-cert"}},
+        {"name": _INFO_VOLUME, "downwardAPI": {"items": files}},
+        *(plan.annotations.get(keys.USER_VOLUME) or ()),
     ]
 
 
@@ -156,24 +156,24 @@ def _control_plane(settings: InjectionSettings) -> XdsServer:
 
 def _credentials(settings: InjectionSettings) -> XdsCredentials:
     return XdsCredentials(
-        token=f"{_MOUNTS[_TOKENS]}/istio-token",
-        roots=f"{_MOUNTS[_ROOTS]}/root-cert.pem",
-        secrets=_MOUNTS[_INFO],
+        token=f"{_MOUNTS[_TOKEN_VOLUME]}/istio-token",
+        roots=f"{_MOUNTS[_ROOTS_VOLUME]}/root-cert.pem",
+        secrets=_MOUNTS[_INFO_VOLUME],
         server_name=settings.control_plane.rpartition(":")[0],
     )
 
 
-def _arguments(plan: InjectionPlan, used: Json) -> list[str]:
-    config, said = plan.config, plan.said
-    told = orjson.dumps(envoy_bootstrap(_bootstrap(plan, used))).decode()
-    if len(told.encode()) > _MAX_BOOTSTRAP:
+def _arguments(plan: InjectionPlan, resources: Json) -> list[str]:
+    config, annotations = plan.config, plan.annotations
+    bootstrap_json = orjson.dumps(bootstrap(_bootstrap(plan, resources))).decode()
+    if len(bootstrap_json.encode()) > _MAX_BOOTSTRAP:
         raise BadPod(f"the bootstrap of its proxy has more than {_MAX_BOOTSTRAP >> 10} KiB: expected fewer or shorter probes")
     drain_s = _DRAIN_S if config.drain_duration is None else ceil(config.drain_duration / 1000)
-    number = config.concurrency if config.concurrency is not None else worker_threads(used)  # 0: as many as there are cores
-    levels = said.get(say.COMPONENT_LOG_LEVEL)
+    number = config.concurrency if config.concurrency is not None else worker_threads(resources)  # 0: as many as there are cores
+    levels = annotations.get(keys.COMPONENT_LOG_LEVEL)
     return [
-        *("--config-yaml", told),
-        *("--log-level", said.get(say.LOG_LEVEL) or "warning"),
+        *("--config-yaml", bootstrap_json),
+        *("--log-level", annotations.get(keys.LOG_LEVEL) or "warning"),
         *(("--component-log-level", levels) if levels else ()),
         *(("--concurrency", str(number)) if number else ()),
         *("--drain-time-s", str(drain_s), "--drain-strategy", "immediate"),
@@ -181,10 +181,10 @@ def _arguments(plan: InjectionPlan, used: Json) -> list[str]:
     ]
 
 
-def _bootstrap(plan: InjectionPlan, used: Json) -> BootstrapSettings:
+def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
     pod, settings = plan.pod, plan.settings
-    more = {
-        "APP_CONTAINERS": ",".join(escaped_argument(str(each["name"])) for each in pod.applications),
+    metadata = {
+        "APP_CONTAINERS": ",".join(escaped_argument(str(container["name"])) for container in pod.application_containers),
         "CLUSTER_ID": escaped_argument(settings.cluster),
         "INSTANCE_IPS": "$(INSTANCE_IPS)",
         "NODE_NAME": "$(NODE_NAME)",
@@ -196,9 +196,9 @@ def _bootstrap(plan: InjectionPlan, used: Json) -> BootstrapSettings:
         ip="$(INSTANCE_IP)",
         service_account="$(SERVICE_ACCOUNT)",
         app=escaped_argument(pod.labels.get("app") or pod.workload) or "$(POD_NAME)",
-        type=ProxyType.ROUTER if plan.router else ProxyType.SIDECAR,
-        interception=plan.mode,
-        more=tuple(more.items()),
+        type=ProxyType.ROUTER if plan.is_gateway else ProxyType.SIDECAR,
+        interception=plan.interception,
+        more=tuple(metadata.items()),
     )
     nodes = ("$(HOST_IP)", *settings.node_addresses)
     return BootstrapSettings(
@@ -211,21 +211,21 @@ def _bootstrap(plan: InjectionPlan, used: Json) -> BootstrapSettings:
             ready=plan.status_port,
             node_addresses=nodes,
             application_host="$(INSTANCE_IP)",
-            drain_s=_stopping_s(plan.config),
+            drain_s=_termination_drain_s(plan.config),
             metrics=plan.metrics,
-            is_gateway=plan.router,
+            is_gateway=plan.is_gateway,
         ),
         probes=plan.probes,
-        limits=OverloadLimits(heap_bytes=heap_bytes(used)),
+        limits=OverloadLimits(heap_bytes=heap_bytes(resources)),
     )
 
 
-def _stopping_s(config: ProxySettings) -> int:
-    return _STOP_S if config.termination_drain_duration is None else ceil(config.termination_drain_duration / 1000)
+def _termination_drain_s(config: ProxySettings) -> int:
+    return _TERMINATION_DRAIN_S if config.termination_drain_duration is None else ceil(config.termination_drain_duration / 1000)
 
 
-def _rights_of_proxy(interception: Interception) -> Json:
-    """Return the rights of Envoy. Only to answer in the name of another (TPROXY) it needs one, and to have that it has to be root."""
+def _security_context(interception: Interception) -> Json:
+    """Return the security context of Envoy, which needs root and a capability only to answer in the name of another (TPROXY)."""
     transparent = interception is Interception.TPROXY
     return {
         "allowPrivilegeEscalation": False,
@@ -239,19 +239,19 @@ def _rights_of_proxy(interception: Interception) -> Json:
     }
 
 
-def _asked(plan: InjectionPlan) -> Json:
-    """Return the probes of Envoy itself: ready is who has a configuration."""
-    if plan.said.get(say.STATUS_PORT) == 0:
+def _readiness_probes(plan: InjectionPlan) -> Json:
+    """Return the probes of Envoy itself, which is ready when it has a configuration."""
+    if plan.annotations.get(keys.STATUS_PORT) == 0:
         return {}
-    asks = {"httpGet": {"path": READY_PATH, "port": plan.status_port, "scheme": "HTTP"}, "timeoutSeconds": 3}
-    delay = plan.said.get(say.READINESS_DELAY)
+    probe = {"httpGet": {"path": READY_PATH, "port": plan.status_port, "scheme": "HTTP"}, "timeoutSeconds": 3}
+    delay = plan.annotations.get(keys.READINESS_DELAY)
     return {
-        "startupProbe": {**asks, "periodSeconds": 1, "failureThreshold": 600},
+        "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 600},
         "readinessProbe": {
-            **asks,
+            **probe,
             **({"initialDelaySeconds": delay} if delay else {}),
-            "periodSeconds": plan.said.get(say.READINESS_PERIOD) or 15,
-            "failureThreshold": plan.said.get(say.READINESS_FAILURES) or 4,
+            "periodSeconds": plan.annotations.get(keys.READINESS_PERIOD) or 15,
+            "failureThreshold": plan.annotations.get(keys.READINESS_FAILURES) or 4,
         },
     }
 
@@ -259,7 +259,7 @@ def _asked(plan: InjectionPlan) -> Json:
 def _lifecycle(plan: InjectionPlan) -> Json:
     """Return what is done after the start and before the stop: applications wait for Envoy, and Envoy for what has begun."""
     stop = {"httpGet": {"path": DRAIN_PATH, "port": plan.status_port, "scheme": "HTTP"}}
-    if plan.native or not plan.config.hold_application_until_proxy_starts:
+    if plan.is_native or not plan.config.hold_application_until_proxy_starts:
         return {"preStop": stop}
     return {"postStart": {"exec": {"command": ["bash", "-c", _WAIT.format(port=plan.status_port, path=READY_PATH)]}}, "preStop": stop}
 

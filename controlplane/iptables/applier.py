@@ -23,38 +23,38 @@ def families(*, v6: bool | None) -> tuple[Family, ...]:
     return (Family.V4, Family.V6) if v6 else (Family.V4,)
 
 
-def dry_run(wanted: Capture, found: tuple[Family, ...]) -> str:
-    """Return what :func:`apply` does where nothing of ours is there yet, in words that a shell takes too."""
+def dry_run(capture: Capture, address_families: tuple[Family, ...]) -> str:
+    """Return what :func:`apply` does where nothing of ours is there yet, as commands that a shell takes too."""
     parts = []
-    for family in found:
-        parts.append(f"{Backend().name(family, 'restore')} --noflush <<EOF\n{restore_input('', iptables_rules(wanted, family))}EOF\n")
-        parts += (f"{' '.join(entry.command('add'))}\n" for entry in wanted_ip_objects(wanted, family))
+    for family in address_families:
+        parts.append(f"{Backend().name(family, 'restore')} --noflush <<EOF\n{restore_input('', iptables_rules(capture, family))}EOF\n")
+        parts += (f"{' '.join(ip_object.command('add'))}\n" for ip_object in wanted_ip_objects(capture, family))
     return "".join(parts)
 
 
-def apply(wanted: Capture, found: tuple[Family, ...]) -> None:
-    """Have the rules of ``wanted`` for the families ``found``, and nothing of ours else; where that fails, everything is as it was."""
-    _become({family: (iptables_rules(wanted, family), wanted_ip_objects(wanted, family)) for family in found})
+def apply(capture: Capture, address_families: tuple[Family, ...]) -> None:
+    """Set the rules of ``capture`` for ``address_families`` and remove all others of ours; where that fails, everything is as it was."""
+    _set_all({family: (iptables_rules(capture, family), wanted_ip_objects(capture, family)) for family in address_families})
 
 
 def clean_up() -> None:
-    """Take away everything of ours."""
-    _become({})
+    """Remove everything of ours."""
+    _set_all({})
 
 
-def _become(wanted: dict[Family, tuple[tuple[IptablesRule, ...], tuple[IpObject, ...]]]) -> None:
+def _set_all(wanted: dict[Family, tuple[tuple[IptablesRule, ...], tuple[IpObject, ...]]]) -> None:
     backend = detect_backend()
     with ExitStack() as undo:
         for family in Family:
-            if family is Family.V6 and family not in wanted and not _has(backend, family):
+            if family is Family.V6 and family not in wanted and not _is_supported(backend, family):
                 continue
-            specs, entries = wanted.get(family, ((), ()))
-            _set_rules(backend, family, specs, undo)
-            _set_entries(family, entries, undo)
+            wanted_rules, ip_objects = wanted.get(family, ((), ()))
+            _set_rules(backend, family, wanted_rules, undo)
+            _set_ip_objects(family, ip_objects, undo)
         undo.pop_all()
 
 
-def _has(backend: Backend, family: Family) -> bool:
+def _is_supported(backend: Backend, family: Family) -> bool:
     try:
         backend.save(family)
     except CannotIntercept:
@@ -62,33 +62,33 @@ def _has(backend: Backend, family: Family) -> bool:
     return True
 
 
-def _set_rules(backend: Backend, family: Family, wanted: Iterable[IptablesRule], undo: ExitStack) -> None:
-    before = backend.save(family)
-    if text := restore_input(before, wanted):
-        undo.callback(_put_back, backend, family, before)
+def _set_rules(backend: Backend, family: Family, rules: Iterable[IptablesRule], undo: ExitStack) -> None:
+    saved = backend.save(family)
+    if text := restore_input(saved, rules):
+        undo.callback(_restore, backend, family, saved)
         backend.restore(family, text)
 
 
-def _put_back(backend: Backend, family: Family, before: str) -> None:
-    """Have the rules be as they were ``before``; in a table that was not there, nothing of ours."""
+def _restore(backend: Backend, family: Family, saved: str) -> None:
+    """Have the rules be as they were ``saved``; in a table that was not there, nothing of ours."""
     if text := restore_input(backend.save(family), ()):
         backend.restore(family, text)
-    backend.restore(family, before, whole=True)
+    backend.restore(family, saved, whole=True)
 
 
-def _set_entries(family: Family, wanted: tuple[IpObject, ...], undo: ExitStack) -> None:
+def _set_ip_objects(family: Family, wanted: tuple[IpObject, ...], undo: ExitStack) -> None:
     if not wanted and not is_installed("ip"):
         return  # then it has made nothing either
-    standing = current_ip_objects(family)
-    for entry in standing:
-        if entry not in wanted:
-            _take(entry, ("del", "add"), undo)
-    for entry in wanted:
-        if entry not in standing:
-            _take(entry, ("add", "del"), undo)
+    current = current_ip_objects(family)
+    for ip_object in current:
+        if ip_object not in wanted:
+            _run_with_undo(ip_object, ("del", "add"), undo)
+    for ip_object in wanted:
+        if ip_object not in current:
+            _run_with_undo(ip_object, ("add", "del"), undo)
 
 
-def _take(entry: IpObject, verbs: tuple[str, str], undo: ExitStack) -> None:
+def _run_with_undo(ip_object: IpObject, verbs: tuple[str, str], undo: ExitStack) -> None:
     verb, opposite = verbs
-    run(entry.command(verb))
-    undo.callback(run, entry.command(opposite))
+    run(ip_object.command(verb))
+    undo.callback(run, ip_object.command(opposite))

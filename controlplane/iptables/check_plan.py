@@ -40,56 +40,58 @@ class ConnectionTest:
         return f"{self.role} to {host}:{self.port}"
 
 
-def connection_tests(wanted: Capture, family: Family, own: Address | None) -> tuple[ConnectionTest, ...]:
-    """Return what to try for ``family``; with ``own``, the workload's address, calls to itself too."""
-    found = [
-        *_outbound(wanted, family),
-        ConnectionTest(Role.APPLICATION, ip_address(family.loopback.partition("/")[0]), _any_port(wanted), None),
-        ConnectionTest(Role.PROXY, OUTSIDE[family], _any_port(wanted), None),
+def connection_tests(capture: Capture, family: Family, own_address: Address | None) -> tuple[ConnectionTest, ...]:
+    """Return what to try for ``family``; with ``own_address``, the workload's address, calls to itself too."""
+    tests = [
+        *_outbound(capture, family),
+        ConnectionTest(Role.APPLICATION, ip_address(family.loopback.partition("/")[0]), _any_port(capture), None),
+        ConnectionTest(Role.PROXY, OUTSIDE[family], _any_port(capture), None),
     ]
-    if own is not None:
-        found += _to_itself(wanted, own)
-    return tuple(dict.fromkeys(found))
+    if own_address is not None:
+        tests += _to_itself(capture, own_address)
+    return tuple(dict.fromkeys(tests))
 
 
-def rules_from_outside(wanted: Capture, family: Family) -> tuple[IptablesRule, ...]:
+def rules_from_outside(capture: Capture, family: Family) -> tuple[IptablesRule, ...]:
     """Return the rules that no connection from within meets: they are for what comes from outside."""
-    return tuple(rule for rule in iptables_rules(wanted, family) if rule.chain in {"PREROUTING", INBOUND})
+    return tuple(rule for rule in iptables_rules(capture, family) if rule.chain in {"PREROUTING", INBOUND})
 
 
-def _outbound(wanted: Capture, family: Family) -> Iterator[ConnectionTest]:
-    port, outside = _any_port(wanted), OUTSIDE[family]
+def _outbound(capture: Capture, family: Family) -> Iterator[ConnectionTest]:
+    port, outside = _any_port(capture), OUTSIDE[family]
     targets: list[tuple[Address, int]] = [(outside, port)]
-    targets += ((_within(block), port) for ranges in (wanted.ranges, wanted.ranges_excluded) for block in islice(ranges.of(family), _A_FEW))
-    targets += ((outside, each) for numbers in (wanted.outbound, wanted.outbound_excluded) for each in numbers[:_A_FEW])
-    if wanted.dns:
-        targets += ((outside, DNS_PORT), *((_within(block), DNS_PORT) for block in islice(wanted.dns_servers.of(family), _A_FEW)))
+    targets += (
+        (_within(block), port) for ranges in (capture.ranges, capture.ranges_excluded) for block in islice(ranges.of_family(family), _A_FEW)
+    )
+    targets += ((outside, number) for numbers in (capture.outbound, capture.outbound_excluded) for number in numbers[:_A_FEW])
+    if capture.dns:
+        targets += ((outside, DNS_PORT), *((_within(block), DNS_PORT) for block in islice(capture.dns_servers.of_family(family), _A_FEW)))
     for address, number in targets:
         if not (address.is_loopback or address.is_unspecified):
-            yield ConnectionTest(Role.APPLICATION, address, number, wanted.takes_outbound(address, number))
+            yield ConnectionTest(Role.APPLICATION, address, number, capture.outbound_port_for(address, number))
 
 
-def _to_itself(wanted: Capture, own: Address) -> Iterator[ConnectionTest]:
-    port = _any_port(wanted)
-    yield ConnectionTest(Role.APPLICATION, own, port, None)
-    if wanted.mode is InterceptionMode.REDIRECT:
-        yield ConnectionTest(Role.PROXY, own, port, wanted.inbound_port)
+def _to_itself(capture: Capture, own_address: Address) -> Iterator[ConnectionTest]:
+    port = _any_port(capture)
+    yield ConnectionTest(Role.APPLICATION, own_address, port, None)
+    if capture.mode is InterceptionMode.REDIRECT:
+        yield ConnectionTest(Role.PROXY, own_address, port, capture.inbound_port)
         return
-    for number in (port, *wanted.inbound.numbers[:_A_FEW], *wanted.inbound_excluded[:_A_FEW]):
-        yield ConnectionTest(Role.PROXY, own, number, wanted.inbound_port if wanted.takes_inbound(number) else None)
+    for number in (port, *capture.inbound.numbers[:_A_FEW], *capture.inbound_excluded[:_A_FEW]):
+        yield ConnectionTest(Role.PROXY, own_address, number, capture.inbound_port if capture.captures_inbound(number) else None)
 
 
-def _any_port(wanted: Capture) -> int:
+def _any_port(capture: Capture) -> int:
     """Return a port that no rule names, and that hardly anybody listens on."""
     named = {
-        *wanted.inbound_excluded,
-        *wanted.outbound,
-        *wanted.outbound_excluded,
-        *wanted.inbound.numbers,
-        wanted.outbound_port,
-        wanted.inbound_port,
-        wanted.tunnel_port,
-        wanted.dns_port,
+        *capture.inbound_excluded,
+        *capture.outbound,
+        *capture.outbound_excluded,
+        *capture.inbound.numbers,
+        capture.outbound_port,
+        capture.inbound_port,
+        capture.tunnel_port,
+        capture.dns_port,
     }
     return next(port for port in range(15_999, 0, -1) if port not in named)
 

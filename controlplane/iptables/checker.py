@@ -35,94 +35,94 @@ class CheckResult:
     subject: str
     holds: bool | None
     detail: str
-    taken: bool = False  # by the proxy, as it has to be
+    captured: bool = False  # by the proxy, as it has to be
 
 
 @dataclass(slots=True)
-class _Trial:
-    """A probe under way: its socket, and what became of it."""
+class _RunningTest:
+    """A connection test under way: its socket, and the result so far."""
 
-    probe: ConnectionTest
+    planned: ConnectionTest
     client: socket.socket
-    came_to: int | None = None
-    was_for: tuple[Address, int] | None = None
-    over: str = ""  # why it comes nowhere
+    arrived_at: int | None = None
+    destination: tuple[Address, int] | None = None
+    failure: str = ""  # why it arrives nowhere
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
-    """The listeners of the would-be proxy, the trials, and by which word each connection that was taken can be told."""
+class _TestRun:
+    """The listeners in place of the proxy, the tests under way, and the word by which each connection they have accepted is known."""
 
     selector: selectors.BaseSelector
     sockets: ExitStack
-    trials: list[_Trial] = field(default_factory=list)
-    taken: dict[bytes, tuple[int, tuple[Address, int]]] = field(default_factory=dict)
+    running: list[_RunningTest] = field(default_factory=list)
+    captured: dict[bytes, tuple[int, tuple[Address, int]]] = field(default_factory=dict)
 
 
-def check_capture(wanted: Capture, found: tuple[Family, ...], within_s: float) -> list[CheckResult]:
-    """Return what holds of ``wanted`` in this network namespace, for the families ``detail``; each connection has ``within_s``."""
-    findings: list[CheckResult] = []
-    for family in found:
+def check_capture(capture: Capture, families: tuple[Family, ...], within_s: float) -> list[CheckResult]:
+    """Return what holds of ``capture`` in this network namespace, for its ``families``; each connection has ``within_s``."""
+    results: list[CheckResult] = []
+    for family in families:
         with ExitStack() as stack:
-            bench = _Bench(stack.enter_context(selectors.DefaultSelector()), stack)
-            _listen(bench, wanted, family)
-            own = _own_address(family)
-            for probe in connection_tests(wanted, family, own):
-                _start(bench, probe, wanted, findings)
-            _watch(bench, within_s)
-            findings += (_judged(trial) for trial in bench.trials)
-        findings.append(_from_outside(wanted, family))
-    return findings
+            test_run = _TestRun(stack.enter_context(selectors.DefaultSelector()), stack)
+            _listen(test_run, capture, family)
+            own_address = _own_address(family)
+            for planned in connection_tests(capture, family, own_address):
+                _start(test_run, planned, capture, results)
+            _wait(test_run, within_s)
+            results += (_result(test) for test in test_run.running)
+        results.append(_from_outside(capture, family))
+    return results
 
 
-def is_proved(findings: list[CheckResult], wanted: Capture) -> bool:
-    """Say whether ``findings`` show that ``wanted`` holds: nothing is wrong, and something was caught where anything is to be."""
-    catches = wanted.inbound or wanted.ranges or wanted.outbound
-    return all(each.holds is not False for each in findings) and (any(each.taken for each in findings) or not catches)
+def is_proved(results: list[CheckResult], capture: Capture) -> bool:
+    """Say whether ``results`` show that ``capture`` holds: nothing is wrong, and something was caught where anything is to be."""
+    captures_any = capture.inbound or capture.ranges or capture.outbound
+    return all(result.holds is not False for result in results) and (any(result.captured for result in results) or not captures_any)
 
 
-def _listen(bench: _Bench, wanted: Capture, family: Family) -> None:
-    for port in (wanted.outbound_port, wanted.inbound_port, *((wanted.dns_port,) if wanted.dns else ())):
-        listener = bench.sockets.enter_context(socket.socket(_DOMAIN[family], socket.SOCK_STREAM))
+def _listen(test_run: _TestRun, capture: Capture, family: Family) -> None:
+    for port in (capture.outbound_port, capture.inbound_port, *((capture.dns_port,) if capture.dns else ())):
+        listener = test_run.sockets.enter_context(socket.socket(_DOMAIN[family], socket.SOCK_STREAM))
         listener.settimeout(0)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             if family is Family.V6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if wanted.mode is InterceptionMode.TPROXY and port == wanted.inbound_port:
+            if capture.mode is InterceptionMode.TPROXY and port == capture.inbound_port:
                 level, option = (socket.SOL_IP, _IP_TRANSPARENT) if family is Family.V4 else (socket.IPPROTO_IPV6, _IPV6_TRANSPARENT)
                 listener.setsockopt(level, option, 1)
             listener.bind((_ANY[family], port))
         except OSError as error:
             raise CannotIntercept(f"cannot listen on port {port} as the proxy would: {error.strerror}; is a proxy running here?") from None
         listener.listen(64)
-        bench.selector.register(listener, selectors.EVENT_READ, port)
+        test_run.selector.register(listener, selectors.EVENT_READ, port)
 
 
-def _start(bench: _Bench, probe: ConnectionTest, wanted: Capture, findings: list[CheckResult]) -> None:
-    owner = _owner(probe.role, wanted)
+def _start(test_run: _TestRun, planned: ConnectionTest, capture: Capture, results: list[CheckResult]) -> None:
+    owner = _owner(planned.role, capture)
     if owner is None:
-        findings.append(CheckResult(str(probe), None, f"needs root, or a user who is {probe.role}'s"))
+        results.append(CheckResult(str(planned), None, f"needs root, or a user who is {planned.role}'s"))
         return
     with _acting_as(owner):
-        client = bench.sockets.enter_context(socket.socket(socket.AF_INET if probe.address.version == 4 else socket.AF_INET6))
+        client = test_run.sockets.enter_context(socket.socket(socket.AF_INET if planned.address.version == 4 else socket.AF_INET6))
     client.settimeout(0)
-    problem = client.connect_ex((str(probe.address), probe.port))
-    trial = _Trial(probe, client)
+    problem = client.connect_ex((str(planned.address), planned.port))
+    test = _RunningTest(planned, client)
     if problem in _NO_WAY:
-        findings.append(CheckResult(str(probe), None, os.strerror(problem)))
+        results.append(CheckResult(str(planned), None, os.strerror(problem)))
         return
-    bench.trials.append(trial)
-    bench.selector.register(client, selectors.EVENT_READ, trial)
+    test_run.running.append(test)
+    test_run.selector.register(client, selectors.EVENT_READ, test)
 
 
-def _owner(role: Role, wanted: Capture) -> tuple[int, int] | None:
+def _owner(role: Role, capture: Capture) -> tuple[int, int] | None:
     """Return the user and group to connect as in ``role``: ``None`` where this process may not."""
     uid, gid = os.geteuid(), os.getegid()
-    proxy = (wanted.uids[0] if wanted.uids else _NOBODY, wanted.gids[0] if wanted.gids else _NOBODY)
-    if role is Role.PROXY and uid in wanted.uids:
+    proxy = (capture.uids[0] if capture.uids else _NOBODY, capture.gids[0] if capture.gids else _NOBODY)
+    if role is Role.PROXY and uid in capture.uids:
         return uid, gid
-    if role is Role.APPLICATION and uid not in wanted.uids and gid not in wanted.gids:
+    if role is Role.APPLICATION and uid not in capture.uids and gid not in capture.gids:
         return uid, gid
     if uid == 0:
         return proxy if role is Role.PROXY else (_NOBODY, _NOBODY)
@@ -145,86 +145,86 @@ def _acting_as(owner: tuple[int, int]) -> Iterator[None]:
         os.setegid(gid)
 
 
-def _watch(bench: _Bench, within_s: float) -> None:
+def _wait(test_run: _TestRun, within_s: float) -> None:
     """Take what comes, until everything that has to come is there, and the rest had the time to."""
     begun = time.monotonic()
     while (passed := time.monotonic() - begun) < within_s:
-        missing = any(trial.probe.expected is not None and trial.came_to is None for trial in bench.trials)
-        undecided = any(trial.came_to is None and not trial.over for trial in bench.trials)
+        missing = any(test.planned.expected is not None and test.arrived_at is None for test in test_run.running)
+        undecided = any(test.arrived_at is None and not test.failure for test in test_run.running)
         if not missing and (not undecided or passed > _GRACE_S):
             return
-        for key, _ in bench.selector.select(timeout=0.05):
-            if isinstance(key.data, _Trial):
-                _hear(bench, key.data)
+        for key, _ in test_run.selector.select(timeout=0.05):
+            if isinstance(key.data, _RunningTest):
+                _receive(test_run, key.data)
             elif isinstance(key.fileobj, socket.socket):
-                _take(bench, key.fileobj, int(key.data))
+                _accept(test_run, key.fileobj, int(key.data))
 
 
-def _take(bench: _Bench, listener: socket.socket, port: int) -> None:
+def _accept(test_run: _TestRun, listener: socket.socket, port: int) -> None:
     """Take a connection as the proxy, and say a word in it: where it came from does not tell which it is, rules can change that."""
-    taken = bench.sockets.enter_context(listener.accept()[0])
+    accepted = test_run.sockets.enter_context(listener.accept()[0])
     word = secrets.token_bytes(_WORD)
-    bench.taken[word] = port, _original(taken)
+    test_run.captured[word] = port, _original_destination(accepted)
     with suppress(OSError):
-        taken.sendall(word)
+        accepted.sendall(word)
 
 
-def _hear(bench: _Bench, trial: _Trial) -> None:
-    """Hear who answers: nothing was said to them, they may be somebody's server."""
-    bench.selector.unregister(trial.client)
+def _receive(test_run: _TestRun, test: _RunningTest) -> None:
+    """Receive from whoever answers: nothing was sent to them, they may be somebody's server."""
+    test_run.selector.unregister(test.client)
     try:
-        heard = trial.client.recv(_WORD)
+        received = test.client.recv(_WORD)
     except OSError as error:
-        trial.over = error.strerror or str(error)
+        test.failure = error.strerror or str(error)
         return
-    if heard in bench.taken:
-        trial.came_to, trial.was_for = bench.taken[heard]
+    if received in test_run.captured:
+        test.arrived_at, test.destination = test_run.captured[received]
     else:
-        trial.over = "somebody else answers"
+        test.failure = "somebody else answers"
 
 
-def _original(taken: socket.socket) -> tuple[Address, int]:
-    """Return where the connection ``taken`` was meant to go: the kernel keeps it for what was redirected; TPROXY leaves it as it is."""
+def _original_destination(accepted: socket.socket) -> tuple[Address, int]:
+    """Return where the connection ``accepted`` was meant to go: the kernel keeps it for what was redirected; TPROXY leaves it as it is."""
     try:
-        if taken.family == socket.AF_INET:
-            port, host = struct.unpack("!2xH4s8x", taken.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, 16))
+        if accepted.family == socket.AF_INET:
+            port, host = struct.unpack("!2xH4s8x", accepted.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, 16))
             return IPv4Address(host), port
-        port, long_host = struct.unpack("!2xH4x16s4x", taken.getsockopt(socket.IPPROTO_IPV6, _SO_ORIGINAL_DST, 28))
+        port, long_host = struct.unpack("!2xH4x16s4x", accepted.getsockopt(socket.IPPROTO_IPV6, _SO_ORIGINAL_DST, 28))
         return IPv6Address(long_host), port
     except OSError:
-        return _end(taken.getsockname())
+        return _end(accepted.getsockname())
 
 
-def _judged(trial: _Trial) -> CheckResult:
-    probe = trial.probe
-    meant = (probe.address, probe.port)
-    if trial.came_to is None:
-        return CheckResult(str(probe), probe.expected is None, f"went by ({trial.over or 'no answer'})")
-    if trial.was_for != meant:
-        return CheckResult(str(probe), holds=False, detail=f"came to port {trial.came_to} with another destination, {trial.was_for}")
-    return CheckResult(str(probe), probe.expected == trial.came_to, f"came to port {trial.came_to}", taken=True)
+def _result(test: _RunningTest) -> CheckResult:
+    planned = test.planned
+    target = (planned.address, planned.port)
+    if test.arrived_at is None:
+        return CheckResult(str(planned), planned.expected is None, f"went by ({test.failure or 'no answer'})")
+    if test.destination != target:
+        return CheckResult(str(planned), holds=False, detail=f"came to port {test.arrived_at} with another destination, {test.destination}")
+    return CheckResult(str(planned), planned.expected == test.arrived_at, f"came to port {test.arrived_at}", captured=True)
 
 
-def _from_outside(wanted: Capture, family: Family) -> CheckResult:
+def _from_outside(capture: Capture, family: Family) -> CheckResult:
     """Look at the rules for connections from outside: none can be made from here."""
-    what = f"{family} from outside"
+    subject = f"{family} from outside"
     if os.geteuid() != 0:
-        return CheckResult(what, holds=None, detail="needs root: only the rules can be looked at from within")
+        return CheckResult(subject, holds=None, detail="needs root: only the rules can be looked at from within")
     backend = detect_backend()
-    for rule in rules_from_outside(wanted, family):
-        if not backend.stands(family, *rule):
-            return CheckResult(what, holds=False, detail=f"there is no rule -t {rule.table} -A {rule.chain} {rule.spec}")
-    return CheckResult(what, holds=True, detail="the rules are there")
+    for rule in rules_from_outside(capture, family):
+        if not backend.has_rule(family, *rule):
+            return CheckResult(subject, holds=False, detail=f"there is no rule -t {rule.table} -A {rule.chain} {rule.spec}")
+    return CheckResult(subject, holds=True, detail="the rules are there")
 
 
 def _own_address(family: Family) -> Address | None:
     """Return the address that this workload's connections to others come from, if it has one."""
-    with socket.socket(_DOMAIN[family], socket.SOCK_DGRAM) as asked:
+    with socket.socket(_DOMAIN[family], socket.SOCK_DGRAM) as probe_socket:
         try:
-            asked.connect((str(OUTSIDE[family]), 9))  # nothing is sent
+            probe_socket.connect((str(OUTSIDE[family]), 9))  # nothing is sent
         except OSError:
             return None
-        return _end(asked.getsockname())[0]
+        return _end(probe_socket.getsockname())[0]
 
 
 def _end(name: tuple[str, int] | tuple[str, int, int, int]) -> tuple[Address, int]:

@@ -1,4 +1,4 @@
-"""The programs ``iptables`` and ``ip``, as they are found: which back-end, and what it says when it does not play along."""
+"""The programs ``iptables`` and ``ip``, as they are found: which back-end, and what it says when it fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controlplane.iptables.settings import Family
 _SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where they are, though not everybody's PATH leads there
 _PREFIX = {Family.V4: "iptables", Family.V6: "ip6tables"}
 _LEGACY_TABLES = {Family.V4: Path("/proc/net/ip_tables_names"), Family.V6: Path("/proc/net/ip6_tables_names")}
-_LONG_ENOUGH_S = 30
+_TIMEOUT_S = 30
 _LOCKS = Path("/run")
 _OWN_LOCK = {"XTABLES_LOCKFILE": str(Path("/dev") / "shm" / "xtables.lock")}  # for legacy where the root file system is read-only
 _LOCK_WAIT_S = "5"  # another program may be at the rules
@@ -44,10 +44,10 @@ class Backend:
         flags = ("-c",) if whole else ("--noflush",)
         run((self.name(family, "restore"), *flags, "-w", _LOCK_WAIT_S), text)
 
-    def stands(self, family: Family, table: str, chain: str, spec: str) -> bool:
+    def has_rule(self, family: Family, table: str, chain: str, spec: str) -> bool:
         """Say whether there is such a rule in ``chain`` of ``table``."""
         words = [self.name(family), "-w", _LOCK_WAIT_S, "-t", table, "-C", chain, *spec.split()]
-        return _done(words, None).returncode == 0
+        return _completed(words, None).returncode == 0
 
 
 def detect_backend() -> Backend:
@@ -56,10 +56,10 @@ def detect_backend() -> Backend:
     if not candidates:
         raise CannotIntercept("iptables is not installed here: no iptables-save is on the path; Debian has it in the package iptables")
     if _legacy_in_use():
-        candidates.sort(key=lambda each: each.kind != "legacy")
-    for each in candidates[:-1]:
-        if _done([each.name(Family.V4, "save"), "-t", "nat"], None).returncode == 0:
-            return each
+        candidates.sort(key=lambda backend: backend.kind != "legacy")
+    for backend in candidates[:-1]:
+        if _completed([backend.name(Family.V4, "save"), "-t", "nat"], None).returncode == 0:
+            return backend
     return candidates[-1]
 
 
@@ -68,17 +68,17 @@ def is_installed(program: str) -> bool:
     return _path(program) is not None
 
 
-def run(words: Sequence[str], given: str | None = None) -> str:
-    """Return what the program ``words`` prints when it is ``given`` that text; it says what is wrong where it fails."""
-    done = _done(words, given)
-    if done.returncode:
-        said = " ".join(done.stderr.split()) or f"status {done.returncode}"
+def run(words: Sequence[str], stdin: str | None = None) -> str:
+    """Return what the program ``words`` prints when it gets ``stdin``; raises CannotIntercept with what it says where it fails."""
+    completed = _completed(words, stdin)
+    if completed.returncode:
+        stderr = " ".join(completed.stderr.split()) or f"status {completed.returncode}"
         hint = "" if os.geteuid() == 0 else "; that needs root, or the capabilities NET_ADMIN and NET_RAW"
-        raise CannotIntercept(f"{' '.join(words)}: {said}{hint}")
-    return done.stdout
+        raise CannotIntercept(f"{' '.join(words)}: {stderr}{hint}")
+    return completed.stdout
 
 
-def _done(words: Sequence[str], given: str | None) -> subprocess.CompletedProcess[str]:
+def _completed(words: Sequence[str], stdin: str | None) -> subprocess.CompletedProcess[str]:
     program = _path(words[0])
     if program is None:
         package = "iproute2" if words[0] == "ip" else "iptables"
@@ -86,15 +86,15 @@ def _done(words: Sequence[str], given: str | None) -> subprocess.CompletedProces
     try:
         return subprocess.run(  # noqa: S603 - the words are ours, and what users gave of them was checked
             [program, *words[1:]],
-            input=given or "",
+            input=stdin or "",
             capture_output=True,
             text=True,
             check=False,
-            timeout=_LONG_ENOUGH_S,
+            timeout=_TIMEOUT_S,
             env=os.environ | _OWN_LOCK if not os.access(_LOCKS, os.W_OK) else None,
         )
     except subprocess.TimeoutExpired:
-        raise CannotIntercept(f"{' '.join(words)}: no answer within {_LONG_ENOUGH_S} s") from None
+        raise CannotIntercept(f"{' '.join(words)}: no answer within {_TIMEOUT_S} s") from None
 
 
 def _path(program: str) -> str | None:

@@ -25,27 +25,27 @@ class IpObject:
         return ("ip", _FLAG[self.family], self.kind, verb, *self.words)
 
 
-def wanted_ip_objects(wanted: Capture, family: Family) -> tuple[IpObject, ...]:
-    """Return what ``wanted`` needs for ``family``."""
-    found = []
+def wanted_ip_objects(capture: Capture, family: Family) -> tuple[IpObject, ...]:
+    """Return what ``capture`` needs for ``family``."""
+    ip_objects = []
     if family is Family.V6:
-        found.append(_PASSTHROUGH)
-    if wanted.mode is InterceptionMode.TPROXY:
-        found += (_marked(family, hex(wanted.mark), str(wanted.table)), _local(family, str(wanted.table)))
-    return tuple(found)
+        ip_objects.append(_PASSTHROUGH)
+    if capture.mode is InterceptionMode.TPROXY:
+        ip_objects += (_marked(family, hex(capture.mark), str(capture.table)), _local(family, str(capture.table)))
+    return tuple(ip_objects)
 
 
 def current_ip_objects(family: Family) -> tuple[IpObject, ...]:
     """Return what of this kind is there, and ours."""
     flag = _FLAG[family]
-    found = []
-    if family is Family.V6 and any(each.get("addr_info") for each in _shown("ip", flag, "addr", "show", "dev", "lo", "to", "::6")):
-        found.append(_PASSTHROUGH)
-    ours = (each for each in _shown("ip", flag, "rule", "show") if str(each.get("protocol")) == _PROTOCOL)
-    found += (_marked(family, str(each.get("fwmark")), str(each.get("table"))) for each in ours)
-    routes = _shown("ip", flag, "route", "show", "table", "all", "proto", _PROTOCOL)
-    found += (_local(family, str(each.get("table"))) for each in routes)
-    return tuple(found)
+    ip_objects = []
+    if family is Family.V6 and any(address.get("addr_info") for address in _ip_json("ip", flag, "addr", "show", "dev", "lo", "to", "::6")):
+        ip_objects.append(_PASSTHROUGH)
+    own_rules = (rule for rule in _ip_json("ip", flag, "rule", "show") if str(rule.get("protocol")) == _PROTOCOL)
+    ip_objects += (_marked(family, str(rule.get("fwmark")), str(rule.get("table"))) for rule in own_rules)
+    routes = _ip_json("ip", flag, "route", "show", "table", "all", "proto", _PROTOCOL)
+    ip_objects += (_local(family, str(route.get("table"))) for route in routes)
+    return tuple(ip_objects)
 
 
 _PASSTHROUGH = IpObject(Family.V6, "addr", ("::6/128", "dev", "lo", "nodad"))  # 127.0.0.6 is there by itself
@@ -59,7 +59,7 @@ def _local(family: Family, table: str) -> IpObject:
     return IpObject(family, "route", ("local", "default", "dev", "lo", "table", table, "proto", _PROTOCOL))
 
 
-def _shown(*words: str) -> list[dict[str, object]]:
+def _ip_json(*words: str) -> list[dict[str, object]]:
     """Return what ``ip`` lists; a table that nobody has made holds nothing."""
     try:
         text = run((words[0], "-json", *words[1:]))

@@ -1,4 +1,4 @@
-"""The rules of iptables that an Capture comes to, with the chains and the order of Istio's.
+"""The rules of iptables that a Capture results in, with the chains and the order of Istio's.
 
 https://istio.io/latest/docs/ops/deployment/application-requirements/ names the user and the ports that they leave alone.
 A rule in a chain of the kernel's own that does not lead to one of ours carries a comment, so that ours can be told from others'.
@@ -26,123 +26,123 @@ class IptablesRule(NamedTuple):
     spec: str
 
 
-def iptables_rules(wanted: Capture, family: Family) -> tuple[IptablesRule, ...]:
-    """Return the rules of ``wanted`` for ``family``, in the order in which they are to stand."""
+def iptables_rules(capture: Capture, family: Family) -> tuple[IptablesRule, ...]:
+    """Return the rules of ``capture`` for ``family``, in the order in which they are to stand."""
     nat = [
-        *(IptablesRule("nat", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i")),
-        *(IptablesRule("nat", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o")),
-        IptablesRule("nat", REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.outbound_port}"),
-        IptablesRule("nat", IN_REDIRECT, f"-p tcp -j REDIRECT --to-ports {wanted.inbound_port}"),
-        *(IptablesRule("nat", "PREROUTING", spec) for spec in _guests(wanted, family)),
-        *_inbound(wanted, family),
+        *(IptablesRule("nat", "PREROUTING", spec) for spec in _excluded_interfaces(capture, "-i")),
+        *(IptablesRule("nat", "OUTPUT", spec) for spec in _excluded_interfaces(capture, "-o")),
+        IptablesRule("nat", REDIRECT, f"-p tcp -j REDIRECT --to-ports {capture.outbound_port}"),
+        IptablesRule("nat", IN_REDIRECT, f"-p tcp -j REDIRECT --to-ports {capture.inbound_port}"),
+        *(IptablesRule("nat", "PREROUTING", spec) for spec in _guests(capture, family)),
+        *_inbound(capture, family),
         IptablesRule("nat", "OUTPUT", f"-j {OUTPUT}"),
-        *(IptablesRule("nat", OUTPUT, spec) for spec in _output(wanted, family)),
-        *_dns(wanted, family),
+        *(IptablesRule("nat", OUTPUT, spec) for spec in _output(capture, family)),
+        *_dns(capture, family),
     ]
     drop = [IptablesRule("mangle", "PREROUTING", f"-m conntrack --ctstate INVALID -j {DROP}"), IptablesRule("mangle", DROP, "-j DROP")]
-    return tuple(nat + (drop if wanted.drop_invalid else []))
+    return tuple(nat + (drop if capture.drop_invalid else []))
 
 
-def _excluded_interfaces(wanted: Capture, direction: str) -> Iterator[str]:
-    return (f"{direction} {name} {_TAG} -j RETURN" for name in wanted.interfaces_excluded)
+def _excluded_interfaces(capture: Capture, direction: str) -> Iterator[str]:
+    return (f"{direction} {name} {_TAG} -j RETURN" for name in capture.interfaces_excluded)
 
 
-def _guests(wanted: Capture, family: Family) -> Iterator[str]:
+def _guests(capture: Capture, family: Family) -> Iterator[str]:
     """Yield what makes the traffic of virtual machines within the pod outbound traffic: it comes in by interfaces of their own."""
-    for name in wanted.interfaces_outbound:
-        yield from (f"-i {name} -d {block} {_TAG} -j RETURN" for block in wanted.ranges_excluded.of(family))
-        if wanted.ranges.every:
+    for name in capture.interfaces_outbound:
+        yield from (f"-i {name} -d {block} {_TAG} -j RETURN" for block in capture.ranges_excluded.of_family(family))
+        if capture.ranges.every:
             yield f"-i {name} -j {REDIRECT}"
-        yield from (f"-i {name} -d {block} -j {REDIRECT}" for block in wanted.ranges.of(family))
+        yield from (f"-i {name} -d {block} -j {REDIRECT}" for block in capture.ranges.of_family(family))
         yield f"-i {name} {_TAG} -j RETURN"
 
 
-def _inbound(wanted: Capture, family: Family) -> Iterator[IptablesRule]:
-    if not wanted.inbound:
+def _inbound(capture: Capture, family: Family) -> Iterator[IptablesRule]:
+    if not capture.inbound:
         return
-    transparent = wanted.mode is InterceptionMode.TPROXY
+    transparent = capture.mode is InterceptionMode.TPROXY
     table = "mangle" if transparent else "nat"
     if transparent:
-        yield from _transparent(wanted, family)
+        yield from _transparent(capture, family)
     yield IptablesRule(table, "PREROUTING", f"-p tcp -j {INBOUND}")
     if transparent:
-        yield IptablesRule(table, INBOUND, f"-p tcp -m mark --mark {wanted.mark} -j RETURN")
+        yield IptablesRule(table, INBOUND, f"-p tcp -m mark --mark {capture.mark} -j RETURN")
         yield IptablesRule(table, INBOUND, f"-s {family.passthrough} -i lo -p tcp -j RETURN")
-        yield IptablesRule(table, INBOUND, f"-i lo -p tcp -m mark ! --mark {wanted.mark + 1} -j RETURN")
-    excluded = (port for port in wanted.inbound_excluded if port in wanted.inbound)
-    for port in (wanted.tunnel_port, *excluded):
+        yield IptablesRule(table, INBOUND, f"-i lo -p tcp -m mark ! --mark {capture.mark + 1} -j RETURN")
+    excluded = (port for port in capture.inbound_excluded if port in capture.inbound)
+    for port in (capture.tunnel_port, *excluded):
         yield IptablesRule(table, INBOUND, f"-p tcp --dport {port} -j RETURN")
-    for match in ("",) if wanted.inbound.every else tuple(f" --dport {port}" for port in wanted.inbound.numbers):
+    for match in ("",) if capture.inbound.every else tuple(f" --dport {port}" for port in capture.inbound.numbers):
         if transparent:
             yield IptablesRule(table, INBOUND, f"-p tcp{match} -m conntrack --ctstate RELATED,ESTABLISHED -j {DIVERT}")
         yield IptablesRule(table, INBOUND, f"-p tcp{match} -j {TPROXY if transparent else IN_REDIRECT}")
     if transparent:
-        yield IptablesRule(table, "PREROUTING", f"-p tcp -m mark --mark {wanted.mark} {_TAG} -j CONNMARK --save-mark")
+        yield IptablesRule(table, "PREROUTING", f"-p tcp -m mark --mark {capture.mark} {_TAG} -j CONNMARK --save-mark")
 
 
-def _transparent(wanted: Capture, family: Family) -> Iterator[IptablesRule]:
+def _transparent(capture: Capture, family: Family) -> Iterator[IptablesRule]:
     """Yield what marks packets: those for the proxy's sockets, its own to its workload, and the answers to these."""
-    mark = wanted.mark
-    yield from (IptablesRule("mangle", "PREROUTING", spec) for spec in _excluded_interfaces(wanted, "-i"))
-    yield from (IptablesRule("mangle", "PREROUTING", f"-i {name} {_TAG} -j RETURN") for name in wanted.interfaces_outbound)
-    yield from (IptablesRule("mangle", "OUTPUT", spec) for spec in _excluded_interfaces(wanted, "-o"))
+    mark = capture.mark
+    yield from (IptablesRule("mangle", "PREROUTING", spec) for spec in _excluded_interfaces(capture, "-i"))
+    yield from (IptablesRule("mangle", "PREROUTING", f"-i {name} {_TAG} -j RETURN") for name in capture.interfaces_outbound)
+    yield from (IptablesRule("mangle", "OUTPUT", spec) for spec in _excluded_interfaces(capture, "-o"))
     yield IptablesRule("mangle", DIVERT, f"-j MARK --set-mark {mark}")
     yield IptablesRule("mangle", DIVERT, "-j ACCEPT")
     yield IptablesRule(
-        "mangle", TPROXY, f"! -d {family.loopback} -p tcp -j TPROXY --tproxy-mark {mark:#x}/0xffffffff --on-port {wanted.inbound_port}"
+        "mangle", TPROXY, f"! -d {family.loopback} -p tcp -j TPROXY --tproxy-mark {mark:#x}/0xffffffff --on-port {capture.inbound_port}"
     )
     yield IptablesRule("mangle", "OUTPUT", f"-o lo -p tcp -m mark --mark {mark} {_TAG} -j RETURN")
-    for owner in _owners(wanted):
+    for owner in _owners(capture):
         yield IptablesRule("mangle", "OUTPUT", f"! -d {family.loopback} -o lo -p tcp -m owner {owner} {_TAG} -j MARK --set-mark {mark + 1}")
     yield IptablesRule("mangle", "OUTPUT", f"-p tcp -m connmark --mark {mark} {_TAG} -j CONNMARK --restore-mark")
 
 
-def _owners(wanted: Capture) -> Iterator[str]:
-    yield from (f"--uid-owner {uid}" for uid in wanted.uids)
-    yield from (f"--gid-owner {gid}" for gid in wanted.gids)
+def _owners(capture: Capture) -> Iterator[str]:
+    yield from (f"--uid-owner {uid}" for uid in capture.uids)
+    yield from (f"--gid-owner {gid}" for gid in capture.gids)
 
 
-def _output(wanted: Capture, family: Family) -> Iterator[str]:
-    yield from (f"-p tcp --dport {port} -j RETURN" for port in wanted.outbound_excluded)
+def _output(capture: Capture, family: Family) -> Iterator[str]:
+    yield from (f"-p tcp --dport {port} -j RETURN" for port in capture.outbound_excluded)
     yield f"-o lo -s {family.passthrough} -j RETURN"
-    own = f"-m multiport ! --dports {DNS_PORT},{wanted.tunnel_port}" if wanted.dns else f"! --dport {wanted.tunnel_port}"
-    own_calls = f"-p tcp ! --dport {DNS_PORT} " if wanted.dns else ""
-    for owner in _owners(wanted):
-        if wanted.mode is InterceptionMode.REDIRECT:  # of TPROXY the marks do it
-            yield f"-o lo ! -d {family.loopback} -p tcp {own} -m owner {owner} -j {IN_REDIRECT}"
+    own_ports = f"-m multiport ! --dports {DNS_PORT},{capture.tunnel_port}" if capture.dns else f"! --dport {capture.tunnel_port}"
+    own_calls = f"-p tcp ! --dport {DNS_PORT} " if capture.dns else ""
+    for owner in _owners(capture):
+        if capture.mode is InterceptionMode.REDIRECT:  # of TPROXY the marks do it
+            yield f"-o lo ! -d {family.loopback} -p tcp {own_ports} -m owner {owner} -j {IN_REDIRECT}"
         yield f"-o lo {own_calls}-m owner ! {owner} -j RETURN"
         yield f"-m owner {owner} -j RETURN"
-    if wanted.dns:
-        for block in _servers(wanted, family):
-            yield f"-p tcp{block and f' -d {block}'} --dport {DNS_PORT} -j REDIRECT --to-ports {wanted.dns_port}"
+    if capture.dns:
+        for block in _servers(capture, family):
+            yield f"-p tcp{block and f' -d {block}'} --dport {DNS_PORT} -j REDIRECT --to-ports {capture.dns_port}"
     yield f"-d {family.loopback} -j RETURN"
-    yield from (f"-d {block} -j RETURN" for block in wanted.ranges_excluded.of(family))
-    yield from (f"-p tcp --dport {port} -j {REDIRECT}" for port in wanted.outbound)
-    if wanted.ranges.every:
+    yield from (f"-d {block} -j RETURN" for block in capture.ranges_excluded.of_family(family))
+    yield from (f"-p tcp --dport {port} -j {REDIRECT}" for port in capture.outbound)
+    if capture.ranges.every:
         yield f"-j {REDIRECT}"
-    yield from (f"-d {block} -j {REDIRECT}" for block in wanted.ranges.of(family))
+    yield from (f"-d {block} -j {REDIRECT}" for block in capture.ranges.of_family(family))
 
 
-def _servers(wanted: Capture, family: Family) -> Iterable[str]:
-    return ("",) if wanted.dns_servers.every else tuple(str(block) for block in wanted.dns_servers.of(family))
+def _servers(capture: Capture, family: Family) -> Iterable[str]:
+    return ("",) if capture.dns_servers.every else tuple(str(block) for block in capture.dns_servers.of_family(family))
 
 
-def _dns(wanted: Capture, family: Family) -> Iterator[IptablesRule]:
+def _dns(capture: Capture, family: Family) -> Iterator[IptablesRule]:
     """Yield what takes DNS over UDP.
 
     What the application asks and what the proxy asks for it are in zones of their own of connection tracking: both can have the same ports.
     """
-    if not wanted.dns:
+    if not capture.dns:
         return
     yield IptablesRule("nat", "OUTPUT", f"-j {OUTPUT_DNS}")
     yield IptablesRule("raw", "OUTPUT", f"-j {OUTPUT_DNS}")
     yield IptablesRule("raw", "PREROUTING", f"-j {INBOUND}")
-    for owner in _owners(wanted):
+    for owner in _owners(capture):
         yield IptablesRule("nat", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j RETURN")
         yield IptablesRule("raw", OUTPUT_DNS, f"-p udp --dport {DNS_PORT} -m owner {owner} -j CT --zone 1")
-        yield IptablesRule("raw", OUTPUT_DNS, f"-p udp --sport {wanted.dns_port} -m owner {owner} -j CT --zone 2")
-    for block in _servers(wanted, family):
+        yield IptablesRule("raw", OUTPUT_DNS, f"-p udp --sport {capture.dns_port} -m owner {owner} -j CT --zone 2")
+    for block in _servers(capture, family):
         to, of = (f" -d {block}", f" -s {block}") if block else ("", "")
-        yield IptablesRule("nat", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j REDIRECT --to-ports {wanted.dns_port}")
+        yield IptablesRule("nat", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j REDIRECT --to-ports {capture.dns_port}")
         yield IptablesRule("raw", OUTPUT_DNS, f"-p udp{to} --dport {DNS_PORT} -j CT --zone 2")
         yield IptablesRule("raw", INBOUND, f"-p udp{of} --sport {DNS_PORT} -j CT --zone 1")

@@ -25,7 +25,7 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]{1,15}\+?")  # the kernel allows more,
 
 
 class BadIptablesOption(NavarchError):
-    """What somebody asked for cannot be."""
+    """The value of an option that is not possible: which option, and what was expected."""
 
 
 class InterceptionMode(StrEnum):
@@ -51,7 +51,7 @@ class Family(StrEnum):
         """Return the address that an Envoy connects to its own workload from: what comes from there has passed the Envoy."""
         return "127.0.0.6/32" if self is Family.V4 else "::6/128"
 
-    def has(self, block: Address | Network) -> bool:
+    def includes(self, block: Address | Network) -> bool:
         """Say whether ``block`` is of this family."""
         return (block.version == 4) is (self is Family.V4)
 
@@ -87,14 +87,14 @@ class Ranges:
         """Say whether there are any."""
         return self.every or bool(self.blocks)
 
-    def of(self, family: Family) -> tuple[Network, ...]:
+    def of_family(self, family: Family) -> tuple[Network, ...]:
         """Return the blocks of ``family``."""
-        return tuple(block for block in self.blocks if family.has(block))
+        return tuple(block for block in self.blocks if family.includes(block))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """What is taken, and where to. What is excluded is never taken, whatever includes it."""
+    """What is captured, and where to. What is excluded is never captured, whatever includes it."""
 
     mode: InterceptionMode = InterceptionMode.REDIRECT
     outbound_port: int = 15001
@@ -117,11 +117,11 @@ class Capture:
     dns_servers: Ranges = field(default_factory=lambda: Ranges(every=True))
     drop_invalid: bool = False
 
-    def takes_inbound(self, port: int) -> bool:
+    def captures_inbound(self, port: int) -> bool:
         """Say whether a connection from outside to ``port`` comes to the proxy."""
         return port in self.inbound and port not in (*self.inbound_excluded, self.tunnel_port)
 
-    def takes_outbound(self, address: Address, port: int) -> int | None:
+    def outbound_port_for(self, address: Address, port: int) -> int | None:
         """Return the proxy's port that an application's connection to ``address`` and ``port`` comes to; ``None`` where it goes by."""
         if port in self.outbound_excluded:
             return None
@@ -141,12 +141,12 @@ def ports(text: str, option: str) -> Ports:
 
 def port_numbers(text: str, option: str) -> tuple[int, ...]:
     """Return the ports that ``text`` names, which ``option`` was given: numbers between commas."""
-    return tuple(_once(_number(part, option, 1, 65535) for part in _parts(text)))
+    return tuple(_unique(_number(part, option, 1, 65535) for part in _parts(text)))
 
 
 def ids(text: str, option: str) -> tuple[int, ...]:
     """Return the ids of users or groups that ``text`` names, which ``option`` was given: numbers between commas."""
-    return tuple(_once(_number(part, option, 0, 2**32 - 2) for part in _parts(text)))
+    return tuple(_unique(_number(part, option, 0, 2**32 - 2) for part in _parts(text)))
 
 
 def ranges(text: str, option: str) -> Ranges:
@@ -158,23 +158,23 @@ def ranges(text: str, option: str) -> Ranges:
 
 def blocks(text: str, option: str) -> tuple[Network, ...]:
     """Return the blocks that ``text`` names, which ``option`` was given: blocks or addresses between commas."""
-    return tuple(_once(_block(part, option) for part in _parts(text)))
+    return tuple(_unique(_block(part, option) for part in _parts(text)))
 
 
 def interfaces(text: str, option: str) -> tuple[str, ...]:
     """Return the interfaces that ``text`` names, which ``option`` was given: names between commas, with ``+`` for any ending."""
-    found = tuple(_once(_parts(text)))
-    for name in found:
+    names = tuple(_unique(_parts(text)))
+    for name in names:
         if not _INTERFACE.fullmatch(name):
             raise BadIptablesOption(f"{option}: {name!r} is no interface's name; expected at most 15 letters, digits and any of _.@:-")
-    return found
+    return names
 
 
 def nameservers(resolv_conf: str) -> Ranges:
     """Return the servers that the text ``resolv_conf`` names, as resolv.conf(5) has it."""
-    said = (line.split()[1:2] for line in resolv_conf.splitlines() if line.startswith("nameserver"))
-    found = (each[0].partition("%")[0] for each in said if each)
-    return Ranges(tuple(_once(ip_network(each) for each in found if is_ip(each))))  # resolvers too leave out what is no address
+    fields = (line.split()[1:2] for line in resolv_conf.splitlines() if line.startswith("nameserver"))
+    servers = (field[0].partition("%")[0] for field in fields if field)
+    return Ranges(tuple(_unique(ip_network(server) for server in servers if is_ip(server))))  # resolvers too leave out what is no address
 
 
 def _parts(text: str) -> Iterable[str]:
@@ -196,5 +196,5 @@ def _block(text: str, option: str) -> Network:
     raise BadIptablesOption(f"{option}: expected a block of addresses such as 10.0.0.0/8, found {text!r}")
 
 
-def _once(values: Iterable[_Value]) -> Iterable[_Value]:
+def _unique(values: Iterable[_Value]) -> Iterable[_Value]:
     return dict.fromkeys(values)

@@ -1,4 +1,4 @@
-"""By which right the API server is asked: a kubeconfig, or the service account of the pod. Read by the official package."""
+"""What the API server is accessed by: a kubeconfig, or the service account of the pod. Read by the official package."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ class KubernetesAccess:
 
 async def client_configuration(access: KubernetesAccess) -> Configuration:
     """Return host, trust and credentials as ``access`` has them now; raises NoAccess."""
-    found = Configuration()
+    loaded = Configuration()
     from_pod: Callable[..., None] = load_incluster_config  # both without annotations of their own
     from_file: Callable[..., Awaitable[None]] = load_kube_config
     try:
         if access.in_cluster:
-            from_pod(client_configuration=found, try_refresh_token=False)
+            from_pod(client_configuration=loaded, try_refresh_token=False)
         else:
-            await from_file(config_file=access.file, context=access.context, client_configuration=found, persist_config=False)
+            await from_file(config_file=access.file, context=access.context, client_configuration=loaded, persist_config=False)
     except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        what = "the pod's service account" if access.in_cluster else f"the kubeconfig {access.file}"
-        raise NoAccess(f"{what} cannot be used: {_plain(error)}; name another by --kubeconfig and --context") from error
-    if not found.host.startswith("https://"):
-        raise NoAccess(f"expected an https server in the kubeconfig {access.file}, found {found.host[:200]!r}")
-    return found
+        source = "the pod's service account" if access.in_cluster else f"the kubeconfig {access.file}"
+        raise NoAccess(f"{source} cannot be used: {_one_line(error)}; name another by --kubeconfig and --context") from error
+    if not loaded.host.startswith("https://"):
+        raise NoAccess(f"expected an https server in the kubeconfig {access.file}, found {loaded.host[:200]!r}")
+    return loaded
 
 
-def credentials_fingerprint(access: KubernetesAccess, found: Configuration) -> tuple[tuple[int, int], ...]:
-    """Return what changes when one of the files behind ``found`` does: a rotated token or authority."""
-    paths = [found.ssl_ca_cert, found.cert_file, found.key_file]
+def credentials_fingerprint(access: KubernetesAccess, loaded: Configuration) -> tuple[tuple[int, int], ...]:
+    """Return what changes when one of the files behind ``loaded`` does: a rotated token or authority."""
+    paths = [loaded.ssl_ca_cert, loaded.cert_file, loaded.key_file]
     paths += [SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME] if access.in_cluster else access.file.split(os.pathsep)
-    return tuple(_states(paths))
+    return tuple(_file_states(paths))
 
 
-def _states(paths: list[str | None]) -> Iterator[tuple[int, int]]:
+def _file_states(paths: list[str | None]) -> Iterator[tuple[int, int]]:
     for path in paths:
         try:
             state = Path(path).expanduser().stat() if path else None
@@ -66,5 +66,5 @@ def _states(paths: list[str | None]) -> Iterator[tuple[int, int]]:
         yield (state.st_ino, state.st_mtime_ns) if state else (0, 0)
 
 
-def _plain(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return str(error).replace("\n", " ")[:300] or type(error).__name__

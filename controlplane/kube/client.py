@@ -20,13 +20,14 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject, RESTResponse
 
 from controlplane.kube.access import KubernetesAccess, client_configuration, credentials_fingerprint
+from controlplane.kube.decode import decode_object
 from controlplane.kube.errors import ApiServerUnreachable, NoAccess, StatusError
-from controlplane.kube.json import Json, decoded, number, section, text
+from controlplane.untyped import Json, number, section, text
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 10.0  # how often the files behind the credentials are looked at
-_ANSWER_S = 30.0
+_CREDENTIALS_CHECK_S = 10.0  # how often the files behind the credentials are looked at
+_TIMEOUT_S = 30.0
 _CONNECT_S = 10.0
 _MAX_LINE = 8 << 20  # etcd takes objects of 1.5 MiB
 _JSON = "application/json"
@@ -38,7 +39,7 @@ class _Request:
 
     method: str
     url: str
-    patience: aiohttp.ClientTimeout
+    timeout: aiohttp.ClientTimeout
     body: Json | None = None
     content_type: str = _JSON
 
@@ -46,11 +47,11 @@ class _Request:
 class _Pool:
     """Connections by one reading of the credentials, closed when the last request on them is over."""
 
-    def __init__(self, access: KubernetesAccess, found: Configuration) -> None:
-        found.connection_pool_maxsize = 0  # every watch keeps one open
-        self.configuration = found
-        self.signature = credentials_fingerprint(access, found)
-        self.rest = RESTClientObject(found)
+    def __init__(self, access: KubernetesAccess, configuration: Configuration) -> None:
+        configuration.connection_pool_maxsize = 0  # every watch keeps one open
+        self.configuration = configuration
+        self.signature = credentials_fingerprint(access, configuration)
+        self.rest = RESTClientObject(configuration)
         self.retired = False
         self._uses = 0
 
@@ -77,9 +78,9 @@ class Client:
         """Ask by ``access``, over ``pool``; made by ``connect``."""
         self._access = access
         self._pool = pool
-        self._looked_at = time.monotonic()
-        self._renewing = asyncio.Lock()
-        self._answered = asyncio.Event()
+        self._checked_at = time.monotonic()
+        self._reloading = asyncio.Lock()
+        self._reachable = asyncio.Event()
 
     @property
     def host(self) -> str:
@@ -87,7 +88,7 @@ class Client:
         return str(self._pool.configuration.host)
 
     async def get(self, path: str, **query: str) -> Json:
-        """Return what is at ``path``; like all of these it raises Refused and Unreachable."""
+        """Return what is at ``path``; like all of these it raises StatusError and ApiServerUnreachable."""
         return await self._call("GET", _url(path, query))
 
     async def create(self, path: str, body: Json, **query: str) -> Json:
@@ -107,30 +108,30 @@ class Client:
         await self._call("DELETE", path, {"preconditions": {"resourceVersion": version}} if version else None)
 
     async def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
-        """Yield the lines of the watch at ``path``, all that have come at once; raises Unreachable after ``idle_s`` of silence.
+        """Yield the lines of the watch at ``path``, all that have come at once; raises ApiServerUnreachable after ``idle_s`` of silence.
 
         The first yield has none: it says that the watch is open.
         """
-        patience = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=idle_s)
-        async with self._answer(_Request("GET", _url(path, query), patience)) as answer:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=idle_s)
+        async with self._answer(_Request("GET", _url(path, query), timeout)) as answer:
             yield ()
             rest = b""
             while True:
-                with _faults():
+                with _unreachable_on_error():
                     data = await answer.content.readany()
                 if not data:
                     break
-                *whole, rest = (rest + data).split(b"\n")
+                *complete, rest = (rest + data).split(b"\n")
                 if len(rest) > _MAX_LINE:
                     raise ApiServerUnreachable(f"a line of the watch is longer than {_MAX_LINE} bytes")
-                if whole:
-                    yield tuple(whole)
+                if complete:
+                    yield tuple(complete)
             if rest:
                 raise ApiServerUnreachable("the watch broke off in the middle of a line")
 
     async def wait_until_reachable(self) -> None:
-        """Wait until anything that is asked from now on is answered well: whoever was unreachable is not any more."""
-        await self._answered.wait()
+        """Wait until the API server, which was unreachable, has answered a request well."""
+        await self._reachable.wait()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -138,15 +139,15 @@ class Client:
         await self._pool.close_if_done()
 
     async def _call(self, method: str, url: str, body: Json | None = None, content_type: str = _JSON) -> Json:
-        patience = aiohttp.ClientTimeout(total=_ANSWER_S, sock_connect=_CONNECT_S)
-        async with self._answer(_Request(method, url, patience, body, content_type)) as answer:
-            with _faults():
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=_CONNECT_S)
+        async with self._answer(_Request(method, url, timeout, body, content_type)) as answer:
+            with _unreachable_on_error():
                 data = await answer.read()
-        return decoded(data) if data else {}
+        return decode_object(data) if data else {}
 
     @contextlib.asynccontextmanager
     async def _answer(self, request: _Request) -> AsyncIterator[aiohttp.ClientResponse]:
-        await self._look()
+        await self._check_credentials()
         for last in (False, True):
             pool = self._pool
             async with pool.used():
@@ -158,29 +159,29 @@ class Client:
                 else:
                     async with answer:
                         if answer.status < 400:
-                            self._answered.set()  # wakes those who wait now
-                            self._answered.clear()
+                            self._reachable.set()  # wakes those who wait now
+                            self._reachable.clear()
                             yield answer
                             return
                         refused = await _refusal(answer)
                     if last or refused.status != 401:
                         raise refused
-            await self._renew(pool)
+            await self._reload_credentials(pool)
 
-    async def _look(self) -> None:
+    async def _check_credentials(self) -> None:
         """Read the credentials anew if their files have changed."""
-        if time.monotonic() - self._looked_at > _LOOK_S:
-            self._looked_at = time.monotonic()
+        if time.monotonic() - self._checked_at > _CREDENTIALS_CHECK_S:
+            self._checked_at = time.monotonic()
             if credentials_fingerprint(self._access, self._pool.configuration) != self._pool.signature:
                 try:
-                    await self._renew(self._pool)
+                    await self._reload_credentials(self._pool)
                 except NoAccess as error:  # half of a rotation; what we have may still be good
                     log.warning("credentials cannot be read", extra={"reason": str(error)})
 
-    async def _renew(self, old: _Pool) -> None:
-        async with self._renewing:
+    async def _reload_credentials(self, old: _Pool) -> None:
+        async with self._reloading:
             if self._pool is not old:
-                return  # somebody else has
+                return  # another task has
             self._pool = await _pool(self._access)
             old.retired = True
             await old.close_if_done()
@@ -198,15 +199,15 @@ async def connect(access: KubernetesAccess) -> AsyncIterator[Client]:
 
 
 async def _pool(access: KubernetesAccess) -> _Pool:
-    found = await client_configuration(access)
+    configuration = await client_configuration(access)
     try:
-        return _Pool(access, found)
+        return _Pool(access, configuration)
     except OSError as error:  # of which those of TLS are some
-        raise NoAccess(f"the certificates for {found.host} cannot be used: {error}") from error
+        raise NoAccess(f"the certificates for {configuration.host} cannot be used: {error}") from error
 
 
 @contextlib.contextmanager
-def _faults() -> Iterator[None]:
+def _unreachable_on_error() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
@@ -216,13 +217,13 @@ def _faults() -> Iterator[None]:
 
 
 async def _send(pool: _Pool, request: _Request) -> aiohttp.ClientResponse:
-    ask: Callable[..., Awaitable[RESTResponse]] = pool.rest.request  # without annotations of its own
+    send: Callable[..., Awaitable[RESTResponse]] = pool.rest.request  # without annotations of its own
     headers = {"Accept": _JSON, "Content-Type": request.content_type, "User-Agent": "navarch"}
     if credential := await pool.configuration.get_api_key_with_prefix("BearerToken"):
         headers["Authorization"] = credential
-    with _faults():
+    with _unreachable_on_error():
         url = pool.configuration.host + request.url
-        sent = await ask(request.method, url, headers=headers, body=request.body, _request_timeout=request.patience)
+        sent = await send(request.method, url, headers=headers, body=request.body, _request_timeout=request.timeout)
     response: aiohttp.ClientResponse = sent.response
     return response
 
@@ -232,12 +233,12 @@ def _url(path: str, query: Mapping[str, str]) -> str:
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> StatusError:
-    with _faults():
+    with _unreachable_on_error():
         data = await answer.read()
     try:
-        status = decoded(data)
+        status = decode_object(data)
     except ApiServerUnreachable:
-        status = {}  # a proxy in between has words of its own
-    after = answer.headers.get("Retry-After", "")
-    seconds = float(after) if after.isdecimal() else float(number(section(status, "details"), "retryAfterSeconds")) or None
+        status = {}  # a proxy in between has a message of its own
+    retry_after = answer.headers.get("Retry-After", "")
+    seconds = float(retry_after) if retry_after.isdecimal() else float(number(section(status, "details"), "retryAfterSeconds")) or None
     return StatusError(answer.status, text(status, "reason") or answer.reason or "", text(status, "message")[:1000], seconds)

@@ -21,7 +21,7 @@ class StatusError(KubernetesError):
     """The API server answered with a Status that is no success."""
 
     def __init__(self, status: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
-        """Take over what the Status says: the HTTP ``status``, the ``reason`` in one word, the ``message``."""
+        """Take what the Status says: the HTTP ``status``, the ``reason`` in one word, the ``message``."""
         super().__init__(f"{status} {reason}: {message}")
         self.status = status
         self.reason = reason
@@ -35,7 +35,7 @@ class StatusError(KubernetesError):
 
     @property
     def conflict(self) -> bool:
-        """Return whether somebody else was quicker: another resourceVersion, or a name that exists."""
+        """Return whether another client was quicker: another resourceVersion, or a name that exists."""
         return self.status == 409
 
     @property

@@ -1,4 +1,4 @@
-"""A Lease: of all who want it one holds it, and whoever falls silent loses it.
+"""A Lease: one of all candidates holds it, and a holder that falls silent loses it.
 
 Time is this machine's monotonic clock alone: another holder counts as silent when its record has not changed for the Lease's duration as
 seen from here, and we count as silent for ourselves well before that, also if this process was stopped in between.
@@ -12,11 +12,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
-from controlplane.kube.json import Json, number, section, text
 from controlplane.kube.resources import LEASES
+from controlplane.untyped import Json, number, section, text
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +31,23 @@ class LeaseTiming:
     retry_s: float = 2.0
 
 
+class Leadership(Protocol):
+    """The right to act for all replicas, which may be lost at any time; a Lease gives it."""
+
+    @property
+    def held(self) -> bool:
+        """Return whether it is ours now."""
+
+
 class Lease:
     """Our part in who holds the Lease ``name``."""
 
     def __init__(
-        self, client: Client, where: tuple[str, str], holder: str, random: Callable[[], float], timing: LeaseTiming | None = None
+        self, client: Client, key: tuple[str, str], holder: str, random: Callable[[], float], timing: LeaseTiming | None = None
     ) -> None:
-        """Want the Lease ``where``, its namespace and name, as ``holder``."""
+        """Want the Lease ``key``, its namespace and name, as ``holder``."""
         self._client = client
-        self._namespace, self._name = where
+        self._namespace, self._name = key
         self._holder = holder
         self._random = random
         self._timing = timing or LeaseTiming()
@@ -70,21 +79,21 @@ class Lease:
     async def _try(self) -> None:
         began = time.monotonic()
         try:
-            found = await self._client.get(LEASES.path(self._namespace, self._name))
+            lease = await self._client.get(LEASES.path(self._namespace, self._name))
         except StatusError as error:
             if not error.not_found:
                 raise
             await self._client.create(LEASES.path(self._namespace), self._record({}, 0))
             self._until = began + self._timing.renew_s
             return
-        spec = section(found, "spec")
-        holder, version = text(spec, "holderIdentity"), text(section(found, "metadata"), "resourceVersion")
+        spec = section(lease, "spec")
+        holder, version = text(spec, "holderIdentity"), text(section(lease, "metadata"), "resourceVersion")
         if (holder, version) != self._seen:
             self._seen, self._seen_at = (holder, version), began
         free = not holder or began - self._seen_at > self._timing.duration_s
         if holder == self._holder or free:
             changes = number(spec, "leaseTransitions") + (holder != self._holder)
-            await self._client.replace(LEASES.path(self._namespace, self._name), self._record(section(found, "metadata"), changes))
+            await self._client.replace(LEASES.path(self._namespace, self._name), self._record(section(lease, "metadata"), changes))
             self._until = began + self._timing.renew_s
         else:
             self._until = 0.0
@@ -92,10 +101,10 @@ class Lease:
     async def _release(self) -> None:
         self._until = 0.0
         try:
-            found = await self._client.get(LEASES.path(self._namespace, self._name))
-            if text(section(found, "spec"), "holderIdentity") == self._holder:
-                spec = {**section(found, "spec"), "holderIdentity": ""}
-                await self._client.replace(LEASES.path(self._namespace, self._name), {**found, "spec": spec})
+            lease = await self._client.get(LEASES.path(self._namespace, self._name))
+            if text(section(lease, "spec"), "holderIdentity") == self._holder:
+                spec = {**section(lease, "spec"), "holderIdentity": ""}
+                await self._client.replace(LEASES.path(self._namespace, self._name), {**lease, "spec": spec})
         except KubernetesError as error:
             log.info("lease not given back", extra={"lease": self._name, "reason": str(error)})
 

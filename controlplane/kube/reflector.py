@@ -14,15 +14,16 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from controlplane.kube.decode import decode_object
 from controlplane.kube.errors import ApiServerUnreachable, KubernetesError, StatusError
-from controlplane.kube.json import Json, decoded, items, number, section, text
 from controlplane.kube.resources import ApiResource
+from controlplane.untyped import Json, items, number, section, text
 
 log = logging.getLogger(__name__)
 
 _PAGE = "500"
-_BREATH = 50  # events taken in without a breath
-_AT_ONCE_S = 0.5
+_YIELD_EVERY = 50  # events delivered before other tasks get a turn
+_TOO_SHORT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class WatchClient(Protocol):
         """Return what is at ``path``."""
 
     async def wait_until_reachable(self) -> None:
-        """Wait until anything that is asked from now on is answered well: whoever was unreachable is not any more."""
+        """Wait until the API server, which was unreachable, has answered a request well."""
 
     def lines(self, path: str, *, idle_s: float, **query: str) -> AsyncIterator[tuple[bytes, ...]]:
         """Yield the lines of the watch at ``path``, all that have come at once."""
@@ -115,7 +116,7 @@ class Reflector:
         self._query = {"fieldSelector": f"metadata.name={name}"} if name else {}
         self._backoff = Backoff(timing, random)
         self._versions: dict[tuple[str, str], tuple[str, int]] = {}  # of each object: its uid and version, to know old news by
-        self._heard_at = self._good_since = time.monotonic()
+        self._answered_at = self._good_since = time.monotonic()
         self.lists = 0
         self._on_trouble = on_trouble
         self.trouble: str | None = None  # why it does not hear anything just now
@@ -123,24 +124,24 @@ class Reflector:
     @property
     def silent_s(self) -> float:
         """Return for how long the API server has said nothing, not even that nothing happens."""
-        return time.monotonic() - self._heard_at
+        return time.monotonic() - self._answered_at
 
     async def run(self, deliver: Callable[[Replaced | Changed], None]) -> None:
-        """Tell ``deliver`` all that there is, and then what changes, without end; raises Missing."""
+        """Give ``deliver`` all that there is, and then what changes, without end; raises ResourceMissing."""
         version = ""
         while True:
             try:
                 if not version:
-                    version, found = await self._list()
-                    deliver(Replaced(found))
+                    version, objects = await self._list()
+                    deliver(Replaced(objects))
                 began = time.monotonic()
                 version = await self._watch(version, deliver)
-                if version and time.monotonic() - began < _AT_ONCE_S:
+                if version and time.monotonic() - began < _TOO_SHORT_S:
                     raise ApiServerUnreachable("the watch ended as soon as it had begun")
             except (KubernetesError, OSError) as error:
-                await self._after(error)
+                await self._wait_after(error)
 
-    async def _after(self, error: Exception) -> None:
+    async def _wait_after(self, error: Exception) -> None:
         """Wait as ``error`` asks for, before what failed is tried again: a watch from where it was."""
         if isinstance(error, StatusError) and error.not_found:
             raise ResourceMissing(f"{self.resource.plural}.{self.resource.group} {self.resource.version} is not there") from error
@@ -166,26 +167,26 @@ class Reflector:
         """Return everything, and its version."""
         self.lists += 1
         query = {**self._query, "limit": _PAGE}
-        found: list[Json] = []
+        objects: list[Json] = []
         while True:
             try:
                 page = await self._client.get(self._path, **query)
             except StatusError as error:
                 if not error.expired or "continue" not in query:
                     raise
-                found.clear()  # the pages took too long: the rest of them is gone
+                objects.clear()  # the pages took too long: the rest of them is gone
                 query.pop("continue")
                 continue
-            self._heard()
-            found.extend({"apiVersion": self.resource.api_version, "kind": self.resource.kind, **each} for each in items(page))
+            self._note_answer()
+            objects.extend({"apiVersion": self.resource.api_version, "kind": self.resource.kind, **item} for item in items(page))
             metadata = section(page, "metadata")
-            if not (more := text(metadata, "continue")):
-                self._versions = dict(map(_named, found))
-                return text(metadata, "resourceVersion"), tuple(found)
-            query["continue"] = more
+            if not (next_page := text(metadata, "continue")):
+                self._versions = dict(map(_name_and_version, objects))
+                return text(metadata, "resourceVersion"), tuple(objects)
+            query["continue"] = next_page
 
     async def _watch(self, version: str, deliver: Callable[[Replaced | Changed], None]) -> str:
-        """Tell ``deliver`` what changes after ``version`` until the watch ends; return from where to go on, empty to list again."""
+        """Give ``deliver`` what changes after ``version`` until the watch ends; return from where to go on, empty to list again."""
         low, high = self._timing.watch_s
         seconds = low + (high - low) * self._random()
         query = {
@@ -198,12 +199,14 @@ class Reflector:
         state = _Progress(version)
         try:
             async for lines in self._client.lines(self._path, idle_s=seconds + self._timing.slack_s, **query):
-                self._heard()
-                for at in range(0, len(lines), _BREATH):
-                    events = tuple(event for line in lines[at : at + _BREATH] if line and (event := self._event(decoded(line), state)))
+                self._note_answer()
+                for start in range(0, len(lines), _YIELD_EVERY):
+                    events = tuple(
+                        event for line in lines[start : start + _YIELD_EVERY] if line and (event := self._event(decode_object(line), state))
+                    )
                     if events:
                         deliver(Changed(events))
-                    if at:
+                    if start:
                         await asyncio.sleep(0)
         except (KubernetesError, OSError) as error:
             if isinstance(error, StatusError) and error.expired:
@@ -211,35 +214,35 @@ class Reflector:
                 return ""
             if isinstance(error, StatusError) and error.not_found:
                 raise
-            await self._after(error)
+            await self._wait_after(error)
         return state.version
 
     def _event(self, event: Json, state: _Progress) -> tuple[bool, Json] | None:
-        """Return what ``event`` tells, if it is news, and note in ``state`` how far we are."""
-        kind, value = text(event, "type"), section(event, "object")
+        """Return the change in ``event``, None where it is known already, and note in ``state`` how far we are."""
+        kind, document = text(event, "type"), section(event, "object")
         if kind == "ERROR":
-            raise StatusError(number(value, "code"), text(value, "reason"), text(value, "message"))
-        metadata = section(value, "metadata")
+            raise StatusError(number(document, "code"), text(document, "reason"), text(document, "message"))
+        metadata = section(document, "metadata")
         if version := text(metadata, "resourceVersion"):
             state.version = version
         if kind not in ("ADDED", "MODIFIED", "DELETED"):
             return None  # a bookmark, or what a newer API server says
-        name, (uid, at) = _named(value)
-        known = self._versions.get(name)
-        if known and known[0] == uid and 0 < at <= known[1]:
+        name, (uid, object_version) = _name_and_version(document)
+        seen = self._versions.get(name)
+        if seen and seen[0] == uid and 0 < object_version <= seen[1]:
             return None
         if kind != "DELETED":
-            self._versions[name] = (uid, at)
-        elif known and known[0] != uid:
+            self._versions[name] = (uid, object_version)
+        elif seen and seen[0] != uid:
             return None  # of an object that another has followed
         else:
             self._versions.pop(name, None)
-        return kind != "DELETED", value
+        return kind != "DELETED", document
 
-    def _heard(self) -> None:
-        self._heard_at = time.monotonic()
+    def _note_answer(self) -> None:
+        self._answered_at = time.monotonic()
         if self.trouble is not None:
-            self._good_since = self._heard_at
+            self._good_since = self._answered_at
             log.info("watch goes on", extra={"resource": self.resource.plural})
         self.trouble = None
 
@@ -249,7 +252,7 @@ class _Progress:
     version: str
 
 
-def _named(value: Json) -> tuple[tuple[str, str], tuple[str, int]]:
-    metadata = section(value, "metadata")
+def _name_and_version(document: Json) -> tuple[tuple[str, str], tuple[str, int]]:
+    metadata = section(document, "metadata")
     version = text(metadata, "resourceVersion")
     return (text(metadata, "namespace"), text(metadata, "name")), (text(metadata, "uid"), int(version) if version.isdecimal() else 0)

@@ -25,7 +25,7 @@ class ApiResource:
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
         if namespace:
             parts += ["namespaces", namespace]
-        parts += [each for each in (self.plural, name, sub) if each]
+        parts += [part for part in (self.plural, name, sub) if part]
         return "/" + "/".join(parts)
 
 

@@ -1,6 +1,6 @@
 """The certificate of the webhooks, as a Secret holds it that all replicas share.
 
-Its authority stays, with its key, while certificates come and go: whoever believed the old one believes the new one, so that no call of the
+Its authority stays, with its key, while certificates come and go: whoever trusted the old one trusts the new one, so that no call of the
 API server fails while replicas change over, one after the other, and its configuration need not change at all.
 """
 
@@ -23,7 +23,7 @@ from controlplane.ca.certificates import (
     server_certificate,
 )
 from controlplane.ca.rotation import read_key
-from controlplane.kube.json import Json, section, text
+from controlplane.untyped import Json, section, text
 
 SECRET_NAME = "navarch-webhook-cert"  # noqa: S105 - the name of a Secret
 _AUTHORITY = dt.timedelta(days=3650)
@@ -39,13 +39,13 @@ class WebhookCertificate:
     issuer: Authority
 
     def is_due(self, now: dt.datetime) -> bool:
-        """Return whether another should take its place ``now``."""
+        """Return whether it is to be renewed ``now``."""
         return expires_at(self.pair.certificate) - now < _RENEW
 
 
 def certificate_from_secret(secret: Json) -> WebhookCertificate | None:
     """Return what the Secret ``secret`` holds, None where that is of no use."""
-    issuer, certificate, key = _issuer(secret), _entry(secret, "tls.crt"), _entry(secret, "tls.key")
+    issuer, certificate, key = _issuer(secret), _decoded_entry(secret, "tls.crt"), _decoded_entry(secret, "tls.key")
     return WebhookCertificate(CertificateAndKey(certificate, key), issuer) if issuer and certificate and key else None
 
 
@@ -58,33 +58,33 @@ def renewed_certificate(home: str, secret: Json, now: dt.datetime) -> WebhookCer
     return WebhookCertificate(server_certificate(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer)
 
 
-def certificate_secret(home: str, value: WebhookCertificate, before: Json) -> Json:
-    """Return the Secret that holds ``value`` in the namespace ``home``, in the place of ``before``."""
+def certificate_secret(home: str, certificate: WebhookCertificate, current: Json) -> Json:
+    """Return the Secret that holds ``certificate`` in the namespace ``home``, in the place of ``current``."""
     content = {
-        "tls.crt": value.pair.certificate,
-        "tls.key": value.pair.key,
-        "ca.crt": value.issuer.pem,
-        "ca.key": key_pem(value.issuer.key),
+        "tls.crt": certificate.pair.certificate,
+        "tls.key": certificate.pair.key,
+        "ca.crt": certificate.issuer.pem,
+        "ca.key": key_pem(certificate.issuer.key),
     }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
-        "metadata": {"name": SECRET_NAME, "namespace": home, **section(before, "metadata")},
-        "data": {name: base64.b64encode(each).decode() for name, each in content.items()},
+        "metadata": {"name": SECRET_NAME, "namespace": home, **section(current, "metadata")},
+        "data": {name: base64.b64encode(entry).decode() for name, entry in content.items()},
     }
 
 
 def _issuer(secret: Json) -> Authority | None:
     try:
-        [certificate] = read_certificates(_entry(secret, "ca.crt"))
-        key = read_key(_entry(secret, "ca.key"))
+        [certificate] = read_certificates(_decoded_entry(secret, "ca.crt"))
+        key = read_key(_decoded_entry(secret, "ca.key"))
     except (BadCertificate, ValueError):
         return None
     return Authority(certificate, key) if certificate.public_key() == key.public_key() else None
 
 
-def _entry(secret: Json, name: str) -> bytes:
+def _decoded_entry(secret: Json, name: str) -> bytes:
     try:
         return base64.b64decode(text(section(secret, "data"), name), validate=True)
     except ValueError:

@@ -11,34 +11,26 @@ import ssl
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from controlplane.ca.certificates import BadCertificate, CertificateAndKey, expires_at
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
-from controlplane.kube.json import items, section, text
+from controlplane.kube.lease import Leadership
 from controlplane.kube.resources import MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS
+from controlplane.untyped import items, section, text
 from controlplane.webhooks.certificate import SECRET_NAME, certificate_from_secret, certificate_secret, renewed_certificate
 
 log = logging.getLogger(__name__)
 
 # What the API server knows of us; each may be missing.
 CONFIGURATIONS = (VALIDATING_WEBHOOKS.path(name="navarch-validator"), MUTATING_WEBHOOKS.path(name="navarch-injector"))
-_LOOK_S = 2.0
-
-
-class Held(Protocol):
-    """A right that may be lost at any time."""
-
-    @property
-    def held(self) -> bool:
-        """Return whether it is ours now."""
+_ROUND_S = 2.0
 
 
 class WebhookRegistration:
     """The webhooks' certificate and configurations, as one replica keeps them."""
 
-    def __init__(self, client: Client, home: str, leader: Held, reached: Callable[[], bool]) -> None:
+    def __init__(self, client: Client, home: str, leader: Leadership, reached: Callable[[], bool]) -> None:
         """Keep them in the namespace ``home``; what is shared is changed only while ``leader`` is held.
 
         ``reached`` tells whether the API server has asked us anything yet: before that, its objects must not depend on us.
@@ -62,41 +54,41 @@ class WebhookRegistration:
                         await self._configuration(path)
             except (KubernetesError, BadCertificate, OSError) as error:
                 log.info("webhook not registered", extra={"reason": str(error)})
-            except Exception:  # ours; the next round begins anew
+            except Exception:  # internal error; the next round begins anew
                 log.exception("webhook failed")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_ROUND_S)
 
     async def _certificate(self) -> None:
         """Use the certificate that all replicas share: whoever is first makes it, the leader renews it."""
         path = SECRETS.path(self._home, SECRET_NAME)
         try:
-            found = await self._client.get(path)
+            secret = await self._client.get(path)
         except StatusError as error:
             if not error.not_found:
                 raise
-            found = {}
-        value, now = certificate_from_secret(found), dt.datetime.now(dt.UTC)
-        if value is None or (self._leader.held and value.is_due(now)):
-            value = await asyncio.to_thread(renewed_certificate, self._home, found, now)
-            body = certificate_secret(self._home, value, found)
+            secret = {}
+        certificate, now = certificate_from_secret(secret), dt.datetime.now(dt.UTC)
+        if certificate is None or (self._leader.held and certificate.is_due(now)):
+            certificate = await asyncio.to_thread(renewed_certificate, self._home, secret, now)
+            body = certificate_secret(self._home, certificate, secret)
             try:
-                if found:
+                if secret:
                     await self._client.replace(path, body)
                 else:
                     await self._client.create(SECRETS.path(self._home), body)
             except StatusError as error:
                 if error.conflict:
-                    return  # somebody was quicker: theirs is read in the next round
+                    return  # another replica was quicker: its certificate is read in the next round
                 raise
-        if value.pair.certificate != self._used:
-            await asyncio.to_thread(_load, self.tls, value.pair)
-            self._used = value.pair.certificate
-            log.info("webhook certificate in use", extra={"expires": expires_at(value.pair.certificate).isoformat()})
-        self._authority = value.issuer.pem
+        if certificate.pair.certificate != self._used:
+            await asyncio.to_thread(_load, self.tls, certificate.pair)
+            self._used = certificate.pair.certificate
+            log.info("webhook certificate in use", extra={"expires": expires_at(certificate.pair.certificate).isoformat()})
+        self._authority = certificate.issuer.pem
 
     async def _configuration(self, path: str) -> None:
         try:
-            found = await self._client.get(path)
+            configuration = await self._client.get(path)
         except StatusError as error:
             if not error.not_found:
                 raise
@@ -104,16 +96,16 @@ class WebhookRegistration:
         trusted = base64.b64encode(self._authority).decode()
         policy = "Fail" if self._reached() else ""
         changed = False
-        for each in items(found, "webhooks"):
-            config = section(each, "clientConfig")
+        for webhook in items(configuration, "webhooks"):
+            config = section(webhook, "clientConfig")
             if text(config, "caBundle") != trusted:
                 config["caBundle"] = trusted
                 changed = True
-            if policy and text(each, "failurePolicy") != policy:
-                each["failurePolicy"] = policy
+            if policy and text(webhook, "failurePolicy") != policy:
+                webhook["failurePolicy"] = policy
                 changed = True
         if changed and self._leader.held:
-            await self._client.replace(path, found)
+            await self._client.replace(path, configuration)
             log.info("webhook configuration repaired", extra={"configuration": path.rpartition("/")[2], "policy": policy or "as it was"})
 
 

@@ -1,4 +1,4 @@
-"""The webhook's HTTP: bounded in size, in time and in number, and nothing but words leaves it."""
+"""The webhook's HTTP: bounded in size, time and number, and nothing but messages leaves it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
-from controlplane.webhooks.injector import NotYet
 from controlplane.webhooks.validate import AdmissionVerdict, BadAdmissionReview
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 6 << 20  # the API server takes objects of 3 MiB, and sends the old one too
-_READ_OVER = 4 << 20  # and thrown away, so that who sends somewhat too much is still there to hear that it is too much
+_DISCARDED_BYTES = 4 << 20  # and thrown away, so that who sends somewhat too much is still there to hear that it is too much
 _BODY_S = 5.0
-_AT_ONCE = 50
+_MAX_CONCURRENT = 50
 
 Message = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,21 +26,21 @@ Reviewer = Callable[[bytes], AdmissionVerdict]
 
 
 class _HttpError(Exception):
-    """The request ends here, with this status and these words."""
+    """The request ends here, with this status and this message."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class Webhook:
     """The ASGI application that answers the API server."""
 
-    def __init__(self, reviewers: Mapping[str, Callable[[str], Reviewer]]) -> None:
-        """Begin with nothing asked; by path, ``reviewers`` give who answers what came to it, and may raise NotYet."""
+    def __init__(self, reviewers: Mapping[str, Callable[[str], Reviewer | None]]) -> None:
+        """Begin with nothing asked; ``reviewers`` give by path what answers a review that came to it, None as long as nothing can."""
         self.counts: Counter[str] = Counter()  # of answers: allowed, refused, injected, error
         self._reviewers = reviewers
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._threads = ThreadPoolExecutor(2, "review")  # of its own: a large object keeps nobody else waiting
 
     async def __call__(self, scope: MutableMapping[str, object], receive: Receive, send: Send) -> None:
@@ -50,16 +49,16 @@ class Webhook:
             return
         try:
             reviewer = self._reviewer(scope)
-            async with self._places:
+            async with self._slots:
                 body = await _body(scope, receive)
                 verdict = await asyncio.get_running_loop().run_in_executor(self._threads, reviewer, body)
-            self.counts[verdict.answer] += 1
+            self.counts[verdict.outcome] += 1
             status, answer = 200, verdict.body
         except _HttpError as error:
             status, answer = error.status, orjson.dumps({"error": str(error)})
         except BadAdmissionReview as error:
             status, answer = 400, orjson.dumps({"error": str(error)})
-        except Exception:  # ours; the API server goes by the failure policy
+        except Exception:  # internal error; the API server goes by the failure policy
             log.exception("review failed")
             status, answer = 500, orjson.dumps({"error": "a fault of the control plane; it is logged there"})
         if status != 200:
@@ -76,10 +75,10 @@ class Webhook:
         if find is None:
             raise _HttpError(404, f"expected one of the paths {', '.join(self._reviewers)}")
         _check(scope)
-        try:
-            return find(path)
-        except NotYet:
-            raise _HttpError(503, "this control plane has just begun") from None
+        reviewer = find(path)
+        if reviewer is None:
+            raise _HttpError(503, "this control plane has just begun")
+        return reviewer
 
 
 def _check(scope: Mapping[str, object]) -> None:
@@ -91,8 +90,8 @@ def _check(scope: Mapping[str, object]) -> None:
 
 def _header(scope: Mapping[str, object], name: bytes) -> str:
     headers = scope["headers"]
-    found = [value for key, value in headers if key == name] if isinstance(headers, list) else []
-    return str(found[0], "latin-1") if found else ""
+    values = [value for key, value in headers if key == name] if isinstance(headers, list) else []
+    return str(values[0], "latin-1") if values else ""
 
 
 async def _body(scope: Mapping[str, object], receive: Receive) -> bytes:
@@ -110,7 +109,7 @@ async def _body(scope: Mapping[str, object], receive: Receive) -> bytes:
                     parts.clear()
                 elif isinstance(part, bytes):
                     parts.append(part)
-                if size > MAX_BYTES + _READ_OVER or (size > MAX_BYTES and not message.get("more_body")):
+                if size > MAX_BYTES + _DISCARDED_BYTES or (size > MAX_BYTES and not message.get("more_body")):
                     raise _HttpError(413, f"expected at most {MAX_BYTES} bytes")
                 if not message.get("more_body"):
                     return b"".join(parts)

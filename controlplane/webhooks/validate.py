@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from controlplane.kube.json import Json
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.parse import parse
+from controlplane.untyped import Json
 
 API_VERSION = "admission.k8s.io/v1"
 _MAX_MESSAGE = 4000
@@ -27,7 +27,7 @@ class BadAdmissionReview(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """What is asked of us."""
+    """The request of an AdmissionReview."""
 
     uid: str
     data: Json
@@ -35,17 +35,17 @@ class AdmissionRequest:
     @property
     def object(self) -> Json:
         """Return the object that is to be stored; raises BadReview where there is none."""
-        value = self.data.get("object")
-        if not isinstance(value, dict):
+        stored = self.data.get("object")
+        if not isinstance(stored, dict):
             raise BadAdmissionReview("expected the object that is to be stored")
-        return value
+        return stored
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionVerdict:
-    """The answer to one review, and in a word what it was."""
+    """The answer to one review, and its outcome in a word."""
 
-    answer: str  # allowed, refused, injected
+    outcome: str  # allowed, refused, injected
     body: bytes
 
 
@@ -57,15 +57,15 @@ def admission_request(body: bytes) -> AdmissionRequest:
         raise BadAdmissionReview("expected JSON") from error
     if not isinstance(data, dict) or data.get("kind") != "AdmissionReview" or data.get("apiVersion") != API_VERSION:
         raise BadAdmissionReview(f"expected an AdmissionReview of {API_VERSION}")
-    asked = data.get("request")
-    uid = asked.get("uid") if isinstance(asked, dict) else None
-    if not isinstance(asked, dict) or not isinstance(uid, str) or not uid:
+    request = data.get("request")
+    uid = request.get("uid") if isinstance(request, dict) else None
+    if not isinstance(request, dict) or not isinstance(uid, str) or not uid:
         raise BadAdmissionReview("expected a request with a uid")
-    return AdmissionRequest(uid, asked)
+    return AdmissionRequest(uid, request)
 
 
 def allowed(uid: str, warnings: Sequence[str] = (), patch: Sequence[Json] = ()) -> AdmissionVerdict:
-    """Return that what was asked as ``uid`` is stored, changed by ``patch``, and what its writer is warned of."""
+    """Return that the request ``uid`` is stored, changed by ``patch``, and what its writer is warned of."""
     response: Json = {"uid": uid, "allowed": True}
     if patch:
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(orjson.dumps(patch)).decode()}
@@ -73,37 +73,37 @@ def allowed(uid: str, warnings: Sequence[str] = (), patch: Sequence[Json] = ()) 
 
 
 def refused(uid: str, problems: Sequence[str], warnings: Sequence[str] = ()) -> AdmissionVerdict:
-    """Return that what was asked as ``uid`` is not stored, for its ``problems``."""
+    """Return that the request ``uid`` is not stored, for its ``problems``."""
     status = {"code": 422, "reason": "Invalid", "message": "; ".join(problems)[:_MAX_MESSAGE]}
     return _verdict("refused", {"uid": uid, "allowed": False, "status": status}, warnings)
 
 
-def validation_verdict(body: bytes) -> AdmissionVerdict:
+def validate(body: bytes) -> AdmissionVerdict:
     """Return the verdict on the object of the mesh that the AdmissionReview ``body`` is about; raises BadReview."""
-    asked = admission_request(body)
-    problems = tuple(_problems(asked))
-    errors = [_line(each) for each in problems if each.severity is Severity.ERROR]
-    warnings = [_line(each) for each in problems if each.severity is Severity.WARNING]
-    return refused(asked.uid, errors, warnings) if errors else allowed(asked.uid, warnings)
+    request = admission_request(body)
+    problems = tuple(_problems(request))
+    errors = [_line(problem) for problem in problems if problem.severity is Severity.ERROR]
+    warnings = [_line(problem) for problem in problems if problem.severity is Severity.WARNING]
+    return refused(request.uid, errors, warnings) if errors else allowed(request.uid, warnings)
 
 
-def _verdict(answer: str, response: Json, warnings: Sequence[str]) -> AdmissionVerdict:
+def _verdict(outcome: str, response: Json, warnings: Sequence[str]) -> AdmissionVerdict:
     if warnings:
-        response["warnings"] = [each[:_MAX_WARNING] for each in warnings[:_MAX_WARNINGS]]
-    return AdmissionVerdict(answer, orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
+        response["warnings"] = [warning[:_MAX_WARNING] for warning in warnings[:_MAX_WARNINGS]]
+    return AdmissionVerdict(outcome, orjson.dumps({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}))
 
 
-def _problems(asked: AdmissionRequest) -> Sequence[Problem]:
-    if asked.data.get("operation") not in ("CREATE", "UPDATE"):
+def _problems(request: AdmissionRequest) -> Sequence[Problem]:
+    if request.data.get("operation") not in ("CREATE", "UPDATE"):
         return ()
-    value = asked.object
-    metadata = value.get("metadata")
+    document = request.object
+    metadata = document.get("metadata")
     if isinstance(metadata, dict) and "deletionTimestamp" in metadata:
-        return ()  # whoever takes its finalizers off must not be held up
+        return ()  # whoever removes its finalizers must not be held up
     if isinstance(metadata, dict) and not metadata.get("name") and metadata.get("generateName"):
-        value = {**value, "metadata": {**metadata, "name": "generated"}}
-    return parse(value).problems
+        document = {**document, "metadata": {**metadata, "name": "generated"}}
+    return parse(document).problems
 
 
-def _line(each: Problem) -> str:
-    return f"{each.field}: {each.message}" if each.field else each.message
+def _line(problem: Problem) -> str:
+    return f"{problem.field}: {problem.message}" if problem.field else problem.message

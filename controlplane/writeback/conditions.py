@@ -26,54 +26,54 @@ class _WantedCondition:
 
 
 def updated_conditions(
-    current: Sequence[Condition], generation: int, problems: Iterable[Problem], standing: Rollout | None, now: str
+    current: Sequence[Condition], generation: int, problems: Iterable[Problem], rollout: Rollout | None, now: str
 ) -> tuple[Condition, ...] | None:
     """Return the conditions that an object of ``generation`` should have at ``now`` (RFC 3339), ``None`` if they are the ``current`` ones.
 
     ``problems`` are all of the object; ``rollout`` sums up the proxies, ``None`` while a replica does not serve this generation.
     Conditions of others stay as they are.
     """
-    wanted = {each.type: each for each in _wanted(tuple(problems), standing)}
-    before = {str(each.get("type")): each for each in current}
-    made = [_made(each, before.get(each.type), generation, now) for each in wanted.values()]
-    kept = [each for each in current if str(each.get("type")) not in wanted]
-    if all(_same(each, before.get(str(each["type"]))) for each in made):
+    wanted = {condition.type: condition for condition in _wanted_conditions(tuple(problems), rollout)}
+    current_by_type = {str(condition.get("type")): condition for condition in current}
+    updated = [_condition(condition, current_by_type.get(condition.type), generation, now) for condition in wanted.values()]
+    foreign = [condition for condition in current if str(condition.get("type")) not in wanted]
+    if all(_is_current(condition, current_by_type.get(str(condition["type"]))) for condition in updated):
         return None
-    return (*kept, *made)
+    return (*foreign, *updated)
 
 
-def _wanted(problems: Sequence[Problem], standing: Rollout | None) -> Iterator[_WantedCondition]:
-    errors = [each for each in problems if each.severity is Severity.ERROR]
-    warnings = [each for each in problems if each.severity is Severity.WARNING]
+def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> Iterator[_WantedCondition]:
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
     if errors:
-        yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _told(errors))
+        yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _message(errors))
         yield _WantedCondition("Programmed", "False", "NotAccepted", "the last version that was accepted, if there is one, stays in effect")
         yield _WantedCondition("Reconciled", "False", "NotAccepted", "not accepted")
         return
-    yield _WantedCondition("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _told(warnings))
-    if any(each.code == "KindNotTranslated" for each in problems):
+    yield _WantedCondition("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _message(warnings))
+    if any(problem.code == "KindNotTranslated" for problem in problems):
         yield _WantedCondition("Programmed", "False", "NotTranslated", "objects of this kind have no effect yet")
         return
-    if standing is None:
+    if rollout is None:
         yield _WantedCondition("Programmed", "False", "Pending", "not every replica of the control plane serves this generation yet")
         yield _WantedCondition("Reconciled", "False", "Pending", "pending")
         return
-    count = f"{standing.accepted} of {standing.needed} proxies"
-    if standing.refusals:
-        words = "; ".join(f"{each.proxy} refused {each.resource}: {each.message}" for each in standing.refusals)
-        yield _WantedCondition("Programmed", "False", "Refused", f"{count}; {words}"[:_MAX_MESSAGE])
+    count = f"{rollout.accepted} of {rollout.needed} proxies"
+    if rollout.refusals:
+        refusals = "; ".join(f"{refusal.proxy} refused {refusal.resource}: {refusal.message}" for refusal in rollout.refusals)
+        yield _WantedCondition("Programmed", "False", "Refused", f"{count}; {refusals}"[:_MAX_MESSAGE])
     else:
-        yield _WantedCondition("Programmed", str(standing.settled), "Programmed" if standing.settled else "Pending", count)
-    reconciled = f"{standing.accepted}/{standing.needed} proxies up to date."
-    yield _WantedCondition("Reconciled", str(standing.settled), "Reconciled" if standing.settled else "Pending", reconciled)
+        yield _WantedCondition("Programmed", str(rollout.settled), "Programmed" if rollout.settled else "Pending", count)
+    reconciled = f"{rollout.accepted}/{rollout.needed} proxies up to date."
+    yield _WantedCondition("Reconciled", str(rollout.settled), "Reconciled" if rollout.settled else "Pending", reconciled)
 
 
-def _told(problems: Iterable[Problem]) -> str:
-    return "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in problems)[:_MAX_MESSAGE]
+def _message(problems: Iterable[Problem]) -> str:
+    return "; ".join(f"{problem.field}: {problem.message}" if problem.field else problem.message for problem in problems)[:_MAX_MESSAGE]
 
 
-def _made(wanted: _WantedCondition, before: Condition | None, generation: int, now: str) -> Condition:
-    since = before.get("lastTransitionTime") if before and before.get("status") == wanted.status else None
+def _condition(wanted: _WantedCondition, current: Condition | None, generation: int, now: str) -> Condition:
+    since = current.get("lastTransitionTime") if current and current.get("status") == wanted.status else None
     return {
         "type": wanted.type,
         "status": wanted.status,
@@ -84,6 +84,6 @@ def _made(wanted: _WantedCondition, before: Condition | None, generation: int, n
     }
 
 
-def _same(made: Condition, before: Condition | None) -> bool:
+def _is_current(updated: Condition, current: Condition | None) -> bool:
     # The API server of some kinds drops fields that their schema does not know, as the observedGeneration of Istio's conditions.
-    return before is not None and all(before.get(name, made[name]) == made[name] for name in _COMPARED)
+    return current is not None and all(current.get(name, updated[name]) == updated[name] for name in _COMPARED)

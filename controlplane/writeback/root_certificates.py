@@ -12,13 +12,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
-from controlplane.kube.json import Json, section, text
+from controlplane.kube.lease import Leadership
 from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
 from controlplane.kube.resources import CONFIG_MAPS
+from controlplane.untyped import Json, section, text
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +30,9 @@ _OF_ISTIO = ("istio.io/config", "true")  # istiod labels its own so
 _ROUND_S = 1.0
 
 
-class Held(Protocol):
-    """A right that may be lost at any time."""
-
-    @property
-    def held(self) -> bool:
-        """Return whether it is ours now."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootCertificateInputs:
-    """What is to be where."""
+    """Which roots are to be in which namespaces, as the rest of the control plane has it."""
 
     namespaces: Callable[[], frozenset[str] | None]  # with injection; None: not all of them are known yet
     bundle: Callable[[], str]  # PEM
@@ -78,97 +70,99 @@ class _ConfigMap:
 class RootCertificates:
     """The ConfigMaps, as one replica sees and keeps them."""
 
-    def __init__(self, client: Client, leader: Held, wanted: RootCertificateInputs, reflectors: Mapping[str, Reflector]) -> None:
-        """Keep what is ``wanted`` while ``leader`` is held; made by ``roots``."""
+    def __init__(self, client: Client, leader: Leadership, inputs: RootCertificateInputs, reflectors: Mapping[str, Reflector]) -> None:
+        """Keep what ``inputs`` say while ``leader`` is held; made by ``root_certificates``."""
         self._client = client
         self._leader = leader
-        self._wanted = wanted
+        self._inputs = inputs
         self._reflectors = reflectors
-        self._there: dict[str, _ConfigMap] = {}  # by namespace
-        self._heard: set[str] = set()  # whose first list has come
-        self._news = asyncio.Event()
-        self._told: set[str] = set()  # namespaces where somebody else's was met
+        self._config_maps: dict[str, _ConfigMap] = {}  # by namespace
+        self._listed: set[str] = set()  # whose first list has come
+        self._changed = asyncio.Event()
+        self._reported_foreign: set[str] = set()  # namespaces where somebody else's was met
         self.writes = 0
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for where, reflector in self._reflectors.items():
-                tasks.create_task(self._follow(where, reflector))
+            for namespace, reflector in self._reflectors.items():
+                tasks.create_task(self._watch(namespace, reflector))
             while True:
-                self._news.clear()
+                self._changed.clear()
                 try:
                     await self._round()
-                except Exception:  # ours; the next round begins anew
+                except Exception:  # internal error; the next round begins anew
                     log.exception("roots failed")
                 try:
                     async with asyncio.timeout(_ROUND_S):
-                        await self._news.wait()
+                        await self._changed.wait()
                 except TimeoutError:
                     continue
 
     def waiting(self) -> int:
         """Return in how many namespaces pods may not have the roots of now."""
-        wanted = self._wanted.namespaces()
-        if wanted is None or not self._complete:
+        namespaces = self._inputs.namespaces()
+        if namespaces is None or not self._complete:
             return 1  # at least: nobody knows
-        bundle, before = self._wanted.bundle(), self._wanted.clock() - self._wanted.settle
-        found = (self._there.get(each) for each in wanted)
-        return sum(kept is None or kept.content != bundle or not kept.settled(before) for kept in found)
+        bundle, deadline = self._inputs.bundle(), self._inputs.clock() - self._inputs.settle
+        config_maps = (self._config_maps.get(namespace) for namespace in namespaces)
+        return sum(config_map is None or config_map.content != bundle or not config_map.settled(deadline) for config_map in config_maps)
 
     @property
     def _complete(self) -> bool:
-        return len(self._heard) == len(self._reflectors)
+        return len(self._listed) == len(self._reflectors)
 
-    async def _follow(self, where: str, reflector: Reflector) -> None:
+    async def _watch(self, watched: str, reflector: Reflector) -> None:
         while True:
             try:
-                await reflector.run(partial(self._take, where))
+                await reflector.run(partial(self._apply, watched))
             except ResourceMissing as missing:
                 log.warning("roots not read", extra={"reason": str(missing)})
                 await asyncio.sleep(_ROUND_S)
 
-    def _take(self, where: str, news: Replaced | Changed) -> None:
+    def _apply(self, watched: str, news: Replaced | Changed) -> None:
         if isinstance(news, Replaced):
-            self._heard.add(where)
-            self._there = {each: kept for each, kept in self._there.items() if where not in ("", each)}
-        for is_there, value in [(True, each) for each in news.items] if isinstance(news, Replaced) else news.events:
-            metadata = section(value, "metadata")
+            self._listed.add(watched)
+            self._config_maps = {
+                namespace: config_map for namespace, config_map in self._config_maps.items() if watched not in ("", namespace)
+            }
+        for is_there, document in [(True, listed) for listed in news.items] if isinstance(news, Replaced) else news.events:
+            metadata = section(document, "metadata")
             namespace = text(metadata, "namespace")
             if is_there:
-                self._there[namespace] = _ConfigMap(metadata, text(section(value, "data"), CONFIG_MAP_ENTRY))
+                self._config_maps[namespace] = _ConfigMap(metadata, text(section(document, "data"), CONFIG_MAP_ENTRY))
             else:
-                self._there.pop(namespace, None)
-        self._news.set()
+                self._config_maps.pop(namespace, None)
+        self._changed.set()
 
     async def _round(self) -> None:
-        wanted, bundle = self._wanted.namespaces(), self._wanted.bundle()
-        if wanted is None or not self._complete:
+        namespaces, bundle = self._inputs.namespaces(), self._inputs.bundle()
+        if namespaces is None or not self._complete:
             return  # what is not known yet must not be taken away
-        for namespace in sorted(wanted | self._there.keys()):
+        for namespace in sorted(namespaces | self._config_maps.keys()):
             if not self._leader.held:
                 return
             try:
-                await self._settle(namespace, bundle if namespace in wanted else None)
+                await self._settle(namespace, bundle if namespace in namespaces else None)
             except KubernetesError as error:  # of one that is being deleted, for one
                 log.info("roots not written", extra={"namespace": namespace, "reason": str(error)})
 
     async def _settle(self, namespace: str, bundle: str | None) -> None:
         """Have ``bundle`` in ``namespace``; ``None``: nothing of ours."""
-        kept = self._there.get(namespace)
+        current = self._config_maps.get(namespace)
         if bundle is None:
-            if kept and kept.ours:
-                await self._remove(namespace, kept)
-        elif kept and kept.foreign:
-            if namespace not in self._told:
-                self._told.add(namespace)
+            if current and current.ours:
+                await self._remove(namespace, current)
+        elif current and current.foreign:
+            if namespace not in self._reported_foreign:
+                self._reported_foreign.add(namespace)
                 log.warning("roots are kept by somebody else", extra={"namespace": namespace})
-        elif kept is None or not kept.ours or kept.content != bundle:
-            await self._write(namespace, kept, bundle)
+        elif current is None or not current.ours or current.content != bundle:
+            await self._write(namespace, current, bundle)
 
-    async def _remove(self, namespace: str, kept: _ConfigMap) -> None:
+    async def _remove(self, namespace: str, current: _ConfigMap) -> None:
         try:
-            await self._client.delete(CONFIG_MAPS.path(namespace, CONFIG_MAP_NAME), version=text(kept.metadata, "resourceVersion"))
+            await self._client.delete(CONFIG_MAPS.path(namespace, CONFIG_MAP_NAME), version=text(current.metadata, "resourceVersion"))
         except StatusError as error:
             if not (error.not_found or error.conflict):  # the news of it is on its way
                 raise
@@ -176,10 +170,10 @@ class RootCertificates:
         self.writes += 1
         log.info("roots removed", extra={"namespace": namespace})
 
-    async def _write(self, namespace: str, kept: _ConfigMap | None, bundle: str) -> None:
-        metadata: Json = dict(kept.metadata) if kept else {"name": CONFIG_MAP_NAME, "namespace": namespace}
+    async def _write(self, namespace: str, current: _ConfigMap | None, bundle: str) -> None:
+        metadata: Json = dict(current.metadata) if current else {"name": CONFIG_MAP_NAME, "namespace": namespace}
         metadata["labels"] = {**section(metadata, "labels"), OWNED_LABEL[0]: OWNED_LABEL[1]}
-        since = self._wanted.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        since = self._inputs.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata["annotations"] = {**section(metadata, "annotations"), SINCE_ANNOTATION: since}
         body: Json = {
             "apiVersion": CONFIG_MAPS.api_version,
@@ -188,7 +182,7 @@ class RootCertificates:
             "data": {CONFIG_MAP_ENTRY: bundle},
         }
         try:
-            if kept:
+            if current:
                 await self._client.replace(CONFIG_MAPS.path(namespace, CONFIG_MAP_NAME), body)
             else:
                 await self._client.create(CONFIG_MAPS.path(namespace), body)
@@ -202,13 +196,15 @@ class RootCertificates:
 
 def root_certificates(
     client: Client,
-    leader: Held,
-    wanted: RootCertificateInputs,
+    leader: Leadership,
+    inputs: RootCertificateInputs,
     namespaces: tuple[str, ...],
     timing: ReflectorTiming,
     random: Callable[[], float],
 ) -> RootCertificates:
-    """Return what keeps the ``wanted`` roots everywhere, or in ``namespaces`` only."""
+    """Return what keeps the roots of ``inputs`` everywhere, or in ``namespaces`` only."""
     chosen = namespaces or ("",)
-    found = {each: Reflector(client, CONFIG_MAPS, timing, random, namespace=each or None, name=CONFIG_MAP_NAME) for each in chosen}
-    return RootCertificates(client, leader, wanted, found)
+    reflectors = {
+        namespace: Reflector(client, CONFIG_MAPS, timing, random, namespace=namespace or None, name=CONFIG_MAP_NAME) for namespace in chosen
+    }
+    return RootCertificates(client, leader, inputs, reflectors)

@@ -17,10 +17,11 @@ from typing import Protocol
 from controlplane.fleet.rollout import Rollout, total_rollout
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
-from controlplane.kube.json import Json
+from controlplane.kube.lease import Leadership
 from controlplane.kube.resources import EVENTS, ApiResource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
+from controlplane.untyped import Json
 from controlplane.writeback.conditions import updated_conditions
 from controlplane.writeback.replicas import Replicas
 
@@ -28,10 +29,10 @@ log = logging.getLogger(__name__)
 
 _ROUND_S = 1.0
 _WRITES = 40  # in a round
-_BREATH = 20  # objects looked at without a breath
+_YIELD_EVERY = 20  # objects looked at before other tasks get a turn
 _SWEEP_S = 5.0  # between two looks at all objects
-_TOLD = ("Accepted", "Programmed")  # conditions of which Events tell; those of others need not have a reason
-_QUIET = ("Pending", "NotTranslated", "NotAccepted")  # reasons that are no news, or were told by another condition
+_WITH_EVENTS = ("Accepted", "Programmed")  # conditions of which Events tell; those of others need not have a reason
+_WITHOUT_EVENTS = ("Pending", "NotTranslated", "NotAccepted")  # reasons that are no news, or were told by another condition
 
 
 class ObjectWithStatus(Protocol):
@@ -66,14 +67,6 @@ class ObjectWithStatus(Protocol):
         """Return what is wrong with it by itself."""
 
 
-class Held(Protocol):
-    """A right that may be lost at any time."""
-
-    @property
-    def held(self) -> bool:
-        """Return whether it is ours now."""
-
-
 @dataclass(frozen=True, slots=True)
 class StatusInputs:
     """What the writer asks the rest of the control plane."""
@@ -81,13 +74,13 @@ class StatusInputs:
     objects: Callable[[], Mapping[Key, ObjectWithStatus]]  # of the objects that have a status of ours
     cross_object_problems: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
     rollout: Callable[[Key], Rollout]  # among our own proxies
-    change_counters: Callable[[], object]  # another value whenever any standing or problem may be another than before
-    identity: Callable[[], str]  # what the other replicas, and operators, are told of the authority
+    change_counters: Callable[[], object]  # another value whenever any rollout or problem may have changed
+    identity: Callable[[], str]  # what other replicas and operators may know of the authority
 
 
 @dataclass(slots=True)
 class _Round:
-    standings: dict[Key, Rollout] = field(default_factory=dict)
+    rollouts: dict[Key, Rollout] = field(default_factory=dict)
     others: tuple[Mapping[str, Rollout], ...] = ()
     left: int = _WRITES
 
@@ -95,17 +88,19 @@ class _Round:
 class StatusWriter:
     """Writes for one replica, ``pod``, into the namespace ``home``."""
 
-    def __init__(self, client: Client, world: StatusInputs, leader: Held, pod: str, home: str) -> None:
-        """Write what ``world`` says, the status of objects only while ``leader`` is held."""
+    def __init__(self, client: Client, inputs: StatusInputs, leader: Leadership, pod: str, home: str) -> None:
+        """Write what ``inputs`` says, the status of objects only while ``leader`` is held."""
         self._client = client
-        self._world = world
+        self._inputs = inputs
         self._leader = leader
         self._pod = pod
         self._replicas = Replicas(client, pod, home)
-        self._marks: object = None
+        self._counters: object = None
         self._swept_at = 0.0
-        self._kept: dict[Key, Rollout] = {}
-        self._done: dict[Key, tuple[str, Rollout | None]] = {}  # by object: in which version, with which sum nothing was to be written
+        self._rollouts: dict[Key, Rollout] = {}
+        self._up_to_date: dict[
+            Key, tuple[str, Rollout | None]
+        ] = {}  # by object: in which version, with which sum nothing was to be written
         self._events: set[tuple[str, int, str]] = set()
         self.writes = 0
 
@@ -116,63 +111,65 @@ class StatusWriter:
                 await self._round()
             except KubernetesError as error:
                 log.info("status not written", extra={"reason": str(error)})
-            except Exception:  # ours; the next round begins anew
+            except Exception:  # internal error; the next round begins anew
                 log.exception("status failed")
             await asyncio.sleep(_ROUND_S)
 
     async def _round(self) -> None:
-        records = self._world.objects()
-        now = _Round()
-        await self._look(records)
-        now.standings = self._kept
-        await self._replicas.tell(now.standings, self._world.identity())
+        records = self._inputs.objects()
+        this_round = _Round()
+        await self._refresh(records)
+        this_round.rollouts = self._rollouts
+        await self._replicas.publish(this_round.rollouts, self._inputs.identity())
         if not self._leader.held:
-            self._done.clear()
+            self._up_to_date.clear()
             return
-        now.others = await self._replicas.others()
-        newest = sorted(records.values(), key=lambda each: each.version.zfill(20), reverse=True)
-        for at, record in enumerate(newest):
-            if now.left and self._leader.held:
-                await self._settle(record, now)
-            if at % _BREATH == 0:
+        this_round.others = await self._replicas.other_rollouts()
+        newest = sorted(records.values(), key=lambda record: record.version.zfill(20), reverse=True)
+        for index, record in enumerate(newest):
+            if this_round.left and self._leader.held:
+                await self._update(record, this_round)
+            if index % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-        self._done = {key: done for key, done in self._done.items() if key in records}
+        self._up_to_date = {key: state for key, state in self._up_to_date.items() if key in records}
 
-    async def _look(self, records: Mapping[Key, ObjectWithStatus]) -> None:
-        """Look again at how far objects have come: those on their way, and all of them after the marks have changed."""
-        marks, at = self._world.change_counters(), time.monotonic()
-        everything = marks != self._marks and at - self._swept_at > _SWEEP_S
+    async def _refresh(self, records: Mapping[Key, ObjectWithStatus]) -> None:
+        """Look again at how far objects have come: those on their way, and all of them after the counters have changed."""
+        counters, now = self._inputs.change_counters(), time.monotonic()
+        everything = counters != self._counters and now - self._swept_at > _SWEEP_S
         if everything:
-            self._marks, self._swept_at = marks, at
-            self._done.clear()  # what is wrong with an object may be another thing too
-        self._kept = {key: standing for key, standing in self._kept.items() if key in records}
+            self._counters, self._swept_at = counters, now
+            self._up_to_date.clear()  # what is wrong with an object may have changed too
+        self._rollouts = {key: rollout for key, rollout in self._rollouts.items() if key in records}
         for count, key in enumerate(sorted(records)):
-            before = self._kept.get(key)
-            if everything or before is None or not before.settled or before.generation != records[key].generation:
-                self._kept[key] = self._world.rollout(key)
-            if count % _BREATH == 0:
+            rollout = self._rollouts.get(key)
+            if everything or rollout is None or not rollout.settled or rollout.generation != records[key].generation:
+                self._rollouts[key] = self._inputs.rollout(key)
+            if count % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    async def _settle(self, record: ObjectWithStatus, now: _Round) -> None:
+    async def _update(self, record: ObjectWithStatus, this_round: _Round) -> None:
         """Write the status of the object of ``record`` where it is not as it should be."""
-        standing = now.standings.get(record.key)
-        summed = total_rollout((standing, *(each.get(str(record.key)) for each in now.others)), record.generation) if standing else None
-        if self._done.get(record.key) == (record.version, summed):
+        rollout = this_round.rollouts.get(record.key)
+        all_rollouts = (
+            total_rollout((rollout, *(other.get(str(record.key)) for other in this_round.others)), record.generation) if rollout else None
+        )
+        if self._up_to_date.get(record.key) == (record.version, all_rollouts):
             return
-        problems = (*record.problems, *self._world.cross_object_problems(record.key))
-        wanted = updated_conditions(record.conditions, record.generation, problems, summed, _time())
-        if wanted is not None:
-            now.left -= 1
-            await self._write(record, wanted)
-        self._done[record.key] = (record.version, summed)
-        for each in wanted or ():
-            if each["type"] in _TOLD and each["status"] == "False" and each["reason"] not in _QUIET:
-                await self._event(record, str(each["reason"]), str(each["message"]))
+        problems = (*record.problems, *self._inputs.cross_object_problems(record.key))
+        updated = updated_conditions(record.conditions, record.generation, problems, all_rollouts, _time())
+        if updated is not None:
+            this_round.left -= 1
+            await self._write(record, updated)
+        self._up_to_date[record.key] = (record.version, all_rollouts)
+        for condition in updated or ():
+            if condition["type"] in _WITH_EVENTS and condition["status"] == "False" and condition["reason"] not in _WITHOUT_EVENTS:
+                await self._event(record, str(condition["reason"]), str(condition["message"]))
 
-    async def _write(self, record: ObjectWithStatus, wanted: Iterable[Mapping[str, object]]) -> None:
+    async def _write(self, record: ObjectWithStatus, updated: Iterable[Mapping[str, object]]) -> None:
         if not self._leader.held:
             return
-        status: Json = {"conditions": [dict(each) for each in wanted], "observedGeneration": record.generation}
+        status: Json = {"conditions": [dict(condition) for condition in updated], "observedGeneration": record.generation}
         body: Json = {"metadata": {"resourceVersion": record.version}, "status": status}
         try:
             await self._client.patch(record.resource.path(record.key.namespace, record.key.name, "status"), body)

@@ -17,12 +17,12 @@ from typing import Protocol
 from controlplane.fleet.registrations import GROUP_ANNOTATION, RegisteredEntry
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
-from controlplane.kube.json import Json, items, section, text
+from controlplane.kube.lease import Leadership
 from controlplane.kube.resources import WORKLOAD_ENTRIES
 from controlplane.model.keys import Key
 from controlplane.objects.networking.service_entry import HEALTHY, WorkloadEntry
+from controlplane.untyped import Json, items, section, text
 from controlplane.writeback.replicas import replica_identities
-from controlplane.writeback.status import Held
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class EntryOwner:
 class WantedEntries(Protocol):
     """Knows which entries there have to be."""
 
-    changed: asyncio.Event  # that they may be others than before
+    changed: asyncio.Event  # set when the entries may have changed
 
     def entries(self) -> Mapping[Key, RegisteredEntry]:
-        """Return them."""
+        """Return the entries there have to be, by key."""
 
 
 class WorkloadEntryWriter:
@@ -55,67 +55,67 @@ class WorkloadEntryWriter:
     def __init__(
         self,
         client: Client,
-        place: EntryOwner,
-        leader: Held,
-        registrar: WantedEntries,
-        there: Callable[[], Iterable[WorkloadEntry]],
+        owner: EntryOwner,
+        leader: Leadership,
+        wanted: WantedEntries,
+        existing: Callable[[], Iterable[WorkloadEntry]],
     ) -> None:
-        """Write what ``registrar`` wants where it is not ``there`` as it should be; what others have left, while ``leader`` is held."""
+        """Write what is ``wanted`` where ``existing`` differs; while ``leader`` is held, delete what replicas have left that are gone."""
         self._client = client
-        self._place = place
+        self._owner = owner
         self._leader = leader
-        self._registrar = registrar
-        self._there = there
-        self._may_delete_at = time.monotonic() + place.grace_s
+        self._wanted = wanted
+        self._existing = existing
+        self._may_delete_at = time.monotonic() + owner.grace_s
 
     async def run(self) -> None:
         """Work whenever there is news, and once a second, until cancelled."""
         while True:
-            self._registrar.changed.clear()
+            self._wanted.changed.clear()
             try:
                 await self._round()
             except KubernetesError as error:
                 log.info("entries not written", extra={"reason": str(error)})
-            except Exception:  # ours; the next round begins anew
+            except Exception:  # internal error; the next round begins anew
                 log.exception("entries failed")
             try:
                 async with asyncio.timeout(_ROUND_S):
-                    await self._registrar.changed.wait()
+                    await self._wanted.changed.wait()
             except TimeoutError:
                 continue
 
     async def _round(self) -> None:
-        wanted, there = self._registrar.entries(), {each.key: each for each in self._there()}
-        for key, entry in wanted.items():
-            await self._settle(entry, there.get(key))
+        wanted, existing = self._wanted.entries(), {entry.key: entry for entry in self._existing()}
+        for key, registered in wanted.items():
+            await self._write(registered, existing.get(key))
         if time.monotonic() < self._may_delete_at:
             return
-        left = [each for key, each in there.items() if key not in wanted and GROUP_ANNOTATION in each.meta.annotations]
-        own = [each for each in left if each.meta.annotations.get(CONTROLLER_ANNOTATION) == self._place.pod]
-        for each in own:
-            await self._delete(each, self._place.pod)
-        if len(own) < len(left) and self._leader.held:
-            alive = await replica_identities(self._client, self._place.home)
-            for each in left:
-                keeper = each.meta.annotations.get(CONTROLLER_ANNOTATION, "")
-                if keeper != self._place.pod and keeper not in alive:
-                    await self._delete(each, keeper)
+        left = [entry for key, entry in existing.items() if key not in wanted and GROUP_ANNOTATION in entry.meta.annotations]
+        own_entries = [entry for entry in left if entry.meta.annotations.get(CONTROLLER_ANNOTATION) == self._owner.pod]
+        for entry in own_entries:
+            await self._delete(entry, self._owner.pod)
+        if len(own_entries) < len(left) and self._leader.held:
+            alive = await replica_identities(self._client, self._owner.home)
+            for entry in left:
+                controller = entry.meta.annotations.get(CONTROLLER_ANNOTATION, "")
+                if controller != self._owner.pod and controller not in alive:
+                    await self._delete(entry, controller)
 
-    async def _settle(self, entry: RegisteredEntry, there: WorkloadEntry | None) -> None:
-        if there is None:
+    async def _write(self, entry: RegisteredEntry, existing: WorkloadEntry | None) -> None:
+        if existing is None:
             await self._create(entry)
             return
-        said = there.meta.annotations
-        if GROUP_ANNOTATION not in said:
+        annotations = existing.meta.annotations
+        if GROUP_ANNOTATION not in annotations:
             log.warning("workload not registered", extra={"entry": str(entry.key), "reason": "somebody wrote an entry of this name"})
             return
-        keeper = said.get(CONTROLLER_ANNOTATION)
-        if keeper != self._place.pod and said.get(CONNECTED_AT_ANNOTATION, "") >= _time(entry.since):
+        controller = annotations.get(CONTROLLER_ANNOTATION)
+        if controller != self._owner.pod and annotations.get(CONNECTED_AT_ANNOTATION, "") >= _time(entry.since):
             return  # its proxy has moved on to another replica
-        if keeper != self._place.pod or not _says(there, entry):
+        if controller != self._owner.pod or not _is_up_to_date(existing, entry):
             await self._update(entry)
-        if entry.healthy is not None and _health(there) != entry.healthy:
-            await self._tell(entry)
+        if entry.healthy is not None and _health(existing) != entry.healthy:
+            await self._update_health(entry)
 
     async def _create(self, entry: RegisteredEntry) -> None:
         try:
@@ -128,22 +128,26 @@ class WorkloadEntryWriter:
 
     async def _update(self, entry: RegisteredEntry) -> None:
         path = WORKLOAD_ENTRIES.path(entry.key.namespace, entry.key.name)
-        wanted = self._document(entry)
+        document = self._document(entry)
         try:
             current = await self._client.get(path)
             metadata = section(current, "metadata")
-            merged = {part: {**section(metadata, part), **section(section(wanted, "metadata"), part)} for part in ("labels", "annotations")}
-            await self._client.replace(path, {**current, "metadata": {**metadata, **merged}, "spec": wanted["spec"]})
+            merged = {
+                part: {**section(metadata, part), **section(section(document, "metadata"), part)} for part in ("labels", "annotations")
+            }
+            await self._client.replace(path, {**current, "metadata": {**metadata, **merged}, "spec": document["spec"]})
         except StatusError as error:
             if not (error.conflict or error.not_found):
                 raise
 
-    async def _tell(self, entry: RegisteredEntry) -> None:
+    async def _update_health(self, entry: RegisteredEntry) -> None:
         """Write into the status whether the workload is healthy; what else it says stays."""
         path = WORKLOAD_ENTRIES.path(entry.key.namespace, entry.key.name)
         current = await self._client.get(path)
-        others = [each for each in items(section(current, "status"), "conditions") if text(each, "type") != HEALTHY]
-        told = {
+        other_conditions = [
+            condition for condition in items(section(current, "status"), "conditions") if text(condition, "type") != HEALTHY
+        ]
+        health_condition = {
             "type": HEALTHY,
             "status": str(entry.healthy),
             "reason": "Checked",
@@ -152,7 +156,7 @@ class WorkloadEntryWriter:
         }
         body: Json = {
             "metadata": {"resourceVersion": text(section(current, "metadata"), "resourceVersion")},
-            "status": {"conditions": [*others, told]},
+            "status": {"conditions": [*other_conditions, health_condition]},
         }
         try:
             await self._client.patch(f"{path}/status", body)
@@ -160,20 +164,20 @@ class WorkloadEntryWriter:
             if not (error.conflict or error.not_found):
                 raise
 
-    async def _delete(self, there: WorkloadEntry, keeper: str) -> None:
-        path = WORKLOAD_ENTRIES.path(there.key.namespace, there.key.name)
+    async def _delete(self, existing: WorkloadEntry, controller: str) -> None:
+        path = WORKLOAD_ENTRIES.path(existing.key.namespace, existing.key.name)
         try:
             current = await self._client.get(path)
-            if text(section(section(current, "metadata"), "annotations"), CONTROLLER_ANNOTATION) != keeper:
+            if text(section(section(current, "metadata"), "annotations"), CONTROLLER_ANNOTATION) != controller:
                 return  # somebody has taken it over
             await self._client.delete(path)
         except StatusError as error:
             if not error.not_found:
                 raise
-        log.info("workload is gone", extra={"entry": str(there.key)})
+        log.info("workload is gone", extra={"entry": str(existing.key)})
 
     def _document(self, entry: RegisteredEntry) -> Json:
-        annotations = {**entry.annotations, CONTROLLER_ANNOTATION: self._place.pod, CONNECTED_AT_ANNOTATION: _time(entry.since)}
+        annotations = {**entry.annotations, CONTROLLER_ANNOTATION: self._owner.pod, CONNECTED_AT_ANNOTATION: _time(entry.since)}
         metadata = {"name": entry.key.name, "namespace": entry.key.namespace, "labels": dict(entry.labels), "annotations": annotations}
         return {
             "apiVersion": WORKLOAD_ENTRIES.api_version,
@@ -183,16 +187,18 @@ class WorkloadEntryWriter:
         }
 
 
-def _says(there: WorkloadEntry, entry: RegisteredEntry) -> bool:
-    """Return whether the entry that is ``there`` says what it should."""
-    found = there.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-    known = there.meta.annotations
-    annotations = all(known.get(name) == value for name, value in entry.annotations.items() if name.partition("/")[0].endswith("istio.io"))
-    return found == dict(entry.spec) and entry.labels.items() <= there.meta.labels.items() and annotations
+def _is_up_to_date(existing: WorkloadEntry, entry: RegisteredEntry) -> bool:
+    """Return whether ``existing`` says what ``entry`` should."""
+    existing_spec = existing.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    existing_annotations = existing.meta.annotations
+    annotations = all(
+        existing_annotations.get(name) == value for name, value in entry.annotations.items() if name.partition("/")[0].endswith("istio.io")
+    )
+    return existing_spec == dict(entry.spec) and entry.labels.items() <= existing.meta.labels.items() and annotations
 
 
-def _health(there: WorkloadEntry) -> bool | None:
-    return next((each.status == "True" for each in there.status.conditions), None)
+def _health(existing: WorkloadEntry) -> bool | None:
+    return next((condition.status == "True" for condition in existing.status.conditions), None)
 
 
 def _time(seconds: float) -> str:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 import pytest_asyncio
 
 from controlplane.ca.leaf_certificates import LeafHolder
-from controlplane.kube.json import Json
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.mesh.facts import CredentialVerdict
 from controlplane.model.identity import Identity
@@ -19,6 +18,7 @@ from controlplane.objects.changes import Change, CredentialChange, split
 from controlplane.objects.parse import parse
 from controlplane.serve.sds.credentials import CredentialInputs, ReferredCredentials
 from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
+from controlplane.untyped import Json
 from controlplane.xds.resource import Resource
 from tests.edges.held import pair, secret
 from tests.edges.waiting import until

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 
 from controlplane.kube.errors import ApiServerUnreachable, StatusError
-from controlplane.kube.json import Json
 from controlplane.kube.reflector import Backoff, Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
 from controlplane.kube.resources import ApiResource
+from controlplane.untyped import Json
 from tests.edges.waiting import until
 
 SERVICES = ApiResource("", "v1", "services", "Service")

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.kube.errors import ApiServerUnreachable, StatusError
-from controlplane.kube.json import Json
 from controlplane.serve.authn import tokens
 from controlplane.serve.authn.authenticators import AuthenticationUnavailable, TokenSubject, Unauthenticated
 from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
+from controlplane.untyped import Json
 from tests.edges.waiting import within
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)

@@ -21,8 +21,8 @@ from controlplane.inject.inject import Injected, InjectionContext, InjectionOutc
 from controlplane.inject.json_patch import json_patch
 from controlplane.inject.policy import PodNamespace
 from controlplane.inject.settings_file import settings_from_yaml
-from controlplane.kube.json import Json, items, section, text
 from controlplane.objects.reading.documents import documents
+from controlplane.untyped import Json, items, section, text
 
 FOLDER = Path(__file__).parent
 PLAIN = "plain"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.kube.json import Json, items, section, text
+from controlplane.untyped import Json, items, section, text
 
 REPOSITORY = Path(__file__).parents[2]
 _PYTHON = [sys.executable, "-m"]

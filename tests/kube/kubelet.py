@@ -15,9 +15,9 @@ from typing import Self
 
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
-from controlplane.kube.json import Json, section, text
 from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced
 from controlplane.kube.resources import ApiResource
+from controlplane.untyped import Json, section, text
 from tests.kube.cluster import Cluster
 from tests.kube.node import Node
 from tests.kube.pod import RunningPod

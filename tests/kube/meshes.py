@@ -14,7 +14,7 @@ from controlplane.demo.processes import until
 from controlplane.demo.stores import ClusterManifests as Store
 from controlplane.demo.story import REVIEWS
 from controlplane.demo.world import DemoMesh
-from controlplane.kube.json import number, section
+from controlplane.untyped import number, section
 from tests.kube.binaries import kubectl
 from tests.kube.cluster import Cluster
 from tests.kube.relay import Relay

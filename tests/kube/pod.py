@@ -8,7 +8,7 @@ import time
 import urllib.error
 from pathlib import Path
 
-from controlplane.kube.json import Json, items, number, section, text
+from controlplane.untyped import Json, items, number, section, text
 from tests.kube.cluster import Cluster
 from tests.kube.containers import Container, Image, environment, start
 from tests.kube.probing import Probing, ask

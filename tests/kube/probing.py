@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from controlplane.kube.json import Json, number, section, text
+from controlplane.untyped import Json, number, section, text
 
 
 class Probing:

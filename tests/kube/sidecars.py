@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from controlplane.kube.json import Json, items, number, section, text
+from controlplane.untyped import Json, items, number, section, text
 from tests.edges import namespaces
 from tests.kube import containers
 from tests.kube.binaries import kubectl

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from controlplane.kube.json import Json, items, section, text
+from controlplane.untyped import Json, items, section, text
 from tests.edges.certificates import Authority
 from tests.kube import sidecars
 from tests.kube.rendered import GATEWAY, GATEWAY_NAME, GATEWAY_NAMESPACE

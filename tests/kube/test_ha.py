@@ -15,7 +15,7 @@ from controlplane.demo.processes import until
 from controlplane.demo.stores import ClusterManifests as Store
 from controlplane.demo.story import REVIEWS
 from controlplane.demo.world import DemoMesh
-from controlplane.kube.json import section, text
+from controlplane.untyped import section, text
 from tests.edges.waiting import within
 from tests.kube.cluster import Cluster
 from tests.kube.meshes import Through, edit, programmed, running, sent, streams

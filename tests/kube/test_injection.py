@@ -15,8 +15,8 @@ from controlplane.inject.inject import Injected, InjectionContext, inject
 from controlplane.inject.manifests import ManifestFile, NamespaceDefaults
 from controlplane.inject.manifests import inject_manifests as injected_manifests
 from controlplane.inject.policy import PodNamespace
-from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
+from controlplane.untyped import Json, items, section
 from tests.edges.control_plane import Running
 from tests.edges.waiting import until_so
 from tests.injection.cases import Case, cases, named

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from controlplane.kube.json import Json, items, section, text
+from controlplane.untyped import Json, items, section, text
 from tests.edges.waiting import within
 from tests.kube import sidecars, web
 from tests.kube.sidecars import SHOP, Mesh, is_ready, status, until

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from controlplane.kube.json import Json
+from controlplane.untyped import Json
 from tests.kube import sidecars, web
 from tests.kube.sidecars import HOME, SHOP, Mesh, until
 

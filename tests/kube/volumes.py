@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 
-from controlplane.kube.json import Json, items, section, text
+from controlplane.untyped import Json, items, section, text
 
 _versions = count(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.kube.json import items, number, section
+from controlplane.untyped import items, number, section
 from tests.kube.sidecars import SHOP, Mesh, until
 
 URL = "http://web:9080/"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.overload_manager import OverloadLimits
 from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
@@ -152,7 +152,7 @@ class Alone:
             "--drain-strategy",
             "immediate",
         ]
-        told = json.dumps(envoy_bootstrap(self.settings))
+        told = json.dumps(bootstrap(self.settings))
         self.process = await start("web-1", [envoy_binary(), "--config-yaml", told, *options], self.folder)
         return self.process
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.bootstrap.bootstrap import envoy_bootstrap
+from controlplane.bootstrap.bootstrap import bootstrap
 from controlplane.bootstrap.overload_manager import OverloadLimits
 from controlplane.bootstrap.xds_cluster import secret_files
 from controlplane.ca.certificates import authority
@@ -116,7 +116,7 @@ async def test_envoy_has_nothing_to_complain_of_in_a_pods_bootstrap(tmp_path: Pa
     for name, content in secret_files(CREDENTIALS).items():
         (tmp_path / name).write_text(content)
     values = {"POD_NAME": "cart-7", "POD_IP": "fd00::7", "HOST_IP": "fd00::1"}
-    told = json.dumps(envoy_bootstrap(POD)).replace("/own/", f"{tmp_path}/")
+    told = json.dumps(bootstrap(POD)).replace("/own/", f"{tmp_path}/")
     for name, value in values.items():
         told = told.replace(f"$({name})", value)
     (tmp_path / "token").write_text("token")

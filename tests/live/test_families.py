@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.demo.processes import Process, envoy_binary, start, until
@@ -112,15 +112,7 @@ async def world(folder: Path, families: IpFamilies, interception: Interception) 
         await within(outside, "outside", sys.executable, "-c", SAYS, "outside", str(OTHER))
         await within(pod, "navarch", *NAVARCH, "serve", "--files", str(manifests), "--xds", XDS, "--admin", ADMIN)
         namespaces.run("ip", "netns", "exec", pod, *NAVARCH, "iptables", "-b", "*", "-i", "*", "-m", interception, "-d", "15021")
-        told = (
-            "--config-yaml",
-            json.dumps(envoy_bootstrap(settings)),
-            "--disable-hot-restart",
-            "--concurrency",
-            "1",
-            "--log-level",
-            "warning",
-        )
+        told = ("--config-yaml", json.dumps(bootstrap(settings)), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
         envoy = await within(pod, "envoy", "setpriv", "--regid", "1337", "--clear-groups", envoy_binary(), *told)
         await until("Envoy is ready", partial(ready, pod, addresses[0]), seconds=30, watched=envoy)
         yield pod, outside

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controlplane.demo.processes import envoy_binary
 from controlplane.inject.inject import Injected
-from controlplane.kube.json import Json, items, section, text
+from controlplane.untyped import Json, items, section, text
 from tests.injection.cases import Case, cases, named
 
 VALUES = {

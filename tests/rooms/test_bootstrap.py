@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, envoy_bootstrap
+from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.overload_manager import OverloadLimits
 from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
@@ -28,7 +28,7 @@ POD = BootstrapSettings(
 
 def at(settings: BootstrapSettings, *path: str | int) -> object:
     """Return what stands at ``path`` in the bootstrap by ``settings``."""
-    found: object = envoy_bootstrap(settings)
+    found: object = bootstrap(settings)
     for step in path:
         if isinstance(step, int):
             assert isinstance(found, list)
@@ -89,7 +89,7 @@ def test_further_metadata_is_passed_on_and_labels_are_left_out_where_the_pod_has
 
 
 def test_what_the_kubelet_puts_in_stands_in_texts_alone() -> None:
-    references = sorted({str(each) for each in values(envoy_bootstrap(POD)) if "$(" in str(each)})
+    references = sorted({str(each) for each in values(bootstrap(POD)) if "$(" in str(each)})
 
     assert references == [
         "$(HOST_IP)",
@@ -110,7 +110,7 @@ def test_a_control_plane_is_looked_up_by_name_and_taken_by_address() -> None:
 
 
 def test_a_control_plane_in_the_clear_is_shown_nothing() -> None:
-    found = json.dumps(envoy_bootstrap(replace(POD, control_plane=XdsServer(addresses=("10.0.0.1:15010",)))))
+    found = json.dumps(bootstrap(replace(POD, control_plane=XdsServer(addresses=("10.0.0.1:15010",)))))
 
     assert "credential" not in found
     assert "/own" not in found

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from controlplane.inject.inject import Injected, InjectionContext, inject
 from controlplane.inject.manifests import InjectedManifests, ManifestFile, NamespaceDefaults, inject_manifests
-from controlplane.kube.json import section
 from controlplane.objects.reading.documents import documents
 from controlplane.objects.reading.dump_yaml import yaml_text
 from controlplane.objects.reading.yaml import compose
 from controlplane.settings import InjectionSettings
+from controlplane.untyped import section
 from tests.rooms.test_injection import MESH, WANTED
 
 OTHERS = """# who wrote this

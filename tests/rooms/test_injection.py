@@ -16,9 +16,9 @@ from controlplane.inject.json_patch import json_patch
 from controlplane.inject.label_selector import BadSelector, label_selector
 from controlplane.inject.pod import PROXY_CONTAINER, candidate_pod
 from controlplane.inject.policy import IGNORED_NAMESPACES, PodNamespace, reason_not_to_inject
-from controlplane.kube.json import Json, items, section
 from controlplane.settings import InjectionSettings
-from controlplane.webhooks.mutate import injection_verdict
+from controlplane.untyped import Json, items, section
+from controlplane.webhooks.mutate import mutate
 from controlplane.webhooks.validate import BadAdmissionReview
 
 SETTINGS = InjectionSettings()
@@ -184,7 +184,7 @@ def test_a_pod_of_any_shape_is_injected_or_refused_with_words(spec: object) -> N
 def answer(body: bytes) -> str:
     """Return in a word what becomes of a review."""
     try:
-        return injection_verdict(body, "/inject/namespace", MESH).answer
+        return mutate(body, "/inject/namespace", MESH).outcome
     except BadAdmissionReview as error:
         return str(error).partition(" ")[0]
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from controlplane.ca.tokens import MAX_BYTES, BadToken, service_account_of, verify_token
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
-from controlplane.kube.json import Json, section, text
 from controlplane.kube.resources import TOKEN_REVIEWS
 from controlplane.serve.authn.authenticators import AuthenticationUnavailable, TokenSubject, Unauthenticated
+from controlplane.untyped import Json, section, text
 
 _BELIEVED_S = 30.0  # a token is not asked about again for so long: a pod that is deleted keeps it for that time
 _KEPT = 10_000

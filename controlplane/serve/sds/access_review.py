@@ -10,9 +10,9 @@ from typing import Protocol
 
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
-from controlplane.kube.json import Json, section
 from controlplane.kube.resources import ACCESS_REVIEWS, SECRETS
 from controlplane.model.identity import Identity
+from controlplane.untyped import Json, section
 
 _BELIEVED_S = 30.0
 _KEPT = 10_000

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from controlplane.kube.client import Client
-from controlplane.kube.json import Json, section, text
 from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
 from controlplane.kube.resources import CRDS, ApiResource
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.sources.kubernetes.store import ObjectStore
 from controlplane.sources.kubernetes.watched import Collection, Definition, built_in_collections, collections_of, definition_of
+from controlplane.untyped import Json, section, text
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from controlplane.kube.json import Json, items, number, section, text
 from controlplane.kube.resources import ApiResource
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
@@ -14,6 +13,7 @@ from controlplane.objects.locations import LocatedProblem, Location
 from controlplane.objects.networking.service_entry import WorkloadEntry
 from controlplane.objects.parse import Object, parse
 from controlplane.sources.kubernetes.watched import Collection
+from controlplane.untyped import Json, items, number, section, text
 
 _STATUS_GROUPS = ".istio.io"
 

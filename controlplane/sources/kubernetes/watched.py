@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from controlplane.kube.json import Json, items, section, text
 from controlplane.kube.resources import CONFIG_MAPS, SECRETS, ApiResource
 from controlplane.objects.mesh import mesh_config
 from controlplane.objects.parse import readable_kinds
 from controlplane.objects.types.names import CLUSTER_SCOPED
+from controlplane.untyped import Json, items, section, text
 
 _OWN = ("", "discovery.k8s.io")  # groups that are always there
 

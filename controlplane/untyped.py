@@ -1,0 +1,32 @@
+"""JSON of unknown shape, and how to look into it without trusting that shape: what is missing or of another type counts as empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+Json: TypeAlias = dict[str, object]
+
+
+def section(data: Mapping[str, object], name: str) -> Json:
+    """Return the object in the field ``name`` of ``data``, empty where there is none."""
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def text(data: Mapping[str, object], name: str) -> str:
+    """Return the string in the field ``name`` of ``data``, empty where there is none."""
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def number(data: Mapping[str, object], name: str) -> int:
+    """Return the integer in the field ``name`` of ``data``, 0 where there is none."""
+    value = data.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def items(data: Mapping[str, object], name: str = "items") -> tuple[Json, ...]:
+    """Return the objects in the list ``name`` of ``data``."""
+    values = data.get(name)
+    return tuple(item for item in values if isinstance(item, dict)) if isinstance(values, list) else ()
