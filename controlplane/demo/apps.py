@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from controlplane.admin.http_server import HttpServer
+from controlplane.demo.processes import PATIENCE_S
 
 APP_PORT = 8000
 SERVICE_PORT = 9080
@@ -33,6 +34,7 @@ class AppInstance:
     delay_s: float = 0.0
     status: int = 200
     requests: int = 0
+    open: int = 0  # requests that have come and are not answered yet
     callers: Counter[str] = field(default_factory=Counter)  # requests by the identity that their certificate said; empty: none
 
     @property
@@ -47,7 +49,7 @@ class RunningApp:
     def __init__(self, instance: AppInstance) -> None:
         """Prepare ``instance`` to be served."""
         self.instance = instance
-        self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=10.0)
+        self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=PATIENCE_S)
         self._web = HttpServer(self, f"{instance.ip}:{APP_PORT}")
         self._task: asyncio.Task[None] | None = None
 
@@ -67,6 +69,13 @@ class RunningApp:
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
         """Answer one request, as the instance behaves now (ASGI)."""
         del receive
+        self.instance.open += 1
+        try:
+            await self._answer(scope, send)
+        finally:
+            self.instance.open -= 1
+
+    async def _answer(self, scope: Message, send: Callable[[Message], Awaitable[None]]) -> None:
         instance = self.instance
         given = scope.get("headers")
         headers = {name.decode(): value.decode() for name, value in given} if isinstance(given, list) else {}

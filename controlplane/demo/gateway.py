@@ -11,7 +11,7 @@ import httpx
 
 from controlplane.ca.certificates import Authority, authority, server_certificate
 from controlplane.demo.load import LIMITS
-from controlplane.demo.processes import EnvoySpec, Process
+from controlplane.demo.processes import PATIENCE_S, EnvoySpec, Process
 from controlplane.model.proxies import ProxyType
 from controlplane.serve.identity import make_key, now
 
@@ -50,7 +50,7 @@ class DemoGateway:
 
     def client(self, trusted: ssl.SSLContext) -> httpx.AsyncClient:
         """Return a client for URLs of its hosts, wherever DNS would lead, that believes whom ``trusted`` says."""
-        return httpx.AsyncClient(transport=_GatewayTransport(self.ip, trusted), timeout=10.0)
+        return httpx.AsyncClient(transport=_GatewayTransport(self.ip, trusted), timeout=PATIENCE_S)
 
     async def listens(self) -> bool:
         """Return whether it listens."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from controlplane.demo.apps import PROXY_PORT
+from controlplane.demo.processes import PATIENCE_S
 
 _WORKERS = 12
 # Connections do not grow old: one that does may be closed by its pool just when it has been given to the next request.
@@ -39,7 +40,7 @@ class Tally:
 
 def client_through_sidecar(ip: str) -> httpx.AsyncClient:
     """Return what makes requests as the application of the workload at ``ip`` does: through its own sidecar."""
-    return httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=10.0, limits=LIMITS)
+    return httpx.AsyncClient(proxy=f"http://{ip}:{PROXY_PORT}", timeout=PATIENCE_S, limits=LIMITS)
 
 
 class LoadGenerator:

@@ -20,6 +20,7 @@ from controlplane.demo.load import LoadGenerator, client_through_sidecar
 from controlplane.demo.ports import free_network, free_port, port_owners
 from controlplane.demo.processes import (
     ADMIN_PORT,
+    PATIENCE_S,
     READY_PORT,
     STATS_PORT,
     EnvoySpec,
@@ -36,8 +37,6 @@ from controlplane.model.proxies import ProxyType
 HOSTS = "VirtualHost"
 ENDPOINTS = "ClusterLoadAssignment"
 LISTENERS = "Listener"
-_READY_S = 20.0
-_SETTLED_S = 5.0
 
 
 class DemoMesh:
@@ -98,14 +97,14 @@ class DemoMesh:
             proxy = await self._with_credentials(self.gateway.proxy(self.store.namespace))
             self.gateway.process = await start_envoy(proxy, self.folder, replica.xds_tls or replica.xds)
         for instance in self.instances.values():
-            await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=_READY_S, watched=self.envoys[instance.name])
+            await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=PATIENCE_S, watched=self.envoys[instance.name])
         self._check_owners()
 
     async def start_plane(self, name: str = "navarch") -> None:
         """Start the control plane ``name`` and wait until it is ready."""
         plane = self.planes[name]
         plane.process = await start_replica(plane.replica, self.store.serve(name), self.folder, home=self.store.namespace)
-        await until(f"the control plane {name} is ready", plane.ready, seconds=_READY_S, watched=plane.process)
+        await until(f"the control plane {name} is ready", plane.ready, seconds=PATIENCE_S, watched=plane.process)
 
     async def kill_plane(self, name: str = "navarch") -> None:
         """Kill the control plane ``name``, as a machine that dies does."""
@@ -136,7 +135,7 @@ class DemoMesh:
         listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip, mode=mode) for each in instances)
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
-    async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = _SETTLED_S, by: str = "sidecar") -> float:
+    async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = PATIENCE_S, by: str = "sidecar") -> float:
         """Wait until every Envoy has accepted a resource of ``kind`` sent after ``saving``; return the milliseconds to the last.
 
         ``by`` is the type of proxies that see the change.
@@ -194,7 +193,7 @@ class RunningReplica:
         """Ask ``replica``, once its ``process`` runs."""
         self.replica = replica
         self.process: Process | None = None
-        self._client = httpx.AsyncClient(base_url=f"http://{replica.admin}", timeout=5.0)
+        self._client = httpx.AsyncClient(base_url=f"http://{replica.admin}", timeout=PATIENCE_S)
 
     @property
     def alive(self) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import measure, recompute
-from tests.bench.beds import Files, kubernetes
 from tests.bench.measure import Figures
+from tests.bench.stores import Files, kubernetes
 from tests.bench.workload import Size
 
 MB = 1_000_000

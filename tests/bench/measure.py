@@ -13,13 +13,13 @@ from pathlib import Path
 import httpx
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.demo.ports import free_port
-from controlplane.demo.processes import Process, Replica, start_replica, until
 from controlplane.envoy.type_urls import EDS, VHDS
 from tests.bench import workload
-from tests.bench.beds import Bed
+from tests.bench.stores import WorkloadStore
 from tests.bench.swarm import Swarm
 from tests.bench.workload import PORT, Size
+from tests.support.processes import Process, Replica, free_port, start_replica
+from tests.support.waiting import until
 
 _REST_S = 4.0  # before memory is measured: what was needed only to connect is given back when nothing is going on
 
@@ -52,13 +52,13 @@ class Figures:
         return statistics.median(self.route_ms)
 
 
-async def real(folder: Path, size: Size, repetitions: int, bed: Bed) -> tuple[Figures, Swarm]:
+async def real(folder: Path, size: Size, repetitions: int, bed: WorkloadStore) -> tuple[Figures, Swarm]:
     """Measure the program itself on what ``bed`` keeps."""
     replica = Replica("navarch", f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     begun = time.perf_counter()
     process = await start_replica(replica, bed.options, folder, home="navarch-system")
     try:
-        await until("ready", _Ready(replica.admin), seconds=120, watched=process)
+        await until(_Ready(replica.admin), "ready", watched=process)
         ready_s = time.perf_counter() - begun
 
         async def endpoint(turn: int) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import View
-from tests.fakes.resources import cluster, endpoints, host, listener, routes, secret
-from tests.fakes.xds_client import DeltaClient, Heard, table
+from tests.support.fakes.resources import cluster, endpoints, host, listener, routes, secret
+from tests.support.fakes.xds_client import DeltaClient, Heard, table
 
 Told = tuple[str, dict[str, int], tuple[str, ...]]
 

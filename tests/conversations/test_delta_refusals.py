@@ -5,8 +5,8 @@ from __future__ import annotations
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.xds.events import Acked, Nacked
 from controlplane.xds.resource import Resource
-from tests.fakes.resources import cluster, endpoints, host, listener, routes
-from tests.fakes.xds_client import DeltaClient, Heard
+from tests.support.fakes.resources import cluster, endpoints, host, listener, routes
+from tests.support.fakes.xds_client import DeltaClient, Heard
 
 Told = tuple[str, dict[str, int], tuple[str, ...]]
 

@@ -9,8 +9,8 @@ from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
 from controlplane.xds.events import Acked, Subscribed
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import BadRequest
-from tests.fakes.resources import cluster, endpoints, listener, routes
-from tests.fakes.xds_client import DeltaClient, Heard
+from tests.support.fakes.resources import cluster, endpoints, listener, routes
+from tests.support.fakes.xds_client import DeltaClient, Heard
 
 
 def versions(*resources: Resource) -> dict[str, str]:

@@ -6,8 +6,8 @@ import pytest
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
 from controlplane.xds.resource import Resource
-from tests.fakes.resources import cluster, endpoints, listener, routes, secret
-from tests.fakes.xds_client import DeltaClient, Heard
+from tests.support.fakes.resources import cluster, endpoints, listener, routes, secret
+from tests.support.fakes.xds_client import DeltaClient, Heard
 
 
 def versions(*resources: Resource) -> dict[str, str]:

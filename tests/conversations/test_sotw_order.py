@@ -6,8 +6,8 @@ from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
 from controlplane.xds.events import Acked, Nacked
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import View
-from tests.fakes.resources import cluster, endpoints, listener, routes
-from tests.fakes.xds_client import Heard, SotwClient, table
+from tests.support.fakes.resources import cluster, endpoints, listener, routes
+from tests.support.fakes.xds_client import Heard, SotwClient, table
 
 Told = tuple[str, dict[str, int]]
 

@@ -8,8 +8,8 @@ import pytest
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.xds.events import Acked, Subscribed
 from controlplane.xds.stream import BadRequest
-from tests.fakes.resources import cluster, endpoints, listener
-from tests.fakes.xds_client import Heard, SotwClient
+from tests.support.fakes.resources import cluster, endpoints, listener
+from tests.support.fakes.xds_client import Heard, SotwClient
 
 
 def told(responses: list[Heard]) -> list[dict[str, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
-from tests.fakes.resources import cluster, endpoints, listener, routes, secret
-from tests.fakes.xds_client import Heard, SotwClient
+from tests.support.fakes.resources import cluster, endpoints, listener, routes, secret
+from tests.support.fakes.xds_client import Heard, SotwClient
 
 
 def told(responses: list[Heard]) -> list[dict[str, int]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
 from controlplane.xds.resource import Resource
-from tests.fakes.resources import cluster, host, listener, routes
-from tests.fakes.xds_client import DeltaClient, Heard
+from tests.support.fakes.resources import cluster, host, listener, routes
+from tests.support.fakes.xds_client import DeltaClient, Heard
 
 Told = tuple[str, dict[str, int], tuple[str, ...]]
 

@@ -12,9 +12,9 @@ import pytest
 
 from controlplane.admin import http_server
 from controlplane.envoy.type_urls import CDS
-from tests.edges.control_plane import NODE, Running, control_plane, delta, delta_request, next_delta
-from tests.edges.manifests import selecting, service, workload
-from tests.edges.waiting import until_so
+from tests.support.control_plane import NODE, Running, control_plane, delta, delta_request, next_delta
+from tests.support.manifests import selecting, service, workload
+from tests.support.waiting import DEADLINE_S, until, within
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_a_proxy_is_shown_with_what_it_was_sent_accepted_and_refused(folde
         refusal.error_detail.code = 13
         refusal.error_detail.message = "no such field"
         await call.write(refusal)
-        await until_so(partial(_refused, running))
+        await until(partial(_refused, running))
         [after] = await _types(running)
         status, metrics = await running.get("/metrics")
 
@@ -155,12 +155,12 @@ async def test_slow_peers_delay_nobody_and_are_hung_up_on(folder: Path, monkeypa
         began = time.perf_counter()
         status, _ = await running.get("/readyz")
         took = time.perf_counter() - began
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             left = [await reader.read() for reader, _ in slow]
         for _, writer in slow:
             writer.close()
 
-    assert (status, took < 0.5) == (200, True)
+    assert (status, took < within(0.5)) == (200, True)
     assert len(left) == 300
 
 
@@ -186,7 +186,7 @@ async def _raw(running: Running, request: str) -> int:
     host, _, port = running.at.admin.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         line = await reader.readline()
     writer.close()
     return int(line.split()[1])

@@ -15,7 +15,7 @@ from controlplane.ca.file_store import WRITE_STEPS, BadFolder, FileStore
 from controlplane.ca.manager import AuthorityManager, PluggedIn, stored_key
 from controlplane.ca.rotation import AuthorityState, OutOfOrder, Phase, load_state, prepare
 from controlplane.serve.identity import make_key, now
-from tests.edges.killed_writer import KEY, STEPS
+from tests.support.authority_writer import KEY, STEPS
 
 BEFORE = {"begin": None, "prepare": Phase.STEADY, "activate": Phase.PREPARED, "retire": Phase.ACTIVATED}
 AFTER = {"begin": Phase.STEADY, "prepare": Phase.PREPARED, "activate": Phase.ACTIVATED, "retire": Phase.STEADY}
@@ -28,7 +28,7 @@ def stored(folder: Path) -> AuthorityState | None:
 
 async def killed(step: str, folders: dict[str, Path]) -> set[str]:
     """Have a writer killed in each of ``folders``, by the point at which it dies; return how they ended."""
-    command = (sys.executable, "-m", "tests.edges.killed_writer", step, *map(str, folders.values()))
+    command = (sys.executable, "-m", "tests.support.authority_writer", step, *map(str, folders.values()))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     ends = said.decode().split()

@@ -26,14 +26,14 @@ from controlplane.ca.rotation import load_state, read_key
 from controlplane.ca.tokens import sign_token
 from controlplane.envoy.type_urls import CDS, LDS, SDS
 from controlplane.serve.identity import now
-from tests.edges.canaries import Canaries
-from tests.edges.control_plane import DeltaCall, _get, next_delta
-from tests.edges.flood import asked, signing
-from tests.edges.manifests import selecting
-from tests.edges.secure import asking, node, stream
-from tests.edges.test_doors import ending
-from tests.edges.waiting import until_so
-from tests.rooms.ca import der
+from tests.support import der
+from tests.support.canaries import Canaries
+from tests.support.control_plane import DeltaCall, _get, next_delta
+from tests.support.csr_flood import asked, signing
+from tests.support.grpc_methods import ending
+from tests.support.manifests import selecting
+from tests.support.secure_control_plane import asking, node, stream
+from tests.support.waiting import until
 
 HOUR = dt.timedelta(hours=1)
 NEWLINE = "\n"
@@ -93,7 +93,7 @@ async def serving(folder: Path) -> AsyncIterator[World]:
     try:
         assert process.stdout
         world.at = json.loads(await process.stdout.readline())
-        await until_so(lambda: _ready(world))
+        await until(lambda: _ready(world))
         yield world
     finally:
         process.send_signal(signal.SIGTERM)
@@ -204,7 +204,7 @@ async def keys_in_the_wrong_place(world: World) -> None:
         await world.get("/v1/problems")
         return b"odd.yaml" in world.seen and b"broken.yaml" in world.seen
 
-    await until_so(told)
+    await until(told)
 
 
 def test_s46_a_secret_is_seen_in_whatever_form_it_gets_out() -> None:

@@ -19,11 +19,11 @@ from controlplane.ca.rotation import issuer_from_files, load_state, read_key
 from controlplane.ca.tokens import verify_token
 from controlplane.envoy.type_urls import SDS
 from controlplane.serve.identity import now
-from tests.edges.control_plane import next_delta
-from tests.edges.held import gateway, pair, secret
-from tests.edges.manifests import selecting, workload
-from tests.edges.secure import asking, node, secure, stream
-from tests.edges.test_cli import navarch
+from tests.support.cli import navarch
+from tests.support.control_plane import next_delta
+from tests.support.manifests import selecting, workload
+from tests.support.secure_control_plane import asking, node, secure, stream
+from tests.support.tls_secrets import gateway, pair, secret
 
 CANARY = "canary-of-the-tests"
 NODE = "sidecar~10.0.0.1~cart-1.shop~"

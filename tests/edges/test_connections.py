@@ -21,9 +21,9 @@ from controlplane.ca.rotation import activate, new_issuer, prepare, retire
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
 from controlplane.serve.identity import make_key, now
-from tests.edges.control_plane import next_delta, status_of
-from tests.edges.secure import Secure, asking, node, secure, stream
-from tests.edges.waiting import until_so, within
+from tests.support.control_plane import next_delta, status_of
+from tests.support.secure_control_plane import Secure, asking, node, secure, stream
+from tests.support.waiting import DEADLINE_S, until, within
 
 WHO = Identity("cluster.local", "default", "client")
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")  # and empty settings
@@ -78,7 +78,7 @@ class Client:
 
     def let_in(self) -> bool:
         """Return whether the server says anything once it has seen who connects, by the session before where there is one."""
-        with socket.create_connection(self._where, timeout=5) as plain:
+        with socket.create_connection(self._where, timeout=DEADLINE_S) as plain:
             try:
                 with self._context.wrap_socket(plain, session=self._session) as found:
                     self.resumed = bool(found.session_reused)
@@ -101,7 +101,7 @@ async def test_t16_a_session_of_a_root_that_is_gone_is_not_taken_up_again(folder
         async def refused() -> bool:
             return not await asyncio.to_thread(client.let_in)
 
-        await until_so(refused, 5)  # the state is looked at once a second
+        await until(refused)  # the state is looked at once a second
         after = [await asyncio.to_thread(client.let_in) for _ in range(3)]
 
         fresh = Client(plane, folder.parent, await own(plane), version)

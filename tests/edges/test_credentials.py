@@ -17,10 +17,10 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import SDS
-from tests.edges.control_plane import DeltaCall, delta, next_delta
-from tests.edges.held import gateway, pair, secret
-from tests.edges.secure import Secure, asking, node, secure, stream
-from tests.edges.waiting import until_so
+from tests.support.control_plane import DeltaCall, delta, next_delta
+from tests.support.secure_control_plane import Secure, asking, node, secure, stream
+from tests.support.tls_secrets import gateway, pair, secret
+from tests.support.waiting import DEADLINE_S, at_most, until
 
 NAME = "kubernetes://shop"
 
@@ -47,7 +47,7 @@ class Proxy:
     def __init__(self, call: DeltaCall) -> None:
         self._call = call
 
-    async def next(self, within_s: float = 10.0) -> DeltaDiscoveryResponse:
+    async def next(self, within_s: float = DEADLINE_S) -> DeltaDiscoveryResponse:
         """Return the next response, accepted."""
         answer = await next_delta(self._call, within_s)
         await self._call.write(asking(SDS, nonce=answer.nonce))
@@ -99,7 +99,7 @@ async def test_a_proxy_of_the_namespace_gets_what_a_gateway_names(plane: Secure)
                 and found[f"{NAME}-cacert"].validation_context.trusted_ca.inline_bytes == own.certificate
             )
 
-    await until_so(has_it)
+    await until(has_it)
     assert await problems(plane) == []
 
 
@@ -123,7 +123,7 @@ async def test_nothing_is_given_that_no_object_refers_to(plane: Secure) -> None:
 async def test_in_the_clear_nobody_gets_a_credential(plane: Secure) -> None:
     async with delta(plane.running.at.xds) as call:
         await call.write(asking(SDS, node("edge", "front"), NAME))
-        answer = await next_delta(call, 1.0)
+        answer = await next_delta(call, at_most(1.0))
 
     assert (list(answer.resources), list(answer.removed_resources)) == ([], [NAME])
 
@@ -174,7 +174,7 @@ async def test_a_bad_one_is_a_problem_of_the_gateway_and_is_answered_at_once(tmp
             found = await problems(plane)
             return len(found) == 1 and words in found[0] and "spec.servers[0].tls.credentialName" in found[0]
 
-        await until_so(told)
+        await until(told)
         good = pair()
         write(folder, gateway(), secret(good))
         answer = await call.next()
@@ -183,7 +183,7 @@ async def test_a_bad_one_is_a_problem_of_the_gateway_and_is_answered_at_once(tmp
         async def mended() -> bool:
             return await problems(plane) == []
 
-        await until_so(mended)
+        await until(mended)
 
 
 async def test_one_that_becomes_bad_leaves_the_good_one_where_it_is(plane: Secure) -> None:
@@ -194,7 +194,7 @@ async def test_one_that_becomes_bad_leaves_the_good_one_where_it_is(plane: Secur
         async def told() -> bool:
             return len(await problems(plane)) == 1
 
-        await until_so(told)
+        await until(told)
         again, gone = await call.ask(NAME)
 
     assert (again, gone) == (found, [])

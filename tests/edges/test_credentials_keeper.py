@@ -20,8 +20,8 @@ from controlplane.serve.sds.credentials import CredentialInputs, ReferredCredent
 from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
 from controlplane.untyped import Json
 from controlplane.xds.resource import Resource
-from tests.edges.held import pair, secret
-from tests.edges.waiting import until
+from tests.support.tls_secrets import pair, secret
+from tests.support.waiting import DEADLINE_S, until
 
 NAME = "kubernetes://shop"
 SHOP = Key("Secret", "edge", "shop")
@@ -212,7 +212,7 @@ async def test_who_waits_for_a_secret_that_is_watched_no_more_is_told_that_it_is
 
     shelf.drop(SHOP)
 
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, DEADLINE_S)
     assert shelf.entries(SHOP) is None
     running.cancel()
     await asyncio.wait([running])

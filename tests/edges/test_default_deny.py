@@ -34,9 +34,10 @@ from controlplane.serve.authn.authenticators import (
 from controlplane.serve.authn.tokens import LocalTokens
 from controlplane.serve.xds import nodes
 from controlplane.serve.xds.services import SERVICES
-from tests.edges.control_plane import delta, next_delta, next_sotw, sotw, sotw_request
-from tests.edges.secure import Secure, asking, node, secure, stream
-from tests.edges.test_doors import OF_THE_KNOWN, ending, methods
+from tests.support.control_plane import delta, next_delta, next_sotw, sotw, sotw_request
+from tests.support.grpc_methods import OF_THE_KNOWN, ending, methods
+from tests.support.secure_control_plane import Secure, asking, node, secure, stream
+from tests.support.waiting import at_most
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 WHO = Identity("cluster.local", "default", "client")
@@ -165,7 +166,7 @@ async def test_t20_in_the_clear_no_method_gives_a_secret(plane: Secure) -> None:
             continue
         async with delta(plane.running.at.xds, f"/{service.name}/{service.delta}") as changes:
             await changes.write(asking(SDS, node(), *names))
-            answer = await next_delta(changes, 1.0)
+            answer = await next_delta(changes, at_most(1.0))
             assert (list(answer.resources), sorted(answer.removed_resources)) == ([], sorted(names))
         async with sotw(plane.running.at.xds, f"/{service.name}/{service.sotw}") as states:
             request = sotw_request(SDS, names=names)

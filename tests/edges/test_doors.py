@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -21,10 +19,11 @@ from controlplane.envoy.type_urls import CDS, SDS
 from controlplane.serve.authn import authenticators
 from controlplane.serve.authn.tokens import LocalTokens
 from controlplane.serve.csr.service import SERVICE
-from controlplane.serve.xds.services import SERVICES
-from tests.edges.control_plane import ADS, NODE, DeltaCall, next_delta, status_of
-from tests.edges.secure import Secure, asking, node, secure, stream
-from tests.edges.wrong_certificates import CERTIFICATES, HOUR, WHO, signer, uri
+from tests.support.control_plane import ADS, NODE, next_delta, status_of
+from tests.support.grpc_methods import ending, methods
+from tests.support.secure_control_plane import Secure, asking, node, secure, stream
+from tests.support.waiting import at_most
+from tests.support.wrong_certificates import CERTIFICATES, HOUR, WHO, signer, uri
 
 DELTA = f"{ADS}/DeltaAggregatedResources"
 UNAUTHENTICATED = (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
@@ -39,38 +38,6 @@ async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secur
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-# What is served to those alone who have an identity.
-OF_THE_KNOWN = (
-    f"/{SERVICE}/CreateCertificate",
-    "/envoy.service.health.v3.HealthDiscoveryService/StreamHealthCheck",
-    "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats",
-)
-
-
-def methods() -> Iterator[str]:
-    """Yield every method of every service that is registered."""
-    for service in SERVICES:
-        for name in (service.sotw, service.delta):
-            if name:
-                yield f"/{service.name}/{name}"
-    yield from OF_THE_KNOWN
-
-
-async def ending(call: DeltaCall) -> tuple[grpc.StatusCode, str]:
-    """Return how ``call`` ends, one that takes a single message too.
-
-    A stream that is refused ends as it begins. Whoever writes to it just then is told of an internal error by gRPC's own client.
-    """
-    code = asyncio.ensure_future(call.code())
-    await asyncio.wait({code}, timeout=0.5)
-    if code.done():
-        return await status_of(call)
-    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        await call.write(asking(SDS, node(), "default"))
-        await call.done_writing()
-    return await status_of(call)
 
 
 @pytest.mark.parametrize("method", list(methods()))
@@ -185,9 +152,9 @@ async def test_t25_types_of_others_say_nothing(plane: Secure, type_url: str) -> 
     async with stream(plane.running.at.xds_tls, grpc.ssl_channel_credentials(plane.roots), token=plane.token()) as call:
         await call.write(asking(type_url, node(), "*", NODE))
         await call.write(asking(SDS, None, "ROOTCA"))
-        answers = [await next_delta(call, 5)]
+        answers = [await next_delta(call, at_most(5))]
         while answers[-1].type_url != SDS:
-            answers.append(await next_delta(call, 5))
+            answers.append(await next_delta(call, at_most(5)))
     assert all(not each.resources for each in answers[:-1])
     assert [each.name for each in answers[-1].resources] == ["ROOTCA"]
 
@@ -228,7 +195,7 @@ async def test_a_secret_is_renewed_alone_and_only_for_its_own_streams(tmp_path: 
             before = plane.running.plane.refreshes
             await call.write(asking(SDS, nonce=first.nonce))
 
-            renewed = await next_delta(call, 10)
+            renewed = await next_delta(call, at_most(10))
 
             assert (renewed.type_url, [each.name for each in renewed.resources]) == (SDS, ["default"])
             assert plane.running.plane.refreshes == before

@@ -17,9 +17,9 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, SDS
-from tests.edges.control_plane import DeltaCall, delta, next_delta, status_of
-from tests.edges.secure import Secure, asking, node, secure, stream
-from tests.edges.waiting import within
+from tests.support.control_plane import DeltaCall, delta, next_delta, status_of
+from tests.support.secure_control_plane import Secure, asking, node, secure, stream
+from tests.support.waiting import at_most, within
 
 
 @pytest_asyncio.fixture
@@ -69,7 +69,7 @@ async def test_the_certificate_of_a_token_opens_the_address_that_asks_for_one(pl
 async def test_in_the_clear_nobody_gets_a_secret_and_is_told_so_at_once(plane: Secure) -> None:
     async with delta(plane.running.at.xds) as call:
         await call.write(asking(SDS, node(), "default", "ROOTCA"))
-        answer = await next_delta(call, 1.0)
+        answer = await next_delta(call, at_most(1.0))
 
     assert list(answer.resources) == []
     assert sorted(answer.removed_resources) == ["ROOTCA", "default"]
@@ -162,11 +162,11 @@ async def test_a_proxy_in_the_clear_is_spoken_to_in_plaintext_and_that_is_said(t
         before = await watching.says_mutual()
         async with delta(plane.running.at.xds) as call:
             await call.write(asking(SDS, node(), "default", "ROOTCA"))
-            missing, took = await next_delta(call, 1.0), [1.0]
+            missing, took = await next_delta(call, at_most(1.0)), [1.0]
             while min(took) >= 0.1 and len(took) < 10:  # whatever else this machine does meanwhile
                 began = time.perf_counter()
                 await call.write(asking(SDS, None, f"kubernetes://secret-{len(took)}", nonce=missing.nonce if len(took) == 1 else ""))
-                assert (await next_delta(call, 1.0)).removed_resources
+                assert (await next_delta(call, at_most(1.0))).removed_resources
                 took.append(time.perf_counter() - began)
             during = await watching.says_mutual()
             await call.write(asking(LDS))

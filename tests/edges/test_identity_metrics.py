@@ -10,8 +10,8 @@ import grpc
 import pytest_asyncio
 
 from controlplane.envoy.type_urls import SDS
-from tests.edges.control_plane import next_delta, status_of
-from tests.edges.secure import Secure, asking, node, secure, stream
+from tests.support.control_plane import next_delta, status_of
+from tests.support.secure_control_plane import Secure, asking, node, secure, stream
 
 
 @pytest_asyncio.fixture

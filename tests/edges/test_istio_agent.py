@@ -24,9 +24,10 @@ from google.protobuf.json_format import ParseDict
 
 from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, NDS, PCDS, RDS, SDS
 from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from tests.edges.control_plane import ADS, DeltaMethod, SotwMethod
-from tests.edges.manifests import selecting, workload
-from tests.edges.secure import Secure, secure
+from tests.support.control_plane import ADS, DeltaMethod, SotwMethod
+from tests.support.manifests import selecting, workload
+from tests.support.secure_control_plane import Secure, secure
+from tests.support.waiting import DEADLINE_S, at_most
 
 HEALTH = "type.googleapis.com/istio.v1.HealthInformation"
 OF_THE_AGENT = (NDS, PCDS, ECDS)
@@ -92,7 +93,7 @@ async def certificate(plane: Secure) -> tuple[bytes, list[str]]:
             response_deserializer=IstioCertificateResponse.FromString,
         )
         asked = IstioCertificateRequest(csr=csr, validity_duration=86400)
-        answer = await create(asked, metadata=metadata(plane), timeout=10)
+        answer = await create(asked, metadata=metadata(plane), timeout=DEADLINE_S)
     return key, list(answer.cert_chain)
 
 
@@ -155,7 +156,7 @@ async def test_all_that_it_asks_by_delta_is_answered_within_a_second(plane: Secu
 
 async def answered(call: grpc.aio.StreamStreamCall[DeltaDiscoveryRequest, DeltaDiscoveryResponse], type_url: str) -> DeltaDiscoveryResponse:
     """Return the next response of ``type_url``, which comes within a second."""
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(at_most(WITHIN_S)):
         while True:
             response = await call.read()
             assert isinstance(response, DeltaDiscoveryResponse), (type_url, await call.code(), await call.details())
@@ -193,7 +194,7 @@ async def test_all_that_it_asks_by_the_older_protocol_is_answered_within_a_secon
         seen: set[str] = set()
         for type_url in (NDS, PCDS):
             await call.write(DiscoveryRequest(type_url=type_url))
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(at_most(WITHIN_S)):
             while seen != {CDS, NDS, PCDS}:
                 response = await call.read()
                 assert isinstance(response, DiscoveryResponse)

@@ -19,8 +19,8 @@ from controlplane.ca.certificates import authority, server_certificate
 from controlplane.objects.security.jwks import UnusableKeys
 from controlplane.sources.jwks.fetch import IssuerUnreachable, JwksFetcher, SystemResolver, is_own_address
 from controlplane.sources.jwks.url_policy import Forbidden, UrlPolicy, parse_allowed
-from tests.fakes.issuer import DISCOVERY, KEYS, Issuer
-from tests.fakes.names import Names
+from tests.support.fakes.issuer import DISCOVERY, KEYS, Issuer
+from tests.support.fakes.names import Names
 
 _BOMB = gzip.compress(b" " * (64 << 20))
 LOCAL = ("127.0.0.0/8", "http://127.0.0.0/8")

@@ -10,9 +10,9 @@ from pathlib import Path
 from aiohttp import web
 
 from controlplane.settings import JwksSettings
-from tests.edges.control_plane import Running, control_plane
-from tests.edges.waiting import until_so
-from tests.fakes.issuer import KEYS, Issuer
+from tests.support.control_plane import Running, control_plane
+from tests.support.fakes.issuer import KEYS, Issuer
+from tests.support.waiting import until
 
 LOCAL = ("127.0.0.0/8", "http://127.0.0.0/8", "http://127.0.0.1")
 
@@ -78,7 +78,7 @@ async def test_proxies_wait_at_the_start_for_keys_that_are_on_their_way(tmp_path
         (tmp_path / "issuers.yaml").write_text(believing(at + KEYS))
         starting = contextlib.AsyncExitStack()
         opening = asyncio.create_task(starting.enter_async_context(control_plane(tmp_path, jwks=JwksSettings(allow=("http://127.0.0.1",)))))
-        await until_so(partial(_asked, issuer))
+        await until(partial(_asked, issuer))
         waits = not opening.done()
         gate.set()
         running = await opening
@@ -100,15 +100,15 @@ async def test_a_rule_that_goes_takes_its_keys_with_it_and_one_that_is_mended_it
         async with control_plane(tmp_path, jwks=JwksSettings(allow=("http://127.0.0.1",))) as running:
             assert not await _problem_free(running)
             file.write_text(believing(at + KEYS))
-            await until_so(partial(_problem_free, running))
+            await until(partial(_problem_free, running))
 
             async def only() -> bool:
                 return [(each["uri"], each["usable"]) for each in await _issuers(running)] == [(at + KEYS, True)]
 
-            await until_so(only)
+            await until(only)
             file.unlink()
 
             async def none() -> bool:
                 return not await _issuers(running)
 
-            await until_so(none)
+            await until(none)

@@ -14,7 +14,7 @@ from controlplane.kube.errors import ApiServerUnreachable, StatusError
 from controlplane.kube.reflector import Backoff, Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
 from controlplane.kube.resources import ApiResource
 from controlplane.untyped import Json
-from tests.edges.waiting import until
+from tests.support.waiting import until
 
 SERVICES = ApiResource("", "v1", "services", "Service")
 QUICK = ReflectorTiming(watch_s=(5.0, 5.0), slack_s=1.0, backoff_s=(0.01, 0.04), missing_s=0.01)

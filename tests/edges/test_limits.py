@@ -16,21 +16,22 @@ import pytest_asyncio
 
 from controlplane.app.garbage_collection import give_large_blocks_back
 from controlplane.envoy.type_urls import CDS
-from tests.edges.control_plane import ADS, NODE, Running, control_plane, delta, delta_request, next_delta
-from tests.edges.test_slow_readers import memory
+from tests.support.control_plane import ADS, NODE, Running, control_plane, delta, delta_request, next_delta
+from tests.support.memory import memory
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Asks for so many names of so many bytes each in one request, by another process, so that its memory is not counted.
 ASKS = """
 import asyncio, sys, grpc
-from tests.edges.control_plane import NODE, delta, delta_request, status_of
+from tests.support.control_plane import NODE, delta, delta_request, status_of
 from controlplane.envoy.type_urls import CDS
 
 async def main(address, count, size):
     names = tuple(f"{number:0{size}}" for number in range(count))
     async with delta(address) as call:
         await call.write(delta_request(CDS, node=NODE, names=names))
-        print((await status_of(call, 30))[0].name)
+        print((await status_of(call, at_most(30)))[0].name)
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """
@@ -73,5 +74,5 @@ async def test_t26_headers_beyond_measure_are_refused(running: Running) -> None:
         call = method(metadata=tuple((f"x-{number}", "y" * 1000) for number in range(60)))
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await call.write(delta_request(CDS, node=NODE).SerializeToString())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

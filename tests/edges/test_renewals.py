@@ -19,8 +19,8 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from controlplane.envoy.type_urls import SDS
 from controlplane.serve.identity import now
-from tests.edges.control_plane import next_delta
-from tests.edges.secure import Secure, asking, node, secure, stream
+from tests.support.control_plane import next_delta
+from tests.support.secure_control_plane import Secure, asking, node, secure, stream
 
 REAL = "NAVARCH_REAL_TIME" in os.environ
 LEAF_S, RUN_S = (20.0, 180.0) if REAL else (5.0, 15.0)

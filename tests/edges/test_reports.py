@@ -12,8 +12,8 @@ import pytest_asyncio
 from envoy.service.load_stats.v3.lrs_pb2 import LoadStatsRequest, LoadStatsResponse
 
 from controlplane.envoy.type_urls import CDS
-from tests.edges.secure import Secure, asking, node, secure
-from tests.edges.waiting import until_so
+from tests.support.secure_control_plane import Secure, asking, node, secure
+from tests.support.waiting import until
 
 METHOD = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"
 Call = grpc.aio.StreamStreamCall[bytes, LoadStatsResponse]
@@ -70,7 +70,7 @@ async def test_what_is_reported_is_shown_while_its_proxy_reports(plane: Secure) 
 
     async with reporting(plane) as call:
         await call.write(report(node(), "cart"))
-        await until_so(shown)
+        await until(shown)
 
         assert await shown() == [
             {
@@ -88,7 +88,7 @@ async def test_what_is_reported_is_shown_while_its_proxy_reports(plane: Secure) 
     async def forgotten() -> bool:
         return await shown() == []
 
-    await until_so(forgotten)
+    await until(forgotten)
 
 
 async def test_who_comes_again_before_its_first_stream_is_over_is_not_forgotten_with_that(plane: Secure) -> None:

@@ -15,7 +15,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.serve.xds.services import SERVICES
-from tests.edges.control_plane import (
+from tests.support.control_plane import (
     ADS,
     NODE,
     DeltaMethod,
@@ -29,8 +29,8 @@ from tests.edges.control_plane import (
     sotw_request,
     status_of,
 )
-from tests.edges.manifests import selecting, workload
-from tests.edges.waiting import until, until_so
+from tests.support.manifests import selecting, workload
+from tests.support.waiting import DEADLINE_S, until
 
 REVIEWS = "outbound|80||reviews.shop.svc.cluster.local"
 
@@ -135,7 +135,7 @@ async def test_bytes_that_are_no_request_hurt_nobody_else(folder: Path) -> None:
             method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"{ADS}/DeltaAggregatedResources")
             call = method()
             await call.write(garbage)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_S):
                 assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
         (folder / "more.yaml").write_text(selecting("ratings", "ratings"))
 
@@ -182,7 +182,7 @@ async def test_streams_that_end_leave_nothing_behind(folder: Path) -> None:
             await call.done_writing()
             await next_delta(call)
             assert (await status_of(call))[0] is grpc.StatusCode.OK
-        await until_so(partial(_is_alone, running))
+        await until(partial(_is_alone, running))
 
 
 async def test_a_client_that_does_not_read_delays_no_other(folder: Path) -> None:
@@ -218,7 +218,7 @@ async def test_the_stop_ends_streams_in_good_order_and_refuses_new_ones(folder: 
 
         assert (await status_of(call))[0] is grpc.StatusCode.OK
         assert (await status_of(late))[0] is grpc.StatusCode.UNAVAILABLE
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             await running.task
 
 

@@ -11,16 +11,17 @@ import grpc.aio
 import pytest
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
-from tests.edges.control_plane import ADS, NODE, control_plane, delta, delta_request, next_delta, sotw_request
-from tests.edges.manifests import selecting, workload
+from tests.support.control_plane import ADS, NODE, control_plane, delta, delta_request, next_delta, sotw_request
+from tests.support.manifests import selecting, workload
+from tests.support.proofs import cases, seed
 
 RawMethod = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
-STREAMS = 150
+STREAMS = cases(150)
 
 
 async def test_t24_damaged_requests_bring_out_no_fault_of_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "reviews.yaml").write_text(f"{selecting('reviews', 'reviews')}---\n{workload('r1', 'reviews')}")
-    chance = random.Random(20240607)
+    chance = random.Random(seed())
     codes: dict[grpc.StatusCode, int] = {}
 
     async with control_plane(tmp_path) as running, delta(running.at.xds) as good, grpc.aio.insecure_channel(running.at.xds) as channel:

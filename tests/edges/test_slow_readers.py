@@ -25,22 +25,17 @@ from controlplane.serve.xds import streams
 from controlplane.sources.files.once import read_manifests
 from controlplane.xds.events import Sent
 from controlplane.xds.stream import Response
-from tests.edges.control_plane import NODE, Running, control_plane, delta, delta_request, status_of
-from tests.edges.follower import follow, node
-from tests.edges.manifests import selecting, workload
-from tests.edges.test_serve_faults import Machine, serving_by
-from tests.edges.waiting import until, within
+from tests.support.control_plane import NODE, Running, control_plane, delta, delta_request, status_of
+from tests.support.discovery_server import Machine, serving_by
+from tests.support.manifests import selecting, workload
+from tests.support.many_clients import follow, node
+from tests.support.memory import memory
+from tests.support.waiting import DEADLINE_S, at_most, until, within
 
 REAL = "NAVARCH_REAL_TIME" in os.environ
 STALLED, UPDATES, SERVICES = 20, 1000, 200
 KEEPALIVE_S = 2  # with as much again for the answer, where nothing is as long as it is served with
 CUT_WITHIN_S = 60 if REAL else 15
-
-
-def memory() -> int:
-    """Return how many bytes of this process are in memory."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) * 1024
 
 
 @pytest.fixture
@@ -78,7 +73,7 @@ class Watcher:
             self.has.clear()
             self.began = time.perf_counter()
             running.plane._updates.submit("folder", split(changes)[0])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DEADLINE_S):
                 await self.has.wait()
         return sorted(self.took)[int(len(self.took) * 0.99)]
 
@@ -95,7 +90,7 @@ async def test_t27_clients_that_are_stopped_cost_little_and_are_cut_off(tmp_path
         watching = asyncio.create_task(follow(call, node(0, "watcher"), watcher.answered))
         await watcher.has.wait()
         calm = await watcher.p99(running, updates[:UPDATES])
-        command = (sys.executable, "-m", "tests.edges.follower", running.at.xds, str(STALLED))
+        command = (sys.executable, "-m", "tests.support.many_clients", running.at.xds, str(STALLED))
         stopped = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         assert stopped.stdout
         try:
@@ -106,7 +101,7 @@ async def test_t27_clients_that_are_stopped_cost_little_and_are_cut_off(tmp_path
             began = time.monotonic()
             busy = await watcher.p99(running, updates[UPDATES:])
             grown = memory() - before
-            await until(lambda: len(running.plane._subscribers.sessions()) == 1, CUT_WITHIN_S)
+            await until(lambda: len(running.plane._subscribers.sessions()) == 1, deadline_s=at_most(CUT_WITHIN_S))
             cut = time.monotonic() - began
         finally:
             stopped.kill()

@@ -20,7 +20,7 @@ from controlplane.serve.authn import tokens
 from controlplane.serve.authn.authenticators import AuthenticationUnavailable, TokenSubject, Unauthenticated
 from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
 from controlplane.untyped import Json
-from tests.edges.waiting import within
+from tests.support.waiting import within
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

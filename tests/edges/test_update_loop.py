@@ -15,7 +15,7 @@ from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.keys import Key
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.security.jwks import KeySet
-from tests.edges.waiting import until
+from tests.support.waiting import until
 
 URI = "https://issuer.example/keys"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kube.cluster import Cluster
-from tests.kube.plane import HOME, SECRET
+from tests.support.cluster import Cluster
+from tests.support.kube_control_plane import HOME, SECRET
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import pytest
 
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.reading.documents import documents
-from tests.kube.cluster import Cluster
-from tests.kube.definitions import define_all
+from tests.support.cluster import Cluster
+from tests.support.crd_definitions import define_all
 
 OURS = Path(__file__).parents[2] / "manifests" / "crds"
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "crd-validation"

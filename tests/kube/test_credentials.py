@@ -14,14 +14,14 @@ from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.model.identity import Identity
 from controlplane.serve.sds.access_review import AccessReviews
-from tests.edges.control_plane import Running, next_delta
-from tests.edges.held import gateway, pair, secret
-from tests.edges.secure import asking
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.plane import HOME, identities
-from tests.kube.proxies import Workload, ads, apply, secrets_of
-from tests.kube.with_cluster import knowing_our_kinds
+from tests.support.cluster import Cluster
+from tests.support.control_plane import Running, next_delta
+from tests.support.kube_control_plane import HOME, identities
+from tests.support.pod_proxies import Workload, ads, apply, secrets_of
+from tests.support.secure_control_plane import asking
+from tests.support.tls_secrets import gateway, pair, secret
+from tests.support.waiting import at_most, until
+from tests.support.with_cluster import knowing_our_kinds
 
 NUMBERS = itertools.count()
 NAME = "kubernetes://shop"
@@ -66,7 +66,7 @@ async def test_t22_an_account_gets_a_credential_by_its_rights_and_not_by_its_nam
     apply(cluster, namespace, secret(found, namespace=namespace))
     async with identities(cluster) as running:
         before = [await secrets_of(running, each, NAME, f"kubernetes-gateway://{namespace}/shop") for each in (curious, foreign)]
-        await until_so(lambda: has(running, entitled, found.key), 10)
+        await until(lambda: has(running, entitled, found.key))
         after = [await secrets_of(running, each, NAME, f"kubernetes-gateway://{namespace}/shop") for each in (curious, foreign)]
 
     assert [*before, *after] == [{}, {}, {}, {}]
@@ -79,12 +79,12 @@ async def test_s25_an_account_that_has_no_rights_is_a_problem_of_the_gateway(edg
     apply(cluster, namespace, secret(pair(), namespace=namespace))
     async with identities(cluster) as running, ads(running, curious.token()) as call:
         await call.write(asking(SDS, curious.node(), NAME))
-        answer = await next_delta(call, 3.0)
+        answer = await next_delta(call, at_most(3.0))
 
         async def told() -> bool:
             return any("the service account curious may not list Secrets there" in each for each in await problems(running))
 
-        await until_so(told)
+        await until(told)
     assert (list(answer.resources), list(answer.removed_resources)) == ([], [NAME])
 
 
@@ -122,7 +122,7 @@ async def test_only_what_is_referred_to_is_read(edge: tuple[Cluster, str]) -> No
         async def given() -> bool:
             return set(await secrets_of(running, front, NAME, "kubernetes://database")) == {NAME}
 
-        await until_so(given, 10)
+        await until(given)
 
     lines = [each for each in cluster.audit.read_text().splitlines() if f'"namespace":"{namespace}"' in each and "navarch" in each]
     read = [each for each in lines if f"/namespaces/{namespace}/secrets?" in each]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kube.binaries import kubectl
-from tests.kube.cluster import Cluster
-from tests.kube.with_cluster import knowing_our_kinds
+from tests.support.cluster import Cluster
+from tests.support.kube_binaries import kubectl
+from tests.support.leftovers import ended_with
+from tests.support.with_cluster import knowing_our_kinds
 
 DEMO = (sys.executable, "-m", "controlplane.cli.main", "demo", "--kubernetes", "--json", "--kubeconfig")
 
@@ -23,7 +24,8 @@ def own(tmp_path: Path) -> Cluster:
 
 def demo(kubeconfig: Path) -> subprocess.CompletedProcess[str]:
     kubectl()  # which it applies with
-    return subprocess.run((*DEMO, str(kubeconfig)), capture_output=True, text=True, timeout=240, check=False)
+    with ended_with():  # its control plane and Envoys too, where it does not come to an end
+        return subprocess.run((*DEMO, str(kubeconfig)), capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_every_claim_of_the_demo_holds_on_kubernetes_and_nothing_is_left(own: Cluster) -> None:
@@ -34,7 +36,7 @@ def test_every_claim_of_the_demo_holds_on_kubernetes_and_nothing_is_left(own: Cl
         told = json.loads(ran.stdout)
         print(f"{told['held']} of {told['of']} claims held in {told['seconds']} s")
         assert told["held"] == told["of"] == len(told["claims"]) == 13
-        own.kubectl("wait", "--for=delete", "namespace/navarch-demo", "--timeout=60s")
+        own.kubectl("wait", "--for=delete", "namespace/navarch-demo", "--timeout=300s")
     finally:
         own.stop()
 

@@ -15,12 +15,12 @@ from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.serve.authn.authenticators import TokenSubject, Unauthenticated
 from controlplane.serve.authn.tokens import TokenReviews
-from tests.edges.control_plane import next_delta, status_of
-from tests.edges.secure import asking
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.plane import HOME, IDENTIFIED, identities, serving
-from tests.kube.proxies import Workload, ads, secrets_of
+from tests.support.cluster import Cluster
+from tests.support.control_plane import next_delta, status_of
+from tests.support.kube_control_plane import HOME, IDENTIFIED, identities, serving
+from tests.support.pod_proxies import Workload, ads, secrets_of
+from tests.support.secure_control_plane import asking
+from tests.support.waiting import at_most, until
 
 
 class Clock:
@@ -64,7 +64,7 @@ async def test_t11_a_token_is_nobodys_once_its_pod_is_deleted(home: Cluster) -> 
                 return True
             return False
 
-        await until_so(denied, 30)  # the API server itself believes for 10 s
+        await until(denied)  # the API server itself believes for 10 s
 
 
 @pytest.mark.parametrize("wrong", ["another", "no", "garbage"])
@@ -91,7 +91,7 @@ async def test_s28_while_the_api_server_is_away_nobody_new_comes_in_and_those_wh
             tokens = [other.token(), other.token()]
             cluster.kill_api()
 
-            renewed = await next_delta(call, 15)
+            renewed = await next_delta(call, at_most(15))
 
             assert [each.name for each in renewed.resources] == ["default"]
             async with ads(running, tokens[0]) as late:

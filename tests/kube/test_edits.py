@@ -11,16 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.demo.story import PAGE, REVIEWS
-from controlplane.demo.world import HOSTS
-from tests.edges.waiting import ALONE, within
-from tests.kube.cluster import Cluster
-from tests.kube.meshes import answers, edit, programmed, running, serving
-from tests.kube.with_cluster import knowing_our_kinds
-from tests.live.worlds import traffic
+from tests.support.cluster import Cluster
+from tests.support.envoys import HOSTS, PAGE, REVIEWS, traffic
+from tests.support.kube_envoys import answers, edit, programmed, running, serving
+from tests.support.waiting import MEASURING, within
+from tests.support.with_cluster import knowing_our_kinds
 
 ENVOYS = 20
-EDITS = 100 if ALONE else 30
+EDITS = 100 if MEASURING else 30
 BOOKINFO = Path(__file__).parents[3] / "shared" / "cases" / "samples" / "bookinfo"
 
 

@@ -13,15 +13,12 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.processes import until
-from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import DemoMesh
-from tests.edges.waiting import within
-from tests.kube.cluster import Cluster
-from tests.kube.meshes import Through, answers, edit, resources, running
-from tests.kube.relay import Relay
-from tests.kube.with_cluster import knowing_our_kinds
-from tests.live.worlds import traffic
+from tests.support.api_relay import Relay
+from tests.support.cluster import Cluster
+from tests.support.envoys import REVIEWS, DemoMesh, traffic
+from tests.support.kube_envoys import Through, answers, edit, resources, running
+from tests.support.waiting import at_most, until, within
+from tests.support.with_cluster import knowing_our_kinds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,7 +43,7 @@ class Mesh:
     async def undisturbed(self, *, restarted: bool = False) -> AsyncIterator[None]:
         """Let requests flow while the block runs: none may fail, and no Envoy be sent anything, by a control plane ``restarted`` too."""
         await self.world.store.save("other", OTHER)
-        await until("the other Service is there", self.other, seconds=10)
+        await until(self.other, "the other Service is there", deadline_s=at_most(10))
         await asyncio.sleep(CALM_S)  # the calm itself: what is waited for is the time
         before = resources(await self.world.proxies())
 
@@ -55,7 +52,7 @@ class Mesh:
 
         async with traffic(self.world, REVIEWS, per_second=100) as tally:
             yield
-            await until("a hundred requests", enough, seconds=20)
+            await until(enough, "a hundred requests", deadline_s=at_most(20))
             assert resources(await self.world.proxies()) == (0 if restarted else before)
         print(f"{tally.total} requests, {tally.failed} failed; 0 resources sent")
         assert (tally.failed, tally.errors) == (0, [])
@@ -70,7 +67,7 @@ class Mesh:
             rows = await self.world.proxies()
             return len(rows) == len(self.world.envoys) and all(row["synced"] for row in rows)
 
-        await until("every Envoy is back", back, seconds=within_s + 10)
+        await until(back, "every Envoy is back", deadline_s=at_most(within_s + 10))
         took = time.monotonic() - begun
         print(f"all back {took:.2f} s after")
         assert took <= within(within_s)
@@ -88,7 +85,7 @@ class Mesh:
         async def has() -> bool:
             return not await self.other() and await answers(self.world) == {str(self.edits)}
 
-        await until("the change is in effect", has, seconds=within_s + 10)
+        await until(has, "the change is in effect", deadline_s=at_most(within_s + 10))
         took = time.time() - since
         print(f"in effect {took:.2f} s after")
         assert took <= within(within_s)
@@ -119,7 +116,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
 async def test_s05_all_watches_reset(mesh: Mesh) -> None:
     async with mesh.undisturbed():
         mesh.relay.cut()
-        await until("every collection is watched again", mesh.whole, seconds=10)
+        await until(mesh.whole, "every collection is watched again", deadline_s=at_most(10))
 
     await mesh.in_effect(await mesh.change(), 2)
 
@@ -127,7 +124,7 @@ async def test_s05_all_watches_reset(mesh: Mesh) -> None:
 async def test_s06_410_as_a_status(mesh: Mesh) -> None:
     async with mesh.undisturbed():
         mesh.relay.expire()
-        await until("every collection is watched again", mesh.whole, seconds=10)
+        await until(mesh.whole, "every collection is watched again", deadline_s=at_most(10))
 
     await mesh.in_effect(await mesh.change(), 2)
 
@@ -136,7 +133,7 @@ async def test_s07_410_in_the_stream(mesh: Mesh) -> None:
     async with mesh.undisturbed():
         said = await mesh.relay.say(b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}\n')
         assert said > 10
-        await until("every collection is watched again", mesh.whole, seconds=10)
+        await until(mesh.whole, "every collection is watched again", deadline_s=at_most(10))
 
     await mesh.in_effect(await mesh.change(), 2)
 
@@ -171,7 +168,7 @@ async def test_s10_broken_lines(mesh: Mesh, line: bytes) -> None:
     async with mesh.undisturbed():
         await mesh.relay.say(line)
         mesh.relay.cut()
-        await until("every collection is watched again", mesh.whole, seconds=10)
+        await until(mesh.whole, "every collection is watched again", deadline_s=at_most(10))
 
     await mesh.in_effect(await mesh.change(), 2)
 
@@ -194,7 +191,7 @@ async def test_s12_deleted_and_created_anew_under_the_same_name(mesh: Mesh) -> N
     async def serves() -> bool:
         return (await world.caller.many(REVIEWS.replace("reviews", "ratings"), 3)).failed == 0
 
-    await until("ratings is back", serves, seconds=2)
+    await until(serves, "ratings is back", deadline_s=at_most(2))
 
 
 async def test_s13_slow_replies(mesh: Mesh) -> None:

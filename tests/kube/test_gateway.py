@@ -11,12 +11,13 @@ import httpx
 import pytest
 
 from controlplane.untyped import Json, items, section, text
-from tests.edges.certificates import Authority
-from tests.kube import sidecars
-from tests.kube.rendered import GATEWAY, GATEWAY_NAME, GATEWAY_NAMESPACE
-from tests.kube.rendered import text as rendered_text
-from tests.kube.sidecars import Mesh, is_ready, until
-from tests.kube.test_sidecars import identity
+from tests.support import pod_mesh as sidecars
+from tests.support.certificates import Authority
+from tests.support.pod_identity import identity
+from tests.support.pod_mesh import Mesh, is_ready
+from tests.support.rendered_manifests import GATEWAY, GATEWAY_NAME, GATEWAY_NAMESPACE
+from tests.support.rendered_manifests import text as rendered_text
+from tests.support.waiting import DEADLINE_S, wait_until
 
 HOST, CREDENTIAL = "shop.example", "shop-cert"
 _ROUTES = f"""
@@ -66,7 +67,7 @@ def trusted(mesh: Mesh) -> ssl.SSLContext:
     secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": CREDENTIAL}, "stringData": content}
     mesh.apply(json.dumps(secret), GATEWAY_NAMESPACE)
     mesh.apply(_ROUTES)
-    until("the gateway's pod is ready", lambda: any(is_ready(each) for each in gateway_pods(mesh)), 90)
+    wait_until(lambda: any(is_ready(each) for each in gateway_pods(mesh)), "the gateway's pod is ready")
     return ssl.create_default_context(cadata=authority.pem.decode())
 
 
@@ -87,7 +88,7 @@ def address(mesh: Mesh) -> str:
 def ask(mesh: Mesh, trusted: ssl.SSLContext, path: str, *, host: str = HOST, port: int = 8443) -> httpx.Response:
     """Return the answer to somebody outside, who comes by the load balancer."""
     scheme = "https" if port == 8443 else "http"
-    with httpx.Client(verify=trusted, timeout=20) as client:
+    with httpx.Client(verify=trusted, timeout=DEADLINE_S) as client:
         return client.get(f"{scheme}://{address(mesh)}:{port}{path}", headers={"host": host}, extensions={"sni_hostname": HOST})
 
 
@@ -102,7 +103,7 @@ def test_the_pod_is_an_envoy_alone_that_has_no_privilege(mesh: Mesh, trusted: ss
 
 
 def test_requests_come_in_by_https_and_are_the_gateways_inside(mesh: Mesh, trusted: ssl.SSLContext) -> None:
-    until("the page is served", lambda: ask(mesh, trusted, "/productpage").status_code == 200)
+    wait_until(lambda: ask(mesh, trusted, "/productpage").status_code == 200, "the page is served")
 
     page = ask(mesh, trusted, "/productpage").json()
     moved = ask(mesh, trusted, "/productpage", port=8080)
@@ -118,7 +119,7 @@ def test_what_has_begun_ends_well_when_the_pod_is_stopped(mesh: Mesh, trusted: s
     slow: list[httpx.Response] = []
     asking = threading.Thread(target=lambda: slow.append(ask(mesh, trusted, "/reviews/0?delay=3")))
     asking.start()
-    until("it is on its way", lambda: _active(mesh) > 0)
+    wait_until(lambda: _active(mesh) > 0, "it is on its way")
 
     mesh.cluster.kubectl("-n", GATEWAY_NAMESPACE, "delete", "pod", name_of(mesh), "--wait")
     asking.join(30)

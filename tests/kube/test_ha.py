@@ -11,17 +11,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.processes import until
-from controlplane.demo.stores import ClusterManifests as Store
-from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import DemoMesh
 from controlplane.untyped import section, text
-from tests.edges.waiting import within
-from tests.kube.cluster import Cluster
-from tests.kube.meshes import Through, edit, programmed, running, sent, streams
-from tests.kube.relay import Relay
-from tests.kube.with_cluster import knowing_our_kinds
-from tests.live.worlds import traffic
+from tests.support.api_relay import Relay
+from tests.support.cluster import Cluster
+from tests.support.envoys import REVIEWS, DemoMesh, traffic
+from tests.support.envoys import ClusterStore as Store
+from tests.support.kube_envoys import Through, edit, programmed, running, sent, streams
+from tests.support.waiting import at_most, until, within
+from tests.support.with_cluster import knowing_our_kinds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -67,7 +64,7 @@ class Pair:
             rows = await self.world.proxies()
             return len(rows) == len(self.world.envoys) and all(row["synced"] for row in rows)
 
-        await until("every Envoy is back", back, seconds=10)
+        await until(back, "every Envoy is back", deadline_s=at_most(10))
 
     def statuses(self, replica: str, since: int = 0) -> list[str]:
         """Return the writes of ``replica`` that only the leader may do, after the first ``since`` requests."""
@@ -139,7 +136,7 @@ async def test_the_leader_is_killed_and_the_other_takes_over(pair: Pair) -> None
     async def taken_over() -> bool:
         return await pair.leader() == other
 
-    await until("the other leads", taken_over, seconds=TAKEOVER_S)
+    await until(taken_over, "the other leads", deadline_s=at_most(TAKEOVER_S))
     took = await pair.told(10)
     print(f"the other leads, and {took:.1f} s later the status is right")
     assert pair.statuses(other, since)
@@ -158,7 +155,7 @@ async def test_s35_a_leader_that_was_stopped_writes_nothing_when_it_goes_on(pair
         async def taken_over() -> bool:
             return await pair.leader() == other
 
-        await until("the other leads", taken_over, seconds=TAKEOVER_S)
+        await until(taken_over, "the other leads", deadline_s=at_most(TAKEOVER_S))
         print(f"the other leads {time.monotonic() - stopped:.1f} s after the leader was stopped")
         await pair.change()
         await asyncio.sleep(max(0.0, PAUSE_S - (time.monotonic() - stopped)))  # what is waited for is the time

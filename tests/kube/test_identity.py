@@ -6,8 +6,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import subprocess
-import sys
 import urllib.error
 from pathlib import Path
 
@@ -21,10 +19,11 @@ from controlplane.kube.client import connect
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.serve.identity import make_key, now
 from controlplane.writeback.root_certificates import RootCertificateInputs, root_certificates
-from tests.edges.control_plane import Running
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.plane import HOME, SECRET, identities
+from tests.support.ca_command import navarch_ca
+from tests.support.cluster import Cluster
+from tests.support.control_plane import Running
+from tests.support.kube_control_plane import HOME, SECRET, identities
+from tests.support.waiting import until
 
 ROOTS = "istio-ca-root-cert"
 ADMIN = "application/merge-patch+json"
@@ -38,13 +37,6 @@ async def identity_of(running: Running) -> dict[str, object]:
     found = await running.json("/v1/identity")
     assert isinstance(found, dict)
     return found
-
-
-async def navarch_ca(cluster: Cluster, *arguments: str) -> tuple[int, str]:
-    """Return how ``navarch ca`` ends, and what it says."""
-    command = [sys.executable, "-m", "controlplane.cli.main", "ca", *arguments, "--kubeconfig", str(cluster.kubeconfig())]
-    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=60)
-    return ran.returncode, ran.stdout + ran.stderr
 
 
 async def stored(cluster: Cluster) -> bytes:
@@ -97,22 +89,22 @@ async def test_the_roots_are_in_every_namespace_with_injection_and_repaired_and_
     }
     home.call("POST", f"/api/v1/namespaces/{pods}/pods", pod)
     async with identities(home):
-        await until_so(lambda: has_roots(home, namespace), 30)
-        await until_so(lambda: has_roots(home, pods), 10)
+        await until(lambda: has_roots(home, namespace))
+        await until(lambda: has_roots(home, pods))
         assert await map_in(home, other) is None
 
         edit = {"data": {"root-cert.pem": "nothing"}, "metadata": {"labels": {"navarch.io/root-cert": None}}}
         await call(home, "PATCH", f"/api/v1/namespaces/{namespace}/configmaps/{ROOTS}", edit, ADMIN)
-        await until_so(lambda: has_roots(home, namespace), 10)
+        await until(lambda: has_roots(home, namespace))
         await call(home, "DELETE", f"/api/v1/namespaces/{namespace}/configmaps/{ROOTS}")
-        await until_so(lambda: has_roots(home, namespace), 10)
+        await until(lambda: has_roots(home, namespace))
 
         await asyncio.to_thread(labelled, home, namespace, istio_injection=None)
 
         async def gone() -> bool:
             return await map_in(home, namespace) is None
 
-        await until_so(gone, 10)
+        await until(gone)
 
 
 async def test_what_istiod_keeps_is_left_alone_and_so_no_root_is_activated(home: Cluster) -> None:
@@ -124,7 +116,7 @@ async def test_what_istiod_keeps_is_left_alone_and_so_no_root_is_activated(home:
         async def waits() -> bool:
             return (await identity_of(running))["waitingFor"] == {"bundle": 0, "certificate": 0, "namespaces": 1}
 
-        await until_so(waits, 30)
+        await until(waits)
 
     found = await map_in(home, namespace)
     assert found is not None
@@ -135,7 +127,7 @@ async def test_what_istiod_keeps_is_left_alone_and_so_no_root_is_activated(home:
 async def test_navarch_ca_rotates_the_root_of_a_cluster_once_everybody_has_it(home: Cluster) -> None:
     namespace = labelled(home, "rotated", istio_injection="enabled")
     async with identities(home, "one"), identities(home, "two"):
-        await until_so(lambda: has_roots(home, namespace), 30)
+        await until(lambda: has_roots(home, namespace))
         before = load_state(await stored(home))
 
         assert await navarch_ca(home, "activate") == (1, "navarch: expected a root that is prepared; the rotation is steady\n")
@@ -146,10 +138,10 @@ async def test_navarch_ca_rotates_the_root_of_a_cluster_once_everybody_has_it(ho
         async def done(phase: str) -> bool:
             return (await navarch_ca(home, phase))[0] == 0
 
-        await until_so(lambda: done("activate"), 30)
+        await until(lambda: done("activate"))
         assert await has_roots(home, namespace)
-        await until_so(lambda: done("retire"), 30)
-        await until_so(lambda: has_roots(home, namespace), 30)
+        await until(lambda: done("retire"))
+        await until(lambda: has_roots(home, namespace))
 
         status, said = await navarch_ca(home, "show", "-o", "json")
         after = load_state(await stored(home))
@@ -226,7 +218,7 @@ async def test_t75_roots_are_neither_written_nor_removed_by_who(home: Cluster, w
         async def looked_often() -> bool:
             return looks > 3
 
-        await until_so(looked_often, 20)
+        await until(looked_often)
         task.cancel()
 
     assert kept.writes == 0
@@ -256,5 +248,5 @@ async def test_t75_two_who_change_the_authority_at_once_do_not_both(home: Cluste
             *(each.step(lambda found: prepare(found, new_issuer(make_key(), now()))) for each in (one, two)), return_exceptions=True
         )
 
-    assert sorted(type(each).__name__ for each in done) == ["OutOfOrder", "State"]
+    assert sorted(type(each).__name__ for each in done) == ["AuthorityState", "OutOfOrder"]
     assert len(load_state(await stored(home)).issuers) == 2

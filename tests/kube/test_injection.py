@@ -17,13 +17,13 @@ from controlplane.inject.manifests import inject_manifests as injected_manifests
 from controlplane.inject.policy import PodNamespace
 from controlplane.settings import InjectionSettings
 from controlplane.untyped import Json, items, section
-from tests.edges.control_plane import Running
-from tests.edges.waiting import until_so
-from tests.injection.cases import Case, cases, named
-from tests.kube.cluster import Cluster
-from tests.kube.plane import serving
-from tests.kube.rendered import MANIFESTS
-from tests.kube.test_webhook import ANYWHERE, Asker, listening
+from tests.support.cluster import Cluster
+from tests.support.control_plane import Running
+from tests.support.inject_cases import Case, cases, named
+from tests.support.kube_control_plane import serving
+from tests.support.rendered_manifests import MANIFESTS
+from tests.support.waiting import until
+from tests.support.webhook_client import ANYWHERE, Asker, listening
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 NAMESPACES: dict[str, dict[str, str]] = {
@@ -152,9 +152,9 @@ async def hooked(cluster: Cluster) -> AsyncIterator[Running]:
         assert running.at.webhook
         await asyncio.to_thread(cluster.call, "POST", HOOKS, configuration(running.at.webhook.rpartition(":")[2]))
         try:
-            await until_so(lambda: registered(cluster, "Ignore"), 10)  # nobody has asked yet: nobody's pods wait for us
-            await until_so(lambda: injected(cluster, "shop"), 10)  # the API server takes a moment to know the new authority
-            await until_so(lambda: registered(cluster, "Fail"), 5)
+            await until(lambda: registered(cluster, "Ignore"))  # nobody has asked yet: nobody's pods wait for us
+            await until(lambda: injected(cluster, "shop"))  # the API server takes a moment to know the new authority
+            await until(lambda: registered(cluster, "Fail"))
             yield running
         finally:
             await asyncio.to_thread(cluster.call, "DELETE", f"{HOOKS}/navarch-injector")
@@ -201,7 +201,7 @@ async def test_t64_the_registration_is_repaired_and_t65_closes_only_what_wants_p
             each["failurePolicy"] = "Ignore"
             del section(each, "clientConfig")["caBundle"]
         await asyncio.to_thread(own.call, "PUT", f"{HOOKS}/navarch-injector", found)
-        await until_so(lambda: registered(own, "Fail"), 5)
+        await until(lambda: registered(own, "Fail"))
         left = await asyncio.to_thread(own.call, "GET", f"{HOOKS}/navarch-injector")
 
     del section(left, "metadata")["resourceVersion"]
@@ -225,9 +225,9 @@ async def test_t64_a_new_certificate_fails_no_admission(own: Cluster) -> None:
             found = section(await asyncio.to_thread(own.call, "GET", secret), "data")
             return found["tls.crt"] != before["tls.crt"] and found["ca.crt"] == before["ca.crt"]
 
-        await until_so(replaced, 10)
-        until = asyncio.get_running_loop().time() + 3  # by then both replicas have looked
-        while asyncio.get_running_loop().time() < until:
+        await until(replaced)
+        looked = asyncio.get_running_loop().time() + 3  # by then both replicas have looked
+        while asyncio.get_running_loop().time() < looked:
             answers.append(await injected(own, "shop"))
 
     print(f"{len(answers)} admissions, {answers.count(False)} of them failed")

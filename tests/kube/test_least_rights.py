@@ -9,17 +9,17 @@ from collections.abc import Iterator
 import pytest
 
 from controlplane.settings import IdentitySettings, Settings
-from tests.edges.control_plane import Running
-from tests.edges.held import gateway, pair, secret
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.definitions import define_all
-from tests.kube.machines import Machine
-from tests.kube.plane import serving
-from tests.kube.proxies import Workload, apply, secrets_of
-from tests.kube.rendered import rendered
-from tests.kube.rights import Right, rights, verdict
-from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
+from tests.support.cluster import Cluster
+from tests.support.control_plane import Running
+from tests.support.crd_definitions import define_all
+from tests.support.kube_control_plane import serving
+from tests.support.kube_objects import CRDS, HAS_CRDS, create, route, service
+from tests.support.pod_proxies import Workload, apply, secrets_of
+from tests.support.rbac_rights import Right, rights, verdict
+from tests.support.registered_machine import Machine
+from tests.support.rendered_manifests import rendered
+from tests.support.tls_secrets import gateway, pair, secret
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ async def a_gateway_comes(cluster: Cluster, running: Running) -> None:
         names = ("kubernetes://shop", "kubernetes://clients-cacert")
         return set(await secrets_of(running, workload, *names)) == set(names)
 
-    await until_so(has_them, 20)
+    await until(has_them)
 
 
 async def a_machine_comes(cluster: Cluster, running: Running) -> None:
@@ -112,9 +112,9 @@ async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(
     injected = {"metadata": {"labels": {"istio-injection": "enabled"}}}
     own.call("PATCH", f"/api/v1/namespaces/{namespace}", injected, MERGE)
     async with serving(account, webhook="127.0.0.1:0", pod="before", more=Settings(identity=IDENTITY)) as running:
-        await until_so(lambda: written(own, namespace), 20)
-        await until_so(lambda: registered(own), 20)
-        await until_so(lambda: roots_are(own, namespace), 20)
+        await until(lambda: written(own, namespace))
+        await until(lambda: registered(own))
+        await until(lambda: roots_are(own, namespace))
         await a_proxy_comes(own, running, namespace)
         await a_gateway_comes(own, running)
         await a_machine_comes(own, running)
@@ -122,13 +122,13 @@ async def test_t68_nothing_is_forbidden_and_nothing_is_granted_that_is_not_used(
     own.call("PATCH", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert", nothing, MERGE)
     own.call("PATCH", f"/api/v1/namespaces/{namespace}/configmaps/istio-ca-root-cert", {"data": {"root-cert.pem": ""}}, MERGE)
     async with serving(account, webhook="127.0.0.1:0", pod="after", more=Settings(identity=IDENTITY)):
-        await until_so(lambda: cleared(own), 20)
-        await until_so(lambda: written(own, namespace), 20)
+        await until(lambda: cleared(own))
+        await until(lambda: written(own, namespace))
 
-        await until_so(lambda: remade(own), 20)
-        await until_so(lambda: roots_are(own, namespace), 20)
+        await until(lambda: remade(own))
+        await until(lambda: roots_are(own, namespace))
         own.call("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"istio-injection": None}}}, MERGE)
-        await until_so(lambda: roots_are(own, namespace, there=False), 20)
+        await until(lambda: roots_are(own, namespace, there=False))
 
     manifests = rendered("base")
     granted = rights(manifests, account="navarch", namespace="navarch-system")

@@ -10,9 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.kube.cluster import Cluster
-from tests.kube.rendered import GATEWAY, GATEWAY_NAMESPACE, ROOT, SETS, Json, at, gateway_pod, objects, only, page_commands, rendered
-from tests.kube.rights import Right, Use, rights, uses
+from tests.support.cluster import Cluster
+from tests.support.rbac_rights import Right, Use, rights, uses
+from tests.support.rendered_manifests import (
+    GATEWAY,
+    GATEWAY_NAMESPACE,
+    ROOT,
+    SETS,
+    Json,
+    at,
+    gateway_pod,
+    objects,
+    only,
+    page_commands,
+    rendered,
+)
 
 ACCOUNT = "system:serviceaccount:navarch-system:navarch"
 REVIEWS = {"authorization.k8s.io", "authentication.k8s.io"}  # of which all who are authenticated may ask some, of themselves
@@ -36,7 +48,7 @@ class Shell:
     def tried(self, *arguments: str, stdin: str | None = None, kubeconfig: str | Path | None = None) -> subprocess.CompletedProcess[str]:
         """Return how kubectl ended."""
         command = ["kubectl", "--kubeconfig", str(kubeconfig or self.kubeconfig), *arguments]
-        return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthRe
 from envoy.service.health.v3.hds_pb2 import HealthCheckSpecifier
 
 from controlplane.envoy.type_urls import CDS
-from tests.edges.control_plane import Running
-from tests.edges.secure import asking
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.machines import ISTIO, NAME, Machine, part
-from tests.kube.plane import HOME, identities
-from tests.kube.proxies import apply, roots_of
-from tests.kube.with_cluster import knowing_our_kinds
+from tests.support.cluster import Cluster
+from tests.support.control_plane import Running
+from tests.support.kube_control_plane import HOME, identities
+from tests.support.pod_proxies import apply, roots_of
+from tests.support.registered_machine import ISTIO, NAME, Machine, part
+from tests.support.secure_control_plane import asking
+from tests.support.waiting import until
+from tests.support.with_cluster import knowing_our_kinds
 
 ENTRY: dict[str, object] = {**ISTIO, "kind": "WorkloadEntry"}
 
@@ -111,7 +111,7 @@ async def test_health_that_the_proxy_reports_stands_in_the_status(own: Cluster) 
 
             for status, said in ((HEALTHY, "True"), (UNHEALTHY, "False")):
                 await call.write(found(status))
-                await until_so(partial(condition_is, machine, said), 20)
+                await until(partial(condition_is, machine, said))
 
 
 async def test_it_does_not_matter_which_replica_health_is_reported_to(own: Cluster) -> None:
@@ -121,7 +121,7 @@ async def test_it_does_not_matter_which_replica_health_is_reported_to(own: Clust
             await machine.kept_by("g")
             async with reports(second, machine) as call:
                 await call.write(found(HEALTHY))
-                await until_so(partial(condition_is, machine, "True"), 20)
+                await until(partial(condition_is, machine, "True"))
                 assert await machine.keeper() == "h"
 
             await machine.kept_by("g")

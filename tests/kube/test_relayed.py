@@ -14,14 +14,14 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
-from tests.edges.control_plane import delta, delta_request, next_delta
-from tests.edges.waiting import until, within
-from tests.fakes.kube_api import FakeApi
-from tests.kube.either import BOTH, ApiServer, started
-from tests.kube.plane import serving
-from tests.kube.relay import Relay
-from tests.kube.test_replicas import take
-from tests.kube.test_source import create, endpoint_slice, seen, service
+from tests.support.api_relay import Relay
+from tests.support.api_servers import BOTH, ApiServer, started
+from tests.support.control_plane import delta, delta_request, next_delta
+from tests.support.fakes.kube_api import FakeApi
+from tests.support.kube_control_plane import serving
+from tests.support.kube_objects import create, endpoint_slice, seen, service
+from tests.support.leases import take
+from tests.support.waiting import at_most, until, within
 
 QUICK = (5000, 1000)  # changes of one object, and the pushes allowed: all in about 5 s
 SLOW = (1000, 1000)  # a real API server takes about 150 changes of one object a second: each may be a push of its own
@@ -123,7 +123,7 @@ async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own:
 
         async def listen() -> None:
             while True:
-                pushes.append(await next_delta(call, 60))
+                pushes.append(await next_delta(call, at_most(60)))
                 await call.write(delta_request(EDS, nonce=pushes[-1].nonce))
 
         listening = asyncio.create_task(listen())
@@ -140,7 +140,7 @@ async def test_s43_a_storm_of_changes_ends_in_the_last_state_and_few_pushes(own:
             lasted = time.monotonic() - begun
             await client.patch(f"{path}/one-1", endpoint_slice(address(storm)))
         ended = time.monotonic()
-        await until(lambda: address(storm).encode() in pushes[-1].SerializeToString(), 10)
+        await until(lambda: address(storm).encode() in pushes[-1].SerializeToString(), deadline_s=at_most(10))
         took = time.monotonic() - ended
         listening.cancel()
 

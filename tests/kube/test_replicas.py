@@ -7,17 +7,17 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.kube.lease import Lease, LeaseTiming
-from tests.edges.control_plane import DeltaCall, delta, delta_request, next_delta
-from tests.edges.waiting import until
-from tests.kube.cluster import Cluster
-from tests.kube.plane import serving
-from tests.kube.test_source import create, service
+from tests.support.cluster import Cluster
+from tests.support.control_plane import delta
+from tests.support.kube_control_plane import serving
+from tests.support.kube_objects import create, service
+from tests.support.leases import take
+from tests.support.waiting import at_most, until
 
 QUICK = LeaseTiming(duration_s=1.5, renew_s=1.0, retry_s=0.2)
 
@@ -35,7 +35,7 @@ async def test_one_of_two_leads_and_the_other_takes_over_when_it_stops_or_falls_
         where = ("navarch-system", "navarch-leader")
         first, second = (Lease(client, where, name, random.random, QUICK) for name in ("a", "b"))
         one = asyncio.create_task(first.run())
-        await until(lambda: first.held, 5)
+        await until(lambda: first.held, deadline_s=at_most(5))
         two = asyncio.create_task(second.run())
         held_by_both = False
         for _ in range(20):
@@ -46,7 +46,7 @@ async def test_one_of_two_leads_and_the_other_takes_over_when_it_stops_or_falls_
 
         one.cancel()  # stops in good order: gives it back
         await asyncio.wait([one])
-        await until(lambda: second.held, 1)
+        await until(lambda: second.held, deadline_s=at_most(1))
         assert not first.held
 
         two.get_loop().call_soon(two.cancel)
@@ -61,21 +61,11 @@ async def test_s35_a_holder_that_was_stopped_knows_at_once_that_it_holds_nothing
         assert first.held
         task = asyncio.create_task(second.run())
 
-        await until(lambda: second.held, 4)
+        await until(lambda: second.held, deadline_s=at_most(4))
 
         assert not first.held
         task.cancel()
         await asyncio.wait([task])
-
-
-async def take(call: DeltaCall, type_url: str, node: str, versions: dict[str, str]) -> DeltaDiscoveryResponse:
-    """Ask for everything of ``type_url`` as a proxy that has ``versions`` already, and return the answer."""
-    request = delta_request(type_url, node=node)
-    request.initial_resource_versions.update(versions)
-    await call.write(request)
-    response = await next_delta(call)
-    await call.write(delta_request(type_url, nonce=response.nonce))
-    return response
 
 
 async def test_a_proxy_that_moves_to_another_replica_is_sent_nothing(own: Cluster) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from controlplane.envoy.type_urls import SDS
-from tests.edges.control_plane import next_delta
-from tests.edges.secure import asking
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.plane import identities
-from tests.kube.proxies import Workload, ads
-from tests.kube.test_identity import navarch_ca
+from tests.support.ca_command import navarch_ca
+from tests.support.cluster import Cluster
+from tests.support.control_plane import next_delta
+from tests.support.kube_control_plane import identities
+from tests.support.pod_proxies import Workload, ads
+from tests.support.secure_control_plane import asking
+from tests.support.waiting import until
 
 
 async def waits_for(cluster: Cluster) -> list[str]:
@@ -39,19 +39,19 @@ async def test_each_step_waits_for_a_proxy_that_has_not_accepted_and_says_so(hom
         assert (await navarch_ca(home, "prepare"))[0] == 0
         bundle = await next_delta(call)
         assert [each.name for each in bundle.resources] == ["ROOTCA"]
-        await until_so(lambda: waits("1 proxies to accept the new bundle"), 30)
+        await until(lambda: waits("1 proxies to accept the new bundle"))
         status, said = await navarch_ca(home, "activate")
         assert (status, said) == (1, "navarch: 1 proxies have not accepted the new bundle yet\n")
 
         await call.write(asking(SDS, nonce=bundle.nonce))
-        await until_so(lambda: waits(""), 30)
-        await until_so(lambda: done("activate"), 30)
+        await until(lambda: waits(""))
+        await until(lambda: done("activate"))
         leaf = await next_delta(call)
         assert [each.name for each in leaf.resources] == ["default"]
-        await until_so(lambda: waits("1 proxies to have a certificate by the new root"), 30)
+        await until(lambda: waits("1 proxies to have a certificate by the new root"))
         status, said = await navarch_ca(home, "retire")
         assert (status, said) == (1, "navarch: 1 proxies still have a certificate by the old root\n")
 
         await call.write(asking(SDS, nonce=leaf.nonce))
-        await until_so(lambda: done("retire"), 30)
+        await until(lambda: done("retire"))
         assert [each.name for each in (await next_delta(call)).resources] == ["ROOTCA"]

@@ -13,10 +13,10 @@ import pytest
 
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.reading.documents import documents
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.definitions import define_all
-from tests.kube.plane import serving
+from tests.support.cluster import Cluster
+from tests.support.crd_definitions import define_all
+from tests.support.kube_control_plane import serving
+from tests.support.waiting import until
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 BUILT_IN = {
@@ -70,7 +70,7 @@ async def test_all_that_the_server_knows_is_taken_and_accepted(own: Cluster) -> 
         async def all_told() -> bool:
             return all("conditions" in str(each.get("status")) for each in await asyncio.to_thread(istio_objects, own))
 
-        await until_so(all_told, 60)
+        await until(all_told)
         problems = await running.json("/v1/problems")
     assert isinstance(problems, list)
     assert [each for each in problems if each["severity"] == "error"] == []
@@ -105,7 +105,7 @@ def applied(cluster: Cluster, namespace: str, values: list[Json]) -> str:
         if chosen:
             whole = json.dumps({"apiVersion": "v1", "kind": "List", "items": chosen})
             command = ["kubectl", "--kubeconfig", str(cluster.kubeconfig()), *where, "apply", "--validate=warn", "-f", "-"]
-            ran = subprocess.run(command, input=whole, capture_output=True, text=True, timeout=120, check=False)
+            ran = subprocess.run(command, input=whole, capture_output=True, text=True, timeout=300, check=False)
             said += [ran.stderr] if ran.returncode else []
     return "".join(said)
 

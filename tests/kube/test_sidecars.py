@@ -11,10 +11,12 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from controlplane.untyped import Json, items, section, text
-from tests.edges.waiting import within
-from tests.kube import sidecars, web
-from tests.kube.sidecars import SHOP, Mesh, is_ready, status, until
+from controlplane.untyped import items, section, text
+from tests.support import pod_mesh as sidecars
+from tests.support import web_workload as web
+from tests.support.pod_identity import identity
+from tests.support.pod_mesh import SHOP, Mesh, is_ready, status
+from tests.support.waiting import wait_until, within
 
 _SUBSETS = """
 apiVersion: networking.istio.io/v1
@@ -51,11 +53,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield made
 
 
-def identity(headers: Json) -> str:
-    """Return who the last proxy says that the caller is."""
-    return next((part[4:] for part in text(headers, "x-forwarded-client-cert").split(";") if part.startswith("URI=")), "")
-
-
 def account(name: str) -> str:
     return f"spiffe://cluster.local/ns/{SHOP}/sa/{name}"
 
@@ -83,7 +80,7 @@ def test_requests_pass_an_envoy_on_both_sides_and_say_who_they_are_of(mesh: Mesh
 
 def test_canary_header_match_fault_and_timeout(mesh: Mesh) -> None:
     mesh.apply(f"{_SUBSETS}---{_ROUTES}")
-    until("the fault is there", lambda: mesh.ask(_REVIEWS, end_user="nobody")["status"] == 418)
+    wait_until(lambda: mesh.ask(_REVIEWS, end_user="nobody")["status"] == 418, "the fault is there")
 
     versions = Counter(text(section(mesh.ask(_REVIEWS), "said"), "version") for _ in range(200))
     jason = {text(section(mesh.ask(_REVIEWS, end_user="jason"), "said"), "version") for _ in range(10)}
@@ -191,7 +188,7 @@ def test_probes_work_under_strict_and_nobody_else_may_ask_them(mesh: Mesh) -> No
     """Readiness of productpage is by HTTP, that of details by TCP."""
     mesh.apply(_STRICT)
     page, details = mesh.ip("productpage-v1"), mesh.ip("details-v1")
-    until("the node is refused", lambda: status(f"http://{page}:9080/") == 0)
+    wait_until(lambda: status(f"http://{page}:9080/") == 0, "the node is refused")
     paths = {
         "productpage": f"http://{page}:15021/app-health/productpage/readyz",
         "details": f"http://{details}:15021/app-health/details/readyz",
@@ -204,9 +201,9 @@ def test_probes_work_under_strict_and_nobody_else_may_ask_them(mesh: Mesh) -> No
     web.end(mesh)
     served = mesh.ask("http://productpage:9080/")["status"]
     mesh.ask("http://productpage:9080/health?set=500")
-    until("productpage is not ready", lambda: not is_ready(mesh.pods()["productpage-v1"]))
+    wait_until(lambda: not is_ready(mesh.pods()["productpage-v1"]), "productpage is not ready")
     mesh.delete("peerauthentication/default")
-    until("it is well again", lambda: mesh.ask(f"http://{page}:9080/health?set=200")["status"] == 200)
+    wait_until(lambda: mesh.ask(f"http://{page}:9080/health?set=200")["status"] == 200, "it is well again")
     mesh.until_ready()
 
     assert from_node == {"productpage": 200, "details": 200, "client": 200}

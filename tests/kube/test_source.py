@@ -14,46 +14,18 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from controlplane.envoy.type_urls import EDS
-from tests.edges.control_plane import Running, delta, delta_request, next_delta
-from tests.edges.waiting import until_so
-from tests.kube.definitions import define, definition, undefine
-from tests.kube.either import BOTH, ApiServer, started
-from tests.kube.plane import names, serving
-
-CRDS = Path(__file__).parents[3] / "shared" / "cases" / "crds" / "customresourcedefinitions.gen.yaml"
-HAS_CRDS = pytest.mark.skipif(not CRDS.exists(), reason="not run: Istio's CustomResourceDefinitions are not beside the repository")
-NETWORKING = "/apis/networking.istio.io/v1"
+from tests.support.api_servers import BOTH, ApiServer, started
+from tests.support.control_plane import delta, delta_request, next_delta
+from tests.support.crd_definitions import define, definition, undefine
+from tests.support.kube_control_plane import names, serving
+from tests.support.kube_objects import NETWORKING, create, endpoint_slice, route, seen, service
+from tests.support.waiting import at_most, until
 
 
 @pytest.fixture(scope="module", params=BOTH)
 def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """Give an API server that this module may kill."""
     yield from started(request.param, tmp_path_factory.mktemp("own"))
-
-
-def service(name: str, port: int = 80) -> dict[str, object]:
-    ports = [{"name": "http", "port": port}]
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports}}
-
-
-def route(name: str, host: str = "reviews", timeout: str = "1s") -> dict[str, object]:
-    spec = {"hosts": [host], "http": [{"timeout": timeout, "route": [{"destination": {"host": host}}]}]}
-    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name}, "spec": spec}
-
-
-def create(cluster: ApiServer, namespace: str, *objects: dict[str, object]) -> None:
-    for each in objects:
-        base = "/api/v1" if each["kind"] == "Service" else NETWORKING
-        cluster.call("POST", f"{base}/namespaces/{namespace}/{str(each['kind']).lower()}s", each)
-
-
-async def seen(running: Running, kind: str, namespace: str, *wanted: str, within_s: float = 2.0) -> None:
-    """Wait until the objects of ``kind`` in ``namespace`` are the ones that are ``wanted``."""
-
-    async def are() -> bool:
-        return await names(running, kind, namespace) == set(wanted)
-
-    await until_so(are, within_s)
 
 
 async def test_what_is_created_and_deleted_is_served_and_gone(own: ApiServer) -> None:
@@ -112,7 +84,7 @@ async def test_s14_an_invalid_object_leaves_its_last_good_meaning_and_a_problem_
             assert isinstance(found, list)
             return any(each["object"] == f"VirtualService/{namespace}/r" and each["severity"] == "error" for each in found)
 
-        await until_so(told, 5)
+        await until(told, deadline_s=at_most(5))
         assert await names(running, "VirtualService", namespace) == {"r"}
 
 
@@ -151,7 +123,7 @@ async def test_s52_a_kind_that_is_deleted_and_made_again_takes_no_object_with_it
 def test_a_kubeconfig_that_cannot_be_used_is_an_error_with_what_to_do(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "controlplane.cli.main", "serve", "--kubernetes", "--kubeconfig", str(tmp_path / "none")]
 
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     assert ran.returncode == 2
     assert "navarch: the kubeconfig" in ran.stderr
@@ -177,14 +149,6 @@ async def test_a_node_says_where_the_endpoints_on_it_are(own: ApiServer) -> None
         own.call("PATCH", "/api/v1/nodes/n1", labels, "application/merge-patch+json")
 
         assert locality(await next_delta(call)) == ("north", "n1")
-
-
-def endpoint_slice(address: str, **more: str) -> dict[str, object]:
-    """Return the EndpointSlice of the Service ``one``, with one endpoint."""
-    metadata = {"name": "one-1", "labels": {"kubernetes.io/service-name": "one"}}
-    listed = [{"addresses": [address], "conditions": {"ready": True}, **more}]
-    head: dict[str, object] = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata}
-    return {**head, "addressType": "IPv4", "ports": [{"name": "http", "port": 80}], "endpoints": listed}
 
 
 def locality(answer: DeltaDiscoveryResponse) -> tuple[str, str]:

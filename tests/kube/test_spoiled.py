@@ -14,13 +14,13 @@ import pytest
 import pytest_asyncio
 
 from controlplane.envoy.type_urls import CDS
-from tests.edges.control_plane import delta, next_delta
-from tests.edges.waiting import until
-from tests.kube.either import BOTH, ApiServer, started
-from tests.kube.plane import serving
-from tests.kube.relay import Relay
-from tests.kube.test_replicas import take
-from tests.kube.test_source import create, route, seen, service
+from tests.support.api_relay import Relay
+from tests.support.api_servers import BOTH, ApiServer, started
+from tests.support.control_plane import delta, next_delta
+from tests.support.kube_control_plane import serving
+from tests.support.kube_objects import create, route, seen, service
+from tests.support.leases import take
+from tests.support.waiting import until
 
 SILENT_S = 3.0
 GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}\n'

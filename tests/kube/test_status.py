@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from controlplane.demo.ports import free_port
 from controlplane.envoy.type_urls import RDS
 from controlplane.settings import JwksSettings, Settings
-from tests.edges.control_plane import SotwCall, next_sotw, sotw, sotw_request
-from tests.edges.waiting import until_so
-from tests.fakes.issuer import KEYS, Issuer
-from tests.kube.cluster import Cluster
-from tests.kube.definitions import define_all
-from tests.kube.plane import serving
-from tests.kube.test_source import CRDS, HAS_CRDS, NETWORKING, create, route, service
+from tests.support.cluster import Cluster
+from tests.support.control_plane import SotwCall, next_sotw, sotw, sotw_request
+from tests.support.crd_definitions import define_all
+from tests.support.fakes.issuer import KEYS, Issuer
+from tests.support.kube_control_plane import serving
+from tests.support.kube_objects import CRDS, HAS_CRDS, NETWORKING, create, route, service
+from tests.support.processes import free_port
+from tests.support.waiting import at_most, until
 
 pytestmark = HAS_CRDS
 
@@ -56,7 +56,7 @@ async def told(
         return holds(await conditions(cluster, namespace, name, path))
 
     try:
-        await until_so(does, within_s)
+        await until(does, deadline_s=at_most(within_s))
     except TimeoutError:
         raise AssertionError(await conditions(cluster, namespace, name, path)) from None
     return await conditions(cluster, namespace, name, path)
@@ -94,7 +94,7 @@ async def test_s14_s15_an_object_that_is_refused_says_why_with_the_field_and_an_
             assert isinstance(items, list)
             return [each["regarding"]["name"] for each in items] == ["r"]
 
-        await until_so(event, 5)
+        await until(event, deadline_s=at_most(5))
 
 
 async def test_programmed_counts_the_proxies_that_have_accepted_the_generation(own: Cluster) -> None:

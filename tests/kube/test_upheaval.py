@@ -12,8 +12,10 @@ from functools import partial
 import pytest
 
 from controlplane.untyped import Json
-from tests.kube import sidecars, web
-from tests.kube.sidecars import HOME, SHOP, Mesh, until
+from tests.support import pod_mesh as sidecars
+from tests.support import web_workload as web
+from tests.support.pod_mesh import HOME, SHOP, Mesh
+from tests.support.waiting import wait_until
 
 RATE = 200.0
 
@@ -70,7 +72,7 @@ def test_rotated_tokens_fail_no_request(mesh: Mesh) -> None:
         time.sleep(2)
         mesh.kill_plane()  # so that every Envoy has to show its token
         mesh.start_plane()
-        until("all are connected again", lambda: mesh.connected() == set(mesh.pods()))
+        wait_until(lambda: mesh.connected() == set(mesh.pods()), "all are connected again")
 
     found = under_load(mesh, rotated_tokens)
 
@@ -82,7 +84,7 @@ def test_a_rotated_root_fails_no_request(mesh: Mesh) -> None:
 
     def rotated_root() -> None:
         for step in ("prepare", "activate", "retire"):
-            until(f"{step} is done", partial(_ca, mesh, step), 60)
+            wait_until(partial(_ca, mesh, step), f"{step} is done")
 
     found = under_load(mesh, rotated_root)
 
@@ -105,7 +107,7 @@ def test_of_a_killed_envoy_only_what_it_had_in_hand_fails(mesh: Mesh) -> None:
     def killed_envoy() -> None:
         pod = mesh.kubelet.pod(SHOP, victim)
         pod.crash("istio-proxy")
-        until("it is started again", lambda: pod.restarts.get("istio-proxy"))
+        wait_until(lambda: pod.restarts.get("istio-proxy"), "it is started again")
         mesh.until_ready(victim)
 
     found = under_load(mesh, killed_envoy)

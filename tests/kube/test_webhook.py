@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import http.client
 import json
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.edges.control_plane import Running
-from tests.edges.waiting import until_so
-from tests.kube.cluster import Cluster
-from tests.kube.definitions import define_all
-from tests.kube.plane import serving
-from tests.kube.test_source import CRDS, HAS_CRDS, create, route, service
-from tests.rooms.objects.test_istio_cases import CASES, EXCEPTIONS, READ, placed
+from tests.support.cluster import Cluster
+from tests.support.crd_definitions import define_all
+from tests.support.istio_cases import CASES, EXCEPTIONS, READ, placed
+from tests.support.kube_control_plane import serving
+from tests.support.kube_objects import CRDS, HAS_CRDS, create, route, service
+from tests.support.waiting import until
+from tests.support.webhook_client import ANYWHERE, Asker, listening
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-ANYWHERE = "127.0.0.1:0"
 
 
 @pytest.fixture(scope="module")
@@ -34,30 +30,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster.stop()
 
 
-class Asker:
-    """Asks the webhook of ``running`` as an API server would, trusting what it is told to trust."""
-
-    def __init__(self, cluster: Cluster, running: Running) -> None:
-        self._cluster = cluster
-        host = running.at.webhook
-        assert host
-        self._port = int(host.rpartition(":")[2])
-
-    def trust(self) -> ssl.SSLContext:
-        secret = self._cluster.call("GET", "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert")["data"]
-        assert isinstance(secret, dict)
-        return ssl.create_default_context(cadata=base64.b64decode(secret["ca.crt"]).decode())
-
-    def __call__(self, body: bytes, method: str = "POST", path: str = "/validate", kind: str = "application/json") -> tuple[int, object]:
-        connection = http.client.HTTPSConnection("localhost", self._port, timeout=20, context=self.trust())
-        try:
-            connection.request(method, path, body, {"Content-Type": kind})
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
-
 def review(value: object, operation: str = "CREATE") -> bytes:
     request = {"uid": "u", "operation": operation, "object": value}
     return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
@@ -68,16 +40,6 @@ def allowed(answer: object) -> bool:
     response = answer["response"]
     assert response["uid"] == "u"
     return bool(response["allowed"])
-
-
-async def listening(cluster: Cluster) -> None:
-    """Wait until the certificate is there."""
-
-    async def there() -> bool:
-        found = await asyncio.to_thread(cluster.kubectl, "-n", "navarch-system", "get", "secret", "navarch-webhook-cert", check=False)
-        return "NotFound" not in found
-
-    await until_so(there, 10)
 
 
 async def test_s45_noise_is_answered_with_words_and_what_is_too_large_is_not_read(own: Cluster) -> None:
@@ -154,7 +116,7 @@ async def test_kubectl_is_refused_in_our_words_and_the_registration_is_kept_righ
             assert isinstance(found, list)
             return bool(found[0]["clientConfig"].get("caBundle")) and found[0]["failurePolicy"] == policy
 
-        await until_so(lambda: registered("Ignore"), 10)  # nobody has asked yet: nobody's kubectl waits for us
+        await until(lambda: registered("Ignore"))  # nobody has asked yet: nobody's kubectl waits for us
 
         bad = route("r")
         two = [{"destination": {"host": "reviews"}, "weight": 0}, {"destination": {"host": "reviews"}, "weight": 0}]
@@ -164,8 +126,8 @@ async def test_kubectl_is_refused_in_our_words_and_the_registration_is_kept_righ
             said = await asyncio.to_thread(own.kubectl, "-n", namespace, "apply", "-f", "-", stdin=json.dumps(bad), check=False)
             return "denied the request" in said and "spec.http[0].route" in said
 
-        await until_so(refused, 10)  # the API server takes a moment to know the new authority
-        await until_so(lambda: registered("Fail"), 5)
+        await until(refused)  # the API server takes a moment to know the new authority
+        await until(lambda: registered("Fail"))
 
         found = await asyncio.to_thread(own.call, "GET", f"{HOOKS}/navarch-validator")
         hooks = found["webhooks"]
@@ -173,7 +135,7 @@ async def test_kubectl_is_refused_in_our_words_and_the_registration_is_kept_righ
         hooks[0]["failurePolicy"] = "Ignore"
         del hooks[0]["clientConfig"]["caBundle"]
         await asyncio.to_thread(own.call, "PUT", f"{HOOKS}/navarch-validator", found)
-        await until_so(lambda: registered("Fail"), 5)
+        await until(lambda: registered("Fail"))
         _, metrics = await running.get("/metrics")
     assert 'navarch_webhook_reviews_total{answer="refused"}' in metrics
     assert 'navarch_kubernetes_silence_seconds{resource="virtualservices"}' in metrics

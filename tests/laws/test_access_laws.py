@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import LDS
@@ -14,6 +14,7 @@ from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
 from controlplane.xds.stream import Variant
+from tests.support.proofs import sampled
 
 Json = Mapping[str, object]
 PROXY = proxy_from_node("sidecar~10.0.0.1~p.a~a.svc.cluster.local", {"LABELS": {"app": "x"}})
@@ -87,7 +88,7 @@ def policy(kind: str, spec: Json) -> Json:
     return {"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": {"name": "x", "namespace": "a"}, "spec": spec}
 
 
-LAW = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+LAW = sampled(300, list(HealthCheck))
 
 
 @LAW

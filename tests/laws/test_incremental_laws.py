@@ -7,14 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from controlplane.incremental.database import Database, Failed, InputEntry, QueryCall
 from controlplane.incremental.nodes import CLEAN, DIRTY, QueryNode
-from tests.laws.incremental_programs import SIZE, Program, Value, keys, meaning, numbered, numbers, programs, queries
+from tests.support.incremental_programs import SIZE, Program, Value, keys, meaning, numbered, numbers, programs, queries
+from tests.support.proofs import sampled
 
-LAW = settings(max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+LAW = sampled(300, list(HealthCheck))
 
 
 class Undo(Exception):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
@@ -18,6 +18,7 @@ from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
 from controlplane.xds.stream import Variant
 from controlplane.xds.view import View
+from tests.support.proofs import sampled
 
 NAMESPACES = ("a", "b")
 NAMES = ("x", "y")
@@ -158,7 +159,7 @@ def content(view: View) -> Content:
     return {(each.type_url, each.name): each.version for kind in (CDS, EDS, LDS, RDS, VHDS) for each in view.resources(kind)}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None)
+@sampled(40)
 @given(steps)
 def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: list[list[tuple[dict[str, object], bool]]]) -> None:
     mesh, world = Mesh(), dict[Key, Change]()

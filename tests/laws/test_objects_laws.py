@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args, get_origin
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -18,6 +18,7 @@ from controlplane.objects.kinds import KINDS
 from controlplane.objects.parse import parse
 from controlplane.objects.reading.documents import documents
 from controlplane.objects.types.scalars import UnsupportedField
+from tests.support.proofs import sampled
 
 Json = dict[str, object]
 SECONDS = 5.0  # for what takes well below one where nothing is quadratic
@@ -103,7 +104,7 @@ odd_documents = st.sampled_from([(group, kind, version) for (group, kind), each 
 )
 
 
-@settings(max_examples=250, deadline=None)
+@sampled(250)
 @given(odd_documents)
 def test_parsing_never_raises_and_an_error_is_what_takes_the_object_away(data: Json) -> None:
     parsed = parse(data)
@@ -136,7 +137,7 @@ def swollen(value: object, times: int) -> object:
             return value
 
 
-@settings(max_examples=100, deadline=None)
+@sampled(100)
 @given(policies, st.sampled_from((1, 20, 2000)))
 def test_a_policy_that_is_very_long_is_read_in_a_moment(data: Json, times: int) -> None:
     large = {**data, "spec": swollen(data.get("spec"), times)}
@@ -148,7 +149,7 @@ def test_a_policy_that_is_very_long_is_read_in_a_moment(data: Json, times: int) 
     assert parsed.object is None or next(each.code for each in parsed.problems) == "KindNotTranslated"
 
 
-@settings(max_examples=60, deadline=None)
+@sampled(60)
 @given(
     st.sampled_from([(group, kind) for (group, kind), each in KINDS.items() if each.unsupported]),
     st.dictionaries(texts, anything) | anything,
@@ -162,7 +163,7 @@ def test_any_json_under_the_name_of_a_policy_is_an_object_or_problems(known: tup
     assert parsed.problems
 
 
-@settings(max_examples=100, deadline=None)
+@sampled(100)
 @given(st.dictionaries(st.sampled_from(["apiVersion", "kind", "metadata", "spec", "data"]) | texts, anything))
 def test_any_json_is_an_object_or_problems(data: Json) -> None:
     parsed = parse(data)
@@ -200,7 +201,7 @@ WORDS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@sampled(300)
 @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=4), max_size=30).map("".join))
 def test_reading_never_raises_and_every_line_is_in_the_file(text: str) -> None:
     lines = len(BREAK.findall(text)) + 1
@@ -217,7 +218,7 @@ keys = st.text("abcyno-./", min_size=1)
 trees = st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4))
 
 
-@settings(max_examples=150, deadline=None)
+@sampled(150)
 @given(st.dictionaries(keys, trees, max_size=4))
 def test_json_and_yaml_of_one_value_are_read_alike(value: Mapping[str, object]) -> None:
     as_json = (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import Table, View, folder
-from tests.fakes.envoy_delta import DeltaEnvoy
-from tests.fakes.envoy_sotw import SotwEnvoy
-from tests.fakes.resources import read
-from tests.fakes.worlds import tables_of, world
-from tests.fakes.xds_client import put
+from tests.support.fakes.envoy_delta import DeltaEnvoy
+from tests.support.fakes.envoy_sotw import SotwEnvoy
+from tests.support.fakes.resources import read
+from tests.support.fakes.worlds import tables_of, world
+from tests.support.fakes.xds_client import put
+from tests.support.proofs import sampled
 
 STEPS = ("change", "change badly", "move", "reconnect", "ask again", *["deliver"] * 8, *["judge"] * 8)
 TYPES = (CDS, EDS, LDS, RDS, VHDS)
@@ -77,13 +78,13 @@ def test_every_law_has_a_server_that_can_be_reached() -> None:
     assert all(server.envoy.held[type_url] for type_url in (CDS, EDS))
 
 
-@settings(max_examples=150, deadline=None)
+@sampled(150)
 @given(seed=st.integers(0, 2**32), program=programs, last=st.integers(0, 2**32))
 def test_a_delta_client_holds_what_there_is_and_nothing_broke_on_the_way(seed: int, program: list[tuple[str, int]], last: int) -> None:
     _live(Server(seed, delta=True), program, last)
 
 
-@settings(max_examples=150, deadline=None)
+@sampled(150)
 @given(seed=st.integers(0, 2**32), program=programs, last=st.integers(0, 2**32))
 def test_a_sotw_client_holds_what_there_is_and_nothing_broke_on_the_way(seed: int, program: list[tuple[str, int]], last: int) -> None:
     _live(Server(seed, delta=False), program, last)

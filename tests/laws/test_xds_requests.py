@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.xds.resource import Resource
-from tests.fakes.resources import cluster, endpoints, host, listener, routes, secret
-from tests.fakes.xds_client import DeltaClient, Heard, SotwClient
+from tests.support.fakes.resources import cluster, endpoints, host, listener, routes, secret
+from tests.support.fakes.xds_client import DeltaClient, Heard, SotwClient
+from tests.support.proofs import sampled
 
 names = st.sampled_from(["a", "b", "c", "*", "", "r/a"])
 lists = st.lists(names, max_size=3)
@@ -78,7 +79,7 @@ class Asked:
             told.pop(name, None)
 
 
-@settings(max_examples=200, deadline=None)
+@sampled(200)
 @given(program=steps)
 def test_a_delta_client_has_been_told_the_newest_of_all_that_it_asks_for(program: list[Ask | Change]) -> None:
     client, asked, waiting = DeltaClient(*everything), Asked(), dict[str, Heard]()
@@ -107,7 +108,7 @@ def test_a_delta_client_has_been_told_the_newest_of_all_that_it_asks_for(program
             assert asked.told.get(type_url, {}) == there, type_url
 
 
-@settings(max_examples=200, deadline=None)
+@sampled(200)
 @given(program=steps)
 def test_a_sotw_client_has_been_told_the_newest_of_all_that_it_asks_for(program: list[Ask | Change]) -> None:
     client = SotwClient(*everything)

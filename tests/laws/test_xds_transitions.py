@@ -14,7 +14,7 @@ from controlplane.xds.delta import DeltaStream
 from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
 from controlplane.xds.view import Table, View
-from tests.fakes.resources import cluster, endpoints, host, listener, routes
+from tests.support.fakes.resources import cluster, endpoints, host, listener, routes
 from tests.support.xds_transitions import WRITERS, recorded
 
 NAMES = {

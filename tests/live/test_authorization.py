@@ -10,41 +10,21 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.processes import until
 from controlplane.model.identity import Identity
-from tests.live.judged import FRIEND, OTHER_HTTP, STRANGER, Judged, judged
+from tests.support.authorization import ALLOWED, DENIED, Json, by, policy, to, when
+from tests.support.policy_world import FRIEND, OTHER_HTTP, STRANGER, PolicyWorld, policy_world
+from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ALLOWED, DENIED, CLOSED = 200, 403, 0
 NAMESAKE = Identity("cluster.local", "shop-b", "friend")
 PLAIN = None
-Json = Mapping[str, object]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Judged]:
-    async with judged(tmp_path_factory.mktemp("judged")) as started:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
+    async with policy_world(tmp_path_factory.mktemp("judged")) as started:
         yield started
-
-
-def policy(name: str, *rules: Json, action: str = "ALLOW", namespace: str = "shop", **more: object) -> str:
-    """Return an AuthorizationPolicy as JSON, which is YAML."""
-    spec = {"action": action, "rules": list(rules), **more}
-    metadata = {"name": name, "namespace": namespace}
-    return json.dumps({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": metadata, "spec": spec})
-
-
-def by(**source: object) -> Json:
-    return {"from": [{"source": source}]}
-
-
-def to(**operation: object) -> Json:
-    return {"to": [{"operation": operation}]}
-
-
-def when(key: str, *values: str, **more: object) -> Json:
-    return {"when": [{"key": key, **({"values": list(values)} if values else {}), **more}]}
 
 
 class Ask(NamedTuple):
@@ -153,16 +133,16 @@ _BY_CONDITION: dict[str, tuple[Json, Sequence[Ask]]] = {
 _CASES = {**_BY_SOURCE, **_BY_OPERATION, **_BY_CONDITION}
 
 
-async def statuses(world: Judged, asks: Sequence[Ask], wanted: Sequence[int] = ()) -> list[int]:
+async def statuses(world: PolicyWorld, asks: Sequence[Ask], wanted: Sequence[int] = ()) -> list[int]:
     """Return what becomes of ``asks``: as soon as that is ``wanted``, as Envoy's worker may be later than its main thread says."""
     wanted, found = list(wanted or (each.status for each in asks)), await _statuses(world, asks)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + DEADLINE_S
     while found != wanted and time.monotonic() < deadline:
         found = await _statuses(world, asks)
     return found
 
 
-async def _statuses(world: Judged, asks: Sequence[Ask]) -> list[int]:
+async def _statuses(world: PolicyWorld, asks: Sequence[Ask]) -> list[int]:
     found = []
     for each in asks:
         answer = await world.ask(
@@ -172,13 +152,13 @@ async def _statuses(world: Judged, asks: Sequence[Ask]) -> list[int]:
     return found
 
 
-def _in(world: Judged, rule: Json) -> Json:
+def _in(world: PolicyWorld, rule: Json) -> Json:
     found: Json = json.loads(json.dumps(rule).replace("{net}", world.network))
     return found
 
 
 @pytest.mark.parametrize("case", _CASES)
-async def test_allow_lets_in_who_fits_and_nobody_else(world: Judged, case: str) -> None:
+async def test_allow_lets_in_who_fits_and_nobody_else(world: PolicyWorld, case: str) -> None:
     rule, asks = _CASES[case]
     await world.apply(policy("one", _in(world, rule)))
 
@@ -187,7 +167,7 @@ async def test_allow_lets_in_who_fits_and_nobody_else(world: Judged, case: str) 
 
 # What plaintext is to a denial differs: who has shown nothing fits no identity, and everything that excludes identities.
 @pytest.mark.parametrize("case", _CASES)
-async def test_deny_refuses_who_fits_and_nobody_else(world: Judged, case: str) -> None:
+async def test_deny_refuses_who_fits_and_nobody_else(world: PolicyWorld, case: str) -> None:
     rule, asks = _CASES[case]
     await world.apply(policy("one", _in(world, rule), action="DENY"))
     known = [each for each in asks if each.who is not PLAIN]
@@ -197,7 +177,7 @@ async def test_deny_refuses_who_fits_and_nobody_else(world: Judged, case: str) -
 
 
 @pytest.mark.parametrize("case", [name for name, (_, asks) in _BY_SOURCE.items() if any(each.who is PLAIN for each in asks)])
-async def test_t47_plaintext_satisfies_no_negation_of_an_allow_and_every_one_of_a_deny(world: Judged, case: str) -> None:
+async def test_t47_plaintext_satisfies_no_negation_of_an_allow_and_every_one_of_a_deny(world: PolicyWorld, case: str) -> None:
     rule, _ = _BY_SOURCE[case]
     plain, wanted = [Ask(DENIED, who=PLAIN)], [DENIED if case.startswith("not ") else ALLOWED]
 
@@ -209,7 +189,7 @@ async def test_t47_plaintext_satisfies_no_negation_of_an_allow_and_every_one_of_
     assert (allowed, denied) == ([DENIED], wanted)
 
 
-async def test_without_policies_everybody_is_let_in(world: Judged) -> None:
+async def test_without_policies_everybody_is_let_in(world: PolicyWorld) -> None:
     await world.apply()
 
     assert await statuses(world, [Ask(ALLOWED), Ask(ALLOWED, who=STRANGER), Ask(ALLOWED, who=PLAIN)]) == [ALLOWED] * 3
@@ -217,7 +197,7 @@ async def test_without_policies_everybody_is_let_in(world: Judged) -> None:
     assert await world.through_own_envoy() == ALLOWED
 
 
-async def test_a_policy_without_rules_allows_nothing_and_an_empty_rule_allows_everything(world: Judged) -> None:
+async def test_a_policy_without_rules_allows_nothing_and_an_empty_rule_allows_everything(world: PolicyWorld) -> None:
     await world.apply(policy("nothing"))
     nothing = await statuses(world, [Ask(DENIED), Ask(DENIED, who=PLAIN)])
     bytes_of_nothing = await world.talk(b"hello")
@@ -228,7 +208,7 @@ async def test_a_policy_without_rules_allows_nothing_and_an_empty_rule_allows_ev
     assert await world.talk(b"hello") == b"hello"
 
 
-async def test_a_workload_that_asks_through_its_own_envoy_is_judged_by_its_identity(world: Judged) -> None:
+async def test_a_workload_that_asks_through_its_own_envoy_is_judged_by_its_identity(world: PolicyWorld) -> None:
     for field, wanted in (("principals", ALLOWED), ("notPrincipals", DENIED), ("principals", ALLOWED)):
         await world.apply(policy("one", by(**{field: ["cluster.local/ns/elsewhere/sa/caller"]})))
         before = [await world.through_own_envoy() for _ in range(2)]
@@ -237,11 +217,11 @@ async def test_a_workload_that_asks_through_its_own_envoy_is_judged_by_its_ident
             return await world.through_own_envoy() == wanted
 
         # A connection that was open before the change is closed with the first answer after it.
-        await until(f"the caller gets {wanted}", judged_so, seconds=10)
+        await until(judged_so, f"the caller gets {wanted}")
         assert before[1] == wanted
 
 
-async def test_a_denial_overrules_whatever_is_allowed_and_an_audit_changes_nothing(world: Judged) -> None:
+async def test_a_denial_overrules_whatever_is_allowed_and_an_audit_changes_nothing(world: PolicyWorld) -> None:
     allowed = policy("allowed", by(namespaces=["shop"]))
     await world.apply(
         f"{allowed}\n---\n{policy('denied', to(paths=['/admin*']), action='DENY')}\n---\n{policy('audited', {}, action='AUDIT')}"
@@ -250,7 +230,7 @@ async def test_a_denial_overrules_whatever_is_allowed_and_an_audit_changes_nothi
     assert await statuses(world, [Ask(ALLOWED), Ask(DENIED, "/admin"), Ask(DENIED, who=STRANGER)]) == [ALLOWED, DENIED, DENIED]
 
 
-async def test_policies_of_the_root_namespace_hold_everywhere_and_those_of_other_namespaces_do_not(world: Judged) -> None:
+async def test_policies_of_the_root_namespace_hold_everywhere_and_those_of_other_namespaces_do_not(world: PolicyWorld) -> None:
     root = policy("everywhere", to(paths=["/secret"]), action="DENY", namespace="istio-system")
     others = policy("others", {}, action="DENY", namespace="elsewhere")
     selecting = policy("selecting", {}, action="DENY", selector={"matchLabels": {"app": "other"}})
@@ -259,7 +239,7 @@ async def test_policies_of_the_root_namespace_hold_everywhere_and_those_of_other
     assert await statuses(world, [Ask(ALLOWED), Ask(DENIED, "/secret")]) == [ALLOWED, DENIED]
 
 
-async def test_what_is_tried_is_counted_and_not_enforced(world: Judged) -> None:
+async def test_what_is_tried_is_counted_and_not_enforced(world: PolicyWorld) -> None:
     tried = json.loads(policy("tried", to(paths=["/tried"]), action="DENY"))
     tried["metadata"]["annotations"] = {"istio.io/dry-run": "true"}
     await world.apply(json.dumps(tried))
@@ -271,7 +251,7 @@ async def test_what_is_tried_is_counted_and_not_enforced(world: Judged) -> None:
         return await world.counted("istio_dry_run_deny_.*shadow_denied") == before + 1
 
     assert found == [ALLOWED, ALLOWED]
-    await until("the denial is counted", one_more, seconds=10)
+    await until(one_more, "the denial is counted")
 
 
 _TCP: dict[str, tuple[str, Json, bool, bool, bool]] = {  # friend, stranger, plaintext
@@ -289,11 +269,11 @@ _TCP: dict[str, tuple[str, Json, bool, bool, bool]] = {  # friend, stranger, pla
 
 
 @pytest.mark.parametrize("case", _TCP)
-async def test_connections_are_judged_as_requests_are(world: Judged, case: str) -> None:
+async def test_connections_are_judged_as_requests_are(world: PolicyWorld, case: str) -> None:
     action, rule, *wanted = _TCP[case]
     await world.apply(policy("one", _in(world, rule), action=action))
 
     async def judged_so() -> bool:
         return [await world.talk(b"hello", who=who) == b"hello" for who in (FRIEND, STRANGER, PLAIN)] == wanted
 
-    await until(f"connections are judged {wanted}", judged_so, seconds=3)
+    await until(judged_so, f"connections are judged {wanted}")

@@ -13,8 +13,8 @@ from aiohttp import web
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from envoy.type.v3.http_status_pb2 import StatusCode
 
-from tests.live.judged import FRIEND, STRANGER, Judged, judged
-from tests.live.test_authorization import ALLOWED, DENIED, by, policy, to
+from tests.support.authorization import ALLOWED, DENIED, by, policy, to
+from tests.support.policy_world import FRIEND, STRANGER, PolicyWorld, policy_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -122,8 +122,8 @@ class ByGrpc:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Judged]:
-    async with judged(tmp_path_factory.mktemp("authorizers")) as started:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
+    async with policy_world(tmp_path_factory.mktemp("authorizers")) as started:
         await started.mesh(_AROUND.format(net=started.network))
         yield started
 
@@ -135,7 +135,7 @@ def asking(provider: str, *rules: Mapping[str, object]) -> str:
     return policy("asking", *(rules or (to(paths=["/judged*"]),)), action="CUSTOM", provider={"name": provider})
 
 
-async def test_an_authorizer_by_http_is_asked_for_what_the_policy_is_about_and_nothing_else(world: Judged) -> None:
+async def test_an_authorizer_by_http_is_asked_for_what_the_policy_is_about_and_nothing_else(world: PolicyWorld) -> None:
     await world.apply(asking("by-http"))
     authorizer = ByHttp()
     async with authorizer.serving(f"{world.network}.61"):
@@ -150,7 +150,7 @@ async def test_an_authorizer_by_http_is_asked_for_what_the_policy_is_about_and_n
     assert (bad.headers.get("x-why"), bad.headers.get("x-hidden")) == ("no pass", None)
 
 
-async def test_an_authorizer_by_grpc_is_asked_with_the_identity_of_who_asks(world: Judged) -> None:
+async def test_an_authorizer_by_grpc_is_asked_with_the_identity_of_who_asks(world: PolicyWorld) -> None:
     await world.apply(asking("by-grpc", by(namespaces=["elsewhere"])))
     authorizer = ByGrpc()
     async with authorizer.serving(f"{world.network}.62"):
@@ -163,7 +163,7 @@ async def test_an_authorizer_by_grpc_is_asked_with_the_identity_of_who_asks(worl
     assert good.seen["x-user"] == "bob"
 
 
-async def test_what_an_authorizer_allows_may_still_be_denied(world: Judged) -> None:
+async def test_what_an_authorizer_allows_may_still_be_denied(world: PolicyWorld) -> None:
     denied = policy("denied", to(paths=["/judged/secret"]), action="DENY")
     await world.apply(f"{asking('by-http')}\n---\n{denied}\n---\n{policy('allowed', by(namespaces=['shop']))}")
     async with ByHttp().serving(f"{world.network}.61"):
@@ -180,7 +180,7 @@ async def test_what_an_authorizer_allows_may_still_be_denied(world: Judged) -> N
 @pytest.mark.parametrize(
     ("provider", "wanted"), [("by-http", 503), ("by-grpc", DENIED), ("by-http-open", ALLOWED), ("by-grpc-open", ALLOWED)]
 )
-async def test_an_authorizer_that_is_down_refuses_unless_the_settings_say_otherwise(world: Judged, provider: str, wanted: int) -> None:
+async def test_an_authorizer_that_is_down_refuses_unless_the_settings_say_otherwise(world: PolicyWorld, provider: str, wanted: int) -> None:
     await world.apply(asking(provider))
 
     found = [(await world.ask(path, headers=PASS)).status for path in ("/judged", "/other")]
@@ -188,7 +188,7 @@ async def test_an_authorizer_that_is_down_refuses_unless_the_settings_say_otherw
     assert found == [wanted, ALLOWED]
 
 
-async def test_a_provider_that_nobody_has_named_refuses_what_fits_and_is_told(world: Judged) -> None:
+async def test_a_provider_that_nobody_has_named_refuses_what_fits_and_is_told(world: PolicyWorld) -> None:
     await world.apply(asking("nobody"))
 
     found = [(await world.ask(path, headers=PASS)).status for path in ("/judged", "/other")]
@@ -197,7 +197,7 @@ async def test_a_provider_that_nobody_has_named_refuses_what_fits_and_is_told(wo
     assert any("nobody" in message for _, _, message in await world.problems())
 
 
-async def test_connections_are_judged_by_an_authorizer_by_grpc(world: Judged) -> None:
+async def test_connections_are_judged_by_an_authorizer_by_grpc(world: PolicyWorld) -> None:
     await world.apply(asking("by-grpc", {}))
     authorizer = ByGrpc()
     async with authorizer.serving(f"{world.network}.62"):

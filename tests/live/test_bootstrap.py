@@ -17,90 +17,91 @@ from controlplane.bootstrap.bootstrap import bootstrap
 from controlplane.bootstrap.overload_manager import OverloadLimits
 from controlplane.bootstrap.xds_cluster import secret_files
 from controlplane.ca.certificates import authority
-from controlplane.demo.processes import envoy_binary, until
-from tests.live.alone import Alone, alone
-from tests.rooms.test_bootstrap import CREDENTIALS, POD
+from tests.support.bootstraps import CREDENTIALS, POD
+from tests.support.processes import envoy_binary
+from tests.support.single_envoy import SingleEnvoy, single_envoy
+from tests.support.waiting import at_most, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def web(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Alone]:
-    async with alone(tmp_path_factory.mktemp("alone")) as one:
+async def web(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SingleEnvoy]:
+    async with single_envoy(tmp_path_factory.mktemp("alone")) as one:
         await one.start()
         await one.until_ready()
         yield one
 
 
-async def known(web: Alone) -> bool:
+async def known(web: SingleEnvoy) -> bool:
     return bool(await web.plane.running.json("/v1/proxies"))
 
 
-async def unknown(web: Alone) -> bool:
+async def unknown(web: SingleEnvoy) -> bool:
     return not await known(web)
 
 
-async def away(web: Alone) -> bool:
+async def away(web: SingleEnvoy) -> bool:
     return not await web.connected()
 
 
-async def test_a_token_that_is_replaced_is_shown_without_a_restart(web: Alone) -> None:
+async def test_a_token_that_is_replaced_is_shown_without_a_restart(web: SingleEnvoy) -> None:
     good = web.plane.token(account="web")
     web.write(token="spoiled")
     web.way.cut()
-    await until("the Envoy is refused", lambda: unknown(web), seconds=5)
+    await until(lambda: unknown(web), "the Envoy is refused", deadline_s=at_most(5))
     tries = await web.stat("cluster.xds-grpc.upstream_rq_total") + 2
 
     async def tried() -> bool:
         return await web.stat("cluster.xds-grpc.upstream_rq_total") >= tries
 
-    await until("it has tried again", tried, seconds=10)
+    await until(tried, "it has tried again", deadline_s=at_most(10))
     assert await unknown(web)
 
     web.write(token=good)
 
-    await until("it is let in with the new token", lambda: known(web), seconds=5)
+    await until(lambda: known(web), "it is let in with the new token", deadline_s=at_most(5))
 
 
-async def test_roots_that_are_replaced_are_believed_without_a_restart(web: Alone) -> None:
+async def test_roots_that_are_replaced_are_believed_without_a_restart(web: SingleEnvoy) -> None:
     good = web.plane.roots.decode()
     other = authority("other", ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC), dt.timedelta(days=1)).pem.decode()
     web.write(roots=other)
     web.way.cut()
-    await until("the Envoy does not believe the control plane", lambda: unknown(web), seconds=5)
-    await until("it has tried again", _more(web, web.way.taken), seconds=10)
+    await until(lambda: unknown(web), "the Envoy does not believe the control plane", deadline_s=at_most(5))
+    await until(_more(web, web.way.taken), "it has tried again", deadline_s=at_most(10))
     assert await unknown(web)
 
     web.write(roots=good)
 
-    await until("it believes the control plane", lambda: known(web), seconds=5)
+    await until(lambda: known(web), "it believes the control plane", deadline_s=at_most(5))
 
 
-async def test_a_control_plane_that_falls_silent_is_noticed_within_10_s(web: Alone) -> None:
+async def test_a_control_plane_that_falls_silent_is_noticed_within_10_s(web: SingleEnvoy) -> None:
     begun = time.monotonic()
     web.way.silent = True
 
-    await until("the silence is noticed", lambda: away(web), seconds=10)
+    await until(lambda: away(web), "the silence is noticed", deadline_s=at_most(10))
 
     noticed = time.monotonic()
     web.way.silent = False
-    await until("it is back", lambda: known(web), seconds=5)
+    await until(lambda: known(web), "it is back", deadline_s=at_most(5))
     print(f"noticed after {noticed - begun:.1f} s, back {time.monotonic() - noticed:.1f} s later")
 
 
-async def test_after_an_outage_it_is_back_within_seconds(web: Alone) -> None:
+async def test_after_an_outage_it_is_back_within_seconds(web: SingleEnvoy) -> None:
     web.way.down = True
     web.way.cut()
     tries = web.way.taken + 6  # by then the back-off has grown as far as it does
-    await until("six tries have failed", _more(web, tries), seconds=40)
+    await until(_more(web, tries), "six tries have failed", deadline_s=at_most(40))
 
     web.way.down = False
     begun = time.monotonic()
-    await until("it is back", lambda: known(web), seconds=4)
+    await until(lambda: known(web), "it is back", deadline_s=at_most(4))
     print(f"back after {time.monotonic() - begun:.1f} s")
 
 
-async def test_the_ports_answer_what_is_meant_and_nothing_else_of_the_admin_api(web: Alone) -> None:
+async def test_the_ports_answer_what_is_meant_and_nothing_else_of_the_admin_api(web: SingleEnvoy) -> None:
     meant = [(15021, "/healthz/ready"), (15090, "/stats/prometheus")]
     others = [(15021, "/ready"), (15021, "/stats/prometheus"), (15090, "/stats"), (15090, "/config_dump"), (15090, "/")]
 
@@ -130,10 +131,10 @@ async def test_envoy_has_nothing_to_complain_of_in_a_pods_bootstrap(tmp_path: Pa
 
 
 async def test_it_is_ready_only_when_it_has_been_told_everything(tmp_path: Path) -> None:
-    async with alone(tmp_path) as one:
+    async with single_envoy(tmp_path) as one:
         one.way.down = True
         process = await one.start()
-        await until("it tries", _more(one, 2), seconds=20, watched=process)
+        await until(_more(one, 2), "it tries", deadline_s=at_most(20), watched=process)
         early = [await one.ready(), await one.status(9080, "/")]
 
         one.way.down = False
@@ -144,7 +145,7 @@ async def test_it_is_ready_only_when_it_has_been_told_everything(tmp_path: Path)
 
 
 async def test_beyond_its_connections_nobody_comes_in_but_those_who_watch(tmp_path: Path) -> None:
-    async with alone(tmp_path, limits=OverloadLimits(connections=3)) as one:
+    async with single_envoy(tmp_path, limits=OverloadLimits(connections=3)) as one:
         await one.start()
         await one.until_ready()
 
@@ -154,35 +155,35 @@ async def test_beyond_its_connections_nobody_comes_in_but_those_who_watch(tmp_pa
         assert answers == [0, 200, 200]
         for _, writer in held:
             writer.close()
-        await until("there is room again", _answers(one, 503), seconds=5)
+        await until(_answers(one, 503), "there is room again", deadline_s=at_most(5))
 
 
 async def test_beyond_its_memory_requests_are_refused_but_not_those_who_watch(tmp_path: Path) -> None:
     # It is too full from the start, and looks only when its listeners are there: 1.40 has those wait for ever that come to a full heap.
-    async with alone(tmp_path, limits=OverloadLimits(heap_bytes=1 << 20, refresh_interval_s=3.0)) as one:
+    async with single_envoy(tmp_path, limits=OverloadLimits(heap_bytes=1 << 20, refresh_interval_s=3.0)) as one:
         await one.start()
 
-        await until("the heap is full", _refuses(one), seconds=20)
+        await until(_refuses(one), "the heap is full", deadline_s=at_most(20))
 
         assert [await one.status(15021, "/healthz/ready"), await one.status(15090, "/stats/prometheus")] == [200, 200]
         assert await one.stat("overload.envoy.overload_actions.stop_accepting_requests.active") == 1
 
 
-def _answers(web: Alone, status: int) -> Callable[[], Awaitable[bool]]:
+def _answers(web: SingleEnvoy, status: int) -> Callable[[], Awaitable[bool]]:
     async def answers() -> bool:
         return await web.status(9080, "/") == status
 
     return answers
 
 
-def _refuses(web: Alone) -> Callable[[], Awaitable[bool]]:
+def _refuses(web: SingleEnvoy) -> Callable[[], Awaitable[bool]]:
     async def refuses() -> bool:
         return await web.ready() and await web.status(9080, "/") == 0
 
     return refuses
 
 
-def _more(web: Alone, than: int) -> Callable[[], Awaitable[bool]]:
+def _more(web: SingleEnvoy, than: int) -> Callable[[], Awaitable[bool]]:
     async def tried() -> bool:
         return web.way.taken > than
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.processes import until
-from tests.fakes.issuer import Issuer
-from tests.live.fronts import Front
-from tests.live.worlds import rule, running, to
+from tests.support.envoys import rule, running, to
+from tests.support.fakes.issuer import Issuer
+from tests.support.gateway_world import GatewayWorld
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -20,10 +20,10 @@ URL = "http://shop.example/reviews/0"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayWorld]:
     async with running(tmp_path_factory.mktemp("claims"), secure=True, edge=True) as world:
         assert world.gateway
-        yield Front(world, world.gateway, tmp_path_factory.mktemp("certificates"))
+        yield GatewayWorld(world, world.gateway, tmp_path_factory.mktemp("certificates"))
 
 
 GROUP, ROLE = "@request.auth.claims.group", "@request.auth.claims[realm][example.com/role]"
@@ -43,7 +43,7 @@ WANTED: list[tuple[Mapping[str, object], str]] = [
 ]
 
 
-async def known(front: Front) -> None:
+async def known(front: GatewayWorld) -> None:
     """Let the gateway know the issuer."""
     head = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication", "metadata": {"name": "issuer", "namespace": "default"}}
     spec = {"selector": {"matchLabels": {"app": "ingress"}}, "jwtRules": [{"issuer": ISSUER.name, "jwks": ISSUER.jwks}]}
@@ -52,10 +52,10 @@ async def known(front: Front) -> None:
     async def refuses() -> bool:
         return (await front.ask(URL, headers={"Authorization": "Bearer bad"})).status_code == 401
 
-    await until("the gateway knows the issuer", refuses, seconds=10)
+    await until(refuses, "the gateway knows the issuer")
 
 
-async def test_a_gateway_routes_by_what_a_verified_token_says_and_by_no_other(front: Front) -> None:
+async def test_a_gateway_routes_by_what_a_verified_token_says_and_by_no_other(front: GatewayWorld) -> None:
     await front.show([front.server("HTTP", 8080, "*.example")], "shop.example", http=ROUTES)
     await front.until_answers(URL)
     await known(front)

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.processes import until
-from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import HOSTS, DemoMesh
-from tests.edges.certificates import Authority, write_files
-from tests.live.worlds import rule, running, to
+from tests.support.certificates import Authority, write_files
+from tests.support.envoys import HOSTS, REVIEWS, DemoMesh, rule, running, to
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOST = "secure.example"
@@ -105,7 +103,7 @@ async def answers(world: DemoMesh, *, well: bool) -> None:
         found = (await world.caller.many(f"http://{HOST}/", 4)).statuses
         return set(found) == {200} if well else 200 not in found
 
-    await until(f"the host answers {'well' if well else 'nobody'}", so, seconds=5)
+    await until(so, f"the host answers {'well' if well else 'nobody'}")
 
 
 async def test_simple_checks_who_answers(world: DemoMesh, tmp_path: Path) -> None:
@@ -181,6 +179,6 @@ async def test_istios_own_mode_shows_who_we_are_and_disable_does_not(world: Demo
             found[mode] = set(called.callers)
             return tally.failed == 0 and len(called.callers) == 1
 
-        await until("requests go one way", only, seconds=5)
+        await until(only, "requests go one way")
 
     assert found == {"ISTIO_MUTUAL": {"spiffe://cluster.local/ns/default/sa/productpage"}, "DISABLE": {""}}

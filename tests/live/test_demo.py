@@ -6,13 +6,15 @@ import asyncio
 import json
 import sys
 
+from tests.support.leftovers import ended_with
+
 
 async def test_every_claim_of_the_demo_holds() -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controlplane.cli.main", "demo", "--json"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    command = (sys.executable, "-m", "controlplane.cli.main", "demo", "--json")
+    with ended_with():
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
 
-    output, words = await process.communicate()
+        output, words = await process.communicate()
 
     assert process.returncode == 0, words.decode()
     told = json.loads(output)

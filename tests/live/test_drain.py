@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 
 from controlplane.bootstrap.status_listeners import DRAIN_PATH
-from controlplane.demo.processes import until
-from tests.live.alone import Alone, alone
+from tests.support.single_envoy import SingleEnvoy, single_envoy
+from tests.support.waiting import DEADLINE_S, at_most, until
 
 _NODE = "127.0.0.9"
 _DRAIN_S = 3
@@ -42,20 +42,20 @@ async def application(ip: str) -> AsyncIterator[tuple[asyncio.Event, asyncio.Eve
         server.close()
 
 
-async def inbound(one: Alone, path: str) -> httpx.Response:
+async def inbound(one: SingleEnvoy, path: str) -> httpx.Response:
     """Return the answer to a request that comes in to the workload of ``one``."""
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
         return await client.get(f"http://{one.ip}:9080{path}")
 
 
-async def asked(one: Alone, source: str) -> int:
+async def asked(one: SingleEnvoy, source: str) -> int:
     """Return with which status the drain is answered to ``source``."""
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=source), timeout=20) as client:
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=source), timeout=DEADLINE_S) as client:
         return (await client.get(f"http://{one.ip}:15021{DRAIN_PATH}")).status_code
 
 
 async def test_a_pod_ends_without_a_broken_request(tmp_path: Path) -> None:
-    async with alone(tmp_path, nodes=(_NODE,)) as one:
+    async with single_envoy(tmp_path, nodes=(_NODE,)) as one:
         ports = one.settings.status
         assert ports
         one.settings = replace(one.settings, status=replace(ports, drain_s=_DRAIN_S))
@@ -64,7 +64,7 @@ async def test_a_pod_ends_without_a_broken_request(tmp_path: Path) -> None:
             await one.until_ready()
             before = await inbound(one, "/")
             slow = asyncio.create_task(inbound(one, "/slow"))
-            await asyncio.wait_for(there.wait(), 5)
+            await asyncio.wait_for(there.wait(), DEADLINE_S)
             stranger = await asked(one, "127.0.0.1")
             began = time.monotonic()
             draining = asyncio.create_task(asked(one, _NODE))
@@ -72,7 +72,7 @@ async def test_a_pod_ends_without_a_broken_request(tmp_path: Path) -> None:
             async def told() -> bool:
                 return "close" in (await inbound(one, "/")).headers.get_list("connection")
 
-            await until("clients are told to go", told, seconds=5)
+            await until(told, "clients are told to go", deadline_s=at_most(5))
             told_after = time.monotonic() - began
             status = await draining
             took = time.monotonic() - began

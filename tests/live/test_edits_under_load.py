@@ -6,11 +6,8 @@ import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
-from controlplane.demo.load import Tally
-from controlplane.demo.processes import until
-from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import HOSTS, DemoMesh
-from tests.live.worlds import rule, running, to, traffic
+from tests.support.envoys import HOSTS, REVIEWS, DemoMesh, Tally, rule, running, to, traffic
+from tests.support.waiting import until, within
 
 SHOP = "http://shop.example/"
 TURNS = 6  # of nine edits each
@@ -98,7 +95,7 @@ async def test_fifty_edits_under_load_fail_no_request(tmp_path: Path) -> None:
 
     print(f"{len(done)} edits, {reviews.total + shopping.total} requests, {reviews.failed + shopping.failed} failed")
     assert len(done) >= 50
-    assert took < 5000
+    assert took < within(5000)
     assert (reviews.failed, reviews.errors, set(reviews.statuses)) == (0, [], {200})
     assert (shopping.failed, shopping.errors, set(shopping.statuses)) == (0, [], {200})
     assert reviews.versions.keys() == {"v1", "v2", "v3"}
@@ -112,4 +109,4 @@ async def more_requests(*tallies: Tally) -> None:
     async def counted() -> bool:
         return all(tally.total >= least for tally, least in zip(tallies, wanted, strict=True))
 
-    await until("more requests", counted, seconds=20)
+    await until(counted, "more requests")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from controlplane.demo.ports import free_network, free_port
-from controlplane.demo.processes import Process, envoy_binary, start, start_control_plane, until
+from tests.support.processes import Process, envoy_binary, free_network, free_port, start, start_control_plane
+from tests.support.waiting import DEADLINE_S, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "envoy"
 PORTS = (8081, 15000, 15002, 15010)
@@ -24,18 +24,18 @@ async def test_the_example_of_the_readme_works(tmp_path: Path) -> None:
     web = await asyncio.start_server(answer, ip, 8081)
     plane = await start_control_plane(manifests, tmp_path, xds=f"{ip}:15010", admin=f"127.0.0.1:{free_port()}")
     sidecar, gateway = [await proxy(name, ip, tmp_path) for name in ("sidecar", "gateway")]
-    inside = httpx.AsyncClient(proxy=f"http://{ip}:15002", timeout=5.0)
-    outside = httpx.AsyncClient(timeout=5.0, headers={"host": "web.example"})
+    inside = httpx.AsyncClient(proxy=f"http://{ip}:15002", timeout=DEADLINE_S)
+    outside = httpx.AsyncClient(timeout=DEADLINE_S, headers={"host": "web.example"})
     front = f"http://{elsewhere('127.0.0.12', ip)}:8080/"
     try:
-        await until("the first request is answered", partial(says, inside, "http://web:8080/", "hello"), seconds=20, watched=sidecar)
-        await until("a request comes in through the gateway", partial(says, outside, front, "hello"), seconds=20, watched=gateway)
+        await until(partial(says, inside, "http://web:8080/", "hello"), "the first request is answered", watched=sidecar)
+        await until(partial(says, outside, front, "hello"), "a request comes in through the gateway", watched=gateway)
         page = manifests / "web.yaml"
         saved = page.read_text().replace(
             "- route: [{destination: {host: web}}]", '- directResponse: {status: 200, body: {string: "edited"}}'
         )
         page.write_text("".join(line for line in saved.splitlines(keepends=True) if not line.startswith(("    timeout", "    retries"))))
-        await until("an edit is in effect", partial(says, inside, "http://web:8080/", "edited"), seconds=10, watched=sidecar)
+        await until(partial(says, inside, "http://web:8080/", "edited"), "an edit is in effect", watched=sidecar)
     finally:
         await asyncio.gather(inside.aclose(), outside.aclose())
         await asyncio.gather(sidecar.stop(), gateway.stop(), plane.stop())

@@ -16,9 +16,10 @@ import pytest
 from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsServer
-from controlplane.demo.processes import Process, envoy_binary, start, until
 from controlplane.model.proxies import Interception, IpFamilies
-from tests.edges import namespaces
+from tests.support import network_namespaces as namespaces
+from tests.support.processes import Process, envoy_binary, start
+from tests.support.waiting import until
 
 POD, POD_V6, NEAR, NEAR_V6 = "10.77.0.2", "fd77::2", "10.77.0.1", "fd77::1"
 VIP, VIP_V6 = "10.99.0.5", "fd99::5"  # of the store: nobody has them, only an Envoy knows the way
@@ -114,7 +115,7 @@ async def world(folder: Path, families: IpFamilies, interception: Interception) 
         namespaces.run("ip", "netns", "exec", pod, *NAVARCH, "iptables", "-b", "*", "-i", "*", "-m", interception, "-d", "15021")
         told = ("--config-yaml", json.dumps(bootstrap(settings)), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
         envoy = await within(pod, "envoy", "setpriv", "--regid", "1337", "--clear-groups", envoy_binary(), *told)
-        await until("Envoy is ready", partial(ready, pod, addresses[0]), seconds=30, watched=envoy)
+        await until(partial(ready, pod, addresses[0]), "Envoy is ready", watched=envoy)
         yield pod, outside
 
 

@@ -11,25 +11,23 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.load import LoadGenerator
-from controlplane.demo.processes import until
-from controlplane.demo.world import LISTENERS, peer_authentication_manifest
-from tests.edges.certificates import Authority, write_files
-from tests.live.fronts import NETWORKING, Front, document, external, grpc_server, said, saying
-from tests.live.worlds import rule, running, to, traffic
+from tests.support.certificates import Authority, write_files
+from tests.support.envoys import LISTENERS, LoadGenerator, peer_authentication_manifest, rule, running, to, traffic
+from tests.support.gateway_world import NETWORKING, GatewayWorld, document, external, grpc_server, said, saying
+from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayWorld]:
     async with running(tmp_path_factory.mktemp("gateway"), secure=True, edge=True) as world:
         assert world.gateway
         await world.accepted(world.store.save("peers", peer_authentication_manifest("STRICT")), LISTENERS)
-        yield Front(world, world.gateway, tmp_path_factory.mktemp("certificates"))
+        yield GatewayWorld(world, world.gateway, tmp_path_factory.mktemp("certificates"))
 
 
-async def test_requests_are_routed_by_host_path_and_header_with_the_gateways_identity(front: Front) -> None:
+async def test_requests_are_routed_by_host_path_and_header_with_the_gateways_identity(front: GatewayWorld) -> None:
     called = front.world.instances["reviews-v1"]
     http = [
         rule(to("details"), match=[{"uri": {"prefix": "/details"}}]),
@@ -50,7 +48,7 @@ async def test_requests_are_routed_by_host_path_and_header_with_the_gateways_ide
     assert called.callers == {"spiffe://cluster.local/ns/default/sa/ingress": 1}
 
 
-async def test_a_canary_through_the_gateway_has_its_share(front: Front) -> None:
+async def test_a_canary_through_the_gateway_has_its_share(front: GatewayWorld) -> None:
     http = [rule(to("reviews", "v1", 80), to("reviews", "v2", 20))]
     await front.show([front.server("HTTP", 8080, "*")], "canary.example", http=http)
     await front.until_answers("http://canary.example/reviews/0")
@@ -63,7 +61,7 @@ async def test_a_canary_through_the_gateway_has_its_share(front: Front) -> None:
     assert 0.14 < tally.versions["v2"] / tally.total < 0.26
 
 
-async def test_each_name_has_its_certificate_and_plaintext_is_sent_to_https(front: Front) -> None:
+async def test_each_name_has_its_certificate_and_plaintext_is_sent_to_https(front: GatewayWorld) -> None:
     redirecting = front.server("HTTP", 8080, "*", httpsRedirect=True)
     servers = [redirecting, front.terminated(8443, "a.example"), front.terminated(8443, "b.example")]
     await front.show(servers, "a.example", "b.example", http=[rule(to("reviews", "v1"))])
@@ -78,7 +76,7 @@ async def test_each_name_has_its_certificate_and_plaintext_is_sent_to_https(fron
         await front.ask("https://c.example/reviews/0")
 
 
-async def test_certificates_come_from_secrets_and_rotate_without_a_failed_request(front: Front) -> None:
+async def test_certificates_come_from_secrets_and_rotate_without_a_failed_request(front: GatewayWorld) -> None:
     await front.world.store.save("credential", "")
     server = front.server("HTTPS", 8443, "secret.example", mode="SIMPLE", credentialName="shop")
     await front.show([server], "secret.example", http=[rule(to("reviews", "v1"))])
@@ -86,7 +84,7 @@ async def test_certificates_come_from_secrets_and_rotate_without_a_failed_reques
     async def told() -> bool:
         return any(row["code"] == "BadCredential" for row in await front.world.problems())
 
-    await until("a Problem says that there is no certificate", told, seconds=10)
+    await until(told, "a Problem says that there is no certificate")
     assert await said(front.gateway.ip, 8443, front.trusting(), "secret.example") == b""
     await front.world.store.save("credential", front.credential("shop", "secret.example"))
     await front.until_answers("https://secret.example/reviews/0")
@@ -99,13 +97,13 @@ async def test_certificates_come_from_secrets_and_rotate_without_a_failed_reques
         caller = LoadGenerator(client)
         async with traffic(front.world, "https://secret.example/reviews/0", per_second=60, by=caller) as tally:
             await front.world.store.save("credential", front.credential("shop", "secret.example"))
-            await until("the new certificate is shown", rotated, seconds=10)
+            await until(rotated, "the new certificate is shown")
 
     assert (tally.failed, tally.errors) == (0, [])
     assert await told() is False
 
 
-async def test_mutual_refuses_who_shows_no_certificate_or_one_of_another_authority(front: Front, tmp_path: Path) -> None:
+async def test_mutual_refuses_who_shows_no_certificate_or_one_of_another_authority(front: GatewayWorld, tmp_path: Path) -> None:
     write_files(tmp_path / "known", "client.example", authority=front.authority)
     write_files(tmp_path / "foreign", "client.example", authority=Authority("another"))
     await front.show([front.terminated(8443, "bank.example", "MUTUAL")], "bank.example", http=[rule(to("reviews", "v1"))])
@@ -117,7 +115,7 @@ async def test_mutual_refuses_who_shows_no_certificate_or_one_of_another_authori
             await front.ask("https://bank.example/reviews/0", shown)
 
 
-async def test_tls_is_passed_through_by_the_name_that_is_called_and_tcp_whole(front: Front, tmp_path: Path) -> None:
+async def test_tls_is_passed_through_by_the_name_that_is_called_and_tcp_whole(front: GatewayWorld, tmp_path: Path) -> None:
     behind = Authority("behind")
     write_files(tmp_path, "pass.example", authority=behind)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -135,13 +133,13 @@ async def test_tls_is_passed_through_by_the_name_that_is_called_and_tcp_whole(fr
         async def passed() -> bool:
             return await said(front.gateway.ip, 8443, trusted, "pass.example") == b"by tls\n"
 
-        await until("TLS is passed through", passed, seconds=10)
+        await until(passed, "TLS is passed through")
         assert await said(front.gateway.ip, 9000) == b"by tcp\n"
         assert await said(front.gateway.ip, 8443, trusted, "other.example") == b""
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-async def test_grpc_goes_through_in_plaintext_and_by_tls(front: Front, *, encrypted: bool) -> None:
+async def test_grpc_goes_through_in_plaintext_and_by_tls(front: GatewayWorld, *, encrypted: bool) -> None:
     servers = [front.server("GRPC", 8080, "*"), front.terminated(8443, "grpc.example")]
     named = (("grpc.default_authority", "grpc.example"), ("grpc.ssl_target_name_override", "grpc.example"))
     async with grpc_server() as port:
@@ -156,14 +154,14 @@ async def test_grpc_goes_through_in_plaintext_and_by_tls(front: Front, *, encryp
 
             async def answers() -> bool:
                 try:
-                    return await call(b"hello", timeout=5) == b"hello"
+                    return await call(b"hello", timeout=DEADLINE_S) == b"hello"
                 except grpc.aio.AioRpcError:
                     return False
 
-            await until("gRPC goes through", answers, seconds=10)
+            await until(answers, "gRPC goes through")
 
 
-async def test_policies_of_the_gateway_are_kept_there(front: Front) -> None:
+async def test_policies_of_the_gateway_are_kept_there(front: GatewayWorld) -> None:
     await front.show([front.server("HTTP", 8080, "*")], "guarded.example", http=[rule(to("reviews", "v1"))])
     await front.until_answers("http://guarded.example/secret")
     denied = {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/secret*"]}}]}]}
@@ -179,7 +177,7 @@ async def test_policies_of_the_gateway_are_kept_there(front: Front) -> None:
     await front.world.store.save("closed", "")
 
 
-def edits(front: Front) -> Iterator[tuple[list[Mapping[str, object]], list[Mapping[str, object]]]]:
+def edits(front: GatewayWorld) -> Iterator[tuple[list[Mapping[str, object]], list[Mapping[str, object]]]]:
     """Yield edits: the servers of the gateway and the rules of its host after each."""
     plain, more = front.server("HTTP", 8080, "*"), front.server("HTTP", 8081, "more.example")
     named, second = front.terminated(8443, "live.example"), front.terminated(8443, "second.example")
@@ -190,7 +188,7 @@ def edits(front: Front) -> Iterator[tuple[list[Mapping[str, object]], list[Mappi
         yield [plain, named], [rule(to("details"))]
 
 
-async def test_edits_of_gateway_and_routes_under_load_fail_no_request(front: Front) -> None:
+async def test_edits_of_gateway_and_routes_under_load_fail_no_request(front: GatewayWorld) -> None:
     servers, http = next(edits(front))
     await front.show(servers, "live.example", http=http)
     await front.until_answers("https://live.example/reviews/0")
@@ -208,7 +206,7 @@ async def test_edits_of_gateway_and_routes_under_load_fail_no_request(front: Fro
                 async def more(least: int = least) -> bool:
                     return one.total + two.total >= least
 
-                await until("more requests", more, seconds=20)
+                await until(more, "more requests")
 
     print(f"{done} edits of both, {one.total + two.total} requests, {one.failed + two.failed} failed")
     assert done == 20

@@ -15,13 +15,13 @@ import httpx
 import pytest
 import yaml
 
-from controlplane.demo.credentials import CredentialFiles
-from controlplane.demo.ports import free_network, free_port, port_owners
-from controlplane.demo.processes import EnvoySpec, Process, Replica, start_envoy, start_replica, until
-from controlplane.demo.stores import FolderManifests
 from controlplane.model.proxies import ProxyType
-from tests.edges.certificates import write_files
-from tests.golden.cases import FOLDER, IP, Case, cases
+from tests.support.certificates import write_files
+from tests.support.envoys import CredentialFiles
+from tests.support.envoys import FolderStore as Folder
+from tests.support.processes import EnvoySpec, Process, Replica, free_network, free_port, port_owners, start_envoy, start_replica
+from tests.support.translate_cases import FOLDER, IP, Case, cases
+from tests.support.waiting import DEADLINE_S, until
 
 PORTS = (8080, 8443, 9080, 15000, 15002, 15021)
 CAPTURE_PORTS = (15001, 15006)
@@ -69,7 +69,7 @@ async def test_every_golden_case_is_accepted(tmp_path: Path, mode: str) -> None:
         await bench.start(mode)
         for case in chosen:
             bench.show(case)
-            await until(f"{case.name} has reached Envoy", partial(bench.has_all_of, case.name), seconds=20, watched=bench.processes[-1])
+            await until(partial(bench.has_all_of, case.name), f"{case.name} has reached Envoy", watched=bench.processes[-1])
 
             assert await bench.refused() == {}, case.name
     finally:
@@ -84,8 +84,8 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ip = f"{free_network(PORTS)}.21"
-        self.store = FolderManifests(folder / "manifests")
-        self.client = httpx.AsyncClient(timeout=5.0)
+        self.store = Folder(folder / "manifests")
+        self.client = httpx.AsyncClient(timeout=DEADLINE_S)
         self.processes: list[Process] = []
         self.replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
 
@@ -94,7 +94,7 @@ class Bench:
         write_files(self.folder / "certs", "file.example")
         plane = await start_replica(self.replica, self.store.serve("navarch"), self.folder)
         self.processes.append(plane)
-        await until("the control plane is ready", self._ready, seconds=20, watched=plane)
+        await until(self._ready, "the control plane is ready", watched=plane)
         captured, _, ips = mode.removeprefix(IDENTIFIED).partition(AT)
         more = (("INSTANCE_IPS", ips),) if ips else ()
         sidecar = EnvoySpec(name="client-1", ip=self.ip, labels={"app": "client"}, interception=captured, more=more)

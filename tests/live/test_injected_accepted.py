@@ -6,10 +6,10 @@ import asyncio
 import re
 from pathlib import Path
 
-from controlplane.demo.processes import envoy_binary
 from controlplane.inject.inject import Injected
 from controlplane.untyped import Json, items, section, text
-from tests.injection.cases import Case, cases, named
+from tests.support.inject_cases import Case, cases, named
+from tests.support.processes import envoy_binary
 
 VALUES = {
     "metadata.name": "web-5d9f-x7",

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import pytest
 
 from controlplane.ca.certificates import authority, server_certificate
-from controlplane.demo.ports import free_network
-from controlplane.demo.processes import until
 from controlplane.serve.identity import make_key, now
-from tests.edges.secure import HOUR, secure
-from tests.live.machines import Machine
-from tests.live.test_probes import NOT_SERVING, Application
+from tests.support.probed_application import NOT_SERVING, Application
+from tests.support.processes import free_network
+from tests.support.secure_control_plane import HOUR, secure
+from tests.support.virtual_machine import Machine
+from tests.support.waiting import at_most, until
 
 GROUP = """
 apiVersion: networking.istio.io/v1
@@ -88,7 +88,7 @@ async def machine(folder: Path, manifests: Path) -> AsyncIterator[Machine]:
         await found.prepare("-f", str(manifests / "group.yaml"))
         await found.start()
         try:
-            await until("it is well", lambda: is_endpoint(found), seconds=20, watched=found.process)
+            await until(lambda: is_endpoint(found), "it is well", deadline_s=at_most(20), watched=found.process)
             yield found
         finally:
             assert found.process
@@ -101,7 +101,7 @@ async def test_an_instance_gets_requests_while_its_probe_succeeds(tmp_path: Path
         found.application.status, found.application.health = 500, NOT_SERVING
         found.by_tcp.close()
 
-        await until("it is not well", lambda: is_none(found.machine), seconds=10)
+        await until(lambda: is_none(found.machine), "it is not well", deadline_s=at_most(10))
 
 
 async def test_a_machine_that_hangs_gets_no_requests_after_ten_seconds(tmp_path: Path) -> None:
@@ -109,10 +109,10 @@ async def test_a_machine_that_hangs_gets_no_requests_after_ten_seconds(tmp_path:
         assert found.machine.process
         found.machine.process.pause()
 
-        await until("it is not taken for well", lambda: is_none(found.machine), seconds=15)
+        await until(lambda: is_none(found.machine), "it is not taken for well", deadline_s=at_most(15))
 
         found.machine.process.resume()
-        await until("it is well again", lambda: is_endpoint(found.machine), seconds=10)
+        await until(lambda: is_endpoint(found.machine), "it is well again", deadline_s=at_most(10))
 
 
 async def is_none(machine: Machine) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.processes import until
 from controlplane.model.identity import Identity
-from tests.live.judged import FRIEND, Judged, judged
-from tests.live.test_authorization import ALLOWED, CLOSED, DENIED, by, policy, to
+from tests.support.authorization import ALLOWED, CLOSED, DENIED, by, policy, to
+from tests.support.policy_world import FRIEND, PolicyWorld, policy_world
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,12 +25,12 @@ def settings(**given: object) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Judged]:
-    async with judged(tmp_path_factory.mktemp("domains")) as started:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
+    async with policy_world(tmp_path_factory.mktemp("domains")) as started:
         yield started
 
 
-async def test_certificates_of_an_alias_are_taken_and_a_policy_for_one_name_is_for_all(world: Judged) -> None:
+async def test_certificates_of_an_alias_are_taken_and_a_policy_for_one_name_is_for_all(world: PolicyWorld) -> None:
     await world.apply()
     before = [(await world.ask(who=who)).status for who in (FRIEND, FORMER, FOREIGN)]
 
@@ -39,7 +39,7 @@ async def test_certificates_of_an_alias_are_taken_and_a_policy_for_one_name_is_f
     async def taken() -> bool:
         return (await world.ask(who=FORMER)).status == ALLOWED
 
-    await until("the certificate of the alias is taken", taken, seconds=10)
+    await until(taken, "the certificate of the alias is taken")
     found = {}
     for named in ("cluster.local", "old.local", "evil.local"):
         await world.apply(policy("one", by(principals=[f"{named}/ns/shop/sa/friend"])))
@@ -63,7 +63,9 @@ _DENIED_BY = {
 
 
 @pytest.mark.parametrize("normalization", _DENIED_BY)
-async def test_a_denial_of_a_path_is_for_as_many_ways_to_write_it_as_the_mesh_s_setting_says(world: Judged, normalization: str) -> None:
+async def test_a_denial_of_a_path_is_for_as_many_ways_to_write_it_as_the_mesh_s_setting_says(
+    world: PolicyWorld, normalization: str
+) -> None:
     await world.mesh(settings(pathNormalization={"normalization": normalization}))
     await world.apply(policy("one", to(paths=["/admin*"]), action="DENY"))
 

@@ -18,14 +18,23 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controlplane.ca.certificates import key_pem, workload_certificate
 from controlplane.ca.file_store import FileStore as Stored
 from controlplane.ca.rotation import AuthorityState, load_state
-from controlplane.demo.apps import SERVICE_PORT
-from controlplane.demo.credentials import CredentialFiles
-from controlplane.demo.processes import NotReady, until
-from controlplane.demo.stores import FolderManifests
-from controlplane.demo.story import REVIEWS
-from controlplane.demo.world import HOSTS, LISTENERS, DemoMesh, peer_authentication_manifest
 from controlplane.model.identity import Identity
-from tests.live.worlds import rule, running, to, traffic
+from tests.support.envoys import (
+    HOSTS,
+    LISTENERS,
+    REVIEWS,
+    SERVICE_PORT,
+    CredentialFiles,
+    DemoMesh,
+    peer_authentication_manifest,
+    rule,
+    running,
+    to,
+    traffic,
+)
+from tests.support.envoys import FolderStore as Folder
+from tests.support.processes import NotReady
+from tests.support.waiting import DEADLINE_S, until
 
 # The namespace's own mode, for all workloads, is another: this is of reviews alone, and of one port.
 BY_PORT = """apiVersion: security.istio.io/v1
@@ -44,7 +53,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DemoM
 
 
 def state(world: DemoMesh) -> AuthorityState:
-    assert isinstance(world.store, FolderManifests)
+    assert isinstance(world.store, Folder)
     stored = Stored(world.store.state).read_now()
     assert stored
     return load_state(stored)
@@ -74,7 +83,7 @@ async def answered(world: DemoMesh, verify: ssl.SSLContext | None = None) -> boo
     where = (world.instances["reviews-v1"].ip, SERVICE_PORT)
     writer = None
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             reader, writer = await asyncio.open_connection(*where, ssl=verify, server_hostname="reviews" if verify else None)
             writer.write(b"GET /reviews/0 HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n")
             return (await reader.readline()).startswith(b"HTTP/1.1 200")
@@ -99,7 +108,7 @@ class Remembering:
         return await asyncio.to_thread(self._answered)
 
     def _answered(self) -> bool:
-        with socket.create_connection(self._where, timeout=5) as plain:
+        with socket.create_connection(self._where, timeout=DEADLINE_S) as plain:
             try:
                 with self._context.wrap_socket(plain, server_hostname="reviews", session=self._session) as opened:
                     opened.sendall(b"GET /reviews/0 HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n")
@@ -111,7 +120,7 @@ class Remembering:
 
 
 async def mode(world: DemoMesh, wanted: str) -> None:
-    assert isinstance(world.store, FolderManifests)
+    assert isinstance(world.store, Folder)
     file = world.store.folder / "peers.yaml"
     if not file.exists() or file.read_text() != peer_authentication_manifest(wanted):
         await world.accepted(world.store.save("peers", peer_authentication_manifest(wanted)), LISTENERS)
@@ -140,7 +149,7 @@ async def test_permissive_takes_both_and_strict_refuses_plaintext_with_no_reques
             async def more(before: int = before) -> bool:
                 return tally.total >= before + 40
 
-            await until("more requests", more, seconds=20)
+            await until(more, "more requests")
         assert [await answered(world), await answered(world, known)] == [False, True]
 
     print(f"{tally.total} requests through five changes of mode, {tally.failed} failed")
@@ -166,13 +175,13 @@ async def test_disable_is_plaintext_alone_and_the_mesh_goes_along(world: DemoMes
         tally = await world.caller.many(REVIEWS, 10)
         return tally.failed == 0 and set(called.callers) == {""}
 
-    await until("the mesh speaks plaintext", plain, seconds=5)
+    await until(plain, "the mesh speaks plaintext")
     assert [await answered(world), await answered(world, known)] == [True, False]
     await mode(world, "PERMISSIVE")
 
 
 async def test_modes_by_port_count_before_those_of_the_workload(world: DemoMesh, tmp_path: Path) -> None:
-    assert isinstance(world.store, FolderManifests)
+    assert isinstance(world.store, Folder)
     known = shown(world, tmp_path, Identity("cluster.local", "default", "somebody"))
     comes_to = {"PERMISSIVE": [True, True], "STRICT": [False, True], "DISABLE": [True, False]}
 
@@ -182,13 +191,13 @@ async def test_modes_by_port_count_before_those_of_the_workload(world: DemoMesh,
     for general, of_port in (("PERMISSIVE", "STRICT"), ("STRICT", "PERMISSIVE"), ("STRICT", "DISABLE")):
         await mode(world, general)
         await world.store.save("ports", BY_PORT % (SERVICE_PORT, of_port))
-        await until(f"the port is {of_port}", partial(holds, of_port), seconds=5)
+        await until(partial(holds, of_port), f"the port is {of_port}")
         await world.store.save("ports", "")
-        await until(f"the port is as all are: {general}", partial(holds, general), seconds=5)
+        await until(partial(holds, general), f"the port is as all are: {general}")
 
 
 async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_notices(world: DemoMesh, tmp_path: Path) -> None:
-    assert isinstance(world.store, FolderManifests)
+    assert isinstance(world.store, Folder)
     somebody = Identity("cluster.local", "default", "somebody")
     old = believing(shown(world, tmp_path, somebody))
     sessions = [
@@ -200,7 +209,7 @@ async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_noti
         await phase(world, "activate")
     async with traffic(world, REVIEWS, per_second=150) as tally:
         for step in ("prepare", "activate", "retire"):
-            await until(f"{step} is due", partial(_due, world, step), seconds=20)
+            await until(partial(_due, world, step), f"{step} is due")
             await phase(world, step)
             await asyncio.gather(*(_fresh(world, name) for name in world.envoys))
             if step != "retire":
@@ -210,12 +219,12 @@ async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_noti
             async def more(seen: int = seen) -> bool:
                 return tally.total >= seen + 60
 
-            await until("more requests", more, seconds=20)
+            await until(more, "more requests")
 
     async def refused() -> bool:
         return not await answered(world, old)
 
-    await until("the old root is refused", refused, seconds=5)
+    await until(refused, "the old root is refused")
     assert [await each.answered() for each in sessions] == [False, False]  # not by a session of before either
     print(f"{tally.total} requests through the rotation, {tally.failed} failed")
     assert (tally.failed, tally.errors) == (0, [])
@@ -225,7 +234,7 @@ async def test_s30_the_root_is_rotated_with_a_new_key_under_load_and_nobody_noti
 
 async def phase(world: DemoMesh, step: str) -> None:
     """Take the rotation one phase further, as its operator does. Raises NotReady with what the command says."""
-    assert isinstance(world.store, FolderManifests)
+    assert isinstance(world.store, Folder)
     asked = [] if step == "prepare" else ["--admin", world.planes["navarch"].replica.admin]
     await navarch("ca", step, "--state", str(world.store.state), *asked)
 

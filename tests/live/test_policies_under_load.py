@@ -11,11 +11,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.processes import until
-from tests.fakes.issuer import KEYS, Issuer
-from tests.live.judged import HTTP, PROXY, Judged, judged
-from tests.live.test_authorization import ALLOWED, by, policy, to
-from tests.live.test_tokens import bearer, believing, rule, until_status
+from tests.support.authorization import ALLOWED, by, policy, to
+from tests.support.fakes.issuer import KEYS, Issuer
+from tests.support.jwt_requests import bearer, believing, rule, until_status
+from tests.support.policy_world import HTTP, PROXY, PolicyWorld, policy_world
+from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,18 +24,18 @@ _EDITS = 20
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Judged]:
-    async with judged(tmp_path_factory.mktemp("load")) as started:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
+    async with policy_world(tmp_path_factory.mktemp("load")) as started:
         yield started
 
 
 class Traffic:
     """Steady requests of the workload ``caller`` through its own Envoy, with the newest of the ``issuer``'s tokens that is believed."""
 
-    def __init__(self, world: Judged, token: str = "") -> None:
+    def __init__(self, world: PolicyWorld, token: str = "") -> None:
         self.token = token
         self.answers: Counter[str] = Counter()
-        self._client = httpx.AsyncClient(proxy=f"http://{world.network}.12:{PROXY}", timeout=10.0)
+        self._client = httpx.AsyncClient(proxy=f"http://{world.network}.12:{PROXY}", timeout=DEADLINE_S)
 
     async def __aenter__(self) -> Self:
         self._stop = asyncio.Event()
@@ -54,7 +54,7 @@ class Traffic:
         async def there() -> bool:
             return self.answers.total() >= wanted
 
-        await until("more requests", there, seconds=20)
+        await until(there, "more requests")
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -71,7 +71,7 @@ class Traffic:
             self.answers[str(answer.status_code)] += 1
 
 
-async def test_edits_of_policies_fail_no_request_that_all_of_them_allow(world: Judged) -> None:
+async def test_edits_of_policies_fail_no_request_that_all_of_them_allow(world: PolicyWorld) -> None:
     allowed = policy("caller", by(namespaces=["elsewhere"]))
     await world.apply(allowed)
     async with Traffic(world) as traffic:
@@ -85,7 +85,7 @@ async def test_edits_of_policies_fail_no_request_that_all_of_them_allow(world: J
     assert set(traffic.answers) == {str(ALLOWED)}
 
 
-async def test_a_rotation_of_keys_fails_no_token_that_both_sets_of_keys_believe(world: Judged) -> None:
+async def test_a_rotation_of_keys_fails_no_token_that_both_sets_of_keys_believe(world: PolicyWorld) -> None:
     issuer = Issuer("https://rotating.example")
     async with issuer.published(f"{world.network}.51") as at:
         verified = policy("verified", by(requestPrincipals=["*"]))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controlplane.demo.ports import free_port
-from controlplane.demo.processes import Replica, start_replica, until
-from controlplane.demo.world import RunningReplica
-from tests.bench.beds import Files
+from tests.bench.stores import Files
 from tests.bench.swarm import Swarm
 from tests.bench.workload import Size
-from tests.edges.waiting import within
+from tests.support.envoys import RunningReplica
+from tests.support.processes import Replica, free_port, start_replica
+from tests.support.waiting import at_most, until, within
 
 SIZE = Size(proxies=200, services=300, routes=100)
 
@@ -27,7 +26,7 @@ async def test_s04_two_hundred_proxies_reconnect_at_once(tmp_path: Path) -> None
 
     async def start() -> int:
         plane.process = await start_replica(plane.replica, bed.options, tmp_path)
-        await until("ready", plane.ready, seconds=30, watched=plane.process)
+        await until(plane.ready, "ready", deadline_s=at_most(30), watched=plane.process)
         return plane.process.pid
 
     try:

@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from controlplane.ca.certificates import authority, key_pem, workload_certificate
-from controlplane.demo.ports import free_port, port_owners
-from controlplane.demo.processes import EnvoySpec, Process, start_control_plane, start_envoy, until
 from controlplane.model.identity import Identity
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import parse
 from controlplane.objects.reading.documents import documents
 from controlplane.serve.identity import make_key
+from tests.support.processes import EnvoySpec, Process, free_port, port_owners, start_control_plane, start_envoy
+from tests.support.waiting import DEADLINE_S, until
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 IP = "127.9.9.9"
@@ -55,13 +55,13 @@ class Bench:
         self.manifests = folder / "manifests"
         self.manifests.mkdir()
         self.xds, self.admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        self.client = httpx.AsyncClient(base_url=f"http://{self.admin}", timeout=10)
+        self.client = httpx.AsyncClient(base_url=f"http://{self.admin}", timeout=DEADLINE_S)
         self.processes: list[Process] = []
 
     async def start(self, *, delta: bool) -> None:
         plane = await start_control_plane(self.manifests, self.folder, xds=self.xds, admin=self.admin)
         self.processes.append(plane)
-        await until("ready", self._ready, seconds=20, watched=plane)
+        await until(self._ready, "ready", watched=plane)
         give_certificates(self.folder / CERTIFICATES)
         sidecar = EnvoySpec(name="productpage", ip=IP, labels=LABELS, interception="REDIRECT", delta=delta)
         self.processes.append(await start_envoy(sidecar, self.folder, self.xds))
@@ -89,11 +89,11 @@ class Bench:
         async def gone() -> bool:
             return not await self._objects()
 
-        await until(f"{path.name} has reached Envoy", settled, seconds=20, watched=self.processes[-1])
+        await until(settled, f"{path.name} has reached Envoy", watched=self.processes[-1])
         [row] = (await self.client.get("/v1/proxies")).json()
         target.unlink()
         # The next file has the same name: what cannot be read of it would leave the objects of this one.
-        await until(f"{path.name} is gone", gone, seconds=20, watched=self.processes[-1])
+        await until(gone, f"{path.name} is gone", watched=self.processes[-1])
         return [(each["type"], each["error"]) for stream in row["connections"] for each in stream["types"] if each["error"]]
 
     async def _objects(self) -> set[str]:

@@ -14,45 +14,23 @@ import pytest_asyncio
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.demo.ports import free_port
-from controlplane.demo.processes import until
-from tests.fakes.issuer import KEYS, Issuer
-from tests.live.judged import Judged, judged
-from tests.live.test_authorization import ALLOWED, DENIED, by, policy, to, when
+from tests.support.authorization import ALLOWED, DENIED, by, policy, to, when
+from tests.support.fakes.issuer import KEYS, Issuer
+from tests.support.jwt_requests import ISSUER, Json, bearer, believing, rule, status, until_status
+from tests.support.policy_world import PolicyWorld, policy_world
+from tests.support.processes import free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 UNBELIEVED = 401
-ISSUER = Issuer("https://issuer.example")
 OTHER = Issuer("https://other.example")
-Json = Mapping[str, object]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Judged]:
-    async with judged(tmp_path_factory.mktemp("tokens")) as started:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
+    async with policy_world(tmp_path_factory.mktemp("tokens")) as started:
         yield started
-
-
-def believing(*rules: Json, name: str = "issuers", namespace: str = "shop") -> str:
-    """Return a RequestAuthentication as JSON, which is YAML."""
-    metadata = {"name": name, "namespace": namespace}
-    spec = {"jwtRules": list(rules)}
-    return json.dumps({"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication", "metadata": metadata, "spec": spec})
-
-
-def rule(issuer: Issuer = ISSUER, /, **more: object) -> Json:
-    given = {"issuer": issuer.name, **more}
-    return given if "jwksUri" in given else {**given, "jwks": issuer.jwks}
-
-
-def bearer(token: str) -> Mapping[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-async def status(world: Judged, token: str | None, path: str = "/", **headers: str) -> int:
-    shown = bearer(token) if token is not None else {}
-    return (await world.ask(path, headers={**shown, **headers})).status
 
 
 def forged(payload: object, header: Json, signature: bytes = b"") -> str:
@@ -60,7 +38,7 @@ def forged(payload: object, header: Json, signature: bytes = b"") -> str:
     return ".".join(base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in parts)
 
 
-async def test_a_request_without_a_token_passes_and_one_with_a_good_one_too(world: Judged) -> None:
+async def test_a_request_without_a_token_passes_and_one_with_a_good_one_too(world: PolicyWorld) -> None:
     await world.apply(believing(rule()))
 
     assert [await status(world, None), await status(world, ISSUER.token())] == [ALLOWED, ALLOWED]
@@ -87,20 +65,20 @@ _BAD = {
 }
 
 
-async def test_a_bad_token_is_refused_whatever_is_wrong_with_it(world: Judged) -> None:
+async def test_a_bad_token_is_refused_whatever_is_wrong_with_it(world: PolicyWorld) -> None:
     await world.apply(believing(rule()))
 
     assert {name: await status(world, token) for name, token in _BAD.items()} == dict.fromkeys(_BAD, UNBELIEVED)
 
 
-async def test_a_token_for_another_audience_is_refused(world: Judged) -> None:
+async def test_a_token_for_another_audience_is_refused(world: PolicyWorld) -> None:
     await world.apply(believing(rule(audiences=["web", "api"])))
 
     assert [await status(world, ISSUER.token(aud=each)) for each in ("web", "api", ["x", "api"])] == [ALLOWED] * 3
     assert {await status(world, ISSUER.token(aud="other")), await status(world, ISSUER.token())} <= {UNBELIEVED, DENIED}
 
 
-async def test_tokens_of_several_issuers_are_each_believed_by_their_own_keys(world: Judged) -> None:
+async def test_tokens_of_several_issuers_are_each_believed_by_their_own_keys(world: PolicyWorld) -> None:
     await world.apply(f"{believing(rule(), rule(OTHER))}")
     mixed = Issuer(OTHER.name)
     mixed._key, mixed._number = ISSUER._key, ISSUER._number
@@ -108,13 +86,13 @@ async def test_tokens_of_several_issuers_are_each_believed_by_their_own_keys(wor
     assert [await status(world, each.token()) for each in (ISSUER, OTHER, mixed)] == [ALLOWED, ALLOWED, UNBELIEVED]
 
 
-async def test_issuers_of_several_objects_and_of_the_root_namespace_add_up(world: Judged) -> None:
+async def test_issuers_of_several_objects_and_of_the_root_namespace_add_up(world: PolicyWorld) -> None:
     await world.apply(f"{believing(rule())}\n---\n{believing(rule(OTHER), name='others', namespace='istio-system')}")
 
     assert [await status(world, each.token()) for each in (ISSUER, OTHER, Issuer("https://evil.example"))] == [ALLOWED, ALLOWED, UNBELIEVED]
 
 
-async def test_tokens_are_found_where_the_rule_says_and_nowhere_else(world: Judged) -> None:
+async def test_tokens_are_found_where_the_rule_says_and_nowhere_else(world: PolicyWorld) -> None:
     places = {"fromHeaders": [{"name": "x-token", "prefix": "Token "}], "fromParams": ["token"], "fromCookies": ["session"]}
     await world.apply(f"{believing(rule(**places))}\n---\n{policy('verified', by(requestPrincipals=['*']))}")
     token = ISSUER.token()
@@ -129,7 +107,7 @@ async def test_tokens_are_found_where_the_rule_says_and_nowhere_else(world: Judg
     assert await status(world, None, f"/?access_token={token}") == DENIED
 
 
-async def test_where_nothing_is_said_tokens_are_found_in_authorization_and_access_token(world: Judged) -> None:
+async def test_where_nothing_is_said_tokens_are_found_in_authorization_and_access_token(world: PolicyWorld) -> None:
     await world.apply(f"{believing(rule())}\n---\n{policy('verified', by(requestPrincipals=['*']))}")
 
     assert await status(world, ISSUER.token()) == ALLOWED
@@ -137,7 +115,7 @@ async def test_where_nothing_is_said_tokens_are_found_in_authorization_and_acces
     assert await status(world, None) == DENIED
 
 
-async def test_the_workload_gets_the_token_only_where_the_rule_says(world: Judged) -> None:
+async def test_the_workload_gets_the_token_only_where_the_rule_says(world: PolicyWorld) -> None:
     await world.apply(believing(rule()))
     taken = (await world.ask(headers=bearer(ISSUER.token()))).seen
     await world.apply(believing(rule(forwardOriginalToken=True)))
@@ -147,7 +125,7 @@ async def test_the_workload_gets_the_token_only_where_the_rule_says(world: Judge
     assert forwarded["authorization"].startswith("Bearer ")
 
 
-async def test_claims_go_on_in_headers_that_nobody_else_can_set(world: Judged) -> None:
+async def test_claims_go_on_in_headers_that_nobody_else_can_set(world: PolicyWorld) -> None:
     out = {"outputPayloadToHeader": "x-payload", "outputClaimToHeaders": [{"header": "x-subject", "claim": "sub"}]}
     await world.apply(believing(rule(**out)))
     spoofed = {"x-payload": "eyJzdWIiOiJhZG1pbiJ9", "x-subject": "admin"}
@@ -179,7 +157,7 @@ _WHO: dict[str, tuple[Json, Mapping[str, object], Mapping[str, object] | None]] 
 
 
 @pytest.mark.parametrize("case", _WHO)
-async def test_policies_judge_by_what_a_verified_token_says(world: Judged, case: str) -> None:
+async def test_policies_judge_by_what_a_verified_token_says(world: PolicyWorld, case: str) -> None:
     wanted, fitting, other = _WHO[case]
     await world.apply(f"{believing(rule())}\n---\n{policy('one', wanted)}")
 
@@ -191,7 +169,7 @@ async def test_policies_judge_by_what_a_verified_token_says(world: Judged, case:
     assert found == [ALLOWED, *([DENIED] if other is not None else []), UNBELIEVED]
 
 
-async def test_who_shows_no_token_fits_no_principal_and_no_claim_only_what_excludes_some(world: Judged) -> None:
+async def test_who_shows_no_token_fits_no_principal_and_no_claim_only_what_excludes_some(world: PolicyWorld) -> None:
     without = {}
     for case, (wanted, *_) in _WHO.items():
         await world.apply(f"{believing(rule())}\n---\n{policy('one', wanted)}")
@@ -200,7 +178,7 @@ async def test_who_shows_no_token_fits_no_principal_and_no_claim_only_what_exclu
     assert {case for case, found in without.items() if found == ALLOWED} == {"not these principals", "not this claim"}
 
 
-async def test_requests_without_a_token_are_refused_by_the_denial_that_istio_documents(world: Judged) -> None:
+async def test_requests_without_a_token_are_refused_by_the_denial_that_istio_documents(world: PolicyWorld) -> None:
     await world.apply(
         f"{believing(rule())}\n---\n{policy('tokens', {**by(notRequestPrincipals=['*']), **to(paths=['/api/*'])}, action='DENY')}"
     )
@@ -212,14 +190,7 @@ async def test_requests_without_a_token_are_refused_by_the_denial_that_istio_doc
     ]
 
 
-async def until_status(world: Judged, wanted: int, token: str) -> None:
-    async def holds() -> bool:
-        return await status(world, token) == wanted
-
-    await until(f"the token gets {wanted}", holds, seconds=20)
-
-
-async def test_keys_by_uri_are_fetched_and_a_new_key_becomes_effective(world: Judged) -> None:
+async def test_keys_by_uri_are_fetched_and_a_new_key_becomes_effective(world: PolicyWorld) -> None:
     issuer = Issuer("https://rotating.example")
     async with issuer.published(f"{world.network}.51") as at:
         await world.apply(believing(rule(issuer, jwksUri=at + KEYS)))
@@ -232,7 +203,7 @@ async def test_keys_by_uri_are_fetched_and_a_new_key_becomes_effective(world: Ju
         await until_status(world, UNBELIEVED, old)
 
 
-async def test_keys_are_found_by_the_issuer_s_own_document(world: Judged) -> None:
+async def test_keys_are_found_by_the_issuer_s_own_document(world: PolicyWorld) -> None:
     issuer = Issuer()
     async with issuer.published(f"{world.network}.52") as at:
         issuer.name = at
@@ -242,7 +213,7 @@ async def test_keys_are_found_by_the_issuer_s_own_document(world: Judged) -> Non
         assert await status(world, Issuer(at).token()) == UNBELIEVED
 
 
-async def test_t46_while_nobody_gives_the_keys_every_token_is_refused_and_no_other_is_hurt(world: Judged) -> None:
+async def test_t46_while_nobody_gives_the_keys_every_token_is_refused_and_no_other_is_hurt(world: PolicyWorld) -> None:
     # Given an issuer that is down from the start, and one that is not.
     issuer, port = Issuer("https://down.example"), free_port(f"{world.network}.53")
     at = f"http://{world.network}.53:{port}"
@@ -251,7 +222,7 @@ async def test_t46_while_nobody_gives_the_keys_every_token_is_refused_and_no_oth
     async def told() -> bool:
         return any("every token of this issuer is refused" in message for _, _, message in await world.problems())
 
-    await until("a Problem says so", told, seconds=20)
+    await until(told, "a Problem says so")
 
     # Then its tokens are refused, whoever signed them, and those of the other are not.
     found = [await status(world, token) for token in (issuer.token(), Issuer(issuer.name).token(), *_BAD.values())]
@@ -266,12 +237,12 @@ async def test_t46_while_nobody_gives_the_keys_every_token_is_refused_and_no_oth
     async def gone() -> bool:
         return any("those fetched last are used" in message for _, _, message in await world.problems())
 
-    await until("a Problem says that the last keys are used", gone, seconds=20)
+    await until(gone, "a Problem says that the last keys are used")
     assert await status(world, issuer.token()) == ALLOWED
     assert asked
 
 
-async def test_t45_keys_are_not_fetched_where_the_operator_does_not_allow_it(world: Judged, tmp_path: Path) -> None:
+async def test_t45_keys_are_not_fetched_where_the_operator_does_not_allow_it(world: PolicyWorld, tmp_path: Path) -> None:
     issuer = Issuer("https://inside.example")
     redirecting = Issuer()
 
@@ -282,11 +253,11 @@ async def test_t45_keys_are_not_fetched_where_the_operator_does_not_allow_it(wor
     async with issuer.published("127.0.0.1") as inside, redirecting.published(f"{world.network}.54") as outside:
         for uri, why in ((inside + KEYS, "loopback address"), (outside + KEYS, "redirect")):
             await world.apply(believing(rule(issuer, jwksUri=uri)))
-            await until("a Problem says why", partial(_told, world, why), seconds=20)
+            await until(partial(_told, world, why), "a Problem says why")
             assert await status(world, issuer.token()) == UNBELIEVED
 
     assert issuer.asked == []
 
 
-async def _told(world: Judged, why: str) -> bool:
+async def _told(world: PolicyWorld, why: str) -> bool:
     return any(why in message for _, _, message in await world.problems())

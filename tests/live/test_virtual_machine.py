@@ -12,11 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from controlplane.demo.ports import free_network, free_port
-from controlplane.demo.processes import until
-from tests.edges.secure import Secure, secure
-from tests.edges.waiting import until_so
-from tests.live.machines import Machine
+from tests.support.processes import free_network, free_port
+from tests.support.secure_control_plane import Secure, secure
+from tests.support.virtual_machine import Machine
+from tests.support.waiting import DEADLINE_S, until
 
 CLUSTER = "outbound|9080||cart.default.svc.cluster.local"
 PORTS = (9080, 15000, 15002, 15021, 15090)
@@ -107,7 +106,7 @@ async def mesh(folder: Path, *, load_interval_s: float = 10.0) -> AsyncIterator[
             await cart.prepare("-f", str(manifests / "group.yaml"))
             await client.prepare("--label", "app=client", "--service-account", "client")
             await client.start()
-            await until("the client is ready", client.ready, seconds=20, watched=client.process)
+            await until(client.ready, "the client is ready", watched=client.process)
             yield found
         finally:
             server.close()
@@ -122,15 +121,15 @@ async def test_it_registers_itself_is_checked_serves_and_disappears(tmp_path: Pa
         assert await found.gets(503)
 
         await found.cart.start()
-        await until("it gets requests", lambda: found.gets(200), seconds=20, watched=found.cart.process)
+        await until(lambda: found.gets(200), "it gets requests", watched=found.cart.process)
         assert await found.entries() == [f"carts-{found.cart.ip}"]
         assert "URI=spiffe://cluster.local/ns/default/sa/client" in (await found.asked())[1]
 
         found.status = 500
-        await until("it is sent nothing while it is not well", lambda: found.gets(503), seconds=10)
+        await until(lambda: found.gets(503), "it is sent nothing while it is not well")
         assert await found.entries() == [f"carts-{found.cart.ip}"]
         found.status = 200
-        await until("it is well again", lambda: found.gets(200), seconds=10)
+        await until(lambda: found.gets(200), "it is well again")
 
         assert found.cart.process
         await found.cart.process.stop(kill=True)
@@ -138,7 +137,7 @@ async def test_it_registers_itself_is_checked_serves_and_disappears(tmp_path: Pa
         async def gone() -> bool:
             return not await found.entries()
 
-        await until_so(gone, 20)
+        await until(gone)
 
 
 async def test_what_a_bootstrap_prints_is_what_it_writes(tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ async def test_what_a_bootstrap_prints_is_what_it_writes(tmp_path: Path) -> None
 async def test_what_it_sends_is_reported_and_forgotten_with_it(tmp_path: Path) -> None:
     async with mesh(tmp_path, load_interval_s=1.0) as found:
         await found.cart.start()
-        await until("it gets requests", lambda: found.gets(200), seconds=20, watched=found.cart.process)
+        await until(lambda: found.gets(200), "it gets requests", watched=found.cart.process)
         proxy = f"sidecar~{found.client.ip}~client-1.default~default.svc.cluster.local"
         for _ in range(30):
             await found.asked()
@@ -171,7 +170,7 @@ async def test_what_it_sends_is_reported_and_forgotten_with_it(tmp_path: Path) -
             assert isinstance(rows, list)
             return any(row["cluster"] == CLUSTER and row["requests"] >= 30 and row["estimatedLatencyMs"] is not None for row in rows)
 
-        await until("the traffic is told", told, seconds=10)
+        await until(told, "the traffic is told")
         _, page = await found.plane.running.get("/metrics")
         assert f'navarch_load_requests_total{{cluster="{CLUSTER}"}}' in page
 
@@ -181,13 +180,13 @@ async def test_what_it_sends_is_reported_and_forgotten_with_it(tmp_path: Path) -
         async def forgotten() -> bool:
             return await found.plane.running.json(f"/v1/load/{proxy}") == []
 
-        await until("it is forgotten", forgotten, seconds=10)
+        await until(forgotten, "it is forgotten")
 
 
 async def test_the_estimated_latency_is_about_what_requests_take(tmp_path: Path) -> None:
     async with mesh(tmp_path, load_interval_s=1.0) as found:
         await found.cart.start()
-        await until("it gets requests", lambda: found.gets(200), seconds=20, watched=found.cart.process)
+        await until(lambda: found.gets(200), "it gets requests", watched=found.cart.process)
         found.delay_s = 0.2
         stop = asyncio.Event()
 
@@ -195,7 +194,7 @@ async def test_the_estimated_latency_is_about_what_requests_take(tmp_path: Path)
             while not stop.is_set():
                 assert (await client.get("http://cart:9080/")).is_success
 
-        asking = httpx.AsyncClient(proxy=f"http://{found.client.ip}:15002", timeout=20.0)
+        asking = httpx.AsyncClient(proxy=f"http://{found.client.ip}:15002", timeout=DEADLINE_S)
         async with asking, asyncio.TaskGroup() as tasks:
             for _ in range(8):
                 tasks.create_task(ask(asking))
@@ -205,7 +204,7 @@ async def test_the_estimated_latency_is_about_what_requests_take(tmp_path: Path)
                 assert isinstance(rows, list)
                 return any(row["cluster"] == CLUSTER and row["requests"] > 200 for row in rows)
 
-            await until("many requests are told", told, seconds=60)
+            await until(told, "many requests are told")
             stop.set()
         rows = await found.plane.running.json("/v1/load")
         assert isinstance(rows, list)

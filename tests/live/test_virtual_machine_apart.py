@@ -15,13 +15,12 @@ from pathlib import Path
 
 import httpx
 
-from controlplane.demo.ports import free_network
-from controlplane.demo.processes import Process, start, until
-from tests.edges import namespaces
-from tests.edges.secure import Secure, secure
-from tests.edges.waiting import until_so
-from tests.live.alone import Way
-from tests.live.machines import Machine
+from tests.support import network_namespaces as namespaces
+from tests.support.processes import Process, free_network, start
+from tests.support.secure_control_plane import Secure, secure
+from tests.support.single_envoy import TcpRelay
+from tests.support.virtual_machine import Machine
+from tests.support.waiting import until
 
 ENVOY = Path(sysconfig.get_path("purelib")) / "envoy" / "_bin" / "envoy"
 GROUP = """
@@ -123,7 +122,10 @@ async def apart() -> AsyncIterator[Apart]:
             namespaces.batch(name, [f"addr add {block}.2/30 dev eth0", "link set eth0 up", f"route add default via {block}.1"])
             namespaces.run("ip", "addr", "add", f"{block}.1/30", "dev", f"nv{os.getpid()}")
             namespaces.run("ip", "link", "set", f"nv{os.getpid()}", "up")
-            async with secure(manifests) as plane, Way(int(str(plane.running.at.xds_tls).rpartition(":")[2])).open(f"{block}.1") as xds:
+            async with (
+                secure(manifests) as plane,
+                TcpRelay(int(str(plane.running.at.xds_tls).rpartition(":")[2])).open(f"{block}.1") as xds,
+            ):
                 by = ("ip", "netns", "exec", name, "setpriv", "--reuid=1337", "--regid=1337", "--clear-groups", str(ENVOY))
                 cart = Machine("cart", f"{block}.2", folder / "cart", plane, xds=xds, interception="REDIRECT", command=by)
                 found = Apart(name, plane, cart, Machine("client", client_ip, folder / "client", plane), folder)
@@ -131,7 +133,7 @@ async def apart() -> AsyncIterator[Apart]:
                     await cart.prepare("-f", str(manifests / "group.yaml"))
                     await found.client.prepare("--label", "app=client", "--service-account", "client")
                     await found.client.start()
-                    await until("the client is ready", found.client.ready, seconds=20, watched=found.client.process)
+                    await until(found.client.ready, "the client is ready", watched=found.client.process)
                     yield found
                 finally:
                     await found.stop()
@@ -144,7 +146,7 @@ async def test_a_machine_registers_serves_under_strict_mutual_tls_and_disappears
         assert await found.gets(503)
 
         await found.start()
-        await until("it gets requests", lambda: found.gets(200), seconds=20, watched=found.cart.process)
+        await until(lambda: found.gets(200), "it gets requests", watched=found.cart.process)
         assert "URI=spiffe://cluster.local/ns/default/sa/client" in (await found.asked())[1]
 
         with contextlib.suppress(httpx.HTTPError):  # no certificate, no answer
@@ -152,9 +154,9 @@ async def test_a_machine_registers_serves_under_strict_mutual_tls_and_disappears
                 assert (await stranger.get(f"http://{found.cart.ip}:8080/")).status_code >= 400
 
         (found.folder / "well").unlink()
-        await until("it is sent nothing while it is not well", lambda: found.gets(503), seconds=10)
+        await until(lambda: found.gets(503), "it is sent nothing while it is not well")
         (found.folder / "well").touch()
-        await until("it is well again", lambda: found.gets(200), seconds=10)
+        await until(lambda: found.gets(200), "it is well again")
 
         assert found.cart.process
         await found.cart.process.stop(kill=True)
@@ -162,4 +164,4 @@ async def test_a_machine_registers_serves_under_strict_mutual_tls_and_disappears
         async def gone() -> bool:
             return not await found.plane.running.json("/v1/objects?kind=WorkloadEntry")
 
-        await until_so(gone, 20)
+        await until(gone)

@@ -1,0 +1,299 @@
+"""A workload behind a real Envoy, policies that tests give it one after another, and clients of any identity and address.
+
+One control plane and two Envoys serve all cases. Clients are connections by TLS with certificates of the mesh's own authority, so that a
+test can be anybody; one more workload asks through its own Envoy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import http.client
+import io
+import itertools
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.admin.http_server import HttpServer
+from controlplane.ca.certificates import key_pem, workload_certificate
+from controlplane.ca.file_store import FileStore as Stored
+from controlplane.ca.rotation import AuthorityState, load_state, read_key
+from controlplane.ca.tokens import AUDIENCE, sign_token
+from controlplane.model.identity import Identity
+from tests.support.envoys import CredentialFiles, RunningReplica
+from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
+from tests.support.waiting import DEADLINE_S, until
+
+HTTP, OTHER_HTTP, TCP = 9080, 9081, 9090
+PROXY = 15002
+SPACE = "shop"
+FRIEND = Identity("cluster.local", "shop", "friend")
+STRANGER = Identity("cluster.local", "elsewhere", "stranger")
+_HOUR = dt.timedelta(hours=1)
+_PATIENCE_S = 20.0
+
+_MESH = """
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec: {{selector: {{app: web}}, ports: [{{name: http, port: 9080}}, {{name: http-other, port: 9081}}, {{name: tcp, port: 9090}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: web, namespace: shop}}
+spec: {{address: {network}.11, labels: {{app: web, security.istio.io/tlsMode: istio}}, serviceAccount: web}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: web, namespace: shop}}
+spec:
+  workloadSelector: {{labels: {{app: web}}}}
+  ingress:
+  - {{port: {{number: 9080, protocol: HTTP, name: http}}, bind: {network}.11, captureMode: NONE, defaultEndpoint: 0.0.0.0:8000}}
+  - {{port: {{number: 9081, protocol: HTTP, name: http-other}}, bind: {network}.11, captureMode: NONE, defaultEndpoint: 0.0.0.0:8000}}
+  - {{port: {{number: 9090, protocol: TCP, name: tcp}}, bind: {network}.11, captureMode: NONE, defaultEndpoint: 0.0.0.0:8001}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: caller, namespace: elsewhere}}
+spec:
+  workloadSelector: {{labels: {{app: caller}}}}
+  egress:
+  - {{port: {{number: 15002, protocol: HTTP_PROXY, name: http-proxy}}, bind: {network}.12, captureMode: NONE, hosts: ["*/*"]}}
+"""
+_MARKER = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: shop}}
+spec: {{action: AUDIT, rules: [{{to: [{{operation: {{paths: [/nowhere]}}}}]}}]}}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: a status (0: the connection was closed), headers, and what the application saw of the request."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Application:
+    """Says which headers a request had (ASGI)."""
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, object],
+        receive: Callable[[], Awaitable[MutableMapping[str, object]]],
+        send: Callable[[MutableMapping[str, object]], Awaitable[None]],
+    ) -> None:
+        del receive
+        given = scope["headers"]
+        assert isinstance(given, list)
+        content = json.dumps({name.decode(): value.decode() for name, value in given}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": content})
+
+
+class PolicyWorld:
+    """The workload ``web`` in the namespace ``shop``, and what there is around it."""
+
+    def __init__(self, folder: Path, network: str, plane: RunningReplica) -> None:
+        self.folder = folder
+        self.network = network
+        self.plane = plane
+        self.envoys: dict[str, Process] = {}
+        self._numbers = itertools.count()
+        self._contexts: dict[Identity | None, ssl.SSLContext] = {}
+        self._admin = httpx.AsyncClient(base_url=f"http://{network}.11:{ADMIN_PORT}", timeout=DEADLINE_S)
+
+    @property
+    def _state(self) -> AuthorityState:
+        stored = Stored(self.folder / "state").read_now()
+        assert stored
+        return load_state(stored)
+
+    async def mesh(self, text: str) -> None:
+        """Let ``text`` be what the mesh's settings and other objects around the workload say."""
+        self._save("settings", text)
+
+    async def apply(self, text: str = "") -> None:
+        """Let ``text`` be all policies there are, and wait until the workload's Envoy lives by them."""
+        name = f"marker-{next(self._numbers)}"
+        self._save("policies", f"{text}\n---\n{_MARKER.format(name=name)}" if text else _MARKER.format(name=name))
+
+        async def lives_by_it() -> bool:
+            found = (await self._admin.get("/config_dump", params={"resource": "dynamic_listeners"})).json()
+            active = [json.dumps(each.get("active_state", {})) for each in found.get("configs", ())]
+            warming = any("warming_state" in each or "error_state" in each for each in found.get("configs", ()))
+            return len(active) == 3 and not warming and all(f"[{name}]" in each for each in active)
+
+        try:
+            await until(lives_by_it, f"the Envoy lives by {name}", watched=self.envoys.get("web"))
+        except Exception as error:
+            found = (await self._admin.get("/config_dump", params={"resource": "dynamic_listeners"})).text
+            errors = [line for line in found.splitlines() if "details" in line]
+            raise AssertionError(f"{error}; {errors}; {await self.plane.get('/v1/problems')}") from error
+
+    async def ask(
+        self,
+        path: str = "/",
+        *,
+        who: Identity | None = FRIEND,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        host: str = "web.shop",
+        port: int = HTTP,
+        source: int = 31,
+    ) -> Answer:
+        """Make a request as ``who``, ``None`` in plaintext, from the address ``network.source``."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+        data = await self.talk("\r\n".join([*lines, "", ""]).encode(), who=who, port=port, source=source)
+        if not data:
+            return Answer(0)
+        found = http.client.HTTPResponse(_Read(data), method=method)
+        found.begin()
+        body = found.read()
+        seen = json.loads(body) if found.status == 200 and body else {}
+        return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, seen)
+
+    async def talk(self, data: bytes, *, who: Identity | None = FRIEND, port: int = TCP, source: int = 31) -> bytes:
+        """Return what comes back for ``data``, nothing where the connection is closed instead."""
+        found, writer = bytearray(), None
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(DEADLINE_S):
+                reader, writer = await asyncio.open_connection(
+                    f"{self.network}.11",
+                    port,
+                    local_addr=(f"{self.network}.{source}", 0),
+                    ssl=self._context(who) if who else None,
+                    server_hostname="web" if who else None,
+                )
+                writer.write(data)
+                if port == TCP:
+                    found += await reader.read(len(data))
+                else:
+                    while piece := await reader.read(65536):
+                        found += piece
+        if writer is not None:
+            writer.transport.abort()
+        return bytes(found)
+
+    async def through_own_envoy(self, path: str = "/", **headers: str) -> int:
+        """Return the status of a request by the workload ``caller`` of the namespace ``elsewhere``, through its own Envoy."""
+        async with httpx.AsyncClient(proxy=f"http://{self.network}.12:{PROXY}", timeout=DEADLINE_S) as client:
+            return (await client.get(f"http://web.shop:{HTTP}{path}", headers=headers)).status_code
+
+    async def counted(self, name: str) -> int:
+        """Return the sum of the workload's Envoy's counters with ``name`` in their names."""
+        lines = (await self._admin.get("/stats", params={"filter": name})).text.splitlines()
+        return sum(int(line.rpartition(":")[2]) for line in lines if line.rpartition(":")[2].strip().isdecimal())
+
+    async def problems(self) -> list[tuple[str, str, str]]:
+        """Return object, field and message of each Problem."""
+        return [(str(each["object"]), str(each["field"]), str(each["message"])) for each in await self.plane.get("/v1/problems")]
+
+    async def sidecar(self, name: str, namespace: str, suffix: int) -> None:
+        """Start the Envoy of a workload."""
+        key = read_key(Stored(self.folder / "state", "tokens.pem").read_now() or b"")
+        held = CredentialFiles(self.folder / f"{name}-credentials")
+        shown = sign_token(key, (namespace, name), AUDIENCE, dt.datetime.now(dt.UTC), _HOUR)
+        held.write(token=shown, roots=self._state.bundle.decode())
+        known = EnvoySpec(
+            name=name, ip=f"{self.network}.{suffix}", labels={"app": name}, namespace=namespace, account=name, credentials=held
+        )
+        self.envoys[name] = await start_envoy(known, self.folder, self.plane.replica.xds_tls)
+
+    async def stop(self) -> None:
+        """End what was started."""
+        await asyncio.gather(*(each.stop() for each in self.envoys.values()))
+        await self.plane.stop()
+        await self._admin.aclose()
+
+    def _save(self, name: str, text: str) -> None:
+        draft = self.folder / "manifests" / f"{name}.yaml~"
+        draft.write_text(text)
+        draft.rename(self.folder / "manifests" / f"{name}.yaml")
+
+    def _context(self, who: Identity) -> ssl.SSLContext:
+        if who not in self._contexts:
+            context = ssl.create_default_context(cadata=self._state.bundle.decode())
+            context.check_hostname = False  # the server's name is a URI
+            context.set_alpn_protocols(["istio-http/1.1", "istio"])
+            key = ec.generate_private_key(ec.SECP256R1())
+            chain = workload_certificate(self._state.signing.signer, who, key.public_key(), dt.datetime.now(dt.UTC), _HOUR)
+            (self.folder / "own.pem").write_bytes(chain + key_pem(key))
+            context.load_cert_chain(self.folder / "own.pem")
+            self._contexts[who] = context
+        return self._contexts[who]
+
+
+class _Read(socket.socket):
+    """A socket on which everything has been read already."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.close()
+        self._data = data
+
+    def makefile(self, *_: object, **__: object) -> io.BytesIO:  # type: ignore[override]
+        return io.BytesIO(self._data)
+
+
+@contextlib.asynccontextmanager
+async def policy_world(folder: Path, *options: str) -> AsyncIterator[PolicyWorld]:
+    """Yield the workload, with its control plane started with ``options``; end everything with the block."""
+    network = free_network((HTTP, OTHER_HTTP, TCP, PROXY, ADMIN_PORT, 8000, 8001))
+    (folder / "manifests").mkdir()
+    replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
+    world = PolicyWorld(folder, network, RunningReplica(replica))
+    application = HttpServer(_Application(), f"{network}.11:8000")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(world.stop)
+        world._save("mesh", _MESH.format(network=network))
+        application.open()
+        task = asyncio.create_task(application.run())
+        stack.push_async_callback(_ended, application, task)
+        await stack.enter_async_context(await asyncio.start_server(_echo, f"{network}.11", 8001))
+        given = ("--files", str(folder / "manifests"), "--state", str(folder / "state"))
+        allowed = ("--jwks-allow", f"http://{network}.0/24", "--jwks-refresh", "1")
+        world.plane.process = await start_replica(replica, (*given, *allowed, *options), folder)
+        await until(world.plane.ready, "the control plane is ready", watched=world.plane.process)
+        await world.sidecar("web", SPACE, 11)
+        await world.sidecar("caller", "elsewhere", 12)
+        for ip, port in ((11, HTTP), (11, TCP), (12, PROXY)):
+            await until(_open(f"{network}.{ip}", port), f"port {port} is open", watched=world.envoys["web"])
+        yield world
+
+
+async def _ended(web: HttpServer, task: asyncio.Task[None]) -> None:
+    web.stop()
+    await task
+    web.close()
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(1024):
+            writer.write(data)
+        writer.close()
+
+
+def _open(ip: str, port: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        try:
+            _, writer = await asyncio.open_connection(ip, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    return holds

@@ -1,0 +1,43 @@
+"""The contracts of the layers bite."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "refusal"),
+    [
+        ("model/hosts.py", "import controlplane.mesh.mesh", "Rooms import downwards only BROKEN"),
+        ("sources/files/folder.py", "import controlplane.serve.xds.subscribers", "Rooms import downwards only BROKEN"),
+        ("attic/__init__.py", '"""A room that no layer names."""', "must be declared as a layer"),
+        ("xds/view.py", "import asyncio", "Pure rooms do no I/O and know no clock BROKEN"),
+        ("mesh/mesh.py", "import time", "Pure rooms do no I/O and know no clock BROKEN"),
+        (
+            "admin/api.py",
+            "import envoy.config.cluster.v3.cluster_pb2",
+            "Envoy's generated modules stay where messages are made and read BROKEN",
+        ),
+    ],
+)
+def test_an_import_against_the_layers_is_refused(tmp_path: Path, module: str, line: str, refusal: str) -> None:
+    shutil.copytree(ROOT / "controlplane", tmp_path / "controlplane", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    wrong = tmp_path / "controlplane" / module
+    wrong.parent.mkdir(exist_ok=True)
+    before = wrong.read_text() if wrong.exists() else ""
+    wrong.write_text(f"{before}\n{line}\n")
+
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert refusal in " ".join(done.stdout.split())
