@@ -38,7 +38,7 @@ class HostCheck:
 
     def _refusal(self, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        if not self._known(host):
+        if not self._is_served(host):
             return 421, "this host name is not served here; see --admin-host"
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
@@ -48,7 +48,7 @@ class HostCheck:
             return 413, "no request here needs a body like this"
         return None
 
-    def _known(self, host: str) -> bool:
+    def _is_served(self, host: str) -> bool:
         name = _name(host).lower()
         if name in self._names:
             return True
@@ -59,12 +59,12 @@ class HostCheck:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     raw = scope.get("headers")
     for name, value in raw if isinstance(raw, list) else ():
         # Of a name that comes twice neither is to be trusted.
-        found[name.decode("latin-1").lower()] = "" if name.decode("latin-1").lower() in found else value.decode("latin-1")
-    return found
+        headers[name.decode("latin-1").lower()] = "" if name.decode("latin-1").lower() in headers else value.decode("latin-1")
+    return headers
 
 
 def _name(host: str) -> str:

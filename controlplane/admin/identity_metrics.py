@@ -14,10 +14,10 @@ _PHASES = ("steady", "prepared", "activated")
 
 def identity_metrics(row: IdentityRow, now: float) -> Iterator[Metric]:
     """Yield the metrics of ``row`` at the time ``now``."""
-    yield from _expiries(row, now)
+    yield from _expiry_metrics(row, now)
     phase = GaugeMetricFamily("navarch_authority_phase", "How far a rotation of the root is: 1 at the phase of now.", labels=["phase"])
-    for each in _PHASES:
-        phase.add_metric([each], each == row.phase)
+    for name in _PHASES:
+        phase.add_metric([name], name == row.phase)
     yield phase
     waiting = row.waiting_for
     yield _gauge(
@@ -33,27 +33,27 @@ def identity_metrics(row: IdentityRow, now: float) -> Iterator[Metric]:
     yield _counter("navarch_callers_refused", "Callers that were not let in, by reason.", "reason", row.refused)
 
 
-def _expiries(row: IdentityRow, now: float) -> Iterator[Metric]:
+def _expiry_metrics(row: IdentityRow, now: float) -> Iterator[Metric]:
     roots = GaugeMetricFamily("navarch_root_expiry_seconds", "Until a root that is trusted expires.", labels=["root", "signs"])
-    for each in row.roots:
-        roots.add_metric([each.root[:16], str(each.signs).lower()], each.expires_at - now)
+    for root in row.roots:
+        roots.add_metric([root.root[:16], str(root.signs).lower()], root.expires_at - now)
     yield roots
-    signing = min((each.issuer_expires_at for each in row.roots if each.signs), default=now)
+    signing = min((root.issuer_expires_at for root in row.roots if root.signs), default=now)
     yield GaugeMetricFamily("navarch_issuer_expiry_seconds", "Until the certificate expires that signs.", value=signing - now)
     if row.first_expires_at is not None:
         first = row.first_expires_at - now
         yield GaugeMetricFamily("navarch_certificate_expiry_seconds", "Until the first certificate of a workload expires.", value=first)
 
 
-def _gauge(name: str, words: str, label: str, values: Mapping[str, int]) -> Metric:
-    found = GaugeMetricFamily(name, words, labels=[label])
-    for each, value in sorted(values.items()):
-        found.add_metric([each], value)
-    return found
+def _gauge(name: str, description: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, description, labels=[label])
+    for label_value, value in sorted(values.items()):
+        family.add_metric([label_value], value)
+    return family
 
 
-def _counter(name: str, words: str, label: str, values: Mapping[str, int]) -> Metric:
-    found = CounterMetricFamily(name, words, labels=[label])
-    for each, value in sorted(values.items()):
-        found.add_metric([each], value)
-    return found
+def _counter(name: str, description: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, description, labels=[label])
+    for label_value, value in sorted(values.items()):
+        family.add_metric([label_value], value)
+    return family

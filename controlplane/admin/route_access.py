@@ -18,7 +18,7 @@ class RouteAccess(StrEnum):
     """Who may call a route."""
 
     ANYBODY = "anybody"  # who reaches the port: it says whether we are well, and numbers
-    OPERATOR = "operator"  # who is on this machine and calls us by a name of it, or by one that was given (``guard.py``)
+    OPERATOR = "operator"  # who is on this machine and calls us by a name of it, or by one that was given (``host_check.py``)
 
 
 ACCESS: Mapping[str, RouteAccess] = {
@@ -41,7 +41,7 @@ ACCESS: Mapping[str, RouteAccess] = {
 
 def include_routers(app: FastAPI, caller: RouteAccess, *routers: APIRouter) -> None:
     """Have ``app`` serve ``routers``, all of whose routes ``caller`` may call; raises Unlisted."""
-    for route in (*app.routes, *(each for router in routers for each in router.routes)):
+    for route in (*app.routes, *(included for router in routers for included in router.routes)):
         path = str(getattr(route, "path", route))
         if ACCESS.get(path) not in {RouteAccess.ANYBODY, caller}:
             raise UnlistedRoute(f"the route {path} is not listed as one that may be called by: {caller.value}")

@@ -69,7 +69,7 @@ class ProxyRow(Schema):
     """One proxy that is connected."""
 
     id: str
-    identity: str | None  # a URI; none: it came in the clear, and gets nothing secret
+    identity: str | None  # a URI; none: it came by plaintext, and gets nothing secret
     synced: bool
     connections: tuple[Connection, ...]
     reported_at: float | None = None  # when it has last said what it sends
@@ -113,7 +113,7 @@ class IdentityRow(Schema):
     bundle: str
     roots: tuple[RootRow, ...]
     waiting_for: WaitingFor
-    certificates: int  # that are out
+    certificates: int  # in use
     issued: int
     requests: dict[str, int]  # to sign a key of somebody's own, by what became of them
     first_expires_at: float | None

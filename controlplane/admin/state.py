@@ -12,7 +12,7 @@ from controlplane.objects.locations import Locations
 
 @dataclass(frozen=True, slots=True)
 class KubernetesState:
-    """Where the facts about what is exchanged with an API server come from."""
+    """Where the state of what is exchanged with an API server is read."""
 
     silences: Callable[[], Mapping[str, float]]  # for how many seconds nothing was heard, by resource
     leads: Callable[[], bool]
@@ -22,7 +22,7 @@ class KubernetesState:
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """Where each fact comes from."""
+    """Where each part of the state is read."""
 
     mesh: Mesh
     proxies: Callable[[], Sequence[ProxyRow]]

@@ -1,4 +1,4 @@
-"""Puts together who fetches the keys of token issuers, and what may be seen of it."""
+"""Assembles the fetch of token issuers' keys, and shows its state."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class BadTrustRoots(NavarchError):
 
 
 def jwks_refresher(settings: JwksSettings) -> JwksRefresher:
-    """Return who fetches keys by ``settings``; raises BadRoots."""
-    fetching = JwksFetcher(UrlPolicy(map(parse_allowed, settings.allow), is_own_address), _tls(settings.roots), SystemResolver())
-    means = RefreshInputs(fetch=fetching, clock=time.monotonic, sleep=asyncio.sleep, random=random.random)
-    return JwksRefresher(means, RefreshTiming(refresh_s=settings.refresh_s))
+    """Return what fetches keys by ``settings``; raises BadTrustRoots."""
+    fetch = JwksFetcher(UrlPolicy(map(parse_allowed, settings.allow), is_own_address), _tls(settings.roots), SystemResolver())
+    inputs = RefreshInputs(fetch=fetch, clock=time.monotonic, sleep=asyncio.sleep, random=random.random)
+    return JwksRefresher(inputs, RefreshTiming(refresh_s=settings.refresh_s))
 
 
 def facts(keys: Mapping[str, KeySet]) -> list[IssuerKeys]:
@@ -34,19 +34,19 @@ def facts(keys: Mapping[str, KeySet]) -> list[IssuerKeys]:
     return [IssuerKeys(address, key_set) for address, key_set in keys.items()]
 
 
-def issuer_rows(held: Mapping[str, FetchState]) -> list[IssuerRow]:
-    """Return what may be seen of ``held``, sorted."""
+def issuer_rows(states: Mapping[str, FetchState]) -> list[IssuerRow]:
+    """Return what may be seen of ``states``, sorted."""
     now = time.monotonic()
     return [
         IssuerRow(
             uri=redacted_url(uri),
-            usable=each.keys.text is not None,
-            age_s=None if each.fetched_at is None else now - each.fetched_at,
-            failures=each.failures,
-            error=each.keys.failure or None,
-            again_in_s=max(0.0, each.due - now),
+            usable=state.keys.text is not None,
+            age_s=None if state.fetched_at is None else now - state.fetched_at,
+            failures=state.failures,
+            error=state.keys.failure or None,
+            again_in_s=max(0.0, state.due - now),
         )
-        for uri, each in sorted(held.items())
+        for uri, state in sorted(states.items())
     ]
 
 

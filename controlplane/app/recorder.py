@@ -1,4 +1,4 @@
-"""What became of each response: folded by the fleet, told to the log, shown to the admin API."""
+"""Records what became of each response, for the fleet, the log and the admin API."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class StreamRecorder:
-    """Gives the fleet what it has not of its own, the time, and tells the log what matters."""
+    """Passes the events of streams to the fleet, with the time, and logs what matters."""
 
     def __init__(self, registrar: WorkloadRegistrar | None = None) -> None:
-        """Begin with no streams; ``registrar`` is told of each."""
+        """Begin with no streams; ``registrar`` hears of each."""
         self.fleet = Fleet()
         self.loads = LoadTotals()
         self._registrar = registrar
@@ -54,58 +54,58 @@ class StreamRecorder:
         """Return the traffic of all proxies together, or of one ``proxy``."""
         return [
             LoadRow(
-                cluster=each.cluster,
-                locality=each.locality,
-                proxies=each.proxies,
-                requests=each.requests,
-                errors=each.errors,
-                requests_per_second=each.requests_per_s,
-                errors_per_second=each.errors_per_s,
-                estimated_latency_ms=each.latency_ms,
+                cluster=load.cluster,
+                locality=load.locality,
+                proxies=load.proxies,
+                requests=load.requests,
+                errors=load.errors,
+                requests_per_second=load.requests_per_s,
+                errors_per_second=load.errors_per_s,
+                estimated_latency_ms=load.latency_ms,
             )
-            for each in self.loads.rows(proxy)
+            for load in self.loads.rows(proxy)
         ]
 
     def proxies(self) -> list[ProxyRow]:
         """Return the connected proxies, with their connections."""
-        found: dict[str, list[StreamStatus]] = {}
+        streams: dict[str, list[StreamStatus]] = {}
         reported = self.loads.reported()
         registered = self._registrar.statuses() if self._registrar else {}
-        for account in self.fleet.streams():
-            found.setdefault(account.proxy.id, []).append(account)
+        for stream in self.fleet.streams():
+            streams.setdefault(stream.proxy.id, []).append(stream)
         return [
             ProxyRow(
                 id=proxy_id,
-                identity=next((each.proxy.identity.uri for each in rows if each.proxy.identity), None),
-                synced=all(each.synced for each in rows),
+                identity=next((stream.proxy.identity.uri for stream in rows if stream.proxy.identity), None),
+                synced=all(stream.synced for stream in rows),
                 connections=tuple(map(_connection, rows)),
                 reported_at=reported.get(proxy_id),
                 registered=registered.get(proxy_id),
             )
-            for proxy_id, rows in found.items()
+            for proxy_id, rows in streams.items()
         ]
 
 
-def _connection(account: StreamStatus) -> Connection:
+def _connection(stream: StreamStatus) -> Connection:
     return Connection(
-        connection=account.connection,
-        wire=account.wire,
-        connected_at=account.connected_at,
-        types=tuple(_type_state(each) for each in account.types.values()),
+        connection=stream.connection,
+        wire=stream.wire,
+        connected_at=stream.connected_at,
+        types=tuple(_type_state(status) for status in stream.types.values()),
     )
 
 
-def _type_state(line: TypeStatus) -> TypeState:
+def _type_state(status: TypeStatus) -> TypeState:
     return TypeState(
-        type=line.type_url.rpartition(".")[2],
-        type_url=line.type_url,
-        sent=line.sent,
-        acked=line.acked,
-        nacked=line.nacked,
-        error=line.error,
-        sent_at=line.sent_at,
-        acked_at=line.acked_at,
-        nacked_at=line.nacked_at,
-        resources=line.resources,
-        sent_bytes=line.sent_bytes,
+        type=status.type_url.rpartition(".")[2],
+        type_url=status.type_url,
+        sent=status.sent,
+        acked=status.acked,
+        nacked=status.nacked,
+        error=status.error,
+        sent_at=status.sent_at,
+        acked_at=status.acked_at,
+        nacked_at=status.nacked_at,
+        resources=status.resources,
+        sent_bytes=status.sent_bytes,
     )

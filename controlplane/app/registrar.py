@@ -1,4 +1,4 @@
-"""Who registers itself: tells the fleet the time, the log what matters, and whoever keeps the entries that they may be others now."""
+"""Workloads that register themselves: gives the fleet the time, logs what matters, and signals when the entries may have changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WorkloadRegistrar:
         """Find groups among ``objects``; keep who has left for ``grace_s``."""
         self._objects = objects
         self._registrations = Registrations(grace_s)
-        self._told: Mapping[str, str] = {}
+        self._logged: Mapping[str, str] = {}
         self.changed = asyncio.Event()
 
     def connected(self, connection: int, proxy: Proxy) -> None:
@@ -51,14 +51,14 @@ class WorkloadRegistrar:
         """Return the entries that there have to be now."""
         refused = self._registrations.refused(self._objects)
         for proxy, reason in refused.items():
-            if self._told.get(proxy) != reason:
+            if self._logged.get(proxy) != reason:
                 log.warning("workload not registered", extra={"proxy": proxy, "reason": reason})
-        self._told = refused
+        self._logged = refused
         return self._registrations.entries(self._objects, time.time())
 
     def documents(self) -> Mapping[Key, Mapping[str, object]]:
         """Return the same as documents."""
-        return {key: each.document for key, each in self.entries().items()}
+        return {key: entry.document for key, entry in self.entries().items()}
 
     def statuses(self) -> Mapping[str, str]:
         """Return as which entry each proxy that asked for it is registered, or why it is not."""

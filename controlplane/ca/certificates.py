@@ -1,4 +1,4 @@
-"""Authorities and the certificates they issue. Pure: keys and the time are arguments, so that whoever calls decides on both.
+"""Authorities and the certificates they issue. Pure: keys and the time are arguments.
 
 https://datatracker.ietf.org/doc/html/rfc5280#section-4.2
 """
@@ -49,7 +49,7 @@ class CertificateAndKey:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Whoever issues: its certificate and its private key, which is never shown."""
+    """A certificate authority: its certificate and its private key, which is never shown."""
 
     certificate: x509.Certificate
     key: PrivateKey = field(repr=False)
@@ -83,8 +83,8 @@ def authority(
     )
     if above is None:
         return Authority(builder.sign(key, hashes.SHA256()), key)
-    made = _issued_by(above, builder).sign(above.key, hashes.SHA256())
-    return Authority(made, key, (made, *above.chain) if above.chain else (made,))
+    certificate = _issued_by(above, builder).sign(above.key, hashes.SHA256())
+    return Authority(certificate, key, (certificate, *above.chain) if above.chain else (certificate,))
 
 
 def server_certificate(
@@ -96,10 +96,10 @@ def server_certificate(
     """
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "navarch")])
     alternatives = tuple(x509.DNSName(name) for name in names)
-    made = _leaf(
+    certificate = _leaf(
         issuer, subject, alternatives, key.public_key(), (now, valid_until(now, lifetime, issuer)), ExtendedKeyUsageOID.SERVER_AUTH
     )
-    return CertificateAndKey(issuer.with_chain(made), key_pem(key))
+    return CertificateAndKey(issuer.with_chain(certificate), key_pem(key))
 
 
 def workload_certificate(issuer: Authority, who: Identity, key: PublicKey, now: dt.datetime, lifetime: dt.timedelta) -> bytes:
@@ -109,13 +109,13 @@ def workload_certificate(issuer: Authority, who: Identity, key: PublicKey, now: 
     """
     alternatives = (x509.UniformResourceIdentifier(who.uri),)
     both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-    made = _leaf(issuer, x509.Name([]), alternatives, key, (now, valid_until(now, lifetime, issuer)), *both)
-    return issuer.with_chain(made)
+    certificate = _leaf(issuer, x509.Name([]), alternatives, key, (now, valid_until(now, lifetime, issuer)), *both)
+    return issuer.with_chain(certificate)
 
 
 def valid_until(now: dt.datetime, lifetime: dt.timedelta, issuer: Authority) -> dt.datetime:
     """Return until when something that ``issuer`` signs ``now`` for ``lifetime`` is good; raises BadCertificate where that has expired."""
-    last = min(each.not_valid_after_utc for each in (issuer.certificate, *issuer.chain))
+    last = min(certificate.not_valid_after_utc for certificate in (issuer.certificate, *issuer.chain))
     if now >= last:
         raise BadCertificate("the authority has expired")
     return min(now + lifetime, last)
@@ -157,7 +157,7 @@ def uri_of(pem: bytes) -> str:
 
 def as_pem(certificates: Iterable[x509.Certificate]) -> bytes:
     """Return ``certificates``, one after the other."""
-    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
+    return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
 
 
 def _leaf(
@@ -175,9 +175,9 @@ def _leaf(
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=True)
     )
-    made = _issued_by(issuer, builder).sign(issuer.key, hashes.SHA256())
-    check_leaf(made, issuer, key, alternatives)
-    return made
+    certificate = _issued_by(issuer, builder).sign(issuer.key, hashes.SHA256())
+    check_leaf(certificate, issuer, key, alternatives)
+    return certificate
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: dt.datetime, until: dt.datetime) -> x509.CertificateBuilder:
@@ -211,22 +211,22 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def check_leaf(made: x509.Certificate, issuer: Authority, key: PublicKey, alternatives: tuple[x509.GeneralName, ...]) -> None:
-    """Look at what was made as those will who verify it, before it leaves; raises BadCertificate where it says more than it should."""
+def check_leaf(leaf: x509.Certificate, issuer: Authority, key: PublicKey, alternatives: tuple[x509.GeneralName, ...]) -> None:
+    """Verify ``leaf`` as peers will, before it is handed out; raises BadCertificate where it says more than it should."""
     try:
-        made.verify_directly_issued_by(issuer.certificate)
-        said = made.extensions
+        leaf.verify_directly_issued_by(issuer.certificate)
+        extensions = leaf.extensions
     except (InvalidSignature, ValueError, TypeError) as error:
         raise BadCertificate("the certificate does not verify") from error
-    of = said.get_extension_for_class
+    extension = extensions.get_extension_for_class
     if (
-        made.public_key() != key
-        or {each.oid for each in said} != _LEAF_EXTENSIONS
-        or of(x509.BasicConstraints).value != x509.BasicConstraints(ca=False, path_length=None)
-        or not _signs_and_agrees_only(of(x509.KeyUsage).value)
-        or not _PURPOSES.issuperset(of(x509.ExtendedKeyUsage).value)
-        or tuple(of(x509.SubjectAlternativeName).value) != alternatives
-        or made.not_valid_after_utc > issuer.certificate.not_valid_after_utc
+        leaf.public_key() != key
+        or {extension.oid for extension in extensions} != _LEAF_EXTENSIONS
+        or extension(x509.BasicConstraints).value != x509.BasicConstraints(ca=False, path_length=None)
+        or not _signs_and_agrees_only(extension(x509.KeyUsage).value)
+        or not _PURPOSES.issuperset(extension(x509.ExtendedKeyUsage).value)
+        or tuple(extension(x509.SubjectAlternativeName).value) != alternatives
+        or leaf.not_valid_after_utc > issuer.certificate.not_valid_after_utc
     ):
         raise BadCertificate("the certificate says more than it should")
 

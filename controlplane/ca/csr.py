@@ -27,8 +27,8 @@ class BadSigningRequest(NavarchError):
 def public_key_of(pem: bytes) -> PublicKey:
     """Return the public key that the request ``pem`` asks a certificate for.
 
-    Names and extensions in it are ignored: who the certificate is for is known from elsewhere. Raises BadRequest where the request cannot
-    be read, is not signed by its own key, or the key is weak.
+    Names and extensions in it are ignored: who the certificate is for is known from elsewhere. Raises
+    BadSigningRequest where the request cannot be read, is not signed by its own key, or the key is weak.
     """
     if len(pem) > MAX_BYTES:
         raise BadSigningRequest(f"expected a request of at most {MAX_BYTES} bytes")
@@ -67,8 +67,8 @@ def _verify(request: x509.CertificateSigningRequest, key: PublicKey) -> None:
         case ec.EllipticCurvePublicKey() if used is not None:
             key.verify(request.signature, request.tbs_certrequest_bytes, ec.ECDSA(used))
         case rsa.RSAPublicKey() if used is not None:
-            given = request.signature_algorithm_parameters
-            scheme = given if isinstance(given, padding.PSS) else padding.PKCS1v15()
+            parameters = request.signature_algorithm_parameters
+            scheme = parameters if isinstance(parameters, padding.PSS) else padding.PKCS1v15()
             key.verify(request.signature, request.tbs_certrequest_bytes, scheme, used)
         case _:
             raise InvalidSignature

@@ -19,15 +19,15 @@ class BadFolder(NavarchError):
     """A folder that may not hold keys; the text says what to do about it."""
 
 
-def _nothing(point: str) -> None:
+def _ignore(point: str) -> None:
     del point
 
 
 class FileStore:
     """One file of the folder ``root``, written by whoever holds its lock."""
 
-    def __init__(self, root: Path, name: str = "authority.json", reached: Callable[[str], None] = _nothing) -> None:
-        """Keep the file ``name``; ``reached`` is told each of POINTS that a write comes to, for tests that end there."""
+    def __init__(self, root: Path, name: str = "authority.json", reached: Callable[[str], None] = _ignore) -> None:
+        """Keep the file ``name``; ``reached`` is called with each of WRITE_STEPS that a write comes to, for tests that end there."""
         self._root = root
         self._path = root / name
         self._reached = reached
@@ -59,9 +59,9 @@ class FileStore:
             self._reached("locked")
             if self.read_now() != before:
                 return False
-            draft = self._path.with_suffix(".new")
-            draft.unlink(missing_ok=True)  # of a writer that was killed
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            temporary_file = self._path.with_suffix(".new")
+            temporary_file.unlink(missing_ok=True)  # of a writer that was killed
+            file = os.open(temporary_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(file, "wb") as opened:
                 self._reached("opened")
                 opened.write(content[: len(content) // 2])
@@ -72,7 +72,7 @@ class FileStore:
                 self._reached("written")
                 os.fsync(opened.fileno())
                 self._reached("synced")
-            draft.replace(self._path)
+            temporary_file.replace(self._path)
             self._reached("renamed")
             self._sync_folder()
             self._reached("folder synced")

@@ -1,4 +1,4 @@
-"""The certificates that are out: who has which, and when each is to be followed by another. Pure: time and chance are arguments.
+"""The certificates in use: who has which, and when each is renewed. Pure: time and chance are arguments.
 
 A certificate is renewed at half of its life, give or take a tenth, so that proxies that came together do not renew together.
 """
@@ -31,7 +31,7 @@ class LeafHolder:
 
 @dataclass(frozen=True, slots=True)
 class LeafCertificate:
-    """A certificate that is out, with its key, which is never shown."""
+    """A certificate in use, with its key, which is never shown."""
 
     chain: bytes  # PEM, the leaf first
     key: bytes = field(repr=False)  # PEM
@@ -42,7 +42,7 @@ class LeafCertificate:
 
 
 class LeafCertificates:
-    """Keeps one leaf a holder, as long as somebody asks for it."""
+    """One leaf a holder, kept as long as it is asked for."""
 
     def __init__(self, lifetime: dt.timedelta, make_key: Callable[[], EllipticCurvePrivateKey], random: Callable[[], float]) -> None:
         """Issue for ``lifetime`` to keys by ``make_key``; ``random`` gives numbers from 0 to 1."""
@@ -50,37 +50,38 @@ class LeafCertificates:
         self._make_key = make_key
         self._random = random
         self._leaves: dict[LeafHolder, LeafCertificate] = {}
-        self._due: list[tuple[dt.datetime, int, LeafHolder]] = []
+        self._renewals: list[tuple[dt.datetime, int, LeafHolder]] = []
         self._count = 0
         self.issued = 0
 
     def leaf(self, holder: LeafHolder, issuer: CertificateIssuer, now: dt.datetime) -> LeafCertificate:
-        """Return the leaf of ``holder``: the one that is out, or a new one by ``issuer`` where it is due or by another root.
+        """Return the leaf of ``holder``: the current one, or a new one by ``issuer`` where it is due or by another root.
 
         Raises BadCertificate where the issuer has expired.
         """
-        known = self._leaves.get(holder)
-        if known and now < known.renew_at and known.issued_by == issuer.fingerprint:
-            return known
+        current = self._leaves.get(holder)
+        if current and now < current.renew_at and current.issued_by == issuer.fingerprint:
+            return current
         key = self._make_key()
         chain = workload_certificate(issuer.signer, holder.who, key.public_key(), now, self._lifetime)
-        made = read_certificates(chain)[0]
+        certificate = read_certificates(chain)[0]
         low, high = RENEW_AT
-        life = made.not_valid_after_utc - now
+        life = certificate.not_valid_after_utc - now
         renew_at = now + life * (low + (high - low) * self._random())
-        found = LeafCertificate(chain, key_pem(key), made.serial_number, made.not_valid_after_utc, renew_at, issuer.fingerprint)
-        self._leaves[holder] = found
+        serial, expires_at = certificate.serial_number, certificate.not_valid_after_utc
+        leaf = LeafCertificate(chain, key_pem(key), serial, expires_at, renew_at, issuer.fingerprint)
+        self._leaves[holder] = leaf
         self._count += 1
         self.issued += 1
-        heappush(self._due, (renew_at, self._count, holder))
-        return found
+        heappush(self._renewals, (renew_at, self._count, holder))
+        return leaf
 
     def __len__(self) -> int:
-        """Return how many leaves are out."""
+        """Return how many leaves are in use."""
         return len(self._leaves)
 
     def current(self, holder: LeafHolder) -> LeafCertificate | None:
-        """Return the leaf of ``holder`` that is out."""
+        """Return the current leaf of ``holder``."""
         return self._leaves.get(holder)
 
     def forget(self, holder: LeafHolder) -> None:
@@ -88,21 +89,21 @@ class LeafCertificates:
         self._leaves.pop(holder, None)
 
     def due(self, now: dt.datetime) -> tuple[LeafHolder, ...]:
-        """Return who is to have another leaf by ``now``, each once."""
-        found: dict[LeafHolder, None] = {}
-        while self._due and self._due[0][0] <= now:
-            at, _, holder = heappop(self._due)
+        """Return whose leaf is to be renewed by ``now``, each once."""
+        holders: dict[LeafHolder, None] = {}
+        while self._renewals and self._renewals[0][0] <= now:
+            renew_at, _, holder = heappop(self._renewals)
             leaf = self._leaves.get(holder)
-            if leaf is not None and leaf.renew_at == at:
-                found[holder] = None
-        return tuple(found)
+            if leaf is not None and leaf.renew_at == renew_at:
+                holders[holder] = None
+        return tuple(holders)
 
     def next_due(self) -> dt.datetime | None:
-        """Return when to look again, ``None`` while nothing is out."""
-        while self._due and ((leaf := self._leaves.get(self._due[0][2])) is None or leaf.renew_at != self._due[0][0]):
-            heappop(self._due)
-        return self._due[0][0] if self._due else None
+        """Return when to look again, ``None`` while no leaf is in use."""
+        while self._renewals and ((leaf := self._leaves.get(self._renewals[0][2])) is None or leaf.renew_at != self._renewals[0][0]):
+            heappop(self._renewals)
+        return self._renewals[0][0] if self._renewals else None
 
     def first_expiry(self) -> dt.datetime | None:
-        """Return when the first of the leaves that are out expires."""
-        return min((each.expires_at for each in self._leaves.values()), default=None)
+        """Return when the first of the leaves in use expires."""
+        return min((leaf.expires_at for leaf in self._leaves.values()), default=None)

@@ -31,7 +31,7 @@ _TRIES = 10
 
 
 class StateStore(Protocol):
-    """Where one value is kept, of which everybody who looks sees the same; errors are of NavarchError or OSError."""
+    """Where one value is kept, the same for all who read it; errors are NavarchError or OSError."""
 
     async def read(self) -> bytes | None:
         """Return what is stored, ``None`` if nothing is."""
@@ -52,7 +52,7 @@ class PluggedIn:
         return await asyncio.to_thread(self._read)
 
     async def write(self, content: bytes, before: bytes | None) -> bool:
-        """Raise OutOfOrder: whoever made the files rotates them."""
+        """Raise OutOfOrder: the files are rotated from outside."""
         del content, before
         raise OutOfOrder(f"the authority is plugged in: it is rotated by writing its files anew in {self._root}")
 
@@ -82,7 +82,7 @@ class AuthorityManager:
         return self._state
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever the state has become another."""
+        """Call ``listener`` whenever the state has changed."""
         self._listeners.append(listener)
 
     async def open(self) -> None:
@@ -90,8 +90,8 @@ class AuthorityManager:
         for _ in range(_TRIES):
             if await self.reload():
                 return
-            made = dump_state(initial_state(new_issuer(self._make_key(), self._clock())))
-            if await self._store.write(made, None):
+            new_state = dump_state(initial_state(new_issuer(self._make_key(), self._clock())))
+            if await self._store.write(new_state, None):
                 log.info("authority begun")
         raise BadCertificate("the authority can be neither read nor begun")
 
@@ -108,11 +108,11 @@ class AuthorityManager:
         """Store what ``change`` makes of the state, and return it; raises what ``change`` raises, NavarchError, OSError."""
         for _ in range(_TRIES):
             await self.reload()
-            following = change(self.state)
-            if await self._store.write(dump_state(following), self._stored):
+            next_state = change(self.state)
+            if await self._store.write(dump_state(next_state), self._stored):
                 await self.reload()
-                log.info("authority changed", extra={"phase": following.phase.value})
-                return following
+                log.info("authority changed", extra={"phase": next_state.phase.value})
+                return next_state
         raise OutOfOrder("the authority is being changed by somebody else")
 
     async def reload(self) -> bool:
@@ -123,8 +123,8 @@ class AuthorityManager:
         if stored != self._stored:
             self._state = load_state(stored)
             self._stored = stored
-            for each in self._listeners:
-                each()
+            for listener in self._listeners:
+                listener()
         return True
 
 

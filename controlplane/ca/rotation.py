@@ -54,7 +54,7 @@ class CertificateIssuer:
 
     @property
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the root's PEM, in hex: how a root is told from another."""
+        """Return the SHA-256 of the root's PEM, in hex: which tells it from other roots."""
         return sha256(self.root).hexdigest()
 
 
@@ -73,7 +73,7 @@ class AuthorityState:
     @property
     def bundle(self) -> bytes:
         """Return the roots that everybody is to trust, as PEM."""
-        return b"".join(each.root for each in self.issuers)
+        return b"".join(issuer.root for issuer in self.issuers)
 
     @property
     def bundle_id(self) -> str:
@@ -94,13 +94,13 @@ def new_issuer(
     return CertificateIssuer(authority("intermediate", below, now, lifetime, root) if below else root, root.pem)
 
 
-def prepare(state: AuthorityState, following: CertificateIssuer) -> AuthorityState:
-    """Return ``state`` with ``following`` trusted too; raises OutOfOrder where a rotation is under way."""
+def prepare(state: AuthorityState, next_issuer: CertificateIssuer) -> AuthorityState:
+    """Return ``state`` with ``next_issuer`` trusted too; raises OutOfOrder where a rotation is under way."""
     if state.phase is not Phase.STEADY:
         raise OutOfOrder(f"a rotation is under way: it is {state.phase}")
-    if following.root in state.bundle:
+    if next_issuer.root in state.bundle:
         raise OutOfOrder("expected a root with a key of its own")
-    return AuthorityState(Phase.PREPARED, (*state.issuers, following))
+    return AuthorityState(Phase.PREPARED, (*state.issuers, next_issuer))
 
 
 def activate(state: AuthorityState, missing: int, namespaces: int = 0) -> AuthorityState:
@@ -134,12 +134,12 @@ def dump_state(state: AuthorityState) -> bytes:
     """Return ``state`` as it is stored: keys included, so nobody else may read it."""
     issuers = [
         {
-            "root": each.root.decode(),
-            "certificate": each.signer.pem.decode(),
-            "key": key_pem(each.signer.key).decode(),
-            "chain": as_pem(each.signer.chain).decode(),
+            "root": issuer.root.decode(),
+            "certificate": issuer.signer.pem.decode(),
+            "key": key_pem(issuer.signer.key).decode(),
+            "chain": as_pem(issuer.signer.chain).decode(),
         }
-        for each in state.issuers
+        for issuer in state.issuers
     ]
     return orjson.dumps({"format": _FORMAT, "phase": state.phase.value, "issuers": issuers}, option=orjson.OPT_INDENT_2)
 
@@ -147,15 +147,15 @@ def dump_state(state: AuthorityState) -> bytes:
 def load_state(stored: bytes) -> AuthorityState:
     """Return the state that ``dump`` gave; raises BadCertificate where it is not whole."""
     try:
-        value = orjson.loads(stored)
-        if value["format"] != _FORMAT:
+        document = orjson.loads(stored)
+        if document["format"] != _FORMAT:
             raise BadCertificate(f"expected a state of format {_FORMAT}")
-        found = AuthorityState(Phase(value["phase"]), tuple(_stored_issuer(each) for each in value["issuers"]))
+        state = AuthorityState(Phase(document["phase"]), tuple(_stored_issuer(entry) for entry in document["issuers"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadCertificate("expected the state of an authority") from error
-    if len(found.issuers) != (1 if found.phase is Phase.STEADY else 2):
+    if len(state.issuers) != (1 if state.phase is Phase.STEADY else 2):
         raise BadCertificate("the number of roots does not fit the phase")
-    return found
+    return state
 
 
 def issuer_from_files(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> CertificateIssuer:
@@ -164,13 +164,15 @@ def issuer_from_files(certificate: bytes, key: bytes, chain: bytes, root: bytes)
     https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/. Raises BadCertificate where they do not belong together.
     """
     [signer, *_] = read_certificates(certificate)
-    above = read_certificates(chain) if chain.strip() else ()
+    intermediates = read_certificates(chain) if chain.strip() else ()
     roots = read_certificates(root)
     private = _private_key(key)
     if signer.public_key() != private.public_key():
         raise BadCertificate("ca-key.pem is not the key of ca-cert.pem")
     self_signed = signer in roots
-    path = () if self_signed else tuple(dict.fromkeys((signer, *(each for each in above if each not in roots))))
+    path = (
+        () if self_signed else tuple(dict.fromkeys((signer, *(certificate for certificate in intermediates if certificate not in roots))))
+    )
     for child, parent in pairwise(path):
         _verify(child, (parent,))
     if path:
@@ -197,28 +199,28 @@ def _verify(child: x509.Certificate, parents: Iterable[x509.Certificate]) -> Non
     raise BadCertificate("the chain does not lead from ca-cert.pem to root-cert.pem")
 
 
-def _stored_issuer(value: dict[str, str]) -> CertificateIssuer:
-    [certificate] = read_certificates(value["certificate"].encode())
-    chain = read_certificates(value["chain"].encode()) if value["chain"] else ()
-    key = _private_key(value["key"].encode())
+def _stored_issuer(entry: dict[str, str]) -> CertificateIssuer:
+    [certificate] = read_certificates(entry["certificate"].encode())
+    chain = read_certificates(entry["chain"].encode()) if entry["chain"] else ()
+    key = _private_key(entry["key"].encode())
     if certificate.public_key() != key.public_key():
         raise BadCertificate("the key is not that of the certificate")
-    return CertificateIssuer(Authority(certificate, key, chain), value["root"].encode())
+    return CertificateIssuer(Authority(certificate, key, chain), entry["root"].encode())
 
 
 def _private_key(pem: bytes) -> PrivateKey:
     try:
-        found = serialization.load_pem_private_key(pem, None)
+        key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
         raise BadCertificate("expected a private key in PEM") from error
-    if not isinstance(found, EllipticCurvePrivateKey | RSAPrivateKey):
+    if not isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey):
         raise BadCertificate("expected an ECDSA or RSA key")
-    return found
+    return key
 
 
 def read_key(pem: bytes) -> EllipticCurvePrivateKey:
     """Return the ECDSA key ``pem``; raises BadCertificate."""
-    found = _private_key(pem)
-    if not isinstance(found, EllipticCurvePrivateKey):
+    key = _private_key(pem)
+    if not isinstance(key, EllipticCurvePrivateKey):
         raise BadCertificate("expected an ECDSA key")
-    return found
+    return key

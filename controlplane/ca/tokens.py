@@ -53,8 +53,8 @@ def verify_token(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.
     """Return what ``text``, signed by ``key`` for ``audience``, says ``now``; raises BadToken."""
     if len(text) > MAX_BYTES:
         raise BadToken("the token is too long")
-    given = ["iss", "sub", "aud", "iat", "nbf", "exp"]
-    checks: Options = {"require": given, "verify_exp": False, "verify_nbf": False, "verify_iat": False}  # by our own clock
+    required = ["iss", "sub", "aud", "iat", "nbf", "exp"]
+    checks: Options = {"require": required, "verify_exp": False, "verify_nbf": False, "verify_iat": False}  # by our own clock
     try:
         claims = jwt.decode(text, key, algorithms=["ES256"], audience=audience, issuer=ISSUER, options=checks)
     except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError) as error:

@@ -22,34 +22,34 @@ def certificate_and_key(entries: Mapping[str, bytes], names: tuple[Sequence[str]
 
     Raises BadCertificate where one is missing, is none or not good ``now``, or the key is another's; the text tells nothing of the content.
     """
-    chain, key = (_entry(entries, each) for each in names)
+    chain, key = (_entry(entries, alternatives) for alternatives in names)
     [leaf, *_] = read_certificates(chain)
     _check_times(leaf, now)
     try:
-        private = serialization.load_pem_private_key(key, None)
-        fits = private.public_key() == leaf.public_key()
+        private_key = serialization.load_pem_private_key(key, None)
+        matches = private_key.public_key() == leaf.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadCertificate("the key is no private key in PEM without a password") from error
-    if not fits:
+    if not matches:
         raise BadCertificate("the key is not that of the certificate")
     return chain, key
 
 
 def ca_certificates(entries: Mapping[str, bytes], names: Sequence[str], now: dt.datetime) -> bytes:
     """Return the authorities in ``entries``, under the first of ``names`` that there is, as PEM; raises BadCertificate."""
-    found = _entry(entries, names)
-    certificates = read_certificates(found)
-    if all(each.not_valid_after_utc <= now for each in certificates):
+    pem = _entry(entries, names)
+    certificates = read_certificates(pem)
+    if all(certificate.not_valid_after_utc <= now for certificate in certificates):
         _check_times(certificates[0], now)
-    return found
+    return pem
 
 
 def _entry(entries: Mapping[str, bytes], names: Sequence[str]) -> bytes:
     for name in names:
-        if found := entries.get(name):
-            if len(found) > _MAX_BYTES:
+        if entry := entries.get(name):
+            if len(entry) > _MAX_BYTES:
                 raise BadCertificate(f"{name} is longer than {_MAX_BYTES} bytes")
-            return found
+            return entry
     raise BadCertificate(f"it has no {' and no '.join(names)}")
 
 

@@ -1,4 +1,4 @@
-"""Where an authority is kept that the operator asks about, and what the control planes that use it say of it."""
+"""Where an authority is kept that the operator asks about, and what the control planes that use it report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AuthorityLocation:
 class ReplicaReport:
     """What a control plane says: which state of the authority it has, and for whom the next phase would be too early."""
 
-    who: str
+    replica: str
     phase: str
     bundle: str
     without_bundle: int  # proxies
@@ -50,13 +50,13 @@ class OpenAuthority:
     reports: Callable[[Sequence[str]], Awaitable[tuple[ReplicaReport, ...]]]  # by the admin addresses that were named
 
 
-def ask_authority(place: AuthorityLocation, about: Callable[[OpenAuthority], Awaitable[T]]) -> T:
-    """Return the answer to ``about`` of the authority at ``place``; ends the command where there is none, or it is not the time."""
+def ask_authority(location: AuthorityLocation, about: Callable[[OpenAuthority], Awaitable[T]]) -> T:
+    """Return the answer to ``about`` of the authority at ``location``; ends the command where there is none, or it is not the time."""
     from controlplane.ca.rotation import OutOfOrder
     from controlplane.errors import NavarchError
 
     async def run() -> T:
-        async with _open(place) as opened:
+        async with _open(location) as opened:
             return await about(opened)
 
     try:
@@ -70,21 +70,21 @@ def combined_report(state: AuthorityState, reports: Sequence[ReplicaReport]) -> 
     """Return the sum of ``reports``; raises OutOfOrder where one is of another state than ``state``."""
     from controlplane.ca.rotation import OutOfOrder
 
-    for each in reports:
-        if (each.bundle, each.phase) != (state.bundle_id, state.phase.value):
-            raise OutOfOrder(f"the control plane {each.who} has another state of the authority: try again in some seconds")
+    for report in reports:
+        if (report.bundle, report.phase) != (state.bundle_id, state.phase.value):
+            raise OutOfOrder(f"the control plane {report.replica} has another state of the authority: try again in some seconds")
     return ReplicaReport(
-        who="all",
+        replica="all",
         phase=state.phase.value,
         bundle=state.bundle_id,
-        without_bundle=sum(each.without_bundle for each in reports),
-        without_certificate=sum(each.without_certificate for each in reports),
-        namespaces=max((each.namespaces for each in reports), default=0),  # of which each sees all
+        without_bundle=sum(report.without_bundle for report in reports),
+        without_certificate=sum(report.without_certificate for report in reports),
+        namespaces=max((report.namespaces for report in reports), default=0),  # of which each sees all
     )
 
 
 @contextlib.asynccontextmanager
-async def _open(place: AuthorityLocation) -> AsyncIterator[OpenAuthority]:
+async def _open(location: AuthorityLocation) -> AsyncIterator[OpenAuthority]:
     from controlplane.app.identity import authority_store
     from controlplane.ca.certificates import BadCertificate
     from controlplane.ca.file_store import FileStore
@@ -94,28 +94,29 @@ async def _open(place: AuthorityLocation) -> AsyncIterator[OpenAuthority]:
     from controlplane.serve.identity import make_key, now
     from controlplane.writeback.replicas import replica_identities
 
-    if place.state:
-        keeper = AuthorityManager(FileStore(Path(place.state)), make_key, now)
+    if location.state:
+        keeper = AuthorityManager(FileStore(Path(location.state)), make_key, now)
         await keeper.open()
-        yield OpenAuthority(keeper, _by_admin)
+        yield OpenAuthority(keeper, _reports_by_admin)
         return
-    async with connect(KubernetesAccess(place.kubeconfig, place.context)) as client:
-        keeper = AuthorityManager(authority_store(client, place.namespace), make_key, now)
+    async with connect(KubernetesAccess(location.kubeconfig, location.context)) as client:
+        keeper = AuthorityManager(authority_store(client, location.namespace), make_key, now)
         if not await keeper.reload():
-            raise BadCertificate(f"there is no authority in the namespace {place.namespace}; --state names a folder that has one")
+            raise BadCertificate(f"there is no authority in the namespace {location.namespace}; --state names a folder that has one")
 
-        async def by_replicas(_: Sequence[str]) -> tuple[ReplicaReport, ...]:
-            found = await replica_identities(client, place.namespace)
-            return tuple(_report(who, _published_identity(who, told)) for who, told in found.items() if told != "{}")
+        async def reports_by_replicas(_: Sequence[str]) -> tuple[ReplicaReport, ...]:
+            identities_by_replica = await replica_identities(client, location.namespace)
+            published = {replica: text for replica, text in identities_by_replica.items() if text != "{}"}
+            return tuple(_report(replica, _published_identity(replica, text)) for replica, text in published.items())
 
-        yield OpenAuthority(keeper, by_replicas)
-
-
-async def _by_admin(addresses: Sequence[str]) -> tuple[ReplicaReport, ...]:
-    return tuple([_report(each, await asyncio.to_thread(_get, each)) for each in addresses])
+        yield OpenAuthority(keeper, reports_by_replicas)
 
 
-def _get(address: str) -> Mapping[str, object]:
+async def _reports_by_admin(addresses: Sequence[str]) -> tuple[ReplicaReport, ...]:
+    return tuple([_report(address, await asyncio.to_thread(_identity_at, address)) for address in addresses])
+
+
+def _identity_at(address: str) -> Mapping[str, object]:
     from controlplane.ca.rotation import OutOfOrder
 
     try:
@@ -125,22 +126,22 @@ def _get(address: str) -> Mapping[str, object]:
         raise OutOfOrder(f"the control plane at {address} cannot be asked ({error}); --admin says where it is, or --offline") from error
 
 
-def _published_identity(who: str, told: str) -> Mapping[str, object]:
+def _published_identity(replica: str, published: str) -> Mapping[str, object]:
     from controlplane.ca.rotation import OutOfOrder
 
     try:
-        return _json_object(told.encode())
+        return _json_object(published.encode())
     except ValueError as error:
-        raise OutOfOrder(f"the control plane {who} has not said yet which proxies it has: try again in some seconds") from error
+        raise OutOfOrder(f"the control plane {replica} has not said yet which proxies it has: try again in some seconds") from error
 
 
 def _json_object(data: bytes) -> Mapping[str, object]:
-    found = json.loads(data)
-    return found if isinstance(found, dict) else {}
+    document = json.loads(data)
+    return document if isinstance(document, dict) else {}
 
 
-def _report(who: str, said: Mapping[str, object]) -> ReplicaReport:
-    waiting = said.get("waitingFor")
+def _report(replica: str, identity: Mapping[str, object]) -> ReplicaReport:
+    waiting = identity.get("waitingFor")
     counts = waiting if isinstance(waiting, dict) else {}
-    bundle, certificate, namespaces = (int(counts.get(each, 0)) for each in ("bundle", "certificate", "namespaces"))
-    return ReplicaReport(who, str(said.get("phase")), str(said.get("bundle")), bundle, certificate, namespaces)
+    bundle, certificate, namespaces = (int(counts.get(name, 0)) for name in ("bundle", "certificate", "namespaces"))
+    return ReplicaReport(replica, str(identity.get("phase")), str(identity.get("bundle")), bundle, certificate, namespaces)

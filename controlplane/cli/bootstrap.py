@@ -107,11 +107,11 @@ def bootstrap(
     from controlplane.bootstrap.xds_cluster import XdsServer
 
     node = _node(filename, name, _ip(ip, option="--ip"))
-    node = _checked(_with_overrides(node, namespace, service_account, _pairs(label or ()), locality))
+    node = _with_valid_names(_with_overrides(node, namespace, service_account, _labels_of(label or ()), locality))
     credentials = _credentials(xds, token, roots, server_name, out)
     if filename and not credentials:
         raise typer.BadParameter("expected --token and --roots: who registers itself has to show who it is")
-    addresses = tuple(address(each, option="--xds") for each in xds)
+    addresses = tuple(address(host_and_port, option="--xds") for host_and_port in xds)
     settings = BootstrapSettings(
         node=replace(node, type=proxy_type, interception=interception),
         control_plane=XdsServer(addresses=addresses, credentials=credentials, delta=not sotw),
@@ -127,16 +127,16 @@ def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
     from controlplane.bootstrap.bootstrap import bootstrap as bootstrap_of
     from controlplane.bootstrap.xds_cluster import secret_files
 
-    told = json.dumps(bootstrap_of(settings), indent=2)
+    document = json.dumps(bootstrap_of(settings), indent=2)
     credentials = settings.control_plane.credentials
     files = secret_files(credentials) if credentials else {}
     if out is None:
-        typer.echo(told)
+        typer.echo(document)
         if credentials:
             typer.echo(f"navarch: Envoy also needs {' and '.join(files)} in {credentials.secrets}, which --out writes", err=True)
         return
     out.mkdir(parents=True, exist_ok=True)
-    for file, content in {_ENVOY: told, **files}.items():
+    for file, content in {_ENVOY: document, **files}.items():
         (out / file).write_text(content + "\n")
         typer.echo(str(out / file))
 
@@ -162,7 +162,7 @@ def _with_overrides(
     )
 
 
-def _checked(node: BootstrapNode) -> BootstrapNode:
+def _with_valid_names(node: BootstrapNode) -> BootstrapNode:
     """Return ``node`` if the control plane would take its names: they are parts of its id."""
     from controlplane.objects.types.names import is_subdomain
 
@@ -179,7 +179,7 @@ def _group(path: str) -> WorkloadGroup:
     from controlplane.sources.files.once import read_manifests
 
     _, changes = read_manifests((path,), sys.stdin.buffer)
-    groups = [each.object for each in changes if isinstance(each.object, WorkloadGroup)]
+    groups = [change.object for change in changes if isinstance(change.object, WorkloadGroup)]
     if len(groups) != 1:
         hint = "navarch validate -f says what is wrong with it"
         raise typer.BadParameter(f"expected one good WorkloadGroup in {path}, found {len(groups)}; {hint}", param_hint="--filename")
@@ -200,15 +200,15 @@ def _credentials(xds: list[str], token: str | None, roots: str | None, server_na
     return XdsCredentials(token=token, roots=roots, secrets=folder, server_name=server_name or xds[0].rpartition(":")[0])
 
 
-def _pairs(labels: list[str] | tuple[()]) -> dict[str, str]:
+def _labels_of(labels: list[str] | tuple[()]) -> dict[str, str]:
     from controlplane.objects.types.names import label_error
 
-    for each in labels:
-        name, equals, value = each.partition("=")
-        fault = label_error(name, value) if equals else f"expected NAME=VALUE, found {each!r}"
+    for pair in labels:
+        name, equals, value = pair.partition("=")
+        fault = label_error(name, value) if equals else f"expected NAME=VALUE, found {pair!r}"
         if fault:
             raise typer.BadParameter(fault, param_hint="--label")
-    return dict(each.split("=", 1) for each in labels)
+    return dict(pair.split("=", 1) for pair in labels)
 
 
 def _ip(value: str, *, option: str) -> str:

@@ -53,23 +53,23 @@ def show(
     async def look(opened: OpenAuthority) -> tuple[AuthorityState, tuple[ReplicaReport, ...]]:
         return opened.manager.state, await opened.reports(admin or [])
 
-    found, reports = ask_authority(AuthorityLocation(state, kubeconfig, context, namespace), look)
+    authority, reports = ask_authority(AuthorityLocation(state, kubeconfig, context, namespace), look)
     rows = [
         {
-            "root": each.fingerprint[:16],
-            "signs": each is found.signing,
-            "expires": each.signer.certificate.not_valid_after_utc.isoformat(),
+            "root": issuer.fingerprint[:16],
+            "signs": issuer is authority.signing,
+            "expires": issuer.signer.certificate.not_valid_after_utc.isoformat(),
         }
-        for each in found.issuers
+        for issuer in authority.issuers
     ]
-    waiting = _waiting(found, reports)
+    waiting = _reasons_to_wait(authority, reports)
     if output is Output.JSON:
-        typer.echo(json.dumps({"phase": found.phase.value, "bundle": found.bundle_id, "roots": rows, "waitingFor": waiting}))
+        typer.echo(json.dumps({"phase": authority.phase.value, "bundle": authority.bundle_id, "roots": rows, "waitingFor": waiting}))
         return
-    typer.echo(f"{found.phase.value}; bundle {found.bundle_id}")
-    print_table(("root", "signs", "expires"), [(str(each["root"]), "yes" if each["signs"] else "", str(each["expires"])) for each in rows])
-    for each in waiting:
-        typer.echo(f"waits for {each}")
+    typer.echo(f"{authority.phase.value}; bundle {authority.bundle_id}")
+    print_table(("root", "signs", "expires"), [(str(row["root"]), "yes" if row["signs"] else "", str(row["expires"])) for row in rows])
+    for reason in waiting:
+        typer.echo(f"waits for {reason}")
 
 
 @app.command()
@@ -118,10 +118,11 @@ def prepare(state: _Folder = None, kubeconfig: _Kubeconfig = None, context: _Con
     from controlplane.ca.rotation import prepare as prepared
     from controlplane.serve.identity import make_key, now
 
-    _step(AuthorityLocation(state, kubeconfig, context, namespace), None, lambda found, _: prepared(found, new_issuer(make_key(), now())))
+    location = AuthorityLocation(state, kubeconfig, context, namespace)
+    _step(location, None, lambda authority, _: prepared(authority, new_issuer(make_key(), now())))
 
 
-def _once_asked(name: str, summary: str, change: Callable[[AuthorityState, ReplicaReport], AuthorityState]) -> None:
+def _add_step_command(name: str, summary: str, change: Callable[[AuthorityState, ReplicaReport], AuthorityState]) -> None:
     """Add the command ``name``: the step ``change``, once the control planes have said that it is not too early."""
 
     def command(
@@ -137,46 +138,46 @@ def _once_asked(name: str, summary: str, change: Callable[[AuthorityState, Repli
     app.command(name, help=summary)(command)
 
 
-def _activated(found: AuthorityState, early: ReplicaReport) -> AuthorityState:
+def _activate_step(authority: AuthorityState, report: ReplicaReport) -> AuthorityState:
     from controlplane.ca.rotation import activate
 
-    return activate(found, early.without_bundle, early.namespaces)
+    return activate(authority, report.without_bundle, report.namespaces)
 
 
-def _retired(found: AuthorityState, early: ReplicaReport) -> AuthorityState:
+def _retire_step(authority: AuthorityState, report: ReplicaReport) -> AuthorityState:
     from controlplane.ca.rotation import retire
 
-    return retire(found, early.without_certificate)
+    return retire(authority, report.without_certificate)
 
 
-_once_asked("activate", "Second of three: sign by the new root, once every proxy trusts it.", _activated)
-_once_asked("retire", "Third of three: trust the old root no more, once no proxy has a certificate by it.", _retired)
+_add_step_command("activate", "Second of three: sign by the new root, once every proxy trusts it.", _activate_step)
+_add_step_command("retire", "Third of three: trust the old root no more, once no proxy has a certificate by it.", _retire_step)
 
 
 def _step(
-    place: AuthorityLocation, admins: Sequence[str] | None, change: Callable[[AuthorityState, ReplicaReport], AuthorityState]
+    location: AuthorityLocation, admins: Sequence[str] | None, change: Callable[[AuthorityState, ReplicaReport], AuthorityState]
 ) -> None:
     async def step(opened: OpenAuthority) -> AuthorityState:
         reports = () if admins is None else await opened.reports(admins)
-        return await opened.manager.step(lambda found: change(found, combined_report(found, reports)))
+        return await opened.manager.step(lambda authority: change(authority, combined_report(authority, reports)))
 
-    found = ask_authority(place, step)
-    typer.echo(f"{found.phase.value}; bundle {found.bundle_id}")
+    authority = ask_authority(location, step)
+    typer.echo(f"{authority.phase.value}; bundle {authority.bundle_id}")
 
 
 async def _state(opened: OpenAuthority) -> AuthorityState:
     return opened.manager.state
 
 
-def _waiting(state: AuthorityState, reports: Sequence[ReplicaReport]) -> list[str]:
+def _reasons_to_wait(state: AuthorityState, reports: Sequence[ReplicaReport]) -> list[str]:
     from controlplane.ca.rotation import OutOfOrder, Phase
 
     try:
-        early = combined_report(state, reports)
+        report = combined_report(state, reports)
     except OutOfOrder as error:
         return [str(error)]
     if state.phase is Phase.PREPARED:
-        found = {"proxies to accept the new bundle": early.without_bundle, "namespaces to have it": early.namespaces}
+        counts = {"proxies to accept the new bundle": report.without_bundle, "namespaces to have it": report.namespaces}
     else:
-        found = {"proxies to have a certificate by the new root": early.without_certificate} if state.phase is Phase.ACTIVATED else {}
-    return [f"{count} {what}" for what, count in found.items() if count]
+        counts = {"proxies to have a certificate by the new root": report.without_certificate} if state.phase is Phase.ACTIVATED else {}
+    return [f"{count} {what}" for what, count in counts.items() if count]

@@ -30,7 +30,7 @@ def crds(
         return
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    for each in definitions():
-        metadata = each["metadata"]
+    for definition in definitions():
+        metadata = definition["metadata"]
         name = metadata["name"] if isinstance(metadata, dict) else ""
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(each, sort_keys=False, width=140))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(definition, sort_keys=False, width=140))

@@ -43,21 +43,21 @@ def inject(
 
     sheets = [ManifestFile(name, text) for path in filename for name, text in _texts(path)]
     beside = [ManifestFile(mesh_config, read_text(mesh_config))] if mesh_config else []
-    where = NamespaceDefaults(namespace=namespace, labels=_labels(label))
-    done = inject_manifests(sheets, InjectionContext(settings=injection_settings(injection)), where, beside=beside)
-    for each in (*done.notes, *done.problems):
-        typer.echo(each, err=True)
-    if done.problems:
+    defaults = NamespaceDefaults(namespace=namespace, labels=_labels(label))
+    result = inject_manifests(sheets, InjectionContext(settings=injection_settings(injection)), defaults, beside=beside)
+    for message in (*result.notes, *result.problems):
+        typer.echo(message, err=True)
+    if result.problems:
         raise typer.Exit(1)
-    typer.echo(done.text, nl=False)
+    typer.echo(result.text, nl=False)
 
 
-def _labels(given: list[str] | None) -> dict[str, str] | None:
+def _labels(options: list[str] | None) -> dict[str, str] | None:
     from controlplane.objects.types.names import label_error
 
-    if given is None:
+    if options is None:
         return None
-    pairs = [each.partition("=") for each in given]
+    pairs = [option.partition("=") for option in options]
     for key, equals, value in pairs:
         fault = label_error(key, value) if equals else "expected KEY=VALUE"
         if fault:
@@ -73,5 +73,5 @@ def _texts(path: str) -> list[tuple[str, str]]:
     if path == STDIN:
         return [("standard input", decode_text("standard input", sys.stdin.buffer.read(reading.MAX_BYTES + 1)))]
     if Path(path).is_dir():
-        return [(each, read_text(each)) for each in reading.manifest_files(path)]
+        return [(file, read_text(file)) for file in reading.manifest_files(path)]
     return [(path, read_text(path))]

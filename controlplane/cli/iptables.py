@@ -110,9 +110,8 @@ def iptables(
 
       navarch iptables -b '*' -d 15090,15021,15020 -i '*' -x 10.1.0.0/16 --dry-run
     """
-    chosen = [
-        act for act, given in ((IptablesAction.SHOW, dry_run), (IptablesAction.CLEAN_UP, clean_up), (IptablesAction.CHECK, check)) if given
-    ] or [IptablesAction.APPLY]
+    options = {IptablesAction.SHOW: dry_run, IptablesAction.CLEAN_UP: clean_up, IptablesAction.CHECK: check}
+    chosen = [action for action, is_chosen in options.items() if is_chosen] or [IptablesAction.APPLY]
     if len(chosen) > 1:
         raise typer.BadParameter("only one of them can be done at a time", param_hint=" and ".join(chosen))
     try:
@@ -147,34 +146,34 @@ def _servers(*, everything: bool) -> Ranges:
     return Ranges(every=True) if everything else nameservers(_RESOLV_CONF.read_text(encoding="utf-8"))
 
 
-def _perform(act: IptablesAction, wanted: Capture, ipv6: Ipv6Rules, within_s: float) -> None:
+def _perform(action: IptablesAction, wanted: Capture, ipv6: Ipv6Rules, within_s: float) -> None:
     from controlplane.iptables import applier
 
-    found = applier.families(v6={Ipv6Rules.AUTO: None, Ipv6Rules.ON: True, Ipv6Rules.OFF: False}[ipv6])
+    families = applier.families(v6={Ipv6Rules.AUTO: None, Ipv6Rules.ON: True, Ipv6Rules.OFF: False}[ipv6])
     try:
-        match act:
+        match action:
             case IptablesAction.SHOW:
-                typer.echo(applier.dry_run(wanted, found), nl=False)
+                typer.echo(applier.dry_run(wanted, families), nl=False)
             case IptablesAction.CLEAN_UP:
                 applier.clean_up()
             case IptablesAction.APPLY:
-                applier.apply(wanted, found)
+                applier.apply(wanted, families)
                 typer.echo(
-                    f"set for {' and '.join(found)}: {wanted.mode}, outbound to {wanted.outbound_port}, inbound to {wanted.inbound_port}"
+                    f"set for {' and '.join(families)}: {wanted.mode}, outbound to {wanted.outbound_port}, inbound to {wanted.inbound_port}"
                 )
             case IptablesAction.CHECK:
-                _check(wanted, found, within_s)
+                _check(wanted, families, within_s)
     except NavarchError as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def _check(wanted: Capture, found: tuple[Family, ...], within_s: float) -> None:
+def _check(wanted: Capture, families: tuple[Family, ...], within_s: float) -> None:
     from controlplane.iptables.checker import check_capture, is_proved
 
-    findings = check_capture(wanted, found, within_s)
-    for each in findings:
-        typer.echo(f"{_RESULTS[each.holds]:<9} {each.subject}: {each.detail}")
+    findings = check_capture(wanted, families, within_s)
+    for finding in findings:
+        typer.echo(f"{_RESULTS[finding.holds]:<9} {finding.subject}: {finding.detail}")
     if not is_proved(findings, wanted):
         typer.echo("navarch: it is not proved that traffic is taken as it should be", err=True)
         raise typer.Exit(1)

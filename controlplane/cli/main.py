@@ -1,4 +1,4 @@
-"""The command ``navarch``: which commands there are, and how it is told that the machine does not play along."""
+"""The command ``navarch``: its subcommands, and what it says when a file or a port cannot be opened."""
 
 from __future__ import annotations
 

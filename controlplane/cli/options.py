@@ -1,4 +1,4 @@
-"""What several commands ask the operator, and how mistakes in the answers are told: exit status 2, no traceback."""
+"""Options that several commands have; a mistake in one ends the command with exit status 2 and no traceback."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def decode_text(name: str, data: bytes) -> str:
     """Return ``data``, which came from ``name``, as text."""
     from controlplane.sources.files.reading import MAX_BYTES, decode_utf8
 
-    found = decode_utf8(data) if len(data) <= MAX_BYTES else None
-    if isinstance(found, str):
-        return found
-    raise typer.BadParameter(f"{name}: {found.reason if found else f'expected at most {MAX_BYTES} bytes'}")
+    decoded = decode_utf8(data) if len(data) <= MAX_BYTES else None
+    if isinstance(decoded, str):
+        return decoded
+    raise typer.BadParameter(f"{name}: {decoded.reason if decoded else f'expected at most {MAX_BYTES} bytes'}")
 
 
 def injection_settings(path: str | None) -> InjectionSettings:

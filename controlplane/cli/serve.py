@@ -144,7 +144,7 @@ def serve(
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
         reports=ReportSettings(grace_s=registration_grace, load_interval_s=load_interval),
         jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
-        xds=_plain(xds, insecure=insecure),
+        xds=_plaintext_address(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,
         admin_hosts=tuple(admin_hosts or ()),
@@ -155,7 +155,7 @@ def serve(
 def _folders(files: list[str] | None, *, alone: bool) -> tuple[str, ...]:
     if alone and not files:
         raise typer.BadParameter("expected --files DIR, --kubernetes, or both: there is nothing to serve")
-    return tuple(dict.fromkeys(folder(each, option="--files") for each in files or ()))
+    return tuple(dict.fromkeys(folder(path, option="--files") for path in files or ()))
 
 
 def _cluster(
@@ -176,14 +176,14 @@ def _cluster(
     )
 
 
-def _plain(xds: str, *, insecure: bool) -> str:
-    found = address(xds, option="--xds")
-    host = found.rpartition(":")[0].strip("[]")
+def _plaintext_address(xds: str, *, insecure: bool) -> str:
+    checked = address(xds, option="--xds")
+    host = checked.rpartition(":")[0].strip("[]")
     if not insecure and host != "localhost" and not host.startswith("127.") and host != "::1":
         raise typer.BadParameter(
-            f"{found} is in the clear, and not of this machine alone: use --xds-tls, or say --insecure", param_hint="--xds"
+            f"{checked} is in the clear, and not of this machine alone: use --xds-tls, or say --insecure", param_hint="--xds"
         )
-    return found
+    return checked
 
 
 def _identity(
@@ -211,15 +211,15 @@ def _identity(
     )
 
 
-def _allowed(given: list[str] | None) -> tuple[str, ...]:
+def _allowed(destinations: list[str] | None) -> tuple[str, ...]:
     from controlplane.sources.jwks.url_policy import parse_allowed
 
-    for each in given or ():
+    for destination in destinations or ():
         try:
-            parse_allowed(each)
+            parse_allowed(destination)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--jwks-allow") from None
-    return tuple(dict.fromkeys(given or ()))
+    return tuple(dict.fromkeys(destinations or ()))
 
 
 def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:
@@ -240,8 +240,8 @@ def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: L
 
 
 def _announce(addresses: Addresses, output: Output) -> None:
-    found = {name: where for name, where in asdict(addresses).items() if where}
+    by_name = {name: listen_address for name, listen_address in asdict(addresses).items() if listen_address}
     if output is Output.JSON:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(by_name))
     else:
-        typer.echo("navarch serves " + ", ".join(f"{name} at {where}" for name, where in found.items()))
+        typer.echo("navarch serves " + ", ".join(f"{name} at {listen_address}" for name, listen_address in by_name.items()))

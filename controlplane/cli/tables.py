@@ -12,18 +12,18 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequ
     """Print ``rows`` under ``head``; in a terminal each in its style of ``styles``, in a pipe as lines of tab-separated values."""
     if not sys.stdout.isatty():
         for row in rows:
-            typer.echo("\t".join(_flat(each) for each in row))
+            typer.echo("\t".join(_printable(cell) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*head, box=None, pad_edge=False)
-    for at, row in enumerate(rows):
-        table.add_row(*(Text(_flat(each)) for each in row), style=styles[at] if styles else None)
+    for index, row in enumerate(rows):
+        table.add_row(*(Text(_printable(cell)) for cell in row), style=styles[index] if styles else None)
     Console().print(table)
 
 
-def _flat(text: str) -> str:
+def _printable(text: str) -> str:
     """Return ``text`` on one line, without what a terminal would obey."""
-    return "".join(each if each.isprintable() else " " for each in text)
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -38,7 +38,7 @@ def translate(
 
       navarch translate -f ./manifests --proxy router~10.0.0.1~ingress.edge~ --metadata '{"LABELS": {"istio": "ingressgateway"}}'
     """
-    asking, account = _proxy(node, metadata)
+    client, account = _proxy(node, metadata)
 
     from controlplane.mesh.snapshot import snapshot
     from controlplane.model.identity import BadIdentity
@@ -47,18 +47,20 @@ def translate(
 
     folder, changes = read_manifests(filename, sys.stdin.buffer)
     try:
-        found = snapshot(changes, asking, None if no_identity else account)
+        configuration = snapshot(changes, client, None if no_identity else account)
     except BadIdentity as error:
         raise typer.BadParameter(f"SERVICE_ACCOUNT: {error}", param_hint="--metadata") from None
-    _print(found.resources, located_problems(found.problems, [folder]), output)
+    _print(configuration.resources, located_problems(configuration.problems, [folder]), output)
 
 
 def _print(resources: Mapping[str, Sequence[Mapping[str, object]]], problems: Sequence[LocatedProblem], output: Output) -> None:
     if output is Output.JSON:
-        typer.echo(json.dumps({**resources, "problems": [each.row() for each in problems]}, indent=2))
+        typer.echo(json.dumps({**resources, "problems": [problem.row() for problem in problems]}, indent=2))
         return
-    rows = [(section, str(each.get("name") or each.get("clusterName") or "")) for section, members in resources.items() for each in members]
-    print_table(("section", "name"), rows)
+    rows = [
+        (section, member.get("name") or member.get("clusterName") or "") for section, members in resources.items() for member in members
+    ]
+    print_table(("section", "name"), [(section, str(name)) for section, name in rows])
     if problems:
         print_problems(problems)
 

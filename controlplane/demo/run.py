@@ -53,32 +53,32 @@ async def _run(console: Console, store: ClusterManifests | None, *, keep: bool, 
             verdict = "[green]held[/green]  " if claim.held else "[red]FAILED[/red]"
             console.print(f"{verdict} [bold]{claim.title}[/bold]: {escape(claim.proof)}")
         seconds = time.monotonic() - begun
-        _close(console, claims, len(steps(world.store)), seconds, as_json=as_json)
+        _print_summary(console, claims, len(steps(world.store)), seconds, as_json=as_json)
         if keep:
-            await _keep(console, world)
+            await _wait_until_interrupted(console, world)
     finally:
         await world.stop()
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if len(claims) == len(steps(world.store)) and all(claim.held for claim in claims) else 1
 
 
-def _close(console: Console, claims: Sequence[DemoClaim], of: int, seconds: float, *, as_json: bool) -> None:
+def _print_summary(console: Console, claims: Sequence[DemoClaim], of: int, seconds: float, *, as_json: bool) -> None:
     held = sum(claim.held for claim in claims)
     console.print(f"\n{held} of {of} claims held, in {seconds:.1f} s")
     if as_json:
-        rows = [{"claim": each.title, "held": each.held, "proof": each.proof, "figures": dict(each.figures)} for each in claims]
+        rows = [{"claim": claim.title, "held": claim.held, "proof": claim.proof, "figures": dict(claim.figures)} for claim in claims]
         print(json.dumps({"claims": rows, "held": held, "of": of, "seconds": round(seconds, 1)}, indent=2))  # noqa: T201 - the answer
 
 
-async def _keep(console: Console, world: DemoMesh) -> None:
+async def _wait_until_interrupted(console: Console, world: DemoMesh) -> None:
     table = Table(title="It is still running; Ctrl-C ends it")
     table.add_column("what")
     table.add_column("where")
     for plane in world.planes.values():
         table.add_row("admin API", f"http://{plane.replica.admin}/v1/proxies")
     store = world.store
-    where = str(store.folder) if isinstance(store, FolderManifests) else f"kubectl --namespace {store.namespace} get vs,dr,we"
-    table.add_row("manifests, to edit", where)
+    location = str(store.folder) if isinstance(store, FolderManifests) else f"kubectl --namespace {store.namespace} get vs,dr,we"
+    table.add_row("manifests, to edit", location)
     for name in world.envoys:
         table.add_row(f"{name}'s Envoy", f"http://{world.instances[name].ip}:15000")
     console.print(table)

@@ -142,7 +142,7 @@ class ClusterManifests:
         if shutil.which("kubectl") is None:
             raise NotReady("kubectl is not on the PATH")
         kinds = await self._kubectl("api-resources", "--api-group=networking.istio.io", "--output=name")
-        if missing := [each for each in _NEEDED if f"{each}.networking.istio.io" not in kinds.split()]:
+        if missing := [plural for plural in _NEEDED if f"{plural}.networking.istio.io" not in kinds.split()]:
             apply = " ".join(("kubectl", *self._options, "apply --server-side -f -"))
             raise NotReady(f"the API server does not know {', '.join(missing)}; make them known by: navarch crds | {apply}")
         if await self._kubectl("get", "namespace", self.namespace, "--ignore-not-found", "--output=name"):
@@ -152,63 +152,63 @@ class ClusterManifests:
 
     async def save(self, name: str, text: str) -> Saved:
         """Apply ``text``, and delete what the manifest said before and does not say any more."""
-        found = dict.fromkeys(_named(document.data) for document in documents(text) if document.data)
-        gone = [each for each in self._objects.get(name, {}) if each not in found]
-        self._objects[name] = found
+        named = dict.fromkeys(_kind_and_name(document.data) for document in documents(text) if document.data)
+        gone = [object_name for object_name in self._objects.get(name, {}) if object_name not in named]
+        self._objects[name] = named
         begun = time.time()
-        if found:
-            await self._kubectl("apply", "--namespace", self.namespace, "--filename=-", given=text)
+        if named:
+            await self._kubectl("apply", "--namespace", self.namespace, "--filename=-", stdin=text)
         if gone:
             await self._kubectl("delete", "--namespace", self.namespace, "--wait=false", *gone)
         return Saved(begun, time.time())
 
     async def token(self, account: str) -> str:
         """Return a token by the API server."""
-        given = f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {account}}}\n"
-        await self._kubectl("apply", "--namespace", self.namespace, "--filename=-", given=given)
+        manifest = f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {account}}}\n"
+        await self._kubectl("apply", "--namespace", self.namespace, "--filename=-", stdin=manifest)
         return (await self._kubectl("create", "token", account, "--namespace", self.namespace, "--audience=istio-ca")).strip()
 
     async def may_have_secrets(self, account: str) -> None:
         """Allow the account to list the Secrets of the namespace, which is what is asked of the API server."""
-        own = ("--namespace", self.namespace)
-        await self._kubectl("create", "role", account, "--verb=list", "--resource=secrets", *own)
-        await self._kubectl("create", "rolebinding", account, f"--role={account}", f"--serviceaccount={self.namespace}:{account}", *own)
+        here = ("--namespace", self.namespace)
+        await self._kubectl("create", "role", account, "--verb=list", "--resource=secrets", *here)
+        await self._kubectl("create", "rolebinding", account, f"--role={account}", f"--serviceaccount={self.namespace}:{account}", *here)
 
     async def roots(self) -> str:
         """Return the roots of the authority, which a Secret of the control plane keeps."""
-        found = await self._kubectl("get", "secret", "navarch-ca", "--namespace", self.namespace, "--output=json")
-        stored = base64.b64decode(text(section(json.loads(found), "data"), "authority.json"))
+        secret = await self._kubectl("get", "secret", "navarch-ca", "--namespace", self.namespace, "--output=json")
+        stored = base64.b64decode(text(section(json.loads(secret), "data"), "authority.json"))
         return load_state(stored).bundle.decode()
 
     async def conditions(self, kind: str, name: str) -> Mapping[str, Mapping[str, object]]:
         """Return the conditions of an object by their type."""
-        value = await self.get(kind, name)
-        return {text(each, "type"): each for each in items(section(value, "status"), "conditions")}
+        document = await self.get(kind, name)
+        return {text(condition, "type"): condition for condition in items(section(document, "status"), "conditions")}
 
     async def get(self, kind: str, name: str) -> Json:
         """Return an object as it is."""
-        found: Json = json.loads(await self._kubectl("get", "--namespace", self.namespace, kind, name, "--output=json"))
-        return found
+        document: Json = json.loads(await self._kubectl("get", "--namespace", self.namespace, kind, name, "--output=json"))
+        return document
 
     async def close(self) -> None:
         """Delete the namespace with all that is in it."""
         if self._opened:
             await self._kubectl("delete", "namespace", self.namespace, "--wait=false")
 
-    async def _kubectl(self, *arguments: str, given: str = "") -> str:
+    async def _kubectl(self, *arguments: str, stdin: str = "") -> str:
         process = await asyncio.create_subprocess_exec(
             *("kubectl", *self._options, f"--request-timeout={_PATIENCE_S:g}s", *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        said, complaint = await process.communicate(given.encode())
+        output, complaint = await process.communicate(stdin.encode())
         if process.returncode:
             raise NotReady(f"kubectl {' '.join(arguments)}: {complaint.decode(errors='replace').strip()[-600:]}")
-        return said.decode()
+        return output.decode()
 
 
-def _named(data: Mapping[str, object]) -> str:
+def _kind_and_name(data: Mapping[str, object]) -> str:
     metadata = data["metadata"]
     assert isinstance(metadata, Mapping)  # noqa: S101 - our own manifests
     return f"{data['kind']}/{metadata['name']}"

@@ -8,9 +8,7 @@ import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Self
 
-import httpx
-
-from controlplane.demo.apps import SERVICE_PORT
+from controlplane.demo.apps import answers_plaintext
 from controlplane.demo.claims import DemoClaim, is_plausible_share
 from controlplane.demo.gateway import HOST
 from controlplane.demo.gateway import NAME as GATEWAY
@@ -144,7 +142,8 @@ async def removal(world: DemoMesh) -> DemoClaim:
     leaving = world.instances["reviews-v3"]
     async with _SteadyLoad(world, REVIEWS, per_second=150) as load:
         await load.at_least(100)
-        took = await world.accepted(world.place("reviews", (each for each in running_reviews(world) if each is not leaving)), ENDPOINTS)
+        remaining = [instance for instance in running_reviews(world) if instance is not leaving]
+        took = await world.accepted(world.place("reviews", remaining), ENDPOINTS)
         last = -1
         while leaving.requests != last or leaving.open:  # Envoy's workers are later than its ACK, on a busy machine by much
             last = leaving.requests
@@ -162,12 +161,12 @@ async def strict(world: DemoMesh) -> DemoClaim:
     """Show that with mutual TLS asked for, who shows no certificate is refused, and everybody else is who their certificate says."""
     called = world.instances["reviews-v1"]
     await world.accepted(world.route("reviews", [_rule(_destination("v1"))]), HOSTS)
-    before = await _answers_plaintext(called.ip)
+    before = await answers_plaintext(called.ip)
     async with _SteadyLoad(world, REVIEWS, per_second=100) as load:
         await load.at_least(20)
         await world.accepted(world.store.save("peers", peer_authentication_manifest("STRICT")), LISTENERS)
         called.callers.clear()
-        refused = not await _answers_plaintext(called.ip)
+        refused = not await answers_plaintext(called.ip)
         await load.at_least(load.tally.total + 50)
     callers = dict(called.callers)
     wanted = f"spiffe://cluster.local/ns/{world.store.namespace}/sa/productpage"
@@ -179,7 +178,7 @@ async def strict(world: DemoMesh) -> DemoClaim:
 
 
 async def outside(world: DemoMesh) -> DemoClaim:
-    """Show that who is outside comes in through the gateway, by TLS alone, to the hosts that it is for."""
+    """Show that clients outside get in through the gateway, by TLS alone, to the hosts that it is for."""
     gateway = world.gateway
     if gateway is None:
         raise NotReady("there is no gateway in front of this mesh")
@@ -205,27 +204,18 @@ async def outside(world: DemoMesh) -> DemoClaim:
     return DemoClaim("in through a gateway", held, proof, {"requests": tally.total, "milliseconds": round(took, 1)})
 
 
-async def _answers_plaintext(ip: str) -> bool:
-    """Return whether the workload at ``ip`` answers somebody who has no certificate."""
-    try:
-        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
-            return (await client.get(f"http://{ip}:{SERVICE_PORT}/reviews/0")).is_success
-    except httpx.HTTPError:
-        return False
-
-
 async def broken(world: DemoMesh) -> DemoClaim:
     """Show that a manifest that cannot be right changes nothing, and is named."""
     before = await world.proxies()
     await world.store.save("broken", broken_manifest())
     rows: list[dict[str, object]] = []
 
-    async def told() -> bool:
+    async def reported() -> bool:
         rows[:] = [row for row in await world.problems() if row["severity"] == "error"]
         return bool(rows)
 
     with contextlib.suppress(NotReady):
-        await until("the Problem", told, seconds=PATIENCE_S)
+        await until("the Problem", reported, seconds=PATIENCE_S)
     tally = await world.caller.many(PAGE, 20)
     same = [_sent(row) for row in before] == [_sent(row) for row in await world.proxies()]
     held = tally.failed == 0 and same and bool(rows)
@@ -243,18 +233,18 @@ async def status(world: DemoMesh) -> DemoClaim:
     good: Mapping[str, object] = {}
     bad: Mapping[str, object] = {}
 
-    async def told() -> bool:
+    async def reported() -> bool:
         nonlocal good, bad
         good = (await store.conditions("virtualservice", "reviews")).get("Programmed", {})
         bad = (await store.conditions("virtualservice", "details")).get("Accepted", {})
         return (good.get("status"), good.get("message"), bad.get("status")) == ("True", everybody, "False")
 
     with contextlib.suppress(NotReady):
-        await until("the status", told, seconds=PATIENCE_S)
+        await until("the status", reported, seconds=PATIENCE_S)
     proof = (
         f"reviews is Programmed {good.get('status')}: {good.get('message')}; details is Accepted {bad.get('status')}: {bad.get('message')}"
     )
-    return DemoClaim("status on the objects", await told(), proof, {"proxies": len(world.envoys)})
+    return DemoClaim("status on the objects", await reported(), proof, {"proxies": len(world.envoys)})
 
 
 STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, strict, outside, broken)
@@ -278,7 +268,8 @@ def _where(row: Mapping[str, object]) -> str:
 
 def _sent(row: dict[str, object]) -> list[tuple[object, object]]:
     connections = row["connections"]
-    return [(each["typeUrl"], each["sent"]) for stream in connections for each in stream["types"]] if isinstance(connections, list) else []
+    streams = connections if isinstance(connections, list) else []
+    return [(status["typeUrl"], status["sent"]) for stream in streams for status in stream["types"]]
 
 
 class _SteadyLoad:

@@ -40,7 +40,7 @@ LISTENERS = "Listener"
 
 
 class DemoMesh:
-    """Everything that runs."""
+    """The running mesh."""
 
     def __init__(
         self,
@@ -65,8 +65,8 @@ class DemoMesh:
         self.folder = folder
         self.store = store
         self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT, READY_PORT, STATS_PORT))
-        self.instances = {each.name: each for each in (*bookinfo(self.network), *client_apps(self.network, clients))}
-        self.running = {name: RunningApp(each) for name, each in self.instances.items()}
+        self.instances = {instance.name: instance for instance in (*bookinfo(self.network), *client_apps(self.network, clients))}
+        self.running = {name: RunningApp(instance) for name, instance in self.instances.items()}
         self.envoys: dict[str, Process] = {}
         names = ["navarch", *(f"navarch-{number}" for number in range(2, replicas + 1))]
         self.planes = {
@@ -80,18 +80,19 @@ class DemoMesh:
         await self.store.open()
         await self.store.save("services", _template("services"))
         sidecars = (
-            _template("workload", name=each.name, app=each.app, version=each.version, ip=each.ip) for each in self.instances.values()
+            _template("workload", name=instance.name, app=instance.app, version=instance.version, ip=instance.ip)
+            for instance in self.instances.values()
         )
         await self.store.save("workloads", "---\n".join(sidecars))
-        for app in sorted({each.app for each in self.instances.values()}):
-            await self.place(app, (each for each in self.instances.values() if each.app == app))
+        for app in sorted({instance.app for instance in self.instances.values()}):
+            await self.place(app, (instance for instance in self.instances.values() if instance.app == app))
         for running in self.running.values():
             running.start()
         await asyncio.gather(*(self.start_plane(name) for name in self.planes))
         for instance, plane in zip(self.instances.values(), cycle(self.planes.values())):
-            known = [each.replica for each in self.planes.values()] if self._shared else [plane.replica]
-            where = [each.xds_tls or each.xds for each in known]
-            self.envoys[instance.name] = await start_envoy(await self._sidecar(instance), self.folder, *where)
+            reachable = [every.replica for every in self.planes.values()] if self._shared else [plane.replica]
+            addresses = [replica.xds_tls or replica.xds for replica in reachable]
+            self.envoys[instance.name] = await start_envoy(await self._sidecar(instance), self.folder, *addresses)
         if self.gateway:
             replica = self.planes["navarch"].replica
             proxy = await self._with_credentials(self.gateway.proxy(self.store.namespace))
@@ -114,10 +115,10 @@ class DemoMesh:
     async def stop(self) -> None:
         """End every process."""
         front = [self.gateway.process] if self.gateway and self.gateway.process else []
-        await asyncio.gather(*(each.stop() for each in (*self.envoys.values(), *front)))
-        await asyncio.gather(*(each.stop() for each in self.planes.values()))
+        await asyncio.gather(*(process.stop() for process in (*self.envoys.values(), *front)))
+        await asyncio.gather(*(plane.stop() for plane in self.planes.values()))
         await self.caller.close()
-        await asyncio.gather(*(each.stop() for each in self.running.values()))
+        await asyncio.gather(*(app.stop() for app in self.running.values()))
         await self.store.close()
 
     async def remove(self, name: str) -> None:
@@ -132,7 +133,10 @@ class DemoMesh:
     async def place(self, app: str, instances: Iterable[AppInstance]) -> Saved:
         """Save which ``instances`` the Service ``app`` has."""
         mode = "istio" if self._secure else "disabled"
-        listed = (_template("instance", name=each.name, app=app, version=each.version, ip=each.ip, mode=mode) for each in instances)
+        listed = (
+            _template("instance", name=instance.name, app=app, version=instance.version, ip=instance.ip, mode=mode)
+            for instance in instances
+        )
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
     async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = PATIENCE_S, by: str = "sidecar") -> float:
@@ -147,11 +151,11 @@ class DemoMesh:
         async def all_of_them() -> bool:
             nonlocal last
             rows = [row for row in await self.proxies() if str(row["id"]).startswith(f"{by}~")]
-            times = [time for row in rows for time in _accepted(row, kind)]
+            times = [time for row in rows for time in _accepted_at(row, kind)]
             last = max(times, default=0.0)
             return len(times) == wanted and min(times) >= saved.begun
 
-        await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=within_s, watched=self._living())
+        await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=within_s, watched=self._running_process())
         return max(0.0, last - saved.done) * 1000
 
     async def proxies(self) -> list[dict[str, object]]:
@@ -162,8 +166,8 @@ class DemoMesh:
         """Return what the control plane finds wrong with the manifests."""
         return await self.planes["navarch"].get("/v1/problems")
 
-    def _living(self) -> Process | None:
-        return next((each.process for each in self.planes.values() if each.alive), None)
+    def _running_process(self) -> Process | None:
+        return next((plane.process for plane in self.planes.values() if plane.alive), None)
 
     async def _sidecar(self, instance: AppInstance) -> EnvoySpec:
         return await self._with_credentials(
@@ -181,9 +185,9 @@ class DemoMesh:
         """Raise NotReady where a port of a workload is not its own Envoy's alone."""
         for name, process in self.envoys.items():
             for port in (SERVICE_PORT, PROXY_PORT, ADMIN_PORT):
-                found = port_owners(self.instances[name].ip, port)
-                if not found or not all(_is_or_descends(each, process.pid) for each in found) or len(found) > 1:
-                    raise NotReady(f"port {port} of {name} belongs to processes {sorted(found)}, not to its Envoy {process.pid} alone")
+                pids = port_owners(self.instances[name].ip, port)
+                if not pids or not all(_is_or_descends(pid, process.pid) for pid in pids) or len(pids) > 1:
+                    raise NotReady(f"port {port} of {name} belongs to processes {sorted(pids)}, not to its Envoy {process.pid} alone")
 
 
 class RunningReplica:
@@ -202,13 +206,13 @@ class RunningReplica:
 
     async def get(self, path: str) -> list[dict[str, object]]:
         """Return the rows at ``path`` of its admin API."""
-        found: list[dict[str, object]] = (await self._client.get(path)).json()
-        return found
+        rows: list[dict[str, object]] = (await self._client.get(path)).json()
+        return rows
 
     async def one(self, path: str) -> dict[str, object]:
         """Return the value at ``path`` of its admin API."""
-        found: dict[str, object] = (await self._client.get(path)).json()
-        return found
+        row: dict[str, object] = (await self._client.get(path)).json()
+        return row
 
     async def ready(self) -> bool:
         """Return whether it says that it is ready."""
@@ -240,14 +244,14 @@ class _Listens:
         return True
 
 
-def _accepted(row: dict[str, object], kind: str) -> list[float]:
+def _accepted_at(row: dict[str, object], kind: str) -> list[float]:
     connections = row["connections"]
     assert isinstance(connections, list)  # noqa: S101 - the admin API says so
     return [
-        float(each["ackedAt"] or 0.0)
+        float(status["ackedAt"] or 0.0)
         for connection in connections
-        for each in connection["types"]
-        if str(each["typeUrl"]).endswith(f".{kind}")
+        for status in connection["types"]
+        if str(status["typeUrl"]).endswith(f".{kind}")
     ]
 
 

@@ -34,30 +34,30 @@ def value_checks(rules: validate_pb2.FieldRules) -> Iterator[Check]:
     elif kind == "duration":
         yield from _duration_checks(rules.duration)
     elif kind == "bool" and rules.bool.HasField("const"):
-        yield _flag(wanted=rules.bool.const)
+        yield _bool_check(wanted=rules.bool.const)
 
 
 def list_checks(rules: validate_pb2.RepeatedRules) -> Iterator[Check]:
     """Yield the checks of a list as a whole."""
     if rules.min_items:
-        yield _at_least(rules.min_items, "items", ignore_empty=rules.ignore_empty)
+        yield _min_size_check(rules.min_items, "items", ignore_empty=rules.ignore_empty)
     if rules.max_items:
-        yield _at_most(rules.max_items, "items")
+        yield _max_size_check(rules.max_items, "items")
 
 
 def map_checks(rules: validate_pb2.MapRules) -> Iterator[Check]:
     """Yield the checks of a map as a whole."""
     if rules.min_pairs:
-        yield _at_least(rules.min_pairs, "entries", ignore_empty=rules.ignore_empty)
+        yield _min_size_check(rules.min_pairs, "entries", ignore_empty=rules.ignore_empty)
 
 
 def _number_checks(rules: validate_pb2.UInt32Rules) -> Iterator[Check]:
     for name, (sign, holds) in _COMPARISONS.items():
         if rules.HasField(name):
-            yield _compared(getattr(rules, name), sign, holds, ignore_empty=rules.ignore_empty)
+            yield _comparison_check(getattr(rules, name), sign, holds, ignore_empty=rules.ignore_empty)
 
 
-def _compared(bound: float, sign: str, holds: Callable[[float, float], bool], *, ignore_empty: bool) -> Check:
+def _comparison_check(bound: float, sign: str, holds: Callable[[float, float], bool], *, ignore_empty: bool) -> Check:
     def check(value: object) -> str | None:
         number = getattr(value, "value", value)
         if not isinstance(number, int | float):
@@ -67,7 +67,7 @@ def _compared(bound: float, sign: str, holds: Callable[[float, float], bool], *,
     return check
 
 
-def _flag(*, wanted: bool) -> Check:
+def _bool_check(*, wanted: bool) -> Check:
     def check(value: object) -> str | None:
         return None if bool(getattr(value, "value", value)) is wanted else str(wanted).lower()
 
@@ -77,25 +77,25 @@ def _flag(*, wanted: bool) -> Check:
 def _string_checks(rules: validate_pb2.StringRules) -> Iterator[Check]:
     yield from _length_checks(rules, "characters", ignore_empty=rules.ignore_empty)
     if rules.pattern:
-        yield _text(re2.compile(rules.pattern).search, f"text like {rules.pattern}", ignore_empty=rules.ignore_empty)
+        yield _text_check(re2.compile(rules.pattern).search, f"text like {rules.pattern}", ignore_empty=rules.ignore_empty)
     if rules.prefix:
-        yield _text(_begins_with(rules.prefix), f"text that begins with {rules.prefix}", ignore_empty=rules.ignore_empty)
+        yield _text_check(_has_prefix(rules.prefix), f"text that begins with {rules.prefix}", ignore_empty=rules.ignore_empty)
     if rules.WhichOneof("well_known") == "well_known_regex":
-        yield _text(_one_line, "text without line ends", ignore_empty=True)
+        yield _text_check(_is_one_line, "text without line ends", ignore_empty=True)
 
 
-def _begins_with(prefix: str) -> Callable[[str], bool]:
+def _has_prefix(prefix: str) -> Callable[[str], bool]:
     def holds(text: str) -> bool:
         return text.startswith(prefix)
 
     return holds
 
 
-def _one_line(text: str) -> bool:
-    return not any(each in text for each in _LINE_ENDS)
+def _is_one_line(text: str) -> bool:
+    return not any(line_end in text for line_end in _LINE_ENDS)
 
 
-def _text(holds: Callable[[str], object], expected: str, *, ignore_empty: bool) -> Check:
+def _text_check(holds: Callable[[str], object], expected: str, *, ignore_empty: bool) -> Check:
     def check(value: object) -> str | None:
         text = getattr(value, "value", value)
         return None if not isinstance(text, str) or (ignore_empty and not text) or holds(text) else expected
@@ -106,12 +106,12 @@ def _text(holds: Callable[[str], object], expected: str, *, ignore_empty: bool) 
 def _length_checks(rules: validate_pb2.StringRules | validate_pb2.BytesRules, unit: str, *, ignore_empty: bool) -> Iterator[Check]:
     least = max(rules.min_len, getattr(rules, "min_bytes", 0))
     if least:
-        yield _at_least(least, unit, ignore_empty=ignore_empty)
+        yield _min_size_check(least, unit, ignore_empty=ignore_empty)
     if most := rules.max_len or getattr(rules, "max_bytes", 0):
-        yield _at_most(most, unit)
+        yield _max_size_check(most, unit)
 
 
-def _at_least(number: int, unit: str, *, ignore_empty: bool) -> Check:
+def _min_size_check(number: int, unit: str, *, ignore_empty: bool) -> Check:
     def check(value: object) -> str | None:
         size = _size(value)
         return None if size >= number or (ignore_empty and not size) else f"at least {number} {unit}"
@@ -119,7 +119,7 @@ def _at_least(number: int, unit: str, *, ignore_empty: bool) -> Check:
     return check
 
 
-def _at_most(number: int, unit: str) -> Check:
+def _max_size_check(number: int, unit: str) -> Check:
     def check(value: object) -> str | None:
         return None if _size(value) <= number else f"at most {number} {unit}"
 
@@ -134,10 +134,10 @@ def _size(value: object) -> int:
 def _duration_checks(rules: validate_pb2.DurationRules) -> Iterator[Check]:
     for name, (sign, holds) in _COMPARISONS.items():
         if rules.HasField(name):
-            yield _lasting(getattr(rules, name), sign, holds)
+            yield _duration_check(getattr(rules, name), sign, holds)
 
 
-def _lasting(bound: Duration, sign: str, holds: Callable[[float, float], bool]) -> Check:
+def _duration_check(bound: Duration, sign: str, holds: Callable[[float, float], bool]) -> Check:
     nanoseconds = bound.ToNanoseconds()
 
     def check(value: object) -> str | None:

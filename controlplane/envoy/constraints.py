@@ -35,7 +35,7 @@ class _FieldRules(NamedTuple):
     required: bool
     presence: bool
     whole: tuple[Check, ...]  # of the list or the map
-    each: tuple[Check, ...]
+    per_item: tuple[Check, ...]
     descend: bool
 
 
@@ -62,27 +62,27 @@ def _walk(message: Message, path: str) -> Iterator[str]:
             if field.required:
                 yield f"{path}{field.name}: expected a value"
         elif field.repeated:
-            yield from _many(field, getattr(message, field.name), f"{path}{field.name}")
+            yield from _walk_repeated(field, getattr(message, field.name), f"{path}{field.name}")
         else:
-            yield from _one(field, getattr(message, field.name), f"{path}{field.name}")
+            yield from _walk_value(field, getattr(message, field.name), f"{path}{field.name}")
 
 
-def _many(field: _FieldRules, values: Iterable[object], path: str) -> Iterator[str]:
-    yield from _failed(field.whole, values, path)
-    if not (field.each or field.descend):
+def _walk_repeated(field: _FieldRules, values: Iterable[object], path: str) -> Iterator[str]:
+    yield from _violated(field.whole, values, path)
+    if not (field.per_item or field.descend):
         return
     items = values.items() if isinstance(values, dict) or (field.keyed and hasattr(values, "items")) else enumerate(values)
     for index, item in items:
-        yield from _one(field, item, f"{path}[{index}]")
+        yield from _walk_value(field, item, f"{path}[{index}]")
 
 
-def _one(field: _FieldRules, value: object, path: str) -> Iterator[str]:
-    yield from _failed(field.each, value, path)
+def _walk_value(field: _FieldRules, value: object, path: str) -> Iterator[str]:
+    yield from _violated(field.per_item, value, path)
     if field.descend and isinstance(value, Message):
         yield from _walk(value, f"{path}.")
 
 
-def _failed(checks: Iterable[Check], value: object, path: str) -> Iterator[str]:
+def _violated(checks: Iterable[Check], value: object, path: str) -> Iterator[str]:
     for check in checks:
         if expected := check(value):
             yield f"{path}: expected {expected}"
@@ -97,21 +97,21 @@ def _walk_any(packed: AnyMessage, path: str) -> Iterator[str]:
         kind = symbol_database.Default().GetSymbol(packed.type_url.removeprefix(PREFIX))
     except KeyError:
         return
-    found = tuple(_walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]})."))
-    if not found:
+    broken = tuple(_walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]})."))
+    if not broken:
         if len(_VALID_CONTENTS) >= _MAX_REMEMBERED:
             _VALID_CONTENTS.clear()
         _VALID_CONTENTS.add(content)
-    yield from found
+    yield from broken
 
 
 @cache
 def _message_rules(descriptor: Descriptor) -> _MessageRules:
-    oneofs = tuple(each.name for each in descriptor.oneofs if _must_choose(each.GetOptions()))
-    return _MessageRules(tuple(field for each in descriptor.fields if (field := _field_rules(each))), oneofs)
+    oneofs = tuple(oneof.name for oneof in descriptor.oneofs if _is_required(oneof.GetOptions()))
+    return _MessageRules(tuple(field for descriptor_field in descriptor.fields if (field := _field_rules(descriptor_field))), oneofs)
 
 
-def _must_choose(options: OneofOptions) -> bool:
+def _is_required(options: OneofOptions) -> bool:
     # The stubs have extensions without their message; so it is asked for by its number.
     return any(extension.number == validate_pb2.REQUIRED_FIELD_NUMBER and value for extension, value in options.ListFields())
 
@@ -128,16 +128,17 @@ def _field_rules(field: FieldDescriptor) -> _FieldRules | None:
     kind = rules.WhichOneof("type") or ""
     keyed = field.message_type is not None and field.message_type.GetOptions().map_entry
     whole: tuple[Check, ...] = ()
-    of_each = rules
+    item_rules = rules
     if kind == "repeated":
-        whole, of_each = tuple(list_checks(rules.repeated)), rules.repeated.items
+        whole, item_rules = tuple(list_checks(rules.repeated)), rules.repeated.items
     elif kind == "map":
-        whole, of_each = tuple(map_checks(rules.map)), rules.map.values
-    each = tuple(value_checks(of_each))
+        whole, item_rules = tuple(map_checks(rules.map)), rules.map.values
+    per_item = tuple(value_checks(item_rules))
     content = field.message_type.fields_by_name["value"].message_type if keyed and field.message_type else field.message_type
-    descend = content is not None and content.full_name not in _WRAPPERS and not of_each.message.skip
+    descend = content is not None and content.full_name not in _WRAPPERS and not item_rules.message.skip
     required = rules.message.required or bool(getattr(getattr(rules, kind, None), "required", False))
     required = required and field.containing_oneof is None  # of a choice, only what is chosen has to be there
-    if not (whole or each or required or descend):
+    if not (whole or per_item or required or descend):
         return None
-    return _FieldRules(field.name, field.is_repeated, keyed, required, field.has_presence and not field.is_repeated, whole, each, descend)
+    presence = field.has_presence and not field.is_repeated
+    return _FieldRules(field.name, field.is_repeated, keyed, required, presence, whole, per_item, descend)

@@ -52,8 +52,8 @@ def expand(type_url: str, value: bytes) -> dict[str, object]:
     """Return the message ``value`` of ``type_url`` as proto3 JSON, in lowerCamelCase, with every ``Any`` expanded."""
     _import_messages()
     message = symbol_database.Default().GetSymbol(type_url.removeprefix(PREFIX)).FromString(value)
-    found: dict[str, object] = json_format.MessageToDict(message)
-    return found
+    document: dict[str, object] = json_format.MessageToDict(message)
+    return document
 
 
 @cache

@@ -13,8 +13,8 @@ SDS = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 RTDS = PREFIX + "envoy.service.runtime.v3.Runtime"
 ECDS = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 
-# What Istio's agent asks for itself, besides what the Envoy behind it does: names for its DNS proxy, and settings of the proxy. It is told
-# that there are none.
+# What Istio's agent asks for itself, besides what the Envoy behind it does: names for its DNS proxy, and settings of the proxy. The
+# answer is that there are none.
 NDS = PREFIX + "istio.networking.nds.v1.NameTable"
 PCDS = PREFIX + "istio.mesh.v1alpha1.ProxyConfig"
 ISTIO_AGENT_TYPES = (NDS, PCDS)

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-MAX_CLUSTERS = 1000  # that are counted by name, and lines of one proxy that are kept: names are bounded in number
+MAX_CLUSTERS = 1000  # that are counted by name, and localities of one proxy that are kept: names are bounded in number
 OTHERS = "others"
-_MAX_LINES = 20_000
+_MAX_LOCALITIES = 20_000
 _MAX_NAME = 300
 
 
@@ -54,7 +54,7 @@ class _LocalityTotals:
 @dataclass(slots=True)
 class _ProxyTotals:
     at: float
-    lines: dict[tuple[str, str], _LocalityTotals]
+    localities: dict[tuple[str, str], _LocalityTotals]
 
 
 class LoadTotals:
@@ -62,60 +62,60 @@ class LoadTotals:
 
     def __init__(self) -> None:
         """Begin with no reports."""
-        self._accounts: dict[str, _ProxyTotals] = {}
+        self._proxies: dict[str, _ProxyTotals] = {}
         self.totals: dict[str, tuple[int, int]] = {}  # requests and errors by cluster, of all proxies there ever were
 
     def report(self, proxy: str, traffic: Iterable[Traffic], at: float) -> None:
         """Take in ``traffic`` of ``proxy``, reported at the time ``at``; what it leaves out has had none."""
-        account = self._accounts.setdefault(proxy, _ProxyTotals(at, {}))
-        account.at = at
-        for line in account.lines.values():
-            line.last = None
-        for each in traffic:
-            where = (each.cluster[:_MAX_NAME], each.locality[:_MAX_NAME])
-            if where not in account.lines and len(account.lines) >= _MAX_LINES:
+        totals = self._proxies.setdefault(proxy, _ProxyTotals(at, {}))
+        totals.at = at
+        for locality_totals in totals.localities.values():
+            locality_totals.last = None
+        for report in traffic:
+            destination = (report.cluster[:_MAX_NAME], report.locality[:_MAX_NAME])
+            if destination not in totals.localities and len(totals.localities) >= _MAX_LOCALITIES:
                 continue
-            line = account.lines.setdefault(where, _LocalityTotals())
-            line.requests += each.requests
-            line.errors += each.errors
-            line.busy_s += each.under_way * each.seconds
-            line.last = each
-            self._count(where[0], each)
+            locality_totals = totals.localities.setdefault(destination, _LocalityTotals())
+            locality_totals.requests += report.requests
+            locality_totals.errors += report.errors
+            locality_totals.busy_s += report.under_way * report.seconds
+            locality_totals.last = report
+            self._add_to_totals(destination[0], report)
 
     def gone(self, proxy: str) -> None:
         """Forget ``proxy``; what it has reported stays counted."""
-        self._accounts.pop(proxy, None)
+        self._proxies.pop(proxy, None)
 
     def rows(self, proxy: str | None = None) -> tuple[LocalityLoad, ...]:
         """Return the traffic of all proxies together, or of one ``proxy``, sorted by cluster and locality."""
-        accounts = self._accounts.values() if proxy is None else [found] if (found := self._accounts.get(proxy)) else []
-        gathered: dict[tuple[str, str], list[_LocalityTotals]] = defaultdict(list)
-        for account in accounts:
-            for where, line in account.lines.items():
-                gathered[where].append(line)
-        return tuple(_load(where, gathered[where]) for where in sorted(gathered))
+        reporting = self._proxies.values() if proxy is None else [one] if (one := self._proxies.get(proxy)) else []
+        by_locality: dict[tuple[str, str], list[_LocalityTotals]] = defaultdict(list)
+        for totals in reporting:
+            for destination, locality_totals in totals.localities.items():
+                by_locality[destination].append(locality_totals)
+        return tuple(_load(destination, by_locality[destination]) for destination in sorted(by_locality))
 
     def reported(self) -> Mapping[str, float]:
         """Return when each proxy has reported last."""
-        return {proxy: account.at for proxy, account in self._accounts.items()}
+        return {proxy: totals.at for proxy, totals in self._proxies.items()}
 
-    def _count(self, cluster: str, each: Traffic) -> None:
+    def _add_to_totals(self, cluster: str, report: Traffic) -> None:
         if cluster not in self.totals and len(self.totals) >= MAX_CLUSTERS:
             cluster = OTHERS
         requests, errors = self.totals.get(cluster, (0, 0))
-        self.totals[cluster] = (requests + each.requests, errors + each.errors)
+        self.totals[cluster] = (requests + report.requests, errors + report.errors)
 
 
-def _load(where: tuple[str, str], lines: list[_LocalityTotals]) -> LocalityLoad:
-    requests = sum(each.requests for each in lines)
-    last = [each.last for each in lines if each.last and each.last.seconds > 0]
+def _load(destination: tuple[str, str], totals: list[_LocalityTotals]) -> LocalityLoad:
+    requests = sum(locality.requests for locality in totals)
+    last = [locality.last for locality in totals if locality.last and locality.last.seconds > 0]
     return LocalityLoad(
-        cluster=where[0],
-        locality=where[1],
-        proxies=len(lines),
+        cluster=destination[0],
+        locality=destination[1],
+        proxies=len(totals),
         requests=requests,
-        errors=sum(each.errors for each in lines),
-        requests_per_s=sum(each.requests / each.seconds for each in last),
-        errors_per_s=sum(each.errors / each.seconds for each in last),
-        latency_ms=sum(each.busy_s for each in lines) / requests * 1000 if requests else None,
+        errors=sum(locality.errors for locality in totals),
+        requests_per_s=sum(report.requests / report.seconds for report in last),
+        errors_per_s=sum(report.errors / report.seconds for report in last),
+        latency_ms=sum(locality.busy_s for locality in totals) / requests * 1000 if requests else None,
     )

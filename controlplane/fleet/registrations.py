@@ -23,7 +23,7 @@ from controlplane.objects.parse import Object
 GROUP_ANNOTATION = "istio.io/autoRegistrationGroup"  # Istio's annotation of an entry that was not written by hand
 _PEER = "security.istio.io/tlsMode"
 _MAX_NAME = 253
-_INATTENTION_S = 5.0  # between two looks: we were stopped, and what was told meanwhile is yet to be read
+_PAUSE_S = 5.0  # between two looks: the process was stopped, and reports that came meanwhile are yet to be read
 
 Objects = Callable[[Key], Object | None]
 
@@ -62,8 +62,10 @@ class RegisteredEntry:
             "labels": dict(self.labels),
             "annotations": dict(self.annotations),
         }
-        found = {"apiVersion": "networking.istio.io/v1", "kind": self.key.kind, "metadata": metadata, "spec": dict(self.spec)}
-        return found if self.healthy is None else {**found, "status": {"conditions": [{"type": HEALTHY, "status": str(self.healthy)}]}}
+        document = {"apiVersion": "networking.istio.io/v1", "kind": self.key.kind, "metadata": metadata, "spec": dict(self.spec)}
+        if self.healthy is None:
+            return document
+        return {**document, "status": {"conditions": [{"type": HEALTHY, "status": str(self.healthy)}]}}
 
 
 class Registrations:
@@ -72,72 +74,76 @@ class Registrations:
     def __init__(self, grace_s: float) -> None:
         """Keep who has left for ``grace_s``."""
         self._grace_s = grace_s
-        self._seats: dict[str, _RegisteredProxy] = {}  # by node id
-        self._looked_at: float | None = None
+        self._proxies: dict[str, _RegisteredProxy] = {}  # by node id
+        self._listened_at: float | None = None
 
     def connected(self, connection: int, proxy: Proxy, at: float) -> bool:
         """Take in that ``proxy`` has opened ``connection``; return whether that is of any interest here."""
         if not proxy.group or proxy.identity is None:
             return False
-        seat = self._seats.get(proxy.id)
-        if seat is None or seat.proxy != proxy:
-            seat = self._seats[proxy.id] = _RegisteredProxy(proxy, at, set())
-        if not seat.streams:
-            seat.since, seat.left_at, seat.heard_at = at, None, at
-        seat.streams.add(connection)
+        registered = self._proxies.get(proxy.id)
+        if registered is None or registered.proxy != proxy:
+            registered = self._proxies[proxy.id] = _RegisteredProxy(proxy, at, set())
+        if not registered.streams:
+            registered.since, registered.left_at, registered.heard_at = at, None, at
+        registered.streams.add(connection)
         return True
 
     def disconnected(self, connection: int, at: float) -> bool:
         """Take in that ``connection`` is over; return whether that is of any interest here."""
-        for seat in self._seats.values():
-            if connection in seat.streams:
-                seat.streams.discard(connection)
-                seat.left_at = None if seat.streams else at
+        for registered in self._proxies.values():
+            if connection in registered.streams:
+                registered.streams.discard(connection)
+                registered.left_at = None if registered.streams else at
                 return True
         return False
 
     def health_checked(self, proxy: Proxy, at: float, *, healthy: bool) -> bool:
-        """Take in what the checks of ``proxy`` have found, told at the time ``at``; return whether that is news."""
-        seat = self._seats.get(proxy.id)
-        news = seat is not None and seat.proxy == proxy and seat.healthy != healthy
-        if seat and seat.proxy == proxy:
-            seat.healthy, seat.heard_at = healthy, at
+        """Take in what the checks of ``proxy`` have found, at the time ``at``; return whether that has changed."""
+        registered = self._proxies.get(proxy.id)
+        news = registered is not None and registered.proxy == proxy and registered.healthy != healthy
+        if registered and registered.proxy == proxy:
+            registered.healthy, registered.heard_at = healthy, at
         return news
 
     def entries(self, objects: Objects, now: float) -> Mapping[Key, RegisteredEntry]:
         """Return the entries that there have to be ``now``, by the groups among ``objects``; who left too long ago is forgotten."""
-        over = [name for name, seat in self._seats.items() if seat.left_at is not None and now - seat.left_at >= self._grace_s]
+        over = [
+            name
+            for name, registered in self._proxies.items()
+            if registered.left_at is not None and now - registered.left_at >= self._grace_s
+        ]
         for name in over:
-            del self._seats[name]
-        found: dict[Key, RegisteredEntry] = {}
-        self._look(now)
-        for seat in sorted(self._seats.values(), key=lambda each: each.since):  # of two at one address, who came last
-            group = group_of(seat.proxy, objects)
+            del self._proxies[name]
+        entries: dict[Key, RegisteredEntry] = {}
+        self._forgive_silence(now)
+        for registered in sorted(self._proxies.values(), key=lambda registered: registered.since):  # of two at one address, who came last
+            group = group_of(registered.proxy, objects)
             if group is not None:
-                silent = now - seat.heard_at >= self._grace_s  # of health is told each second
-                entry = _entry(seat, group, healthy=False if silent else seat.healthy)
-                found[entry.key] = entry
-        return found
+                silent = now - registered.heard_at >= self._grace_s  # health is reported each second
+                entry = _entry(registered, group, healthy=False if silent else registered.healthy)
+                entries[entry.key] = entry
+        return entries
 
-    def _look(self, now: float) -> None:
-        """Begin to wait anew for whoever has not been heard of, where it was us who did not listen."""
-        if self._looked_at is not None and now - self._looked_at > _INATTENTION_S:
-            for seat in self._seats.values():
-                seat.heard_at = max(seat.heard_at, now)
-        self._looked_at = now
+    def _forgive_silence(self, now: float) -> None:
+        """Begin to wait anew for all reports, where it was this process that did not read them."""
+        if self._listened_at is not None and now - self._listened_at > _PAUSE_S:
+            for registered in self._proxies.values():
+                registered.heard_at = max(registered.heard_at, now)
+        self._listened_at = now
 
     def refused(self, objects: Objects) -> Mapping[str, str]:
         """Return why proxies that want to be registered are not, by their node ids."""
-        return {name: reason for name, seat in sorted(self._seats.items()) if (reason := refusal_reason(seat.proxy, objects))}
+        return {name: reason for name, registered in sorted(self._proxies.items()) if (reason := refusal_reason(registered.proxy, objects))}
 
     def statuses(self, objects: Objects) -> Mapping[str, str]:
         """Return as which entry each proxy is registered by the groups among ``objects``, or why it is not, by their node ids."""
-        return {name: _status(seat, objects) for name, seat in sorted(self._seats.items())}
+        return {name: _status(registered, objects) for name, registered in sorted(self._proxies.items())}
 
 
-def _status(seat: _RegisteredProxy, objects: Objects) -> str:
-    group = group_of(seat.proxy, objects)
-    return str(_entry(seat, group, healthy=None).key) if group else f"not registered: {refusal_reason(seat.proxy, objects)}"
+def _status(registered: _RegisteredProxy, objects: Objects) -> str:
+    group = group_of(registered.proxy, objects)
+    return str(_entry(registered, group, healthy=None).key) if group else f"not registered: {refusal_reason(registered.proxy, objects)}"
 
 
 def group_of(proxy: Proxy, objects: Objects) -> WorkloadGroup | None:
@@ -165,8 +171,8 @@ def refusal_reason(proxy: Proxy, objects: Objects) -> str:
     return "" if proxy.ips else "its node id has no address"
 
 
-def _entry(seat: _RegisteredProxy, group: WorkloadGroup, *, healthy: bool | None) -> RegisteredEntry:
-    proxy, template, meta = seat.proxy, group.spec.template, group.spec.metadata
+def _entry(registered: _RegisteredProxy, group: WorkloadGroup, *, healthy: bool | None) -> RegisteredEntry:
+    proxy, template, meta = registered.proxy, group.spec.template, group.spec.metadata
     labels = group.spec.labels
     annotations = {**(meta.annotations if meta else {}), GROUP_ANNOTATION: group.key.name}
     checked = group.spec.probe is not None
@@ -178,12 +184,12 @@ def _entry(seat: _RegisteredProxy, group: WorkloadGroup, *, healthy: bool | None
         labels=labels,
         annotations=annotations,
         healthy=healthy if checked else None,
-        since=seat.since,
+        since=registered.since,
     )
 
 
 def _spec(template: WorkloadSpec, proxy: Proxy, labels: Mapping[str, str]) -> Mapping[str, object]:
-    found: dict[str, object] = {
+    spec: dict[str, object] = {
         "address": proxy.ips[0],
         "labels": dict(sorted(labels.items())),
         "ports": dict(template.ports),
@@ -192,7 +198,7 @@ def _spec(template: WorkloadSpec, proxy: Proxy, labels: Mapping[str, str]) -> Ma
         "weight": template.weight,
         "serviceAccount": template.service_account,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in spec.items() if value}
 
 
 def _name(group: str, address: str, network: str) -> str:

@@ -1,4 +1,4 @@
-"""How far one object has come: how many proxies need what it makes, have it, or refused it."""
+"""How far one object has been rolled out: how many proxies need what it makes, have it, or refused it."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ class Rollout:
         return self.needed == self.accepted
 
     def row(self) -> list[object]:
-        """Return it as a replica tells it to the others."""
-        return [self.generation, self.needed, self.accepted, [[each.proxy, each.resource, each.message] for each in self.refusals]]
+        """Return it as a replica publishes it for the others."""
+        refusals = [[refusal.proxy, refusal.resource, refusal.message] for refusal in self.refusals]
+        return [self.generation, self.needed, self.accepted, refusals]
 
 
 def new_rollout(generation: int, needed: int, accepted: int, refusals: Iterable[ResourceRefusal]) -> Rollout:
-    """Return a standing with as much of the ``refusals`` as is worth telling."""
-    kept = sorted(set(refusals))[:MOST_REFUSALS]
+    """Return a rollout with as much of the ``refusals`` as is worth showing."""
+    worth_showing = sorted(set(refusals))[:MOST_REFUSALS]
     return Rollout(
         generation,
         needed,
         accepted,
-        tuple(ResourceRefusal(each.proxy[:200], each.resource[:300], each.message[:_MESSAGE]) for each in kept),
+        tuple(ResourceRefusal(refusal.proxy[:200], refusal.resource[:300], refusal.message[:_MESSAGE]) for refusal in worth_showing),
     )
 
 
 def rollout_from_row(row: object) -> Rollout | None:
-    """Return the standing that another replica told as ``row``, ``None`` if it cannot be understood."""
+    """Return the rollout that another replica published as ``row``, ``None`` if it cannot be understood."""
     match row:
         case [int(generation), int(needed), int(accepted), [*refused]]:
-            told = [
-                ResourceRefusal(str(each[0]), str(each[1]), str(each[2])) for each in refused if isinstance(each, list) and len(each) == 3
-            ]
-            return new_rollout(generation, needed, accepted, told)
+            rows = [cells for cells in refused if isinstance(cells, list) and len(cells) == 3]
+            refusals = [ResourceRefusal(str(proxy), str(resource), str(message)) for proxy, resource, message in rows]
+            return new_rollout(generation, needed, accepted, refusals)
         case _:
             return None
 
 
-def total_rollout(standings: Iterable[Rollout | None], generation: int) -> Rollout | None:
-    """Return the sum of the replicas' ``standings`` of ``generation``, ``None`` while one of them does not serve it yet."""
-    found = list(standings)
-    if any(each is None or each.generation < generation for each in found):
+def total_rollout(rollouts: Iterable[Rollout | None], generation: int) -> Rollout | None:
+    """Return the sum of the replicas' ``rollouts`` of ``generation``, ``None`` while one of them does not serve it yet."""
+    replicas = list(rollouts)
+    if any(rollout is None or rollout.generation < generation for rollout in replicas):
         return None
-    return reduce(_plus, (each for each in found if each is not None), Rollout(generation))
+    return reduce(_plus, (rollout for rollout in replicas if rollout is not None), Rollout(generation))
 
 
 def _plus(one: Rollout, other: Rollout) -> Rollout:

@@ -1,4 +1,4 @@
-"""The fleet: one account a stream, one line in it a type."""
+"""The fleet: the status of each open stream, and in it of each type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 
 @dataclass(slots=True)
 class TypeStatus:
-    """What became of one type on one stream; responses are named by their nonce, times are seconds since the epoch."""
+    """What was sent, accepted and refused of one type on one stream.
+
+    Responses are named by their nonce, times are seconds since the epoch.
+    """
 
     type_url: str
     wildcard: bool = False
@@ -35,7 +38,7 @@ class TypeStatus:
 
 @dataclass(slots=True)
 class StreamStatus:
-    """What became of one stream of ``proxy``."""
+    """One stream of ``proxy``, and the status of each type on it."""
 
     connection: int
     proxy: Proxy
@@ -46,11 +49,11 @@ class StreamStatus:
     @property
     def synced(self) -> bool:
         """Whether every response was accepted, and there was one."""
-        return bool(self.types) and all(each.synced for each in self.types.values())
+        return bool(self.types) and all(status.synced for status in self.types.values())
 
 
 class Fleet:
-    """The accounts of all streams that are open."""
+    """The status of all open streams."""
 
     def __init__(self) -> None:
         """Begin without streams."""
@@ -58,50 +61,50 @@ class Fleet:
         self.rejects: dict[str, int] = {}  # by type URL, of all streams there ever were
 
     def connected(self, connection: int, proxy: Proxy, wire: str, at: float) -> None:
-        """Open the account of ``connection``."""
+        """Take in that ``proxy`` has opened ``connection``."""
         self._streams[connection] = StreamStatus(connection, proxy, wire, at)
 
     def disconnected(self, connection: int) -> None:
-        """Close the account of ``connection``."""
+        """Take in that ``connection`` is over."""
         self._streams.pop(connection, None)
 
     def record(self, connection: int, events: Iterable[Event], at: float) -> None:
-        """Book ``events`` of ``connection``, which happened at the time ``at``."""
-        account = self._streams.get(connection)
-        if account is None:
+        """Take in ``events`` of ``connection``, which happened at the time ``at``."""
+        stream = self._streams.get(connection)
+        if stream is None:
             return
         for event in events:
-            line = account.types.get(event.type_url)
-            if line is None:
-                line = account.types[event.type_url] = TypeStatus(event.type_url)
-            self._book(line, event, at)
+            status = stream.types.get(event.type_url)
+            if status is None:
+                status = stream.types[event.type_url] = TypeStatus(event.type_url)
+            self._apply(status, event, at)
 
     def streams(self) -> tuple[StreamStatus, ...]:
-        """Return the accounts, by proxy and connection."""
-        return tuple(sorted(self._streams.values(), key=lambda each: (each.proxy.id, each.connection)))
+        """Return the streams, by proxy and connection."""
+        return tuple(sorted(self._streams.values(), key=lambda stream: (stream.proxy.id, stream.connection)))
 
     def error(self, connection: int, type_url: str) -> str:
         """Return what ``connection`` said when it refused something of ``type_url`` last."""
-        account = self._streams.get(connection)
-        line = account.types.get(type_url) if account else None
-        return (line.error or "") if line else ""
+        stream = self._streams.get(connection)
+        status = stream.types.get(type_url) if stream else None
+        return (status.error or "") if status else ""
 
     def proxy_of(self, connection: int) -> Proxy | None:
         """Return whose ``connection`` is."""
-        account = self._streams.get(connection)
-        return account.proxy if account else None
+        stream = self._streams.get(connection)
+        return stream.proxy if stream else None
 
-    def _book(self, line: TypeStatus, event: Event, at: float) -> None:
+    def _apply(self, status: TypeStatus, event: Event, at: float) -> None:
         match event:
             case Acked():
-                line.acked, line.acked_at = event.nonce, at
+                status.acked, status.acked_at = event.nonce, at
             case Sent():
-                line.sent, line.sent_at = event.nonce, at
-                line.resources += event.count
-                line.sent_bytes += event.size
+                status.sent, status.sent_at = event.nonce, at
+                status.resources += event.count
+                status.sent_bytes += event.size
             case Nacked():
-                line.nacked, line.nacked_at, line.error = event.nonce, at, event.message
-                line.refused = tuple(resource.name for resource in event.resources)
+                status.nacked, status.nacked_at, status.error = event.nonce, at, event.message
+                status.refused = tuple(resource.name for resource in event.resources)
                 self.rejects[event.type_url] = self.rejects.get(event.type_url, 0) + 1
             case Subscribed():
-                line.wildcard, line.subscribed = event.wildcard, event.count
+                status.wildcard, status.subscribed = event.wildcard, event.count

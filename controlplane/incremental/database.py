@@ -36,6 +36,7 @@ V = TypeVar("V")
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+_PACKAGE = f"{__name__.partition('.')[0]}."
 
 
 class Input(Generic[K, V]):
@@ -67,11 +68,15 @@ class Input(Generic[K, V]):
 
 
 class Query(Generic[P, R_co]):
-    """A function whose values are kept, made by the decorator ``query`` and called as the function is."""
+    """A function whose values are kept, made by the decorator ``query`` and called as the function is.
+
+    Its ``name`` is that of its module, without the package, and its own: ``mesh.registry.endpoints.endpoints`` say, which
+    tells where to look when it has failed or runs too often.
+    """
 
     def __init__(self, function: Callable[Concatenate[Database, P], R_co]) -> None:
         """Keep the values of ``function``."""
-        self.name = function.__name__
+        self.name = f"{function.__module__.removeprefix(_PACKAGE)}.{function.__name__}"
         self.function = function
         self.__doc__ = function.__doc__
 
@@ -110,7 +115,7 @@ class QueryCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """What a refresh brought: watched queries whose value is another than last reported, and what failed anew.
+    """What a refresh brought: watched queries whose value has changed since it was last reported, and what failed anew.
 
     Not ``done``, it was told to stop and reports nothing yet: the next one that is done does.
     """
@@ -135,7 +140,7 @@ class Database:
 
     def set(self, into: Input[K, V], key: K, value: V) -> bool:
         """Set ``key`` of ``into``; return whether that is a change. Setting the default forgets the key."""
-        self.engine.outside("set")
+        self.engine.forbid_in_query("set")
         cell = self.graph.cells[into].get(key)
         old: V = into.default if cell is None else cell.value
         if old is value or old == value:
@@ -160,7 +165,7 @@ class Database:
 
     def watch(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> QueryCall:
         """Keep ``query`` for ``args`` up to date over refreshes, until unwatched as often; the next refresh reports it."""
-        self.engine.outside("watch")
+        self.engine.forbid_in_query("watch")
         if kwargs:
             raise Misuse(f"{query.name} takes positional arguments only")
         node = self.graph.node(query, args)
@@ -169,7 +174,7 @@ class Database:
 
     def unwatch(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
         """Take one ``watch`` back."""
-        self.engine.outside("unwatch")
+        self.engine.forbid_in_query("unwatch")
         node = None if kwargs else self.graph.nodes[query].get(args)
         if node is None or not node.watches:
             raise Misuse(f"{query.name} is not watched for {args}")
@@ -180,7 +185,7 @@ class Database:
 
         ``stop`` is asked before a query runs, once one has completed; the next refresh goes on from there.
         """
-        self.engine.outside("refresh")
+        self.engine.forbid_in_query("refresh")
         self.engine.stop, self.engine.completed = stop, 0
         try:
             for node in tuple(self.graph.stale):
@@ -213,12 +218,12 @@ class Database:
 
         Nothing is dropped from memory until it has ended.
         """
-        self.engine.outside("transaction")
+        self.engine.forbid_in_query("transaction")
         return Transaction(self.graph)
 
     def collect(self) -> None:
         """Drop every value that no watched query needs; a refresh does, when it is done."""
-        self.engine.outside("collect")
+        self.engine.forbid_in_query("collect")
         if self.graph.journal is not None:
             raise Misuse("collect within a transaction")
         self.graph.collect()
@@ -251,7 +256,7 @@ class Database:
                     yield _call(node)
 
     def _node(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> QueryNode:
-        self.engine.outside("provenance")
+        self.engine.forbid_in_query("provenance")
         self.attempt(query, *args, **kwargs)
         return self.graph.nodes[query][args]
 

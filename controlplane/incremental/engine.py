@@ -58,7 +58,7 @@ class Engine:
         self.completed = 0  # queries since ``stop`` was given
         self.runs: Counter[str] = Counter()
 
-    def outside(self, what: str) -> None:
+    def forbid_in_query(self, what: str) -> None:
         """Raise unless no query is running, which may ask but not ``what``."""
         if self.active is not None:
             node = self.active[0]
@@ -108,11 +108,11 @@ class Engine:
                 self._run(node)
             else:
                 node.state, node.stale = CLEAN, None
-        except _CycleFound as found:
-            found.members.append((node, tuple(self.reads or ())))
-            if found.head is not node:
+        except _CycleFound as cycle_found:
+            cycle_found.members.append((node, tuple(self.reads or ())))
+            if cycle_found.head is not node:
                 raise
-            self._close(found)
+            self._settle_cycle(cycle_found)
         except RecursionError as error:
             if active is not None:
                 raise _TooDeep(node) from None
@@ -175,11 +175,11 @@ class Engine:
                 break
         return _CycleFound(head, cycle(members))
 
-    def _close(self, found: _CycleFound) -> None:
+    def _settle_cycle(self, cycle_found: _CycleFound) -> None:
         """Give all members of a cycle its failure: whichever was asked first, none has another value."""
-        for node, reads in found.members:
-            self._settle(node, reads, found.failed)
-        for node, _ in found.members:
+        for node, reads in cycle_found.members:
+            self._settle(node, reads, cycle_found.failed)
+        for node, _ in cycle_found.members:
             node.state, node.stale = CLEAN, None  # they have marked each other
 
 

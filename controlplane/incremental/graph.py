@@ -152,7 +152,7 @@ class Graph:
                 case QueryNode() if not source.dependents and not source.watches:
                     self._drop({source: None})
                 case QueryNode() if source.dependents and _is_cycle(source):
-                    self._drop(_unheld(source))  # a cycle's members keep each other
+                    self._drop(_unwatched(source))  # a cycle's members keep each other
                 case _:
                     pass
 
@@ -170,7 +170,7 @@ def _is_cycle(source: Readable) -> bool:
     return isinstance(source.value, Failed) and source.value.exception == CYCLE
 
 
-def _unheld(node: QueryNode) -> dict[QueryNode, None]:
+def _unwatched(node: QueryNode) -> dict[QueryNode, None]:
     """Return ``node`` and all that was made from it, or nothing if one of these is watched."""
     above, pending = {node: None}, [node]
     while pending:

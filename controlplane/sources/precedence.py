@@ -12,49 +12,51 @@ from controlplane.objects.parse import Object
 
 
 class Precedence:
-    """What each source gives, folded into what counts. With a single source nothing is kept."""
+    """Which object counts of those that the sources give. With a single source nothing is kept."""
 
     def __init__(self, sources: Sequence[str]) -> None:
         """Let the first of ``sources`` that gives an object win."""
         self._ranks = {name: rank for rank, name in enumerate(dict.fromkeys(sources))}
         self._names = tuple(self._ranks)
-        self._given: dict[Key, dict[int, Object]] = {}
+        self._by_rank: dict[Key, dict[int, Object]] = {}
 
     def take(self, source: str, changes: Iterable[Change]) -> tuple[Change, ...]:
         """Take in ``changes`` of ``source``, and return what changes by them for the mesh."""
         if len(self._ranks) < 2:
             return tuple(changes)
-        return tuple(each for change in changes for each in self._fold(self._ranks[source], change))
+        return tuple(effective for change in changes for effective in self._fold(self._ranks[source], change))
 
     def copy(self) -> Precedence:
         """Return it as it is now, to be asked for problems in another thread."""
         copied = Precedence(self._names)
-        copied._given = {key: dict(given) for key, given in self._given.items() if len(given) > 1}
+        copied._by_rank = {key: dict(by_rank) for key, by_rank in self._by_rank.items() if len(by_rank) > 1}
         return copied
 
     def problems(self) -> tuple[LocatedProblem, ...]:
         """Return which objects are given by more than one source."""
-        return tuple(LocatedProblem(_shadowed(key, self._names, given)) for key, given in sorted(self._given.items()) if len(given) > 1)
+        return tuple(
+            LocatedProblem(_shadowed(key, self._names, by_rank)) for key, by_rank in sorted(self._by_rank.items()) if len(by_rank) > 1
+        )
 
     def location(self, _key: Key, _path: str) -> Location | None:
-        """Return no place: the sources know those."""
+        """Return ``None``: the sources know where their objects stand."""
         return None
 
     def _fold(self, rank: int, change: Change) -> Iterator[Change]:
-        given = self._given.setdefault(change.key, {})
-        before = given[min(given)] if given else None
+        by_rank = self._by_rank.setdefault(change.key, {})
+        before = by_rank[min(by_rank)] if by_rank else None
         if change.object is None:
-            given.pop(rank, None)
+            by_rank.pop(rank, None)
         else:
-            given[rank] = change.object
-        after = given[min(given)] if given else None
-        if not given:
-            del self._given[change.key]
+            by_rank[rank] = change.object
+        after = by_rank[min(by_rank)] if by_rank else None
+        if not by_rank:
+            del self._by_rank[change.key]
         if after is not before:
             yield Change(change.key, after)
 
 
-def _shadowed(key: Key, names: Sequence[str], given: Iterable[int]) -> Problem:
-    first, *others = (names[rank] for rank in sorted(given))
+def _shadowed(key: Key, source_names: Sequence[str], ranks: Iterable[int]) -> Problem:
+    first, *others = (source_names[rank] for rank in sorted(ranks))
     message = f"this object is given by {first} and by {', '.join(others)}: the one of {first} is used"
     return Problem(key, "", Severity.WARNING, "Shadowed", message)

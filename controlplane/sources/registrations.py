@@ -23,7 +23,7 @@ class RegistrationSource:
         """Ask for ``documents`` when there is ``news``, and now and then: those that there have to be."""
         self._documents = documents
         self._news = news
-        self._said: Mapping[Key, Document] = {}
+        self._published: Mapping[Key, Document] = {}
 
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
         """Hand what changes to ``deliver``; at first there is nothing."""
@@ -39,29 +39,29 @@ class RegistrationSource:
                 deliver(changes)
 
     def locations(self) -> Locations:
-        """Return nothing: nobody wrote them."""
+        """Return no problems and no locations: nobody wrote the entries."""
         return _NoLocations()
 
     def not_ready(self) -> None:
-        """Return nothing: it is ready at once."""
+        """Return ``None``: it is ready at once."""
         return
 
     def _changes(self) -> Iterator[Change]:
-        before, self._said = self._said, self._documents()
-        for key in sorted(before.keys() - self._said.keys()):
+        documents_before, self._published = self._published, self._documents()
+        for key in sorted(documents_before.keys() - self._published.keys()):
             yield Change(key, None)
-        for key, document in self._said.items():
-            if before.get(key) != document and (found := parse(document).object):
-                yield Change(key, found)
+        for key, document in self._published.items():
+            if documents_before.get(key) != document and (entry := parse(document).object):
+                yield Change(key, entry)
 
 
 class _NoLocations:
     """Where the entries stand: nobody wrote them."""
 
     def problems(self) -> tuple[LocatedProblem, ...]:
-        """Return nothing."""
+        """Return none: the entries are made by the control plane."""
         return ()
 
     def location(self, _key: Key, _path: str) -> Location | None:
-        """Return nothing."""
+        """Return ``None``: the entries are in no file."""
         return None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controlplane.incremental.database import Database, Failed, InputEntry, QueryCall
 from controlplane.incremental.nodes import CLEAN, DIRTY, QueryNode
-from tests.support.incremental_programs import SIZE, Program, Value, keys, meaning, numbered, numbers, programs, queries
+from tests.support.incremental_programs import SIZE, Program, Value, keys, meaning, number_of, numbered, numbers, programs, queries
 from tests.support.proofs import sampled
 
 LAW = sampled(300, list(HealthCheck))
@@ -46,13 +46,13 @@ class World:
             self.put(key, value)
 
     def reads(self, node: QueryNode) -> tuple[InputEntry | QueryCall, ...]:
-        return self.db.reads(self.queries[int(node.query.name[1:])])
+        return self.db.reads(self.queries[number_of(node.query.name)])
 
     def worth(self, read: InputEntry | QueryCall) -> object:
         """Return the value of what was read, as it is now."""
         if isinstance(read, InputEntry):
             return self.values.get(int(str(read.key)), 0)
-        return meaning(self.program, self.values)[int(read.query.name[1:])]
+        return meaning(self.program, self.values)[number_of(read.query.name)]
 
     def watch(self, number: int) -> None:
         self.db.watch(self.queries[number])
@@ -136,7 +136,7 @@ def sound(world: World) -> None:
     assert all(node.watches for node in (*graph.stale, *graph.changed))
     for node in world.nodes():
         unclean = [source for source in node.reads if source.state != CLEAN]
-        number = int(node.query.name[1:])
+        number = number_of(node.query.name)
         assert all(node in source.dependents for source in node.reads)
         assert all(node in dependent.reads for dependent in node.dependents)
         assert node.dependents or node.watches or node in graph.orphans

@@ -109,7 +109,7 @@ def meaning(program: Program, values: Mapping[int, int]) -> dict[int, Value]:
             except ReadFailed as read:
                 found[number] = read.failed
             except ValueError as error:
-                found[number] = Failed(f"q{number}", (), "ValueError", str(error))
+                found[number] = Failed(name_of(number), (), "ValueError", str(error))
         known |= found or _rings(waits)
     return known
 
@@ -121,8 +121,18 @@ def _rings(waits: dict[int, int]) -> dict[int, Value]:
         while waits[ring[-1]] not in ring:
             ring.append(waits[ring[-1]])
         if waits[ring[-1]] == start:
-            found[start] = cycle([(f"q{number}", ()) for number in ring])
+            found[start] = cycle([(name_of(number), ()) for number in ring])
     return found
+
+
+def name_of(number: int) -> str:
+    """Return the name of query ``number``."""
+    return f"{__name__}.q{number}"
+
+
+def number_of(name: str) -> int:
+    """Return the number of the query called ``name``."""
+    return int(name.removeprefix(f"{__name__}.q"))
 
 
 def queries(program: Program) -> list[Query[[], int]]:

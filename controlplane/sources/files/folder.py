@@ -25,7 +25,7 @@ REMOVAL_DELAY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _ObjectInUse:
-    """An object that a file gives, and the document it was read from last without a mistake."""
+    """An object of a file, and the document from which it was read last without a mistake."""
 
     object: Object
     entry: ParsedDocument
@@ -33,17 +33,17 @@ class _ObjectInUse:
 
 @dataclass(slots=True)
 class _FileObjects:
-    sheet: ParsedFile = field(default_factory=ParsedFile)
-    given: Mapping[Key, _ObjectInUse] = field(default_factory=dict)
+    parsed: ParsedFile = field(default_factory=ParsedFile)
+    objects: Mapping[Key, _ObjectInUse] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _DelayedRemoval:
-    """What became of a file, to be believed at ``due``; with new changes that may be put off, but not beyond ``latest``."""
+    """A file as it reads now, whose missing objects are removed at ``due``; new changes may put that off, but not beyond ``latest``."""
 
     due: float
     latest: float
-    sheet: ParsedFile | None
+    parsed_file: ParsedFile | None
     emptied: bool = False
 
 
@@ -53,14 +53,14 @@ class ManifestFolder:
     def __init__(self) -> None:
         """Begin with no files."""
         self._files: dict[str, _FileObjects] = {}
-        self._held: dict[str, _DelayedRemoval] = {}
+        self._removals: dict[str, _DelayedRemoval] = {}
         self._holders: dict[Key, set[str]] = {}
         self._current: dict[Key, Object] = {}
 
     @property
     def due(self) -> float | None:
         """Return when ``take`` has to be called next though nothing was read, or ``None``."""
-        return min((held.due for held in self._held.values()), default=None)
+        return min((removal.due for removal in self._removals.values()), default=None)
 
     def copy(self) -> ManifestFolder:
         """Return the folder as it is now, to be asked for problems and places elsewhere, while this one goes on."""
@@ -69,28 +69,28 @@ class ManifestFolder:
         copied._holders = {key: set(paths) for key, paths in self._holders.items()}
         return copied
 
-    def sheet(self, path: str) -> ParsedFile | None:
-        """Return what ``path`` was taken to say last."""
-        return self._files[path].sheet if path in self._files else None
+    def last_read(self, path: str) -> ParsedFile | None:
+        """Return ``path`` as it was read last."""
+        return self._files[path].parsed if path in self._files else None
 
-    def take(self, sheets: Mapping[str, ParsedFile | None], now: float) -> tuple[Change, ...]:
+    def take(self, parsed_files: Mapping[str, ParsedFile | None], now: float) -> tuple[Change, ...]:
         """Take in what was read of some files, ``None`` for one that is gone, and return what changes by it at ``now``."""
         touched: set[Key] = set()
-        for path, sheet in sheets.items():
-            held = self._hold(path, sheet, self._held.pop(path, None), now)
-            if held is None:
-                touched |= self._put(path, sheet)
+        for path, parsed_file in parsed_files.items():
+            removal = self._removal_of(path, parsed_file, self._removals.pop(path, None), now)
+            if removal is None:
+                touched |= self._replace_objects(path, parsed_file)
                 continue
-            self._held[path] = held
-            if sheet is not None and not sheet.empty:
-                touched |= self._put(path, sheet, keep=True)
-        for path in [path for path, held in self._held.items() if held.due <= now]:
-            touched |= self._put(path, self._held.pop(path).sheet)
+            self._removals[path] = removal
+            if parsed_file is not None and not parsed_file.empty:
+                touched |= self._replace_objects(path, parsed_file, keep=True)
+        for path in [path for path, removal in self._removals.items() if removal.due <= now]:
+            touched |= self._replace_objects(path, self._removals.pop(path).parsed_file)
         return tuple(self._changes(touched))
 
     def problems(self) -> tuple[LocatedProblem, ...]:
         """Return what is wrong with the files and with each document of them, by file and line."""
-        return tuple(each for path in sorted(self._files) for each in self._problems(path))
+        return tuple(problem for path in sorted(self._files) for problem in self._problems(path))
 
     def location(self, key: Key, path: str) -> Location | None:
         """Return where the field ``path`` of the object ``key`` stands, or ``None`` for an object of no file."""
@@ -99,76 +99,78 @@ class ManifestFolder:
             return None
         name = min(holders)
         file = self._files[name]
-        entry = file.sheet.given().get(key) or file.given[key].entry
+        entry = file.parsed.documents_by_key().get(key) or file.objects[key].entry
         return Location(name, entry.line_of(path))
 
-    def _hold(self, path: str, sheet: ParsedFile | None, before: _DelayedRemoval | None, now: float) -> _DelayedRemoval | None:
+    def _removal_of(
+        self, path: str, parsed_file: ParsedFile | None, previous: _DelayedRemoval | None, now: float
+    ) -> _DelayedRemoval | None:
         """Return until when objects are kept that ``path`` gave and no more gives as it reads now, or ``None`` if there are none."""
         file = self._files.get(path)
-        if file is None or not file.given.keys() - (_objects_in_use(file.given, sheet) if sheet else {}).keys():
+        if file is None or not file.objects.keys() - (_objects_in_use(file.objects, parsed_file) if parsed_file else {}).keys():
             return None
-        latest = before.latest if before else now + EMPTY_FILE_DELAY_S
-        emptied = (sheet is not None and sheet.empty) or (before is not None and before.emptied and sheet is not None)
-        return _DelayedRemoval(latest if emptied else min(now + REMOVAL_DELAY_S, latest), latest, sheet, emptied)
+        latest = previous.latest if previous else now + EMPTY_FILE_DELAY_S
+        emptied = (parsed_file is not None and parsed_file.empty) or (previous is not None and previous.emptied and parsed_file is not None)
+        return _DelayedRemoval(latest if emptied else min(now + REMOVAL_DELAY_S, latest), latest, parsed_file, emptied)
 
-    def _put(self, path: str, sheet: ParsedFile | None, *, keep: bool = False) -> set[Key]:
+    def _replace_objects(self, path: str, parsed_file: ParsedFile | None, *, keep: bool = False) -> set[Key]:
         file = self._files.get(path) or _FileObjects()
-        before = file.given
-        if sheet is None:
+        objects_before = file.objects
+        if parsed_file is None:
             self._files.pop(path, None)
-            after: Mapping[Key, _ObjectInUse] = {}
+            objects_after: Mapping[Key, _ObjectInUse] = {}
         else:
-            after = {**(before if keep else {}), **_objects_in_use(before, sheet)}
-            self._files[path] = _FileObjects(sheet, after)
-        for key in before.keys() - after.keys():
+            objects_after = {**(objects_before if keep else {}), **_objects_in_use(objects_before, parsed_file)}
+            self._files[path] = _FileObjects(parsed_file, objects_after)
+        for key in objects_before.keys() - objects_after.keys():
             self._holders[key].discard(path)
             if not self._holders[key]:
                 del self._holders[key]
-        for key in after.keys() - before.keys():
+        for key in objects_after.keys() - objects_before.keys():
             self._holders.setdefault(key, set()).add(path)
-        return set(before) | set(after)
+        return set(objects_before) | set(objects_after)
 
     def _changes(self, touched: set[Key]) -> Iterator[Change]:
         for key in sorted(touched):
             holders = self._holders.get(key)
-            now = self._files[min(holders)].given[key].object if holders else None
-            if now is None:
+            in_use = self._files[min(holders)].objects[key].object if holders else None
+            if in_use is None:
                 if self._current.pop(key, None) is not None:
                     yield Change(key, None)
-            elif self._current.get(key) != now:
-                self._current[key] = now
-                yield Change(key, now)
+            elif self._current.get(key) != in_use:
+                self._current[key] = in_use
+                yield Change(key, in_use)
 
     def _problems(self, path: str) -> Iterator[LocatedProblem]:
         file = self._files[path]
-        if file.sheet.problem is not None:
-            yield LocatedProblem(file.sheet.problem, Location(path, 1))
-        counted = file.sheet.given()
-        for entry in file.sheet.entries:
+        if file.parsed.problem is not None:
+            yield LocatedProblem(file.parsed.problem, Location(path, 1))
+        used = file.parsed.documents_by_key()
+        for entry in file.parsed.entries:
             for problem in entry.parsed.problems:
                 yield LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
             key = entry.parsed.key
-            if key is not None and entry.counts and (other := self._other(path, key, entry, counted)):
+            if key is not None and entry.counts and (other := self._place_in_use(path, key, entry, used)):
                 message = f"{other} gives this object too, which is used instead: names are unique"
                 yield LocatedProblem(
                     Problem(key, "", Severity.WARNING, "Duplicate", message), Location(path, entry.line_of("metadata.name"))
                 )
 
-    def _other(self, path: str, key: Key, entry: ParsedDocument, counted: Mapping[Key, ParsedDocument]) -> Location | None:
-        if counted[key] is not entry:
-            return Location(path, counted[key].line_of("metadata.name"))
+    def _place_in_use(self, path: str, key: Key, entry: ParsedDocument, used: Mapping[Key, ParsedDocument]) -> Location | None:
+        if used[key] is not entry:
+            return Location(path, used[key].line_of("metadata.name"))
         first = min(self._holders.get(key, {path}))
         return self.location(key, "metadata.name") if first < path else None
 
 
-def _objects_in_use(before: Mapping[Key, _ObjectInUse], sheet: ParsedFile) -> Mapping[Key, _ObjectInUse]:
-    """Return what a file gives that gave ``before`` and now reads as ``sheet``."""
-    after: dict[Key, _ObjectInUse] = {}
-    for key, entry in sheet.given().items():
+def _objects_in_use(objects_before: Mapping[Key, _ObjectInUse], parsed_file: ParsedFile) -> Mapping[Key, _ObjectInUse]:
+    """Return what a file gives that gave ``objects_before`` and now reads as ``parsed_file``."""
+    objects_after: dict[Key, _ObjectInUse] = {}
+    for key, entry in parsed_file.documents_by_key().items():
         if entry.parsed.object is not None:
-            after[key] = _ObjectInUse(entry.parsed.object, entry)
-        elif key in before:
-            after[key] = before[key]
-    if not sheet.whole:
-        after.update({key: given for key, given in before.items() if key not in after})
-    return after
+            objects_after[key] = _ObjectInUse(entry.parsed.object, entry)
+        elif key in objects_before:
+            objects_after[key] = objects_before[key]
+    if not parsed_file.whole:
+        objects_after.update({key: in_use for key, in_use in objects_before.items() if key not in objects_after})
+    return objects_after

@@ -34,7 +34,7 @@ class ParsedDocument:
     @property
     def quarantined(self) -> bool:
         """Return whether a mistake keeps the object from being used."""
-        return any(each.severity is Severity.ERROR for each in self.parsed.problems)
+        return any(problem.severity is Severity.ERROR for problem in self.parsed.problems)
 
     def line_of(self, field: str) -> int:
         """Return the line of ``field`` in the file, from 1."""
@@ -54,32 +54,34 @@ class ParsedFile:
     @property
     def whole(self) -> bool:
         """Return whether every document of it can be read."""
-        return self.problem is None and all(each.parsed.key is not None and each.document.problem is None for each in self.entries)
+        return self.problem is None and all(
+            document.parsed.key is not None and document.document.problem is None for document in self.entries
+        )
 
-    def given(self) -> Mapping[Key, ParsedDocument]:
-        """Return its documents that are meant to be objects of ours, by key; of two with the same key the first."""
-        found: dict[Key, ParsedDocument] = {}
-        for each in self.entries:
-            if each.parsed.key is not None and each.counts:
-                found.setdefault(each.parsed.key, each)
-        return found
-
-
-def parse_file(found: str | UnreadableFile, before: ParsedFile | None = None) -> ParsedFile:
-    """Return what the text ``found`` of a file gives; a part of it that stood in ``before`` too, anywhere, is not read again."""
-    if isinstance(found, UnreadableFile):
-        return ParsedFile(problem=Problem(None, "", Severity.ERROR, "Unreadable", found.reason))
-    known: dict[str, list[ParsedDocument]] = {}
-    for entry in before.entries if before else ():
-        known.setdefault(entry.whole.text, []).append(entry)
-    return ParsedFile(tuple(_parsed_documents(found, known)), empty=not found.strip())
+    def documents_by_key(self) -> Mapping[Key, ParsedDocument]:
+        """Return its documents that are objects of kinds that are read, by key; of two with the same key the first."""
+        documents: dict[Key, ParsedDocument] = {}
+        for document in self.entries:
+            if document.parsed.key is not None and document.counts:
+                documents.setdefault(document.parsed.key, document)
+        return documents
 
 
-def _parsed_documents(text: str, known: Mapping[str, Sequence[ParsedDocument]]) -> Iterator[ParsedDocument]:
+def parse_file(text: str | UnreadableFile, before: ParsedFile | None = None) -> ParsedFile:
+    """Return what the ``text`` of a file gives; a part of it that stood in ``before`` too, anywhere, is not read again."""
+    if isinstance(text, UnreadableFile):
+        return ParsedFile(problem=Problem(None, "", Severity.ERROR, "Unreadable", text.reason))
+    unchanged: dict[str, list[ParsedDocument]] = {}
+    for document in before.entries if before else ():
+        unchanged.setdefault(document.whole.text, []).append(document)
+    return ParsedFile(tuple(_parsed_documents(text, unchanged)), empty=not text.strip())
+
+
+def _parsed_documents(text: str, unchanged: Mapping[str, Sequence[ParsedDocument]]) -> Iterator[ParsedDocument]:
     for part, offset in document_parts(text):
-        if same := known.get(part):
-            first = same[0].document.offset
-            yield from (_moved(entry, offset - first) for entry in same if entry.document.offset == first)
+        if documents := unchanged.get(part):
+            first = documents[0].document.offset
+            yield from (_moved(document, offset - first) for document in documents if document.document.offset == first)
         else:
             yield from _parse_part(part, offset)
 

@@ -17,21 +17,21 @@ STDIN = "-"
 
 def read_manifests(paths: Iterable[str], stdin: BinaryIO) -> tuple[ManifestFolder, tuple[Change, ...]]:
     """Return what ``paths`` give, each a manifest, a folder of them, or ``-`` for ``stdin``; raises OSError for one that is not there."""
-    sheets: dict[str, ParsedFile | None] = {}
+    parsed_files: dict[str, ParsedFile | None] = {}
     for path in dict.fromkeys(paths):
         if path == STDIN:
-            sheets["standard input"] = parse_file(_text(stdin))
+            parsed_files["standard input"] = parse_file(_bounded_text(stdin))
         elif Path(path).is_dir():
-            for each in reading.manifest_files(path):
-                found = reading.read_file(path, each)
-                sheets[each] = None if found is None else parse_file(found)
+            for file_path in reading.manifest_files(path):
+                text = reading.read_file(path, file_path)
+                parsed_files[file_path] = None if text is None else parse_file(text)
         else:
             with Path(path).open("rb") as file:  # the operator named it: it may be a pipe, and be called anything
-                sheets[path] = parse_file(_text(file))
+                parsed_files[path] = parse_file(_bounded_text(file))
     folder = ManifestFolder()
-    return folder, folder.take(sheets, time.monotonic())
+    return folder, folder.take(parsed_files, time.monotonic())
 
 
-def _text(file: BinaryIO) -> str | UnreadableFile:
+def _bounded_text(file: BinaryIO) -> str | UnreadableFile:
     data = file.read(reading.MAX_BYTES + 1)
     return reading.decode_utf8(data) if len(data) <= reading.MAX_BYTES else UnreadableFile(f"expected at most {reading.MAX_BYTES} bytes")

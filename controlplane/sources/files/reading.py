@@ -70,7 +70,7 @@ def decode_utf8(data: bytes) -> str | UnreadableFile:
 
 def _walk(folder: str, real_root: str, seen: set[tuple[int, int]], depth: int, *, linked: bool) -> Iterator[tuple[str, FileState]]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda each: each.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
@@ -123,18 +123,18 @@ def _content(root: str, path: str) -> bytes | UnreadableFile:
 def _open(root: str, path: str) -> int | UnreadableFile:
     """Open the regular file ``path`` below ``root`` one name at a time, so that nothing on the way can become a link in between."""
     *folders, name = path.split("/")
-    at = os.open(root, _FLAGS | os.O_DIRECTORY)
+    directory = os.open(root, _FLAGS | os.O_DIRECTORY)
     try:
         for folder in folders:
-            below = os.open(folder, _FLAGS | os.O_DIRECTORY, dir_fd=at)
-            os.close(at)
-            at = below
-        if not stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
+            subdirectory = os.open(folder, _FLAGS | os.O_DIRECTORY, dir_fd=directory)
+            os.close(directory)
+            directory = subdirectory
+        if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
             return UnreadableFile("expected a regular file")  # the mere open of a device can do something
-        descriptor = os.open(name, _FLAGS, dir_fd=at)
+        descriptor = os.open(name, _FLAGS, dir_fd=directory)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor
         os.close(descriptor)
         return UnreadableFile("expected a regular file")
     finally:
-        os.close(at)
+        os.close(directory)

@@ -19,7 +19,7 @@ from controlplane.sources.files.reading import FileState
 
 log = logging.getLogger(__name__)
 
-_STEP_MS = 1  # how long nothing may happen before what happened is told; the default of 50 is what one would wait for
+_STEP_MS = 1  # how long nothing may happen before what happened is reported; the default of 50 is what one would wait for
 _DEBOUNCE_MS = 20  # and how long it is held back at most while more happens
 _ROOT_MS = 1000  # how often the folder itself is looked at: it may be a link that leads somewhere else now
 _RESCAN_S = 30.0  # and all files: notices get lost, as the kernel's queue is finite and some file systems send none
@@ -35,7 +35,7 @@ class FileSource:
         self.name = f"files {root}"
         self._root = os.path.normpath(root)
         self._folder = ManifestFolder()
-        self._found: dict[str, FileState] = {}
+        self._states: dict[str, FileState] = {}
         self._noted: set[str] = set()  # files of which a notice has come
         self._rescan = False  # look at all files: a notice was of something else
         self._rescan_at = time.monotonic() + _RESCAN_S
@@ -46,7 +46,7 @@ class FileSource:
         return self._folder.copy()
 
     def not_ready(self) -> str | None:
-        """Return nothing: what cannot be read of a folder is a Problem."""
+        """Return ``None``: what cannot be read of a folder is a Problem."""
         return None
 
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
@@ -54,9 +54,9 @@ class FileSource:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
             await asyncio.sleep(0)  # the watch begins before the first look, so that nothing falls in between
-            self._found, self._rescan = {}, True
+            self._states, self._rescan = {}, True
             deliver(await self._changes())
-            log.info("files synced", extra={"folder": self._root, "files": len(self._found)})
+            log.info("files synced", extra={"folder": self._root, "files": len(self._states)})
             while True:
                 await self._wait()
                 if changes := await self._changes():
@@ -74,48 +74,48 @@ class FileSource:
         self._news.clear()
         noted, self._noted = self._noted, set()
         rescan, self._rescan = self._rescan, False
-        sheets = await asyncio.to_thread(self._read, noted, rescan=rescan) if noted or rescan else {}
-        changes = self._folder.take(sheets, time.monotonic())
-        if sheets:
-            log.info("files read", extra={"files": len(sheets), "changed": len(changes)})
+        parsed_files = await asyncio.to_thread(self._read, noted, rescan=rescan) if noted or rescan else {}
+        changes = self._folder.take(parsed_files, time.monotonic())
+        if parsed_files:
+            log.info("files read", extra={"files": len(parsed_files), "changed": len(changes)})
         return changes
 
     def _read(self, noted: Iterable[str], *, rescan: bool) -> dict[str, ParsedFile | None]:
         try:
-            wanted = self._look(set(noted), rescan=rescan)
+            paths = self._paths_to_read(set(noted), rescan=rescan)
         except OSError as error:
             log.warning("folder cannot be read", extra={"folder": self._root, "reason": str(error)})
             return {}
-        sheets: dict[str, ParsedFile | None] = {}
-        told_at = time.monotonic()
-        for path in sorted(wanted):
-            found = reading.read_file(self._root, path) if path in self._found else None
-            sheets[path] = None if found is None else self._sheet(path, found)
-            if time.monotonic() - told_at > _PROGRESS_S:
-                told_at = time.monotonic()
-                log.info("reading files", extra={"read": len(sheets), "of": len(wanted)})
-        return sheets
+        parsed_files: dict[str, ParsedFile | None] = {}
+        logged_at = time.monotonic()
+        for path in sorted(paths):
+            text = reading.read_file(self._root, path) if path in self._states else None
+            parsed_files[path] = None if text is None else self._parse(path, text)
+            if time.monotonic() - logged_at > _PROGRESS_S:
+                logged_at = time.monotonic()
+                log.info("reading files", extra={"read": len(parsed_files), "of": len(paths)})
+        return parsed_files
 
-    def _sheet(self, path: str, found: str | UnreadableFile) -> ParsedFile:
+    def _parse(self, path: str, text: str | UnreadableFile) -> ParsedFile:
         try:
-            return parse_file(found, self._folder.sheet(path))
-        except Exception:  # ours; it must not keep the news of the other files back
+            return parse_file(text, self._folder.last_read(path))
+        except Exception:  # an internal error; the other files are read all the same
             log.exception("file failed", extra={"file": path})
             return parse_file(UnreadableFile("this file brings out a fault of the control plane, which has logged it"))
 
-    def _look(self, noted: set[str], *, rescan: bool) -> set[str]:
+    def _paths_to_read(self, noted: set[str], *, rescan: bool) -> set[str]:
         """Return which files to read: those ``noted``, and where more may have changed all that look different now."""
-        news = {path: reading.file_state(self._root, path) for path in noted}
-        if not rescan and all(found is None or found.plain for found in (*news.values(), *self._found.values())):
-            for path, found in news.items():
-                if found is None:
-                    self._found.pop(path, None)
+        states = {path: reading.file_state(self._root, path) for path in noted}
+        if not rescan and all(state is None or state.plain for state in (*states.values(), *self._states.values())):
+            for path, state in states.items():
+                if state is None:
+                    self._states.pop(path, None)
                 else:
-                    self._found[path] = found
+                    self._states[path] = state
             return noted
-        before, self._found = self._found, reading.manifest_files(self._root)
-        changed = {path for path, found in self._found.items() if before.get(path) != found}
-        return changed | (before.keys() - self._found.keys()) | (noted & self._found.keys())
+        previous, self._states = self._states, reading.manifest_files(self._root)
+        changed = {path for path, state in self._states.items() if previous.get(path) != state}
+        return changed | (previous.keys() - self._states.keys()) | (noted & self._states.keys())
 
     async def _watch(self) -> None:
         polling = False

@@ -1,4 +1,4 @@
-"""Asks for the keys of an issuer: one GET, whose every address is checked at the moment it is dialled."""
+"""Fetches the keys of an issuer: one GET, whose every address is checked at the moment it is dialled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAIN_BODY = ("", "identity")
 
 
 class IssuerUnreachable(Exception):
-    """Nobody answered as asked; the text says what happened."""
+    """The issuer did not answer as it should; the text says what happened."""
 
 
 class Resolver(Protocol):
@@ -44,8 +44,8 @@ class SystemResolver:
     async def __call__(self, host: str, port: int, family: socket.AddressFamily) -> list[tuple[socket.AddressFamily, str]]:
         """Return the addresses of ``host``."""
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
-        return [(family, str(where[0])) for family, _, _, _, where in found]
+        address_infos = await loop.run_in_executor(self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+        return [(family, str(socket_address[0])) for family, _, _, _, socket_address in address_infos]
 
 
 class JwksFetcher:
@@ -86,7 +86,7 @@ class JwksFetcher:
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "navarch"},
         )
         async with client:
-            with dialling.faults():
+            with dialling.errors_as_unreachable():
                 async with client.get(target.url, allow_redirects=False) as answer:
                     return await _body(answer)
 
@@ -99,9 +99,9 @@ class _CheckedSockets:
         self._target = target
         self._refused: Forbidden | None = None
 
-    def open(self, where: aiohttp.AddrInfoType) -> socket.socket:
-        """Return a socket for ``where``; raises OSError where that is not to be asked."""
-        family, kind, protocol, _, address = where
+    def open(self, address_info: aiohttp.AddrInfoType) -> socket.socket:
+        """Return a socket for ``address_info``; raises OSError where that is not to be asked."""
+        family, kind, protocol, _, address = address_info
         try:
             self._guard.check(self._target, str(address[0]))
         except Forbidden as refusal:
@@ -110,7 +110,7 @@ class _CheckedSockets:
         return socket.socket(family, kind, protocol)
 
     @contextmanager
-    def faults(self) -> Iterator[None]:
+    def errors_as_unreachable(self) -> Iterator[None]:
         """Turn what goes wrong in the block into Unreachable, or into Forbidden where nothing was dialled."""
         try:
             yield
@@ -130,8 +130,8 @@ class _AiohttpResolver(AbstractResolver):
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """Return the addresses of ``host``."""
-        found = await self._resolve(host, port, family)
-        return [{"hostname": host, "host": address, "port": port, "family": kind, "proto": 0, "flags": 0} for kind, address in found]
+        addresses = await self._resolve(host, port, family)
+        return [{"hostname": host, "host": address, "port": port, "family": kind, "proto": 0, "flags": 0} for kind, address in addresses]
 
     async def close(self) -> None:
         """Do nothing: there is nothing open."""
@@ -144,13 +144,13 @@ async def _body(answer: aiohttp.ClientResponse) -> str:
         raise IssuerUnreachable(f"it was answered with status {answer.status}")
     if answer.headers.get("Content-Encoding", "").strip().lower() not in _PLAIN_BODY:
         raise UnusableKeys("expected a body that is not compressed")
-    found = bytearray()
+    body = bytearray()
     async for piece in answer.content.iter_any():
-        found += piece
-        if len(found) > MAX_BYTES:
+        body += piece
+        if len(body) > MAX_BYTES:
             raise UnusableKeys(f"expected at most {MAX_BYTES} bytes")
     try:
-        return found.decode()
+        return body.decode()
     except UnicodeDecodeError:
         raise UnusableKeys("expected JSON in UTF-8") from None
 

@@ -1,7 +1,7 @@
 """Keeps the keys of issuers: fetched when the first object names their address, and anew from time to time, until none does.
 
-Whoever names an address shares its keys. Where fetching fails, the last good keys stay for a day; with none there is nobody whose
-tokens could be believed.
+All objects that name an address share its keys. Where fetching fails, the last good keys stay for a day; without any, all tokens
+of the issuer are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from controlplane.sources.jwks.url_policy import Forbidden
 log = logging.getLogger(__name__)
 
 NAME = "jwks"
-_AT_ONCE = 8
+_MAX_CONCURRENT = 8
 _MOST = 1000  # addresses; each may hold MAX_BYTES
 
 
@@ -38,7 +38,7 @@ class RefreshTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshInputs:
-    """What it is made of: how keys are fetched, how late it is, how to wait, and chance in [0, 1)."""
+    """What it needs from outside: how keys are fetched, the time, how to wait, and a random number in [0, 1)."""
 
     fetch: Callable[[str], Awaitable[str]]  # raises Forbidden, Unreachable, Unusable
     clock: Callable[[], float]
@@ -46,26 +46,26 @@ class RefreshInputs:
     random: Callable[[], float]
 
 
-_NOTHING = KeySet()
+_NO_KEYS = KeySet()
 
 
 @dataclass(frozen=True, slots=True)
 class FetchState:
-    """What is known of one address."""
+    """The keys of one address, and how fetching them goes."""
 
-    keys: KeySet = _NOTHING
+    keys: KeySet = _NO_KEYS
     fetched_at: float | None = None  # when the keys were good last
     tried: bool = False
     failures: int = 0  # since then
     due: float = 0.0
 
-    def after(self, found: str, now: float, timing: RefreshTiming, chance: float) -> FetchState:
-        """Return what is known once the keys ``found`` have come; they are fetched anew a bit before that is due, each at its own time."""
+    def after(self, key_set: str, now: float, timing: RefreshTiming, chance: float) -> FetchState:
+        """Return the state once ``key_set`` was fetched; it is fetched anew a bit early, so that addresses do not all come due at once."""
         due = now + timing.refresh_s * (1 - chance / 10)
-        return FetchState(KeySet(found), now, tried=True, due=due)
+        return FetchState(KeySet(key_set), now, tried=True, due=due)
 
     def after_failure(self, why: str, now: float, timing: RefreshTiming, chance: float) -> FetchState:
-        """Return what is known once fetching has failed, ``why``: keys that are too old are known no more."""
+        """Return the state once fetching has failed, ``why``: keys that are too old are dropped."""
         old = self.fetched_at is not None and now - self.fetched_at >= timing.good_s
         wait = min(timing.again_at_most_s, timing.again_s * 2 ** min(self.failures, 20)) * (1 + chance) / 2
         end = now + wait if self.fetched_at is None or old else min(now + wait, self.fetched_at + timing.good_s)
@@ -73,105 +73,108 @@ class FetchState:
         return replace(self, keys=keys, fetched_at=None if old else self.fetched_at, tried=True, failures=self.failures + 1, due=end)
 
 
+_OUTCOMES: Mapping[type[Exception], str] = {Forbidden: "forbidden", IssuerUnreachable: "unreachable", UnusableKeys: "unusable"}
 Deliver: TypeAlias = Callable[[Mapping[str, KeySet]], None]
 
 
 class JwksRefresher:
-    """Keeps what is wanted by ``want``."""
+    """Fetches the keys at the addresses that ``want`` names, and keeps them fresh."""
 
-    def __init__(self, means: RefreshInputs, timing: RefreshTiming | None = None) -> None:
-        """Keep nothing yet."""
-        self._means = means
+    def __init__(self, inputs: RefreshInputs, timing: RefreshTiming | None = None) -> None:
+        """Fetch nothing yet."""
+        self._inputs = inputs
         self._timing = timing or RefreshTiming()
         self._wanted: frozenset[str] = frozenset()
-        self._held: dict[str, FetchState] = {}
-        self._left_out: frozenset[str] = frozenset()
+        self._states: dict[str, FetchState] = {}
+        self._surplus: frozenset[str] = frozenset()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._news, self._begun = asyncio.Event(), asyncio.Event()
-        self._places = asyncio.Semaphore(_AT_ONCE)
-        self._late = False
+        self._wanted_changed, self._started = asyncio.Event(), asyncio.Event()
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._start_is_over = False
         self.outcomes: Counter[str] = Counter()
 
     def want(self, uris: Iterable[str]) -> None:
         """Keep the keys at ``uris`` from now on, and no others; of too many those that are kept already stay."""
         self._wanted = frozenset(uris)
-        for uri in sorted(self._wanted, key=lambda uri: (uri not in self._held, uri))[:_MOST]:
-            self._held.setdefault(uri, FetchState())
-        self._news.set()
-        if self._held:
-            self._begun.set()
+        for uri in sorted(self._wanted, key=lambda uri: (uri not in self._states, uri))[:_MOST]:
+            self._states.setdefault(uri, FetchState())
+        self._wanted_changed.set()
+        if self._states:
+            self._started.set()
 
     @property
     def settled(self) -> bool:
-        """Return whether everything wanted has been asked for once, or that takes too long to be waited for."""
-        return self._late or all(each.tried for each in self._held.values())
+        """Return whether every address has been asked once, or a start need not wait for them any longer."""
+        return self._start_is_over or all(state.tried for state in self._states.values())
 
     def held(self) -> Mapping[str, FetchState]:
-        """Return what is known, by address."""
-        return dict(self._held)
+        """Return the state of each address."""
+        return dict(self._states)
 
     async def run(self, deliver: Deliver) -> None:
-        """Hand to ``deliver`` what has changed, until cancelled; no keys and no failure: nobody wants them any more."""
+        """Hand to ``deliver`` what has changed, until cancelled; no keys and no failure: no object names the address any more."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._be_late(deliver))
+            tasks.create_task(self._end_start(deliver))
             while True:
-                await self._news.wait()
-                self._news.clear()
-                if news := {**self._forget(), **self._leave_out()}:
+                await self._wanted_changed.wait()
+                self._wanted_changed.clear()
+                if news := {**self._forget(), **self._refuse_surplus()}:
                     deliver(news)
-                for uri in self._held.keys() - self._tasks.keys():
-                    self._tasks[uri] = tasks.create_task(self._keep(uri, deliver))
+                for uri in self._states.keys() - self._tasks.keys():
+                    self._tasks[uri] = tasks.create_task(self._refresh_forever(uri, deliver))
 
     def _forget(self) -> dict[str, KeySet]:
-        gone = self._held.keys() - self._wanted
-        for uri in gone:
-            del self._held[uri]
+        unwanted = self._states.keys() - self._wanted
+        for uri in unwanted:
+            del self._states[uri]
             if task := self._tasks.pop(uri, None):
                 task.cancel()
-        return dict.fromkeys(gone, KeySet())
+        return dict.fromkeys(unwanted, KeySet())
 
-    def _leave_out(self) -> dict[str, KeySet]:
-        before, self._left_out = self._left_out, self._wanted - self._held.keys()
-        told = dict.fromkeys(self._left_out - before, KeySet(None, f"keys are kept from at most {_MOST} addresses, and there are more"))
-        return {**dict.fromkeys(before - self._wanted, KeySet()), **told}
+    def _refuse_surplus(self) -> dict[str, KeySet]:
+        surplus_before, self._surplus = self._surplus, self._wanted - self._states.keys()
+        refused = dict.fromkeys(
+            self._surplus - surplus_before, KeySet(None, f"keys are kept from at most {_MOST} addresses, and there are more")
+        )
+        return {**dict.fromkeys(surplus_before - self._wanted, KeySet()), **refused}
 
-    async def _be_late(self, deliver: Deliver) -> None:
-        await self._begun.wait()
-        await self._means.sleep(self._timing.start_s)
-        self._late = True
+    async def _end_start(self, deliver: Deliver) -> None:
+        await self._started.wait()
+        await self._inputs.sleep(self._timing.start_s)
+        self._start_is_over = True
         deliver({})
 
-    async def _keep(self, uri: str, deliver: Deliver) -> None:
+    async def _refresh_forever(self, uri: str, deliver: Deliver) -> None:
         while True:
-            async with self._places:
-                held = await self._fetch(uri)
-            before, self._held[uri] = self._held[uri], held
-            if held.keys != before.keys or not before.tried:
-                deliver({uri: held.keys})
-            await self._means.sleep(max(0.0, held.due - self._means.clock()))
+            async with self._slots:
+                state = await self._fetch(uri)
+            previous, self._states[uri] = self._states[uri], state
+            if state.keys != previous.keys or not previous.tried:
+                deliver({uri: state.keys})
+            await self._inputs.sleep(max(0.0, state.due - self._inputs.clock()))
 
     async def _fetch(self, uri: str) -> FetchState:
-        means, held = self._means, self._held[uri]
+        inputs, state = self._inputs, self._states[uri]
         try:
-            found = await means.fetch(uri)
+            key_set = await inputs.fetch(uri)
         except (Forbidden, IssuerUnreachable, UnusableKeys) as error:
-            why, outcome = str(error), type(error).__name__.lower()
-        except Exception:  # ours; the others are kept all the same
+            why, outcome = str(error), _OUTCOMES[type(error)]
+        except Exception:  # an internal error; the other addresses are fetched all the same
             log.exception("fetching keys failed", extra={"uri": redacted_url(uri)})
             why, outcome = "fetching them brings out a fault of the control plane, which has logged it", "internal"
         else:
             self.outcomes["ok"] += 1
-            if held.keys.text != found or held.failures:
+            if state.keys.text != key_set or state.failures:
                 log.info("keys fetched", extra={"uri": redacted_url(uri)})
-            return held.after(found, means.clock(), self._timing, means.random())
+            return state.after(key_set, inputs.clock(), self._timing, inputs.random())
         self.outcomes[outcome] += 1
-        if held.keys.failure != why:
+        if state.keys.failure != why:
             log.warning("keys not fetched", extra={"uri": redacted_url(uri), "reason": why})
-        return held.after_failure(why, means.clock(), self._timing, means.random())
+        return state.after_failure(why, inputs.clock(), self._timing, inputs.random())
 
 
 def redacted_url(uri: str) -> str:
-    """Return ``uri`` without what may be a secret in it: a user, a query."""
+    """Return ``uri`` without what may be secret: a user, a query."""
     try:
         parts = urlsplit(uri)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

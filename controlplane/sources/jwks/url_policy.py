@@ -65,10 +65,10 @@ class CheckedUrl:
 class UrlPolicy:
     """Decides by what the operator has ``allowed``, and by which addresses are the machine's ``own``."""
 
-    def __init__(self, allowed: Iterable[AllowedDestination], own: Callable[[Address], bool]) -> None:
+    def __init__(self, allowed: Iterable[AllowedDestination], is_own_address: Callable[[Address], bool]) -> None:
         """Refuse all but what is public and what is ``allowed``."""
         self._allowed = tuple(allowed)
-        self._own = own
+        self._own = is_own_address
 
     def target(self, url: str) -> CheckedUrl:
         """Return ``url`` taken apart; raises Forbidden."""
@@ -81,7 +81,7 @@ class UrlPolicy:
             raise Forbidden("expected a URL such as https://example.com/keys")
         if parts.user is not None or parts.password is not None:
             raise Forbidden("expected a URL without a user and a password")
-        if parts.scheme == "http" and not any(each.plain for each in self._allowed):
+        if parts.scheme == "http" and not any(destination.plain for destination in self._allowed):
             raise Forbidden(
                 "expected https: keys that come in the clear can be anybody's; the operator can allow it by --jwks-allow http://…"
             )
@@ -92,10 +92,14 @@ class UrlPolicy:
         address = parse_address(text)
         if address is None:
             raise Forbidden(f"{target.host} has no address that is known to be harmless")
-        covering = [each for each in self._allowed if each.covers(target.host, address) and (each.plain or not target.plain)]
+        covering = [
+            destination
+            for destination in self._allowed
+            if destination.covers(target.host, address) and (destination.plain or not target.plain)
+        ]
         kind = reach(address)
         if kind in (Reach.PUBLIC, Reach.PRIVATE) and self._own(address):
-            if not any(each.block == ip_network(address) for each in covering):
+            if not any(destination.block == ip_network(address) for destination in covering):
                 raise Forbidden(f"{target.host} is at an address of the control plane itself")
             return
         match kind:
@@ -104,7 +108,7 @@ class UrlPolicy:
             case Reach.PRIVATE:
                 good = bool(covering)
             case Reach.LOOPBACK | Reach.LINK_LOCAL | Reach.METADATA:
-                good = any(_within(each.block, special_range(address)) for each in covering)
+                good = any(_within(destination.block, special_range(address)) for destination in covering)
             case Reach.NOWHERE:
                 good = False
             case _:

@@ -39,7 +39,7 @@ class _CustomKind:
 
     resource: ApiResource | None = None
     grace: asyncio.TimerHandle | None = None
-    kept: set[Key] = field(default_factory=set)  # objects that a definition made anew does not have
+    unconfirmed: set[Key] = field(default_factory=set)  # objects that a definition made anew does not have
 
 
 class KubernetesSource:
@@ -68,7 +68,7 @@ class KubernetesSource:
         self._store = ObjectStore()
         self._inbox: deque[tuple[Collection, Replaced | Changed | None]] = deque()  # None: a kind's grace is over
         self._news = asyncio.Event()
-        self._mirrors: dict[Collection, _WatchedCollection] = {}
+        self._watched: dict[Collection, _WatchedCollection] = {}
         self._definitions: dict[str, Definition] = {}  # by the name of the CustomResourceDefinition
         self._kinds: dict[tuple[str, str], _CustomKind] = {}
         self._waiting: set[Collection] = set()  # whose first list has not come yet
@@ -88,33 +88,33 @@ class KubernetesSource:
         """Return why the first look is not complete, ``None`` if it is."""
         if not self._syncing:
             return None
-        for each in sorted(self._waiting, key=lambda each: each.resource):
-            mirror = self._mirrors.get(each)
+        for collection in sorted(self._waiting, key=lambda collection: collection.resource):
+            mirror = self._watched.get(collection)
             if mirror and mirror.reflector.trouble:
-                return f"{each.resource.plural} cannot be read: {mirror.reflector.trouble}"
-        return "waiting for " + ", ".join(sorted({each.resource.plural for each in self._waiting}))
+                return f"{collection.resource.plural} cannot be read: {mirror.reflector.trouble}"
+        return "waiting for " + ", ".join(sorted({collection.resource.plural for collection in self._waiting}))
 
     def silences(self) -> dict[str, float]:
         """Return for how many seconds nothing was heard of each resource: the longest of its watches."""
-        found: dict[str, float] = {}
-        for collection, mirror in self._mirrors.items():
+        silences: dict[str, float] = {}
+        for collection, mirror in self._watched.items():
             name = collection.resource.plural
-            found[name] = max(found.get(name, 0.0), mirror.reflector.silent_s)
-        return found
+            silences[name] = max(silences.get(name, 0.0), mirror.reflector.silent_s)
+        return silences
 
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
         """Hand all there is to ``deliver``, and from then on what changes."""
         began = time.monotonic()
-        self._syncing, self._mirrors, self._waiting = True, {}, set()
+        self._syncing, self._watched, self._waiting = True, {}, set()
         self._inbox.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for each in (_DEFINITIONS, *built_in_collections(self._namespaces)):
-                    self._mirror(each, tasks)
+                for collection in (_DEFINITIONS, *built_in_collections(self._namespaces)):
+                    self._watch(collection, tasks)
                 while True:
                     await self._news.wait()
                     self._news.clear()
-                    await self._take(tasks)
+                    await self._process_inbox(tasks)
                     if self._syncing and not self._waiting:
                         self._syncing = False
                         log.info("kubernetes synced", extra={"objects": len(self._pending), "seconds": round(time.monotonic() - began, 2)})
@@ -128,120 +128,120 @@ class KubernetesSource:
                     kind.grace.cancel()
             self._kinds.clear()
 
-    def _mirror(self, collection: Collection, tasks: asyncio.TaskGroup) -> None:
+    def _watch(self, collection: Collection, tasks: asyncio.TaskGroup) -> None:
         reflector = Reflector(
             self._client, collection.resource, self._timing, self._random, namespace=collection.namespace, name=collection.name
         )
         if self._syncing:
             self._waiting.add(collection)
         task = tasks.create_task(self._follow(collection, reflector))
-        self._mirrors[collection] = _WatchedCollection(reflector, task)
+        self._watched[collection] = _WatchedCollection(reflector, task)
 
     async def _follow(self, collection: Collection, reflector: Reflector) -> None:
         while True:
             try:
-                await reflector.run(partial(self._put, collection))
+                await reflector.run(partial(self._enqueue, collection))
             except ResourceMissing as missing:
                 log.info("resource is not there", extra={"resource": collection.resource.plural, "reason": str(missing)})
                 self._waiting.discard(collection)
                 self._news.set()
                 await asyncio.sleep(self._timing.missing_s)
 
-    def _put(self, collection: Collection, news: Replaced | Changed) -> None:
+    def _enqueue(self, collection: Collection, news: Replaced | Changed) -> None:
         self._inbox.append((collection, news))
         self._news.set()
 
-    async def _take(self, tasks: asyncio.TaskGroup) -> None:
+    async def _process_inbox(self, tasks: asyncio.TaskGroup) -> None:
         """Note what changes by all that has come in, one change an object."""
         while self._inbox:
             collection, news = self._inbox.popleft()
             if collection == _DEFINITIONS and news is not None:
-                self._define(news, tasks)
-            for at, change in enumerate(self._meaning(collection, news)):
+                self._update_definitions(news, tasks)
+            for index, change in enumerate(self._changes_of(collection, news)):
                 if change is not None:
                     self._pending[change.key] = change
-                if at % _PIECE == _PIECE - 1:
+                if index % _PIECE == _PIECE - 1:
                     await asyncio.sleep(0)
             if isinstance(news, Replaced):
                 self._waiting.discard(collection)
 
-    def _meaning(self, collection: Collection, news: Replaced | Changed | None) -> Iterator[Change | None]:
+    def _changes_of(self, collection: Collection, news: Replaced | Changed | None) -> Iterator[Change | None]:
         """Yield the changes that ``news`` of ``collection`` mean, and ``None`` in between where nothing changes."""
         resource = collection.resource
         kind = self._kinds.get((resource.group, resource.kind), _CustomKind())
         if news is None:
-            gone = self._store.missing_from(collection, ()) if kind.resource is None else tuple(kind.kept)
-            kind.kept.clear()
-            for key in gone:
+            removed = self._store.missing_from(collection, ()) if kind.resource is None else tuple(kind.unconfirmed)
+            kind.unconfirmed.clear()
+            for key in removed:
                 yield from self._store.remove(key)
-        elif collection == _DEFINITIONS or collection not in self._mirrors:
+        elif collection == _DEFINITIONS or collection not in self._watched:
             return  # of a kind that is going: that its objects go with it is not believed yet
         elif isinstance(news, Changed):
-            for is_there, value in news.events:
-                key = _key(resource, value)
-                kind.kept.discard(key)
-                yield from self._store.update(resource, value) if is_there else self._store.remove(key)
+            for is_there, document in news.events:
+                key = _key(resource, document)
+                kind.unconfirmed.discard(key)
+                yield from self._store.update(resource, document) if is_there else self._store.remove(key)
         else:
-            yield from self._replaced(collection, news, kind)
+            yield from self._changes_of_list(collection, news, kind)
 
-    def _replaced(self, collection: Collection, news: Replaced, kind: _CustomKind) -> Iterator[Change | None]:
-        there: set[Key] = set()
-        for value in news.items:
-            there.add(_key(collection.resource, value))
-            yield from self._store.update(collection.resource, value)
+    def _changes_of_list(self, collection: Collection, news: Replaced, kind: _CustomKind) -> Iterator[Change | None]:
+        present: set[Key] = set()
+        for document in news.items:
+            present.add(_key(collection.resource, document))
+            yield from self._store.update(collection.resource, document)
             yield None
-        kind.kept -= there
-        gone = self._store.missing_from(collection, there)
+        kind.unconfirmed -= present
+        absent = self._store.missing_from(collection, present)
         if kind.grace:
-            kind.kept.update(gone)
+            kind.unconfirmed.update(absent)
             return
-        for key in gone:
+        for key in absent:
             yield from self._store.remove(key)
 
-    def _define(self, news: Replaced | Changed, tasks: asyncio.TaskGroup) -> None:
+    def _update_definitions(self, news: Replaced | Changed, tasks: asyncio.TaskGroup) -> None:
         """Watch the kinds that are there by ``news`` of definitions."""
-        events = [(True, each) for each in news.items] if isinstance(news, Replaced) else list(news.events)
+        events = [(True, crd) for crd in news.items] if isinstance(news, Replaced) else list(news.events)
         if isinstance(news, Replaced):
             self._definitions.clear()
         for is_there, crd in events:
             name = text(section(crd, "metadata"), "name")
-            found = definition_of(crd) if is_there else None
-            if found is None:
+            known_definition = definition_of(crd) if is_there else None
+            if known_definition is None:
                 self._definitions.pop(name, None)
             else:
-                self._definitions[name] = found
-        wanted = {(each.group, each.kind): each.resource for each in self._definitions.values()}
-        for which in wanted.keys() | self._kinds.keys():
-            self._serve(which, wanted.get(which), tasks)
+                self._definitions[name] = known_definition
+        served = {(known.group, known.kind): known.resource for known in self._definitions.values()}
+        for group_and_kind in served.keys() | self._kinds.keys():
+            self._watch_kind(group_and_kind, served.get(group_and_kind), tasks)
 
-    def _serve(self, which: tuple[str, str], resource: ApiResource | None, tasks: asyncio.TaskGroup) -> None:
-        kind = self._kinds.setdefault(which, _CustomKind())
+    def _watch_kind(self, group_and_kind: tuple[str, str], resource: ApiResource | None, tasks: asyncio.TaskGroup) -> None:
+        kind = self._kinds.setdefault(group_and_kind, _CustomKind())
         if kind.resource == resource:
             return
         if kind.resource is not None:
-            for each in collections_of(kind.resource, self._namespaces):
-                self._waiting.discard(each)
-                if mirror := self._mirrors.pop(each, None):
+            for collection in collections_of(kind.resource, self._namespaces):
+                self._waiting.discard(collection)
+                if mirror := self._watched.pop(collection, None):
                     mirror.task.cancel()
         old, kind.resource = kind.resource, resource
         if resource is not None:
             log.info("kind is there", extra={"kind": resource.kind, "version": resource.version})
-            for each in collections_of(resource, self._namespaces):
-                self._mirror(each, tasks)
+            for collection in collections_of(resource, self._namespaces):
+                self._watch(collection, tasks)
         elif old is not None:
             log.warning("kind is going", extra={"kind": old.kind, "kept_s": self._grace_s})
             if kind.grace:
                 kind.grace.cancel()
-            kind.grace = asyncio.get_running_loop().call_later(self._grace_s, self._believe, kind, old)
+            kind.grace = asyncio.get_running_loop().call_later(self._grace_s, self._end_grace, kind, old)
 
-    def _believe(self, kind: _CustomKind, resource: ApiResource) -> None:
+    def _end_grace(self, kind: _CustomKind, resource: ApiResource) -> None:
         """Believe, a while after the kind of ``resource`` went, that the objects are gone which did not come back."""
         kind.grace = None
-        for each in collections_of(resource, self._namespaces):
-            self._inbox.append((each, None))
+        for collection in collections_of(resource, self._namespaces):
+            self._inbox.append((collection, None))
         self._news.set()
 
 
-def _key(resource: ApiResource, value: Json) -> Key:
-    metadata = section(value, "metadata")
+def _key(resource: ApiResource, document: Json) -> Key:
+    metadata = section(document, "metadata")
     return Key(resource.kind, text(metadata, "namespace"), text(metadata, "name"), resource.group)

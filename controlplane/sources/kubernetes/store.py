@@ -33,48 +33,48 @@ class ObjectRecord:
     @property
     def accepted(self) -> bool:
         """Return whether the object is used as it is."""
-        return all(each.severity is not Severity.ERROR for each in self.problems)
+        return all(problem.severity is not Severity.ERROR for problem in self.problems)
 
 
 class ObjectStore:
     """The records of all objects, and which of them are in use."""
 
     def __init__(self) -> None:
-        """Begin with nothing heard."""
+        """Begin without objects."""
         self._records: dict[Key, ObjectRecord] = {}
-        self._given: dict[Key, Object] = {}
+        self._in_use: dict[Key, Object] = {}
 
     def copy(self) -> ObjectStore:
-        """Return the book as it is now, to be asked in another thread."""
+        """Return the store as it is now, to be asked in another thread."""
         copied = ObjectStore()
         copied._records = dict(self._records)
-        copied._given = dict(self._given)
+        copied._in_use = dict(self._in_use)
         return copied
 
     def istio_records(self) -> Mapping[Key, ObjectRecord]:
-        """Return the records of the objects that have a status of ours."""
+        """Return the records of the objects whose status is written: those of Istio's kinds."""
         return {key: record for key, record in self._records.items() if record.resource.group.endswith(_STATUS_GROUPS)}
 
     def entries(self) -> tuple[WorkloadEntry, ...]:
         """Return the WorkloadEntries that are in use."""
-        return tuple(each for each in self._given.values() if isinstance(each, WorkloadEntry))
+        return tuple(entry for entry in self._in_use.values() if isinstance(entry, WorkloadEntry))
 
     def problems(self) -> tuple[LocatedProblem, ...]:
         """Return what is wrong with each object by itself."""
-        found = (problem for key in sorted(self._records) for problem in self._records[key].problems)
-        return tuple(LocatedProblem(problem, None) for problem in found)
+        problems = (problem for key in sorted(self._records) for problem in self._records[key].problems)
+        return tuple(LocatedProblem(problem, None) for problem in problems)
 
     def location(self, _key: Key, _path: str) -> Location | None:
-        """Return where the object stands: in no file."""
+        """Return ``None``: the object is in no file."""
         return None
 
-    def update(self, resource: ApiResource, value: Json) -> Iterator[Change]:
-        """Take in that the object ``value`` of ``resource`` is there, and yield what changes by it: nothing if what we read is the same."""
-        parsed = parse(value)
+    def update(self, resource: ApiResource, document: Json) -> Iterator[Change]:
+        """Take in the object ``document`` of ``resource``, and yield what changes by it: nothing if what we read is the same."""
+        parsed = parse(document)
         key = parsed.key
         if key is None:
             return
-        metadata = section(value, "metadata")
+        metadata = section(document, "metadata")
         if parsed.problems or resource.group.endswith(_STATUS_GROUPS):
             self._records[key] = ObjectRecord(
                 key,
@@ -82,25 +82,25 @@ class ObjectStore:
                 text(metadata, "uid"),
                 number(metadata, "generation"),
                 text(metadata, "resourceVersion"),
-                items(section(value, "status"), "conditions"),
+                items(section(document, "status"), "conditions"),
                 parsed.problems,
             )
         else:
             self._records.pop(key, None)
-        if parsed.object is not None and parsed.object != self._given.get(key):
-            self._given[key] = parsed.object
+        if parsed.object is not None and parsed.object != self._in_use.get(key):
+            self._in_use[key] = parsed.object
             yield Change(key, parsed.object)
 
     def remove(self, key: Key) -> Iterator[Change]:
         """Take in that the object ``key`` is gone, and yield what changes by it."""
         self._records.pop(key, None)
-        if self._given.pop(key, None) is not None:
+        if self._in_use.pop(key, None) is not None:
             yield Change(key, None)
 
-    def missing_from(self, collection: Collection, there: Iterable[Key]) -> tuple[Key, ...]:
-        """Return the objects of ``collection`` that are known and not among those ``there``."""
-        resource, left = collection.resource, self._given.keys() | self._records.keys()
-        left = {
-            key for key in left if (key.group, key.kind) == (resource.group, resource.kind) and collection.holds(key.namespace, key.name)
+    def missing_from(self, collection: Collection, present: Iterable[Key]) -> tuple[Key, ...]:
+        """Return the objects of ``collection`` that are known and not among those ``present``."""
+        resource, known = collection.resource, self._in_use.keys() | self._records.keys()
+        absent = {
+            key for key in known if (key.group, key.kind) == (resource.group, resource.kind) and collection.holds(key.namespace, key.name)
         }
-        return tuple(sorted(left.difference(there)))
+        return tuple(sorted(absent.difference(present)))

@@ -49,7 +49,7 @@ def built_in_collections(namespaces: Iterable[str]) -> Iterator[Collection]:
         if resource == CONFIG_MAPS:
             yield Collection(resource, mesh_config.MESH_CONFIG_KEY.namespace, mesh_config.MESH_CONFIG_KEY.name)
         elif kind == "Namespace" and chosen:
-            yield from (Collection(resource, name=each) for each in chosen)
+            yield from (Collection(resource, name=namespace) for namespace in chosen)
         elif resource.namespaced or not chosen:
             yield from collections_of(resource, chosen)
 
@@ -57,7 +57,7 @@ def built_in_collections(namespaces: Iterable[str]) -> Iterator[Collection]:
 def collections_of(resource: ApiResource, namespaces: Iterable[str]) -> Iterator[Collection]:
     """Yield the collections of ``resource``, everywhere or in each of ``namespaces``."""
     chosen = tuple(namespaces)
-    yield from (Collection(resource, each) for each in chosen) if chosen else (Collection(resource),)
+    yield from (Collection(resource, namespace) for namespace in chosen) if chosen else (Collection(resource),)
 
 
 def definition_of(crd: Json) -> Definition | None:
@@ -67,8 +67,8 @@ def definition_of(crd: Json) -> Definition | None:
     ours = _custom_kinds().get((group, kind))
     if ours is None:
         return None
-    served = {text(each, "name") for each in items(spec, "versions") if each.get("served") is True}
-    version = next((each for each in ours if each in served), None)
+    served = {text(version, "name") for version in items(spec, "versions") if version.get("served") is True}
+    version = next((name for name in ours if name in served), None)
     going = "deletionTimestamp" in section(crd, "metadata") or not _established(crd)
     if version is None or going:
         return Definition(group, kind, None)
@@ -88,5 +88,5 @@ def _custom_kinds() -> Mapping[tuple[str, str], tuple[str, ...]]:
 
 
 def _established(crd: Json) -> bool:
-    conditions = {text(each, "type"): text(each, "status") for each in items(section(crd, "status"), "conditions")}
+    conditions = {text(condition, "type"): text(condition, "status") for condition in items(section(crd, "status"), "conditions")}
     return conditions.get("Established") == "True" and conditions.get("Terminating") != "True"

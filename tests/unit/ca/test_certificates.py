@@ -130,7 +130,7 @@ def test_t2_a_signer_that_errs_is_caught_before_anything_leaves(monkeypatch: pyt
     wrong: dict[str, Callable[..., object]] = {
         "_usage": lambda *, signs_certificates: usage(signs_certificates=not signs_certificates),
         "_builder": lambda subject, issuer, _, now, until: builder(subject, issuer, other, now, until),
-        "end_of": lambda now, lifetime, issuer: end(now, lifetime, issuer) + 2 * YEAR,
+        "valid_until": lambda now, lifetime, issuer: end(now, lifetime, issuer) + 2 * YEAR,
     }
 
     for name, replacement in wrong.items():

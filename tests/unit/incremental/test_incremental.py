@@ -45,6 +45,16 @@ def test_an_input_that_nobody_set_has_its_default() -> None:
     assert price(db, "tea") == 0
 
 
+def test_a_query_is_called_by_its_module_and_its_own_name() -> None:
+    def fees(db: Database) -> int:
+        return prices(db, "fees")
+
+    fees.__module__ = "controlplane.mesh.routing.fees"
+
+    assert price.name == f"{__name__}.price"
+    assert query(fees).name == "mesh.routing.fees.fees"  # without the package, which is the same for all
+
+
 def test_setting_an_equal_value_is_no_change() -> None:
     db = shop(tea=5)
 
@@ -59,7 +69,7 @@ def test_a_query_runs_once_for_each_of_its_arguments() -> None:
     values = [price(db, name) for name in ("tea", "milk", "tea", "milk")]
 
     assert values == [5, 2, 5, 2]
-    assert db.runs == {"price": 2}
+    assert db.runs == {price.name: 2}
 
 
 def test_only_what_reads_a_change_runs_again() -> None:
@@ -70,7 +80,7 @@ def test_only_what_reads_a_change_runs_again() -> None:
     db.set(prices, "milk", 300)
 
     assert dear_ones(db, "mine") == ("tea", "milk")
-    assert db.runs == {"price": 1, "dear": 1, "dear_ones": 1}
+    assert db.runs == {price.name: 1, dear.name: 1, dear_ones.name: 1}
 
 
 def test_what_comes_out_equal_stops_the_change() -> None:
@@ -81,7 +91,7 @@ def test_what_comes_out_equal_stops_the_change() -> None:
     db.set(prices, "milk", 3)
 
     assert dear_ones(db, "mine") is before
-    assert db.runs == {"price": 1, "dear": 1}
+    assert db.runs == {price.name: 1, dear.name: 1}
 
 
 def test_an_equal_value_leaves_the_old_object_in_place() -> None:
@@ -124,7 +134,7 @@ def test_what_may_no_longer_be_read_does_not_run_before_that_is_known() -> None:
     db.set(baskets, "chosen", ("milk",))
 
     assert not chosen(db)
-    assert db.runs == {"choice": 1, "chosen": 1, "dear": 1, "price": 1}
+    assert db.runs == {choice.name: 1, chosen.name: 1, dear.name: 1, price.name: 1}
 
 
 def test_a_thousand_queries_may_read_one_value() -> None:
@@ -148,7 +158,7 @@ def test_a_thousand_queries_may_read_one_value() -> None:
     report = db.refresh()
 
     assert set(report.changed) == set(watched[500:])
-    assert db.runs["price"] == 1
+    assert db.runs[price.name] == 1
     assert db.peek(times, 999) == 5_994
 
 
@@ -161,7 +171,7 @@ def test_one_change_below_a_thousand_reads_runs_one_query() -> None:
     db.set(prices, "thing-7", 8)
     report = db.refresh()
 
-    assert db.runs == {"price": 1, "dear": 1}
+    assert db.runs == {price.name: 1, dear.name: 1}
     assert report == Refresh()
 
 
@@ -196,7 +206,7 @@ def test_an_interrupted_refresh_goes_on_and_loses_nothing() -> None:
     watched = {db.watch(price, name) for name in ("tea", "milk", "rice")}
 
     interrupted = [db.refresh(lambda: True) for _ in range(2)]
-    runs = db.runs["price"]
+    runs = db.runs[price.name]
     last = db.refresh(lambda: True)
 
     assert interrupted == [Refresh(done=False)] * 2
@@ -256,8 +266,8 @@ def test_a_query_only_asks() -> None:
     def refreshes(db: Database) -> Refresh:
         return db.refresh()
 
-    assert db.attempt(sets) == Failed("sets", (), "Misuse", "set within the query sets()")
-    assert db.attempt(refreshes) == Failed("refreshes", (), "Misuse", "refresh within the query refreshes()")
+    assert db.attempt(sets) == Failed(sets.name, (), "Misuse", f"set within the query {sets.name}()")
+    assert db.attempt(refreshes) == Failed(refreshes.name, (), "Misuse", f"refresh within the query {refreshes.name}()")
     assert prices(db, "tea") == 5
 
 

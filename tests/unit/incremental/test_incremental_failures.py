@@ -100,7 +100,7 @@ def test_a_query_that_raises_is_failed_and_reported_once() -> None:
     db = shop(tea=5, milk=0)
     db.watch(share, "tea")
     db.watch(sum_of_shares, "mine")
-    failed = Failed("share", ("milk",), "ZeroDivisionError", "integer division or modulo by zero")
+    failed = Failed(share.name, ("milk",), "ZeroDivisionError", "integer division or modulo by zero")
 
     first = db.refresh()
     db.set(prices, "tea", 10)
@@ -180,7 +180,7 @@ def test_a_cycle_is_reported_once_and_ends_when_it_is_broken() -> None:
     db.set(edges, "b", ())
     broken = db.refresh()
 
-    assert [failed.message for failed in closed.failed] == ["reach('a') reads reach('b') reads reach('c') reads reach('a')"]
+    assert [failed.message for failed in closed.failed] == [f"{reach}('a') reads {reach}('b') reads {reach}('c') reads {reach}('a')"]
     assert set(closed.changed) == set(broken.changed) == watched
     assert reach(db, "c") == {"a", "b", "c"}
 
@@ -195,9 +195,9 @@ def test_a_cycle_that_closes_below_a_value_leaves_it_made_from_what_leads_there(
 
     found = db.attempt(reach, "a")
 
-    assert found == Failed("reach", ("a",), "Cycle", "reach('a') reads reach('b') reads reach('a')")
+    assert found == Failed(reach.name, ("a",), "Cycle", f"{reach}('a') reads {reach}('b') reads {reach}('a')")
     assert db.reads(reach, "a") == (InputEntry(edges, "a"), QueryCall(reach, ("b",)))
-    assert db.runs == {"reach": 1}
+    assert db.runs == {reach.name: 1}
 
 
 def test_a_cycle_that_nobody_watches_is_dropped() -> None:
@@ -246,7 +246,7 @@ def test_what_has_no_bottom_is_failed_and_disturbs_no_other() -> None:
     report = db.refresh()
     db.set(letters, 3, "x")
 
-    assert report.failed == (Failed("bottomless", (0,), "RecursionError", "maximum recursion depth exceeded"),)
+    assert report.failed == (Failed(bottomless.name, (0,), "RecursionError", "maximum recursion depth exceeded"),)
     assert db.refresh() == Refresh(changed=(QueryCall(depth, (5,)),))
 
 
@@ -272,6 +272,6 @@ def test_a_query_that_overruns_the_stack_by_itself_is_failed_until_its_reads_cha
     again = db.refresh()
     db.set(edges, "b", ())
 
-    assert failed == (Failed("recursive", ("a",), "RecursionError", "maximum recursion depth exceeded"),)
+    assert failed == (Failed(recursive.name, ("a",), "RecursionError", "maximum recursion depth exceeded"),)
     assert again == Refresh()
     assert recursive(db, "a") == 2

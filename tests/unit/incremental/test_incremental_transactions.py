@@ -94,7 +94,7 @@ def test_what_was_stale_before_a_transaction_is_no_staler_after_it() -> None:
     db.set(edges, "c", ())
 
     assert reach(db, "a") == frozenset("abc")
-    assert db.runs == {"reach": 2}
+    assert db.runs == {reach.name: 2}
 
 
 def test_a_block_that_has_rolled_back_goes_on_as_a_transaction() -> None:

@@ -7,8 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from controlplane.mesh.destinations.clusters import black_hole_cluster
+from controlplane.mesh.access import ext_authz, policies
+from controlplane.mesh.destinations import clusters
 from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.registry import endpoints as workload_endpoints
+from controlplane.mesh.routing import virtual_hosts, virtual_services
+from controlplane.mesh.sidecar import inbound
 from controlplane.model.proxies import proxy_from_node
 from controlplane.xds.stream import Variant
 from tests.bench.recompute import change
@@ -43,9 +47,9 @@ def test_one_endpoint_among_1000_services_recomputes_its_own_resource_alone(mesh
 
     ran = runs_of(mesh, mesh.refresh)
 
-    assert ran.keys() <= {"endpoints", "assignment", "named_port"}
-    assert ran["assignment"] == 1
-    assert ran["endpoints"] == 1
+    assert ran.keys() <= {query.name for query in (workload_endpoints.endpoints, clusters.endpoint_assignment, inbound.named_port)}
+    assert ran[clusters.endpoint_assignment.name] == 1
+    assert ran[workload_endpoints.endpoints.name] == 1
 
 
 def test_one_endpoint_changes_one_resource_in_every_table(mesh: Mesh) -> None:
@@ -64,9 +68,9 @@ def test_one_virtual_service_recomputes_its_virtual_host_once_for_all_who_see_th
 
     ran = runs_of(mesh, mesh.refresh)
 
-    assert ran["rules"] == 1
-    assert ran["body"] == 1  # the routes of the virtual host, of one in 1,000
-    assert ran["virtual_host_resource"] == 2  # in its own namespace it has a short name too
+    assert ran[virtual_services.sidecar_rules.name] == 1
+    assert ran[virtual_hosts.virtual_host_body.name] == 1  # the routes of the virtual host, of one in 1,000
+    assert ran[virtual_hosts.virtual_host_resource.name] == 2  # in its own namespace it has a short name too
     assert sum(ran.values()) < 10
 
 
@@ -90,11 +94,14 @@ def test_one_policy_recomputes_the_listeners_of_the_workloads_that_see_it_alone(
     mesh.apply([change(policy("/b"))])
     widened = runs_of(mesh, mesh.refresh)
 
-    said = {"attachment": 1, "provider_of": 1, "access": 1, "to_workloads": 1}
-    assert added == {"effective": 2, "workload": 1, "authorizers": 1, "virtual_inbound": 1, **said}
-    assert changed == {"virtual_inbound": 1, **said}
-    assert widened["workload"] == 1  # the other one of the namespace, which serves the same now and shares its listener
-    assert widened["virtual_inbound"] == 0
+    of_policy = {
+        query.name: 1 for query in (policies.policy_attachment, ext_authz.provider_name, policies.access_of, policies.inbound_filters)
+    }
+    of_workload = {policies.effective_policies.name: 2, inbound.inbound_parts.name: 1, policies.external_authorizers.name: 1}
+    assert added == {inbound.virtual_inbound.name: 1, **of_policy, **of_workload}
+    assert changed == {inbound.virtual_inbound.name: 1, **of_policy}
+    assert widened[inbound.inbound_parts.name] == 1  # the other one of the namespace, which serves the same now and shares its listener
+    assert widened[inbound.virtual_inbound.name] == 0
 
 
 def test_a_change_of_nothing_runs_nothing(mesh: Mesh) -> None:
@@ -117,11 +124,17 @@ def test_a_node_that_stays_where_it_is_costs_one_look_and_one_that_moves_what_ru
     made.refresh()
 
     made.apply([change(node("a", gpu="yes"))])
-    assert runs_of(made, made.refresh) == {"node_locality": 1}
+    assert runs_of(made, made.refresh) == {workload_endpoints.node_locality.name: 1}
 
     made.apply([change(node("b", gpu="yes"))])
     ran = runs_of(made, made.refresh)
-    assert (ran["node_locality"], ran["instance"], ran["endpoints"], ran["assignment"]) == (1, 1, 1, 1)
+    ran_once = (
+        workload_endpoints.node_locality,
+        workload_endpoints.workload_instance,
+        workload_endpoints.endpoints,
+        clusters.endpoint_assignment,
+    )
+    assert [ran[query.name] for query in ran_once] == [1, 1, 1, 1]
 
 
 def node(zone: str, **labels: str) -> dict[str, object]:
@@ -138,6 +151,6 @@ def test_what_nobody_sees_any_more_is_forgotten() -> None:
     made.disconnect(session)
     made.refresh()
 
-    assert made.database.runs["cluster"] == 1
+    assert made.database.runs[clusters.outbound_cluster.name] == 1
     with pytest.raises(LookupError):
-        made.database.peek(black_hole_cluster)
+        made.database.peek(clusters.black_hole_cluster)
