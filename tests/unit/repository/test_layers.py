@@ -20,6 +20,12 @@ ROOT = Path(__file__).parents[3]
         ("attic/__init__.py", '"""A room that no layer names."""', "must be declared as a layer"),
         ("xds/view.py", "import asyncio", "Pure rooms do no I/O and know no clock BROKEN"),
         ("mesh/mesh.py", "import time", "Pure rooms do no I/O and know no clock BROKEN"),
+        ("ir/rules.py", "import controlplane.objects.networking.gateway", "Rooms import downwards only BROKEN"),
+        (
+            "translate/routes.py",
+            "import controlplane.objects.networking.gateway",
+            "What users write ends in mesh: translation reads our own values BROKEN",
+        ),
         (
             "admin/api.py",
             "import envoy.config.cluster.v3.cluster_pb2",
