@@ -12,7 +12,7 @@ from controlplane.model.keys import Key
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Written:
+class WrittenOrder:
     """Rules come as they are written, those of older objects first; what takes every request comes last, whoever has written it.
 
     https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services
@@ -24,8 +24,8 @@ class Written:
     at: int  # among the rules of the object
 
 
-Rank = Written  # one kind a host: what another API orders by is another one
-UNWRITTEN = Written(takes_everything=True, created="", key=Key("", "", ""), at=0)
+Rank = WrittenOrder  # one kind a host: what another API orders by is another one
+UNWRITTEN = WrittenOrder(takes_everything=True, created="", key=Key("", "", ""), at=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from controlplane.ir.actions import (
 )
 from controlplane.ir.backends import Backend, Mirror, ServiceBackend, Weighted
 from controlplane.ir.extras import HeaderChanges
-from controlplane.ir.rules import HttpRule, Written
+from controlplane.ir.rules import HttpRule, WrittenOrder
 from controlplane.mesh.istio_matches import request_match
 from controlplane.mesh.istio_route_extras import authority_of, changes, cors, fault, per_million
 from controlplane.objects.networking.virtual_service import (
@@ -68,7 +68,7 @@ def written(value: VirtualService, rules: Iterable[HttpRule]) -> tuple[HttpRule,
     ranked = []
     for at, rule in enumerate(rules):
         last = rule.match.takes_everything
-        ranked.append(replace(rule, origin=origin, rank=Written(last, value.meta.created, key, at)))
+        ranked.append(replace(rule, origin=origin, rank=WrittenOrder(last, value.meta.created, key, at)))
         if last:
             break
     return tuple(ranked)

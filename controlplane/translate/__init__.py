@@ -1,1 +1,1 @@
-"""Model values to Envoy messages: pure builders, named for what they return."""
+"""Values of `ir` to Envoy messages: pure builders, named for what they return."""

@@ -16,9 +16,9 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.message import Message
 
 from controlplane.envoy.type_urls import CDS, EDS, RDS
-from controlplane.translate.connections import HTTP_MANAGER, TCP_PROXY
 from controlplane.translate.filters.ext_authz import NAME as EXT_AUTHZ
 from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
+from controlplane.translate.listeners.network_filters import HTTP_MANAGER, TCP_PROXY
 
 Reference = tuple[str, str]  # (type URL, name)
 

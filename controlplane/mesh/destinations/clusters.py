@@ -18,8 +18,8 @@ from controlplane.model.cluster_names import OUTBOUND, cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
 from controlplane.model.trust_domains import SPIFFE_SCHEME, uris_with_aliases
-from controlplane.translate import clusters as translate
-from controlplane.translate.endpoints import load_assignment
+from controlplane.translate.clusters import clusters as translate
+from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.xds.resource import Resource
 
 

@@ -22,7 +22,7 @@ from controlplane.mesh.sidecar.inbound import any_peer
 from controlplane.model.hosts import ANY, common_hosts, hosts_for_namespace
 from controlplane.model.keys import Key
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
-from controlplane.translate.gateway import gateway_listener
+from controlplane.translate.listeners.gateway import gateway_listener
 from controlplane.xds.resource import Resource
 
 Clusters = tuple[tuple[str, int], ...]

@@ -20,7 +20,7 @@ from controlplane.mesh.registry.services import find_service
 from controlplane.mesh.routing.virtual_services import destinations
 from controlplane.model.keys import Key
 from controlplane.model.protocols import parse_protocol
-from controlplane.translate import clusters
+from controlplane.translate.clusters import clusters
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 

@@ -15,8 +15,8 @@ from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
 from controlplane.mesh.routing.virtual_services import RouteContext, rules_of_virtual_service
-from controlplane.translate import routes
-from controlplane.translate.routes import route_configuration
+from controlplane.translate.routes import virtual_hosts
+from controlplane.translate.routes.virtual_hosts import route_configuration
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 
@@ -74,7 +74,7 @@ def gateway_virtual_host_body(db: Database, value: GatewayHost, client: GatewayR
     if value.endpoint and not value.parts:
         rules = (default_rule(LocalBackend(value.endpoint)),)
     return encoded_virtual_host(
-        value.host, routes.virtual_host(HttpHost(host=value.host, port=value.port, rules=rules, redirects=value.redirects))
+        value.host, virtual_hosts.virtual_host(HttpHost(host=value.host, port=value.port, rules=rules, redirects=value.redirects))
     )
 
 

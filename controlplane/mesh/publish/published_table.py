@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
-from controlplane.translate.clusters import BLACK_HOLE, PASSTHROUGH
+from controlplane.translate.clusters.clusters import BLACK_HOLE, PASSTHROUGH
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 

@@ -30,7 +30,7 @@ from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
 from controlplane.mesh.routing.virtual_services import hash_policy, sidecar_rules
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.services import Labels
-from controlplane.translate.routes import route_configuration, virtual_host
+from controlplane.translate.routes.virtual_hosts import route_configuration, virtual_host
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 

@@ -25,8 +25,9 @@ from controlplane.model.trust_domains import SPIFFE_SCHEME
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService
 from controlplane.objects.networking.service_entry import ServiceEntry
 from controlplane.objects.networking.sidecar import IngressListener
-from controlplane.translate import clusters, inbound
-from controlplane.translate.common import wildcard
+from controlplane.translate.addresses import wildcard
+from controlplane.translate.clusters import clusters
+from controlplane.translate.listeners import inbound
 from controlplane.xds.resource import Resource
 
 ANY_ADDRESS = "0.0.0.0"  # in a default endpoint: the instance itself

@@ -31,9 +31,10 @@ from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution, Service, ServicePort
-from controlplane.translate import clusters, listeners
-from controlplane.translate.common import wildcard
-from controlplane.translate.listeners import LOOPBACK
+from controlplane.translate.addresses import wildcard
+from controlplane.translate.clusters import clusters
+from controlplane.translate.listeners import outbound as listeners
+from controlplane.translate.listeners.outbound import LOOPBACK
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 

@@ -14,7 +14,7 @@ from envoy.service.health.v3.hds_pb2 import HealthCheckRequestOrEndpointHealthRe
 from controlplane.ir.health_checks import HealthCheck
 from controlplane.model.proxies import Proxy
 from controlplane.serve.reports.streams import ReportService
-from controlplane.translate.probes import specifier
+from controlplane.translate.clusters.health_checks import specifier
 
 
 class HealthCheckRegistry(Protocol):

@@ -27,7 +27,7 @@ from controlplane.model.keys import CONFIG_MAP, SECRET, Key
 from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
 from controlplane.serve.sds.access_review import SecretAccess
 from controlplane.serve.sds.secret_stores import CredentialStore, Entries
-from controlplane.translate import secrets
+from controlplane.translate.tls import secrets
 from controlplane.xds.resource import Resource
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from controlplane.ca.leaf_certificates import LeafCertificates, LeafHolder
 from controlplane.ca.rotation import AuthorityState
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.translate import secrets
+from controlplane.translate.tls import secrets
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Progress
 from controlplane.xds.view import Table, TableChange

@@ -6,7 +6,7 @@ from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors as CorsFilter
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import CorsPolicy
 
 from controlplane.ir.rules import HttpRule
-from controlplane.translate.common import ALWAYS, fraction
+from controlplane.translate.addresses import ALWAYS, fraction
 from controlplane.translate.filters.base import HttpFilter, outbound
 from controlplane.translate.matches import string_matcher
 

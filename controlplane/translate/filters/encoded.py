@@ -13,7 +13,7 @@ from controlplane.ir.access import ChainAccess
 from controlplane.model.mesh import PathNormalization
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.network import network_filters
-from controlplane.translate.filters.registry import filters_of
+from controlplane.translate.filters.order import filters_of
 
 
 @dataclass(frozen=True, slots=True)

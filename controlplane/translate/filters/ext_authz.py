@@ -17,7 +17,7 @@ from envoy.type.matcher.v3.string_pb2 import ListStringMatcher
 from envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 
 from controlplane.ir.access import ExternalAuthorizer, GrpcAuthorization, HttpAuthorization, ShownBody
-from controlplane.translate.common import milliseconds
+from controlplane.translate.addresses import milliseconds
 from controlplane.translate.filters import rbac
 from controlplane.translate.filters.base import Chain, HttpFilter
 from controlplane.translate.rbac.rules import BEFORE_TOKENS, rules_of_provider

@@ -8,7 +8,7 @@ from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFau
 
 from controlplane.ir.extras import GrpcAbort, HttpAbort
 from controlplane.ir.rules import HttpRule
-from controlplane.translate.common import fraction, milliseconds
+from controlplane.translate.addresses import fraction, milliseconds
 from controlplane.translate.filters.base import HttpFilter, outbound
 
 

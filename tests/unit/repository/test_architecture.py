@@ -24,7 +24,7 @@ def test_every_room_has_one_paragraph() -> None:
 
 def test_the_rooms_are_told_in_the_order_of_imports() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [layers] = [each["layers"] for each in contracts if each["type"] == "layers"]
+    [layers] = [each["layers"] for each in contracts if each.get("containers") == ["controlplane"]]
     order = re.findall(r"^\*\*`(\w+)`\*\*", PAGE, re.MULTILINE)
 
     level = {room: at for at, layer in enumerate(layers) for room in layer.split(" | ")}

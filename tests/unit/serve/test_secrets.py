@@ -14,7 +14,7 @@ from controlplane.ca.rotation import AuthorityState, CertificateIssuer, initial_
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
 from controlplane.serve.sds.secrets import Secrets
-from controlplane.translate.secrets import IDENTITY
+from controlplane.translate.tls.secrets import IDENTITY
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

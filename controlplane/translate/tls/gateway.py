@@ -9,8 +9,8 @@ from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateVali
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
 from controlplane.ir.tls import AuthorityFile, Certificate, CertificateFiles, ClientCheck, MeshIdentity, SecretRef, Termination, TlsVersion
-from controlplane.translate import tls
-from controlplane.translate.secrets import IDENTITY, ROOTS
+from controlplane.translate.tls import mesh as mesh_tls
+from controlplane.translate.tls.secrets import IDENTITY, ROOTS
 
 _VERSIONS = {
     TlsVersion.AUTO: TlsParameters.TLS_AUTO,
@@ -41,15 +41,15 @@ def downstream(value: Termination, *, http: bool) -> TransportSocket:
         require_client_certificate={"value": bool(value.clients and value.clients.required)},
         disable_stateless_session_resumption=True,
     )
-    return tls.socket(context)
+    return mesh_tls.socket(context)
 
 
 def _show(common: CommonTlsContext, certificate: Certificate) -> None:
     match certificate:
         case MeshIdentity():
-            common.tls_certificate_sds_secret_configs.append(tls.secret(IDENTITY))
+            common.tls_certificate_sds_secret_configs.append(mesh_tls.secret(IDENTITY))
         case SecretRef(name):
-            common.tls_certificate_sds_secret_configs.append(tls.secret(name))
+            common.tls_certificate_sds_secret_configs.append(mesh_tls.secret(name))
         case CertificateFiles(chain, key):
             common.tls_certificates.add(certificate_chain={"filename": chain}, private_key={"filename": key})
         case _:
@@ -61,9 +61,9 @@ def _check(common: CommonTlsContext, clients: ClientCheck) -> None:
     checks = CertificateValidationContext(verify_certificate_spki=clients.keys, verify_certificate_hash=clients.hashes)
     if not clients.trusted:
         checks.trust_chain_verification = CertificateValidationContext.ACCEPT_UNTRUSTED
-    checks.match_typed_subject_alt_names.extend(tls.names(clients.names))
+    checks.match_typed_subject_alt_names.extend(mesh_tls.names(clients.names))
     if clients.peer:
-        checks.match_typed_subject_alt_names.extend(tls.alternatives(clients.peer))
+        checks.match_typed_subject_alt_names.extend(mesh_tls.alternatives(clients.peer))
     if clients.revoked:
         checks.crl.filename = clients.revoked
     match clients.authority:
@@ -80,4 +80,4 @@ def _check(common: CommonTlsContext, clients: ClientCheck) -> None:
 
 def _by_secret(common: CommonTlsContext, checks: CertificateValidationContext, name: str) -> None:
     common.combined_validation_context.default_validation_context.CopyFrom(checks)
-    common.combined_validation_context.validation_context_sds_secret_config.CopyFrom(tls.secret(name))
+    common.combined_validation_context.validation_context_sds_secret_config.CopyFrom(mesh_tls.secret(name))

@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.health_checks import GrpcCheck, HealthCheck, HttpCheck, TcpCheck
-from controlplane.translate.common import milliseconds
+from controlplane.translate.addresses import milliseconds
 
 APPLICATION = "application"
 _LOCAL = "127.0.0.1"

@@ -20,8 +20,8 @@ from controlplane.envoy.packing import pack
 from controlplane.ir.tls import Peer
 from controlplane.model.hosts import is_ip
 from controlplane.model.protocols import Protocol
-from controlplane.translate.common import ads
-from controlplane.translate.secrets import IDENTITY, ROOTS
+from controlplane.translate.addresses import ads
+from controlplane.translate.tls.secrets import IDENTITY, ROOTS
 
 SOCKET = "envoy.transport_sockets.tls"
 ISTIO = "istio"

@@ -24,7 +24,7 @@ from controlplane.ir.clusters import (
     RingTable,
 )
 from controlplane.model.protocols import Protocol
-from controlplane.translate.common import milliseconds
+from controlplane.translate.addresses import milliseconds
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MOST = 2**32 - 1

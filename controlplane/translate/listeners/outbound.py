@@ -9,9 +9,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.ir.listeners import OutboundListener
 from controlplane.model.proxies import IpFamilies
-from controlplane.translate.clusters import BLACK_HOLE
-from controlplane.translate.common import block, listening, wildcard
-from controlplane.translate.connections import PLAIN_HTTP, http_inspector, outbound_http, tcp
+from controlplane.translate.addresses import block, listening, wildcard
+from controlplane.translate.clusters.clusters import BLACK_HOLE
+from controlplane.translate.listeners.network_filters import PLAIN_HTTP, http_inspector, outbound_http, tcp
 
 LOOPBACK = "127.0.0.1"
 HTTP_PROXY = "http_proxy"

@@ -15,10 +15,10 @@ from controlplane.ir.listeners import InboundPort
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution
-from controlplane.translate.cluster_policy import apply_policy, unlimited
-from controlplane.translate.cluster_tls import apply_tls
-from controlplane.translate.common import UNIX, ads, milliseconds, socket_address
-from controlplane.translate.endpoints import load_assignment
+from controlplane.translate.addresses import UNIX, ads, milliseconds, socket_address
+from controlplane.translate.clusters.endpoints import load_assignment
+from controlplane.translate.clusters.traffic_policy import apply_policy, unlimited
+from controlplane.translate.clusters.upstream_tls import apply_tls
 
 BLACK_HOLE = "BlackHoleCluster"
 PASSTHROUGH = "PassthroughCluster"

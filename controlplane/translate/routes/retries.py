@@ -8,7 +8,7 @@ from envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.actions import Retry
-from controlplane.translate.common import milliseconds
+from controlplane.translate.addresses import milliseconds
 
 _OTHER_HOSTS = 5  # how often another host is looked for
 

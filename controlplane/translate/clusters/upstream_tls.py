@@ -15,8 +15,8 @@ from controlplane.envoy.packing import pack
 from controlplane.ir.clusters import UpstreamPeer
 from controlplane.ir.tls import AuthorityFile, CertificateFiles, MeshTls, OriginatedTls, Peer, PlainUpstream, SecretRef, SystemRoots
 from controlplane.model.protocols import Protocol
-from controlplane.translate import tls
-from controlplane.translate.cluster_policy import HTTP_OPTIONS
+from controlplane.translate.clusters.traffic_policy import HTTP_OPTIONS
+from controlplane.translate.tls import mesh as mesh_tls
 
 TLS_MODE = "tlsMode"  # of an endpoint, in the metadata below
 MATCH = "envoy.transport_socket_match"
@@ -38,7 +38,7 @@ def apply_tls(
         case MeshTls(names, server_name):
             if other:
                 peer = Peer(names=names) if names else other.peer
-                cluster.transport_socket.CopyFrom(tls.upstream(peer, server_name or other.server_name, protocol))
+                cluster.transport_socket.CopyFrom(mesh_tls.upstream(peer, server_name or other.server_name, protocol))
         case OriginatedTls():
             _originated(cluster, settings, protocol)
         case _:
@@ -47,11 +47,11 @@ def apply_tls(
 
 def _automatic(cluster: Cluster, other: UpstreamPeer, protocol: Protocol) -> None:
     mutual = Struct()
-    mutual.update({TLS_MODE: tls.ISTIO})
+    mutual.update({TLS_MODE: mesh_tls.ISTIO})
     cluster.transport_socket_matches.add(
-        name="tlsMode-istio", match=mutual, transport_socket=tls.upstream(other.peer, other.server_name, protocol)
+        name="tlsMode-istio", match=mutual, transport_socket=mesh_tls.upstream(other.peer, other.server_name, protocol)
     )
-    cluster.transport_socket_matches.add(name="tlsMode-disabled", match=Struct(), transport_socket=tls.plaintext())
+    cluster.transport_socket_matches.add(name="tlsMode-disabled", match=Struct(), transport_socket=mesh_tls.plaintext())
 
 
 def _originated(cluster: Cluster, settings: OriginatedTls, protocol: Protocol) -> None:
@@ -60,7 +60,7 @@ def _originated(cluster: Cluster, settings: OriginatedTls, protocol: Protocol) -
         common.alpn_protocols.append("h2")
     _show(common, settings.certificate)
     _check(common, settings)
-    cluster.transport_socket.CopyFrom(tls.socket(UpstreamTlsContext(common_tls_context=common, sni=settings.server_name)))
+    cluster.transport_socket.CopyFrom(mesh_tls.socket(UpstreamTlsContext(common_tls_context=common, sni=settings.server_name)))
     if not settings.server_name:
         _name_by_request(cluster, checks=not settings.names and settings.authority is not None)
 
@@ -70,7 +70,7 @@ def _show(common: CommonTlsContext, certificate: SecretRef | CertificateFiles | 
         case None:
             pass
         case SecretRef(name):
-            common.tls_certificate_sds_secret_configs.append(tls.secret(name))
+            common.tls_certificate_sds_secret_configs.append(mesh_tls.secret(name))
         case CertificateFiles(chain, key):
             common.tls_certificates.add(certificate_chain=DataSource(filename=chain), private_key=DataSource(filename=key))
         case _:
@@ -83,7 +83,7 @@ def _check(common: CommonTlsContext, settings: OriginatedTls) -> None:
             return
         case SecretRef(name):
             checks = common.combined_validation_context.default_validation_context
-            common.combined_validation_context.validation_context_sds_secret_config.CopyFrom(tls.secret(name))
+            common.combined_validation_context.validation_context_sds_secret_config.CopyFrom(mesh_tls.secret(name))
         case AuthorityFile(path):
             checks = common.validation_context
             checks.trusted_ca.filename = path
@@ -94,7 +94,7 @@ def _check(common: CommonTlsContext, settings: OriginatedTls) -> None:
             assert_never(settings.authority)
     if settings.revoked:
         checks.crl.filename = settings.revoked
-    checks.match_typed_subject_alt_names.extend(tls.names(settings.names))
+    checks.match_typed_subject_alt_names.extend(mesh_tls.names(settings.names))
 
 
 def _name_by_request(cluster: Cluster, *, checks: bool) -> None:

@@ -19,9 +19,9 @@ from controlplane.envoy.packing import pack
 from controlplane.ir.gateway import ForwardedCertificate, Topology
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
-from controlplane.translate.common import ads
+from controlplane.translate.addresses import ads
 from controlplane.translate.filters.base import Chain
-from controlplane.translate.filters.registry import filters_of
+from controlplane.translate.filters.order import filters_of
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"

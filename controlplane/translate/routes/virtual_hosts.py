@@ -15,12 +15,12 @@ from controlplane.ir.listeners import InboundPort
 from controlplane.ir.matches import EVERY_REQUEST, AnyPath, ExactPath, PathMatch, PathPattern, StringPrefix
 from controlplane.ir.rules import HttpHost, HttpRule
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.translate.actions import direct_response, forward, plain_forward, redirect
-from controlplane.translate.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH
-from controlplane.translate.common import ads
-from controlplane.translate.filters.registry import of_rule
-from controlplane.translate.headers import change_headers
+from controlplane.translate.addresses import ads
+from controlplane.translate.clusters.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH
+from controlplane.translate.filters.order import of_rule
 from controlplane.translate.matches import route_match
+from controlplane.translate.routes.actions import direct_response, forward, plain_forward, redirect
+from controlplane.translate.routes.headers import change_headers
 
 DEFAULT = "default"  # the name of a route that nobody named
 _MAX_BODY = 1 << 20

@@ -25,9 +25,9 @@ from controlplane.ir.actions import (
     SwapPrefix,
 )
 from controlplane.ir.backends import Mirror, Weighted
-from controlplane.translate.common import fraction, milliseconds
-from controlplane.translate.headers import change_headers
-from controlplane.translate.retries import retry_policy
+from controlplane.translate.addresses import fraction, milliseconds
+from controlplane.translate.routes.headers import change_headers
+from controlplane.translate.routes.retries import retry_policy
 
 _CODES = {
     301: RedirectAction.MOVED_PERMANENTLY,

@@ -7,10 +7,10 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from controlplane.ir.gateway import GatewayChain, GatewayListener
-from controlplane.translate.common import UNIX, WILDCARD, block, socket_address
-from controlplane.translate.connections import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
+from controlplane.translate.addresses import UNIX, WILDCARD, block, socket_address
 from controlplane.translate.filters.encoded import EncodedFilters
-from controlplane.translate.gateway_tls import downstream
+from controlplane.translate.listeners.network_filters import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
+from controlplane.translate.tls.gateway import downstream
 
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
 _BUFFER_BYTES = 32 * 1024

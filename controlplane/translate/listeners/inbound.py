@@ -17,10 +17,10 @@ from controlplane.model.mesh import PathNormalization
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
-from controlplane.translate import tls
-from controlplane.translate.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH
-from controlplane.translate.common import listening, wildcard
-from controlplane.translate.connections import (
+from controlplane.translate.addresses import listening, wildcard
+from controlplane.translate.clusters.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH
+from controlplane.translate.filters.encoded import EncodedFilters
+from controlplane.translate.listeners.network_filters import (
     PLAIN_HTTP,
     http_inspector,
     inbound_http,
@@ -29,16 +29,16 @@ from controlplane.translate.connections import (
     tcp,
     tls_inspector,
 )
-from controlplane.translate.filters.encoded import EncodedFilters
-from controlplane.translate.routes import inbound_route, pass_through_route
-from controlplane.translate.tls import HTTP_OF_PEERS, OTHERS_OF_PEERS
+from controlplane.translate.routes.virtual_hosts import inbound_route, pass_through_route
+from controlplane.translate.tls import mesh as mesh_tls
+from controlplane.translate.tls.mesh import HTTP_OF_PEERS, OTHERS_OF_PEERS
 
 VIRTUAL_INBOUND = "virtualInbound"
 _ALL_OF_PEERS = (*HTTP_OF_PEERS, *OTHERS_OF_PEERS)
 _TLS, _RAW = "tls", "raw_buffer"  # as Envoy's matches name them
 
 
-class _Kind(NamedTuple):
+class _ConnectionKind(NamedTuple):
     """One kind of connection to a port: what it is matched by, and what it is taken for."""
 
     transport: str
@@ -138,17 +138,17 @@ def _chains(
         chain.filter_chain_match.transport_protocol = kind.transport
         chain.filter_chain_match.application_protocols.extend(kind.announced)
         if kind.mutual and policy.peer:
-            chain.transport_socket.CopyFrom(tls.downstream(policy.peer, http=kind.http))
+            chain.transport_socket.CopyFrom(mesh_tls.downstream(policy.peer, http=kind.http))
         yield chain
 
 
-def _filters(spec: _ChainSpec, kind: _Kind, encoded: _EncodedChain) -> list[Filter]:
+def _filters(spec: _ChainSpec, kind: _ConnectionKind, encoded: _EncodedChain) -> list[Filter]:
     if kind.http:
         return [inbound_http(spec.stat_prefix, spec.routes, encoded.http, encoded.paths, mutual=kind.mutual)]
     return [*encoded.network, tcp(spec.cluster, spec.cluster)]
 
 
-def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_Kind]:
+def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]:
     """Return the kinds of connections that are taken in ``mode``, told apart by what clients announce.
 
     The sets are Istio's, so that its own proxies are understood too.
@@ -156,28 +156,28 @@ def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_Kind]:
     http, sniffed = protocol.is_http, protocol is Protocol.UNSUPPORTED
     match mode:
         case MutualTLSMode.DISABLE if sniffed:
-            return (_Kind("", PLAIN_HTTP, http=True, mutual=False), _Kind("", (), http=False, mutual=False))
+            return (_ConnectionKind("", PLAIN_HTTP, http=True, mutual=False), _ConnectionKind("", (), http=False, mutual=False))
         case MutualTLSMode.DISABLE:
-            return (_Kind("", (), http, mutual=False),)
+            return (_ConnectionKind("", (), http, mutual=False),)
         case MutualTLSMode.STRICT if sniffed:
-            return (_Kind(_TLS, HTTP_OF_PEERS, http=True, mutual=True), _Kind(_TLS, (), http=False, mutual=True))
+            return (_ConnectionKind(_TLS, HTTP_OF_PEERS, http=True, mutual=True), _ConnectionKind(_TLS, (), http=False, mutual=True))
         case MutualTLSMode.STRICT:
-            return (_Kind(_TLS, (), http, mutual=True),)
+            return (_ConnectionKind(_TLS, (), http, mutual=True),)
         case MutualTLSMode.PERMISSIVE if sniffed:
             return (
-                _Kind(_TLS, HTTP_OF_PEERS, http=True, mutual=True),
-                _Kind(_RAW, PLAIN_HTTP, http=True, mutual=False),
-                _Kind(_TLS, OTHERS_OF_PEERS, http=False, mutual=True),
-                _Kind(_RAW, (), http=False, mutual=False),
-                _Kind(_TLS, (), http=False, mutual=False),
+                _ConnectionKind(_TLS, HTTP_OF_PEERS, http=True, mutual=True),
+                _ConnectionKind(_RAW, PLAIN_HTTP, http=True, mutual=False),
+                _ConnectionKind(_TLS, OTHERS_OF_PEERS, http=False, mutual=True),
+                _ConnectionKind(_RAW, (), http=False, mutual=False),
+                _ConnectionKind(_TLS, (), http=False, mutual=False),
             )
         case MutualTLSMode.PERMISSIVE if http:
-            return (_Kind(_TLS, _ALL_OF_PEERS, http=True, mutual=True), _Kind(_RAW, (), http=True, mutual=False))
+            return (_ConnectionKind(_TLS, _ALL_OF_PEERS, http=True, mutual=True), _ConnectionKind(_RAW, (), http=True, mutual=False))
         case MutualTLSMode.PERMISSIVE:
             return (
-                _Kind(_TLS, _ALL_OF_PEERS, http=False, mutual=True),
-                _Kind(_RAW, (), http=False, mutual=False),
-                _Kind(_TLS, (), http=False, mutual=False),
+                _ConnectionKind(_TLS, _ALL_OF_PEERS, http=False, mutual=True),
+                _ConnectionKind(_RAW, (), http=False, mutual=False),
+                _ConnectionKind(_TLS, (), http=False, mutual=False),
             )
         case _:
             assert_never(mode)

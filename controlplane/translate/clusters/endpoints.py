@@ -12,9 +12,9 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.model.services import Endpoint, Health
-from controlplane.translate.cluster_tls import MATCH, TLS_MODE
-from controlplane.translate.common import socket_address
-from controlplane.translate.tls import ISTIO
+from controlplane.translate.addresses import socket_address
+from controlplane.translate.clusters.upstream_tls import MATCH, TLS_MODE
+from controlplane.translate.tls.mesh import ISTIO
 
 _MUTUAL = Metadata(filter_metadata={MATCH: ParseDict({TLS_MODE: ISTIO}, Struct())})
 

@@ -1,0 +1,1 @@
+"""Listeners: what a proxy listens on, and the chains of filters there."""

@@ -1,0 +1,1 @@
+"""Routes: virtual hosts, and what becomes of the requests in them."""

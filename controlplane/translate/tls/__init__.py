@@ -1,0 +1,1 @@
+"""TLS: within the mesh, at gateways, and the secrets of both."""
