@@ -15,7 +15,11 @@ from controlplane.ir.rules import HttpRule, in_order
 from controlplane.ir.text import Exact, Present
 from controlplane.mesh.istio_matches import request_match
 from controlplane.mesh.istio_routes import Destinations, default_rule, http_rules, written
+from controlplane.mesh.snapshot import snapshot
+from controlplane.model.proxies import proxy_from_node
+from controlplane.objects.changes import Change
 from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
+from controlplane.objects.parse import parse
 
 ONE, TWO = ServiceBackend("one", 80), ServiceBackend("two", 80)
 
@@ -165,3 +169,27 @@ def test_rules_are_equal_by_what_they_say() -> None:
     assert (one, hash(one)) == (other, hash(other))
     assert one != default_rule(TWO)
     assert one.action == Forward(backends=(Weighted(backend=ONE),), retry=Retry())
+
+
+def test_a_route_that_only_delegates_leaves_the_other_hosts_of_its_port() -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"name": "http", "port": 80}], "selector": {"app": "a"}}}
+    written_objects = [
+        {**service, "metadata": {"name": "a", "namespace": "d"}},
+        {**service, "metadata": {"name": "b", "namespace": "d"}},
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "v", "namespace": "d"},
+            "spec": {"hosts": ["a"], "http": [{"delegate": {"name": "other"}}]},
+        },
+    ]
+    parsed = [parse(each) for each in written_objects]
+
+    made = snapshot(
+        [Change(each.key, each.object) for each in parsed if each.key], proxy_from_node("sidecar~127.0.0.1~c.d~d.svc.cluster.local", {})
+    )
+
+    [table] = made.resources["routes"]
+    hosts = table["virtualHosts"]
+    assert isinstance(hosts, list)
+    assert [host["name"] for host in hosts] == ["a.d.svc.cluster.local:80", "b.d.svc.cluster.local:80", "allow_any"]
