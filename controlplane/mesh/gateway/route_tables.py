@@ -29,7 +29,7 @@ class BoundVirtualService(NamedTuple):
 
 
 class GatewayHost(NamedTuple):
-    """One virtual host of a table: its parts, oldest first, whether it sends plaintext to HTTPS, and where requests go without a part."""
+    """One virtual host of a table: its parts, sorted, whether it sends plaintext to HTTPS, and where requests go without a part."""
 
     host: str
     port: int
@@ -96,7 +96,7 @@ def gateway_hosts(db: Database, scope: GatewayScope, table: str) -> tuple[Gatewa
                 found[name] = known._replace(parts=_with(known.parts, each.key, namespaced_name(place.gateway)))
         if (value.tls and value.tls.https_redirect) or value.default_endpoint:
             _of_server(found, value, place, routed)
-    return tuple(_in_order(db, found[name]) for name in sorted(found))
+    return tuple(found[name]._replace(parts=tuple(sorted(found[name].parts))) for name in sorted(found))
 
 
 @query
@@ -129,15 +129,3 @@ def _of_server(found: dict[str, GatewayHost], value: GatewayServer, place: Serve
 def default_endpoint_name(place: ServerRef, value: GatewayServer) -> str:
     """Return the name of the cluster for the default endpoint of ``value``."""
     return f"inbound|{value.port.number}|{value.port.name}|{place.gateway.name}.{place.gateway.namespace}"
-
-
-def _in_order(db: Database, value: GatewayHost) -> GatewayHost:
-    """Return ``value`` with its parts oldest first, whichever server brought them."""
-    if len(value.parts) < 2:
-        return value
-
-    def age(part: BoundVirtualService) -> tuple[str, Key]:
-        known = virtual_service_head(db, part.key)
-        return (known.created if known else "", part.key)
-
-    return value._replace(parts=tuple(sorted(value.parts, key=age)))
