@@ -27,16 +27,16 @@ def references(message: Message) -> tuple[Reference, ...]:
     """Return the (type URL, name)s that ``message`` refers to, sorted."""
     match message:
         case Cluster():
-            found: Iterable[Reference] = [(EDS, message.eds_cluster_config.service_name)] if message.type == Cluster.EDS else []
+            named: Iterable[Reference] = [(EDS, message.eds_cluster_config.service_name)] if message.type == Cluster.EDS else []
         case VirtualHost():
-            found = _of_routes(message.routes)
+            named = _of_routes(message.routes)
         case RouteConfiguration():
-            found = _of_hosts(message)
+            named = _of_hosts(message)
         case Listener():
-            found = _of_listener(message)
+            named = _of_listener(message)
         case _:
-            found = ()
-    return tuple(sorted(set(found)))
+            named = ()
+    return tuple(sorted(set(named)))
 
 
 def _of_hosts(message: RouteConfiguration) -> Iterator[Reference]:
@@ -58,25 +58,25 @@ def _of_routes(routes: Iterable[Route]) -> Iterator[Reference]:
 
 def _of_listener(message: Listener) -> Iterator[Reference]:
     for chain in (*message.filter_chains, message.default_filter_chain):
-        for each in chain.filters:
-            yield from _of_filter(each)
+        for network_filter in chain.filters:
+            yield from _of_filter(network_filter)
 
 
-def _of_filter(each: Filter) -> Iterator[Reference]:
-    if each.name == TCP_PROXY:
-        proxy = TcpProxy.FromString(each.typed_config.value)
+def _of_filter(network_filter: Filter) -> Iterator[Reference]:
+    if network_filter.name == TCP_PROXY:
+        proxy = TcpProxy.FromString(network_filter.typed_config.value)
         if proxy.cluster:
             yield CDS, proxy.cluster
         for weighted in proxy.weighted_clusters.clusters:
             yield CDS, weighted.name
-    elif each.name == EXT_AUTHZ_OF_CONNECTIONS:
-        yield CDS, network_ext_authz_pb2.ExtAuthz.FromString(each.typed_config.value).grpc_service.envoy_grpc.cluster_name
-    elif each.name == HTTP_MANAGER:
-        manager = HttpConnectionManager.FromString(each.typed_config.value)
+    elif network_filter.name == EXT_AUTHZ_OF_CONNECTIONS:
+        yield CDS, network_ext_authz_pb2.ExtAuthz.FromString(network_filter.typed_config.value).grpc_service.envoy_grpc.cluster_name
+    elif network_filter.name == HTTP_MANAGER:
+        manager = HttpConnectionManager.FromString(network_filter.typed_config.value)
         if manager.HasField("rds"):
             yield RDS, manager.rds.route_config_name
         yield from _of_hosts(manager.route_config)
         for asking in manager.http_filters:
             if asking.name == EXT_AUTHZ:
-                found = ExtAuthz.FromString(asking.typed_config.value)
-                yield CDS, found.grpc_service.envoy_grpc.cluster_name or found.http_service.server_uri.cluster
+                authorization = ExtAuthz.FromString(asking.typed_config.value)
+                yield CDS, authorization.grpc_service.envoy_grpc.cluster_name or authorization.http_service.server_uri.cluster

@@ -24,27 +24,27 @@ def load_assignment(name: str, endpoints: tuple[Endpoint, ...]) -> ClusterLoadAs
 
     A locality has the weight of its endpoints, as gRPC leaves out one without a weight.
     """
-    ordered = sorted(endpoints, key=lambda each: (each.locality, each.address, each.port))
-    groups = [(locality, list(members)) for locality, members in groupby(ordered, key=lambda each: each.locality)]
+    ordered = sorted(endpoints, key=lambda endpoint: (endpoint.locality, endpoint.address, endpoint.port))
+    groups = [(locality, list(members)) for locality, members in groupby(ordered, key=lambda endpoint: endpoint.locality)]
     return ClusterLoadAssignment(
         cluster_name=name,
         endpoints=[
             LocalityLbEndpoints(
                 locality=_locality(locality),
-                lb_endpoints=[_endpoint(each) for each in members],
-                load_balancing_weight={"value": sum(each.weight for each in members)},
+                lb_endpoints=[_endpoint(endpoint) for endpoint in members],
+                load_balancing_weight={"value": sum(endpoint.weight for endpoint in members)},
             )
             for locality, members in groups
         ],
     )
 
 
-def _endpoint(each: Endpoint) -> LbEndpoint:
+def _endpoint(endpoint: Endpoint) -> LbEndpoint:
     return LbEndpoint(
-        endpoint={"address": socket_address(each.address, each.port)},
-        load_balancing_weight={"value": each.weight},
-        health_status=HealthStatus.DRAINING if each.health is Health.DRAINING else HealthStatus.UNKNOWN,
-        metadata=_MUTUAL if each.mutual_tls else None,
+        endpoint={"address": socket_address(endpoint.address, endpoint.port)},
+        load_balancing_weight={"value": endpoint.weight},
+        health_status=HealthStatus.DRAINING if endpoint.health is Health.DRAINING else HealthStatus.UNKNOWN,
+        metadata=_MUTUAL if endpoint.mutual_tls else None,
     )
 
 

@@ -70,15 +70,15 @@ def _limits(cluster: Cluster, pool: ConnectionPool) -> None:
         _keep_alive(cluster, pool.keep_alive)
 
 
-def _keep_alive(cluster: Cluster, given: KeepAlive) -> None:
+def _keep_alive(cluster: Cluster, settings: KeepAlive) -> None:
     keepalive = cluster.upstream_connection_options.tcp_keepalive
     keepalive.SetInParent()
-    if given.probes:
-        keepalive.keepalive_probes.value = given.probes
-    if given.after_ms:
-        keepalive.keepalive_time.value = max(1, given.after_ms // 1000)  # Linux refuses 0
-    if given.interval_ms:
-        keepalive.keepalive_interval.value = max(1, given.interval_ms // 1000)
+    if settings.probes:
+        keepalive.keepalive_probes.value = settings.probes
+    if settings.after_ms:
+        keepalive.keepalive_time.value = max(1, settings.after_ms // 1000)  # Linux refuses 0
+    if settings.interval_ms:
+        keepalive.keepalive_interval.value = max(1, settings.interval_ms // 1000)
 
 
 def _http_options(cluster: Cluster, pool: ConnectionPool, protocol: Protocol) -> None:
@@ -142,23 +142,23 @@ def _hash(cluster: Cluster, table: RingTable | MaglevTable) -> None:
             assert_never(table)
 
 
-def _outliers(cluster: Cluster, given: OutlierEjection) -> None:
-    outliers = OutlierDetection(enforcing_success_rate={"value": 0})
+def _outliers(cluster: Cluster, ejection: OutlierEjection) -> None:
+    message = OutlierDetection(enforcing_success_rate={"value": 0})
     for name, enforcing, failures in (
-        ("consecutive_5xx", "enforcing_consecutive_5xx", given.consecutive_5xx),
-        ("consecutive_gateway_failure", "enforcing_consecutive_gateway_failure", given.consecutive_gateway_failures),
-        ("consecutive_local_origin_failure", "enforcing_consecutive_local_origin_failure", given.consecutive_local_origin_failures),
+        ("consecutive_5xx", "enforcing_consecutive_5xx", ejection.consecutive_5xx),
+        ("consecutive_gateway_failure", "enforcing_consecutive_gateway_failure", ejection.consecutive_gateway_failures),
+        ("consecutive_local_origin_failure", "enforcing_consecutive_local_origin_failure", ejection.consecutive_local_origin_failures),
     ):
         if failures is not None:
-            getattr(outliers, name).value = failures
-            getattr(outliers, enforcing).value = 100 if failures else 0
-    if given.split_local_origin:
-        outliers.split_external_local_origin_errors = True
-        outliers.enforcing_local_origin_success_rate.value = 0
-    for name, duration_ms in (("interval", given.interval_ms), ("base_ejection_time", given.base_time_ms)):
+            getattr(message, name).value = failures
+            getattr(message, enforcing).value = 100 if failures else 0
+    if ejection.split_local_origin:
+        message.split_external_local_origin_errors = True
+        message.enforcing_local_origin_success_rate.value = 0
+    for name, duration_ms in (("interval", ejection.interval_ms), ("base_ejection_time", ejection.base_time_ms)):
         if duration_ms:
-            getattr(outliers, name).CopyFrom(milliseconds(duration_ms))
-    if given.max_percent:
-        outliers.max_ejection_percent.value = given.max_percent
-    cluster.outlier_detection.CopyFrom(outliers)
-    cluster.common_lb_config.healthy_panic_threshold.value = given.min_healthy_percent
+            getattr(message, name).CopyFrom(milliseconds(duration_ms))
+    if ejection.max_percent:
+        message.max_ejection_percent.value = ejection.max_percent
+    cluster.outlier_detection.CopyFrom(message)
+    cluster.common_lb_config.healthy_panic_threshold.value = ejection.min_healthy_percent

@@ -53,8 +53,8 @@ def _provider(issuer: TokenIssuer, *, routes: bool) -> JwtProvider:
 
 
 def _key_set(keys: str | None) -> str:
-    given = json.loads(keys)["keys"] if keys else []
-    return json.dumps({"keys": [*given, NOBODYS_KEY]}, separators=(",", ":"))
+    known = json.loads(keys)["keys"] if keys else []
+    return json.dumps({"keys": [*known, NOBODYS_KEY]}, separators=(",", ":"))
 
 
 def _requirement(providers: Sequence[str]) -> JwtRequirement:

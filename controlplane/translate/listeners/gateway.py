@@ -25,27 +25,27 @@ def gateway_listener(value: GatewayListener, filters: EncodedFilters) -> Listene
         traffic_direction=TrafficDirection.OUTBOUND,
         per_connection_buffer_limit_bytes={"value": _BUFFER_BYTES},
     )
-    for each in value.chains:
-        chain = _chain(each)
-        if each.route:
-            asks = bool(each.termination and each.termination.clients)
+    for chain in value.chains:
+        message = _chain(chain)
+        if chain.route:
+            asks = bool(chain.termination and chain.termination.clients)
             prefix = f"outbound_{value.name}"
-            chain.filters.append(gateway_http(prefix, each.route, http, filters.paths, value.topology, asks=asks))
+            message.filters.append(gateway_http(prefix, chain.route, http, filters.paths, value.topology, asks=asks))
         else:
-            chain.filters.extend([*network, weighted_tcp(each.clusters)])
-        listener.filter_chains.append(chain)
+            message.filters.extend([*network, weighted_tcp(chain.clusters)])
+        listener.filter_chains.append(message)
     if value.topology.proxy_protocol:
         listener.listener_filters.append(proxy_protocol())
-    if any(each.names for each in value.chains):
+    if any(chain.names for chain in value.chains):
         listener.listener_filters.append(tls_inspector())
     return listener
 
 
 def _chain(chain: GatewayChain) -> FilterChain:
-    found = FilterChain()
-    match = found.filter_chain_match
+    message = FilterChain()
+    match = message.filter_chain_match
     match.server_names.extend(chain.names)
-    match.prefix_ranges.extend(block(each) for each in chain.subnets)
+    match.prefix_ranges.extend(block(subnet) for subnet in chain.subnets)
     if chain.termination:
-        found.transport_socket.CopyFrom(downstream(chain.termination, http=bool(chain.route)))
-    return found
+        message.transport_socket.CopyFrom(downstream(chain.termination, http=bool(chain.route)))
+    return message

@@ -89,11 +89,13 @@ def virtual_inbound(
         )
     )
     encoded = _encoded(filters)
-    for each in (each for each in ports if each.port.port != number):  # connections to it lead nowhere, whoever names it
-        match = FilterChainMatch(destination_port={"value": each.port.port})
-        listener.filter_chains.extend(_chains(_spec(each.port), each.port.protocol, match, each.policy, encoded))
+    for served in (served for served in ports if served.port.port != number):  # connections to it lead nowhere, whoever names it
+        match = FilterChainMatch(destination_port={"value": served.port.port})
+        listener.filter_chains.extend(_chains(_spec(served.port), served.port.protocol, match, served.policy, encoded))
     catch_all = _ChainSpec("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
-    for other, policy in (each for each in others.by_port if each[0] != number):
+    for other, policy in others.by_port:
+        if other == number:
+            continue
         match = FilterChainMatch(destination_port={"value": other})
         listener.filter_chains.extend(_chains(catch_all, Protocol.UNSUPPORTED, match, policy, encoded))
     listener.filter_chains.extend(_chains(catch_all, Protocol.UNSUPPORTED, FilterChainMatch(), others.policy, encoded))
@@ -186,8 +188,8 @@ def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]
 def _inspect(listener: Listener) -> None:
     """Have the first bytes looked at as far as some chain's match depends on them."""
     matches = [chain.filter_chain_match for chain in listener.filter_chains]
-    needs_tls = any(each.transport_protocol for each in matches)
-    needs_http = any(set(PLAIN_HTTP) & set(each.application_protocols) for each in matches)
+    needs_tls = any(match.transport_protocol for match in matches)
+    needs_http = any(set(PLAIN_HTTP) & set(match.application_protocols) for match in matches)
     if needs_tls:
         listener.listener_filters.append(tls_inspector())
     if needs_http:

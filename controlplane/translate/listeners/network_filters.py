@@ -143,7 +143,7 @@ def original_destination() -> ListenerFilter:
 
 
 def _manager(stat_prefix: str, filters: Sequence[HttpFilter], paths: PathNormalization = PathNormalization.BASE) -> HttpConnectionManager:
-    found = HttpConnectionManager(
+    manager = HttpConnectionManager(
         stat_prefix=stat_prefix,
         http_filters=filters,
         upgrade_configs=[{"upgrade_type": "websocket"}],
@@ -152,5 +152,5 @@ def _manager(stat_prefix: str, filters: Sequence[HttpFilter], paths: PathNormali
         merge_slashes=paths in (PathNormalization.MERGE_SLASHES, PathNormalization.DECODE_AND_MERGE_SLASHES),
     )
     if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
-        found.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
-    return found
+        manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
+    return manager

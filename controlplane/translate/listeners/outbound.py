@@ -34,15 +34,15 @@ def outbound_listener(value: OutboundListener) -> Listener:
         listener.listener_filters_timeout.CopyFrom(Duration())
         listener.continue_on_listener_filters_timeout = True
     for chain in value.chains:
-        found = FilterChain(filters=[tcp(chain.cluster, chain.cluster)])
+        message = FilterChain(filters=[tcp(chain.cluster, chain.cluster)])
         if chain.cidr:
-            found.filter_chain_match.prefix_ranges.append(block(chain.cidr))
-            listener.filter_chains.append(found)
+            message.filter_chain_match.prefix_ranges.append(block(chain.cidr))
+            listener.filter_chains.append(message)
         elif sniffs:
-            found.name = _PASSTHROUGH_CHAIN
-            listener.default_filter_chain.CopyFrom(found)
+            message.name = _PASSTHROUGH_CHAIN
+            listener.default_filter_chain.CopyFrom(message)
         else:
-            listener.filter_chains.append(found)
+            listener.filter_chains.append(message)
     return listener
 
 

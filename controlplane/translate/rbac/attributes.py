@@ -104,9 +104,9 @@ def _metadata(name: str, path: tuple[str, ...], value: str) -> Permission:
     """Return that another filter, ``name``, has left ``value`` in its metadata; ``[value]`` is one in a list."""
     listed = value.startswith("[") and value.endswith("]")
     text = ValueMatcher(string_match=matcher(value[1:-1] if listed else value))
-    found = ValueMatcher(list_match={"one_of": text}) if listed else text
+    wanted = ValueMatcher(list_match={"one_of": text}) if listed else text
     return Permission(
-        sourced_metadata={"metadata_matcher": MetadataMatcher(filter=name, path=[{"key": each} for each in path], value=found)}
+        sourced_metadata={"metadata_matcher": MetadataMatcher(filter=name, path=[{"key": each} for each in path], value=wanted)}
     )
 
 

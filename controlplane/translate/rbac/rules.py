@@ -66,12 +66,12 @@ def rules_of_provider(access: ChainAccess, provider: str, known: Known) -> RBAC:
 
 
 def _rbac(policies: Sequence[AccessPolicy], trust_domains: tuple[str, ...], known: Known) -> RBAC:
-    found: dict[str, Fitting] = {}
+    rules: dict[str, Fitting] = {}
     for each in policies:
         for at, rule in enumerate(each.rules):
             if (fitting := _fitting(each, rule, trust_domains, known)) is not None:
-                found[f"ns[{each.namespace}]-policy[{each.name}]-rule[{at}]"] = fitting
-    return RBAC(action=_action(policies[0].action), policies=found)
+                rules[f"ns[{each.namespace}]-policy[{each.name}]-rule[{at}]"] = fitting
+    return RBAC(action=_action(policies[0].action), policies=rules)
 
 
 def _action(action: PolicyAction) -> RBAC.Action:
@@ -104,11 +104,11 @@ def _clients(terms: Sequence[Term[Principal]], known: Known, around: Around, *, 
 
     ``named``: who is not to be somebody has to be somebody, so that a negation does not let those in who have shown no certificate.
     """
-    found = list(_asked(terms, known, around, PRINCIPALS))
+    conditions = list(_asked(terms, known, around, PRINCIPALS))
     of_peers = [each for each in terms if each.attribute.peer]
     if named and of_peers and not any(each.values for each in of_peers):
-        found.insert(0, identities.anybody())
-    return _all(found, PRINCIPALS)
+        conditions.insert(0, identities.anybody())
+    return _all(conditions, PRINCIPALS)
 
 
 def _asked(terms: Iterable[Term[M]], known: Known, around: Around, logic: _Logic[M]) -> Iterator[M]:
@@ -122,11 +122,11 @@ def _asked(terms: Iterable[Term[M]], known: Known, around: Around, logic: _Logic
             yield logic.other(_any(each.fitting(each.others, around), logic))
 
 
-def _any(found: Sequence[M], logic: _Logic[M]) -> M:
-    return found[0] if len(found) == 1 else logic.either(found)
+def _any(conditions: Sequence[M], logic: _Logic[M]) -> M:
+    return conditions[0] if len(conditions) == 1 else logic.either(conditions)
 
 
-def _all(found: Sequence[M], logic: _Logic[M]) -> M:
-    if not found:
+def _all(conditions: Sequence[M], logic: _Logic[M]) -> M:
+    if not conditions:
         return logic.everything()
-    return found[0] if len(found) == 1 else logic.both(found)
+    return conditions[0] if len(conditions) == 1 else logic.both(conditions)

@@ -36,17 +36,17 @@ def virtual_host(value: HttpHost) -> VirtualHost:
 
 def route_configuration(name: str, *, catch_all: OutboundPolicy | None, vhds: bool, ports_in_domains: bool = False) -> RouteConfiguration:
     """Return the RouteConfiguration ``name`` with its ``catch_all`` alone; ``vhds``: the other virtual hosts come one by one."""
-    found = RouteConfiguration(
+    message = RouteConfiguration(
         name=name,
         validate_clusters={"value": False},
         ignore_port_in_host_matching=not ports_in_domains,
         max_direct_response_body_size_bytes={"value": _MAX_BODY},
     )
     if catch_all is not None:
-        found.virtual_hosts.append(_catch_all(catch_all))
+        message.virtual_hosts.append(_catch_all(catch_all))
     if vhds:
-        found.vhds.config_source.CopyFrom(ads())
-    return found
+        message.vhds.config_source.CopyFrom(ads())
+    return message
 
 
 def inbound_route(port: InboundPort) -> RouteConfiguration:

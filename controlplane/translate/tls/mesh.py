@@ -64,13 +64,13 @@ def secret(name: str) -> SdsSecretConfig:
 def alternatives(peer: Peer) -> list[SubjectAltNameMatcher]:
     """Return what the peer's certificate has to say, any of it."""
     uri = SubjectAltNameMatcher.URI
-    found = [SubjectAltNameMatcher(san_type=uri, matcher={"exact": each}) for each in peer.names]
-    return found + [SubjectAltNameMatcher(san_type=uri, matcher={"prefix": each}) for each in peer.within]
+    named = [SubjectAltNameMatcher(san_type=uri, matcher={"exact": name}) for name in peer.names]
+    return named + [SubjectAltNameMatcher(san_type=uri, matcher={"prefix": prefix}) for prefix in peer.within]
 
 
 def names(written: Iterable[str]) -> list[SubjectAltNameMatcher]:
     """Return what a certificate has to say, any of the names that users have ``written``: addresses, URIs, host names."""
-    return [SubjectAltNameMatcher(san_type=_kind(each), matcher={"exact": each}) for each in written]
+    return [SubjectAltNameMatcher(san_type=_kind(name), matcher={"exact": name}) for name in written]
 
 
 def _kind(name: str) -> SubjectAltNameMatcher.SanType:
