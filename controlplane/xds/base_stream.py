@@ -106,18 +106,20 @@ class BaseStream(ABC):
         return None
 
     def _open_names(self) -> int:
-        return sum(len(channel.dirty) + len(channel.parts) + len(channel.refused) for channel in self._in_order)
+        return sum(channel.open_names for channel in self._in_order)
 
     def _compose(self, channel: Channel) -> Response | None:
         planner = Planner(channel, self._in_order, self._view)
         # What is gone since an earlier stream may still be used by what this stream has not asked for yet: that comes before the first ACK.
         keep = not channel.answered and self._only is None and channel.type_url == CDS
-        channel.retry(planner.changed_since_refused())
+        if channel.refused_together:
+            channel.retry(planner.changed_since_refused())
         for names in planner.batches():
             if not names and not channel.must_answer:
                 continue
             plan = planner.plan(names, keep=keep)
-            channel.confirm(plan.same)
+            if plan.same:
+                channel.confirm(plan.same)
             if plan.wait and not channel.answered:
                 return None  # first answers are whole
             # A client that refused the first whole answer of a stream has something else: whatever changes then, it is told the whole.

@@ -236,14 +236,15 @@ class Channel(ChannelState):
         resources, removed = tuple(send), tuple(remove)
         held = subscription.held
         before = {resource.name: held.get(resource.name) for resource in resources}
-        before.update((name, held.get(name)) for name in removed)
-        held.update((resource.name, resource) for resource in resources)
         for name in removed:
+            before[name] = held.get(name)
             subscription.put(name, None)
+        held.update({resource.name: resource for resource in resources})
         self._flight = Flight(nonce, version, resources, removed, before)
         self._forced.difference_update(before)
-        for name in self._refused.keys() & before.keys():
-            del self._refused[name]
+        if self._refused:
+            for name in self._refused.keys() & before.keys():
+                del self._refused[name]
         self._answered = True
         self._must_answer = False
         self.settle(done)

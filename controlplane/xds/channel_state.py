@@ -154,6 +154,11 @@ class ChannelState:
         """Return whether the client has accepted everything that it asked for."""
         return self._flight is None and not (self._dirty or self._parts or self._refused)
 
+    @property
+    def open_names(self) -> int:
+        """Return a count that falls when a name, or a part of the suspects, is settled."""
+        return len(self._dirty) + len(self._parts) + len(self._refused)
+
     def wants(self, name: str) -> bool:
         """Return whether ``name`` is asked for."""
         return self._subscription.wants(name)

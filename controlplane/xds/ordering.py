@@ -51,10 +51,9 @@ class Planner:
                 self._below[other.type_url] = other, view.lookup(other.type_url)
 
     def changed_since_refused(self) -> list[str]:
-        """Return the names that were refused together with others and are published in another version now."""
+        """Return the names to be looked at whose published version is not the one that was refused."""
         channel = self._channel
-        names = channel.dirty if channel.refused_together else ()
-        return [name for name in names if _version(self._find(name)) != channel.refused.get(name)]
+        return [name for name in channel.dirty if _version(self._find(name)) != channel.refused.get(name)]
 
     def batches(self) -> Iterator[AbstractSet[str]]:
         """Yield the names that may go together: what is new, then, part by part, what was refused in company."""
