@@ -50,7 +50,7 @@ class Published:
     """What one refresh brought."""
 
     changes: tuple[tuple[Table, TableChange], ...] = ()
-    moved: tuple[Session, ...] = ()  # sessions whose view is another one now; new ones get their first
+    new_views: tuple[Session, ...] = ()  # sessions whose view is replaced; new ones get their first
     failed: tuple[Failed, ...] = ()  # queries that raised: our bugs, each reported once
     wanted_keys: frozenset[str] | None = None  # the addresses of issuers' keys, where they are others now
     done: bool = True  # False: `stop` said so; refresh again to go on, nothing is published yet
@@ -66,8 +66,8 @@ class Mesh:
         self._presence = PlaintextProxies(self._db)
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
-        self._arrived: set[Session] = set()  # without a view yet
-        self._moved: set[Session] = set()
+        self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
+        self._new_views: set[Session] = set()
         self._failed: list[Failed] = []
         self._wanted_keys: frozenset[str] | None = None
         self._db.watch(wanted_keys)
@@ -88,11 +88,11 @@ class Mesh:
         return changed
 
     def connect(self, proxy: Proxy, variant: Variant) -> Session:
-        """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it among the moved."""
+        """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it in ``new_views``."""
         session = Session(proxy, variant)
         self._presence.connected(proxy)
         self._sessions[proxy].add(session)
-        self._arrived.add(session)
+        self._new_sessions.add(session)
         self._db.watch(scope_of, proxy)
         return session
 
@@ -102,7 +102,7 @@ class Mesh:
         for root in session.roots:
             self._publisher.close(root)
         session.roots = ()
-        self._arrived.discard(session)
+        self._new_sessions.discard(session)
         peers = self._sessions[session.proxy]
         peers.discard(session)
         if not peers:
@@ -125,16 +125,16 @@ class Mesh:
                     wanted = self._db.peek(wanted_keys)
                     self._wanted_keys = self._wanted_keys if isinstance(wanted, Failed) else wanted
             seen = [call.args[0] for call in report.changed if call.query is scope_of]
-            looking = self._arrived.union(*(self._sessions.get(proxy, ()) for proxy in seen if isinstance(proxy, Proxy)))
-            self._arrived.clear()
-            moved_now = {session for session in looking if self._look(session)}
-            self._moved |= moved_now
-            if not report.changed and not moved_now:
+            looking = self._new_sessions.union(*(self._sessions.get(proxy, ()) for proxy in seen if isinstance(proxy, Proxy)))
+            self._new_sessions.clear()
+            with_new_view = {session for session in looking if self._look(session)}
+            self._new_views |= with_new_view
+            if not report.changed and not with_new_view:
                 break
-        moved, self._moved = self._moved, set()
+        new_views, self._new_views = self._new_views, set()
         failed, self._failed = self._failed, []
         keys, self._wanted_keys = self._wanted_keys, None
-        return Published(self._publisher.flush(), tuple(moved), tuple(failed), keys)
+        return Published(self._publisher.flush(), tuple(new_views), tuple(failed), keys)
 
     def objects(self) -> tuple[MeshObject, ...]:
         """Return every object, sorted by key."""

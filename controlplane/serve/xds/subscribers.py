@@ -72,17 +72,17 @@ class Subscribers:
 
     def publish(self, published: Published) -> None:
         """Hand each stream its new view where it has one, and the changes of the tables that it sees where it has not."""
-        for session in published.moved:
+        for session in published.new_views:
             if stream := self._streams.get(session):
                 self._forget(stream)
                 self._tables[stream] = session.view.tables
                 for table in session.view.tables:
                     self._seen_by[table].add(stream)
                 stream.see(session.view)
-        moved = set(published.moved)
+        new_views = set(published.new_views)
         for table, change in published.changes:
             for stream in self._seen_by.get(table, ()):
-                if stream.session not in moved:
+                if stream.session not in new_views:
                     stream.changed(change)
 
     def rollout(self, key: Key, error: Callable[[int, str], str]) -> Rollout:
