@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.access import ExternalAuthorizer
+from controlplane.mesh.access.istio_access import external_authorizer
 from controlplane.mesh.destinations.clusters import ClusterTarget, endpoint_assignment, outbound_cluster
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.istio_access import external_authorizer
 from controlplane.mesh.publish.parts import ResourcePart
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, declarers, find_service, service

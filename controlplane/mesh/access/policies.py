@@ -11,8 +11,8 @@ from typing import NamedTuple
 from controlplane.incremental.database import Database, query
 from controlplane.ir.access import ChainAccess, TokenIssuer
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name, resolved_authorizer
+from controlplane.mesh.access.istio_access import access_policy, token_issuer
 from controlplane.mesh.inputs import index, jwks, objects, of_kind
-from controlplane.mesh.istio_access import access_policy, token_issuer
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.keys import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.services import Labels

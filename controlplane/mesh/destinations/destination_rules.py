@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.clusters import NO_POLICY, ClusterPolicy
+from controlplane.mesh.destinations.istio_cluster_policy import cluster_policy
 from controlplane.mesh.inputs import EVERYONE, about_host, exports_of, index, objects
-from controlplane.mesh.istio_cluster_policy import cluster_policy
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
 from controlplane.model.keys import DESTINATION_RULE, Key

@@ -10,8 +10,8 @@ from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServer
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
+from controlplane.mesh.registry.workload_services import services_of_workload, workload_port
 from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
-from controlplane.mesh.sidecar.inbound import services_of_workload, workload_port
 from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels

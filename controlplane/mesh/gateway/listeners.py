@@ -11,10 +11,10 @@ from controlplane.ir.gateway import GatewayChain, GatewayListener
 from controlplane.ir.tls import Termination
 from controlplane.mesh.access.policies import effective_policies, gateway_filters
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, gateway_servers, namespaced_name
+from controlplane.mesh.gateway.istio_gateway_tls import needs_identity, termination
 from controlplane.mesh.gateway.route_tables import bound_virtual_services, shared_hosts, table_name
 from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedServer, PortKind, ServerRef, server_hosts, serves_http
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.istio_gateway_tls import needs_identity, termination
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies

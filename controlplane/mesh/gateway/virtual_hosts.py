@@ -10,10 +10,10 @@ from controlplane.ir.backends import LocalBackend
 from controlplane.ir.rules import HttpHost, in_order
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, server_at
 from controlplane.mesh.gateway.route_tables import GatewayHost, gateway_hosts, servers_of_table
-from controlplane.mesh.istio_routes import default_rule
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
+from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.virtual_services import RouteContext, rules_of_virtual_service
 from controlplane.translate.routes import virtual_hosts
 from controlplane.translate.routes.virtual_hosts import route_configuration

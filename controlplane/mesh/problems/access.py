@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from controlplane.incremental.database import Database
 from controlplane.ir.access import AccessPolicy, PolicyAction
 from controlplane.mesh.access.ext_authz import resolved_authorizer
+from controlplane.mesh.access.istio_access import access_policy
 from controlplane.mesh.access.policies import GATEWAY, GATEWAY_LABEL, effective_policies, target_refs
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
-from controlplane.mesh.istio_access import access_policy
 from controlplane.mesh.problems.gateways import gateway_workloads
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import declared_services, service
-from controlplane.mesh.sidecar.inbound import services_of_workload
+from controlplane.mesh.registry.workload_services import services_of_workload
 from controlplane.model.keys import POD, REQUEST_AUTHENTICATION, SERVICE
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.problems import Problem, Severity

@@ -12,8 +12,8 @@ from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateway_name, gatew
 from controlplane.mesh.inputs import index, namespaces_with, objects
 from controlplane.mesh.registry.endpoints import selected_workloads
 from controlplane.mesh.registry.services import ServiceRef, service
+from controlplane.mesh.registry.workload_services import services_of_workload
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, virtual_service_head
-from controlplane.mesh.sidecar.inbound import services_of_workload
 from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.services import Labels

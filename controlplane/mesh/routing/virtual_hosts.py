@@ -9,11 +9,11 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.rules import HttpHost
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
-from controlplane.mesh.istio_routes import default_rule
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
 from controlplane.mesh.registry.services import ServiceRef
+from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.route_tables import (
     DomainQuery,
     EgressHosts,

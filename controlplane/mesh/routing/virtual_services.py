@@ -12,8 +12,8 @@ from controlplane.ir.rules import HttpRule
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience, traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, all_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, objects, of_kind, qualified_host
-from controlplane.mesh.istio_routes import Destinations, http_rules, written
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_service, host_patterns, is_exported, service
+from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService

@@ -10,20 +10,16 @@ from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, Serve
 from controlplane.ir.tls import Peer
 from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
-from controlplane.mesh.inputs import SERVICE_NAME_LABEL, index, objects, of_kind, serving_at, slices_of
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
-from controlplane.mesh.registry.services import ServiceRef, declared_services, service
+from controlplane.mesh.registry.services import service
+from controlplane.mesh.registry.workload_services import services_of_workload, workload_port
 from controlplane.mesh.routing.scopes import InboundScope, sidecar_object
-from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.proxies import Interception, IpFamilies
-from controlplane.model.services import Labels, ServicePort
 from controlplane.model.trust_domains import SPIFFE_SCHEME
-from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService
-from controlplane.objects.networking.service_entry import ServiceEntry
 from controlplane.objects.networking.sidecar import IngressListener
 from controlplane.translate.addresses import wildcard
 from controlplane.translate.clusters import clusters
@@ -117,34 +113,6 @@ def any_peer(db: Database) -> Peer:
     return Peer(within=tuple(f"{SPIFFE_SCHEME}{each}/" for each in mesh_settings(db).trust_domains))
 
 
-@query
-def services_of_workload(db: Database, namespace: str, labels: Labels, ips: tuple[str, ...]) -> tuple[ServiceRef, ...]:
-    """Return the services of ``namespace`` that a workload is an instance of: they select its labels, or list one of its addresses."""
-    has = set(labels)
-    candidates = (key for kind in (SERVICE, SERVICE_ENTRY) for key in index(db, of_kind(kind, namespace)))
-    keys = {key for key in candidates if (wanted := workload_selector(db, key)) and has.issuperset(wanted)}
-    for address in ips:
-        keys.update(_declaring(db, key) for key in index(db, serving_at(namespace, address)))
-    return tuple(sorted(ServiceRef(each.host, key) for key in keys for each in declared_services(db, key)))
-
-
-@query
-def workload_selector(db: Database, key: Key) -> Labels:
-    """Return the labels by which the Service or ServiceEntry ``key`` selects workloads, sorted."""
-    match objects(db, key):
-        case KubernetesService() as value:
-            return tuple(sorted(value.spec.selector.items()))
-        case ServiceEntry() as value if value.spec.workload_selector:
-            return tuple(sorted(value.spec.workload_selector.labels.items()))
-        case _:
-            return ()
-
-
-def _declaring(db: Database, key: Key) -> Key:
-    part = objects(db, key)
-    return SERVICE.key(key.namespace, part.meta.labels.get(SERVICE_NAME_LABEL, "")) if isinstance(part, EndpointSlice) else key
-
-
 def _of_services(db: Database, workload: InboundScope) -> Iterator[InboundPort]:
     for ref in services_of_workload(db, workload.namespace, workload.labels, workload.ips):
         known = service(db, ref)
@@ -160,31 +128,6 @@ def _of_services(db: Database, workload: InboundScope) -> Iterator[InboundPort]:
                     transparent=workload.transparent,
                     families=workload.families,
                 )
-
-
-def workload_port(db: Database, ref: ServiceRef, port: ServicePort) -> int:
-    """Return the port of a workload that ``port`` of the service ``ref`` leads to."""
-    value = objects(db, ref.key)
-    match value:
-        case KubernetesService():
-            target = next((each.target_port for each in value.spec.ports if each.port == port.number), None)
-            return target if isinstance(target, int) and target else _listed(db, ref.key, port) or port.number
-        case ServiceEntry():
-            return next((each.target_port for each in value.spec.ports if each.number == port.number), None) or port.number
-        case _:
-            return port.number
-
-
-@query
-def named_port(db: Database, key: Key, name: str) -> int | None:
-    """Return the number that the EndpointSlice ``key`` gives the port ``name``."""
-    part = objects(db, key)
-    return next((each.port for each in part.ports if each.name == name), None) if isinstance(part, EndpointSlice) else None
-
-
-def _listed(db: Database, key: Key, port: ServicePort) -> int | None:
-    keys = sorted(index(db, slices_of(key.namespace, key.name)))
-    return next((number for each in keys if (number := named_port(db, each, port.name))), None)
 
 
 def _of_ingress(db: Database, workload: InboundScope, each: IngressListener) -> InboundPort:

@@ -13,8 +13,8 @@ from controlplane.ir.backends import ServiceBackend, Weighted
 from controlplane.ir.matches import ClaimMatch, ExactPath, HeaderMatch, PathPattern, RequestMatch, StringPrefix
 from controlplane.ir.rules import HttpRule, in_order
 from controlplane.ir.text import Exact, Present
-from controlplane.mesh.istio_matches import request_match
-from controlplane.mesh.istio_routes import Destinations, default_rule, http_rules, written
+from controlplane.mesh.routing.istio_matches import request_match
+from controlplane.mesh.routing.istio_routes import Destinations, default_rule, http_rules, written
 from controlplane.mesh.snapshot import snapshot
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change

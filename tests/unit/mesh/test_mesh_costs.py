@@ -11,6 +11,7 @@ from controlplane.mesh.access import ext_authz, policies
 from controlplane.mesh.destinations import clusters
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.registry import endpoints as workload_endpoints
+from controlplane.mesh.registry import workload_services
 from controlplane.mesh.routing import virtual_hosts, virtual_services
 from controlplane.mesh.sidecar import inbound
 from controlplane.model.proxies import proxy_from_node
@@ -47,7 +48,7 @@ def test_one_endpoint_among_1000_services_recomputes_its_own_resource_alone(mesh
 
     ran = runs_of(mesh, mesh.refresh)
 
-    assert ran.keys() <= {query.name for query in (workload_endpoints.endpoints, clusters.endpoint_assignment, inbound.named_port)}
+    assert ran.keys() <= {query.name for query in (workload_endpoints.endpoints, clusters.endpoint_assignment, workload_services.named_port)}
     assert ran[clusters.endpoint_assignment.name] == 1
     assert ran[workload_endpoints.endpoints.name] == 1
 

@@ -28,8 +28,8 @@ from controlplane.ir.actions import (
 from controlplane.ir.backends import Backend, Mirror, ServiceBackend, Weighted
 from controlplane.ir.extras import HeaderChanges
 from controlplane.ir.rules import HttpRule, WrittenOrder
-from controlplane.mesh.istio_matches import request_match
-from controlplane.mesh.istio_route_extras import authority_of, changes, cors, fault, per_million
+from controlplane.mesh.routing.istio_matches import request_match
+from controlplane.mesh.routing.istio_route_extras import authority_of, changes, cors, fault, per_million
 from controlplane.objects.networking.virtual_service import (
     HTTPDirectResponse,
     HTTPMatchRequest,

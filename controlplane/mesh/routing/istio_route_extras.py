@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.ir.extras import NO_CHANGES, Cors, Delayed, Fault, GrpcAbort, HeaderChanges, HttpAbort
 from controlplane.ir.text import Exact
-from controlplane.mesh.istio_matches import text_match
+from controlplane.mesh.routing.istio_matches import text_match
 from controlplane.objects.networking.rules.http_actions import GRPC_STATUS
 from controlplane.objects.networking.virtual_service import Abort, CorsPolicy, Delay, HeaderOperations, HTTPFaultInjection
 
