@@ -53,4 +53,4 @@ def test_files_that_the_page_names_exist() -> None:
 
 def exists(folder: Path, name: str) -> bool:
     """Return whether ``name`` is a path below ``folder``, or the name of a file in a room there."""
-    return (folder / name).exists() or (name.endswith(".py") and any(folder.glob(f"*/{name}")))
+    return (folder / name).exists() or (name.endswith(".py") and any(folder.rglob(name)))

@@ -13,7 +13,7 @@ from controlplane.xds.channel import OF_VIRTUAL_HOSTS, TRANSITIONS, Channel, Has
 from controlplane.xds.subscription import Subscription
 from tests.support.fakes.resources import cluster
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 READERS = ("base_stream.py", "delta.py", "ordering.py", "sotw.py", "vhds.py")
 STATE = {field.name for field in fields(Channel)} - {"type_url", "silent", "rank"}  # these are given once
 QUESTIONS = STATE | {name.removeprefix("_") for name in STATE} | {"held", "wildcard", "named", "size"}
