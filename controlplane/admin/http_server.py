@@ -26,9 +26,9 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(HEADER_S, self._close_unless_asked)
+        self.loop.call_later(HEADER_S, self._close_unless_requested)
 
-    def _close_unless_asked(self) -> None:
+    def _close_unless_requested(self) -> None:
         if self.cycle is None:
             self.transport.close()
 

@@ -194,7 +194,7 @@ class ControlPlane:
             rejects=lambda: self._books.fleet.rejects,
             kubernetes=self._write_back.facts if self._write_back else None,
             identity=self._identity,
-            issuers=lambda: jwks.issuer_rows(self._issuers.held()),
+            issuers=lambda: jwks.issuer_rows(self._issuers.states()),
             fetches=lambda: self._issuers.outcomes,
             load=self._books.load,
             load_totals=lambda: self._books.loads.totals,

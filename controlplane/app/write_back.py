@@ -42,7 +42,7 @@ def write_back(
     webhook = Webhook({"/validate": lambda _: validate, **dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)})
     facts = KubernetesState(
         silences=api.source.silences,
-        leads=lambda: api.leader.held,
+        leads=lambda: api.leader.is_leader,
         status_writes=lambda: writer.writes,
         reviews=lambda: webhook.counts,
     )

@@ -16,10 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from controlplane.demo.claims import DemoClaim
+from controlplane.demo.mesh import DemoMesh
 from controlplane.demo.processes import NotReady, envoy_binary
 from controlplane.demo.stores import ClusterManifests, FolderManifests
 from controlplane.demo.story import run_story, steps
-from controlplane.demo.world import DemoMesh
 
 
 def run(store: ClusterManifests | None, *, keep: bool, as_json: bool) -> int:

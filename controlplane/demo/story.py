@@ -13,9 +13,7 @@ from controlplane.demo.claims import DemoClaim, is_plausible_share
 from controlplane.demo.gateway import HOST
 from controlplane.demo.gateway import NAME as GATEWAY
 from controlplane.demo.load import LoadGenerator, Tally
-from controlplane.demo.processes import PATIENCE_S, NotReady, until
-from controlplane.demo.stores import ClusterManifests, ManifestStore
-from controlplane.demo.world import (
+from controlplane.demo.mesh import (
     ENDPOINTS,
     HOSTS,
     LISTENERS,
@@ -25,6 +23,8 @@ from controlplane.demo.world import (
     peer_authentication_manifest,
     running_reviews,
 )
+from controlplane.demo.processes import PATIENCE_S, NotReady, until
+from controlplane.demo.stores import ClusterManifests, ManifestStore
 
 REVIEWS = "http://reviews:9080/reviews/0"
 RATINGS = "http://ratings:9080/ratings/0"

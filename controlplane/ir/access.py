@@ -114,7 +114,7 @@ class TokenIssuer:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownBody:
+class ForwardedBody:
     """How much of a request's body an authorizer is shown; ``partial``: the beginning, where there is more."""
 
     max_bytes: int
@@ -152,7 +152,7 @@ class ExternalAuthorizer:
     fail_open: bool = False
     clear_route_cache: bool = False
     status_on_error: int | None = None  # None: 403
-    body: ShownBody | None = None
+    body: ForwardedBody | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class Leadership(Protocol):
     """The right to act for all replicas, which may be lost at any time; a Lease gives it."""
 
     @property
-    def held(self) -> bool:
+    def is_leader(self) -> bool:
         """Return whether it is ours now."""
 
 
@@ -56,7 +56,7 @@ class Lease:
         self._seen_at = 0.0
 
     @property
-    def held(self) -> bool:
+    def is_leader(self) -> bool:
         """Return whether it is ours at this moment: to be asked right before everything that is done in its name."""
         return time.monotonic() < self._until
 
@@ -64,16 +64,16 @@ class Lease:
         """Try to get it and to keep it, until cancelled; then give it back."""
         try:
             while True:
-                was = self.held
+                was = self.is_leader
                 try:
                     await self._try()
                 except KubernetesError as error:
                     log.debug("lease not renewed", extra={"lease": self._name, "reason": str(error)})
-                if was != self.held:
-                    log.info("lease held" if self.held else "lease lost", extra={"lease": self._name, "holder": self._holder})
+                if was != self.is_leader:
+                    log.info("lease held" if self.is_leader else "lease lost", extra={"lease": self._name, "holder": self._holder})
                 await asyncio.sleep(self._timing.retry_s * (0.9 + self._random() / 5))
         finally:
-            if self.held:
+            if self.is_leader:
                 await asyncio.shield(self._release())
 
     async def _try(self) -> None:

@@ -50,7 +50,7 @@ class WebhookRegistration:
             try:
                 await self._certificate()
                 for path in CONFIGURATIONS:
-                    if self._leader.held and self._authority:
+                    if self._leader.is_leader and self._authority:
                         await self._configuration(path)
             except (KubernetesError, BadCertificate, OSError) as error:
                 log.info("webhook not registered", extra={"reason": str(error)})
@@ -68,7 +68,7 @@ class WebhookRegistration:
                 raise
             secret = {}
         certificate, now = certificate_from_secret(secret), dt.datetime.now(dt.UTC)
-        if certificate is None or (self._leader.held and certificate.is_due(now)):
+        if certificate is None or (self._leader.is_leader and certificate.is_due(now)):
             certificate = await asyncio.to_thread(renewed_certificate, self._home, secret, now)
             body = certificate_secret(self._home, certificate, secret)
             try:
@@ -104,7 +104,7 @@ class WebhookRegistration:
             if policy and text(webhook, "failurePolicy") != policy:
                 webhook["failurePolicy"] = policy
                 changed = True
-        if changed and self._leader.held:
+        if changed and self._leader.is_leader:
             await self._client.replace(path, configuration)
             log.info("webhook configuration repaired", extra={"configuration": path.rpartition("/")[2], "policy": policy or "as it was"})
 

@@ -140,7 +140,7 @@ class RootCertificates:
         if namespaces is None or not self._complete:
             return  # what is not known yet must not be taken away
         for namespace in sorted(namespaces | self._config_maps.keys()):
-            if not self._leader.held:
+            if not self._leader.is_leader:
                 return
             try:
                 await self._settle(namespace, bundle if namespace in namespaces else None)

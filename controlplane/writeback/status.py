@@ -121,13 +121,13 @@ class StatusWriter:
         await self._refresh(records)
         this_round.rollouts = self._rollouts
         await self._replicas.publish(this_round.rollouts, self._inputs.identity())
-        if not self._leader.held:
+        if not self._leader.is_leader:
             self._up_to_date.clear()
             return
         this_round.others = await self._replicas.other_rollouts()
         newest = sorted(records.values(), key=lambda record: record.version.zfill(20), reverse=True)
         for index, record in enumerate(newest):
-            if this_round.left and self._leader.held:
+            if this_round.left and self._leader.is_leader:
                 await self._update(record, this_round)
             if index % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -167,7 +167,7 @@ class StatusWriter:
                 await self._event(record, str(condition["reason"]), str(condition["message"]))
 
     async def _write(self, record: ObjectWithStatus, updated: Iterable[Mapping[str, object]]) -> None:
-        if not self._leader.held:
+        if not self._leader.is_leader:
             return
         status: Json = {"conditions": [dict(condition) for condition in updated], "observedGeneration": record.generation}
         body: Json = {"metadata": {"resourceVersion": record.version}, "status": status}
@@ -180,7 +180,7 @@ class StatusWriter:
 
     async def _event(self, record: ObjectWithStatus, reason: str, message: str) -> None:
         which = (record.uid, record.generation, reason)
-        if which in self._events or not self._leader.held:
+        if which in self._events or not self._leader.is_leader:
             return
         if len(self._events) > 10_000:
             self._events.clear()

@@ -94,7 +94,7 @@ class WorkloadEntryWriter:
         own_entries = [entry for entry in left if entry.meta.annotations.get(CONTROLLER_ANNOTATION) == self._owner.pod]
         for entry in own_entries:
             await self._delete(entry, self._owner.pod)
-        if len(own_entries) < len(left) and self._leader.held:
+        if len(own_entries) < len(left) and self._leader.is_leader:
             alive = await replica_identities(self._client, self._owner.home)
             for entry in left:
                 controller = entry.meta.annotations.get(CONTROLLER_ANNOTATION, "")

@@ -84,11 +84,11 @@ class BaseStream(ABC):
         """Look at ``view`` from now on: everything that is or may be asked for is looked at again."""
         self._view = view
         for channel in self._in_order:
-            held = channel.held
+            client_resources = channel.client_resources
             find = view.lookup(channel.type_url)
-            channel.look_again(name for name, resource in held.items() if find(name) != resource)
+            channel.look_again(name for name, resource in client_resources.items() if find(name) != resource)
             if channel.wildcard:
-                channel.touch([resource.name for resource in view.resources(channel.type_url) if resource.name not in held])
+                channel.touch([resource.name for resource in view.resources(channel.type_url) if resource.name not in client_resources])
         self._ready = True
 
     def take(self) -> Response | None:
@@ -164,7 +164,7 @@ class BaseStream(ABC):
         self._in_order = sorted(self._channels.values(), key=lambda each: each.rank)
         return channel
 
-    def _judge(self, channel: Channel, nonce: str, error: ErrorDetail | None) -> tuple[Event, ...]:
+    def _accept_or_refuse(self, channel: Channel, nonce: str, error: ErrorDetail | None) -> tuple[Event, ...]:
         """Return what the client says with ``nonce``; an old one says nothing about what is on its way (XP-29, XP-55)."""
         flight = channel.flight
         if flight is None or flight.nonce != nonce:

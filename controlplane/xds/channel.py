@@ -14,8 +14,8 @@ its newest version.
   until the answer comes (``force``, XP-51, XP-58). Composing compares each such name with what is
   published: it is sent, removed, left as it is, or stays as it was, because what it uses is not accepted
   yet, or because it is gone but something still uses it.
-- **One response at a time.** ``launch`` counts what is sent as held at once and keeps in the flight what
-  was held before. An ACK drops that; a NACK puts it back, for a client keeps what it had. A name that
+- **One response at a time.** ``launch`` counts what is sent as the client's at once and keeps in the flight what
+  it had before. An ACK drops that; a NACK puts it back, for a client keeps what it had. A name that
   changes meanwhile is OVERTAKEN: it is looked at after the client's word.
 - **Bisection.** A NACK names no resource, so ``refuse`` divides the names of the response
   (``nack_bisection.py``): each part is tried again by itself, and a part of many that is refused is divided
@@ -175,7 +175,7 @@ class Channel(ChannelState):
     def client_dropped(self, names: Iterable[str]) -> None:
         """Take note that the client has ``names`` no more, without having been told to."""
         for name in names:
-            self._subscription.held.pop(name, None)
+            self._subscription.client_resources.pop(name, None)
 
     def owe_answer(self) -> None:
         """Have the next response sent even if it is empty."""
@@ -183,7 +183,7 @@ class Channel(ChannelState):
 
     def restore(self, resource: Resource) -> None:
         """Take over what the client has from an earlier stream; what is unknown, without a frame, is looked at."""
-        self._subscription.held[resource.name] = resource
+        self._subscription.client_resources[resource.name] = resource
         if not resource.frame:
             self._dirty.add(resource.name)
 
@@ -191,8 +191,8 @@ class Channel(ChannelState):
 
     def touch(self, names: Iterable[str]) -> bool:
         """Take note that ``names`` may have changed; return whether one of them is asked for."""
-        held = self._subscription.held
-        asked = names if self._subscription.wildcard else [name for name in names if name in held]
+        client_resources = self._subscription.client_resources
+        asked = names if self._subscription.wildcard else [name for name in names if name in client_resources]
         self._dirty.update(asked)
         return bool(asked)
 
@@ -218,7 +218,7 @@ class Channel(ChannelState):
     def confirm(self, resources: Iterable[Resource]) -> None:
         """Take note that the client has ``resources``, as they are published: they are known now, and not refused."""
         for resource in resources:
-            self._subscription.held[resource.name] = resource
+            self._subscription.client_resources[resource.name] = resource
             self._refused.pop(resource.name, None)
 
     def settle(self, names: AbstractSet[str]) -> None:
@@ -231,15 +231,15 @@ class Channel(ChannelState):
             self._narrow_parts()
 
     def launch(self, nonce: str, version: str, send: Iterable[Resource], remove: Iterable[str], done: AbstractSet[str]) -> None:
-        """Begin a response, and ``settle`` what is ``done`` with it: what it brings counts as held from now on."""
+        """Begin a response, and ``settle`` what is ``done`` with it: what it brings counts as what the client has from now on."""
         subscription = self._subscription
         resources, removed = tuple(send), tuple(remove)
-        held = subscription.held
-        before = {resource.name: held.get(resource.name) for resource in resources}
+        client_resources = subscription.client_resources
+        before = {resource.name: client_resources.get(resource.name) for resource in resources}
         for name in removed:
-            before[name] = held.get(name)
+            before[name] = client_resources.get(name)
             subscription.put(name, None)
-        held.update({resource.name: resource for resource in resources})
+        client_resources.update({resource.name: resource for resource in resources})
         self._flight = Flight(nonce, version, resources, removed, before)
         self._forced.difference_update(before)
         if self._refused:
@@ -252,7 +252,7 @@ class Channel(ChannelState):
     def launch_one(self, nonce: str, resource: Resource, before: Resource) -> None:
         """Begin a Delta response with ``resource`` instead of ``before``, on a channel where nothing else is open."""
         self._dirty = set()
-        self._subscription.held[resource.name] = resource
+        self._subscription.client_resources[resource.name] = resource
         self._flight = Flight(nonce, "", (resource,), (), {resource.name: before})
 
     # What the client says of it.

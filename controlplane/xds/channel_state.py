@@ -67,9 +67,9 @@ class ChannelState:
         self.rank = rank(self.type_url)
 
     @property
-    def held(self) -> Mapping[str, Resource | None]:
+    def client_resources(self) -> Mapping[str, Resource | None]:
         """Return what the client accepted last, or was just sent if it is in flight; ``None``: it has nothing."""
-        return self._subscription.held
+        return self._subscription.client_resources
 
     @property
     def wildcard(self) -> bool:
@@ -175,11 +175,11 @@ class ChannelState:
         """Return what the client accepted last as ``name``."""
         if self._flight is not None and name in self._flight.before:
             return self._flight.before[name]
-        return self.held.get(name)
+        return self.client_resources.get(name)
 
     def exclusive(self, name: str) -> ExclusiveKeys:
         """Return what the client has in use as ``name`` that no other name may have."""
-        resource = self.held.get(name)
+        resource = self.client_resources.get(name)
         return resource.exclusive if resource else NO_KEYS
 
     def dependency_state(self, name: str, published: Resource | None) -> DependencyState:
@@ -187,7 +187,7 @@ class ChannelState:
         if published is None or not self.wants(name):
             return DependencyState.READY
         # A removal may be on its way, or may have been applied.
-        present = self.accepted(name) is not None and self.held.get(name) is not None
+        present = self.accepted(name) is not None and self.client_resources.get(name) is not None
         if present and None not in self._maybe_applied.get(name, ()):
             return DependencyState.READY
         is_refused = self._refused.get(name) == published.version
@@ -195,7 +195,7 @@ class ChannelState:
 
     def unsettled(self) -> Iterator[Resource]:
         """Yield what the client may have in use of the names that are open in one way or another."""
-        resources = [self.held.get(name) for name in (*self._dirty, *self._refused, *self._suspects)]
+        resources = [self.client_resources.get(name) for name in (*self._dirty, *self._refused, *self._suspects)]
         for versions in self._maybe_applied.values():
             resources += versions
         if self._flight is not None:

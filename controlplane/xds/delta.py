@@ -38,7 +38,7 @@ class DeltaStream(BaseStream):
             channel = self._open(self._channel(type_url))
             self._begin(channel, add, drop, request.initial_resource_versions)
             return (subscribed(channel),)
-        events = self._judge(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
+        events = self._accept_or_refuse(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
         if add or drop:
             self._drop(channel, drop)
             self._add(channel, add)
@@ -66,12 +66,12 @@ class DeltaStream(BaseStream):
         if changed is None or changed.type_url in (CDS, RDS):  # something has to come right behind these
             return None
         (name,) = changed.dirty
-        resource, held = self._view.get(changed.type_url, name), changed.held.get(name)
-        if resource is None or held is None or held.version == resource.version or held.exclusive != resource.exclusive:
+        resource, sent_last = self._view.get(changed.type_url, name), changed.client_resources.get(name)
+        if resource is None or sent_last is None or sent_last.version == resource.version or sent_last.exclusive != resource.exclusive:
             return None
         self._sent += 1
         nonce = str(self._sent)
-        changed.launch_one(nonce, resource, held)
+        changed.launch_one(nonce, resource, sent_last)
         self._ready = False
         payload = delta_response(changed.type_url, nonce, (resource,), ())
         return Response(payload, Sent(changed.type_url, nonce, "", 1, 0, len(payload)))
@@ -92,9 +92,9 @@ class DeltaStream(BaseStream):
         if channel.wildcard:
             channel.owe_answer()
             channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
-        held = channel.held
+        client_resources = channel.client_resources
         just_used = self._just_used(channel) if versions else frozenset[str]()
-        channel.force([name for name in names if name != EVERYTHING and (held.get(name) is None or name in just_used)])
+        channel.force([name for name in names if name != EVERYTHING and (client_resources.get(name) is None or name in just_used)])
         self._bring_known(channel)
 
     def _restore(self, channel: Channel, versions: Mapping[str, str]) -> None:
@@ -144,8 +144,8 @@ class DeltaStream(BaseStream):
         """Serve the hosts of the route configurations that the client has, now that ``channel`` was asked for."""
         routes, hosts = self._channels.get(RDS), self._hosts
         if routes is not None and hosts is not None and channel.type_url in (RDS, VHDS):
-            for name, held in routes.held.items():
-                if held is not None:
+            for name, resource in routes.client_resources.items():
+                if resource is not None:
                     hosts.bring(name, self._view.within(VHDS, name), anew=False)
 
     def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:

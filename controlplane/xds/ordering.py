@@ -68,18 +68,18 @@ class Planner:
     def plan(self, names: Iterable[str], *, keep: bool) -> Plan:
         """Return what to do about ``names``; ``keep``: nothing is taken away yet."""
         channel, find, found = self._channel, self._find, Plan()
-        held, forced, refused, maybe_applied = channel.held, channel.forced, channel.refused, channel.maybe_applied
+        client_resources, forced, refused, maybe_applied = channel.client_resources, channel.forced, channel.refused, channel.maybe_applied
         gone: list[str] = []
         place = self._place if self._below else lambda resource, found: found.send.append(resource)
         for name in sorted(names):
             resource = find(name)
             if resource is None:
                 gone.append(name)
-            elif held.get(name) is None and name not in refused:
+            elif client_resources.get(name) is None and name not in refused:
                 place(resource, found)  # a first answer, most often: as quick as can be
-            elif name in forced or _is_news(resource, None if name in maybe_applied else held.get(name), refused.get(name)):
+            elif name in forced or _is_news(resource, None if name in maybe_applied else client_resources.get(name), refused.get(name)):
                 place(resource, found)
-            elif resource == held.get(name):
+            elif resource == client_resources.get(name):
                 found.same.append(resource)
         if gone:
             self._part(gone, found, keep=keep)
@@ -112,10 +112,10 @@ class Planner:
 
     def _part(self, gone: list[str], found: Plan, *, keep: bool) -> None:
         channel = self._channel
-        held = channel.held
+        client_resources = channel.client_resources
         in_use: set[str] | None = None
         for name in gone:
-            before, forced = held.get(name), name in channel.forced
+            before, forced = client_resources.get(name), name in channel.forced
             if before is None and name not in channel.maybe_applied:
                 if forced:
                     found.remove.append(name)
@@ -152,8 +152,8 @@ class Planner:
         """Return those of ``hosts`` whose route configuration is gone with them, but is in use as long as its listener."""
         for other in self._channels:
             if other.type_url == RDS:
-                held = other.held
-                return {name for name in hosts if held.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
+                client_resources = other.client_resources
+                return {name for name in hosts if client_resources.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
         return set()
 
     def _exclusive(self, name: str) -> ExclusiveKeys:
@@ -177,5 +177,5 @@ def _version(resource: Resource | None) -> str | None:
     return resource.version if resource else None
 
 
-def _is_news(resource: Resource, held: Resource | None, refused: str | None) -> bool:
-    return resource is not held and (held is None or resource != held) and resource.version != refused
+def _is_news(resource: Resource, accepted: Resource | None, refused: str | None) -> bool:
+    return resource is not accepted and (accepted is None or resource != accepted) and resource.version != refused

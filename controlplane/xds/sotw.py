@@ -38,7 +38,7 @@ class SotwStream(BaseStream):
             if names:
                 self._ask(channel, names)
                 if channel.silent and channel.has_unknown_state:
-                    for name in tuple(channel.held):
+                    for name in tuple(channel.client_resources):
                         channel.restore(unknown(type_url, name, ""))
             elif type_url in (*_WHOLE, *ISTIO_AGENT_TYPES):
                 # Answered even if the client says that it has this version (XP-42): it may have kept parts of a later one that it refused.
@@ -46,7 +46,7 @@ class SotwStream(BaseStream):
                 channel.owe_answer()
                 channel.touch([resource.name for resource in self._view.resources(type_url)])
             return (subscribed(channel),)
-        events = self._judge(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
+        events = self._accept_or_refuse(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
         if self._ask(channel, names):
             events += (subscribed(channel),)
         return events
@@ -80,8 +80,8 @@ class SotwStream(BaseStream):
 
     def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:
         # The whole says also what the client had before, and that is new to it where it kept something of a response that it refused.
-        held = channel.held
-        again = [before for name in channel.maybe_applied if (before := held.get(name))]
+        client_resources = channel.client_resources
+        again = [before for name in channel.maybe_applied if (before := client_resources.get(name))]
         super()._sent_with(channel, resources + again, removed)
 
     def _version(self, channel: Channel, plan: Plan, resources: list[Resource]) -> str:
@@ -91,7 +91,7 @@ class SotwStream(BaseStream):
 
 def _whole(channel: Channel, plan: Plan) -> list[Resource]:
     """Return what the client has once it has accepted ``plan``."""
-    after = {**channel.held, **{resource.name: resource for resource in plan.send}}
+    after = {**channel.client_resources, **{resource.name: resource for resource in plan.send}}
     for name in plan.remove:
         after.pop(name, None)
     return [resource for resource in after.values() if resource]

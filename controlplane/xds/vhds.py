@@ -23,11 +23,11 @@ class HostsChannel(Channel):
 
     def wants(self, name: str) -> bool:
         """Return whether ``name`` is asked for: by name, by its route configuration, or because the client has it."""
-        return name in self.held or (self.wildcard and (folder(name) in self.tables or name in self.named))
+        return name in self.client_resources or (self.wildcard and (folder(name) in self.tables or name in self.named))
 
     def touch(self, names: Iterable[str]) -> bool:
         """Take note that ``names`` may have changed; return whether one of them is asked for."""
-        asked = [name for name in names if self.wants(name)] if self.tables or self.held or self.named else []
+        asked = [name for name in names if self.wants(name)] if self.tables or self.client_resources or self.named else []
         self.look_again(asked)
         return bool(asked)
 
@@ -50,5 +50,5 @@ class HostsChannel(Channel):
         """Forget the hosts of ``table``, which the client dropped with it."""
         self.tables.discard(table)
         if self.wildcard:
-            self.client_dropped([name for name in self.held if folder(name) == table])
+            self.client_dropped([name for name in self.client_resources if folder(name) == table])
         self.forget_unasked()

@@ -45,16 +45,16 @@ class Table:
         changed: dict[str, frozenset[str]] = {}
         gone: dict[str, frozenset[str]] = {}
         for type_url, resources in updated.items():
-            held = self._types.setdefault(type_url, {})
-            names = frozenset(name for name, resource in resources.items() if held.get(name) != resource)
+            resources_of_type = self._types.setdefault(type_url, {})
+            names = frozenset(name for name, resource in resources.items() if resources_of_type.get(name) != resource)
             if names:
-                before = len(held)
-                held.update({name: resources[name] for name in names})
+                before = len(resources_of_type)
+                resources_of_type.update({name: resources[name] for name in names})
                 changed[type_url] = names
-                self._forget(type_url, names_too=len(held) != before)
+                self._forget(type_url, names_too=len(resources_of_type) != before)
         for type_url, names in removed.items():
-            held = self._types.get(type_url, {})
-            if left := frozenset(name for name in names if held.pop(name, None) is not None):
+            resources_of_type = self._types.get(type_url, {})
+            if left := frozenset(name for name in names if resources_of_type.pop(name, None) is not None):
                 gone[type_url] = left
                 self._forget(type_url, names_too=True)
         return TableChange(changed, gone)

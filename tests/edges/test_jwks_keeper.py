@@ -123,7 +123,7 @@ async def test_a_failure_is_tried_again_soon_then_less_and_less_often() -> None:
     async with kept(place) as keeper:
         keeper.want({A})
         await place.pass_by(1500)
-        seen = keeper.held()[A]
+        seen = keeper.states()[A]
         place.answers[A] = "one"
         await place.pass_by(300)
 

@@ -192,7 +192,7 @@ class Leader:
         self._held = held
 
     @property
-    def held(self) -> bool:
+    def is_leader(self) -> bool:
         self.asked += 1
         return self._held
 

@@ -35,19 +35,19 @@ async def test_one_of_two_leads_and_the_other_takes_over_when_it_stops_or_falls_
         where = ("navarch-system", "navarch-leader")
         first, second = (Lease(client, where, name, random.random, QUICK) for name in ("a", "b"))
         one = asyncio.create_task(first.run())
-        await until(lambda: first.held, deadline_s=at_most(5))
+        await until(lambda: first.is_leader, deadline_s=at_most(5))
         two = asyncio.create_task(second.run())
         held_by_both = False
         for _ in range(20):
             await asyncio.sleep(0.05)
-            held_by_both |= first.held and second.held
+            held_by_both |= first.is_leader and second.is_leader
         assert not held_by_both
-        assert first.held
+        assert first.is_leader
 
         one.cancel()  # stops in good order: gives it back
         await asyncio.wait([one])
-        await until(lambda: second.held, deadline_s=at_most(1))
-        assert not first.held
+        await until(lambda: second.is_leader, deadline_s=at_most(1))
+        assert not first.is_leader
 
         two.get_loop().call_soon(two.cancel)
         await asyncio.wait([two])
@@ -58,12 +58,12 @@ async def test_s35_a_holder_that_was_stopped_knows_at_once_that_it_holds_nothing
         where = ("navarch-system", "navarch-paused")
         first, second = (Lease(client, where, name, random.random, QUICK) for name in ("a", "b"))
         await first._try()  # and then it does nothing more, as a stopped process
-        assert first.held
+        assert first.is_leader
         task = asyncio.create_task(second.run())
 
-        await until(lambda: second.held, deadline_s=at_most(4))
+        await until(lambda: second.is_leader, deadline_s=at_most(4))
 
-        assert not first.held
+        assert not first.is_leader
         task.cancel()
         await asyncio.wait([task])
 

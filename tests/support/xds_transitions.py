@@ -87,13 +87,13 @@ def _names(argument: object) -> Iterator[str]:
 
 def _open_names(channel: Channel) -> set[str]:
     before = channel.flight.before if channel.flight else {}
-    sets = (channel.held, channel.named, channel.dirty, channel.forced, channel.suspects, channel.refused, before)
+    sets = (channel.client_resources, channel.named, channel.dirty, channel.forced, channel.suspects, channel.refused, before)
     return set().union(*sets)
 
 
 def _copy(channel: Channel) -> object:
     return (
-        dict(channel.held),
+        dict(channel.client_resources),
         set(channel.named),
         channel.wildcard,
         set(channel.dirty),

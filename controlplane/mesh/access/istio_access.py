@@ -17,12 +17,12 @@ from controlplane.ir.access import (
     AccessTerms,
     ExternalAuthorizer,
     FilterMetadata,
+    ForwardedBody,
     GrpcAuthorization,
     HttpAuthorization,
     NamedAttribute,
     PolicyAction,
     RequestHeader,
-    ShownBody,
     TokenClaim,
     TokenIssuer,
 )
@@ -117,8 +117,8 @@ def _http(given: HttpAuthorizer) -> HttpAuthorization:
     )
 
 
-def _body(given: RequestBody) -> ShownBody:
-    return ShownBody(given.max_request_bytes, given.allow_partial_message, given.pack_as_bytes)
+def _body(given: RequestBody) -> ForwardedBody:
+    return ForwardedBody(given.max_request_bytes, given.allow_partial_message, given.pack_as_bytes)
 
 
 def _rule(rule: AuthorizationRule) -> AccessRule:

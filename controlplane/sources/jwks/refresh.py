@@ -107,7 +107,7 @@ class JwksRefresher:
         """Return whether every address has been asked once, or a start need not wait for them any longer."""
         return self._start_is_over or all(state.tried for state in self._states.values())
 
-    def held(self) -> Mapping[str, FetchState]:
+    def states(self) -> Mapping[str, FetchState]:
         """Return the state of each address."""
         return dict(self._states)
 

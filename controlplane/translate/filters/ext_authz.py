@@ -16,7 +16,7 @@ from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
 from envoy.type.matcher.v3.string_pb2 import ListStringMatcher
 from envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 
-from controlplane.ir.access import ExternalAuthorizer, GrpcAuthorization, HttpAuthorization, ShownBody
+from controlplane.ir.access import ExternalAuthorizer, ForwardedBody, GrpcAuthorization, HttpAuthorization
 from controlplane.translate.addresses import milliseconds
 from controlplane.translate.filters import rbac
 from controlplane.translate.filters.base import Chain, HttpFilter
@@ -105,7 +105,7 @@ def _status(code: int) -> HttpStatus:
         return HttpStatus(code=StatusCode.Forbidden)
 
 
-def _body(shown: ShownBody) -> BufferSettings:
+def _body(shown: ForwardedBody) -> BufferSettings:
     return BufferSettings(max_request_bytes=shown.max_bytes, allow_partial_message=shown.partial, pack_as_bytes=shown.as_bytes)
 
 

@@ -48,7 +48,9 @@ def test_one_endpoint_among_1000_services_recomputes_its_own_resource_alone(mesh
 
     ran = runs_of(mesh, mesh.refresh)
 
-    assert ran.keys() <= {query.name for query in (workload_endpoints.endpoints, clusters.endpoint_assignment, workload_services.named_port)}
+    assert ran.keys() <= {
+        query.name for query in (workload_endpoints.endpoints, clusters.endpoint_assignment, workload_services.named_port)
+    }
     assert ran[clusters.endpoint_assignment.name] == 1
     assert ran[workload_endpoints.endpoints.name] == 1
 

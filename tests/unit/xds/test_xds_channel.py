@@ -16,7 +16,7 @@ from tests.support.fakes.resources import cluster
 ROOT = Path(__file__).parents[3]
 READERS = ("base_stream.py", "delta.py", "ordering.py", "sotw.py", "vhds.py")
 STATE = {field.name for field in fields(Channel)} - {"type_url", "silent", "rank"}  # these are given once
-QUESTIONS = STATE | {name.removeprefix("_") for name in STATE} | {"held", "wildcard", "named", "size"}
+QUESTIONS = STATE | {name.removeprefix("_") for name in STATE} | {"client_resources", "wildcard", "named", "size"}
 CHANGES = {"add", "append", "begin", "clear", "difference_update", "discard", "drop", "extend", "insert", "pop", "put"}
 CHANGES |= {"popitem", "remove", "setdefault", "update", "intersection_update", "symmetric_difference_update"}
 
@@ -67,9 +67,9 @@ def test_every_module_that_knows_a_channel_is_looked_at() -> None:
         "channel.has_unknown_state = False",
         "channel._dirty.add(name)",
         "channel.dirty.add(name)",
-        "channel.held[name] = resource",
-        "del held[name]",
-        "held.update(new)",
+        "channel.client_resources[name] = resource",
+        "del client_resources[name]",
+        "client_resources.update(new)",
         "channel.dirty |= names",
         "hosts._subscription.drop(names)",
     ],

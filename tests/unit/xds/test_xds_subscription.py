@@ -33,7 +33,7 @@ def test_names_beside_everything_are_left_when_everything_is_dropped() -> None:
 
     asked.drop(["*"])
 
-    assert asked.held == {"a": cluster("a"), "b": None}
+    assert asked.client_resources == {"a": cluster("a"), "b": None}
     assert (asked.wants("a"), asked.wants("c")) == (True, False)
 
 
@@ -44,7 +44,7 @@ def test_names_that_become_part_of_everything_are_kept_with_what_the_client_has(
 
     asked.add(["*"])
 
-    assert asked.held == {"a": cluster("a")}
+    assert asked.client_resources == {"a": cluster("a")}
     assert asked.named == {"a", "missing"}
     assert asked.size == 2
 
@@ -83,5 +83,5 @@ def test_a_resource_that_is_taken_away_is_remembered_only_under_a_name_asked_for
         each.put("a", cluster("a"))
         each.put("a", None)
 
-    assert everything.held == {}
-    assert named.held == {"a": None}
+    assert everything.client_resources == {}
+    assert named.client_resources == {"a": None}
