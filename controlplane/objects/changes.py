@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controlplane.model.keys import Key
+from controlplane.model.keys import CONFIG_MAP, SECRET, Key
 from controlplane.objects.kinds import CredentialObject, MeshObject, Object
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.mesh import mesh_config
 
-_CREDENTIAL_KINDS = ("Secret", "ConfigMap")
+_CREDENTIAL_KINDS = (SECRET, CONFIG_MAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +58,4 @@ def split(changes: Iterable[Change]) -> tuple[tuple[MeshChange, ...], tuple[Cred
 
 def _names_credential(key: Key) -> bool:
     """Return whether ``key``, which is all that a deletion has, is that of a Secret or ConfigMap other than the mesh's settings."""
-    return key.kind in _CREDENTIAL_KINDS and key != mesh_config.MESH_CONFIG_KEY
+    return key.group_kind in _CREDENTIAL_KINDS and key != mesh_config.MESH_CONFIG_KEY
