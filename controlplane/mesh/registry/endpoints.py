@@ -32,29 +32,29 @@ class WorkloadInstance(NamedTuple):
 def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
     """Return the endpoints of ``port`` of the service ``ref`` that are ready and may be sent to, sorted by address."""
     match objects(db, ref.key):
-        case KubernetesService() as value:
-            found = _of_service(db, value, port)
-        case ServiceEntry() as value:
-            found = _of_entry(db, value, port, ref.host)
+        case KubernetesService() as kubernetes_service:
+            candidates = _kubernetes_service_endpoints(db, kubernetes_service, port)
+        case ServiceEntry() as service_entry:
+            candidates = _service_entry_endpoints(db, service_entry, port, ref.host)
         case _:
             return ()
-    reachable = (each for each in dict.fromkeys(found) if endpoint_error(each.address, each.port) is None)
-    secured = (_secured(db, ref.key.namespace, each) for each in reachable)
-    return tuple(sorted(secured, key=lambda each: (each.address, each.port)))
+    reachable = (endpoint for endpoint in dict.fromkeys(candidates) if endpoint_error(endpoint.address, endpoint.port) is None)
+    secured = (_with_mutual_tls(db, ref.key.namespace, endpoint) for endpoint in reachable)
+    return tuple(sorted(secured, key=lambda endpoint: (endpoint.address, endpoint.port)))
 
 
-def _secured(db: Database, namespace: str, each: Endpoint) -> Endpoint:
-    """Return ``each`` as one that is spoken to by mutual TLS where its workload says it can, and nothing says that it is not to."""
-    if PEER_LABEL not in each.labels or plaintext_addresses(db, (namespace, each.address)):
-        return each
-    return replace(each, mutual_tls=peer_policies(db, namespace, each.labels).on_port(each.port) is not MutualTLSMode.DISABLE)
+def _with_mutual_tls(db: Database, namespace: str, endpoint: Endpoint) -> Endpoint:
+    """Return ``endpoint`` as one that is spoken to by mutual TLS where its workload says it can, and nothing says that it is not to."""
+    if PEER_LABEL not in endpoint.labels or plaintext_addresses(db, (namespace, endpoint.address)):
+        return endpoint
+    return replace(endpoint, mutual_tls=peer_policies(db, namespace, endpoint.labels).on_port(endpoint.port) is not MutualTLSMode.DISABLE)
 
 
 @query
 def subset_endpoints(db: Database, ref: ServiceRef, port: int, labels: Labels) -> tuple[Endpoint, ...]:
     """Return the endpoints of ``port`` of ``ref`` that have ``labels``."""
     wanted = set(labels)
-    return tuple(each for each in endpoints(db, ref, port) if wanted.issubset(each.labels))
+    return tuple(endpoint for endpoint in endpoints(db, ref, port) if wanted.issubset(endpoint.labels))
 
 
 def selected_workloads(db: Database, kind: GroupKind, namespace: str, selector: Mapping[str, str]) -> list[Key]:
@@ -72,57 +72,67 @@ def target_port(pod: Pod, target: int | str | None, port: int) -> int | None:
     return pod.ports.get(target) if target else port
 
 
-def _of_service(db: Database, value: KubernetesService, port: int) -> Iterator[Endpoint]:
-    spec = value.spec
-    declared = next((each for each in spec.ports if each.port == port), None)
+def _kubernetes_service_endpoints(db: Database, kubernetes_service: KubernetesService, port: int) -> Iterator[Endpoint]:
+    spec = kubernetes_service.spec
+    declared = next((service_port for service_port in spec.ports if service_port.port == port), None)
     if declared is None or spec.type == "ExternalName":
         if declared is not None:
             yield Endpoint(address=spec.external_name, port=port)
         return
-    namespace = value.key.namespace
-    slices = sorted(index(db, slices_of(namespace, value.key.name)))
+    namespace = kubernetes_service.key.namespace
+    slices = sorted(index(db, slices_of(namespace, kubernetes_service.key.name)))
     for key in slices:
-        part = objects(db, key)
-        if isinstance(part, EndpointSlice):
-            yield from _of_slice(db, part, declared.name)
+        endpoint_slice = objects(db, key)
+        if isinstance(endpoint_slice, EndpointSlice):
+            yield from _slice_endpoints(db, endpoint_slice, declared.name)
     numeric = declared.target_port if isinstance(declared.target_port, int) and declared.target_port else port
-    yield from _of_entries(db, namespace, spec.selector, declared.name, numeric)
+    yield from _workload_entry_endpoints(db, namespace, spec.selector, declared.name, numeric)
     if not slices:
-        yield from _of_pods(db, namespace, spec.selector, declared.target_port, port)
+        yield from _pod_endpoints(db, namespace, spec.selector, declared.target_port, port)
 
 
-def _of_entries(db: Database, namespace: str, selector: Mapping[str, str], port_name: str, number: int) -> Iterator[Endpoint]:
+def _workload_entry_endpoints(db: Database, namespace: str, selector: Mapping[str, str], port_name: str, number: int) -> Iterator[Endpoint]:
     for key in selected_workloads(db, WORKLOAD_ENTRY, namespace, selector):
         entry = objects(db, key)
         if isinstance(entry, WorkloadEntry) and entry.healthy:
-            yield _of_workload(entry.spec, entry.meta.labels, port_name, number)
+            yield _workload_endpoint(entry.spec, entry.meta.labels, port_name, number)
 
 
-def _of_pods(db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int) -> Iterator[Endpoint]:
+def _pod_endpoints(db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int) -> Iterator[Endpoint]:
     for key in selected_workloads(db, POD, namespace, selector):
         pod = objects(db, key)
         if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
-            of = workload_instance(db, key) or WorkloadInstance()
-            yield Endpoint(address=pod.ips[0], port=number, labels=of.labels, locality=of.locality, account=of.account)
+            instance = workload_instance(db, key) or WorkloadInstance()
+            yield Endpoint(address=pod.ips[0], port=number, labels=instance.labels, locality=instance.locality, account=instance.account)
 
 
-def _of_slice(db: Database, part: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
-    number = next((each.port for each in part.ports if each.name == port_name), None)
+def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
+    number = next((slice_port.port for slice_port in endpoint_slice.ports if slice_port.name == port_name), None)
     if number is None:
         return
-    for each in part.endpoints:
-        if each.ready and each.addresses:
-            of = _instance(db, part.key.namespace, each)
-            yield Endpoint(address=each.addresses[0], port=number, labels=of.labels, locality=of.locality, account=of.account)
+    for slice_endpoint in endpoint_slice.endpoints:
+        if slice_endpoint.ready and slice_endpoint.addresses:
+            instance = _instance_of(db, endpoint_slice.key.namespace, slice_endpoint)
+            yield Endpoint(
+                address=slice_endpoint.addresses[0],
+                port=number,
+                labels=instance.labels,
+                locality=instance.locality,
+                account=instance.account,
+            )
 
 
-def _instance(db: Database, namespace: str, each: SliceEndpoint) -> WorkloadInstance:
+def _instance_of(db: Database, namespace: str, slice_endpoint: SliceEndpoint) -> WorkloadInstance:
     """Return what is known of the instance behind an endpoint: by its pod, else where its node stands."""
     if index(db, of_kind(POD, namespace)):
-        keys: Iterable[Key] = (POD.key(namespace, each.pod),) if each.pod else sorted(index(db, pod_at(namespace, each.addresses[0])))
-        if found := next((known for key in keys if (known := workload_instance(db, key))), None):
-            return found
-    return WorkloadInstance((), _node_locality(db, each.node_name))
+        keys: Iterable[Key] = (
+            (POD.key(namespace, slice_endpoint.pod),)
+            if slice_endpoint.pod
+            else sorted(index(db, pod_at(namespace, slice_endpoint.addresses[0])))
+        )
+        if instance := next((candidate for key in keys if (candidate := workload_instance(db, key))), None):
+            return instance
+    return WorkloadInstance((), _node_locality(db, slice_endpoint.node_name))
 
 
 @query
@@ -134,8 +144,8 @@ def workload_instance(db: Database, key: Key) -> WorkloadInstance | None:
     pod = objects(db, key)
     if not isinstance(pod, Pod):
         return None
-    said = pod.meta.labels.get("istio-locality", "").replace(".", "/")
-    locality = said or _node_locality(db, pod.spec.node_name)
+    locality_label = pod.meta.labels.get("istio-locality", "").replace(".", "/")
+    locality = locality_label or _node_locality(db, pod.spec.node_name)
     return WorkloadInstance(tuple(sorted(pod.meta.labels.items())), locality, pod.spec.service_account_name or "default")
 
 
@@ -150,23 +160,23 @@ def node_locality(db: Database, name: str) -> str:
     return node.locality if isinstance(node, Node) else ""
 
 
-def _of_entry(db: Database, value: ServiceEntry, port: int, host: str) -> Iterator[Endpoint]:
-    spec = value.spec
-    declared = next((each for each in spec.ports if each.number == port), None)
+def _service_entry_endpoints(db: Database, service_entry: ServiceEntry, port: int, host: str) -> Iterator[Endpoint]:
+    spec = service_entry.spec
+    declared = next((service_port for service_port in spec.ports if service_port.number == port), None)
     if declared is None:
         return
     number = declared.target_port or port
-    for each in spec.endpoints:
-        yield _of_workload(each, {}, declared.name, number)
+    for endpoint in spec.endpoints:
+        yield _workload_endpoint(endpoint, {}, declared.name, number)
     if spec.workload_selector is not None:
-        namespace = value.key.namespace
-        yield from _of_entries(db, namespace, spec.workload_selector.labels, declared.name, number)
-        yield from _of_pods(db, namespace, spec.workload_selector.labels, number, port)
+        namespace = service_entry.key.namespace
+        yield from _workload_entry_endpoints(db, namespace, spec.workload_selector.labels, declared.name, number)
+        yield from _pod_endpoints(db, namespace, spec.workload_selector.labels, number, port)
     elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
         yield Endpoint(address=host, port=number)
 
 
-def _of_workload(spec: WorkloadSpec, labels: Mapping[str, str], port_name: str, number: int) -> Endpoint:
+def _workload_endpoint(spec: WorkloadSpec, labels: Mapping[str, str], port_name: str, number: int) -> Endpoint:
     return Endpoint(
         address=spec.address,
         port=0 if spec.address.startswith("unix://") else spec.ports.get(port_name, number),

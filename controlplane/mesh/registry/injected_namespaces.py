@@ -13,22 +13,24 @@ from controlplane.model.keys import NAMESPACE, POD, Key
 from controlplane.objects.kubernetes.core import Namespace
 
 # A pod that asks for a proxy, and one that was given it.
-_OF_PODS = (("sidecar.istio.io/inject", "true"), ("security.istio.io/tlsMode", "istio"))
+_POD_LABELS = (("sidecar.istio.io/inject", "true"), ("security.istio.io/tlsMode", "istio"))
 
 
 @query
 def injected_namespaces(db: Database) -> frozenset[str]:
     """Return the namespaces whose labels ask for injection, and those of pods that do, where the namespace does not forbid it."""
-    said = {key.name: asks_for_injection(db, key) for key in index(db, of_kind(NAMESPACE, ""))}
-    of_pods = {each.namespace for each in index(db, namespaces_with(POD)) if has_proxies(db, each.namespace)}
-    return frozenset(name for name, wanted in said.items() if wanted) | frozenset(each for each in of_pods if said.get(each) is not False)
+    by_namespace = {key.name: asks_for_injection(db, key) for key in index(db, of_kind(NAMESPACE, ""))}
+    with_proxies = {marker.namespace for marker in index(db, namespaces_with(POD)) if has_proxies(db, marker.namespace)}
+    return frozenset(name for name, wanted in by_namespace.items() if wanted) | frozenset(
+        namespace for namespace in with_proxies if by_namespace.get(namespace) is not False
+    )
 
 
 @query
 def asks_for_injection(db: Database, key: Key) -> bool | None:
     """Return whether the Namespace ``key`` asks for injection, ``None`` where it leaves that to its pods."""
-    value = objects(db, key)
-    labels: Mapping[str, str] = value.meta.labels if isinstance(value, Namespace) else {}
+    namespace = objects(db, key)
+    labels: Mapping[str, str] = namespace.meta.labels if isinstance(namespace, Namespace) else {}
     match labels.get("istio-injection"):
         case "enabled":
             return True
@@ -41,4 +43,4 @@ def asks_for_injection(db: Database, key: Key) -> bool | None:
 @query
 def has_proxies(db: Database, namespace: str) -> bool:
     """Return whether a pod of ``namespace`` asks for a proxy or has one."""
-    return any(index(db, labelled(POD, namespace, name, value)) for name, value in _OF_PODS)
+    return any(index(db, labelled(POD, namespace, name, value)) for name, value in _POD_LABELS)

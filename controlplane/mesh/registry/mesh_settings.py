@@ -16,16 +16,16 @@ MESH_CONFIG = CONFIG_MAP.key("istio-system", "istio")
 @query
 def mesh_settings(db: Database) -> MeshSettings:
     """Return the settings of the mesh, Istio's defaults where nothing is said."""
-    value = objects(db, MESH_CONFIG)
-    if not isinstance(value, MeshConfig):
+    mesh_config = objects(db, MESH_CONFIG)
+    if not isinstance(mesh_config, MeshConfig):
         return MeshSettings()
-    spec = value.spec
+    spec = mesh_config.spec
     paths = spec.path_normalization.normalization
     return MeshSettings(
         outbound_policy=OutboundPolicy(spec.outbound_traffic_policy.mode),
         http_proxy_port=spec.proxy_http_port or None,
         trust_domain=spec.trust_domain,
-        trust_domain_aliases=tuple(dict.fromkeys(each for each in spec.trust_domain_aliases if each != spec.trust_domain)),
+        trust_domain_aliases=tuple(dict.fromkeys(alias for alias in spec.trust_domain_aliases if alias != spec.trust_domain)),
         root_namespace=spec.root_namespace,
         paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
     )
@@ -34,13 +34,13 @@ def mesh_settings(db: Database) -> MeshSettings:
 @query
 def proxy_defaults(db: Database) -> ProxySettings:
     """Return the settings that proxies have by default."""
-    value = objects(db, MESH_CONFIG)
-    return value.spec.default_config if isinstance(value, MeshConfig) else ProxySettings()
+    mesh_config = objects(db, MESH_CONFIG)
+    return mesh_config.spec.default_config if isinstance(mesh_config, MeshConfig) else ProxySettings()
 
 
 @query
 def extension_provider(db: Database, name: str) -> ExtensionProvider | None:
     """Return the provider that the settings of the mesh call ``name``."""
-    value = objects(db, MESH_CONFIG)
-    listed = value.spec.extension_providers if isinstance(value, MeshConfig) else ()
-    return next((each for each in listed if each.name == name), None)
+    mesh_config = objects(db, MESH_CONFIG)
+    listed = mesh_config.spec.extension_providers if isinstance(mesh_config, MeshConfig) else ()
+    return next((provider for provider in listed if provider.name == name), None)

@@ -15,32 +15,36 @@ from controlplane.objects.security.peer_authentication import MutualTLS, PeerAut
 def peer_policies(db: Database, namespace: str, labels: Labels) -> PeerModes:
     """Return which connections a workload of ``namespace`` with ``labels`` takes."""
     root = mesh_settings(db).root_namespace
-    has = set(labels)
-    found = []
-    for where in dict.fromkeys((namespace, root)):
-        for key in sorted(index(db, of_kind(PEER_AUTHENTICATION, where))):
-            value = objects(db, key)
-            if isinstance(value, PeerAuthentication) and (policy := _policy(value)) and _about(value, has):
-                found.append(policy)
-    return effective_modes(found, namespace, root)
+    workload_labels = set(labels)
+    policies = []
+    for policy_namespace in dict.fromkeys((namespace, root)):
+        for key in sorted(index(db, of_kind(PEER_AUTHENTICATION, policy_namespace))):
+            peer_authentication = objects(db, key)
+            if (
+                isinstance(peer_authentication, PeerAuthentication)
+                and (policy := _policy(peer_authentication))
+                and _selects(peer_authentication, workload_labels)
+            ):
+                policies.append(policy)
+    return effective_modes(policies, namespace, root)
 
 
-def _about(value: PeerAuthentication, labels: set[tuple[str, str]]) -> bool:
-    selector = value.spec.selector
+def _selects(peer_authentication: PeerAuthentication, labels: set[tuple[str, str]]) -> bool:
+    selector = peer_authentication.spec.selector
     return selector is None or labels.issuperset(selector.match_labels.items())
 
 
-def _policy(value: PeerAuthentication) -> PeerPolicy:
-    spec = value.spec
+def _policy(peer_authentication: PeerAuthentication) -> PeerPolicy:
+    spec = peer_authentication.spec
     return PeerPolicy(
-        namespace=value.key.namespace,
-        name=value.key.name,
-        created=value.meta.created,
+        namespace=peer_authentication.key.namespace,
+        name=peer_authentication.key.name,
+        created=peer_authentication.meta.created,
         selects=bool(spec.selector and spec.selector.match_labels),
         mode=_mode(spec.mtls),
-        ports={int(port): _mode(said) for port, said in spec.port_level_mtls.items()},
+        ports={int(port): _mode(mtls) for port, mtls in spec.port_level_mtls.items()},
     )
 
 
-def _mode(said: MutualTLS | None) -> MutualTLSMode | None:
-    return None if said is None or said.mode == "UNSET" else MutualTLSMode(said.mode)
+def _mode(mtls: MutualTLS | None) -> MutualTLSMode | None:
+    return None if mtls is None or mtls.mode == "UNSET" else MutualTLSMode(mtls.mode)

@@ -28,10 +28,10 @@ class ServiceRef(NamedTuple):
 def declared_services(db: Database, key: Key) -> tuple[Service, ...]:
     """Return the services that the object ``key`` declares, one a host."""
     match objects(db, key):
-        case core.KubernetesService() as value:
-            return (_from_service(value),)
-        case service_entry.ServiceEntry() as value:
-            return tuple(_from_entry(value, host) for host in value.spec.hosts)
+        case core.KubernetesService() as kubernetes_service:
+            return (_service_of_kubernetes(kubernetes_service),)
+        case service_entry.ServiceEntry() as entry:
+            return tuple(_service_of_entry(entry, host) for host in entry.spec.hosts)
         case _:
             return ()
 
@@ -39,14 +39,16 @@ def declared_services(db: Database, key: Key) -> tuple[Service, ...]:
 @query
 def service(db: Database, ref: ServiceRef) -> Service | None:
     """Return the service that ``ref`` names."""
-    return next((each for each in declared_services(db, ref.key) if each.host == ref.host), None)
+    return next((declared for declared in declared_services(db, ref.key) if declared.host == ref.host), None)
 
 
 @query
 def public_services(db: Database, namespace: str) -> tuple[ServiceRef, ...]:
     """Return the services that the objects of ``namespace`` declare for everyone."""
     keys = (key for kind in _KINDS for key in sorted(index(db, of_kind(kind, namespace))))
-    return tuple(ServiceRef(each.host, key) for key in keys for each in declared_services(db, key) if EVERYONE in each.export_to)
+    return tuple(
+        ServiceRef(declared.host, key) for key in keys for declared in declared_services(db, key) if EVERYONE in declared.export_to
+    )
 
 
 @query
@@ -59,7 +61,9 @@ def service_namespaces(db: Database) -> tuple[str, ...]:
 def private_services(db: Database, namespace: str) -> tuple[ServiceRef, ...]:
     """Return the services that ``namespace`` sees and not everyone does."""
     keys = (key for kind in _KINDS for key in sorted(index(db, exported_to(kind, namespace))))
-    return tuple(ServiceRef(each.host, key) for key in keys for each in declared_services(db, key) if EVERYONE not in each.export_to)
+    return tuple(
+        ServiceRef(declared.host, key) for key in keys for declared in declared_services(db, key) if EVERYONE not in declared.export_to
+    )
 
 
 @query
@@ -83,14 +87,14 @@ def visible_services(db: Database, client_namespace: str) -> tuple[ServiceRef, .
 
     Of several for a host its own namespace's wins, then a Service over a ServiceEntry, then the oldest.
     """
-    found: dict[str, list[ServiceRef]] = {}
+    refs_by_host: dict[str, list[ServiceRef]] = {}
     for namespace in service_namespaces(db):
         for ref in public_services(db, namespace):
-            found.setdefault(ref.host, []).append(ref)
+            refs_by_host.setdefault(ref.host, []).append(ref)
     if client_namespace != PUBLIC:
         for ref in private_services(db, client_namespace):
-            found.setdefault(ref.host, []).append(ref)
-    return tuple(refs[0] if len(refs) == 1 else _first(db, refs, client_namespace) for _, refs in sorted(found.items()))
+            refs_by_host.setdefault(ref.host, []).append(ref)
+    return tuple(refs[0] if len(refs) == 1 else _preferred(db, refs, client_namespace) for _, refs in sorted(refs_by_host.items()))
 
 
 @query
@@ -104,9 +108,9 @@ def find_service(db: Database, host: str, client_namespace: str) -> ServiceRef |
     """Return the service that ``client_namespace`` gets for ``host``: the exact host, else the narrowest wildcard that covers it."""
     for pattern in host_patterns(host):
         refs = [ServiceRef(pattern, key) for key in declarers(db, pattern)]
-        seen = [ref for ref in refs if (known := service(db, ref)) and is_exported(known.export_to, client_namespace)]
-        if seen:
-            return _first(db, seen, client_namespace)
+        visible = [ref for ref in refs if (mesh_service := service(db, ref)) and is_exported(mesh_service.export_to, client_namespace)]
+        if visible:
+            return _preferred(db, visible, client_namespace)
     return None
 
 
@@ -119,27 +123,27 @@ def host_patterns(host: str) -> tuple[str, ...]:
     """Return ``host`` and the wildcards that cover it, narrowest first."""
     labels = host.removeprefix("*.").split(".")
     first = 1 if host.startswith("*.") else 0
-    parents = ("*." + ".".join(labels[at:]) for at in range(1 - first, len(labels)))
+    parents = ("*." + ".".join(labels[position:]) for position in range(1 - first, len(labels)))
     return tuple(dict.fromkeys((host, *parents, "*")))
 
 
-def _first(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> ServiceRef:
+def _preferred(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> ServiceRef:
     def rank(ref: ServiceRef) -> tuple[bool, bool, str, Key]:
-        known = service(db, ref)
-        return (ref.key.namespace != client_namespace, ref.key.group_kind != SERVICE, known.created if known else "", ref.key)
+        mesh_service = service(db, ref)
+        return (ref.key.namespace != client_namespace, ref.key.group_kind != SERVICE, mesh_service.created if mesh_service else "", ref.key)
 
     return min(refs, key=rank)
 
 
-def _from_service(value: core.KubernetesService) -> Service:
-    spec = value.spec
+def _service_of_kubernetes(kubernetes_service: core.KubernetesService) -> Service:
+    spec = kubernetes_service.spec
     external_name = spec.external_name if spec.type == "ExternalName" else ""
-    addresses = tuple(each for each in spec.cluster_ips or (spec.cluster_ip,) if each and each != "None")
+    addresses = tuple(address for address in spec.cluster_ips or (spec.cluster_ip,) if address and address != "None")
     headless = "None" in (spec.cluster_ip, *spec.cluster_ips)
     return Service(
-        host=service_host(value.key.name, value.key.namespace),
-        namespace=value.key.namespace,
-        name=value.key.name,
+        host=service_host(kubernetes_service.key.name, kubernetes_service.key.namespace),
+        namespace=kubernetes_service.key.namespace,
+        name=kubernetes_service.key.name,
         ports=tuple(
             ServicePort(port.port, port.name, protocol_of(port.port, port.name, port.app_protocol, port.protocol)) for port in spec.ports
         ),
@@ -147,14 +151,14 @@ def _from_service(value: core.KubernetesService) -> Service:
         resolution=Resolution.DNS if external_name else Resolution.ENDPOINTS,
         external=bool(external_name),
         headless=headless,
-        export_to=exports_of(value),
-        created=value.meta.created,
-        key=value.key,
+        export_to=exports_of(kubernetes_service),
+        created=kubernetes_service.meta.created,
+        key=kubernetes_service.key,
     )
 
 
-def _from_entry(value: service_entry.ServiceEntry, host: str) -> Service:
-    spec = value.spec
+def _service_of_entry(entry: service_entry.ServiceEntry, host: str) -> Service:
+    spec = entry.spec
     match spec.resolution:
         case "STATIC":
             resolution = Resolution.ENDPOINTS
@@ -166,15 +170,15 @@ def _from_entry(value: service_entry.ServiceEntry, host: str) -> Service:
             resolution = Resolution.PASSTHROUGH
     return Service(
         host=host,
-        namespace=value.key.namespace,
-        name=value.key.name,
+        namespace=entry.key.namespace,
+        name=entry.key.name,
         ports=tuple(ServicePort(port.number, port.name, protocol_of(port.number, "", port.protocol.lower(), "TCP")) for port in spec.ports),
         addresses=tuple(spec.addresses),
         resolution=resolution,
         external=spec.location != "MESH_INTERNAL",
         identities=tuple(sorted(spec.subject_alt_names)),
         registry="External",
-        export_to=exports_of(value),
-        created=value.meta.created,
-        key=value.key,
+        export_to=exports_of(entry),
+        created=entry.meta.created,
+        key=entry.key,
     )
