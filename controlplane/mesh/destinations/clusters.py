@@ -44,59 +44,62 @@ def service_clusters(db: Database, ref: ServiceRef, client_namespace: str, ident
 
     ``identified``: for proxies that have a certificate.
     """
-    known = service(db, ref)
-    if known is None or ("*" in ref.host and known.resolution is not Resolution.PASSTHROUGH):
+    mesh_service = service(db, ref)
+    if mesh_service is None or ("*" in ref.host and mesh_service.resolution is not Resolution.PASSTHROUGH):
         return frozenset()
-    names = ("", *(each.name for each in subsets(db, ref, client_namespace)))
+    names = ("", *(subset.name for subset in subsets(db, ref, client_namespace)))
     targets = [
-        ClusterTarget(ref, port.number, name, client_namespace) for port in known.ports if port.protocol != Protocol.UDP for name in names
+        ClusterTarget(ref, port.number, name, client_namespace)
+        for port in mesh_service.ports
+        if port.protocol != Protocol.UDP
+        for name in names
     ]
-    found = {ResourcePart(outbound_cluster, (target, identified)) for target in targets}
-    if known.resolution is Resolution.ENDPOINTS:
-        found |= {ResourcePart(endpoint_assignment, (target,)) for target in targets}
-    return frozenset(found)
+    parts = {ResourcePart(outbound_cluster, (target, identified)) for target in targets}
+    if mesh_service.resolution is Resolution.ENDPOINTS:
+        parts |= {ResourcePart(endpoint_assignment, (target,)) for target in targets}
+    return frozenset(parts)
 
 
 @query
 def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> Resource | None:  # noqa: FBT001 - a part of the key
     """Return the cluster of ``target``, for proxies that have a certificate (``identified``) or those that have none."""
-    found = _service_port(db, target)
-    if found is None or (target.subset and subset_labels(db, target.ref, target.client_namespace, target.subset) is None):
+    service_and_port = _service_port(db, target)
+    if service_and_port is None or (target.subset and subset_labels(db, target.ref, target.client_namespace, target.subset) is None):
         return None
-    known, port = found
-    value = OutboundCluster(
+    mesh_service, port = service_and_port
+    cluster = OutboundCluster(
         name=target.name,
         host=target.ref.host,
-        namespace=known.namespace,
-        service=known.name,
+        namespace=mesh_service.namespace,
+        service=mesh_service.name,
         port=port,
         subset=target.subset,
-        resolution=known.resolution,
+        resolution=mesh_service.resolution,
         policy=traffic_policy(db, target.ref, target.client_namespace, target.port, target.subset),
         rule=_rule_path(db, target),
-        endpoints=_cluster_endpoints(db, target) if known.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
+        endpoints=_cluster_endpoints(db, target) if mesh_service.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
         connect_timeout_ms=mesh_settings(db).connect_timeout_ms,
-        peer=_peer(db, target, known) if identified else None,
+        peer=_peer(db, target, mesh_service) if identified else None,
     )
-    return checked_resource(CDS, target.name, translate.outbound_cluster(value))
+    return checked_resource(CDS, target.name, translate.outbound_cluster(cluster))
 
 
-def _peer(db: Database, target: ClusterTarget, known: Service) -> UpstreamPeer:
+def _peer(db: Database, target: ClusterTarget, mesh_service: Service) -> UpstreamPeer:
     """Return who is behind ``target``: the accounts of its instances, or, as long as one is not known, anybody of its namespace."""
     trusted = mesh_settings(db).trust_domains
     accounts = service_accounts(db, target.ref, target.port)
-    everybody = f"{SPIFFE_SCHEME}{trusted[0]}/ns/{known.namespace}/sa/"
-    names = uris_with_aliases(known.identities or (everybody + each for each in accounts), trusted)
+    everybody = f"{SPIFFE_SCHEME}{trusted[0]}/ns/{mesh_service.namespace}/sa/"
+    names = uris_with_aliases(mesh_service.identities or (everybody + account for account in accounts), trusted)
     peer = Peer(names=names) if names else Peer(within=uris_with_aliases((everybody,), trusted))
-    automatic = not known.external and known.resolution is not Resolution.PASSTHROUGH
+    automatic = not mesh_service.external and mesh_service.resolution is not Resolution.PASSTHROUGH
     return UpstreamPeer(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic)
 
 
 @query
 def service_accounts(db: Database, ref: ServiceRef, port: int) -> tuple[str, ...]:
     """Return the service accounts of the instances of ``ref`` that take mutual TLS, sorted; none where one is not known."""
-    found = {each.account for each in endpoints(db, ref, port) if each.mutual_tls}
-    return () if "" in found else tuple(sorted(found))
+    accounts = {endpoint.account for endpoint in endpoints(db, ref, port) if endpoint.mutual_tls}
+    return () if "" in accounts else tuple(sorted(accounts))
 
 
 @query
@@ -108,9 +111,9 @@ def endpoint_assignment(db: Database, target: ClusterTarget) -> Resource | None:
 
 
 def _service_port(db: Database, target: ClusterTarget) -> tuple[Service, ServicePort] | None:
-    known = service(db, target.ref)
-    port = known.port(target.port) if known else None
-    return (known, port) if known and port else None
+    mesh_service = service(db, target.ref)
+    port = mesh_service.port(target.port) if mesh_service else None
+    return (mesh_service, port) if mesh_service and port else None
 
 
 def _cluster_endpoints(db: Database, target: ClusterTarget) -> tuple[Endpoint, ...]:

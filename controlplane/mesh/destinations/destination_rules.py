@@ -42,27 +42,27 @@ def destination_rule_head(db: Database, key: Key) -> DestinationRuleHead | None:
 @query
 def destination_rules_for(db: Database, host: str) -> tuple[tuple[DestinationRuleHead, ...], ...]:
     """Return every DestinationRule about ``host``, a tuple for each pattern, the narrowest pattern first, each oldest first."""
-    found = []
+    by_pattern = []
     for pattern in host_patterns(host):
-        heads = [each for key in index(db, about_host(DESTINATION_RULE, pattern)) if (each := destination_rule_head(db, key))]
+        heads = [head for key in index(db, about_host(DESTINATION_RULE, pattern)) if (head := destination_rule_head(db, key))]
         if heads:
-            found.append(tuple(sorted(heads, key=lambda each: (each.created, each.key))))
-    return tuple(found)
+            by_pattern.append(tuple(sorted(heads, key=lambda head: (head.created, head.key))))
+    return tuple(by_pattern)
 
 
 @query
 def rule_audience(db: Database, ref: ServiceRef) -> frozenset[str]:
     """Return the namespaces whose DestinationRules for the service ``ref`` differ from everybody's."""
     root = mesh_settings(db).root_namespace
-    found = set()
+    namespaces = set()
     for heads in destination_rules_for(db, ref.host):
-        for each in heads:
-            namespace = each.key.namespace
+        for head in heads:
+            namespace = head.key.namespace
             if namespace not in (ref.key.namespace, root):
-                found.add(namespace)
-            elif EVERYONE not in each.export_to:
-                found.update((namespace, *each.export_to))
-    return frozenset(found)
+                namespaces.add(namespace)
+            elif EVERYONE not in head.export_to:
+                namespaces.update((namespace, *head.export_to))
+    return frozenset(namespaces)
 
 
 def client_namespace_for_rules(db: Database, ref: ServiceRef, namespace: str) -> str:
@@ -79,27 +79,27 @@ def applicable_rules(db: Database, ref: ServiceRef, client_namespace: str) -> tu
     """
     for namespace in dict.fromkeys((client_namespace, ref.key.namespace, mesh_settings(db).root_namespace)):
         for heads in destination_rules_for(db, ref.host):
-            found = tuple(each.key for each in heads if each.key.namespace == namespace and _applies(each, client_namespace))
-            if found:
-                return found
+            applicable = tuple(head.key for head in heads if head.key.namespace == namespace and _applies(head, client_namespace))
+            if applicable:
+                return applicable
     return ()
 
 
 @query
 def subsets(db: Database, ref: ServiceRef, client_namespace: str) -> tuple[ServiceSubset, ...]:
     """Return the subsets of ``ref`` for ``client_namespace``, sorted by name; of two with one name the older rule's stands."""
-    found: dict[str, ServiceSubset] = {}
+    by_name: dict[str, ServiceSubset] = {}
     for key in applicable_rules(db, ref, client_namespace):
         rule = _destination_rule(db, key)
-        for each in rule.spec.subsets if rule else ():
-            found.setdefault(each.name, ServiceSubset(each.name, tuple(sorted(each.labels.items())), key))
-    return tuple(found[name] for name in sorted(found))
+        for subset in rule.spec.subsets if rule else ():
+            by_name.setdefault(subset.name, ServiceSubset(subset.name, tuple(sorted(subset.labels.items())), key))
+    return tuple(by_name[name] for name in sorted(by_name))
 
 
 @query
 def subset_labels(db: Database, ref: ServiceRef, client_namespace: str, name: str) -> Labels | None:
     """Return the labels that the endpoints of subset ``name`` have; ``None`` where there is no such subset."""
-    return next((each.labels for each in subsets(db, ref, client_namespace) if each.name == name), None)
+    return next((subset.labels for subset in subsets(db, ref, client_namespace) if subset.name == name), None)
 
 
 @query
@@ -114,41 +114,43 @@ def _traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: 
 
     A port's settings replace the rule's top-level ones, they are not merged with them; a subset's override field by field.
     """
-    found: TrafficPolicy | None = None
+    policy: TrafficPolicy | None = None
     applying = applicable_rules(db, ref, client_namespace)
     if applying and (rule := _destination_rule(db, applying[0])):
-        found = _for_port(rule.spec.traffic_policy, port)
+        policy = _for_port(rule.spec.traffic_policy, port)
     if not subset:
-        return found
+        return policy
     for key in applying:
         rule = _destination_rule(db, key)
-        for each in rule.spec.subsets if rule else ():
-            if each.name == subset:
-                return _over(_for_port(each.traffic_policy, port), found)
-    return found
+        for rule_subset in rule.spec.subsets if rule else ():
+            if rule_subset.name == subset:
+                return _merged(_for_port(rule_subset.traffic_policy, port), policy)
+    return policy
 
 
 def _destination_rule(db: Database, key: Key) -> DestinationRule | None:
-    value = objects(db, key)
-    return value if isinstance(value, DestinationRule) else None
+    rule = objects(db, key)
+    return rule if isinstance(rule, DestinationRule) else None
 
 
-def _applies(each: DestinationRuleHead, client_namespace: str) -> bool:
-    return EVERYONE in each.export_to or (client_namespace != PUBLIC and is_exported(each.export_to, client_namespace))
+def _applies(head: DestinationRuleHead, client_namespace: str) -> bool:
+    return EVERYONE in head.export_to or (client_namespace != PUBLIC and is_exported(head.export_to, client_namespace))
 
 
 def _for_port(whole: TrafficPolicy | None, port: int) -> TrafficPolicy | None:
     if whole is None:
         return None
-    for each in whole.port_level_settings:
-        if each.port is not None and each.port.number == port:
-            said = {name: getattr(each, name) for name in each.model_fields_set if name in TrafficPolicy.model_fields}
-            return TrafficPolicy().model_copy(update=said)
+    for port_settings in whole.port_level_settings:
+        if port_settings.port is not None and port_settings.port.number == port:
+            fields_set = {
+                name: getattr(port_settings, name) for name in port_settings.model_fields_set if name in TrafficPolicy.model_fields
+            }
+            return TrafficPolicy().model_copy(update=fields_set)
     return whole.model_copy(update={"port_level_settings": ()})
 
 
-def _over(upper: TrafficPolicy | None, lower: TrafficPolicy | None) -> TrafficPolicy | None:
+def _merged(upper: TrafficPolicy | None, lower: TrafficPolicy | None) -> TrafficPolicy | None:
     if upper is None or lower is None:
         return upper or lower
-    said: dict[str, Hashable] = {name: getattr(upper, name) for name in upper.model_fields_set if name != "port_level_settings"}
-    return lower.model_copy(update=said)
+    fields_set: dict[str, Hashable] = {name: getattr(upper, name) for name in upper.model_fields_set if name != "port_level_settings"}
+    return lower.model_copy(update=fields_set)

@@ -68,7 +68,7 @@ def _key(policy: ConsistentHashLB) -> HashKey:
     if policy.http_header_name:
         return HeaderHash(policy.http_header_name)
     if cookie := policy.http_cookie:
-        return CookieHash(cookie.name, cookie.path, cookie.ttl, tuple((each.name, each.value) for each in cookie.attributes))
+        return CookieHash(cookie.name, cookie.path, cookie.ttl, tuple((attribute.name, attribute.value) for attribute in cookie.attributes))
     if policy.http_query_parameter_name:
         return QueryHash(policy.http_query_parameter_name)
     return AddressHash()
@@ -99,24 +99,24 @@ def _pool(pool: ConnectionPoolSettings) -> ConnectionPool:
     )
 
 
-def _keep_alive(given: TcpKeepalive) -> KeepAlive:
-    return KeepAlive(given.probes, given.time, given.interval)
+def _keep_alive(keepalive: TcpKeepalive) -> KeepAlive:
+    return KeepAlive(keepalive.probes, keepalive.time, keepalive.interval)
 
 
-def _ping(given: Http2KeepAlive) -> Ping | None:
-    return Ping(given.interval, given.timeout or given.interval) if given.interval else None
+def _ping(keepalive: Http2KeepAlive) -> Ping | None:
+    return Ping(keepalive.interval, keepalive.timeout or keepalive.interval) if keepalive.interval else None
 
 
-def _outliers(given: OutlierDetection) -> OutlierEjection:
+def _outliers(detection: OutlierDetection) -> OutlierEjection:
     return OutlierEjection(
-        consecutive_5xx=given.consecutive5xx_errors,
-        consecutive_gateway_failures=given.consecutive_gateway_errors,
-        consecutive_local_origin_failures=given.consecutive_local_origin_failures,
-        split_local_origin=given.split_external_local_origin_errors,
-        interval_ms=given.interval,
-        base_time_ms=given.base_ejection_time,
-        max_percent=given.max_ejection_percent,
-        min_healthy_percent=given.min_health_percent,
+        consecutive_5xx=detection.consecutive5xx_errors,
+        consecutive_gateway_failures=detection.consecutive_gateway_errors,
+        consecutive_local_origin_failures=detection.consecutive_local_origin_failures,
+        split_local_origin=detection.split_external_local_origin_errors,
+        interval_ms=detection.interval,
+        base_time_ms=detection.base_ejection_time,
+        max_percent=detection.max_ejection_percent,
+        min_healthy_percent=detection.min_health_percent,
     )
 
 
