@@ -27,7 +27,7 @@ def refuse_invalid(type_url: str, name: str, message: Message) -> None:
 
 
 def encoded_resource(
-    type_url: str, name: str, value: bytes, references: tuple[Reference, ...], exclusive: frozenset[str] = frozenset()
+    type_url: str, name: str, encoded: bytes, references: tuple[Reference, ...], exclusive: frozenset[str] = frozenset()
 ) -> Resource:
     """Return the Resource ``name`` made of parts that were checked and encoded before."""
-    return resource(type_url, name, value, uses=references, exclusive=exclusive)
+    return resource(type_url, name, encoded, uses=references, exclusive=exclusive)

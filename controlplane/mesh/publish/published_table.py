@@ -53,13 +53,13 @@ class PublishedTable:
                 continue
             self._kept.discard(reference)
             unused.discard(reference)
-            missing = [each for each in resource.uses if each[0] in _CHECKED and each not in self._desired and each not in _EVERYWHERE]
-            for each in missing:
-                self._waiting[each].add(reference)
+            missing = [used for used in resource.uses if used[0] in _CHECKED and used not in self._desired and used not in _EVERYWHERE]
+            for used in missing:
+                self._waiting[used].add(reference)
             if before is not None and missing:
                 continue
-            for each in resource.uses:
-                self._users[each].add(reference)
+            for used in resource.uses:
+                self._users[used].add(reference)
             updated[reference[0]][reference[1]] = resource
         removed = self._unused(unused, updated)
         if not updated and not removed:
@@ -69,7 +69,7 @@ class PublishedTable:
 
     def _unused(self, candidates: set[Reference], updated: Mapping[str, Mapping[str, Resource]]) -> dict[str, frozenset[str]]:
         gone: set[Reference] = set()
-        pending = [each for each in candidates if self._published(each) is not None]
+        pending = [candidate for candidate in candidates if self._published(candidate) is not None]
         while pending:
             reference = pending.pop()
             if reference in gone or reference in self._desired:
@@ -81,7 +81,7 @@ class PublishedTable:
             self._kept.discard(reference)
             self._users.pop(reference, None)
             before = self._published(reference)
-            pending.extend(each for each in (before.uses if before else ()) if self._published(each) is not None)
+            pending.extend(used for used in (before.uses if before else ()) if self._published(used) is not None)
         removed: dict[str, set[str]] = defaultdict(set)
         for type_url, name in gone:
             removed[type_url].add(name)

@@ -37,42 +37,42 @@ class Publisher:
     def __init__(self, db: Database) -> None:
         """Publish from ``db``."""
         self._db = db
-        self._held: dict[tuple[object, tuple[object, ...]], _PartState] = {}  # by node: nodes equal their plain pairs, as in a report
+        self._states: dict[tuple[object, tuple[object, ...]], _PartState] = {}  # by node: nodes equal their plain pairs, as in a report
         self._touched: dict[PublishedTable, dict[Reference, Resource | None]] = defaultdict(dict)
 
     def open(self, root: PartGroup) -> Table:
         """Return the table of ``root``: the same one for every caller until as many have closed it; a new one is filled by ``flush``."""
-        held = self._hold(root, None)
-        held.uses += 1
-        if held.published_table is None:
-            held.published_table = PublishedTable(root)
-            for leaf in self._leaves(held):
-                self._note([held.published_table], None, leaf.resource)
-        return held.published_table.table
+        state = self._hold(root, None)
+        state.uses += 1
+        if state.published_table is None:
+            state.published_table = PublishedTable(root)
+            for leaf in self._leaves(state):
+                self._mark_changed([state.published_table], None, leaf.resource)
+        return state.published_table.table
 
     def close(self, root: PartGroup) -> None:
         """Give up one use of the table of ``root``; the last one forgets it."""
-        held = self._held[root]
-        held.uses -= 1
-        if not held.uses and held.published_table is not None:
-            self._touched.pop(held.published_table, None)
-            held.published_table = None
+        state = self._states[root]
+        state.uses -= 1
+        if not state.uses and state.published_table is not None:
+            self._touched.pop(state.published_table, None)
+            state.published_table = None
             self._release(root, None)
 
     def take(self, call: QueryCall) -> None:
         """Take in that the value of ``call`` has changed; a failed one leaves what there was."""
-        held = self._held.get(call)
-        if held is None:
+        state = self._states.get(call)
+        if state is None:
             return
-        if isinstance(held.node, ResourcePart):
-            resource = self._db.peek(held.node.query, *held.node.args)
+        if isinstance(state.node, ResourcePart):
+            resource = self._db.peek(state.node.query, *state.node.args)
             if not isinstance(resource, Failed):
-                before, held.resource = held.resource, resource
-                self._note(self._published_tables(held), before, resource)
+                before, state.resource = state.resource, resource
+                self._mark_changed(self._published_tables(state), before, resource)
             return
-        members = self._db.peek(held.node.query, *held.node.args)
+        members = self._db.peek(state.node.query, *state.node.args)
         if not isinstance(members, Failed):
-            self._regroup(held, held.node, members)
+            self._regroup(state, state.node, members)
 
     def flush(self) -> tuple[tuple[Table, TableChange], ...]:
         """Put all that was taken in on the tables, and return those that changed."""
@@ -83,28 +83,28 @@ class Publisher:
 
     def published(self, call: QueryCall) -> Iterator[tuple[Table, Resource]]:
         """Yield the resource that the leaf ``call`` has published, with each table it stands in; nothing where it is no leaf in use."""
-        held = self._held.get(call)
-        if held is not None and held.resource is not None:
-            resource = held.resource
-            for published_table in self._published_tables(held):
-                if found := published_table.table.of_type(resource.type_url).get(resource.name):
-                    yield published_table.table, found
+        state = self._states.get(call)
+        if state is not None and state.resource is not None:
+            resource = state.resource
+            for published_table in self._published_tables(state):
+                if current := published_table.table.of_type(resource.type_url).get(resource.name):
+                    yield published_table.table, current
 
-    def _regroup(self, held: _PartState, group: PartGroup, members: Members) -> None:
-        published_tables = self._published_tables(held)
-        before, held.members = held.members, members
+    def _regroup(self, state: _PartState, group: PartGroup, members: Members) -> None:
+        published_tables = self._published_tables(state)
+        before, state.members = state.members, members
         added = [self._hold(member, group) for member in members - before]  # first, so that what they share with the others stays
         for member in before - members:
-            leaves = tuple(self._leaves(self._held[member]))
+            leaves = tuple(self._leaves(self._states[member]))
             self._release(member, group)
             for leaf in leaves:
-                elsewhere = self._published_tables(leaf) if self._held.get(leaf.node) is leaf else set()
-                self._note(published_tables - elsewhere, leaf.resource, None)
-        for each in added:
-            for leaf in self._leaves(each):
-                self._note(published_tables, None, leaf.resource)
+                elsewhere = self._published_tables(leaf) if self._states.get(leaf.node) is leaf else set()
+                self._mark_changed(published_tables - elsewhere, leaf.resource, None)
+        for member_state in added:
+            for leaf in self._leaves(member_state):
+                self._mark_changed(published_tables, None, leaf.resource)
 
-    def _note(self, published_tables: Iterable[PublishedTable], before: Resource | None, after: Resource | None) -> None:
+    def _mark_changed(self, published_tables: Iterable[PublishedTable], before: Resource | None, after: Resource | None) -> None:
         for published_table in published_tables:
             desired = self._touched[published_table]
             if before is not None and (after is None or after.name != before.name):
@@ -112,39 +112,39 @@ class Publisher:
             if after is not None:
                 desired[after.type_url, after.name] = after
 
-    def _published_tables(self, held: _PartState) -> set[PublishedTable]:
-        found: set[PublishedTable] = set()
-        climb = [held]
-        while climb:
-            at = climb.pop()
-            if at.published_table is not None:
-                found.add(at.published_table)
-            climb.extend(self._held[parent] for parent in at.parents)
-        return found
+    def _published_tables(self, state: _PartState) -> set[PublishedTable]:
+        tables: set[PublishedTable] = set()
+        pending = [state]
+        while pending:
+            current = pending.pop()
+            if current.published_table is not None:
+                tables.add(current.published_table)
+            pending.extend(self._states[parent] for parent in current.parents)
+        return tables
 
-    def _leaves(self, held: _PartState) -> Iterator[_PartState]:
-        if isinstance(held.node, ResourcePart):
-            yield held
-        for member in held.members:
-            yield from self._leaves(self._held[member])
+    def _leaves(self, state: _PartState) -> Iterator[_PartState]:
+        if isinstance(state.node, ResourcePart):
+            yield state
+        for member in state.members:
+            yield from self._leaves(self._states[member])
 
     def _hold(self, node: ResourcePart | PartGroup, parent: PartGroup | None) -> _PartState:
-        held = self._held.get(node)
-        if held is None:
-            held = self._held[node] = _PartState(node)
+        state = self._states.get(node)
+        if state is None:
+            state = self._states[node] = _PartState(node)
             self._db.watch(node.query, *node.args)
         if parent is not None:
-            held.parents.add(parent)
-        return held
+            state.parents.add(parent)
+        return state
 
     def _release(self, node: ResourcePart | PartGroup, parent: PartGroup | None) -> None:
-        held = self._held[node]
+        state = self._states[node]
         if parent is not None:
-            held.parents.discard(parent)
-        if held.parents or held.published_table is not None:
+            state.parents.discard(parent)
+        if state.parents or state.published_table is not None:
             return
-        del self._held[node]
+        del self._states[node]
         self._db.unwatch(node.query, *node.args)
         if isinstance(node, PartGroup):
-            for member in held.members:
+            for member in state.members:
                 self._release(member, node)

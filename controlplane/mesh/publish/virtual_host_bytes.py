@@ -30,10 +30,10 @@ def encoded_virtual_host(host: str, message: VirtualHost) -> EncodedVirtualHost:
     return EncodedVirtualHost(encode(message), references(message))
 
 
-def as_own_resource(table: str, name: str, domains: tuple[str, ...], made: EncodedVirtualHost) -> Resource:
+def as_own_resource(table: str, name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost) -> Resource:
     """Return the virtual host ``name`` of the RouteConfiguration ``table`` as a resource of its own."""
     whole = f"{table}/{name}"
-    return encoded_resource(VHDS, whole, _encoded(whole, domains, made), made.uses, frozenset(domains))
+    return encoded_resource(VHDS, whole, _encoded(whole, domains, virtual_host), virtual_host.uses, frozenset(domains))
 
 
 def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, tuple[str, ...], EncodedVirtualHost]]) -> Resource:
@@ -42,15 +42,15 @@ def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, t
     refuse_invalid(RDS, table, message)
     referred: set[Reference] = set(references(message))
     inline: list[bytes] = []
-    for name, domains, made in hosts:
+    for name, domains, virtual_host in hosts:
         # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
-        inline.append(field(2, _encoded(name, domains, made)))
-        referred.update(made.uses)
+        inline.append(field(2, _encoded(name, domains, virtual_host)))
+        referred.update(virtual_host.uses)
     message.ClearField("name")
-    value = field(1, table.encode()) + b"".join(inline) + encode(message)
-    return encoded_resource(RDS, table, value, tuple(sorted(referred)))
+    encoded = field(1, table.encode()) + b"".join(inline) + encode(message)
+    return encoded_resource(RDS, table, encoded, tuple(sorted(referred)))
 
 
-def _encoded(name: str, domains: tuple[str, ...], made: EncodedVirtualHost) -> bytes:
+def _encoded(name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost) -> bytes:
     # VirtualHost: name = 1, domains = 2, and the rest as `Body` has it
-    return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in domains) + made.encoded
+    return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in domains) + virtual_host.encoded
