@@ -19,7 +19,7 @@ _KINDS = (GATEWAY, DESTINATION_RULE)
 @query
 def referred_credentials(db: Database) -> frozenset[str]:
     """Return the names in SDS of all credentials that something refers to: nothing else is read."""
-    keys = (key for kind in _KINDS for each in index(db, namespaces_with(kind)) for key in index(db, of_kind(kind, each.namespace)))
+    keys = (key for kind in _KINDS for marker in index(db, namespaces_with(kind)) for key in index(db, of_kind(kind, marker.namespace)))
     return frozenset(name for key in keys for _, name in credentials_of(db, key))
 
 
@@ -27,18 +27,18 @@ def referred_credentials(db: Database) -> frozenset[str]:
 def credentials_of(db: Database, key: Key) -> tuple[tuple[str, str], ...]:
     """Return the credentials that the object ``key`` refers to: the field, and the name in SDS."""
     match objects(db, key):
-        case Gateway() as value:
+        case Gateway() as gateway:
             return tuple(
-                found
-                for at, server in enumerate(value.spec.servers)
+                credential
+                for position, server in enumerate(gateway.spec.servers)
                 if server.tls
-                for found in _of_server(f"spec.servers[{at}].tls", server.tls)
+                for credential in _server_credentials(f"spec.servers[{position}].tls", server.tls)
             )
-        case DestinationRule() as value:
-            found = list(_of_policy("spec.trafficPolicy", value.spec.traffic_policy))
-            for at, subset in enumerate(value.spec.subsets):
-                found += _of_policy(f"spec.subsets[{at}].trafficPolicy", subset.traffic_policy)
-            return tuple(found)
+        case DestinationRule() as destination_rule:
+            credentials = list(_policy_credentials("spec.trafficPolicy", destination_rule.spec.traffic_policy))
+            for position, subset in enumerate(destination_rule.spec.subsets):
+                credentials += _policy_credentials(f"spec.subsets[{position}].trafficPolicy", subset.traffic_policy)
+            return tuple(credentials)
         case _:
             return ()
 
@@ -51,28 +51,28 @@ def problems_of_credentials(db: Database, key: Key) -> Iterator[Problem]:
             yield Problem(key, path, Severity.WARNING, "BadCredential", message)
 
 
-def _of_server(path: str, tls: ServerTLSSettings) -> Iterator[tuple[str, str]]:
-    for field, each in (
+def _server_credentials(path: str, tls: ServerTLSSettings) -> Iterator[tuple[str, str]]:
+    for field, name in (
         ("credentialName", tls.credential_name),
-        *((f"credentialNames[{at}]", n) for at, n in enumerate(tls.credential_names)),
+        *((f"credentialNames[{position}]", name) for position, name in enumerate(tls.credential_names)),
     ):
-        if each:
-            yield f"{path}.{field}", certificate_name(each)
+        if name:
+            yield f"{path}.{field}", certificate_name(name)
             if not tls.ca_cert_credential_name:
-                yield f"{path}.{field}", authority_name(each)
+                yield f"{path}.{field}", authority_name(name)
     if tls.ca_cert_credential_name:
         yield f"{path}.caCertCredentialName", authority_name(tls.ca_cert_credential_name)
 
 
-def _of_policy(path: str, policy: TrafficPolicy | None) -> Iterator[tuple[str, str]]:
+def _policy_credentials(path: str, policy: TrafficPolicy | None) -> Iterator[tuple[str, str]]:
     if policy is None:
         return
-    yield from _of_client(f"{path}.tls", policy.tls)
-    for at, each in enumerate(policy.port_level_settings):
-        yield from _of_client(f"{path}.portLevelSettings[{at}].tls", each.tls)
+    yield from _client_credentials(f"{path}.tls", policy.tls)
+    for position, port_settings in enumerate(policy.port_level_settings):
+        yield from _client_credentials(f"{path}.portLevelSettings[{position}].tls", port_settings.tls)
 
 
-def _of_client(path: str, tls: ClientTLSSettings | None) -> Iterator[tuple[str, str]]:
+def _client_credentials(path: str, tls: ClientTLSSettings | None) -> Iterator[tuple[str, str]]:
     if tls and tls.credential_name:
         yield f"{path}.credentialName", certificate_name(tls.credential_name)
         yield f"{path}.credentialName", authority_name(tls.credential_name)

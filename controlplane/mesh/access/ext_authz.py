@@ -36,26 +36,26 @@ class ResolvedAuthorizer(NamedTuple):
 @query
 def resolved_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
     """Return the authorizer that the settings of the mesh call ``name``, ``None`` where there is none, or no such service."""
-    given = extension_provider(db, name)
-    if given is None or given.authorizer is None:
+    provider = extension_provider(db, name)
+    if provider is None or provider.authorizer is None:
         return None
-    namespace, _, host = given.authorizer.service.rpartition("/")
-    ref = _service(db, host, namespace)
-    known = service(db, ref) if ref else None
-    port = known.port(given.authorizer.port) if known else None
+    namespace, _, host = provider.authorizer.service.rpartition("/")
+    ref = _authorizer_service(db, host, namespace)
+    mesh_service = service(db, ref) if ref else None
+    port = mesh_service.port(provider.authorizer.port) if mesh_service else None
     if ref is None or port is None or port.protocol is Protocol.UDP:
         return None
     target = ClusterTarget(ref, port.number, "", PUBLIC, _USE)
-    return ResolvedAuthorizer(external_authorizer(name, host, target.name, given.authorizer), ref)
+    return ResolvedAuthorizer(external_authorizer(name, host, target.name, provider.authorizer), ref)
 
 
 @query
 def provider_name(db: Database, key: Key) -> str | None:
     """Return the name of the provider that the AuthorizationPolicy ``key`` asks, ``None`` where it asks nobody."""
-    value = objects(db, key)
-    if not isinstance(value, AuthorizationPolicy) or value.spec.action != "CUSTOM":
+    policy = objects(db, key)
+    if not isinstance(policy, AuthorizationPolicy) or policy.spec.action != "CUSTOM":
         return None
-    return value.spec.provider.name if value.spec.provider else None
+    return policy.spec.provider.name if policy.spec.provider else None
 
 
 def authorizer_clusters(db: Database, resolved: ResolvedAuthorizer, namespace: str, *, identified: bool) -> Iterator[ResourcePart]:
@@ -63,15 +63,15 @@ def authorizer_clusters(db: Database, resolved: ResolvedAuthorizer, namespace: s
     ref = resolved.ref
     target = ClusterTarget(ref, resolved.authorizer.port, "", client_namespace_for_rules(db, ref, namespace), _USE)
     yield ResourcePart(outbound_cluster, (target, identified))
-    known = service(db, ref)
-    if known and known.resolution is Resolution.ENDPOINTS:
+    mesh_service = service(db, ref)
+    if mesh_service and mesh_service.resolution is Resolution.ENDPOINTS:
         yield ResourcePart(endpoint_assignment, (target,))
 
 
-def _service(db: Database, host: str, namespace: str) -> ServiceRef | None:
+def _authorizer_service(db: Database, host: str, namespace: str) -> ServiceRef | None:
     """Return the service ``host``, of ``namespace`` if that is said: the mesh's settings may name it whoever it is exported to."""
     declared = [key for key in declarers(db, host) if namespace in ("", key.namespace)]
-    seen = find_service(db, host, mesh_settings(db).root_namespace)
-    if seen and seen.key in declared:
-        return ServiceRef(host, seen.key)
+    visible = find_service(db, host, mesh_settings(db).root_namespace)
+    if visible and visible.key in declared:
+        return ServiceRef(host, visible.key)
     return ServiceRef(host, declared[0]) if declared else None

@@ -59,15 +59,15 @@ _PATIENCE_MS = 600_000  # Istio's, where nothing is said
 _FORBIDDEN = 403
 
 
-def access_policy(value: AuthorizationPolicy) -> AccessPolicy:
-    """Return what ``value`` says."""
-    spec = value.spec
+def access_policy(policy: AuthorizationPolicy) -> AccessPolicy:
+    """Return what ``policy`` says."""
+    spec = policy.spec
     return AccessPolicy(
-        namespace=value.key.namespace,
-        name=value.key.name,
+        namespace=policy.key.namespace,
+        name=policy.key.name,
         action=PolicyAction(spec.action),
         rules=tuple(_rule(rule) for rule in spec.rules),
-        dry_run=is_dry_run(value),
+        dry_run=is_dry_run(policy),
         provider=spec.provider.name if spec.provider else "",
     )
 
@@ -88,50 +88,50 @@ def token_issuer(rule: JWTRule, keys: str | None) -> TokenIssuer:
     )
 
 
-def external_authorizer(name: str, host: str, cluster: str, given: HttpAuthorizer | GrpcAuthorizer) -> ExternalAuthorizer:
-    """Return how the authorizer ``given``, which the mesh's settings call ``name``, is asked."""
-    status = given.status_on_error
-    body = given.include_request_body_in_check
+def external_authorizer(name: str, host: str, cluster: str, authorizer: HttpAuthorizer | GrpcAuthorizer) -> ExternalAuthorizer:
+    """Return how the authorizer ``authorizer``, which the mesh's settings call ``name``, is asked."""
+    status = authorizer.status_on_error
+    body = authorizer.include_request_body_in_check
     return ExternalAuthorizer(
         name=name,
         host=host,
-        port=given.port,
+        port=authorizer.port,
         cluster=cluster,
-        protocol=_http(given) if isinstance(given, HttpAuthorizer) else GrpcAuthorization(),
-        timeout_ms=given.timeout or _PATIENCE_MS,
-        fail_open=given.fail_open,
-        clear_route_cache=given.clear_route_cache,
+        protocol=_http(authorizer) if isinstance(authorizer, HttpAuthorizer) else GrpcAuthorization(),
+        timeout_ms=authorizer.timeout or _PATIENCE_MS,
+        fail_open=authorizer.fail_open,
+        clear_route_cache=authorizer.clear_route_cache,
         status_on_error=(int(status) if status.isdecimal() else _FORBIDDEN) if status else None,
         body=_body(body) if body else None,
     )
 
 
-def _http(given: HttpAuthorizer) -> HttpAuthorization:
+def _http(authorizer: HttpAuthorizer) -> HttpAuthorization:
     return HttpAuthorization(
-        path_prefix=given.path_prefix,
-        headers=(*given.include_headers_in_check, *given.include_request_headers_in_check),
-        added_headers=tuple(sorted(given.include_additional_headers_in_check.items())),
-        to_application=given.headers_to_upstream_on_allow,
-        to_client=given.headers_to_downstream_on_allow,
-        to_refused=given.headers_to_downstream_on_deny,
+        path_prefix=authorizer.path_prefix,
+        headers=(*authorizer.include_headers_in_check, *authorizer.include_request_headers_in_check),
+        added_headers=tuple(sorted(authorizer.include_additional_headers_in_check.items())),
+        to_application=authorizer.headers_to_upstream_on_allow,
+        to_client=authorizer.headers_to_downstream_on_allow,
+        to_refused=authorizer.headers_to_downstream_on_deny,
     )
 
 
-def _body(given: RequestBody) -> ForwardedBody:
-    return ForwardedBody(given.max_request_bytes, given.allow_partial_message, given.pack_as_bytes)
+def _body(request_body: RequestBody) -> ForwardedBody:
+    return ForwardedBody(request_body.max_request_bytes, request_body.allow_partial_message, request_body.pack_as_bytes)
 
 
 def _rule(rule: AuthorizationRule) -> AccessRule:
     return AccessRule(
-        sources=tuple(_source(each.source or AuthorizationSource()) for each in rule.from_),
-        operations=tuple(_operation(each.operation or AuthorizationOperation()) for each in rule.to),
+        sources=tuple(_source(rule_from.source or AuthorizationSource()) for rule_from in rule.from_),
+        operations=tuple(_operation(rule_to.operation or AuthorizationOperation()) for rule_to in rule.to),
         when=tuple(_condition(condition) for condition in rule.when),
         understood=rule.is_understood,
     )
 
 
 def _source(source: AuthorizationSource) -> AccessTerms:
-    return _said(
+    return _written_terms(
         AccessTerm(NamedAttribute.PRINCIPAL, source.principals, source.not_principals),
         AccessTerm(NamedAttribute.REQUEST_PRINCIPAL, source.request_principals, source.not_request_principals),
         AccessTerm(NamedAttribute.NAMESPACE, source.namespaces, source.not_namespaces),
@@ -143,7 +143,7 @@ def _source(source: AuthorizationSource) -> AccessTerms:
 
 
 def _operation(operation: AuthorizationOperation) -> AccessTerms:
-    return _said(
+    return _written_terms(
         AccessTerm(NamedAttribute.HOST, operation.hosts, operation.not_hosts),
         AccessTerm(NamedAttribute.METHOD, operation.methods, operation.not_methods),
         AccessTerm(NamedAttribute.PATH, operation.paths, operation.not_paths),
@@ -151,7 +151,7 @@ def _operation(operation: AuthorizationOperation) -> AccessTerms:
     )
 
 
-def _said(*terms: AccessTerm) -> AccessTerms:
+def _written_terms(*terms: AccessTerm) -> AccessTerms:
     return tuple(term for term in terms if term.values or term.others)
 
 

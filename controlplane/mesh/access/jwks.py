@@ -16,8 +16,8 @@ def wanted_keys(db: Database) -> frozenset[str]:
     """Return the addresses where the issuers that objects name publish their keys."""
     keys = (
         key
-        for space in index(db, namespaces_with(REQUEST_AUTHENTICATION))
-        for key in index(db, of_kind(REQUEST_AUTHENTICATION, space.namespace))
+        for marker in index(db, namespaces_with(REQUEST_AUTHENTICATION))
+        for key in index(db, of_kind(REQUEST_AUTHENTICATION, marker.namespace))
     )
     return frozenset(address for key in sorted(keys) for address in key_addresses(db, key))
 
@@ -25,20 +25,26 @@ def wanted_keys(db: Database) -> frozenset[str]:
 @query
 def key_addresses(db: Database, key: Key) -> tuple[str, ...]:
     """Return the addresses of keys that the RequestAuthentication ``key`` names."""
-    value = objects(db, key)
-    rules = value.spec.jwt_rules if isinstance(value, RequestAuthentication) else ()
+    authentication = objects(db, key)
+    rules = authentication.spec.jwt_rules if isinstance(authentication, RequestAuthentication) else ()
     return tuple(address for rule in rules if (address := rule.jwks_url))
 
 
-def missing_keys(db: Database, value: RequestAuthentication) -> Iterator[Problem]:
-    """Yield a Problem for each rule of ``value`` whose keys cannot be fetched now, or cannot be used."""
-    for at, rule in enumerate(value.spec.jwt_rules):
+def missing_keys(db: Database, authentication: RequestAuthentication) -> Iterator[Problem]:
+    """Yield a Problem for each rule of ``authentication`` whose keys cannot be fetched now, or cannot be used."""
+    for position, rule in enumerate(authentication.spec.jwt_rules):
         if failure := rule.inline_keys().failure:
             message = f"{failure}; every token of this issuer is refused"
-            yield Problem(value.key, f"spec.jwtRules[{at}].jwks", Severity.WARNING, "NoKeys", message)
+            yield Problem(authentication.key, f"spec.jwtRules[{position}].jwks", Severity.WARNING, "NoKeys", message)
         address = rule.jwks_url
         if address is None or not (why := jwks_failure(db, address)):
             continue
         field = "issuer" if address not in (rule.jwks_uri, rule.deprecated_jwks_uri) else "jwksUri" if rule.jwks_uri else "jwks_uri"
         until = "those fetched last are used" if jwks(db, address) else "until they come, every token of this issuer is refused"
-        yield Problem(value.key, f"spec.jwtRules[{at}].{field}", Severity.WARNING, "NoKeys", f"the keys cannot be fetched: {why}; {until}")
+        yield Problem(
+            authentication.key,
+            f"spec.jwtRules[{position}].{field}",
+            Severity.WARNING,
+            "NoKeys",
+            f"the keys cannot be fetched: {why}; {until}",
+        )

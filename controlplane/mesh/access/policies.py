@@ -26,10 +26,10 @@ GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such 
 
 
 class PolicyTarget(NamedTuple):
-    """Whom a policy is for: workloads with all of the labels of one of ``choices``; ``own``: in its own namespace only."""
+    """Whom a policy is for: workloads with all of the labels of one of ``choices``; ``own_namespace_only``: and nowhere else."""
 
     choices: tuple[Labels, ...]
-    own: bool
+    own_namespace_only: bool
 
 
 class EffectivePolicies(NamedTuple):
@@ -43,20 +43,20 @@ class EffectivePolicies(NamedTuple):
 def effective_policies(db: Database, namespace: str, labels: Labels) -> EffectivePolicies:
     """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's."""
     return EffectivePolicies(
-        _attached(db, AUTHORIZATION_POLICY, namespace, labels), _attached(db, REQUEST_AUTHENTICATION, namespace, labels)
+        _attached_policies(db, AUTHORIZATION_POLICY, namespace, labels), _attached_policies(db, REQUEST_AUTHENTICATION, namespace, labels)
     )
 
 
 @query
 def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
     """Return what ``policies`` say."""
-    found = (objects(db, key) for key in policies.authorizations)
-    authorizations = tuple(access_policy(each) for each in found if isinstance(each, AuthorizationPolicy))
-    believed = (issuer for key in policies.authentications for issuer in token_issuers(db, key))
+    policy_objects = (objects(db, key) for key in policies.authorizations)
+    authorizations = tuple(access_policy(policy) for policy in policy_objects if isinstance(policy, AuthorizationPolicy))
+    issuers = (issuer for key in policies.authentications for issuer in token_issuers(db, key))
     return ChainAccess(
         policies=authorizations,
-        authorizers=tuple(each.authorizer for each in external_authorizers(db, policies)),
-        issuers=tuple(sorted(dict.fromkeys(believed), key=lambda each: each.issuer)),
+        authorizers=tuple(resolved.authorizer for resolved in external_authorizers(db, policies)),
+        issuers=tuple(sorted(dict.fromkeys(issuers), key=lambda issuer: issuer.issuer)),
         trust_domains=trust_domains(db),
         paths=mesh_settings(db).paths,
     )
@@ -78,16 +78,16 @@ def gateway_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters
 def external_authorizers(db: Database, policies: EffectivePolicies) -> tuple[ResolvedAuthorizer, ...]:
     """Return the authorizers that ``policies`` ask, as far as there are such, sorted by name."""
     names = {name for key in policies.authorizations if (name := provider_name(db, key))}
-    return tuple(found for name in sorted(names) if (found := resolved_authorizer(db, name)))
+    return tuple(authorizer for name in sorted(names) if (authorizer := resolved_authorizer(db, name)))
 
 
 @query
 def token_issuers(db: Database, key: Key) -> tuple[TokenIssuer, ...]:
     """Return the issuers that the RequestAuthentication ``key`` names, each with his keys, as far as these are known and can be used."""
-    value = objects(db, key)
-    if not isinstance(value, RequestAuthentication):
+    authentication = objects(db, key)
+    if not isinstance(authentication, RequestAuthentication):
         return ()
-    return tuple(token_issuer(rule, _keys(db, rule)) for rule in value.spec.jwt_rules)
+    return tuple(token_issuer(rule, _keys(db, rule)) for rule in authentication.spec.jwt_rules)
 
 
 def _keys(db: Database, rule: JWTRule) -> str | None:
@@ -104,29 +104,29 @@ def trust_domains(db: Database) -> tuple[str, ...]:
 @query
 def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
     """Return whom the policy ``key`` is for."""
-    value = objects(db, key)
-    if not isinstance(value, AuthorizationPolicy | RequestAuthentication):
+    policy = objects(db, key)
+    if not isinstance(policy, AuthorizationPolicy | RequestAuthentication):
         return None
-    if refs := target_refs(value.spec):
-        named = (each.name for _, each in refs if (each.group, each.kind) == GATEWAY)
-        return PolicyTarget(tuple(((GATEWAY_LABEL, name),) for name in named), own=True)
-    selector = value.spec.selector
-    return PolicyTarget((tuple(sorted(selector.match_labels.items())) if selector else (),), own=False)
+    if refs := target_refs(policy.spec):
+        names = (ref.name for _, ref in refs if (ref.group, ref.kind) == GATEWAY)
+        return PolicyTarget(tuple(((GATEWAY_LABEL, name),) for name in names), own_namespace_only=True)
+    selector = policy.spec.selector
+    return PolicyTarget((tuple(sorted(selector.match_labels.items())) if selector else (),), own_namespace_only=False)
 
 
 def target_refs(spec: SinglePolicyAttachment) -> list[tuple[str, PolicyTargetReference]]:
     """Return the objects that ``spec`` is attached to by name, each with the path of the field that says so."""
-    found = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
-    return found + [(f"spec.targetRefs[{at}]", each) for at, each in enumerate(spec.target_refs)]
+    refs = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
+    return refs + [(f"spec.targetRefs[{position}]", ref) for position, ref in enumerate(spec.target_refs)]
 
 
-def _attached(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> tuple[Key, ...]:
+def _attached_policies(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> tuple[Key, ...]:
     spaces = {namespace, mesh_settings(db).root_namespace}
-    keys = sorted(key for each in spaces for key in index(db, of_kind(kind, each)))
-    return tuple(key for key in keys if _about(policy_attachment(db, key), key, namespace, set(labels)))
+    keys = sorted(key for space in spaces for key in index(db, of_kind(kind, space)))
+    return tuple(key for key in keys if _is_for(policy_attachment(db, key), key, namespace, set(labels)))
 
 
-def _about(found: PolicyTarget | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
-    if found is None or (found.own and key.namespace != namespace):
+def _is_for(target: PolicyTarget | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
+    if target is None or (target.own_namespace_only and key.namespace != namespace):
         return False
-    return any(labels.issuperset(each) for each in found.choices)
+    return any(labels.issuperset(choice) for choice in target.choices)
