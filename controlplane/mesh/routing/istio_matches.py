@@ -33,7 +33,7 @@ def request_match(match: HTTPMatchRequest) -> RequestMatch:
         authority=_optional(match.authority) if match.authority else None,
         headers=tuple(header for header in headers if not is_claim(header.name)),
         query=tuple(QueryMatch(name, _optional(text)) for name, text in sorted(match.query_params.items())),
-        claims=tuple(ClaimMatch(claim_path(each.name), each.text, each.invert) for each in headers if is_claim(each.name)),
+        claims=tuple(ClaimMatch(claim_path(header.name), header.text, header.invert) for header in headers if is_claim(header.name)),
     )
 
 

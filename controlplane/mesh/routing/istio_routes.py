@@ -61,14 +61,14 @@ def default_rule(backend: Backend, hashed_by: HashKey | None = None) -> HttpRule
     return HttpRule(action=Forward(backends=(Weighted(backend=backend),), retry=_retry(None, hashed=bool(hashes)), hashes=hashes))
 
 
-def written(value: VirtualService, rules: Iterable[HttpRule]) -> tuple[HttpRule, ...]:
-    """Return ``rules`` as those of ``value``, with their ranks, less what comes after one that takes every request."""
-    key = value.key
+def written(virtual_service: VirtualService, rules: Iterable[HttpRule]) -> tuple[HttpRule, ...]:
+    """Return ``rules`` as those of ``virtual_service``, with their ranks, less what comes after one that takes every request."""
+    key = virtual_service.key
     origin = f"/apis/networking.istio.io/v1/namespaces/{key.namespace}/virtual-service/{key.name}"
     ranked = []
-    for at, rule in enumerate(rules):
+    for position, rule in enumerate(rules):
         last = rule.match.takes_everything
-        ranked.append(replace(rule, origin=origin, rank=WrittenOrder(last, value.meta.created, key, at)))
+        ranked.append(replace(rule, origin=origin, rank=WrittenOrder(last, virtual_service.meta.created, key, position)))
         if last:
             break
     return tuple(ranked)
@@ -132,14 +132,14 @@ def _weighted(routes: Sequence[HTTPRouteDestination], backends: Sequence[Service
 
 
 def _mirrors(route: HTTPRoute, backends: Sequence[ServiceBackend]) -> Iterator[Mirror]:
-    percents = [_mirrored(route)] if route.mirror else []
+    percents = [_mirror_percent(route)] if route.mirror else []
     percents += [mirror.percentage.value if mirror.percentage else _ALWAYS for mirror in route.mirrors]
     for backend, percent in zip(backends, percents, strict=True):
         if percent:
             yield Mirror(backend, per_million(percent))
 
 
-def _mirrored(route: HTTPRoute) -> float:
+def _mirror_percent(route: HTTPRoute) -> float:
     if route.mirror_percentage is not None:
         return route.mirror_percentage.value
     old = route.mirror_percent if route.mirror_percent is not None else route.deprecated_mirror_percent
@@ -158,7 +158,7 @@ def _retry(retries: HTTPRetry | None, *, hashed: bool) -> Retry | None:
         return Retry(other_hosts=not hashed)
     if retries.attempts <= 0:
         return None
-    conditions, codes = _failures(retries.retry_on)
+    conditions, codes = _retry_conditions(retries.retry_on)
     other_hosts = retries.retry_ignore_previous_hosts
     return Retry(
         attempts=retries.attempts,
@@ -171,7 +171,7 @@ def _retry(retries: HTTPRetry | None, *, hashed: bool) -> Retry | None:
     )
 
 
-def _failures(retry_on: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _retry_conditions(retry_on: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return the conditions and the statuses in ``retry_on``, separated by commas; where it is empty, the default's."""
     if not retry_on:
         return DEFAULT_CONDITIONS, ()

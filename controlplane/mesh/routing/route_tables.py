@@ -89,34 +89,35 @@ class DomainClaimant(NamedTuple):
 def route_tables(db: Database, scope: OutboundScope) -> tuple[RouteTable, ...]:
     """Return the route tables of ``scope``, sorted by name."""
     client_namespace = client_namespace_for_routes(db, scope.namespace)
-    found: dict[str, RouteTable] = {}
-    for each in egress_listeners(db, scope):
-        for table in _tables_of(db, scope, client_namespace, each):
-            found.setdefault(table.name, table)
-    return tuple(found[name] for name in sorted(found))
+    by_name: dict[str, RouteTable] = {}
+    for listener in egress_listeners(db, scope):
+        for table in _tables_of(db, scope, client_namespace, listener):
+            by_name.setdefault(table.name, table)
+    return tuple(by_name[name] for name in sorted(by_name))
 
 
-def _tables_of(db: Database, scope: OutboundScope, client_namespace: str, each: EgressListenerScope) -> list[RouteTable]:
-    if not scope.captured and not each.binds:
+def _tables_of(db: Database, scope: OutboundScope, client_namespace: str, listener: EgressListenerScope) -> list[RouteTable]:
+    if not scope.captured and not listener.binds:
         return []
-    if each.port is not None:
-        if each.protocol == Protocol.HTTP_PROXY:
-            return [RouteTable(str(each.port), EgressHosts(client_namespace, each.hosts, None))]
+    if listener.port is not None:
+        if listener.protocol == Protocol.HTTP_PROXY:
+            return [RouteTable(str(listener.port), EgressHosts(client_namespace, listener.hosts, None))]
         return (
-            [RouteTable(str(each.port), EgressHosts(client_namespace, each.hosts, each.port))]
-            if parse_protocol(each.protocol).is_http
+            [RouteTable(str(listener.port), EgressHosts(client_namespace, listener.hosts, listener.port))]
+            if parse_protocol(listener.protocol).is_http
             else []
         )
-    found = [
-        RouteTable(str(port), EgressHosts(client_namespace, each.hosts, port)) for port in http_ports(db, client_namespace, each.hosts)
+    tables = [
+        RouteTable(str(port), EgressHosts(client_namespace, listener.hosts, port))
+        for port in http_ports(db, client_namespace, listener.hosts)
     ]
-    found += [
+    tables += [
         RouteTable(f"{ref.host}:{port}", EgressHosts(client_namespace, EVERYTHING, port, ref))
-        for ref, port in sniffed_ports(db, client_namespace, each.hosts)
+        for ref, port in sniffed_ports(db, client_namespace, listener.hosts)
     ]
     if mesh_settings(db).http_proxy_port is not None:
-        found.append(RouteTable(HTTP_PROXY, EgressHosts(client_namespace, each.hosts, None)))
-    return found
+        tables.append(RouteTable(HTTP_PROXY, EgressHosts(client_namespace, listener.hosts, None)))
+    return tables
 
 
 def may_carry_http(port: ServicePort) -> bool:
@@ -127,13 +128,13 @@ def may_carry_http(port: ServicePort) -> bool:
 @query
 def http_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[int, ...]:
     """Return the port numbers on which some service seen may carry HTTP without being told apart by its address."""
-    found = set()
+    numbers = set()
     for ref in imported_services(db, client_namespace, hosts):
-        known = service(db, ref)
-        for port in known.ports if known else ():
-            if port.protocol.is_http or (port.protocol == Protocol.UNSUPPORTED and known and not has_address(known)):
-                found.add(port.number)
-    return tuple(sorted(found))
+        mesh_service = service(db, ref)
+        for port in mesh_service.ports if mesh_service else ():
+            if port.protocol.is_http or (port.protocol == Protocol.UNSUPPORTED and mesh_service and not has_address(mesh_service)):
+                numbers.add(port.number)
+    return tuple(sorted(numbers))
 
 
 @query
@@ -142,36 +143,36 @@ def sniffed_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -
     return tuple(
         (ref, port.number)
         for ref in imported_services(db, client_namespace, hosts)
-        if (known := service(db, ref)) and has_address(known)
-        for port in known.ports
+        if (mesh_service := service(db, ref)) and has_address(mesh_service)
+        for port in mesh_service.ports
         if port.protocol == Protocol.UNSUPPORTED
     )
 
 
-def has_address(known: Service) -> bool:
-    """Return whether a listener can be told from others by an address of ``known``."""
-    return any("/" not in address for address in known.addresses)
+def has_address(mesh_service: Service) -> bool:
+    """Return whether a listener can be told from others by an address of ``mesh_service``."""
+    return any("/" not in address for address in mesh_service.addresses)
 
 
 @query
 def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainClaimant, ...]:
     """Return who asks for domains in the tables of ``egress_hosts``, oldest first."""
-    found = []
+    claimants = []
     refs = (egress_hosts.only,) if egress_hosts.only else imported_services(db, egress_hosts.client_namespace, egress_hosts.hosts)
     for ref in refs:
-        known = service(db, ref)
-        found += [
-            DomainClaimant(known.created, ref.host, each.number, ref, ref.key.namespace)
-            for each in (known.ports if known else ())
-            if known and may_carry_http(each) and egress_hosts.port in (None, each.number)
+        mesh_service = service(db, ref)
+        claimants += [
+            DomainClaimant(mesh_service.created, ref.host, service_port.number, ref, ref.key.namespace)
+            for service_port in (mesh_service.ports if mesh_service else ())
+            if mesh_service and may_carry_http(service_port) and egress_hosts.port in (None, service_port.number)
         ]
     if egress_hosts.only is None:
         services = {ref.host for ref in refs}
         for host, head in imported_routes(db, egress_hosts.client_namespace, egress_hosts.hosts):
             if host not in services:
                 services.add(host)
-                found.append(DomainClaimant(head.created, host, egress_hosts.port or _HTTP_PORT, None, head.key.namespace))
-    return tuple(sorted(found, key=lambda claimant: (claimant.created, claimant.host, claimant.port)))
+                claimants.append(DomainClaimant(head.created, host, egress_hosts.port or _HTTP_PORT, None, head.key.namespace))
+    return tuple(sorted(claimants, key=lambda claimant: (claimant.created, claimant.host, claimant.port)))
 
 
 @query
@@ -214,10 +215,10 @@ def special_audience(db: Database, egress_hosts: EgressHosts, owner: str) -> Aud
 
 def route_client(db: Database, scope: OutboundScope, egress_hosts: EgressHosts, owner: str) -> RouteClient:
     """Return whom to ask for the virtual hosts from ``owner`` on behalf of ``scope``."""
-    differs = special_audience(db, egress_hosts, owner)
-    own = egress_hosts.client_namespace != PUBLIC or scope.namespace in differs.namespaces
-    labels = tuple(pair for pair in scope.labels if pair[0] in differs.label_keys)
-    return RouteClient(scope.namespace if own else PUBLIC, labels)
+    audience = special_audience(db, egress_hosts, owner)
+    is_special = egress_hosts.client_namespace != PUBLIC or scope.namespace in audience.namespaces
+    labels = tuple(pair for pair in scope.labels if pair[0] in audience.label_keys)
+    return RouteClient(scope.namespace if is_special else PUBLIC, labels)
 
 
 @query
@@ -228,17 +229,17 @@ def table_entries(db: Database, egress_hosts: EgressHosts, owner: str, client: R
     """
     owner_of = domain_owners(db, egress_hosts)
     everywhere = egress_hosts.port is None
-    found = []
+    entries = []
     for claimant in claimants_of_owner(db, egress_hosts, owner):
         ref = claimant.ref
         local = client.namespace if ref and ref.key.group_kind == SERVICE and ref.key.namespace == client.namespace else PUBLIC
         wanted = entry_domains(db, DomainQuery(claimant.host, claimant.port, ref, local, everywhere))
-        own = (claimant.host, claimant.port)
-        denied = tuple(domain for domain in wanted if owner_of.get(domain, own) != own)
+        host_and_port = (claimant.host, claimant.port)
+        denied = tuple(domain for domain in wanted if owner_of.get(domain, host_and_port) != host_and_port)
         if len(denied) < len(wanted):
             client_namespace, labels = _client_of_entry(db, client, claimant.host, ref)
-            found.append(TableEntry(claimant.host, claimant.port, ref, local, client_namespace, labels, denied, everywhere))
-    return tuple(sorted(found, key=lambda entry: (entry.host, entry.port)))
+            entries.append(TableEntry(claimant.host, claimant.port, ref, local, client_namespace, labels, denied, everywhere))
+    return tuple(sorted(entries, key=lambda entry: (entry.host, entry.port)))
 
 
 def _client_of_entry(db: Database, client: RouteClient, host: str, ref: ServiceRef | None) -> tuple[str, Labels]:
@@ -255,19 +256,19 @@ def _client_of_entry(db: Database, client: RouteClient, host: str, ref: ServiceR
 def entry_domains(db: Database, domain_query: DomainQuery) -> tuple[str, ...]:
     """Return the domains by which requests name the host of ``domain_query``: from its namespace ``local``, or from anywhere."""
     host = domain_query.host
-    known = service(db, domain_query.ref) if domain_query.ref else None
+    mesh_service = service(db, domain_query.ref) if domain_query.ref else None
     namespace = domain_query.local or "~"  # no namespace has this name
-    if known is None:
-        found = virtual_host_domains(host, dns_domain="")
+    if mesh_service is None:
+        domains = virtual_host_domains(host, dns_domain="")
     else:
-        found = virtual_host_domains(
+        domains = virtual_host_domains(
             host,
             dns_domain=f"{namespace}.svc.{CLUSTER_DOMAIN}",
-            vips=tuple(address for address in known.addresses if "/" not in address),
-            wildcard=known.headless,
+            vips=tuple(address for address in mesh_service.addresses if "/" not in address),
+            wildcard=mesh_service.headless,
         )
     if not domain_query.with_port:
-        return found
-    with_port = tuple(f"{domain}:{domain_query.port}" for domain in found if domain != "*")
-    bare = tuple(domain for domain in found if domain_query.port == _HTTP_PORT or domain == "*")
+        return domains
+    with_port = tuple(f"{domain}:{domain_query.port}" for domain in domains if domain != "*")
+    bare = tuple(domain for domain in domains if domain_query.port == _HTTP_PORT or domain == "*")
     return with_port + bare

@@ -73,11 +73,11 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     labels = proxy_labels(db, proxy)
     captured = proxy.interception is not Interception.NONE
     sidecar = sidecar_of(db, proxy.namespace, labels)
-    looked_at = source_label_keys(db, frozenset((MESH_GATEWAY,)))
+    label_keys = source_label_keys(db, frozenset((MESH_GATEWAY,)))
     identified = proxy.identity is not None
     families = _families(db, proxy) if captured else IpFamilies.V4
     outbound = OutboundScope(
-        proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in looked_at), identified, families
+        proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in label_keys), identified, families
     )
     served = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
     return ProxyScope(outbound, served)
@@ -109,11 +109,13 @@ def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:
 
 
 def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], list[Key]]:
-    found = [value for key in index(db, of_kind(SIDECAR, namespace)) if isinstance(value := objects(db, key), Sidecar)]
-    found.sort(key=lambda value: (value.meta.created, value.key))
-    has = set(labels)
-    selecting = [each.key for each in found if (wanted := each.spec.workload_selector) and wanted.labels.items() <= has]
-    general = [each.key for each in found if not each.spec.workload_selector or not each.spec.workload_selector.labels]
+    sidecars = [candidate for key in index(db, of_kind(SIDECAR, namespace)) if isinstance(candidate := objects(db, key), Sidecar)]
+    sidecars.sort(key=lambda sidecar: (sidecar.meta.created, sidecar.key))
+    workload_labels = set(labels)
+    selecting = [
+        sidecar.key for sidecar in sidecars if (wanted := sidecar.spec.workload_selector) and wanted.labels.items() <= workload_labels
+    ]
+    general = [sidecar.key for sidecar in sidecars if not sidecar.spec.workload_selector or not sidecar.spec.workload_selector.labels]
     return selecting, general
 
 
@@ -121,37 +123,37 @@ def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], 
 def source_label_keys(db: Database, gateways: frozenset[str]) -> frozenset[str]:
     """Return the label names that source labels of any VirtualService bound to one of ``gateways`` look at."""
     heads = (virtual_service_head(db, key) for key in index(db, by_source_labels(VIRTUAL_SERVICE)))
-    return frozenset(name for each in heads if each and each.gateways & gateways for name in each.label_keys)
+    return frozenset(name for head in heads if head and head.gateways & gateways for name in head.label_keys)
 
 
 @query
 def egress_listeners(db: Database, scope: OutboundScope) -> tuple[EgressListenerScope, ...]:
     """Return the egress listeners of ``scope``, those for one port first, in the order written."""
-    value = sidecar_object(db, scope.sidecar)
-    if value is None or not value.spec.egress:
+    sidecar = sidecar_object(db, scope.sidecar)
+    if sidecar is None or not sidecar.spec.egress:
         return (EgressListenerScope(None, "", "", binds=False, hosts=EVERYTHING),)
-    found = []
-    for each in value.spec.egress:
-        hosts = tuple(sorted({_resolved(host, scope.namespace) for host in each.hosts}))
+    listeners = []
+    for listener in sidecar.spec.egress:
+        hosts = tuple(sorted({_resolved_egress_host(host, scope.namespace) for host in listener.hosts}))
         hosts = EVERYTHING if EVERYTHING[0] in hosts else hosts
-        port = each.port
+        port = listener.port
         number, protocol = (port.number, port.protocol.upper()) if port else (None, "")
-        found.append(EgressListenerScope(number, protocol, each.bind, each.capture_mode == "NONE", hosts))
-    return tuple(sorted(found, key=lambda each: each.port is None))
+        listeners.append(EgressListenerScope(number, protocol, listener.bind, listener.capture_mode == "NONE", hosts))
+    return tuple(sorted(listeners, key=lambda listener: listener.port is None))
 
 
 def sidecar_object(db: Database, key: Key | None) -> Sidecar | None:
     """Return the Sidecar ``key``."""
-    value = objects(db, key) if key else None
-    return value if isinstance(value, Sidecar) else None
+    obj = objects(db, key) if key else None
+    return obj if isinstance(obj, Sidecar) else None
 
 
 @query
 def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
     """Return what becomes of traffic to unknown destinations: what the Sidecar says, else the mesh."""
-    value = sidecar_object(db, sidecar)
-    if value and value.spec.outbound_traffic_policy:
-        return OutboundPolicy(value.spec.outbound_traffic_policy.mode)
+    sidecar_config = sidecar_object(db, sidecar)
+    if sidecar_config and sidecar_config.spec.outbound_traffic_policy:
+        return OutboundPolicy(sidecar_config.spec.outbound_traffic_policy.mode)
     return mesh_settings(db).outbound_policy
 
 
@@ -161,24 +163,24 @@ def imported_services(db: Database, client_namespace: str, hosts: tuple[str, ...
 
     Those that the routes so seen lead to are among them.
     """
-    seen = visible_services(db, client_namespace)
+    visible = visible_services(db, client_namespace)
     if hosts == EVERYTHING:
-        return seen
-    found = {ref for ref in seen if egress_selects(hosts, ref.key.namespace, ref.host)}
-    for route in {each.key for _, each in imported_routes(db, client_namespace, hosts)}:
+        return visible
+    imported = {ref for ref in visible if egress_selects(hosts, ref.key.namespace, ref.host)}
+    for route in {head.key for _, head in imported_routes(db, client_namespace, hosts)}:
         for host in destinations(db, route):
             if ref := find_service(db, host, client_namespace):
-                found.add(ref)
-    return tuple(sorted(found))
+                imported.add(ref)
+    return tuple(sorted(imported))
 
 
 @query
 def imported_routes(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[tuple[str, VirtualServiceHead], ...]:
     """Return the hosts with a VirtualService that ``client_namespace`` sees through the egress ``hosts``, sorted by host."""
     return tuple(
-        (host, each)
-        for host, each in routed_hosts(db)
-        if is_exported(each.export_to, client_namespace) and (hosts == EVERYTHING or egress_selects(hosts, each.key.namespace, host))
+        (host, head)
+        for host, head in routed_hosts(db)
+        if is_exported(head.export_to, client_namespace) and (hosts == EVERYTHING or egress_selects(hosts, head.key.namespace, host))
     )
 
 
@@ -189,13 +191,13 @@ def client_namespace_for_routes(db: Database, namespace: str) -> str:
 
 def egress_selects(hosts: tuple[str, ...], namespace: str, host: str) -> bool:
     """Return whether one of ``hosts`` (``namespace/host``) names ``host``, which is of ``namespace``."""
-    for each in hosts:
-        wanted, _, pattern = each.partition("/")
+    for egress_host in hosts:
+        wanted, _, pattern = egress_host.partition("/")
         if wanted in ("*", namespace) and (pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))):
             return True
     return False
 
 
-def _resolved(host: str, namespace: str) -> str:
+def _resolved_egress_host(host: str, namespace: str) -> str:
     wanted, _, pattern = host.rpartition("/")
     return f"{namespace if wanted == '.' else wanted or '*'}/{pattern}"

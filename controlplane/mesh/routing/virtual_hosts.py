@@ -87,8 +87,8 @@ def virtual_hosts_of_owner(db: Database, table: RouteTable, owner: str, client: 
 @query
 def virtual_host_resource(db: Database, table: str, entry: TableEntry) -> Resource | None:
     """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
-    made = _body(db, entry)
-    return as_own_resource(table, f"{entry.host}:{entry.port}", _domains(db, entry), made) if made else None
+    body = _entry_body(db, entry)
+    return as_own_resource(table, f"{entry.host}:{entry.port}", _entry_domains(db, entry), body) if body else None
 
 
 @query
@@ -106,24 +106,24 @@ def vhds_route_configuration(db: Database, shell: RouteConfigurationHead) -> Res
 def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteTable) -> Resource | None:
     """Return the RouteConfiguration of ``table`` with all its virtual hosts in it."""
     egress_hosts = table.egress_hosts
-    found = [
+    entries = [
         entry
         for owner in owner_namespaces(db, egress_hosts)
         for entry in table_entries(db, egress_hosts, owner, route_client(db, scope, egress_hosts, owner))
     ]
-    found.sort(key=lambda entry: (entry.host, entry.port))
-    hosts = [(f"{entry.host}:{entry.port}", _domains(db, entry), made) for entry in found if (made := _body(db, entry))]
+    entries.sort(key=lambda entry: (entry.host, entry.port))
+    hosts = [(f"{entry.host}:{entry.port}", _entry_domains(db, entry), body) for entry in entries if (body := _entry_body(db, entry))]
     message = route_configuration(
         table.name, catch_all=_catch_all(db, scope, egress_hosts), vhds=False, ports_in_domains=egress_hosts.port is None
     )
     return with_virtual_hosts(message, hosts)
 
 
-def _body(db: Database, entry: TableEntry) -> EncodedVirtualHost | None:
+def _entry_body(db: Database, entry: TableEntry) -> EncodedVirtualHost | None:
     return virtual_host_body(db, entry.host, entry.port, entry.ref, entry.client_namespace, entry.labels)
 
 
-def _domains(db: Database, entry: TableEntry) -> tuple[str, ...]:
+def _entry_domains(db: Database, entry: TableEntry) -> tuple[str, ...]:
     domains = entry_domains(db, DomainQuery(entry.host, entry.port, entry.ref, entry.local, entry.with_port))
     return tuple(domain for domain in domains if domain not in entry.denied) if entry.denied else domains
 

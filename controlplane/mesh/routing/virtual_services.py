@@ -34,34 +34,34 @@ class VirtualServiceHead(NamedTuple):
 @query
 def virtual_service_head(db: Database, key: Key) -> VirtualServiceHead | None:
     """Return the head of the VirtualService ``key``."""
-    value = _virtual_service(db, key)
-    if value is None:
+    virtual_service = _virtual_service(db, key)
+    if virtual_service is None:
         return None
-    matches = list(all_matches(value.spec))
+    matches = list(all_matches(virtual_service.spec))
     return VirtualServiceHead(
         key,
-        tuple(qualified_host(host, key.namespace) for host in value.spec.hosts),
-        gateways_of(value),
-        exports_of(value),
-        value.meta.created,
+        tuple(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts),
+        gateways_of(virtual_service),
+        exports_of(virtual_service),
+        virtual_service.meta.created,
         frozenset(name for match in matches for name in match.source_labels),
         frozenset(match.source_namespace for match in matches if match.source_namespace),
     )
 
 
-def _for_sidecars(db: Database, key: Key) -> VirtualServiceHead | None:
-    found = virtual_service_head(db, key)
-    return found if found and MESH_GATEWAY in found.gateways else None
+def _sidecar_head(db: Database, key: Key) -> VirtualServiceHead | None:
+    head = virtual_service_head(db, key)
+    return head if head and MESH_GATEWAY in head.gateways else None
 
 
 @query
 def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, ...]:
     """Return the VirtualServices for ``host``: those that name it most narrowly first, among these the oldest first."""
-    found: list[VirtualServiceHead] = []
+    ordered: list[VirtualServiceHead] = []
     for pattern in host_patterns(host):
-        heads = [each for key in index(db, about_host(VIRTUAL_SERVICE, pattern)) if (each := _for_sidecars(db, key))]
-        found.extend(sorted(heads, key=lambda each: (each.created, each.key)))
-    return tuple(found)
+        heads = [head for key in index(db, about_host(VIRTUAL_SERVICE, pattern)) if (head := _sidecar_head(db, key))]
+        ordered.extend(sorted(heads, key=lambda head: (head.created, head.key)))
+    return tuple(ordered)
 
 
 class Audience(NamedTuple):
@@ -76,13 +76,13 @@ def route_audience(db: Database, host: str) -> Audience:
     """Return whose routes for ``host`` differ from everybody's."""
     namespaces: set[str] = set()
     label_keys: set[str] = set()
-    for each in virtual_services_for(db, host):
-        namespaces |= each.namespaces
-        label_keys |= each.label_keys
-        if EVERYONE not in each.export_to:
-            namespaces.update(each.export_to)
-        for named in destinations(db, each.key):
-            if ref := find_service(db, named, PUBLIC):
+    for head in virtual_services_for(db, host):
+        namespaces |= head.namespaces
+        label_keys |= head.label_keys
+        if EVERYONE not in head.export_to:
+            namespaces.update(head.export_to)
+        for destination_host in destinations(db, head.key):
+            if ref := find_service(db, destination_host, PUBLIC):
                 namespaces |= rule_audience(db, ref)  # their rules say what requests are hashed by
     return Audience(frozenset(namespaces - {NO_ONE}), frozenset(label_keys))
 
@@ -90,14 +90,14 @@ def route_audience(db: Database, host: str) -> Audience:
 @query
 def virtual_service_for(db: Database, host: str, client_namespace: str) -> Key | None:
     """Return the VirtualService that routes requests of ``client_namespace`` to ``host``."""
-    return next((each.key for each in virtual_services_for(db, host) if is_exported(each.export_to, client_namespace)), None)
+    return next((head.key for head in virtual_services_for(db, host) if is_exported(head.export_to, client_namespace)), None)
 
 
 @query
 def hosts_of_namespace(db: Database, namespace: str) -> tuple[tuple[str, VirtualServiceHead], ...]:
     """Return the hosts that the VirtualServices of ``namespace`` name, each with its VirtualService."""
     keys = sorted(index(db, of_kind(VIRTUAL_SERVICE, namespace)))
-    return tuple((host, each) for key in keys if (each := _for_sidecars(db, key)) for host in each.hosts)
+    return tuple((host, head) for key in keys if (head := _sidecar_head(db, key)) for host in head.hosts)
 
 
 @query
@@ -129,31 +129,35 @@ class RouteContext(NamedTuple):
 @query
 def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> tuple[HttpRule, ...] | None:
     """Return the rules of the VirtualService ``key`` for ``context``, in order; ``None`` where it says nothing to it."""
-    value = _virtual_service(db, key)
-    applying = [(route, matches) for route in value.spec.http if (matches := _matches(route, value, context)) is not None] if value else []
-    if value is None or not applying:
+    virtual_service = _virtual_service(db, key)
+    applying = (
+        [(route, matches) for route in virtual_service.spec.http if (matches := _matches(route, virtual_service, context)) is not None]
+        if virtual_service
+        else []
+    )
+    if virtual_service is None or not applying:
         return None
-    rules = (rule for route, matches in applying for rule in http_rules(route, matches, _resolved(db, route, key, context)))
-    return written(value, rules)
+    rules = (rule for route, matches in applying for rule in http_rules(route, matches, _resolved_destinations(db, route, key, context)))
+    return written(virtual_service, rules)
 
 
-def _matches(route: HTTPRoute, value: VirtualService, context: RouteContext) -> tuple[HTTPMatchRequest, ...] | None:
+def _matches(route: HTTPRoute, virtual_service: VirtualService, context: RouteContext) -> tuple[HTTPMatchRequest, ...] | None:
     """Return the matches of ``route`` that are for ``context``, none where it has none at all; ``None`` where it is not for ``context``."""
     if not route.match:
-        return () if _is_for((), value, context) else None
-    return tuple(match for match in route.match if match_applies(match, value, context)) or None
+        return () if _is_for((), virtual_service, context) else None
+    return tuple(match for match in route.match if match_applies(match, virtual_service, context)) or None
 
 
 @query
 def destinations(db: Database, key: Key) -> tuple[str, ...]:
     """Return the hosts that the VirtualService ``key`` sends requests and connections to, mirrors too, sorted."""
-    value = _virtual_service(db, key)
-    if value is None:
+    virtual_service = _virtual_service(db, key)
+    if virtual_service is None:
         return ()
-    named = [each for route in value.spec.http for each in _named(route)]
-    named += [each.destination for route in value.spec.tls for each in route.route]
-    named += [each.destination for route in value.spec.tcp for each in route.route]
-    return tuple(sorted({qualified_host(each.host, key.namespace) for each in named}))
+    targets = [destination for route in virtual_service.spec.http for destination in _all_destinations(route)]
+    targets += [route_destination.destination for route in virtual_service.spec.tls for route_destination in route.route]
+    targets += [route_destination.destination for route in virtual_service.spec.tcp for route_destination in route.route]
+    return tuple(sorted({qualified_host(destination.host, key.namespace) for destination in targets}))
 
 
 def backend_of(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ServiceBackend:
@@ -163,19 +167,23 @@ def backend_of(db: Database, destination: Destination, key: Key, port: int, clie
     """
     host = qualified_host(destination.host, key.namespace)
     ref = find_service(db, host, client_namespace)
-    known = ref and service(db, ref)
-    number = destination.port.number if destination.port else (known.ports[0].number if known and len(known.ports) == 1 else port)
+    mesh_service = ref and service(db, ref)
+    number = (
+        destination.port.number
+        if destination.port
+        else (mesh_service.ports[0].number if mesh_service and len(mesh_service.ports) == 1 else port)
+    )
     return ServiceBackend(ref.host if ref else host, number, destination.subset)
 
 
-def _resolved(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
+def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
     """Return what the destinations of ``route``, written in the VirtualService ``key``, mean for ``context``."""
     port, namespace = context.port, context.namespace
-    hashes = [_hash_policy(db, each.destination, key, port, namespace) for each in route.route]
+    hashes = [_hash_policy(db, route_destination.destination, key, port, namespace) for route_destination in route.route]
     return Destinations(
-        backends=tuple(backend_of(db, each.destination, key, port, namespace) for each in route.route),
-        mirrors=tuple(backend_of(db, each, key, port, namespace) for each in _mirrored(route)),
-        hashes=tuple(each.key for at, each in enumerate(hashes) if each and each not in hashes[:at]),
+        backends=tuple(backend_of(db, route_destination.destination, key, port, namespace) for route_destination in route.route),
+        mirrors=tuple(backend_of(db, mirror, key, port, namespace) for mirror in _mirror_destinations(route)),
+        hashes=tuple(hashed_by.key for position, hashed_by in enumerate(hashes) if hashed_by and hashed_by not in hashes[:position]),
     )
 
 
@@ -192,29 +200,29 @@ def hash_policy(db: Database, ref: ServiceRef, namespace: str, port: int, subset
     return balancing if isinstance(balancing, ConsistentHash) else None
 
 
-def _mirrored(route: HTTPRoute) -> list[Destination]:
-    return [*([route.mirror] if route.mirror else []), *(each.destination for each in route.mirrors)]
+def _mirror_destinations(route: HTTPRoute) -> list[Destination]:
+    return [*([route.mirror] if route.mirror else []), *(mirror.destination for mirror in route.mirrors)]
 
 
-def _named(route: HTTPRoute) -> list[Destination]:
-    return [*(each.destination for each in route.route), *_mirrored(route)]
+def _all_destinations(route: HTTPRoute) -> list[Destination]:
+    return [*(route_destination.destination for route_destination in route.route), *_mirror_destinations(route)]
 
 
-def match_applies(match: HTTPMatchRequest | ConnectionMatch, value: VirtualService, context: RouteContext) -> bool:
-    """Return whether ``match`` of ``value`` is for ``context``: what it says of requests themselves is for Envoy to decide."""
+def match_applies(match: HTTPMatchRequest | ConnectionMatch, virtual_service: VirtualService, context: RouteContext) -> bool:
+    """Return whether ``match`` of ``virtual_service`` is for ``context``: what it says of requests themselves is for Envoy to decide."""
     return (
-        _is_for(match.gateways, value, context)
+        _is_for(match.gateways, virtual_service, context)
         and match.port in (0, context.port)
         and match.source_namespace in ("", context.namespace)
         and set(match.source_labels.items()) <= set(context.labels)
     )
 
 
-def _is_for(gateways: Iterable[str], value: VirtualService, context: RouteContext) -> bool:
-    said = tuple(gateways) or value.spec.gateways or (MESH_GATEWAY,)
-    return any(gateway_name(each, value.key.namespace) in context.gateways for each in said)
+def _is_for(gateways: Iterable[str], virtual_service: VirtualService, context: RouteContext) -> bool:
+    names = tuple(gateways) or virtual_service.spec.gateways or (MESH_GATEWAY,)
+    return any(gateway_name(name, virtual_service.key.namespace) in context.gateways for name in names)
 
 
 def _virtual_service(db: Database, key: Key) -> VirtualService | None:
-    value = objects(db, key)
-    return value if isinstance(value, VirtualService) else None
+    obj = objects(db, key)
+    return obj if isinstance(obj, VirtualService) else None
