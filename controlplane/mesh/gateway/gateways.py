@@ -55,8 +55,8 @@ def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
 @query
 def gateway_route_client(db: Database, scope: GatewayScope) -> GatewayRouteClient:
     """Return whose routes ``scope`` has."""
-    looked_at = source_label_keys(db, frozenset(namespaced_name(key) for key in gateways_selecting(db, scope.labels)))
-    return GatewayRouteClient(scope.namespace, tuple(pair for pair in scope.labels if pair[0] in looked_at))
+    label_keys = source_label_keys(db, frozenset(namespaced_name(key) for key in gateways_selecting(db, scope.labels)))
+    return GatewayRouteClient(scope.namespace, tuple(pair for pair in scope.labels if pair[0] in label_keys))
 
 
 @query
@@ -90,40 +90,42 @@ def namespaced_name(key: Key) -> str:
 @query
 def gateways_selecting(db: Database, labels: Labels) -> tuple[Key, ...]:
     """Return the Gateways, of whatever namespace, that select a proxy with ``labels``, oldest first; without a selector: every proxy."""
-    namespaces = (each.namespace for each in index(db, namespaces_with(GATEWAY)))
+    namespaces = (marker.namespace for marker in index(db, namespaces_with(GATEWAY)))
     keys = (key for namespace in namespaces for key in index(db, of_kind(GATEWAY, namespace)))
-    has = set(labels)
-    found = [
-        (created, key) for key in keys if (created := gateway_created(db, key)) is not None and has.issuperset(gateway_selector(db, key))
+    label_set = set(labels)
+    by_age = [
+        (created, key)
+        for key in keys
+        if (created := gateway_created(db, key)) is not None and label_set.issuperset(gateway_selector(db, key))
     ]
-    return tuple(key for _, key in sorted(found))
+    return tuple(key for _, key in sorted(by_age))
 
 
 @query
 def gateway_selector(db: Database, key: Key) -> Labels:
     """Return the labels by which the Gateway ``key`` selects proxies, sorted."""
-    value = gateway_object(db, key)
-    return tuple(sorted(value.spec.selector.items())) if value else ()
+    gateway = gateway_object(db, key)
+    return tuple(sorted(gateway.spec.selector.items())) if gateway else ()
 
 
 @query
 def gateway_created(db: Database, key: Key) -> str | None:
     """Return when the Gateway ``key`` was made; ``None`` where there is none."""
-    value = gateway_object(db, key)
-    return value.meta.created if value else None
+    gateway = gateway_object(db, key)
+    return gateway.meta.created if gateway else None
 
 
 def gateway_object(db: Database, key: Key) -> Gateway | None:
     """Return the Gateway ``key``."""
-    value = objects(db, key)
-    return value if isinstance(value, Gateway) else None
+    obj = objects(db, key)
+    return obj if isinstance(obj, Gateway) else None
 
 
 @query
 def server_at(db: Database, place: ServerRef) -> GatewayServer | None:
     """Return the server at ``place``."""
-    value = gateway_object(db, place.gateway)
-    return value.spec.servers[place.at] if value and place.at < len(value.spec.servers) else None
+    gateway = gateway_object(db, place.gateway)
+    return gateway.spec.servers[place.at] if gateway and place.at < len(gateway.spec.servers) else None
 
 
 @query
@@ -131,19 +133,19 @@ def merged_servers(db: Database, gateways: tuple[Key, ...], services: tuple[Serv
     """Return what the servers of ``gateways``, oldest first, come to on a proxy that ``services`` lead to."""
     offers = []
     for key in gateways:
-        value = gateway_object(db, key)
-        for at, each in enumerate(value.spec.servers if value else ()):
-            offers.append(CandidateServer(ServerRef(key, at), each, listened_ports(db, services, each.port.number)))
+        gateway = gateway_object(db, key)
+        for position, server in enumerate(gateway.spec.servers if gateway else ()):
+            offers.append(CandidateServer(ServerRef(key, position), server, listened_ports(db, services, server.port.number)))
     return merge_servers(offers)
 
 
 @query
 def listened_ports(db: Database, services: tuple[ServiceRef, ...], number: int) -> tuple[int, ...]:
     """Return the ports of the proxy that port ``number`` of ``services`` leads to; where none has that port, it itself."""
-    found = set()
+    ports = set()
     for ref in services:
-        known = service(db, ref)
-        port = known.port(number) if known else None
+        mesh_service = service(db, ref)
+        port = mesh_service.port(number) if mesh_service else None
         if port:
-            found.add(workload_port(db, ref, port))
-    return tuple(sorted(found)) or (number,)
+            ports.add(workload_port(db, ref, port))
+    return tuple(sorted(ports)) or (number,)

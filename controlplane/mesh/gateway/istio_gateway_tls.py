@@ -44,8 +44,8 @@ def termination(settings: ServerTLSSettings, peer: Peer) -> Termination:
 
 def needs_identity(settings: ServerTLSSettings) -> bool:
     """Return whether ``settings`` can be kept only by a proxy that has an identity: secrets go to no other."""
-    named = settings.credential_name or settings.credential_names or settings.ca_cert_credential_name
-    return settings.mode == "ISTIO_MUTUAL" or bool(named)
+    credential = settings.credential_name or settings.credential_names or settings.ca_cert_credential_name
+    return settings.mode == "ISTIO_MUTUAL" or bool(credential)
 
 
 def _certificates(settings: ServerTLSSettings) -> Iterator[Certificate]:
@@ -75,6 +75,6 @@ def _clients(settings: ServerTLSSettings, peer: Peer) -> ClientCheck:
 def _authority(settings: ServerTLSSettings) -> MeshIdentity | SecretRef | AuthorityFile:
     if settings.mode == "ISTIO_MUTUAL":
         return MeshIdentity()
-    if named := settings.ca_cert_credential_name or settings.credential_name or next(iter(settings.credential_names), ""):
-        return SecretRef(authority_name(named))
+    if credential := settings.ca_cert_credential_name or settings.credential_name or next(iter(settings.credential_names), ""):
+        return SecretRef(authority_name(credential))
     return AuthorityFile(settings.ca_certificates or next((files.ca_certificates for files in settings.tls_certificates), ""))

@@ -44,30 +44,30 @@ def merged_port(db: Database, scope: GatewayScope, bind: str, number: int) -> Me
 def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, number: int) -> Resource | None:
     """Return the listener on port ``number`` of ``bind``, with the policies of ``scope``; nothing where no connection could be taken."""
     port = merged_port(db, scope, bind, number)
-    value = _on(db, scope, port) if port else None
+    listener = _listener_on(db, scope, port) if port else None
     policies = effective_policies(db, scope.namespace, scope.labels)
-    return checked_resource(LDS, value.name, gateway_listener(value, gateway_filters(db, policies))) if value else None
+    return checked_resource(LDS, listener.name, gateway_listener(listener, gateway_filters(db, policies))) if listener else None
 
 
 @query
 def connection_virtual_services(db: Database, place: ServerRef, served: MergedServer, namespace: str) -> tuple[Key, ...]:
     """Return the VirtualServices, oldest first, that route whole connections to ``served`` at ``place`` for proxies of ``namespace``."""
     heads = bound_virtual_services(db, place.gateway, namespace)
-    return tuple(each.key for each in heads if shared_hosts(each, place, served.server))
+    return tuple(head.key for head in heads if shared_hosts(head, place, served.server))
 
 
-def _on(db: Database, scope: GatewayScope, port: MergedPort) -> GatewayListener | None:
+def _listener_on(db: Database, scope: GatewayScope, port: MergedPort) -> GatewayListener | None:
     """Return what is listened for on ``port``; nothing where no connection could be taken."""
     chains: list[GatewayChain] = []
-    for each in port.servers:
-        route = table_name(port, each) if serves_http(each.server) else ""
-        terminated = _termination(db, each) if port.kind is PortKind.TLS else None
-        if terminated and not scope.identified and each.server.tls and needs_identity(each.server.tls):
+    for served in port.servers:
+        route = table_name(port, served) if serves_http(served.server) else ""
+        terminated = _termination(db, served) if port.kind is PortKind.TLS else None
+        if terminated and not scope.identified and served.server.tls and needs_identity(served.server.tls):
             continue  # whoever has no identity is given no secret
         if route:
-            chains.append(GatewayChain(names=each.names, termination=terminated, route=route))
+            chains.append(GatewayChain(names=served.names, termination=terminated, route=route))
         else:
-            chains.extend(_of_connections(db, each, terminated, gateway_route_client(db, scope)))
+            chains.extend(_connection_chains(db, served, terminated, gateway_route_client(db, scope)))
     if port.kind is PortKind.HTTP:
         chains = chains[:1]
     distinct = tuple(_distinct(chains))
@@ -75,52 +75,52 @@ def _on(db: Database, scope: GatewayScope, port: MergedPort) -> GatewayListener 
 
 
 def _termination(db: Database, served: MergedServer) -> Termination | None:
-    said = served.server.tls
-    if said is None or said.mode in OPAQUE:
+    settings = served.server.tls
+    if settings is None or settings.mode in OPAQUE:
         return None
-    return termination(said, any_peer(db))
+    return termination(settings, any_peer(db))
 
 
-def _of_connections(
+def _connection_chains(
     db: Database, served: MergedServer, terminated: Termination | None, client: GatewayRouteClient
 ) -> Iterator[GatewayChain]:
     place = served.place
     context = RouteContext(served.server.port.number, client.namespace, client.labels, (namespaced_name(place.gateway),))
     opaque = bool(served.names) and terminated is None
     for key in connection_virtual_services(db, place, served, client.namespace):
-        value = objects(db, key)
-        if not isinstance(value, VirtualService):
+        virtual_service = objects(db, key)
+        if not isinstance(virtual_service, VirtualService):
             continue
-        for route in value.spec.tls if opaque else value.spec.tcp:
+        for route in virtual_service.spec.tls if opaque else virtual_service.spec.tcp:
             clusters = _clusters(db, route.route, key, context)
             for match in route.match or (ConnectionMatch(),):
-                if match_applies(match, value, context):
-                    names = _called(match, served, key.namespace) if opaque else served.names
+                if match_applies(match, virtual_service, context):
+                    names = _server_names(match, served, key.namespace) if opaque else served.names
                     if names or not served.names:
                         yield GatewayChain(names=names, subnets=match.destination_subnets, termination=terminated, clusters=clusters)
 
 
-def _called(match: ConnectionMatch, served: MergedServer, namespace: str) -> tuple[str, ...]:
+def _server_names(match: ConnectionMatch, served: MergedServer, namespace: str) -> tuple[str, ...]:
     """Return the server names of ``match``, in an object of ``namespace``, that ``served`` has."""
     wanted = match.sni_hosts if isinstance(match, TLSMatchAttributes) else ()
-    own = hosts_for_namespace(server_hosts(served.server, served.place.gateway.namespace), namespace)
-    return common_hosts(common_hosts((each.lower() for each in wanted), own), served.names)
+    offered = hosts_for_namespace(server_hosts(served.server, served.place.gateway.namespace), namespace)
+    return common_hosts(common_hosts((host.lower() for host in wanted), offered), served.names)
 
 
 def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, context: RouteContext) -> Clusters:
     """Return where connections go, with weights; a destination of no weight gets none."""
     routes = tuple(routes)
-    weighted = [each for each in routes if each.weight or len(routes) == 1]
-    return tuple((backend_of(db, each.destination, key, context.port, context.namespace).cluster, each.weight) for each in weighted)
+    weighted = [route for route in routes if route.weight or len(routes) == 1]
+    return tuple((backend_of(db, route.destination, key, context.port, context.namespace).cluster, route.weight) for route in weighted)
 
 
 def _distinct(chains: Iterable[GatewayChain]) -> Iterator[GatewayChain]:
     """Yield ``chains`` less what Envoy could not tell from an earlier one: it would refuse the whole listener."""
     taken: set[tuple[str, str]] = set()
     for chain in chains:
-        called = (ANY,) if not chain.names or ANY in chain.names else chain.names
+        server_names = (ANY,) if not chain.names or ANY in chain.names else chain.names
         blocks = chain.subnets or (ANY,)
-        names = tuple(name for name in called if not any((name, block) in taken for block in blocks))
+        names = tuple(name for name in server_names if not any((name, block) in taken for block in blocks))
         if names:
             taken.update((name, block) for name in names for block in blocks)
             yield replace(chain, names=() if names == (ANY,) else names)

@@ -28,52 +28,57 @@ from controlplane.xds.stream import Variant
 @query
 def gateway_parts(db: Database, scope: GatewayScope, variant: Variant) -> Members:
     """Return what ``scope`` sees on a stream of ``variant``: listeners, route tables, and the clusters that these lead to."""
-    found: set[ResourcePart | PartGroup] = {
+    parts: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
         PartGroup(gateway_listeners, (scope,)),
         PartGroup(gateway_clusters, (scope,)),
     }
-    found |= {PartGroup(gateway_table_parts, (scope, name, variant)) for name in gateway_route_tables(db, scope)}
-    return frozenset(found)
+    parts |= {PartGroup(gateway_table_parts, (scope, name, variant)) for name in gateway_route_tables(db, scope)}
+    return frozenset(parts)
 
 
 @query
 def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     """Return the clusters of what the VirtualServices of ``scope`` send anything to, of authorizers, and of what is beside the proxy."""
-    found: set[ResourcePart | PartGroup] = set()
-    for each in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
-        found.update(authorizer_clusters(db, each, scope.namespace, identified=scope.identified))
+    parts: set[ResourcePart | PartGroup] = set()
+    for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
+        parts.update(authorizer_clusters(db, authorizer, scope.namespace, identified=scope.identified))
     refs = {find_service(db, host, scope.namespace) for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
     for ref in refs:
         if ref:
-            found.add(PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, scope.namespace), scope.identified)))
+            parts.add(PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, scope.namespace), scope.identified)))
     for port in gateway_servers(db, scope).ports:
-        found |= {
-            ResourcePart(default_endpoint_cluster, (each.place,))
-            for each in port.servers
-            if each.server.default_endpoint and serves_http(each.server)
+        parts |= {
+            ResourcePart(default_endpoint_cluster, (served.place,))
+            for served in port.servers
+            if served.server.default_endpoint and serves_http(served.server)
         }
-    return frozenset(found)
+    return frozenset(parts)
 
 
 @query
 def gateway_virtual_services(db: Database, scope: GatewayScope) -> frozenset[Key]:
     """Return the VirtualServices that take part on ``scope``."""
-    found = {part.key for name in gateway_route_tables(db, scope) for each in gateway_hosts(db, scope, name) for part in each.parts}
+    keys = {
+        part.key
+        for name in gateway_route_tables(db, scope)
+        for gateway_host in gateway_hosts(db, scope, name)
+        for part in gateway_host.parts
+    }
     for port in gateway_servers(db, scope).ports:
-        for each in port.servers:
-            if not serves_http(each.server):
-                found.update(connection_virtual_services(db, each.place, each, scope.namespace))
-    return frozenset(found)
+        for served in port.servers:
+            if not serves_http(served.server):
+                keys.update(connection_virtual_services(db, served.place, served, scope.namespace))
+    return frozenset(keys)
 
 
 @query
 def default_endpoint_cluster(db: Database, place: ServerRef) -> Resource | None:
     """Return the cluster for the default endpoint of the server at ``place``."""
-    value = server_at(db, place)
-    if value is None or not value.default_endpoint:
+    server = server_at(db, place)
+    if server is None or not server.default_endpoint:
         return None
     timeout = mesh_settings(db).connect_timeout_ms
-    name = default_endpoint_name(place, value)
-    message = clusters.beside(name, value.default_endpoint, parse_protocol(value.port.protocol), connect_timeout_ms=timeout)
+    name = default_endpoint_name(place, server)
+    message = clusters.beside(name, server.default_endpoint, parse_protocol(server.port.protocol), connect_timeout_ms=timeout)
     return checked_resource(CDS, name, message)

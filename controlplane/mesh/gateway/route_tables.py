@@ -41,15 +41,15 @@ class GatewayHost(NamedTuple):
 @query
 def gateway_route_tables(db: Database, scope: GatewayScope) -> Mapping[str, tuple[ServerRef, ...]]:
     """Return the servers of each route table of ``scope``, by its name: one a plaintext port, one a server that terminates TLS."""
-    found: dict[str, tuple[ServerRef, ...]] = {}
+    tables: dict[str, tuple[ServerRef, ...]] = {}
     for port in gateway_servers(db, scope).ports:
         by_name: dict[str, list[ServerRef]] = {}
-        for each in port.servers:
-            if serves_http(each.server):
-                by_name.setdefault(table_name(port, each), []).append(each.place)
+        for served in port.servers:
+            if serves_http(served.server):
+                by_name.setdefault(table_name(port, served), []).append(served.place)
         for name, places in by_name.items():
-            found[name] = (*found.get(name, ()), *places)
-    return found
+            tables[name] = (*tables.get(name, ()), *places)
+    return tables
 
 
 @query
@@ -62,70 +62,70 @@ def table_name(port: MergedPort, served: MergedServer) -> str:
     """Return the name of the RouteConfiguration for ``served`` on ``port``."""
     if port.kind is PortKind.HTTP:
         return f"http.{port.number}{'.' if port.bind else ''}{port.bind}"
-    said, key = served.server.port, served.place.gateway
-    return f"https.{said.number}.{said.name}.{key.name}.{key.namespace}"
+    server_port, key = served.server.port, served.place.gateway
+    return f"https.{server_port.number}.{server_port.name}.{key.name}.{key.namespace}"
 
 
 @query
 def bound_virtual_services(db: Database, gateway_key: Key, namespace: str) -> tuple[VirtualServiceHead, ...]:
     """Return the VirtualServices that are bound to a Gateway and exported to ``namespace``, oldest first."""
     heads = (virtual_service_head(db, key) for key in index(db, bound_to(namespaced_name(gateway_key))))
-    found = [each for each in heads if each and is_exported(each.export_to, namespace)]
-    return tuple(sorted(found, key=lambda each: (each.created, each.key)))
+    exported = [head for head in heads if head and is_exported(head.export_to, namespace)]
+    return tuple(sorted(exported, key=lambda head: (head.created, head.key)))
 
 
-def shared_hosts(each: VirtualServiceHead, place: ServerRef, value: GatewayServer) -> tuple[str, ...]:
-    """Return the hosts that the VirtualService ``each`` and the server ``value`` at ``place`` have in common."""
-    offered = hosts_for_namespace(server_hosts(value, place.gateway.namespace), each.key.namespace)
-    return common_hosts((host.lower() for host in each.hosts), offered)
+def shared_hosts(head: VirtualServiceHead, place: ServerRef, server: GatewayServer) -> tuple[str, ...]:
+    """Return the hosts that the VirtualService ``head`` and the server ``server`` at ``place`` have in common."""
+    offered = hosts_for_namespace(server_hosts(server, place.gateway.namespace), head.key.namespace)
+    return common_hosts((host.lower() for host in head.hosts), offered)
 
 
 @query
 def gateway_hosts(db: Database, scope: GatewayScope, table: str) -> tuple[GatewayHost, ...]:
     """Return the virtual hosts of the route table ``table`` of ``scope``, sorted."""
-    found: dict[str, GatewayHost] = {}
+    by_name: dict[str, GatewayHost] = {}
     for place in servers_of_table(db, scope, table):
-        value = server_at(db, place)
-        if value is None:
+        server = server_at(db, place)
+        if server is None:
             continue
         routed: list[str] = []
-        for each in bound_virtual_services(db, place.gateway, scope.namespace):
-            for name in shared_hosts(each, place, value) if routes_http(db, each.key) else ():
+        for head in bound_virtual_services(db, place.gateway, scope.namespace):
+            for name in shared_hosts(head, place, server) if routes_http(db, head.key) else ():
                 routed.append(name)
-                known = found.get(name) or GatewayHost(name, value.port.number, (), redirects=False, endpoint="")
-                found[name] = known._replace(parts=_with(known.parts, each.key, namespaced_name(place.gateway)))
-        if (value.tls and value.tls.https_redirect) or value.default_endpoint:
-            _of_server(found, value, place, routed)
-    return tuple(found[name]._replace(parts=tuple(sorted(found[name].parts))) for name in sorted(found))
+                gateway_host = by_name.get(name) or GatewayHost(name, server.port.number, (), redirects=False, endpoint="")
+                by_name[name] = gateway_host._replace(parts=_with_gateway(gateway_host.parts, head.key, namespaced_name(place.gateway)))
+        if (server.tls and server.tls.https_redirect) or server.default_endpoint:
+            _put_server_settings(by_name, server, place, routed)
+    return tuple(by_name[name]._replace(parts=tuple(sorted(by_name[name].parts))) for name in sorted(by_name))
 
 
 @query
 def routes_http(db: Database, key: Key) -> bool:
     """Return whether the VirtualService ``key`` says anything of requests."""
-    value = objects(db, key)
-    return isinstance(value, VirtualService) and bool(value.spec.http)
+    obj = objects(db, key)
+    return isinstance(obj, VirtualService) and bool(obj.spec.http)
 
 
-def _with(parts: tuple[BoundVirtualService, ...], key: Key, own: str) -> tuple[BoundVirtualService, ...]:
-    known = next((part for part in parts if part.key == key), None)
-    if known is None:
-        return (*parts, BoundVirtualService(key, (own,)))
-    return tuple(BoundVirtualService(key, (*dict.fromkeys((*part.gateways, own)),)) if part is known else part for part in parts)
+def _with_gateway(parts: tuple[BoundVirtualService, ...], key: Key, gateway: str) -> tuple[BoundVirtualService, ...]:
+    bound = next((part for part in parts if part.key == key), None)
+    if bound is None:
+        return (*parts, BoundVirtualService(key, (gateway,)))
+    return tuple(BoundVirtualService(key, (*dict.fromkeys((*part.gateways, gateway)),)) if part is bound else part for part in parts)
 
 
-def _of_server(found: dict[str, GatewayHost], value: GatewayServer, place: ServerRef, routed: Sequence[str]) -> None:
-    """Put what ``value`` itself says of its hosts, and of those that it has ``routed``.
+def _put_server_settings(by_name: dict[str, GatewayHost], server: GatewayServer, place: ServerRef, routed: Sequence[str]) -> None:
+    """Put what ``server`` itself says of its hosts, and of those that it has ``routed``.
 
     That is that they are to be asked by HTTPS, or an endpoint beside the proxy. What another server has routed is not for it to redirect.
     """
-    redirects = bool(value.tls and value.tls.https_redirect)
-    endpoint = default_endpoint_name(place, value) if value.default_endpoint else ""
-    offered = [each.rpartition("/")[2] for each in server_hosts(value, place.gateway.namespace)]
+    redirects = bool(server.tls and server.tls.https_redirect)
+    endpoint = default_endpoint_name(place, server) if server.default_endpoint else ""
+    offered = [host.rpartition("/")[2] for host in server_hosts(server, place.gateway.namespace)]
     for name in dict.fromkeys((*offered, *routed)):
-        known = found.get(name) or GatewayHost(name, value.port.number, (), redirects=False, endpoint="")
-        found[name] = known._replace(redirects=known.redirects or redirects, endpoint=known.endpoint or endpoint)
+        gateway_host = by_name.get(name) or GatewayHost(name, server.port.number, (), redirects=False, endpoint="")
+        by_name[name] = gateway_host._replace(redirects=gateway_host.redirects or redirects, endpoint=gateway_host.endpoint or endpoint)
 
 
-def default_endpoint_name(place: ServerRef, value: GatewayServer) -> str:
-    """Return the name of the cluster for the default endpoint of ``value``."""
-    return f"inbound|{value.port.number}|{value.port.name}|{place.gateway.name}.{place.gateway.namespace}"
+def default_endpoint_name(place: ServerRef, server: GatewayServer) -> str:
+    """Return the name of the cluster for the default endpoint of ``server``."""
+    return f"inbound|{server.port.number}|{server.port.name}|{place.gateway.name}.{place.gateway.namespace}"

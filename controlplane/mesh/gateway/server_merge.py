@@ -88,11 +88,11 @@ def serves_http(server: GatewayServer) -> bool:
 
 def server_hosts(server: GatewayServer, namespace: str) -> tuple[str, ...]:
     """Return the hosts of ``server``, whose Gateway is of ``namespace``, each as ``namespace/host`` with ``.`` resolved."""
-    found = []
-    for each in server.hosts:
-        where, slash, host = each.rpartition("/")
-        found.append(f"{namespace if where == _OWN else where if slash else ANY}/{host.lower()}")
-    return tuple(dict.fromkeys(found))
+    hosts = []
+    for written in server.hosts:
+        host_namespace, slash, host = written.rpartition("/")
+        hosts.append(f"{namespace if host_namespace == _OWN else host_namespace if slash else ANY}/{host.lower()}")
+    return tuple(dict.fromkeys(hosts))
 
 
 def merge_servers(offers: Iterable[CandidateServer]) -> MergedServers:
@@ -106,17 +106,19 @@ def merge_servers(offers: Iterable[CandidateServer]) -> MergedServers:
     taken: dict[tuple[str, int], dict[str, Key]] = defaultdict(dict)
     for offer in offers:
         for target in offer.targets:
-            where = ("" if offer.server.bind == EVERYWHERE else offer.server.bind, target)
-            found = ports.get(where) or MergedPort(*where, port_kind(offer.server), ())
-            served, lost = _join(found, offer, taken[where])
+            bind_and_port = ("" if offer.server.bind == EVERYWHERE else offer.server.bind, target)
+            port = ports.get(bind_and_port) or MergedPort(*bind_and_port, port_kind(offer.server), ())
+            served, lost = _join_port(port, offer, taken[bind_and_port])
             losses.extend(lost)
             if served:
-                taken[where].update(dict.fromkeys(served.names, offer.place.gateway))
-                ports[where] = found._replace(servers=(*found.servers, served))
-    return MergedServers(tuple(ports[where] for where in sorted(ports)), tuple(dict.fromkeys(losses)))
+                taken[bind_and_port].update(dict.fromkeys(served.names, offer.place.gateway))
+                ports[bind_and_port] = port._replace(servers=(*port.servers, served))
+    return MergedServers(tuple(ports[bind_and_port] for bind_and_port in sorted(ports)), tuple(dict.fromkeys(losses)))
 
 
-def _join(port: MergedPort, offer: CandidateServer, by_name: Mapping[str, Key]) -> tuple[MergedServer | None, Sequence[ServerConflict]]:
+def _join_port(
+    port: MergedPort, offer: CandidateServer, by_name: Mapping[str, Key]
+) -> tuple[MergedServer | None, Sequence[ServerConflict]]:
     kind = port_kind(offer.server)
     if port.servers and (kind is not port.kind or kind is PortKind.TCP):
         winner = port.servers[0].place.gateway
@@ -124,12 +126,12 @@ def _join(port: MergedPort, offer: CandidateServer, by_name: Mapping[str, Key]) 
         return None, [ServerConflict(offer.place, winner, what)]
     if kind is not PortKind.TLS:
         return MergedServer(offer.place, offer.server, ()), []
-    wanted = _names(offer.server)
+    wanted = _tls_names(offer.server)
     losses = [ServerConflict(offer.place, by_name[name], name) for name in wanted if name in by_name]
     names = tuple(name for name in wanted if name not in by_name)
     return (MergedServer(offer.place, offer.server, names) if names else None), losses
 
 
-def _names(server: GatewayServer) -> tuple[str, ...]:
-    hosts = dict.fromkeys(each.rpartition("/")[2].lower() for each in server.hosts)
+def _tls_names(server: GatewayServer) -> tuple[str, ...]:
+    hosts = dict.fromkeys(host.rpartition("/")[2].lower() for host in server.hosts)
     return (ANY,) if ANY in hosts else tuple(hosts)

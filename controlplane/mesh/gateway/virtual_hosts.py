@@ -26,20 +26,20 @@ def gateway_table_parts(db: Database, scope: GatewayScope, table: str, variant: 
     """Return the RouteConfiguration ``table`` of ``scope`` and, on Delta streams, its virtual hosts as resources of their own."""
     if variant is Variant.SOTW:
         return frozenset({ResourcePart(gateway_inline_route_configuration, (scope, table))})
-    found, client = gateway_hosts(db, scope, table), gateway_route_client(db, scope)
-    port = None if found else _table_port(db, scope, table)
+    hosts, client = gateway_hosts(db, scope, table), gateway_route_client(db, scope)
+    port = None if hosts else _table_port(db, scope, table)
     return frozenset(
         {
             ResourcePart(gateway_vhds_route_configuration, (table, port)),
-            *(ResourcePart(gateway_virtual_host, (table, each, client)) for each in found),
+            *(ResourcePart(gateway_virtual_host, (table, host, client)) for host in hosts),
         }
     )
 
 
 @query
-def gateway_virtual_host(db: Database, table: str, value: GatewayHost, client: GatewayRouteClient) -> Resource | None:
-    """Return the virtual host ``value`` of the RouteConfiguration ``table`` as a resource of its own."""
-    return as_own_resource(table, _name(value), (value.host,), gateway_virtual_host_body(db, value, client))
+def gateway_virtual_host(db: Database, table: str, host: GatewayHost, client: GatewayRouteClient) -> Resource | None:
+    """Return the virtual host ``host`` of the RouteConfiguration ``table`` as a resource of its own."""
+    return as_own_resource(table, _virtual_host_name(host), (host.host,), gateway_virtual_host_body(db, host, client))
 
 
 @query
@@ -56,36 +56,38 @@ def gateway_vhds_route_configuration(db: Database, table: str, port: int | None)
 def gateway_inline_route_configuration(db: Database, scope: GatewayScope, table: str) -> Resource | None:
     """Return the RouteConfiguration ``table`` of ``scope`` with all its virtual hosts in it."""
     client = gateway_route_client(db, scope)
-    found = [(_name(each), (each.host,), gateway_virtual_host_body(db, each, client)) for each in gateway_hosts(db, scope, table)]
+    hosts = [
+        (_virtual_host_name(host), (host.host,), gateway_virtual_host_body(db, host, client)) for host in gateway_hosts(db, scope, table)
+    ]
     message = route_configuration(table, catch_all=None, vhds=False)
-    if not found:
+    if not hosts:
         message.virtual_hosts.append(_black_hole(_table_port(db, scope, table)))
-    return with_virtual_hosts(message, found)
+    return with_virtual_hosts(message, hosts)
 
 
 @query
-def gateway_virtual_host_body(db: Database, value: GatewayHost, client: GatewayRouteClient) -> EncodedVirtualHost:
-    """Return what requests to the host of ``value`` go through: the rules of all its parts."""
-    found = (
-        rules_of_virtual_service(db, part.key, RouteContext(value.port, client.namespace, client.labels, part.gateways)) or ()
-        for part in value.parts
+def gateway_virtual_host_body(db: Database, host: GatewayHost, client: GatewayRouteClient) -> EncodedVirtualHost:
+    """Return what requests to the host of ``host`` go through: the rules of all its parts."""
+    rule_lists = (
+        rules_of_virtual_service(db, part.key, RouteContext(host.port, client.namespace, client.labels, part.gateways)) or ()
+        for part in host.parts
     )
-    rules = in_order(rule for rules in found for rule in rules)
-    if value.endpoint and not value.parts:
-        rules = (default_rule(LocalBackend(value.endpoint)),)
+    rules = in_order(rule for rules in rule_lists for rule in rules)
+    if host.endpoint and not host.parts:
+        rules = (default_rule(LocalBackend(host.endpoint)),)
     return encoded_virtual_host(
-        value.host, virtual_hosts.virtual_host(HttpHost(host=value.host, port=value.port, rules=rules, redirects=value.redirects))
+        host.host, virtual_hosts.virtual_host(HttpHost(host=host.host, port=host.port, rules=rules, redirects=host.redirects))
     )
 
 
-def _name(value: GatewayHost) -> str:
-    return f"{value.host}:{value.port}"
+def _virtual_host_name(host: GatewayHost) -> str:
+    return f"{host.host}:{host.port}"
 
 
 def _table_port(db: Database, scope: GatewayScope, table: str) -> int:
     places = servers_of_table(db, scope, table)
-    value = server_at(db, places[0]) if places else None
-    return value.port.number if value else 0
+    server = server_at(db, places[0]) if places else None
+    return server.port.number if server else 0
 
 
 def _black_hole(port: int) -> VirtualHost:
