@@ -40,28 +40,30 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     peer = _peer(db, workload)
     served = tuple(ServedPort(port, PortPolicy(taken.on_port(port.port), peer)) for port in ports)
     policies = effective_policies(db, workload.namespace, workload.labels)
-    found: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
-    for each in external_authorizers(db, policies):
-        found.update(authorizer_clusters(db, each, workload.namespace, identified=workload.identified))
+    parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
+    for authorizer in external_authorizers(db, policies):
+        parts.update(authorizer_clusters(db, authorizer, workload.namespace, identified=workload.identified))
     if workload.captured:
-        named = {port.port for port in ports}
-        by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in taken.ports if port not in named)
+        numbers = {port.port for port in ports}
+        by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in taken.ports if port not in numbers)
         others = OtherPorts(PortPolicy(taken.mode, peer), by_port)
-        found.add(ResourcePart(virtual_inbound, (served, others, policies, workload.interception, workload.families)))
-        found.add(ResourcePart(inbound_pass_through, (workload.interception, workload.families)))
+        parts.add(ResourcePart(virtual_inbound, (served, others, policies, workload.interception, workload.families)))
+        parts.add(ResourcePart(inbound_pass_through, (workload.interception, workload.families)))
     else:
-        found |= {ResourcePart(inbound_listener, (each, policies)) for each in served}
-    return frozenset(found)
+        parts |= {ResourcePart(inbound_listener, (served_port, policies)) for served_port in served}
+    return frozenset(parts)
 
 
 @query
 def inbound_ports(db: Database, workload: InboundScope) -> tuple[InboundPort, ...]:
     """Return the ports that ``workload`` serves, one a port number, sorted by it; what the Sidecar's ingress says replaces the rest."""
     sidecar = sidecar_object(db, workload.sidecar)
-    served = {port.port: port for port in _of_services(db, workload)}
+    served = {port.port: port for port in _service_ports(db, workload)}
     if sidecar is None or not sidecar.spec.ingress:
         return tuple(served[number] for number in sorted(served)) if workload.captured else ()
-    listed = [_of_ingress(db, workload, each) for each in sidecar.spec.ingress if workload.captured or each.capture_mode == "NONE"]
+    listed = [
+        _ingress_port(db, workload, listener) for listener in sidecar.spec.ingress if workload.captured or listener.capture_mode == "NONE"
+    ]
     return tuple(sorted(listed, key=lambda port: port.port))
 
 
@@ -91,8 +93,8 @@ def virtual_inbound(
     families: IpFamilies,
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
-    passed, transparent = inbound_filters(db, policies), interception is Interception.TPROXY
-    message = inbound.virtual_inbound(mesh_settings(db).inbound_port, ports, others, passed, families, transparent=transparent)
+    filters, transparent = inbound_filters(db, policies), interception is Interception.TPROXY
+    message = inbound.virtual_inbound(mesh_settings(db).inbound_port, ports, others, filters, families, transparent=transparent)
     return checked_resource(LDS, message.name, message)
 
 
@@ -110,18 +112,18 @@ def _peer(db: Database, workload: InboundScope) -> Peer | None:
 
 def any_peer(db: Database) -> Peer:
     """Return everybody of the mesh's trust domains."""
-    return Peer(within=tuple(f"{SPIFFE_SCHEME}{each}/" for each in mesh_settings(db).trust_domains))
+    return Peer(within=tuple(f"{SPIFFE_SCHEME}{trust_domain}/" for trust_domain in mesh_settings(db).trust_domains))
 
 
-def _of_services(db: Database, workload: InboundScope) -> Iterator[InboundPort]:
+def _service_ports(db: Database, workload: InboundScope) -> Iterator[InboundPort]:
     for ref in services_of_workload(db, workload.namespace, workload.labels, workload.ips):
-        known = service(db, ref)
-        for port in known.ports if known else ():
-            if known and port.protocol != Protocol.UDP:
+        mesh_service = service(db, ref)
+        for port in mesh_service.ports if mesh_service else ():
+            if mesh_service and port.protocol != Protocol.UDP:
                 yield InboundPort(
                     port=workload_port(db, ref, port),
                     protocol=port.protocol,
-                    service=known,
+                    service=mesh_service,
                     service_port=port.number,
                     bind=wildcard(workload.families)[0],
                     endpoint=None,
@@ -130,18 +132,20 @@ def _of_services(db: Database, workload: InboundScope) -> Iterator[InboundPort]:
                 )
 
 
-def _of_ingress(db: Database, workload: InboundScope, each: IngressListener) -> InboundPort:
-    own = workload.ips[0] if workload.ips else ANY_ADDRESS
+def _ingress_port(db: Database, workload: InboundScope, listener: IngressListener) -> InboundPort:
+    own_address = workload.ips[0] if workload.ips else ANY_ADDRESS
     refs = services_of_workload(db, workload.namespace, workload.labels, workload.ips)
-    serving = ((ref, known, port) for ref in refs if (known := service(db, ref)) for port in known.ports)
-    found = next(((known, port) for ref, known, port in serving if workload_port(db, ref, port) == each.port.number), None)
+    candidates = ((ref, mesh_service, port) for ref in refs if (mesh_service := service(db, ref)) for port in mesh_service.ports)
+    service_and_port = next(
+        ((mesh_service, port) for ref, mesh_service, port in candidates if workload_port(db, ref, port) == listener.port.number), None
+    )
     return InboundPort(
-        port=each.port.number,
-        protocol=protocol_of(each.port.number, "", each.port.protocol.lower(), "TCP"),
-        service=found[0] if found else None,
-        service_port=found[1].number if found else each.port.number,
-        bind=each.bind or (own if each.capture_mode == "NONE" else wildcard(workload.families)[0]),
-        endpoint=each.default_endpoint.replace(ANY_ADDRESS, own) or None,
+        port=listener.port.number,
+        protocol=protocol_of(listener.port.number, "", listener.port.protocol.lower(), "TCP"),
+        service=service_and_port[0] if service_and_port else None,
+        service_port=service_and_port[1].number if service_and_port else listener.port.number,
+        bind=listener.bind or (own_address if listener.capture_mode == "NONE" else wildcard(workload.families)[0]),
+        endpoint=listener.default_endpoint.replace(ANY_ADDRESS, own_address) or None,
         transparent=workload.transparent,
         families=workload.families,
     )

@@ -43,19 +43,19 @@ from controlplane.xds.stream import Variant
 def outbound_parts(db: Database, scope: OutboundScope, variant: Variant) -> Members:
     """Return what ``scope`` sees on a stream of ``variant``: clusters with their endpoints, listeners, and route tables."""
     client_namespace = client_namespace_for_routes(db, scope.namespace)
-    found: set[ResourcePart | PartGroup] = {
+    parts: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
         ResourcePart(passthrough_cluster, ()),
         PartGroup(outbound_listeners, (scope,)),
     }
-    for each in egress_listeners(db, scope):
-        for owner in service_owners(db, client_namespace, each.hosts):
+    for egress in egress_listeners(db, scope):
+        for owner in service_owners(db, client_namespace, egress.hosts):
             rule_client_namespace = (
-                scope.namespace if scope.namespace in rule_client_namespaces(db, client_namespace, each.hosts, owner) else PUBLIC
+                scope.namespace if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, owner) else PUBLIC
             )
-            found.add(PartGroup(clusters_of_owner, (client_namespace, each.hosts, owner, rule_client_namespace, scope.identified)))
-    found |= {PartGroup(route_table_parts, (scope, table, variant)) for table in route_tables(db, scope)}
-    return frozenset(found)
+            parts.add(PartGroup(clusters_of_owner, (client_namespace, egress.hosts, owner, rule_client_namespace, scope.identified)))
+    parts |= {PartGroup(route_table_parts, (scope, table, variant)) for table in route_tables(db, scope)}
+    return frozenset(parts)
 
 
 @query
@@ -99,19 +99,19 @@ def clusters_of_owner(
 def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
     """Return the outbound listeners of ``scope``."""
     client_namespace, families = client_namespace_for_routes(db, scope.namespace), scope.families
-    found: list[OutboundListener] = []
-    for each in egress_listeners(db, scope):
-        explicit = each.port is not None
-        own = (
-            explicit_listeners(db, client_namespace, each, families)
+    candidates: list[OutboundListener] = []
+    for egress in egress_listeners(db, scope):
+        explicit = egress.port is not None
+        listening = (
+            explicit_listeners(db, client_namespace, egress, families)
             if explicit
-            else captured_listeners(db, client_namespace, each.hosts, families)
+            else captured_listeners(db, client_namespace, egress.hosts, families)
         )
-        found.extend(value for value in own if scope.captured or value.binds)
+        candidates.extend(listener for listener in listening if scope.captured or listener.binds)
     mesh = mesh_settings(db)
     ports = (mesh.outbound_port, mesh.inbound_port, *STATUS_PORTS) if scope.captured else ()
-    ours = ((bind, port) for bind in wildcard(families) for port in ports)
-    leaves = {ResourcePart(outbound_listener, (value,)) for value in _apart(found, ours)}
+    own_addresses = ((bind, port) for bind in wildcard(families) for port in ports)
+    leaves = {ResourcePart(outbound_listener, (listener,)) for listener in _without_conflicts(candidates, own_addresses)}
     if scope.captured:
         leaves.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
         if (port := mesh.http_proxy_port) is not None:
@@ -119,35 +119,35 @@ def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
     return frozenset(leaves)
 
 
-def _apart(found: Iterable[OutboundListener], ours: Iterable[tuple[str, int]]) -> Iterator[OutboundListener]:
-    """Yield the listeners of ``found`` less the addresses that an earlier one has: Envoy refuses a second for the same.
+def _without_conflicts(candidates: Iterable[OutboundListener], own_addresses: Iterable[tuple[str, int]]) -> Iterator[OutboundListener]:
+    """Yield the listeners of ``candidates`` less the addresses that an earlier one has: Envoy refuses a second for the same.
 
-    ``ours`` are those that a proxy listens on itself: a service with such a port would stop the traffic of all who see it.
+    ``own_addresses`` are those that a proxy listens on itself: a service with such a port would stop the traffic of all who see it.
     """
-    taken = {(bind.strip("[]"), port) for bind, port in ours}
-    for value in found:
-        also = tuple(each for each in value.also if (each.strip("[]"), value.port) not in taken)
-        if (value.bind.strip("[]"), value.port) not in taken:
-            yield replace(value, also=also)
-            taken.update((each.strip("[]"), value.port) for each in (value.bind, *also))
+    taken = {(bind.strip("[]"), port) for bind, port in own_addresses}
+    for listener in candidates:
+        also = tuple(address for address in listener.also if (address.strip("[]"), listener.port) not in taken)
+        if (listener.bind.strip("[]"), listener.port) not in taken:
+            yield replace(listener, also=also)
+            taken.update((address.strip("[]"), listener.port) for address in (listener.bind, *also))
 
 
 @query
 def explicit_listeners(
-    db: Database, client_namespace: str, each: EgressListenerScope, families: IpFamilies
+    db: Database, client_namespace: str, egress: EgressListenerScope, families: IpFamilies
 ) -> tuple[OutboundListener, ...]:
     """Return the listener of an egress listener that names its port."""
-    port = each.port or 0
-    protocol = parse_protocol(each.protocol)
-    bind, *also = (each.bind,) if each.bind else (LOOPBACK,) if each.binds else wildcard(families)
+    port = egress.port or 0
+    protocol = parse_protocol(egress.protocol)
+    bind, *also = (egress.bind,) if egress.bind else (LOOPBACK,) if egress.binds else wildcard(families)
     if protocol.is_http or protocol is Protocol.HTTP_PROXY:
-        return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=each.binds, route=str(port)),)
+        return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=egress.binds, route=str(port)),)
     chains = tuple(
         TcpChain(cluster=cluster_name(OUTBOUND, port, "", ref.host))
-        for ref in imported_services(db, client_namespace, each.hosts)
-        if (known := service(db, ref)) and known.port(port)
+        for ref in imported_services(db, client_namespace, egress.hosts)
+        if (mesh_service := service(db, ref)) and mesh_service.port(port)
     )
-    return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=each.binds, chains=chains[:1]),) if chains else ()
+    return (OutboundListener(bind=bind, also=tuple(also), port=port, binds=egress.binds, chains=chains[:1]),) if chains else ()
 
 
 @query
@@ -159,70 +159,70 @@ def captured_listeners(db: Database, client_namespace: str, hosts: tuple[str, ..
     """
     http: set[int] = set()
     shared: dict[int, list[TcpChain]] = {}
-    found: dict[str, OutboundListener] = {}
+    by_name: dict[str, OutboundListener] = {}
     for ref in imported_services(db, client_namespace, hosts):
-        known = service(db, ref)
-        for port in known.ports if known else ():
+        mesh_service = service(db, ref)
+        for port in mesh_service.ports if mesh_service else ():
             if port.protocol.is_http:
                 http.add(port.number)
-            elif known and port.protocol != Protocol.UDP:
-                for value in _own_listeners(db, ref, known, port):
-                    if families.includes(value.bind):
-                        found.setdefault(value.name, value)
-                if not has_address(known):
-                    shared.setdefault(port.number, []).extend(_on_wildcard(known, port))
+            elif mesh_service and port.protocol != Protocol.UDP:
+                for listener in _own_listeners(db, ref, mesh_service, port):
+                    if families.includes(listener.bind):
+                        by_name.setdefault(listener.name, listener)
+                if not has_address(mesh_service):
+                    shared.setdefault(port.number, []).extend(_wildcard_chains(mesh_service, port))
                     http |= {port.number} if port.protocol == Protocol.UNSUPPORTED else set()
     for number in sorted(http | shared.keys()):
         chains = _distinct(shared.get(number, []))
         if number in http or chains:
             route = str(number) if number in http else ""
             bind, *also = wildcard(families)
-            value = OutboundListener(bind=bind, also=tuple(also), port=number, binds=False, route=route, chains=chains)
-            found[value.name] = value
-    return tuple(found[name] for name in sorted(found))
+            listener = OutboundListener(bind=bind, also=tuple(also), port=number, binds=False, route=route, chains=chains)
+            by_name[listener.name] = listener
+    return tuple(by_name[name] for name in sorted(by_name))
 
 
-def _own_listeners(db: Database, ref: ServiceRef, known: Service, port: ServicePort) -> Iterator[OutboundListener]:
+def _own_listeners(db: Database, ref: ServiceRef, mesh_service: Service, port: ServicePort) -> Iterator[OutboundListener]:
     """Yield the listeners at the service's addresses; at its endpoints', where clients look these up themselves."""
-    if has_address(known):
-        yield from _at_addresses(known, port)
-    elif known.headless and known.resolution is Resolution.ENDPOINTS and port.protocol != Protocol.UNSUPPORTED:
-        cluster = cluster_name(OUTBOUND, port.number, "", known.host)
-        for each in endpoints(db, ref, port.number):
-            yield OutboundListener(bind=each.address, port=port.number, binds=False, chains=(TcpChain(cluster=cluster),))
+    if has_address(mesh_service):
+        yield from _address_listeners(mesh_service, port)
+    elif mesh_service.headless and mesh_service.resolution is Resolution.ENDPOINTS and port.protocol != Protocol.UNSUPPORTED:
+        cluster = cluster_name(OUTBOUND, port.number, "", mesh_service.host)
+        for endpoint in endpoints(db, ref, port.number):
+            yield OutboundListener(bind=endpoint.address, port=port.number, binds=False, chains=(TcpChain(cluster=cluster),))
 
 
-def _at_addresses(known: Service, port: ServicePort) -> Iterator[OutboundListener]:
-    cluster = cluster_name(OUTBOUND, port.number, "", known.host)
-    route = f"{known.host}:{port.number}" if port.protocol == Protocol.UNSUPPORTED else ""
-    for address in known.addresses:
+def _address_listeners(mesh_service: Service, port: ServicePort) -> Iterator[OutboundListener]:
+    cluster = cluster_name(OUTBOUND, port.number, "", mesh_service.host)
+    route = f"{mesh_service.host}:{port.number}" if port.protocol == Protocol.UNSUPPORTED else ""
+    for address in mesh_service.addresses:
         if "/" not in address:
             yield OutboundListener(bind=address, port=port.number, binds=False, route=route, chains=(TcpChain(cluster=cluster),))
 
 
-def _on_wildcard(known: Service, port: ServicePort) -> Iterator[TcpChain]:
-    cluster = cluster_name(OUTBOUND, port.number, "", known.host)
-    blocks = [address for address in known.addresses if "/" in address]
+def _wildcard_chains(mesh_service: Service, port: ServicePort) -> Iterator[TcpChain]:
+    cluster = cluster_name(OUTBOUND, port.number, "", mesh_service.host)
+    blocks = [address for address in mesh_service.addresses if "/" in address]
     if blocks:
         yield from (TcpChain(cluster=cluster, cidr=block) for block in blocks)
-    elif not known.headless or port.protocol == Protocol.UNSUPPORTED:
+    elif not mesh_service.headless or port.protocol == Protocol.UNSUPPORTED:
         target = clusters.PASSTHROUGH if port.protocol == Protocol.UNSUPPORTED else cluster
         yield TcpChain(cluster=target)
 
 
 def _distinct(chains: list[TcpChain]) -> tuple[TcpChain, ...]:
     """Return ``chains`` less those that Envoy could not tell from an earlier one."""
-    found: dict[str, TcpChain] = {}
+    by_cidr: dict[str, TcpChain] = {}
     for chain in chains:
-        found.setdefault(chain.cidr, chain)
-    return tuple(sorted(found.values(), key=lambda chain: (chain.cidr == "", chain.cidr)))
+        by_cidr.setdefault(chain.cidr, chain)
+    return tuple(sorted(by_cidr.values(), key=lambda chain: (chain.cidr == "", chain.cidr)))
 
 
 @query
-def outbound_listener(db: Database, value: OutboundListener) -> Resource | None:
-    """Return the listener of ``value``."""
+def outbound_listener(db: Database, listener: OutboundListener) -> Resource | None:
+    """Return the listener of ``listener``."""
     del db
-    return checked_resource(LDS, value.name, listeners.outbound_listener(value))
+    return checked_resource(LDS, listener.name, listeners.outbound_listener(listener))
 
 
 @query
