@@ -31,115 +31,121 @@ Attached = AuthorizationPolicy | RequestAuthentication
 _Place = tuple[str, Labels]  # a namespace, and labels that some workload there has
 
 
-def attachment_problems(db: Database, value: Attached) -> Iterator[Problem]:
-    """Yield what is wrong with whom ``value`` is for."""
-    for path, each in target_refs(value.spec):
-        if (each.group, each.kind) != GATEWAY:
-            message = f"a policy for a {each.kind} is enforced by a waypoint, and there are none: it holds nowhere by this"
-            yield _problem(value, f"{path}.kind", "NotTranslated", message)
-    selector = value.spec.selector
-    if selector and selector.match_labels and index(db, namespaces_with(POD)) and not _workloads(db, value):
-        said = ", ".join(f"{name}={label}" for name, label in sorted(selector.match_labels.items()))
-        yield _problem(value, "spec.selector", "NoWorkload", f"no pod has the labels {said}: this policy holds nowhere")
+def attachment_problems(db: Database, policy: Attached) -> Iterator[Problem]:
+    """Yield what is wrong with whom ``policy`` is for."""
+    for path, ref in target_refs(policy.spec):
+        if (ref.group, ref.kind) != GATEWAY:
+            message = f"a policy for a {ref.kind} is enforced by a waypoint, and there are none: it holds nowhere by this"
+            yield _problem(policy, f"{path}.kind", "NotTranslated", message)
+    selector = policy.spec.selector
+    if selector and selector.match_labels and index(db, namespaces_with(POD)) and not _workloads(db, policy):
+        labels = ", ".join(f"{name}={label}" for name, label in sorted(selector.match_labels.items()))
+        yield _problem(policy, "spec.selector", "NoWorkload", f"no pod has the labels {labels}: this policy holds nowhere")
 
 
-def peer_authentication_problems(db: Database, value: PeerAuthentication) -> Iterator[Problem]:
-    """Yield what is wrong with whom ``value`` is for: unlike other policies, one with a selector holds in its own namespace alone.
+def peer_authentication_problems(db: Database, policy: PeerAuthentication) -> Iterator[Problem]:
+    """Yield what is wrong with whom ``policy`` is for: unlike other policies, one with a selector holds in its own namespace alone.
 
     https://istio.io/latest/docs/reference/config/security/peer_authentication/
     """
-    if value.spec.selector and value.spec.selector.match_labels and value.key.namespace == mesh_settings(db).root_namespace:
+    if policy.spec.selector and policy.spec.selector.match_labels and policy.key.namespace == mesh_settings(db).root_namespace:
         message = "a policy with a selector holds in its own namespace alone, which is the root namespace: elsewhere nothing comes of it"
-        yield Problem(value.key, "spec.selector", Severity.WARNING, "Ineffective", message)
+        yield Problem(policy.key, "spec.selector", Severity.WARNING, "Ineffective", message)
 
 
-def authorization_problems(db: Database, value: AuthorizationPolicy) -> Iterator[Problem]:
-    """Yield what is wrong between ``value`` and other objects."""
-    yield from attachment_problems(db, value)
-    policy = access_policy(value)
+def authorization_problems(db: Database, authorization_policy: AuthorizationPolicy) -> Iterator[Problem]:
+    """Yield what is wrong between ``authorization_policy`` and other objects."""
+    yield from attachment_problems(db, authorization_policy)
+    policy = access_policy(authorization_policy)
     if policy.action is PolicyAction.CUSTOM:
-        yield from _of_provider(db, value, policy)
-    places = _matching_workloads(db, value)
-    for at, rule in enumerate(policy.rules):
-        for code, message in _of_rule(db, policy, terms_of(rule), places):
-            yield _problem(value, f"spec.rules[{at}]", code, message)
+        yield from _provider_problems(db, authorization_policy, policy)
+    places = _matching_workloads(db, authorization_policy)
+    for position, rule in enumerate(policy.rules):
+        for code, message in _rule_problems(db, policy, terms_of(rule), places):
+            yield _problem(authorization_policy, f"spec.rules[{position}]", code, message)
 
 
-def _of_provider(db: Database, value: AuthorizationPolicy, policy: AccessPolicy) -> Iterator[Problem]:
+def _provider_problems(db: Database, authorization_policy: AuthorizationPolicy, policy: AccessPolicy) -> Iterator[Problem]:
     path, refused = "spec.provider.name", "whatever fits is refused"
-    given = extension_provider(db, policy.provider)
-    if given is None or given.authorizer is None:
+    provider = extension_provider(db, policy.provider)
+    if provider is None or provider.authorizer is None:
         message = f"the mesh's settings have no extensionProvider {policy.provider!r} that authorizes: {refused}"
-        yield _problem(value, path, "UnknownProvider", message)
+        yield _problem(authorization_policy, path, "UnknownProvider", message)
         return
-    found = resolved_authorizer(db, policy.provider)
-    if found is None:
-        where = f"{given.authorizer.service} with port {given.authorizer.port}"
-        yield _problem(value, path, "UnknownHost", f"the provider is {where}, and no such service is known: {refused}")
+    resolved = resolved_authorizer(db, policy.provider)
+    if resolved is None:
+        address = f"{provider.authorizer.service} with port {provider.authorizer.port}"
+        yield _problem(authorization_policy, path, "UnknownHost", f"the provider is {address}, and no such service is known: {refused}")
         return
-    known = service(db, found.ref)
-    port = known.port(given.authorizer.port) if known else None
-    if isinstance(given.authorizer, GrpcAuthorizer) and port and not port.protocol.is_http2:
-        message = f"port {port.number} of {found.authorizer.host} is not said to be gRPC by its name or appProtocol: it never answers"
-        yield _problem(value, path, "WrongProtocol", message)
+    mesh_service = service(db, resolved.ref)
+    port = mesh_service.port(provider.authorizer.port) if mesh_service else None
+    if isinstance(provider.authorizer, GrpcAuthorizer) and port and not port.protocol.is_http2:
+        message = f"port {port.number} of {resolved.authorizer.host} is not said to be gRPC by its name or appProtocol: it never answers"
+        yield _problem(authorization_policy, path, "WrongProtocol", message)
 
 
-def _of_rule(db: Database, policy: AccessPolicy, terms: RuleTerms, places: list[_Place]) -> Iterator[tuple[str, str]]:
+def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, places: list[_Place]) -> Iterator[tuple[str, str]]:
     """Yield the codes and the words for what a rule of ``policy`` asks for that cannot be known in one of ``places``."""
     dropped = "it fits nothing" if policy.action is PolicyAction.ALLOW else "it fits as if it had not asked"
     if Needs.TOKEN in terms.needs:
         if policy.action is PolicyAction.CUSTOM:
             yield "NoTokens", f"the authorizer is asked before tokens are verified: where this rule asks for a token, {dropped}"
-        elif not any(_verifies(db, *each) for each in places):
+        elif not any(_verifies_tokens(db, *place) for place in places):
             yield "NoTokens", "no RequestAuthentication holds for these workloads: no token is ever verified"
-    if terms.needs - {Needs.NOTHING} and (ports := _without_requests(db, places)):
+    if terms.needs - {Needs.NOTHING} and (ports := _non_http_ports(db, places)):
         yield "NotHttp", f"{', '.join(ports)}: not HTTP. Where this rule asks for something of a request, {dropped} there"
-    if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *each) for each in places):
+    if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *place) for place in places):
         yield "Plaintext", "who comes in plaintext has no identity, so this rule does not deny it: only PeerAuthentication with STRICT does"
 
 
-def _verifies(db: Database, namespace: str, labels: Labels) -> bool:
+def _verifies_tokens(db: Database, namespace: str, labels: Labels) -> bool:
     if labels:
         return bool(effective_policies(db, namespace, labels).authentications)
-    return any(index(db, of_kind(REQUEST_AUTHENTICATION, each)) for each in (namespace, mesh_settings(db).root_namespace))
+    return any(
+        index(db, of_kind(REQUEST_AUTHENTICATION, policy_namespace)) for policy_namespace in (namespace, mesh_settings(db).root_namespace)
+    )
 
 
 def _takes_plaintext(db: Database, namespace: str, labels: Labels) -> bool:
     return peer_policies(db, namespace, labels).mode is not MutualTLSMode.STRICT
 
 
-def _without_requests(db: Database, places: list[_Place]) -> list[str]:
+def _non_http_ports(db: Database, places: list[_Place]) -> list[str]:
     """Return the ports of services at ``places`` that are not HTTP, in words, the first few."""
-    found: set[str] = set()
+    described: set[str] = set()
     for namespace, labels in places:
-        for each in _services(db, namespace, labels):
-            ports = (port for port in each.ports if not port.protocol.is_http and port.protocol not in (Protocol.UNSUPPORTED, Protocol.UDP))
-            found.update(f"port {port.number} of {each.host}" for port in ports)
-    return sorted(found)[:3]
+        for mesh_service in _services_for(db, namespace, labels):
+            ports = (
+                port
+                for port in mesh_service.ports
+                if not port.protocol.is_http and port.protocol not in (Protocol.UNSUPPORTED, Protocol.UDP)
+            )
+            described.update(f"port {port.number} of {mesh_service.host}" for port in ports)
+    return sorted(described)[:3]
 
 
-def _services(db: Database, namespace: str, labels: Labels) -> Iterator[Service]:
+def _services_for(db: Database, namespace: str, labels: Labels) -> Iterator[Service]:
     """Yield the services that lead to workloads of ``namespace`` with ``labels``; without labels all of the namespace."""
     if labels:
-        yield from (known for ref in services_of_workload(db, namespace, labels, ()) if (known := service(db, ref)))
+        yield from (mesh_service for ref in services_of_workload(db, namespace, labels, ()) if (mesh_service := service(db, ref)))
     elif namespace != mesh_settings(db).root_namespace:
-        yield from (each for key in index(db, of_kind(SERVICE, namespace)) for each in declared_services(db, key))
+        yield from (declared for key in index(db, of_kind(SERVICE, namespace)) for declared in declared_services(db, key))
 
 
-def _matching_workloads(db: Database, value: Attached) -> list[_Place]:
-    """Return where ``value`` holds, as far as pods show it; otherwise as its selector says."""
-    namespace = value.key.namespace
-    if refs := target_refs(value.spec):
-        return [(namespace, ((GATEWAY_LABEL, each.name),)) for _, each in refs if (each.group, each.kind) == GATEWAY]
-    return _workloads(db, value) or [(namespace, tuple(sorted(value.spec.selector.match_labels.items())) if value.spec.selector else ())]
+def _matching_workloads(db: Database, policy: Attached) -> list[_Place]:
+    """Return where ``policy`` holds, as far as pods show it; otherwise as its selector says."""
+    namespace = policy.key.namespace
+    if refs := target_refs(policy.spec):
+        return [(namespace, ((GATEWAY_LABEL, ref.name),)) for _, ref in refs if (ref.group, ref.kind) == GATEWAY]
+    return _workloads(db, policy) or [(namespace, tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ())]
 
 
-def _workloads(db: Database, value: Attached) -> list[_Place]:
-    """Return the namespaces and the labels of the pods that the selector of ``value`` selects."""
-    labels = tuple(sorted(value.spec.selector.match_labels.items())) if value.spec.selector else ()
-    own = value.key.namespace
-    return [each for each in gateway_workloads(db, labels) if own in (each[0], mesh_settings(db).root_namespace)]
+def _workloads(db: Database, policy: Attached) -> list[_Place]:
+    """Return the namespaces and the labels of the pods that the selector of ``policy`` selects."""
+    labels = tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ()
+    namespace = policy.key.namespace
+    return [workload for workload in gateway_workloads(db, labels) if namespace in (workload[0], mesh_settings(db).root_namespace)]
 
 
-def _problem(value: Attached, path: str, code: str, message: str) -> Problem:
-    return Problem(value.key, path, Severity.WARNING, code, message)
+def _problem(policy: Attached, path: str, code: str, message: str) -> Problem:
+    return Problem(policy.key, path, Severity.WARNING, code, message)

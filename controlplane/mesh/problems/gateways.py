@@ -24,9 +24,9 @@ from controlplane.objects.networking.virtual_service import VirtualService
 _WARNING = Severity.WARNING
 
 
-def gateway_problems(db: Database, value: Gateway) -> Iterator[Problem]:
-    """Yield what is wrong between ``value`` and other objects."""
-    key = value.key
+def gateway_problems(db: Database, gateway: Gateway) -> Iterator[Problem]:
+    """Yield what is wrong between ``gateway`` and other objects."""
+    key = gateway.key
     labels = gateway_selector(db, key)
     for lost in merged_servers(db, gateways_selecting(db, labels), ()).losses:
         if lost.place.gateway == key:
@@ -36,63 +36,67 @@ def gateway_problems(db: Database, value: Gateway) -> Iterator[Problem]:
         return
     pods = gateway_workloads(db, labels)
     if not pods:
-        said = ", ".join(f"{name}={label}" for name, label in labels)
-        yield Problem(key, "spec.selector", _WARNING, "NoWorkload", f"no pod has the labels {said}: this Gateway is served nowhere")
+        described = ", ".join(f"{name}={label}" for name, label in labels)
+        yield Problem(key, "spec.selector", _WARNING, "NoWorkload", f"no pod has the labels {described}: this Gateway is served nowhere")
     ports = _ports(db, pods)
-    for at, server in enumerate(value.spec.servers):
+    for position, server in enumerate(gateway.spec.servers):
         if ports and server.port.number not in ports:
-            has = ", ".join(map(str, ports))
-            message = f"no Service of the gateway has port {server.port.number}, only {has}: nobody reaches it by one"
-            yield Problem(key, f"spec.servers[{at}].port.number", _WARNING, "UnknownPort", message)
+            listed = ", ".join(map(str, ports))
+            message = f"no Service of the gateway has port {server.port.number}, only {listed}: nobody reaches it by one"
+            yield Problem(key, f"spec.servers[{position}].port.number", _WARNING, "UnknownPort", message)
 
 
 @query
 def gateway_workloads(db: Database, labels: Labels) -> tuple[tuple[str, Labels], ...]:
     """Return the namespaces and labels of the pods that have ``labels``, each once, sorted."""
-    found = set()
-    for namespace in sorted(each.namespace for each in index(db, namespaces_with(POD))):
-        pods = (objects(db, each) for each in selected_workloads(db, POD, namespace, dict(labels)))
-        found |= {(namespace, tuple(sorted(pod.meta.labels.items()))) for pod in pods if isinstance(pod, Pod)}
-    return tuple(sorted(found))
+    workloads = set()
+    for namespace in sorted(marker.namespace for marker in index(db, namespaces_with(POD))):
+        pods = (objects(db, key) for key in selected_workloads(db, POD, namespace, dict(labels)))
+        workloads |= {(namespace, tuple(sorted(pod.meta.labels.items()))) for pod in pods if isinstance(pod, Pod)}
+    return tuple(sorted(workloads))
 
 
 def _ports(db: Database, pods: tuple[tuple[str, Labels], ...]) -> tuple[int, ...]:
     refs: set[ServiceRef] = {ref for namespace, labels in pods for ref in services_of_workload(db, namespace, labels, ())}
     services = (service(db, ref) for ref in refs)
-    return tuple(sorted({port.number for each in services if each for port in each.ports}))
+    return tuple(sorted({port.number for mesh_service in services if mesh_service for port in mesh_service.ports}))
 
 
-def binding_problems(db: Database, value: VirtualService) -> Iterator[Problem]:
-    """Yield what is wrong with the Gateways that ``value`` names, and which of its hosts none of them serves."""
-    key = value.key
-    for at, written in enumerate(value.spec.gateways):
+def binding_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:
+    """Yield what is wrong with the Gateways that ``virtual_service`` names, and which of its hosts none of them serves."""
+    key = virtual_service.key
+    for position, written in enumerate(virtual_service.spec.gateways):
         name = gateway_name(written, key.namespace)
-        if name != MESH_GATEWAY and gateway_object(db, _key(name)) is None:
+        if name != MESH_GATEWAY and gateway_object(db, _gateway_key(name)) is None:
             yield Problem(
-                key, f"spec.gateways[{at}]", _WARNING, "UnknownGateway", f"there is no Gateway {name}: no proxy has these routes there"
+                key,
+                f"spec.gateways[{position}]",
+                _WARNING,
+                "UnknownGateway",
+                f"there is no Gateway {name}: no proxy has these routes there",
             )
-    bound = gateways_of(value)
-    known = virtual_service_head(db, key)
-    places = [place for name in sorted(bound) if name != MESH_GATEWAY for place in _servers(db, _key(name))]
-    for at, host in enumerate(known.hosts if known and places else ()):
-        if known and not any(_serves(db, known, host, place) for place in places):
-            message = f"no server of its Gateways takes the host {value.spec.hosts[at]} from namespace {key.namespace}"
-            yield Problem(key, f"spec.hosts[{at}]", _WARNING, "HostNotInGateway", message)
-    for field, given in (("tls", value.spec.tls), ("tcp", value.spec.tcp)):
-        if given and MESH_GATEWAY in bound:
+    bound = gateways_of(virtual_service)
+    head = virtual_service_head(db, key)
+    places = [place for name in sorted(bound) if name != MESH_GATEWAY for place in _server_refs(db, _gateway_key(name))]
+    for position, host in enumerate(head.hosts if head and places else ()):
+        if head and not any(_serves(db, head, host, place) for place in places):
+            message = f"no server of its Gateways takes the host {virtual_service.spec.hosts[position]} from namespace {key.namespace}"
+            yield Problem(key, f"spec.hosts[{position}]", _WARNING, "HostNotInGateway", message)
+    for field, routes in (("tls", virtual_service.spec.tls), ("tcp", virtual_service.spec.tcp)):
+        if routes and MESH_GATEWAY in bound:
             yield Problem(key, f"spec.{field}", _WARNING, "NotTranslated", "sidecars do not route whole connections yet, gateways do")
 
 
-def _key(name: str) -> Key:
+def _gateway_key(name: str) -> Key:
     namespace, _, plain = name.partition("/")
     return GATEWAY.key(namespace, plain)
 
 
-def _servers(db: Database, key: Key) -> list[ServerRef]:
-    value = gateway_object(db, key)
-    return [ServerRef(key, at) for at in range(len(value.spec.servers))] if value else []
+def _server_refs(db: Database, key: Key) -> list[ServerRef]:
+    gateway = gateway_object(db, key)
+    return [ServerRef(key, position) for position in range(len(gateway.spec.servers))] if gateway else []
 
 
-def _serves(db: Database, known: VirtualServiceHead, host: str, place: ServerRef) -> bool:
-    value = gateway_object(db, place.gateway)
-    return bool(value and shared_hosts(known._replace(hosts=(host,)), place, value.spec.servers[place.at]))
+def _serves(db: Database, head: VirtualServiceHead, host: str, place: ServerRef) -> bool:
+    gateway = gateway_object(db, place.gateway)
+    return bool(gateway and shared_hosts(head._replace(hosts=(host,)), place, gateway.spec.servers[place.at]))

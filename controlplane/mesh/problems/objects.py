@@ -33,22 +33,22 @@ from controlplane.objects.security.request_authentication import RequestAuthenti
 def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
     """Return what is wrong between the object ``key`` and the others."""
     match objects(db, key):
-        case VirtualService() as value:
-            return tuple(_of_virtual_service(db, value))
-        case DestinationRule() as value:
-            return (*_rule_problems(db, value), *problems_of_credentials(db, key))
-        case RequestAuthentication() as value:
-            return (*attachment_problems(db, value), *missing_keys(db, value))
-        case AuthorizationPolicy() | PeerAuthentication() as value:
+        case VirtualService() as virtual_service:
+            return tuple(_virtual_service_problems(db, virtual_service))
+        case DestinationRule() as destination_rule:
+            return (*_rule_problems(db, destination_rule), *problems_of_credentials(db, key))
+        case RequestAuthentication() as authentication:
+            return (*attachment_problems(db, authentication), *missing_keys(db, authentication))
+        case AuthorizationPolicy() | PeerAuthentication() as policy:
             return tuple(
-                authorization_problems(db, value) if isinstance(value, AuthorizationPolicy) else peer_authentication_problems(db, value)
+                authorization_problems(db, policy) if isinstance(policy, AuthorizationPolicy) else peer_authentication_problems(db, policy)
             )
-        case Gateway() as value:
-            return (*gateway_problems(db, value), *problems_of_credentials(db, key))
-        case KubernetesService() | ServiceEntry() as value:
-            return (*_service_problems(db, key), *unreachable_endpoints(db, value))
-        case Pod() | WorkloadEntry() | EndpointSlice() as value:
-            return tuple(_of_instances(db, value))
+        case Gateway() as gateway:
+            return (*gateway_problems(db, gateway), *problems_of_credentials(db, key))
+        case KubernetesService() | ServiceEntry() as service_object:
+            return (*_service_problems(db, key), *unreachable_endpoints(db, service_object))
+        case Pod() | WorkloadEntry() | EndpointSlice() as instance:
+            return tuple(_instance_problems(db, instance))
         case _:
             return ()
 
@@ -59,103 +59,105 @@ def internal_problem(key: Key, failed: Failed) -> Problem:
     return Problem(key, "", Severity.ERROR, "Internal", message)
 
 
-def _of_virtual_service(db: Database, value: VirtualService) -> Iterator[Problem]:
-    key = value.key
-    for at, host in enumerate(value.spec.hosts):
+def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:
+    key = virtual_service.key
+    for position, host in enumerate(virtual_service.spec.hosts):
         name = qualified_host(host, key.namespace)
-        rivals = [each for each in virtual_services_for(db, name) if name in each.hosts]
-        if len(rivals) > 1 and rivals[0].key != key and key in {each.key for each in rivals}:
+        rivals = [head for head in virtual_services_for(db, name) if name in head.hosts]
+        if len(rivals) > 1 and rivals[0].key != key and key in {rival.key for rival in rivals}:
             message = f"{host} is routed by {rivals[0].key}, which is older: this object's routes for it are not used"
-            yield Problem(key, f"spec.hosts[{at}]", Severity.WARNING, "Conflict", message)
-    yield from _claims_in_mesh(value)
-    yield from binding_problems(db, value)
-    for path, destination in _destinations(value):
-        yield from _of_destination(db, key, path, destination)
+            yield Problem(key, f"spec.hosts[{position}]", Severity.WARNING, "Conflict", message)
+    yield from _claims_in_mesh(virtual_service)
+    yield from binding_problems(db, virtual_service)
+    for path, destination in _destinations(virtual_service):
+        yield from _destination_problems(db, key, path, destination)
 
 
-def _claims_in_mesh(value: VirtualService) -> Iterator[Problem]:
-    if MESH_GATEWAY not in value.spec.gateways:
+def _claims_in_mesh(virtual_service: VirtualService) -> Iterator[Problem]:
+    if MESH_GATEWAY not in virtual_service.spec.gateways:
         return
-    for at, route in enumerate(value.spec.http):
-        for place, match in enumerate(route.match):
+    for position, route in enumerate(virtual_service.spec.http):
+        for match_position, match in enumerate(route.match):
             claims = [name for name in (*match.headers, *match.without_headers) if is_claim(name)]
             if claims and (not match.gateways or MESH_GATEWAY in match.gateways):
                 message = f"only gateways know the claims of a token: for sidecars there is no {claims[0]}"
-                yield Problem(value.key, f"spec.http[{at}].match[{place}]", Severity.WARNING, "Ineffective", message)
+                yield Problem(
+                    virtual_service.key, f"spec.http[{position}].match[{match_position}]", Severity.WARNING, "Ineffective", message
+                )
 
 
-def _destinations(value: VirtualService) -> Iterator[tuple[str, Destination]]:
-    spec = value.spec
-    for at, http in enumerate(spec.http):
-        yield from _of_requests(f"spec.http[{at}]", http)
-    connections = [(f"spec.tls[{at}]", tls.route) for at, tls in enumerate(spec.tls)]
-    connections += [(f"spec.tcp[{at}]", tcp.route) for at, tcp in enumerate(spec.tcp)]
+def _destinations(virtual_service: VirtualService) -> Iterator[tuple[str, Destination]]:
+    spec = virtual_service.spec
+    for position, http in enumerate(spec.http):
+        yield from _http_destinations(f"spec.http[{position}]", http)
+    connections = [(f"spec.tls[{position}]", tls.route) for position, tls in enumerate(spec.tls)]
+    connections += [(f"spec.tcp[{position}]", tcp.route) for position, tcp in enumerate(spec.tcp)]
     for path, routes in connections:
-        for at, each in enumerate(routes):
-            yield f"{path}.route[{at}].destination", each.destination
+        for position, route_destination in enumerate(routes):
+            yield f"{path}.route[{position}].destination", route_destination.destination
 
 
-def _of_requests(path: str, route: HTTPRoute) -> Iterator[tuple[str, Destination]]:
-    for at, each in enumerate(route.route):
-        yield f"{path}.route[{at}].destination", each.destination
+def _http_destinations(path: str, route: HTTPRoute) -> Iterator[tuple[str, Destination]]:
+    for position, route_destination in enumerate(route.route):
+        yield f"{path}.route[{position}].destination", route_destination.destination
     if route.mirror:
         yield f"{path}.mirror", route.mirror
-    for at, mirror in enumerate(route.mirrors):
-        yield f"{path}.mirrors[{at}].destination", mirror.destination
+    for position, mirror in enumerate(route.mirrors):
+        yield f"{path}.mirrors[{position}].destination", mirror.destination
 
 
-def _of_destination(db: Database, key: Key, path: str, destination: Destination) -> Iterator[Problem]:
+def _destination_problems(db: Database, key: Key, path: str, destination: Destination) -> Iterator[Problem]:
     host = qualified_host(destination.host, key.namespace)
     ref = find_service(db, host, key.namespace)
-    known = ref and service(db, ref)
-    if ref is None or not known:
+    mesh_service = ref and service(db, ref)
+    if ref is None or not mesh_service:
         yield Problem(key, f"{path}.host", Severity.WARNING, "UnknownHost", f"no service {host} is known; requests there are answered 503")
         return
-    ports = [port.number for port in known.ports]
+    ports = [port.number for port in mesh_service.ports]
     if destination.port and destination.port.number not in ports:
-        has = ", ".join(map(str, ports))
-        message = f"{host} has no port {destination.port.number}; it has {has}"
+        listed = ", ".join(map(str, ports))
+        message = f"{host} has no port {destination.port.number}; it has {listed}"
         yield Problem(key, f"{path}.port", Severity.WARNING, "UnknownPort", message)
     if destination.subset and subset_labels(db, ref, client_namespace_for_rules(db, ref, key.namespace), destination.subset) is None:
         message = f"no DestinationRule gives {host} a subset {destination.subset!r}"
         yield Problem(key, f"{path}.subset", Severity.WARNING, "UnknownSubset", message)
 
 
-def _rule_problems(db: Database, value: DestinationRule) -> Iterator[Problem]:
-    key = value.key
-    host = qualified_host(value.spec.host, key.namespace)
+def _rule_problems(db: Database, rule: DestinationRule) -> Iterator[Problem]:
+    key = rule.key
+    host = qualified_host(rule.spec.host, key.namespace)
     if not host.startswith("*") and find_service(db, host, key.namespace) is None:
         yield Problem(key, "spec.host", Severity.WARNING, "UnknownHost", f"no service {host} is known: this rule applies to nothing")
-    names = {each.name for each in value.spec.subsets}
+    names = {subset.name for subset in rule.spec.subsets}
     for other in sorted(index(db, about_host(DESTINATION_RULE, host)) - {key}):
         peer = objects(db, other)
         if not isinstance(peer, DestinationRule) or other.namespace != key.namespace:
             continue
-        twice = names & {each.name for each in peer.spec.subsets}
-        if twice and (peer.meta.created, other) < (value.meta.created, key):
-            message = f"{other}, which is older, names subset {', '.join(sorted(twice))} of {host} too"
+        shared = names & {subset.name for subset in peer.spec.subsets}
+        if shared and (peer.meta.created, other) < (rule.meta.created, key):
+            message = f"{other}, which is older, names subset {', '.join(sorted(shared))} of {host} too"
             yield Problem(key, "spec.subsets", Severity.WARNING, "Conflict", message)
 
 
 def _service_problems(db: Database, key: Key) -> Iterator[Problem]:
-    for each in declared_services(db, key):
-        others = [other for other in declarers(db, each.host) if other != key]
-        if others and (winner := find_service(db, each.host, key.namespace)) and winner.key != key:
-            yield Problem(key, "", Severity.WARNING, "Conflict", f"{each.host} is declared by {winner.key} too, which is used instead")
+    for declared in declared_services(db, key):
+        others = [other for other in declarers(db, declared.host) if other != key]
+        if others and (winner := find_service(db, declared.host, key.namespace)) and winner.key != key:
+            yield Problem(key, "", Severity.WARNING, "Conflict", f"{declared.host} is declared by {winner.key} too, which is used instead")
 
 
-def _of_instances(db: Database, value: Pod | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
-    if not isinstance(value, EndpointSlice):
-        yield from _of_workload(db, value)
-    if not isinstance(value, Pod):
-        yield from unreachable_endpoints(db, value)
+def _instance_problems(db: Database, instance: Pod | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
+    if not isinstance(instance, EndpointSlice):
+        yield from _workload_problems(db, instance)
+    if not isinstance(instance, Pod):
+        yield from unreachable_endpoints(db, instance)
 
 
-def _of_workload(db: Database, value: Pod | WorkloadEntry) -> Iterator[Problem]:
-    key, (name, mutual), labels = value.key, PEER_LABEL, dict(value.meta.labels)
-    addresses, field = (value.ips, "metadata.labels") if isinstance(value, Pod) else ((value.spec.address,), "spec.labels")
-    if isinstance(value, WorkloadEntry):
-        labels |= value.spec.labels
+def _workload_problems(db: Database, workload: Pod | WorkloadEntry) -> Iterator[Problem]:
+    key, (name, mutual), labels = workload.key, PEER_LABEL, dict(workload.meta.labels)
+    addresses, field = (workload.ips, "metadata.labels") if isinstance(workload, Pod) else ((workload.spec.address,), "spec.labels")
+    if isinstance(workload, WorkloadEntry):
+        labels |= workload.spec.labels
     for address in addresses:
         if labels.get(name) == mutual and plaintext_addresses(db, (key.namespace, address)):
             message = f"its proxy at {address} came in the clear and has no identity: others speak plaintext to it, whatever {name} says"

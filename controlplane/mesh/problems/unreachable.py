@@ -23,53 +23,55 @@ class WrittenEndpoint(NamedTuple):
     port: int
 
 
-def unreachable_endpoints(db: Database, value: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
-    """Yield a Problem for each field of ``value`` that would lead proxies where none is sent."""
-    told = set()
-    for each in (*_written(value), *_chosen(db, value)):
-        if each.field not in told and (fault := endpoint_error(each.address, each.port)):
-            told.add(each.field)
-            yield Problem(value.key, each.field, Severity.WARNING, "Unreachable", fault)
+def unreachable_endpoints(db: Database, obj: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
+    """Yield a Problem for each field of ``obj`` that would lead proxies where none is sent."""
+    reported = set()
+    for endpoint in (*_written_endpoints(obj), *_selected_endpoints(db, obj)):
+        if endpoint.field not in reported and (fault := endpoint_error(endpoint.address, endpoint.port)):
+            reported.add(endpoint.field)
+            yield Problem(obj.key, endpoint.field, Severity.WARNING, "Unreachable", fault)
 
 
-def _written(value: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
-    match value:
+def _written_endpoints(obj: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
+    match obj:
         case KubernetesService():
-            if value.spec.type == "ExternalName":
-                yield from (WrittenEndpoint("spec.externalName", value.spec.external_name, port.port) for port in value.spec.ports)
+            if obj.spec.type == "ExternalName":
+                yield from (WrittenEndpoint("spec.externalName", obj.spec.external_name, port.port) for port in obj.spec.ports)
         case ServiceEntry():
-            yield from _of_entry(value)
+            yield from _service_entry_endpoints(obj)
         case WorkloadEntry():
-            yield from (WrittenEndpoint("spec.address", value.spec.address, port) for port in value.spec.ports.values() or (0,))
+            yield from (WrittenEndpoint("spec.address", obj.spec.address, port) for port in obj.spec.ports.values() or (0,))
         case EndpointSlice():
-            for at, each in enumerate(value.endpoints):
-                addresses = each.addresses[:1]  # the others are not used
-                yield from (WrittenEndpoint(f"endpoints[{at}]", address, port.port or 0) for address in addresses for port in value.ports)
+            for position, slice_endpoint in enumerate(obj.endpoints):
+                addresses = slice_endpoint.addresses[:1]  # the others are not used
+                yield from (
+                    WrittenEndpoint(f"endpoints[{position}]", address, port.port or 0) for address in addresses for port in obj.ports
+                )
 
 
-def _of_entry(value: ServiceEntry) -> Iterator[WrittenEndpoint]:
-    spec = value.spec
+def _service_entry_endpoints(service_entry: ServiceEntry) -> Iterator[WrittenEndpoint]:
+    spec = service_entry.spec
     for port in spec.ports:
         number = port.target_port or port.number
-        for at, each in enumerate(spec.endpoints):
-            yield WrittenEndpoint(f"spec.endpoints[{at}]", each.address, each.ports.get(port.name, number))
+        for position, endpoint in enumerate(spec.endpoints):
+            yield WrittenEndpoint(f"spec.endpoints[{position}]", endpoint.address, endpoint.ports.get(port.name, number))
         if not spec.endpoints and spec.workload_selector is None and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
-            yield from (WrittenEndpoint(f"spec.hosts[{at}]", host, number) for at, host in enumerate(spec.hosts))
+            yield from (WrittenEndpoint(f"spec.hosts[{position}]", host, number) for position, host in enumerate(spec.hosts))
 
 
-def _chosen(db: Database, value: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
-    """Yield the WorkloadEntries that a port of ``value`` would lead to where it is one of a proxy's own."""
-    match value:
+def _selected_endpoints(db: Database, obj: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[WrittenEndpoint]:
+    """Yield the WorkloadEntries that a port of ``obj`` would lead to where it is one of a proxy's own."""
+    match obj:
         case KubernetesService():
-            selector, numbers = value.spec.selector, [each.target_port or each.port for each in value.spec.ports]
+            selector, numbers = obj.spec.selector, [service_port.target_port or service_port.port for service_port in obj.spec.ports]
         case ServiceEntry():
-            selector = value.spec.workload_selector.labels if value.spec.workload_selector else {}
-            numbers = [each.target_port or each.number for each in value.spec.ports]
+            selector = obj.spec.workload_selector.labels if obj.spec.workload_selector else {}
+            numbers = [service_port.target_port or service_port.number for service_port in obj.spec.ports]
         case _:
             return
-    for at, number in enumerate(numbers):
+    for position, number in enumerate(numbers):
         if isinstance(number, int) and number in OWN_PORTS:
-            for key in selected_workloads(db, WORKLOAD_ENTRY, value.key.namespace, selector):
+            for key in selected_workloads(db, WORKLOAD_ENTRY, obj.key.namespace, selector):
                 entry = objects(db, key)
                 if isinstance(entry, WorkloadEntry) and not entry.spec.ports:
-                    yield WrittenEndpoint(f"spec.ports[{at}]", entry.spec.address, number)
+                    yield WrittenEndpoint(f"spec.ports[{position}]", entry.spec.address, number)
