@@ -19,17 +19,17 @@ def gateway_name(written: str, namespace: str) -> str:
     """
     if written == MESH_GATEWAY:
         return written
-    where, slash, name = written.rpartition("/")
+    gateway_namespace, slash, name = written.rpartition("/")
     if slash:
-        return f"{namespace if where == '.' else where}/{name}"
-    name, _, where = written.partition(".")
-    return f"{where.partition('.')[0] or namespace}/{name}"
+        return f"{namespace if gateway_namespace == '.' else gateway_namespace}/{name}"
+    name, _, gateway_namespace = written.partition(".")
+    return f"{gateway_namespace.partition('.')[0] or namespace}/{name}"
 
 
-def gateways_of(value: VirtualService) -> frozenset[str]:
-    """Return the Gateways that ``value`` is bound to, as a whole or in one of its matches."""
-    said = [*value.spec.gateways, *(each for match in all_matches(value.spec) for each in match.gateways)]
-    return frozenset(gateway_name(each, value.key.namespace) for each in said or (MESH_GATEWAY,))
+def gateways_of(virtual_service: VirtualService) -> frozenset[str]:
+    """Return the Gateways that ``virtual_service`` is bound to, as a whole or in one of its matches."""
+    written = [*virtual_service.spec.gateways, *(gateway for match in all_matches(virtual_service.spec) for gateway in match.gateways)]
+    return frozenset(gateway_name(gateway, virtual_service.key.namespace) for gateway in written or (MESH_GATEWAY,))
 
 
 def all_matches(spec: VirtualServiceSpec) -> Iterator[HTTPMatchRequest | ConnectionMatch]:

@@ -91,16 +91,16 @@ def bound_to(gateway: str) -> Facet:
 
 def resolved_exports(names: Iterable[str], namespace: str) -> tuple[str, ...]:
     """Return ``names`` of an ``exportTo`` written in ``namespace``, with ``.`` resolved; none means everyone."""
-    return tuple(sorted({namespace if name == "." else name for each in names if (name := each.strip())})) or (EVERYONE,)
+    return tuple(sorted({namespace if name == "." else name for written in names if (name := written.strip())})) or (EVERYONE,)
 
 
-def exports_of(value: MeshObject) -> tuple[str, ...]:
-    """Return the namespaces that may see ``value``; ``*`` is everyone, ``~`` no one."""
-    match value:
+def exports_of(obj: MeshObject) -> tuple[str, ...]:
+    """Return the namespaces that may see ``obj``; ``*`` is everyone, ``~`` no one."""
+    match obj:
         case KubernetesService():
-            return resolved_exports(value.meta.annotations.get("networking.istio.io/exportTo", "").split(","), value.key.namespace)
+            return resolved_exports(obj.meta.annotations.get("networking.istio.io/exportTo", "").split(","), obj.key.namespace)
         case ServiceEntry() | VirtualService() | DestinationRule():
-            return resolved_exports(value.spec.export_to, value.key.namespace)
+            return resolved_exports(obj.spec.export_to, obj.key.namespace)
         case _:
             return (EVERYONE,)
 
@@ -135,12 +135,12 @@ def _set_objects(db: Database, objects_now: Mapping[Key, MeshObject | None]) -> 
     """Set ``objects_now`` and every index they stand in; return the keys that really changed."""
     touched: dict[Facet, dict[Key, bool]] = defaultdict(dict)
     changed = set()
-    for key, value in objects_now.items():
+    for key, obj in objects_now.items():
         before = objects(db, key)
-        if not db.set(objects, key, value):
+        if not db.set(objects, key, obj):
             continue
         changed.add(key)
-        old, new = _facets(before), _facets(value)
+        old, new = _facets(before), _facets(obj)
         for facet in old - new:
             touched[facet][key] = False
         for facet in new - old:
@@ -179,33 +179,33 @@ def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:
             db.set(index, namespaces_with(kind), peers | marker if after else peers - marker)
 
 
-def _facets(value: MeshObject | None) -> frozenset[Facet]:
-    if value is None:
+def _facets(obj: MeshObject | None) -> frozenset[Facet]:
+    if obj is None:
         return frozenset()
-    key, kind = value.key, value.key.group_kind
-    found = {of_kind(kind, key.namespace)}
-    found.update(exported_to(kind, each) for each in exports_of(value) if each not in (EVERYONE, NO_ONE))
-    match value:
+    key, kind = obj.key, obj.key.group_kind
+    facets = {of_kind(kind, key.namespace)}
+    facets.update(exported_to(kind, namespace) for namespace in exports_of(obj) if namespace not in (EVERYONE, NO_ONE))
+    match obj:
         case KubernetesService():
-            found.add(about_host(kind, service_host(key.name, key.namespace)))
+            facets.add(about_host(kind, service_host(key.name, key.namespace)))
         case ServiceEntry():
-            found.update(about_host(kind, host) for host in value.spec.hosts)
-            found.update(serving_at(key.namespace, each.address) for each in value.spec.endpoints)
+            facets.update(about_host(kind, host) for host in obj.spec.hosts)
+            facets.update(serving_at(key.namespace, endpoint.address) for endpoint in obj.spec.endpoints)
         case VirtualService():
-            found.update(about_host(kind, qualified_host(host, key.namespace)) for host in value.spec.hosts)
-            found.update(bound_to(each) for each in gateways_of(value))
-            if any(match.source_labels for match in all_matches(value.spec)):
-                found.add(by_source_labels(kind))
+            facets.update(about_host(kind, qualified_host(host, key.namespace)) for host in obj.spec.hosts)
+            facets.update(bound_to(gateway) for gateway in gateways_of(obj))
+            if any(match.source_labels for match in all_matches(obj.spec)):
+                facets.add(by_source_labels(kind))
         case DestinationRule():
-            found.add(about_host(kind, qualified_host(value.spec.host, key.namespace)))
+            facets.add(about_host(kind, qualified_host(obj.spec.host, key.namespace)))
         case EndpointSlice():
-            found.add(slices_of(key.namespace, value.meta.labels.get(SERVICE_NAME_LABEL, "")))
-            found.update(serving_at(key.namespace, each.addresses[0]) for each in value.endpoints if each.addresses)
+            facets.add(slices_of(key.namespace, obj.meta.labels.get(SERVICE_NAME_LABEL, "")))
+            facets.update(serving_at(key.namespace, endpoint.addresses[0]) for endpoint in obj.endpoints if endpoint.addresses)
         case Pod():
-            found.update(pod_at(key.namespace, address) for address in value.ips)
-            found.update(labelled(kind, key.namespace, name, label) for name, label in value.meta.labels.items())
+            facets.update(pod_at(key.namespace, address) for address in obj.ips)
+            facets.update(labelled(kind, key.namespace, name, label) for name, label in obj.meta.labels.items())
         case WorkloadEntry():
-            found.update(labelled(kind, key.namespace, name, label) for name, label in value.spec.labels.items())
+            facets.update(labelled(kind, key.namespace, name, label) for name, label in obj.spec.labels.items())
         case _:
             pass
-    return frozenset(found)
+    return frozenset(facets)

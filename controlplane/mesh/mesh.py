@@ -124,10 +124,10 @@ class Mesh:
                 if call.query is wanted_keys:
                     wanted = self._db.peek(wanted_keys)
                     self._wanted_keys = self._wanted_keys if isinstance(wanted, Failed) else wanted
-            seen = [call.args[0] for call in report.changed if call.query is scope_of]
-            looking = self._new_sessions.union(*(self._sessions.get(proxy, ()) for proxy in seen if isinstance(proxy, Proxy)))
+            proxies = [call.args[0] for call in report.changed if call.query is scope_of]
+            sessions = self._new_sessions.union(*(self._sessions.get(proxy, ()) for proxy in proxies if isinstance(proxy, Proxy)))
             self._new_sessions.clear()
-            with_new_view = {session for session in looking if self._look(session)}
+            with_new_view = {session for session in sessions if self._update_view(session)}
             self._new_views |= with_new_view
             if not report.changed and not with_new_view:
                 break
@@ -138,8 +138,8 @@ class Mesh:
 
     def objects(self) -> tuple[MeshObject, ...]:
         """Return every object, sorted by key."""
-        found = (inputs.objects(self._db, key) for key in sorted(self._keys))
-        return tuple(value for value in found if value is not None)
+        mesh_objects = (inputs.objects(self._db, key) for key in sorted(self._keys))
+        return tuple(obj for obj in mesh_objects if obj is not None)
 
     def object(self, key: Key) -> MeshObject | None:
         """Return the object ``key``."""
@@ -147,51 +147,53 @@ class Mesh:
 
     def settings(self) -> MeshSettings:
         """Return the settings of the mesh."""
-        value = self._db.attempt(mesh_settings)
-        return MeshSettings() if isinstance(value, Failed) else value
+        settings = self._db.attempt(mesh_settings)
+        return MeshSettings() if isinstance(settings, Failed) else settings
 
     def referred_credentials(self) -> frozenset[str]:
         """Return the names in SDS of the credentials that objects refer to."""
-        value = self._db.attempt(referred_credentials)
-        return frozenset() if isinstance(value, Failed) else value
+        names = self._db.attempt(referred_credentials)
+        return frozenset() if isinstance(names, Failed) else names
 
     def injected_namespaces(self) -> frozenset[str]:
         """Return the namespaces with injection."""
-        value = self._db.attempt(injected_namespaces)
-        return frozenset() if isinstance(value, Failed) else value
+        namespaces = self._db.attempt(injected_namespaces)
+        return frozenset() if isinstance(namespaces, Failed) else namespaces
 
     def proxy_defaults(self) -> ProxySettings:
         """Return the settings of proxies that hold where a pod says nothing."""
-        found = self.object(mesh_config.MESH_CONFIG_KEY)
-        return found.spec.default_config if isinstance(found, MeshConfig) else ProxySettings()
+        config = self.object(mesh_config.MESH_CONFIG_KEY)
+        return config.spec.default_config if isinstance(config, MeshConfig) else ProxySettings()
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and what failed of ours."""
-        found: set[Problem] = set()
+        problems: set[Problem] = set()
         for key in sorted(self._keys):
-            found.update(self.problems_about(key))
-        return tuple(sorted(found, key=lambda each: (each.object or Key("", "", ""), each.field, each.code, each.message)))
+            problems.update(self.problems_about(key))
+        return tuple(
+            sorted(problems, key=lambda problem: (problem.object or Key("", "", ""), problem.field, problem.code, problem.message))
+        )
 
     def problems_about(self, key: Key) -> tuple[Problem, ...]:
         """Return what is wrong between the object ``key`` and the others."""
-        value = self._db.attempt(problems_of, key)
-        return (internal_problem(key, value),) if isinstance(value, Failed) else value
+        problems = self._db.attempt(problems_of, key)
+        return (internal_problem(key, problems),) if isinstance(problems, Failed) else problems
 
     def made_from(self, key: Key) -> Iterator[tuple[Table, Resource]]:
         """Yield every published resource that the object ``key`` was read for, with each table it stands in."""
         for call in self._db.dependents(inputs.objects, key):
             yield from self._publisher.published(call)
 
-    def _look(self, session: Session) -> bool:
-        seen = self._db.peek(scope_of, session.proxy)
-        if isinstance(seen, Failed):
+    def _update_view(self, session: Session) -> bool:
+        scope = self._db.peek(scope_of, session.proxy)
+        if isinstance(scope, Failed):
             return False
-        wanted = table_roots(seen, session.variant)
-        if wanted == session.roots:
+        roots = table_roots(scope, session.variant)
+        if roots == session.roots:
             return False
-        tables = [self._publisher.open(root) for root in wanted]
+        tables = [self._publisher.open(root) for root in roots]
         for root in session.roots:
             self._publisher.close(root)
-        session.roots = wanted
+        session.roots = roots
         session.view = View(*tables)
         return True

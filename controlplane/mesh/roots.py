@@ -19,10 +19,10 @@ def scope_of(db: Database, proxy: Proxy) -> ProxyScope | GatewayScope:
     return gateway_scope(db, proxy) if proxy.type is ProxyType.ROUTER else proxy_scope(db, proxy)
 
 
-def table_roots(seen: ProxyScope | GatewayScope, variant: Variant) -> tuple[PartGroup, ...]:
-    """Return what the tables of a proxy that sees ``seen`` are made of, on a stream of ``variant``."""
-    match seen:
+def table_roots(scope: ProxyScope | GatewayScope, variant: Variant) -> tuple[PartGroup, ...]:
+    """Return what the tables of a proxy that sees ``scope`` are made of, on a stream of ``variant``."""
+    match scope:
         case ProxyScope():
-            return (PartGroup(outbound_parts, (seen.outbound, variant)), PartGroup(inbound_parts, (seen.workload,)))
+            return (PartGroup(outbound_parts, (scope.outbound, variant)), PartGroup(inbound_parts, (scope.workload,)))
         case GatewayScope():
-            return (PartGroup(gateway_parts, (seen, variant)),)
+            return (PartGroup(gateway_parts, (scope, variant)),)

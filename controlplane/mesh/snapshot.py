@@ -39,7 +39,9 @@ def snapshot(changes: Iterable[Change], proxy: Proxy, account: str | None = None
     mesh.refresh()
     view = session.view
     sections = {
-        section: tuple(expand(type_url, each.value) for each in sorted(view.resources(type_url), key=lambda each: each.name))
+        section: tuple(
+            expand(type_url, resource.value) for resource in sorted(view.resources(type_url), key=lambda resource: resource.name)
+        )
         for section, type_url in SECTIONS.items()
     }
     return Snapshot(sections, mesh.problems())
