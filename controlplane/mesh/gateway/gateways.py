@@ -1,4 +1,4 @@
-"""Which Gateways a proxy at the edge of the mesh has, and what their servers come to on it. A Sidecar says nothing to such a proxy."""
+"""Which Gateways select a proxy at the edge of the mesh, and their servers merged. Sidecars do not apply to such a proxy."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ PROXY_CONFIG = "proxy.istio.io/config"
 
 
 class GatewayScope(NamedTuple):
-    """Whose configuration it is: the replicas of a gateway share it. What comes and goes, Gateways and policies, is looked up by it."""
+    """What the configuration of a gateway depends on, so that its replicas share it.
+
+    Gateways and policies, which change more often, are looked up by it.
+    """
 
     namespace: str
     labels: Labels
-    services: tuple[ServiceRef, ...]  # those that lead to it
-    topology: Topology  # what stands before it
+    services: tuple[ServiceRef, ...]  # those that it is an instance of
+    topology: Topology  # the proxies in front of it
     identified: bool  # it has a certificate of its own
 
 
 class GatewayRouteClient(NamedTuple):
-    """Whose routes are asked for."""
+    """The client whose routes are looked up: the gateway's namespace and labels."""
 
     namespace: str
     labels: Labels  # only those that some route's source labels look at
@@ -41,7 +44,7 @@ class GatewayRouteClient(NamedTuple):
 
 @query
 def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
-    """Return whose configuration ``proxy`` gets."""
+    """Return the scope of ``proxy``."""
     labels = proxy_labels(db, proxy)
     return GatewayScope(
         proxy.namespace,
@@ -54,20 +57,20 @@ def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
 
 @query
 def gateway_route_client(db: Database, scope: GatewayScope) -> GatewayRouteClient:
-    """Return whose routes ``scope`` has."""
+    """Return the client by which the routes of ``scope`` are looked up."""
     label_keys = source_label_keys(db, frozenset(namespaced_name(key) for key in gateways_selecting(db, scope.labels)))
     return GatewayRouteClient(scope.namespace, tuple(pair for pair in scope.labels if pair[0] in label_keys))
 
 
 @query
 def gateway_servers(db: Database, scope: GatewayScope) -> MergedServers:
-    """Return what the servers of the Gateways of ``scope`` come to."""
+    """Return the servers of the Gateways of ``scope``, merged."""
     return merged_servers(db, gateways_selecting(db, scope.labels), scope.services)
 
 
 @query
 def gateway_topology(db: Database, key: Key) -> Topology:
-    """Return what stands before the gateway of the pod ``key``: as its annotation says, else as the settings of the mesh."""
+    """Return the topology in front of the gateway of the pod ``key``: from its annotation, else from the mesh's settings."""
     pod = objects(db, key)
     annotation = pod.meta.annotations.get(PROXY_CONFIG, "") if isinstance(pod, Pod) else ""
     settings = annotated_settings(annotation).with_defaults(proxy_defaults(db)) if annotation else proxy_defaults(db)
@@ -122,15 +125,15 @@ def gateway_object(db: Database, key: Key) -> Gateway | None:
 
 
 @query
-def server_at(db: Database, place: ServerRef) -> GatewayServer | None:
-    """Return the server at ``place``."""
-    gateway = gateway_object(db, place.gateway)
-    return gateway.spec.servers[place.at] if gateway and place.at < len(gateway.spec.servers) else None
+def server_at(db: Database, server_ref: ServerRef) -> GatewayServer | None:
+    """Return the server that ``server_ref`` names."""
+    gateway = gateway_object(db, server_ref.gateway)
+    return gateway.spec.servers[server_ref.position] if gateway and server_ref.position < len(gateway.spec.servers) else None
 
 
 @query
 def merged_servers(db: Database, gateways: tuple[Key, ...], services: tuple[ServiceRef, ...]) -> MergedServers:
-    """Return what the servers of ``gateways``, oldest first, come to on a proxy that ``services`` lead to."""
+    """Return the servers of ``gateways``, oldest first, merged for a proxy that is an instance of ``services``."""
     offers = []
     for key in gateways:
         gateway = gateway_object(db, key)
@@ -141,7 +144,7 @@ def merged_servers(db: Database, gateways: tuple[Key, ...], services: tuple[Serv
 
 @query
 def listened_ports(db: Database, services: tuple[ServiceRef, ...], number: int) -> tuple[int, ...]:
-    """Return the ports of the proxy that port ``number`` of ``services`` leads to; where none has that port, it itself."""
+    """Return the ports of the proxy that port ``number`` of ``services`` leads to; where none has that port, ``number`` itself."""
     ports = set()
     for ref in services:
         mesh_service = service(db, ref)

@@ -1,4 +1,4 @@
-"""What gateways listen on, and where whole connections go that come in there."""
+"""The listeners of gateways, and the clusters of connections that are not routed request by request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def merged_port(db: Database, scope: GatewayScope, bind: str, number: int) -> Me
 
 @query
 def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, number: int) -> Resource | None:
-    """Return the listener on port ``number`` of ``bind``, with the policies of ``scope``; nothing where no connection could be taken."""
+    """Return the listener on port ``number`` of ``bind``, with the policies of ``scope``; ``None``: it could accept none."""
     port = merged_port(db, scope, bind, number)
     listener = _listener_on(db, scope, port) if port else None
     policies = effective_policies(db, scope.namespace, scope.labels)
@@ -50,44 +50,47 @@ def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, numb
 
 
 @query
-def connection_virtual_services(db: Database, place: ServerRef, served: MergedServer, namespace: str) -> tuple[Key, ...]:
-    """Return the VirtualServices, oldest first, that route whole connections to ``served`` at ``place`` for proxies of ``namespace``."""
-    heads = bound_virtual_services(db, place.gateway, namespace)
-    return tuple(head.key for head in heads if shared_hosts(head, place, served.server))
+def connection_virtual_services(db: Database, server_ref: ServerRef, merged_server: MergedServer, namespace: str) -> tuple[Key, ...]:
+    """Return the VirtualServices, oldest first, that route whole connections to ``merged_server``.
+
+    ``server_ref`` says where that server is written; the proxies are of ``namespace``.
+    """
+    heads = bound_virtual_services(db, server_ref.gateway, namespace)
+    return tuple(head.key for head in heads if shared_hosts(head, server_ref, merged_server.server))
 
 
 def _listener_on(db: Database, scope: GatewayScope, port: MergedPort) -> GatewayListener | None:
-    """Return what is listened for on ``port``; nothing where no connection could be taken."""
+    """Return the listener on ``port``; ``None`` where no connection could be accepted."""
     chains: list[GatewayChain] = []
-    for served in port.servers:
-        route = table_name(port, served) if serves_http(served.server) else ""
-        terminated = _termination(db, served) if port.kind is PortKind.TLS else None
-        if terminated and not scope.identified and served.server.tls and needs_identity(served.server.tls):
-            continue  # whoever has no identity is given no secret
+    for merged_server in port.servers:
+        route = table_name(port, merged_server) if serves_http(merged_server.server) else ""
+        terminated = _termination(db, merged_server) if port.kind is PortKind.TLS else None
+        if terminated and not scope.identified and merged_server.server.tls and needs_identity(merged_server.server.tls):
+            continue  # a proxy without an identity gets no secrets
         if route:
-            chains.append(GatewayChain(names=served.names, termination=terminated, route=route))
+            chains.append(GatewayChain(names=merged_server.names, termination=terminated, route=route))
         else:
-            chains.extend(_connection_chains(db, served, terminated, gateway_route_client(db, scope)))
+            chains.extend(_connection_chains(db, merged_server, terminated, gateway_route_client(db, scope)))
     if port.kind is PortKind.HTTP:
         chains = chains[:1]
     distinct = tuple(_distinct(chains))
     return GatewayListener(bind=port.bind, port=port.number, chains=distinct, topology=scope.topology) if distinct else None
 
 
-def _termination(db: Database, served: MergedServer) -> Termination | None:
-    settings = served.server.tls
+def _termination(db: Database, merged_server: MergedServer) -> Termination | None:
+    settings = merged_server.server.tls
     if settings is None or settings.mode in OPAQUE:
         return None
     return termination(settings, any_peer(db))
 
 
 def _connection_chains(
-    db: Database, served: MergedServer, terminated: Termination | None, client: GatewayRouteClient
+    db: Database, merged_server: MergedServer, terminated: Termination | None, client: GatewayRouteClient
 ) -> Iterator[GatewayChain]:
-    place = served.place
-    context = RouteContext(served.server.port.number, client.namespace, client.labels, (namespaced_name(place.gateway),))
-    opaque = bool(served.names) and terminated is None
-    for key in connection_virtual_services(db, place, served, client.namespace):
+    server_ref = merged_server.server_ref
+    context = RouteContext(merged_server.server.port.number, client.namespace, client.labels, (namespaced_name(server_ref.gateway),))
+    opaque = bool(merged_server.names) and terminated is None
+    for key in connection_virtual_services(db, server_ref, merged_server, client.namespace):
         virtual_service = objects(db, key)
         if not isinstance(virtual_service, VirtualService):
             continue
@@ -95,16 +98,16 @@ def _connection_chains(
             clusters = _clusters(db, route.route, key, context)
             for match in route.match or (ConnectionMatch(),):
                 if match_applies(match, virtual_service, context):
-                    names = _server_names(match, served, key.namespace) if opaque else served.names
-                    if names or not served.names:
+                    names = _server_names(match, merged_server, key.namespace) if opaque else merged_server.names
+                    if names or not merged_server.names:
                         yield GatewayChain(names=names, subnets=match.destination_subnets, termination=terminated, clusters=clusters)
 
 
-def _server_names(match: ConnectionMatch, served: MergedServer, namespace: str) -> tuple[str, ...]:
-    """Return the server names of ``match``, in an object of ``namespace``, that ``served`` has."""
+def _server_names(match: ConnectionMatch, merged_server: MergedServer, namespace: str) -> tuple[str, ...]:
+    """Return the server names of ``match``, in an object of ``namespace``, that ``merged_server`` has."""
     wanted = match.sni_hosts if isinstance(match, TLSMatchAttributes) else ()
-    offered = hosts_for_namespace(server_hosts(served.server, served.place.gateway.namespace), namespace)
-    return common_hosts(common_hosts((host.lower() for host in wanted), offered), served.names)
+    offered = hosts_for_namespace(server_hosts(merged_server.server, merged_server.server_ref.gateway.namespace), namespace)
+    return common_hosts(common_hosts((host.lower() for host in wanted), offered), merged_server.names)
 
 
 def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, context: RouteContext) -> Clusters:
@@ -115,7 +118,7 @@ def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, contex
 
 
 def _distinct(chains: Iterable[GatewayChain]) -> Iterator[GatewayChain]:
-    """Yield ``chains`` less what Envoy could not tell from an earlier one: it would refuse the whole listener."""
+    """Yield ``chains`` without those that match the same as an earlier one: Envoy would refuse the whole listener."""
     taken: set[tuple[str, str]] = set()
     for chain in chains:
         server_names = (ANY,) if not chain.names or ANY in chain.names else chain.names

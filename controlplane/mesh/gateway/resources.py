@@ -1,4 +1,4 @@
-"""What a gateway sees: the root that everything of it hangs from, and the clusters that its routes lead to."""
+"""The root of a gateway's resources, and the clusters that its routes lead to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from controlplane.xds.stream import Variant
 
 @query
 def gateway_parts(db: Database, scope: GatewayScope, variant: Variant) -> Members:
-    """Return what ``scope`` sees on a stream of ``variant``: listeners, route tables, and the clusters that these lead to."""
+    """Return the parts of ``scope`` on a stream of ``variant``: listeners, route tables, and the clusters that these lead to."""
     parts: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
         PartGroup(gateway_listeners, (scope,)),
@@ -39,7 +39,7 @@ def gateway_parts(db: Database, scope: GatewayScope, variant: Variant) -> Member
 
 @query
 def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
-    """Return the clusters of what the VirtualServices of ``scope`` send anything to, of authorizers, and of what is beside the proxy."""
+    """Return the clusters of the destinations of ``scope``'s VirtualServices, of authorizers, and of default endpoints."""
     parts: set[ResourcePart | PartGroup] = set()
     for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
         parts.update(authorizer_clusters(db, authorizer, scope.namespace, identified=scope.identified))
@@ -49,36 +49,36 @@ def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
             parts.add(PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, scope.namespace), scope.identified)))
     for port in gateway_servers(db, scope).ports:
         parts |= {
-            ResourcePart(default_endpoint_cluster, (served.place,))
-            for served in port.servers
-            if served.server.default_endpoint and serves_http(served.server)
+            ResourcePart(default_endpoint_cluster, (merged_server.server_ref,))
+            for merged_server in port.servers
+            if merged_server.server.default_endpoint and serves_http(merged_server.server)
         }
     return frozenset(parts)
 
 
 @query
 def gateway_virtual_services(db: Database, scope: GatewayScope) -> frozenset[Key]:
-    """Return the VirtualServices that take part on ``scope``."""
+    """Return the VirtualServices that apply on ``scope``."""
     keys = {
-        part.key
+        bound.key
         for name in gateway_route_tables(db, scope)
         for gateway_host in gateway_hosts(db, scope, name)
-        for part in gateway_host.parts
+        for bound in gateway_host.virtual_services
     }
     for port in gateway_servers(db, scope).ports:
-        for served in port.servers:
-            if not serves_http(served.server):
-                keys.update(connection_virtual_services(db, served.place, served, scope.namespace))
+        for merged_server in port.servers:
+            if not serves_http(merged_server.server):
+                keys.update(connection_virtual_services(db, merged_server.server_ref, merged_server, scope.namespace))
     return frozenset(keys)
 
 
 @query
-def default_endpoint_cluster(db: Database, place: ServerRef) -> Resource | None:
-    """Return the cluster for the default endpoint of the server at ``place``."""
-    server = server_at(db, place)
+def default_endpoint_cluster(db: Database, server_ref: ServerRef) -> Resource | None:
+    """Return the cluster for the default endpoint of the server that ``server_ref`` names."""
+    server = server_at(db, server_ref)
     if server is None or not server.default_endpoint:
         return None
     timeout = mesh_settings(db).connect_timeout_ms
-    name = default_endpoint_name(place, server)
+    name = default_endpoint_name(server_ref, server)
     message = clusters.beside(name, server.default_endpoint, parse_protocol(server.port.protocol), connect_timeout_ms=timeout)
     return checked_resource(CDS, name, message)

@@ -1,7 +1,7 @@
-"""Route tables of gateways: which virtual hosts stand in which, and who says what becomes of their requests.
+"""Route tables of gateways: which virtual hosts are in which, and which VirtualServices route their requests.
 
-A VirtualService takes part where it is bound to a Gateway of the proxy, is exported to the proxy's namespace, and shares a host with a
-server.
+A VirtualService applies where it is bound to a Gateway of the proxy, is exported to the proxy's namespace, and shares
+a host with a server.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ class BoundVirtualService(NamedTuple):
 
 
 class GatewayHost(NamedTuple):
-    """One virtual host of a table: its parts, sorted, whether it sends plaintext to HTTPS, and where requests go without a part."""
+    """One virtual host of a table: the VirtualServices that route it, sorted, and what its server itself sets.
+
+    ``redirects``: plaintext requests are redirected to HTTPS. ``endpoint``: the cluster of requests that no VirtualService routes.
+    """
 
     host: str
     port: int
-    parts: tuple[BoundVirtualService, ...]
+    virtual_services: tuple[BoundVirtualService, ...]
     redirects: bool
     endpoint: str
 
@@ -44,11 +47,11 @@ def gateway_route_tables(db: Database, scope: GatewayScope) -> Mapping[str, tupl
     tables: dict[str, tuple[ServerRef, ...]] = {}
     for port in gateway_servers(db, scope).ports:
         by_name: dict[str, list[ServerRef]] = {}
-        for served in port.servers:
-            if serves_http(served.server):
-                by_name.setdefault(table_name(port, served), []).append(served.place)
-        for name, places in by_name.items():
-            tables[name] = (*tables.get(name, ()), *places)
+        for merged_server in port.servers:
+            if serves_http(merged_server.server):
+                by_name.setdefault(table_name(port, merged_server), []).append(merged_server.server_ref)
+        for name, server_refs in by_name.items():
+            tables[name] = (*tables.get(name, ()), *server_refs)
     return tables
 
 
@@ -58,11 +61,11 @@ def servers_of_table(db: Database, scope: GatewayScope, table: str) -> tuple[Ser
     return gateway_route_tables(db, scope).get(table, ())
 
 
-def table_name(port: MergedPort, served: MergedServer) -> str:
-    """Return the name of the RouteConfiguration for ``served`` on ``port``."""
+def table_name(port: MergedPort, merged_server: MergedServer) -> str:
+    """Return the name of the RouteConfiguration for ``merged_server`` on ``port``."""
     if port.kind is PortKind.HTTP:
         return f"http.{port.number}{'.' if port.bind else ''}{port.bind}"
-    server_port, key = served.server.port, served.place.gateway
+    server_port, key = merged_server.server.port, merged_server.server_ref.gateway
     return f"https.{server_port.number}.{server_port.name}.{key.name}.{key.namespace}"
 
 
@@ -74,9 +77,9 @@ def bound_virtual_services(db: Database, gateway_key: Key, namespace: str) -> tu
     return tuple(sorted(exported, key=lambda head: (head.created, head.key)))
 
 
-def shared_hosts(head: VirtualServiceHead, place: ServerRef, server: GatewayServer) -> tuple[str, ...]:
-    """Return the hosts that the VirtualService ``head`` and the server ``server`` at ``place`` have in common."""
-    offered = hosts_for_namespace(server_hosts(server, place.gateway.namespace), head.key.namespace)
+def shared_hosts(head: VirtualServiceHead, server_ref: ServerRef, server: GatewayServer) -> tuple[str, ...]:
+    """Return the hosts that the VirtualService ``head`` and the ``server`` that ``server_ref`` names both have."""
+    offered = hosts_for_namespace(server_hosts(server, server_ref.gateway.namespace), head.key.namespace)
     return common_hosts((host.lower() for host in head.hosts), offered)
 
 
@@ -84,48 +87,51 @@ def shared_hosts(head: VirtualServiceHead, place: ServerRef, server: GatewayServ
 def gateway_hosts(db: Database, scope: GatewayScope, table: str) -> tuple[GatewayHost, ...]:
     """Return the virtual hosts of the route table ``table`` of ``scope``, sorted."""
     by_name: dict[str, GatewayHost] = {}
-    for place in servers_of_table(db, scope, table):
-        server = server_at(db, place)
+    for server_ref in servers_of_table(db, scope, table):
+        server = server_at(db, server_ref)
         if server is None:
             continue
         routed: list[str] = []
-        for head in bound_virtual_services(db, place.gateway, scope.namespace):
-            for name in shared_hosts(head, place, server) if routes_http(db, head.key) else ():
+        for head in bound_virtual_services(db, server_ref.gateway, scope.namespace):
+            for name in shared_hosts(head, server_ref, server) if routes_http(db, head.key) else ():
                 routed.append(name)
                 gateway_host = by_name.get(name) or GatewayHost(name, server.port.number, (), redirects=False, endpoint="")
-                by_name[name] = gateway_host._replace(parts=_with_gateway(gateway_host.parts, head.key, namespaced_name(place.gateway)))
+                by_name[name] = gateway_host._replace(
+                    virtual_services=_with_gateway(gateway_host.virtual_services, head.key, namespaced_name(server_ref.gateway))
+                )
         if (server.tls and server.tls.https_redirect) or server.default_endpoint:
-            _put_server_settings(by_name, server, place, routed)
-    return tuple(by_name[name]._replace(parts=tuple(sorted(by_name[name].parts))) for name in sorted(by_name))
+            _put_server_settings(by_name, server, server_ref, routed)
+    return tuple(by_name[name]._replace(virtual_services=tuple(sorted(by_name[name].virtual_services))) for name in sorted(by_name))
 
 
 @query
 def routes_http(db: Database, key: Key) -> bool:
-    """Return whether the VirtualService ``key`` says anything of requests."""
+    """Return whether the VirtualService ``key`` has HTTP routes."""
     obj = objects(db, key)
     return isinstance(obj, VirtualService) and bool(obj.spec.http)
 
 
-def _with_gateway(parts: tuple[BoundVirtualService, ...], key: Key, gateway: str) -> tuple[BoundVirtualService, ...]:
-    bound = next((part for part in parts if part.key == key), None)
+def _with_gateway(routing: tuple[BoundVirtualService, ...], key: Key, gateway: str) -> tuple[BoundVirtualService, ...]:
+    bound = next((other for other in routing if other.key == key), None)
     if bound is None:
-        return (*parts, BoundVirtualService(key, (gateway,)))
-    return tuple(BoundVirtualService(key, (*dict.fromkeys((*part.gateways, gateway)),)) if part is bound else part for part in parts)
+        return (*routing, BoundVirtualService(key, (gateway,)))
+    widened = BoundVirtualService(key, (*dict.fromkeys((*bound.gateways, gateway)),))
+    return tuple(widened if other is bound else other for other in routing)
 
 
-def _put_server_settings(by_name: dict[str, GatewayHost], server: GatewayServer, place: ServerRef, routed: Sequence[str]) -> None:
-    """Put what ``server`` itself says of its hosts, and of those that it has ``routed``.
+def _put_server_settings(by_name: dict[str, GatewayHost], server: GatewayServer, server_ref: ServerRef, routed: Sequence[str]) -> None:
+    """Put into ``by_name`` what ``server`` itself sets for its hosts, and for those that it has ``routed``.
 
-    That is that they are to be asked by HTTPS, or an endpoint beside the proxy. What another server has routed is not for it to redirect.
+    It sets a redirect to HTTPS, or an endpoint beside the proxy; not for hosts that only another server has routed.
     """
     redirects = bool(server.tls and server.tls.https_redirect)
-    endpoint = default_endpoint_name(place, server) if server.default_endpoint else ""
-    offered = [host.rpartition("/")[2] for host in server_hosts(server, place.gateway.namespace)]
+    endpoint = default_endpoint_name(server_ref, server) if server.default_endpoint else ""
+    offered = [host.rpartition("/")[2] for host in server_hosts(server, server_ref.gateway.namespace)]
     for name in dict.fromkeys((*offered, *routed)):
         gateway_host = by_name.get(name) or GatewayHost(name, server.port.number, (), redirects=False, endpoint="")
         by_name[name] = gateway_host._replace(redirects=gateway_host.redirects or redirects, endpoint=gateway_host.endpoint or endpoint)
 
 
-def default_endpoint_name(place: ServerRef, server: GatewayServer) -> str:
+def default_endpoint_name(server_ref: ServerRef, server: GatewayServer) -> str:
     """Return the name of the cluster for the default endpoint of ``server``."""
-    return f"inbound|{server.port.number}|{server.port.name}|{place.gateway.name}.{place.gateway.namespace}"
+    return f"inbound|{server.port.number}|{server.port.name}|{server_ref.gateway.name}.{server_ref.gateway.namespace}"

@@ -1,4 +1,4 @@
-"""Servers of several Gateways on one proxy: what they come to, port by port, and which of them lose."""
+"""Servers of several Gateways on one proxy, merged port by port, with the conflicts between them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.networking.gateway import GatewayServer
 
 OPAQUE = ("PASSTHROUGH", "AUTO_PASSTHROUGH")  # TLS that is not terminated
-EVERYWHERE = "0.0.0.0"  # a bind to it says no more than none
+EVERYWHERE = "0.0.0.0"  # binding to it means the same as no bind
 _OWN = "."
 
 
 class PortKind(StrEnum):
-    """What a port of a gateway is listened on for: one kind a port."""
+    """What a port of a gateway accepts: one kind a port."""
 
     HTTP = "HTTP"
     TLS = "TLS"
@@ -29,13 +29,13 @@ class ServerRef(NamedTuple):
     """A server, by where it is written."""
 
     gateway: Key
-    at: int
+    position: int  # among the servers of the Gateway
 
 
 class MergedServer(NamedTuple):
     """A server with the names by which TLS clients reach it: those that no older server has; none in plaintext."""
 
-    place: ServerRef
+    server_ref: ServerRef
     server: GatewayServer
     names: tuple[str, ...]
 
@@ -50,30 +50,30 @@ class MergedPort(NamedTuple):
 
 
 class ServerConflict(NamedTuple):
-    """What a server does not get, as an older one has it."""
+    """What a server does not get because an older one, of the Gateway ``winner``, has it."""
 
-    place: ServerRef
+    server_ref: ServerRef
     winner: Key
-    what: str
+    contested: str
 
 
 class MergedServers(NamedTuple):
-    """What servers come to."""
+    """The ports that servers make together, and the conflicts between them."""
 
     ports: tuple[MergedPort, ...] = ()
-    losses: tuple[ServerConflict, ...] = ()
+    conflicts: tuple[ServerConflict, ...] = ()
 
 
 class CandidateServer(NamedTuple):
-    """A server, and the ports of the proxy that connections for it come in at."""
+    """A server, and the ports of the proxy that accept its connections."""
 
-    place: ServerRef
+    server_ref: ServerRef
     server: GatewayServer
     targets: tuple[int, ...]
 
 
 def port_kind(server: GatewayServer) -> PortKind:
-    """Return what the port of ``server`` is listened on for; TLS settings of a plaintext protocol say no more than where to redirect."""
+    """Return what the port of ``server`` accepts; TLS settings of a plaintext protocol say no more than where to redirect."""
     protocol = parse_protocol(server.port.protocol)
     if protocol.is_http:
         return PortKind.HTTP
@@ -96,24 +96,24 @@ def server_hosts(server: GatewayServer, namespace: str) -> tuple[str, ...]:
 
 
 def merge_servers(offers: Iterable[CandidateServer]) -> MergedServers:
-    """Return what ``offers``, oldest first, come to.
+    """Return ``offers``, oldest first, merged port by port.
 
-    Servers of one kind share a port. A port of another kind is lost, and so is a second plain TCP server, and of TLS servers a name that
-    an older one has.
+    Servers of one kind share a port. What an older server excludes becomes a conflict: a port of another kind, a second
+    plain TCP server, and of TLS servers a name that an older one has.
     """
     ports: dict[tuple[str, int], MergedPort] = {}
-    losses: list[ServerConflict] = []
+    conflicts: list[ServerConflict] = []
     taken: dict[tuple[str, int], dict[str, Key]] = defaultdict(dict)
     for offer in offers:
         for target in offer.targets:
             bind_and_port = ("" if offer.server.bind == EVERYWHERE else offer.server.bind, target)
             port = ports.get(bind_and_port) or MergedPort(*bind_and_port, port_kind(offer.server), ())
-            served, lost = _join_port(port, offer, taken[bind_and_port])
-            losses.extend(lost)
-            if served:
-                taken[bind_and_port].update(dict.fromkeys(served.names, offer.place.gateway))
-                ports[bind_and_port] = port._replace(servers=(*port.servers, served))
-    return MergedServers(tuple(ports[bind_and_port] for bind_and_port in sorted(ports)), tuple(dict.fromkeys(losses)))
+            merged_server, lost = _join_port(port, offer, taken[bind_and_port])
+            conflicts.extend(lost)
+            if merged_server:
+                taken[bind_and_port].update(dict.fromkeys(merged_server.names, offer.server_ref.gateway))
+                ports[bind_and_port] = port._replace(servers=(*port.servers, merged_server))
+    return MergedServers(tuple(ports[bind_and_port] for bind_and_port in sorted(ports)), tuple(dict.fromkeys(conflicts)))
 
 
 def _join_port(
@@ -121,15 +121,15 @@ def _join_port(
 ) -> tuple[MergedServer | None, Sequence[ServerConflict]]:
     kind = port_kind(offer.server)
     if port.servers and (kind is not port.kind or kind is PortKind.TCP):
-        winner = port.servers[0].place.gateway
-        what = f"port {port.number}, which it listens on for {port.kind}"
-        return None, [ServerConflict(offer.place, winner, what)]
+        winner = port.servers[0].server_ref.gateway
+        contested = f"port {port.number}, which it listens on for {port.kind}"
+        return None, [ServerConflict(offer.server_ref, winner, contested)]
     if kind is not PortKind.TLS:
-        return MergedServer(offer.place, offer.server, ()), []
+        return MergedServer(offer.server_ref, offer.server, ()), []
     wanted = _tls_names(offer.server)
-    losses = [ServerConflict(offer.place, by_name[name], name) for name in wanted if name in by_name]
+    conflicts = [ServerConflict(offer.server_ref, by_name[name], name) for name in wanted if name in by_name]
     names = tuple(name for name in wanted if name not in by_name)
-    return (MergedServer(offer.place, offer.server, names) if names else None), losses
+    return (MergedServer(offer.server_ref, offer.server, names) if names else None), conflicts
 
 
 def _tls_names(server: GatewayServer) -> tuple[str, ...]:

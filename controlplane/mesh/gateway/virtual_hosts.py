@@ -67,13 +67,13 @@ def gateway_inline_route_configuration(db: Database, scope: GatewayScope, table:
 
 @query
 def gateway_virtual_host_body(db: Database, host: GatewayHost, client: GatewayRouteClient) -> EncodedVirtualHost:
-    """Return what requests to the host of ``host`` go through: the rules of all its parts."""
+    """Return the virtual host of ``host`` without name and domains: the rules of all its VirtualServices."""
     rule_lists = (
-        rules_of_virtual_service(db, part.key, RouteContext(host.port, client.namespace, client.labels, part.gateways)) or ()
-        for part in host.parts
+        rules_of_virtual_service(db, bound.key, RouteContext(host.port, client.namespace, client.labels, bound.gateways)) or ()
+        for bound in host.virtual_services
     )
     rules = in_order(rule for rules in rule_lists for rule in rules)
-    if host.endpoint and not host.parts:
+    if host.endpoint and not host.virtual_services:
         rules = (default_rule(LocalBackend(host.endpoint)),)
     return encoded_virtual_host(
         host.host, virtual_hosts.virtual_host(HttpHost(host=host.host, port=host.port, rules=rules, redirects=host.redirects))
@@ -85,8 +85,8 @@ def _virtual_host_name(host: GatewayHost) -> str:
 
 
 def _table_port(db: Database, scope: GatewayScope, table: str) -> int:
-    places = servers_of_table(db, scope, table)
-    server = server_at(db, places[0]) if places else None
+    server_refs = servers_of_table(db, scope, table)
+    server = server_at(db, server_refs[0]) if server_refs else None
     return server.port.number if server else 0
 
 

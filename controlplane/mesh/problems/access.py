@@ -1,4 +1,4 @@
-"""What is wrong with policies of access as they stand among other objects: whom they name, whom they are for, what can be known there."""
+"""Problems of access policies among other objects: the providers they name, the workloads they select, and what is known there."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from controlplane.translate.rbac.attributes import Needs
 from controlplane.translate.rbac.terms import RuleTerms, terms_of
 
 Attached = AuthorizationPolicy | RequestAuthentication
-_Place = tuple[str, Labels]  # a namespace, and labels that some workload there has
+_Workload = tuple[str, Labels]  # a namespace, and labels that some workload there has
 
 
 def attachment_problems(db: Database, policy: Attached) -> Iterator[Problem]:
-    """Yield what is wrong with whom ``policy`` is for."""
+    """Yield the problems with the workloads that ``policy`` is for."""
     for path, ref in target_refs(policy.spec):
         if (ref.group, ref.kind) != GATEWAY:
             message = f"a policy for a {ref.kind} is enforced by a waypoint, and there are none: it holds nowhere by this"
@@ -44,7 +44,7 @@ def attachment_problems(db: Database, policy: Attached) -> Iterator[Problem]:
 
 
 def peer_authentication_problems(db: Database, policy: PeerAuthentication) -> Iterator[Problem]:
-    """Yield what is wrong with whom ``policy`` is for: unlike other policies, one with a selector holds in its own namespace alone.
+    """Yield the problems with the workloads that ``policy`` is for: with a selector it holds in its own namespace alone.
 
     https://istio.io/latest/docs/reference/config/security/peer_authentication/
     """
@@ -59,9 +59,9 @@ def authorization_problems(db: Database, authorization_policy: AuthorizationPoli
     policy = access_policy(authorization_policy)
     if policy.action is PolicyAction.CUSTOM:
         yield from _provider_problems(db, authorization_policy, policy)
-    places = _matching_workloads(db, authorization_policy)
+    workloads = _matching_workloads(db, authorization_policy)
     for position, rule in enumerate(policy.rules):
-        for code, message in _rule_problems(db, policy, terms_of(rule), places):
+        for code, message in _rule_problems(db, policy, terms_of(rule), workloads):
             yield _problem(authorization_policy, f"spec.rules[{position}]", code, message)
 
 
@@ -84,17 +84,17 @@ def _provider_problems(db: Database, authorization_policy: AuthorizationPolicy, 
         yield _problem(authorization_policy, path, "WrongProtocol", message)
 
 
-def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, places: list[_Place]) -> Iterator[tuple[str, str]]:
-    """Yield the codes and the words for what a rule of ``policy`` asks for that cannot be known in one of ``places``."""
+def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, workloads: list[_Workload]) -> Iterator[tuple[str, str]]:
+    """Yield the codes and the messages for what a rule of ``policy`` asks for that cannot be known in one of ``workloads``."""
     dropped = "it fits nothing" if policy.action is PolicyAction.ALLOW else "it fits as if it had not asked"
     if Needs.TOKEN in terms.needs:
         if policy.action is PolicyAction.CUSTOM:
             yield "NoTokens", f"the authorizer is asked before tokens are verified: where this rule asks for a token, {dropped}"
-        elif not any(_verifies_tokens(db, *place) for place in places):
+        elif not any(_verifies_tokens(db, *workload) for workload in workloads):
             yield "NoTokens", "no RequestAuthentication holds for these workloads: no token is ever verified"
-    if terms.needs - {Needs.NOTHING} and (ports := _non_http_ports(db, places)):
+    if terms.needs - {Needs.NOTHING} and (ports := _non_http_ports(db, workloads)):
         yield "NotHttp", f"{', '.join(ports)}: not HTTP. Where this rule asks for something of a request, {dropped} there"
-    if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *place) for place in places):
+    if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *workload) for workload in workloads):
         yield "Plaintext", "who comes in plaintext has no identity, so this rule does not deny it: only PeerAuthentication with STRICT does"
 
 
@@ -110,10 +110,10 @@ def _takes_plaintext(db: Database, namespace: str, labels: Labels) -> bool:
     return peer_policies(db, namespace, labels).mode is not MutualTLSMode.STRICT
 
 
-def _non_http_ports(db: Database, places: list[_Place]) -> list[str]:
-    """Return the ports of services at ``places`` that are not HTTP, in words, the first few."""
+def _non_http_ports(db: Database, workloads: list[_Workload]) -> list[str]:
+    """Return the ports of services at ``workloads`` that are not HTTP, in words, the first few."""
     described: set[str] = set()
-    for namespace, labels in places:
+    for namespace, labels in workloads:
         for mesh_service in _services_for(db, namespace, labels):
             ports = (
                 port
@@ -132,7 +132,7 @@ def _services_for(db: Database, namespace: str, labels: Labels) -> Iterator[Serv
         yield from (declared for key in index(db, of_kind(SERVICE, namespace)) for declared in declared_services(db, key))
 
 
-def _matching_workloads(db: Database, policy: Attached) -> list[_Place]:
+def _matching_workloads(db: Database, policy: Attached) -> list[_Workload]:
     """Return where ``policy`` holds, as far as pods show it; otherwise as its selector says."""
     namespace = policy.key.namespace
     if refs := target_refs(policy.spec):
@@ -140,7 +140,7 @@ def _matching_workloads(db: Database, policy: Attached) -> list[_Place]:
     return _workloads(db, policy) or [(namespace, tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ())]
 
 
-def _workloads(db: Database, policy: Attached) -> list[_Place]:
+def _workloads(db: Database, policy: Attached) -> list[_Workload]:
     """Return the namespaces and the labels of the pods that the selector of ``policy`` selects."""
     labels = tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ()
     namespace = policy.key.namespace

@@ -1,4 +1,4 @@
-"""What is wrong around Gateways: names that lead nowhere, hosts and ports that nothing serves, and what an older Gateway has already."""
+"""What is wrong around Gateways: names that lead nowhere, hosts and ports that nothing serves, and conflicts with an older Gateway."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def gateway_problems(db: Database, gateway: Gateway) -> Iterator[Problem]:
     """Yield what is wrong between ``gateway`` and other objects."""
     key = gateway.key
     labels = gateway_selector(db, key)
-    for lost in merged_servers(db, gateways_selecting(db, labels), ()).losses:
-        if lost.place.gateway == key:
-            message = f"{lost.winner}, which is older, has {lost.what} on the same proxies: this server does without"
-            yield Problem(key, f"spec.servers[{lost.place.at}]", _WARNING, "Conflict", message)
+    for conflict in merged_servers(db, gateways_selecting(db, labels), ()).conflicts:
+        if conflict.server_ref.gateway == key:
+            message = f"{conflict.winner}, which is older, has {conflict.contested} on the same proxies: this server does without"
+            yield Problem(key, f"spec.servers[{conflict.server_ref.position}]", _WARNING, "Conflict", message)
     if not labels or not index(db, namespaces_with(POD)):
         return
     pods = gateway_workloads(db, labels)
@@ -77,9 +77,9 @@ def binding_problems(db: Database, virtual_service: VirtualService) -> Iterator[
             )
     bound = gateways_of(virtual_service)
     head = virtual_service_head(db, key)
-    places = [place for name in sorted(bound) if name != MESH_GATEWAY for place in _server_refs(db, _gateway_key(name))]
-    for position, host in enumerate(head.hosts if head and places else ()):
-        if head and not any(_serves(db, head, host, place) for place in places):
+    server_refs = [server_ref for name in sorted(bound) if name != MESH_GATEWAY for server_ref in _server_refs(db, _gateway_key(name))]
+    for position, host in enumerate(head.hosts if head and server_refs else ()):
+        if head and not any(_serves(db, head, host, server_ref) for server_ref in server_refs):
             message = f"no server of its Gateways takes the host {virtual_service.spec.hosts[position]} from namespace {key.namespace}"
             yield Problem(key, f"spec.hosts[{position}]", _WARNING, "HostNotInGateway", message)
     for field, routes in (("tls", virtual_service.spec.tls), ("tcp", virtual_service.spec.tcp)):
@@ -97,6 +97,6 @@ def _server_refs(db: Database, key: Key) -> list[ServerRef]:
     return [ServerRef(key, position) for position in range(len(gateway.spec.servers))] if gateway else []
 
 
-def _serves(db: Database, head: VirtualServiceHead, host: str, place: ServerRef) -> bool:
-    gateway = gateway_object(db, place.gateway)
-    return bool(gateway and shared_hosts(head._replace(hosts=(host,)), place, gateway.spec.servers[place.at]))
+def _serves(db: Database, head: VirtualServiceHead, host: str, server_ref: ServerRef) -> bool:
+    gateway = gateway_object(db, server_ref.gateway)
+    return bool(gateway and shared_hosts(head._replace(hosts=(host,)), server_ref, gateway.spec.servers[server_ref.position]))

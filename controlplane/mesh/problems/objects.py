@@ -1,4 +1,4 @@
-"""What is wrong between objects that are each valid: names that lead nowhere, and conflicts that somebody lost."""
+"""What is wrong between objects that are each valid: names that lead nowhere, and conflicts that one of them lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
 
 
 def internal_problem(key: Key, failed: Failed) -> Problem:
-    """Return ``failed``, a fault of ours, as a Problem of the object ``key`` that brought it to light."""
+    """Return ``failed``, an internal error, as a Problem of the object ``key`` that brought it to light."""
     message = f"this object could not be worked out: {failed.message}; its last good meaning stays"
     return Problem(key, "", Severity.ERROR, "Internal", message)
 

@@ -1,4 +1,4 @@
-"""Endpoints that no proxy is sent to: each is told at the object that writes it."""
+"""Endpoints that no proxy is sent to: each is reported at the object that declares it."""
 
 from __future__ import annotations
 
