@@ -1,1 +1,1 @@
-"""What there is: services, endpoints, workloads, the settings of the mesh and of its namespaces."""
+"""The contents of the mesh: services, endpoints, workloads, the settings of the mesh and of its namespaces."""

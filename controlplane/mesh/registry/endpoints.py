@@ -21,7 +21,7 @@ PEER_LABEL = ("security.istio.io/tlsMode", "istio")  # of a workload whose proxy
 
 
 class WorkloadInstance(NamedTuple):
-    """What a pod says of itself: its labels, sorted, its locality, and the service account that it runs as."""
+    """What a pod declares: its labels, sorted, its locality, and the service account that it runs as."""
 
     labels: Labels = ()
     locality: str = ""
@@ -44,7 +44,7 @@ def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
 
 
 def _with_mutual_tls(db: Database, namespace: str, endpoint: Endpoint) -> Endpoint:
-    """Return ``endpoint`` as one that is spoken to by mutual TLS where its workload says it can, and nothing says that it is not to."""
+    """Return ``endpoint`` as one that takes mutual TLS where its workload's label says it can and no policy disables it."""
     if PEER_LABEL not in endpoint.labels or plaintext_addresses(db, (namespace, endpoint.address)):
         return endpoint
     return replace(endpoint, mutual_tls=peer_policies(db, namespace, endpoint.labels).on_port(endpoint.port) is not MutualTLSMode.DISABLE)
@@ -123,7 +123,7 @@ def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str
 
 
 def _instance_of(db: Database, namespace: str, slice_endpoint: SliceEndpoint) -> WorkloadInstance:
-    """Return what is known of the instance behind an endpoint: by its pod, else where its node stands."""
+    """Return the instance behind ``slice_endpoint``: from its pod, else only the locality of its node."""
     if index(db, of_kind(POD, namespace)):
         keys: Iterable[Key] = (
             (POD.key(namespace, slice_endpoint.pod),)
@@ -137,7 +137,7 @@ def _instance_of(db: Database, namespace: str, slice_endpoint: SliceEndpoint) ->
 
 @query
 def workload_instance(db: Database, key: Key) -> WorkloadInstance | None:
-    """Return what the pod ``key`` says of itself; where it runs, its own label may say, else those of its node do.
+    """Return what the pod ``key`` declares; its locality comes from its own label, else from those of its node.
 
     https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/ names the labels.
     """
@@ -155,7 +155,7 @@ def _node_locality(db: Database, name: str) -> str:
 
 @query
 def node_locality(db: Database, name: str) -> str:
-    """Return where the node ``name`` stands, nothing if that is not known."""
+    """Return the locality of the node ``name``, empty if it is not known."""
     node = objects(db, NODE.key("", name))
     return node.locality if isinstance(node, Node) else ""
 

@@ -15,7 +15,7 @@ MESH_CONFIG = CONFIG_MAP.key("istio-system", "istio")
 
 @query
 def mesh_settings(db: Database) -> MeshSettings:
-    """Return the settings of the mesh, Istio's defaults where nothing is said."""
+    """Return the settings of the mesh, Istio's defaults where there are none."""
     mesh_config = objects(db, MESH_CONFIG)
     if not isinstance(mesh_config, MeshConfig):
         return MeshSettings()

@@ -1,4 +1,4 @@
-"""Which connections workloads take: what PeerAuthentications say of them."""
+"""Which connections workloads accept, by their PeerAuthentications."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from controlplane.objects.security.peer_authentication import MutualTLS, PeerAut
 
 @query
 def peer_policies(db: Database, namespace: str, labels: Labels) -> PeerModes:
-    """Return which connections a workload of ``namespace`` with ``labels`` takes."""
+    """Return which connections a workload of ``namespace`` with ``labels`` accepts."""
     root = mesh_settings(db).root_namespace
     workload_labels = set(labels)
     policies = []

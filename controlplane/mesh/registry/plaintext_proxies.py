@@ -13,7 +13,7 @@ class PlaintextProxies:
     """Counts the proxies with an identity at each address, and sets from that which addresses take plaintext only.
 
     As long as a proxy with an identity is at an address, one that claims the same address without an identity changes nothing: it could
-    be anybody, and would have others speak plaintext. A proxy that disconnects changes nothing either, since proxies connect again.
+    be anybody, and would make others send plaintext. A proxy that disconnects changes nothing either, since proxies connect again.
     """
 
     def __init__(self, db: Database) -> None:

@@ -1,4 +1,4 @@
-"""Which services there are, and who sees them. What a namespace sees is shared by all that see the same."""
+"""Which services there are, and which namespaces see them. Namespaces that see the same share the result."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def contested_namespaces(db: Database) -> frozenset[str]:
 
 
 def client_namespace_for_services(db: Database, namespace: str) -> str:
-    """Return whom to ask ``visible`` for on behalf of ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
+    """Return the client namespace by which to look up services for ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
     return namespace if private_services(db, namespace) or namespace in contested_namespaces(db) else PUBLIC
 
 
