@@ -24,7 +24,7 @@ from controlplane.xds.resource import Resource
 
 
 class ClusterTarget(NamedTuple):
-    """What one cluster leads to, for those who see the rules of ``client_namespace``."""
+    """What one cluster leads to, by the rules that ``client_namespace`` sees."""
 
     ref: ServiceRef
     port: int
@@ -40,7 +40,7 @@ class ClusterTarget(NamedTuple):
 
 @query
 def service_clusters(db: Database, ref: ServiceRef, client_namespace: str, identified: bool) -> Members:  # noqa: FBT001 - a part of the key
-    """Return the clusters of every port and subset of ``ref``, with their endpoints where these come from us.
+    """Return the clusters of every port and subset of ``ref``, with their endpoints where these are sent by EDS.
 
     ``identified``: for proxies that have a certificate.
     """
@@ -85,12 +85,12 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
 
 
 def _peer(db: Database, target: ClusterTarget, mesh_service: Service) -> UpstreamPeer:
-    """Return who is behind ``target``: the accounts of its instances, or, as long as one is not known, anybody of its namespace."""
-    trusted = mesh_settings(db).trust_domains
+    """Return the peer of ``target``: the accounts of its instances, or, as long as one is not known, any of its namespace."""
+    trust_domains = mesh_settings(db).trust_domains
     accounts = service_accounts(db, target.ref, target.port)
-    everybody = f"{SPIFFE_SCHEME}{trusted[0]}/ns/{mesh_service.namespace}/sa/"
-    names = uris_with_aliases(mesh_service.identities or (everybody + account for account in accounts), trusted)
-    peer = Peer(names=names) if names else Peer(within=uris_with_aliases((everybody,), trusted))
+    namespace_prefix = f"{SPIFFE_SCHEME}{trust_domains[0]}/ns/{mesh_service.namespace}/sa/"
+    names = uris_with_aliases(mesh_service.identities or (namespace_prefix + account for account in accounts), trust_domains)
+    peer = Peer(names=names) if names else Peer(within=uris_with_aliases((namespace_prefix,), trust_domains))
     automatic = not mesh_service.external and mesh_service.resolution is not Resolution.PASSTHROUGH
     return UpstreamPeer(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic)
 
@@ -124,10 +124,10 @@ def _cluster_endpoints(db: Database, target: ClusterTarget) -> tuple[Endpoint, .
 
 
 def _rule_path(db: Database, target: ClusterTarget) -> str:
-    applying = applicable_rules(db, target.ref, target.client_namespace)
-    if not applying:
+    rules = applicable_rules(db, target.ref, target.client_namespace)
+    if not rules:
         return ""
-    return f"/apis/networking.istio.io/v1/namespaces/{applying[0].namespace}/destination-rule/{applying[0].name}"
+    return f"/apis/networking.istio.io/v1/namespaces/{rules[0].namespace}/destination-rule/{rules[0].name}"
 
 
 @query

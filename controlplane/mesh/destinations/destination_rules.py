@@ -17,7 +17,7 @@ from controlplane.objects.networking.destination_rule import DestinationRule, Tr
 
 
 class DestinationRuleHead(NamedTuple):
-    """What decides whether a DestinationRule applies, apart from what it says."""
+    """What decides whether a DestinationRule applies, without its settings."""
 
     key: Key
     export_to: tuple[str, ...]
@@ -52,7 +52,7 @@ def destination_rules_for(db: Database, host: str) -> tuple[tuple[DestinationRul
 
 @query
 def rule_audience(db: Database, ref: ServiceRef) -> frozenset[str]:
-    """Return the namespaces whose DestinationRules for the service ``ref`` differ from everybody's."""
+    """Return the namespaces whose DestinationRules for the service ``ref`` differ from the public ones."""
     root = mesh_settings(db).root_namespace
     namespaces = set()
     for heads in destination_rules_for(db, ref.host):
@@ -66,7 +66,7 @@ def rule_audience(db: Database, ref: ServiceRef) -> frozenset[str]:
 
 
 def client_namespace_for_rules(db: Database, ref: ServiceRef, namespace: str) -> str:
-    """Return whom to ask for rules on behalf of ``namespace``: ``PUBLIC`` where nothing is special about it."""
+    """Return the client namespace by which to look up rules for ``namespace``: ``PUBLIC`` where its rules are the public ones."""
     return namespace if namespace in rule_audience(db, ref) else PUBLIC
 
 
@@ -87,7 +87,7 @@ def applicable_rules(db: Database, ref: ServiceRef, client_namespace: str) -> tu
 
 @query
 def subsets(db: Database, ref: ServiceRef, client_namespace: str) -> tuple[ServiceSubset, ...]:
-    """Return the subsets of ``ref`` for ``client_namespace``, sorted by name; of two with one name the older rule's stands."""
+    """Return the subsets of ``ref`` for ``client_namespace``, sorted by name; of two with one name the older rule's wins."""
     by_name: dict[str, ServiceSubset] = {}
     for key in applicable_rules(db, ref, client_namespace):
         rule = _destination_rule(db, key)
@@ -105,22 +105,22 @@ def subset_labels(db: Database, ref: ServiceRef, client_namespace: str, name: st
 @query
 def traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> ClusterPolicy:
     """Return the policy for ``port`` of ``ref``: the rule's, its port's settings in its place, the subset's over these."""
-    applying = _traffic_policy(db, ref, client_namespace, port, subset)
-    return cluster_policy(applying) if applying else NO_POLICY
+    policy = _traffic_policy(db, ref, client_namespace, port, subset)
+    return cluster_policy(policy) if policy else NO_POLICY
 
 
 def _traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> TrafficPolicy | None:
-    """Return the same as it is written.
+    """Return the policy as it is written.
 
     A port's settings replace the rule's top-level ones, they are not merged with them; a subset's override field by field.
     """
     policy: TrafficPolicy | None = None
-    applying = applicable_rules(db, ref, client_namespace)
-    if applying and (rule := _destination_rule(db, applying[0])):
+    rules = applicable_rules(db, ref, client_namespace)
+    if rules and (rule := _destination_rule(db, rules[0])):
         policy = _for_port(rule.spec.traffic_policy, port)
     if not subset:
         return policy
-    for key in applying:
+    for key in rules:
         rule = _destination_rule(db, key)
         for rule_subset in rule.spec.subsets if rule else ():
             if rule_subset.name == subset:
@@ -137,16 +137,16 @@ def _applies(head: DestinationRuleHead, client_namespace: str) -> bool:
     return EVERYONE in head.export_to or (client_namespace != PUBLIC and is_exported(head.export_to, client_namespace))
 
 
-def _for_port(whole: TrafficPolicy | None, port: int) -> TrafficPolicy | None:
-    if whole is None:
+def _for_port(policy: TrafficPolicy | None, port: int) -> TrafficPolicy | None:
+    if policy is None:
         return None
-    for port_settings in whole.port_level_settings:
+    for port_settings in policy.port_level_settings:
         if port_settings.port is not None and port_settings.port.number == port:
             fields_set = {
                 name: getattr(port_settings, name) for name in port_settings.model_fields_set if name in TrafficPolicy.model_fields
             }
             return TrafficPolicy().model_copy(update=fields_set)
-    return whole.model_copy(update={"port_level_settings": ()})
+    return policy.model_copy(update={"port_level_settings": ()})
 
 
 def _merged(upper: TrafficPolicy | None, lower: TrafficPolicy | None) -> TrafficPolicy | None:
