@@ -17,7 +17,7 @@ class ResourcePart(NamedTuple):
 
 
 class PartGroup(NamedTuple):
-    """A query that yields the nodes it is made of."""
+    """A query that yields the parts and groups it is made of."""
 
     query: Query[..., frozenset[ResourcePart | PartGroup]]
     args: tuple[Hashable, ...]

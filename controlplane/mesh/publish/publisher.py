@@ -1,6 +1,6 @@
-"""From live queries to tables: which nodes a table is made of, and which tables a changed node stands in.
+"""From live queries to tables: which parts a table is made of, and which tables hold a changed part.
 
-An index leads from a node up to the tables that hold it, so that a change costs what it touches. Nothing is evaluated here: nodes are
+An index leads from a part up to the tables that hold it, so that a change costs what it touches. Nothing is evaluated here: parts are
 watched, the database brings them up to date, and what it reports as changed is taken in by ``take`` and put on the tables by ``flush``.
 """
 
@@ -21,7 +21,7 @@ _NONE: Members = frozenset()
 
 @dataclass(slots=True)
 class _PartState:
-    """A node in use: who holds it, what it holds, and what it last gave."""
+    """A part or group in use: the groups that hold it, its members, and its last resource."""
 
     node: ResourcePart | PartGroup
     parents: set[PartGroup] = field(default_factory=set)
@@ -32,7 +32,7 @@ class _PartState:
 
 
 class Publisher:
-    """Keeps one table for each root in use, and a live query for each node that a table is made of."""
+    """Keeps one table for each root in use, and a live query for each part that a table is made of."""
 
     def __init__(self, db: Database) -> None:
         """Publish from ``db``."""
@@ -46,8 +46,8 @@ class Publisher:
         state.uses += 1
         if state.published_table is None:
             state.published_table = PublishedTable(root)
-            for leaf in self._leaves(state):
-                self._mark_changed([state.published_table], None, leaf.resource)
+            for part_state in self._part_states(state):
+                self._mark_changed([state.published_table], None, part_state.resource)
         return state.published_table.table
 
     def close(self, root: PartGroup) -> None:
@@ -82,7 +82,7 @@ class Publisher:
         )
 
     def published(self, call: QueryCall) -> Iterator[tuple[Table, Resource]]:
-        """Yield the resource that the leaf ``call`` has published, with each table it stands in; nothing where it is no leaf in use."""
+        """Yield the resource that the part ``call`` has published, with each table that holds it; nothing where no table uses it."""
         state = self._states.get(call)
         if state is not None and state.resource is not None:
             resource = state.resource
@@ -95,14 +95,14 @@ class Publisher:
         before, state.members = state.members, members
         added = [self._hold(member, group) for member in members - before]  # first, so that what they share with the others stays
         for member in before - members:
-            leaves = tuple(self._leaves(self._states[member]))
+            part_states = tuple(self._part_states(self._states[member]))
             self._release(member, group)
-            for leaf in leaves:
-                elsewhere = self._published_tables(leaf) if self._states.get(leaf.node) is leaf else set()
-                self._mark_changed(published_tables - elsewhere, leaf.resource, None)
+            for part_state in part_states:
+                elsewhere = self._published_tables(part_state) if self._states.get(part_state.node) is part_state else set()
+                self._mark_changed(published_tables - elsewhere, part_state.resource, None)
         for member_state in added:
-            for leaf in self._leaves(member_state):
-                self._mark_changed(published_tables, None, leaf.resource)
+            for part_state in self._part_states(member_state):
+                self._mark_changed(published_tables, None, part_state.resource)
 
     def _mark_changed(self, published_tables: Iterable[PublishedTable], before: Resource | None, after: Resource | None) -> None:
         for published_table in published_tables:
@@ -122,11 +122,11 @@ class Publisher:
             pending.extend(self._states[parent] for parent in current.parents)
         return tables
 
-    def _leaves(self, state: _PartState) -> Iterator[_PartState]:
+    def _part_states(self, state: _PartState) -> Iterator[_PartState]:
         if isinstance(state.node, ResourcePart):
             yield state
         for member in state.members:
-            yield from self._leaves(self._states[member])
+            yield from self._part_states(self._states[member])
 
     def _hold(self, node: ResourcePart | PartGroup, parent: PartGroup | None) -> _PartState:
         state = self._states.get(node)

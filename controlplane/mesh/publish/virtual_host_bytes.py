@@ -16,7 +16,7 @@ from controlplane.xds.resource import Reference, Resource, field
 
 
 class EncodedVirtualHost(NamedTuple):
-    """A virtual host without name and domains, encoded, and what it refers to: shared by every table that it stands in."""
+    """A virtual host without name and domains, encoded, and what it refers to: shared by every table that holds it."""
 
     encoded: bytes
     uses: tuple[Reference, ...]
@@ -52,5 +52,5 @@ def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, t
 
 
 def _encoded(name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost) -> bytes:
-    # VirtualHost: name = 1, domains = 2, and the rest as `Body` has it
+    # VirtualHost: name = 1, domains = 2, and the rest as `EncodedVirtualHost` has it
     return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in domains) + virtual_host.encoded
