@@ -1,7 +1,7 @@
-"""Who is asked by AuthorizationPolicies that are CUSTOM, and the clusters that lead there.
+"""The external authorizers of CUSTOM AuthorizationPolicies, and the clusters that lead to them.
 
-Whoever has such a policy has these clusters, whatever its Sidecar imports. They have names of their own (``authorizer|PORT||HOST``), as
-those of the same service may come with everything else that a proxy sees.
+A proxy with such a policy has these clusters, whatever its Sidecar imports. They have names of their own (``authorizer|PORT||HOST``), as
+the proxy may have other clusters of the same service.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _USE = "authorizer"
 
 
 class ResolvedAuthorizer(NamedTuple):
-    """An authorizer, and the service that it is."""
+    """An authorizer, and its service."""
 
     authorizer: ExternalAuthorizer
     ref: ServiceRef
@@ -51,7 +51,7 @@ def resolved_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
 
 @query
 def provider_name(db: Database, key: Key) -> str | None:
-    """Return the name of the provider that the AuthorizationPolicy ``key`` asks, ``None`` where it asks nobody."""
+    """Return the name of the provider that the AuthorizationPolicy ``key`` refers to, ``None`` where it refers to none."""
     policy = objects(db, key)
     if not isinstance(policy, AuthorizationPolicy) or policy.spec.action != "CUSTOM":
         return None
@@ -69,7 +69,7 @@ def authorizer_clusters(db: Database, resolved: ResolvedAuthorizer, namespace: s
 
 
 def _authorizer_service(db: Database, host: str, namespace: str) -> ServiceRef | None:
-    """Return the service ``host``, of ``namespace`` if that is said: the mesh's settings may name it whoever it is exported to."""
+    """Return the service ``host``, of ``namespace`` if given: the mesh's settings may name it whatever its exportTo."""
     declared = [key for key in declarers(db, host) if namespace in ("", key.namespace)]
     visible = find_service(db, host, mesh_settings(db).root_namespace)
     if visible and visible.key in declared:

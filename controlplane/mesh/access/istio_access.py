@@ -55,12 +55,12 @@ _CONDITIONS: Mapping[str, AccessAttribute] = {
     "destination.port": NamedAttribute.PORT,
     "connection.sni": NamedAttribute.SERVER_NAME,
 }
-_PATIENCE_MS = 600_000  # Istio's, where nothing is said
+_PATIENCE_MS = 600_000  # Istio's default
 _FORBIDDEN = 403
 
 
 def access_policy(policy: AuthorizationPolicy) -> AccessPolicy:
-    """Return what ``policy`` says."""
+    """Return the rules of ``policy``."""
     spec = policy.spec
     return AccessPolicy(
         namespace=policy.key.namespace,
@@ -89,7 +89,7 @@ def token_issuer(rule: JWTRule, keys: str | None) -> TokenIssuer:
 
 
 def external_authorizer(name: str, host: str, cluster: str, authorizer: HttpAuthorizer | GrpcAuthorizer) -> ExternalAuthorizer:
-    """Return how the authorizer ``authorizer``, which the mesh's settings call ``name``, is asked."""
+    """Return how to call ``authorizer``, which the mesh's settings call ``name``."""
     status = authorizer.status_on_error
     body = authorizer.include_request_body_in_check
     return ExternalAuthorizer(

@@ -1,4 +1,4 @@
-"""Which issuers' keys are wanted, and what is wrong where they cannot be had."""
+"""Which issuers' keys are needed, and the problems where they cannot be fetched."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def missing_keys(db: Database, authentication: RequestAuthentication) -> Iterato
             message = f"{failure}; every token of this issuer is refused"
             yield Problem(authentication.key, f"spec.jwtRules[{position}].jwks", Severity.WARNING, "NoKeys", message)
         address = rule.jwks_url
-        if address is None or not (why := jwks_failure(db, address)):
+        if address is None or not (fetch_failure := jwks_failure(db, address)):
             continue
         field = "issuer" if address not in (rule.jwks_uri, rule.deprecated_jwks_uri) else "jwksUri" if rule.jwks_uri else "jwks_uri"
-        until = "those fetched last are used" if jwks(db, address) else "until they come, every token of this issuer is refused"
+        consequence = "those fetched last are used" if jwks(db, address) else "until they come, every token of this issuer is refused"
         yield Problem(
             authentication.key,
             f"spec.jwtRules[{position}].{field}",
             Severity.WARNING,
             "NoKeys",
-            f"the keys cannot be fetched: {why}; {until}",
+            f"the keys cannot be fetched: {fetch_failure}; {consequence}",
         )

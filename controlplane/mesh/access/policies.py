@@ -1,4 +1,4 @@
-"""Which AuthorizationPolicies and RequestAuthentications hold for a workload or a gateway, and what they come to.
+"""Which AuthorizationPolicies and RequestAuthentications hold for a workload or a gateway, and the filters made from them.
 
 https://istio.io/latest/docs/reference/config/security/authorization-policy/
 https://istio.io/latest/docs/reference/config/security/request_authentication/
@@ -26,7 +26,7 @@ GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such 
 
 
 class PolicyTarget(NamedTuple):
-    """Whom a policy is for: workloads with all of the labels of one of ``choices``; ``own_namespace_only``: and nowhere else."""
+    """Which workloads a policy is for: those with all labels of one of ``choices``; ``own_namespace_only``: and nowhere else."""
 
     choices: tuple[Labels, ...]
     own_namespace_only: bool
@@ -49,7 +49,7 @@ def effective_policies(db: Database, namespace: str, labels: Labels) -> Effectiv
 
 @query
 def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
-    """Return what ``policies`` say."""
+    """Return what ``policies`` declare, with the authorizers and issuers that they name."""
     policy_objects = (objects(db, key) for key in policies.authorizations)
     authorizations = tuple(access_policy(policy) for policy in policy_objects if isinstance(policy, AuthorizationPolicy))
     issuers = (issuer for key in policies.authentications for issuer in token_issuers(db, key))
@@ -64,13 +64,13 @@ def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
 
 @query
 def inbound_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
-    """Return what has to be passed on the way to workloads for which ``policies`` hold."""
+    """Return the filters in front of workloads for which ``policies`` hold."""
     return encoded_filters(access_of(db, policies), inbound=True)
 
 
 @query
 def gateway_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
-    """Return what has to be passed on the way through gateways for which ``policies`` hold."""
+    """Return the filters of gateways for which ``policies`` hold."""
     return encoded_filters(access_of(db, policies), inbound=False)
 
 
@@ -83,7 +83,7 @@ def external_authorizers(db: Database, policies: EffectivePolicies) -> tuple[Res
 
 @query
 def token_issuers(db: Database, key: Key) -> tuple[TokenIssuer, ...]:
-    """Return the issuers that the RequestAuthentication ``key`` names, each with his keys, as far as these are known and can be used."""
+    """Return the issuers that the RequestAuthentication ``key`` names, each with its keys, as far as these are known and can be used."""
     authentication = objects(db, key)
     if not isinstance(authentication, RequestAuthentication):
         return ()
@@ -103,7 +103,7 @@ def trust_domains(db: Database) -> tuple[str, ...]:
 
 @query
 def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
-    """Return whom the policy ``key`` is for."""
+    """Return which workloads the policy ``key`` is for."""
     policy = objects(db, key)
     if not isinstance(policy, AuthorizationPolicy | RequestAuthentication):
         return None
@@ -115,14 +115,14 @@ def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
 
 
 def target_refs(spec: SinglePolicyAttachment) -> list[tuple[str, PolicyTargetReference]]:
-    """Return the objects that ``spec`` is attached to by name, each with the path of the field that says so."""
+    """Return the objects that ``spec`` is attached to by name, each with the path of its field."""
     refs = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
     return refs + [(f"spec.targetRefs[{position}]", ref) for position, ref in enumerate(spec.target_refs)]
 
 
 def _attached_policies(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> tuple[Key, ...]:
-    spaces = {namespace, mesh_settings(db).root_namespace}
-    keys = sorted(key for space in spaces for key in index(db, of_kind(kind, space)))
+    policy_namespaces = {namespace, mesh_settings(db).root_namespace}
+    keys = sorted(key for policy_namespace in policy_namespaces for key in index(db, of_kind(kind, policy_namespace)))
     return tuple(key for key in keys if _is_for(policy_attachment(db, key), key, namespace, set(labels)))
 
 
