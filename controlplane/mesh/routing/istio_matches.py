@@ -1,4 +1,4 @@
-"""From the conditions of VirtualServices to conditions of our own. To which proxies they apply is decided before, in ``routing``."""
+"""From the conditions of VirtualServices to our own. To which proxies they apply is decided before, in ``virtual_services``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ANY_VALUE = ("*", "")
 
 
 def request_match(match: HTTPMatchRequest) -> RequestMatch:
-    """Return what ``match`` says of requests."""
+    """Return the conditions of ``match`` on requests."""
     headers = list(_headers(match))
     return RequestMatch(
         path=_path(match.uri),
@@ -47,7 +47,7 @@ def text_match(match: StringMatch) -> TextMatch:
 
 
 def _optional(match: StringMatch) -> OptionalTextMatch:
-    """Return the condition ``match`` on what may be missing: one that says nothing, or anything, asks only that it is there."""
+    """Return the condition ``match`` on what may be missing: one that is empty, or matches anything, only requires presence."""
     if match.exact is None and match.prefix is None and match.regex in (None, *_ANY_VALUE):
         return Present()
     return text_match(match)

@@ -56,7 +56,7 @@ class Destinations(NamedTuple):
 
 
 def default_rule(backend: Backend, hashed_by: HashKey | None = None) -> HttpRule:
-    """Return the rule of a host that nobody routes: everything goes to ``backend``."""
+    """Return the rule of a host that no VirtualService routes: everything goes to ``backend``."""
     hashes = (hashed_by,) if hashed_by else ()
     return HttpRule(action=Forward(backends=(Weighted(backend=backend),), retry=_retry(None, hashed=bool(hashes)), hashes=hashes))
 
@@ -142,8 +142,8 @@ def _mirrors(route: HTTPRoute, backends: Sequence[ServiceBackend]) -> Iterator[M
 def _mirror_percent(route: HTTPRoute) -> float:
     if route.mirror_percentage is not None:
         return route.mirror_percentage.value
-    old = route.mirror_percent if route.mirror_percent is not None else route.deprecated_mirror_percent
-    return _ALWAYS if old is None else old
+    deprecated = route.mirror_percent if route.mirror_percent is not None else route.deprecated_mirror_percent
+    return _ALWAYS if deprecated is None else deprecated
 
 
 def _path(rewrite: HTTPRewrite) -> SwapPrefix | Substitute | None:

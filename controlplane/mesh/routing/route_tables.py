@@ -1,4 +1,4 @@
-"""Route tables: which virtual hosts stand in which RouteConfiguration of a scope, and who owns a domain there."""
+"""Route tables: which virtual hosts are in which RouteConfiguration of a scope, and which of them owns a domain."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RouteTable(NamedTuple):
 
 
 class RouteClient(NamedTuple):
-    """Who looks at virtual hosts: a namespace, or ``PUBLIC``, and those of its labels that some route looks at."""
+    """The client of virtual hosts: a namespace, or ``PUBLIC``, and those of its labels that some route matches on."""
 
     namespace: str
     labels: Labels
@@ -62,11 +62,11 @@ class TableEntry(NamedTuple):
     client_namespace: str
     labels: Labels
     denied: tuple[str, ...]  # domains that an older host of the table has
-    with_port: bool  # the port stands in the domains
+    with_port: bool  # the port is part of the domains
 
 
 class DomainQuery(NamedTuple):
-    """A host whose domains are asked for. In a table for every port the port tells the hosts apart; port 80 may be left out."""
+    """A host whose domains are looked up. In a table for every port the domains carry the port; port 80 may be left out."""
 
     host: str
     port: int
@@ -121,13 +121,13 @@ def _tables_of(db: Database, scope: OutboundScope, client_namespace: str, listen
 
 
 def may_carry_http(port: ServicePort) -> bool:
-    """Return whether ``port`` may carry HTTP: it says so, or does not say what it carries."""
+    """Return whether ``port`` may carry HTTP: it is declared so, or its protocol is not declared."""
     return port.protocol.is_http or port.protocol == Protocol.UNSUPPORTED
 
 
 @query
 def http_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the port numbers on which some service seen may carry HTTP without being told apart by its address."""
+    """Return the port numbers on which some visible service may carry HTTP and shares its listener with others."""
     numbers = set()
     for ref in imported_services(db, client_namespace, hosts):
         mesh_service = service(db, ref)
@@ -139,7 +139,7 @@ def http_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> t
 
 @query
 def sniffed_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[tuple[ServiceRef, int], ...]:
-    """Return the ports, with their services, that have a listener and a route table of their own, as they do not say what they carry."""
+    """Return the ports, with their services, that have a listener and a route table of their own: their protocol is not declared."""
     return tuple(
         (ref, port.number)
         for ref in imported_services(db, client_namespace, hosts)
@@ -150,7 +150,7 @@ def sniffed_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -
 
 
 def has_address(mesh_service: Service) -> bool:
-    """Return whether a listener can be told from others by an address of ``mesh_service``."""
+    """Return whether ``mesh_service`` has an address at which a listener of its own can be."""
     return any("/" not in address for address in mesh_service.addresses)
 
 
@@ -178,13 +178,13 @@ def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainCla
 @query
 def domain_owners(db: Database, egress_hosts: EgressHosts) -> Mapping[str, tuple[str, int]]:
     """Return who owns each domain that is the same for every namespace: the oldest that asks for it."""
-    owner: dict[str, tuple[str, int]] = {}
+    owners: dict[str, tuple[str, int]] = {}
     for claimant in domain_claimants(db, egress_hosts):
         for domain in entry_domains(
             db, DomainQuery(claimant.host, claimant.port, claimant.ref, PUBLIC, with_port=egress_hosts.port is None)
         ):
-            owner.setdefault(domain, (claimant.host, claimant.port))
-    return owner
+            owners.setdefault(domain, (claimant.host, claimant.port))
+    return owners
 
 
 @query
@@ -201,20 +201,23 @@ def claimants_of_owner(db: Database, egress_hosts: EgressHosts, owner: str) -> t
 
 @query
 def special_audience(db: Database, egress_hosts: EgressHosts, owner: str) -> Audience:
-    """Return whose virtual hosts from ``owner`` differ from everybody's: its own, as short names mean them there, and route readers'."""
+    """Return the clients that see other virtual hosts from ``owner`` than the public.
+
+    That is ``owner`` itself, where short names mean its services, and those whose routes differ.
+    """
     namespaces = {owner}
     label_keys: set[str] = set()
     for claimant in claimants_of_owner(db, egress_hosts, owner):
-        readers = route_audience(db, claimant.host)
-        namespaces |= readers.namespaces
-        label_keys |= readers.label_keys
+        audience = route_audience(db, claimant.host)
+        namespaces |= audience.namespaces
+        label_keys |= audience.label_keys
         if claimant.ref:
             namespaces |= rule_audience(db, claimant.ref)
     return Audience(frozenset(namespaces), frozenset(label_keys))
 
 
 def route_client(db: Database, scope: OutboundScope, egress_hosts: EgressHosts, owner: str) -> RouteClient:
-    """Return whom to ask for the virtual hosts from ``owner`` on behalf of ``scope``."""
+    """Return the client by which to look up the virtual hosts from ``owner`` for ``scope``."""
     audience = special_audience(db, egress_hosts, owner)
     is_special = egress_hosts.client_namespace != PUBLIC or scope.namespace in audience.namespaces
     labels = tuple(pair for pair in scope.labels if pair[0] in audience.label_keys)
@@ -227,29 +230,29 @@ def table_entries(db: Database, egress_hosts: EgressHosts, owner: str, client: R
 
     Short names, which mean a service in its own namespace only, yield to the full names that everyone uses.
     """
-    owner_of = domain_owners(db, egress_hosts)
-    everywhere = egress_hosts.port is None
+    owners = domain_owners(db, egress_hosts)
+    any_port = egress_hosts.port is None
     entries = []
     for claimant in claimants_of_owner(db, egress_hosts, owner):
         ref = claimant.ref
         local = client.namespace if ref and ref.key.group_kind == SERVICE and ref.key.namespace == client.namespace else PUBLIC
-        wanted = entry_domains(db, DomainQuery(claimant.host, claimant.port, ref, local, everywhere))
+        wanted = entry_domains(db, DomainQuery(claimant.host, claimant.port, ref, local, any_port))
         host_and_port = (claimant.host, claimant.port)
-        denied = tuple(domain for domain in wanted if owner_of.get(domain, host_and_port) != host_and_port)
+        denied = tuple(domain for domain in wanted if owners.get(domain, host_and_port) != host_and_port)
         if len(denied) < len(wanted):
             client_namespace, labels = _client_of_entry(db, client, claimant.host, ref)
-            entries.append(TableEntry(claimant.host, claimant.port, ref, local, client_namespace, labels, denied, everywhere))
+            entries.append(TableEntry(claimant.host, claimant.port, ref, local, client_namespace, labels, denied, any_port))
     return tuple(sorted(entries, key=lambda entry: (entry.host, entry.port)))
 
 
 def _client_of_entry(db: Database, client: RouteClient, host: str, ref: ServiceRef | None) -> tuple[str, Labels]:
     namespace = client.namespace
-    readers = route_audience(db, host)
-    if namespace != PUBLIC and (namespace in readers.namespaces or client_namespace_for_routes(db, namespace) != PUBLIC):
+    audience = route_audience(db, host)
+    if namespace != PUBLIC and (namespace in audience.namespaces or client_namespace_for_routes(db, namespace) != PUBLIC):
         client_namespace = namespace
     else:
         client_namespace = client_namespace_for_rules(db, ref, namespace) if ref else PUBLIC
-    return client_namespace, tuple(pair for pair in client.labels if pair[0] in readers.label_keys)
+    return client_namespace, tuple(pair for pair in client.labels if pair[0] in audience.label_keys)
 
 
 @query

@@ -1,4 +1,4 @@
-"""What a proxy sees and what it serves: the keys by which equal proxies share everything."""
+"""The outbound and the inbound scope of a proxy: the keys by which equal proxies share everything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERYTHING = ("*/*",)
 
 
 class OutboundScope(NamedTuple):
-    """Whose outbound configuration it is: everything that it depends on, so that equal scopes share one table."""
+    """Everything that the outbound configuration of a proxy depends on, so that equal scopes share one table."""
 
     namespace: str
     sidecar: Key | None
@@ -33,7 +33,7 @@ class OutboundScope(NamedTuple):
 
 
 class InboundScope(NamedTuple):
-    """Whose inbound configuration it is."""
+    """Everything that the inbound configuration of a proxy depends on."""
 
     namespace: str
     sidecar: Key | None
@@ -79,8 +79,8 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     outbound = OutboundScope(
         proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in label_keys), identified, families
     )
-    served = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
-    return ProxyScope(outbound, served)
+    inbound = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
+    return ProxyScope(outbound, inbound)
 
 
 def proxy_labels(db: Database, proxy: Proxy) -> Labels:
@@ -150,7 +150,7 @@ def sidecar_object(db: Database, key: Key | None) -> Sidecar | None:
 
 @query
 def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
-    """Return what becomes of traffic to unknown destinations: what the Sidecar says, else the mesh."""
+    """Return the policy for traffic to unknown destinations: the Sidecar's, else the mesh's."""
     sidecar_config = sidecar_object(db, sidecar)
     if sidecar_config and sidecar_config.spec.outbound_traffic_policy:
         return OutboundPolicy(sidecar_config.spec.outbound_traffic_policy.mode)
@@ -161,7 +161,7 @@ def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
 def imported_services(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[ServiceRef, ...]:
     """Return the services that ``client_namespace`` sees through the egress ``hosts``, sorted by host.
 
-    Those that the routes so seen lead to are among them.
+    Those that the routes seen through ``hosts`` lead to are among them.
     """
     visible = visible_services(db, client_namespace)
     if hosts == EVERYTHING:
@@ -185,7 +185,7 @@ def imported_routes(db: Database, client_namespace: str, hosts: tuple[str, ...])
 
 
 def client_namespace_for_routes(db: Database, namespace: str) -> str:
-    """Return whom to ask what ``namespace`` sees: ``PUBLIC`` where it sees what everyone sees."""
+    """Return the client namespace by which to look up routes for ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
     return namespace if index(db, exported_to(VIRTUAL_SERVICE, namespace)) else client_namespace_for_services(db, namespace)
 
 

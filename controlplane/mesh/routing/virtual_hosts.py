@@ -50,14 +50,17 @@ class RouteConfigurationHead(NamedTuple):
 def virtual_host_body(
     db: Database, host: str, port: int, ref: ServiceRef | None, client_namespace: str, labels: Labels
 ) -> EncodedVirtualHost | None:
-    """Return what requests to ``port`` of ``host`` from proxies of ``client_namespace`` with ``labels`` go through; ``None``: nowhere."""
-    applying = sidecar_rules(db, host, port, client_namespace, labels)
-    if applying is None:
+    """Return what requests to ``port`` of ``host`` from proxies of ``client_namespace`` with ``labels`` go through.
+
+    ``None``: there is no such host.
+    """
+    rules = sidecar_rules(db, host, port, client_namespace, labels)
+    if rules is None:
         if ref is None:
             return None
         hashed_by = hash_policy(db, ref, client_namespace_for_rules(db, ref, client_namespace), port, "")
-        applying = (default_rule(ServiceBackend(host, port), hashed_by.key if hashed_by else None),)
-    return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=applying)))
+        rules = (default_rule(ServiceBackend(host, port), hashed_by.key if hashed_by else None),)
+    return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=rules)))
 
 
 @query
@@ -66,14 +69,14 @@ def route_table_parts(db: Database, scope: OutboundScope, table: RouteTable, var
     if variant is Variant.SOTW:
         return frozenset({ResourcePart(inline_route_configuration, (scope, table))})
     egress_hosts = table.egress_hosts
-    shell = RouteConfigurationHead(
+    head = RouteConfigurationHead(
         table.name, _catch_all(db, scope, egress_hosts), egress_hosts.port is None, vhds=bool(domain_claimants(db, egress_hosts))
     )
     groups = {
         PartGroup(virtual_hosts_of_owner, (table, owner, route_client(db, scope, egress_hosts, owner)))
         for owner in owner_namespaces(db, egress_hosts)
     }
-    return frozenset({ResourcePart(vhds_route_configuration, (shell,)), *groups})
+    return frozenset({ResourcePart(vhds_route_configuration, (head,)), *groups})
 
 
 @query
@@ -92,13 +95,13 @@ def virtual_host_resource(db: Database, table: str, entry: TableEntry) -> Resour
 
 
 @query
-def vhds_route_configuration(db: Database, shell: RouteConfigurationHead) -> Resource | None:
+def vhds_route_configuration(db: Database, head: RouteConfigurationHead) -> Resource | None:
     """Return the RouteConfiguration whose virtual hosts come as resources of their own."""
     del db
     return checked_resource(
         RDS,
-        shell.name,
-        route_configuration(shell.name, catch_all=shell.catch_all, vhds=shell.vhds, ports_in_domains=shell.ports_in_domains),
+        head.name,
+        route_configuration(head.name, catch_all=head.catch_all, vhds=head.vhds, ports_in_domains=head.ports_in_domains),
     )
 
 
@@ -129,7 +132,7 @@ def _entry_domains(db: Database, entry: TableEntry) -> tuple[str, ...]:
 
 
 def _catch_all(db: Database, scope: OutboundScope, egress_hosts: EgressHosts) -> OutboundPolicy | None:
-    """Return what becomes of requests that no host takes; ``None`` where a host takes every request."""
+    """Return the policy for requests that no host matches; ``None`` where a host matches every request."""
     if any(claimant.host == ANY_DOMAIN for claimant in domain_claimants(db, egress_hosts)):
         return None
     return outbound_policy(db, scope.sidecar)

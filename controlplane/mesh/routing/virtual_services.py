@@ -20,7 +20,7 @@ from controlplane.objects.networking.virtual_service import ConnectionMatch, Des
 
 
 class VirtualServiceHead(NamedTuple):
-    """What decides whether a VirtualService applies, apart from what it says."""
+    """What decides whether a VirtualService applies, without its routes."""
 
     key: Key
     hosts: tuple[str, ...]
@@ -65,7 +65,7 @@ def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, .
 
 
 class Audience(NamedTuple):
-    """Whose routes for a host differ from everybody's: these namespaces', and those of proxies with certain labels."""
+    """The clients whose routes for a host differ from the public ones: those of ``namespaces``, and proxies by ``label_keys``."""
 
     namespaces: frozenset[str]
     label_keys: frozenset[str]
@@ -73,7 +73,7 @@ class Audience(NamedTuple):
 
 @query
 def route_audience(db: Database, host: str) -> Audience:
-    """Return whose routes for ``host`` differ from everybody's."""
+    """Return the clients whose routes for ``host`` differ from the public ones."""
     namespaces: set[str] = set()
     label_keys: set[str] = set()
     for head in virtual_services_for(db, host):
@@ -83,7 +83,7 @@ def route_audience(db: Database, host: str) -> Audience:
             namespaces.update(head.export_to)
         for destination_host in destinations(db, head.key):
             if ref := find_service(db, destination_host, PUBLIC):
-                namespaces |= rule_audience(db, ref)  # their rules say what requests are hashed by
+                namespaces |= rule_audience(db, ref)  # their DestinationRules decide what requests are hashed by
     return Audience(frozenset(namespaces - {NO_ONE}), frozenset(label_keys))
 
 
@@ -118,7 +118,7 @@ def sidecar_rules(db: Database, host: str, port: int, client_namespace: str, lab
 
 
 class RouteContext(NamedTuple):
-    """Whose rules are asked for: on which port requests come in, to which proxies, and through which Gateways."""
+    """For whom rules are looked up: on which port requests arrive, at which proxies, and through which Gateways."""
 
     port: int
     namespace: str
@@ -128,16 +128,16 @@ class RouteContext(NamedTuple):
 
 @query
 def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> tuple[HttpRule, ...] | None:
-    """Return the rules of the VirtualService ``key`` for ``context``, in order; ``None`` where it says nothing to it."""
+    """Return the rules of the VirtualService ``key`` for ``context``, in order; ``None`` where none of its routes applies."""
     virtual_service = _virtual_service(db, key)
-    applying = (
+    routes = (
         [(route, matches) for route in virtual_service.spec.http if (matches := _matches(route, virtual_service, context)) is not None]
         if virtual_service
         else []
     )
-    if virtual_service is None or not applying:
+    if virtual_service is None or not routes:
         return None
-    rules = (rule for route, matches in applying for rule in http_rules(route, matches, _resolved_destinations(db, route, key, context)))
+    rules = (rule for route, matches in routes for rule in http_rules(route, matches, _resolved_destinations(db, route, key, context)))
     return written(virtual_service, rules)
 
 
@@ -209,7 +209,7 @@ def _all_destinations(route: HTTPRoute) -> list[Destination]:
 
 
 def match_applies(match: HTTPMatchRequest | ConnectionMatch, virtual_service: VirtualService, context: RouteContext) -> bool:
-    """Return whether ``match`` of ``virtual_service`` is for ``context``: what it says of requests themselves is for Envoy to decide."""
+    """Return whether ``match`` of ``virtual_service`` is for ``context``; its conditions on requests themselves are matched by Envoy."""
     return (
         _is_for(match.gateways, virtual_service, context)
         and match.port in (0, context.port)
