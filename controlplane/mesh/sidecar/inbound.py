@@ -36,31 +36,31 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     Without iptables only what an ``ingress`` with ``captureMode: NONE`` names is listened on.
     """
     ports = tuple(inbound_ports(db, workload))
-    taken = peer_policies(db, workload.namespace, workload.labels)
+    peer_modes = peer_policies(db, workload.namespace, workload.labels)
     peer = _peer(db, workload)
-    served = tuple(ServedPort(port, PortPolicy(taken.on_port(port.port), peer)) for port in ports)
+    served_ports = tuple(ServedPort(port, PortPolicy(peer_modes.on_port(port.port), peer)) for port in ports)
     policies = effective_policies(db, workload.namespace, workload.labels)
     parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
     for authorizer in external_authorizers(db, policies):
         parts.update(authorizer_clusters(db, authorizer, workload.namespace, identified=workload.identified))
     if workload.captured:
         numbers = {port.port for port in ports}
-        by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in taken.ports if port not in numbers)
-        others = OtherPorts(PortPolicy(taken.mode, peer), by_port)
-        parts.add(ResourcePart(virtual_inbound, (served, others, policies, workload.interception, workload.families)))
+        by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in peer_modes.ports if port not in numbers)
+        others = OtherPorts(PortPolicy(peer_modes.mode, peer), by_port)
+        parts.add(ResourcePart(virtual_inbound, (served_ports, others, policies, workload.interception, workload.families)))
         parts.add(ResourcePart(inbound_pass_through, (workload.interception, workload.families)))
     else:
-        parts |= {ResourcePart(inbound_listener, (served_port, policies)) for served_port in served}
+        parts |= {ResourcePart(inbound_listener, (served_port, policies)) for served_port in served_ports}
     return frozenset(parts)
 
 
 @query
 def inbound_ports(db: Database, workload: InboundScope) -> tuple[InboundPort, ...]:
-    """Return the ports that ``workload`` serves, one a port number, sorted by it; what the Sidecar's ingress says replaces the rest."""
+    """Return the ports that ``workload`` serves, one a port number, sorted by it; those of the Sidecar's ingress replace the rest."""
     sidecar = sidecar_object(db, workload.sidecar)
-    served = {port.port: port for port in _service_ports(db, workload)}
+    by_number = {port.port: port for port in _service_ports(db, workload)}
     if sidecar is None or not sidecar.spec.ingress:
-        return tuple(served[number] for number in sorted(served)) if workload.captured else ()
+        return tuple(by_number[number] for number in sorted(by_number)) if workload.captured else ()
     listed = [
         _ingress_port(db, workload, listener) for listener in sidecar.spec.ingress if workload.captured or listener.capture_mode == "NONE"
     ]
@@ -106,12 +106,12 @@ def inbound_listener(db: Database, served: ServedPort, policies: EffectivePolici
 
 
 def _peer(db: Database, workload: InboundScope) -> Peer | None:
-    """Return whom ``workload`` takes certificates of, ``None`` where it has none itself."""
+    """Return whose certificates ``workload`` accepts, ``None`` where it has none itself."""
     return any_peer(db) if workload.identified else None
 
 
 def any_peer(db: Database) -> Peer:
-    """Return everybody of the mesh's trust domains."""
+    """Return the peers of the mesh's trust domains."""
     return Peer(within=tuple(f"{SPIFFE_SCHEME}{trust_domain}/" for trust_domain in mesh_settings(db).trust_domains))
 
 

@@ -1,4 +1,4 @@
-"""What a scope sees: the root that everything outbound hangs from, and its listeners."""
+"""The root of a scope's outbound resources, and its listeners."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def services_of_owner(db: Database, client_namespace: str, hosts: tuple[str, ...
 
 @query
 def rule_client_namespaces(db: Database, client_namespace: str, hosts: tuple[str, ...], owner: str) -> frozenset[str]:
-    """Return the namespaces whose DestinationRules for some service of ``owner`` differ from everybody's."""
+    """Return the namespaces whose DestinationRules for some service of ``owner`` differ from the public ones."""
     return frozenset(namespace for ref in services_of_owner(db, client_namespace, hosts, owner) for namespace in rule_audience(db, ref))
 
 
@@ -108,19 +108,19 @@ def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
             else captured_listeners(db, client_namespace, egress.hosts, families)
         )
         candidates.extend(listener for listener in listening if scope.captured or listener.binds)
-    mesh = mesh_settings(db)
-    ports = (mesh.outbound_port, mesh.inbound_port, *STATUS_PORTS) if scope.captured else ()
+    settings = mesh_settings(db)
+    ports = (settings.outbound_port, settings.inbound_port, *STATUS_PORTS) if scope.captured else ()
     own_addresses = ((bind, port) for bind in wildcard(families) for port in ports)
-    leaves = {ResourcePart(outbound_listener, (listener,)) for listener in _without_conflicts(candidates, own_addresses)}
+    parts = {ResourcePart(outbound_listener, (listener,)) for listener in _without_conflicts(candidates, own_addresses)}
     if scope.captured:
-        leaves.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
-        if (port := mesh.http_proxy_port) is not None:
-            leaves.add(ResourcePart(http_proxy_listener, (port,)))
-    return frozenset(leaves)
+        parts.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), families)))
+        if (port := settings.http_proxy_port) is not None:
+            parts.add(ResourcePart(http_proxy_listener, (port,)))
+    return frozenset(parts)
 
 
 def _without_conflicts(candidates: Iterable[OutboundListener], own_addresses: Iterable[tuple[str, int]]) -> Iterator[OutboundListener]:
-    """Yield the listeners of ``candidates`` less the addresses that an earlier one has: Envoy refuses a second for the same.
+    """Yield the listeners of ``candidates`` without the addresses that an earlier one has: Envoy refuses a second for the same.
 
     ``own_addresses`` are those that a proxy listens on itself: a service with such a port would stop the traffic of all who see it.
     """
@@ -154,11 +154,11 @@ def explicit_listeners(
 def captured_listeners(db: Database, client_namespace: str, hosts: tuple[str, ...], families: IpFamilies) -> tuple[OutboundListener, ...]:
     """Return the listeners for every port of what is seen through ``hosts``.
 
-    HTTP shares a listener a port; other protocols are told apart by the service's addresses. Where both share a port without an
-    address, HTTP is told from the rest by its first bytes.
+    HTTP shares a listener a port; other protocols have one at each of the service's addresses. Where both share a port without
+    an address, HTTP is recognized by its first bytes.
     """
     http: set[int] = set()
-    shared: dict[int, list[TcpChain]] = {}
+    shared_chains: dict[int, list[TcpChain]] = {}
     by_name: dict[str, OutboundListener] = {}
     for ref in imported_services(db, client_namespace, hosts):
         mesh_service = service(db, ref)
@@ -170,10 +170,10 @@ def captured_listeners(db: Database, client_namespace: str, hosts: tuple[str, ..
                     if families.includes(listener.bind):
                         by_name.setdefault(listener.name, listener)
                 if not has_address(mesh_service):
-                    shared.setdefault(port.number, []).extend(_wildcard_chains(mesh_service, port))
+                    shared_chains.setdefault(port.number, []).extend(_wildcard_chains(mesh_service, port))
                     http |= {port.number} if port.protocol == Protocol.UNSUPPORTED else set()
-    for number in sorted(http | shared.keys()):
-        chains = _distinct(shared.get(number, []))
+    for number in sorted(http | shared_chains.keys()):
+        chains = _distinct(shared_chains.get(number, []))
         if number in http or chains:
             route = str(number) if number in http else ""
             bind, *also = wildcard(families)
@@ -211,7 +211,7 @@ def _wildcard_chains(mesh_service: Service, port: ServicePort) -> Iterator[TcpCh
 
 
 def _distinct(chains: list[TcpChain]) -> tuple[TcpChain, ...]:
-    """Return ``chains`` less those that Envoy could not tell from an earlier one."""
+    """Return ``chains`` without those that match the same as an earlier one."""
     by_cidr: dict[str, TcpChain] = {}
     for chain in chains:
         by_cidr.setdefault(chain.cidr, chain)
