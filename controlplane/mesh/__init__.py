@@ -1,1 +1,1 @@
-"""Queries over the database: services, effective policies, routes, scopes, and the resources that they come to."""
+"""Queries over the database: services, effective policies, routes, scopes, and the resources made from them."""

@@ -1,4 +1,4 @@
-"""What the mesh can be told, a value each: an object, the keys of a token issuer, or whether a credential can be used.
+"""The inputs of the mesh, a value each: an object, the keys of a token issuer, or whether a credential can be used.
 
 None of them can hold a Secret: see ``objects.changes.split``.
 """

@@ -28,7 +28,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 objects: Input[Key, MeshObject | None] = Input("objects", default=None)
 index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
-# By namespace and address: a proxy there came in where nobody is asked who they are. It has no certificate, whatever its pod says.
+# By namespace and address: a proxy there connected without an identity. It has no certificate, whatever its pod's labels say.
 plaintext_addresses: Input[tuple[str, str], bool] = Input("anonymous", default=False)
 
 # By the address where an issuer publishes them: its keys as a JSON Web Key Set (None: there are none), and why fetching them failed last.
@@ -116,7 +116,7 @@ def qualified_host(host: str, namespace: str) -> str:
 
 
 def apply(db: Database, facts: Iterable[Fact]) -> frozenset[Key]:
-    """Set what ``facts`` say, of two about the same thing the later one; return the keys of the objects that really changed."""
+    """Set ``facts``, of two about the same thing the later one; return the keys of the objects that really changed."""
     objects_now: dict[Key, MeshObject | None] = {}
     for fact in facts:
         match fact:

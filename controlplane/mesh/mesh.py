@@ -33,7 +33,7 @@ from controlplane.xds.view import Table, TableChange, View
 
 
 class Session:
-    """One stream's place in the mesh: who asks, in which protocol, and what it sees now."""
+    """One stream of a proxy: in which protocol, and the view that it has now."""
 
     __slots__ = ("proxy", "roots", "variant", "view")
 
@@ -47,17 +47,17 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What one refresh brought."""
+    """The result of one refresh."""
 
     changes: tuple[tuple[Table, TableChange], ...] = ()
     new_views: tuple[Session, ...] = ()  # sessions whose view is replaced; new ones get their first
     failed: tuple[Failed, ...] = ()  # queries that raised: our bugs, each reported once
-    wanted_keys: frozenset[str] | None = None  # the addresses of issuers' keys, where they are others now
-    done: bool = True  # False: `stop` said so; refresh again to go on, nothing is published yet
+    wanted_keys: frozenset[str] | None = None  # the addresses of issuers' keys, where these changed
+    done: bool = True  # False: `stop` returned true; refresh again to go on, nothing is published yet
 
 
 class Mesh:
-    """What everybody asks; facts go in by ``apply``, and what changes by them comes out by ``refresh``."""
+    """The state of the mesh and what is published from it: ``apply`` takes facts in, ``refresh`` returns what they changed."""
 
     def __init__(self) -> None:
         """Begin with no objects."""
@@ -97,7 +97,7 @@ class Mesh:
         return session
 
     def disconnect(self, session: Session) -> None:
-        """End ``session``; what nobody sees any more is forgotten."""
+        """End ``session``; tables that no session uses any more are dropped."""
         self._presence.disconnected(session.proxy)
         for root in session.roots:
             self._publisher.close(root)
@@ -122,8 +122,8 @@ class Mesh:
             for call in report.changed:
                 self._publisher.take(call)
                 if call.query is wanted_keys:
-                    wanted = self._db.peek(wanted_keys)
-                    self._wanted_keys = self._wanted_keys if isinstance(wanted, Failed) else wanted
+                    addresses = self._db.peek(wanted_keys)
+                    self._wanted_keys = self._wanted_keys if isinstance(addresses, Failed) else addresses
             proxies = [call.args[0] for call in report.changed if call.query is scope_of]
             sessions = self._new_sessions.union(*(self._sessions.get(proxy, ()) for proxy in proxies if isinstance(proxy, Proxy)))
             self._new_sessions.clear()
@@ -161,12 +161,12 @@ class Mesh:
         return frozenset() if isinstance(namespaces, Failed) else namespaces
 
     def proxy_defaults(self) -> ProxySettings:
-        """Return the settings of proxies that hold where a pod says nothing."""
+        """Return the settings of proxies that hold where a pod has none of its own."""
         config = self.object(mesh_config.MESH_CONFIG_KEY)
         return config.spec.default_config if isinstance(config, MeshConfig) else ProxySettings()
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and what failed of ours."""
+        """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""
         problems: set[Problem] = set()
         for key in sorted(self._keys):
             problems.update(self.problems_about(key))
@@ -180,7 +180,7 @@ class Mesh:
         return (internal_problem(key, problems),) if isinstance(problems, Failed) else problems
 
     def made_from(self, key: Key) -> Iterator[tuple[Table, Resource]]:
-        """Yield every published resource that the object ``key`` was read for, with each table it stands in."""
+        """Yield every published resource that the object ``key`` was read for, with each table that holds it."""
         for call in self._db.dependents(inputs.objects, key):
             yield from self._publisher.published(call)
 

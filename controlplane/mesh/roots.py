@@ -1,4 +1,4 @@
-"""What a proxy sees as a whole: the roots of its tables, by its type."""
+"""The scope of a proxy and the roots of its tables, by its type."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from controlplane.xds.stream import Variant
 
 @query
 def scope_of(db: Database, proxy: Proxy) -> ProxyScope | GatewayScope:
-    """Return what ``proxy`` sees: what is around a workload, or at the edge of the mesh."""
+    """Return the scope of ``proxy``: of a workload, or of a gateway."""
     return gateway_scope(db, proxy) if proxy.type is ProxyType.ROUTER else proxy_scope(db, proxy)
 
 
 def table_roots(scope: ProxyScope | GatewayScope, variant: Variant) -> tuple[PartGroup, ...]:
-    """Return what the tables of a proxy that sees ``scope`` are made of, on a stream of ``variant``."""
+    """Return the roots of the tables of ``scope``, on a stream of ``variant``."""
     match scope:
         case ProxyScope():
             return (PartGroup(outbound_parts, (scope.outbound, variant)), PartGroup(inbound_parts, (scope.workload,)))
