@@ -80,7 +80,7 @@ def exported_to(kind: GroupKind, namespace: str) -> Facet:
 
 
 def by_source_labels(kind: GroupKind) -> Facet:
-    """Return the facet of every ``kind`` whose meaning depends on the labels of the proxy that asks."""
+    """Return the facet of every ``kind`` whose meaning depends on the labels of the client's proxy."""
     return ("by-source", *kind)
 
 
@@ -132,7 +132,7 @@ def apply(db: Database, facts: Iterable[Fact]) -> frozenset[Key]:
 
 
 def _set_objects(db: Database, objects_now: Mapping[Key, MeshObject | None]) -> frozenset[Key]:
-    """Set ``objects_now`` and every index they stand in; return the keys that really changed."""
+    """Set ``objects_now`` and every index that lists them; return the keys that really changed."""
     touched: dict[Facet, dict[Key, bool]] = defaultdict(dict)
     changed = set()
     for key, obj in objects_now.items():

@@ -74,7 +74,7 @@ class Mesh:
 
     @property
     def database(self) -> Database:
-        """Return the database, for those who count what it runs or ask what a value read."""
+        """Return the database, to count what it runs or to ask what a value read."""
         return self._db
 
     def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:

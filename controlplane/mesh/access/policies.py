@@ -76,7 +76,7 @@ def gateway_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters
 
 @query
 def external_authorizers(db: Database, policies: EffectivePolicies) -> tuple[ResolvedAuthorizer, ...]:
-    """Return the authorizers that ``policies`` ask, as far as there are such, sorted by name."""
+    """Return the authorizers that ``policies`` refer to, as far as they exist, sorted by name."""
     names = {name for key in policies.authorizations if (name := provider_name(db, key))}
     return tuple(authorizer for name in sorted(names) if (authorizer := resolved_authorizer(db, name)))
 

@@ -113,7 +113,7 @@ def gateway_selector(db: Database, key: Key) -> Labels:
 
 @query
 def gateway_created(db: Database, key: Key) -> str | None:
-    """Return when the Gateway ``key`` was made; ``None`` where there is none."""
+    """Return the creation time of the Gateway ``key``; ``None`` where there is none."""
     gateway = gateway_object(db, key)
     return gateway.meta.created if gateway else None
 

@@ -32,7 +32,7 @@ _VERSIONS = {
 
 
 def termination(settings: ServerTLSSettings, peer: Peer) -> Termination:
-    """Return how the TLS of ``settings`` ends; ``peer`` is whom certificates of the mesh have to name, for ISTIO_MUTUAL."""
+    """Return how TLS is terminated by ``settings``; ``peer`` is the accepted identity for ISTIO_MUTUAL."""
     return Termination(
         certificates=tuple(_certificates(settings)),
         clients=_clients(settings, peer) if settings.mode in _MUTUAL else None,
@@ -43,7 +43,7 @@ def termination(settings: ServerTLSSettings, peer: Peer) -> Termination:
 
 
 def needs_identity(settings: ServerTLSSettings) -> bool:
-    """Return whether ``settings`` can be kept only by a proxy that has an identity: secrets go to no other."""
+    """Return whether ``settings`` need a proxy with an identity: only such a proxy gets secrets."""
     credential = settings.credential_name or settings.credential_names or settings.ca_cert_credential_name
     return settings.mode == "ISTIO_MUTUAL" or bool(credential)
 

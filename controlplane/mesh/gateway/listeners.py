@@ -42,7 +42,7 @@ def merged_port(db: Database, scope: GatewayScope, bind: str, number: int) -> Me
 
 @query
 def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, number: int) -> Resource | None:
-    """Return the listener on port ``number`` of ``bind``, with the policies of ``scope``; ``None``: it could accept none."""
+    """Return the listener on port ``number`` of ``bind`` with the policies of ``scope``; ``None`` where it would be empty."""
     port = merged_port(db, scope, bind, number)
     listener = _listener_on(db, scope, port) if port else None
     policies = effective_policies(db, scope.namespace, scope.labels)
@@ -60,7 +60,7 @@ def connection_virtual_services(db: Database, server_ref: ServerRef, merged_serv
 
 
 def _listener_on(db: Database, scope: GatewayScope, port: MergedPort) -> GatewayListener | None:
-    """Return the listener on ``port``; ``None`` where no connection could be accepted."""
+    """Return the listener on ``port``; ``None`` where it would have no filter chain."""
     chains: list[GatewayChain] = []
     for merged_server in port.servers:
         route = table_name(port, merged_server) if serves_http(merged_server.server) else ""
@@ -111,7 +111,7 @@ def _server_names(match: ConnectionMatch, merged_server: MergedServer, namespace
 
 
 def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, context: RouteContext) -> Clusters:
-    """Return where connections go, with weights; a destination of no weight gets none."""
+    """Return the clusters of connections, with weights; destinations without a weight get no connections."""
     routes = tuple(routes)
     weighted = [route for route in routes if route.weight or len(routes) == 1]
     return tuple((backend_of(db, route.destination, key, context.port, context.namespace).cluster, route.weight) for route in weighted)

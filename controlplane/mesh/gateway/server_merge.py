@@ -73,7 +73,7 @@ class CandidateServer(NamedTuple):
 
 
 def port_kind(server: GatewayServer) -> PortKind:
-    """Return what the port of ``server`` accepts; TLS settings of a plaintext protocol say no more than where to redirect."""
+    """Return what the port of ``server`` accepts; TLS settings of a plaintext protocol only set its redirect."""
     protocol = parse_protocol(server.port.protocol)
     if protocol.is_http:
         return PortKind.HTTP

@@ -44,7 +44,7 @@ def gateway_virtual_host(db: Database, table: str, host: GatewayHost, client: Ga
 
 @query
 def gateway_vhds_route_configuration(db: Database, table: str, port: int | None) -> Resource | None:
-    """Return the RouteConfiguration ``table``, whose virtual hosts come as resources of their own; with a ``port`` there is none."""
+    """Return the RouteConfiguration ``table``, whose virtual hosts are resources of their own; with a ``port`` it has none."""
     del db
     message = route_configuration(table, catch_all=None, vhds=port is None)
     if port is not None:

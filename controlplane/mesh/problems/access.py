@@ -66,16 +66,16 @@ def authorization_problems(db: Database, authorization_policy: AuthorizationPoli
 
 
 def _provider_problems(db: Database, authorization_policy: AuthorizationPolicy, policy: AccessPolicy) -> Iterator[Problem]:
-    path, refused = "spec.provider.name", "whatever fits is refused"
+    path, effect = "spec.provider.name", "whatever fits is refused"
     provider = extension_provider(db, policy.provider)
     if provider is None or provider.authorizer is None:
-        message = f"the mesh's settings have no extensionProvider {policy.provider!r} that authorizes: {refused}"
+        message = f"the mesh's settings have no extensionProvider {policy.provider!r} that authorizes: {effect}"
         yield _problem(authorization_policy, path, "UnknownProvider", message)
         return
     resolved = resolved_authorizer(db, policy.provider)
     if resolved is None:
         address = f"{provider.authorizer.service} with port {provider.authorizer.port}"
-        yield _problem(authorization_policy, path, "UnknownHost", f"the provider is {address}, and no such service is known: {refused}")
+        yield _problem(authorization_policy, path, "UnknownHost", f"the provider is {address}, and no such service is known: {effect}")
         return
     mesh_service = service(db, resolved.ref)
     port = mesh_service.port(provider.authorizer.port) if mesh_service else None
@@ -86,14 +86,14 @@ def _provider_problems(db: Database, authorization_policy: AuthorizationPolicy, 
 
 def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, workloads: list[_Workload]) -> Iterator[tuple[str, str]]:
     """Yield the codes and the messages for what a rule of ``policy`` asks for that cannot be known in one of ``workloads``."""
-    dropped = "it fits nothing" if policy.action is PolicyAction.ALLOW else "it fits as if it had not asked"
+    effect = "it fits nothing" if policy.action is PolicyAction.ALLOW else "it fits as if it had not asked"
     if Needs.TOKEN in terms.needs:
         if policy.action is PolicyAction.CUSTOM:
-            yield "NoTokens", f"the authorizer is asked before tokens are verified: where this rule asks for a token, {dropped}"
+            yield "NoTokens", f"the authorizer is asked before tokens are verified: where this rule asks for a token, {effect}"
         elif not any(_verifies_tokens(db, *workload) for workload in workloads):
             yield "NoTokens", "no RequestAuthentication holds for these workloads: no token is ever verified"
     if terms.needs - {Needs.NOTHING} and (ports := _non_http_ports(db, workloads)):
-        yield "NotHttp", f"{', '.join(ports)}: not HTTP. Where this rule asks for something of a request, {dropped} there"
+        yield "NotHttp", f"{', '.join(ports)}: not HTTP. Where this rule asks for something of a request, {effect} there"
     if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *workload) for workload in workloads):
         yield "Plaintext", "who comes in plaintext has no identity, so this rule does not deny it: only PeerAuthentication with STRICT does"
 
@@ -112,7 +112,7 @@ def _takes_plaintext(db: Database, namespace: str, labels: Labels) -> bool:
 
 def _non_http_ports(db: Database, workloads: list[_Workload]) -> list[str]:
     """Return the ports of services at ``workloads`` that are not HTTP, in words, the first few."""
-    described: set[str] = set()
+    port_names: set[str] = set()
     for namespace, labels in workloads:
         for mesh_service in _services_for(db, namespace, labels):
             ports = (
@@ -120,8 +120,8 @@ def _non_http_ports(db: Database, workloads: list[_Workload]) -> list[str]:
                 for port in mesh_service.ports
                 if not port.protocol.is_http and port.protocol not in (Protocol.UNSUPPORTED, Protocol.UDP)
             )
-            described.update(f"port {port.number} of {mesh_service.host}" for port in ports)
-    return sorted(described)[:3]
+            port_names.update(f"port {port.number} of {mesh_service.host}" for port in ports)
+    return sorted(port_names)[:3]
 
 
 def _services_for(db: Database, namespace: str, labels: Labels) -> Iterator[Service]:

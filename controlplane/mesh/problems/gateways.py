@@ -36,13 +36,13 @@ def gateway_problems(db: Database, gateway: Gateway) -> Iterator[Problem]:
         return
     pods = gateway_workloads(db, labels)
     if not pods:
-        described = ", ".join(f"{name}={label}" for name, label in labels)
-        yield Problem(key, "spec.selector", _WARNING, "NoWorkload", f"no pod has the labels {described}: this Gateway is served nowhere")
+        label_text = ", ".join(f"{name}={label}" for name, label in labels)
+        yield Problem(key, "spec.selector", _WARNING, "NoWorkload", f"no pod has the labels {label_text}: this Gateway is served nowhere")
     ports = _ports(db, pods)
     for position, server in enumerate(gateway.spec.servers):
         if ports and server.port.number not in ports:
-            listed = ", ".join(map(str, ports))
-            message = f"no Service of the gateway has port {server.port.number}, only {listed}: nobody reaches it by one"
+            port_text = ", ".join(map(str, ports))
+            message = f"no Service of the gateway has port {server.port.number}, only {port_text}: nobody reaches it by one"
             yield Problem(key, f"spec.servers[{position}].port.number", _WARNING, "UnknownPort", message)
 
 

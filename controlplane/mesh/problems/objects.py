@@ -115,8 +115,8 @@ def _destination_problems(db: Database, key: Key, path: str, destination: Destin
         return
     ports = [port.number for port in mesh_service.ports]
     if destination.port and destination.port.number not in ports:
-        listed = ", ".join(map(str, ports))
-        message = f"{host} has no port {destination.port.number}; it has {listed}"
+        port_text = ", ".join(map(str, ports))
+        message = f"{host} has no port {destination.port.number}; it has {port_text}"
         yield Problem(key, f"{path}.port", Severity.WARNING, "UnknownPort", message)
     if destination.subset and subset_labels(db, ref, client_namespace_for_rules(db, ref, key.namespace), destination.subset) is None:
         message = f"no DestinationRule gives {host} a subset {destination.subset!r}"

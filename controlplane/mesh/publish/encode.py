@@ -1,4 +1,4 @@
-"""From an Envoy message to a Resource: encoded once, checked against Envoy's own constraints before anyone is sent it."""
+"""From an Envoy message to a Resource: encoded once, checked against Envoy's own constraints before it is sent."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Publisher:
             self._release(root, None)
 
     def take(self, call: QueryCall) -> None:
-        """Take in that the value of ``call`` has changed; a failed one leaves what there was."""
+        """Note that the value of ``call`` has changed; where it failed, the previous one stays."""
         state = self._states.get(call)
         if state is None:
             return
@@ -75,7 +75,7 @@ class Publisher:
             self._regroup(state, state.node, members)
 
     def flush(self) -> tuple[tuple[Table, TableChange], ...]:
-        """Put all that was taken in on the tables, and return those that changed."""
+        """Apply all that ``take`` noted to the tables, and return those that changed."""
         touched, self._touched = self._touched, defaultdict(dict)
         return tuple(
             (published_table.table, change) for published_table, desired in touched.items() if (change := published_table.put(desired))

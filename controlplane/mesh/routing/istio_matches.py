@@ -38,7 +38,7 @@ def request_match(match: HTTPMatchRequest) -> RequestMatch:
 
 
 def text_match(match: StringMatch) -> TextMatch:
-    """Return the condition ``match`` on a text that is there."""
+    """Return the condition ``match`` on a text that is present."""
     if match.exact is not None:
         return Exact(match.exact)
     if match.prefix is not None:

@@ -1,4 +1,4 @@
-"""From what VirtualServices do to requests on the way, headers, CORS and faults, to values of our own."""
+"""From the headers, CORS and faults of VirtualServices to values of our own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def per_million(percent: float) -> int:
 
 
 def changes(operations: HeaderOperations | None) -> HeaderChanges:
-    """Return what ``operations`` change, sorted by name; the authority is none of it."""
+    """Return the changes of ``operations``, sorted by name, without those of the authority."""
     if operations is None:
         return NO_CHANGES
     return HeaderChanges(
@@ -30,7 +30,7 @@ def changes(operations: HeaderOperations | None) -> HeaderChanges:
 
 
 def authority_of(operations: HeaderOperations | None) -> str:
-    """Return what ``operations`` on requests set the authority to: Envoy has a field for it. Empty: they leave it."""
+    """Return the authority that ``operations`` on requests set, for which Envoy has a field of its own; empty: they do not."""
     set_to = sorted(operations.set.items()) if operations else []
     return next((value for name, value in set_to if name.lower() in _AUTHORITY), "")
 

@@ -48,7 +48,7 @@ _BY_STATUS = "retriable-status-codes"
 
 
 class Destinations(NamedTuple):
-    """What the destinations of a route mean for the proxies in question, one each, and what their requests are hashed by."""
+    """The destinations of a route resolved for some proxies, one each, and what their requests are hashed by."""
 
     backends: tuple[ServiceBackend, ...]
     mirrors: tuple[ServiceBackend, ...]
@@ -62,7 +62,7 @@ def default_rule(backend: Backend, hashed_by: HashKey | None = None) -> HttpRule
 
 
 def written(virtual_service: VirtualService, rules: Iterable[HttpRule]) -> tuple[HttpRule, ...]:
-    """Return ``rules`` as those of ``virtual_service``, with their ranks, less what comes after one that takes every request."""
+    """Return ``rules`` as those of ``virtual_service``, with their ranks, up to the first that matches every request."""
     key = virtual_service.key
     origin = f"/apis/networking.istio.io/v1/namespaces/{key.namespace}/virtual-service/{key.name}"
     ranked = []
@@ -75,7 +75,7 @@ def written(virtual_service: VirtualService, rules: Iterable[HttpRule]) -> tuple
 
 
 def http_rules(route: HTTPRoute, matches: Sequence[HTTPMatchRequest], destinations: Destinations) -> Iterator[HttpRule]:
-    """Yield the rules of ``route``, one each of ``matches`` (without any: every request), none where Envoy can do nothing of it."""
+    """Yield the rules of ``route``, one each of ``matches`` (without any: every request), none where Envoy has no such action."""
     action = _action(route, destinations)
     if action is None:
         return
@@ -116,7 +116,7 @@ def _forward(route: HTTPRoute, destinations: Destinations) -> Forward:
 
 
 def _weighted(routes: Sequence[HTTPRouteDestination], backends: Sequence[ServiceBackend]) -> tuple[Weighted, ...]:
-    """Return ``backends`` by the weights of ``routes``. What has none gets nothing, unless nothing has any: then the first gets all."""
+    """Return ``backends`` with the weights of ``routes``. One without a weight gets no requests; if none has any, the first gets all."""
     chosen = tuple(
         Weighted(
             backend=backend,
@@ -153,7 +153,7 @@ def _path(rewrite: HTTPRewrite) -> SwapPrefix | Substitute | None:
 
 
 def _retry(retries: HTTPRetry | None, *, hashed: bool) -> Retry | None:
-    """Return what ``retries`` say. A ``hashed`` request goes to the same host again: that is what it is hashed for."""
+    """Return the retry policy of ``retries``. A ``hashed`` request is sent to the same host again: that is why it is hashed."""
     if retries is None:
         return Retry(other_hosts=not hashed)
     if retries.attempts <= 0:

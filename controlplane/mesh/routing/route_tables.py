@@ -76,7 +76,7 @@ class DomainQuery(NamedTuple):
 
 
 class DomainClaimant(NamedTuple):
-    """A virtual host that asks for domains in a table, oldest first."""
+    """A virtual host that claims domains in a table; the oldest sorts first."""
 
     created: str
     host: str
@@ -156,7 +156,7 @@ def has_address(mesh_service: Service) -> bool:
 
 @query
 def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainClaimant, ...]:
-    """Return who asks for domains in the tables of ``egress_hosts``, oldest first."""
+    """Return the claimants of domains in the tables of ``egress_hosts``, oldest first."""
     claimants = []
     refs = (egress_hosts.only,) if egress_hosts.only else imported_services(db, egress_hosts.client_namespace, egress_hosts.hosts)
     for ref in refs:
@@ -177,7 +177,7 @@ def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainCla
 
 @query
 def domain_owners(db: Database, egress_hosts: EgressHosts) -> Mapping[str, tuple[str, int]]:
-    """Return who owns each domain that is the same for every namespace: the oldest that asks for it."""
+    """Return the owner of each domain that is the same for every namespace: the oldest claimant."""
     owners: dict[str, tuple[str, int]] = {}
     for claimant in domain_claimants(db, egress_hosts):
         for domain in entry_domains(
@@ -189,13 +189,13 @@ def domain_owners(db: Database, egress_hosts: EgressHosts) -> Mapping[str, tuple
 
 @query
 def owner_namespaces(db: Database, egress_hosts: EgressHosts) -> frozenset[str]:
-    """Return the namespaces whose objects ask for domains."""
+    """Return the namespaces whose objects claim domains."""
     return frozenset(claimant.owner for claimant in domain_claimants(db, egress_hosts))
 
 
 @query
 def claimants_of_owner(db: Database, egress_hosts: EgressHosts, owner: str) -> tuple[DomainClaimant, ...]:
-    """Return which of the claims are of objects of the namespace ``owner``."""
+    """Return the claimants from objects of the namespace ``owner``."""
     return tuple(claimant for claimant in domain_claimants(db, egress_hosts) if claimant.owner == owner)
 
 

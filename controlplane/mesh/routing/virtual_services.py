@@ -161,7 +161,7 @@ def destinations(db: Database, key: Key) -> tuple[str, ...]:
 
 
 def backend_of(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ServiceBackend:
-    """Return what ``destination``, written in the VirtualService ``key`` for a listener's ``port``, means.
+    """Return the backend of ``destination``, written in the VirtualService ``key`` for a listener's ``port``.
 
     A destination without a port means the only port of its service; where the service has several, the listener's.
     """
@@ -177,7 +177,7 @@ def backend_of(db: Database, destination: Destination, key: Key, port: int, clie
 
 
 def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
-    """Return what the destinations of ``route``, written in the VirtualService ``key``, mean for ``context``."""
+    """Return the destinations of ``route``, written in the VirtualService ``key``, resolved for ``context``."""
     port, namespace = context.port, context.namespace
     hashes = [_hash_policy(db, route_destination.destination, key, port, namespace) for route_destination in route.route]
     return Destinations(
