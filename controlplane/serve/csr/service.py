@@ -1,4 +1,4 @@
-"""The service by which Istio's agents, and whoever keeps a key of its own, have certificates signed."""
+"""The service by which Istio's agents, and workloads that keep a key of their own, have certificates signed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from controlplane.serve.sds.secrets import SigningAuthority
 log = logging.getLogger(__name__)
 
 SERVICE = "istio.v1.auth.IstioCertificateService"
-_DEFAULT = dt.timedelta(days=1)
-_PER_S, _IN_A_MOMENT = 20.0, 20  # of one workload: one that asks without end is told to wait, and the others do not
-_HELD_S = (0.5, 1.5)  # as a connection may have so many calls open, what is told slowly that it comes too often does not come often
-_AT_ONCE = 4  # requests that are worked on; others wait, so that streams are served meanwhile
-_WAITING = 200
-_MOST = 2 * MAX_BYTES  # of a whole call, before it is looked at: agents add a few words about themselves to the request
+_DEFAULT_LIFETIME = dt.timedelta(days=1)
+_RATE_PER_S, _BURST = 20.0, 20  # of one workload: one that asks without end is refused, and the others do not wait for it
+_REJECTION_DELAY_S = (0.5, 1.5)  # a connection may have only so many calls open, so slow refusals keep its rate down
+_MAX_CONCURRENT = 4  # requests that are worked on; others wait, so that streams are served meanwhile
+_MAX_WAITING = 200
+_MAX_REQUEST_BYTES = 2 * MAX_BYTES  # of a whole call, before it is looked at: agents add a few words about themselves to the request
 
 
 class CsrCall(CallContext, Protocol):
@@ -44,7 +44,7 @@ class CsrCall(CallContext, Protocol):
 
 
 class RateLimited(NavarchError):
-    """Somebody who asks more often than anybody needs to."""
+    """The caller asks more often than any workload needs to."""
 
 
 class CertificateSigner:
@@ -54,27 +54,27 @@ class CertificateSigner:
         self,
         authority: SigningAuthority,
         clock: Callable[[], dt.datetime],
-        longest: dt.timedelta,
+        max_lifetime: dt.timedelta,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Sign by ``authority``, for ``longest`` at most; ``monotonic`` tells how often somebody comes."""
+        """Sign by ``authority``, for ``max_lifetime`` at most; rates are counted by ``monotonic``."""
         self._authority = authority
         self._clock = clock
-        self._longest = longest
-        self._places = asyncio.Semaphore(_AT_ONCE)
-        self._pace = RateLimiter(_PER_S, _IN_A_MOMENT, monotonic)
+        self._max_lifetime = max_lifetime
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._rate_limiter = RateLimiter(_RATE_PER_S, _BURST, monotonic)
         self._waiting = 0
         self.answers: Counter[str] = Counter(signed=0, refused=0, limited=0, failed=0)
 
     async def sign(self, caller: Caller, csr: str, seconds: int) -> list[str]:
         """Return the certificate of ``caller`` for the key of ``csr``, then its chain, the root last.
 
-        Raises BadRequest, BadCertificate, TooOften, and Denied where nobody in particular asks.
+        Raises BadSigningRequest, BadCertificate, RateLimited, and Unauthenticated where the caller is anonymous.
         """
         try:
             chain = await self._sign(caller, csr, seconds)
         except (BadSigningRequest, RateLimited, BadCertificate) as error:
-            self.answers[_ANSWERS[type(error)]] += 1
+            self.answers[_OUTCOMES[type(error)]] += 1
             raise
         self.answers["signed"] += 1
         return chain
@@ -83,46 +83,46 @@ class CertificateSigner:
         who = caller.who
         if who is None:
             raise Unauthenticated("nobody in particular asks for a certificate")
-        longest = int(self._longest.total_seconds())
-        if not 0 <= seconds <= longest:
-            raise BadSigningRequest(f"expected a validity of at most {longest} seconds")
+        max_seconds = int(self._max_lifetime.total_seconds())
+        if not 0 <= seconds <= max_seconds:
+            raise BadSigningRequest(f"expected a validity of at most {max_seconds} seconds")
         if len(csr) > MAX_BYTES:
             raise BadSigningRequest(f"expected a request of at most {MAX_BYTES} bytes")
-        if not self._pace.allows((who, caller.pod)):
+        if not self._rate_limiter.allows((who, caller.pod)):
             raise RateLimited("requests come too often")
-        if self._waiting >= _WAITING:
+        if self._waiting >= _MAX_WAITING:
             raise BadCertificate("too many requests wait")
         self._waiting += 1
         try:
-            async with self._places:
-                lifetime = dt.timedelta(seconds=seconds) if seconds else _DEFAULT
-                return await asyncio.to_thread(self._signed, who, csr.encode(), lifetime)
+            async with self._slots:
+                lifetime = dt.timedelta(seconds=seconds) if seconds else _DEFAULT_LIFETIME
+                return await asyncio.to_thread(self._certificate_chain, who, csr.encode(), lifetime)
         finally:
             self._waiting -= 1
 
-    def _signed(self, who: Identity, csr: bytes, lifetime: dt.timedelta) -> list[str]:
+    def _certificate_chain(self, who: Identity, csr: bytes, lifetime: dt.timedelta) -> list[str]:
         key, issuer = public_key_of(csr), self._authority.state.signing
         chain = workload_certificate(issuer.signer, who, key, self._clock(), lifetime).decode()
         end = "-----END CERTIFICATE-----\n"
         return [*(part + end for part in chain.split(end) if part.strip()), issuer.root.decode()]
 
 
-_ANSWERS: Mapping[type[NavarchError], str] = {BadSigningRequest: "refused", RateLimited: "limited", BadCertificate: "failed"}
+_OUTCOMES: Mapping[type[NavarchError], str] = {BadSigningRequest: "refused", RateLimited: "limited", BadCertificate: "failed"}
 
 
-def csr_handler(issuing: CertificateSigner, authenticator: Authenticator) -> grpc.GenericRpcHandler:
-    """Return the service, for those who come in by ``authenticator``; nothing of a request is read before that."""
+def csr_handler(signer: CertificateSigner, authenticator: Authenticator) -> grpc.GenericRpcHandler:
+    """Return the service, for callers that ``authenticator`` admits; nothing of a request is read before that."""
 
     async def create(request: bytes, call: CsrCall) -> IstioCertificateResponse:
         caller = await authenticate(authenticator, call)
         try:
-            found = caller if isinstance(caller, StreamEnd) else await _answer(issuing, caller, request)
-        except Exception:  # ours; left alone, gRPC would tell the peer all about it
+            response = caller if isinstance(caller, StreamEnd) else await _respond(signer, caller, request)
+        except Exception:  # an internal error; left alone, gRPC would send its text to the peer
             log.exception("request not signed")
-            found = INTERNAL_ERROR
-        if isinstance(found, StreamEnd):
-            await call.abort(found.code, found.details)
-        return found
+            response = INTERNAL_ERROR
+        if isinstance(response, StreamEnd):
+            await call.abort(response.code, response.details)
+        return response
 
     method: grpc.RpcMethodHandler[bytes, IstioCertificateResponse] = grpc.unary_unary_rpc_method_handler(
         create, response_serializer=IstioCertificateResponse.SerializeToString
@@ -130,24 +130,24 @@ def csr_handler(issuing: CertificateSigner, authenticator: Authenticator) -> grp
     return grpc.method_handlers_generic_handler(SERVICE, {"CreateCertificate": method})
 
 
-async def _answer(issuing: CertificateSigner, caller: Caller, request: bytes) -> IstioCertificateResponse | StreamEnd:
-    facts = {"identity": str(caller.who)}
-    if len(request) > _MOST:
-        return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, f"expected at most {_MOST} bytes")
+async def _respond(signer: CertificateSigner, caller: Caller, request: bytes) -> IstioCertificateResponse | StreamEnd:
+    log_fields = {"identity": str(caller.who)}
+    if len(request) > _MAX_REQUEST_BYTES:
+        return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, f"expected at most {_MAX_REQUEST_BYTES} bytes")
     try:
-        asked = IstioCertificateRequest.FromString(request)
-        return IstioCertificateResponse(cert_chain=await issuing.sign(caller, asked.csr, asked.validity_duration))
+        message = IstioCertificateRequest.FromString(request)
+        return IstioCertificateResponse(cert_chain=await signer.sign(caller, message.csr, message.validity_duration))
     except DecodeError:
         return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, "expected a certificate request, found bytes that are none")
     except BadSigningRequest as error:
-        log.info("request not signed", extra={**facts, "reason": str(error)})
+        log.info("request not signed", extra={**log_fields, "reason": str(error)})
         return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     except Unauthenticated:
         return StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
     except RateLimited as error:
-        log.debug("request not signed", extra={**facts, "reason": str(error)})
-        await asyncio.sleep(random.uniform(*_HELD_S))  # noqa: S311 - so that they do not come again together
+        log.debug("request not signed", extra={**log_fields, "reason": str(error)})
+        await asyncio.sleep(random.uniform(*_REJECTION_DELAY_S))  # noqa: S311 - so that callers do not retry together
         return StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
     except BadCertificate as error:
-        log.warning("request not signed", extra={**facts, "reason": str(error)})
+        log.warning("request not signed", extra={**log_fields, "reason": str(error)})
         return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued now")

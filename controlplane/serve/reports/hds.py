@@ -1,4 +1,4 @@
-"""Health: proxies outside Kubernetes check the application beside them as they are told, and say what they find (HDS).
+"""Health: proxies outside Kubernetes check the application beside them as requested, and report the results (HDS).
 
 https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/upstream/health_checkers/hds
 """
@@ -18,19 +18,19 @@ from controlplane.translate.clusters.health_checks import specifier
 
 
 class HealthCheckRegistry(Protocol):
-    """Knows what is to be checked, and wants to know what comes of it."""
+    """Knows what is to be checked, and takes the results."""
 
     def connected(self, connection: int, proxy: Proxy) -> None:
-        """Take in that ``proxy`` has opened ``connection``."""
+        """Note that ``proxy`` has opened ``connection``."""
 
     def disconnected(self, connection: int) -> None:
-        """Take in that ``connection`` is over."""
+        """Note that ``connection`` has ended."""
 
     def probe(self, proxy: Proxy) -> HealthCheck | None:
         """Return how the health of ``proxy`` is to be checked, ``None`` if it is not."""
 
     def health_checked(self, proxy: Proxy, *, healthy: bool) -> None:
-        """Take in what the checks of ``proxy`` have found."""
+        """Take in the result of the checks of ``proxy``."""
 
 
 class HealthReports:
@@ -44,27 +44,30 @@ class HealthReports:
         """Return the node that the first ``report`` of a stream names."""
         return report.health_check_request.node
 
-    def asks(self, proxy: Proxy, first: Report) -> bytes:
+    def request(self, proxy: Proxy, first: Report) -> bytes:
         """Return what ``proxy`` is to check."""
         del first
         return specifier(self._checks.probe(proxy)).SerializeToString(deterministic=True)
 
-    def take(self, proxy: Proxy, report: Report) -> None:
-        """Take in a ``report`` of ``proxy``: it is well if everything is that it checks, and it checks something."""
+    def receive(self, proxy: Proxy, report: Report) -> None:
+        """Take in a ``report`` of ``proxy``: it is healthy if everything is that it checks, and it checks something."""
         if not report.HasField("endpoint_health_response"):
             return
         clusters = report.endpoint_health_response.cluster_endpoints_health
-        found = [
-            each.health_status for cluster in clusters for place in cluster.locality_endpoints_health for each in place.endpoints_health
+        statuses = [
+            endpoint.health_status
+            for cluster in clusters
+            for locality in cluster.locality_endpoints_health
+            for endpoint in locality.endpoints_health
         ]
-        self._checks.health_checked(proxy, healthy=bool(found) and all(each == HEALTHY for each in found))
+        self._checks.health_checked(proxy, healthy=bool(statuses) and all(status == HEALTHY for status in statuses))
 
-    def came(self, proxy: Proxy, stream: int) -> None:
-        """Take in that ``proxy`` is here, be its other streams at another replica."""
+    def opened(self, proxy: Proxy, stream: int) -> None:
+        """Note that ``proxy`` is connected, be its other streams at another replica."""
         self._checks.connected(stream, proxy)
 
-    def gone(self, proxy: Proxy, stream: int) -> None:
-        """Take in that ``stream`` is over; what was found last counts as long as ``proxy`` is taken to be here."""
+    def closed(self, proxy: Proxy, stream: int) -> None:
+        """Note that ``stream`` has ended; the last result counts as long as ``proxy`` is taken to be connected."""
         del proxy
         self._checks.disconnected(stream)
 

@@ -1,4 +1,4 @@
-"""Load reports: proxies say how much they have sent to each cluster and locality, and what failed (LRS).
+"""Load reports: proxies report how much they have sent to each cluster and locality, and what failed (LRS).
 
 https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/service/load_stats/v3/lrs.proto
 """
@@ -17,7 +17,7 @@ from controlplane.fleet.load import LoadTotals, Traffic
 from controlplane.model.proxies import Proxy
 from controlplane.serve.reports.streams import ReportService
 
-_ALL = "envoy.lrs.supports_send_all_clusters"  # XP-89
+_ALL_CLUSTERS = "envoy.lrs.supports_send_all_clusters"  # XP-89
 
 
 class LoadReports:
@@ -33,24 +33,24 @@ class LoadReports:
         """Return the node that the first ``report`` of a stream names."""
         return report.node
 
-    def asks(self, proxy: Proxy, first: LoadStatsRequest) -> bytes:
+    def request(self, proxy: Proxy, first: LoadStatsRequest) -> bytes:
         """Ask for all clusters; of a proxy that cannot do that, for those that it names in its ``first`` report."""
         del proxy
-        all_of_them = _ALL in first.node.client_features
-        names = () if all_of_them else sorted(each.cluster_name for each in first.cluster_stats)
-        asked = LoadStatsResponse(send_all_clusters=all_of_them, clusters=names, load_reporting_interval=self._interval)
-        return asked.SerializeToString(deterministic=True)
+        all_clusters = _ALL_CLUSTERS in first.node.client_features
+        names = () if all_clusters else sorted(stats.cluster_name for stats in first.cluster_stats)
+        request = LoadStatsResponse(send_all_clusters=all_clusters, clusters=names, load_reporting_interval=self._interval)
+        return request.SerializeToString(deterministic=True)
 
-    def take(self, proxy: Proxy, report: LoadStatsRequest) -> None:
+    def receive(self, proxy: Proxy, report: LoadStatsRequest) -> None:
         """Take in a ``report`` of ``proxy``."""
-        self._loads.report(proxy.id, (each for cluster in report.cluster_stats for each in _traffic(cluster)), time.time())
+        self._loads.report(proxy.id, (traffic for cluster in report.cluster_stats for traffic in _traffic(cluster)), time.time())
 
-    def came(self, proxy: Proxy, stream: int) -> None:
-        """Take in that ``proxy`` reports by ``stream``."""
+    def opened(self, proxy: Proxy, stream: int) -> None:
+        """Note that ``proxy`` reports by ``stream``."""
         self._streams[proxy.id] = stream
 
-    def gone(self, proxy: Proxy, stream: int) -> None:
-        """Forget ``proxy``, unless it has begun another stream than ``stream`` before this one ended."""
+    def closed(self, proxy: Proxy, stream: int) -> None:
+        """Forget ``proxy``, unless it has opened another stream before ``stream`` ended."""
         if self._streams.get(proxy.id) == stream:
             del self._streams[proxy.id]
             self._loads.gone(proxy.id)
@@ -58,19 +58,19 @@ class LoadReports:
 
 def load_service(loads: LoadTotals, interval_s: float) -> ReportService[LoadStatsRequest]:
     """Return the load reporting service, for ``loads``."""
-    desk = LoadReports(loads, interval_s)
-    return ReportService("envoy.service.load_stats.v3.LoadReportingService", "StreamLoadStats", LoadStatsRequest.FromString, desk)
+    sink = LoadReports(loads, interval_s)
+    return ReportService("envoy.service.load_stats.v3.LoadReportingService", "StreamLoadStats", LoadStatsRequest.FromString, sink)
 
 
 def _traffic(cluster: ClusterStats) -> Iterator[Traffic]:
     seconds = cluster.load_report_interval.ToTimedelta().total_seconds()
-    for each in cluster.upstream_locality_stats:
-        place = each.locality
+    for stats in cluster.upstream_locality_stats:
+        locality = stats.locality
         yield Traffic(
             cluster=cluster.cluster_name,
-            locality=f"{place.region}/{place.zone}/{place.sub_zone}".rstrip("/"),
-            requests=each.total_issued_requests,
-            errors=each.total_error_requests,
-            under_way=each.total_requests_in_progress,
+            locality=f"{locality.region}/{locality.zone}/{locality.sub_zone}".rstrip("/"),
+            requests=stats.total_issued_requests,
+            errors=stats.total_error_requests,
+            under_way=stats.total_requests_in_progress,
             seconds=seconds,
         )

@@ -1,4 +1,4 @@
-"""Streams on which proxies report: who reports is known, is told what to report, and is listened to until it goes."""
+"""Streams on which proxies report: each is authenticated, is sent what to report, and is read until it disconnects."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ from controlplane.serve.xds.nodes import authorized_proxy
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 1.0  # at what is to be reported
+_CHECK_S = 1.0  # how often it is checked whether something else is to be reported
 _numbers = itertools.count(-1, -1)  # those of discovery streams are above zero
 Report = TypeVar("Report")
-Taken_contra = TypeVar("Taken_contra", contravariant=True)
+Report_contra = TypeVar("Report_contra", contravariant=True)
 
 
-class ReportSink(Protocol[Taken_contra]):
-    """Whoever reports are for."""
+class ReportSink(Protocol[Report_contra]):
+    """Receives reports, and says what to report."""
 
-    def node(self, report: Taken_contra) -> Node:
+    def node(self, report: Report_contra) -> Node:
         """Return the node that the first ``report`` of a stream names."""
 
-    def asks(self, proxy: Proxy, first: Taken_contra) -> bytes:
-        """Return what ``proxy`` is asked to report, whose ``first`` report says what it can."""
+    def request(self, proxy: Proxy, first: Report_contra) -> bytes:
+        """Return the message that requests reports of ``proxy``, whose ``first`` report says what it can."""
 
-    def take(self, proxy: Proxy, report: Taken_contra) -> None:
+    def receive(self, proxy: Proxy, report: Report_contra) -> None:
         """Take in a ``report`` of ``proxy``."""
 
-    def came(self, proxy: Proxy, stream: int) -> None:
-        """Take in that ``proxy`` reports from now on, by ``stream``."""
+    def opened(self, proxy: Proxy, stream: int) -> None:
+        """Note that ``proxy`` reports from now on, by ``stream``."""
 
-    def gone(self, proxy: Proxy, stream: int) -> None:
-        """Take in that ``stream`` is over; ``proxy`` may have begun another one before."""
+    def closed(self, proxy: Proxy, stream: int) -> None:
+        """Note that ``stream`` has ended; ``proxy`` may have opened another one before."""
 
 
 class IdentifiedService(Protocol):
-    """A service that can be offered at several doors."""
+    """A service that can be offered at several addresses."""
 
     def handler(self, authenticator: Authenticator) -> grpc.GenericRpcHandler:
-        """Return the service, for those who come in by ``authenticator``."""
+        """Return the service, for callers that ``authenticator`` admits."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportService(Generic[Report]):
-    """A gRPC service with one method, by which proxies report to a ``desk``."""
+    """A gRPC service with one method, by which proxies report to a ``sink``."""
 
     service: str
     method: str
     read: Callable[[bytes], Report]
-    desk: ReportSink[Report]
+    sink: ReportSink[Report]
 
     def handler(self, authenticator: Authenticator) -> grpc.GenericRpcHandler:
-        """Return the service, for those who come in by ``authenticator``."""
+        """Return the service, for callers that ``authenticator`` admits."""
 
         async def report(_: object, context: ServicerContext[Report, bytes]) -> None:
             try:
                 ended = await self._serve(context, authenticator)
-            except Exception:  # ours; left alone, gRPC would tell the peer all about it
+            except Exception:  # an internal error; left alone, gRPC would send its text to the peer
                 log.exception("stream failed", extra={"service": self.service})
                 ended = INTERNAL_ERROR
             if ended.code is not grpc.StatusCode.OK:
@@ -87,40 +87,40 @@ class ReportService(Generic[Report]):
         first = await first_request(context)
         if isinstance(first, StreamEnd):
             return first
-        proxy = authorized_proxy(self.desk.node(first), caller, authenticator)
+        proxy = authorized_proxy(self.sink.node(first), caller, authenticator)
         if isinstance(proxy, StreamEnd):
             return proxy
         log.info("proxy reports", extra={"proxy": proxy.id, "service": self.service})
         stream = next(_numbers)
-        self.desk.came(proxy, stream)
-        sender = asyncio.create_task(self._ask(context, proxy, first))
+        self.sink.opened(proxy, stream)
+        sender = asyncio.create_task(self._send_requests(context, proxy, first))
         try:
-            return await self._listen(context, proxy, first)
+            return await self._receive_reports(context, proxy, first)
         finally:
             sender.cancel()
-            self.desk.gone(proxy, stream)
+            self.sink.closed(proxy, stream)
 
-    async def _ask(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> None:
-        asked = b""
+    async def _send_requests(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> None:
+        sent = b""
         try:
             while True:
-                if (wanted := self.desk.asks(proxy, first)) != asked:
-                    await context.write(wanted)
-                    asked = wanted
-                await asyncio.sleep(_LOOK_S)
+                if (request := self.sink.request(proxy, first)) != sent:
+                    await context.write(request)
+                    sent = request
+                await asyncio.sleep(_CHECK_S)
         except grpc.aio.BaseError:
-            return  # the peer is gone, as whoever listens to it finds out too
-        except Exception:  # ours
+            return  # the peer has disconnected, as the reader notices too
+        except Exception:  # an internal error
             log.exception("report not asked for", extra={"proxy": proxy.id})
 
-    async def _listen(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> StreamEnd:
+    async def _receive_reports(self, context: ServicerContext[Report, bytes], proxy: Proxy, first: Report) -> StreamEnd:
         report = first
         try:
             while report is not grpc.aio.EOF:
-                self.desk.take(proxy, report)
+                self.sink.receive(proxy, report)
                 report = await context.read()
         except DecodeError:
             return UNREADABLE
         except grpc.aio.BaseError:
-            pass  # the peer is gone
+            pass  # the peer has disconnected
         return StreamEnd(grpc.StatusCode.OK)
