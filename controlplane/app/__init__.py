@@ -1,1 +1,1 @@
-"""Wires the rooms together: here, and only here, somebody knows everybody."""
+"""Wires the rooms together: the only room that imports all others."""

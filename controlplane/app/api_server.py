@@ -16,10 +16,10 @@ LEADER = "navarch-leader"
 
 
 class BackgroundTask(Protocol):
-    """What has something to do from the start to the end."""
+    """Runs as long as the control plane does."""
 
     async def run(self) -> None:
-        """Do it until cancelled."""
+        """Work until cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Wires the rooms together and runs them, until somebody says stop."""
+"""Wires the rooms together and runs them until they are stopped."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 # The event loop gives way to the threads of gRPC and of the file watch when it waits, not every 5 ms: with 500 streams the last one has a
 # change after 55 ms instead of 62.
 _SWITCH_S = 0.03
-_MACHINES = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
+_STREAM_FACTORIES = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ class ControlPlane:
         self._issuers = jwks.jwks_refresher(settings.jwks)
         self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers)
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
-        self._books = StreamRecorder(self._registrar)
-        self._server = DiscoveryServer(self._subscribers, self._updates.synced, _MACHINES, self._books)
+        self._recorder = StreamRecorder(self._registrar)
+        self._server = DiscoveryServer(self._subscribers, self._updates.synced, _STREAM_FACTORIES, self._recorder)
         self._identities: Identities | None = None
-        self._write_back = self._written_back(self._api) if self._api else None
-        self._pages = self._admin_pages()
+        self._write_back = self._new_write_back(self._api) if self._api else None
+        self._admin_servers = self._new_admin_servers()
 
     @property
     def draining(self) -> bool:
@@ -95,9 +95,9 @@ class ControlPlane:
         return self._server.draining
 
     @property
-    def trust(self) -> IdentityServer | None:
-        """Return the identities that are given, where any are."""
-        return self._identities.trust if self._identities else None
+    def identity_server(self) -> IdentityServer | None:
+        """Return what issues identities, where that is configured."""
+        return self._identities.identity_server if self._identities else None
 
     @property
     def refreshes(self) -> int:
@@ -105,9 +105,9 @@ class ControlPlane:
         return self._updates.refreshes
 
     async def run(self, stop: asyncio.Event, announce: Callable[[Addresses], None] | None = None) -> None:
-        """Serve until ``stop`` is set, then let the proxies go in good order; ``announce`` is told where, as soon as all ports are open.
+        """Serve until ``stop`` is set, then end the streams one by one.
 
-        Raises OSError where a port cannot be opened.
+        ``announce`` gets the addresses as soon as all ports are open. Raises OSError where a port cannot be opened.
         """
         addresses = await self._open()
         async with asyncio.TaskGroup() as tasks:
@@ -118,17 +118,17 @@ class ControlPlane:
                 self._sources.run(self._updates.submit),
                 *(task.run() for task in self._background()),
             )
-            work = [tasks.create_task(each) for each in endless]
-            webs = [*self._pages, *self._webhooks()]
-            for web in webs:
-                tasks.create_task(web.run())
+            work = [tasks.create_task(coroutine) for coroutine in endless]
+            http_servers = [*self._admin_servers, *self._webhooks()]
+            for http_server in http_servers:
+                tasks.create_task(http_server.run())
             if announce:
                 announce(addresses)
             await stop.wait()
             log.info("stopping")
             await self._server.stop(self._settings.grace_s, random.random)
-            for web in webs:
-                web.stop()
+            for http_server in http_servers:
+                http_server.stop()
             for task in work:
                 task.cancel()
         log.info("stopped")
@@ -136,37 +136,39 @@ class ControlPlane:
     async def _open(self) -> Addresses:
         settings = self._settings
         self._identities = await open_identities(settings, self._api, self._mesh, self._updates, self._sources.secrets)
-        entrances = self._entrances()
+        listen_addresses = self._listen_addresses()
         try:
-            admin, *health = [web.open() for web in self._pages]
-            webhook = [web.open() for web in self._webhooks()]
-            ports = await self._server.start(entrances.values(), self.trust.secrets if self.trust else None)
+            admin, *health = [http_server.open() for http_server in self._admin_servers]
+            webhook = [http_server.open() for http_server in self._webhooks()]
+            ports = await self._server.start(listen_addresses.values(), self.identity_server.secrets if self.identity_server else None)
         except OSError:
-            for web in self._pages:
-                web.close()
+            for http_server in self._admin_servers:
+                http_server.close()
             raise
         addresses = Addresses(admin=admin, health=health[0] if health else None, webhook=webhook[0] if webhook else None, xds="")
-        opened = zip(entrances.items(), ports, strict=True)
-        return replace(addresses, **{name: f"{entrance.address.rpartition(':')[0]}:{port}" for (name, entrance), port in opened})
+        opened = zip(listen_addresses.items(), ports, strict=True)
+        return replace(
+            addresses, **{name: f"{listen_address.address.rpartition(':')[0]}:{port}" for (name, listen_address), port in opened}
+        )
 
-    def _entrances(self) -> dict[str, ListenAddress]:
+    def _listen_addresses(self) -> dict[str, ListenAddress]:
         settings = self._settings
-        entrances = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator())}
+        listen_addresses = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator())}
         if self._identities and settings.identity and self._registrar:
-            services = (health_service(self._registrar), load_service(self._books.loads, settings.reports.load_interval_s))
-            trust = self._identities.trust
-            entrances |= trust.entrances(settings.identity.xds_tls, settings.identity.xds_mtls, services)
-        return entrances
+            services = (health_service(self._registrar), load_service(self._recorder.loads, settings.reports.load_interval_s))
+            identity_server = self._identities.identity_server
+            listen_addresses |= identity_server.listen_addresses(settings.identity.xds_tls, settings.identity.xds_mtls, services)
+        return listen_addresses
 
     def _background(self) -> tuple[BackgroundTask, ...]:
-        written_back = self._write_back.tasks if self._write_back else ()
-        return (*written_back, *(self._identities.tasks if self._identities else ()))
+        write_back_tasks = self._write_back.tasks if self._write_back else ()
+        return (*write_back_tasks, *(self._identities.tasks if self._identities else ()))
 
     def _webhooks(self) -> tuple[HttpServer, ...]:
         return (self._write_back.webhook,) if self._write_back and self._write_back.webhook else ()
 
-    def _written_back(self, api: ApiServer) -> WriteBack:
-        fleet = self._books.fleet
+    def _new_write_back(self, api: ApiServer) -> WriteBack:
+        fleet = self._recorder.fleet
         status = StatusInputs(
             objects=api.source.store.istio_records,
             cross_object_problems=self._mesh.problems_about,
@@ -182,26 +184,26 @@ class ControlPlane:
         entries = entries_of(api, self._registrar, self._settings.reports.grace_s) if self._registrar else None
         return write_back(api, status, entries, self._mesh.proxy_defaults)
 
-    def _admin_pages(self) -> tuple[HttpServer, ...]:
+    def _new_admin_servers(self) -> tuple[HttpServer, ...]:
         settings = self._settings
-        facts = AdminState(
+        state = AdminState(
             mesh=self._mesh,
-            proxies=self._books.proxies,
+            proxies=self._recorder.proxies,
             sessions=self._subscribers.sessions,
             locations=self._sources.locations,
             not_ready=self._not_ready,
             refreshes=lambda: self._updates.refreshes,
-            rejects=lambda: self._books.fleet.rejects,
-            kubernetes=self._write_back.facts if self._write_back else None,
+            rejects=lambda: self._recorder.fleet.rejects,
+            kubernetes=self._write_back.state if self._write_back else None,
             identity=self._identity,
             issuers=lambda: jwks.issuer_rows(self._issuers.states()),
             fetches=lambda: self._issuers.outcomes,
-            load=self._books.load,
-            load_totals=lambda: self._books.loads.totals,
+            load=self._recorder.load,
+            load_totals=lambda: self._recorder.loads.totals,
         )
         registry = CollectorRegistry()
-        registry.register(MetricsCollector(facts))
-        admin = HttpServer(admin_app(facts, registry, settings.admin_hosts), settings.admin)
+        registry.register(MetricsCollector(state))
+        admin = HttpServer(admin_app(state, registry, settings.admin_hosts), settings.admin)
         return (admin, HttpServer(health_app(self._not_ready, registry), settings.health)) if settings.health else (admin,)
 
     def _identity(self) -> IdentityRow | None:
@@ -222,7 +224,7 @@ class ControlPlane:
 
 
 def _sources(settings: Settings, api: ApiServer | None, registrar: WorkloadRegistrar | None) -> Iterator[Source]:
-    """Yield the sources by ``settings``, the first to count first; without ``api`` those that ``registrar`` knows are one."""
+    """Yield the sources by ``settings``, highest precedence first; without ``api`` the workloads of ``registrar`` are one."""
     for folder in settings.files:
         yield FileSource(folder)
     if api:
@@ -232,7 +234,7 @@ def _sources(settings: Settings, api: ApiServer | None, registrar: WorkloadRegis
 
 
 async def run_until_signalled(settings: Settings, announce: Callable[[Addresses], None]) -> None:
-    """Run a control plane by ``settings`` until this process is told to end (SIGTERM, SIGINT)."""
+    """Run a control plane by ``settings`` until this process gets a signal to end (SIGTERM, SIGINT)."""
     give_large_blocks_back()
     sys.setswitchinterval(_SWITCH_S)
     stop = asyncio.Event()

@@ -12,10 +12,12 @@ import gc
 import sys
 from collections.abc import Callable
 
-_YOUNG = 20_000  # new objects before a small collection; an update of 500 streams makes some thousands, which go by themselves
-_OLD = 1_000  # middle collections before a full one that nobody asked for
-_LOOK_S = 1.0
-_TURNOVER = 2_000  # after so much, what was set aside is looked at too
+_YOUNG_THRESHOLD = (
+    20_000  # new objects before a small collection; an update of 500 streams makes some thousands, which are freed without one
+)
+_OLD_THRESHOLD = 1_000  # middle collections before Python starts a full one by itself
+_CHECK_S = 1.0
+_TURNOVER = 2_000  # after so much, what was set aside is collected too
 _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 _LARGE_BYTES = 64 << 10
 
@@ -41,23 +43,23 @@ def _libc(name: str, *args: int) -> None:
 
 async def collect_when_quiet(turnover: Callable[[], int]) -> None:
     """Collect garbage and set aside what lives, whenever ``turnover``, a count of what has happened, has grown and then rested."""
-    before = gc.get_threshold()
-    gc.set_threshold(_YOUNG, 10, _OLD)
-    collected = seen = -1
-    looked_at_all = 0
+    thresholds = gc.get_threshold()
+    gc.set_threshold(_YOUNG_THRESHOLD, 10, _OLD_THRESHOLD)
+    collected_at = previous = -1
+    collected_all_at = 0
     try:
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)
             now = turnover()
-            if now == seen != collected:
-                if now - looked_at_all >= _TURNOVER:
-                    looked_at_all = now
+            if now == previous != collected_at:
+                if now - collected_all_at >= _TURNOVER:
+                    collected_all_at = now
                     gc.unfreeze()
                 gc.collect()
                 gc.freeze()
                 _trim()
-                collected = now
-            seen = now
+                collected_at = now
+            previous = now
     finally:
         gc.unfreeze()
-        gc.set_threshold(*before)
+        gc.set_threshold(*thresholds)

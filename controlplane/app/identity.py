@@ -1,4 +1,4 @@
-"""Puts the identities of one control plane together: the authority, by where it is kept and who knows tokens, and what depends on it."""
+"""Puts together what issues identities: the authority, the store of its state, the review of tokens, and what depends on it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ SIGNING_KEY_FILE = "tokens.pem"
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """The identities that are given, the roots that are kept in a cluster for those who have none yet, and all that runs for both."""
+    """What issues identities, what keeps the roots in a cluster for workloads that have none yet, and the tasks of both."""
 
-    trust: IdentityServer
+    identity_server: IdentityServer
     roots: RootCertificates | None
     tasks: tuple[BackgroundTask, ...]
 
@@ -47,7 +47,7 @@ async def open_identities(
     """Return the identities that ``settings`` ask for, if they do, open; raises NavarchError, OSError.
 
     Their names are in the trust domain of ``mesh``. Credentials are those of ``files``, and of ``api`` where there is one; ``updates``
-    takes in which cannot be used. Roots are kept at ``api`` from when the mesh is synced.
+    gets the verdicts on them. Roots are kept at ``api`` from when the mesh is synced.
     """
     if settings.identity is None:
         return None
@@ -55,37 +55,37 @@ async def open_identities(
     def injected() -> frozenset[str] | None:
         return mesh.injected_namespaces() if updates.synced.is_set() else None
 
-    trust = await _open_trust(settings.identity, api, lambda: mesh.settings().trust_domain)
-    credentials = _credentials(trust, files, api, mesh, updates)
-    roots = _roots(trust, api, injected) if api else None
-    return Identities(trust, roots, (*credentials, trust, *([roots] if roots else [])))
+    identity_server = await _open_identity_server(settings.identity, api, lambda: mesh.settings().trust_domain)
+    credentials = _credentials(identity_server, files, api, mesh, updates)
+    roots = _roots(identity_server, api, injected) if api else None
+    return Identities(identity_server, roots, (*credentials, identity_server, *([roots] if roots else [])))
 
 
-async def _open_trust(identity: IdentitySettings, api: ApiServer | None, trust_domain: Callable[[], str]) -> IdentityServer:
-    means = IdentityConfig(
+async def _open_identity_server(identity: IdentitySettings, api: ApiServer | None, trust_domain: Callable[[], str]) -> IdentityServer:
+    config = IdentityConfig(
         store=_store(identity, api),
-        accounts=await _accounts(identity, api.client if api else None),
+        token_reviewer=await _token_reviewer(identity, api.client if api else None),
         names=(*NAMES, *identity.names),
         leaf_lifetime=dt.timedelta(seconds=identity.leaf_lifetime_s),
         connection_age_s=identity.connection_age_s,
         trust_domain=trust_domain,
         random=random.random,
     )
-    trust = IdentityServer(means)
-    await trust.open()
-    return trust
+    identity_server = IdentityServer(config)
+    await identity_server.open()
+    return identity_server
 
 
-def authority_store(client: Client, home: str) -> StateStore:
-    """Return where the authority of the cluster of ``client`` is kept, in the namespace ``system_namespace``."""
-    return SecretStore(client, (home, AUTHORITY_SECRET), "authority.json")
+def authority_store(client: Client, namespace: str) -> StateStore:
+    """Return where the authority of the cluster of ``client`` is kept, in ``namespace``."""
+    return SecretStore(client, (namespace, AUTHORITY_SECRET), "authority.json")
 
 
-def _roots(trust: IdentityServer, api: ApiServer, injected: Callable[[], frozenset[str] | None]) -> RootCertificates:
-    """Return what keeps the roots of ``trust`` in the namespaces of ``api`` that are ``injected``."""
+def _roots(identity_server: IdentityServer, api: ApiServer, injected: Callable[[], frozenset[str] | None]) -> RootCertificates:
+    """Return what keeps the roots of ``identity_server`` in the namespaces of ``api`` that are ``injected``."""
 
     def bundle() -> str:
-        return trust.manager.state.bundle.decode()  # of the state as it is then
+        return identity_server.manager.state.bundle.decode()  # of the state as it is then
 
     wanted = RootCertificateInputs(
         namespaces=injected,
@@ -98,28 +98,28 @@ def _roots(trust: IdentityServer, api: ApiServer, injected: Callable[[], frozens
 
 
 def _credentials(
-    trust: IdentityServer, files: FileSecrets, api: ApiServer | None, mesh: Mesh, updates: UpdateLoop
+    identity_server: IdentityServer, files: FileSecrets, api: ApiServer | None, mesh: Mesh, updates: UpdateLoop
 ) -> tuple[ReferredCredentials | WatchedSecrets, ...]:
-    """Return what keeps the credentials that objects of ``mesh`` refer to, of ``files`` and of ``api``, for the holders of ``trust``."""
+    """Return what keeps the credentials that objects of ``mesh`` refer to, of ``files`` and ``api``, in tables of ``identity_server``."""
     watched = (WatchedSecrets(api.client, ReflectorTiming.silent(api.settings.watch_timeout_s), random.random),) if api else ()
-    world = CredentialInputs(
+    inputs = CredentialInputs(
         stores=(files, *watched),
-        rights=AccessReviews(api.client, time.monotonic) if api else NamespaceAccess(),
+        access=AccessReviews(api.client, time.monotonic) if api else NamespaceAccess(),
         referred=mesh.referred_credentials,
-        put=trust.secrets.put,
-        tell=lambda verdict: updates.submit("credentials", (verdict,)),
+        put=identity_server.secrets.put,
+        submit=lambda verdict: updates.submit("credentials", (verdict,)),
         clock=now,
     )
-    credentials = ReferredCredentials(world)
-    trust.secrets.credentials = credentials
+    credentials = ReferredCredentials(inputs)
+    identity_server.secrets.credentials = credentials
     return (credentials, *watched)
 
 
-def published_identity(found: IdentityRow | None) -> str:
-    """Return what other replicas and operators are to know of ``found``: as little as possible, as it is written whenever it changes."""
-    if found is None:
+def published_identity(row: IdentityRow | None) -> str:
+    """Return what other replicas and operators are to know of ``row``: as little as possible, as it is written whenever it changes."""
+    if row is None:
         return "{}"
-    return found.model_dump_json(by_alias=True, include={"phase", "bundle", "waiting_for"})
+    return row.model_dump_json(by_alias=True, include={"phase", "bundle", "waiting_for"})
 
 
 def _store(identity: IdentitySettings, api: ApiServer | None) -> StateStore:
@@ -130,7 +130,7 @@ def _store(identity: IdentitySettings, api: ApiServer | None) -> StateStore:
     return FileStore(Path(identity.state or ""))
 
 
-async def _accounts(identity: IdentitySettings, client: Client | None) -> TokenReviewer:
+async def _token_reviewer(identity: IdentitySettings, client: Client | None) -> TokenReviewer:
     if client:
         return TokenReviews(client, identity.audience, time.monotonic)
     key = await stored_key(FileStore(Path(identity.state or ""), SIGNING_KEY_FILE), make_key)
@@ -139,27 +139,27 @@ async def _accounts(identity: IdentitySettings, client: Client | None) -> TokenR
 
 def identity_row(identities: Identities) -> IdentityRow:
     """Return what may be seen of ``identities``."""
-    trust, kept = identities.trust, identities.roots
-    state, (bundle, certificate) = trust.manager.state, trust.secrets.waiting()
-    first = trust.leaf_certificates.first_expiry()
+    identity_server = identities.identity_server
+    state, (bundles, leaves) = identity_server.manager.state, identity_server.secrets.waiting()
+    first = identity_server.leaf_certificates.first_expiry()
     roots = (
         RootRow(
-            root=each.fingerprint[:32],
-            signs=each is state.signing,
-            expires_at=min(found.not_valid_after_utc for found in read_certificates(each.root)).timestamp(),
-            issuer_expires_at=each.signer.certificate.not_valid_after_utc.timestamp(),
+            root=issuer.fingerprint[:32],
+            signs=issuer is state.signing,
+            expires_at=min(certificate.not_valid_after_utc for certificate in read_certificates(issuer.root)).timestamp(),
+            issuer_expires_at=issuer.signer.certificate.not_valid_after_utc.timestamp(),
         )
-        for each in state.issuers
+        for issuer in state.issuers
     )
     return IdentityRow(
         phase=state.phase.value,
         bundle=state.bundle_id,
         roots=tuple(roots),
-        waiting_for=WaitingFor(bundle=bundle, certificate=certificate, namespaces=kept.waiting() if kept else 0),
-        certificates=len(trust.leaf_certificates),
-        issued=trust.leaf_certificates.issued + trust.issuing.answers["signed"],
-        requests=dict(trust.issuing.answers),
+        waiting_for=WaitingFor(bundle=bundles, certificate=leaves, namespaces=identities.roots.waiting() if identities.roots else 0),
+        certificates=len(identity_server.leaf_certificates),
+        issued=identity_server.leaf_certificates.issued + identity_server.certificate_signer.answers["signed"],
+        requests=dict(identity_server.certificate_signer.answers),
         first_expires_at=first.timestamp() if first else None,
-        refused={each.value: trust.refused()[each] for each in AuthenticationFailure},
-        credentials=trust.secrets.credentials.counts() if trust.secrets.credentials else {},
+        refused={failure.value: identity_server.refused()[failure] for failure in AuthenticationFailure},
+        credentials=identity_server.secrets.credentials.counts() if identity_server.secrets.credentials else {},
     )

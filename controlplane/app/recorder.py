@@ -21,30 +21,30 @@ class StreamRecorder:
     """Passes the events of streams to the fleet, with the time, and logs what matters."""
 
     def __init__(self, registrar: WorkloadRegistrar | None = None) -> None:
-        """Begin with no streams; ``registrar`` hears of each."""
+        """Begin with no streams; ``registrar`` gets each connection too."""
         self.fleet = Fleet()
         self.loads = LoadTotals()
         self._registrar = registrar
 
     def connected(self, connection: int, proxy: Proxy, variant: Variant) -> None:
-        """Take in that ``proxy`` has opened ``connection``."""
+        """Record that ``proxy`` has opened ``connection``."""
         self.fleet.connected(connection, proxy, variant.value, time.time())
         if self._registrar:
             self._registrar.connected(connection, proxy)
         log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": variant.value})
 
     def record(self, connection: int, events: Iterable[Event]) -> None:
-        """Take in ``events`` of ``connection``."""
+        """Record ``events`` of ``connection``."""
         events = tuple(events)
         self.fleet.record(connection, events, time.time())
         for event in events:
             if isinstance(event, Nacked):
                 proxy = self.fleet.proxy_of(connection)
-                facts = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
-                log.warning("proxy refused config", extra=facts)
+                log_fields = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
+                log.warning("proxy refused config", extra=log_fields)
 
     def disconnected(self, connection: int) -> None:
-        """Take in that ``connection`` is over."""
+        """Record that ``connection`` has ended."""
         self.fleet.disconnected(connection)
         if self._registrar:
             self._registrar.disconnected(connection)

@@ -19,26 +19,26 @@ class WorkloadRegistrar:
     """The registrations of one replica."""
 
     def __init__(self, objects: Objects, grace_s: float) -> None:
-        """Find groups among ``objects``; keep who has left for ``grace_s``."""
+        """Look up groups among ``objects``; keep workloads that have disconnected for ``grace_s``."""
         self._objects = objects
         self._registrations = Registrations(grace_s)
         self._logged: Mapping[str, str] = {}
         self.changed = asyncio.Event()
 
     def connected(self, connection: int, proxy: Proxy) -> None:
-        """Take in that ``proxy`` has opened ``connection``."""
+        """Note that ``proxy`` has opened ``connection``."""
         if self._registrations.connected(connection, proxy, time.time()):
             self.changed.set()
         elif proxy.group:
             log.warning("workload not registered", extra={"proxy": proxy.id, "reason": "it came in where nobody is asked who they are"})
 
     def disconnected(self, connection: int) -> None:
-        """Take in that ``connection`` is over."""
+        """Note that ``connection`` has ended."""
         if self._registrations.disconnected(connection, time.time()):
             self.changed.set()
 
     def health_checked(self, proxy: Proxy, *, healthy: bool) -> None:
-        """Take in what the checks of ``proxy`` have found."""
+        """Take in the result of the checks of ``proxy``."""
         if self._registrations.health_checked(proxy, time.time(), healthy=healthy):
             log.info("workload checked", extra={"proxy": proxy.id, "healthy": healthy})
             self.changed.set()
@@ -57,7 +57,7 @@ class WorkloadRegistrar:
         return self._registrations.entries(self._objects, time.time())
 
     def documents(self) -> Mapping[Key, Mapping[str, object]]:
-        """Return the same as documents."""
+        """Return the entries as documents."""
         return {key: entry.document for key, entry in self.entries().items()}
 
     def statuses(self) -> Mapping[str, str]:

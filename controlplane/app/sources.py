@@ -17,7 +17,7 @@ from controlplane.sources.source import Source
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 1.0  # until a source that failed is begun anew
+_RESTART_S = 1.0  # until a source that failed is started again
 Submit: TypeAlias = Callable[[str, Sequence[Fact]], None]  # takes facts in, with the name of where they come from
 
 
@@ -38,7 +38,7 @@ class Sources:
                 tasks.create_task(self._read(source, submit))
 
     def locations(self) -> list[Locations]:
-        """Return what each source says is wrong and where objects stand, to be asked in another thread."""
+        """Return each source's problems and the places of its objects, to be queried in another thread."""
         return [*(source.locations() for source in self._sources), self._precedence.copy()]
 
     def not_ready(self) -> list[str]:
@@ -49,11 +49,11 @@ class Sources:
         while True:
             try:
                 await source.run(partial(self._deliver, source.name, submit))
-            except Exception:  # ours; what was published stays, and the source begins anew
+            except Exception:  # an internal error; what was published stays, and the source is started again
                 log.exception("source failed", extra={"source": source.name})
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(_RESTART_S)
 
     def _deliver(self, source: str, submit: Submit, changes: tuple[Change, ...]) -> None:
         for_mesh, of_credentials = split(self._precedence.take(source, changes))
-        self.secrets.take(of_credentials)
+        self.secrets.apply(of_credentials)
         submit(source, for_mesh)

@@ -6,7 +6,7 @@ what arrives meanwhile is the next batch. So a change alone is published as soon
 work on one takes long. The mailbox holds the latest fact about each thing, so it never outgrows what there is.
 What happens in between: facts are applied in pieces and the mesh is refreshed in slices, and the event loop serves others after each. A
 batch is one all the same, as nothing is published before its refresh is whole.
-What an exception ends: this batch. It is a mistake of ours, it is logged, what is left of the batch is not applied, and what was published
+What an exception ends: this batch. It is an internal error, it is logged, what is left of the batch is not applied, and what was published
 stays. A query that fails is no exception here, but a value that is logged beside the rest of the result.
 
 The sync gate: ``synced`` is set once each source has handed in everything it has, that has been published, and the keys of issuers are
@@ -30,7 +30,7 @@ from controlplane.objects.changes import MeshChange
 log = logging.getLogger(__name__)
 
 _SLICE_S = 0.01  # how long the event loop is held at most at a time, but for a single long query
-_PIECE = 200  # facts applied at a time
+_PIECE_SIZE = 200  # facts applied at a time
 Publish: TypeAlias = Callable[[Published], None]
 
 
@@ -54,34 +54,34 @@ class UpdateLoop:
         self._issuers = issuers
         self._waiting_for = set(sources)
         self._mailbox = _Mailbox()
-        self._news = asyncio.Event()
+        self._wake_event = asyncio.Event()
         self.synced = asyncio.Event()
         self.refreshes = 0
-        self.key_updates = 0  # how often something new was heard of issuers' keys
+        self.key_updates = 0  # how often issuers' keys were submitted
         if not self._waiting_for:
             self.synced.set()
 
     def submit(self, source: str, facts: Iterable[Fact]) -> None:
         """Put ``facts`` of ``source`` into the mailbox, be they none; the first of a source that ``synced`` waits for are all it has."""
         self.key_updates += self._mailbox.put(source, facts)
-        self._news.set()
+        self._wake_event.set()
 
     def wake(self) -> None:
-        """Refresh the mesh though nothing was submitted: somebody has connected to it."""
-        self._news.set()
+        """Refresh the mesh though nothing was submitted: a stream has joined."""
+        self._wake_event.set()
 
     async def run(self, publish: Publish) -> None:
         """Work batch by batch, and hand what each brings to ``publish``, until cancelled."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._wake_event.wait()
+            self._wake_event.clear()
             batch, self._mailbox = self._mailbox, _Mailbox()
             try:
                 await self._apply(batch)
                 self._publish(await self._refresh(), publish)
-            except Exception:  # ours; what was published stays
+            except Exception:  # an internal error; what was published stays
                 log.exception("refresh failed")
-            self._count(batch.sources)
+            self._mark_submitted(batch.sources)
 
     async def _apply(self, batch: _Mailbox) -> None:
         for piece in batch.pieces():
@@ -103,7 +103,7 @@ class UpdateLoop:
             log.error("query failed", extra={"query": str(failed), "where": failed.where})
         publish(published)
 
-    def _count(self, sources: Iterable[str]) -> None:
+    def _mark_submitted(self, sources: Iterable[str]) -> None:
         self._waiting_for.difference_update(sources)
         if not self._waiting_for and not self.synced.is_set() and (self._issuers is None or self._issuers.settled):
             self.synced.set()
@@ -139,8 +139,8 @@ class _Mailbox:
     def pieces(self) -> Iterator[Sequence[Fact]]:
         """Yield everything in pieces: objects first, then keys, then verdicts."""
         facts: list[Fact] = [*self._changes.values(), *self._keys.values(), *self._verdicts.values()]
-        for start in range(0, len(facts), _PIECE):
-            yield facts[start : start + _PIECE]
+        for start in range(0, len(facts), _PIECE_SIZE):
+            yield facts[start : start + _PIECE_SIZE]
 
 
 def _after(deadline: float) -> Callable[[], bool]:

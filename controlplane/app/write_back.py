@@ -1,4 +1,4 @@
-"""Puts together what is done at the API server that objects are read from: leading, the status of objects, WorkloadEntries, the webhook."""
+"""Puts together what is written to the API server that objects are read from: the leader's Lease, status, WorkloadEntries, the webhook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WriteBack:
 
     tasks: tuple[BackgroundTask, ...]
     webhook: HttpServer | None
-    facts: KubernetesState
+    state: KubernetesState
 
 
 def write_back(
@@ -40,7 +40,7 @@ def write_back(
     writer = StatusWriter(client, status, api.leader, settings.pod, settings.system_namespace)
     injector = Injector(client, settings, defaults)
     webhook = Webhook({"/validate": lambda _: validate, **dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)})
-    facts = KubernetesState(
+    state = KubernetesState(
         silences=api.source.silences,
         leads=lambda: api.leader.is_leader,
         status_writes=lambda: writer.writes,
@@ -48,9 +48,9 @@ def write_back(
     )
     tasks: list[BackgroundTask] = [api.leader, replica, writer, *([entries] if entries else [])]
     if not settings.webhook:
-        return WriteBack(tuple(tasks), None, facts)
+        return WriteBack(tuple(tasks), None, state)
     registration = WebhookRegistration(client, settings.system_namespace, api.leader, lambda: bool(webhook.counts.total()))
-    return WriteBack((*tasks, registration, injector), HttpServer(webhook, settings.webhook, registration.tls), facts)
+    return WriteBack((*tasks, registration, injector), HttpServer(webhook, settings.webhook, registration.tls), state)
 
 
 def entries_of(api: ApiServer, registrar: WorkloadRegistrar, grace_s: float) -> WorkloadEntryWriter:

@@ -1,4 +1,4 @@
-"""Everything about identities, put together: the authority, the certificates that are out, and the addresses that ask who comes."""
+"""Everything about identities, put together: the authority, the certificates it has issued, and the addresses that authenticate callers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from controlplane.serve.server_certificate import ServerCertificate
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 1.0
+_CHECK_S = 1.0
 NAMES = ("localhost", "istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local")
 make_key = partial(ec.generate_private_key, ec.SECP256R1())
 
@@ -43,10 +43,10 @@ def now() -> dt.datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityConfig:
-    """What it is made of: where the authority is stored, who knows tokens, and chance."""
+    """What an IdentityServer needs: where the authority is stored, what checks tokens, names, times, and chance."""
 
     store: StateStore
-    accounts: TokenReviewer
+    token_reviewer: TokenReviewer
     names: tuple[str, ...]  # by which proxies call us
     leaf_lifetime: dt.timedelta
     connection_age_s: float
@@ -58,57 +58,63 @@ class IdentityConfig:
 class IdentityServer:
     """The identities of one control plane, from ``open`` on."""
 
-    def __init__(self, means: IdentityConfig) -> None:
-        """Make it by ``means``; nothing is read yet."""
-        self._means = means
-        self.manager = AuthorityManager(means.store, make_key, means.clock)
-        self.leaf_certificates = LeafCertificates(means.leaf_lifetime, make_key, means.random)
-        self.secrets = Secrets(self.manager, self.leaf_certificates, means.clock)
-        self._serving = ServerCertificate(self.manager, means.names, make_key, means.clock)
-        self.issuing = CertificateSigner(self.manager, means.clock, MAX_LIFETIME)
-        self._doors: list[Authenticator] = []
+    def __init__(self, config: IdentityConfig) -> None:
+        """Make it by ``config``; nothing is read yet."""
+        self._config = config
+        self.manager = AuthorityManager(config.store, make_key, config.clock)
+        self.leaf_certificates = LeafCertificates(config.leaf_lifetime, make_key, config.random)
+        self.secrets = Secrets(self.manager, self.leaf_certificates, config.clock)
+        self._server_certificate = ServerCertificate(self.manager, config.names, make_key, config.clock)
+        self.certificate_signer = CertificateSigner(self.manager, config.clock, MAX_LIFETIME)
+        self._authenticators: list[Authenticator] = []
 
     async def open(self) -> None:
         """Read the authority, or begin one; raises NavarchError, OSError."""
         await self.manager.open()
-        self._serving.refresh()
+        self._server_certificate.refresh()
 
-    def entrances(
+    def listen_addresses(
         self, by_token: str | None, by_certificate: str | None, services: Iterable[IdentifiedService]
     ) -> dict[str, ListenAddress]:
-        """Return the entrances at the addresses where tokens are taken, and where certificates are asked for, by name.
+        """Return the addresses that authenticate ``by_token`` and ``by_certificate``, as far as there are any, by name.
 
-        ``services`` are for those alone who have an identity.
+        ``services`` are only for callers that have an identity.
         """
-        means, found = self._means, dict[str, ListenAddress]()
+        config, addresses = self._config, dict[str, ListenAddress]()
         if by_token:
-            tokens = TokenAuthenticator(lambda: self._serving.credentials(asks=False), means.accounts, means.trust_domain)
-            self._doors.append(tokens)
-            found["xds_tls"] = ListenAddress(by_token, tokens, self._known(tokens, services), means.connection_age_s)
+            tokens = TokenAuthenticator(
+                lambda: self._server_certificate.credentials(require_client_certificate=False), config.token_reviewer, config.trust_domain
+            )
+            self._authenticators.append(tokens)
+            addresses["xds_tls"] = ListenAddress(by_token, tokens, self._handlers(tokens, services), config.connection_age_s)
         if by_certificate:
-            certificates = CertificateAuthenticator(lambda: self._serving.credentials(asks=True), means.trust_domain)
-            self._doors.append(certificates)
-            found["xds_mtls"] = ListenAddress(by_certificate, certificates, self._known(certificates, services), means.connection_age_s)
-        return found
+            certificates = CertificateAuthenticator(
+                lambda: self._server_certificate.credentials(require_client_certificate=True), config.trust_domain
+            )
+            self._authenticators.append(certificates)
+            addresses["xds_mtls"] = ListenAddress(
+                by_certificate, certificates, self._handlers(certificates, services), config.connection_age_s
+            )
+        return addresses
 
     def refused(self) -> Counter[AuthenticationFailure]:
-        """Return how often somebody was not let in who should have had an identity, by the reason."""
-        return sum((each.refused for each in self._doors), Counter[AuthenticationFailure]())
+        """Return how many callers were refused at these addresses, by the reason."""
+        return sum((authenticator.refused for authenticator in self._authenticators), Counter[AuthenticationFailure]())
 
-    def _known(self, authenticator: Authenticator, services: Iterable[IdentifiedService]) -> tuple[grpc.GenericRpcHandler, ...]:
-        return (csr_handler(self.issuing, authenticator), *(each.handler(authenticator) for each in services))
+    def _handlers(self, authenticator: Authenticator, services: Iterable[IdentifiedService]) -> tuple[grpc.GenericRpcHandler, ...]:
+        return (csr_handler(self.certificate_signer, authenticator), *(service.handler(authenticator) for service in services))
 
     async def run(self) -> None:
         """Renew and rotate until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.manager.run())
             tasks.create_task(self.secrets.run())
-            tasks.create_task(self._serve())
+            tasks.create_task(self._refresh_server_certificate())
 
-    async def _serve(self) -> None:
+    async def _refresh_server_certificate(self) -> None:
         while True:
             try:
-                self._serving.refresh()
+                self._server_certificate.refresh()
             except BadCertificate:
                 log.exception("serving certificate not issued")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)

@@ -43,20 +43,20 @@ OPTIONS = (
     (
         "grpc.http2.ping_timeout_ms",
         10_000,
-    ),  # that which counts: left alone, a peer that is gone is noticed after 60 s whatever is said above
+    ),  # the one that counts: by default a peer that has vanished is noticed after 60 s whatever stands above
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
 )
 
-_IN_THE_CLEAR = (("grpc.max_concurrent_streams", 10_000),)  # without ADS Envoy opens a stream for each resource
-_WITH_IDENTITY = (("grpc.max_concurrent_streams", 50),)  # beyond which Envoy opens another connection
+_PLAINTEXT_OPTIONS = (("grpc.max_concurrent_streams", 10_000),)  # without ADS Envoy opens a stream for each resource
+_SECURE_OPTIONS = (("grpc.max_concurrent_streams", 50),)  # beyond which Envoy opens another connection
 _DRAINING = "this control plane is stopping"
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFactories:
-    """Makes what decides on one stream, for each protocol: of a view, and of the one type of a service for a single type."""
+    """Make the protocol's stream, one for each protocol: of a view, and of the one type of a service for a single type."""
 
     sotw: Callable[[View, str | None], Stream[DiscoveryRequest]]
     delta: Callable[[View, str | None], Stream[DeltaDiscoveryRequest]]
@@ -64,31 +64,31 @@ class StreamFactories:
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """An address (host:port; port 0: any free one), how it knows who comes in, and what else is served there.
+    """An address (host:port; port 0: any free one), how callers are authenticated there, and the ``handlers`` of other services there.
 
-    A connection that is ``age_s`` old, give or take a tenth, is ended, and whoever it was says anew who they are: nobody is believed for
-    longer by a root that is gone or a token that has been revoked.
+    A connection that is ``age_s`` old, give or take a tenth, is ended, and its peer authenticates anew: a root that was removed or a token
+    that was revoked is accepted no longer than that.
     """
 
     address: str
     authenticator: Authenticator
-    more: tuple[grpc.GenericRpcHandler, ...] = ()
+    handlers: tuple[grpc.GenericRpcHandler, ...] = ()
     age_s: float | None = None  # None: no connection is too old
 
     @property
     def options(self) -> tuple[tuple[str, int], ...]:
         """Return gRPC's options."""
-        more = _WITH_IDENTITY if self.authenticator.secure else _IN_THE_CLEAR
+        options = OPTIONS + (_SECURE_OPTIONS if self.authenticator.secure else _PLAINTEXT_OPTIONS)
         if self.age_s is None:
-            return OPTIONS + more
+            return options
         grace_s = min(_GRACE_S, self.age_s)
         age = (("grpc.max_connection_age_ms", int(self.age_s * 1000)), ("grpc.max_connection_age_grace_ms", int(grace_s * 1000)))
-        return OPTIONS + more + age
+        return options + age
 
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedCall:
-    """Who came, and by which door."""
+    """The caller of a stream, and what has authenticated it."""
 
     caller: Caller
     authenticator: Authenticator
@@ -97,45 +97,48 @@ class AuthenticatedCall:
 class DiscoveryServer:
     """Serves every discovery service between ``start`` and ``stop``."""
 
-    def __init__(self, subscribers: Subscribers, synced: asyncio.Event, machines: StreamFactories, recorder: Recorder) -> None:
-        """Open streams by ``machines`` for ``subscribers``, none before ``synced`` is set; tell ``recorder`` what becomes of them."""
+    def __init__(self, subscribers: Subscribers, synced: asyncio.Event, factories: StreamFactories, recorder: Recorder) -> None:
+        """Open streams by ``factories`` for ``subscribers``, none before ``synced`` is set; ``recorder`` records what becomes of them."""
         self._subscribers = subscribers
         self._synced = synced
-        self._machines = machines
+        self._factories = factories
         self._recorder = recorder
         self._secrets: Secrets | None = None
         self._servers: list[grpc.aio.Server] = []
         self._streams: set[EnvoyStream[DiscoveryRequest] | EnvoyStream[DeltaDiscoveryRequest]] = set()
-        self._none_left = asyncio.Event()
+        self._all_ended = asyncio.Event()
         self.draining = False
 
-    async def start(self, entrances: Iterable[ListenAddress], secrets: Secrets | None = None) -> tuple[int, ...]:
-        """Open ``entrances`` and return their ports; who has an identity gets ``secrets``. Raises OSError where that cannot be."""
+    async def start(self, listen_addresses: Iterable[ListenAddress], secrets: Secrets | None = None) -> tuple[int, ...]:
+        """Open ``listen_addresses`` and return their ports; raises OSError where one cannot be opened.
+
+        Proxies with an identity get ``secrets``.
+        """
         self._secrets = secrets
         try:
-            return tuple([await self._open(each) for each in entrances])
+            return tuple([await self._open(listen_address) for listen_address in listen_addresses])
         except OSError:
             await self._close()
             raise
 
-    async def _open(self, entrance: ListenAddress) -> int:
-        authenticator = entrance.authenticator
-        server = grpc.aio.server(options=entrance.options)
+    async def _open(self, listen_address: ListenAddress) -> int:
+        authenticator = listen_address.authenticator
+        server = grpc.aio.server(options=listen_address.options)
         self._servers.append(server)
         for service in SERVICES:
             server.add_generic_rpc_handlers((self._handlers(service, authenticator),))
-        for handler in entrance.more:
+        for handler in listen_address.handlers:
             server.add_generic_rpc_handlers((handler,))
         credentials = authenticator.credentials()
         try:
             if credentials is None:
-                port = server.add_insecure_port(entrance.address)
+                port = server.add_insecure_port(listen_address.address)
             else:
-                port = server.add_secure_port(entrance.address, credentials)
+                port = server.add_secure_port(listen_address.address, credentials)
         except RuntimeError as error:
-            raise OSError(f"cannot listen at {entrance.address}: {error}") from None
+            raise OSError(f"cannot listen at {listen_address.address}: {error}") from None
         await server.start()
-        log.info("xds listening", extra={"address": entrance.address, "port": port, "secure": authenticator.secure})
+        log.info("xds listening", extra={"address": listen_address.address, "port": port, "secure": authenticator.secure})
         return port
 
     async def _close(self) -> None:
@@ -149,20 +152,20 @@ class DiscoveryServer:
         for stream in self._streams:
             loop.call_later(jitter() * grace_s / 2, stream.end, StreamEnd(grpc.StatusCode.OK))
         if self._streams:
-            self._none_left.clear()
+            self._all_ended.clear()
             try:
                 async with asyncio.timeout(grace_s):
-                    await self._none_left.wait()
+                    await self._all_ended.wait()
             except TimeoutError:
                 log.warning("streams cut off", extra={"streams": len(self._streams)})
         await self._close()
 
     def _handlers(self, service: DiscoveryService, authenticator: Authenticator) -> grpc.GenericRpcHandler:
         async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:
-            await self._serve(context, authenticator, Variant.SOTW, lambda view: self._machines.sotw(view, service.only))
+            await self._serve(context, authenticator, Variant.SOTW, lambda view: self._factories.sotw(view, service.only))
 
         async def delta(_: object, context: ServicerContext[DeltaDiscoveryRequest, bytes]) -> None:
-            await self._serve(context, authenticator, Variant.DELTA, lambda view: self._machines.delta(view, service.only))
+            await self._serve(context, authenticator, Variant.DELTA, lambda view: self._factories.delta(view, service.only))
 
         methods: dict[str, grpc.RpcMethodHandler[DiscoveryRequest, bytes] | grpc.RpcMethodHandler[DeltaDiscoveryRequest, bytes]] = {
             service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)
@@ -176,16 +179,16 @@ class DiscoveryServer:
         context: ServicerContext[Request, bytes],
         authenticator: Authenticator,
         variant: Variant,
-        machine: Callable[[View], Stream[Request]],
+        new_stream: Callable[[View], Stream[Request]],
     ) -> None:
         caller = self._refusal() or await authenticate(authenticator, context)
         try:
             ended = (
                 caller
                 if isinstance(caller, StreamEnd)
-                else await self._stream(context, AuthenticatedCall(caller, authenticator), variant, machine)
+                else await self._stream(context, AuthenticatedCall(caller, authenticator), variant, new_stream)
             )
-        except Exception:  # ours; left alone, gRPC would tell the peer all about it
+        except Exception:  # an internal error; left alone, gRPC would send its text to the peer
             log.exception("stream failed")
             ended = INTERNAL_ERROR
         if ended.code is not grpc.StatusCode.OK:
@@ -194,26 +197,26 @@ class DiscoveryServer:
     async def _stream(
         self,
         context: ServicerContext[Request, bytes],
-        came: AuthenticatedCall,
+        call: AuthenticatedCall,
         variant: Variant,
-        machine: Callable[[View], Stream[Request]],
+        new_stream: Callable[[View], Stream[Request]],
     ) -> StreamEnd:
         first = await first_request(context)
         if isinstance(first, StreamEnd):
             return first
         if refusal := self._refusal():
             return refusal
-        proxy = authorized_proxy(first.node, came.caller, came.authenticator)
+        proxy = authorized_proxy(first.node, call.caller, call.authenticator)
         if isinstance(proxy, StreamEnd):
             return proxy
         try:
             holder = LeafHolder(proxy.identity, proxy.id) if proxy.identity else None
-            own = self._secrets.open(holder) if self._secrets and holder else None
+            table = self._secrets.open(holder) if self._secrets and holder else None
         except BadCertificate as error:
-            log.error("certificate not issued", extra={"identity": str(came.caller.who), "reason": str(error)})  # noqa: TRY400 - no fault of ours
+            log.error("certificate not issued", extra={"identity": str(call.caller.who), "reason": str(error)})  # noqa: TRY400 - not an internal error
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
-        secrets = StreamSecrets(own, partial(self._secrets.ask, holder)) if self._secrets and holder and own else None
-        stream = EnvoyStream(self._subscribers, self._subscribers.connect(proxy, variant), machine, self._recorder, secrets)
+        secrets = StreamSecrets(table, partial(self._secrets.load, holder)) if self._secrets and holder and table else None
+        stream = EnvoyStream(self._subscribers, self._subscribers.connect(proxy, variant), new_stream, self._recorder, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)
@@ -224,7 +227,7 @@ class DiscoveryServer:
                 self._secrets.leave(holder, stream)
             self._streams.discard(stream)
             if not self._streams:
-                self._none_left.set()
+                self._all_ended.set()
 
     def _refusal(self) -> StreamEnd | None:
         if self.draining:

@@ -1,4 +1,4 @@
-"""The certificate that the server itself shows, always one of today: whoever connects sees the newest, whoever is connected stays."""
+"""The certificate that the server itself presents, renewed in time: new connections get the newest, open ones stay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _CurrentCertificate:
 
 
 class ServerCertificate:
-    """The server's certificate, and whose certificates it believes."""
+    """The server's certificate, and the roots of the client certificates that it accepts."""
 
     def __init__(
         self,
@@ -33,54 +33,54 @@ class ServerCertificate:
         make_key: Callable[[], EllipticCurvePrivateKey],
         clock: Callable[[], dt.datetime],
     ) -> None:
-        """Show certificates by ``authority`` for the DNS ``names``."""
+        """Present certificates by ``authority`` for the DNS ``names``."""
         self._authority = authority
         self._names = names
         self._make_key = make_key
         self._clock = clock
         self._state: AuthorityState | None = None
         self._renew_at = clock()
-        self._shown: _CurrentCertificate | None = None
+        self._current: _CurrentCertificate | None = None
 
     @property
-    def shown(self) -> _CurrentCertificate:
-        """Return what is shown, made now where there is nothing; raises BadCertificate."""
-        if self._shown is None:
+    def current(self) -> _CurrentCertificate:
+        """Return the certificate to present, made now where there is none; raises BadCertificate."""
+        if self._current is None:
             self.refresh()
-        if self._shown is None:
+        if self._current is None:
             raise RuntimeError("a certificate was made")
-        return self._shown
+        return self._current
 
     def refresh(self) -> None:
-        """Show another certificate where it is time, or whoever signs is another; raises BadCertificate."""
+        """Make a new certificate where it is time, or the authority's state has changed; raises BadCertificate."""
         now, state = self._clock(), self._authority.state
-        if self._shown and state == self._state and now < self._renew_at:
+        if self._current and state == self._state and now < self._renew_at:
             return
         pair = server_certificate(state.signing.signer, self._names, self._make_key(), now, _LIFETIME)
-        number = self._shown.number + 1 if self._shown else 0
-        self._shown, self._state = _CurrentCertificate(number, pair, state.bundle), state
+        number = self._current.number + 1 if self._current else 0
+        self._current, self._state = _CurrentCertificate(number, pair, state.bundle), state
         self._renew_at = now + (expires_at(pair.certificate) - now) / 2
 
-    def credentials(self, *, asks: bool) -> grpc.ServerCredentials:
-        """Return what a port is opened with; ``asks``: whoever connects has to show a certificate too.
+    def credentials(self, *, require_client_certificate: bool) -> grpc.ServerCredentials:
+        """Return what a port is opened with; ``require_client_certificate``: clients have to present one too.
 
         gRPC cannot ask for one that may be absent, which is why there are two addresses.
         """
-        seen = self.shown.number
+        current_number = self.current.number
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:  # called at each handshake, on a thread of gRPC's
-            nonlocal seen
-            shown = self.shown
-            if shown.number == seen:
+            nonlocal current_number
+            current = self.current
+            if current.number == current_number:
                 return None
-            seen = shown.number
-            return _configuration(shown, asks=asks)
+            current_number = current.number
+            return _configuration(current, require_client_certificate=require_client_certificate)
 
-        first = _configuration(self.shown, asks=asks)
-        return grpc.dynamic_ssl_server_credentials(first, fetch, asks)  # type: ignore[arg-type]  # None means: as before
+        first = _configuration(self.current, require_client_certificate=require_client_certificate)
+        return grpc.dynamic_ssl_server_credentials(first, fetch, require_client_certificate)  # type: ignore[arg-type]  # None means: as before
 
 
-def _configuration(shown: _CurrentCertificate, *, asks: bool) -> grpc.ServerCertificateConfiguration:
+def _configuration(current: _CurrentCertificate, *, require_client_certificate: bool) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration(
-        [(shown.pair.key, shown.pair.certificate)], root_certificates=shown.bundle if asks else None
+        [(current.pair.key, current.pair.certificate)], root_certificates=current.bundle if require_client_certificate else None
     )

@@ -61,12 +61,12 @@ class Around:
         self.credentials = ReferredCredentials(
             CredentialInputs(
                 stores=(self.shelf,),
-                rights=self,
+                access=self,
                 referred=lambda: self.referred,
                 put=self._put,
-                tell=self._tell,
+                submit=self._tell,
                 clock=lambda: self.now,
-                again_s=0.01,
+                recheck_s=0.01,
             )
         )
 
@@ -79,7 +79,7 @@ class Around:
         """Have the Secret ``value`` in a file."""
         found = parse(value)
         assert found.key
-        self.shelf.take(split([Change(found.key, found.object)])[1])
+        self.shelf.apply(split([Change(found.key, found.object)])[1])
 
     def has(self, holder: LeafHolder = FRONT) -> bool:
         return NAME in self.tables.get(holder, {})
@@ -106,11 +106,11 @@ async def around() -> AsyncIterator[Around]:
 
 
 async def test_t22_rights_are_asked_about_at_each_request_before_anything_is_looked_up(around: Around) -> None:
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
     assert around.has()
     around.allowed = False
 
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
 
     assert not around.has()
     assert around.reasons[NAME] == (("edge", "the service account front may not list Secrets there"),)
@@ -118,17 +118,17 @@ async def test_t22_rights_are_asked_about_at_each_request_before_anything_is_loo
 
 async def test_t22_one_that_has_it_does_not_warm_it_for_another(around: Around) -> None:
     other = LeafHolder(Identity("cluster.local", "edge", "curious"), "sidecar~10.0.0.2~curious-1.edge~")
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
     around.allowed = False
 
-    await around.credentials.ask(other, [NAME])
+    await around.credentials.load(other, [NAME])
 
     assert not around.has(other)
     assert around.asked_about[-1] == other.who
 
 
 async def test_rights_that_are_taken_away_take_the_credential_away(around: Around) -> None:
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
     around.allowed = False
     await until(lambda: not around.has())
 
@@ -139,10 +139,10 @@ async def test_rights_that_are_taken_away_take_the_credential_away(around: Aroun
 
 async def test_rights_that_cannot_be_known_leave_it_to_who_has_it_and_give_it_to_nobody_else(around: Around) -> None:
     other = LeafHolder(Identity("cluster.local", "edge", "second"), "router~10.0.0.3~second-1.edge~")
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
     around.allowed = None
 
-    await around.credentials.ask(other, [NAME])
+    await around.credentials.load(other, [NAME])
     asked = len(around.asked_about)
     await until(lambda: len(around.asked_about) > asked + 5)
 
@@ -150,7 +150,7 @@ async def test_rights_that_cannot_be_known_leave_it_to_who_has_it_and_give_it_to
 
 
 async def test_what_nothing_refers_to_any_more_is_taken_away_until_something_does_again(around: Around) -> None:
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
     around.referred = frozenset()
     await until(lambda: not around.has())
 
@@ -160,7 +160,7 @@ async def test_what_nothing_refers_to_any_more_is_taken_away_until_something_doe
 
 
 async def test_a_certificate_that_expires_stays_and_is_told(around: Around) -> None:
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
 
     around.now += dt.timedelta(days=2)
 
@@ -170,17 +170,17 @@ async def test_a_certificate_that_expires_stays_and_is_told(around: Around) -> N
 
 
 async def test_a_secret_that_goes_takes_it_away_at_once(around: Around) -> None:
-    await around.credentials.ask(FRONT, [NAME])
+    await around.credentials.load(FRONT, [NAME])
 
-    around.shelf.take([CredentialChange(SHOP, None)])
+    around.shelf.apply([CredentialChange(SHOP, None)])
 
     await until(lambda: not around.has())
     assert around.reasons[NAME] == (("edge", "there is no Secret shop there"),)
 
 
 async def test_with_the_last_who_asked_goes_what_was_told(around: Around) -> None:
-    around.shelf.take([CredentialChange(SHOP, None)])
-    await around.credentials.ask(FRONT, [NAME])
+    around.shelf.apply([CredentialChange(SHOP, None)])
+    await around.credentials.load(FRONT, [NAME])
     assert around.reasons[NAME]
 
     around.credentials.leave(FRONT)
@@ -192,7 +192,7 @@ async def test_with_the_last_who_asked_goes_what_was_told(around: Around) -> Non
 async def test_who_goes_before_it_is_known_what_it_may_have_leaves_nothing_behind(around: Around) -> None:
     around.allowed = False
     around.answers.clear()
-    asking = asyncio.create_task(around.credentials.ask(FRONT, [NAME]))
+    asking = asyncio.create_task(around.credentials.load(FRONT, [NAME]))
     await until(lambda: bool(around.asked_about))
 
     around.credentials.leave(FRONT)
@@ -207,10 +207,10 @@ async def test_who_waits_for_a_secret_that_is_watched_no_more_is_told_that_it_is
     shelf = WatchedSecrets(Silent(), ReflectorTiming(), lambda: 0.5)
     running = asyncio.create_task(shelf.run())
     await asyncio.sleep(0)
-    waiting = asyncio.create_task(shelf.follow(SHOP))
+    waiting = asyncio.create_task(shelf.watch(SHOP))
     await asyncio.sleep(0)
 
-    shelf.drop(SHOP)
+    shelf.unwatch(SHOP)
 
     await asyncio.wait_for(waiting, DEADLINE_S)
     assert shelf.entries(SHOP) is None
@@ -219,7 +219,7 @@ async def test_who_waits_for_a_secret_that_is_watched_no_more_is_told_that_it_is
 
 
 async def test_a_hundred_thousand_names_that_nothing_refers_to_cost_nothing(around: Around) -> None:
-    await around.credentials.ask(FRONT, [f"kubernetes://name-{number}" for number in range(100_000)])
+    await around.credentials.load(FRONT, [f"kubernetes://name-{number}" for number in range(100_000)])
 
     assert around.asked_about == []
     assert around.credentials.counts() == {"held": 0, "unusable": 0}

@@ -101,10 +101,10 @@ def credentials(plane: Secure, *, shown: bool) -> grpc.ChannelCredentials:
 
 # What takes part in letting somebody in: where it is, and whether it is awaited.
 CALLEES: dict[str, tuple[object, str, bool]] = {
-    "the tokens' accounts": (LocalTokens, "account", True),
+    "the tokens' accounts": (LocalTokens, "subject", True),
     "the door of tokens": (TokenAuthenticator, "caller", True),
     "the door of certificates": (CertificateAuthenticator, "caller", True),
-    "the parser of identities": (authenticators, "identity", False),
+    "the parser of identities": (authenticators, "parse_identity", False),
     "the constructor of identities": (authenticators, "Identity", False),
     "the trust domain": (authenticators, "Caller", False),
     "the check of nodes": (nodes, "proxy_of", False),

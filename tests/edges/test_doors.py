@@ -76,12 +76,12 @@ async def test_in_the_clear_nothing_is_signed(plane: Secure) -> None:
 
 @pytest.mark.parametrize("answer", [RuntimeError("a bug"), None, "", ValueError()], ids=["raises", "None", "empty", "ValueError"])
 async def test_t15_an_authenticator_that_fails_lets_nobody_in(plane: Secure, monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    async def account(*_: object) -> object:
+    async def subject(*_: object) -> object:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(LocalTokens, "account", account)
+    monkeypatch.setattr(LocalTokens, "subject", subject)
     assert plane.running.at.xds_tls
     for method in (DELTA, f"/{SERVICE}/CreateCertificate"):
         async with stream(plane.running.at.xds_tls, grpc.ssl_channel_credentials(plane.roots), token="t", method=method) as call:
@@ -91,10 +91,10 @@ async def test_t15_an_authenticator_that_fails_lets_nobody_in(plane: Secure, mon
 async def test_t14_s28_where_tokens_cannot_be_checked_certificates_are_still_believed(
     plane: Secure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def account(*_: object) -> object:
+    async def subject(*_: object) -> object:
         raise authenticators.AuthenticationUnavailable("the API server is away")
 
-    monkeypatch.setattr(LocalTokens, "account", account)
+    monkeypatch.setattr(LocalTokens, "subject", subject)
     at, roots = plane.running.at, plane.roots
     assert at.xds_tls
     assert at.xds_mtls

@@ -143,4 +143,4 @@ def test_t27_what_is_served_with_cuts_a_stalled_stream_within_a_minute() -> None
     options = dict(server.OPTIONS)
 
     assert options["grpc.keepalive_time_ms"] + options["grpc.http2.ping_timeout_ms"] <= 60_000
-    assert streams.WRITE_S * (1 + 1 / streams.LOOKS) <= 60
+    assert streams.WRITE_S * (1 + 1 / streams.WRITE_CHECKS) <= 60

@@ -91,9 +91,9 @@ BAD: dict[str, str] = {
 }
 
 
-async def denied(account: Callable[[str], Awaitable[TokenSubject]], text: str) -> bool:
+async def denied(subject: Callable[[str], Awaitable[TokenSubject]], text: str) -> bool:
     try:
-        await account(text)
+        await subject(text)
     except Unauthenticated:
         return True
     return False
@@ -102,12 +102,12 @@ async def denied(account: Callable[[str], Awaitable[TokenSubject]], text: str) -
 async def test_a_token_of_ours_says_who_its_bearer_is() -> None:
     own = LocalTokens(KEY.public_key(), AUDIENCE, lambda: NOW)
 
-    assert await own.account(GOOD) == TokenSubject("shop", "cart")
+    assert await own.subject(GOOD) == TokenSubject("shop", "cart")
 
 
 @pytest.mark.parametrize("bad", BAD)
 async def test_t10_s27_tokens_that_are_not_believed(bad: str) -> None:
-    assert await denied(LocalTokens(KEY.public_key(), AUDIENCE, lambda: NOW).account, BAD[bad])
+    assert await denied(LocalTokens(KEY.public_key(), AUDIENCE, lambda: NOW).subject, BAD[bad])
 
 
 class Reviewing:
@@ -140,7 +140,7 @@ USER = {"username": "system:serviceaccount:shop:cart", "extra": {"authentication
 async def test_a_token_that_the_api_server_knows_says_account_and_pod() -> None:
     api = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER)
 
-    assert await reviewed(api).account("t") == TokenSubject("shop", "cart", "cart-1")
+    assert await reviewed(api).subject("t") == TokenSubject("shop", "cart", "cart-1")
     assert api.asked[0]["spec"] == {"token": "t", "audiences": [AUDIENCE]}
 
 
@@ -160,7 +160,7 @@ async def test_a_token_that_the_api_server_knows_says_account_and_pod() -> None:
     ],
 )
 async def test_t10_an_answer_that_does_not_say_it_is_for_us_is_none(status: dict[str, object]) -> None:
-    assert await denied(reviewed(Reviewing(**status)).account, "t")
+    assert await denied(reviewed(Reviewing(**status)).subject, "t")
 
 
 @pytest.mark.parametrize(
@@ -171,17 +171,17 @@ async def test_t14_an_api_server_that_cannot_be_asked_lets_nobody_in(error: Exce
     api.error = error
 
     with pytest.raises(AuthenticationUnavailable):
-        await reviewed(api).account("t")
+        await reviewed(api).subject("t")
 
 
 async def test_t14_an_api_server_that_never_answers_lets_nobody_in_and_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "_ASKED_S", 0.1)
+    monkeypatch.setattr(tokens, "_REVIEW_TIMEOUT_S", 0.1)
     api = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER)
     api.silent = True
 
     began = time.monotonic()
     with pytest.raises(AuthenticationUnavailable):
-        await reviewed(api).account("t")
+        await reviewed(api).subject("t")
 
     assert time.monotonic() - began < within(2)
 
@@ -190,12 +190,12 @@ async def test_t11_what_the_api_server_said_is_believed_for_half_a_minute_at_mos
     api, time = Reviewing(authenticated=True, audiences=[AUDIENCE], user=USER), [0.0]
     tokens = reviewed(api, lambda: time[0])
     for _ in range(3):
-        await tokens.account("t")
+        await tokens.subject("t")
     assert len(api.asked) == 1
     api.status = {"authenticated": False}  # its pod has been deleted
 
     time[0] = 31.0
 
-    assert await denied(tokens.account, "t")
-    assert await denied(tokens.account, "t")
+    assert await denied(tokens.subject, "t")
+    assert await denied(tokens.subject, "t")
     assert len(api.asked) == 3  # a no is not kept

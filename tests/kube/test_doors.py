@@ -52,14 +52,14 @@ async def test_t11_a_token_is_nobodys_once_its_pod_is_deleted(home: Cluster) -> 
     token = workload.token()
     clock = Clock()
     async with connect(KubernetesAccess(str(home.kubeconfig()))) as client:
-        accounts = TokenReviews(client, "istio-ca", clock)
-        assert await accounts.account(token) == TokenSubject("doors", "leaver", "leaver-1")
+        token_reviewer = TokenReviews(client, "istio-ca", clock)
+        assert await token_reviewer.subject(token) == TokenSubject("doors", "leaver", "leaver-1")
         await asyncio.to_thread(workload.delete)
 
         async def denied() -> bool:
             clock.now_s += 60.0  # longer than anybody of ours believes what was said before
             try:
-                await accounts.account(token)
+                await token_reviewer.subject(token)
             except Unauthenticated:
                 return True
             return False

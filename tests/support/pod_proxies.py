@@ -78,9 +78,9 @@ def apply(cluster: Cluster, namespace: str, value: dict[str, object]) -> None:
 
 def roots_of(running: Running) -> bytes:
     """Return the roots that proxies of ``running`` trust."""
-    trust = running.plane.trust
-    assert trust is not None
-    return trust.manager.state.bundle
+    identity_server = running.plane.identity_server
+    assert identity_server is not None
+    return identity_server.manager.state.bundle
 
 
 @contextlib.asynccontextmanager

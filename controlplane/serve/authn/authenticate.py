@@ -1,4 +1,4 @@
-"""Letting somebody in, or not: the one place where every call of every service passes."""
+"""Authenticates callers: the one place where every call of every service passes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Request = TypeVar("Request")
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream is over: with which status, and what the peer is told."""
+    """How a stream ends: the status and the details that the peer gets."""
 
     code: grpc.StatusCode
     details: str = ""
@@ -42,9 +42,9 @@ _UNAUTHENTICATED = StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
 
 
 async def authenticate(authenticator: Authenticator, context: CallContext) -> Caller | StreamEnd:
-    """Return who came in by ``authenticator``, or how that ends; whatever goes wrong on the way lets nobody in."""
+    """Return the caller by ``authenticator``, or how its call ends; whatever goes wrong on the way, nobody is admitted."""
     try:
-        found = await authenticator.caller(context)
+        caller = await authenticator.caller(context)
     except Unauthenticated as error:
         authenticator.refused[error.refusal] += 1
         log.warning("caller denied", extra={"reason": str(error)})
@@ -53,19 +53,19 @@ async def authenticate(authenticator: Authenticator, context: CallContext) -> Ca
         authenticator.refused[AuthenticationFailure.UNDECIDED] += 1
         log.warning("caller not known yet", extra={"reason": str(error)})
         return StreamEnd(grpc.StatusCode.UNAVAILABLE, "identities cannot be checked now")
-    except Exception:  # ours
+    except Exception:  # an internal error
         authenticator.refused[AuthenticationFailure.FAULT] += 1
         log.exception("authentication failed")
         return _UNAUTHENTICATED
-    if not isinstance(found, Caller) or (authenticator.secure and not isinstance(found.who, Identity)):
+    if not isinstance(caller, Caller) or (authenticator.secure and not isinstance(caller.who, Identity)):
         authenticator.refused[AuthenticationFailure.FAULT] += 1
-        log.error("authentication found nobody", extra={"door": type(authenticator).__name__})
+        log.error("authentication found nobody", extra={"authenticator": type(authenticator).__name__})
         return _UNAUTHENTICATED
-    return found
+    return caller
 
 
 async def first_request(context: ServicerContext[Request, bytes]) -> Request | StreamEnd:
-    """Return the first request on ``context``, or how that ends."""
+    """Return the first request on ``context``, or how the stream ends without one."""
     try:
         async with asyncio.timeout(FIRST_REQUEST_S):
             request = await context.read()
@@ -74,5 +74,5 @@ async def first_request(context: ServicerContext[Request, bytes]) -> Request | S
     except DecodeError:
         return UNREADABLE
     except grpc.aio.BaseError:
-        return StreamEnd(grpc.StatusCode.OK)  # the peer is gone
+        return StreamEnd(grpc.StatusCode.OK)  # the peer has disconnected
     return StreamEnd(grpc.StatusCode.OK) if request is grpc.aio.EOF else request

@@ -1,4 +1,4 @@
-"""By which address somebody comes in, and who that makes them. One way to know an address; nobody is let in for want of a reason not to."""
+"""Who a caller is. Each address has one way to tell, and without a proof of identity the caller is refused."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ log = logging.getLogger(__name__)
 
 
 class AuthenticationFailure(StrEnum):
-    """Why somebody is not let in, in few words, as metrics need them."""
+    """Why a caller is refused, as metrics name it."""
 
     NO_TOKEN = "no_token"  # noqa: S105
     TOKEN = "token"  # noqa: S105
     CERTIFICATE = "certificate"
     TRUST_DOMAIN = "trust_domain"
     UNDECIDED = "undecided"  # it cannot be known now
-    FAULT = "fault"  # of ours
-    NODE = "node"  # it says that it is somebody else
+    FAULT = "fault"  # an internal error
+    NODE = "node"  # its node names another identity
 
 
 class Unauthenticated(NavarchError):
-    """Nobody we believe to be who they say; the text is for our log, whoever came is told no reason."""
+    """The caller has not proved who it is; the text is for the log, the caller gets no reason."""
 
     def __init__(self, text: str, refusal: AuthenticationFailure = AuthenticationFailure.TOKEN) -> None:
-        """Say why in the ``text``, and in ``refusal``."""
+        """Give the reason as ``text``, and as ``refusal``."""
         super().__init__(text)
         self.refusal = refusal
 
 
 class AuthenticationUnavailable(NavarchError):
-    """Whether somebody is who they say cannot be known now: they may come again."""
+    """Who the caller is cannot be checked now; it may try again."""
 
 
 class CallContext(Protocol):
-    """What is known of a connection."""
+    """A gRPC call, as far as it tells who the caller is."""
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """Return what TLS has made known of the peer."""
+        """Return what TLS has verified of the peer."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """Return the request's metadata."""
@@ -56,7 +56,7 @@ class CallContext(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenSubject:
-    """Whom a token speaks for; ``pod`` is empty where it is not bound to one."""
+    """The service account of a token; ``pod`` is empty where the token is not bound to one."""
 
     namespace: str
     name: str
@@ -65,84 +65,84 @@ class TokenSubject:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who came in; ``who`` is ``None`` at an address where nobody is asked."""
+    """Who has called; ``who`` is ``None`` at an address that does not authenticate."""
 
     who: Identity | None
     pod: str = ""
 
 
 class TokenReviewer(Protocol):
-    """Knows whom tokens speak for."""
+    """Checks tokens."""
 
-    async def account(self, token: str) -> TokenSubject:
-        """Return whom ``token`` speaks for; raises Denied, Undecided."""
+    async def subject(self, token: str) -> TokenSubject:
+        """Return the service account of ``token``; raises Unauthenticated, AuthenticationUnavailable."""
 
 
 class Authenticator(Protocol):
-    """How an address knows who comes in."""
+    """How an address authenticates its callers."""
 
     secure: bool
-    refused: Counter[AuthenticationFailure]  # how often somebody was not let in
+    refused: Counter[AuthenticationFailure]  # how many callers were refused
 
     def credentials(self) -> grpc.ServerCredentials | None:
         """Return what the port is opened with, ``None`` for plaintext."""
 
     async def caller(self, context: CallContext) -> Caller:
-        """Return who came in; raises Denied, Undecided."""
+        """Return the caller; raises Unauthenticated, AuthenticationUnavailable."""
 
 
 class PlaintextAuthenticator:
-    """Nobody is asked, and nobody gets anything secret."""
+    """Plaintext: callers are anonymous, and get nothing secret."""
 
     secure = False
 
     def __init__(self) -> None:
-        """Let everybody in."""
+        """Admit every caller."""
         self.refused = Counter[AuthenticationFailure]()
 
     def credentials(self) -> None:
-        """Return nothing: the port is open."""
+        """Return ``None``: the port is opened without TLS."""
         return
 
     async def caller(self, context: CallContext) -> Caller:
-        """Return nobody in particular."""
+        """Return the anonymous caller."""
         del context
         return Caller(None)
 
 
 class TokenAuthenticator:
-    """TLS by our certificate, and a token from whoever comes."""
+    """TLS with the server's certificate, and a token from the caller."""
 
     secure = True
 
     def __init__(
-        self, certificates: Callable[[], grpc.ServerCredentials], accounts: TokenReviewer, trust_domain: Callable[[], str]
+        self, certificates: Callable[[], grpc.ServerCredentials], token_reviewer: TokenReviewer, trust_domain: Callable[[], str]
     ) -> None:
-        """Open with ``certificates``; believe tokens that ``accounts`` does, for identities of ``trust_domain``."""
+        """Open with ``certificates``; check tokens by ``token_reviewer``, identities are of ``trust_domain``."""
         self.refused = Counter[AuthenticationFailure]()
         self.credentials = certificates
-        self._accounts = accounts
+        self._token_reviewer = token_reviewer
         self._trust_domain = trust_domain
 
     async def caller(self, context: CallContext) -> Caller:
-        """Return the account that the one token speaks for."""
-        given = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
-        if len(given) != 1 or not isinstance(given[0], str) or not given[0].startswith("Bearer "):
+        """Return the service account of the one token."""
+        tokens = [header for name, header in context.invocation_metadata() or () if name == "authorization"]
+        if len(tokens) != 1 or not isinstance(tokens[0], str) or not tokens[0].startswith("Bearer "):
             raise Unauthenticated("expected one token", AuthenticationFailure.NO_TOKEN)
-        account = await self._accounts.account(given[0].removeprefix("Bearer ").strip())
+        subject = await self._token_reviewer.subject(tokens[0].removeprefix("Bearer ").strip())
         try:
-            return Caller(Identity(self._trust_domain(), account.namespace, account.name), account.pod)
+            return Caller(Identity(self._trust_domain(), subject.namespace, subject.name), subject.pod)
         except BadIdentity as error:
             raise Unauthenticated(str(error)) from error
 
 
 class CertificateAuthenticator:
-    """TLS both ways: a certificate by our authority from whoever comes."""
+    """Mutual TLS: a certificate by our authority from the caller."""
 
     secure = True
 
     def __init__(self, certificates: Callable[[], grpc.ServerCredentials], trust_domain: Callable[[], str]) -> None:
-        """Open with ``certificates``, which ask for one; believe identities of ``trust_domain``."""
+        """Open with ``certificates``, which ask for one; accept identities of ``trust_domain``."""
         self.refused = Counter[AuthenticationFailure]()
         self.credentials = certificates
         self._trust_domain = trust_domain
@@ -153,16 +153,16 @@ class CertificateAuthenticator:
         gRPC names it only where there is exactly one URI, but ends it at a NUL. The list of all names is of no use: it does not tell a DNS
         name from a URI.
         """
-        known = context.auth_context()
-        said, shown = tuple(known.get("peer_spiffe_id", ())), tuple(known.get("x509_pem_cert", ()))
-        if len(said) != 1 or len(shown) != 1:
+        tls = context.auth_context()
+        spiffe_ids, certificates = tuple(tls.get("peer_spiffe_id", ())), tuple(tls.get("x509_pem_cert", ()))
+        if len(spiffe_ids) != 1 or len(certificates) != 1:
             raise Unauthenticated("the certificate has not exactly one identity", AuthenticationFailure.CERTIFICATE)
         try:
-            who = parse_identity(uri_of(shown[0]))
+            identity = parse_identity(uri_of(certificates[0]))
         except (BadIdentity, BadCertificate) as error:
             raise Unauthenticated(str(error), AuthenticationFailure.CERTIFICATE) from error
-        if who.uri.encode() != said[0]:
+        if identity.uri.encode() != spiffe_ids[0]:
             raise Unauthenticated("the certificate's identity can be read in two ways", AuthenticationFailure.CERTIFICATE)
-        if who.trust_domain != self._trust_domain():
+        if identity.trust_domain != self._trust_domain():
             raise Unauthenticated("the certificate is of another trust domain", AuthenticationFailure.TRUST_DOMAIN)
-        return Caller(who)
+        return Caller(identity)

@@ -1,4 +1,4 @@
-"""Whom tokens speak for: by the API server, or by our own key where there is none."""
+"""Checks service account tokens: by the API server, or by our own key where there is none."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from controlplane.kube.resources import TOKEN_REVIEWS
 from controlplane.serve.authn.authenticators import AuthenticationUnavailable, TokenSubject, Unauthenticated
 from controlplane.untyped import Json, section, text
 
-_BELIEVED_S = 30.0  # a token is not asked about again for so long: a pod that is deleted keeps it for that time
-_KEPT = 10_000
-_ASKED_S = 5.0  # within which the API server has to say whom a token speaks for: whoever waits for it comes again
+_CACHED_S = 30.0  # a token is not reviewed again for so long: that of a deleted pod works until then
+_MAX_CACHED = 10_000
+_REVIEW_TIMEOUT_S = 5.0  # within which the API server has to answer; the caller tries again
 _POD = "authentication.kubernetes.io/pod-name"
 
 
 class _SubjectCache:
-    """Whom tokens speak for, as was found out not long ago; what was denied is not kept."""
+    """The subjects of tokens that were checked not long ago; refusals are not cached."""
 
     def __init__(self) -> None:
-        """Know nothing."""
-        self._found: OrderedDict[bytes, tuple[float, TokenSubject]] = OrderedDict()  # by the token's digest, oldest first
+        """Begin empty."""
+        self._entries: OrderedDict[bytes, tuple[float, TokenSubject]] = OrderedDict()  # by the token's digest, oldest first
 
-    def account(self, digest: bytes, now: float) -> TokenSubject | None:
-        """Return whom the token of ``digest`` speaks for, if that is known ``now``."""
-        while self._found and (next(iter(self._found.values()))[0] <= now or len(self._found) > _KEPT):
-            self._found.popitem(last=False)
-        found = self._found.get(digest)
-        return found[1] if found and found[0] > now else None
+    def subject(self, digest: bytes, now: float) -> TokenSubject | None:
+        """Return the subject of the token of ``digest``, if it is cached and still holds ``now``."""
+        while self._entries and (next(iter(self._entries.values()))[0] <= now or len(self._entries) > _MAX_CACHED):
+            self._entries.popitem(last=False)
+        entry = self._entries.get(digest)
+        return entry[1] if entry and entry[0] > now else None
 
-    def keep(self, digest: bytes, until: float, account: TokenSubject) -> None:
-        """Know ``until`` then that the token of ``digest`` speaks for ``account``."""
-        self._found[digest] = (until, account)
+    def keep(self, digest: bytes, until: float, subject: TokenSubject) -> None:
+        """Keep ``subject`` as that of the token of ``digest``, ``until`` then."""
+        self._entries[digest] = (until, subject)
 
 
 class LocalTokens:
-    """Tokens that are signed by us (``navarch token``): checked without asking anybody."""
+    """Tokens that are signed by us (``navarch token``): checked with the key alone."""
 
     def __init__(self, key: EllipticCurvePublicKey, audience: str, clock: Callable[[], dt.datetime]) -> None:
-        """Believe tokens by ``key`` for ``audience``."""
+        """Accept tokens by ``key`` for ``audience``."""
         self._key = key
         self._audience = audience
         self._clock = clock
-        self._known = _SubjectCache()
+        self._cache = _SubjectCache()
 
-    async def account(self, token: str) -> TokenSubject:
-        """Return whom ``token`` speaks for; raises Denied."""
+    async def subject(self, token: str) -> TokenSubject:
+        """Return the subject of ``token``; raises Unauthenticated."""
         digest, now = _digest(token), self._clock()
-        if found := self._known.account(digest, now.timestamp()):
-            return found
+        if cached := self._cache.subject(digest, now.timestamp()):
+            return cached
         try:
-            said = verify_token(token, self._key, self._audience, now)
+            claims = verify_token(token, self._key, self._audience, now)
         except BadToken as error:
             raise Unauthenticated(str(error)) from error
-        account = TokenSubject(said.namespace, said.name)
-        self._known.keep(digest, min(now.timestamp() + _BELIEVED_S, said.expires_at), account)
-        return account
+        subject = TokenSubject(claims.namespace, claims.name)
+        self._cache.keep(digest, min(now.timestamp() + _CACHED_S, claims.expires_at), subject)
+        return subject
 
 
 class TokenReviews:
@@ -77,30 +77,30 @@ class TokenReviews:
         self._client = client
         self._audience = audience
         self._monotonic = monotonic
-        self._known = _SubjectCache()
+        self._cache = _SubjectCache()
 
-    async def account(self, token: str) -> TokenSubject:
-        """Return whom ``token`` speaks for; raises Denied, and Undecided where the API server cannot be asked."""
+    async def subject(self, token: str) -> TokenSubject:
+        """Return the subject of ``token``; raises Unauthenticated, and AuthenticationUnavailable where the API server cannot be asked."""
         if len(token) > MAX_BYTES:
             raise Unauthenticated("the token is too long")
         digest, now = _digest(token), self._monotonic()
-        if found := self._known.account(digest, now):
-            return found
+        if cached := self._cache.subject(digest, now):
+            return cached
         body: Json = {
             "apiVersion": TOKEN_REVIEWS.api_version,
             "kind": TOKEN_REVIEWS.kind,
             "spec": {"token": token, "audiences": [self._audience]},
         }
         try:
-            async with asyncio.timeout(_ASKED_S):
+            async with asyncio.timeout(_REVIEW_TIMEOUT_S):
                 answer = await self._client.create(TOKEN_REVIEWS.path(), body)
         except (KubernetesError, TimeoutError) as error:
             raise AuthenticationUnavailable(f"the API server cannot be asked: {type(error).__name__}") from error
-        account = self._read(section(answer, "status"))
-        self._known.keep(digest, now + _BELIEVED_S, account)
-        return account
+        subject = self._subject_of(section(answer, "status"))
+        self._cache.keep(digest, now + _CACHED_S, subject)
+        return subject
 
-    def _read(self, status: Json) -> TokenSubject:
+    def _subject_of(self, status: Json) -> TokenSubject:
         if status.get("authenticated") is not True:
             raise Unauthenticated(f"the API server does not know the token: {text(status, 'error')[:200]}")
         audiences = status.get("audiences")

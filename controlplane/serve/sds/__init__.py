@@ -1,1 +1,1 @@
-"""Certificates and credentials as SDS resources, each only for whoever may have it."""
+"""Certificates and credentials as SDS resources, each only for the proxies that may have it."""

@@ -1,4 +1,4 @@
-"""Whether an account may read the Secrets of its namespace: by the API server, asked before anything is looked up that was kept.
+"""Whether a service account may read the Secrets of its namespace: by the API server, asked before any credential is looked up.
 
 A proxy that is of a namespace is not for that reason entitled to its Secrets (CVE-2021-34824). Istio asks the same question.
 """
@@ -14,22 +14,22 @@ from controlplane.kube.resources import ACCESS_REVIEWS, SECRETS
 from controlplane.model.identity import Identity
 from controlplane.untyped import Json, section
 
-_BELIEVED_S = 30.0
-_KEPT = 10_000
+_CACHED_S = 30.0
+_MAX_CACHED = 10_000
 
 
 class SecretAccess(Protocol):
-    """Knows who may read Secrets."""
+    """Decides who may read Secrets."""
 
     async def may_read(self, who: Identity) -> bool | None:
-        """Return whether ``who`` may read the Secrets of its namespace, ``None`` where that cannot be known now."""
+        """Return whether ``who`` may read the Secrets of its namespace, ``None`` where that cannot be decided now."""
 
 
 class NamespaceAccess:
-    """Where no API server knows rights: whoever is of a namespace may read what files give there."""
+    """Without an API server: a workload may read the Secrets in files that are of its namespace."""
 
     async def may_read(self, who: Identity) -> bool | None:
-        """Return that ``who`` may."""
+        """Return ``True``."""
         del who
         return True
 
@@ -44,27 +44,27 @@ class AccessReviews:
         """Ask by ``client``."""
         self._client = client
         self._monotonic = monotonic
-        self._known: dict[tuple[str, str], tuple[float, bool]] = {}  # by namespace and account: until when, and whether
+        self._cache: dict[tuple[str, str], tuple[float, bool]] = {}  # by namespace and account: until when, and whether
 
     async def may_read(self, who: Identity) -> bool | None:
         """Return whether ``who`` may list the Secrets of its namespace, ``None`` where the API server cannot be asked."""
         account, now = (who.namespace, who.service_account), self._monotonic()
-        known = self._known.get(account)
-        if known and now < known[0]:
-            return known[1]
+        cached = self._cache.get(account)
+        if cached and now < cached[0]:
+            return cached[1]
         try:
-            answer = await self._client.create(ACCESS_REVIEWS.path(), _question(*account))
+            answer = await self._client.create(ACCESS_REVIEWS.path(), _review_request(*account))
         except KubernetesError:
             return None
         status = section(answer, "status")
         allowed = status.get("allowed") is True and status.get("denied") is not True
-        if len(self._known) > _KEPT:
-            self._known.clear()
-        self._known[account] = (now + _BELIEVED_S, allowed)
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.clear()
+        self._cache[account] = (now + _CACHED_S, allowed)
         return allowed
 
 
-def _question(namespace: str, account: str) -> Json:
+def _review_request(namespace: str, account: str) -> Json:
     attributes: Json = {"namespace": namespace, "verb": "list", "resource": SECRETS.plural, "version": SECRETS.version}
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
     spec: Json = {"user": f"system:serviceaccount:{namespace}:{account}", "groups": groups, "resourceAttributes": attributes}

@@ -20,63 +20,63 @@ from controlplane.objects.parse import parse
 log = logging.getLogger(__name__)
 
 Entries = Mapping[str, bytes]
-_RESOURCES = {each.kind: each for each in (SECRETS, CONFIG_MAPS)}
+_RESOURCES = {resource.kind: resource for resource in (SECRETS, CONFIG_MAPS)}
 
 
 class CredentialStore(Protocol):
-    """A place to look."""
+    """Where credentials are looked up."""
 
-    async def follow(self, key: Key) -> None:
-        """Know what ``key`` has from now on, and return as soon as that is known."""
+    async def watch(self, key: Key) -> None:
+        """Keep the entries of ``key`` up to date from now on, and return as soon as they are known."""
 
-    def drop(self, key: Key) -> None:
-        """Know it no longer."""
+    def unwatch(self, key: Key) -> None:
+        """Keep them no longer."""
 
     def entries(self, key: Key) -> Entries | None:
-        """Return what ``key`` has, ``None`` where it is not there, or not known to be."""
+        """Return the entries of ``key``, ``None`` where the object does not exist, or is not known to."""
 
     def trouble(self, key: Key) -> str | None:
-        """Return why it is not known what ``key`` has."""
+        """Return why the entries of ``key`` are not known."""
 
     def on_change(self, listener: Callable[[Key], None]) -> None:
-        """Call ``listener`` with whatever has become another."""
+        """Call ``listener`` with the key of each object that has changed."""
 
 
 class FileSecrets:
-    """What files give: all of it is known."""
+    """The Secrets and ConfigMaps of files: all of them are known."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Begin empty."""
         self._entries: dict[Key, Entries] = {}
         self._listeners: list[Callable[[Key], None]] = []
 
-    def take(self, changes: Iterable[CredentialChange]) -> None:
-        """Take ``changes`` in."""
+    def apply(self, changes: Iterable[CredentialChange]) -> None:
+        """Apply ``changes``."""
         for change in changes:
             if change.object is not None and change.object.entries:
                 self._entries[change.key] = change.object.entries
             elif self._entries.pop(change.key, None) is None:
                 continue
-            for each in self._listeners:
-                each(change.key)
+            for listener in self._listeners:
+                listener(change.key)
 
-    async def follow(self, key: Key) -> None:
+    async def watch(self, key: Key) -> None:
         """Return at once."""
 
-    def drop(self, key: Key) -> None:
+    def unwatch(self, key: Key) -> None:
         """Do nothing."""
 
     def entries(self, key: Key) -> Entries | None:
-        """Return what ``key`` has."""
+        """Return the entries of ``key``."""
         return self._entries.get(key)
 
     def trouble(self, key: Key) -> str | None:
-        """Return nothing."""
+        """Return ``None``: everything is known."""
         del key
         return None
 
     def on_change(self, listener: Callable[[Key], None]) -> None:
-        """Call ``listener`` with whatever has become another."""
+        """Call ``listener`` with the key of each object that has changed."""
         self._listeners.append(listener)
 
 
@@ -89,29 +89,29 @@ class _WatchedSecret:
 
 
 class WatchedSecrets:
-    """What an API server has: each object that is asked for is watched alone, as kubelets do, so that no others are read."""
+    """The Secrets and ConfigMaps of an API server: each one that is needed is watched alone, as kubelets do, so that no others are read."""
 
     def __init__(self, client: WatchClient, timing: ReflectorTiming, random: Callable[[], float]) -> None:
         """Watch by ``client``."""
         self._client = client
         self._timing = timing
         self._random = random
-        self._followed: dict[Key, _WatchedSecret] = {}
+        self._watched: dict[Key, _WatchedSecret] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._listeners: list[Callable[[Key], None]] = []
 
     async def run(self) -> None:
-        """Watch what is asked for, until cancelled."""
+        """Run the watches, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             await asyncio.get_running_loop().create_future()
 
-    async def follow(self, key: Key) -> None:
-        """Know what ``key`` has from now on, and return as soon as that is known, or why it cannot be."""
+    async def watch(self, key: Key) -> None:
+        """Watch ``key`` from now on, and return as soon as its entries are known, or why they cannot be."""
         if self._tasks is None:
             return
-        found = self._followed.get(key)
-        if found is None:
+        watched = self._watched.get(key)
+        if watched is None:
             reflector = Reflector(
                 self._client,
                 _RESOURCES[key.kind],
@@ -119,51 +119,51 @@ class WatchedSecrets:
                 self._random,
                 namespace=key.namespace,
                 name=key.name,
-                on_trouble=lambda: self._heard(key),
+                on_trouble=lambda: self._mark_known(key),
             )
-            found = self._followed[key] = _WatchedSecret(reflector, self._tasks.create_task(self._watch(key, reflector)))
-        await found.known.wait()
+            watched = self._watched[key] = _WatchedSecret(reflector, self._tasks.create_task(self._watch(key, reflector)))
+        await watched.known.wait()
 
-    def drop(self, key: Key) -> None:
-        """Know it no longer."""
-        if found := self._followed.pop(key, None):
-            found.task.cancel()
-            found.known.set()  # whoever waits for it would do so for ever, and hold back the credentials of all
+    def unwatch(self, key: Key) -> None:
+        """End the watch of ``key``."""
+        if watched := self._watched.pop(key, None):
+            watched.task.cancel()
+            watched.known.set()  # a waiting caller would wait for ever, and hold back the credentials of all
 
     def entries(self, key: Key) -> Entries | None:
-        """Return what ``key`` had last."""
-        found = self._followed.get(key)
-        return found.entries if found else None
+        """Return the latest entries of ``key``."""
+        watched = self._watched.get(key)
+        return watched.entries if watched else None
 
     def trouble(self, key: Key) -> str | None:
-        """Return why it is not known what ``key`` has."""
-        found = self._followed.get(key)
-        return found.reflector.trouble if found else None
+        """Return why the entries of ``key`` are not known."""
+        watched = self._watched.get(key)
+        return watched.reflector.trouble if watched else None
 
     def on_change(self, listener: Callable[[Key], None]) -> None:
-        """Call ``listener`` with whatever has become another."""
+        """Call ``listener`` with the key of each object that has changed."""
         self._listeners.append(listener)
 
     async def _watch(self, key: Key, reflector: Reflector) -> None:
         while True:
             with contextlib.suppress(ResourceMissing):
-                await reflector.run(partial(self._take, key))
+                await reflector.run(partial(self._receive, key))
             await asyncio.sleep(self._timing.missing_s)
 
-    def _take(self, key: Key, news: Replaced | Changed) -> None:
-        found = self._followed.get(key)
-        if found is None:
+    def _receive(self, key: Key, update: Replaced | Changed) -> None:
+        watched = self._watched.get(key)
+        if watched is None:
             return
-        events = [(True, each) for each in news.items] if isinstance(news, Replaced) else list(news.events)
-        before, found.entries = found.entries, None if isinstance(news, Replaced) else found.entries
-        for is_there, value in events:
-            parsed = parse(value).object if is_there else None
-            found.entries = parsed.entries if isinstance(parsed, Secret | ConfigMap) else None
-        found.known.set()
-        if found.entries != before:
-            for each in self._listeners:
-                each(key)
+        events = [(True, document) for document in update.items] if isinstance(update, Replaced) else list(update.events)
+        before, watched.entries = watched.entries, None if isinstance(update, Replaced) else watched.entries
+        for exists, document in events:
+            parsed = parse(document).object if exists else None
+            watched.entries = parsed.entries if isinstance(parsed, Secret | ConfigMap) else None
+        watched.known.set()
+        if watched.entries != before:
+            for listener in self._listeners:
+                listener(key)
 
-    def _heard(self, key: Key) -> None:
-        if found := self._followed.get(key):
-            found.known.set()
+    def _mark_known(self, key: Key) -> None:
+        if watched := self._watched.get(key):
+            watched.known.set()

@@ -1,4 +1,4 @@
-"""Which secrets a stream sees: its own certificate and the roots, joined to its view and to no other's. They never enter the database."""
+"""The secrets of each stream: its own certificate and the roots, joined to its view and to no other's. They never enter the database."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from controlplane.xds.view import Table, TableChange
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 5.0  # after something could not be issued
+_RETRY_S = 5.0  # after something could not be issued
 
 
 class SigningAuthority(Protocol):
-    """Who issues."""
+    """Signs certificates."""
 
     @property
     def state(self) -> AuthorityState:
-        """Return whom to sign with and whom to trust."""
+        """Return the issuer to sign with and the roots to trust."""
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever the state has become another."""
+        """Call ``listener`` whenever the state has changed."""
 
 
 class SecretListener(Protocol):
-    """A stream."""
+    """A stream, as far as its secrets concern it."""
 
     def changed(self, change: TableChange) -> None:
         """Take in that a table of the stream's view has changed."""
@@ -46,9 +46,9 @@ class SecretListener(Protocol):
 
 
 class CredentialSource(Protocol):
-    """Who has the credentials that objects name."""
+    """Loads the credentials that objects name."""
 
-    async def ask(self, holder: LeafHolder, names: Iterable[str]) -> None:
+    async def load(self, holder: LeafHolder, names: Iterable[str]) -> None:
         """Put among the secrets of ``holder`` what it may have of ``names``."""
 
     def leave(self, holder: LeafHolder) -> None:
@@ -61,32 +61,32 @@ class CredentialSource(Protocol):
 class Secrets:
     """Keeps the secrets of all streams that have an identity."""
 
-    def __init__(self, authority: SigningAuthority, vault: LeafCertificates, clock: Callable[[], dt.datetime]) -> None:
-        """Issue by ``authority`` into ``vault``; ``clock`` gives the time, with its zone."""
+    def __init__(self, authority: SigningAuthority, leaf_certificates: LeafCertificates, clock: Callable[[], dt.datetime]) -> None:
+        """Issue by ``authority`` into ``leaf_certificates``; ``clock`` gives the time, with its zone."""
         self._authority = authority
-        self._vault = vault
+        self._leaf_certificates = leaf_certificates
         self._clock = clock
         self._tables: dict[LeafHolder, Table] = {}
         self._listeners: dict[LeafHolder, set[SecretListener]] = defaultdict(set)
-        self._news = asyncio.Event()
-        self._seen: AuthorityState | None = None  # that all secrets are of
+        self._wake_event = asyncio.Event()
+        self._issued_state: AuthorityState | None = None  # by which all secrets are issued
         self._roots: Resource | None = None
         self.credentials: CredentialSource | None = None
-        self._again_at: dt.datetime | None = None  # something could not be issued: nobody tries before
+        self._retry_at: dt.datetime | None = None  # something could not be issued: nothing is tried before
         authority.on_change(self._changed)
 
     def open(self, holder: LeafHolder) -> Table:
         """Return the secrets of ``holder``, for its view; raises BadCertificate where nothing can be issued."""
-        if self._authority.state != self._seen:
+        if self._authority.state != self._issued_state:
             self._renew()
         table = self._tables.get(holder) or Table(holder)
-        self._fill(holder, table)
+        self._update(holder, table)
         self._tables[holder] = table
-        self._news.set()
+        self._wake_event.set()
         return table
 
     def join(self, holder: LeafHolder, listener: SecretListener) -> None:
-        """Tell ``listener`` from now on what changes for ``holder``."""
+        """Call ``listener`` from now on with what changes for ``holder``."""
         self._listeners[holder].add(listener)
 
     def leave(self, holder: LeafHolder, listener: SecretListener) -> None:
@@ -99,87 +99,87 @@ class Secrets:
             if self.credentials:
                 self.credentials.leave(holder)
 
-    async def ask(self, holder: LeafHolder, names: Iterable[str]) -> None:
-        """Look what ``holder`` may have of ``names``, before it is answered."""
+    async def load(self, holder: LeafHolder, names: Iterable[str]) -> None:
+        """Put into the table of ``holder`` what it may have of ``names``, before it is answered."""
         if self.credentials:
-            await self.credentials.ask(holder, names)
+            await self.credentials.load(holder, names)
 
-    def put(self, holder: LeafHolder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
-        """Have ``there`` among the secrets of ``holder``, and none of the names ``gone``; its streams are told what changes."""
+    def put(self, holder: LeafHolder, updated: Mapping[str, Resource], removed: frozenset[str]) -> None:
+        """Have ``updated`` among the secrets of ``holder``, and none of the names ``removed``; its streams get the change."""
         if table := self._tables.get(holder):
-            change = table.apply({SDS: there}, {SDS: gone})
+            change = table.apply({SDS: updated}, {SDS: removed})
             if change.updated or change.removed:
-                for each in tuple(self._listeners.get(holder, ())):
-                    each.changed(change)
+                for listener in tuple(self._listeners.get(holder, ())):
+                    listener.changed(change)
 
     async def run(self) -> None:
-        """Renew what is due, and hand on what has changed, until cancelled."""
+        """Renew what is due, and hand the changes to streams, until cancelled."""
         while True:
-            self._news.clear()
+            self._wake_event.clear()
             wait = self._renew()
             try:
                 async with asyncio.timeout(wait):
-                    await self._news.wait()
+                    await self._wake_event.wait()
             except TimeoutError:
                 continue
 
     def waiting(self) -> tuple[int, int]:
-        """Return how many streams have not accepted the bundle as it is now, and how many have a certificate that is not by who signs now.
+        """Return how many streams have not accepted the present bundle, and how many have no certificate by the present issuer.
 
-        A stream that has asked for neither has nothing to accept: what it asks for later is of today.
+        A stream that has asked for neither has nothing to accept: what it asks for later is up to date.
         """
-        bundle = leaf = 0
-        for holder, listener in self._all():
-            held = self._tables[holder].of_type(SDS)
-            bundle += listener.progress(held[secrets.ROOTS]) in (Progress.PENDING, Progress.REFUSED)
-            known = self._vault.current(holder)
-            old = known is None or known.issued_by != self._authority.state.signing.fingerprint
-            leaf += old or listener.progress(held[secrets.IDENTITY]) in (Progress.PENDING, Progress.REFUSED)
-        return bundle, leaf
+        bundles = leaves = 0
+        for holder, listener in self._holders_and_listeners():
+            resources = self._tables[holder].of_type(SDS)
+            bundles += listener.progress(resources[secrets.ROOTS]) in (Progress.PENDING, Progress.REFUSED)
+            leaf = self._leaf_certificates.current(holder)
+            old = leaf is None or leaf.issued_by != self._authority.state.signing.fingerprint
+            leaves += old or listener.progress(resources[secrets.IDENTITY]) in (Progress.PENDING, Progress.REFUSED)
+        return bundles, leaves
 
     def _changed(self) -> None:
-        """Look at once: whoever signs now may be able to."""
-        self._again_at = None
-        self._news.set()
+        """Renew at once: the authority may be able to sign now."""
+        self._retry_at = None
+        self._wake_event.set()
 
-    def _all(self) -> Iterator[tuple[LeafHolder, SecretListener]]:
+    def _holders_and_listeners(self) -> Iterator[tuple[LeafHolder, SecretListener]]:
         for holder, listeners in self._listeners.items():
-            for each in listeners:
-                yield holder, each
+            for listener in listeners:
+                yield holder, listener
 
     def _renew(self) -> float:
         """Bring all up to date, and return for how many seconds nothing is to be done."""
         now, state = self._clock(), self._authority.state
-        if self._again_at is not None and now < self._again_at:
-            return (self._again_at - now).total_seconds()
-        self._again_at = None
-        wanted = set(self._vault.due(now))
-        if state != self._seen:
-            wanted.update(self._tables)
-            self._seen, self._roots = state, None
-        again = False
-        for holder in wanted:
+        if self._retry_at is not None and now < self._retry_at:
+            return (self._retry_at - now).total_seconds()
+        self._retry_at = None
+        due = set(self._leaf_certificates.due(now))
+        if state != self._issued_state:
+            due.update(self._tables)
+            self._issued_state, self._roots = state, None
+        failed = False
+        for holder in due:
             if holder not in self._tables:
-                self._vault.forget(holder)
+                self._leaf_certificates.forget(holder)
                 continue
             try:
-                change = self._fill(holder, self._tables[holder])
+                change = self._update(holder, self._tables[holder])
             except BadCertificate:
                 log.exception("certificate not issued", extra={"identity": holder.who.uri})
-                again = True
+                failed = True
                 continue
-            for each in tuple(self._listeners.get(holder, ())):
-                each.changed(change)
-        if again:
-            self._seen, self._again_at = None, now + dt.timedelta(seconds=_AGAIN_S)
-            return _AGAIN_S
-        following = self._vault.next_due()
-        return max((following - now).total_seconds(), 0.01) if following else 3600.0
+            for listener in tuple(self._listeners.get(holder, ())):
+                listener.changed(change)
+        if failed:
+            self._issued_state, self._retry_at = None, now + dt.timedelta(seconds=_RETRY_S)
+            return _RETRY_S
+        next_due = self._leaf_certificates.next_due()
+        return max((next_due - now).total_seconds(), 0.01) if next_due else 3600.0
 
-    def _fill(self, holder: LeafHolder, table: Table) -> TableChange:
+    def _update(self, holder: LeafHolder, table: Table) -> TableChange:
         state = self._authority.state
-        leaf = self._vault.leaf(holder, state.signing, self._clock())
-        own = checked_resource(SDS, secrets.IDENTITY, secrets.certificate(secrets.IDENTITY, leaf.chain, leaf.key))
+        leaf = self._leaf_certificates.leaf(holder, state.signing, self._clock())
+        identity = checked_resource(SDS, secrets.IDENTITY, secrets.certificate(secrets.IDENTITY, leaf.chain, leaf.key))
         if self._roots is None:
             self._roots = checked_resource(SDS, secrets.ROOTS, secrets.roots(secrets.ROOTS, state.bundle))
-        return table.apply({SDS: {secrets.IDENTITY: own, secrets.ROOTS: self._roots}}, {})
+        return table.apply({SDS: {secrets.IDENTITY: identity, secrets.ROOTS: self._roots}}, {})

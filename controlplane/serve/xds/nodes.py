@@ -1,4 +1,4 @@
-"""Who is at the other end: from the node of a stream's first request to a Proxy, which has to agree with who came in."""
+"""From the node of a stream's first request to a Proxy, which has to agree with the authenticated caller."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ log = logging.getLogger(__name__)
 
 
 class ForeignNode(BadNode):
-    """A node that is not of the identity that came in; the text is for our log."""
+    """A node that is not of the caller's identity; the text is for the log."""
 
 
 def proxy_of(node: Node, caller: Caller) -> Proxy:
-    """Return the Proxy that ``node`` describes; raises BadNode, and NotYours where ``caller`` is another.
+    """Return the Proxy that ``node`` describes; raises BadNode, and ForeignNode where ``caller`` is another.
 
     Istio passes over what the metadata does not say; here a node has to say all of it, as otherwise it would be enough to say nothing.
     """
     locality = node.locality
     places = (locality.region, locality.zone, locality.sub_zone)
     metadata = MessageToDict(node.metadata)
-    found = proxy_from_node(node.id, metadata, "/".join(places).rstrip("/"))
-    who = caller.who
-    if who is None:
-        return found
-    named = node.id.split("~")[2].rpartition(".")[2]
-    if {found.namespace, named, metadata.get("NAMESPACE")} != {who.namespace}:
-        raise ForeignNode(f"expected the namespace {who.namespace} in the node's id and in its metadata NAMESPACE")
-    if metadata.get("SERVICE_ACCOUNT") != who.service_account:
-        raise ForeignNode(f"expected the metadata SERVICE_ACCOUNT {who.service_account}")
-    if caller.pod and caller.pod != found.name:
+    proxy = proxy_from_node(node.id, metadata, "/".join(places).rstrip("/"))
+    identity = caller.who
+    if identity is None:
+        return proxy
+    id_namespace = node.id.split("~")[2].rpartition(".")[2]
+    if {proxy.namespace, id_namespace, metadata.get("NAMESPACE")} != {identity.namespace}:
+        raise ForeignNode(f"expected the namespace {identity.namespace} in the node's id and in its metadata NAMESPACE")
+    if metadata.get("SERVICE_ACCOUNT") != identity.service_account:
+        raise ForeignNode(f"expected the metadata SERVICE_ACCOUNT {identity.service_account}")
+    if caller.pod and caller.pod != proxy.name:
         raise ForeignNode(f"expected the pod {caller.pod} in the node's id")
-    return replace(found, identity=who)
+    return replace(proxy, identity=identity)
 
 
 def authorized_proxy(node: Node, caller: Caller, authenticator: Authenticator) -> Proxy | StreamEnd:
-    """Return the Proxy that ``node`` describes, or how the stream of ``caller`` ends that says so.
+    """Return the Proxy that ``node`` describes, or how the stream of ``caller`` ends that names it.
 
-    ``authenticator`` is what made the caller known, and counts refusals.
+    ``authenticator`` has authenticated the caller, and counts refusals.
     """
     try:
         return proxy_of(node, caller)

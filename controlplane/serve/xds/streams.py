@@ -1,4 +1,4 @@
-"""One stream of one proxy: a reader and a sender around a machine that decides what to say."""
+"""One stream of one proxy: a reader and a sender around the protocol's stream, which decides what to send."""
 
 from __future__ import annotations
 
@@ -30,115 +30,115 @@ log = logging.getLogger(__name__)
 
 Request = TypeVar("Request", DiscoveryRequest, DeltaDiscoveryRequest)
 
-WRITE_S = 45.0  # a peer that takes nothing for so long is dropped; it costs the others nothing until then
-LOOKS = 4  # at it within that time: it is dropped a quarter later at most
-MAX_NAMES = 100_000  # that one stream may ask for: each costs memory, whether it exists or not
+WRITE_S = 45.0  # a peer that reads nothing for so long is disconnected; it costs the others nothing until then
+WRITE_CHECKS = 4  # within that time: the peer is disconnected a quarter later at most
+MAX_NAMES = 100_000  # that one stream may request: each costs memory, whether it exists or not
 _numbers = itertools.count(1)
 
 
 class Recorder(Protocol):
-    """Whoever keeps what became of each response."""
+    """Records what becomes of streams and their responses."""
 
     def connected(self, connection: int, proxy: Proxy, variant: Variant) -> None:
-        """Take in that ``proxy`` has opened ``connection``."""
+        """Record that ``proxy`` has opened ``connection``."""
 
     def record(self, connection: int, events: Iterable[Event]) -> None:
-        """Take in ``events`` of ``connection``."""
+        """Record ``events`` of ``connection``."""
 
     def disconnected(self, connection: int) -> None:
-        """Take in that ``connection`` is over."""
+        """Record that ``connection`` has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSecrets:
-    """The secrets of one stream: those that it sees, and whom to tell which others it asks for before they are answered."""
+    """The secrets of one stream: the table of those that it sees, and what loads others into it by name."""
 
     table: Table
-    ask: Callable[[Sequence[str]], Awaitable[None]]
+    load: Callable[[Sequence[str]], Awaitable[None]]
 
 
 _TOO_MANY = StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
 
 
 class EnvoyStream(Generic[Request]):
-    """One stream that has said who it is, until it ends."""
+    """One stream of a known proxy, from its first request to its end."""
 
     def __init__(
         self,
         subscribers: Subscribers,
         session: Session,
-        machine: Callable[[View], Stream[Request]],
+        new_stream: Callable[[View], Stream[Request]],
         recorder: Recorder,
-        own: StreamSecrets | None = None,
+        secrets: StreamSecrets | None = None,
     ) -> None:
-        """Serve ``session``, one of ``subscribers``, by a ``machine``, begun when there is a view; tell ``recorder`` what happens.
+        """Serve ``session``, one of ``subscribers``; ``new_stream`` makes the protocol's stream when there is a view.
 
-        ``own`` are its secrets, which it sees beside the tables of the session.
+        ``recorder`` records what happens. The stream sees ``secrets`` beside the tables of the session.
         """
         self.session = session
         self.connection = next(_numbers)
         self._subscribers = subscribers
-        self._own = own
-        self._make: Callable[[View], Stream[Request]] = machine
-        self._machine: Stream[Request] | None = None
+        self._secrets = secrets
+        self._new_stream: Callable[[View], Stream[Request]] = new_stream
+        self._stream: Stream[Request] | None = None
         self._recorder = recorder
         self._waiter: asyncio.Future[None] | None = None
         self._writing_since: float | None = None  # of the monotonic clock
-        self._look_again: asyncio.TimerHandle | None = None
+        self._next_check: asyncio.TimerHandle | None = None
         self._stuck = False
-        self._ended: StreamEnd | None = None
-        self._asked = 0  # names, about
+        self._end: StreamEnd | None = None
+        self._requested_names = 0  # roughly how many
 
     def changed(self, change: TableChange) -> None:
         """Take ``change`` in, and wake the sender."""
-        if self._machine is None:
+        if self._stream is None:
             return
         try:
-            self._machine.changed(change)
-        except Exception:  # ours; it must not keep the news from the other streams
-            log.exception("stream failed", extra=self._facts())
-            self._ended = self._ended or INTERNAL_ERROR
+            self._stream.changed(change)
+        except Exception:  # an internal error; it must not keep the change from the other streams
+            log.exception("stream failed", extra=self._log_fields())
+            self._end = self._end or INTERNAL_ERROR
         self._wake()
 
     def see(self, view: View) -> None:
         """See ``view`` from now on, and wake the sender."""
-        if self._own is not None:
-            view = View(*view.tables, self._own.table)
+        if self._secrets is not None:
+            view = View(*view.tables, self._secrets.table)
         try:
-            if self._machine is None:
-                self._machine = self._make(view)
+            if self._stream is None:
+                self._stream = self._new_stream(view)
             else:
-                self._machine.see(view)
+                self._stream.see(view)
         except Exception:
-            log.exception("stream failed", extra=self._facts())
+            log.exception("stream failed", extra=self._log_fields())
             self.end(INTERNAL_ERROR)
         self._wake()
 
     def progress(self, resource: Resource) -> Progress:
         """Return how far the peer has come with ``resource``."""
-        return self._machine.progress(resource) if self._machine else Progress.UNNEEDED
+        return self._stream.progress(resource) if self._stream else Progress.UNNEEDED
 
     def end(self, ended: StreamEnd) -> None:
         """End the stream as ``ended`` says, after the response that is being written."""
-        self._ended = self._ended or ended
+        self._end = self._end or ended
         self._wake()
 
     async def run(self, context: ServicerContext[Request, bytes], first: Request) -> StreamEnd:
-        """Serve until the peer hangs up or somebody ends the stream; return how it ended."""
+        """Serve until the peer disconnects or ``end`` is called; return how the stream ended."""
         self._recorder.connected(self.connection, self.session.proxy, self.session.variant)
         self._subscribers.join(self)
         try:
-            while self._machine is None and self._ended is None:
-                await self._news()
+            while self._stream is None and self._end is None:
+                await self._wait()
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read(context, first))
                 try:
-                    self._watch(_this_task())
+                    self._check_writer(_this_task())
                     return await self._send(context)
                 finally:
                     reader.cancel()
-                    if self._look_again is not None:
-                        self._look_again.cancel()
+                    if self._next_check is not None:
+                        self._next_check.cancel()
         finally:
             self._subscribers.leave(self.session)
             self._recorder.disconnected(self.connection)
@@ -156,39 +156,39 @@ class EnvoyStream(Generic[Request]):
         except DecodeError:
             self.end(UNREADABLE)
         except grpc.aio.BaseError:
-            self.end(StreamEnd(grpc.StatusCode.OK))  # the peer is gone
+            self.end(StreamEnd(grpc.StatusCode.OK))  # the peer has disconnected
         except Exception:
-            log.exception("stream failed", extra=self._facts())
+            log.exception("stream failed", extra=self._log_fields())
             self.end(INTERNAL_ERROR)
 
     async def _prepare(self, request: Request) -> None:
-        """Have the secrets looked at that ``request`` asks for: a listener whose secret comes after the answer serves without it."""
-        if self._own is None or request.type_url not in ("", SDS):
+        """Load the secrets that ``request`` names: a listener whose secret comes after the answer serves without it."""
+        if self._secrets is None or request.type_url not in ("", SDS):
             return
         names = request.resource_names_subscribe if isinstance(request, DeltaDiscoveryRequest) else request.resource_names
-        if names and self._asked + len(names) <= MAX_NAMES:
-            await self._own.ask(names)
+        if names and self._requested_names + len(names) <= MAX_NAMES:
+            await self._secrets.load(names)
 
     def _receive(self, request: Request) -> None:
-        if self._machine is None:
+        if self._stream is None:
             return
-        self._asked += _more_names(request)
-        if self._asked > MAX_NAMES:
+        self._requested_names += _added_names(request)
+        if self._requested_names > MAX_NAMES:
             self.end(_TOO_MANY)
             return
-        self._recorder.record(self.connection, self._machine.receive(request))
-        if self._machine.has_work:
+        self._recorder.record(self.connection, self._stream.receive(request))
+        if self._stream.has_work:
             self._wake()
 
     async def _send(self, context: ServicerContext[Request, bytes]) -> StreamEnd:
-        while self._ended is None:
+        while self._end is None:
             try:
-                response = self._machine.take() if self._machine else None
+                response = self._stream.take() if self._stream else None
             except Exception:
-                log.exception("stream failed", extra=self._facts())
+                log.exception("stream failed", extra=self._log_fields())
                 return INTERNAL_ERROR
             if response is None:
-                await self._news()
+                await self._wait()
                 continue
             self._recorder.record(self.connection, (response.event,))
             self._writing_since = time.monotonic()
@@ -200,20 +200,20 @@ class EnvoyStream(Generic[Request]):
                 _uncancel()
                 return StreamEnd(grpc.StatusCode.ABORTED, f"nothing was read for {WRITE_S:.0f} s")
             except grpc.aio.BaseError:
-                return StreamEnd(grpc.StatusCode.OK)  # the peer is gone
+                return StreamEnd(grpc.StatusCode.OK)  # the peer has disconnected
             self._writing_since = None
-        return self._ended
+        return self._end
 
-    def _watch(self, writer: asyncio.Task[object]) -> None:
-        """Cancel ``writer`` if its peer takes nothing: a look now and then, as a deadline a write would cost a tenth of the write."""
+    def _check_writer(self, writer: asyncio.Task[object]) -> None:
+        """Cancel ``writer`` if its peer reads nothing: checked now and then, as a deadline would cost each write a tenth."""
         since = self._writing_since
         self._stuck = since is not None and time.monotonic() - since > WRITE_S
         if self._stuck:
             writer.cancel()
         else:
-            self._look_again = asyncio.get_running_loop().call_later(WRITE_S / LOOKS, self._watch, writer)
+            self._next_check = asyncio.get_running_loop().call_later(WRITE_S / WRITE_CHECKS, self._check_writer, writer)
 
-    async def _news(self) -> None:
+    async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -224,12 +224,12 @@ class EnvoyStream(Generic[Request]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _facts(self) -> dict[str, object]:
+    def _log_fields(self) -> dict[str, object]:
         return {"proxy": self.session.proxy.id, "connection": self.connection}
 
 
-def _more_names(request: DiscoveryRequest | DeltaDiscoveryRequest) -> int:
-    """Return how many more names a stream asks for by ``request``; SotW lists them all each time, so that one is enough to tell."""
+def _added_names(request: DiscoveryRequest | DeltaDiscoveryRequest) -> int:
+    """Return how many more names a stream requests by ``request``; SotW lists them all each time, so that one request is enough to tell."""
     if isinstance(request, DeltaDiscoveryRequest):
         return len(request.resource_names_subscribe) - len(request.resource_names_unsubscribe)
     return MAX_NAMES + 1 if len(request.resource_names) > MAX_NAMES else 0

@@ -86,7 +86,7 @@ class Subscribers:
                     stream.changed(change)
 
     def rollout(self, key: Key, error: Callable[[int, str], str]) -> Rollout:
-        """Return how far the object ``key`` has come; ``error`` gives what a connection said of a type when it refused last."""
+        """Return how far the object ``key`` has come; ``error`` gives the message of a connection's last NACK of a type."""
         progress_of: dict[Subscriber, Progress] = {}
         refusals: list[ResourceRefusal] = []
         for table, resource in self._mesh.made_from(key):
