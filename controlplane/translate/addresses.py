@@ -47,7 +47,7 @@ def wildcard(families: IpFamilies) -> tuple[str, ...]:
 def listening(name: str, binds: tuple[str, ...], port: int, direction: TrafficDirection) -> Listener:
     """Return the listener ``name`` at ``port`` of each of ``binds``, with nothing in it."""
     listener = Listener(name=name, address=socket_address(binds[0], port), traffic_direction=direction)
-    listener.additional_addresses.extend(AdditionalAddress(address=socket_address(each, port)) for each in binds[1:])
+    listener.additional_addresses.extend(AdditionalAddress(address=socket_address(bind, port)) for bind in binds[1:])
     return listener
 
 

@@ -32,10 +32,10 @@ def route_match(match: RequestMatch) -> RouteMatch:
 def string_matcher(text: TextMatch) -> StringMatcher:
     """Return the condition ``text`` on a string."""
     match text:
-        case Exact(value):
-            return StringMatcher(exact=value)
-        case Prefix(value):
-            return StringMatcher(prefix=value)
+        case Exact(literal):
+            return StringMatcher(exact=literal)
+        case Prefix(literal):
+            return StringMatcher(prefix=literal)
         case Pattern(regex):
             return StringMatcher(safe_regex=RegexMatcher(regex=regex))
         case _:
@@ -46,10 +46,10 @@ def _path(path: PathMatch) -> RouteMatch:
     match path:
         case AnyPath():
             return RouteMatch(prefix=_EVERY_PATH)
-        case ExactPath(value):
-            return RouteMatch(path=value)
-        case StringPrefix(value):
-            return RouteMatch(prefix=value)
+        case ExactPath(literal):
+            return RouteMatch(path=literal)
+        case StringPrefix(literal):
+            return RouteMatch(prefix=literal)
         case PathPattern(regex):
             return RouteMatch(safe_regex=RegexMatcher(regex=regex))
         case _:

@@ -28,29 +28,29 @@ _OWN_SOURCE, _OWN_SOURCE_V6 = "127.0.0.6", "::6"
 _DNS_REFRESH_MS = 60_000
 
 
-def outbound_cluster(value: OutboundCluster) -> Cluster:
-    """Return the cluster of ``value``."""
-    cluster = _cluster(value.name, value.connect_timeout_ms)
-    _locate(cluster, value)
-    service = {"host": value.host, "name": value.service, "namespace": value.namespace}
-    istio = {"services": [service], "default_original_port": value.port.number, "subset": value.subset, "config": value.rule}
-    cluster.metadata.CopyFrom(_metadata({name: each for name, each in istio.items() if each}))
-    apply_policy(cluster, value.policy, value.port.protocol)
-    apply_tls(cluster, value.policy.tls, value.peer, value.port.protocol)
+def outbound_cluster(outbound: OutboundCluster) -> Cluster:
+    """Return the cluster of ``outbound``."""
+    cluster = _cluster(outbound.name, outbound.connect_timeout_ms)
+    _locate(cluster, outbound)
+    service = {"host": outbound.host, "name": outbound.service, "namespace": outbound.namespace}
+    istio = {"services": [service], "default_original_port": outbound.port.number, "subset": outbound.subset, "config": outbound.rule}
+    cluster.metadata.CopyFrom(_metadata({name: field for name, field in istio.items() if field}))
+    apply_policy(cluster, outbound.policy, outbound.port.protocol)
+    apply_tls(cluster, outbound.policy.tls, outbound.peer, outbound.port.protocol)
     return cluster
 
 
-def _locate(cluster: Cluster, value: OutboundCluster) -> None:
-    match value.resolution:
+def _locate(cluster: Cluster, outbound: OutboundCluster) -> None:
+    match outbound.resolution:
         case Resolution.ENDPOINTS:
             cluster.type = Cluster.EDS
             cluster.eds_cluster_config.eds_config.CopyFrom(ads())
-            cluster.eds_cluster_config.service_name = value.name
+            cluster.eds_cluster_config.service_name = outbound.name
         case Resolution.PASSTHROUGH:
             _original_destination(cluster)
         case Resolution.DNS | Resolution.DNS_ROUND_ROBIN:
-            cluster.type = Cluster.STRICT_DNS if value.resolution is Resolution.DNS else Cluster.LOGICAL_DNS
-            cluster.load_assignment.CopyFrom(load_assignment(value.name, value.endpoints))
+            cluster.type = Cluster.STRICT_DNS if outbound.resolution is Resolution.DNS else Cluster.LOGICAL_DNS
+            cluster.load_assignment.CopyFrom(load_assignment(outbound.name, outbound.endpoints))
             cluster.dns_refresh_rate.CopyFrom(milliseconds(_DNS_REFRESH_MS))
             cluster.respect_dns_ttl = True
             cluster.dns_jitter.CopyFrom(milliseconds(100))
@@ -109,8 +109,8 @@ def _captured(cluster: Cluster, families: IpFamilies, *, transparent: bool) -> N
     _original_destination(cluster)
     if not transparent:
         bind = cluster.upstream_bind_config
-        own = _OWN_SOURCE_V6 if families is IpFamilies.V6 else _OWN_SOURCE
-        bind.source_address.CopyFrom(socket_address(own, 0).socket_address)
+        source = _OWN_SOURCE_V6 if families is IpFamilies.V6 else _OWN_SOURCE
+        bind.source_address.CopyFrom(socket_address(source, 0).socket_address)
         if families is IpFamilies.BOTH:
             bind.extra_source_addresses.add().address.CopyFrom(socket_address(_OWN_SOURCE_V6, 0).socket_address)
 

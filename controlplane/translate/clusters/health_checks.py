@@ -1,4 +1,4 @@
-"""How an Envoy is told to check the application beside it: a health check by HDS.
+"""How an Envoy is asked to check the application beside it: a health check by HDS.
 
 https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/service/health/v3/hds.proto
 """
@@ -23,7 +23,7 @@ _REPORT = Duration(seconds=1)
 
 
 def specifier(check: HealthCheck | None) -> HealthCheckSpecifier:
-    """Return that ``check`` is to be done, and its result told each second; nothing is checked where there is none."""
+    """Return that ``check`` is to be done, and its result reported each second; nothing is checked where there is none."""
     message = HealthCheckSpecifier(interval=_REPORT)
     if check is None:
         return message

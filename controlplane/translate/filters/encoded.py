@@ -43,11 +43,11 @@ class EncodedFilters:
 
     def http(self) -> list[HttpFilter]:
         """Return the filters that requests pass, the router last."""
-        return [HttpFilter(name=each.name, typed_config=each.config) for each in self.of_requests]
+        return [HttpFilter(name=encoded.name, typed_config=encoded.config) for encoded in self.of_requests]
 
     def network(self) -> list[Filter]:
         """Return the filters that connections pass before they are sent on."""
-        return [Filter(name=each.name, typed_config=each.config) for each in self.of_connections]
+        return [Filter(name=encoded.name, typed_config=encoded.config) for encoded in self.of_connections]
 
 
 def encoded_filters(access: ChainAccess, *, inbound: bool) -> EncodedFilters:
@@ -56,4 +56,4 @@ def encoded_filters(access: ChainAccess, *, inbound: bool) -> EncodedFilters:
 
 
 def _encoded(filters: Iterable[HttpFilter | Filter]) -> tuple[EncodedFilter, ...]:
-    return tuple(EncodedFilter(each.name, each.typed_config.type_url, each.typed_config.value) for each in filters)
+    return tuple(EncodedFilter(message.name, message.typed_config.type_url, message.typed_config.value) for message in filters)

@@ -26,7 +26,7 @@ _SPACE_DELIMITED = ("scope", "permission")  # always, in Istio
 def _of_chain(chain: Chain) -> Iterator[JwtAuthentication]:
     issuers = chain.access.issuers
     if issuers:
-        providers = {f"origins-{at}": _provider(each, routes=not chain.inbound) for at, each in enumerate(issuers)}
+        providers = {f"origins-{index}": _provider(issuer, routes=not chain.inbound) for index, issuer in enumerate(issuers)}
         yield JwtAuthentication(
             providers=providers,
             rules=[{"match": {"prefix": "/"}, "requires": _requirement(list(providers))}],
@@ -53,22 +53,22 @@ def _provider(issuer: TokenIssuer, *, routes: bool) -> JwtProvider:
 
 
 def _key_set(keys: str | None) -> str:
-    known = json.loads(keys)["keys"] if keys else []
-    return json.dumps({"keys": [*known, NOBODYS_KEY]}, separators=(",", ":"))
+    issuer_keys = json.loads(keys)["keys"] if keys else []
+    return json.dumps({"keys": [*issuer_keys, NOBODYS_KEY]}, separators=(",", ":"))
 
 
 def _requirement(providers: Sequence[str]) -> JwtRequirement:
-    """Return that a token of one of ``providers``, if there is one, is believed.
+    """Return that a token of one of ``providers``, if there is one, is valid.
 
-    Where there are several, each place may hold a token for one of them only: either some provider believes what it finds, or none finds
-    anything, or what each finds is believed by it.
+    Where there are several, each place may hold a token for one of them only: either the token of some provider is valid, or there is no
+    token, or each token is valid for its provider.
     """
-    believed = [JwtRequirement(provider_name=each) for each in providers]
+    valid = [JwtRequirement(provider_name=provider) for provider in providers]
     nothing = JwtRequirement(allow_missing={})
-    if len(believed) == 1:
-        return _any([*believed, nothing])
-    each_own = JwtRequirement(requires_all={"requirements": [_any([each, nothing]) for each in believed]})
-    return _any([*believed, each_own])
+    if len(valid) == 1:
+        return _any([*valid, nothing])
+    each_or_none = JwtRequirement(requires_all={"requirements": [_any([requirement, nothing]) for requirement in valid]})
+    return _any([*valid, each_or_none])
 
 
 def _any(requirements: Sequence[JwtRequirement]) -> JwtRequirement:

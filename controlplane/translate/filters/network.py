@@ -21,7 +21,7 @@ _STAT_PREFIX = "tcp."
 
 def network_filters(access: ChainAccess) -> list[Filter]:
     """Return what connections have to pass where ``access`` holds, in their order."""
-    return [*_asking(access), *(_rbac(each) for each in _authorization(access))]
+    return [*_asking(access), *(_rbac(rules) for rules in _authorization(access))]
 
 
 def _asking(access: ChainAccess) -> Iterator[Filter]:

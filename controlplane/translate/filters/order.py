@@ -20,10 +20,12 @@ FILTERS = (EXT_AUTHZ_SHADOW, EXT_AUTHZ, JWT_AUTHN, RBAC, FAULT, CORS, ROUTER)
 
 def filters_of(chain: Chain) -> list[FilterMessage]:
     """Return the filters of ``chain``."""
-    return [FilterMessage(name=each.name, typed_config=pack(config)) for each in FILTERS for config in each.of_chain(chain)]
+    return [
+        FilterMessage(name=http_filter.name, typed_config=pack(config)) for http_filter in FILTERS for config in http_filter.of_chain(chain)
+    ]
 
 
 def of_rule(rule: HttpRule) -> dict[str, AnyMessage]:
     """Return what ``rule`` tells the filters, by filter name."""
-    told = ((each.name, each.of_rule(rule)) for each in FILTERS)
-    return {name: pack(config) for name, config in told if config is not None}
+    configs = ((http_filter.name, http_filter.of_rule(rule)) for http_filter in FILTERS)
+    return {name: pack(config) for name, config in configs if config is not None}

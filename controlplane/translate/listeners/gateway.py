@@ -16,27 +16,27 @@ from controlplane.translate.tls.gateway import downstream
 _BUFFER_BYTES = 32 * 1024
 
 
-def gateway_listener(value: GatewayListener, filters: EncodedFilters) -> Listener:
-    """Return the listener of ``value``, with ``filters`` on the way."""
+def gateway_listener(gateway: GatewayListener, filters: EncodedFilters) -> Listener:
+    """Return the listener of ``gateway``, with ``filters`` on the way."""
     http, network = filters.http(), filters.network()
     listener = Listener(
-        name=value.name,
-        address=socket_address(value.bind or WILDCARD, 0 if value.bind.startswith(UNIX) else value.port),
+        name=gateway.name,
+        address=socket_address(gateway.bind or WILDCARD, 0 if gateway.bind.startswith(UNIX) else gateway.port),
         traffic_direction=TrafficDirection.OUTBOUND,
         per_connection_buffer_limit_bytes={"value": _BUFFER_BYTES},
     )
-    for chain in value.chains:
+    for chain in gateway.chains:
         message = _chain(chain)
         if chain.route:
             asks = bool(chain.termination and chain.termination.clients)
-            prefix = f"outbound_{value.name}"
-            message.filters.append(gateway_http(prefix, chain.route, http, filters.paths, value.topology, asks=asks))
+            prefix = f"outbound_{gateway.name}"
+            message.filters.append(gateway_http(prefix, chain.route, http, filters.paths, gateway.topology, asks=asks))
         else:
             message.filters.extend([*network, weighted_tcp(chain.clusters)])
         listener.filter_chains.append(message)
-    if value.topology.proxy_protocol:
+    if gateway.topology.proxy_protocol:
         listener.listener_filters.append(proxy_protocol())
-    if any(chain.names for chain in value.chains):
+    if any(chain.names for chain in gateway.chains):
         listener.listener_filters.append(tls_inspector())
     return listener
 

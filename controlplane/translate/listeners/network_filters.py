@@ -63,7 +63,7 @@ def gateway_http(
     Their paths are normalised by ``paths`` first.
 
     Nothing that a client says of itself is believed, neither who it is nor where it comes from, unless ``topology`` says so. ``asks``:
-    it is asked for a certificate, and the application is told that. The limits are Envoy's advice for its edge.
+    it is asked for a certificate, and that is passed to the application. The limits are Envoy's advice for its edge.
     https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
     """
     manager = _manager(stat_prefix, filters, paths)
@@ -90,7 +90,7 @@ def inbound_http(
 ) -> Filter:
     """Return what routes requests to the workload by ``routes`` once they have passed ``filters``, their paths normalised by ``paths``.
 
-    ``mutual``: the workload is told the certificate that the peer has shown.
+    ``mutual``: the peer's certificate is passed to the workload.
     """
     manager = _manager(stat_prefix, filters, paths)
     manager.route_config.CopyFrom(routes)

@@ -19,21 +19,21 @@ VIRTUAL_OUTBOUND = "virtualOutbound"
 _PASSTHROUGH_CHAIN = "PassthroughFilterChain"
 
 
-def outbound_listener(value: OutboundListener) -> Listener:
-    """Return the listener of ``value``."""
-    listener = listening(value.name, (value.bind, *value.also), value.port, TrafficDirection.OUTBOUND)
-    if not value.binds:
+def outbound_listener(outbound: OutboundListener) -> Listener:
+    """Return the listener of ``outbound``."""
+    listener = listening(outbound.name, (outbound.bind, *outbound.also), outbound.port, TrafficDirection.OUTBOUND)
+    if not outbound.binds:
         listener.bind_to_port.value = False
-    stat_prefix = f"outbound_{value.name}"
-    sniffs = bool(value.route and value.chains)
-    if value.route:
+    stat_prefix = f"outbound_{outbound.name}"
+    sniffs = bool(outbound.route and outbound.chains)
+    if outbound.route:
         match = FilterChainMatch(application_protocols=PLAIN_HTTP) if sniffs else None
-        listener.filter_chains.append(FilterChain(filters=[outbound_http(stat_prefix, value.route)], filter_chain_match=match))
+        listener.filter_chains.append(FilterChain(filters=[outbound_http(stat_prefix, outbound.route)], filter_chain_match=match))
     if sniffs:
         listener.listener_filters.append(http_inspector())
         listener.listener_filters_timeout.CopyFrom(Duration())
         listener.continue_on_listener_filters_timeout = True
-    for chain in value.chains:
+    for chain in outbound.chains:
         message = FilterChain(filters=[tcp(chain.cluster, chain.cluster)])
         if chain.cidr:
             message.filter_chain_match.prefix_ranges.append(block(chain.cidr))

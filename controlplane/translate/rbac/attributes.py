@@ -87,7 +87,7 @@ def _path(value: str) -> Permission:
 
 def _template(value: str) -> StringMatcher:
     parts = {_ONE: "[^/]+", _ALL: ".*"}
-    return regex("/".join(parts.get(each) or literal(each) for each in value.split("/")))
+    return regex("/".join(parts.get(segment) or literal(segment) for segment in value.split("/")))
 
 
 def _header(name: str, value: str) -> Principal:
@@ -106,7 +106,7 @@ def _metadata(name: str, path: tuple[str, ...], value: str) -> Permission:
     text = ValueMatcher(string_match=matcher(value[1:-1] if listed else value))
     wanted = ValueMatcher(list_match={"one_of": text}) if listed else text
     return Permission(
-        sourced_metadata={"metadata_matcher": MetadataMatcher(filter=name, path=[{"key": each} for each in path], value=wanted)}
+        sourced_metadata={"metadata_matcher": MetadataMatcher(filter=name, path=[{"key": segment} for segment in path], value=wanted)}
     )
 
 

@@ -28,7 +28,7 @@ def text_or_list(wanted: StringMatcher) -> ValueMatcher:
 
 def claim_at(path: Sequence[str], value: ValueMatcher) -> MetadataMatcher:
     """Return that the claim at ``path`` fits ``value``."""
-    return MetadataMatcher(filter=VERIFIER, path=[{"key": each} for each in (PAYLOAD, *path)], value=value)
+    return MetadataMatcher(filter=VERIFIER, path=[{"key": segment} for segment in (PAYLOAD, *path)], value=value)
 
 
 def claim(path: Sequence[str], value: str) -> Principal:
@@ -54,8 +54,8 @@ def request_principal(value: str) -> Principal:
 
 
 def _divided(value: str) -> Iterator[tuple[str, str]]:
-    for at, character in enumerate(value):
-        issuer, subject = value[:at], value[at + 1 :]
+    for index, character in enumerate(value):
+        issuer, subject = value[:index], value[index + 1 :]
         if character == "/" and issuer and subject and not issuer.endswith((":", ":/")):  # not within the "://" of an issuer's URL
             yield issuer, subject
 

@@ -31,23 +31,23 @@ def anybody() -> Principal:
 
 def principal(value: str, around: Around) -> list[Principal]:
     """Return what a peer can be that is ``value``, written ``TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT``."""
-    return [_like(each) for each in principals_with_aliases((value,), around.trust_domains)]
+    return [_like(pattern) for pattern in principals_with_aliases((value,), around.trust_domains)]
 
 
 def namespace(value: str, around: Around) -> list[Principal]:
     """Return what a peer can be that runs in the namespace ``value``."""
     if value == ANY or not value.startswith(ANY):
         name = value if value.endswith(ANY) else f"{value}/sa/{ANY}"
-        return [_like(f"{each}/ns/{name}") for each in around.trust_domains]
+        return [_like(f"{domain}/ns/{name}") for domain in around.trust_domains]
     ends = _named(regex(f"{SPIFFE_SCHEME}[^/]+/ns/[^/]*{literal(value[1:])}/sa/.*"))
-    return [Principal(and_ids={"ids": [_like(f"{each}/{ANY}"), ends]}) for each in around.trust_domains]
+    return [Principal(and_ids={"ids": [_like(f"{domain}/{ANY}"), ends]}) for domain in around.trust_domains]
 
 
 def account(value: str, around: Around) -> list[Principal]:
     """Return what a peer can be that runs as the service account ``value``, ``NAMESPACE/ACCOUNT`` or of the policy's; without wildcards."""
-    name, slash, own = value.rpartition("/")
-    uris = (f"{SPIFFE_SCHEME}{each}/ns/{name if slash else around.namespace}/sa/{own}" for each in around.trust_domains)
-    return [_named(StringMatcher(exact=each)) for each in uris]
+    name, slash, account_name = value.rpartition("/")
+    uris = (f"{SPIFFE_SCHEME}{domain}/ns/{name if slash else around.namespace}/sa/{account_name}" for domain in around.trust_domains)
+    return [_named(StringMatcher(exact=uri)) for uri in uris]
 
 
 def trust_domain(value: str, around: Around) -> list[Principal]:

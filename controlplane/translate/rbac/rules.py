@@ -55,22 +55,22 @@ def rules_of(access: ChainAccess, action: PolicyAction, known: Known, *, dry_run
 
     A policy without rules is something else than no policy: an ALLOW without rules lets nobody in.
     """
-    chosen = [each for each in access.policies if each.action is action and each.dry_run == dry_run]
-    return _rbac(chosen, access.trust_domains, known) if chosen else None
+    policies = [policy for policy in access.policies if policy.action is action and policy.dry_run == dry_run]
+    return _rbac(policies, access.trust_domains, known) if policies else None
 
 
 def rules_of_provider(access: ChainAccess, provider: str, known: Known) -> RBAC:
     """Return the rules of the CUSTOM policies in ``access`` that ask ``provider``."""
-    chosen = [each for each in access.policies if each.action is PolicyAction.CUSTOM and each.provider == provider]
-    return _rbac(chosen, access.trust_domains, known)
+    policies = [policy for policy in access.policies if policy.action is PolicyAction.CUSTOM and policy.provider == provider]
+    return _rbac(policies, access.trust_domains, known)
 
 
 def _rbac(policies: Sequence[AccessPolicy], trust_domains: tuple[str, ...], known: Known) -> RBAC:
     rules: dict[str, Fitting] = {}
-    for each in policies:
-        for at, rule in enumerate(each.rules):
-            if (fitting := _fitting(each, rule, trust_domains, known)) is not None:
-                rules[f"ns[{each.namespace}]-policy[{each.name}]-rule[{at}]"] = fitting
+    for policy in policies:
+        for index, rule in enumerate(policy.rules):
+            if (fitting := _fitting(policy, rule, trust_domains, known)) is not None:
+                rules[f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"] = fitting
     return RBAC(action=_action(policies[0].action), policies=rules)
 
 
@@ -90,13 +90,13 @@ def _fitting(policy: AccessPolicy, rule: AccessRule, trust_domains: tuple[str, .
     lets_in = policy.action is PolicyAction.ALLOW
     if lets_in and not (rule.understood and terms.needs <= known):
         return None
-    principals = [_clients((*each.clients, *terms.when.clients), known, around, named=lets_in) for each in terms.sources]
-    permissions = [_targets((*each.targets, *terms.when.targets), known, around) for each in terms.operations]
+    principals = [_clients((*source.clients, *terms.when.clients), known, around, named=lets_in) for source in terms.sources]
+    permissions = [_targets((*operation.targets, *terms.when.targets), known, around) for operation in terms.operations]
     return Fitting(permissions=permissions, principals=principals)
 
 
 def _targets(terms: Sequence[Term[Permission]], known: Known, around: Around) -> Permission:
-    return _all(list(_asked(terms, known, around, PERMISSIONS)), PERMISSIONS)
+    return _all(list(_conditions(terms, known, around, PERMISSIONS)), PERMISSIONS)
 
 
 def _clients(terms: Sequence[Term[Principal]], known: Known, around: Around, *, named: bool) -> Principal:
@@ -104,22 +104,22 @@ def _clients(terms: Sequence[Term[Principal]], known: Known, around: Around, *, 
 
     ``named``: who is not to be somebody has to be somebody, so that a negation does not let those in who have shown no certificate.
     """
-    conditions = list(_asked(terms, known, around, PRINCIPALS))
-    of_peers = [each for each in terms if each.attribute.peer]
-    if named and of_peers and not any(each.values for each in of_peers):
+    conditions = list(_conditions(terms, known, around, PRINCIPALS))
+    peer_terms = [term for term in terms if term.attribute.peer]
+    if named and peer_terms and not any(term.values for term in peer_terms):
         conditions.insert(0, identities.anybody())
     return _all(conditions, PRINCIPALS)
 
 
-def _asked(terms: Iterable[Term[M]], known: Known, around: Around, logic: _Logic[M]) -> Iterator[M]:
+def _conditions(terms: Iterable[Term[M]], known: Known, around: Around, logic: _Logic[M]) -> Iterator[M]:
     """Yield what ``terms`` ask for, as far as it is ``known``."""
-    for each in terms:
-        if each.attribute.needs not in known:
+    for term in terms:
+        if term.attribute.needs not in known:
             continue
-        if each.values:
-            yield _any(each.fitting(each.values, around), logic)
-        if each.others:
-            yield logic.other(_any(each.fitting(each.others, around), logic))
+        if term.values:
+            yield _any(term.fitting(term.values, around), logic)
+        if term.others:
+            yield logic.other(_any(term.fitting(term.others, around), logic))
 
 
 def _any(conditions: Sequence[M], logic: _Logic[M]) -> M:

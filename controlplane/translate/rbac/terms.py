@@ -50,13 +50,13 @@ class RuleTerms(NamedTuple):
     @property
     def needs(self) -> frozenset[Needs]:
         """Return what has to be known for that."""
-        of_clients = (each.attribute.needs for terms in self.all for each in terms.clients)
-        return frozenset(of_clients).union(each.attribute.needs for terms in self.all for each in terms.targets)
+        of_clients = (term.attribute.needs for terms in self.all for term in terms.clients)
+        return frozenset(of_clients).union(term.attribute.needs for terms in self.all for term in terms.targets)
 
     @property
     def names_peers(self) -> bool:
         """Return whether it is asked for a peer that has an identity."""
-        return any(each.attribute.peer and each.values for terms in self.all for each in terms.clients)
+        return any(term.attribute.peer and term.values for terms in self.all for term in terms.clients)
 
 
 def terms_of(rule: AccessRule) -> RuleTerms:

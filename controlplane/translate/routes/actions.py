@@ -44,35 +44,35 @@ def plain_forward(cluster: str) -> RouteAction:
     return RouteAction(cluster=cluster, timeout=Duration())
 
 
-def forward(route: Route, value: Forward) -> None:
-    """Make ``route`` send requests where ``value`` says."""
+def forward(route: Route, forwarding: Forward) -> None:
+    """Make ``route`` send requests where ``forwarding`` says."""
     action = route.route
-    timeout = milliseconds(value.timeout_ms)
+    timeout = milliseconds(forwarding.timeout_ms)
     action.timeout.CopyFrom(timeout)
     action.max_grpc_timeout.CopyFrom(timeout)  # its successor, `max_stream_duration`, would make Envoy pass over `timeout`
-    if value.retry:
-        action.retry_policy.CopyFrom(retry_policy(value.retry))
-    action.hash_policy.extend(_hash_policy(key) for key in value.hashes)
-    action.request_mirror_policies.extend(_mirror(mirror) for mirror in value.mirrors)
-    if value.authority:
-        action.host_rewrite_literal = value.authority
-    if value.path:
-        _rewrite(action, value.path)
-    if len(value.backends) > 1:
-        action.weighted_clusters.clusters.extend(_weighted(backend) for backend in value.backends)
+    if forwarding.retry:
+        action.retry_policy.CopyFrom(retry_policy(forwarding.retry))
+    action.hash_policy.extend(_hash_policy(key) for key in forwarding.hashes)
+    action.request_mirror_policies.extend(_mirror(mirror) for mirror in forwarding.mirrors)
+    if forwarding.authority:
+        action.host_rewrite_literal = forwarding.authority
+    if forwarding.path:
+        _rewrite(action, forwarding.path)
+    if len(forwarding.backends) > 1:
+        action.weighted_clusters.clusters.extend(_weighted(backend) for backend in forwarding.backends)
         return
-    [single] = value.backends
+    [single] = forwarding.backends
     action.cluster = single.backend.cluster
     change_headers(route, single.request, single.response)
     if single.authority:
         action.host_rewrite_literal = single.authority
 
 
-def _weighted(value: Weighted) -> WeightedCluster.ClusterWeight:
-    message = WeightedCluster.ClusterWeight(name=value.backend.cluster, weight={"value": value.weight})
-    change_headers(message, value.request, value.response)
-    if value.authority:
-        message.host_rewrite_literal = value.authority
+def _weighted(weighted: Weighted) -> WeightedCluster.ClusterWeight:
+    message = WeightedCluster.ClusterWeight(name=weighted.backend.cluster, weight={"value": weighted.weight})
+    change_headers(message, weighted.request, weighted.response)
+    if weighted.authority:
+        message.host_rewrite_literal = weighted.authority
     return message
 
 
@@ -87,8 +87,8 @@ def _mirror(mirror: Mirror) -> RouteAction.RequestMirrorPolicy:
 
 def _rewrite(action: RouteAction, path: SwapPrefix | Substitute) -> None:
     match path:
-        case SwapPrefix(value):
-            action.prefix_rewrite = value
+        case SwapPrefix(prefix):
+            action.prefix_rewrite = prefix
         case Substitute(regex, by):
             action.regex_rewrite.pattern.CopyFrom(RegexMatcher(regex=regex))
             action.regex_rewrite.substitution = by
@@ -115,12 +115,14 @@ def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
             assert_never(key)
 
 
-def redirect(value: Redirect, listener_port: int) -> RedirectAction:
+def redirect(settings: Redirect, listener_port: int) -> RedirectAction:
     """Return that clients of ``listener_port`` are sent elsewhere."""
-    action = RedirectAction(response_code=_CODES[value.code], host_redirect=value.authority, port_redirect=_port(value, listener_port))
-    if value.scheme:
-        action.scheme_redirect = value.scheme
-    match value.path:
+    action = RedirectAction(
+        response_code=_CODES[settings.code], host_redirect=settings.authority, port_redirect=_port(settings, listener_port)
+    )
+    if settings.scheme:
+        action.scheme_redirect = settings.scheme
+    match settings.path:
         case None:
             pass
         case SwapPrefix(prefix):
@@ -128,13 +130,13 @@ def redirect(value: Redirect, listener_port: int) -> RedirectAction:
         case FullPath(path):
             action.path_redirect = path
         case _:
-            assert_never(value.path)
+            assert_never(settings.path)
     return action
 
 
-def _port(value: Redirect, listener_port: int) -> int:
+def _port(settings: Redirect, listener_port: int) -> int:
     """Return the port that is named in a redirect; 0 for none, as where it is the scheme's own."""
-    match value.port:
+    match settings.port:
         case KeepPort():
             return 0
         case FixedPort(number):
@@ -142,14 +144,14 @@ def _port(value: Redirect, listener_port: int) -> int:
         case ListenerPort():
             port = listener_port
         case _:
-            assert_never(value.port)
-    return 0 if _DEFAULT_PORTS.get(value.scheme) == port else port
+            assert_never(settings.port)
+    return 0 if _DEFAULT_PORTS.get(settings.scheme) == port else port
 
 
-def direct_response(value: Answer) -> DirectResponseAction:
-    """Return the fixed answer ``value``."""
-    action = DirectResponseAction(status=value.status)
-    match value.body:
+def direct_response(answer: Answer) -> DirectResponseAction:
+    """Return the direct response of ``answer``."""
+    action = DirectResponseAction(status=answer.status)
+    match answer.body:
         case None:
             pass
         case str(text):

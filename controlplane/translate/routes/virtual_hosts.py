@@ -26,10 +26,10 @@ DEFAULT = "default"  # the name of a route that nobody named
 _MAX_BODY = 1 << 20
 
 
-def virtual_host(value: HttpHost) -> VirtualHost:
-    """Return the virtual host of ``value`` without name and domains, which differ from table to table."""
-    message = VirtualHost(routes=[_route(value, rule) for rule in value.rules], include_request_attempt_count=True)
-    if value.redirects:
+def virtual_host(host: HttpHost) -> VirtualHost:
+    """Return the virtual host of ``host`` without name and domains, which differ from table to table."""
+    message = VirtualHost(routes=[_route(host, rule) for rule in host.rules], include_request_attempt_count=True)
+    if host.redirects:
         message.require_tls = VirtualHost.ALL
     return message
 
@@ -73,7 +73,7 @@ def pass_through_route() -> RouteConfiguration:
     )
 
 
-def _route(value: HttpHost, rule: HttpRule) -> Route:
+def _route(host: HttpHost, rule: HttpRule) -> Route:
     route = Route(name=rule.name or DEFAULT, match=route_match(rule.match), stat_prefix=rule.stat_prefix)
     if rule.origin:
         route.metadata.CopyFrom(_metadata(rule.origin))
@@ -83,9 +83,9 @@ def _route(value: HttpHost, rule: HttpRule) -> Route:
     match rule.action:
         case Forward():
             forward(route, rule.action)
-            route.decorator.operation = f"{value.host}:{value.port}{_operation(rule.match.path)}"
+            route.decorator.operation = f"{host.host}:{host.port}{_operation(rule.match.path)}"
         case Redirect():
-            route.redirect.CopyFrom(redirect(rule.action, value.port))
+            route.redirect.CopyFrom(redirect(rule.action, host.port))
         case Answer():
             route.direct_response.CopyFrom(direct_response(rule.action))
         case _:
@@ -95,10 +95,10 @@ def _route(value: HttpHost, rule: HttpRule) -> Route:
 
 def _operation(path: PathMatch) -> str:
     match path:
-        case ExactPath(value):
-            return value
-        case StringPrefix(value):
-            return f"{value}*"
+        case ExactPath(path_text):
+            return path_text
+        case StringPrefix(path_text):
+            return f"{path_text}*"
         case AnyPath() | PathPattern():
             return "/*"
         case _:

@@ -22,23 +22,23 @@ _VERSIONS = {
 _SERVES_HTTP = ("h2", "http/1.1")
 
 
-def downstream(value: Termination, *, http: bool) -> TransportSocket:
-    """Return the server's side of TLS as ``value`` says; tickets of other processes are not taken."""
+def downstream(termination: Termination, *, http: bool) -> TransportSocket:
+    """Return the server's side of TLS as ``termination`` says; tickets of other processes are not taken."""
     common = CommonTlsContext(
         tls_params={
-            "tls_minimum_protocol_version": _VERSIONS[value.lowest] or TlsParameters.TLSv1_2,
-            "tls_maximum_protocol_version": _VERSIONS[value.highest],
-            "cipher_suites": value.cipher_suites,
+            "tls_minimum_protocol_version": _VERSIONS[termination.lowest] or TlsParameters.TLSv1_2,
+            "tls_maximum_protocol_version": _VERSIONS[termination.highest],
+            "cipher_suites": termination.cipher_suites,
         },
         alpn_protocols=_SERVES_HTTP if http else (),
     )
-    for certificate in value.certificates:
+    for certificate in termination.certificates:
         _show(common, certificate)
-    if value.clients:
-        _check(common, value.clients)
+    if termination.clients:
+        _check(common, termination.clients)
     context = DownstreamTlsContext(
         common_tls_context=common,
-        require_client_certificate={"value": bool(value.clients and value.clients.required)},
+        require_client_certificate={"value": bool(termination.clients and termination.clients.required)},
         disable_stateless_session_resumption=True,
     )
     return mesh_tls.socket(context)
