@@ -111,7 +111,7 @@ class UpdateLoop:
 
 
 class _Mailbox:
-    """What has been submitted and is not worked on yet: the latest fact about each thing, and who has submitted."""
+    """What has been submitted and is not worked on yet: the latest fact about each thing, and the sources that have submitted."""
 
     def __init__(self) -> None:
         self.sources: set[str] = set()

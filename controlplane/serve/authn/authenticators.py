@@ -26,7 +26,7 @@ class AuthenticationFailure(StrEnum):
     TOKEN = "token"  # noqa: S105
     CERTIFICATE = "certificate"
     TRUST_DOMAIN = "trust_domain"
-    UNDECIDED = "undecided"  # it cannot be known now
+    UNDECIDED = "undecided"  # it cannot be checked now
     FAULT = "fault"  # an internal error
     NODE = "node"  # its node names another identity
 

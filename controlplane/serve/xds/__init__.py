@@ -1,1 +1,1 @@
-"""The streams of Envoys: one reader and one sender each around a machine of `controlplane.xds`."""
+"""The streams of Envoys: one reader and one sender each, around a stream of `controlplane.xds`."""
