@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
-from controlplane.model.mesh import PathNormalization
-
 
 class PolicyAction(StrEnum):
     """What becomes of requests that fit a policy."""
@@ -157,16 +155,12 @@ class ExternalAuthorizer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainAccess:
-    """The policies that hold for a chain of filters; ``trust_domains`` are the mesh's own and its aliases.
-
-    What they say of paths is compared with those of requests once these are normalised by ``paths``.
-    """
+    """The policies that hold for a chain of filters; ``trust_domains`` are the mesh's own and its aliases."""
 
     policies: tuple[AccessPolicy, ...] = ()
     issuers: tuple[TokenIssuer, ...] = ()
     authorizers: tuple[ExternalAuthorizer, ...] = ()  # those that there are, of the ones that policies name
     trust_domains: tuple[str, ...] = ()
-    paths: PathNormalization = PathNormalization.BASE
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -6,10 +6,18 @@ from dataclasses import dataclass
 
 from controlplane.ir.tls import Peer
 from controlplane.model.cluster_names import INBOUND, cluster_name
+from controlplane.model.mesh import PathNormalization
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionSettings:
+    """What holds for every connection and request that a proxy handles, whichever listener takes it."""
+
+    paths: PathNormalization = PathNormalization.BASE  # before anything is decided by them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,6 @@ def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
         authorizers=tuple(resolved.authorizer for resolved in external_authorizers(db, policies)),
         issuers=tuple(sorted(dict.fromkeys(issuers), key=lambda issuer: issuer.issuer)),
         trust_domains=trust_domains(db),
-        paths=mesh_settings(db).paths,
     )
 
 

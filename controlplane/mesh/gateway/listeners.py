@@ -17,6 +17,7 @@ from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedSer
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
+from controlplane.mesh.registry.mesh_settings import connection_settings
 from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies
 from controlplane.mesh.sidecar.inbound import any_peer
 from controlplane.model.hosts import ANY, common_hosts, hosts_for_namespace
@@ -45,8 +46,10 @@ def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, numb
     """Return the listener on port ``number`` of ``bind`` with the policies of ``scope``; ``None`` where it would be empty."""
     port = merged_port(db, scope, bind, number)
     listener = _listener_on(db, scope, port) if port else None
-    policies = effective_policies(db, scope.namespace, scope.labels)
-    return checked_resource(LDS, listener.name, gateway_listener(listener, gateway_filters(db, policies))) if listener else None
+    if listener is None:
+        return None
+    filters = gateway_filters(db, effective_policies(db, scope.namespace, scope.labels))
+    return checked_resource(LDS, listener.name, gateway_listener(listener, filters, connection_settings(db)))
 
 
 @query

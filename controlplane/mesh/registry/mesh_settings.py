@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controlplane.incremental.database import Database, query
+from controlplane.ir.listeners import ConnectionSettings
 from controlplane.mesh.inputs import objects
 from controlplane.model.keys import CONFIG_MAP
 from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
@@ -29,6 +32,18 @@ def mesh_settings(db: Database) -> MeshSettings:
         root_namespace=spec.root_namespace,
         paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
     )
+
+
+@query
+def connection_settings(db: Database) -> ConnectionSettings:
+    """Return what holds for connections to workloads and through gateways."""
+    return ConnectionSettings(paths=mesh_settings(db).paths)
+
+
+@query
+def outbound_connection_settings(db: Database) -> ConnectionSettings:
+    """Return what holds for connections from workloads: their paths are normalised further where they arrive."""
+    return replace(connection_settings(db), paths=PathNormalization.BASE)
 
 
 @query

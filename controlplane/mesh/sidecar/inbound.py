@@ -12,7 +12,7 @@ from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
-from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.mesh_settings import connection_settings, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_port
@@ -93,15 +93,22 @@ def virtual_inbound(
     families: IpFamilies,
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
-    filters, transparent = inbound_filters(db, policies), interception is Interception.TPROXY
-    message = inbound.virtual_inbound(mesh_settings(db).inbound_port, ports, others, filters, families, transparent=transparent)
+    message = inbound.virtual_inbound(
+        mesh_settings(db).inbound_port,
+        ports,
+        others,
+        inbound_filters(db, policies),
+        connection_settings(db),
+        families,
+        transparent=interception is Interception.TPROXY,
+    )
     return checked_resource(LDS, message.name, message)
 
 
 @query
 def inbound_listener(db: Database, served: ServedPort, policies: EffectivePolicies) -> Resource | None:
     """Return the listener that binds a port itself."""
-    message = inbound.inbound_listener(served, inbound_filters(db, policies))
+    message = inbound.inbound_listener(served, inbound_filters(db, policies), connection_settings(db))
     return checked_resource(LDS, message.name, message)
 
 

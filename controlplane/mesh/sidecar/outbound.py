@@ -13,7 +13,7 @@ from controlplane.mesh.destinations.destination_rules import client_namespace_fo
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.endpoints import endpoints
-from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.mesh_settings import mesh_settings, outbound_connection_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
 from controlplane.mesh.routing.route_tables import has_address, route_tables
 from controlplane.mesh.routing.scopes import (
@@ -221,21 +221,19 @@ def _distinct(chains: list[TcpChain]) -> tuple[TcpChain, ...]:
 @query
 def outbound_listener(db: Database, listener: OutboundListener) -> Resource | None:
     """Return the listener of ``listener``."""
-    del db
-    return checked_resource(LDS, listener.name, listeners.outbound_listener(listener))
+    return checked_resource(LDS, listener.name, listeners.outbound_listener(listener, outbound_connection_settings(db)))
 
 
 @query
 def virtual_outbound(db: Database, policy: OutboundPolicy, families: IpFamilies) -> Resource | None:
     """Return the listener that iptables send every outbound connection to."""
     catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
-    message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, families)
+    message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, outbound_connection_settings(db), families)
     return checked_resource(LDS, message.name, message)
 
 
 @query
 def http_proxy_listener(db: Database, port: int) -> Resource | None:
     """Return the listener that applications name as their HTTP proxy."""
-    del db
-    message = listeners.http_proxy(port)
+    message = listeners.http_proxy(port, outbound_connection_settings(db))
     return checked_resource(LDS, message.name, message)

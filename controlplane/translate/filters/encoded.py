@@ -10,7 +10,6 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.ir.access import ChainAccess
-from controlplane.model.mesh import PathNormalization
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.network import network_filters
 from controlplane.translate.filters.order import filters_of
@@ -32,14 +31,10 @@ class EncodedFilter:
 
 @dataclass(frozen=True, slots=True)
 class EncodedFilters:
-    """The filters of requests, and those of connections that are sent on whole, each in their order.
-
-    ``paths``: how the paths of requests are normalised before that.
-    """
+    """The filters of requests, and those of connections that are sent on whole, each in their order."""
 
     of_requests: tuple[EncodedFilter, ...]
     of_connections: tuple[EncodedFilter, ...]
-    paths: PathNormalization = PathNormalization.BASE
 
     def http(self) -> list[HttpFilter]:
         """Return the filters that requests pass, the router last."""
@@ -52,7 +47,7 @@ class EncodedFilters:
 
 def encoded_filters(access: ChainAccess, *, inbound: bool) -> EncodedFilters:
     """Return what has to be passed where ``access`` holds: on the way to a workload (``inbound``), or through a gateway."""
-    return EncodedFilters(_encoded(filters_of(Chain(inbound=inbound, access=access))), _encoded(network_filters(access)), access.paths)
+    return EncodedFilters(_encoded(filters_of(Chain(inbound=inbound, access=access))), _encoded(network_filters(access)))
 
 
 def _encoded(filters: Iterable[HttpFilter | Filter]) -> tuple[EncodedFilter, ...]:

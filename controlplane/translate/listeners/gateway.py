@@ -7,18 +7,19 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from controlplane.ir.gateway import GatewayChain, GatewayListener
+from controlplane.ir.listeners import ConnectionSettings
 from controlplane.translate.addresses import UNIX, WILDCARD, block, socket_address
 from controlplane.translate.filters.encoded import EncodedFilters
-from controlplane.translate.listeners.network_filters import gateway_http, proxy_protocol, tls_inspector, weighted_tcp
+from controlplane.translate.listeners.network_filters import TerminalFilters, proxy_protocol, tls_inspector
 from controlplane.translate.tls.gateway import downstream
 
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
 _BUFFER_BYTES = 32 * 1024
 
 
-def gateway_listener(gateway: GatewayListener, filters: EncodedFilters) -> Listener:
-    """Return the listener of ``gateway``, with ``filters`` on the way."""
-    http, network = filters.http(), filters.network()
+def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
+    """Return the listener of ``gateway``, with ``filters`` on the way; ``settings`` hold for its connections."""
+    http, network, terminal = filters.http(), filters.network(), TerminalFilters(settings)
     listener = Listener(
         name=gateway.name,
         address=socket_address(gateway.bind or WILDCARD, 0 if gateway.bind.startswith(UNIX) else gateway.port),
@@ -30,9 +31,9 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters) -> Liste
         if chain.route:
             asks = bool(chain.termination and chain.termination.clients)
             prefix = f"outbound_{gateway.name}"
-            message.filters.append(gateway_http(prefix, chain.route, http, filters.paths, gateway.topology, asks=asks))
+            message.filters.append(terminal.gateway_http(prefix, chain.route, http, gateway.topology, asks=asks))
         else:
-            message.filters.extend([*network, weighted_tcp(chain.clusters)])
+            message.filters.extend([*network, terminal.weighted_tcp(chain.clusters)])
         listener.filter_chains.append(message)
     if gateway.topology.proxy_protocol:
         listener.listener_filters.append(proxy_protocol())

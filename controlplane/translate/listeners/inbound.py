@@ -12,8 +12,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort
-from controlplane.model.mesh import PathNormalization
+from controlplane.ir.listeners import ConnectionSettings, InboundPort, OtherPorts, PortPolicy, ServedPort
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
@@ -22,11 +21,10 @@ from controlplane.translate.clusters.clusters import BLACK_HOLE, INBOUND_PASSTHR
 from controlplane.translate.filters.encoded import EncodedFilters
 from controlplane.translate.listeners.network_filters import (
     PLAIN_HTTP,
+    TerminalFilters,
     http_inspector,
-    inbound_http,
     original_destination,
     original_source,
-    tcp,
     tls_inspector,
 )
 from controlplane.translate.routes.virtual_hosts import inbound_route, pass_through_route
@@ -58,11 +56,11 @@ class _ChainSpec(NamedTuple):
 
 
 class _EncodedChain(NamedTuple):
-    """What has to be passed on the way, the same in every chain."""
+    """What has to be passed on the way, and what it leads to, the same in every chain."""
 
     http: list[HttpFilter]
     network: list[Filter]
-    paths: PathNormalization
+    terminal: TerminalFilters
 
 
 def virtual_inbound(
@@ -70,25 +68,21 @@ def virtual_inbound(
     ports: tuple[ServedPort, ...],
     others: OtherPorts,
     filters: EncodedFilters,
+    settings: ConnectionSettings,
     families: IpFamilies = IpFamilies.V4,
     *,
     transparent: bool = False,
 ) -> Listener:
     """Return the listener that iptables send every inbound connection of ``families`` to, with chains for each of ``ports``, and others.
 
-    ``filters`` stand on the way to each of them. ``transparent``: they come as they are (TPROXY), and go on so, from the client's address.
+    ``filters`` stand on the way to each of them, ``settings`` hold for all connections.
+    ``transparent``: they come as they are (TPROXY), and go on so, from the client's address.
 
     There is no default chain: a connection that a port's own chains refuse would be let in by it.
     """
+    encoded = _encoded(filters, settings)
     listener = listening(VIRTUAL_INBOUND, wildcard(families), number, TrafficDirection.INBOUND)
-    listener.filter_chains.append(
-        FilterChain(
-            name="virtualInbound-blackhole",
-            filter_chain_match=FilterChainMatch(destination_port={"value": number}),
-            filters=[tcp(BLACK_HOLE, BLACK_HOLE)],
-        )
-    )
-    encoded = _encoded(filters)
+    listener.filter_chains.append(_to_itself(number, encoded.terminal))
     for served in (served for served in ports if served.port.port != number):  # connections to it lead nowhere, whoever names it
         match = FilterChainMatch(destination_port={"value": served.port.port})
         listener.filter_chains.extend(_chains(_spec(served.port), served.port.protocol, match, served.policy, encoded))
@@ -107,17 +101,23 @@ def virtual_inbound(
     return listener
 
 
-def inbound_listener(served: ServedPort, filters: EncodedFilters) -> Listener:
-    """Return the listener that binds a port itself, where no iptables are, with ``filters`` on the way."""
+def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
+    """Return the listener that binds a port itself, where no iptables are, with ``filters`` on the way, by ``settings``."""
     port = served.port
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
-    listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters)))
+    listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters, settings)))
     _inspect(listener)
     return listener
 
 
-def _encoded(filters: EncodedFilters) -> _EncodedChain:
-    return _EncodedChain(filters.http(), filters.network(), filters.paths)
+def _encoded(filters: EncodedFilters, settings: ConnectionSettings) -> _EncodedChain:
+    return _EncodedChain(filters.http(), filters.network(), TerminalFilters(settings))
+
+
+def _to_itself(number: int, terminal: TerminalFilters) -> FilterChain:
+    """Return the chain for connections to the listener's own port: they would come back to it without end."""
+    match = FilterChainMatch(destination_port={"value": number})
+    return FilterChain(name="virtualInbound-blackhole", filter_chain_match=match, filters=[terminal.tcp(BLACK_HOLE, BLACK_HOLE)])
 
 
 def _spec(port: InboundPort) -> _ChainSpec:
@@ -131,7 +131,7 @@ def _chains(
     kinds = tuple(_kinds(protocol, policy.mode if policy.peer else MutualTLSMode.DISABLE))
     if policy.peer is None and policy.mode is MutualTLSMode.STRICT:
         # Who has no certificate cannot take part in mutual TLS, and nothing else is to be let in.
-        yield FilterChain(name=spec.name, filter_chain_match=match, filters=[tcp(BLACK_HOLE, BLACK_HOLE)])
+        yield FilterChain(name=spec.name, filter_chain_match=match, filters=[encoded.terminal.tcp(BLACK_HOLE, BLACK_HOLE)])
         return
     for kind in kinds:
         chain = FilterChain(
@@ -146,8 +146,8 @@ def _chains(
 
 def _filters(spec: _ChainSpec, kind: _ConnectionKind, encoded: _EncodedChain) -> list[Filter]:
     if kind.http:
-        return [inbound_http(spec.stat_prefix, spec.routes, encoded.http, encoded.paths, mutual=kind.mutual)]
-    return [*encoded.network, tcp(spec.cluster, spec.cluster)]
+        return [encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, encoded.http, mutual=kind.mutual)]
+    return [*encoded.network, encoded.terminal.tcp(spec.cluster, spec.cluster)]
 
 
 def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -17,6 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.gateway import ForwardedCertificate, Topology
+from controlplane.ir.listeners import ConnectionSettings
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
 from controlplane.translate.addresses import ads
@@ -39,82 +41,94 @@ _FORWARDED = {
 PLAIN_HTTP = ("http/1.1", "h2c")  # what the HTTP inspector calls them
 
 
-def outbound_http(stat_prefix: str, route_name: str) -> Filter:
-    """Return what routes requests from the workload by the RouteConfiguration ``route_name``."""
-    manager = _manager(stat_prefix, filters_of(Chain(inbound=False)))
-    manager.rds.config_source.CopyFrom(ads())
-    manager.rds.route_config_name = route_name
-    manager.use_remote_address.value = True
-    manager.skip_xff_append = True
-    return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
+@dataclass(frozen=True, slots=True)
+class TerminalFilters:
+    """The filters that end a chain, by ``settings``: what routes requests, and what sends whole connections on."""
 
+    settings: ConnectionSettings
 
-def gateway_http(
-    stat_prefix: str,
-    route_name: str,
-    filters: Sequence[HttpFilter],
-    paths: PathNormalization,
-    topology: Topology,
-    *,
-    asks: bool,
-) -> Filter:
-    """Return what routes requests from outside of the mesh by the RouteConfiguration ``route_name``, past ``filters``.
+    def outbound_http(self, stat_prefix: str, route_name: str) -> Filter:
+        """Return what routes requests from the workload by the RouteConfiguration ``route_name``."""
+        manager = self._manager(stat_prefix, filters_of(Chain(inbound=False)))
+        manager.rds.config_source.CopyFrom(ads())
+        manager.rds.route_config_name = route_name
+        manager.use_remote_address.value = True
+        manager.skip_xff_append = True
+        return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
-    Their paths are normalised by ``paths`` first.
+    def gateway_http(
+        self,
+        stat_prefix: str,
+        route_name: str,
+        filters: Sequence[HttpFilter],
+        topology: Topology,
+        *,
+        asks: bool,
+    ) -> Filter:
+        """Return what routes requests from outside of the mesh by the RouteConfiguration ``route_name``, past ``filters``.
 
-    Nothing that a client says of itself is believed, neither who it is nor where it comes from, unless ``topology`` says so. ``asks``:
-    it is asked for a certificate, and that is passed to the application. The limits are Envoy's advice for its edge.
-    https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
-    """
-    manager = _manager(stat_prefix, filters, paths)
-    manager.rds.config_source.CopyFrom(ads())
-    manager.rds.route_config_name = route_name
-    manager.use_remote_address.value = True
-    manager.xff_num_trusted_hops = topology.trusted_proxies
-    default = HttpConnectionManager.SANITIZE_SET if asks else HttpConnectionManager.SANITIZE
-    manager.forward_client_cert_details = _FORWARDED.get(topology.client_certificate, default)
-    if asks:
-        manager.set_current_client_cert_details.subject.value = True
-        manager.set_current_client_cert_details.cert = True
-        manager.set_current_client_cert_details.dns = True
-        manager.set_current_client_cert_details.uri = True
-    manager.http2_protocol_options.max_concurrent_streams.value = _STREAMS
-    manager.http2_protocol_options.initial_stream_window_size.value = _STREAM_WINDOW_BYTES
-    manager.http2_protocol_options.initial_connection_window_size.value = _CONNECTION_WINDOW_BYTES
-    manager.request_headers_timeout.seconds = _HEADERS_S
-    return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
+        Nothing that a client says of itself is believed, neither who it is nor where it comes from, unless ``topology`` says so. ``asks``:
+        it is asked for a certificate, and the application is told that. The limits are Envoy's advice for its edge.
+        https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+        """
+        manager = self._manager(stat_prefix, filters)
+        manager.rds.config_source.CopyFrom(ads())
+        manager.rds.route_config_name = route_name
+        manager.use_remote_address.value = True
+        manager.xff_num_trusted_hops = topology.trusted_proxies
+        default = HttpConnectionManager.SANITIZE_SET if asks else HttpConnectionManager.SANITIZE
+        manager.forward_client_cert_details = _FORWARDED.get(topology.client_certificate, default)
+        if asks:
+            manager.set_current_client_cert_details.subject.value = True
+            manager.set_current_client_cert_details.cert = True
+            manager.set_current_client_cert_details.dns = True
+            manager.set_current_client_cert_details.uri = True
+        manager.http2_protocol_options.max_concurrent_streams.value = _STREAMS
+        manager.http2_protocol_options.initial_stream_window_size.value = _STREAM_WINDOW_BYTES
+        manager.http2_protocol_options.initial_connection_window_size.value = _CONNECTION_WINDOW_BYTES
+        manager.request_headers_timeout.seconds = _HEADERS_S
+        return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
+    def inbound_http(self, stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], *, mutual: bool) -> Filter:
+        """Return what routes requests to the workload by ``routes`` once they have passed ``filters``.
 
-def inbound_http(
-    stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], paths: PathNormalization, *, mutual: bool
-) -> Filter:
-    """Return what routes requests to the workload by ``routes`` once they have passed ``filters``, their paths normalised by ``paths``.
+        ``mutual``: the workload is told the certificate that the peer has shown.
+        """
+        manager = self._manager(stat_prefix, filters)
+        manager.route_config.CopyFrom(routes)
+        manager.use_remote_address.value = False
+        manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
+        if mutual:
+            manager.forward_client_cert_details = HttpConnectionManager.APPEND_FORWARD
+            manager.set_current_client_cert_details.subject.value = True
+            manager.set_current_client_cert_details.uri = True
+        return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
-    ``mutual``: the peer's certificate is passed to the workload.
-    """
-    manager = _manager(stat_prefix, filters, paths)
-    manager.route_config.CopyFrom(routes)
-    manager.use_remote_address.value = False
-    manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
-    if mutual:
-        manager.forward_client_cert_details = HttpConnectionManager.APPEND_FORWARD
-        manager.set_current_client_cert_details.subject.value = True
-        manager.set_current_client_cert_details.uri = True
-    return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
+    def tcp(self, stat_prefix: str, cluster: str) -> Filter:
+        """Return what sends whole connections to ``cluster``."""
+        return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=stat_prefix, cluster=cluster)))
 
+    def weighted_tcp(self, clusters: Sequence[tuple[str, int]]) -> Filter:
+        """Return what sends whole connections to one of ``clusters``, by their weights."""
+        first = clusters[0][0]
+        if len(clusters) == 1:
+            return self.tcp(first, first)
+        weighted = [{"name": cluster, "weight": weight} for cluster, weight in clusters]
+        return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=first, weighted_clusters={"clusters": weighted})))
 
-def tcp(stat_prefix: str, cluster: str) -> Filter:
-    """Return what sends whole connections to ``cluster``."""
-    return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=stat_prefix, cluster=cluster)))
-
-
-def weighted_tcp(clusters: Sequence[tuple[str, int]]) -> Filter:
-    """Return what sends whole connections to one of ``clusters``, by their weights."""
-    first = clusters[0][0]
-    if len(clusters) == 1:
-        return tcp(first, first)
-    weighted = [{"name": cluster, "weight": weight} for cluster, weight in clusters]
-    return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=first, weighted_clusters={"clusters": weighted})))
+    def _manager(self, stat_prefix: str, filters: Sequence[HttpFilter]) -> HttpConnectionManager:
+        paths = self.settings.paths
+        manager = HttpConnectionManager(
+            stat_prefix=stat_prefix,
+            http_filters=filters,
+            upgrade_configs=[{"upgrade_type": "websocket"}],
+            stream_idle_timeout=Duration(),
+            normalize_path={"value": paths is not PathNormalization.NONE},
+            merge_slashes=paths in (PathNormalization.MERGE_SLASHES, PathNormalization.DECODE_AND_MERGE_SLASHES),
+        )
+        if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
+            manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
+        return manager
 
 
 def original_source() -> ListenerFilter:
@@ -140,17 +154,3 @@ def proxy_protocol() -> ListenerFilter:
 def original_destination() -> ListenerFilter:
     """Return what reads where a connection was going before iptables sent it here."""
     return ListenerFilter(name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst()))
-
-
-def _manager(stat_prefix: str, filters: Sequence[HttpFilter], paths: PathNormalization = PathNormalization.BASE) -> HttpConnectionManager:
-    manager = HttpConnectionManager(
-        stat_prefix=stat_prefix,
-        http_filters=filters,
-        upgrade_configs=[{"upgrade_type": "websocket"}],
-        stream_idle_timeout=Duration(),
-        normalize_path={"value": paths is not PathNormalization.NONE},
-        merge_slashes=paths in (PathNormalization.MERGE_SLASHES, PathNormalization.DECODE_AND_MERGE_SLASHES),
-    )
-    if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
-        manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
-    return manager
