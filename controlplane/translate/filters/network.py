@@ -21,10 +21,10 @@ _STAT_PREFIX = "tcp."
 
 def network_filters(access: ChainAccess) -> list[Filter]:
     """Return what connections have to pass where ``access`` holds, in their order."""
-    return [*_asking(access), *(_rbac(rules) for rules in _authorization(access))]
+    return [*_provider_filters(access), *(_rbac(rules) for rules in _authorization(access))]
 
 
-def _asking(access: ChainAccess) -> Iterator[Filter]:
+def _provider_filters(access: ChainAccess) -> Iterator[Filter]:
     """Yield what marks connections for each provider, and what asks; where nobody can be asked about connections, what refuses them."""
     for provider in access.providers:
         rules = rules_of_provider(access, provider, OF_CONNECTIONS)
