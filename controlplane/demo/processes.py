@@ -21,7 +21,7 @@ from controlplane.model.proxies import Interception, ProxyType
 ADMIN_PORT = 15000
 READY_PORT = 15021
 STATS_PORT = 15090
-PATIENCE_S = 60.0  # what is only waited for may take as long as this: other processes share the machine
+PATIENCE_S = 120.0  # for what is only waited for: on a busy machine an Envoy takes long to begin
 _STOP_S = 5.0
 
 
