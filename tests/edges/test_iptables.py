@@ -15,7 +15,7 @@ from controlplane.cli.main import app
 from controlplane.iptables import applier, programs
 from tests.support import interception
 from tests.support import network_namespaces as namespaces
-from tests.support.interception import APPLICATION, GROUP, PROXY, ROOT, Call, Testbed
+from tests.support.interception import APPLICATION, GROUP, PROXY, ROOT, Call, InterceptionBed
 
 _V4 = (interception.POD, interception.NEAR, interception.FAR, "127.0.0.1", "127.0.0.6")
 _V6 = (interception.POD_V6, interception.NEAR_V6, interception.FAR_V6, "::1", "::6")
@@ -112,7 +112,7 @@ def expected(case: Case, mode: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module", params=["nft", "legacy"])
-def bed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+def bed(request: pytest.FixtureRequest) -> Iterator[InterceptionBed]:
     namespaces.needed()
     with interception.bed(request.param) as found:
         yield found
@@ -120,7 +120,7 @@ def bed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 @pytest.mark.parametrize("mode", ["REDIRECT", "TPROXY"])
 @pytest.mark.parametrize("name", CASES)
-def test_rules_take_what_they_should_twice_and_go_without_a_trace(bed: Testbed, name: str, mode: str) -> None:
+def test_rules_take_what_they_should_twice_and_go_without_a_trace(bed: InterceptionBed, name: str, mode: str) -> None:
     case = CASES[name]
     before = bed.state()
     options = ("-m", mode, *case.options)
@@ -146,7 +146,7 @@ def test_rules_take_what_they_should_twice_and_go_without_a_trace(bed: Testbed, 
     assert bed.state() == before
 
 
-def _shell(bed: Testbed, line: str, **environment: str) -> tuple[int, str]:
+def _shell(bed: InterceptionBed, line: str, **environment: str) -> tuple[int, str]:
     """Return how ``line`` of shell ends in the pod, and what it says."""
     given = " ".join(f"{name}={value}" for name, value in environment.items())
     said = str(bed.pod.ask("shell", f"{given} {line} 2>&1; echo $?"))
@@ -158,7 +158,7 @@ _NAVARCH = f"{sys.executable} -m controlplane.cli.main iptables"
 
 
 @pytest.mark.parametrize("program", ["ip6tables-{kind}-restore", "ip"])
-def test_where_a_part_cannot_be_set_nothing_is_and_the_old_rules_hold(bed: Testbed, tmp_path: Path, program: str) -> None:
+def test_where_a_part_cannot_be_set_nothing_is_and_the_old_rules_hold(bed: InterceptionBed, tmp_path: Path, program: str) -> None:
     assert bed.navarch("-b", "80")[0] == 0
     before = bed.state()
     broken = tmp_path / program.format(kind=bed.kind)
@@ -173,7 +173,7 @@ def test_where_a_part_cannot_be_set_nothing_is_and_the_old_rules_hold(bed: Testb
     assert bed.navarch("--clean-up")[0] == 0
 
 
-def test_other_settings_replace_the_old_and_rules_of_others_keep_their_places(bed: Testbed) -> None:
+def test_other_settings_replace_the_old_and_rules_of_others_keep_their_places(bed: InterceptionBed) -> None:
     untouched = bed.state()
     bed.navarch("-b", "80", "--capture-all-dns", "--drop-invalid")
     ours = f"iptables-{bed.kind}"
@@ -194,7 +194,7 @@ def test_other_settings_replace_the_old_and_rules_of_others_keep_their_places(be
     assert bed.state() == untouched
 
 
-def test_the_checker_is_not_fooled(bed: Testbed) -> None:
+def test_the_checker_is_not_fooled(bed: InterceptionBed) -> None:
     check = ("--check", "--probe-timeout", "0.5")
     nothing = bed.navarch(*check)
     bed.navarch("-b", "80", "-p", "16001")
@@ -214,7 +214,7 @@ def test_the_checker_is_not_fooled(bed: Testbed) -> None:
 
 
 @pytest.mark.parametrize(("uid", "proved"), [(1337, "the proxy to 10.77.0.2"), (4711, "the application to 192.0.2.1")])
-def test_without_rights_the_checker_proves_what_its_user_can(bed: Testbed, uid: int, proved: str) -> None:
+def test_without_rights_the_checker_proves_what_its_user_can(bed: InterceptionBed, uid: int, proved: str) -> None:
     as_user = f"setpriv --reuid {uid} --regid {uid} --clear-groups {_NAVARCH} --check --probe-timeout 0.5"
     without = _shell(bed, as_user)
     bed.navarch()
@@ -228,7 +228,7 @@ def test_without_rights_the_checker_proves_what_its_user_can(bed: Testbed, uid: 
     assert "not tried IPv4 from outside: needs root" in said
 
 
-def test_who_may_not_or_has_no_iptables_is_told_so(bed: Testbed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_not_or_has_no_iptables_is_told_so(bed: InterceptionBed, monkeypatch: pytest.MonkeyPatch) -> None:
     status, said = _shell(bed, f"setpriv --reuid 4711 --regid 4711 --clear-groups {_NAVARCH}")
 
     assert status == 1

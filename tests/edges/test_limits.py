@@ -31,7 +31,7 @@ async def main(address, count, size):
     names = tuple(f"{number:0{size}}" for number in range(count))
     async with delta(address) as call:
         await call.write(delta_request(CDS, node=NODE, names=names))
-        print((await status_of(call, at_most(30)))[0].name)
+        print((await status_of(call, 120))[0].name)
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """

@@ -63,7 +63,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Testbed:
+class InterceptionBed:
     """The two namespaces, and which back-end the pod's rules are in."""
 
     kind: str
@@ -106,7 +106,7 @@ class Testbed:
 
 
 @contextmanager
-def bed(kind: str) -> Iterator[Testbed]:
+def bed(kind: str) -> Iterator[InterceptionBed]:
     """Make a pod whose rules are of the back-end ``kind``, with some rules of others in it, and what is around it."""
     pod, outside = (f"nv{os.getpid()}-{kind}-{end}" for end in ("pod", "out"))
     with ExitStack() as stack:
@@ -118,7 +118,7 @@ def bed(kind: str) -> Iterator[Testbed]:
         workers = [Worker(name) for name in (pod, outside)]
         for worker in workers:
             stack.callback(worker.end)
-        found = Testbed(kind, *workers)
+        found = InterceptionBed(kind, *workers)
         found.pod.ask("shell", f"for f in iptables ip6tables; do $f-{kind}-restore --noflush <<EOF\n{_OF_OTHERS}EOF\ndone")
         found.pod.ask("listen", PORTS_OF_POD)
         found.outside.ask("listen", PORTS_OUTSIDE)
