@@ -11,13 +11,23 @@ import struct
 from pathlib import Path
 
 _LISTENING = "0A"
+_NEVER_GIVEN = range(20_000, 32_000)  # below the ports that Linux gives to connections, and above the well-known ones
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port of ``host`` that is free now."""
-    with socket.create_server((host, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a port of ``host`` that is free now, and that the kernel gives to no connection meanwhile. Raises OSError."""
+    for port in random.sample(_NEVER_GIVEN, 200):
+        if _can_listen(host, port):
+            return port
+    raise OSError(f"no free port at {host}")
+
+
+def _can_listen(host: str, port: int) -> bool:
+    try:
+        with socket.create_server((host, port)):
+            return True
+    except OSError:
+        return False
 
 
 def free_network(ports: tuple[int, ...]) -> str:
