@@ -58,7 +58,13 @@ async def control_plane(folder: Path, *, grace_s: float = 1.0, jwks: JwksSetting
     """Serve ``folder`` until the block ends."""
     anywhere = "127.0.0.1:0"
     settings = Settings(files=(str(folder),), xds=anywhere, admin=anywhere, health=anywhere, grace_s=grace_s, jwks=jwks or JwksSettings())
-    plane = ControlPlane(settings)
+    async with run_until_ready(ControlPlane(settings)) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def run_until_ready(plane: ControlPlane) -> AsyncIterator[Running]:
+    """Run ``plane`` until the block ends; it is ready when the block begins."""
     stop = asyncio.Event()
     open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(plane.run(stop, open_at.set_result))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-from controlplane.app.control_plane import Addresses, ControlPlane
+from controlplane.app.control_plane import ControlPlane
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import connect
 from controlplane.settings import IdentitySettings, KubernetesSettings, ReportSettings, Settings
 from tests.support.cluster import Cluster
-from tests.support.control_plane import Running
-from tests.support.waiting import DEADLINE_S, until
+from tests.support.control_plane import Running, run_until_ready
 
 HOME = "navarch-system"
 SECRET = f"/api/v1/namespaces/{HOME}/secrets/navarch-ca"
@@ -39,20 +37,8 @@ async def serving(
     )
     anywhere = "127.0.0.1:0"
     settings = replace(more, files=files, kubernetes=kubernetes, xds=anywhere, admin=anywhere, health=anywhere, grace_s=1.0)
-    async with connect(KubernetesAccess(str(kubeconfig))) as client:
-        plane = ControlPlane(settings, client)
-        stop = asyncio.Event()
-        open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(plane.run(stop, open_at.set_result))
-        await asyncio.wait((task, open_at), return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_S)
-        try:
-            running = Running(plane, open_at.result(), stop, task)
-            await until(running.ready)
-            yield running
-        finally:
-            stop.set()
-            async with asyncio.timeout(DEADLINE_S):
-                await task
+    async with connect(KubernetesAccess(str(kubeconfig))) as client, run_until_ready(ControlPlane(settings, client)) as running:
+        yield running
 
 
 @contextlib.asynccontextmanager

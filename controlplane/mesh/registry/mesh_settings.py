@@ -7,19 +7,16 @@ from dataclasses import replace
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionSettings
 from controlplane.mesh.inputs import objects
-from controlplane.model.keys import CONFIG_MAP
 from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
-from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
-
-MESH_CONFIG = CONFIG_MAP.key("istio-system", "istio")
 
 
 @query
 def mesh_settings(db: Database) -> MeshSettings:
     """Return the settings of the mesh, Istio's defaults where there are none."""
-    mesh_config = objects(db, MESH_CONFIG)
+    mesh_config = objects(db, MESH_CONFIG_KEY)
     if not isinstance(mesh_config, MeshConfig):
         return MeshSettings()
     spec = mesh_config.spec
@@ -49,13 +46,13 @@ def outbound_connection_settings(db: Database) -> ConnectionSettings:
 @query
 def proxy_defaults(db: Database) -> ProxySettings:
     """Return the settings that proxies have by default."""
-    mesh_config = objects(db, MESH_CONFIG)
+    mesh_config = objects(db, MESH_CONFIG_KEY)
     return mesh_config.spec.default_config if isinstance(mesh_config, MeshConfig) else ProxySettings()
 
 
 @query
 def extension_provider(db: Database, name: str) -> ExtensionProvider | None:
     """Return the provider that the settings of the mesh call ``name``."""
-    mesh_config = objects(db, MESH_CONFIG)
+    mesh_config = objects(db, MESH_CONFIG_KEY)
     listed = mesh_config.spec.extension_providers if isinstance(mesh_config, MeshConfig) else ()
     return next((provider for provider in listed if provider.name == name), None)
