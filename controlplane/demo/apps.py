@@ -34,7 +34,6 @@ class AppInstance:
     delay_s: float = 0.0
     status: int = 200
     requests: int = 0
-    open: int = 0  # requests that have come and are not answered yet
     callers: Counter[str] = field(default_factory=Counter)  # requests by the identity that their certificate said; empty: none
 
     @property
@@ -69,13 +68,6 @@ class RunningApp:
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
         """Answer one request, as the instance behaves now (ASGI)."""
         del receive
-        self.instance.open += 1
-        try:
-            await self._answer(scope, send)
-        finally:
-            self.instance.open -= 1
-
-    async def _answer(self, scope: Message, send: Callable[[Message], Awaitable[None]]) -> None:
         instance = self.instance
         raw_headers = scope.get("headers")
         headers = {name.decode(): value.decode() for name, value in raw_headers} if isinstance(raw_headers, list) else {}
