@@ -21,6 +21,22 @@ class ConnectionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TcpLimits:
+    """What is held to on each connection that is sent on whole.
+
+    ``idle_timeout_ms``: it ends when nothing has passed for so long, either way; 0 never, ``None`` as Envoy has it (an hour).
+    ``max_duration_ms``: it ends after so long; ``None`` never. ``hash_by_source``: a client's address decides on its endpoint.
+    """
+
+    idle_timeout_ms: int | None = None
+    max_duration_ms: int | None = None
+    hash_by_source: bool = False
+
+
+NO_LIMITS = TcpLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TcpChain:
     """Where whole connections go: all of them, or those to the block ``cidr``."""
 

@@ -18,10 +18,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.gateway import ForwardedCertificate, Topology
-from controlplane.ir.listeners import ConnectionSettings
+from controlplane.ir.listeners import NO_LIMITS, ConnectionSettings, TcpLimits
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
-from controlplane.translate.addresses import ads
+from controlplane.translate.addresses import ads, milliseconds
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.order import filters_of
 
@@ -104,17 +104,17 @@ class TerminalFilters:
             manager.set_current_client_cert_details.uri = True
         return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
-    def tcp(self, stat_prefix: str, cluster: str) -> Filter:
-        """Return what sends whole connections to ``cluster``."""
-        return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=stat_prefix, cluster=cluster)))
+    def tcp(self, stat_prefix: str, cluster: str, limits: TcpLimits = NO_LIMITS) -> Filter:
+        """Return what sends whole connections to ``cluster``, within ``limits``."""
+        return _tcp_proxy(TcpProxy(stat_prefix=stat_prefix, cluster=cluster), limits)
 
-    def weighted_tcp(self, clusters: Sequence[tuple[str, int]]) -> Filter:
-        """Return what sends whole connections to one of ``clusters``, by their weights."""
+    def weighted_tcp(self, clusters: Sequence[tuple[str, int]], limits: TcpLimits = NO_LIMITS) -> Filter:
+        """Return what sends whole connections to one of ``clusters``, by their weights, within ``limits``."""
         first = clusters[0][0]
         if len(clusters) == 1:
-            return self.tcp(first, first)
+            return self.tcp(first, first, limits)
         weighted = [{"name": cluster, "weight": weight} for cluster, weight in clusters]
-        return Filter(name=TCP_PROXY, typed_config=pack(TcpProxy(stat_prefix=first, weighted_clusters={"clusters": weighted})))
+        return _tcp_proxy(TcpProxy(stat_prefix=first, weighted_clusters={"clusters": weighted}), limits)
 
     def _manager(self, stat_prefix: str, filters: Sequence[HttpFilter]) -> HttpConnectionManager:
         paths = self.settings.paths
@@ -129,6 +129,16 @@ class TerminalFilters:
         if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
             manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
         return manager
+
+
+def _tcp_proxy(proxy: TcpProxy, limits: TcpLimits) -> Filter:
+    if limits.idle_timeout_ms is not None:
+        proxy.idle_timeout.CopyFrom(milliseconds(limits.idle_timeout_ms))
+    if limits.max_duration_ms is not None:
+        proxy.max_downstream_connection_duration.CopyFrom(milliseconds(limits.max_duration_ms))
+    if limits.hash_by_source:
+        proxy.hash_policy.add().source_ip.SetInParent()
+    return Filter(name=TCP_PROXY, typed_config=pack(proxy))
 
 
 def original_source() -> ListenerFilter:
