@@ -77,6 +77,7 @@ class ConnectionPool:
     max_concurrent_streams: int = 0
     connect_timeout_ms: int | None = None
     idle_timeout_ms: int | None = None
+    tcp_idle_timeout_ms: int | None = None  # of connections that are sent on whole; 0 never
     max_connection_duration_ms: int | None = None
     keep_alive: KeepAlive | None = None
     ping: Ping | None = None
@@ -139,3 +140,4 @@ class OutboundCluster:
     endpoints: tuple[Endpoint, ...]  # only where Envoy resolves names itself
     connect_timeout_ms: int
     peer: UpstreamPeer | None = None  # None: whoever has this cluster has no certificate
+    by_address: bool = False  # clients choose an endpoint themselves; who does not is given any

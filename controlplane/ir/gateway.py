@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from controlplane.ir.listeners import EVERY_CONNECTION, ChainMatch, HttpRouting, TcpForwarding
 from controlplane.ir.tls import Termination
 
 _ANYWHERE = "0.0.0.0"
@@ -32,17 +33,11 @@ class Topology:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayChain:
-    """One kind of connection that a gateway takes, and what becomes of it: requests are routed, or all of it is sent on.
+    """One kind of connection that a gateway takes, and what becomes of it: requests are routed, or all of it is sent on."""
 
-    It is told by the server name that a TLS client calls, one of ``names``, and by where it was going, one of the blocks ``subnets``;
-    what is empty tells nothing.
-    """
-
-    names: tuple[str, ...] = ()
-    subnets: tuple[str, ...] = ()
+    match: ChainMatch = EVERY_CONNECTION
     termination: Termination | None = None
-    route: str = ""
-    clusters: tuple[tuple[str, int], ...] = ()  # with their weights
+    handling: HttpRouting | TcpForwarding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controlplane.ir.tls import Peer
 from controlplane.model.cluster_names import INBOUND, cluster_name
+from controlplane.model.hosts import ANY
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
@@ -36,33 +38,93 @@ class TcpLimits:
 NO_LIMITS = TcpLimits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpChain:
-    """Where whole connections go: all of them, or those to the block ``cidr``."""
+@dataclass(frozen=True, slots=True)
+class HttpRouting:
+    """Requests are routed one by one, as the RouteConfiguration ``route`` says."""
 
-    cluster: str
-    cidr: str = ""
+    route: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpForwarding:
+    """Whole connections are sent on to one of ``clusters``, by their weights, within ``limits``.
+
+    With ``endpoint`` to that address of the cluster alone: the client has chosen it.
+    """
+
+    clusters: tuple[tuple[str, int], ...]
+    limits: TcpLimits = NO_LIMITS
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolDetection:
+    """HTTP is told from the rest by the first bytes."""
+
+    http: HttpRouting
+    other: TcpForwarding
+
+
+Handling = HttpRouting | TcpForwarding | ProtocolDetection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainMatch:
+    """Which connections a filter chain is for: by the server name that a TLS client calls, and by the block that they were going to.
+
+    What is empty fits all. Envoy looks for the narrowest block first, and there for the narrowest name; it never goes back.
+    https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch
+    """
+
+    server_names: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()  # in CIDR notation
+
+
+EVERY_CONNECTION = ChainMatch()
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundChain:
+    """One kind of connection that a listener takes, and what becomes of it."""
+
+    match: ChainMatch
+    handling: Handling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundListener:
     """A listener for connections from the workload to ``port`` of ``bind``, and of the addresses ``also``.
 
-    With ``route`` requests are routed by that RouteConfiguration. With ``chains`` whole connections are sent on. With both, HTTP is told
-    from the rest by its first bytes. ``binds``: applications connect to it; otherwise iptables do.
+    What fits none of ``chains`` is handled as ``default`` says. ``binds``: applications connect to it; otherwise iptables do.
     """
 
     bind: str
     port: int
     binds: bool
-    route: str = ""
-    chains: tuple[TcpChain, ...] = ()
+    default: Handling
+    chains: tuple[OutboundChain, ...] = ()
     also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Return the listener's name."""
         return f"{self.bind}_{self.port}"
+
+
+def unclaimed(match: ChainMatch, claimed: set[tuple[str, str]]) -> Iterator[ChainMatch]:
+    """Yield what is left of ``match`` after those that went before, and add it to ``claimed``: (server name, block) pairs.
+
+    Envoy refuses a listener with two chains for the same.
+    """
+    names = (ANY,) if ANY in match.server_names else match.server_names or (ANY,)
+    names_by_blocks: dict[tuple[str, ...], list[str]] = {}
+    for name in dict.fromkeys(names):
+        blocks = tuple(block for block in dict.fromkeys(match.subnets or (ANY,)) if (name, block) not in claimed)
+        claimed.update((name, block) for block in blocks)
+        if blocks:
+            names_by_blocks.setdefault(blocks, []).append(name)
+    for blocks, left in names_by_blocks.items():
+        yield ChainMatch(server_names=() if left == [ANY] else tuple(left), subnets=() if blocks == (ANY,) else blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

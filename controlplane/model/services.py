@@ -54,6 +54,11 @@ class Service:
     created: str = ""  # RFC 3339, or empty
     key: Key = field(default=Key("", "", ""), compare=False)  # the object that made it
 
+    @property
+    def by_address(self) -> bool:
+        """Return whether clients choose one of the endpoints themselves, by its address."""
+        return self.headless and self.resolution is Resolution.ENDPOINTS
+
     def port(self, number: int) -> ServicePort | None:
         """Return the port ``number``, if there is one."""
         return next((port for port in self.ports if port.number == number), None)

@@ -6,16 +6,19 @@ from ipaddress import ip_interface
 from typing import assert_never
 
 from envoy.config.core.v3.address_pb2 import Address, CidrRange
-from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.core.v3.base_pb2 import Metadata, TrafficDirection
 from envoy.config.core.v3.config_source_pb2 import ApiVersion, ConfigSource
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
 
 from controlplane.model.proxies import IpFamilies
 
 UNIX = "unix://"
 WILDCARD, _WILDCARD_V6 = "0.0.0.0", "[::]"  # Istio's names for a listener that is told from others by its port alone
+ADDRESS_KEY = "address"  # of an endpoint, in the metadata that load balancers look at
 ALWAYS = 1_000_000  # in millionths
 
 
@@ -65,3 +68,8 @@ def ads() -> ConfigSource:
 def fraction(per_million: int) -> FractionalPercent:
     """Return the share of ``per_million``."""
     return FractionalPercent(numerator=per_million, denominator=FractionalPercent.MILLION)
+
+
+def endpoint_at(address: str) -> Metadata:
+    """Return what tells the endpoint at ``address`` from the others of its cluster, where clients choose one themselves."""
+    return Metadata(filter_metadata={"envoy.lb": ParseDict({ADDRESS_KEY: address}, Struct())})

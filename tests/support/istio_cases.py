@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controlplane.objects.kinds import KINDS
 
-CASES = Path(__file__).parents[4] / "shared" / "cases"
+CASES = Path(__file__).parents[3] / "shared" / "cases"
 # The version of each of Istio's kinds that is read.
 READ = {kind: f"{group}/{each.versions[0]}" for (group, kind), each in KINDS.items() if group.endswith("istio.io")}
 Json = dict[str, object]

@@ -80,6 +80,7 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         endpoints=_cluster_endpoints(db, target) if mesh_service.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
         connect_timeout_ms=mesh_settings(db).connect_timeout_ms,
         peer=_peer(db, target, mesh_service) if identified else None,
+        by_address=mesh_service.by_address,
     )
     return checked_resource(CDS, target.name, translate.outbound_cluster(cluster))
 
@@ -105,9 +106,11 @@ def service_accounts(db: Database, ref: ServiceRef, port: int) -> tuple[str, ...
 @query
 def endpoint_assignment(db: Database, target: ClusterTarget) -> Resource | None:
     """Return the endpoints of ``target``; none of them ready makes an empty assignment, not an absent one."""
-    if _service_port(db, target) is None:
+    service_and_port = _service_port(db, target)
+    if service_and_port is None:
         return None
-    return checked_resource(EDS, target.name, load_assignment(target.name, _cluster_endpoints(db, target)))
+    by_address = service_and_port[0].by_address
+    return checked_resource(EDS, target.name, load_assignment(target.name, _cluster_endpoints(db, target), by_address=by_address))
 
 
 def _service_port(db: Database, target: ClusterTarget) -> tuple[Service, ServicePort] | None:

@@ -6,7 +6,9 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.ir.clusters import NO_POLICY, ClusterPolicy
+from controlplane.ir.actions import AddressHash
+from controlplane.ir.clusters import NO_POLICY, ClusterPolicy, ConsistentHash
+from controlplane.ir.listeners import TcpLimits
 from controlplane.mesh.destinations.istio_cluster_policy import cluster_policy
 from controlplane.mesh.inputs import EVERYONE, about_host, exports_of, index, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings
@@ -107,6 +109,16 @@ def traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: i
     """Return the policy for ``port`` of ``ref``: the rule's, its port's settings in its place, the subset's over these."""
     policy = _traffic_policy(db, ref, client_namespace, port, subset)
     return cluster_policy(policy) if policy else NO_POLICY
+
+
+def tcp_limits(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> TcpLimits:
+    """Return what is held to on connections that proxies of ``namespace`` send on whole to ``port`` of ``ref``."""
+    policy = traffic_policy(db, ref, client_namespace_for_rules(db, ref, namespace), port, subset)
+    return TcpLimits(
+        idle_timeout_ms=policy.pool.tcp_idle_timeout_ms,
+        max_duration_ms=policy.pool.max_connection_duration_ms,
+        hash_by_source=isinstance(policy.load_balancing, ConsistentHash) and isinstance(policy.load_balancing.key, AddressHash),
+    )
 
 
 def _traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> TrafficPolicy | None:

@@ -91,6 +91,7 @@ def _pool(pool: ConnectionPoolSettings) -> ConnectionPool:
         max_concurrent_streams=http.max_concurrent_streams,
         connect_timeout_ms=tcp.connect_timeout,
         idle_timeout_ms=http.idle_timeout,
+        tcp_idle_timeout_ms=tcp.idle_timeout,
         max_connection_duration_ms=tcp.max_connection_duration,
         keep_alive=_keep_alive(tcp.tcp_keepalive) if tcp.tcp_keepalive else None,
         ping=_ping(http.http2_keep_alive) if http.http2_keep_alive else None,

@@ -8,25 +8,23 @@ from dataclasses import replace
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.gateway import GatewayChain, GatewayListener
+from controlplane.ir.listeners import ChainMatch, HttpRouting, unclaimed
 from controlplane.ir.tls import Termination
 from controlplane.mesh.access.policies import effective_policies, gateway_filters
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, gateway_servers, namespaced_name
 from controlplane.mesh.gateway.istio_gateway_tls import needs_identity, termination
 from controlplane.mesh.gateway.route_tables import bound_virtual_services, shared_hosts, table_name
 from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedServer, PortKind, ServerRef, server_hosts, serves_http
-from controlplane.mesh.inputs import objects
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.mesh_settings import connection_settings
-from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies
+from controlplane.mesh.routing.connection_routes import connection_rules
+from controlplane.mesh.routing.virtual_services import RouteContext
 from controlplane.mesh.sidecar.inbound import any_peer
-from controlplane.model.hosts import ANY, common_hosts, hosts_for_namespace
+from controlplane.model.hosts import common_hosts, hosts_for_namespace
 from controlplane.model.keys import Key
-from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
 from controlplane.translate.listeners.gateway import gateway_listener
 from controlplane.xds.resource import Resource
-
-Clusters = tuple[tuple[str, int], ...]
 
 
 @query
@@ -71,7 +69,8 @@ def _listener_on(db: Database, scope: GatewayScope, port: MergedPort) -> Gateway
         if terminated and not scope.identified and merged_server.server.tls and needs_identity(merged_server.server.tls):
             continue  # a proxy without an identity gets no secrets
         if route:
-            chains.append(GatewayChain(names=merged_server.names, termination=terminated, route=route))
+            named = ChainMatch(server_names=merged_server.names)
+            chains.append(GatewayChain(match=named, termination=terminated, handling=HttpRouting(route)))
         else:
             chains.extend(_connection_chains(db, merged_server, terminated, gateway_route_client(db, scope)))
     if port.kind is PortKind.HTTP:
@@ -94,39 +93,20 @@ def _connection_chains(
     context = RouteContext(merged_server.server.port.number, client.namespace, client.labels, (namespaced_name(server_ref.gateway),))
     opaque = bool(merged_server.names) and terminated is None
     for key in connection_virtual_services(db, server_ref, merged_server, client.namespace):
-        virtual_service = objects(db, key)
-        if not isinstance(virtual_service, VirtualService):
-            continue
-        for route in virtual_service.spec.tls if opaque else virtual_service.spec.tcp:
-            clusters = _clusters(db, route.route, key, context)
-            for match in route.match or (ConnectionMatch(),):
-                if match_applies(match, virtual_service, context):
-                    names = _server_names(match, merged_server, key.namespace) if opaque else merged_server.names
-                    if names or not merged_server.names:
-                        yield GatewayChain(names=names, subnets=match.destination_subnets, termination=terminated, clusters=clusters)
+        for match, forwarding in connection_rules(db, key, context, tls=opaque):
+            names = _server_names(match, merged_server, key.namespace) if opaque else merged_server.names
+            if names or not merged_server.names:
+                yield GatewayChain(match=replace(match, server_names=names), termination=terminated, handling=forwarding)
 
 
-def _server_names(match: ConnectionMatch, merged_server: MergedServer, namespace: str) -> tuple[str, ...]:
+def _server_names(match: ChainMatch, merged_server: MergedServer, namespace: str) -> tuple[str, ...]:
     """Return the server names of ``match``, in an object of ``namespace``, that ``merged_server`` has."""
-    wanted = match.sni_hosts if isinstance(match, TLSMatchAttributes) else ()
     offered = hosts_for_namespace(server_hosts(merged_server.server, merged_server.server_ref.gateway.namespace), namespace)
-    return common_hosts(common_hosts((host.lower() for host in wanted), offered), merged_server.names)
-
-
-def _clusters(db: Database, routes: Iterable[RouteDestination], key: Key, context: RouteContext) -> Clusters:
-    """Return the clusters of connections, with weights; destinations without a weight get no connections."""
-    routes = tuple(routes)
-    weighted = [route for route in routes if route.weight or len(routes) == 1]
-    return tuple((backend_of(db, route.destination, key, context.port, context.namespace).cluster, route.weight) for route in weighted)
+    return common_hosts(common_hosts(match.server_names, offered), merged_server.names)
 
 
 def _distinct(chains: Iterable[GatewayChain]) -> Iterator[GatewayChain]:
-    """Yield ``chains`` without those that match the same as an earlier one: Envoy would refuse the whole listener."""
-    taken: set[tuple[str, str]] = set()
+    """Yield ``chains`` without what an earlier one of them is for."""
+    claimed: set[tuple[str, str]] = set()
     for chain in chains:
-        server_names = (ANY,) if not chain.names or ANY in chain.names else chain.names
-        blocks = chain.subnets or (ANY,)
-        names = tuple(name for name in server_names if not any((name, block) in taken for block in blocks))
-        if names:
-            taken.update((name, block) for name in names for block in blocks)
-            yield replace(chain, names=() if names == (ANY,) else names)
+        yield from (replace(chain, match=match) for match in unclaimed(chain.match, claimed))

@@ -15,7 +15,7 @@ from controlplane.ir.listeners import InboundPort
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution
-from controlplane.translate.addresses import UNIX, ads, milliseconds, socket_address
+from controlplane.translate.addresses import ADDRESS_KEY, UNIX, ads, milliseconds, socket_address
 from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.translate.clusters.traffic_policy import apply_policy, unlimited
 from controlplane.translate.clusters.upstream_tls import apply_tls
@@ -40,12 +40,28 @@ def outbound_cluster(outbound: OutboundCluster) -> Cluster:
     return cluster
 
 
+def _choose_by_address(cluster: Cluster) -> None:
+    """Have a request or connection that names an address go there or nowhere; one that names none goes to any endpoint.
+
+    https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/subsets
+    """
+    subsets = cluster.lb_subset_config
+    subsets.fallback_policy = Cluster.LbSubsetConfig.ANY_ENDPOINT
+    subsets.subset_selectors.add(
+        keys=[ADDRESS_KEY],
+        single_host_per_subset=True,
+        fallback_policy=Cluster.LbSubsetConfig.LbSubsetSelector.NO_FALLBACK,
+    )
+
+
 def _locate(cluster: Cluster, outbound: OutboundCluster) -> None:
     match outbound.resolution:
         case Resolution.ENDPOINTS:
             cluster.type = Cluster.EDS
             cluster.eds_cluster_config.eds_config.CopyFrom(ads())
             cluster.eds_cluster_config.service_name = outbound.name
+            if outbound.by_address:
+                _choose_by_address(cluster)
         case Resolution.PASSTHROUGH:
             _original_destination(cluster)
         case Resolution.DNS | Resolution.DNS_ROUND_ROBIN:

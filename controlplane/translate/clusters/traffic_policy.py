@@ -114,6 +114,8 @@ def _http2(pool: ConnectionPool) -> Http2ProtocolOptions:
 
 def _load_balancer(cluster: Cluster, balancing: LoadBalancing) -> None:
     match balancing:
+        case OriginalDestination() if cluster.HasField("lb_subset_config"):
+            pass  # where clients choose an endpoint, a connection goes to where it was going
         case OriginalDestination():
             cluster.type = Cluster.ORIGINAL_DST
             cluster.lb_policy = Cluster.CLUSTER_PROVIDED

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from controlplane.ir.gateway import GatewayChain, GatewayListener
-from controlplane.ir.listeners import ConnectionSettings
-from controlplane.translate.addresses import UNIX, WILDCARD, block, socket_address
+from controlplane.ir.listeners import ConnectionSettings, HttpRouting, TcpForwarding
+from controlplane.translate.addresses import UNIX, WILDCARD, socket_address
 from controlplane.translate.filters.encoded import EncodedFilters
-from controlplane.translate.listeners.network_filters import TerminalFilters, proxy_protocol, tls_inspector
+from controlplane.translate.listeners.network_filters import TerminalFilters, filter_chain_match, proxy_protocol, tls_inspector
 from controlplane.translate.tls.gateway import downstream
 
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
@@ -28,25 +30,25 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
     )
     for chain in gateway.chains:
         message = _chain(chain)
-        if chain.route:
-            asks = bool(chain.termination and chain.termination.clients)
-            prefix = f"outbound_{gateway.name}"
-            message.filters.append(terminal.gateway_http(prefix, chain.route, http, gateway.topology, asks=asks))
-        else:
-            message.filters.extend([*network, terminal.weighted_tcp(chain.clusters)])
+        match chain.handling:
+            case HttpRouting(route):
+                asks = bool(chain.termination and chain.termination.clients)
+                prefix = f"outbound_{gateway.name}"
+                message.filters.append(terminal.gateway_http(prefix, route, http, gateway.topology, asks=asks))
+            case TcpForwarding():
+                message.filters.extend([*network, terminal.forwarding(chain.handling)])
+            case _:
+                assert_never(chain.handling)
         listener.filter_chains.append(message)
     if gateway.topology.proxy_protocol:
         listener.listener_filters.append(proxy_protocol())
-    if any(chain.names for chain in gateway.chains):
+    if any(chain.match.server_names for chain in gateway.chains):
         listener.listener_filters.append(tls_inspector())
     return listener
 
 
 def _chain(chain: GatewayChain) -> FilterChain:
-    message = FilterChain()
-    match = message.filter_chain_match
-    match.server_names.extend(chain.names)
-    match.prefix_ranges.extend(block(subnet) for subnet in chain.subnets)
+    message = FilterChain(filter_chain_match=filter_chain_match(chain.match))
     if chain.termination:
-        message.transport_socket.CopyFrom(downstream(chain.termination, http=bool(chain.route)))
+        message.transport_socket.CopyFrom(downstream(chain.termination, http=isinstance(chain.handling, HttpRouting)))
     return message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChainMatch, ListenerFilter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
@@ -18,10 +18,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.gateway import ForwardedCertificate, Topology
-from controlplane.ir.listeners import NO_LIMITS, ConnectionSettings, TcpLimits
+from controlplane.ir.listeners import EVERY_CONNECTION, NO_LIMITS, ChainMatch, ConnectionSettings, TcpForwarding, TcpLimits
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
-from controlplane.translate.addresses import ads, milliseconds
+from controlplane.translate.addresses import ads, block, endpoint_at, milliseconds
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.order import filters_of
 
@@ -108,13 +108,20 @@ class TerminalFilters:
         """Return what sends whole connections to ``cluster``, within ``limits``."""
         return _tcp_proxy(TcpProxy(stat_prefix=stat_prefix, cluster=cluster), limits)
 
-    def weighted_tcp(self, clusters: Sequence[tuple[str, int]], limits: TcpLimits = NO_LIMITS) -> Filter:
-        """Return what sends whole connections to one of ``clusters``, by their weights, within ``limits``."""
+    def forwarding(self, forwarding: TcpForwarding) -> Filter:
+        """Return what sends whole connections on as ``forwarding`` says."""
+        clusters = forwarding.clusters
         first = clusters[0][0]
+        proxy = TcpProxy(stat_prefix=first)
         if len(clusters) == 1:
-            return self.tcp(first, first, limits)
-        weighted = [{"name": cluster, "weight": weight} for cluster, weight in clusters]
-        return _tcp_proxy(TcpProxy(stat_prefix=first, weighted_clusters={"clusters": weighted}), limits)
+            proxy.cluster = first
+        else:
+            proxy.weighted_clusters.clusters.extend(
+                TcpProxy.WeightedCluster.ClusterWeight(name=cluster, weight=weight) for cluster, weight in clusters
+            )
+        if forwarding.endpoint:
+            proxy.metadata_match.CopyFrom(endpoint_at(forwarding.endpoint))
+        return _tcp_proxy(proxy, forwarding.limits)
 
     def _manager(self, stat_prefix: str, filters: Sequence[HttpFilter]) -> HttpConnectionManager:
         paths = self.settings.paths
@@ -129,6 +136,13 @@ class TerminalFilters:
         if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
             manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
         return manager
+
+
+def filter_chain_match(match: ChainMatch) -> FilterChainMatch | None:
+    """Return which connections ``match`` is about; ``None`` where it is all."""
+    if match == EVERY_CONNECTION:
+        return None
+    return FilterChainMatch(server_names=match.server_names, prefix_ranges=[block(subnet) for subnet in match.subnets])
 
 
 def _tcp_proxy(proxy: TcpProxy, limits: TcpLimits) -> Filter:

@@ -2,49 +2,120 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from envoy.config.core.v3.base_pb2 import TrafficDirection
-from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.ir.listeners import ConnectionSettings, OutboundListener
+from controlplane.ir.listeners import (
+    EVERY_CONNECTION,
+    ConnectionSettings,
+    Handling,
+    HttpRouting,
+    OutboundChain,
+    OutboundListener,
+    ProtocolDetection,
+    TcpForwarding,
+)
 from controlplane.model.proxies import IpFamilies
-from controlplane.translate.addresses import block, listening, wildcard
-from controlplane.translate.clusters.clusters import BLACK_HOLE
-from controlplane.translate.listeners.network_filters import PLAIN_HTTP, TerminalFilters, http_inspector
+from controlplane.translate.addresses import listening, wildcard
+from controlplane.translate.clusters.clusters import BLACK_HOLE, PASSTHROUGH
+from controlplane.translate.listeners.network_filters import (
+    PLAIN_HTTP,
+    TerminalFilters,
+    filter_chain_match,
+    http_inspector,
+    tls_inspector,
+)
 
 LOOPBACK = "127.0.0.1"
 HTTP_PROXY = "http_proxy"
 VIRTUAL_OUTBOUND = "virtualOutbound"
 _PASSTHROUGH_CHAIN = "PassthroughFilterChain"
+_NOT_TLS = "raw_buffer"  # what the TLS inspector calls all else
 
 
 def outbound_listener(outbound: OutboundListener, settings: ConnectionSettings) -> Listener:
     """Return the listener of ``outbound``; ``settings`` hold for its connections."""
-    terminal = TerminalFilters(settings)
     listener = listening(outbound.name, (outbound.bind, *outbound.also), outbound.port, TrafficDirection.OUTBOUND)
     if not outbound.binds:
         listener.bind_to_port.value = False
-    stat_prefix = f"outbound_{outbound.name}"
-    sniffs = bool(outbound.route and outbound.chains)
-    if outbound.route:
-        match = FilterChainMatch(application_protocols=PLAIN_HTTP) if sniffs else None
-        listener.filter_chains.append(FilterChain(filters=[terminal.outbound_http(stat_prefix, outbound.route)], filter_chain_match=match))
-    if sniffs:
+    chains = _Chains(f"outbound_{outbound.name}", TerminalFilters(settings), reads_names=_reads_names(outbound))
+    for chain in outbound.chains:
+        listener.filter_chains.extend(chains.of(chain))
+    _default(listener, outbound.default, chains)
+    _inspect(listener, outbound)
+    return listener
+
+
+class _Chains:
+    """The filter chains of a listener. ``reads_names``: it tells TLS from the rest."""
+
+    def __init__(self, stat_prefix: str, terminal: TerminalFilters, *, reads_names: bool) -> None:
+        self._stat_prefix = stat_prefix
+        self._terminal = terminal
+        self._transport = _NOT_TLS if reads_names else ""
+
+    def of(self, chain: OutboundChain) -> list[FilterChain]:
+        match = filter_chain_match(chain.match)
+        handling = chain.handling
+        if not isinstance(handling, ProtocolDetection):
+            return [FilterChain(filter_chain_match=match, filters=[self.handler(handling)])]
+        http, plain, other = (FilterChain(filter_chain_match=match) for _ in range(3))
+        http.CopyFrom(self.http(handling.http, match))
+        plain.filter_chain_match.transport_protocol = self._transport
+        for message in (plain, other):
+            message.filters.append(self.handler(handling.other))
+        return [http, plain, other] if self._transport else [http, other]
+
+    def http(self, routing: HttpRouting, match: FilterChainMatch | None = None) -> FilterChain:
+        """Return the chain of requests in plaintext among what ``match`` says."""
+        message = FilterChain(filter_chain_match=match, filters=[self.handler(routing)])
+        message.filter_chain_match.transport_protocol = self._transport
+        message.filter_chain_match.application_protocols.extend(PLAIN_HTTP)
+        return message
+
+    def handler(self, handling: HttpRouting | TcpForwarding) -> Filter:
+        match handling:
+            case HttpRouting(route):
+                return self._terminal.outbound_http(self._stat_prefix, route)
+            case TcpForwarding():
+                return self._terminal.forwarding(handling)
+            case _:
+                assert_never(handling)
+
+
+def _reads_names(outbound: OutboundListener) -> bool:
+    return any(chain.match.server_names for chain in outbound.chains)
+
+
+def _default(listener: Listener, default: Handling, chains: _Chains) -> None:
+    """Have ``listener`` handle the rest as ``default`` says; a chain alone takes everything by itself."""
+    if isinstance(default, ProtocolDetection):
+        listener.filter_chains.append(chains.http(default.http))
+        default = default.other
+    elif not listener.filter_chains:
+        listener.filter_chains.extend(chains.of(OutboundChain(EVERY_CONNECTION, default)))
+        return
+    rest = FilterChain(filters=[chains.handler(default)])
+    if isinstance(default, TcpForwarding) and default.clusters[0][0] in (PASSTHROUGH, BLACK_HOLE):
+        rest.name = _PASSTHROUGH_CHAIN
+    listener.default_filter_chain.CopyFrom(rest)
+
+
+def _inspect(listener: Listener, outbound: OutboundListener) -> None:
+    """Have ``listener`` read as much of a connection as its chains are told by; one that says nothing is waited for."""
+    handlings = (outbound.default, *(chain.handling for chain in outbound.chains))
+    detects = any(isinstance(handling, ProtocolDetection) for handling in handlings)
+    if _reads_names(outbound):
+        listener.listener_filters.append(tls_inspector())
+    if detects:
         listener.listener_filters.append(http_inspector())
+    if listener.listener_filters:
         listener.listener_filters_timeout.CopyFrom(Duration())
         listener.continue_on_listener_filters_timeout = True
-    for chain in outbound.chains:
-        message = FilterChain(filters=[terminal.tcp(chain.cluster, chain.cluster)])
-        if chain.cidr:
-            message.filter_chain_match.prefix_ranges.append(block(chain.cidr))
-            listener.filter_chains.append(message)
-        elif sniffs:
-            message.name = _PASSTHROUGH_CHAIN
-            listener.default_filter_chain.CopyFrom(message)
-        else:
-            listener.filter_chains.append(message)
-    return listener
 
 
 def http_proxy(port: int, settings: ConnectionSettings) -> Listener:
