@@ -40,8 +40,8 @@ class DeltaStream(BaseStream):
             return (subscribed(channel),)
         events = self._accept_or_refuse(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
         if add or drop:
-            self._drop(channel, drop)
-            self._add(channel, add)
+            self._add(channel, add)  # first: who drops a name and asks for everything hears of it still
+            self._drop(channel, [name for name in drop if name not in add])
             events += (subscribed(channel),)
         self._ready = not all(each.idle for each in self._in_order)
         return events

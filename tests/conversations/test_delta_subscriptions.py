@@ -113,6 +113,16 @@ def test_xp_53_dropping_a_name_that_everything_has_too_is_answered() -> None:
     assert told(client.settle(client.ask(CDS, drop=["missing"]))) == [({}, ("missing",))]
 
 
+def test_xp_53_dropping_a_name_in_the_request_that_asks_for_everything_is_answered_too() -> None:
+    client = DeltaClient(cluster("a"), cluster("b"))
+    [first] = client.ask(CDS, "b")
+    assert client.change(gone=[(CDS, "b")]) == []
+
+    assert client.ask(CDS, "*", drop=["b"]) == []
+
+    assert told(client.settle(client.ack(first))) == [({"a": 1}, ("b",))]
+
+
 def test_xp_54_one_request_judges_subscribes_and_unsubscribes() -> None:
     client = DeltaClient(endpoints("a"), endpoints("b"), endpoints("c"))
     [first] = client.ask(EDS, "a", "b")
