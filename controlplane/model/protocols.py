@@ -28,6 +28,11 @@ class Protocol(StrEnum):
         return self in (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB)
 
     @property
+    def is_tls(self) -> bool:
+        """Whether connections are TLS that the proxy does not end: clients say a server name."""
+        return self in (Protocol.HTTPS, Protocol.TLS)
+
+    @property
     def is_http2(self) -> bool:
         """Whether the port speaks HTTP/2 and nothing else."""
         return self in (Protocol.HTTP2, Protocol.GRPC)

@@ -77,7 +77,7 @@ def port_kind(server: GatewayServer) -> PortKind:
     protocol = parse_protocol(server.port.protocol)
     if protocol.is_http:
         return PortKind.HTTP
-    return PortKind.TLS if protocol in (Protocol.HTTPS, Protocol.TLS) else PortKind.TCP
+    return PortKind.TLS if protocol.is_tls else PortKind.TCP
 
 
 def serves_http(server: GatewayServer) -> bool:

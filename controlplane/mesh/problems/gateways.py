@@ -82,9 +82,6 @@ def binding_problems(db: Database, virtual_service: VirtualService) -> Iterator[
         if head and not any(_serves(db, head, host, server_ref) for server_ref in server_refs):
             message = f"no server of its Gateways takes the host {virtual_service.spec.hosts[position]} from namespace {key.namespace}"
             yield Problem(key, f"spec.hosts[{position}]", _WARNING, "HostNotInGateway", message)
-    for field, routes in (("tls", virtual_service.spec.tls), ("tcp", virtual_service.spec.tcp)):
-        if routes and MESH_GATEWAY in bound:
-            yield Problem(key, f"spec.{field}", _WARNING, "NotTranslated", "sidecars do not route whole connections yet, gateways do")
 
 
 def _gateway_key(name: str) -> Key:

@@ -11,6 +11,7 @@ from controlplane.mesh.destinations.destination_rules import client_namespace_fo
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import about_host, index, objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
+from controlplane.mesh.problems.connections import connection_route_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
@@ -69,6 +70,7 @@ def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> 
             yield Problem(key, f"spec.hosts[{position}]", Severity.WARNING, "Conflict", message)
     yield from _claims_in_mesh(virtual_service)
     yield from binding_problems(db, virtual_service)
+    yield from connection_route_problems(db, virtual_service)
     for path, destination in _destinations(virtual_service):
         yield from _destination_problems(db, key, path, destination)
 

@@ -31,7 +31,6 @@ from controlplane.model.protocols import Protocol
 from controlplane.model.services import Service
 
 ANYWHERE = ""
-_TLS = (Protocol.TLS, Protocol.HTTPS)
 
 
 class Claim(NamedTuple):
@@ -55,7 +54,7 @@ def connection_claims(db: Database, ref: ServiceRef, number: int, protocol: Prot
         return ()
     if protocol.is_http:
         return (Claim(ANYWHERE, rest=HttpRouting(str(number))),)
-    tls = protocol in _TLS
+    tls = protocol.is_tls
     rules = sidecar_connection_rules(db, ref.host, number, client, tls)
     ruled = tuple(OutboundChain(rule.match, rule.forwarding) for rule in rules)
     limits = tcp_limits(db, ref, client.namespace, number, "")
@@ -81,7 +80,7 @@ def _claims_anywhere(
     blocks = tuple(masked(address) for address in mesh_service.addresses if "/" in address)
     if mesh_service.addresses and not blocks:
         return
-    tls = protocol in _TLS
+    tls = protocol.is_tls
     names = (mesh_service.host,) if tls else ()
     if not blocks and protocol is Protocol.UNSUPPORTED:
         yield Claim(ANYWHERE, rest=HttpRouting(str(number)))

@@ -90,7 +90,7 @@ def _explicit_listener(
     if protocol.is_http or protocol is Protocol.HTTP_PROXY:
         claims = [Claim(ANYWHERE, rest=HttpRouting(str(number)))]
     else:
-        carried = protocol if protocol in (Protocol.TLS, Protocol.HTTPS) else Protocol.TCP
+        carried = protocol if protocol.is_tls else Protocol.TCP
         claims = [
             claim
             for ref, mesh_service in _oldest_first(db, client)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.hosts import ANY, is_ip
-from controlplane.model.protocols import Protocol, parse_protocol
+from controlplane.model.protocols import parse_protocol
 from controlplane.objects.networking.gateway import Gateway, GatewayServer
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
 from controlplane.objects.networking.rules.sidecar import check_default_endpoint
@@ -18,7 +18,6 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_label
 from controlplane.objects.types.rules import OWN_NAMESPACE
 
-_TLS = (Protocol.HTTPS, Protocol.TLS)
 _OF_FILES = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
 
 
@@ -54,7 +53,7 @@ def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
                 "AUTO_PASSTHROUGH is not translated yet: connections go where the tls routes of VirtualServices say, as with PASSTHROUGH"
             )
             yield rules.warning(f"{path}.tls.mode", "NotTranslated", message)
-    elif parse_protocol(port.protocol) in _TLS:
+    elif parse_protocol(port.protocol).is_tls:
         yield rules.required(f"{path}.tls", f"how TLS is done, as the protocol is {port.protocol}")
 
 

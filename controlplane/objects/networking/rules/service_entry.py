@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.hosts import ANY, is_ip
-from controlplane.model.protocols import Protocol, parse_protocol
+from controlplane.model.protocols import parse_protocol
 from controlplane.objects.networking.service_entry import ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSpec
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
@@ -16,7 +16,6 @@ from controlplane.objects.types.names import MAX_LABEL, is_fqdn
 
 UNIX = "unix://"
 _CIDRS = ("NONE", "STATIC")
-_TLS_PROTOCOLS = (Protocol.HTTPS, Protocol.TLS)
 
 
 def check(entry: ServiceEntry) -> Iterator[Finding]:
@@ -57,7 +56,7 @@ def _hosts(spec: ServiceEntrySpec) -> Iterator[Finding]:
 
 def _names_host(protocol: str) -> bool:
     """Return whether requests or connections of ``protocol`` name the host that they are for."""
-    return parse_protocol(protocol).is_http or parse_protocol(protocol) in _TLS_PROTOCOLS
+    return parse_protocol(protocol).is_http or parse_protocol(protocol).is_tls
 
 
 def _ports(spec: ServiceEntrySpec) -> Iterator[Finding]:

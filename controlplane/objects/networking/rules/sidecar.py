@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from controlplane.model.endpoint_policy import OWN_PORTS
 from controlplane.model.hosts import ANY, is_ip
-from controlplane.model.protocols import Protocol, parse_protocol
+from controlplane.model.protocols import parse_protocol
 from controlplane.objects.networking.rules.destination_rule import check_connection_pool
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
 from controlplane.objects.networking.rules.virtual_service import check_destination
@@ -29,7 +29,6 @@ from controlplane.objects.types.scalars import MAX_PORT
 
 _LOCAL = ("127.0.0.1", "0.0.0.0", "[::1]", "[::]")  # 0.0.0.0 is the instance's own address, in Istio's words
 _PORT = re.compile(r"[0-9]{1,5}\Z")
-_TLS = (Protocol.HTTPS, Protocol.TLS)
 
 
 def check(sidecar: Sidecar) -> Iterator[Finding]:
@@ -128,7 +127,7 @@ def check_default_endpoint(path: str, text: str) -> Iterator[Finding]:
 def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Finding]:
     if tls.mode not in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL"):
         yield rules.out_of_range(f"{path}.mode", "SIMPLE, MUTUAL or OPTIONAL_MUTUAL", tls.mode)
-    if parse_protocol(port.protocol) not in _TLS:
+    if not parse_protocol(port.protocol).is_tls:
         yield rules.conflict(path, "expected a port whose protocol is HTTPS or TLS")
     unusable = (
         ("httpsRedirect", tls.https_redirect),
