@@ -1,4 +1,4 @@
-"""Host names and their wildcards: ``*``, or ``*.`` before a domain. Comparison is by case, as in Istio."""
+"""Host names and their wildcards: ``*``, or ``*.`` before a domain. They are in lower case: objects are read so."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def bound_virtual_services(db: Database, gateway_key: Key, namespace: str) -> tu
 def shared_hosts(head: VirtualServiceHead, server_ref: ServerRef, server: GatewayServer) -> tuple[str, ...]:
     """Return the hosts that the VirtualService ``head`` and the ``server`` that ``server_ref`` names both have."""
     offered = hosts_for_namespace(server_hosts(server, server_ref.gateway.namespace), head.key.namespace)
-    return common_hosts((host.lower() for host in head.hosts), offered)
+    return common_hosts(head.hosts, offered)
 
 
 @query

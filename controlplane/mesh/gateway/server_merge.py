@@ -91,7 +91,7 @@ def server_hosts(server: GatewayServer, namespace: str) -> tuple[str, ...]:
     hosts = []
     for written in server.hosts:
         host_namespace, slash, host = written.rpartition("/")
-        hosts.append(f"{namespace if host_namespace == _OWN else host_namespace if slash else ANY}/{host.lower()}")
+        hosts.append(f"{namespace if host_namespace == _OWN else host_namespace if slash else ANY}/{host}")
     return tuple(dict.fromkeys(hosts))
 
 
@@ -133,5 +133,5 @@ def _join_port(
 
 
 def _tls_names(server: GatewayServer) -> tuple[str, ...]:
-    hosts = dict.fromkeys(host.rpartition("/")[2].lower() for host in server.hosts)
+    hosts = dict.fromkeys(host.rpartition("/")[2] for host in server.hosts)
     return (ANY,) if ANY in hosts else tuple(hosts)

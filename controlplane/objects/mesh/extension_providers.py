@@ -13,7 +13,7 @@ from pydantic import Field
 
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_fqdn, is_header, is_label
-from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Duration, Model, Port, Text, TextMap, Texts, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Duration, Host, Model, Port, Text, TextMap, Texts, UInt
 from controlplane.objects.types.validation_errors import for_message
 
 _STATUS = re.compile(r"[2-5][0-9]{2}\Z", re.ASCII)
@@ -30,7 +30,7 @@ class RequestBody(Model):
 class Authorizer(Model):
     """Where an authorizer is, and what becomes of requests while it does not answer."""
 
-    service: Text
+    service: Host
     port: Port
     timeout: Duration | None = None
     fail_open: Bool = False

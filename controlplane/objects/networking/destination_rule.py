@@ -18,6 +18,7 @@ from controlplane.objects.types.scalars import (
     Double,
     Duration,
     DurationOrZero,
+    Host,
     Int,
     Long,
     Map,
@@ -258,7 +259,7 @@ class MatchLabels(Model):
 class DestinationRuleSpec(Model):
     """The policies of one host."""
 
-    host: Text
+    host: Host
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: Texts = ()

@@ -10,7 +10,7 @@ from typing import ClassVar
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import EMPTY_MAP, Model, Text, TextMap, Texts, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, Hosts, Model, Text, TextMap, UInt
 
 
 class GatewayPort(Model):
@@ -26,7 +26,7 @@ class GatewayServer(Model):
     """One port, the hosts served there, and their TLS."""
 
     port: GatewayPort
-    hosts: Texts
+    hosts: Hosts
     name: Text = ""
     bind: Text = ""
     tls: ServerTLSSettings | None = None

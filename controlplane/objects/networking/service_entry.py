@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import EMPTY_MAP, Map, Model, Port, Text, TextMap, Texts, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, Hosts, Map, Model, Port, Text, TextMap, Texts, UInt
 
 # Istio's names: an annotation of entries whose health is checked, and the condition that says what came of it.
 HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
@@ -48,7 +48,7 @@ class WorkloadLabelSelector(Model):
 class ServiceEntrySpec(Model):
     """Hosts that are no Services of the cluster."""
 
-    hosts: Annotated[Texts, Field(min_length=1, max_length=256)]
+    hosts: Annotated[Hosts, Field(min_length=1, max_length=256)]
     addresses: Annotated[tuple[Annotated[Text, Field(max_length=64)], ...], Field(max_length=256)] = ()
     ports: Annotated[tuple[ServiceEntryPort, ...], Field(max_length=256)] = ()
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = "MESH_EXTERNAL"

@@ -14,7 +14,7 @@ from controlplane.objects.networking.destination_rule import ConnectionPoolSetti
 from controlplane.objects.networking.service_entry import WorkloadLabelSelector
 from controlplane.objects.networking.virtual_service import Destination
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import Bool, Model, Text, Texts, UInt, Unsupported
+from controlplane.objects.types.scalars import Bool, Hosts, Model, Text, Texts, UInt, Unsupported
 
 CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
 TLSVersion = Literal["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]
@@ -76,7 +76,7 @@ class EgressListener(Model):
     port: SidecarPort | None = None
     bind: Text = ""
     capture_mode: CaptureMode = "DEFAULT"
-    hosts: Texts
+    hosts: Hosts
 
 
 class OutboundTrafficPolicy(Model):

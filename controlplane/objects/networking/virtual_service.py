@@ -11,7 +11,22 @@ from pydantic import Base64Bytes, BeforeValidator, Field
 
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Int, Map, Model, Text, TextMap, Texts, UInt, Unsupported
+from controlplane.objects.types.scalars import (
+    EMPTY_MAP,
+    Bool,
+    Double,
+    Duration,
+    Host,
+    Hosts,
+    Int,
+    Map,
+    Model,
+    Text,
+    TextMap,
+    Texts,
+    UInt,
+    Unsupported,
+)
 
 T = TypeVar("T")
 
@@ -41,7 +56,7 @@ class PortSelector(Model):
 class Destination(Model):
     """Where requests go: a service, perhaps a subset of its endpoints, and its port."""
 
-    host: Text
+    host: Host
     subset: Text = ""
     port: PortSelector | None = None
 
@@ -246,7 +261,7 @@ class L4MatchAttributes(ConnectionMatch):
 class TLSMatchAttributes(ConnectionMatch):
     """Conditions on a TLS connection that is not terminated."""
 
-    sni_hosts: Texts
+    sni_hosts: Hosts
 
 
 class TCPRoute(Model):
@@ -266,7 +281,7 @@ class TLSRoute(Model):
 class VirtualServiceSpec(Model):
     """The routes of some hosts."""
 
-    hosts: Texts = ()
+    hosts: Hosts = ()
     gateways: Texts = ()
     http: tuple[HTTPRoute, ...] = ()
     tls: tuple[TLSRoute, ...] = ()

@@ -83,6 +83,8 @@ Double = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Duration = Annotated[int, BeforeValidator(positive_milliseconds), WithJsonSchema(_POSITIVE)]  # milliseconds, from 1
 DurationOrZero = Annotated[int, BeforeValidator(milliseconds), WithJsonSchema(_DURATION)]  # milliseconds, from 0
 Texts = tuple[Text, ...]
+Host = Annotated[str, Strict(), AfterValidator(str.lower)]  # names of hosts mean the same in any case: they are kept in lower case
+Hosts = tuple[Host, ...]
 Map = Annotated[Mapping[str, T], AfterValidator(_frozen)]
 TextMap = Map[Text]
 Struct = Annotated[
