@@ -24,6 +24,7 @@ NOTHING: frozenset[Key] = frozenset()
 CLUSTER_DOMAIN = "cluster.local"  # of the Kubernetes cluster: what its DNS answers for, whatever the trust domain is
 EVERYONE = "*"
 NO_ONE = "~"
+EXTERNAL_NAMES: Facet = ("external-names",)  # of every Service that is another name
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 objects: Input[Key, MeshObject | None] = Input("objects", default=None)
@@ -67,6 +68,11 @@ def labelled(kind: GroupKind, namespace: str, name: str, value: str) -> Facet:
 def pod_at(namespace: str, address: str) -> Facet:
     """Return the facet of the pods of ``namespace`` that have the IP ``address``."""
     return ("pod-ip", namespace, address)
+
+
+def entry_at(namespace: str, address: str) -> Facet:
+    """Return the facet of the WorkloadEntries of ``namespace`` at ``address``."""
+    return ("entry-ip", namespace, address)
 
 
 def serving_at(namespace: str, address: str) -> Facet:
@@ -179,6 +185,10 @@ def _index(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> None:
             db.set(index, namespaces_with(kind), peers | marker if after else peers - marker)
 
 
+def _other_names(kubernetes_service: KubernetesService) -> tuple[Facet, ...]:
+    return (EXTERNAL_NAMES,) if kubernetes_service.spec.type == "ExternalName" else ()
+
+
 def _facets(obj: MeshObject | None) -> frozenset[Facet]:
     if obj is None:
         return frozenset()
@@ -187,7 +197,7 @@ def _facets(obj: MeshObject | None) -> frozenset[Facet]:
     facets.update(exported_to(kind, namespace) for namespace in exports_of(obj) if namespace not in (EVERYONE, NO_ONE))
     match obj:
         case KubernetesService():
-            facets.add(about_host(kind, service_host(key.name, key.namespace)))
+            facets |= {about_host(kind, service_host(key.name, key.namespace)), *_other_names(obj)}
         case ServiceEntry():
             facets.update(about_host(kind, host) for host in obj.spec.hosts)
             facets.update(serving_at(key.namespace, endpoint.address) for endpoint in obj.spec.endpoints)
@@ -205,6 +215,7 @@ def _facets(obj: MeshObject | None) -> frozenset[Facet]:
             facets.update(pod_at(key.namespace, address) for address in obj.ips)
             facets.update(labelled(kind, key.namespace, name, label) for name, label in obj.meta.labels.items())
         case WorkloadEntry():
+            facets.add(entry_at(key.namespace, obj.spec.address))
             facets.update(labelled(kind, key.namespace, name, label) for name, label in obj.spec.labels.items())
         case _:
             pass

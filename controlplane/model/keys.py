@@ -49,6 +49,8 @@ POD = GroupKind("", "Pod")
 SECRET = GroupKind("", "Secret")
 SERVICE = GroupKind("", "Service")
 
+ENDPOINT_SLICE = GroupKind("discovery.k8s.io", "EndpointSlice")
+
 DESTINATION_RULE = GroupKind(NETWORKING, "DestinationRule")
 GATEWAY = GroupKind(NETWORKING, "Gateway")
 SERVICE_ENTRY = GroupKind(NETWORKING, "ServiceEntry")

@@ -54,9 +54,9 @@ def parse_protocol(text: str) -> Protocol:
 def protocol_of(port: int, name: str, app_protocol: str | None, transport: str) -> Protocol:
     """Return what a service port carries: by ``app_protocol``, else the part of ``name`` before its first dash, else ``port``.
 
-    ``transport`` is the Kubernetes protocol, ``TCP`` or ``UDP``. https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
+    ``transport`` is the Kubernetes protocol, ``TCP``, ``UDP`` or ``SCTP``; what is not TCP counts as UDP. https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
     """
-    if transport == "UDP":
+    if transport in ("UDP", "SCTP"):
         return Protocol.UDP
     protocol = _STANDARD.get(app_protocol or "") or _from_name(app_protocol or name)
     return _WELL_KNOWN.get(port, protocol) if protocol is Protocol.UNSUPPORTED else protocol

@@ -48,6 +48,7 @@ class Service:
     resolution: Resolution = Resolution.ENDPOINTS
     external: bool = False  # outside the mesh: no identity, no mTLS
     identities: tuple[str, ...] = ()  # that its instances' certificates may say, where an object names them
+    other_name: str = ""  # the name that DNS answers for this one (ExternalName): perhaps that of another service
     headless: bool = False  # clients resolve the name to the endpoints themselves
     registry: str = "Kubernetes"  # or "External", for a ServiceEntry
     export_to: tuple[str, ...] = ("*",)  # namespaces, "." already resolved; "*" all; "~" none

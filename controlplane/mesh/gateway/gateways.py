@@ -10,7 +10,7 @@ from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServer
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
-from controlplane.mesh.registry.workload_services import services_of_workload, workload_port
+from controlplane.mesh.registry.workload_services import services_of_workload, workload_ports
 from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
 from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.proxies import Proxy
@@ -145,10 +145,10 @@ def merged_servers(db: Database, gateways: tuple[Key, ...], services: tuple[Serv
 @query
 def listened_ports(db: Database, services: tuple[ServiceRef, ...], number: int) -> tuple[int, ...]:
     """Return the ports of the proxy that port ``number`` of ``services`` leads to; where none has that port, ``number`` itself."""
-    ports = set()
+    ports: set[int] = set()
     for ref in services:
         mesh_service = service(db, ref)
         port = mesh_service.port(number) if mesh_service else None
         if port:
-            ports.add(workload_port(db, ref, port))
+            ports.update(workload_ports(db, ref, port))
     return tuple(sorted(ports)) or (number,)

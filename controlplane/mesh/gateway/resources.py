@@ -16,7 +16,7 @@ from controlplane.mesh.gateway.virtual_hosts import gateway_table_parts
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.mesh.registry.services import find_service
+from controlplane.mesh.registry.services import find_services
 from controlplane.mesh.routing.virtual_services import destinations
 from controlplane.model.keys import Key
 from controlplane.model.protocols import parse_protocol
@@ -43,10 +43,9 @@ def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     parts: set[ResourcePart | PartGroup] = set()
     for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
         parts.update(authorizer_clusters(db, authorizer, scope.namespace, identified=scope.identified))
-    refs = {find_service(db, host, scope.namespace) for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
-    for ref in refs:
-        if ref:
-            parts.add(PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, scope.namespace), scope.identified)))
+    hosts = {host for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
+    for ref in {ref for host in hosts for ref in find_services(db, host, scope.namespace)}:
+        parts.add(PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, scope.namespace), scope.identified)))
     for port in gateway_servers(db, scope).ports:
         parts |= {
             ResourcePart(default_endpoint_cluster, (merged_server.server_ref,))

@@ -74,7 +74,7 @@ def target_port(pod: Pod, target: int | str | None, port: int) -> int | None:
 
 def _kubernetes_service_endpoints(db: Database, kubernetes_service: KubernetesService, port: int) -> Iterator[Endpoint]:
     spec = kubernetes_service.spec
-    declared = next((service_port for service_port in spec.ports if service_port.port == port), None)
+    declared = kubernetes_service.ports.get(port)
     if declared is None or spec.type == "ExternalName":
         if declared is not None:
             yield Endpoint(address=spec.external_name, port=port)
@@ -85,17 +85,28 @@ def _kubernetes_service_endpoints(db: Database, kubernetes_service: KubernetesSe
         endpoint_slice = objects(db, key)
         if isinstance(endpoint_slice, EndpointSlice):
             yield from _slice_endpoints(db, endpoint_slice, declared.name)
-    numeric = declared.target_port if isinstance(declared.target_port, int) and declared.target_port else port
-    yield from _workload_entry_endpoints(db, namespace, spec.selector, declared.name, numeric)
+    yield from _workload_entry_endpoints(db, namespace, spec.selector, declared.name, declared.target_port or port)
     if not slices:
         yield from _pod_endpoints(db, namespace, spec.selector, declared.target_port, port)
 
 
-def _workload_entry_endpoints(db: Database, namespace: str, selector: Mapping[str, str], port_name: str, number: int) -> Iterator[Endpoint]:
+def _workload_entry_endpoints(
+    db: Database, namespace: str, selector: Mapping[str, str], port_name: str, target: int | str
+) -> Iterator[Endpoint]:
     for key in selected_workloads(db, WORKLOAD_ENTRY, namespace, selector):
         entry = objects(db, key)
-        if isinstance(entry, WorkloadEntry) and entry.healthy:
-            yield _workload_endpoint(entry.spec, entry.meta.labels, port_name, number)
+        if isinstance(entry, WorkloadEntry) and entry.healthy and (number := port_at(entry.spec, port_name, target)) is not None:
+            yield _workload_endpoint(entry.spec, entry.meta.labels, number)
+
+
+def port_at(workload: WorkloadSpec, port_name: str, target: int | str) -> int | None:
+    """Return the port of ``workload`` that the port ``port_name`` of a service leads to; ``None`` where it has none.
+
+    Its own port of that name counts before the number ``target``; a ``target`` that is a name is one of its own, or none.
+    """
+    if isinstance(target, str):
+        return workload.ports.get(target)
+    return workload.ports.get(port_name, target)
 
 
 def _pod_endpoints(db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int) -> Iterator[Endpoint]:
@@ -167,7 +178,7 @@ def _service_entry_endpoints(db: Database, service_entry: ServiceEntry, port: in
         return
     number = declared.target_port or port
     for endpoint in spec.endpoints:
-        yield _workload_endpoint(endpoint, {}, declared.name, number)
+        yield _workload_endpoint(endpoint, {}, endpoint.ports.get(declared.name, number))
     if spec.workload_selector is not None:
         namespace = service_entry.key.namespace
         yield from _workload_entry_endpoints(db, namespace, spec.workload_selector.labels, declared.name, number)
@@ -176,10 +187,10 @@ def _service_entry_endpoints(db: Database, service_entry: ServiceEntry, port: in
         yield Endpoint(address=host, port=number)
 
 
-def _workload_endpoint(spec: WorkloadSpec, labels: Mapping[str, str], port_name: str, number: int) -> Endpoint:
+def _workload_endpoint(spec: WorkloadSpec, labels: Mapping[str, str], number: int) -> Endpoint:
     return Endpoint(
         address=spec.address,
-        port=0 if spec.address.startswith("unix://") else spec.ports.get(port_name, number),
+        port=0 if spec.address.startswith("unix://") else number,
         weight=spec.weight or 1,
         labels=tuple(sorted({**labels, **spec.labels}.items())),
         locality=spec.locality,

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import EVERYONE, about_host, exported_to, exports_of, index, namespaces_with, objects, of_kind, service_host
+from controlplane.mesh.inputs import (
+    EVERYONE,
+    EXTERNAL_NAMES,
+    about_host,
+    exported_to,
+    exports_of,
+    index,
+    namespaces_with,
+    objects,
+    of_kind,
+    service_host,
+)
 from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import protocol_of
 from controlplane.model.services import Resolution, Service, ServicePort
@@ -22,6 +34,7 @@ class ServiceRef(NamedTuple):
 
     host: str
     key: Key
+    hidden: tuple[int, ...] = ()  # ports that another object declares for the same host and that are its
 
 
 @query
@@ -31,15 +44,18 @@ def declared_services(db: Database, key: Key) -> tuple[Service, ...]:
         case core.KubernetesService() as kubernetes_service:
             return (_service_of_kubernetes(kubernetes_service),)
         case service_entry.ServiceEntry() as entry:
-            return tuple(_service_of_entry(entry, host) for host in entry.spec.hosts)
+            return tuple(_service_of_entry(entry, host) for host in dict.fromkeys(entry.spec.hosts))
         case _:
             return ()
 
 
 @query
 def service(db: Database, ref: ServiceRef) -> Service | None:
-    """Return the service that ``ref`` names."""
-    return next((declared for declared in declared_services(db, ref.key) if declared.host == ref.host), None)
+    """Return the service that ``ref`` names, without the ports that are another object's."""
+    found = next((declared for declared in declared_services(db, ref.key) if declared.host == ref.host), None)
+    if found is None or not ref.hidden:
+        return found
+    return replace(found, ports=tuple(port for port in found.ports if port.number not in ref.hidden))
 
 
 @query
@@ -83,9 +99,9 @@ def client_namespace_for_services(db: Database, namespace: str) -> str:
 
 @query
 def visible_services(db: Database, client_namespace: str) -> tuple[ServiceRef, ...]:
-    """Return what ``client_namespace`` (a namespace, or ``PUBLIC``) sees: one service a host, sorted by host.
+    """Return what ``client_namespace`` (a namespace, or ``PUBLIC``) sees, sorted by host, without other names of services.
 
-    Of several for a host its own namespace's wins, then a Service over a ServiceEntry, then the oldest.
+    Of several objects for a host each adds the ports that none before it has: its own namespace's first, then a Service, then the oldest.
     """
     refs_by_host: dict[str, list[ServiceRef]] = {}
     for namespace in service_namespaces(db):
@@ -94,7 +110,13 @@ def visible_services(db: Database, client_namespace: str) -> tuple[ServiceRef, .
     if client_namespace != PUBLIC:
         for ref in private_services(db, client_namespace):
             refs_by_host.setdefault(ref.host, []).append(ref)
-    return tuple(refs[0] if len(refs) == 1 else _preferred(db, refs, client_namespace) for _, refs in sorted(refs_by_host.items()))
+    external = index(db, EXTERNAL_NAMES)
+    visible: list[ServiceRef] = []
+    for host, refs in sorted(refs_by_host.items()):
+        by_rank = refs if len(refs) == 1 else _by_rank(db, refs, client_namespace)
+        if by_rank[0].key not in external or resolved_host(db, host, client_namespace) == host:
+            visible.extend(by_rank)
+    return tuple(visible)
 
 
 @query
@@ -104,14 +126,61 @@ def declarers(db: Database, host: str) -> tuple[Key, ...]:
 
 
 @query
-def find_service(db: Database, host: str, client_namespace: str) -> ServiceRef | None:
-    """Return the service that ``client_namespace`` gets for ``host``: the exact host, else the narrowest wildcard that covers it."""
+def services_named(db: Database, host: str, client_namespace: str) -> tuple[ServiceRef, ...]:
+    """Return the services whose host is ``host`` itself and that ``client_namespace`` sees: the one that counts, then what adds ports."""
+    refs = [ServiceRef(host, key) for key in declarers(db, host)]
+    visible = [ref for ref in refs if (mesh_service := service(db, ref)) and is_exported(mesh_service.export_to, client_namespace)]
+    return tuple(_by_rank(db, visible, client_namespace))
+
+
+@query
+def find_services(db: Database, host: str, client_namespace: str) -> tuple[ServiceRef, ...]:
+    """Return the services that ``client_namespace`` gets for ``host``: the exact host, else the narrowest wildcard that covers it.
+
+    First the one that counts, then those that add ports to it; for another name of a service that service's.
+    """
     for pattern in host_patterns(host):
-        refs = [ServiceRef(pattern, key) for key in declarers(db, pattern)]
-        visible = [ref for ref in refs if (mesh_service := service(db, ref)) and is_exported(mesh_service.export_to, client_namespace)]
-        if visible:
-            return _preferred(db, visible, client_namespace)
-    return None
+        if refs := services_named(db, pattern, client_namespace):
+            resolved = resolved_host(db, pattern, client_namespace) if refs[0].key in index(db, EXTERNAL_NAMES) else pattern
+            return refs if resolved == pattern else services_named(db, resolved, client_namespace) if resolved else ()
+    return ()
+
+
+def find_service(db: Database, host: str, client_namespace: str) -> ServiceRef | None:
+    """Return the service that counts for ``host`` and ``client_namespace``."""
+    return next(iter(find_services(db, host, client_namespace)), None)
+
+
+@query
+def resolved_host(db: Database, host: str, client_namespace: str) -> str | None:
+    """Return the host that ``host``, of a Service of type ExternalName, is another name of: its own where DNS has to be asked.
+
+    ``None``: the names lead round in a circle.
+    """
+    passed = {host}
+    while refs := services_named(db, host, client_namespace):
+        mesh_service = service(db, refs[0])
+        other_name = mesh_service.other_name if mesh_service else ""
+        if not other_name or not services_named(db, other_name, client_namespace):
+            return host
+        if other_name in passed:
+            return None
+        passed.add(other_name)
+        host = other_name
+    return host
+
+
+@query
+def other_names(db: Database, client_namespace: str) -> Mapping[str, tuple[ServiceRef, ...]]:
+    """Return the Services of type ExternalName that ``client_namespace`` sees as other names of services, by the hosts of these."""
+    by_host: dict[str, list[ServiceRef]] = {}
+    for key in sorted(index(db, EXTERNAL_NAMES)):
+        host = service_host(key.name, key.namespace)
+        named = services_named(db, host, client_namespace)
+        resolved = resolved_host(db, host, client_namespace) if named and named[0].key == key else None
+        if resolved not in (None, host):
+            by_host.setdefault(resolved, []).append(named[0])
+    return {host: tuple(refs) for host, refs in by_host.items()}
 
 
 def is_exported(export_to: Iterable[str], namespace: str) -> bool:
@@ -127,12 +196,22 @@ def host_patterns(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((host, *parents, "*")))
 
 
-def _preferred(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> ServiceRef:
+def _by_rank(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> list[ServiceRef]:
+    """Return ``refs``, all of one host, the one that counts first, and after it those with ports that none before them has."""
+
     def rank(ref: ServiceRef) -> tuple[bool, bool, str, Key]:
         mesh_service = service(db, ref)
         return (ref.key.namespace != client_namespace, ref.key.group_kind != SERVICE, mesh_service.created if mesh_service else "", ref.key)
 
-    return min(refs, key=rank)
+    by_rank: list[ServiceRef] = []
+    taken: set[int] = set()
+    for ref in sorted(refs, key=rank):
+        mesh_service = service(db, ref)
+        numbers = {port.number for port in mesh_service.ports} if mesh_service else set()
+        if not by_rank or numbers - taken:
+            by_rank.append(ref._replace(hidden=tuple(sorted(numbers & taken))))
+        taken |= numbers
+    return by_rank
 
 
 def _service_of_kubernetes(kubernetes_service: core.KubernetesService) -> Service:
@@ -145,11 +224,13 @@ def _service_of_kubernetes(kubernetes_service: core.KubernetesService) -> Servic
         namespace=kubernetes_service.key.namespace,
         name=kubernetes_service.key.name,
         ports=tuple(
-            ServicePort(port.port, port.name, protocol_of(port.port, port.name, port.app_protocol, port.protocol)) for port in spec.ports
+            ServicePort(number, port.name, protocol_of(number, port.name, port.app_protocol, port.protocol))
+            for number, port in kubernetes_service.ports.items()
         ),
         addresses=addresses,
         resolution=Resolution.DNS if external_name else Resolution.ENDPOINTS,
         external=bool(external_name),
+        other_name=external_name.rstrip("."),
         headless=headless,
         export_to=exports_of(kubernetes_service),
         created=kubernetes_service.meta.created,

@@ -126,9 +126,10 @@ def _service_ports(db: Database, workload: InboundScope) -> Iterator[InboundPort
     for ref in services_of_workload(db, workload.namespace, workload.labels, workload.ips):
         mesh_service = service(db, ref)
         for port in mesh_service.ports if mesh_service else ():
-            if mesh_service and port.protocol != Protocol.UDP:
+            number = workload_port(db, ref, port, workload.ips) if port.protocol != Protocol.UDP else None
+            if mesh_service and number is not None:
                 yield InboundPort(
-                    port=workload_port(db, ref, port),
+                    port=number,
                     protocol=port.protocol,
                     service=mesh_service,
                     service_port=port.number,
@@ -144,7 +145,12 @@ def _ingress_port(db: Database, workload: InboundScope, listener: IngressListene
     refs = services_of_workload(db, workload.namespace, workload.labels, workload.ips)
     candidates = ((ref, mesh_service, port) for ref in refs if (mesh_service := service(db, ref)) for port in mesh_service.ports)
     service_and_port = next(
-        ((mesh_service, port) for ref, mesh_service, port in candidates if workload_port(db, ref, port) == listener.port.number), None
+        (
+            (mesh_service, port)
+            for ref, mesh_service, port in candidates
+            if workload_port(db, ref, port, workload.ips) == listener.port.number
+        ),
+        None,
     )
     return InboundPort(
         port=listener.port.number,

@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import EMPTY_MAP, MAX_PORT, Bool, Model, Port, Text, TextMap, Texts
+from controlplane.objects.types.scalars import EMPTY_MAP, MAX_PORT, Bool, Host, Model, Port, Text, TextMap, Texts
 
 _TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 
@@ -39,13 +39,21 @@ class KubernetesServiceSpec(Model):
     selector: TextMap = EMPTY_MAP
     cluster_ip: Text = Field(default="", alias="clusterIP")
     cluster_ips: Texts = Field(default=(), alias="clusterIPs")
-    external_name: Text = ""
+    external_name: Host = ""
 
 
 class KubernetesService(KubernetesObject):
     """A name for a set of pods."""
 
     spec: KubernetesServiceSpec = KubernetesServiceSpec()
+
+    @cached_property
+    def ports(self) -> Mapping[int, KubernetesServicePort]:
+        """Return the ports by number: of several with one number the one for TCP, as with DNS; of several for TCP the first."""
+        by_number: dict[int, KubernetesServicePort] = {}
+        for port in sorted(self.spec.ports, key=lambda port: port.protocol != "TCP"):
+            by_number.setdefault(port.port, port)
+        return {port.port: port for port in self.spec.ports if by_number[port.port] is port}
 
 
 class EndpointConditions(Model):
