@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.ir.extras import NO_CHANGES, HeaderChanges
-from controlplane.model.cluster_names import OUTBOUND, cluster_name
+from controlplane.model.cluster_names import BLACK_HOLE, OUTBOUND, cluster_name
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceBackend:
-    """A port of a service, perhaps a ``subset`` of its endpoints. Whether it is there is for the cluster to say."""
+    """A port of a service, perhaps a ``subset`` of its endpoints."""
 
     host: str
     port: int
     subset: str = ""
+    missing: bool = False  # the service is there, and has no such port, or one that carries no TCP
 
     @property
     def cluster(self) -> str:
-        """Return the name of the cluster that leads there."""
-        return cluster_name(OUTBOUND, self.port, self.subset, self.host)
+        """Return the name of the cluster that leads there, or nowhere."""
+        return BLACK_HOLE if self.missing else cluster_name(OUTBOUND, self.port, self.subset, self.host)
 
 
 @dataclass(frozen=True, slots=True)

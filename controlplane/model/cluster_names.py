@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 INBOUND = "inbound"
 OUTBOUND = "outbound"
+BLACK_HOLE = "BlackHoleCluster"  # leads nowhere: requests are answered 503, connections closed
 _PARTS = 4
 
 

@@ -45,7 +45,7 @@ def service_clusters(db: Database, ref: ServiceRef, client_namespace: str, ident
     ``identified``: for proxies that have a certificate.
     """
     mesh_service = service(db, ref)
-    if mesh_service is None or ("*" in ref.host and mesh_service.resolution is not Resolution.PASSTHROUGH):
+    if mesh_service is None:
         return frozenset()
     names = ("", *(subset.name for subset in subsets(db, ref, client_namespace)))
     targets = [

@@ -15,8 +15,8 @@ from controlplane.mesh.problems.connections import connection_route_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
-from controlplane.mesh.registry.services import declared_services, declarers, find_service, service
-from controlplane.mesh.routing.virtual_services import virtual_services_for
+from controlplane.mesh.registry.services import declared_services, find_service, find_services, resolved_host, service, services_named
+from controlplane.mesh.routing.virtual_services import service_ports, virtual_services_for
 from controlplane.model.keys import DESTINATION_RULE, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
@@ -47,7 +47,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case Gateway() as gateway:
             return (*gateway_problems(db, gateway), *problems_of_credentials(db, key))
         case KubernetesService() | ServiceEntry() as service_object:
-            return (*_service_problems(db, key), *unreachable_endpoints(db, service_object))
+            return (*_service_problems(db, service_object), *unreachable_endpoints(db, service_object))
         case Pod() | WorkloadEntry() | EndpointSlice() as instance:
             return tuple(_instance_problems(db, instance))
         case _:
@@ -110,17 +110,19 @@ def _http_destinations(path: str, route: HTTPRoute) -> Iterator[tuple[str, Desti
 
 def _destination_problems(db: Database, key: Key, path: str, destination: Destination) -> Iterator[Problem]:
     host = qualified_host(destination.host, key.namespace)
-    ref = find_service(db, host, key.namespace)
-    mesh_service = ref and service(db, ref)
-    if ref is None or not mesh_service:
+    refs = find_services(db, host, key.namespace)
+    ports = service_ports(db, refs)
+    if not refs:
         yield Problem(key, f"{path}.host", Severity.WARNING, "UnknownHost", f"no service {host} is known; requests there are answered 503")
         return
-    ports = [port.number for port in mesh_service.ports]
     if destination.port and destination.port.number not in ports:
-        port_text = ", ".join(map(str, ports))
+        port_text = ", ".join(map(str, ports)) or "none for TCP"
         message = f"{host} has no port {destination.port.number}; it has {port_text}"
         yield Problem(key, f"{path}.port", Severity.WARNING, "UnknownPort", message)
-    if destination.subset and subset_labels(db, ref, client_namespace_for_rules(db, ref, key.namespace), destination.subset) is None:
+    if (
+        destination.subset
+        and subset_labels(db, refs[0], client_namespace_for_rules(db, refs[0], key.namespace), destination.subset) is None
+    ):
         message = f"no DestinationRule gives {host} a subset {destination.subset!r}"
         yield Problem(key, f"{path}.subset", Severity.WARNING, "UnknownSubset", message)
 
@@ -128,8 +130,12 @@ def _destination_problems(db: Database, key: Key, path: str, destination: Destin
 def _rule_problems(db: Database, rule: DestinationRule) -> Iterator[Problem]:
     key = rule.key
     host = qualified_host(rule.spec.host, key.namespace)
-    if not host.startswith("*") and find_service(db, host, key.namespace) is None:
+    found = find_service(db, host, key.namespace)
+    if not host.startswith("*") and found is None:
         yield Problem(key, "spec.host", Severity.WARNING, "UnknownHost", f"no service {host} is known: this rule applies to nothing")
+    if found and services_named(db, host, key.namespace) and found.host != host:
+        message = f"{host} is another name of {found.host}: rules for that one apply, this one does not"
+        yield Problem(key, "spec.host", Severity.WARNING, "Ineffective", message)
     names = {subset.name for subset in rule.spec.subsets}
     for other in sorted(index(db, about_host(DESTINATION_RULE, host)) - {key}):
         peer = objects(db, other)
@@ -141,11 +147,32 @@ def _rule_problems(db: Database, rule: DestinationRule) -> Iterator[Problem]:
             yield Problem(key, "spec.subsets", Severity.WARNING, "Conflict", message)
 
 
-def _service_problems(db: Database, key: Key) -> Iterator[Problem]:
+def _service_problems(db: Database, service_object: KubernetesService | ServiceEntry) -> Iterator[Problem]:
+    key = service_object.key
     for declared in declared_services(db, key):
-        others = [other for other in declarers(db, declared.host) if other != key]
-        if others and (winner := find_service(db, declared.host, key.namespace)) and winner.key != key:
-            yield Problem(key, "", Severity.WARNING, "Conflict", f"{declared.host} is declared by {winner.key} too, which is used instead")
+        named = services_named(db, declared.host, key.namespace)
+        ref = next((ref for ref in named if ref.key == key), None)
+        if ref is None and named:
+            yield Problem(
+                key, "", Severity.WARNING, "Conflict", f"{declared.host} is declared by {named[0].key} too, which is used instead"
+            )
+        for position, number in _positions(service_object, ref.hidden if ref else ()):
+            winner = next(other for other in named if (mesh_service := service(db, other)) and mesh_service.port(number))
+            message = f"{winner.key} declares port {number} of {declared.host} too, and is used instead"
+            yield Problem(key, f"spec.ports[{position}]", Severity.WARNING, "Conflict", message)
+        if declared.other_name and resolved_host(db, declared.host, key.namespace) is None:
+            message = f"{declared.host} is another name of itself, by way of {declared.other_name}: requests to it lead nowhere"
+            yield Problem(key, "spec.externalName", Severity.WARNING, "Circle", message)
+
+
+def _positions(service_object: KubernetesService | ServiceEntry, numbers: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Yield where ``service_object`` declares the ports ``numbers``, and the number."""
+    match service_object:
+        case KubernetesService():
+            counted = [port.port if service_object.ports[port.port] is port else 0 for port in service_object.spec.ports]
+        case ServiceEntry():
+            counted = [port.number for port in service_object.spec.ports]
+    yield from ((position, number) for position, number in enumerate(counted) if number in numbers)
 
 
 def _instance_problems(db: Database, instance: Pod | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:

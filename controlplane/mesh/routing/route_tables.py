@@ -9,9 +9,8 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience
 from controlplane.mesh.inputs import CLUSTER_DOMAIN
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, other_names, service
 from controlplane.mesh.routing.scopes import (
-    EVERYTHING,
     EgressListenerScope,
     OutboundScope,
     client_namespace_for_routes,
@@ -19,8 +18,8 @@ from controlplane.mesh.routing.scopes import (
     imported_routes,
     imported_services,
 )
-from controlplane.mesh.routing.virtual_services import Audience, route_audience
-from controlplane.model.keys import SERVICE
+from controlplane.mesh.routing.virtual_services import Audience, route_audience, virtual_service_for
+from controlplane.model.keys import SERVICE, Key
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.model.services import Labels, Service, ServicePort
 from controlplane.model.virtual_host_domains import virtual_host_domains
@@ -52,27 +51,30 @@ class RouteClient(NamedTuple):
     labels: Labels
 
 
-class TableEntry(NamedTuple):
-    """One virtual host of a table, by what its routes and its domains depend on."""
-
-    host: str
-    port: int
-    ref: ServiceRef | None
-    local: str  # the namespace where its short name means it, else empty
-    client_namespace: str
-    labels: Labels
-    denied: tuple[str, ...]  # domains that an older host of the table has
-    with_port: bool  # the port is part of the domains
-
-
 class DomainQuery(NamedTuple):
     """A host whose domains are looked up. In a table for every port the domains carry the port; port 80 may be left out."""
 
     host: str
     port: int
     ref: ServiceRef | None
-    local: str
-    with_port: bool
+    local: str  # the namespace where its short name means it, else empty
+    aliases: tuple[str, ...]  # other names of its service
+    with_port: bool  # the port is part of the domains
+
+
+class TableEntry(NamedTuple):
+    """One virtual host of a table, by what its routes and its domains depend on."""
+
+    named: DomainQuery  # its host, and its domains but for those denied
+    client_namespace: str
+    labels: Labels
+    route: Key | None  # the VirtualService that routes its requests
+    denied: tuple[str, ...]  # domains that an older host of the table has
+
+    @property
+    def name(self) -> str:
+        """Return the name of the virtual host."""
+        return f"{self.named.host}:{self.named.port}"
 
 
 class DomainClaimant(NamedTuple):
@@ -83,6 +85,17 @@ class DomainClaimant(NamedTuple):
     port: int
     ref: ServiceRef | None  # None: only a VirtualService knows the host
     owner: str  # the namespace of the object
+    aliases: tuple[ServiceRef, ...] = ()  # Services that are other names of it
+
+    def domain_query(self, local: str, egress_hosts: EgressHosts) -> DomainQuery:
+        """Return the query for its domains where ``local`` is the namespace of short names."""
+        aliases = tuple(alias.host for alias in self.aliases)
+        return DomainQuery(self.host, self.port, self.ref, local, aliases, with_port=egress_hosts.port is None)
+
+    def local_to(self, namespace: str) -> str:
+        """Return ``namespace`` where a short name means it there, else nothing."""
+        own = (self.ref, *self.aliases)
+        return namespace if any(ref and ref.key.group_kind == SERVICE and ref.key.namespace == namespace for ref in own) else PUBLIC
 
 
 @query
@@ -112,7 +125,7 @@ def _tables_of(db: Database, scope: OutboundScope, client_namespace: str, listen
         for port in http_ports(db, client_namespace, listener.hosts)
     ]
     tables += [
-        RouteTable(f"{ref.host}:{port}", EgressHosts(client_namespace, EVERYTHING, port, ref))
+        RouteTable(f"{ref.host}:{port}", EgressHosts(client_namespace, listener.hosts, port, ref))
         for ref, port in sniffed_ports(db, client_namespace, listener.hosts)
     ]
     if mesh_settings(db).http_proxy_port is not None:
@@ -156,22 +169,30 @@ def has_address(mesh_service: Service) -> bool:
 
 @query
 def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainClaimant, ...]:
-    """Return the claimants of domains in the tables of ``egress_hosts``, oldest first."""
+    """Return the claimants of domains in the tables of ``egress_hosts``, oldest first.
+
+    As in Istio, a host that only a VirtualService knows is one, and on the port of HTTP also one whose service lacks that port.
+    """
     claimants = []
     refs = (egress_hosts.only,) if egress_hosts.only else imported_services(db, egress_hosts.client_namespace, egress_hosts.hosts)
+    routes = imported_routes(db, egress_hosts.client_namespace, egress_hosts.hosts)
+    names, routed = other_names(db, egress_hosts.client_namespace), {host for host, _ in routes}
     for ref in refs:
         mesh_service = service(db, ref)
+        aliases = tuple(alias for alias in names.get(ref.host, ()) if alias.host not in routed)  # those have routes of their own
         claimants += [
-            DomainClaimant(mesh_service.created, ref.host, service_port.number, ref, ref.key.namespace)
+            DomainClaimant(mesh_service.created, ref.host, service_port.number, ref, ref.key.namespace, aliases)
             for service_port in (mesh_service.ports if mesh_service else ())
             if mesh_service and may_carry_http(service_port) and egress_hosts.port in (None, service_port.number)
         ]
     if egress_hosts.only is None:
-        services = {ref.host for ref in refs}
-        for host, head in imported_routes(db, egress_hosts.client_namespace, egress_hosts.hosts):
-            if host not in services:
-                services.add(host)
-                claimants.append(DomainClaimant(head.created, host, egress_hosts.port or _HTTP_PORT, None, head.key.namespace))
+        known = {claimant.host for claimant in claimants} if egress_hosts.port == _HTTP_PORT else {ref.host for ref in refs}
+        aliases_by_host = {alias.host: alias for of_service in names.values() for alias in of_service}
+        claimants += [
+            DomainClaimant(head.created, host, egress_hosts.port or _HTTP_PORT, aliases_by_host.get(host), head.key.namespace)
+            for host, head in dict(reversed(routes)).items()  # of several for a host the first
+            if host not in known
+        ]
     return tuple(sorted(claimants, key=lambda claimant: (claimant.created, claimant.host, claimant.port)))
 
 
@@ -180,9 +201,7 @@ def domain_owners(db: Database, egress_hosts: EgressHosts) -> Mapping[str, tuple
     """Return the owner of each domain that is the same for every namespace: the oldest claimant."""
     owners: dict[str, tuple[str, int]] = {}
     for claimant in domain_claimants(db, egress_hosts):
-        for domain in entry_domains(
-            db, DomainQuery(claimant.host, claimant.port, claimant.ref, PUBLIC, with_port=egress_hosts.port is None)
-        ):
+        for domain in entry_domains(db, claimant.domain_query(PUBLIC, egress_hosts)):
             owners.setdefault(domain, (claimant.host, claimant.port))
     return owners
 
@@ -208,6 +227,7 @@ def special_audience(db: Database, egress_hosts: EgressHosts, owner: str) -> Aud
     namespaces = {owner}
     label_keys: set[str] = set()
     for claimant in claimants_of_owner(db, egress_hosts, owner):
+        namespaces.update(alias.key.namespace for alias in claimant.aliases)
         audience = route_audience(db, claimant.host)
         namespaces |= audience.namespaces
         label_keys |= audience.label_keys
@@ -231,18 +251,17 @@ def table_entries(db: Database, egress_hosts: EgressHosts, owner: str, client: R
     Short names, which mean a service in its own namespace only, yield to the full names that everyone uses.
     """
     owners = domain_owners(db, egress_hosts)
-    any_port = egress_hosts.port is None
     entries = []
     for claimant in claimants_of_owner(db, egress_hosts, owner):
-        ref = claimant.ref
-        local = client.namespace if ref and ref.key.group_kind == SERVICE and ref.key.namespace == client.namespace else PUBLIC
-        wanted = entry_domains(db, DomainQuery(claimant.host, claimant.port, ref, local, any_port))
+        named = claimant.domain_query(claimant.local_to(client.namespace), egress_hosts)
+        wanted = entry_domains(db, named)
         host_and_port = (claimant.host, claimant.port)
         denied = tuple(domain for domain in wanted if owners.get(domain, host_and_port) != host_and_port)
         if len(denied) < len(wanted):
-            client_namespace, labels = _client_of_entry(db, client, claimant.host, ref)
-            entries.append(TableEntry(claimant.host, claimant.port, ref, local, client_namespace, labels, denied, any_port))
-    return tuple(sorted(entries, key=lambda entry: (entry.host, entry.port)))
+            client_namespace, labels = _client_of_entry(db, client, claimant.host, claimant.ref)
+            route = virtual_service_for(db, claimant.host, client_namespace, egress_hosts.hosts)
+            entries.append(TableEntry(named, client_namespace, labels, route, denied))
+    return tuple(sorted(entries, key=lambda entry: (entry.named.host, entry.named.port)))
 
 
 def _client_of_entry(db: Database, client: RouteClient, host: str, ref: ServiceRef | None) -> tuple[str, Labels]:
@@ -268,6 +287,7 @@ def entry_domains(db: Database, domain_query: DomainQuery) -> tuple[str, ...]:
             host,
             dns_domain=f"{namespace}.svc.{CLUSTER_DOMAIN}",
             vips=tuple(address for address in mesh_service.addresses if "/" not in address),
+            aliases=domain_query.aliases,
             wildcard=mesh_service.headless,
         )
     if not domain_query.with_port:

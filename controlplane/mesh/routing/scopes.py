@@ -9,7 +9,15 @@ from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import by_source_labels, exported_to, index, objects, of_kind
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.mesh.registry.services import ServiceRef, client_namespace_for_services, find_service, is_exported, visible_services
+from controlplane.mesh.registry.services import (
+    ServiceRef,
+    client_namespace_for_services,
+    find_services,
+    is_exported,
+    other_names,
+    visible_services,
+)
+from controlplane.mesh.routing.egress_hosts import EVERYTHING, imports_routes, imports_service, resolved_egress_hosts
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, destinations, routed_hosts, virtual_service_head
 from controlplane.model.keys import POD, SIDECAR, VIRTUAL_SERVICE, Key
 from controlplane.model.mesh import OutboundPolicy
@@ -17,8 +25,6 @@ from controlplane.model.proxies import Interception, IpFamilies, Proxy, ip_famil
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.networking.sidecar import Sidecar
-
-EVERYTHING = ("*/*",)
 
 
 class OutboundScope(NamedTuple):
@@ -134,8 +140,7 @@ def egress_listeners(db: Database, scope: OutboundScope) -> tuple[EgressListener
         return (EgressListenerScope(None, "", "", binds=False, hosts=EVERYTHING),)
     listeners = []
     for listener in sidecar.spec.egress:
-        hosts = tuple(sorted({_resolved_egress_host(host, scope.namespace) for host in listener.hosts}))
-        hosts = EVERYTHING if EVERYTHING[0] in hosts else hosts
+        hosts = resolved_egress_hosts(listener.hosts, scope.namespace)
         port = listener.port
         number, protocol = (port.number, port.protocol.upper()) if port else (None, "")
         listeners.append(EgressListenerScope(number, protocol, listener.bind, listener.capture_mode == "NONE", hosts))
@@ -161,16 +166,17 @@ def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
 def imported_services(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[ServiceRef, ...]:
     """Return the services that ``client_namespace`` sees through the egress ``hosts``, sorted by host.
 
-    Those that the routes seen through ``hosts`` lead to are among them.
+    Those that the routes seen through ``hosts`` lead to are among them, and those that a name seen through ``hosts`` is another name of.
     """
     visible = visible_services(db, client_namespace)
     if hosts == EVERYTHING:
         return visible
-    imported = {ref for ref in visible if egress_selects(hosts, ref.key.namespace, ref.host)}
+    imported = {ref for ref in visible if imports_service(hosts, ref.key.namespace, ref.host)}
+    aliases = (ref for refs in other_names(db, client_namespace).values() for ref in refs)
+    named = {ref.host for ref in aliases if imports_service(hosts, ref.key.namespace, ref.host)}
     for route in {head.key for _, head in imported_routes(db, client_namespace, hosts)}:
-        for host in destinations(db, route):
-            if ref := find_service(db, host, client_namespace):
-                imported.add(ref)
+        named.update(destinations(db, route))
+    imported.update(ref for host in named for ref in find_services(db, host, client_namespace))
     return tuple(sorted(imported))
 
 
@@ -180,24 +186,10 @@ def imported_routes(db: Database, client_namespace: str, hosts: tuple[str, ...])
     return tuple(
         (host, head)
         for host, head in routed_hosts(db)
-        if is_exported(head.export_to, client_namespace) and (hosts == EVERYTHING or egress_selects(hosts, head.key.namespace, host))
+        if is_exported(head.export_to, client_namespace) and imports_routes(hosts, head.key.namespace, head.hosts)
     )
 
 
 def client_namespace_for_routes(db: Database, namespace: str) -> str:
     """Return the client namespace by which to look up routes for ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
     return namespace if index(db, exported_to(VIRTUAL_SERVICE, namespace)) else client_namespace_for_services(db, namespace)
-
-
-def egress_selects(hosts: tuple[str, ...], namespace: str, host: str) -> bool:
-    """Return whether one of ``hosts`` (``namespace/host``) names ``host``, which is of ``namespace``."""
-    for egress_host in hosts:
-        wanted, _, pattern = egress_host.partition("/")
-        if wanted in ("*", namespace) and (pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))):
-            return True
-    return False
-
-
-def _resolved_egress_host(host: str, namespace: str) -> str:
-    wanted, _, pattern = host.rpartition("/")
-    return f"{namespace if wanted == '.' else wanted or '*'}/{pattern}"

@@ -12,10 +12,9 @@ from controlplane.mesh.destinations.destination_rules import client_namespace_fo
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
-from controlplane.mesh.registry.services import ServiceRef
+from controlplane.mesh.registry.services import ServiceRef, find_services, service
 from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.route_tables import (
-    DomainQuery,
     EgressHosts,
     RouteClient,
     RouteTable,
@@ -27,9 +26,9 @@ from controlplane.mesh.routing.route_tables import (
     table_entries,
 )
 from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
-from controlplane.mesh.routing.virtual_services import hash_policy, sidecar_rules
+from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, rules_of_virtual_service, service_ports
+from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.model.services import Labels
 from controlplane.translate.routes.virtual_hosts import route_configuration, virtual_host
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
@@ -48,19 +47,28 @@ class RouteConfigurationHead(NamedTuple):
 
 @query
 def virtual_host_body(
-    db: Database, host: str, port: int, ref: ServiceRef | None, client_namespace: str, labels: Labels
+    db: Database, host: str, port: int, ref: ServiceRef | None, route: Key | None, client: RouteClient
 ) -> EncodedVirtualHost | None:
-    """Return what requests to ``port`` of ``host`` from proxies of ``client_namespace`` with ``labels`` go through.
+    """Return what requests to ``port`` of ``host`` from proxies of ``client`` go through, by the VirtualService ``route`` if any.
 
     ``None``: there is no such host.
     """
-    rules = sidecar_rules(db, host, port, client_namespace, labels)
+    rules = rules_of_virtual_service(db, route, RouteContext(port, client.namespace, client.labels)) if route else None
     if rules is None:
-        if ref is None:
+        target = _target(db, ref, port, client.namespace) if ref else None
+        if target is None:
             return None
-        hashed_by = hash_policy(db, ref, client_namespace_for_rules(db, ref, client_namespace), port, "")
-        rules = (default_rule(ServiceBackend(host, port), hashed_by.key if hashed_by else None),)
+        hashed_by = hash_policy(db, target, client_namespace_for_rules(db, target, client.namespace), port, "")
+        rules = (default_rule(ServiceBackend(target.host, port), hashed_by.key if hashed_by else None),)
     return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=rules)))
+
+
+def _target(db: Database, ref: ServiceRef, port: int, client_namespace: str) -> ServiceRef | None:
+    """Return the service that ``port`` of ``ref`` leads to: another one where ``ref`` is another name, none where that has no such port."""
+    mesh_service = service(db, ref)
+    if not mesh_service or not mesh_service.other_name:
+        return ref
+    return service_ports(db, find_services(db, ref.host, client_namespace)).get(port)
 
 
 @query
@@ -91,7 +99,7 @@ def virtual_hosts_of_owner(db: Database, table: RouteTable, owner: str, client: 
 def virtual_host_resource(db: Database, table: str, entry: TableEntry) -> Resource | None:
     """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
     body = _entry_body(db, entry)
-    return as_own_resource(table, f"{entry.host}:{entry.port}", _entry_domains(db, entry), body) if body else None
+    return as_own_resource(table, entry.name, _entry_domains(db, entry), body) if body else None
 
 
 @query
@@ -114,8 +122,8 @@ def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteT
         for owner in owner_namespaces(db, egress_hosts)
         for entry in table_entries(db, egress_hosts, owner, route_client(db, scope, egress_hosts, owner))
     ]
-    entries.sort(key=lambda entry: (entry.host, entry.port))
-    hosts = [(f"{entry.host}:{entry.port}", _entry_domains(db, entry), body) for entry in entries if (body := _entry_body(db, entry))]
+    entries.sort(key=lambda entry: (entry.named.host, entry.named.port))
+    hosts = [(entry.name, _entry_domains(db, entry), body) for entry in entries if (body := _entry_body(db, entry))]
     message = route_configuration(
         table.name, catch_all=_catch_all(db, scope, egress_hosts), vhds=False, ports_in_domains=egress_hosts.port is None
     )
@@ -123,11 +131,12 @@ def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteT
 
 
 def _entry_body(db: Database, entry: TableEntry) -> EncodedVirtualHost | None:
-    return virtual_host_body(db, entry.host, entry.port, entry.ref, entry.client_namespace, entry.labels)
+    named = entry.named
+    return virtual_host_body(db, named.host, named.port, named.ref, entry.route, RouteClient(entry.client_namespace, entry.labels))
 
 
 def _entry_domains(db: Database, entry: TableEntry) -> tuple[str, ...]:
-    domains = entry_domains(db, DomainQuery(entry.host, entry.port, entry.ref, entry.local, entry.with_port))
+    domains = entry_domains(db, entry.named)
     return tuple(domain for domain in domains if domain not in entry.denied) if entry.denied else domains
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
@@ -12,9 +12,11 @@ from controlplane.ir.rules import HttpRule
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience, traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, all_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, objects, of_kind, qualified_host
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_service, host_patterns, is_exported, service
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service
+from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
+from controlplane.model.protocols import Protocol
 from controlplane.model.services import Labels
 from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
 
@@ -82,15 +84,16 @@ def route_audience(db: Database, host: str) -> Audience:
         if EVERYONE not in head.export_to:
             namespaces.update(head.export_to)
         for destination_host in destinations(db, head.key):
-            if ref := find_service(db, destination_host, PUBLIC):
+            for ref in find_services(db, destination_host, PUBLIC):
                 namespaces |= rule_audience(db, ref)  # their DestinationRules decide what requests are hashed by
     return Audience(frozenset(namespaces - {NO_ONE}), frozenset(label_keys))
 
 
 @query
-def virtual_service_for(db: Database, host: str, client_namespace: str) -> Key | None:
-    """Return the VirtualService that routes requests of ``client_namespace`` to ``host``."""
-    return next((head.key for head in virtual_services_for(db, host) if is_exported(head.export_to, client_namespace)), None)
+def virtual_service_for(db: Database, host: str, client_namespace: str, egress_hosts: tuple[str, ...]) -> Key | None:
+    """Return the VirtualService that routes requests of ``client_namespace`` to ``host``, of those seen through ``egress_hosts``."""
+    heads = (head for head in virtual_services_for(db, host) if is_exported(head.export_to, client_namespace))
+    return next((head.key for head in heads if imports_routes(egress_hosts, head.key.namespace, head.hosts)), None)
 
 
 @query
@@ -105,16 +108,6 @@ def routed_hosts(db: Database) -> tuple[tuple[str, VirtualServiceHead], ...]:
     """Return every host that a VirtualService names, each with its VirtualService, sorted by host."""
     namespaces = sorted(key.namespace for key in index(db, namespaces_with(VIRTUAL_SERVICE)))
     return tuple(sorted(pair for namespace in namespaces for pair in hosts_of_namespace(db, namespace)))
-
-
-@query
-def sidecar_rules(db: Database, host: str, port: int, client_namespace: str, labels: Labels) -> tuple[HttpRule, ...] | None:
-    """Return the rules for requests to ``port`` of ``host`` from sidecars of ``client_namespace`` with ``labels``.
-
-    ``None``: no VirtualService routes them.
-    """
-    key = virtual_service_for(db, host, client_namespace)
-    return rules_of_virtual_service(db, key, RouteContext(port, client_namespace, labels)) if key else None
 
 
 class RouteContext(NamedTuple):
@@ -166,14 +159,23 @@ def backend_of(db: Database, destination: Destination, key: Key, port: int, clie
     A destination without a port means the only port of its service; where the service has several, the listener's.
     """
     host = qualified_host(destination.host, key.namespace)
-    ref = find_service(db, host, client_namespace)
-    mesh_service = ref and service(db, ref)
-    number = (
-        destination.port.number
-        if destination.port
-        else (mesh_service.ports[0].number if mesh_service and len(mesh_service.ports) == 1 else port)
-    )
-    return ServiceBackend(ref.host if ref else host, number, destination.subset)
+    refs = find_services(db, host, client_namespace)
+    ports = service_ports(db, refs)
+    number = _port_number(destination, ports, port)
+    return ServiceBackend(refs[0].host if refs else host, number, destination.subset, missing=bool(refs) and number not in ports)
+
+
+def _port_number(destination: Destination, ports: Iterable[int], port: int) -> int:
+    if destination.port:
+        return destination.port.number
+    numbers = tuple(ports)
+    return numbers[0] if len(numbers) == 1 else port
+
+
+def service_ports(db: Database, refs: Iterable[ServiceRef]) -> Mapping[int, ServiceRef]:
+    """Return the ports of the services ``refs`` to which clusters lead, each with the one that has it."""
+    services = ((ref, mesh_service) for ref in refs if (mesh_service := service(db, ref)))
+    return {port.number: ref for ref, mesh_service in services for port in mesh_service.ports if port.protocol != Protocol.UDP}
 
 
 def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
@@ -188,10 +190,10 @@ def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: Ro
 
 
 def _hash_policy(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ConsistentHash | None:
-    ref = find_service(db, qualified_host(destination.host, key.namespace), client_namespace)
-    return (
-        hash_policy(db, ref, client_namespace, destination.port.number if destination.port else port, destination.subset) if ref else None
-    )
+    ports = service_ports(db, find_services(db, qualified_host(destination.host, key.namespace), client_namespace))
+    number = _port_number(destination, ports, port)
+    ref = ports.get(number)
+    return hash_policy(db, ref, client_namespace, number, destination.subset) if ref else None
 
 
 def hash_policy(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> ConsistentHash | None:

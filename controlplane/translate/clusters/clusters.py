@@ -12,6 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.envoy.packing import pack
 from controlplane.ir.clusters import NO_POLICY, OutboundCluster
 from controlplane.ir.listeners import InboundPort
+from controlplane.model import cluster_names
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution
@@ -20,7 +21,7 @@ from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.translate.clusters.traffic_policy import apply_policy, unlimited
 from controlplane.translate.clusters.upstream_tls import apply_tls
 
-BLACK_HOLE = "BlackHoleCluster"
+BLACK_HOLE = cluster_names.BLACK_HOLE
 PASSTHROUGH = "PassthroughCluster"
 INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
 # They mark connections that the proxy itself makes to the application; iptables let them pass.

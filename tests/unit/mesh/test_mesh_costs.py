@@ -71,7 +71,7 @@ def test_one_virtual_service_recomputes_its_virtual_host_once_for_all_who_see_th
 
     ran = runs_of(mesh, mesh.refresh)
 
-    assert ran[virtual_services.sidecar_rules.name] == 1
+    assert ran[virtual_services.rules_of_virtual_service.name] == 1
     assert ran[virtual_hosts.virtual_host_body.name] == 1  # the routes of the virtual host, of one in 1,000
     assert ran[virtual_hosts.virtual_host_resource.name] == 2  # in its own namespace it has a short name too
     assert sum(ran.values()) < 10
