@@ -12,8 +12,8 @@ from controlplane.ir.listeners import NO_LIMITS, ChainMatch, TcpForwarding, TcpL
 from controlplane.mesh.destinations.destination_rules import tcp_limits
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.services import find_service, is_exported
-from controlplane.mesh.routing.scopes import EVERYTHING, egress_selects
-from controlplane.mesh.routing.virtual_services import RouteContext, VirtualServiceHead, backend_of, match_applies, virtual_services_for
+from controlplane.mesh.routing.egress_hosts import imports_routes
+from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies, virtual_services_for
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
@@ -47,8 +47,9 @@ def sidecar_connection_rules(
     Those of the VirtualService that names the host most narrowly come first. ``tls``: the ``tls`` routes, else the ``tcp`` routes.
     """
     context = RouteContext(port, client.namespace, client.labels)
-    heads = (head for head in virtual_services_for(db, host) if is_exported(head.export_to, client.namespace) and _is_seen(head, client))
-    return tuple(rule for head in heads for rule in connection_rules(db, head.key, context, tls=tls))
+    heads = (head for head in virtual_services_for(db, host) if is_exported(head.export_to, client.namespace))
+    seen = (head for head in heads if imports_routes(client.hosts, head.key.namespace, head.hosts))
+    return tuple(rule for head in seen for rule in connection_rules(db, head.key, context, tls=tls))
 
 
 def connection_rules(db: Database, key: Key, context: RouteContext, *, tls: bool) -> Iterator[ConnectionRule]:
@@ -62,10 +63,6 @@ def connection_rules(db: Database, key: Key, context: RouteContext, *, tls: bool
             yield from (ConnectionRule(_chain_match(match), forwarding) for match in applying)
 
 
-def _is_seen(head: VirtualServiceHead, client: ConnectionClient) -> bool:
-    return client.hosts == EVERYTHING or any(egress_selects(client.hosts, head.key.namespace, host) for host in head.hosts)
-
-
 def masked(block: str) -> str:
     """Return ``block``, in CIDR notation or an address alone, as every other way to write it is: ``10.1.2.3/8`` is ``10.0.0.0/8``."""
     return str(ip_network(block, strict=False))
@@ -74,7 +71,7 @@ def masked(block: str) -> str:
 def _chain_match(match: ConnectionMatch) -> ChainMatch:
     names = match.sni_hosts if isinstance(match, TLSMatchAttributes) else ()
     blocks = tuple(masked(block) for block in match.destination_subnets)
-    return ChainMatch(server_names=tuple(name.lower() for name in names), subnets=blocks)
+    return ChainMatch(server_names=names, subnets=blocks)
 
 
 def _forwarding(db: Database, routes: Iterable[RouteDestination], key: Key, context: RouteContext) -> TcpForwarding | None:
