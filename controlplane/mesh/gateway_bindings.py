@@ -36,6 +36,11 @@ def all_matches(spec: VirtualServiceSpec) -> Iterator[HTTPMatchRequest | Connect
     """Yield every match of ``spec``, of whatever kind of route."""
     for http in spec.http:
         yield from http.match
+    yield from connection_matches(spec)
+
+
+def connection_matches(spec: VirtualServiceSpec) -> Iterator[ConnectionMatch]:
+    """Yield every match of the routes of ``spec`` for whole connections."""
     for tls in spec.tls:
         yield from tls.match
     for tcp in spec.tcp:

@@ -86,8 +86,13 @@ def exported_to(kind: GroupKind, namespace: str) -> Facet:
 
 
 def by_source_labels(kind: GroupKind) -> Facet:
-    """Return the facet of every ``kind`` whose meaning depends on the labels of the client's proxy."""
+    """Return the facet of every ``kind`` whose meaning may depend on the labels of the client's proxy."""
     return ("by-source", *kind)
+
+
+def delegating_to(namespace: str, name: str) -> Facet:
+    """Return the facet of every VirtualService that leaves routes to the VirtualService ``name`` of ``namespace``."""
+    return ("delegating", namespace, name)
 
 
 def bound_to(gateway: str) -> Facet:
@@ -204,7 +209,9 @@ def _facets(obj: MeshObject | None) -> frozenset[Facet]:
         case VirtualService():
             facets.update(about_host(kind, qualified_host(host, key.namespace)) for host in obj.spec.hosts)
             facets.update(bound_to(gateway) for gateway in gateways_of(obj))
-            if any(match.source_labels for match in all_matches(obj.spec)):
+            delegates = [http.delegate for http in obj.spec.http if http.delegate]
+            facets.update(delegating_to(delegate.namespace or key.namespace, delegate.name) for delegate in delegates)
+            if delegates or any(match.source_labels for match in all_matches(obj.spec)):
                 facets.add(by_source_labels(kind))
         case DestinationRule():
             facets.add(about_host(kind, qualified_host(obj.spec.host, key.namespace)))

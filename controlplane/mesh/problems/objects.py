@@ -12,6 +12,7 @@ from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import about_host, index, objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems
+from controlplane.mesh.problems.delegates import delegate_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
@@ -71,6 +72,7 @@ def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> 
     yield from _claims_in_mesh(virtual_service)
     yield from binding_problems(db, virtual_service)
     yield from connection_route_problems(db, virtual_service)
+    yield from delegate_problems(db, virtual_service)
     for path, destination in _destinations(virtual_service):
         yield from _destination_problems(db, key, path, destination)
 

@@ -10,9 +10,10 @@ from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.clusters import ConsistentHash
 from controlplane.ir.rules import HttpRule
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience, traffic_policy
-from controlplane.mesh.gateway_bindings import MESH_GATEWAY, all_matches, gateway_name, gateways_of
-from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, objects, of_kind, qualified_host
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
+from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service
+from controlplane.mesh.routing.delegates import http_routes, virtual_service_object
 from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
@@ -36,10 +37,13 @@ class VirtualServiceHead(NamedTuple):
 @query
 def virtual_service_head(db: Database, key: Key) -> VirtualServiceHead | None:
     """Return the head of the VirtualService ``key``."""
-    virtual_service = _virtual_service(db, key)
+    virtual_service = virtual_service_object(db, key)
     if virtual_service is None:
         return None
-    matches = list(all_matches(virtual_service.spec))
+    matches: list[HTTPMatchRequest | ConnectionMatch] = [
+        *(match for route in http_routes(db, key) for match in route.match),
+        *connection_matches(virtual_service.spec),
+    ]
     return VirtualServiceHead(
         key,
         tuple(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts),
@@ -122,13 +126,11 @@ class RouteContext(NamedTuple):
 @query
 def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> tuple[HttpRule, ...] | None:
     """Return the rules of the VirtualService ``key`` for ``context``, in order; ``None`` where none of its routes applies."""
-    virtual_service = _virtual_service(db, key)
-    routes = (
-        [(route, matches) for route in virtual_service.spec.http if (matches := _matches(route, virtual_service, context)) is not None]
-        if virtual_service
-        else []
-    )
-    if virtual_service is None or not routes:
+    virtual_service = virtual_service_object(db, key)
+    if virtual_service is None:
+        return None
+    routes = [(route, matches) for route in http_routes(db, key) if (matches := _matches(route, virtual_service, context)) is not None]
+    if not routes:
         return None
     rules = (rule for route, matches in routes for rule in http_rules(route, matches, _resolved_destinations(db, route, key, context)))
     return written(virtual_service, rules)
@@ -144,10 +146,10 @@ def _matches(route: HTTPRoute, virtual_service: VirtualService, context: RouteCo
 @query
 def destinations(db: Database, key: Key) -> tuple[str, ...]:
     """Return the hosts that the VirtualService ``key`` sends requests and connections to, mirrors too, sorted."""
-    virtual_service = _virtual_service(db, key)
+    virtual_service = virtual_service_object(db, key)
     if virtual_service is None:
         return ()
-    targets = [destination for route in virtual_service.spec.http for destination in _all_destinations(route)]
+    targets = [destination for route in http_routes(db, key) for destination in _all_destinations(route)]
     targets += [route_destination.destination for route in virtual_service.spec.tls for route_destination in route.route]
     targets += [route_destination.destination for route in virtual_service.spec.tcp for route_destination in route.route]
     return tuple(sorted({qualified_host(destination.host, key.namespace) for destination in targets}))
@@ -223,8 +225,3 @@ def match_applies(match: HTTPMatchRequest | ConnectionMatch, virtual_service: Vi
 def _is_for(gateways: Iterable[str], virtual_service: VirtualService, context: RouteContext) -> bool:
     names = tuple(gateways) or virtual_service.spec.gateways or (MESH_GATEWAY,)
     return any(gateway_name(name, virtual_service.key.namespace) in context.gateways for name in names)
-
-
-def _virtual_service(db: Database, key: Key) -> VirtualService | None:
-    obj = objects(db, key)
-    return obj if isinstance(obj, VirtualService) else None

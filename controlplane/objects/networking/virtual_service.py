@@ -25,7 +25,6 @@ from controlplane.objects.types.scalars import (
     TextMap,
     Texts,
     UInt,
-    Unsupported,
 )
 
 T = TypeVar("T")
@@ -221,7 +220,7 @@ class HTTPRoute(Model):
     route: tuple[HTTPRouteDestination, ...] = ()
     redirect: HTTPRedirect | None = None
     direct_response: HTTPDirectResponse | None = None
-    delegate: Unsupported[Delegate | None] = None
+    delegate: Delegate | None = None
     rewrite: HTTPRewrite | None = None
     timeout: Duration | None = None
     retries: HTTPRetry | None = None

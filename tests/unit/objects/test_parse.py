@@ -83,24 +83,21 @@ def test_what_is_no_kubernetes_object_is_an_error(data: Json) -> None:
 def test_unknown_fields_and_fields_without_effect_are_warnings_with_their_paths() -> None:
     tls = [{"match": [{"sniHosts": ["a"], "port": 443, "alpn": "h2"}], "route": [{"destination": {"host": "b"}}]}]
 
-    delegated = {"delegate": {"name": "b"}}
-    parsed = virtual_service(http=[{**ROUTE, "retry": {}, "match": [{"headers": {"x": {"exakt": "1"}}}]}, delegated], tls=tls)
+    parsed = virtual_service(http=[{**ROUTE, "retry": {}, "match": [{"headers": {"x": {"exakt": "1"}}}]}], tls=tls)
 
     assert parsed.object is not None
     assert said(parsed) == [
         (Severity.WARNING, "spec.http[0].retry", "UnknownField"),
         (Severity.WARNING, "spec.http[0].match[0].headers.x.exakt", "UnknownField"),
-        (Severity.WARNING, "spec.http[1].delegate", "NotTranslated"),
         (Severity.WARNING, "spec.tls[0].match[0].alpn", "UnknownField"),
     ]
 
 
 def test_what_is_valid_and_not_translated_is_never_passed_over_in_silence() -> None:
-    delegate = parse(document("VirtualService", {"http": [ROUTE]}))
     elsewhere = parse(document("WorkloadEntry", {"network": "n"}))
     dynamic = parse(document("ServiceEntry", {"hosts": ["*.a.b"], "resolution": "DYNAMIC_DNS"}))
 
-    for parsed, field in ((delegate, "spec.hosts"), (elsewhere, "spec.network"), (dynamic, "spec.resolution")):
+    for parsed, field in ((elsewhere, "spec.network"), (dynamic, "spec.resolution")):
         assert parsed.object is not None
         assert said(parsed) == [(Severity.WARNING, field, "NotTranslated")]
 

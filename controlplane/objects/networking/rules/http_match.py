@@ -71,6 +71,6 @@ def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> 
 def unreachable_routes(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
     """Yield, as warnings, the routes behind one that takes every request: no request ever reaches them."""
     for index, route in enumerate(routes[:-1]):
-        if not route.match:
+        if not route.match and route.delegate is None:
             yield rules.warning(f"spec.http[{index + 1}]", "Unreachable", f"spec.http[{index}] takes every request")
             return

@@ -49,7 +49,6 @@ def check(virtual_service: VirtualService) -> Iterator[Finding]:
 
 def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
     if not spec.hosts:
-        yield rules.warning("spec.hosts", "NotTranslated", "delegates (without hosts) are not translated yet: this one has no effect")
         for name, setting in (("gateways", spec.gateways), ("tls", spec.tls), ("tcp", spec.tcp)):
             if setting:
                 yield rules.conflict(f"spec.{name}", "expected hosts: without any this is a delegate, which has http routes alone")

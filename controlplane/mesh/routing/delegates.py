@@ -1,0 +1,49 @@
+"""VirtualServices that leave some of their routes to others, their delegates."""
+
+from __future__ import annotations
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.inputs import exports_of, objects
+from controlplane.mesh.registry.services import is_exported
+from controlplane.mesh.routing.istio_delegates import merged_routes, resolved_names
+from controlplane.model.keys import VIRTUAL_SERVICE, Key
+from controlplane.objects.networking.virtual_service import HTTPRoute, VirtualService
+
+
+@query
+def http_routes(db: Database, key: Key) -> tuple[HTTPRoute, ...]:
+    """Return the HTTP routes of the VirtualService ``key``, with those of delegates where it delegates; none where it has no hosts."""
+    root = virtual_service_object(db, key)
+    if root is None or not root.spec.hosts:
+        return ()
+    routes: list[HTTPRoute] = []
+    for route in root.spec.http:
+        if route.delegate is None:
+            routes.append(route)
+        else:
+            routes.extend(merged_routes(resolved_names(route, key.namespace), delegated_routes(db, route, key.namespace)))
+    return tuple(routes)
+
+
+def delegated_routes(db: Database, route: HTTPRoute, namespace: str) -> tuple[HTTPRoute, ...]:
+    """Return the routes of the delegate of ``route``, written in ``namespace``; none where it has none that may be used there.
+
+    A delegate's own delegates are not followed.
+    """
+    key = delegate_key(route, namespace)
+    delegate = virtual_service_object(db, key) if key else None
+    if delegate is None or delegate.spec.hosts or not is_exported(exports_of(delegate), namespace):
+        return ()
+    return tuple(resolved_names(each, delegate.key.namespace) for each in delegate.spec.http if each.delegate is None)
+
+
+def delegate_key(route: HTTPRoute, namespace: str) -> Key | None:
+    """Return the VirtualService to which ``route``, written in ``namespace``, delegates."""
+    delegate = route.delegate
+    return VIRTUAL_SERVICE.key(delegate.namespace or namespace, delegate.name) if delegate else None
+
+
+def virtual_service_object(db: Database, key: Key) -> VirtualService | None:
+    """Return the VirtualService ``key``."""
+    obj = objects(db, key)
+    return obj if isinstance(obj, VirtualService) else None
