@@ -84,7 +84,7 @@ class Forward:
     backends: tuple[Weighted, ...]
     mirrors: tuple[Mirror, ...] = ()
     path: SwapPrefix | Substitute | None = None  # None: as it was
-    authority: str = ""  # what it becomes, unless the backend says so itself; empty: as it was
+    authority: str = ""  # what it becomes, whatever the backend says; empty: as the backend says
     timeout_ms: int = 0  # 0: there is none
     retry: Retry | None = None  # None: it is not tried again
     hashes: tuple[HashKey, ...] = ()

@@ -40,7 +40,7 @@ PathMatch = AnyPath | ExactPath | StringPrefix | PathPattern
 
 @dataclass(frozen=True, slots=True)
 class HeaderMatch:
-    """The header ``name`` fits ``text``; ``invert``: it does not."""
+    """The header ``name`` fits ``text``; ``invert``: it does not, or there is no such header."""
 
     name: str
     text: OptionalTextMatch

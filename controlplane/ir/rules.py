@@ -24,6 +24,7 @@ class WrittenOrder:
     at: int  # among the rules of the object
 
 
+UNNAMED = "default"  # what statistics and logs call a rule that nobody has written
 Rank = WrittenOrder  # one kind a host: what another API orders by is another one
 UNWRITTEN = WrittenOrder(takes_everything=True, created="", key=Key("", "", ""), at=0)
 
@@ -38,7 +39,7 @@ class HttpRule:
     response: HeaderChanges = NO_CHANGES
     cors: Cors | None = None
     fault: Fault | None = None
-    name: str = ""  # as users see it in statistics and logs
+    name: str = ""  # as users see it in statistics and logs; empty: they have given it none
     stat_prefix: str = ""
     origin: str = ""  # the path of the object that says so; empty: nobody has written it
     rank: Rank = UNWRITTEN
@@ -51,6 +52,7 @@ class HttpHost:
     host: str
     port: int  # of the listener
     rules: tuple[HttpRule, ...]
+    tls: bool = False  # requests come by TLS that the listener ends
     redirects: bool = False  # requests in plaintext are sent to HTTPS
 
 

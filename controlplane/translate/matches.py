@@ -65,9 +65,10 @@ def _headers(match: RequestMatch) -> Iterator[HeaderMatcher]:
 
 
 def _header(name: str, text: OptionalTextMatch, *, invert: bool) -> HeaderMatcher:
+    """Return the condition ``text`` on the header ``name``; inverted, a request without the header fits too."""
     if isinstance(text, Present):
         return HeaderMatcher(name=name, present_match=True, invert_match=invert)
-    return HeaderMatcher(name=name, string_match=string_matcher(text), invert_match=invert)
+    return HeaderMatcher(name=name, string_match=string_matcher(text), invert_match=invert, treat_missing_header_as_empty=invert)
 
 
 def _claim(claim: ClaimMatch) -> MetadataMatcher:

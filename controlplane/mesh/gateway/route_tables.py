@@ -31,11 +31,13 @@ class BoundVirtualService(NamedTuple):
 class GatewayHost(NamedTuple):
     """One virtual host of a table: the VirtualServices that route it, sorted, and what its server itself sets.
 
-    ``redirects``: plaintext requests are redirected to HTTPS. ``endpoint``: the cluster of requests that no VirtualService routes.
+    ``tls``: the server ends TLS. ``redirects``: plaintext requests are redirected to HTTPS.
+    ``endpoint``: the cluster of requests that no VirtualService routes.
     """
 
     host: str
     port: int
+    tls: bool
     virtual_services: tuple[BoundVirtualService, ...]
     redirects: bool
     endpoint: str
@@ -95,7 +97,7 @@ def gateway_hosts(db: Database, scope: GatewayScope, table: str) -> tuple[Gatewa
         for head in bound_virtual_services(db, server_ref.gateway, scope.namespace):
             for name in shared_hosts(head, server_ref, server) if routes_http(db, head.key) else ():
                 routed.append(name)
-                gateway_host = by_name.get(name) or GatewayHost(name, server.port.number, (), redirects=False, endpoint="")
+                gateway_host = by_name.get(name) or _gateway_host(name, server)
                 by_name[name] = gateway_host._replace(
                     virtual_services=_with_gateway(gateway_host.virtual_services, head.key, namespaced_name(server_ref.gateway))
                 )
@@ -109,6 +111,11 @@ def routes_http(db: Database, key: Key) -> bool:
     """Return whether the VirtualService ``key`` has HTTP routes."""
     obj = objects(db, key)
     return isinstance(obj, VirtualService) and bool(obj.spec.http)
+
+
+def _gateway_host(name: str, server: GatewayServer) -> GatewayHost:
+    """Return the virtual host ``name`` of ``server`` without any routes."""
+    return GatewayHost(name, server.port.number, tls=server.tls is not None, virtual_services=(), redirects=False, endpoint="")
 
 
 def _with_gateway(routing: tuple[BoundVirtualService, ...], key: Key, gateway: str) -> tuple[BoundVirtualService, ...]:
@@ -128,7 +135,7 @@ def _put_server_settings(by_name: dict[str, GatewayHost], server: GatewayServer,
     endpoint = default_endpoint_name(server_ref, server) if server.default_endpoint else ""
     offered = [host.rpartition("/")[2] for host in server_hosts(server, server_ref.gateway.namespace)]
     for name in dict.fromkeys((*offered, *routed)):
-        gateway_host = by_name.get(name) or GatewayHost(name, server.port.number, (), redirects=False, endpoint="")
+        gateway_host = by_name.get(name) or _gateway_host(name, server)
         by_name[name] = gateway_host._replace(redirects=gateway_host.redirects or redirects, endpoint=gateway_host.endpoint or endpoint)
 
 

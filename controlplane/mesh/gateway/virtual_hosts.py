@@ -76,7 +76,7 @@ def gateway_virtual_host_body(db: Database, host: GatewayHost, client: GatewayRo
     if host.endpoint and not host.virtual_services:
         rules = (default_rule(LocalBackend(host.endpoint)),)
     return encoded_virtual_host(
-        host.host, virtual_hosts.virtual_host(HttpHost(host=host.host, port=host.port, rules=rules, redirects=host.redirects))
+        host.host, virtual_hosts.virtual_host(HttpHost(host=host.host, port=host.port, rules=rules, tls=host.tls, redirects=host.redirects))
     )
 
 

@@ -11,9 +11,9 @@ from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.listeners import NO_LIMITS, ChainMatch, TcpForwarding, TcpLimits
 from controlplane.mesh.destinations.destination_rules import tcp_limits
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.registry.services import find_service, is_exported
+from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.egress_hosts import imports_routes
-from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies, virtual_services_for
+from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies, service_behind, virtual_services_for
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
@@ -89,5 +89,5 @@ def _forwarding(db: Database, routes: Iterable[RouteDestination], key: Key, cont
 
 
 def _limits(db: Database, backend: ServiceBackend, namespace: str) -> TcpLimits:
-    ref = find_service(db, backend.host, namespace)
+    ref = service_behind(db, backend, namespace)
     return tcp_limits(db, ref, namespace, backend.port, backend.subset) if ref else NO_LIMITS

@@ -20,6 +20,7 @@ from controlplane.objects.networking.claim_matches import claim_path, is_claim
 from controlplane.objects.networking.virtual_service import HTTPMatchRequest, StringMatch
 
 _ANY_VALUE = ("*", "")
+_EVERY_VALUE = ".*"
 
 
 def request_match(match: HTTPMatchRequest) -> RequestMatch:
@@ -67,4 +68,5 @@ def _headers(match: HTTPMatchRequest) -> Iterator[HeaderMatch]:
     """Yield the conditions on headers, sorted by name, first those that must hold; those on claims are written among them."""
     for headers, invert in ((match.headers, False), (match.without_headers, True)):
         for name, text in sorted(headers.items()):
-            yield HeaderMatch(name, _optional(text), invert)
+            # A header that is missing counts as empty where it must not fit: what fits every value must not find it there.
+            yield HeaderMatch(name, Present() if invert and text.regex == _EVERY_VALUE else _optional(text), invert)

@@ -9,7 +9,6 @@ from controlplane.objects.networking.rules.http_actions import GRPC_STATUS
 from controlplane.objects.networking.virtual_service import Abort, CorsPolicy, Delay, HeaderOperations, HTTPFaultInjection
 
 _AUTHORITY = ("host", ":authority")
-_ALWAYS = 100.0
 _PER_CENT = 10_000  # in millionths
 
 
@@ -30,9 +29,11 @@ def changes(operations: HeaderOperations | None) -> HeaderChanges:
 
 
 def authority_of(operations: HeaderOperations | None) -> str:
-    """Return the authority that ``operations`` on requests set, for which Envoy has a field of its own; empty: they do not."""
-    set_to = sorted(operations.set.items()) if operations else []
-    return next((value for name, value in set_to if name.lower() in _AUTHORITY), "")
+    """Return the authority that ``operations`` on requests set or add, as there is one only; empty: they do not."""
+    if operations is None:
+        return ""
+    written = (*sorted(operations.set.items()), *sorted(operations.add.items()))
+    return next((value for name, value in written if name.lower() in _AUTHORITY), "")
 
 
 def cors(policy: CorsPolicy) -> Cors:
@@ -48,21 +49,22 @@ def cors(policy: CorsPolicy) -> Cors:
     )
 
 
-def fault(injected: HTTPFaultInjection) -> Fault:
-    """Return the faults that are ``injected``."""
-    delay = injected.delay
-    return Fault(
-        delay=Delayed(delay.fixed_delay, _share(delay)) if delay and delay.fixed_delay else None,
-        abort=_abort(injected.abort) if injected.abort else None,
-    )
+def fault(injected: HTTPFaultInjection) -> Fault | None:
+    """Return the faults that are ``injected``; ``None`` where they hit no request, as without a percentage."""
+    delay = _delay(injected.delay) if injected.delay else None
+    abort = _abort(injected.abort) if injected.abort else None
+    return Fault(delay, abort) if delay or abort else None
 
 
-def _share(delay: Delay) -> int:
-    return per_million(delay.percentage.value if delay.percentage is not None else delay.percent or _ALWAYS)
+def _delay(delay: Delay) -> Delayed | None:
+    share = per_million(delay.percentage.value if delay.percentage else delay.percent)
+    return Delayed(delay.fixed_delay, share) if delay.fixed_delay and share else None
 
 
-def _abort(abort: Abort) -> HttpAbort | GrpcAbort:
-    share = per_million(abort.percentage.value if abort.percentage else _ALWAYS)
+def _abort(abort: Abort) -> HttpAbort | GrpcAbort | None:
+    share = per_million(abort.percentage.value) if abort.percentage else 0
+    if not share:
+        return None
     if abort.http_status is not None:
         return HttpAbort(abort.http_status, share)
     name = abort.grpc_status or "UNAVAILABLE"

@@ -27,7 +27,7 @@ from controlplane.ir.actions import (
 )
 from controlplane.ir.backends import Backend, Mirror, ServiceBackend, Weighted
 from controlplane.ir.extras import HeaderChanges
-from controlplane.ir.rules import HttpRule, WrittenOrder
+from controlplane.ir.rules import UNNAMED, HttpRule, WrittenOrder
 from controlplane.mesh.routing.istio_matches import request_match
 from controlplane.mesh.routing.istio_route_extras import authority_of, changes, cors, fault, per_million
 from controlplane.objects.networking.virtual_service import (
@@ -58,7 +58,8 @@ class Destinations(NamedTuple):
 def default_rule(backend: Backend, hashed_by: HashKey | None = None) -> HttpRule:
     """Return the rule of a host that no VirtualService routes: everything goes to ``backend``."""
     hashes = (hashed_by,) if hashed_by else ()
-    return HttpRule(action=Forward(backends=(Weighted(backend=backend),), retry=_retry(None, hashed=bool(hashes)), hashes=hashes))
+    action = Forward(backends=(Weighted(backend=backend),), retry=_retry(None, hashed=bool(hashes)), hashes=hashes)
+    return HttpRule(action=action, name=UNNAMED)
 
 
 def written(virtual_service: VirtualService, rules: Iterable[HttpRule]) -> tuple[HttpRule, ...]:

@@ -183,19 +183,23 @@ def service_ports(db: Database, refs: Iterable[ServiceRef]) -> Mapping[int, Serv
 def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
     """Return the destinations of ``route``, written in the VirtualService ``key``, resolved for ``context``."""
     port, namespace = context.port, context.namespace
-    hashes = [_hash_policy(db, route_destination.destination, key, port, namespace) for route_destination in route.route]
+    backends = tuple(backend_of(db, route_destination.destination, key, port, namespace) for route_destination in route.route)
+    hashes = [_hash_policy(db, backend, namespace) for backend in backends]
     return Destinations(
-        backends=tuple(backend_of(db, route_destination.destination, key, port, namespace) for route_destination in route.route),
+        backends=backends,
         mirrors=tuple(backend_of(db, mirror, key, port, namespace) for mirror in _mirror_destinations(route)),
         hashes=tuple(hashed_by.key for position, hashed_by in enumerate(hashes) if hashed_by and hashed_by not in hashes[:position]),
     )
 
 
-def _hash_policy(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ConsistentHash | None:
-    ports = service_ports(db, find_services(db, qualified_host(destination.host, key.namespace), client_namespace))
-    number = _port_number(destination, ports, port)
-    ref = ports.get(number)
-    return hash_policy(db, ref, client_namespace, number, destination.subset) if ref else None
+def _hash_policy(db: Database, backend: ServiceBackend, client_namespace: str) -> ConsistentHash | None:
+    ref = service_behind(db, backend, client_namespace)
+    return hash_policy(db, ref, client_namespace, backend.port, backend.subset) if ref else None
+
+
+def service_behind(db: Database, backend: ServiceBackend, client_namespace: str) -> ServiceRef | None:
+    """Return the service whose port ``backend`` is; ``None`` where none has it."""
+    return service_ports(db, find_services(db, backend.host, client_namespace)).get(backend.port)
 
 
 def hash_policy(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> ConsistentHash | None:
@@ -214,12 +218,11 @@ def _all_destinations(route: HTTPRoute) -> list[Destination]:
 
 def match_applies(match: HTTPMatchRequest | ConnectionMatch, virtual_service: VirtualService, context: RouteContext) -> bool:
     """Return whether ``match`` of ``virtual_service`` is for ``context``; its conditions on requests themselves are matched by Envoy."""
-    return (
-        _is_for(match.gateways, virtual_service, context)
-        and match.port in (0, context.port)
-        and match.source_namespace in ("", context.namespace)
-        and set(match.source_labels.items()) <= set(context.labels)
-    )
+    if not _is_for(match.gateways, virtual_service, context) or match.port not in (0, context.port):
+        return False
+    if isinstance(match, HTTPMatchRequest) and match.gateways:
+        return True  # Istio looks at who asks only where a match of requests names no Gateways
+    return match.source_namespace in ("", context.namespace) and set(match.source_labels.items()) <= set(context.labels)
 
 
 def _is_for(gateways: Iterable[str], virtual_service: VirtualService, context: RouteContext) -> bool:

@@ -25,6 +25,7 @@ from controlplane.ir.actions import (
     SwapPrefix,
 )
 from controlplane.ir.backends import Mirror, Weighted
+from controlplane.ir.rules import HttpHost
 from controlplane.translate.addresses import fraction, milliseconds
 from controlplane.translate.routes.headers import change_headers
 from controlplane.translate.routes.retries import retry_policy
@@ -59,19 +60,19 @@ def forward(route: Route, forwarding: Forward) -> None:
     if forwarding.path:
         _rewrite(action, forwarding.path)
     if len(forwarding.backends) > 1:
-        action.weighted_clusters.clusters.extend(_weighted(backend) for backend in forwarding.backends)
+        action.weighted_clusters.clusters.extend(_weighted(backend, forwarding.authority) for backend in forwarding.backends)
         return
     [single] = forwarding.backends
     action.cluster = single.backend.cluster
     change_headers(route, single.request, single.response)
-    if single.authority:
+    if single.authority and not forwarding.authority:
         action.host_rewrite_literal = single.authority
 
 
-def _weighted(weighted: Weighted) -> WeightedCluster.ClusterWeight:
+def _weighted(weighted: Weighted, authority: str) -> WeightedCluster.ClusterWeight:
     message = WeightedCluster.ClusterWeight(name=weighted.backend.cluster, weight={"value": weighted.weight})
     change_headers(message, weighted.request, weighted.response)
-    if weighted.authority:
+    if weighted.authority and not authority:
         message.host_rewrite_literal = weighted.authority
     return message
 
@@ -115,11 +116,9 @@ def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
             assert_never(key)
 
 
-def redirect(settings: Redirect, listener_port: int) -> RedirectAction:
-    """Return that clients of ``listener_port`` are sent elsewhere."""
-    action = RedirectAction(
-        response_code=_CODES[settings.code], host_redirect=settings.authority, port_redirect=_port(settings, listener_port)
-    )
+def redirect(settings: Redirect, host: HttpHost) -> RedirectAction:
+    """Return that clients of ``host`` are sent elsewhere."""
+    action = RedirectAction(response_code=_CODES[settings.code], host_redirect=settings.authority, port_redirect=_port(settings, host))
     if settings.scheme:
         action.scheme_redirect = settings.scheme
     match settings.path:
@@ -134,18 +133,19 @@ def redirect(settings: Redirect, listener_port: int) -> RedirectAction:
     return action
 
 
-def _port(settings: Redirect, listener_port: int) -> int:
-    """Return the port that is named in a redirect; 0 for none, as where it is the scheme's own."""
+def _port(settings: Redirect, host: HttpHost) -> int:
+    """Return the port that is named in a redirect; 0 for none, as where it is the scheme's own: its own, or else the request's."""
     match settings.port:
         case KeepPort():
             return 0
         case FixedPort(number):
             port = number
         case ListenerPort():
-            port = listener_port
+            port = host.port
         case _:
             assert_never(settings.port)
-    return 0 if _DEFAULT_PORTS.get(settings.scheme) == port else port
+    scheme = settings.scheme or ("https" if host.tls else "http")
+    return 0 if _DEFAULT_PORTS[scheme] == port else port
 
 
 def direct_response(answer: Answer) -> DirectResponseAction:

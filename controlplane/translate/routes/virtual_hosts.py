@@ -13,7 +13,7 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.ir.actions import Answer, Forward, Redirect
 from controlplane.ir.listeners import InboundPort
 from controlplane.ir.matches import EVERY_REQUEST, AnyPath, ExactPath, PathMatch, PathPattern, StringPrefix
-from controlplane.ir.rules import HttpHost, HttpRule
+from controlplane.ir.rules import UNNAMED, HttpHost, HttpRule
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.translate.addresses import ads
 from controlplane.translate.clusters.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH
@@ -22,7 +22,6 @@ from controlplane.translate.matches import route_match
 from controlplane.translate.routes.actions import direct_response, forward, plain_forward, redirect
 from controlplane.translate.routes.headers import change_headers
 
-DEFAULT = "default"  # the name of a route that nobody named
 _MAX_BODY = 1 << 20
 
 
@@ -51,7 +50,7 @@ def route_configuration(name: str, *, catch_all: OutboundPolicy | None, vhds: bo
 
 def inbound_route(port: InboundPort) -> RouteConfiguration:
     """Return where requests to the workload's ``port`` go: to the application, without a time-out of ours."""
-    route = Route(name=DEFAULT, match=route_match(EVERY_REQUEST), route=plain_forward(port.cluster))
+    route = Route(name=UNNAMED, match=route_match(EVERY_REQUEST), route=plain_forward(port.cluster))
     route.route.max_stream_duration.max_stream_duration.CopyFrom(Duration())
     route.route.max_stream_duration.grpc_timeout_header_max.CopyFrom(Duration())
     host = port.service.host if port.service else "*"
@@ -65,7 +64,7 @@ def inbound_route(port: InboundPort) -> RouteConfiguration:
 
 def pass_through_route() -> RouteConfiguration:
     """Return where requests to ports of the workload that no service names go: where they were going."""
-    route = Route(name=DEFAULT, match=route_match(EVERY_REQUEST), route=plain_forward(INBOUND_PASSTHROUGH))
+    route = Route(name=UNNAMED, match=route_match(EVERY_REQUEST), route=plain_forward(INBOUND_PASSTHROUGH))
     return RouteConfiguration(
         name=INBOUND_PASSTHROUGH,
         virtual_hosts=[VirtualHost(name="inbound|http|0", domains=["*"], routes=[route])],
@@ -74,7 +73,7 @@ def pass_through_route() -> RouteConfiguration:
 
 
 def _route(host: HttpHost, rule: HttpRule) -> Route:
-    route = Route(name=rule.name or DEFAULT, match=route_match(rule.match), stat_prefix=rule.stat_prefix)
+    route = Route(name=rule.name, match=route_match(rule.match), stat_prefix=rule.stat_prefix)
     if rule.origin:
         route.metadata.CopyFrom(_metadata(rule.origin))
     change_headers(route, rule.request, rule.response)
@@ -85,7 +84,7 @@ def _route(host: HttpHost, rule: HttpRule) -> Route:
             forward(route, rule.action)
             route.decorator.operation = f"{host.host}:{host.port}{_operation(rule.match.path)}"
         case Redirect():
-            route.redirect.CopyFrom(redirect(rule.action, host.port))
+            route.redirect.CopyFrom(redirect(rule.action, host))
         case Answer():
             route.direct_response.CopyFrom(direct_response(rule.action))
         case _:

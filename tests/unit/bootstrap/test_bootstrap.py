@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
 
 from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsServer, secret_files
 from controlplane.model.proxies import IpFamilies, Proxy, ProxyType, proxy_from_node
 from tests.support.bootstraps import CREDENTIALS, POD
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "envoy"
 
 
 def at(settings: BootstrapSettings, *path: str | int) -> object:
@@ -132,3 +138,10 @@ def test_probes_that_ask_the_same_share_a_cluster() -> None:
 
     assert isinstance(clusters, list)
     assert [each["name"] for each in clusters] == ["xds-grpc", "admin", "app-health|8080|http", "app-health|8080|https"]
+
+
+@pytest.mark.parametrize("name", ["sidecar", "gateway"])
+def test_the_examples_run_envoy_with_the_same_runtime(name: str) -> None:
+    written = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+
+    assert written["layered_runtime"] == at(POD, "layered_runtime")

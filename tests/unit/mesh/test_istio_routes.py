@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from controlplane.ir.actions import Answer, FixedPort, Forward, FullPath, HeaderHash, KeepPort, ListenerPort, Redirect, Retry
 from controlplane.ir.backends import ServiceBackend, Weighted
+from controlplane.ir.extras import Delayed, Fault
 from controlplane.ir.matches import ClaimMatch, ExactPath, HeaderMatch, PathPattern, RequestMatch, StringPrefix
 from controlplane.ir.rules import HttpRule, in_order
 from controlplane.ir.text import Exact, Present
@@ -72,6 +73,36 @@ def test_the_authority_is_set_apart_from_other_headers() -> None:
     assert isinstance(rule.action, Forward)
     assert rule.action.authority == "h"
     assert (rule.request.set, rule.request.remove) == ((("a", "1"), ("b", "2")), ("y", "z"))
+
+
+@pytest.mark.parametrize(
+    ("operations", "authority"),
+    [({"add": {":authority": "a"}}, "a"), ({"add": {"host": "a"}, "set": {":authority": "s"}}, "s"), ({"remove": ["host"]}, "")],
+)
+def test_an_authority_that_is_added_is_the_one_there_is(operations: dict[str, object], authority: str) -> None:
+    assert forward_of({"route": to(1), "headers": {"request": operations}}).authority == authority
+
+
+@pytest.mark.parametrize(
+    ("injected", "expected"),
+    [
+        ({"abort": {"httpStatus": 500}}, None),
+        ({"delay": {"fixedDelay": "1s", "percent": 0}}, None),
+        ({"delay": {"fixedDelay": "1s", "percentage": {"value": 0}, "percent": 5}}, None),
+        ({"delay": {"fixedDelay": "1s", "percent": 5}, "abort": {"httpStatus": 500}}, Fault(delay=Delayed(1000, 50_000))),
+    ],
+)
+def test_a_fault_hits_the_share_that_is_said(injected: dict[str, object], expected: Fault | None) -> None:
+    [rule] = rules_of({"route": to(1), "fault": injected})
+
+    assert rule.fault == expected
+
+
+def test_a_rule_has_the_name_that_users_gave_it() -> None:
+    [written_rule] = rules_of({"route": to(1)})
+
+    assert written_rule.name == ""
+    assert default_rule(ONE).name == "default"
 
 
 @pytest.mark.parametrize(

@@ -181,10 +181,18 @@ def _delay(path: str, delay: Delay) -> Iterator[Finding]:
         yield Finding(f"{path}.exponentialDelay", "NotSupported", "expected fixedDelay: Envoy has no exponential delay")
     elif delay.fixed_delay is None:
         yield rules.required(f"{path}.fixedDelay", "a duration")
+    if not (delay.percentage.value if delay.percentage else delay.percent):
+        yield _hits_nobody(path)
+
+
+def _hits_nobody(path: str) -> Finding:
+    return rules.warning(f"{path}.percentage", "Ineffective", "expected a percentage above 0: without one no request is hit")
 
 
 def _abort(path: str, abort: Abort) -> Iterator[Finding]:
     yield from _percentage(f"{path}.percentage", abort.percentage)
+    if not abort.percentage or not abort.percentage.value:
+        yield _hits_nobody(path)
     statuses = [status for status in (abort.http_status, abort.grpc_status, abort.http2_error) if status is not None]
     if len(statuses) > 1:
         yield rules.conflict(path, "expected one of httpStatus and grpcStatus, found both")

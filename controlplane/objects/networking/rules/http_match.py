@@ -30,6 +30,9 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
     yield from rules.gateways(f"{path}.gateways", match.gateways)
     if match.source_namespace and not is_label(match.source_namespace):
         yield rules.out_of_range(f"{path}.sourceNamespace", "a namespace", match.source_namespace)
+    if match.gateways and (match.source_labels or match.source_namespace):
+        names = "gateways: beside them sourceLabels and sourceNamespace have no effect, as in Istio"
+        yield rules.warning(f"{path}.gateways", "Ineffective", f"expected no {names}")
     if match.model_fields_set and match == HTTPMatchRequest():
         # A condition whose value was lost on the way (`headers: {a: null}`) must not become one that takes everything.
         yield rules.required(path, "a condition that is not empty")
