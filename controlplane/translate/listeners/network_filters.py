@@ -129,6 +129,8 @@ class TerminalFilters:
             stat_prefix=stat_prefix,
             http_filters=filters,
             upgrade_configs=[{"upgrade_type": "websocket"}],
+            # A WebSocket that comes by HTTP/2 is an extended CONNECT (RFC 8441).
+            http2_protocol_options={"allow_connect": True},
             stream_idle_timeout=Duration(),
             normalize_path={"value": paths is not PathNormalization.NONE},
             merge_slashes=paths in (PathNormalization.MERGE_SLASHES, PathNormalization.DECODE_AND_MERGE_SLASHES),
