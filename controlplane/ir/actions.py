@@ -89,6 +89,11 @@ class Forward:
     retry: Retry | None = None  # None: it is not tried again
     hashes: tuple[HashKey, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where there is no backend: such a rule has no meaning, and Envoy no route for it."""
+        if not self.backends:
+            raise ValueError("a request is forwarded to at least one backend")
+
 
 @dataclass(frozen=True, slots=True)
 class FixedPort:

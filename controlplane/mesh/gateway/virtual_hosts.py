@@ -12,7 +12,13 @@ from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope,
 from controlplane.mesh.gateway.route_tables import GatewayHost, gateway_hosts, servers_of_table
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
-from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
+from controlplane.mesh.publish.virtual_host_bytes import (
+    EncodedVirtualHost,
+    as_own_resource,
+    encoded_virtual_host,
+    unless_failed,
+    with_virtual_hosts,
+)
 from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.virtual_services import RouteContext, rules_of_virtual_service
 from controlplane.translate.routes import virtual_hosts
@@ -57,7 +63,8 @@ def gateway_inline_route_configuration(db: Database, scope: GatewayScope, table:
     """Return the RouteConfiguration ``table`` of ``scope`` with all its virtual hosts in it."""
     client = gateway_route_client(db, scope)
     hosts = [
-        (_virtual_host_name(host), (host.host,), gateway_virtual_host_body(db, host, client)) for host in gateway_hosts(db, scope, table)
+        (_virtual_host_name(host), (host.host,), unless_failed(db.attempt(gateway_virtual_host_body, host, client)))
+        for host in gateway_hosts(db, scope, table)
     ]
     message = route_configuration(table, catch_all=None, vhds=False)
     if not hosts:

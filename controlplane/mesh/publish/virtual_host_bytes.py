@@ -10,8 +10,10 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
+from controlplane.incremental.database import Failed
 from controlplane.mesh.publish.encode import encoded_resource, refuse_invalid
 from controlplane.translate.references import references
+from controlplane.translate.routes.virtual_hosts import broken_host
 from controlplane.xds.resource import Reference, Resource, field
 
 
@@ -22,12 +24,20 @@ class EncodedVirtualHost(NamedTuple):
     uses: tuple[Reference, ...]
 
 
+_BROKEN = EncodedVirtualHost(encode(broken_host()), ())
+
+
 def encoded_virtual_host(host: str, message: VirtualHost) -> EncodedVirtualHost:
     """Return ``message``, the virtual host of ``host`` without name and domains, as a fragment. Raises InvalidResource."""
     probe = VirtualHost(name=host, domains=[host])
     probe.MergeFrom(message)
     refuse_invalid(VHDS, host, probe)
     return EncodedVirtualHost(encode(message), references(message))
+
+
+def unless_failed(virtual_host: EncodedVirtualHost | Failed) -> EncodedVirtualHost:
+    """Return ``virtual_host``; one that answers 503 where it could not be worked out: the others of its table go on."""
+    return _BROKEN if isinstance(virtual_host, Failed) else virtual_host
 
 
 def as_own_resource(table: str, name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost) -> Resource:

@@ -11,7 +11,13 @@ from controlplane.ir.rules import HttpHost
 from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
-from controlplane.mesh.publish.virtual_host_bytes import EncodedVirtualHost, as_own_resource, encoded_virtual_host, with_virtual_hosts
+from controlplane.mesh.publish.virtual_host_bytes import (
+    EncodedVirtualHost,
+    as_own_resource,
+    encoded_virtual_host,
+    unless_failed,
+    with_virtual_hosts,
+)
 from controlplane.mesh.registry.services import ServiceRef, find_services, service
 from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.route_tables import (
@@ -98,7 +104,7 @@ def virtual_hosts_of_owner(db: Database, table: RouteTable, owner: str, client: 
 @query
 def virtual_host_resource(db: Database, table: str, entry: TableEntry) -> Resource | None:
     """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
-    body = _entry_body(db, entry)
+    body = virtual_host_body(db, *_body_of(entry))
     return as_own_resource(table, entry.name, _entry_domains(db, entry), body) if body else None
 
 
@@ -123,16 +129,21 @@ def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteT
         for entry in table_entries(db, egress_hosts, owner, route_client(db, scope, egress_hosts, owner))
     ]
     entries.sort(key=lambda entry: (entry.named.host, entry.named.port))
-    hosts = [(entry.name, _entry_domains(db, entry), body) for entry in entries if (body := _entry_body(db, entry))]
+    hosts = [
+        (entry.name, _entry_domains(db, entry), unless_failed(body))
+        for entry in entries
+        if (body := db.attempt(virtual_host_body, *_body_of(entry))) is not None
+    ]
     message = route_configuration(
         table.name, catch_all=_catch_all(db, scope, egress_hosts), vhds=False, ports_in_domains=egress_hosts.port is None
     )
     return with_virtual_hosts(message, hosts)
 
 
-def _entry_body(db: Database, entry: TableEntry) -> EncodedVirtualHost | None:
+def _body_of(entry: TableEntry) -> tuple[str, int, ServiceRef | None, Key | None, RouteClient]:
+    """Return what the routes of ``entry`` are asked for by."""
     named = entry.named
-    return virtual_host_body(db, named.host, named.port, named.ref, entry.route, RouteClient(entry.client_namespace, entry.labels))
+    return named.host, named.port, named.ref, entry.route, RouteClient(entry.client_namespace, entry.labels)
 
 
 def _entry_domains(db: Database, entry: TableEntry) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from controlplane.translate.routes.actions import direct_response, forward, plai
 from controlplane.translate.routes.headers import change_headers
 
 _MAX_BODY = 1 << 20
+_UNAVAILABLE = 503
 
 
 def virtual_host(host: HttpHost) -> VirtualHost:
@@ -31,6 +32,11 @@ def virtual_host(host: HttpHost) -> VirtualHost:
     if host.redirects:
         message.require_tls = VirtualHost.ALL
     return message
+
+
+def broken_host() -> VirtualHost:
+    """Return the virtual host, without name and domains, of a host whose rules nobody could work out: every request is answered 503."""
+    return VirtualHost(routes=[Route(match=route_match(EVERY_REQUEST), direct_response={"status": _UNAVAILABLE})])
 
 
 def route_configuration(name: str, *, catch_all: OutboundPolicy | None, vhds: bool, ports_in_domains: bool = False) -> RouteConfiguration:
