@@ -200,6 +200,8 @@ def _facets(obj: MeshObject | None) -> frozenset[Facet]:
     key, kind = obj.key, obj.key.group_kind
     facets = {of_kind(kind, key.namespace)}
     facets.update(exported_to(kind, namespace) for namespace in exports_of(obj) if namespace not in (EVERYONE, NO_ONE))
+    if _looks_at_clients(obj):
+        facets.add(by_source_labels(kind))
     match obj:
         case KubernetesService():
             facets |= {about_host(kind, service_host(key.name, key.namespace)), *_other_names(obj)}
@@ -211,8 +213,6 @@ def _facets(obj: MeshObject | None) -> frozenset[Facet]:
             facets.update(bound_to(gateway) for gateway in gateways_of(obj))
             delegates = [http.delegate for http in obj.spec.http if http.delegate]
             facets.update(delegating_to(delegate.namespace or key.namespace, delegate.name) for delegate in delegates)
-            if delegates or any(match.source_labels for match in all_matches(obj.spec)):
-                facets.add(by_source_labels(kind))
         case DestinationRule():
             facets.add(about_host(kind, qualified_host(obj.spec.host, key.namespace)))
         case EndpointSlice():
@@ -227,3 +227,15 @@ def _facets(obj: MeshObject | None) -> frozenset[Facet]:
         case _:
             pass
     return frozenset(facets)
+
+
+def _looks_at_clients(obj: MeshObject) -> bool:
+    """Return whether the meaning of ``obj`` depends on the labels of the client's proxy."""
+    match obj:
+        case VirtualService():
+            delegates = any(http.delegate for http in obj.spec.http)  # their matches count too
+            return delegates or any(match.source_labels for match in all_matches(obj.spec))
+        case DestinationRule():
+            return obj.spec.workload_selector is not None
+        case _:
+            return False

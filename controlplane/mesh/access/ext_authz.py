@@ -13,14 +13,14 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.access import ExternalAuthorizer
 from controlplane.mesh.access.istio_access import external_authorizer
 from controlplane.mesh.destinations.clusters import ClusterTarget, endpoint_assignment, outbound_cluster
-from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
+from controlplane.mesh.destinations.destination_rules import EVERY_CLIENT, rule_client
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.publish.parts import ResourcePart
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef, declarers, find_service, service
+from controlplane.mesh.registry.services import ServiceRef, declarers, find_service, service
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol
-from controlplane.model.services import Resolution
+from controlplane.model.services import Labels, Resolution
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 
 _USE = "authorizer"
@@ -45,7 +45,7 @@ def resolved_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
     port = mesh_service.port(provider.authorizer.port) if mesh_service else None
     if ref is None or port is None or port.protocol is Protocol.UDP:
         return None
-    target = ClusterTarget(ref, port.number, "", PUBLIC, _USE)
+    target = ClusterTarget(ref, port.number, "", EVERY_CLIENT, _USE)
     return ResolvedAuthorizer(external_authorizer(name, host, target.name, provider.authorizer), ref)
 
 
@@ -58,10 +58,15 @@ def provider_name(db: Database, key: Key) -> str | None:
     return policy.spec.provider.name if policy.spec.provider else None
 
 
-def authorizer_clusters(db: Database, resolved: ResolvedAuthorizer, namespace: str, *, identified: bool) -> Iterator[ResourcePart]:
-    """Yield the cluster that leads to the authorizer ``resolved`` from ``namespace``, and its endpoints where these come from us."""
+def authorizer_clusters(
+    db: Database, resolved: ResolvedAuthorizer, namespace: str, labels: Labels, *, identified: bool
+) -> Iterator[ResourcePart]:
+    """Yield the cluster that leads to the authorizer ``resolved`` from a proxy of ``namespace`` with ``labels``.
+
+    Its endpoints come with it where they come from us.
+    """
     ref = resolved.ref
-    target = ClusterTarget(ref, resolved.authorizer.port, "", client_namespace_for_rules(db, ref, namespace), _USE)
+    target = ClusterTarget(ref, resolved.authorizer.port, "", rule_client(db, ref, namespace, labels), _USE)
     yield ResourcePart(outbound_cluster, (target, identified))
     mesh_service = service(db, ref)
     if mesh_service and mesh_service.resolution is Resolution.ENDPOINTS:

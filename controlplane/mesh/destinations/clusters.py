@@ -8,7 +8,8 @@ from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.clusters import OutboundCluster, UpstreamPeer
 from controlplane.ir.tls import Peer
-from controlplane.mesh.destinations.destination_rules import applicable_rules, subset_labels, subsets, traffic_policy
+from controlplane.mesh.destinations.destination_rules import RuleClient, applicable_rules, subset_labels, subsets
+from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.endpoints import endpoints, subset_endpoints
@@ -24,12 +25,12 @@ from controlplane.xds.resource import Resource
 
 
 class ClusterTarget(NamedTuple):
-    """What one cluster leads to, by the rules that ``client_namespace`` sees."""
+    """What one cluster leads to, by the rules for ``client``."""
 
     ref: ServiceRef
     port: int
     subset: str
-    client_namespace: str
+    client: RuleClient
     use: str = OUTBOUND  # what it is for
 
     @property
@@ -39,7 +40,7 @@ class ClusterTarget(NamedTuple):
 
 
 @query
-def service_clusters(db: Database, ref: ServiceRef, client_namespace: str, identified: bool) -> Members:  # noqa: FBT001 - a part of the key
+def service_clusters(db: Database, ref: ServiceRef, client: RuleClient, identified: bool) -> Members:  # noqa: FBT001 - a part of the key
     """Return the clusters of every port and subset of ``ref``, with their endpoints where these are sent by EDS.
 
     ``identified``: for proxies that have a certificate.
@@ -47,12 +48,9 @@ def service_clusters(db: Database, ref: ServiceRef, client_namespace: str, ident
     mesh_service = service(db, ref)
     if mesh_service is None:
         return frozenset()
-    names = ("", *(subset.name for subset in subsets(db, ref, client_namespace)))
+    names = ("", *(subset.name for subset in subsets(db, ref, client)))
     targets = [
-        ClusterTarget(ref, port.number, name, client_namespace)
-        for port in mesh_service.ports
-        if port.protocol != Protocol.UDP
-        for name in names
+        ClusterTarget(ref, port.number, name, client) for port in mesh_service.ports if port.protocol != Protocol.UDP for name in names
     ]
     parts = {ResourcePart(outbound_cluster, (target, identified)) for target in targets}
     if mesh_service.resolution is Resolution.ENDPOINTS:
@@ -64,7 +62,7 @@ def service_clusters(db: Database, ref: ServiceRef, client_namespace: str, ident
 def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> Resource | None:  # noqa: FBT001 - a part of the key
     """Return the cluster of ``target``, for proxies that have a certificate (``identified``) or those that have none."""
     service_and_port = _service_port(db, target)
-    if service_and_port is None or (target.subset and subset_labels(db, target.ref, target.client_namespace, target.subset) is None):
+    if service_and_port is None or (target.subset and subset_labels(db, target.ref, target.client, target.subset) is None):
         return None
     mesh_service, port = service_and_port
     cluster = OutboundCluster(
@@ -75,7 +73,7 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         port=port,
         subset=target.subset,
         resolution=mesh_service.resolution,
-        policy=traffic_policy(db, target.ref, target.client_namespace, target.port, target.subset),
+        policy=traffic_policy(db, target.ref, target.client, target.port, target.subset),
         rule=_rule_path(db, target),
         endpoints=_cluster_endpoints(db, target) if mesh_service.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
         connect_timeout_ms=mesh_settings(db).connect_timeout_ms,
@@ -122,12 +120,12 @@ def _service_port(db: Database, target: ClusterTarget) -> tuple[Service, Service
 def _cluster_endpoints(db: Database, target: ClusterTarget) -> tuple[Endpoint, ...]:
     if not target.subset:
         return endpoints(db, target.ref, target.port)
-    labels = subset_labels(db, target.ref, target.client_namespace, target.subset)
+    labels = subset_labels(db, target.ref, target.client, target.subset)
     return () if labels is None else subset_endpoints(db, target.ref, target.port, labels)
 
 
 def _rule_path(db: Database, target: ClusterTarget) -> str:
-    rules = applicable_rules(db, target.ref, target.client_namespace)
+    rules = applicable_rules(db, target.ref, target.client)
     if not rules:
         return ""
     return f"/apis/networking.istio.io/v1/namespaces/{rules[0].namespace}/destination-rule/{rules[0].name}"

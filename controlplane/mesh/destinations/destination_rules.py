@@ -1,21 +1,17 @@
-"""Which DestinationRules apply to a service, and the traffic policy they make for a port and a subset."""
+"""Which DestinationRules apply to a service, for whom, and the subsets that they name."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.ir.actions import AddressHash
-from controlplane.ir.clusters import NO_POLICY, ClusterPolicy, ConsistentHash
-from controlplane.ir.listeners import TcpLimits
-from controlplane.mesh.destinations.istio_cluster_policy import cluster_policy
-from controlplane.mesh.inputs import EVERYONE, about_host, exports_of, index, objects
+from controlplane.mesh.inputs import EVERYONE, about_host, by_source_labels, exports_of, index, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
 from controlplane.model.keys import DESTINATION_RULE, Key
 from controlplane.model.services import Labels
-from controlplane.objects.networking.destination_rule import DestinationRule, TrafficPolicy
+from controlplane.objects.networking.destination_rule import DestinationRule
 
 
 class DestinationRuleHead(NamedTuple):
@@ -24,6 +20,17 @@ class DestinationRuleHead(NamedTuple):
     key: Key
     export_to: tuple[str, ...]
     created: str
+    selector: Labels | None  # of the clients in its namespace that it is for; None: it is for all that see it
+
+
+class RuleClient(NamedTuple):
+    """For whom rules are looked up: a namespace, or ``PUBLIC``, and those labels of a proxy there that some workload selector names."""
+
+    namespace: str
+    labels: Labels = ()
+
+
+EVERY_CLIENT = RuleClient(PUBLIC)
 
 
 class ServiceSubset(NamedTuple):
@@ -37,8 +44,12 @@ class ServiceSubset(NamedTuple):
 @query
 def destination_rule_head(db: Database, key: Key) -> DestinationRuleHead | None:
     """Return the head of the DestinationRule ``key``."""
-    rule = _destination_rule(db, key)
-    return DestinationRuleHead(key, exports_of(rule), rule.meta.created) if rule else None
+    rule = destination_rule(db, key)
+    if rule is None:
+        return None
+    wanted = rule.spec.workload_selector
+    selector = tuple(sorted(wanted.match_labels.items())) if wanted is not None else None
+    return DestinationRuleHead(key, exports_of(rule), rule.meta.created, selector)
 
 
 @query
@@ -60,109 +71,107 @@ def rule_audience(db: Database, ref: ServiceRef) -> frozenset[str]:
     for heads in destination_rules_for(db, ref.host):
         for head in heads:
             namespace = head.key.namespace
-            if namespace not in (ref.key.namespace, root):
+            if head.selector is not None or namespace not in (ref.key.namespace, root):
                 namespaces.add(namespace)
             elif EVERYONE not in head.export_to:
                 namespaces.update((namespace, *head.export_to))
     return frozenset(namespaces)
 
 
-def client_namespace_for_rules(db: Database, ref: ServiceRef, namespace: str) -> str:
-    """Return the client namespace by which to look up rules for ``namespace``: ``PUBLIC`` where its rules are the public ones."""
-    return namespace if namespace in rule_audience(db, ref) else PUBLIC
+@query
+def selected_labels(db: Database, ref: ServiceRef, namespace: str) -> frozenset[tuple[str, str]]:
+    """Return the labels, with their values, by which the rules of ``namespace`` for ``ref`` select clients."""
+    heads = (head for heads in destination_rules_for(db, ref.host) for head in heads if head.key.namespace == namespace)
+    return frozenset(pair for head in heads for pair in head.selector or ())
 
 
 @query
-def applicable_rules(db: Database, ref: ServiceRef, client_namespace: str) -> tuple[Key, ...]:
-    """Return the DestinationRules that apply to ``ref`` for ``client_namespace``: the first one's policy, everyone's subsets.
+def selected_label_names(db: Database, ref: ServiceRef) -> frozenset[str]:
+    """Return the names of the labels by which rules for ``ref`` select clients, whichever their namespace."""
+    return frozenset(name for heads in destination_rules_for(db, ref.host) for head in heads for name, _ in head.selector or ())
+
+
+@query
+def selected_labels_of_namespace(db: Database, namespace: str) -> frozenset[tuple[str, str]]:
+    """Return the labels, with their values, by which any rule of ``namespace`` selects clients."""
+    keys = (key for key in index(db, by_source_labels(DESTINATION_RULE)) if key.namespace == namespace)
+    heads = (destination_rule_head(db, key) for key in keys)
+    return frozenset(pair for head in heads if head for pair in head.selector or ())
+
+
+def rule_client(db: Database, ref: ServiceRef, namespace: str, labels: Labels = ()) -> RuleClient:
+    """Return the client by which to look up rules for ``ref`` and a proxy of ``namespace`` with ``labels``.
+
+    It is everyone's where its rules are the public ones.
+    """
+    if namespace not in rule_audience(db, ref):
+        return EVERY_CLIENT
+    selected = selected_labels(db, ref, namespace)
+    return RuleClient(namespace, tuple(pair for pair in labels if pair in selected))
+
+
+@query
+def applicable_rules(db: Database, ref: ServiceRef, client: RuleClient) -> tuple[Key, ...]:
+    """Return the DestinationRules that apply to ``ref`` for ``client``, oldest first: they are read as one.
 
     They come from the client's namespace, else the service's, else the root namespace; within it from the narrowest host.
+    There, those that select the client take the place of those for everyone.
     https://istio.io/latest/docs/reference/config/networking/destination-rule/
     """
-    for namespace in dict.fromkeys((client_namespace, ref.key.namespace, mesh_settings(db).root_namespace)):
+    for namespace in dict.fromkeys((client.namespace, ref.key.namespace, mesh_settings(db).root_namespace)):
         for heads in destination_rules_for(db, ref.host):
-            applicable = tuple(head.key for head in heads if head.key.namespace == namespace and _applies(head, client_namespace))
-            if applicable:
-                return applicable
+            of_namespace = [head for head in heads if head.key.namespace == namespace]
+            selecting = [head for head in of_namespace if namespace == client.namespace and _selects(head, client)]
+            general = [head for head in of_namespace if head.selector is None and _is_exported(head, client)]
+            if applicable := selecting or general:
+                return tuple(head.key for head in applicable if merges(applicable[0], head))
     return ()
 
 
+def merges(older: DestinationRuleHead, head: DestinationRuleHead) -> bool:
+    """Return whether ``head`` is read as one with ``older``: both are for the same clients, or ``head`` for more of them."""
+    return older.selector == head.selector and set(head.export_to) >= set(older.export_to)
+
+
 @query
-def subsets(db: Database, ref: ServiceRef, client_namespace: str) -> tuple[ServiceSubset, ...]:
-    """Return the subsets of ``ref`` for ``client_namespace``, sorted by name; of two with one name the older rule's wins."""
+def subsets(db: Database, ref: ServiceRef, client: RuleClient) -> tuple[ServiceSubset, ...]:
+    """Return the subsets of ``ref`` for ``client``, sorted by name; of two with one name the older rule's wins."""
     by_name: dict[str, ServiceSubset] = {}
-    for key in applicable_rules(db, ref, client_namespace):
-        rule = _destination_rule(db, key)
-        for subset in rule.spec.subsets if rule else ():
-            by_name.setdefault(subset.name, ServiceSubset(subset.name, tuple(sorted(subset.labels.items())), key))
+    for rule in destination_rules(db, applicable_rules(db, ref, client)):
+        for subset in rule.spec.subsets:
+            by_name.setdefault(subset.name, ServiceSubset(subset.name, tuple(sorted(subset.labels.items())), rule.key))
     return tuple(by_name[name] for name in sorted(by_name))
 
 
 @query
-def subset_labels(db: Database, ref: ServiceRef, client_namespace: str, name: str) -> Labels | None:
-    """Return the labels that the endpoints of subset ``name`` have; ``None`` where there is no such subset."""
-    return next((subset.labels for subset in subsets(db, ref, client_namespace) if subset.name == name), None)
+def named_subsets(db: Database, ref: ServiceRef, namespace: str) -> frozenset[str]:
+    """Return the names of the subsets of ``ref`` that some proxy of ``namespace`` has."""
+    heads = (head for heads in destination_rules_for(db, ref.host) for head in heads if head.key.namespace == namespace)
+    selectors = {head.selector for head in heads if head.selector}
+    clients = [rule_client(db, ref, namespace, labels) for labels in ((), *sorted(selectors))]
+    return frozenset(subset.name for client in clients for subset in subsets(db, ref, client))
 
 
 @query
-def traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> ClusterPolicy:
-    """Return the policy for ``port`` of ``ref``: the rule's, its port's settings in its place, the subset's over these."""
-    policy = _traffic_policy(db, ref, client_namespace, port, subset)
-    return cluster_policy(policy) if policy else NO_POLICY
+def subset_labels(db: Database, ref: ServiceRef, client: RuleClient, name: str) -> Labels | None:
+    """Return the labels that the endpoints of subset ``name`` have; ``None`` where there is no such subset."""
+    return next((subset.labels for subset in subsets(db, ref, client) if subset.name == name), None)
 
 
-def tcp_limits(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> TcpLimits:
-    """Return what is held to on connections that proxies of ``namespace`` send on whole to ``port`` of ``ref``."""
-    policy = traffic_policy(db, ref, client_namespace_for_rules(db, ref, namespace), port, subset)
-    return TcpLimits(
-        idle_timeout_ms=policy.pool.tcp_idle_timeout_ms,
-        max_duration_ms=policy.pool.max_connection_duration_ms,
-        hash_by_source=isinstance(policy.load_balancing, ConsistentHash) and isinstance(policy.load_balancing.key, AddressHash),
-    )
-
-
-def _traffic_policy(db: Database, ref: ServiceRef, client_namespace: str, port: int, subset: str) -> TrafficPolicy | None:
-    """Return the policy as it is written.
-
-    A port's settings replace the rule's top-level ones, they are not merged with them; a subset's override field by field.
-    """
-    policy: TrafficPolicy | None = None
-    rules = applicable_rules(db, ref, client_namespace)
-    if rules and (rule := _destination_rule(db, rules[0])):
-        policy = _for_port(rule.spec.traffic_policy, port)
-    if not subset:
-        return policy
-    for key in rules:
-        rule = _destination_rule(db, key)
-        for rule_subset in rule.spec.subsets if rule else ():
-            if rule_subset.name == subset:
-                return _merged(_for_port(rule_subset.traffic_policy, port), policy)
-    return policy
-
-
-def _destination_rule(db: Database, key: Key) -> DestinationRule | None:
+def destination_rule(db: Database, key: Key) -> DestinationRule | None:
+    """Return the DestinationRule ``key``."""
     rule = objects(db, key)
     return rule if isinstance(rule, DestinationRule) else None
 
 
-def _applies(head: DestinationRuleHead, client_namespace: str) -> bool:
-    return EVERYONE in head.export_to or (client_namespace != PUBLIC and is_exported(head.export_to, client_namespace))
+def destination_rules(db: Database, keys: Iterable[Key]) -> tuple[DestinationRule, ...]:
+    """Return the DestinationRules ``keys``, in order."""
+    return tuple(rule for key in keys if (rule := destination_rule(db, key)))
 
 
-def _for_port(policy: TrafficPolicy | None, port: int) -> TrafficPolicy | None:
-    if policy is None:
-        return None
-    for port_settings in policy.port_level_settings:
-        if port_settings.port is not None and port_settings.port.number == port:
-            fields_set = {
-                name: getattr(port_settings, name) for name in port_settings.model_fields_set if name in TrafficPolicy.model_fields
-            }
-            return TrafficPolicy().model_copy(update=fields_set)
-    return policy.model_copy(update={"port_level_settings": ()})
+def _selects(head: DestinationRuleHead, client: RuleClient) -> bool:
+    return head.selector is not None and set(head.selector) <= set(client.labels)
 
 
-def _merged(upper: TrafficPolicy | None, lower: TrafficPolicy | None) -> TrafficPolicy | None:
-    if upper is None or lower is None:
-        return upper or lower
-    fields_set: dict[str, Hashable] = {name: getattr(upper, name) for name in upper.model_fields_set if name != "port_level_settings"}
-    return lower.model_copy(update=fields_set)
+def _is_exported(head: DestinationRuleHead, client: RuleClient) -> bool:
+    return EVERYONE in head.export_to or (client.namespace != PUBLIC and is_exported(head.export_to, client.namespace))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.gateway import ForwardedCertificate, Topology
+from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServers, ServerRef, merge_servers
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import proxy_defaults
@@ -39,7 +40,7 @@ class GatewayRouteClient(NamedTuple):
     """The client whose routes are looked up: the gateway's namespace and labels."""
 
     namespace: str
-    labels: Labels  # only those that some route's source labels look at
+    labels: Labels  # only those that some route's source labels, or some rule's workload selector, look at
 
 
 @query
@@ -59,7 +60,8 @@ def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
 def gateway_route_client(db: Database, scope: GatewayScope) -> GatewayRouteClient:
     """Return the client by which the routes of ``scope`` are looked up."""
     label_keys = source_label_keys(db, frozenset(namespaced_name(key) for key in gateways_selecting(db, scope.labels)))
-    return GatewayRouteClient(scope.namespace, tuple(pair for pair in scope.labels if pair[0] in label_keys))
+    selected = selected_labels_of_namespace(db, scope.namespace)
+    return GatewayRouteClient(scope.namespace, tuple(pair for pair in scope.labels if pair[0] in label_keys or pair in selected))
 
 
 @query

@@ -7,7 +7,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.policies import effective_policies, external_authorizers
 from controlplane.mesh.destinations.clusters import black_hole_cluster, service_clusters
-from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
+from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_servers, server_at
 from controlplane.mesh.gateway.listeners import connection_virtual_services, gateway_listeners
 from controlplane.mesh.gateway.route_tables import default_endpoint_name, gateway_hosts, gateway_route_tables
@@ -42,10 +42,10 @@ def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     """Return the clusters of the destinations of ``scope``'s VirtualServices, of authorizers, and of default endpoints."""
     parts: set[ResourcePart | PartGroup] = set()
     for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
-        parts.update(authorizer_clusters(db, authorizer, scope.namespace, identified=scope.identified))
+        parts.update(authorizer_clusters(db, authorizer, scope.namespace, scope.labels, identified=scope.identified))
     hosts = {host for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
     for ref in {ref for host in hosts for ref in find_services(db, host, scope.namespace)}:
-        parts.add(PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, scope.namespace), scope.identified)))
+        parts.add(PartGroup(service_clusters, (ref, rule_client(db, ref, scope.namespace, scope.labels), scope.identified)))
     for port in gateway_servers(db, scope).ports:
         parts |= {
             ResourcePart(default_endpoint_cluster, (merged_server.server_ref,))

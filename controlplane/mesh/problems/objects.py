@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access.credentials import problems_of_credentials
 from controlplane.mesh.access.jwks import missing_keys
-from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, subset_labels
+from controlplane.mesh.destinations.destination_rules import named_subsets
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import about_host, index, objects, plaintext_addresses, qualified_host
+from controlplane.mesh.inputs import objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems
 from controlplane.mesh.problems.delegates import delegate_problems
+from controlplane.mesh.problems.destination_rules import destination_rule_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
-from controlplane.mesh.registry.services import declared_services, find_service, find_services, resolved_host, service, services_named
+from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, services_named
 from controlplane.mesh.routing.virtual_services import service_ports, virtual_services_for
-from controlplane.model.keys import DESTINATION_RULE, Key
+from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.networking.claim_matches import is_claim
@@ -38,7 +39,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case VirtualService() as virtual_service:
             return tuple(_virtual_service_problems(db, virtual_service))
         case DestinationRule() as destination_rule:
-            return (*_rule_problems(db, destination_rule), *problems_of_credentials(db, key))
+            return (*destination_rule_problems(db, destination_rule), *problems_of_credentials(db, key))
         case RequestAuthentication() as authentication:
             return (*attachment_problems(db, authentication), *missing_keys(db, authentication))
         case AuthorizationPolicy() | PeerAuthentication() as policy:
@@ -121,32 +122,9 @@ def _destination_problems(db: Database, key: Key, path: str, destination: Destin
         port_text = ", ".join(map(str, ports)) or "none for TCP"
         message = f"{host} has no port {destination.port.number}; it has {port_text}"
         yield Problem(key, f"{path}.port", Severity.WARNING, "UnknownPort", message)
-    if (
-        destination.subset
-        and subset_labels(db, refs[0], client_namespace_for_rules(db, refs[0], key.namespace), destination.subset) is None
-    ):
+    if destination.subset and destination.subset not in named_subsets(db, refs[0], key.namespace):
         message = f"no DestinationRule gives {host} a subset {destination.subset!r}"
         yield Problem(key, f"{path}.subset", Severity.WARNING, "UnknownSubset", message)
-
-
-def _rule_problems(db: Database, rule: DestinationRule) -> Iterator[Problem]:
-    key = rule.key
-    host = qualified_host(rule.spec.host, key.namespace)
-    found = find_service(db, host, key.namespace)
-    if not host.startswith("*") and found is None:
-        yield Problem(key, "spec.host", Severity.WARNING, "UnknownHost", f"no service {host} is known: this rule applies to nothing")
-    if found and services_named(db, host, key.namespace) and found.host != host:
-        message = f"{host} is another name of {found.host}: rules for that one apply, this one does not"
-        yield Problem(key, "spec.host", Severity.WARNING, "Ineffective", message)
-    names = {subset.name for subset in rule.spec.subsets}
-    for other in sorted(index(db, about_host(DESTINATION_RULE, host)) - {key}):
-        peer = objects(db, other)
-        if not isinstance(peer, DestinationRule) or other.namespace != key.namespace:
-            continue
-        shared = names & {subset.name for subset in peer.spec.subsets}
-        if shared and (peer.meta.created, other) < (rule.meta.created, key):
-            message = f"{other}, which is older, names subset {', '.join(sorted(shared))} of {host} too"
-            yield Problem(key, "spec.subsets", Severity.WARNING, "Conflict", message)
 
 
 def _service_problems(db: Database, service_object: KubernetesService | ServiceEntry) -> Iterator[Problem]:

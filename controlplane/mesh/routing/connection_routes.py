@@ -9,7 +9,8 @@ from typing import NamedTuple
 from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.listeners import NO_LIMITS, ChainMatch, TcpForwarding, TcpLimits
-from controlplane.mesh.destinations.destination_rules import tcp_limits
+from controlplane.mesh.destinations.destination_rules import rule_client
+from controlplane.mesh.destinations.traffic_policies import tcp_limits
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.egress_hosts import imports_routes
@@ -85,9 +86,11 @@ def _forwarding(db: Database, routes: Iterable[RouteDestination], key: Key, cont
         return None
     backends = [backend_of(db, route.destination, key, context.port, context.namespace) for route in weighted]
     clusters = tuple((backend.cluster, route.weight) for backend, route in zip(backends, weighted, strict=True))
-    return TcpForwarding(clusters=clusters, limits=_limits(db, backends[0], context.namespace))
+    return TcpForwarding(clusters=clusters, limits=_limits(db, backends[0], context))
 
 
-def _limits(db: Database, backend: ServiceBackend, namespace: str) -> TcpLimits:
-    ref = service_behind(db, backend, namespace)
-    return tcp_limits(db, ref, namespace, backend.port, backend.subset) if ref else NO_LIMITS
+def _limits(db: Database, backend: ServiceBackend, context: RouteContext) -> TcpLimits:
+    ref = service_behind(db, backend, context.namespace)
+    if ref is None:
+        return NO_LIMITS
+    return tcp_limits(db, ref, rule_client(db, ref, context.namespace, context.labels), backend.port, backend.subset)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience
+from controlplane.mesh.destinations.destination_rules import rule_audience, rule_client, selected_label_names
 from controlplane.mesh.inputs import CLUSTER_DOMAIN
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, other_names, service
@@ -233,6 +233,7 @@ def special_audience(db: Database, egress_hosts: EgressHosts, owner: str) -> Aud
         label_keys |= audience.label_keys
         if claimant.ref:
             namespaces |= rule_audience(db, claimant.ref)
+            label_keys |= selected_label_names(db, claimant.ref)
     return Audience(frozenset(namespaces), frozenset(label_keys))
 
 
@@ -270,8 +271,9 @@ def _client_of_entry(db: Database, client: RouteClient, host: str, ref: ServiceR
     if namespace != PUBLIC and (namespace in audience.namespaces or client_namespace_for_routes(db, namespace) != PUBLIC):
         client_namespace = namespace
     else:
-        client_namespace = client_namespace_for_rules(db, ref, namespace) if ref else PUBLIC
-    return client_namespace, tuple(pair for pair in client.labels if pair[0] in audience.label_keys)
+        client_namespace = rule_client(db, ref, namespace).namespace if ref else PUBLIC
+    label_keys = audience.label_keys | selected_label_names(db, ref) if ref else audience.label_keys
+    return client_namespace, tuple(pair for pair in client.labels if pair[0] in label_keys)
 
 
 @query

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import by_source_labels, exported_to, index, objects, of_kind
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
@@ -33,7 +34,7 @@ class OutboundScope(NamedTuple):
     namespace: str
     sidecar: Key | None
     captured: bool  # iptables bring the connections
-    labels: Labels  # only those that some route's source labels look at
+    labels: Labels  # only those that some route's source labels, or some rule's workload selector, look at
     identified: bool = False  # it has a certificate of its own
     families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
 
@@ -80,10 +81,16 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     captured = proxy.interception is not Interception.NONE
     sidecar = sidecar_of(db, proxy.namespace, labels)
     label_keys = source_label_keys(db, frozenset((MESH_GATEWAY,)))
+    selected = selected_labels_of_namespace(db, proxy.namespace)
     identified = proxy.identity is not None
     families = _families(db, proxy) if captured else IpFamilies.V4
     outbound = OutboundScope(
-        proxy.namespace, sidecar, captured, tuple(pair for pair in labels if pair[0] in label_keys), identified, families
+        proxy.namespace,
+        sidecar,
+        captured,
+        tuple(pair for pair in labels if pair[0] in label_keys or pair in selected),
+        identified,
+        families,
     )
     inbound = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
     return ProxyScope(outbound, inbound)

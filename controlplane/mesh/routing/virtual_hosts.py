@@ -8,7 +8,7 @@ from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.rules import HttpHost
-from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules
+from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import (
@@ -64,7 +64,7 @@ def virtual_host_body(
         target = _target(db, ref, port, client.namespace) if ref else None
         if target is None:
             return None
-        hashed_by = hash_policy(db, target, client_namespace_for_rules(db, target, client.namespace), port, "")
+        hashed_by = hash_policy(db, target, rule_client(db, target, client.namespace, client.labels), port, "")
         rules = (default_rule(ServiceBackend(target.host, port), hashed_by.key if hashed_by else None),)
     return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=rules)))
 

@@ -9,7 +9,8 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.clusters import ConsistentHash
 from controlplane.ir.rules import HttpRule
-from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience, traffic_policy
+from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names
+from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service
@@ -90,6 +91,7 @@ def route_audience(db: Database, host: str) -> Audience:
         for destination_host in destinations(db, head.key):
             for ref in find_services(db, destination_host, PUBLIC):
                 namespaces |= rule_audience(db, ref)  # their DestinationRules decide what requests are hashed by
+                label_keys |= selected_label_names(db, ref)
     return Audience(frozenset(namespaces - {NO_ONE}), frozenset(label_keys))
 
 
@@ -184,7 +186,7 @@ def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: Ro
     """Return the destinations of ``route``, written in the VirtualService ``key``, resolved for ``context``."""
     port, namespace = context.port, context.namespace
     backends = tuple(backend_of(db, route_destination.destination, key, port, namespace) for route_destination in route.route)
-    hashes = [_hash_policy(db, backend, namespace) for backend in backends]
+    hashes = [_hash_policy(db, backend, context) for backend in backends]
     return Destinations(
         backends=backends,
         mirrors=tuple(backend_of(db, mirror, key, port, namespace) for mirror in _mirror_destinations(route)),
@@ -192,9 +194,11 @@ def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: Ro
     )
 
 
-def _hash_policy(db: Database, backend: ServiceBackend, client_namespace: str) -> ConsistentHash | None:
-    ref = service_behind(db, backend, client_namespace)
-    return hash_policy(db, ref, client_namespace, backend.port, backend.subset) if ref else None
+def _hash_policy(db: Database, backend: ServiceBackend, context: RouteContext) -> ConsistentHash | None:
+    ref = service_behind(db, backend, context.namespace)
+    if ref is None:
+        return None
+    return hash_policy(db, ref, rule_client(db, ref, context.namespace, context.labels), backend.port, backend.subset)
 
 
 def service_behind(db: Database, backend: ServiceBackend, client_namespace: str) -> ServiceRef | None:
@@ -202,9 +206,9 @@ def service_behind(db: Database, backend: ServiceBackend, client_namespace: str)
     return service_ports(db, find_services(db, backend.host, client_namespace)).get(backend.port)
 
 
-def hash_policy(db: Database, ref: ServiceRef, namespace: str, port: int, subset: str) -> ConsistentHash | None:
-    """Return what requests to ``port`` of ``ref`` are hashed by, where its load balancer is a consistent hash."""
-    balancing = traffic_policy(db, ref, client_namespace_for_rules(db, ref, namespace), port, subset).load_balancing
+def hash_policy(db: Database, ref: ServiceRef, client: RuleClient, port: int, subset: str) -> ConsistentHash | None:
+    """Return what requests of ``client`` to ``port`` of ``ref`` are hashed by, where its load balancer is a consistent hash."""
+    balancing = traffic_policy(db, ref, client, port, subset).load_balancing
     return balancing if isinstance(balancing, ConsistentHash) else None
 
 

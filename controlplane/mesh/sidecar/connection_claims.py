@@ -21,7 +21,8 @@ from controlplane.ir.listeners import (
     TcpForwarding,
     unclaimed,
 )
-from controlplane.mesh.destinations.destination_rules import tcp_limits
+from controlplane.mesh.destinations.destination_rules import rule_client
+from controlplane.mesh.destinations.traffic_policies import tcp_limits
 from controlplane.mesh.registry.endpoints import endpoints
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.routing.connection_routes import ConnectionClient, masked, sidecar_connection_rules
@@ -57,7 +58,7 @@ def connection_claims(db: Database, ref: ServiceRef, number: int, protocol: Prot
     tls = protocol.is_tls
     rules = sidecar_connection_rules(db, ref.host, number, client, tls)
     ruled = tuple(OutboundChain(rule.match, rule.forwarding) for rule in rules)
-    limits = tcp_limits(db, ref, client.namespace, number, "")
+    limits = tcp_limits(db, ref, rule_client(db, ref, client.namespace, client.labels), number, "")
     own = TcpForwarding(clusters=((cluster_name(OUTBOUND, number, "", ref.host), 0),), limits=limits)
     if mesh_service.by_address:
         claims = [

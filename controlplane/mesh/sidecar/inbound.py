@@ -42,7 +42,7 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     policies = effective_policies(db, workload.namespace, workload.labels)
     parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
     for authorizer in external_authorizers(db, policies):
-        parts.update(authorizer_clusters(db, authorizer, workload.namespace, identified=workload.identified))
+        parts.update(authorizer_clusters(db, authorizer, workload.namespace, workload.labels, identified=workload.identified))
     if workload.captured:
         numbers = {port.port for port in ports}
         by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in peer_modes.ports if port not in numbers)

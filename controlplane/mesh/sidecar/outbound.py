@@ -6,11 +6,17 @@ from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import OutboundListener
 from controlplane.mesh.destinations.clusters import black_hole_cluster, passthrough_cluster, service_clusters
-from controlplane.mesh.destinations.destination_rules import client_namespace_for_rules, rule_audience
+from controlplane.mesh.destinations.destination_rules import (
+    EVERY_CLIENT,
+    RuleClient,
+    rule_audience,
+    rule_client,
+    selected_labels_of_namespace,
+)
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings, outbound_connection_settings
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef
+from controlplane.mesh.registry.services import ServiceRef
 from controlplane.mesh.routing.route_tables import route_tables
 from controlplane.mesh.routing.scopes import (
     OutboundScope,
@@ -40,12 +46,12 @@ def outbound_parts(db: Database, scope: OutboundScope, variant: Variant) -> Memb
         ResourcePart(passthrough_cluster, ()),
         PartGroup(outbound_listeners, (scope,)),
     }
+    selected = selected_labels_of_namespace(db, scope.namespace)
+    own_client = RuleClient(scope.namespace, tuple(pair for pair in scope.labels if pair in selected))
     for egress in egress_listeners(db, scope):
         for owner in service_owners(db, client_namespace, egress.hosts):
-            rule_client_namespace = (
-                scope.namespace if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, owner) else PUBLIC
-            )
-            parts.add(PartGroup(clusters_of_owner, (client_namespace, egress.hosts, owner, rule_client_namespace, scope.identified)))
+            client = own_client if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, owner) else EVERY_CLIENT
+            parts.add(PartGroup(clusters_of_owner, (client_namespace, egress.hosts, owner, client, scope.identified)))
     parts |= {PartGroup(route_table_parts, (scope, table, variant)) for table in route_tables(db, scope)}
     return frozenset(parts)
 
@@ -74,15 +80,15 @@ def clusters_of_owner(
     client_namespace: str,
     hosts: tuple[str, ...],
     owner: str,
-    rule_client_namespace: str,
+    client: RuleClient,
     identified: bool,  # noqa: FBT001 - a part of the key
 ) -> Members:
-    """Return the clusters of the services of ``owner`` by the rules that ``rule_client_namespace`` sees.
+    """Return the clusters of the services of ``owner`` by the rules for ``client``.
 
     ``identified``: for proxies that have a certificate.
     """
     return frozenset(
-        PartGroup(service_clusters, (ref, client_namespace_for_rules(db, ref, rule_client_namespace), identified))
+        PartGroup(service_clusters, (ref, rule_client(db, ref, client.namespace, client.labels), identified))
         for ref in services_of_owner(db, client_namespace, hosts, owner)
     )
 

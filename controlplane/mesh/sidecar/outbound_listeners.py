@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import Handling, HttpRouting, OutboundListener, ProtocolDetection, TcpForwarding
-from controlplane.mesh.destinations.destination_rules import rule_audience
+from controlplane.mesh.destinations.destination_rules import rule_audience, selected_label_names
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
 from controlplane.mesh.routing.connection_routes import ConnectionClient
 from controlplane.mesh.routing.scopes import EgressListenerScope, OutboundScope, client_namespace_for_routes, imported_services
@@ -50,7 +50,7 @@ def connection_audience(db: Database, client_namespace: str, hosts: tuple[str, .
         if mesh_service and not all(port.protocol.is_http for port in mesh_service.ports):
             audience = route_audience(db, ref.host)
             namespaces |= audience.namespaces | rule_audience(db, ref)
-            label_keys |= audience.label_keys
+            label_keys |= audience.label_keys | selected_label_names(db, ref)
     return Audience(frozenset(namespaces), frozenset(label_keys))
 
 

@@ -263,7 +263,7 @@ class DestinationRuleSpec(Model):
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: Texts = ()
-    workload_selector: Unsupported[MatchLabels | None] = None
+    workload_selector: MatchLabels | None = None
 
 
 class DestinationRule(KubernetesObject):
