@@ -76,12 +76,12 @@ class ConnectionPool:
     max_requests_per_connection: int = 0
     max_concurrent_streams: int = 0
     connect_timeout_ms: int | None = None
-    idle_timeout_ms: int | None = None
-    tcp_idle_timeout_ms: int | None = None  # of connections that are sent on whole; 0 never
+    idle_timeout_ms: int | None = None  # of HTTP
+    tcp_idle_timeout_ms: int | None = None  # of connections that are sent on whole, and of HTTP where it has none of its own; 0: never
     max_connection_duration_ms: int | None = None
     keep_alive: KeepAlive | None = None
     ping: Ping | None = None
-    upgrade: bool = False  # HTTP/1.1 is sent on as HTTP/2
+    upgrade: bool | None = None  # HTTP/1.1 is sent on as HTTP/2; None: as the mesh has it
     use_client_protocol: bool = False
 
 

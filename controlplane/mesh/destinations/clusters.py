@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.incremental.database import Database, query
-from controlplane.ir.clusters import OutboundCluster, UpstreamPeer
-from controlplane.ir.tls import Peer
+from controlplane.ir.clusters import ClusterPolicy, OutboundCluster, UpstreamPeer
+from controlplane.ir.tls import OriginatedTls, Peer
 from controlplane.mesh.destinations.destination_rules import RuleClient, applicable_rules, subset_labels, subsets
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.publish.encode import checked_resource
@@ -73,7 +74,7 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         port=port,
         subset=target.subset,
         resolution=mesh_service.resolution,
-        policy=traffic_policy(db, target.ref, target.client, target.port, target.subset),
+        policy=_cluster_policy(db, target, mesh_service, port),
         rule=_rule_path(db, target),
         endpoints=_cluster_endpoints(db, target) if mesh_service.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
         connect_timeout_ms=mesh_settings(db).connect_timeout_ms,
@@ -81,6 +82,16 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         by_address=mesh_service.by_address,
     )
     return checked_resource(CDS, target.name, translate.outbound_cluster(cluster))
+
+
+def _cluster_policy(db: Database, target: ClusterTarget, mesh_service: Service, port: ServicePort) -> ClusterPolicy:
+    """Return the policy for ``target``; what it leaves open is as the mesh and the service have it."""
+    policy = traffic_policy(db, target.ref, target.client, target.port, target.subset)
+    if policy.pool.upgrade is None:
+        policy = replace(policy, pool=replace(policy.pool, upgrade=mesh_settings(db).upgrades and port.protocol is Protocol.HTTP))
+    if isinstance(policy.tls, OriginatedTls) and policy.tls.authority and not policy.tls.names:
+        policy = replace(policy, tls=replace(policy.tls, names=mesh_service.identities))
+    return policy
 
 
 def _peer(db: Database, target: ClusterTarget, mesh_service: Service) -> UpstreamPeer:

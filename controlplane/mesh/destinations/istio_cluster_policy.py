@@ -43,13 +43,14 @@ _ALGORITHMS = {
     "LEAST_REQUEST": Algorithm.LEAST_REQUEST,
     "UNSPECIFIED": Algorithm.LEAST_REQUEST,
 }
+_UPGRADES = {"DEFAULT": None, "UPGRADE": True, "DO_NOT_UPGRADE": False}
 
 
 def cluster_policy(policy: TrafficPolicy) -> ClusterPolicy:
     """Return what ``policy``, of one port, asks for."""
     return ClusterPolicy(
         load_balancing=_load_balancing(policy.load_balancer) if policy.load_balancer else None,
-        pool=_pool(policy.connection_pool or ConnectionPoolSettings()),
+        pool=connection_pool(policy.connection_pool or ConnectionPoolSettings()),
         outliers=_outliers(policy.outlier_detection) if policy.outlier_detection else None,
         tls=_tls(policy.tls) if policy.tls else None,
     )
@@ -80,7 +81,8 @@ def _table(policy: ConsistentHashLB) -> RingTable | MaglevTable:
     return RingTable(policy.ring_hash.minimum_ring_size if policy.ring_hash else policy.minimum_ring_size)
 
 
-def _pool(pool: ConnectionPoolSettings) -> ConnectionPool:
+def connection_pool(pool: ConnectionPoolSettings) -> ConnectionPool:
+    """Return the limits that ``pool`` sets."""
     tcp, http = pool.tcp or TCPSettings(), pool.http or HTTPSettings()
     return ConnectionPool(
         max_connections=tcp.max_connections,
@@ -95,7 +97,7 @@ def _pool(pool: ConnectionPoolSettings) -> ConnectionPool:
         max_connection_duration_ms=tcp.max_connection_duration,
         keep_alive=_keep_alive(tcp.tcp_keepalive) if tcp.tcp_keepalive else None,
         ping=_ping(http.http2_keep_alive) if http.http2_keep_alive else None,
-        upgrade=http.h2_upgrade_policy == "UPGRADE",
+        upgrade=_UPGRADES[http.h2_upgrade_policy],
         use_client_protocol=http.use_client_protocol,
     )
 

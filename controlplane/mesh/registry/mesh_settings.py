@@ -28,6 +28,7 @@ def mesh_settings(db: Database) -> MeshSettings:
         trust_domain_aliases=tuple(dict.fromkeys(alias for alias in spec.trust_domain_aliases if alias != spec.trust_domain)),
         root_namespace=spec.root_namespace,
         paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
+        upgrades=spec.h2_upgrade_policy == "UPGRADE",
     )
 
 

@@ -47,6 +47,7 @@ class MeshConfigSpec(Model):
     trust_domain_aliases: Texts = ()
     root_namespace: Text = "istio-system"
     path_normalization: ProxyPathNormalization = ProxyPathNormalization()
+    h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] = "DO_NOT_UPGRADE"
     extension_providers: tuple[ExtensionProvider, ...] = ()
     default_config: ProxySettings = ProxySettings()
 

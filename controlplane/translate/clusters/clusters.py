@@ -18,7 +18,7 @@ from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution
 from controlplane.translate.addresses import ADDRESS_KEY, UNIX, ads, milliseconds, socket_address
 from controlplane.translate.clusters.endpoints import load_assignment
-from controlplane.translate.clusters.traffic_policy import apply_policy, unlimited
+from controlplane.translate.clusters.traffic_policy import apply_policy, speaks_http2, unlimited
 from controlplane.translate.clusters.upstream_tls import apply_tls
 
 BLACK_HOLE = cluster_names.BLACK_HOLE
@@ -37,7 +37,8 @@ def outbound_cluster(outbound: OutboundCluster) -> Cluster:
     istio = {"services": [service], "default_original_port": outbound.port.number, "subset": outbound.subset, "config": outbound.rule}
     cluster.metadata.CopyFrom(_metadata({name: field for name, field in istio.items() if field}))
     apply_policy(cluster, outbound.policy, outbound.port.protocol)
-    apply_tls(cluster, outbound.policy.tls, outbound.peer, outbound.port.protocol)
+    http2 = speaks_http2(outbound.policy.pool, outbound.port.protocol)
+    apply_tls(cluster, outbound.policy.tls, outbound.peer, outbound.port.protocol, http2=http2)
     return cluster
 
 

@@ -84,22 +84,32 @@ def _keep_alive(cluster: Cluster, settings: KeepAlive) -> None:
 def _http_options(cluster: Cluster, pool: ConnectionPool, protocol: Protocol) -> None:
     options = HttpProtocolOptions()
     common = options.common_http_protocol_options
-    if pool.idle_timeout_ms:
-        common.idle_timeout.CopyFrom(milliseconds(pool.idle_timeout_ms))
+    idle_timeout_ms = pool.idle_timeout_ms or pool.tcp_idle_timeout_ms
+    if idle_timeout_ms is not None:
+        common.idle_timeout.CopyFrom(milliseconds(idle_timeout_ms))
     if pool.max_requests_per_connection:
         common.max_requests_per_connection.value = pool.max_requests_per_connection
     if pool.max_connection_duration_ms:
         common.max_connection_duration.CopyFrom(milliseconds(pool.max_connection_duration_ms))
-    if pool.use_client_protocol or protocol is Protocol.UNSUPPORTED:
+    if speaks_http2(pool, protocol):
+        options.explicit_http_config.http2_protocol_options.CopyFrom(_http2(pool))
+    elif pool.use_client_protocol or protocol is Protocol.UNSUPPORTED:
         options.use_downstream_protocol_config.http_protocol_options.SetInParent()
         options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(_http2(pool))
-    elif protocol.is_http2 or (pool.upgrade and protocol is Protocol.HTTP):
-        options.explicit_http_config.http2_protocol_options.CopyFrom(_http2(pool))
     elif common.ByteSize():
         options.explicit_http_config.http_protocol_options.SetInParent()
     else:
         return  # HTTP/1.1 with Envoy's defaults, or no HTTP at all
     cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(pack(options))
+
+
+def speaks_http2(pool: ConnectionPool, protocol: Protocol) -> bool:
+    """Return whether requests to a port that carries ``protocol`` go on as HTTP/2, whatever they came as.
+
+    Whoever asks for that on a port without a declared protocol says that it is HTTP.
+    """
+    upgraded = bool(pool.upgrade) and protocol in (Protocol.HTTP, Protocol.UNSUPPORTED)
+    return not pool.use_client_protocol and (protocol.is_http2 or upgraded)
 
 
 def _http2(pool: ConnectionPool) -> Http2ProtocolOptions:

@@ -23,10 +23,16 @@ MATCH = "envoy.transport_socket_match"
 
 
 def apply_tls(
-    cluster: Cluster, settings: PlainUpstream | MeshTls | OriginatedTls | None, other: UpstreamPeer | None, protocol: Protocol
+    cluster: Cluster,
+    settings: PlainUpstream | MeshTls | OriginatedTls | None,
+    other: UpstreamPeer | None,
+    protocol: Protocol,
+    *,
+    http2: bool,
 ) -> None:
     """Have connections of ``cluster`` secured as ``settings`` say, or where they say nothing, as ``other`` allows.
 
+    ``http2``: requests are spoken by it, whatever ``protocol`` is declared.
     A proxy without a certificate (``other`` is ``None``) speaks as if nobody had asked for the mesh's TLS: it cannot.
     """
     match settings:
@@ -40,7 +46,7 @@ def apply_tls(
                 peer = Peer(names=names) if names else other.peer
                 cluster.transport_socket.CopyFrom(mesh_tls.upstream(peer, server_name or other.server_name, protocol))
         case OriginatedTls():
-            _originated(cluster, settings, protocol)
+            _originated(cluster, settings, http2=http2)
         case _:
             assert_never(settings)
 
@@ -54,9 +60,9 @@ def _automatic(cluster: Cluster, other: UpstreamPeer, protocol: Protocol) -> Non
     cluster.transport_socket_matches.add(name="tlsMode-disabled", match=Struct(), transport_socket=mesh_tls.plaintext())
 
 
-def _originated(cluster: Cluster, settings: OriginatedTls, protocol: Protocol) -> None:
+def _originated(cluster: Cluster, settings: OriginatedTls, *, http2: bool) -> None:
     common = CommonTlsContext(tls_params={"tls_minimum_protocol_version": TlsParameters.TLSv1_2})
-    if protocol.is_http2:
+    if http2:
         common.alpn_protocols.append("h2")
     _show(common, settings.certificate)
     _check(common, settings)
