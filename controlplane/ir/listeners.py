@@ -143,6 +143,7 @@ class InboundPort:
     endpoint: str | None
     transparent: bool = False
     families: IpFamilies = IpFamilies.V4
+    limits: TcpLimits = NO_LIMITS  # on connections that are sent on whole
 
     @property
     def cluster(self) -> str:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
-from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort
+from controlplane.ir.clusters import NO_LIMITS as NO_POOL
+from controlplane.ir.clusters import ConnectionPool
+from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
 from controlplane.ir.tls import Peer
 from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
+from controlplane.mesh.destinations.destination_rules import rule_client
+from controlplane.mesh.destinations.istio_cluster_policy import connection_pool
+from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.mesh_settings import connection_settings, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
-from controlplane.mesh.registry.services import service
+from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_port
 from controlplane.mesh.routing.scopes import InboundScope, sidecar_object
 from controlplane.model.protocols import Protocol, protocol_of
@@ -40,7 +46,7 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     peer = _peer(db, workload)
     served_ports = tuple(ServedPort(port, PortPolicy(peer_modes.on_port(port.port), peer)) for port in ports)
     policies = effective_policies(db, workload.namespace, workload.labels)
-    parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port,)) for port in ports}
+    parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port, inbound_pool(db, workload, port.port))) for port in ports}
     for authorizer in external_authorizers(db, policies):
         parts.update(authorizer_clusters(db, authorizer, workload.namespace, workload.labels, identified=workload.identified))
     if workload.captured:
@@ -57,20 +63,37 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
 @query
 def inbound_ports(db: Database, workload: InboundScope) -> tuple[InboundPort, ...]:
     """Return the ports that ``workload`` serves, one a port number, sorted by it; those of the Sidecar's ingress replace the rest."""
-    sidecar = sidecar_object(db, workload.sidecar)
-    by_number = {port.port: port for port in _service_ports(db, workload)}
-    if sidecar is None or not sidecar.spec.ingress:
-        return tuple(by_number[number] for number in sorted(by_number)) if workload.captured else ()
-    listed = [
-        _ingress_port(db, workload, listener) for listener in sidecar.spec.ingress if workload.captured or listener.capture_mode == "NONE"
-    ]
-    return tuple(sorted(listed, key=lambda port: port.port))
+    return tuple(replace(port, limits=_limits(inbound_pool(db, workload, port.port))) for port in _declared_ports(db, workload))
 
 
 @query
-def inbound_cluster(db: Database, port: InboundPort) -> Resource | None:
-    """Return the cluster that leads to the application at ``port``."""
-    message = clusters.inbound_cluster(port, connect_timeout_ms=mesh_settings(db).connect_timeout_ms)
+def inbound_pool(db: Database, workload: InboundScope, number: int) -> ConnectionPool:
+    """Return the limits on what ``workload`` gets at its port ``number``, so that they hold whoever the clients are.
+
+    They are what its Sidecar says of the port, or else of all, or else what the DestinationRule of the service says to its own namespace.
+    https://istio.io/latest/docs/reference/config/networking/sidecar/
+    """
+    sidecar = sidecar_object(db, workload.sidecar)
+    if sidecar:
+        of_port = (listener.connection_pool for listener in sidecar.spec.ingress if listener.port.number == number)
+        if written := next(of_port, None) or sidecar.spec.inbound_connection_pool:
+            return replace(connection_pool(written), upgrade=False)
+    port = next((port for port in _declared_ports(db, workload) if port.port == number), None)
+    if port is None or port.service is None:
+        return NO_POOL
+    ref = ServiceRef(port.service.host, port.service.key)
+    policy = traffic_policy(db, ref, rule_client(db, ref, workload.namespace), port.service_port, "")
+    return replace(policy.pool, upgrade=False)  # whether the application speaks HTTP/2, its port declares
+
+
+def _limits(pool: ConnectionPool) -> TcpLimits:
+    return TcpLimits(idle_timeout_ms=pool.tcp_idle_timeout_ms, max_duration_ms=pool.max_connection_duration_ms)
+
+
+@query
+def inbound_cluster(db: Database, port: InboundPort, pool: ConnectionPool) -> Resource | None:
+    """Return the cluster that leads to the application at ``port``, within the limits of ``pool``."""
+    message = clusters.inbound_cluster(port, pool, connect_timeout_ms=mesh_settings(db).connect_timeout_ms)
     return checked_resource(CDS, message.name, message)
 
 
@@ -120,6 +143,18 @@ def _peer(db: Database, workload: InboundScope) -> Peer | None:
 def any_peer(db: Database) -> Peer:
     """Return the peers of the mesh's trust domains."""
     return Peer(within=tuple(f"{SPIFFE_SCHEME}{trust_domain}/" for trust_domain in mesh_settings(db).trust_domains))
+
+
+@query
+def _declared_ports(db: Database, workload: InboundScope) -> tuple[InboundPort, ...]:
+    sidecar = sidecar_object(db, workload.sidecar)
+    by_number = {port.port: port for port in _service_ports(db, workload)}
+    if sidecar is None or not sidecar.spec.ingress:
+        return tuple(by_number[number] for number in sorted(by_number)) if workload.captured else ()
+    listed = [
+        _ingress_port(db, workload, listener) for listener in sidecar.spec.ingress if workload.captured or listener.capture_mode == "NONE"
+    ]
+    return tuple(sorted(listed, key=lambda port: port.port))
 
 
 def _service_ports(db: Database, workload: InboundScope) -> Iterator[InboundPort]:

@@ -67,7 +67,7 @@ class IngressListener(Model):
     capture_mode: CaptureMode = "DEFAULT"
     default_endpoint: Text = ""
     tls: Unsupported[ServerTLSSettings | None] = None
-    connection_pool: Unsupported[ConnectionPoolSettings | None] = None
+    connection_pool: ConnectionPoolSettings | None = None
 
 
 class EgressListener(Model):
@@ -92,7 +92,7 @@ class SidecarSpec(Model):
     workload_selector: WorkloadLabelSelector | None = None
     ingress: tuple[IngressListener, ...] = ()
     egress: tuple[EgressListener, ...] = ()
-    inbound_connection_pool: Unsupported[ConnectionPoolSettings | None] = None
+    inbound_connection_pool: ConnectionPoolSettings | None = None
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
 
 

@@ -10,7 +10,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
-from controlplane.ir.clusters import NO_POLICY, OutboundCluster
+from controlplane.ir.clusters import NO_POLICY, ClusterPolicy, ConnectionPool, OutboundCluster
 from controlplane.ir.listeners import InboundPort
 from controlplane.model import cluster_names
 from controlplane.model.protocols import Protocol
@@ -79,8 +79,8 @@ def _locate(cluster: Cluster, outbound: OutboundCluster) -> None:
             )
 
 
-def inbound_cluster(port: InboundPort, *, connect_timeout_ms: int) -> Cluster:
-    """Return the cluster that leads to the application at ``port``."""
+def inbound_cluster(port: InboundPort, pool: ConnectionPool, *, connect_timeout_ms: int) -> Cluster:
+    """Return the cluster that leads to the application at ``port``, within the limits of ``pool``."""
     cluster = _cluster(port.cluster, connect_timeout_ms)
     if port.endpoint is None:
         _captured(cluster, port.families, transparent=port.transparent)
@@ -89,7 +89,7 @@ def inbound_cluster(port: InboundPort, *, connect_timeout_ms: int) -> Cluster:
     if port.service is not None:
         named = port.service
         cluster.metadata.CopyFrom(_metadata({"services": [{"host": named.host, "name": named.name, "namespace": named.namespace}]}))
-    apply_policy(cluster, NO_POLICY, port.protocol)
+    apply_policy(cluster, ClusterPolicy(pool=pool), port.protocol)
     return cluster
 
 

@@ -12,7 +12,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.duration_pb2 import Duration
 
-from controlplane.ir.listeners import ConnectionSettings, InboundPort, OtherPorts, PortPolicy, ServedPort
+from controlplane.ir.listeners import NO_LIMITS, ConnectionSettings, InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
@@ -53,6 +53,7 @@ class _ChainSpec(NamedTuple):
     cluster: str
     stat_prefix: str
     routes: RouteConfiguration
+    limits: TcpLimits = NO_LIMITS
 
 
 class _EncodedChain(NamedTuple):
@@ -122,7 +123,7 @@ def _to_itself(number: int, terminal: TerminalFilters) -> FilterChain:
 
 def _spec(port: InboundPort) -> _ChainSpec:
     name = f"{port.bind}_{port.port}"
-    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port))
+    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port), port.limits)
 
 
 def _chains(
@@ -147,7 +148,7 @@ def _chains(
 def _filters(spec: _ChainSpec, kind: _ConnectionKind, encoded: _EncodedChain) -> list[Filter]:
     if kind.http:
         return [encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, encoded.http, mutual=kind.mutual)]
-    return [*encoded.network, encoded.terminal.tcp(spec.cluster, spec.cluster)]
+    return [*encoded.network, encoded.terminal.tcp(spec.cluster, spec.cluster, spec.limits)]
 
 
 def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from controlplane.model.endpoint_policy import OWN_PORTS
 from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import parse_protocol
+from controlplane.objects.networking.destination_rule import ConnectionPoolSettings
 from controlplane.objects.networking.rules.destination_rule import check_connection_pool
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
 from controlplane.objects.networking.rules.virtual_service import check_destination
@@ -46,7 +47,7 @@ def check(sidecar: Sidecar) -> Iterator[Finding]:
         numbers.add(ingress.port.number)
     yield from _all_egress(spec.egress)
     if spec.inbound_connection_pool:
-        yield from check_connection_pool("spec.inboundConnectionPool", spec.inbound_connection_pool)
+        yield from _pool("spec.inboundConnectionPool", spec.inbound_connection_pool)
     if spec.outbound_traffic_policy:
         yield from _policy("spec.outboundTrafficPolicy", spec.outbound_traffic_policy)
 
@@ -108,7 +109,14 @@ def _ingress(path: str, listener: IngressListener) -> Iterator[Finding]:
     if listener.tls:
         yield from _tls(f"{path}.tls", listener.tls, listener.port)
     if listener.connection_pool:
-        yield from check_connection_pool(f"{path}.connectionPool", listener.connection_pool)
+        yield from _pool(f"{path}.connectionPool", listener.connection_pool)
+
+
+def _pool(path: str, pool: ConnectionPoolSettings) -> Iterator[Finding]:
+    yield from check_connection_pool(path, pool)
+    if pool.http and pool.http.h2_upgrade_policy != "DEFAULT":
+        message = "has no effect in a Sidecar: whether the application speaks HTTP/2, its port declares"
+        yield rules.warning(f"{path}.http.h2UpgradePolicy", "NoEffect", message)
 
 
 def check_default_endpoint(path: str, text: str) -> Iterator[Finding]:
