@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,6 +27,7 @@ spec:
   resolution: STATIC
   ports: [{number: 80, name: http, protocol: HTTP, targetPort: %d}]
   endpoints: [{address: %s}]
+  subjectAltNames: %s
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -92,8 +93,9 @@ async def serving(
         opened.close()
 
 
-async def said(world: DemoMesh, server: Server, tls: Mapping[str, object]) -> None:
-    await world.accepted(world.store.save("outside", ENTRY % (server.port, "127.0.0.1", json.dumps(tls))), "Cluster")
+async def said(world: DemoMesh, server: Server, tls: Mapping[str, object], names: Sequence[str] = ()) -> None:
+    written = ENTRY % (server.port, "127.0.0.1", json.dumps(names), json.dumps(tls))
+    await world.accepted(world.store.save("outside", written), "Cluster")
 
 
 async def answers(world: DemoMesh, *, well: bool) -> None:
@@ -129,6 +131,24 @@ async def test_simple_checks_who_answers(world: DemoMesh, tmp_path: Path) -> Non
     async with serving(tmp_path, signer=others) as server:
         await said(world, server, simple)
         await answers(world, well=False)
+
+
+async def test_simple_checks_the_names_of_the_service_entry(world: DemoMesh, tmp_path: Path) -> None:
+    ours = Authority("ours")
+    (tmp_path / "ca.crt").write_bytes(ours.pem)
+    simple = {"mode": "SIMPLE", "caCertificates": str(tmp_path / "ca.crt"), "sni": HOST}
+    counts = {}
+    for certificate, names, well in (
+        (HOST, ["other.example", HOST], True),
+        ("other.example", [HOST], False),  # by an authority that is trusted, and called by its name: it is somebody else all the same
+        ("other.example", [], True),
+    ):
+        async with serving(tmp_path, signer=ours, name=certificate) as server:
+            await said(world, server, simple, names)
+            await answers(world, well=well)
+            counts[certificate, bool(names)] = (len(server.callers) > 0, len(server.names) > 0)
+
+    assert counts == {(HOST, True): (True, True), ("other.example", True): (False, True), ("other.example", False): (True, True)}
 
 
 async def test_mutual_shows_the_certificate_of_the_rule(world: DemoMesh, tmp_path: Path) -> None:

@@ -68,7 +68,12 @@ def policy(**settings: object) -> Json:
         ("ServiceEntry", {"hosts": ["a.b"], "ports": [TCP]}, "addresses", "Ambiguous"),
         ("ServiceEntry", {"hosts": ["a.b"], "ports": [{**TCP, "targetPort": 1}]}, "ports[0].targetPort", "NoEffect"),
         ("Sidecar", {"ingress": [{"port": {**TCP, "targetPort": 1}}]}, "ingress[0].port.targetPort", "NoEffect"),
-        ("Sidecar", {"inboundConnectionPool": {"http": {}}}, "inboundConnectionPool", "NotTranslated"),
+        (
+            "Sidecar",
+            {"inboundConnectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}},
+            "inboundConnectionPool.http.h2UpgradePolicy",
+            "NoEffect",
+        ),
     ],
 )
 def test_what_comes_to_nothing_is_said_and_kept(kind: str, spec: Json, field: str, code: str) -> None:
