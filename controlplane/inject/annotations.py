@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 from controlplane.inject import annotation_values
 from controlplane.inject.annotation_values import BadValue
+from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB
+from controlplane.objects.networking.proxy_config import MOST_HEADERS_KB
 from controlplane.objects.types.scalars import MAX_PORT
 
 T_co = TypeVar("T_co", covariant=True)
@@ -59,6 +61,7 @@ READINESS_FAILURES = Annotation(_READINESS + "failureThreshold", annotation_valu
 STATUS_PORT = Annotation("status.sidecar.istio.io/port", annotation_values.integer_between(0, MAX_PORT))
 TEMPLATES = Annotation("inject.istio.io/templates", annotation_values.one_of("sidecar", "gateway"))
 PROXY_CONFIG = Annotation("proxy.istio.io/config", annotation_values.proxy_settings)
+MAX_HEADERS = Annotation(MAX_REQUEST_HEADERS_KB, annotation_values.integer_between(1, MOST_HEADERS_KB))
 MERGE_METRICS = Annotation("prometheus.istio.io/merge-metrics", annotation_values.boolean)
 SCRAPE = Annotation("prometheus.io/scrape", annotation_values.one_line)
 SCRAPE_PORT = Annotation("prometheus.io/port", annotation_values.integer_between(1, MAX_PORT))
@@ -78,6 +81,7 @@ INJECTION_ANNOTATIONS: tuple[Annotation[object], ...] = (
     LOG_LEVEL,
     COMPONENT_LOG_LEVEL,
     PROXY_CONFIG,
+    MAX_HEADERS,
     INTERCEPTION_MODE,
     INCLUDE_INBOUND_PORTS,
     EXCLUDE_INBOUND_PORTS,
@@ -128,5 +132,7 @@ class Annotations:
             if name.startswith(_PREFIXES) and name not in _BY_NAME:
                 yield f"annotation {name[:100]} has no effect"
         config = self.get(PROXY_CONFIG)
-        for field_name in sorted(config.model_extra or {}) if config else ():
+        connections = config.connection_settings if config else None
+        unknown = [*sorted(config.model_extra or {} if config else {}), *sorted(connections.model_extra or {} if connections else {})]
+        for field_name in unknown:
             yield f"annotation {PROXY_CONFIG.name}: {field_name[:80]} has no effect"

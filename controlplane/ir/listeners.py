@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from controlplane.ir.tls import Peer
 from controlplane.model.cluster_names import INBOUND, cluster_name
@@ -16,10 +16,28 @@ from controlplane.model.services import Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How much a proxy takes in at a time of one connection; ``None`` is Envoy's, at gateways its advice for the edge."""
+
+    buffer_bytes: int | None = None  # that are read and not yet sent on, each way
+    max_concurrent_streams: int | None = None
+    stream_window_bytes: int | None = None  # of HTTP/2: that a peer may send ahead in one stream
+    connection_window_bytes: int | None = None  # and in all of them
+    max_request_headers_kb: int | None = None  # a request with more is refused
+    headers_timeout_ms: int | None = None  # until a request's headers are complete; 0: no limit
+
+    def over(self, base: ConnectionLimits) -> ConnectionLimits:
+        """Return these limits, and those of ``base`` where these say nothing."""
+        own = {limit.name: value for limit in fields(self) if (value := getattr(self, limit.name)) is not None}
+        return replace(base, **own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
     """What holds for every connection and request that a proxy handles, whichever listener takes it."""
 
     paths: PathNormalization = PathNormalization.BASE  # before anything is decided by them
+    limits: ConnectionLimits = ConnectionLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

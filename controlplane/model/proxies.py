@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, ip_address
 from controlplane.model.identity import Identity
 from controlplane.model.services import Labels
 
+# The annotations of a pod that are settings of its proxy: Istio's, and one of our own.
+PROXY_CONFIG, MAX_REQUEST_HEADERS_KB = ANNOTATIONS = ("proxy.istio.io/config", "navarch.io/max-request-headers-kb")
 _PARTS = 4  # type~ip~id~domain
 
 
@@ -60,6 +62,7 @@ class Proxy:
     labels: Labels | None  # None: not in the metadata, take them from the Pod
     families: IpFamilies | None = None  # None: not in the metadata, take them from the Pod
     interception: Interception = Interception.REDIRECT
+    annotations: Labels = ()  # of its pod, as its metadata have them
     locality: str = ""
     identity: Identity | None = None  # None: its stream is plaintext, where proxies do not authenticate
     group: str = ""  # the WorkloadGroup by which it registers itself
@@ -94,6 +97,7 @@ def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str 
         labels=_labels(metadata.get("LABELS")),
         families=ip_families(ips) if instance_ips else None,
         interception=Interception(mode),
+        annotations=_annotations(metadata.get("ANNOTATIONS")),
         locality=locality,
         group=_text(metadata, "AUTO_REGISTER_GROUP") or "",
     )
@@ -117,6 +121,12 @@ def _text(metadata: Mapping[str, object], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise BadNode(f"metadata {name}: expected a string")
+
+
+def _annotations(value: object) -> Labels:
+    """Return those of the annotations ``value`` that say something of the proxy: others may be long, and make equal proxies differ."""
+    given = value.items() if isinstance(value, Mapping) else ()
+    return tuple(sorted((name, text) for name, text in given if name in ANNOTATIONS and isinstance(text, str)))
 
 
 def _labels(value: object) -> Labels | None:

@@ -115,8 +115,11 @@ def _mesh_config(key: Key, data: Mapping[str, object]) -> ParsedObject:
         Finding(ineffective.path, "NotTranslated", "this setting is not translated: it has no effect", fatal=False)
         for ineffective in ineffective_fields(MeshConfigSpec, spec, path)
     ]
+    written = data.get("metadata")
+    annotations = written.get("annotations") if isinstance(written, dict) else None
+    metadata = {"name": key.name, "namespace": key.namespace, "annotations": annotations or {}}
     try:
-        config = MeshConfig.model_validate({"kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace}, "spec": spec})
+        config = MeshConfig.model_validate({"kind": key.kind, "metadata": metadata, "spec": spec})
     except ValidationError as error:
         issues += (Finding(refused.path.replace("spec", path, 1), refused.code, refused.message) for refused in findings(error))
         return ParsedObject(key, problems=_problems(key, issues))

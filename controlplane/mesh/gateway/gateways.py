@@ -6,21 +6,20 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.gateway import ForwardedCertificate, Topology
+from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServers, ServerRef, merge_servers
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
-from controlplane.mesh.registry.mesh_settings import proxy_defaults
+from controlplane.mesh.registry.mesh_settings import own_limits, proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_ports
 from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
 from controlplane.model.keys import GATEWAY, POD, Key
-from controlplane.model.proxies import Proxy
+from controlplane.model.proxies import PROXY_CONFIG, Proxy
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.networking.gateway import Gateway, GatewayServer
 from controlplane.objects.networking.proxy_config import annotated_settings
-
-PROXY_CONFIG = "proxy.istio.io/config"
 
 
 class GatewayScope(NamedTuple):
@@ -34,6 +33,7 @@ class GatewayScope(NamedTuple):
     services: tuple[ServiceRef, ...]  # those that it is an instance of
     topology: Topology  # the proxies in front of it
     identified: bool  # it has a certificate of its own
+    limits: ConnectionLimits = ConnectionLimits()  # its own, before the mesh's
 
 
 class GatewayRouteClient(NamedTuple):
@@ -53,6 +53,7 @@ def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
         services_of_workload(db, proxy.namespace, labels, proxy.ips),
         gateway_topology(db, POD.key(proxy.namespace, proxy.name)),
         proxy.identity is not None,
+        own_limits(db, proxy),
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from controlplane.incremental.database import Database, query
-from controlplane.ir.listeners import ConnectionSettings
+from controlplane.ir.listeners import ConnectionLimits, ConnectionSettings
 from controlplane.mesh.inputs import objects
+from controlplane.model.keys import POD
 from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
+from controlplane.model.proxies import PROXY_CONFIG, Proxy
+from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxyConnections, ProxySettings, annotated_settings, max_request_headers_kb
 
 
 @query
@@ -33,15 +37,41 @@ def mesh_settings(db: Database) -> MeshSettings:
 
 
 @query
-def connection_settings(db: Database) -> ConnectionSettings:
-    """Return what holds for connections to workloads and through gateways."""
-    return ConnectionSettings(paths=mesh_settings(db).paths)
+def connection_settings(db: Database, limits: ConnectionLimits) -> ConnectionSettings:
+    """Return what holds for connections to workloads and through gateways, at proxies that have ``limits`` of their own."""
+    return ConnectionSettings(paths=mesh_settings(db).paths, limits=limits.over(_default_limits(db)))
 
 
 @query
-def outbound_connection_settings(db: Database) -> ConnectionSettings:
+def outbound_connection_settings(db: Database, limits: ConnectionLimits) -> ConnectionSettings:
     """Return what holds for connections from workloads: their paths are normalised further where they arrive."""
-    return replace(connection_settings(db), paths=PathNormalization.BASE)
+    return replace(connection_settings(db, limits), paths=PathNormalization.BASE)
+
+
+def own_limits(db: Database, proxy: Proxy) -> ConnectionLimits:
+    """Return the limits that ``proxy`` has of its own: by the annotations of its pod, else by those that it tells of."""
+    pod = objects(db, POD.key(proxy.namespace, proxy.name))
+    annotations = pod.meta.annotations if isinstance(pod, Pod) else dict(proxy.annotations)
+    return _limits(annotated_settings(annotations.get(PROXY_CONFIG, "")), annotations)
+
+
+@query
+def _default_limits(db: Database) -> ConnectionLimits:
+    mesh_config = objects(db, MESH_CONFIG_KEY)
+    annotations = mesh_config.meta.annotations if isinstance(mesh_config, MeshConfig) else {}
+    return _limits(proxy_defaults(db), annotations)
+
+
+def _limits(settings: ProxySettings, annotations: Mapping[str, str]) -> ConnectionLimits:
+    connections = settings.connection_settings or ProxyConnections()
+    return ConnectionLimits(
+        buffer_bytes=connections.listener_per_connection_buffer_limit_bytes,
+        max_concurrent_streams=connections.http_max_concurrent_streams,
+        stream_window_bytes=connections.http2_initial_stream_window_size,
+        connection_window_bytes=connections.http2_initial_connection_window_size,
+        max_request_headers_kb=max_request_headers_kb(annotations),
+        headers_timeout_ms=connections.http_request_headers_timeout,
+    )
 
 
 @query

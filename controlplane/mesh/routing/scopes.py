@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import by_source_labels, exported_to, index, objects, of_kind
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
-from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits
 from controlplane.mesh.registry.services import (
     ServiceRef,
     client_namespace_for_services,
@@ -37,6 +38,7 @@ class OutboundScope(NamedTuple):
     labels: Labels  # only those that some route's source labels, or some rule's workload selector, look at
     identified: bool = False  # it has a certificate of its own
     families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
+    limits: ConnectionLimits = ConnectionLimits()  # its own, before the mesh's
 
 
 class InboundScope(NamedTuple):
@@ -50,6 +52,7 @@ class InboundScope(NamedTuple):
     identified: bool = False  # it has a certificate of its own
     interception: Interception = Interception.REDIRECT
     families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
+    limits: ConnectionLimits = ConnectionLimits()  # its own, before the mesh's
 
     @property
     def transparent(self) -> bool:
@@ -84,6 +87,7 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     selected = selected_labels_of_namespace(db, proxy.namespace)
     identified = proxy.identity is not None
     families = _families(db, proxy) if captured else IpFamilies.V4
+    limits = own_limits(db, proxy)
     outbound = OutboundScope(
         proxy.namespace,
         sidecar,
@@ -91,8 +95,9 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
         tuple(pair for pair in labels if pair[0] in label_keys or pair in selected),
         identified,
         families,
+        limits,
     )
-    inbound = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families)
+    inbound = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families, limits)
     return ProxyScope(outbound, inbound)
 
 

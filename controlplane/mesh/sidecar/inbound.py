@@ -9,7 +9,7 @@ from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.clusters import NO_LIMITS as NO_POOL
 from controlplane.ir.clusters import ConnectionPool
-from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
+from controlplane.ir.listeners import ConnectionLimits, InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
 from controlplane.ir.tls import Peer
 from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
@@ -53,10 +53,11 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
         numbers = {port.port for port in ports}
         by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in peer_modes.ports if port not in numbers)
         others = OtherPorts(PortPolicy(peer_modes.mode, peer), by_port)
-        parts.add(ResourcePart(virtual_inbound, (served_ports, others, policies, workload.interception, workload.families)))
+        how = (workload.interception, workload.families, workload.limits)
+        parts.add(ResourcePart(virtual_inbound, (served_ports, others, policies, *how)))
         parts.add(ResourcePart(inbound_pass_through, (workload.interception, workload.families)))
     else:
-        parts |= {ResourcePart(inbound_listener, (served_port, policies)) for served_port in served_ports}
+        parts |= {ResourcePart(inbound_listener, (served_port, policies, workload.limits)) for served_port in served_ports}
     return frozenset(parts)
 
 
@@ -114,6 +115,7 @@ def virtual_inbound(
     policies: EffectivePolicies,
     interception: Interception,
     families: IpFamilies,
+    limits: ConnectionLimits,
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
     message = inbound.virtual_inbound(
@@ -121,7 +123,7 @@ def virtual_inbound(
         ports,
         others,
         inbound_filters(db, policies),
-        connection_settings(db),
+        connection_settings(db, limits),
         families,
         transparent=interception is Interception.TPROXY,
     )
@@ -129,9 +131,9 @@ def virtual_inbound(
 
 
 @query
-def inbound_listener(db: Database, served: ServedPort, policies: EffectivePolicies) -> Resource | None:
+def inbound_listener(db: Database, served: ServedPort, policies: EffectivePolicies, limits: ConnectionLimits) -> Resource | None:
     """Return the listener that binds a port itself."""
-    message = inbound.inbound_listener(served, inbound_filters(db, policies), connection_settings(db))
+    message = inbound.inbound_listener(served, inbound_filters(db, policies), connection_settings(db, limits))
     return checked_resource(LDS, message.name, message)
 
 

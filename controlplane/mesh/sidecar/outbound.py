@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.ir.listeners import OutboundListener
+from controlplane.ir.listeners import ConnectionLimits, OutboundListener
 from controlplane.mesh.destinations.clusters import black_hole_cluster, passthrough_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import (
     EVERY_CLIENT,
@@ -105,30 +105,30 @@ def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
     settings = mesh_settings(db)
     ports = (settings.outbound_port, settings.inbound_port, *STATUS_PORTS) if scope.captured else ()
     own_addresses = ((bind, port) for bind in wildcard(scope.families) for port in ports)
-    parts = {ResourcePart(outbound_listener, (listener,)) for listener in without_conflicts(candidates, own_addresses)}
+    parts = {ResourcePart(outbound_listener, (listener, scope.limits)) for listener in without_conflicts(candidates, own_addresses)}
     if scope.captured:
-        parts.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), scope.families)))
+        parts.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), scope.families, scope.limits)))
         if (port := settings.http_proxy_port) is not None:
-            parts.add(ResourcePart(http_proxy_listener, (port,)))
+            parts.add(ResourcePart(http_proxy_listener, (port, scope.limits)))
     return frozenset(parts)
 
 
 @query
-def outbound_listener(db: Database, listener: OutboundListener) -> Resource | None:
+def outbound_listener(db: Database, listener: OutboundListener, limits: ConnectionLimits) -> Resource | None:
     """Return the listener of ``listener``."""
-    return checked_resource(LDS, listener.name, listeners.outbound_listener(listener, outbound_connection_settings(db)))
+    return checked_resource(LDS, listener.name, listeners.outbound_listener(listener, outbound_connection_settings(db, limits)))
 
 
 @query
-def virtual_outbound(db: Database, policy: OutboundPolicy, families: IpFamilies) -> Resource | None:
+def virtual_outbound(db: Database, policy: OutboundPolicy, families: IpFamilies, limits: ConnectionLimits) -> Resource | None:
     """Return the listener that iptables send every outbound connection to."""
     catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
-    message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, outbound_connection_settings(db), families)
+    message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, outbound_connection_settings(db, limits), families)
     return checked_resource(LDS, message.name, message)
 
 
 @query
-def http_proxy_listener(db: Database, port: int) -> Resource | None:
+def http_proxy_listener(db: Database, port: int, limits: ConnectionLimits) -> Resource | None:
     """Return the listener that applications name as their HTTP proxy."""
-    message = listeners.http_proxy(port, outbound_connection_settings(db))
+    message = listeners.http_proxy(port, outbound_connection_settings(db, limits))
     return checked_resource(LDS, message.name, message)

@@ -14,7 +14,7 @@ from pydantic import Field
 from controlplane.model.keys import CONFIG_MAP
 from controlplane.objects.mesh import extension_providers
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxySettings, check_annotations
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.names import is_label
@@ -68,4 +68,5 @@ def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:
             yield Finding(f"{path}.{name}", "OutOfRange", f"expected {expected}, found {trust_domain[:80]!r}")
     if not is_label(mesh_config.spec.root_namespace):
         yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {mesh_config.spec.root_namespace[:80]!r}")
+    yield from check_annotations(mesh_config.meta.annotations)
     yield from extension_providers.check(spec.extension_providers, f"{path}.extensionProviders")

@@ -5,17 +5,25 @@ https://istio.io/latest/docs/reference/config/networking/proxy-config/
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from controlplane.model.keys import NETWORKING
+from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
+from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.objects.types.rules import out_of_range
 from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Bool, DurationOrZero, Map, Model, Port, Text, UInt
 from controlplane.objects.types.selectors import WorkloadSelector
+
+MOST_HEADERS_KB = 8192  # as Envoy has it
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 
 class ProxyImage(Model):
@@ -44,6 +52,21 @@ class GatewayTopology(Model):
     proxy_protocol: ProxyProtocolConfiguration | None = None
 
 
+_Window = Annotated[int, Strict(), Field(ge=65_535, le=MAX_INT32)]  # of HTTP/2, from what RFC 9113 begins with
+
+
+class ProxyConnections(Model):
+    """How much a proxy takes in at a time of one connection."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
+
+    listener_per_connection_buffer_limit_bytes: Annotated[UInt, Field(ge=1)] | None = None
+    http_max_concurrent_streams: Annotated[int, Strict(), Field(ge=1, le=MAX_INT32)] | None = None
+    http2_initial_stream_window_size: _Window | None = Field(default=None, alias="http2InitialStreamWindowSize")
+    http2_initial_connection_window_size: _Window | None = Field(default=None, alias="http2InitialConnectionWindowSize")
+    http_request_headers_timeout: DurationOrZero | None = None
+
+
 class ProxySettings(Model):
     """Settings of proxies, as MeshConfig's ``defaultConfig`` and the annotation ``proxy.istio.io/config`` say them, if they have an effect.
 
@@ -53,6 +76,7 @@ class ProxySettings(Model):
     model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
 
     concurrency: Concurrency | None = None  # 0: as many threads as there are cores
+    connection_settings: ProxyConnections | None = None
     drain_duration: DurationOrZero | None = None
     gateway_topology: GatewayTopology | None = None
     hold_application_until_proxy_starts: Bool | None = None
@@ -64,6 +88,19 @@ class ProxySettings(Model):
         """Return these settings, and those of ``base`` where these say nothing."""
         explicit = {name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()}
         return base.model_copy(update=explicit)
+
+
+def max_request_headers_kb(annotations: Mapping[str, str]) -> int | None:
+    """Return how large the headers of a request may be, in KiB, by ``annotations``; ``None`` where they say nothing that can be."""
+    text = annotations.get(MAX_REQUEST_HEADERS_KB, "")
+    return int(text) if _NUMBER.match(text) and 1 <= int(text) <= MOST_HEADERS_KB else None
+
+
+def check_annotations(annotations: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what is wrong with ``annotations`` as far as they are settings of proxies."""
+    text = annotations.get(MAX_REQUEST_HEADERS_KB)
+    if text is not None and max_request_headers_kb(annotations) is None:
+        yield out_of_range(f"metadata.annotations.{MAX_REQUEST_HEADERS_KB}", f"a number from 1 to {MOST_HEADERS_KB}", text)
 
 
 def annotated_settings(annotation: str) -> ProxySettings:

@@ -9,12 +9,14 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import Key
+from controlplane.model.proxies import ANNOTATIONS
 from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap, Model, Text, TextMap
 
 
 def _mesh_annotations(annotations: Mapping[str, str]) -> Mapping[str, str]:
     """Return the annotations that mean something to a mesh: others are long, change often, and change nothing."""
-    return FrozenMap({name: value for name, value in annotations.items() if name.partition("/")[0].endswith("istio.io")})
+    known = (name for name in annotations if name in ANNOTATIONS or name.partition("/")[0].endswith("istio.io"))
+    return FrozenMap({name: annotations[name] for name in known})
 
 
 class ObjectMeta(Model):

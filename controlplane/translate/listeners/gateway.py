@@ -12,11 +12,15 @@ from controlplane.ir.gateway import GatewayChain, GatewayListener
 from controlplane.ir.listeners import ConnectionSettings, HttpRouting, TcpForwarding
 from controlplane.translate.addresses import UNIX, WILDCARD, socket_address
 from controlplane.translate.filters.encoded import EncodedFilters
-from controlplane.translate.listeners.network_filters import TerminalFilters, filter_chain_match, proxy_protocol, tls_inspector
+from controlplane.translate.listeners.network_filters import (
+    EDGE,
+    TerminalFilters,
+    buffered,
+    filter_chain_match,
+    proxy_protocol,
+    tls_inspector,
+)
 from controlplane.translate.tls.gateway import downstream
-
-# https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
-_BUFFER_BYTES = 32 * 1024
 
 
 def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
@@ -26,7 +30,6 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
         name=gateway.name,
         address=socket_address(gateway.bind or WILDCARD, 0 if gateway.bind.startswith(UNIX) else gateway.port),
         traffic_direction=TrafficDirection.OUTBOUND,
-        per_connection_buffer_limit_bytes={"value": _BUFFER_BYTES},
     )
     for chain in gateway.chains:
         message = _chain(chain)
@@ -44,7 +47,7 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
         listener.listener_filters.append(proxy_protocol())
     if any(chain.match.server_names for chain in gateway.chains):
         listener.listener_filters.append(tls_inspector())
-    return listener
+    return buffered(listener, settings.limits.over(EDGE))
 
 
 def _chain(chain: GatewayChain) -> FilterChain:

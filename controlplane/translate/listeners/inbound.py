@@ -22,6 +22,7 @@ from controlplane.translate.filters.encoded import EncodedFilters
 from controlplane.translate.listeners.network_filters import (
     PLAIN_HTTP,
     TerminalFilters,
+    buffered,
     http_inspector,
     original_destination,
     original_source,
@@ -99,7 +100,7 @@ def virtual_inbound(
         listener.transparent.value = True
         listener.listener_filters.append(original_source())
     _inspect(listener)
-    return listener
+    return buffered(listener, settings.limits)
 
 
 def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
@@ -108,7 +109,7 @@ def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: Conn
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
     listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters, settings)))
     _inspect(listener)
-    return listener
+    return buffered(listener, settings.limits)
 
 
 def _encoded(filters: EncodedFilters, settings: ConnectionSettings) -> _EncodedChain:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChainMatch, ListenerFilter
+from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
@@ -18,7 +19,15 @@ from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.gateway import ForwardedCertificate, Topology
-from controlplane.ir.listeners import EVERY_CONNECTION, NO_LIMITS, ChainMatch, ConnectionSettings, TcpForwarding, TcpLimits
+from controlplane.ir.listeners import (
+    EVERY_CONNECTION,
+    NO_LIMITS,
+    ChainMatch,
+    ConnectionLimits,
+    ConnectionSettings,
+    TcpForwarding,
+    TcpLimits,
+)
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
 from controlplane.translate.addresses import ads, block, endpoint_at, milliseconds
@@ -27,10 +36,14 @@ from controlplane.translate.filters.order import filters_of
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
-_STREAMS = 100
-_STREAM_WINDOW_BYTES = 64 * 1024
-_CONNECTION_WINDOW_BYTES = 1024 * 1024
-_HEADERS_S = 10
+# https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+EDGE = ConnectionLimits(
+    buffer_bytes=32 * 1024,
+    max_concurrent_streams=100,
+    stream_window_bytes=64 * 1024,
+    connection_window_bytes=1024 * 1024,
+    headers_timeout_ms=10_000,
+)
 _FORWARDED = {
     ForwardedCertificate.SANITIZE: HttpConnectionManager.SANITIZE,
     ForwardedCertificate.FORWARD_ONLY: HttpConnectionManager.FORWARD_ONLY,
@@ -68,10 +81,9 @@ class TerminalFilters:
         """Return what routes requests from outside of the mesh by the RouteConfiguration ``route_name``, past ``filters``.
 
         Nothing that a client says of itself is believed, neither who it is nor where it comes from, unless ``topology`` says so. ``asks``:
-        it is asked for a certificate, and the application is told that. The limits are Envoy's advice for its edge.
-        https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+        it is asked for a certificate, and the application is told that. Limits that nobody has set are Envoy's advice for its edge.
         """
-        manager = self._manager(stat_prefix, filters)
+        manager = self._manager(stat_prefix, filters, self.settings.limits.over(EDGE))
         manager.rds.config_source.CopyFrom(ads())
         manager.rds.route_config_name = route_name
         manager.use_remote_address.value = True
@@ -83,10 +95,6 @@ class TerminalFilters:
             manager.set_current_client_cert_details.cert = True
             manager.set_current_client_cert_details.dns = True
             manager.set_current_client_cert_details.uri = True
-        manager.http2_protocol_options.max_concurrent_streams.value = _STREAMS
-        manager.http2_protocol_options.initial_stream_window_size.value = _STREAM_WINDOW_BYTES
-        manager.http2_protocol_options.initial_connection_window_size.value = _CONNECTION_WINDOW_BYTES
-        manager.request_headers_timeout.seconds = _HEADERS_S
         return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
     def inbound_http(self, stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], *, mutual: bool) -> Filter:
@@ -123,7 +131,7 @@ class TerminalFilters:
             proxy.metadata_match.CopyFrom(endpoint_at(forwarding.endpoint))
         return _tcp_proxy(proxy, forwarding.limits)
 
-    def _manager(self, stat_prefix: str, filters: Sequence[HttpFilter]) -> HttpConnectionManager:
+    def _manager(self, stat_prefix: str, filters: Sequence[HttpFilter], limits: ConnectionLimits | None = None) -> HttpConnectionManager:
         paths = self.settings.paths
         manager = HttpConnectionManager(
             stat_prefix=stat_prefix,
@@ -137,6 +145,7 @@ class TerminalFilters:
         )
         if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
             manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
+        _limit(manager, limits or self.settings.limits)
         return manager
 
 
@@ -145,6 +154,26 @@ def filter_chain_match(match: ChainMatch) -> FilterChainMatch | None:
     if match == EVERY_CONNECTION:
         return None
     return FilterChainMatch(server_names=match.server_names, prefix_ranges=[block(subnet) for subnet in match.subnets])
+
+
+def buffered(listener: Listener, limits: ConnectionLimits) -> Listener:
+    """Return ``listener``, which reads as far ahead as ``limits`` say."""
+    if limits.buffer_bytes is not None:
+        listener.per_connection_buffer_limit_bytes.value = limits.buffer_bytes
+    return listener
+
+
+def _limit(manager: HttpConnectionManager, limits: ConnectionLimits) -> None:
+    for message, name, limit in (
+        (manager, "max_request_headers_kb", limits.max_request_headers_kb),
+        (manager.http2_protocol_options, "max_concurrent_streams", limits.max_concurrent_streams),
+        (manager.http2_protocol_options, "initial_stream_window_size", limits.stream_window_bytes),
+        (manager.http2_protocol_options, "initial_connection_window_size", limits.connection_window_bytes),
+    ):
+        if limit is not None:
+            getattr(message, name).value = limit
+    if limits.headers_timeout_ms is not None:
+        manager.request_headers_timeout.CopyFrom(milliseconds(limits.headers_timeout_ms))
 
 
 def _tcp_proxy(proxy: TcpProxy, limits: TcpLimits) -> Filter:

@@ -25,6 +25,7 @@ from controlplane.translate.clusters.clusters import BLACK_HOLE, PASSTHROUGH
 from controlplane.translate.listeners.network_filters import (
     PLAIN_HTTP,
     TerminalFilters,
+    buffered,
     filter_chain_match,
     http_inspector,
     tls_inspector,
@@ -47,7 +48,7 @@ def outbound_listener(outbound: OutboundListener, settings: ConnectionSettings) 
         listener.filter_chains.extend(chains.of(chain))
     _default(listener, outbound.default, chains)
     _inspect(listener, outbound)
-    return listener
+    return buffered(listener, settings.limits)
 
 
 class _Chains:
@@ -123,7 +124,7 @@ def http_proxy(port: int, settings: ConnectionSettings) -> Listener:
     terminal = TerminalFilters(settings)
     listener = listening(HTTP_PROXY, (LOOPBACK,), port, TrafficDirection.OUTBOUND)
     listener.filter_chains.append(FilterChain(filters=[terminal.outbound_http(HTTP_PROXY, HTTP_PROXY)]))
-    return listener
+    return buffered(listener, settings.limits)
 
 
 def virtual_outbound(port: int, catch_all: str, settings: ConnectionSettings, families: IpFamilies = IpFamilies.V4) -> Listener:
@@ -142,4 +143,4 @@ def virtual_outbound(port: int, catch_all: str, settings: ConnectionSettings, fa
         )
     )
     listener.default_filter_chain.CopyFrom(FilterChain(name="virtualOutbound-catchall-tcp", filters=[terminal.tcp(catch_all, catch_all)]))
-    return listener
+    return buffered(listener, settings.limits)
