@@ -86,7 +86,7 @@ async def test_requests_go_where_the_delegate_says_within_what_its_root_says(fro
         "outside": {"v1": 20},
         "of nobody": {"v1": 20},
     }
-    codes = {(str(row["object"]), row["field"]): row["code"] for row in await front.world.problems()}
+    codes = {(str(row["object"]), row["field"]): str(row["code"]) for row in await front.world.problems()}
     assert sorted(codes.values()) == ["Conflict", "Conflict", "UnknownDelegate"], codes
 
 

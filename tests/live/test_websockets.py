@@ -9,9 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.apps import APP_PORT
-from controlplane.demo.processes import ADMIN_PORT
-from tests.support.envoys import PROXY_PORT, rule, running, to
+from tests.support.envoys import ADMIN_PORT, APP_PORT, PROXY_PORT, rule, running, to
 from tests.support.gateway_world import GatewayWorld, document
 from tests.support.waiting import DEADLINE_S, until
 

@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT
+from controlplane.demo.apps import APP_PORT, PROXY_PORT, SERVICE_PORT
 from controlplane.demo.credentials import CredentialFiles
 from controlplane.demo.gateway import DemoGateway
 from controlplane.demo.load import LoadGenerator, Tally
 from controlplane.demo.mesh import HOSTS, LISTENERS, DemoMesh, RunningReplica, peer_authentication_manifest
+from controlplane.demo.processes import ADMIN_PORT
 from controlplane.demo.stores import ClusterManifests as ClusterStore
 from controlplane.demo.stores import FolderManifests as FolderStore
 from controlplane.demo.story import PAGE, REVIEWS
 
 __all__ = [
+    "ADMIN_PORT",
+    "APP_PORT",
     "HOSTS",
     "LISTENERS",
     "PAGE",

@@ -8,7 +8,7 @@ from itertools import chain
 from controlplane.incremental.database import Database
 from controlplane.mesh.destinations.destination_rules import destination_rule, destination_rule_head, destination_rules_for, merges
 from controlplane.mesh.inputs import qualified_host
-from controlplane.mesh.registry.services import find_service
+from controlplane.mesh.registry.services import find_service, services_named
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.destination_rule import DestinationRule
 
@@ -18,7 +18,11 @@ _WARNING = Severity.WARNING
 def destination_rule_problems(db: Database, rule: DestinationRule) -> Iterator[Problem]:
     """Yield what is wrong between ``rule`` and other objects."""
     host = qualified_host(rule.spec.host, rule.key.namespace)
-    if not host.startswith("*") and find_service(db, host, rule.key.namespace) is None:
+    found = find_service(db, host, rule.key.namespace)
+    if found and found.host != host and services_named(db, host, rule.key.namespace):
+        message = f"{host} is another name of {found.host}: rules for that one apply, this one does not"
+        yield Problem(rule.key, "spec.host", _WARNING, "Ineffective", message)
+    if not host.startswith("*") and found is None:
         yield Problem(rule.key, "spec.host", _WARNING, "UnknownHost", f"no service {host} is known: this rule applies to nothing")
     by_field: dict[str, Problem] = {}  # one is enough, however many older rules there are
     for problem in _conflicts(db, rule, host):

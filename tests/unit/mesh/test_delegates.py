@@ -13,6 +13,7 @@ from controlplane.ir.actions import Forward
 from controlplane.ir.rules import HttpRule
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.routing import delegates, virtual_services
+from controlplane.mesh.routing.egress_hosts import EVERYTHING
 from controlplane.mesh.routing.istio_delegates import conflict, first_outside, merged_matches, merged_routes, resolved_names
 from controlplane.model.keys import VIRTUAL_SERVICE
 from controlplane.model.problems import Severity
@@ -149,8 +150,9 @@ def mesh() -> Mesh:
 
 
 def rules(mesh: Mesh, labels: tuple[tuple[str, str], ...] = ()) -> tuple[HttpRule, ...]:
-    found = virtual_services.sidecar_rules(mesh.database, HOST, 80, "default", labels)
-    return found or ()
+    key = virtual_services.virtual_service_for(mesh.database, HOST, "default", EVERYTHING)
+    context = virtual_services.RouteContext(80, "default", labels)
+    return (virtual_services.rules_of_virtual_service(mesh.database, key, context) if key else None) or ()
 
 
 def said(mesh: Mesh) -> list[tuple[str, str, str]]:
