@@ -15,7 +15,7 @@ from controlplane.mesh.routing.scopes import (
     OutboundScope,
     client_namespace_for_routes,
     egress_listeners,
-    imported_routes,
+    hosts_with_routes,
     imported_services,
 )
 from controlplane.mesh.routing.virtual_services import Audience, route_audience, virtual_service_for
@@ -175,11 +175,11 @@ def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainCla
     """
     claimants = []
     refs = (egress_hosts.only,) if egress_hosts.only else imported_services(db, egress_hosts.client_namespace, egress_hosts.hosts)
-    routes = imported_routes(db, egress_hosts.client_namespace, egress_hosts.hosts)
-    names, routed = other_names(db, egress_hosts.client_namespace), {host for host, _ in routes}
+    names = other_names(db, egress_hosts.client_namespace)
+    routes = hosts_with_routes(db, egress_hosts.client_namespace, egress_hosts.hosts) if names or egress_hosts.only is None else {}
     for ref in refs:
         mesh_service = service(db, ref)
-        aliases = tuple(alias for alias in names.get(ref.host, ()) if alias.host not in routed)  # those have routes of their own
+        aliases = tuple(alias for alias in names.get(ref.host, ()) if alias.host not in routes)  # those have routes of their own
         claimants += [
             DomainClaimant(mesh_service.created, ref.host, service_port.number, ref, ref.key.namespace, aliases)
             for service_port in (mesh_service.ports if mesh_service else ())
@@ -190,7 +190,7 @@ def domain_claimants(db: Database, egress_hosts: EgressHosts) -> tuple[DomainCla
         aliases_by_host = {alias.host: alias for of_service in names.values() for alias in of_service}
         claimants += [
             DomainClaimant(head.created, host, egress_hosts.port or _HTTP_PORT, aliases_by_host.get(host), head.key.namespace)
-            for host, head in dict(reversed(routes)).items()  # of several for a host the first
+            for host, head in routes.items()
             if host not in known
         ]
     return tuple(sorted(claimants, key=lambda claimant: (claimant.created, claimant.host, claimant.port)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
@@ -200,6 +201,13 @@ def imported_routes(db: Database, client_namespace: str, hosts: tuple[str, ...])
         for host, head in routed_hosts(db)
         if is_exported(head.export_to, client_namespace) and imports_routes(hosts, head.key.namespace, head.hosts)
     )
+
+
+@query
+def hosts_with_routes(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> Mapping[str, VirtualServiceHead]:
+    """Return the hosts that ``client_namespace`` sees routed through the egress ``hosts``, each with the first that routes its requests."""
+    routes = imported_routes(db, client_namespace, hosts)
+    return {host: head for host, head in reversed(routes) if head.routes_requests}
 
 
 def client_namespace_for_routes(db: Database, namespace: str) -> str:

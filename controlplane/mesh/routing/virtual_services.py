@@ -13,7 +13,7 @@ from controlplane.mesh.destinations.destination_rules import RuleClient, rule_au
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service, services_named
 from controlplane.mesh.routing.delegates import http_routes, virtual_service_object
 from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
@@ -33,6 +33,7 @@ class VirtualServiceHead(NamedTuple):
     created: str
     label_keys: frozenset[str]  # of source labels that its matches look at
     namespaces: frozenset[str]  # source namespaces that its matches look at
+    routes_requests: bool  # not whole connections alone
 
 
 @query
@@ -53,6 +54,7 @@ def virtual_service_head(db: Database, key: Key) -> VirtualServiceHead | None:
         virtual_service.meta.created,
         frozenset(name for match in matches for name in match.source_labels),
         frozenset(match.source_namespace for match in matches if match.source_namespace),
+        bool(virtual_service.spec.http),
     )
 
 
@@ -166,7 +168,8 @@ def backend_of(db: Database, destination: Destination, key: Key, port: int, clie
     refs = find_services(db, host, client_namespace)
     ports = service_ports(db, refs)
     number = _port_number(destination, ports, port)
-    return ServiceBackend(refs[0].host if refs else host, number, destination.subset, missing=bool(refs) and number not in ports)
+    known = bool(refs or services_named(db, host, client_namespace))  # names that lead round in a circle are known, and lead to nothing
+    return ServiceBackend(refs[0].host if refs else host, number, destination.subset, missing=known and number not in ports)
 
 
 def _port_number(destination: Destination, ports: Iterable[int], port: int) -> int:
