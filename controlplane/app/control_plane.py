@@ -31,6 +31,7 @@ from controlplane.app.write_back import WriteBack, entries_of, write_back
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import Client, connect
 from controlplane.mesh.mesh import Mesh
+from controlplane.model.revisions import DEFAULT_REVISION
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
 from controlplane.serve.identity import IdentityServer
 from controlplane.serve.reports.hds import health_service
@@ -77,7 +78,7 @@ class ControlPlane:
         """Make one by ``settings``, with a ``client`` where Kubernetes is a source; nothing is opened yet."""
         self._settings = settings
         self._api = api_server(client, settings.kubernetes) if settings.kubernetes and client else None
-        self._mesh = Mesh()
+        self._mesh = Mesh(settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION)
         self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
         self._sources = Sources(list(_sources(settings, self._api, self._registrar)))
         self._issuers = jwks.jwks_refresher(settings.jwks)
@@ -170,7 +171,9 @@ class ControlPlane:
     def _new_write_back(self, api: ApiServer) -> WriteBack:
         fleet = self._recorder.fleet
         status = StatusInputs(
-            objects=api.source.store.istio_records,
+            objects=lambda: {
+                key: record for key, record in api.source.store.istio_records().items() if not self._mesh.is_for_another_revision(key)
+            },
             cross_object_problems=self._mesh.problems_about,
             rollout=lambda key: self._subscribers.rollout(key, fleet.error),
             change_counters=lambda: (

@@ -21,8 +21,10 @@ from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.roots import scope_of, table_roots
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
-from controlplane.model.problems import Problem
+from controlplane.model.problems import Problem, Severity
 from controlplane.model.proxies import Proxy
+from controlplane.model.revisions import DEFAULT_REVISION, REVISION_LABEL, is_of_revision
+from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.mesh import mesh_config
 from controlplane.objects.mesh.mesh_config import MeshConfig
@@ -59,8 +61,10 @@ class Published:
 class Mesh:
     """The state of the mesh and what is published from it: ``apply`` takes facts in, ``refresh`` returns what they changed."""
 
-    def __init__(self) -> None:
-        """Begin with no objects."""
+    def __init__(self, revision: str = DEFAULT_REVISION) -> None:
+        """Begin with no objects; those for another revision than ``revision`` will have no effect."""
+        self._revision = revision
+        self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
         self._publisher = Publisher(self._db)
         self._presence = PlaintextProxies(self._db)
@@ -79,7 +83,7 @@ class Mesh:
 
     def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:
         """Take ``facts`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
-        changed = inputs.apply(self._db, facts)
+        changed = inputs.apply(self._db, [self._for_this_revision(fact) for fact in facts])
         for key in changed:
             if inputs.objects(self._db, key) is None:
                 self._keys.discard(key)
@@ -168,7 +172,7 @@ class Mesh:
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""
         problems: set[Problem] = set()
-        for key in sorted(self._keys):
+        for key in sorted(self._keys | self._revision_of.keys()):
             problems.update(self.problems_about(key))
         return tuple(
             sorted(problems, key=lambda problem: (problem.object or Key("", "", ""), problem.field, problem.code, problem.message))
@@ -176,6 +180,9 @@ class Mesh:
 
     def problems_about(self, key: Key) -> tuple[Problem, ...]:
         """Return what is wrong between the object ``key`` and the others."""
+        if key in self._revision_of:
+            message = f"it is for revision {self._revision_of[key]}, this is {self._revision}: it has no effect here"
+            return (Problem(key, "metadata.labels", Severity.INFO, "OtherRevision", message),)
         problems = self._db.attempt(problems_of, key)
         return (internal_problem(key, problems),) if isinstance(problems, Failed) else problems
 
@@ -183,6 +190,21 @@ class Mesh:
         """Yield every published resource that the object ``key`` was read for, with each table that holds it."""
         for call in self._db.dependents(inputs.objects, key):
             yield from self._publisher.published(call)
+
+    def is_for_another_revision(self, key: Key) -> bool:
+        """Return whether the object ``key`` is there and another control plane's."""
+        return key in self._revision_of
+
+    def _for_this_revision(self, fact: Fact) -> Fact:
+        """Return ``fact`` as it is, but an object for another revision as one that is not there."""
+        if not isinstance(fact, MeshChange):
+            return fact
+        self._revision_of.pop(fact.key, None)
+        label = fact.object.meta.labels.get(REVISION_LABEL) if fact.object else None
+        if label is None or is_of_revision(fact.key, label, self._revision):
+            return fact
+        self._revision_of[fact.key] = label
+        return MeshChange(fact.key, None)
 
     def _update_view(self, session: Session) -> bool:
         scope = self._db.peek(scope_of, session.proxy)

@@ -7,7 +7,8 @@ no mirror of namespaces has to be as new as the pod.
 from __future__ import annotations
 
 from controlplane.inject.inject import Injected, InjectionContext, InjectionRefused, NotInjected, inject
-from controlplane.inject.policy import INJECTION_LABEL, REVISION_LABEL, PodNamespace
+from controlplane.inject.policy import INJECTION_LABEL, PodNamespace
+from controlplane.model.revisions import REVISION_LABEL
 from controlplane.untyped import section, text
 from controlplane.webhooks.validate import AdmissionRequest, AdmissionVerdict, admission_request, allowed, refused
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, labelled, namespaces_with, objects, of_kind
 from controlplane.model.keys import NAMESPACE, POD, Key
+from controlplane.model.revisions import REVISION_LABEL
 from controlplane.objects.kubernetes.core import Namespace
 
 # A pod that asks for a proxy, and one that was given it.
@@ -37,7 +38,7 @@ def asks_for_injection(db: Database, key: Key) -> bool | None:
         case "disabled":
             return False
         case _:
-            return True if labels.get("istio.io/rev") else None
+            return True if labels.get(REVISION_LABEL) else None
 
 
 @query
