@@ -87,7 +87,12 @@ class Answer:
 
 
 class _Application:
-    """Says which headers a request had (ASGI)."""
+    """Says which headers a request had, and how long its body was (ASGI); no sooner than ``answers`` is set."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = 0
 
     async def __call__(
         self,
@@ -95,10 +100,16 @@ class _Application:
         receive: Callable[[], Awaitable[MutableMapping[str, object]]],
         send: Callable[[MutableMapping[str, object]], Awaitable[None]],
     ) -> None:
-        del receive
         given = scope["headers"]
         assert isinstance(given, list)
-        content = json.dumps({name.decode(): value.decode() for name, value in given}).encode()
+        self.asked += 1
+        length, more = 0, True
+        while more:
+            piece = await receive()
+            body = piece.get("body", b"")
+            length, more = length + len(body if isinstance(body, bytes) else b""), bool(piece.get("more_body", False))
+        await self.answers.wait()
+        content = json.dumps({"body-length": str(length)} | {name.decode(): value.decode() for name, value in given}).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": content})
 
@@ -111,6 +122,7 @@ class PolicyWorld:
         self.network = network
         self.plane = plane
         self.envoys: dict[str, Process] = {}
+        self.application = _Application()
         self._numbers = itertools.count()
         self._contexts: dict[Identity | None, ssl.SSLContext] = {}
         self._admin = httpx.AsyncClient(base_url=f"http://{network}.11:{ADMIN_PORT}", timeout=DEADLINE_S)
@@ -192,6 +204,10 @@ class PolicyWorld:
         async with httpx.AsyncClient(proxy=f"http://{self.network}.12:{PROXY}", timeout=DEADLINE_S) as client:
             return (await client.get(f"http://web.shop:{HTTP}{path}", headers=headers)).status_code
 
+    async def listens_by(self) -> str:
+        """Return what the workload's Envoy has of listeners, as JSON."""
+        return (await self._admin.get("/config_dump", params={"resource": "dynamic_listeners"})).text
+
     async def counted(self, name: str) -> int:
         """Return the sum of the workload's Envoy's counters with ``name`` in their names."""
         lines = (await self._admin.get("/stats", params={"filter": name})).text.splitlines()
@@ -255,7 +271,7 @@ async def policy_world(folder: Path, *options: str) -> AsyncIterator[PolicyWorld
     (folder / "manifests").mkdir()
     replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
     world = PolicyWorld(folder, network, RunningReplica(replica))
-    application = HttpServer(_Application(), f"{network}.11:8000")
+    application = HttpServer(world.application, f"{network}.11:8000")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(world.stop)
         world._save("mesh", _MESH.format(network=network))
