@@ -18,6 +18,7 @@ from controlplane.ir.tls import (
     Termination,
     TlsVersion,
 )
+from controlplane.model.cipher_suites import known_suites
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 
@@ -38,7 +39,7 @@ def termination(settings: ServerTLSSettings, peer: Peer) -> Termination:
         clients=_clients(settings, peer) if settings.mode in _MUTUAL else None,
         lowest=_VERSIONS[settings.min_protocol_version],
         highest=_VERSIONS[settings.max_protocol_version],
-        cipher_suites=settings.cipher_suites,
+        cipher_suites=known_suites(settings.cipher_suites),
     )
 
 
