@@ -12,13 +12,14 @@ from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kinds import KINDS, UNSUPPORTED_KIND_GROUPS, Kind, Object
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.mesh import mesh_config
-from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec
+from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec, PartialMeshConfig
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types import names
 from controlplane.objects.types.findings import Finding, ineffective_fields
 from controlplane.objects.types.rules import labels
 from controlplane.objects.types.validation_errors import findings, for_message
+from controlplane.untyped import section
 
 __all__ = ["Object", "ParsedObject", "parse", "readable_kinds"]
 
@@ -33,6 +34,13 @@ class ParsedObject:
     key: Key | None
     object: Object | None = None
     problems: tuple[Problem, ...] = ()
+    partial: PartialMeshConfig | None = None  # what is left of quarantined settings of the mesh
+
+    def usable(self, before: Object | None) -> Object | None:
+        """Return what is to be used where ``before`` was until now: of a quarantined object that, of a mesh's settings field by field."""
+        if self.partial is not None:
+            return self.partial.completed(before if isinstance(before, MeshConfig) else None)
+        return before if self.object is None else self.object
 
 
 def readable_kinds() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
@@ -115,16 +123,12 @@ def _mesh_config(key: Key, data: Mapping[str, object]) -> ParsedObject:
         Finding(ineffective.path, "NotTranslated", "this setting is not translated: it has no effect", fatal=False)
         for ineffective in ineffective_fields(MeshConfigSpec, spec, path)
     ]
-    written = data.get("metadata")
-    annotations = written.get("annotations") if isinstance(written, dict) else None
-    metadata = {"name": key.name, "namespace": key.namespace, "annotations": annotations or {}}
-    try:
-        config = MeshConfig.model_validate({"kind": key.kind, "metadata": metadata, "spec": spec})
-    except ValidationError as error:
-        issues += (Finding(refused.path.replace("spec", path, 1), refused.code, refused.message) for refused in findings(error))
-        return ParsedObject(key, problems=_problems(key, issues))
-    issues += mesh_config.check(config, path)
-    return ParsedObject(key, None if any(finding.fatal for finding in issues) else config, _problems(key, issues))
+    annotations = section(section(data, "metadata"), "annotations")
+    texts = {name: text for name, text in annotations.items() if isinstance(text, str)}
+    metadata = {"name": key.name, "namespace": key.namespace, "annotations": texts}
+    settings, found = mesh_config.read(metadata, spec, path)
+    problems = _problems(key, [*issues, *found])
+    return ParsedObject(key, problems=problems, partial=settings) if settings.refused else ParsedObject(key, settings.config, problems)
 
 
 def _unknown(key: Key, group: str, version: str, readable: Kind | None) -> Problem:

@@ -26,7 +26,7 @@ def mesh_settings(db: Database) -> MeshSettings:
     spec = mesh_config.spec
     paths = spec.path_normalization.normalization
     return MeshSettings(
-        outbound_policy=OutboundPolicy(spec.outbound_traffic_policy.mode),
+        outbound_policy=outbound_policy_of(spec.outbound_traffic_policy.mode),
         http_proxy_port=spec.proxy_http_port or None,
         trust_domain=spec.trust_domain,
         trust_domain_aliases=tuple(dict.fromkeys(alias for alias in spec.trust_domain_aliases if alias != spec.trust_domain)),
@@ -34,6 +34,11 @@ def mesh_settings(db: Database) -> MeshSettings:
         paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
         upgrades=spec.h2_upgrade_policy == "UPGRADE",
     )
+
+
+def outbound_policy_of(mode: str) -> OutboundPolicy:
+    """Return the policy that ``mode`` of an ``outboundTrafficPolicy`` means: what is not for known hosts alone is for any."""
+    return OutboundPolicy.REGISTRY_ONLY if mode == OutboundPolicy.REGISTRY_ONLY else OutboundPolicy.ALLOW_ANY
 
 
 @query

@@ -167,10 +167,12 @@ def _objects_in_use(objects_before: Mapping[Key, _ObjectInUse], parsed_file: Par
     """Return what a file gives that gave ``objects_before`` and now reads as ``parsed_file``."""
     objects_after: dict[Key, _ObjectInUse] = {}
     for key, entry in parsed_file.documents_by_key().items():
-        if entry.parsed.object is not None:
-            objects_after[key] = _ObjectInUse(entry.parsed.object, entry)
-        elif key in objects_before:
-            objects_after[key] = objects_before[key]
+        before = objects_before.get(key)
+        usable = entry.parsed.usable(before.object if before else None)
+        if before is not None and usable is before.object:
+            objects_after[key] = before
+        elif usable is not None:
+            objects_after[key] = _ObjectInUse(usable, entry)
     if not parsed_file.whole:
         objects_after.update({key: in_use for key, in_use in objects_before.items() if key not in objects_after})
     return objects_after

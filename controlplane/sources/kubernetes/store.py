@@ -87,9 +87,11 @@ class ObjectStore:
             )
         else:
             self._records.pop(key, None)
-        if parsed.object is not None and parsed.object != self._in_use.get(key):
-            self._in_use[key] = parsed.object
-            yield Change(key, parsed.object)
+        before = self._in_use.get(key)
+        usable = parsed.usable(before)
+        if usable is not None and usable != before:
+            self._in_use[key] = usable
+            yield Change(key, usable)
 
     def remove(self, key: Key) -> Iterator[Change]:
         """Take in that the object ``key`` is gone, and yield what changes by it."""

@@ -259,6 +259,33 @@ def test_wrong_settings_of_the_mesh_are_errors(text: object, field: str) -> None
     assert (Severity.ERROR, field) in [each[:2] for each in said(parsed)]
 
 
+def test_a_wrong_setting_of_the_mesh_takes_no_other_away() -> None:
+    before = mesh_config("outboundTrafficPolicy: {mode: REGISTRY_ONLY}\ntrustDomain: a.example\nproxyHttpPort: 15080").object
+    parsed = mesh_config("outboundTrafficPolicy: {mode: ALLOW}\ntrustDomain: b.example\ntrustDomainAliases: ['a/b']\nrootNamespace: root")
+    changed, begun = parsed.usable(before), parsed.usable(None)
+
+    assert isinstance(changed, MeshConfig)
+    assert isinstance(begun, MeshConfig)
+    assert (changed.spec.outbound_traffic_policy.mode, begun.spec.outbound_traffic_policy.mode) == ("REGISTRY_ONLY", "ALLOW_ANY")
+    for usable in (changed, begun):
+        spec = usable.spec
+        assert (spec.trust_domain, spec.trust_domain_aliases, spec.root_namespace, spec.proxy_http_port) == ("b.example", (), "root", 0)
+    assert [(field, code) for _, field, code in said(parsed)] == [
+        ("data.mesh.outboundTrafficPolicy.mode", "OutOfRange"),
+        ("data.mesh.trustDomainAliases[0]", "OutOfRange"),
+    ]
+
+
+def test_unknown_hosts_by_their_names_are_taken_for_any() -> None:
+    mesh = mesh_config("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}\ntrustDomain: a.example")
+    own = parse(document("Sidecar", {"outboundTrafficPolicy": {"mode": "ALLOW_ANY_DYNAMIC_DNS"}}))
+
+    assert isinstance(mesh.object, MeshConfig)
+    assert own.object is not None
+    assert said(mesh) == [(Severity.WARNING, "data.mesh.outboundTrafficPolicy.mode", "NotTranslated")]
+    assert said(own) == [(Severity.WARNING, "spec.outboundTrafficPolicy.mode", "NotTranslated")]
+
+
 def test_equal_objects_are_equal_and_hash_alike_and_annotations_of_others_do_not_count() -> None:
     annotated = document("Service", {"ports": [{"port": 80}], "selector": {"a": "b"}}, api="v1")
     ours = {**annotated, "metadata": {"name": "x", "annotations": {"networking.istio.io/exportTo": "."}}}

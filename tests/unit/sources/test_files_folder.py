@@ -6,6 +6,7 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import Severity
 from controlplane.objects.changes import Change
 from controlplane.objects.kubernetes.core import KubernetesService
+from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
 
@@ -252,3 +253,23 @@ def test_items_of_a_list_are_found_on_their_own_lines() -> None:
 
     assert [(located.problem.object, str(located.location)) for located in folder.problems()] == [(key("s0"), "a.yaml:7")]
     assert str(folder.location(key("s2"), "spec.ports[0].port")) == "a.yaml:15"
+
+
+def test_settings_of_the_mesh_change_field_by_field() -> None:
+    folder = ManifestFolder()
+
+    def saved(settings: str) -> list[tuple[str, int]]:
+        """Return what the settings are now, where they have changed."""
+        written = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{settings}'}}\n"
+        changes = folder.take({"a.yaml": read(written)}, 0)
+        specs = [change.object.spec for change in changes if isinstance(change.object, MeshConfig)]
+        assert len(specs) == len(changes)
+        return [(spec.outbound_traffic_policy.mode, spec.proxy_http_port) for spec in specs]
+
+    begun = saved("{outboundTrafficPolicy: {mode: SOME}, proxyHttpPort: 1}")
+    good = saved("{outboundTrafficPolicy: {mode: REGISTRY_ONLY}, proxyHttpPort: 2}")
+    bad = saved("{outboundTrafficPolicy: {mode: SOME}, proxyHttpPort: 3}")
+    same = saved("{outboundTrafficPolicy: {mode: OTHER}, proxyHttpPort: 3}")
+
+    assert (begun, good, bad, same) == ([("ALLOW_ANY", 1)], [("REGISTRY_ONLY", 2)], [("REGISTRY_ONLY", 3)], [])
+    assert [each.problem.severity for each in folder.problems()] == [Severity.ERROR]

@@ -1,0 +1,27 @@
+"""What a cluster's objects mean: the last good one counts, of the settings of the mesh field by field."""
+
+from __future__ import annotations
+
+from controlplane.kube.resources import ApiResource
+from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.sources.kubernetes.store import ObjectStore
+
+CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap")
+
+
+def test_settings_of_the_mesh_change_field_by_field() -> None:
+    store = ObjectStore()
+
+    def stored(settings: str) -> list[tuple[str, int]]:
+        """Return what the settings are now, where they have changed."""
+        metadata = {"name": "istio", "namespace": "istio-system"}
+        document: dict[str, object] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": settings}}
+        specs = [change.object.spec for change in store.update(CONFIG_MAPS, document) if isinstance(change.object, MeshConfig)]
+        return [(spec.outbound_traffic_policy.mode, spec.proxy_http_port) for spec in specs]
+
+    good = stored("{outboundTrafficPolicy: {mode: REGISTRY_ONLY}, proxyHttpPort: 2}")
+    bad = stored("{outboundTrafficPolicy: {mode: SOME}, proxyHttpPort: 3}")
+    same = stored("{outboundTrafficPolicy: {mode: OTHER}, proxyHttpPort: 3}")
+
+    assert (good, bad, same) == ([("REGISTRY_ONLY", 2)], [("REGISTRY_ONLY", 3)], [])
+    assert [problem.problem.field for problem in store.problems()] == ["data.mesh.outboundTrafficPolicy.mode"]
