@@ -1,0 +1,75 @@
+"""The settings of the mesh: what is read of them, and what becomes of those that make no sense."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.model.problems import Severity
+from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.parse import ParsedObject, parse
+
+
+def said(parsed: ParsedObject) -> list[tuple[Severity, str, str]]:
+    return [(problem.severity, problem.field, problem.code) for problem in parsed.problems]
+
+
+def mesh_config(text: object, *, name: str = "istio") -> ParsedObject:
+    return parse({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "istio-system"}, "data": {"mesh": text}})
+
+
+def test_the_settings_of_the_mesh() -> None:
+    parsed = mesh_config("proxyHttpPort: 15080\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\naccessLogFile: /dev/stdout\n")
+
+    assert isinstance(parsed.object, MeshConfig)
+    assert (parsed.object.spec.proxy_http_port, parsed.object.spec.outbound_traffic_policy.mode) == (15080, "REGISTRY_ONLY")
+    assert said(parsed) == [(Severity.WARNING, "data.mesh.accessLogFile", "NotTranslated")]
+    assert isinstance(mesh_config("").object, MeshConfig)
+    assert said(mesh_config("a: 1", name="other")) == [(Severity.INFO, "kind", "KindIgnored")]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("trustDomain: 'spiffe://x'", "data.mesh.trustDomain"),
+        ("rootNamespace: a/b", "data.mesh.rootNamespace"),
+        ("proxyHttpPort: 70000", "data.mesh.proxyHttpPort"),
+        ("outboundTrafficPolicy: {mode: ALLOW}", "data.mesh.outboundTrafficPolicy.mode"),
+        ("- a", "data.mesh"),
+        ("a: [", "data.mesh"),
+        ("a: &x 1\nb: *x", "data.mesh"),
+        (7, "data.mesh"),
+    ],
+)
+def test_wrong_settings_of_the_mesh_are_errors(text: object, field: str) -> None:
+    parsed = mesh_config(text)
+
+    assert parsed.object is None
+    assert (Severity.ERROR, field) in [each[:2] for each in said(parsed)]
+
+
+def test_a_wrong_setting_of_the_mesh_takes_no_other_away() -> None:
+    before = mesh_config("outboundTrafficPolicy: {mode: REGISTRY_ONLY}\ntrustDomain: a.example\nproxyHttpPort: 15080").object
+    parsed = mesh_config("outboundTrafficPolicy: {mode: ALLOW}\ntrustDomain: b.example\ntrustDomainAliases: ['a/b']\nrootNamespace: root")
+    changed, begun = parsed.usable(before), parsed.usable(None)
+
+    assert isinstance(changed, MeshConfig)
+    assert isinstance(begun, MeshConfig)
+    assert (changed.spec.outbound_traffic_policy.mode, begun.spec.outbound_traffic_policy.mode) == ("REGISTRY_ONLY", "ALLOW_ANY")
+    for usable in (changed, begun):
+        spec = usable.spec
+        assert (spec.trust_domain, spec.trust_domain_aliases, spec.root_namespace, spec.proxy_http_port) == ("b.example", (), "root", 0)
+    assert [(field, code) for _, field, code in said(parsed)] == [
+        ("data.mesh.outboundTrafficPolicy.mode", "OutOfRange"),
+        ("data.mesh.trustDomainAliases[0]", "OutOfRange"),
+    ]
+
+
+def test_unknown_hosts_by_their_names_are_taken_for_any() -> None:
+    mesh = mesh_config("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}\ntrustDomain: a.example")
+    spec = {"outboundTrafficPolicy": {"mode": "ALLOW_ANY_DYNAMIC_DNS"}}
+    own = parse({"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": {"name": "a", "namespace": "b"}, "spec": spec})
+
+    assert isinstance(mesh.object, MeshConfig)
+    assert own.object is not None
+    assert said(mesh) == [(Severity.WARNING, "data.mesh.outboundTrafficPolicy.mode", "NotTranslated")]
+    assert said(own) == [(Severity.WARNING, "spec.outboundTrafficPolicy.mode", "NotTranslated")]
