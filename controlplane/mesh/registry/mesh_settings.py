@@ -26,7 +26,7 @@ def mesh_settings(db: Database) -> MeshSettings:
     spec = mesh_config.spec
     paths = spec.path_normalization.normalization
     return MeshSettings(
-        outbound_policy=outbound_policy_of(spec.outbound_traffic_policy.mode),
+        outbound_policy=_outbound_policy(spec.outbound_traffic_policy.mode),
         http_proxy_port=spec.proxy_http_port or None,
         trust_domain=spec.trust_domain,
         trust_domain_aliases=tuple(dict.fromkeys(alias for alias in spec.trust_domain_aliases if alias != spec.trust_domain)),
@@ -34,11 +34,6 @@ def mesh_settings(db: Database) -> MeshSettings:
         paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
         upgrades=spec.h2_upgrade_policy == "UPGRADE",
     )
-
-
-def outbound_policy_of(mode: str) -> OutboundPolicy:
-    """Return the policy that ``mode`` of an ``outboundTrafficPolicy`` means: what is not for known hosts alone is for any."""
-    return OutboundPolicy.REGISTRY_ONLY if mode == OutboundPolicy.REGISTRY_ONLY else OutboundPolicy.ALLOW_ANY
 
 
 @query
@@ -92,3 +87,8 @@ def extension_provider(db: Database, name: str) -> ExtensionProvider | None:
     mesh_config = objects(db, MESH_CONFIG_KEY)
     listed = mesh_config.spec.extension_providers if isinstance(mesh_config, MeshConfig) else ()
     return next((provider for provider in listed if provider.name == name), None)
+
+
+def _outbound_policy(mode: str) -> OutboundPolicy:
+    """Return the policy that ``mode`` of ``outboundTrafficPolicy`` means: what is not for known hosts alone is for any."""
+    return OutboundPolicy.REGISTRY_ONLY if mode == OutboundPolicy.REGISTRY_ONLY else OutboundPolicy.ALLOW_ANY

@@ -11,7 +11,7 @@ from controlplane.mesh.destinations.destination_rules import selected_labels_of_
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import by_source_labels, exported_to, index, objects, of_kind
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
-from controlplane.mesh.registry.mesh_settings import mesh_settings, outbound_policy_of, own_limits
+from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits
 from controlplane.mesh.registry.services import (
     ServiceRef,
     client_namespace_for_services,
@@ -171,7 +171,7 @@ def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
     """Return the policy for traffic to unknown destinations: the Sidecar's, else the mesh's."""
     sidecar_config = sidecar_object(db, sidecar)
     if sidecar_config and sidecar_config.spec.outbound_traffic_policy:
-        return outbound_policy_of(sidecar_config.spec.outbound_traffic_policy.mode)
+        return OutboundPolicy(sidecar_config.spec.outbound_traffic_policy.mode)
     return mesh_settings(db).outbound_policy
 
 

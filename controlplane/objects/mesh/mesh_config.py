@@ -19,7 +19,6 @@ from controlplane.objects.networking.proxy_config import ProxySettings, check_an
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.names import is_label
-from controlplane.objects.types.rules import no_lookup
 from controlplane.objects.types.scalars import MAX_PORT, Model, Text, Texts, UInt
 from controlplane.objects.types.validation_errors import findings
 
@@ -113,5 +112,6 @@ def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:
         yield Finding(f"{path}.rootNamespace", "OutOfRange", f"expected a namespace, found {mesh_config.spec.root_namespace[:80]!r}")
     yield from check_annotations(mesh_config.meta.annotations)
     if spec.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
-        yield no_lookup(f"{path}.outboundTrafficPolicy.mode")
+        message = "this is taken for ALLOW_ANY: no name is looked up, traffic to unknown hosts goes to the address that the client chose"
+        yield Finding(f"{path}.outboundTrafficPolicy.mode", "NotTranslated", message, fatal=False)
     yield from extension_providers.check(spec.extension_providers, f"{path}.extensionProviders")

@@ -82,7 +82,7 @@ class EgressListener(Model):
 class OutboundTrafficPolicy(Model):
     """What becomes of traffic to unknown destinations."""
 
-    mode: Literal["REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS"] = "REGISTRY_ONLY"
+    mode: Literal["REGISTRY_ONLY", "ALLOW_ANY"] = "REGISTRY_ONLY"
     egress_proxy: Unsupported[Destination | None] = None
 
 

@@ -42,12 +42,6 @@ def warning(path: str, code: str, message: str) -> Finding:
     return Finding(path, code, message, fatal=False)
 
 
-def no_lookup(path: str) -> Finding:
-    """Return that the policy at ``path`` for traffic to unknown hosts is taken for ``ALLOW_ANY``."""
-    message = "this is taken for ALLOW_ANY: no name is looked up, traffic to unknown hosts goes to the address that the client chose"
-    return warning(path, "NotTranslated", message)
-
-
 def port_number(path: str, number: int | None) -> Iterator[Finding]:
     """Yield what is wrong with a port's ``number``; ``None`` is not given, and fine."""
     if number is not None and not 0 < number <= MAX_PORT:

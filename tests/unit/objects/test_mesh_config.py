@@ -66,10 +66,6 @@ def test_a_wrong_setting_of_the_mesh_takes_no_other_away() -> None:
 
 def test_unknown_hosts_by_their_names_are_taken_for_any() -> None:
     mesh = mesh_config("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}\ntrustDomain: a.example")
-    spec = {"outboundTrafficPolicy": {"mode": "ALLOW_ANY_DYNAMIC_DNS"}}
-    own = parse({"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": {"name": "a", "namespace": "b"}, "spec": spec})
 
     assert isinstance(mesh.object, MeshConfig)
-    assert own.object is not None
     assert said(mesh) == [(Severity.WARNING, "data.mesh.outboundTrafficPolicy.mode", "NotTranslated")]
-    assert said(own) == [(Severity.WARNING, "spec.outboundTrafficPolicy.mode", "NotTranslated")]

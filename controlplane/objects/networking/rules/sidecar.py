@@ -53,8 +53,6 @@ def check(sidecar: Sidecar) -> Iterator[Finding]:
 
 
 def _policy(path: str, policy: OutboundTrafficPolicy) -> Iterator[Finding]:
-    if policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
-        yield rules.no_lookup(f"{path}.mode")
     proxy = policy.egress_proxy
     if proxy is None:
         return
