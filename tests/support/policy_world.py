@@ -15,7 +15,7 @@ import itertools
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from controlplane.ca.rotation import AuthorityState, load_state, read_key
 from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.model.identity import Identity
 from tests.support.envoys import CredentialFiles, RunningReplica
+from tests.support.header_application import HeaderApplication
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import DEADLINE_S, until
 
@@ -86,34 +87,6 @@ class Answer:
     seen: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Application:
-    """Says which headers a request had, and how long its body was (ASGI); no sooner than ``answers`` is set."""
-
-    def __init__(self) -> None:
-        self.answers = asyncio.Event()
-        self.answers.set()
-        self.asked = 0
-
-    async def __call__(
-        self,
-        scope: MutableMapping[str, object],
-        receive: Callable[[], Awaitable[MutableMapping[str, object]]],
-        send: Callable[[MutableMapping[str, object]], Awaitable[None]],
-    ) -> None:
-        given = scope["headers"]
-        assert isinstance(given, list)
-        self.asked += 1
-        length, more = 0, True
-        while more:
-            piece = await receive()
-            body = piece.get("body", b"")
-            length, more = length + len(body if isinstance(body, bytes) else b""), bool(piece.get("more_body", False))
-        await self.answers.wait()
-        content = json.dumps({"body-length": str(length)} | {name.decode(): value.decode() for name, value in given}).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": content})
-
-
 class PolicyWorld:
     """The workload ``web`` in the namespace ``shop``, and what there is around it."""
 
@@ -122,7 +95,7 @@ class PolicyWorld:
         self.network = network
         self.plane = plane
         self.envoys: dict[str, Process] = {}
-        self.application = _Application()
+        self.application = HeaderApplication()
         self._numbers = itertools.count()
         self._contexts: dict[Identity | None, ssl.SSLContext] = {}
         self._admin = httpx.AsyncClient(base_url=f"http://{network}.11:{ADMIN_PORT}", timeout=DEADLINE_S)
