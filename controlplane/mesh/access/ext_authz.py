@@ -17,7 +17,7 @@ from controlplane.mesh.destinations.destination_rules import EVERY_CLIENT, rule_
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.publish.parts import ResourcePart
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
-from controlplane.mesh.registry.services import ServiceRef, declarers, find_service, service
+from controlplane.mesh.registry.services import ServiceRef, declarers, find_services, service, service_ports
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Labels, Resolution
@@ -40,7 +40,7 @@ def resolved_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
     if provider is None or provider.authorizer is None:
         return None
     namespace, _, host = provider.authorizer.service.rpartition("/")
-    ref = _authorizer_service(db, host, namespace)
+    ref = _authorizer_service(db, host, namespace, provider.authorizer.port)
     mesh_service = service(db, ref) if ref else None
     port = mesh_service.port(provider.authorizer.port) if mesh_service else None
     if ref is None or port is None or port.protocol is Protocol.UDP:
@@ -73,10 +73,13 @@ def authorizer_clusters(
         yield ResourcePart(endpoint_assignment, (target,))
 
 
-def _authorizer_service(db: Database, host: str, namespace: str) -> ServiceRef | None:
-    """Return the service ``host``, of ``namespace`` if given: the mesh's settings may name it whatever its exportTo."""
+def _authorizer_service(db: Database, host: str, namespace: str, port: int) -> ServiceRef | None:
+    """Return the service ``host`` that has ``port``, of ``namespace`` if given: the mesh's settings may name it whatever its exportTo."""
     declared = [key for key in declarers(db, host) if namespace in ("", key.namespace)]
-    visible = find_service(db, host, mesh_settings(db).root_namespace)
-    if visible and visible.key in declared:
-        return ServiceRef(host, visible.key)
+    visible = find_services(db, host, mesh_settings(db).root_namespace)
+    usable = [
+        ref for ref in visible if ref.key in declared or (declared and ref.host != host)
+    ]  # another host: the one it is another name of
+    if found := service_ports(db, usable).get(port):
+        return found
     return ServiceRef(host, declared[0]) if declared else None

@@ -17,8 +17,8 @@ from controlplane.mesh.problems.destination_rules import destination_rule_proble
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
-from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, services_named
-from controlplane.mesh.routing.virtual_services import service_ports, virtual_services_for
+from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
+from controlplane.mesh.routing.virtual_services import virtual_services_for
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod

@@ -20,7 +20,7 @@ from controlplane.mesh.inputs import (
     service_host,
 )
 from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
-from controlplane.model.protocols import protocol_of
+from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.services import Resolution, Service, ServicePort
 from controlplane.objects.kubernetes import core
 from controlplane.objects.networking import service_entry
@@ -149,6 +149,12 @@ def find_services(db: Database, host: str, client_namespace: str) -> tuple[Servi
 def find_service(db: Database, host: str, client_namespace: str) -> ServiceRef | None:
     """Return the service that counts for ``host`` and ``client_namespace``."""
     return next(iter(find_services(db, host, client_namespace)), None)
+
+
+def service_ports(db: Database, refs: Iterable[ServiceRef]) -> Mapping[int, ServiceRef]:
+    """Return the ports of the services ``refs`` to which clusters lead, each with the one that has it."""
+    services = ((ref, mesh_service) for ref in refs if (mesh_service := service(db, ref)))
+    return {port.number: ref for ref, mesh_service in services for port in mesh_service.ports if port.protocol != Protocol.UDP}
 
 
 @query

@@ -18,7 +18,7 @@ from controlplane.mesh.publish.virtual_host_bytes import (
     unless_failed,
     with_virtual_hosts,
 )
-from controlplane.mesh.registry.services import ServiceRef, find_services, service
+from controlplane.mesh.registry.services import ServiceRef, find_services, service, service_ports
 from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.route_tables import (
     EgressHosts,
@@ -32,7 +32,7 @@ from controlplane.mesh.routing.route_tables import (
     table_entries,
 )
 from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
-from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, rules_of_virtual_service, service_ports
+from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, rules_of_virtual_service
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.translate.routes.virtual_hosts import route_configuration, virtual_host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
@@ -13,12 +13,11 @@ from controlplane.mesh.destinations.destination_rules import RuleClient, rule_au
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service, services_named
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service_ports, services_named
 from controlplane.mesh.routing.delegates import http_routes, virtual_service_object
 from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
-from controlplane.model.protocols import Protocol
 from controlplane.model.services import Labels
 from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
 
@@ -177,12 +176,6 @@ def _port_number(destination: Destination, ports: Iterable[int], port: int) -> i
         return destination.port.number
     numbers = tuple(ports)
     return numbers[0] if len(numbers) == 1 else port
-
-
-def service_ports(db: Database, refs: Iterable[ServiceRef]) -> Mapping[int, ServiceRef]:
-    """Return the ports of the services ``refs`` to which clusters lead, each with the one that has it."""
-    services = ((ref, mesh_service) for ref in refs if (mesh_service := service(db, ref)))
-    return {port.number: ref for ref, mesh_service in services for port in mesh_service.ports if port.protocol != Protocol.UDP}
 
 
 def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
