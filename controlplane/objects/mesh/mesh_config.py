@@ -6,11 +6,11 @@ https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from controlplane.model.keys import CONFIG_MAP
 from controlplane.objects.mesh import extension_providers
@@ -22,9 +22,10 @@ from controlplane.objects.types.names import is_label
 from controlplane.objects.types.scalars import MAX_PORT, Model, Text, Texts, UInt
 from controlplane.objects.types.validation_errors import findings
 
+FieldPath = tuple[str, ...]  # the names of fields as users write them, the outermost first
+M = TypeVar("M", bound=BaseModel)
 MESH_CONFIG_KEY = CONFIG_MAP.key("istio-system", "istio")
 ENTRY = "mesh"
-_FIELD_END = re.compile(r"[.\[]")
 # https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
 
@@ -63,41 +64,70 @@ class MeshConfig(KubernetesObject):
 
 @dataclass(frozen=True, slots=True)
 class PartialMeshConfig:
-    """Settings less the fields that were ``refused``, by their names in the models."""
+    """Settings less the fields that were ``refused``, each by the names on the way to it."""
 
     config: MeshConfig
-    refused: frozenset[str]
+    refused: frozenset[FieldPath]
 
     def completed(self, before: MeshConfig | None) -> MeshConfig:
         """Return these settings, with the last good values that ``before`` has of what was refused, if there are any."""
         if before is None:
             return self.config
-        kept = {name: getattr(before.spec, name) for name in self.refused}
-        return self.config.model_copy(update={"spec": self.config.spec.model_copy(update=kept)})
+        spec = self.config.spec
+        for path in sorted(self.refused):
+            spec = _with_value_of(spec, before.spec, path)
+        return self.config.model_copy(update={"spec": spec})
 
 
 def read(metadata: Mapping[str, object], written: Mapping[str, object], path: str) -> tuple[PartialMeshConfig, list[Finding]]:
     """Return the settings ``written`` at ``path`` of a ConfigMap with ``metadata``, and what is wrong: a bad field takes no other away."""
     issues: list[Finding] = []
-    refused: set[str] = set()
+    refused: set[FieldPath] = set()
     try:
         config = _config(metadata, written)
     except ValidationError as error:
         issues += (Finding(found.path.replace("spec", path, 1), found.code, found.message) for found in findings(error))
-        refused.update(str(detail["loc"][1]) for detail in error.errors(include_url=False) if len(detail["loc"]) > 1)
+        refused.update(_field_at(detail["loc"][1:], written) for detail in error.errors(include_url=False))
         config = _config(metadata, _without(written, refused))
-    issues += (found := list(check(config, path)))
-    refused.update(_FIELD_END.split(finding.path.removeprefix(f"{path}."))[0] for finding in found if finding.fatal)
-    names = frozenset(name for name, field in MeshConfigSpec.model_fields.items() if (field.alias or name) in refused)
-    return PartialMeshConfig(_config(metadata, _without(written, refused)), names), issues
+    found = list(check(config, path))
+    wrong = (finding.path.removeprefix(f"{path}.") for finding in found if finding.fatal and finding.path.startswith(f"{path}."))
+    refused.update((re.split(r"[.\[]", name)[0],) for name in wrong)
+    return PartialMeshConfig(_config(metadata, _without(written, refused)), frozenset(refused)), [*issues, *found]
 
 
 def _config(metadata: Mapping[str, object], written: Mapping[str, object]) -> MeshConfig:
     return MeshConfig.model_validate({"kind": CONFIG_MAP.kind, "metadata": metadata, "spec": written})
 
 
-def _without(written: Mapping[str, object], refused: Container[str]) -> Mapping[str, object]:
-    return {name: value for name, value in written.items() if name not in refused}
+def _field_at(location: tuple[int | str, ...], written: Mapping[str, object]) -> FieldPath:
+    """Return the innermost field around ``location`` that is ``written``; a list is refused as a whole."""
+    path: list[str] = []
+    value: object = written
+    for name in location:
+        if not isinstance(name, str) or not isinstance(value, dict) or name not in value:
+            break
+        path.append(name)
+        value = value[name]
+    return tuple(path)
+
+
+def _without(written: Mapping[str, object], refused: Collection[FieldPath]) -> Mapping[str, object]:
+    """Return ``written`` less the fields that are ``refused``."""
+    kept: dict[str, object] = {}
+    for name, value in written.items():
+        below = {path[1:] for path in refused if path[0] == name}
+        if () not in below:
+            kept[name] = _without(value, below) if below and isinstance(value, dict) else value
+    return kept
+
+
+def _with_value_of(model: M, before: M, path: FieldPath) -> M:
+    """Return ``model`` with what ``before`` has at ``path``."""
+    name = next(name for name, field in type(model).model_fields.items() if (field.alias or name) == path[0])
+    now, then = getattr(model, name), getattr(before, name)
+    if len(path) > 1 and isinstance(now, BaseModel) and isinstance(then, BaseModel):
+        return model.model_copy(update={name: _with_value_of(now, then, path[1:])})
+    return model.model_copy(update={name: then})
 
 
 def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:

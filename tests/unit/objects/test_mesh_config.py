@@ -6,6 +6,7 @@ import pytest
 
 from controlplane.model.problems import Severity
 from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.networking.proxy_config import GatewayTopology
 from controlplane.objects.parse import ParsedObject, parse
 
 
@@ -69,3 +70,30 @@ def test_unknown_hosts_by_their_names_are_taken_for_any() -> None:
 
     assert isinstance(mesh.object, MeshConfig)
     assert said(mesh) == [(Severity.WARNING, "data.mesh.outboundTrafficPolicy.mode", "NotTranslated")]
+
+
+def test_a_wrong_setting_within_others_takes_no_other_away() -> None:
+    topology = "gatewayTopology: {numTrustedProxies: %s, forwardClientCertDetails: %s}"
+    before = mesh_config(f"defaultConfig: {{concurrency: 1, statusPort: 1, {topology % (1, 'SANITIZE')}}}").object
+    parsed = mesh_config(f"defaultConfig: {{concurrency: -1, statusPort: 2, {topology % (2, 'SOME')}}}")
+    changed, begun = parsed.usable(before), parsed.usable(None)
+
+    assert isinstance(changed, MeshConfig)
+    assert isinstance(begun, MeshConfig)
+    found = [
+        (each.concurrency, each.status_port, each.gateway_topology) for each in (changed.spec.default_config, begun.spec.default_config)
+    ]
+    assert found == [
+        (1, 2, GatewayTopology.model_validate({"numTrustedProxies": 2, "forwardClientCertDetails": "SANITIZE"})),
+        (None, 2, GatewayTopology.model_validate({"numTrustedProxies": 2})),
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings", ["defaultConfig: 5", "defaultConfig: {gatewayTopology: []}", "extensionProviders: [{name: a}, 7]", "trustDomain: 5"]
+)
+def test_whatever_is_wrong_the_others_count(settings: str) -> None:
+    usable = mesh_config(f"{settings}\nproxyHttpPort: 15080").usable(None)
+
+    assert isinstance(usable, MeshConfig)
+    assert usable.spec.proxy_http_port == 15080
