@@ -133,6 +133,22 @@ async def test_simple_checks_who_answers(world: DemoMesh, tmp_path: Path) -> Non
         await answers(world, well=False)
 
 
+@pytest.mark.parametrize("said_to", [{}, {"sni": HOST}, {"subjectAltNames": [HOST]}])
+async def test_without_an_authority_of_its_own_simple_trusts_the_system_s_alone(
+    world: DemoMesh, tmp_path: Path, said_to: dict[str, object]
+) -> None:
+    async with serving(tmp_path, signer=Authority("nobody's")) as server:
+        await said(world, server, {"mode": "SIMPLE", "insecureSkipVerify": True})
+        await answers(world, well=True)
+        server.callers.clear()
+        await said(world, server, {"mode": "SIMPLE", **said_to})
+        await answers(world, well=False)
+        server.callers.clear()
+        tally = await world.caller.many(f"http://{HOST}/", 4)
+
+    assert (set(tally.statuses), server.callers) == ({503}, [])
+
+
 async def test_simple_checks_the_names_of_the_service_entry(world: DemoMesh, tmp_path: Path) -> None:
     ours = Authority("ours")
     (tmp_path / "ca.crt").write_bytes(ours.pem)

@@ -18,6 +18,9 @@ from controlplane.model.protocols import Protocol
 from controlplane.translate.clusters.traffic_policy import HTTP_OPTIONS
 from controlplane.translate.tls import mesh as mesh_tls
 
+# Where Debian has them, and with it Envoy's images. Envoy has a field that says "those of the system", and verifies nothing by it:
+# https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/transport_sockets/tls/v3/common.proto
+_SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 TLS_MODE = "tlsMode"  # of an endpoint, in the metadata below
 MATCH = "envoy.transport_socket_match"
 
@@ -95,7 +98,7 @@ def _check(common: CommonTlsContext, settings: OriginatedTls) -> None:
             checks.trusted_ca.filename = path
         case SystemRoots():
             checks = common.validation_context
-            checks.system_root_certs.SetInParent()
+            checks.trusted_ca.filename = _SYSTEM_ROOTS
         case _:
             assert_never(settings.authority)
     if settings.revoked:
