@@ -38,6 +38,7 @@ class GatewayChain:
     match: ChainMatch = EVERY_CONNECTION
     termination: Termination | None = None
     handling: HttpRouting | TcpForwarding
+    stat_prefix: str = ""  # of what Envoy counts of its requests; empty: by the listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

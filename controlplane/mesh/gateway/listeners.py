@@ -70,7 +70,8 @@ def _listener_on(db: Database, scope: GatewayScope, port: MergedPort) -> Gateway
             continue  # a proxy without an identity gets no secrets
         if route:
             named = ChainMatch(server_names=merged_server.names)
-            chains.append(GatewayChain(match=named, termination=terminated, handling=HttpRouting(route)))
+            stat_prefix = merged_server.server.name if terminated else ""  # servers of plaintext share their chain
+            chains.append(GatewayChain(match=named, termination=terminated, handling=HttpRouting(route), stat_prefix=stat_prefix))
         else:
             chains.extend(_connection_chains(db, merged_server, terminated, gateway_route_client(db, scope)))
     if port.kind is PortKind.HTTP:

@@ -36,7 +36,7 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
         match chain.handling:
             case HttpRouting(route):
                 asks = bool(chain.termination and chain.termination.clients)
-                prefix = f"outbound_{gateway.name}"
+                prefix = chain.stat_prefix or f"outbound_{gateway.name}"
                 message.filters.append(terminal.gateway_http(prefix, route, http, gateway.topology, asks=asks))
             case TcpForwarding():
                 message.filters.extend([*network, terminal.forwarding(chain.handling)])
