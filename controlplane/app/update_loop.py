@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias, assert_never
 
 from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
@@ -41,8 +41,8 @@ class Issuers(Protocol):
     def settled(self) -> bool:
         """Return whether proxies need not be kept waiting for keys any longer."""
 
-    def want(self, uris: Iterable[str]) -> None:
-        """Keep the keys at ``uris`` from now on, and no others."""
+    def want(self, timeouts: Mapping[str, int | None]) -> None:
+        """Keep the keys at the addresses of ``timeouts`` from now on, and no others; an answer is waited for as many milliseconds."""
 
 
 class UpdateLoop:

@@ -10,7 +10,7 @@ from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import referred_credentials
-from controlplane.mesh.access.jwks import wanted_keys
+from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.parts import PartGroup
@@ -54,7 +54,7 @@ class Published:
     changes: tuple[tuple[Table, TableChange], ...] = ()
     new_views: tuple[Session, ...] = ()  # sessions whose view is replaced; new ones get their first
     failed: tuple[Failed, ...] = ()  # queries that raised: our bugs, each reported once
-    wanted_keys: frozenset[str] | None = None  # the addresses of issuers' keys, where these changed
+    wanted_keys: WantedKeys | None = None  # where issuers' keys are, where that changed
     done: bool = True  # False: `stop` returned true; refresh again to go on, nothing is published yet
 
 
@@ -73,7 +73,7 @@ class Mesh:
         self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
         self._new_views: set[Session] = set()
         self._failed: list[Failed] = []
-        self._wanted_keys: frozenset[str] | None = None
+        self._wanted_keys: WantedKeys | None = None
         self._db.watch(wanted_keys)
 
     @property

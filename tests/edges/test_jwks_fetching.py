@@ -213,6 +213,14 @@ async def test_t45_an_answer_that_is_no_key_set_is_refused_and_not_shown(
     assert "SecretAccessKey" not in str(refusal.value)
 
 
+async def test_an_answer_is_waited_for_as_long_as_its_object_says() -> None:
+    issuer = Issuer()
+    issuer.answers[KEYS] = _silent
+    async with issuer.published() as at:
+        with pytest.raises(IssuerUnreachable, match=r"no answer within 0\.3 s"):
+            await fetcher(*LOCAL, patience_s=60.0)(at + KEYS, 300)
+
+
 async def test_of_keys_only_what_checks_signatures_is_kept_and_in_one_order() -> None:
     issuer, texts = Issuer(), (_key(kid="1", x5c=["MIIB"], note="hello"), json.dumps(dict(reversed(json.loads(_key(kid="1")).items()))))
     found = []

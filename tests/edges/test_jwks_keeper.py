@@ -23,14 +23,16 @@ class Place:
 
     answers: dict[str, str | Exception] = field(default_factory=dict)
     asked: list[tuple[str, float]] = field(default_factory=list)
+    timeouts: list[int | None] = field(default_factory=list)
     told: dict[str, KeySet] = field(default_factory=dict)
     news: int = 0
     now: float = 0.0
     chance: float = 0.0
     sleepers: list[tuple[float, asyncio.Event]] = field(default_factory=list)
 
-    async def fetch(self, uri: str) -> str:
+    async def fetch(self, uri: str, timeout_ms: int | None) -> str:
         self.asked.append((uri, self.now))
+        self.timeouts.append(timeout_ms)
         answer = self.answers[uri]
         if isinstance(answer, Exception):
             raise answer
@@ -83,12 +85,12 @@ async def test_keys_are_fetched_when_they_are_wanted_then_every_twenty_minutes_a
         await place.rest()
         assert (place.asked, keeper.settled) == ([], True)
 
-        keeper.want({A})
+        keeper.want(dict.fromkeys((A,)))
         assert not keeper.settled
         await place.pass_by(1190)
-        keeper.want({A, B})
+        keeper.want(dict.fromkeys((A, B)))
         await place.pass_by(1205)
-        keeper.want({B})
+        keeper.want(dict.fromkeys((B,)))
         await place.pass_by(3600)
 
     assert [at for uri, at in place.asked if uri == A] == [0, 1200]
@@ -99,7 +101,7 @@ async def test_keys_are_fetched_when_they_are_wanted_then_every_twenty_minutes_a
 async def test_keys_that_are_the_same_are_not_told_again() -> None:
     place = Place({A: "one"})
     async with kept(place) as keeper:
-        keeper.want({A})
+        keeper.want(dict.fromkeys((A,)))
         await place.pass_by(6000)
         before = place.news
         place.answers[A] = "two"
@@ -109,10 +111,21 @@ async def test_keys_that_are_the_same_are_not_told_again() -> None:
     assert place.told == {A: KeySet("two")}
 
 
+async def test_an_answer_is_waited_for_as_long_as_is_wanted_when_it_is_asked_for() -> None:
+    place = Place({A: "one"})
+    async with kept(place) as keeper:
+        keeper.want({A: 7000})
+        await place.pass_by(1)
+        keeper.want({A: None})
+        await place.pass_by(1200)
+
+    assert place.timeouts == [7000, None]
+
+
 async def test_addresses_are_asked_at_different_times() -> None:
     place = Place({A: "one"}, chance=0.5)
     async with kept(place) as keeper:
-        keeper.want({A})
+        keeper.want(dict.fromkeys((A,)))
         await place.pass_by(1200)
 
     assert [at for _, at in place.asked] == [0, 1140]
@@ -121,7 +134,7 @@ async def test_addresses_are_asked_at_different_times() -> None:
 async def test_a_failure_is_tried_again_soon_then_less_and_less_often() -> None:
     place = Place({A: DOWN}, chance=1.0)
     async with kept(place) as keeper:
-        keeper.want({A})
+        keeper.want(dict.fromkeys((A,)))
         await place.pass_by(1500)
         seen = keeper.states()[A]
         place.answers[A] = "one"
@@ -137,7 +150,7 @@ async def test_a_failure_is_tried_again_soon_then_less_and_less_often() -> None:
 async def test_the_last_good_keys_stay_for_a_day_and_no_longer() -> None:
     place = Place({A: "one"})
     async with kept(place) as keeper:
-        keeper.want({A})
+        keeper.want(dict.fromkeys((A,)))
         await place.pass_by(1)
         place.answers[A] = DOWN
         await place.pass_by(86_398)
@@ -151,7 +164,7 @@ async def test_the_last_good_keys_stay_for_a_day_and_no_longer() -> None:
 async def test_a_fault_of_ours_is_a_failure_like_others() -> None:
     place = Place({A: RuntimeError("secret"), B: "other"})
     async with kept(place) as keeper:
-        keeper.want({A, B})
+        keeper.want(dict.fromkeys((A, B)))
         await place.pass_by(5)
 
     assert place.told[B] == KeySet("other")
@@ -164,14 +177,14 @@ async def test_a_start_waits_until_everything_was_asked_for_once_and_ten_seconds
     place = Place({A: DOWN, B: "other"})
     gate = asyncio.Event()
 
-    async def slow(uri: str) -> str:
+    async def slow(uri: str, timeout_ms: int | None) -> str:
         if uri == B:
             await gate.wait()
-        return await place.fetch(uri)
+        return await place.fetch(uri, timeout_ms)
 
     keeper = JwksRefresher(RefreshInputs(fetch=slow, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
     task = asyncio.create_task(keeper.run(place.deliver))
-    keeper.want({A, B})
+    keeper.want(dict.fromkeys((A, B)))
     await place.pass_by(9.9)
     before, news = keeper.settled, place.news
     await place.pass_by(0.2)
@@ -189,13 +202,13 @@ async def test_of_too_many_addresses_those_that_are_kept_stay_and_the_others_are
     many = [f"https://z.example/{number:04}" for number in range(module._MOST)]
     place.answers.update(dict.fromkeys(many, "z"))
     task = asyncio.create_task(keeper.run(place.deliver))
-    keeper.want({B})
+    keeper.want(dict.fromkeys((B,)))
     await place.pass_by(1)
-    keeper.want({B, *many})
+    keeper.want(dict.fromkeys((B, *many)))
     await place.pass_by(60)
     left_out = [uri for uri, keys in place.told.items() if keys.text is None]
     told = place.told[many[-1]].failure
-    keeper.want({A})
+    keeper.want(dict.fromkeys((A,)))
     await place.pass_by(1)
     task.cancel()
     await asyncio.wait([task])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -26,7 +26,7 @@ class SlowMesh(Mesh):
     def __init__(self) -> None:
         super().__init__()
         self.slices = 0
-        self.wanted: frozenset[str] | None = None
+        self.wanted: Mapping[str, int | None] | None = None
         self.done: list[object] = []
 
     def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:
@@ -49,10 +49,10 @@ class SlowMesh(Mesh):
 @dataclass
 class Issuers:
     settled: bool = False
-    wanted: list[frozenset[str]] = field(default_factory=list)
+    wanted: list[Mapping[str, int | None]] = field(default_factory=list)
 
-    def want(self, uris: Iterable[str]) -> None:
-        self.wanted.append(frozenset(uris))
+    def want(self, timeouts: Mapping[str, int | None]) -> None:
+        self.wanted.append(timeouts)
 
 
 @contextlib.asynccontextmanager
@@ -152,7 +152,7 @@ async def test_it_is_synced_when_each_source_has_handed_in_something_be_it_nothi
 
 async def test_it_is_not_synced_before_the_keys_of_issuers_are_settled_and_has_them_fetched_meanwhile() -> None:
     mesh, issuers = SlowMesh(), Issuers()
-    mesh.wanted = frozenset((URI,))
+    mesh.wanted = {URI: 7000}
 
     async with working(mesh, "files", issuers=issuers) as loop:
         loop.submit("files", ())
@@ -163,7 +163,7 @@ async def test_it_is_not_synced_before_the_keys_of_issuers_are_settled_and_has_t
         await until(loop.synced.is_set)
 
     assert not before
-    assert issuers.wanted[0] == {URI}
+    assert issuers.wanted[0] == {URI: 7000}
 
 
 async def test_an_exception_ends_its_batch_and_the_source_counts_as_read_all_the_same(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import index, jwks, jwks_failure, namespaces_with, objects, of_kind
 from controlplane.model.keys import REQUEST_AUTHENTICATION, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.security.request_authentication import RequestAuthentication
+from controlplane.objects.types.scalars import FrozenMap
+
+WantedKeys = Mapping[str, int | None]  # by address: how many milliseconds an answer is waited for, as objects say; None: they do not
 
 
 @query
-def wanted_keys(db: Database) -> frozenset[str]:
-    """Return the addresses where the issuers that objects name publish their keys."""
+def wanted_keys(db: Database) -> WantedKeys:
+    """Return the addresses where the issuers that objects name publish their keys; of several timeouts for one the longest counts."""
     keys = (
         key
         for marker in index(db, namespaces_with(REQUEST_AUTHENTICATION))
         for key in index(db, of_kind(REQUEST_AUTHENTICATION, marker.namespace))
     )
-    return frozenset(address for key in sorted(keys) for address in key_addresses(db, key))
+    wanted: dict[str, int | None] = {}
+    for key in sorted(keys):
+        for address, timeout_ms in key_addresses(db, key):
+            wanted[address] = max(filter(None, (wanted.get(address), timeout_ms)), default=None)
+    return FrozenMap(wanted)
 
 
 @query
-def key_addresses(db: Database, key: Key) -> tuple[str, ...]:
-    """Return the addresses of keys that the RequestAuthentication ``key`` names."""
+def key_addresses(db: Database, key: Key) -> tuple[tuple[str, int | None], ...]:
+    """Return the addresses of keys that the RequestAuthentication ``key`` names, each with its timeout in milliseconds."""
     authentication = objects(db, key)
     rules = authentication.spec.jwt_rules if isinstance(authentication, RequestAuthentication) else ()
-    return tuple(address for rule in rules if (address := rule.jwks_url))
+    return tuple((address, rule.timeout) for rule in rules if (address := rule.jwks_url))
 
 
 def missing_keys(db: Database, authentication: RequestAuthentication) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from controlplane.objects.reading.json import decode_json
 from controlplane.objects.reading.yaml import UnreadableError
 
 DISCOVERY = "/.well-known/openid-configuration"
+MAX_TIMEOUT_MS = 60_000  # for one fetch, whatever an object says: few are under way at a time, for everybody
 # https://www.rfc-editor.org/rfc/rfc7518#section-6: what only the issuer may know, and what others need to check its signatures
 _SECRET = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _PUBLIC = ("kty", "kid", "alg", "use", "crv", "n", "e", "x", "y")

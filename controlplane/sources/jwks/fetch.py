@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from controlplane.model.ip_addresses import Address, parse_address
-from controlplane.objects.security.jwks import DISCOVERY, UnusableKeys, discovered_jwks_url, public_keys
+from controlplane.objects.security.jwks import DISCOVERY, MAX_TIMEOUT_MS, UnusableKeys, discovered_jwks_url, public_keys
 from controlplane.sources.jwks.url_policy import CheckedUrl, Forbidden, UrlPolicy
 
 MAX_BYTES = 1 << 20
@@ -52,21 +52,25 @@ class JwksFetcher:
     """Fetches key sets by HTTP, as far as ``guard`` lets it."""
 
     def __init__(self, guard: UrlPolicy, tls: ssl.SSLContext, resolve: Resolver, patience_s: float = 5.0) -> None:
-        """Ask where ``guard`` allows it, believe who ``tls`` does, look names up by ``resolve``, and wait for ``patience_s`` in all."""
+        """Ask where ``guard`` allows it, believe who ``tls`` does, look names up by ``resolve``, and wait ``patience_s`` in all."""
         self._guard = guard
         self._tls = tls
         self._resolve = resolve
         self._patience_s = patience_s
 
-    async def __call__(self, uri: str) -> str:
-        """Return the key set at ``uri``, or where the discovery document there says; raises Forbidden, Unreachable, Unusable."""
+    async def __call__(self, uri: str, timeout_ms: int | None = None) -> str:
+        """Return the key set at ``uri``, or where the discovery document there says, within ``timeout_ms`` where that is given.
+
+        Raises Forbidden, Unreachable, Unusable.
+        """
+        patience_s = self._patience_s if timeout_ms is None else min(timeout_ms, MAX_TIMEOUT_MS) / 1000
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(patience_s):
                 if uri.endswith(DISCOVERY):
                     return public_keys(await self._get(discovered_jwks_url(await self._get(uri), uri.removesuffix(DISCOVERY))))
                 return public_keys(await self._get(uri))
         except TimeoutError:
-            raise IssuerUnreachable(f"no answer within {self._patience_s:g} s") from None
+            raise IssuerUnreachable(f"no answer within {patience_s:g} s") from None
 
     async def _get(self, url: str) -> str:
         target = self._guard.target(url)

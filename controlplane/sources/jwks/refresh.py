@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -40,7 +40,7 @@ class RefreshTiming:
 class RefreshInputs:
     """What it needs from outside: how keys are fetched, the time, how to wait, and a random number in [0, 1)."""
 
-    fetch: Callable[[str], Awaitable[str]]  # raises Forbidden, Unreachable, Unusable
+    fetch: Callable[[str, int | None], Awaitable[str]]  # of an address, within a timeout; raises Forbidden, Unreachable, Unusable
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
@@ -84,7 +84,7 @@ class JwksRefresher:
         """Fetch nothing yet."""
         self._inputs = inputs
         self._timing = timing or RefreshTiming()
-        self._wanted: frozenset[str] = frozenset()
+        self._wanted: Mapping[str, int | None] = {}
         self._states: dict[str, FetchState] = {}
         self._surplus: frozenset[str] = frozenset()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -93,9 +93,12 @@ class JwksRefresher:
         self._start_is_over = False
         self.outcomes: Counter[str] = Counter()
 
-    def want(self, uris: Iterable[str]) -> None:
-        """Keep the keys at ``uris`` from now on, and no others; of too many those that are kept already stay."""
-        self._wanted = frozenset(uris)
+    def want(self, timeouts: Mapping[str, int | None]) -> None:
+        """Keep the keys at the addresses of ``timeouts`` from now on, and no others; of too many those that are kept already stay.
+
+        A timeout, in milliseconds, counts from the next time on that the keys are fetched; ``None`` is for what is usual.
+        """
+        self._wanted = dict(timeouts)
         for uri in sorted(self._wanted, key=lambda uri: (uri not in self._states, uri))[:_MOST]:
             self._states.setdefault(uri, FetchState())
         self._wanted_changed.set()
@@ -124,7 +127,7 @@ class JwksRefresher:
                     self._tasks[uri] = tasks.create_task(self._refresh_forever(uri, deliver))
 
     def _forget(self) -> dict[str, KeySet]:
-        unwanted = self._states.keys() - self._wanted
+        unwanted = self._states.keys() - self._wanted.keys()
         for uri in unwanted:
             del self._states[uri]
             if task := self._tasks.pop(uri, None):
@@ -132,11 +135,11 @@ class JwksRefresher:
         return dict.fromkeys(unwanted, KeySet())
 
     def _refuse_surplus(self) -> dict[str, KeySet]:
-        surplus_before, self._surplus = self._surplus, self._wanted - self._states.keys()
+        surplus_before, self._surplus = self._surplus, frozenset(self._wanted.keys() - self._states.keys())
         refused = dict.fromkeys(
             self._surplus - surplus_before, KeySet(None, f"keys are kept from at most {_MOST} addresses, and there are more")
         )
-        return {**dict.fromkeys(surplus_before - self._wanted, KeySet()), **refused}
+        return {**dict.fromkeys(surplus_before - self._wanted.keys(), KeySet()), **refused}
 
     async def _end_start(self, deliver: Deliver) -> None:
         await self._started.wait()
@@ -156,7 +159,7 @@ class JwksRefresher:
     async def _fetch(self, uri: str) -> FetchState:
         inputs, state = self._inputs, self._states[uri]
         try:
-            key_set = await inputs.fetch(uri)
+            key_set = await inputs.fetch(uri, self._wanted.get(uri))
         except (Forbidden, IssuerUnreachable, UnusableKeys) as error:
             why, outcome = str(error), _OUTCOMES[type(error)]
         except Exception:  # an internal error; the other addresses are fetched all the same

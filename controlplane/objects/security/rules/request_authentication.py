@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.objects.reading.json import decode_json
 from controlplane.objects.reading.yaml import UnreadableError
+from controlplane.objects.security.jwks import MAX_TIMEOUT_MS
 from controlplane.objects.security.request_authentication import JWTHeader, JWTRule, RequestAuthentication
 from controlplane.objects.security.rules.authorization_policy import DRY_RUN
 from controlplane.objects.types import rules, url_rules
@@ -38,6 +39,9 @@ def _rule(path: str, rule: JWTRule) -> Iterator[Finding]:
             yield from url_rules.web_url(f"{path}.{name}", uri)
     if rule.jwks and not _is_key_set(rule.jwks):
         yield rules.out_of_range(f"{path}.jwks", "a JSON Web Key Set (RFC 7517)", rule.jwks)
+    if rule.timeout is not None and rule.timeout > MAX_TIMEOUT_MS:
+        message = f"keys are waited for {MAX_TIMEOUT_MS // 1000} s at most: others have to be fetched too"
+        yield rules.warning(f"{path}.timeout", "Limited", message)
     yield from _headers(path, rule.from_headers)
     for index, claim in enumerate(rule.output_claim_to_headers):
         if not is_header(claim.header):
