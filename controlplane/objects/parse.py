@@ -17,6 +17,7 @@ from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types import names
 from controlplane.objects.types.findings import Finding, ineffective_fields
+from controlplane.objects.types.metadata_rules import ineffective_metadata
 from controlplane.objects.types.rules import labels
 from controlplane.objects.types.validation_errors import findings, for_message
 from controlplane.untyped import section
@@ -96,6 +97,7 @@ def _typed(key: Key, data: Mapping[str, object], kind: Kind, group: str, issues:
         return ParsedObject(key, item, () if item.entries else (_ignored(key),))
     if item is not None:
         issues += labels("metadata.labels", item.meta.labels)
+        issues += ineffective_metadata(item)
         issues += kind.check(item)
     spec = data.get("spec")
     if kind.spec is not None and isinstance(spec, dict):

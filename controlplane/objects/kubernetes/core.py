@@ -40,6 +40,8 @@ class KubernetesServiceSpec(Model):
     cluster_ip: Text = Field(default="", alias="clusterIP")
     cluster_ips: Texts = Field(default=(), alias="clusterIPs")
     external_name: Host = ""
+    internal_traffic_policy: Text = ""
+    traffic_distribution: Text = ""
 
 
 class KubernetesService(KubernetesObject):

@@ -5,13 +5,14 @@ https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from controlplane.model.hosts import is_ip
-from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, KubernetesServicePort, Pod
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.metadata_rules import ANY_ENDPOINT
 from controlplane.objects.types.names import is_fqdn, is_label
 
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
@@ -21,9 +22,23 @@ _TRANSPORTS = ("TCP", "UDP", "SCTP")
 def check_service(service: KubernetesService) -> Iterator[Finding]:
     """Yield what is wrong with the Service ``service``."""
     spec = service.spec
+    yield from _ports(spec.ports)
+    addresses = [("clusterIP", spec.cluster_ip), *((f"clusterIPs[{index}]", address) for index, address in enumerate(spec.cluster_ips))]
+    for name, address in addresses:
+        if address not in ("", "None") and not is_ip(address):
+            yield rules.out_of_range(f"spec.{name}", "an IP address, or None", address)
+    if spec.internal_traffic_policy == "Local":
+        yield rules.warning("spec.internalTrafficPolicy", "NotTranslated", f"has no effect: {ANY_ENDPOINT}")
+    if spec.traffic_distribution:
+        yield rules.warning("spec.trafficDistribution", "NotTranslated", f"has no effect: {ANY_ENDPOINT}")
+    if spec.type == "ExternalName" and not is_fqdn(spec.external_name) and not is_ip(spec.external_name):
+        yield rules.out_of_range("spec.externalName", "a DNS name", spec.external_name)
+
+
+def _ports(ports: Sequence[KubernetesServicePort]) -> Iterator[Finding]:
     names: set[str] = set()
     numbers: set[tuple[int, str]] = set()
-    for index, port in enumerate(spec.ports):
+    for index, port in enumerate(ports):
         path, number = f"spec.ports[{index}]", (port.port, port.protocol)
         if port.name and not is_label(port.name):
             yield rules.out_of_range(f"{path}.name", "a name of letters, digits and dashes", port.name)
@@ -35,12 +50,6 @@ def check_service(service: KubernetesService) -> Iterator[Finding]:
         numbers.add(number)
         if port.protocol not in _TRANSPORTS:
             yield rules.out_of_range(f"{path}.protocol", "TCP, UDP or SCTP", port.protocol)
-    addresses = [("clusterIP", spec.cluster_ip), *((f"clusterIPs[{index}]", address) for index, address in enumerate(spec.cluster_ips))]
-    for name, address in addresses:
-        if address not in ("", "None") and not is_ip(address):
-            yield rules.out_of_range(f"spec.{name}", "an IP address, or None", address)
-    if spec.type == "ExternalName" and not is_fqdn(spec.external_name) and not is_ip(spec.external_name):
-        yield rules.out_of_range("spec.externalName", "a DNS name", spec.external_name)
 
 
 def check_slice(endpoint_slice: EndpointSlice) -> Iterator[Finding]:

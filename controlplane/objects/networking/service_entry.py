@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import NETWORKING
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import EMPTY_MAP, Hosts, Map, Model, Port, Text, TextMap, Texts, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, Hosts, Map, Model, Port, Text, TextMap, Texts, UInt, Unsupported
 
 # Istio's names: an annotation of entries whose health is checked, and the condition that says what came of it.
 HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
@@ -33,7 +33,7 @@ class WorkloadSpec(Model):
     address: Annotated[Text, Field(max_length=256)] = ""
     ports: Annotated[Map[Port], Field(max_length=128)] = EMPTY_MAP
     labels: Annotated[TextMap, Field(max_length=256)] = EMPTY_MAP
-    network: Annotated[Text, Field(max_length=2048)] = ""
+    network: Unsupported[Annotated[Text, Field(max_length=2048)]] = ""
     locality: Annotated[Text, Field(max_length=2048)] = ""
     weight: UInt = 0
     service_account: Annotated[Text, Field(max_length=253)] = ""

@@ -68,7 +68,7 @@ def _struct(value: object) -> str:
 
 
 # The JSON schemas of these in CRDs (the others follow from the types).
-_DURATION: dict[str, object] = {"type": "string", "maxLength": 64}
+_DURATION: dict[str, object] = {"type": "string", "maxLength": 64, "format": "duration"}
 _RULE = {"rule": "duration(self) >= duration('1ms')", "message": "expected a duration of at least 1ms, as 1.5s or 1h"}
 _POSITIVE: dict[str, object] = {**_DURATION, "x-kubernetes-validations": [_RULE]}
 _ANY_OBJECT: dict[str, object] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

@@ -96,9 +96,9 @@ def test_what_is_valid_and_not_translated_is_never_passed_over_in_silence() -> N
     elsewhere = parse(document("WorkloadEntry", {"network": "n"}))
     dynamic = parse(document("ServiceEntry", {"hosts": ["*.a.b"], "resolution": "DYNAMIC_DNS"}))
 
-    for parsed, field in ((elsewhere, "spec.network"), (dynamic, "spec.resolution")):
+    for parsed, *fields in ((elsewhere, "spec.address", "spec.network"), (dynamic, "spec.resolution")):
         assert parsed.object is not None
-        assert said(parsed) == [(Severity.WARNING, field, "NotTranslated")]
+        assert said(parsed) == [(Severity.WARNING, field, "NotTranslated") for field in fields]
 
 
 @pytest.mark.parametrize(

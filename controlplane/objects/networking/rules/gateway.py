@@ -105,6 +105,10 @@ def _certificates(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
     pairs = [
         (f"{path}.tlsCertificates[{index}]", pair.server_certificate, pair.private_key) for index, pair in enumerate(tls.tls_certificates)
     ]
+    for index, pair in enumerate(tls.tls_certificates):
+        if pair.ca_certificates:
+            message = "clients are checked by the caCertificates beside tlsCertificates alone"
+            yield rules.warning(f"{path}.tlsCertificates[{index}].caCertificates", "NoEffect", message)
     for pair_path, certificate, key in pairs or [(path, tls.server_certificate, tls.private_key)]:
         if not certificate:
             yield rules.required(f"{pair_path}.serverCertificate", "a server certificate, or a credentialName")

@@ -130,7 +130,7 @@ def check_workload_endpoint(path: str, workload: WorkloadSpec) -> Iterator[Findi
     if not address and not workload.network:
         yield rules.required(f"{path}.address", "an address")
     elif not address:
-        yield rules.warning(f"{path}.network", "NotTranslated", "networks are not translated yet: without an address this gets no requests")
+        yield rules.warning(f"{path}.address", "NotTranslated", "networks are not translated yet: without an address this gets no requests")
     if address.startswith(UNIX):
         yield from check_socket(f"{path}.address", address)
         if "ports" in workload.model_fields_set:

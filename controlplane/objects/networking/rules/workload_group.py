@@ -29,5 +29,8 @@ def check(group: WorkloadGroup) -> Iterator[Finding]:
         yield rules.required("spec.probe", "one of httpGet, tcpSocket, exec and grpc")
     if probe and probe.exec is not None:
         yield rules.warning("spec.probe.exec", "NotChecked", "an Envoy runs no commands: such a workload is never taken for healthy")
+    if probe and probe.initial_delay_seconds:
+        message = "an Envoy checks from the beginning; no workload gets requests before a check has succeeded"
+        yield rules.warning("spec.probe.initialDelaySeconds", "NoEffect", message)
     if probe and probe.exec is not None and not probe.exec.command:
         yield rules.required("spec.probe.exec.command", "a command")
