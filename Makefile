@@ -11,7 +11,7 @@ EDGES := tests/edges tests/live tests/kube
 MEASURED = $(shell grep -le 'waiting import.*within' -e 'waiting import.*at_most' -e 'kube_objects import.*seen' $(addsuffix /test_*.py,$(EDGES)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kubernetes test binaries check format lint types layers shape golden crds bench bench-kubernetes measure prove everything clean pure
+.PHONY: help demo demo-kubernetes test binaries check format lint types layers shape golden crds fields bench bench-kubernetes measure prove everything clean pure
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ golden: $(STAMP) ## Write the golden files anew; read the difference
 crds: $(STAMP) ## Write manifests/crds anew from the models
 	@rm -f manifests/crds/*.yaml
 	@$(BIN)/navarch crds --output manifests/crds
+
+fields: $(STAMP) ## Write docs/fields.md anew: what comes of each field that is read
+	@$(BIN)/python -m tests.support.fields.page
 
 bench: $(STAMP) ## Measure: 500 sidecars on 1,000 services
 	$(BIN)/python -m tests.bench

@@ -1,0 +1,74 @@
+"""What came of a leaf, as a letter and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from tests.support.fields.tables import unfinished, without_use
+
+
+class Letter(StrEnum):
+    """What came of a leaf, or of one of its values."""
+
+    EFFECT = "T"
+    WARNED = "N"
+    SILENT = "S"
+    REFUSED = "R"
+    WITHOUT_USE = "="
+    DEFAULT = "d"  # of one value: nothing changes, and that is right
+
+
+MEANINGS = {
+    Letter.EFFECT: "something changes",
+    Letter.WARNED: "nothing changes, and a Problem says so",
+    Letter.SILENT: "nothing changes, and nobody is told",
+    Letter.REFUSED: "an error, whatever stands there",
+    Letter.WITHOUT_USE: "without use in Istio too, or by its nature",
+}
+_BEST_FIRST = (Letter.EFFECT, Letter.WARNED, Letter.DEFAULT, Letter.SILENT, Letter.REFUSED)
+
+
+class Result(NamedTuple):
+    """What came of one value, and what was said of it."""
+
+    letter: Letter
+    said: str = ""
+
+    def or_better(self, other: Result) -> Result:
+        """Return the better of this and ``other``."""
+        return min(self, other, key=lambda result: _BEST_FIRST.index(result.letter))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one leaf, by value."""
+
+    kind: str
+    path: str
+    results: Mapping[str, Result]
+
+    @property
+    def letter(self) -> Letter:
+        """Return the letter of the leaf: silent if one of its values is, whatever the others are."""
+        letters = {result.letter for result in self.results.values()}
+        if Letter.EFFECT not in letters and without_use(self.kind, self.path):
+            return Letter.WITHOUT_USE
+        return next(letter for letter in (Letter.SILENT, Letter.EFFECT, Letter.WARNED, Letter.REFUSED, Letter.DEFAULT) if letter in letters)
+
+    @property
+    def is_silent(self) -> bool:
+        """Return whether nobody is told, and nobody sees to it."""
+        return self.letter is Letter.SILENT and not unfinished(self.kind, self.path)
+
+    @property
+    def said(self) -> str:
+        """Return what there is to say of the leaf, besides its letter."""
+        if known := without_use(self.kind, self.path) or unfinished(self.kind, self.path):
+            return known
+        said = {value: result for value, result in self.results.items() if result.letter in (Letter.WARNED, Letter.REFUSED)}
+        if len(said) == len(self.results):
+            return next(iter(said.values())).said
+        return "; ".join(f"`{value}` {result.letter}: {result.said}" for value, result in said.items())

@@ -1,0 +1,113 @@
+"""The mesh in which leaves are tried, and everything that comes of its objects: what each proxy is sent, and what else is read of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from controlplane.fleet.registrations import Registrations, probe_of
+from controlplane.inject.inject import InjectionContext, inject
+from controlplane.inject.policy import PodNamespace
+from controlplane.mesh.access.jwks import wanted_keys
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.snapshot import SECTIONS
+from controlplane.model.identity import Identity
+from controlplane.model.keys import NAMESPACE, Key
+from controlplane.model.problems import Problem
+from controlplane.model.proxies import Proxy, proxy_from_node
+from controlplane.objects.changes import Change, MeshChange, split
+from controlplane.objects.parse import Object
+from controlplane.settings import InjectionSettings
+from controlplane.sources.files.once import read_manifests
+from controlplane.translate.clusters.health_checks import specifier
+from controlplane.xds.stream import Variant
+
+WORLD = Path(__file__).parent / "world.yaml"
+# The proxies: their addresses, pods and labels, and how they come by their connections.
+_SIDECARS = (
+    ("10.1.0.4", "client-1.default", "client", "REDIRECT"),
+    ("10.1.0.1", "server-1.default", "server", "REDIRECT"),
+    ("10.1.0.2", "server-2.default", "server", "NONE"),
+    ("10.1.0.3", "other-1.default", "other", "REDIRECT"),
+    ("10.1.0.6", "far-1.elsewhere", "far", "REDIRECT"),
+    ("10.2.0.1", "machine.default", "machine", "REDIRECT"),
+    ("10.1.0.7", "tried.default", "tried", "REDIRECT"),
+)
+_GATEWAY = ("10.1.0.5", "ingress-1.default", "ingress", "REDIRECT")
+_GATEWAY_LABELS = {"istio": "ingressgateway", "gateway.networking.k8s.io/gateway-name": "ingress"}
+_POD = {
+    "metadata": {"name": "new", "namespace": "default", "labels": {"app": "new"}},
+    "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+}
+
+Outcome = Mapping[tuple[str, ...], object]
+
+
+class World:
+    """The mesh, with one object at a time that comes to it."""
+
+    def __init__(self) -> None:
+        """Begin with the objects of ``world.yaml`` alone."""
+        _, changes = read_manifests([str(WORLD)], io.BytesIO())
+        self._mesh = Mesh()
+        for_mesh, _ = split(changes)
+        self._mesh.apply(for_mesh)
+        self._originals = {change.key: change.object for change in for_mesh}
+        self._sessions = [self._mesh.connect(proxy, Variant.SOTW) for proxy in _proxies()]
+        self._machine = _machine()
+        self._registrations = Registrations(60.0)
+        self._registrations.connected(1, self._machine, 0.0)
+        assert not self._mesh.refresh().failed
+
+    def outcome(self, key: Key, obj: Object | None) -> Outcome:
+        """Return what comes of everything while the object ``key`` is ``obj``."""
+        for_mesh, _ = split([Change(key, obj)])
+        self._mesh.apply(for_mesh)
+        failed = self._mesh.refresh().failed
+        assert not failed, failed
+        return dict(self._everything())
+
+    def problems(self, key: Key) -> tuple[Problem, ...]:
+        """Return what is wrong between the object ``key`` and the others."""
+        return self._mesh.problems_about(key)
+
+    def forget(self, key: Key) -> None:
+        """Have the object ``key`` be what it is in ``world.yaml`` again."""
+        self._mesh.apply([MeshChange(key, self._originals.get(key))])
+        self._mesh.refresh()
+
+    def _everything(self) -> Iterator[tuple[tuple[str, ...], object]]:
+        mesh = self._mesh
+        for session in self._sessions:
+            for section, type_url in SECTIONS.items():
+                yield from (((session.proxy.name, section, sent.name), sent.version) for sent in session.view.resources(type_url))
+        yield ("keys of issuers",), mesh.database.peek(wanted_keys)
+        yield ("credentials",), mesh.referred_credentials()
+        yield ("namespaces with proxies",), mesh.injected_namespaces()
+        yield ("machine", "entries"), [each.document for each in self._registrations.entries(mesh.object, 0.0).values()]
+        yield ("machine", "health check"), specifier(probe_of(self._machine, mesh.object)).SerializeToString(deterministic=True)
+        for native in (True, False):
+            context = InjectionContext(settings=InjectionSettings(), defaults=mesh.proxy_defaults(), has_native_sidecars=native)
+            yield ("pod", f"native: {native}"), inject(_POD, self._namespace(), context)
+
+    def _namespace(self) -> PodNamespace:
+        namespace = self._mesh.object(NAMESPACE.key("", "default"))
+        return PodNamespace("default", namespace.meta.labels if namespace else {})
+
+
+def _proxies() -> Iterator[Proxy]:
+    for ip, pod, app, interception in (*_SIDECARS, _GATEWAY):
+        name, _, namespace = pod.partition(".")
+        kind, labels = ("router", _GATEWAY_LABELS) if app == "ingress" else ("sidecar", {"app": app})
+        labels = {**labels, **({"version": "v1"} if name == "server-1" else {})}
+        node = f"{kind}~{ip}~{pod}~{namespace}.svc.cluster.local"
+        metadata = {"LABELS": labels, "INTERCEPTION_MODE": interception, "INSTANCE_IPS": ip}
+        yield replace(proxy_from_node(node, metadata, "region-1/zone-1"), identity=Identity("cluster.local", namespace, app))
+
+
+def _machine() -> Proxy:
+    """Return a proxy that registers itself as an instance of the WorkloadGroup that is tried."""
+    proxy = proxy_from_node("sidecar~10.2.0.2~new.default~default.svc.cluster.local", {"AUTO_REGISTER_GROUP": "tried"})
+    return replace(proxy, identity=Identity("cluster.local", "default", "default"))
