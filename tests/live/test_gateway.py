@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from tests.support.certificates import Authority, write_files
 from tests.support.envoys import LISTENERS, LoadGenerator, peer_authentication_manifest, rule, running, to, traffic
-from tests.support.gateway_world import NETWORKING, GatewayWorld, document, external, grpc_server, said, saying
+from tests.support.gateway_world import GatewayWorld, external, grpc_server, said, saying
+from tests.support.manifests import NETWORKING, document
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

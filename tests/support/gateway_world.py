@@ -14,9 +14,8 @@ import httpx
 
 from tests.support.certificates import Authority, write_files
 from tests.support.envoys import DemoGateway, DemoMesh
+from tests.support.manifests import document
 from tests.support.waiting import DEADLINE_S, until
-
-NETWORKING = "networking.istio.io/v1"
 
 
 class GatewayWorld:
@@ -86,10 +85,6 @@ class GatewayWorld:
         """Return the answer to a request as somebody outside makes it."""
         async with self.gateway.client(self.trusting(shown)) as client:
             return await client.get(url, headers=headers)
-
-
-def document(kind: str, name: str, **spec: object) -> str:
-    return json.dumps({"apiVersion": NETWORKING, "kind": kind, "metadata": {"name": name, "namespace": "default"}, "spec": spec})
 
 
 def external(name: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""A process within a network namespace that does what a test tells it: listens, connects as some user, runs ``navarch``.
+"""A process within a network namespace that does what a test tells it: listens, serves, connects as some user, runs ``navarch``.
 
 ``python -m tests.support.netns_worker`` takes a JSON array a line, a method and its arguments, and answers each with a line of JSON.
 """
@@ -15,6 +15,9 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+
+from tests.support.netns_calls import Calls
+from tests.support.netns_servers import Servers
 
 _ORIGINAL, _TRANSPARENT, _TRANSPARENT_V6 = 80, 19, 75
 _PATIENCE_S = 3.0
@@ -158,7 +161,7 @@ def shell(line: str) -> str:
 
 def main() -> None:
     """Do what comes by standard input until it ends."""
-    listeners = Listeners()
+    listeners, servers, calls = Listeners(), Servers(), Calls()
     known: dict[str, Callable[..., object]] = {
         "listen": listeners.listen,
         "silence": listeners.silence,
@@ -166,6 +169,9 @@ def main() -> None:
         "navarch": navarch,
         "state": state,
         "shell": shell,
+        **{method.__name__: method for method in (servers.serve, servers.arrived, servers.holds, servers.release)},
+        **{method.__name__: method for method in (calls.tcp, calls.tls, calls.http, calls.ask, calls.answer)},
+        **{method.__name__: method for method in (calls.keep, calls.say, calls.is_closed, calls.ended, calls.close)},
     }
     for line in sys.stdin:
         method, *arguments = json.loads(line)

@@ -25,6 +25,7 @@ from tests.support.crd_definitions import define_all
 from tests.support.kube_binaries import kubectl
 from tests.support.kubelet import Kubelet
 from tests.support.node import Node, node
+from tests.support.processes import passable
 from tests.support.rendered_manifests import ROOT, rendered
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -137,10 +138,7 @@ def mesh(folder: Path) -> Iterator[Mesh]:
     namespaces.needed()
     containers.needed()
     kubectl()
-    folder.chmod(0o755)
-    for each in folder.parents:  # Envoy and the applications are other users
-        if each.stat().st_uid == os.getuid() and each != Path("/") and not each.stat().st_mode & 0o1:
-            each.chmod(each.stat().st_mode | 0o11)
+    passable(folder)
     with ExitStack() as stack:
         here = stack.enter_context(node())
         cluster = Cluster(folder / "cluster")
