@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.captured_mesh import CapturedMesh, Server, Workload, captured_mesh
+from tests.support.waiting import wait_until
 
 MANIFESTS = """
 apiVersion: v1
@@ -39,6 +41,11 @@ metadata: {name: plain-a, labels: {kubernetes.io/service-name: plain}}
 addressType: IPv4
 ports: [{name: tcp, port: 5432}, {name: http, port: 8080}, {name: mysql, port: 3306}]
 endpoints: [{addresses: [10.77.4.1], hostname: plain-0}, {addresses: [10.77.4.2], hostname: plain-1}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: changing}
+spec: {clusterIP: None, ports: [{name: tcp, port: 5434}]}
 ---
 apiVersion: v1
 kind: Service
@@ -83,12 +90,20 @@ kind: Service
 metadata: {name: alias-with-ports}
 spec: {type: ExternalName, externalName: ledger.default.svc.cluster.local, ports: [{name: http, port: 8080}]}
 """
+CHANGING = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: changing-a, labels: {kubernetes.io/service-name: changing}}
+addressType: IPv4
+ports: [{name: tcp, port: 5434}]
+endpoints: %s
+"""
 PLAIN = {"plain-0": "10.77.4.1", "plain-1": "10.77.4.2"}
 SERVERS = (
     *(Server(pod, pod, port) for pod in ("db-0", "db-1") for port in (5432, 7000)),
     *(Server(pod, pod, 8080, "http") for pod in ("db-0", "db-1")),
     Server("db-0", "db-0", 5433),
-    *(Server(who, ip, port) for who, ip in PLAIN.items() for port in (5432, 5433, 3306)),
+    *(Server(who, ip, port) for who, ip in PLAIN.items() for port in (5432, 5433, 5434, 3306)),
     *(Server(who, ip, port, "http") for who, ip in PLAIN.items() for port in (8080, 7000)),
 )
 WORKLOADS = (Workload(app="client"), Workload(app="db", name="db-0"), Workload(app="db", name="db-1"))
@@ -116,6 +131,14 @@ def test_a_connection_goes_to_the_instance_whose_address_was_asked_for(mesh: Cap
 
     assert seen == {who: {who} for who in seen}
     assert arrived == dict.fromkeys(seen, 6)
+
+
+def test_instances_reach_each_other_and_themselves(mesh: CapturedMesh) -> None:
+    pods = ("db-0", "db-1")
+
+    seen = {(pod, peer): {mesh[pod].tcp(mesh[peer].ip, 5432).who for _ in range(4)} for pod in pods for peer in pods}
+
+    assert seen == {(pod, peer): {peer} for pod, peer in seen}
 
 
 def test_instances_with_a_sidecar_got_them_by_mutual_tls(mesh: CapturedMesh) -> None:
@@ -185,3 +208,30 @@ def test_another_name_of_a_service_has_its_mutual_tls(mesh: CapturedMesh, name: 
     assert {each.status for each in asked} == {200}
     assert {each.who for each in asked} <= {"db-0", "db-1"}
     assert mesh["client"].stat("outbound|8080||ledger.default.svc.cluster.local", "upstream_rq_total") == before + 2
+
+
+def test_instances_come_and_go_while_connections_to_others_last(mesh: CapturedMesh) -> None:
+    cluster = "outbound|5434||changing.default.svc.cluster.local"
+
+    def have(*pods: str) -> None:
+        mesh.save("changing", CHANGING % json.dumps([{"addresses": [PLAIN[pod]]} for pod in pods]))
+        wait_until(lambda: mesh["client"].stat(cluster, "membership_total") == len(pods), f"{pods} are known")
+
+    def counted(pod: str) -> bool:
+        before = mesh["client"].stat(cluster)
+        assert mesh["client"].tcp(PLAIN[pod], 5434).who == pod
+        return mesh["client"].stat(cluster) == before + 1
+
+    have("plain-0")
+    wait_until(lambda: counted("plain-0"), "the first is one of the Service")
+    kept = mesh["client"].keep(PLAIN["plain-0"], 5434)
+    assert not counted("plain-1")  # it passes
+
+    have("plain-0", "plain-1")
+    wait_until(lambda: counted("plain-1"), "the second is one of the Service")
+    assert kept.says("still there")
+
+    have("plain-1")
+    wait_until(lambda: not counted("plain-0"), "the first is none of the Service any more")
+    assert counted("plain-1")
+    kept.close()

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.envoys import LoadGenerator, rule, running, to
-from tests.support.gateway_world import NETWORKING, GatewayWorld, document
+from tests.support.gateway_world import GatewayWorld
+from tests.support.manifests import NETWORKING, document
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

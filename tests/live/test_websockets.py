@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.envoys import ADMIN_PORT, APP_PORT, PROXY_PORT, rule, running, to
-from tests.support.gateway_world import GatewayWorld, document
+from tests.support.gateway_world import GatewayWorld
+from tests.support.manifests import document
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -121,6 +121,12 @@ class CapturedMesh:
         yield found
         found.update(self._arrived() - before)
 
+    def save(self, name: str, manifests: str) -> None:
+        """Let ``manifests`` be what the file ``name`` of the folder says."""
+        draft = self.folder / "manifests" / f"{name}.yaml~"
+        draft.write_text(manifests)
+        draft.rename(draft.with_suffix(".yaml"))
+
     def problems(self) -> list[tuple[str, str]]:
         """Return object and field of each Problem."""
         found = _get("/v1/problems")
@@ -215,7 +221,9 @@ def _manifest(pod: CapturedPod) -> dict[str, object]:
 
 
 def _labels(made: Workload) -> dict[str, str]:
-    return {"app": made.app, "security.istio.io/tlsMode": "istio", **made.labels}
+    # That is what injection adds to pods with a sidecar; what a gateway takes, its Gateways say.
+    mode = {"security.istio.io/tlsMode": "istio"} if made.type is ProxyType.SIDECAR else {}
+    return {"app": made.app, **mode, **made.labels}
 
 
 def _serve(stack: ExitStack, mesh: CapturedMesh, options: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -71,7 +71,8 @@ class Calls:
         number, began = next(self._numbers), time.monotonic()
         try:
             connection = _connected(host, port, "")
-            greeting = _greeting(connection, "")
+            greeting = _greeting(connection, "hello\n")
+            _line(connection)  # the same, come back
         except OSError as error:
             return number, {"error": str(error)}
         self._kept[number] = connection, began

@@ -13,6 +13,7 @@ import socketserver
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class Servers:
     def serve(self, who: str, host: str, port: int, protocol: str, certificate: str = "") -> None:
         """Listen at ``port`` of ``host`` as ``who``; the folder ``certificate``, where one is given, is what is shown by TLS."""
         made = _Server(self, who, (host, port), Path(certificate) if certificate else None)
-        made.handle = _answered if protocol == "http" else _echoed
+        if protocol == "http":
+            made.handle = _answered
         threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
 
     def arrived(self) -> dict[str, int]:
@@ -59,7 +61,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.servers = all_of_them
         self.who = who
         self.certificate = certificate
-        self.handle = _echoed
+        self.handle: Callable[[_Server, socket.socket, dict[str, object]], None] = _echoed
         super().__init__(address, socketserver.BaseRequestHandler)
 
     def finish_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
