@@ -15,6 +15,7 @@ class ServiceBackend:
     host: str
     port: int
     subset: str = ""
+    endpoint: str = ""  # the address of one that the client has chosen; empty: any
     missing: bool = False  # the service is there, and has no such port, or one that carries no TCP
 
     @property

@@ -77,3 +77,4 @@ class Endpoint:
     account: str = ""  # the service account that the instance runs as, if it is known
     mutual_tls: bool = False  # it is spoken to by mutual TLS, by those who can
     health: Health = Health.HEALTHY
+    hostname: str = ""  # its own name below that of a headless service, where DNS has one

@@ -28,6 +28,13 @@ class WorkloadInstance(NamedTuple):
     account: str = ""
 
 
+class NamedEndpoint(NamedTuple):
+    """An endpoint with a name of its own, below that of its service, and its address."""
+
+    hostname: str
+    address: str
+
+
 @query
 def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
     """Return the endpoints of ``port`` of the service ``ref`` that are ready and may be sent to, sorted by address."""
@@ -41,6 +48,13 @@ def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
     reachable = (endpoint for endpoint in dict.fromkeys(candidates) if endpoint_error(endpoint.address, endpoint.port) is None)
     secured = (_with_mutual_tls(db, ref.key.namespace, endpoint) for endpoint in reachable)
     return tuple(sorted(secured, key=lambda endpoint: (endpoint.address, endpoint.port)))
+
+
+@query
+def named_endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[NamedEndpoint, ...]:
+    """Return the endpoints of ``port`` of ``ref`` that DNS has a name of their own for, as it has for the pods of a StatefulSet."""
+    named = (NamedEndpoint(endpoint.hostname, endpoint.address) for endpoint in endpoints(db, ref, port) if endpoint.hostname)
+    return tuple({endpoint.hostname: endpoint for endpoint in sorted(named, reverse=True)}.values())
 
 
 def _with_mutual_tls(db: Database, namespace: str, endpoint: Endpoint) -> Endpoint:
@@ -87,7 +101,7 @@ def _kubernetes_service_endpoints(db: Database, kubernetes_service: KubernetesSe
             yield from _slice_endpoints(db, endpoint_slice, declared.name)
     yield from _workload_entry_endpoints(db, namespace, spec.selector, declared.name, declared.target_port or port)
     if not slices:
-        yield from _pod_endpoints(db, namespace, spec.selector, declared.target_port, port)
+        yield from _pod_endpoints(db, namespace, spec.selector, declared.target_port, port, kubernetes_service.key.name)
 
 
 def _workload_entry_endpoints(
@@ -109,12 +123,22 @@ def port_at(workload: WorkloadSpec, port_name: str, target: int | str) -> int | 
     return workload.ports.get(port_name, target)
 
 
-def _pod_endpoints(db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int) -> Iterator[Endpoint]:
+def _pod_endpoints(
+    db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int, service_name: str = ""
+) -> Iterator[Endpoint]:
+    """Yield the pods that ``selector`` selects; those that say that they are of ``service_name`` have a name of their own below it."""
     for key in selected_workloads(db, POD, namespace, selector):
         pod = objects(db, key)
         if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
             instance = workload_instance(db, key) or WorkloadInstance()
-            yield Endpoint(address=pod.ips[0], port=number, labels=instance.labels, locality=instance.locality, account=instance.account)
+            yield Endpoint(
+                address=pod.ips[0],
+                port=number,
+                labels=instance.labels,
+                locality=instance.locality,
+                account=instance.account,
+                hostname=pod.spec.hostname if pod.spec.subdomain == service_name else "",
+            )
 
 
 def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
@@ -130,6 +154,7 @@ def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str
                 labels=instance.labels,
                 locality=instance.locality,
                 account=instance.account,
+                hostname=slice_endpoint.hostname,
             )
 
 

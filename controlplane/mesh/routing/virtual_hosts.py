@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.actions import Forward
 from controlplane.ir.backends import ServiceBackend
-from controlplane.ir.rules import HttpHost
-from controlplane.mesh.destinations.destination_rules import rule_client
+from controlplane.ir.rules import HttpHost, HttpRule
+from controlplane.mesh.destinations.destination_rules import rule_client, subset_labels
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.publish.virtual_host_bytes import (
@@ -18,19 +20,11 @@ from controlplane.mesh.publish.virtual_host_bytes import (
     unless_failed,
     with_virtual_hosts,
 )
+from controlplane.mesh.registry.endpoints import subset_endpoints
 from controlplane.mesh.registry.services import ServiceRef, find_services, service, service_ports
+from controlplane.mesh.routing.domains import EgressHosts, domain_claimants, entry_domains, owner_namespaces
 from controlplane.mesh.routing.istio_routes import default_rule
-from controlplane.mesh.routing.route_tables import (
-    EgressHosts,
-    RouteClient,
-    RouteTable,
-    TableEntry,
-    domain_claimants,
-    entry_domains,
-    owner_namespaces,
-    route_client,
-    table_entries,
-)
+from controlplane.mesh.routing.route_tables import RouteClient, RouteTable, TableEntry, route_client, table_entries
 from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
 from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, rules_of_virtual_service
 from controlplane.model.keys import Key
@@ -53,11 +47,11 @@ class RouteConfigurationHead(NamedTuple):
 
 @query
 def virtual_host_body(
-    db: Database, host: str, port: int, ref: ServiceRef | None, route: Key | None, client: RouteClient
+    db: Database, host: str, port: int, ref: ServiceRef | None, route: Key | None, client: RouteClient, address: str
 ) -> EncodedVirtualHost | None:
     """Return what requests to ``port`` of ``host`` from proxies of ``client`` go through, by the VirtualService ``route`` if any.
 
-    ``None``: there is no such host.
+    With ``address`` those to that endpoint of the host, as its clients choose one themselves. ``None``: there is no such host.
     """
     rules = rules_of_virtual_service(db, route, RouteContext(port, client.namespace, client.labels)) if route else None
     if rules is None:
@@ -66,6 +60,8 @@ def virtual_host_body(
             return None
         hashed_by = hash_policy(db, target, rule_client(db, target, client.namespace, client.labels), port, "")
         rules = (default_rule(ServiceBackend(target.host, port), hashed_by.key if hashed_by else None),)
+    if address and ref:
+        rules = tuple(_to_endpoint(db, rule, ref, client, address) for rule in rules)
     return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=rules)))
 
 
@@ -75,6 +71,27 @@ def _target(db: Database, ref: ServiceRef, port: int, client_namespace: str) -> 
     if not mesh_service or not mesh_service.other_name:
         return ref
     return service_ports(db, find_services(db, ref.host, client_namespace)).get(port)
+
+
+def _to_endpoint(db: Database, rule: HttpRule, ref: ServiceRef, client: RouteClient, address: str) -> HttpRule:
+    """Return ``rule`` with what it sends to ``ref`` going to the endpoint at ``address``, whose subsets are the ones that it is in."""
+    action = rule.action
+    if not isinstance(action, Forward):
+        return rule
+    chosen = []
+    for weighted in action.backends:
+        backend = weighted.backend
+        if isinstance(backend, ServiceBackend) and backend.host == ref.host:
+            subset = backend.subset if _is_in(db, ref, client, backend, address) else ""
+            backend = replace(backend, endpoint=address, subset=subset)
+        chosen.append(replace(weighted, backend=backend))
+    return replace(rule, action=replace(action, backends=tuple(chosen)))
+
+
+def _is_in(db: Database, ref: ServiceRef, client: RouteClient, backend: ServiceBackend, address: str) -> bool:
+    """Return whether the endpoint at ``address`` is in the subset of ``backend``."""
+    labels = subset_labels(db, ref, rule_client(db, ref, client.namespace, client.labels), backend.subset)
+    return labels is not None and any(endpoint.address == address for endpoint in subset_endpoints(db, ref, backend.port, labels))
 
 
 @query
@@ -128,7 +145,7 @@ def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteT
         for owner in owner_namespaces(db, egress_hosts)
         for entry in table_entries(db, egress_hosts, owner, route_client(db, scope, egress_hosts, owner))
     ]
-    entries.sort(key=lambda entry: (entry.named.host, entry.named.port))
+    entries.sort(key=lambda entry: entry.name)
     hosts = [
         (entry.name, _entry_domains(db, entry), unless_failed(body))
         for entry in entries
@@ -140,10 +157,11 @@ def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteT
     return with_virtual_hosts(message, hosts)
 
 
-def _body_of(entry: TableEntry) -> tuple[str, int, ServiceRef | None, Key | None, RouteClient]:
+def _body_of(entry: TableEntry) -> tuple[str, int, ServiceRef | None, Key | None, RouteClient, str]:
     """Return what the routes of ``entry`` are asked for by."""
     named = entry.named
-    return named.host, named.port, named.ref, entry.route, RouteClient(entry.client_namespace, entry.labels)
+    address = named.endpoint.address if named.endpoint else ""
+    return named.host, named.port, named.ref, entry.route, RouteClient(entry.client_namespace, entry.labels), address
 
 
 def _entry_domains(db: Database, entry: TableEntry) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class SliceEndpoint(Model):
     conditions: EndpointConditions | None = None
     target_ref: TargetRef | None = None
     node_name: Text = ""
+    hostname: Text = ""
 
     @property
     def ready(self) -> bool:
@@ -126,6 +127,8 @@ class PodSpec(Model):
     containers: tuple[Container, ...] = ()
     node_name: Text = ""
     service_account_name: Text = ""
+    hostname: Text = ""
+    subdomain: Text = ""
 
 
 class PodIP(Model):

@@ -24,9 +24,9 @@ from controlplane.ir.actions import (
     Substitute,
     SwapPrefix,
 )
-from controlplane.ir.backends import Mirror, Weighted
+from controlplane.ir.backends import Mirror, ServiceBackend, Weighted
 from controlplane.ir.rules import HttpHost
-from controlplane.translate.addresses import fraction, milliseconds
+from controlplane.translate.addresses import endpoint_at, fraction, milliseconds
 from controlplane.translate.routes.headers import change_headers
 from controlplane.translate.routes.retries import retry_policy
 
@@ -64,6 +64,8 @@ def forward(route: Route, forwarding: Forward) -> None:
         return
     [single] = forwarding.backends
     action.cluster = single.backend.cluster
+    if isinstance(single.backend, ServiceBackend) and single.backend.endpoint:
+        action.metadata_match.CopyFrom(endpoint_at(single.backend.endpoint))
     change_headers(route, single.request, single.response)
     if single.authority and not forwarding.authority:
         action.host_rewrite_literal = single.authority
@@ -71,6 +73,8 @@ def forward(route: Route, forwarding: Forward) -> None:
 
 def _weighted(weighted: Weighted, authority: str) -> WeightedCluster.ClusterWeight:
     message = WeightedCluster.ClusterWeight(name=weighted.backend.cluster, weight={"value": weighted.weight})
+    if isinstance(weighted.backend, ServiceBackend) and weighted.backend.endpoint:
+        message.metadata_match.CopyFrom(endpoint_at(weighted.backend.endpoint))
     change_headers(message, weighted.request, weighted.response)
     if weighted.authority and not authority:
         message.host_rewrite_literal = weighted.authority
