@@ -10,14 +10,21 @@ from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.objects.networking.virtual_service import HTTPRoute, VirtualService
 
 
-@query
 def http_routes(db: Database, key: Key) -> tuple[HTTPRoute, ...]:
     """Return the HTTP routes of the VirtualService ``key``, with those of delegates where it delegates; none where it has no hosts."""
-    root = virtual_service_object(db, key)
-    if root is None or not root.spec.hosts:
+    virtual_service = virtual_service_object(db, key)
+    if virtual_service is None or not virtual_service.spec.hosts:
         return ()
+    delegates = any(route.delegate is not None for route in virtual_service.spec.http)
+    return routes_with_delegates(db, key) if delegates else virtual_service.spec.http
+
+
+@query
+def routes_with_delegates(db: Database, key: Key) -> tuple[HTTPRoute, ...]:
+    """Return the HTTP routes of the VirtualService ``key``, with those of its delegates in the places where it delegates."""
+    root = virtual_service_object(db, key)
     routes: list[HTTPRoute] = []
-    for route in root.spec.http:
+    for route in root.spec.http if root else ():
         if route.delegate is None:
             routes.append(route)
         else:

@@ -214,5 +214,5 @@ def test_a_delegate_makes_its_roots_anew_and_nothing_else(mesh: Mesh) -> None:
 
     ran = Counter(mesh.database.runs) - before
     assert ran[virtual_services.rules_of_virtual_service.name] == 1
-    assert ran[delegates.http_routes.name] == 2  # its root's, and what it is by itself: nothing
+    assert ran[delegates.routes_with_delegates.name] == 1
     assert {name for _, change in published.changes for names in change.updated.values() for name in names} == {f"80/{HOST}:80"}
