@@ -11,7 +11,7 @@ from controlplane.ir.rules import HttpHost, in_order
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, server_at
 from controlplane.mesh.gateway.route_tables import GatewayHost, gateway_hosts, servers_of_table
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.mesh.publish.parts import Members, ResourcePart
+from controlplane.mesh.publish.parts import Members, ResourcePart, Stopgap
 from controlplane.mesh.publish.virtual_host_bytes import (
     EncodedVirtualHost,
     as_own_resource,
@@ -43,9 +43,9 @@ def gateway_table_parts(db: Database, scope: GatewayScope, table: str, variant: 
 
 
 @query
-def gateway_virtual_host(db: Database, table: str, host: GatewayHost, client: GatewayRouteClient) -> Resource | None:
+def gateway_virtual_host(db: Database, table: str, host: GatewayHost, client: GatewayRouteClient) -> Resource | Stopgap:
     """Return the virtual host ``host`` of the RouteConfiguration ``table`` as a resource of its own."""
-    return as_own_resource(table, _virtual_host_name(host), (host.host,), gateway_virtual_host_body(db, host, client))
+    return as_own_resource(table, _virtual_host_name(host), (host.host,), db.attempt(gateway_virtual_host_body, host, client))
 
 
 @query

@@ -9,10 +9,16 @@ from controlplane.incremental.database import Query
 from controlplane.xds.resource import Resource
 
 
+class Stopgap(NamedTuple):
+    """A resource for want of a better one, which could not be worked out: what was published before stays."""
+
+    resource: Resource
+
+
 class ResourcePart(NamedTuple):
     """A query that yields one resource, or ``None`` while there is none."""
 
-    query: Query[..., Resource | None]
+    query: Query[..., Resource | Stopgap | None]
     args: tuple[Hashable, ...]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from controlplane.incremental.database import Database, Failed, QueryCall
-from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Stopgap
 from controlplane.mesh.publish.published_table import PublishedTable
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
@@ -65,10 +65,10 @@ class Publisher:
         if state is None:
             return
         if isinstance(state.node, ResourcePart):
-            resource = self._db.peek(state.node.query, *state.node.args)
-            if not isinstance(resource, Failed):
-                before, state.resource = state.resource, resource
-                self._mark_changed(self._published_tables(state), before, resource)
+            made = self._db.peek(state.node.query, *state.node.args)
+            if not isinstance(made, Failed | Stopgap) or (isinstance(made, Stopgap) and state.resource is None):
+                before, state.resource = state.resource, made.resource if isinstance(made, Stopgap) else made
+                self._mark_changed(self._published_tables(state), before, state.resource)
             return
         members = self._db.peek(state.node.query, *state.node.args)
         if not isinstance(members, Failed):

@@ -12,6 +12,7 @@ from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Failed
 from controlplane.mesh.publish.encode import encoded_resource, refuse_invalid
+from controlplane.mesh.publish.parts import Stopgap
 from controlplane.translate.references import references
 from controlplane.translate.routes.virtual_hosts import broken_host
 from controlplane.xds.resource import Reference, Resource, field
@@ -40,10 +41,11 @@ def unless_failed(virtual_host: EncodedVirtualHost | Failed) -> EncodedVirtualHo
     return _BROKEN if isinstance(virtual_host, Failed) else virtual_host
 
 
-def as_own_resource(table: str, name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost) -> Resource:
+def as_own_resource(table: str, name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost | Failed) -> Resource | Stopgap:
     """Return the virtual host ``name`` of the RouteConfiguration ``table`` as a resource of its own."""
-    whole = f"{table}/{name}"
-    return encoded_resource(VHDS, whole, _encoded(whole, domains, virtual_host), virtual_host.uses, frozenset(domains))
+    whole, usable = f"{table}/{name}", unless_failed(virtual_host)
+    made = encoded_resource(VHDS, whole, _encoded(whole, domains, usable), usable.uses, frozenset(domains))
+    return Stopgap(made) if isinstance(virtual_host, Failed) else made
 
 
 def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, tuple[str, ...], EncodedVirtualHost]]) -> Resource:

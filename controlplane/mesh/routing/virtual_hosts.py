@@ -12,7 +12,7 @@ from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.rules import HttpHost, HttpRule
 from controlplane.mesh.destinations.destination_rules import rule_client, subset_labels
 from controlplane.mesh.publish.encode import checked_resource
-from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
+from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Stopgap
 from controlplane.mesh.publish.virtual_host_bytes import (
     EncodedVirtualHost,
     as_own_resource,
@@ -119,10 +119,10 @@ def virtual_hosts_of_owner(db: Database, table: RouteTable, owner: str, client: 
 
 
 @query
-def virtual_host_resource(db: Database, table: str, entry: TableEntry) -> Resource | None:
+def virtual_host_resource(db: Database, table: str, entry: TableEntry) -> Resource | Stopgap | None:
     """Return the virtual host ``entry`` of the RouteConfiguration ``table`` as a resource of its own."""
-    body = virtual_host_body(db, *_body_of(entry))
-    return as_own_resource(table, entry.name, _entry_domains(db, entry), body) if body else None
+    body = db.attempt(virtual_host_body, *_body_of(entry))
+    return None if body is None else as_own_resource(table, entry.name, _entry_domains(db, entry), body)
 
 
 @query

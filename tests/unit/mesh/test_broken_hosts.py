@@ -66,18 +66,22 @@ def test_the_others_of_a_table_go_on(mesh: Mesh, proxy: Proxy) -> None:
     published = mesh.refresh()
 
     assert published.failed
-    assert statuses(sotw) == {"good.example": 200, "bad.example": 503}
-    assert statuses(delta) == {"good.example": 200}  # the broken one keeps what it had: nothing
+    assert statuses(sotw) == statuses(delta) == {"good.example": 200, "bad.example": 503}
 
 
-def test_what_is_mended_is_served(mesh: Mesh) -> None:
-    session = mesh.connect(SIDECAR, Variant.SOTW)
+@pytest.mark.parametrize("variant", Variant)
+def test_what_is_mended_is_served_and_on_delta_what_was_served_stays(mesh: Mesh, variant: Variant) -> None:
+    session = mesh.connect(SIDECAR, variant)
     mesh.refresh()
 
     given(mesh, "VirtualService", "bad", hosts=["bad.example"], http=[ROUTE])
     mesh.refresh()
+    mended = statuses(session)
+    given(mesh, "VirtualService", "bad", hosts=["bad.example"], http=[{**ROUTE, "name": "broken"}])
+    mesh.refresh()
 
-    assert statuses(session) == {"good.example": 200, "bad.example": 200}
+    assert mended == {"good.example": 200, "bad.example": 200}
+    assert statuses(session) == {"good.example": 200, "bad.example": 200 if variant is Variant.DELTA else 503}
 
 
 def test_a_rule_that_forwards_nowhere_cannot_be_made() -> None:
