@@ -67,8 +67,9 @@ def route(namespace: str, name: str, host: str, to: str, port: int, export_to: s
     return document(NETWORKING, "VirtualService", namespace, name, spec)
 
 
-def sidecar(namespace: str, hosts: list[str]) -> Document:
-    return document(NETWORKING, "Sidecar", namespace, "s", {"egress": [{"hosts": hosts}]})
+def sidecar(namespace: str, hosts: list[str], on_port: list[str]) -> Document:
+    own: list[Document] = [{"port": {"number": 80, "name": "p", "protocol": "HTTP"}, "hosts": on_port}] if on_port else []
+    return document(NETWORKING, "Sidecar", namespace, "s", {"egress": [*own, {"hosts": hosts}]})
 
 
 def gateway(port: int) -> Document:
@@ -106,7 +107,7 @@ def documents(destinations: st.SearchStrategy[str], numbers: st.SearchStrategy[i
             st.sampled_from(("*", ".", "b")),
             st.sampled_from((["mesh"], ["mesh", "a/g"], ["a/g"])),
         ),
-        st.builds(sidecar, spaces, st.lists(st.sampled_from(EGRESS), min_size=1)),
+        st.builds(sidecar, spaces, st.lists(st.sampled_from(EGRESS), min_size=1), st.lists(st.sampled_from(EGRESS), max_size=2)),
         st.builds(gateway, st.sampled_from((80, 8080))),
     )
 

@@ -148,3 +148,32 @@ def test_an_entry_adds_a_port_to_a_service_and_takes_none_away() -> None:
     assert clusters_by_domain(seen, "81")["real.shop.svc.cluster.local"] == "outbound|81||real.shop.svc.cluster.local"
     assert endpoints(seen, "outbound|80||real.shop.svc.cluster.local") == []
     assert endpoints(seen, "outbound|81||real.shop.svc.cluster.local") == ["real.shop.svc.cluster.local:81"]
+
+
+def test_an_authorizer_may_be_another_name_and_have_its_port_from_a_later_object() -> None:
+    asked = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    extensionProviders:
+    - {name: asked, envoyExtAuthzHttp: {service: Nick.default.svc.cluster.local, port: 80}}
+    - {name: other, envoyExtAuthzHttp: {service: api.bank.example, port: 81}}
+---
+"""
+    policies = "".join(
+        f"""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: default}}
+spec: {{action: CUSTOM, provider: {{name: {name}}}, rules: [{{}}]}}
+---
+"""
+        for name in ("asked", "other")
+    )
+    entries = entry("first", "api.bank.example", HTTP_80) + entry("later", "api.bank.example", HTTP_81)
+
+    seen = world(REAL + NICK + entries + asked + policies)
+
+    assert {"authorizer|80||real.shop.svc.cluster.local", "authorizer|81||api.bank.example"} <= names(seen, "clusters")
