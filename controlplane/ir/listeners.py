@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
-from controlplane.ir.tls import Peer
+from controlplane.ir.tls import Peer, Termination
 from controlplane.model.cluster_names import INBOUND, cluster_name
 from controlplane.model.hosts import ANY
 from controlplane.model.mesh import PathNormalization
@@ -162,6 +162,7 @@ class InboundPort:
     transparent: bool = False
     families: IpFamilies = IpFamilies.V4
     limits: TcpLimits = NO_LIMITS  # on connections that are sent on whole
+    termination: Termination | None = None  # of the TLS of clients that are not of the mesh; without it they come in plaintext
 
     @property
     def cluster(self) -> str:

@@ -99,7 +99,7 @@ class ClientCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Termination:
-    """How the TLS of clients ends at a gateway; ``clients`` is ``None`` where they are asked for no certificate."""
+    """How the TLS of clients ends at a gateway or a sidecar; ``clients`` is ``None`` where they are asked for no certificate."""
 
     certificates: tuple[Certificate, ...]
     clients: ClientCheck | None = None

@@ -93,13 +93,6 @@ async def test_connections_end_when_they_are_idle_or_old(world: PolicyWorld) -> 
 
 
 async def test_what_the_sidecar_says_stands_before_the_rule(world: PolicyWorld) -> None:
-    sidecar = (
-        (world.folder / "manifests" / "mesh.yaml")
-        .read_text()
-        .replace("  ingress:\n", "  inboundConnectionPool: {tcp: {maxConnections: 1}}\n  ingress:\n", 1)
-    )
-    draft = world.folder / "manifests" / "mesh.yaml~"
-    draft.write_text(sidecar)
-    draft.rename(world.folder / "manifests" / "mesh.yaml")
+    world.edit("  ingress:\n", "  inboundConnectionPool: {tcp: {maxConnections: 1}}\n  ingress:\n")
 
     await limited(world, "inbound.9090..", "{tcp: {maxConnections: 5}}", "remaining_cx", 1)

@@ -1,4 +1,4 @@
-"""An application that answers with what it was asked."""
+"""An application that says which headers a request had."""
 
 from __future__ import annotations
 

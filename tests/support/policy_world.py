@@ -110,6 +110,12 @@ class PolicyWorld:
         """Let ``text`` be what the mesh's settings and other objects around the workload say."""
         self._save("settings", text)
 
+    def edit(self, old: str, new: str) -> None:
+        """Let ``new`` stand in the place of ``old`` in what is written of the workload and its Sidecar."""
+        text = (self.folder / "manifests" / "mesh.yaml").read_text()
+        assert old in text
+        self._save("mesh", text.replace(old, new, 1))
+
     async def apply(self, text: str = "") -> None:
         """Let ``text`` be all policies there are, and wait until the workload's Envoy lives by them."""
         name = f"marker-{next(self._numbers)}"

@@ -10,9 +10,9 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.gateway import GatewayChain, GatewayListener
 from controlplane.ir.listeners import ChainMatch, HttpRouting, unclaimed
 from controlplane.ir.tls import Termination
+from controlplane.mesh.access.istio_server_tls import needs_identity, termination
 from controlplane.mesh.access.policies import effective_policies, gateway_filters
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, gateway_servers, namespaced_name
-from controlplane.mesh.gateway.istio_gateway_tls import needs_identity, termination
 from controlplane.mesh.gateway.route_tables import bound_virtual_services, shared_hosts, table_name
 from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedServer, PortKind, ServerRef, server_hosts, serves_http
 from controlplane.mesh.publish.encode import checked_resource

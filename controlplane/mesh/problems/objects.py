@@ -15,6 +15,7 @@ from controlplane.mesh.problems.connections import connection_route_problems
 from controlplane.mesh.problems.delegates import delegate_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
+from controlplane.mesh.problems.sidecars import sidecar_problems
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
@@ -26,6 +27,7 @@ from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.gateway import Gateway
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
+from controlplane.objects.networking.sidecar import Sidecar
 from controlplane.objects.networking.virtual_service import Destination, HTTPRoute, VirtualService
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.peer_authentication import PeerAuthentication
@@ -36,8 +38,8 @@ from controlplane.objects.security.request_authentication import RequestAuthenti
 def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
     """Return what is wrong between the object ``key`` and the others."""
     match objects(db, key):
-        case VirtualService() as virtual_service:
-            return tuple(_virtual_service_problems(db, virtual_service))
+        case VirtualService() | Sidecar() as seen:
+            return tuple(_virtual_service_problems(db, seen) if isinstance(seen, VirtualService) else sidecar_problems(db, seen))
         case DestinationRule() as destination_rule:
             return (*destination_rule_problems(db, destination_rule), *problems_of_credentials(db, key))
         case RequestAuthentication() as authentication:

@@ -12,6 +12,7 @@ from controlplane.ir.clusters import ConnectionPool
 from controlplane.ir.listeners import ConnectionLimits, InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
 from controlplane.ir.tls import Peer
 from controlplane.mesh.access.ext_authz import authorizer_clusters
+from controlplane.mesh.access.istio_server_tls import termination
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.istio_cluster_policy import connection_pool
@@ -32,6 +33,7 @@ from controlplane.translate.clusters import clusters
 from controlplane.translate.listeners import inbound
 from controlplane.xds.resource import Resource
 
+_WITHOUT_TLS = {Protocol.HTTPS: Protocol.HTTP, Protocol.TLS: Protocol.TCP}
 ANY_ADDRESS = "0.0.0.0"  # in a default endpoint: the instance itself
 
 
@@ -189,13 +191,15 @@ def _ingress_port(db: Database, workload: InboundScope, listener: IngressListene
         ),
         None,
     )
+    protocol = protocol_of(listener.port.number, "", listener.port.protocol.lower(), "TCP")
     return InboundPort(
         port=listener.port.number,
-        protocol=protocol_of(listener.port.number, "", listener.port.protocol.lower(), "TCP"),
+        protocol=_WITHOUT_TLS.get(protocol, protocol) if listener.tls else protocol,
         service=service_and_port[0] if service_and_port else None,
         service_port=service_and_port[1].number if service_and_port else listener.port.number,
         bind=listener.bind or (own_address if listener.capture_mode == "NONE" else wildcard(workload.families)[0]),
         endpoint=listener.default_endpoint.replace(ANY_ADDRESS, own_address) or None,
         transparent=workload.transparent,
         families=workload.families,
+        termination=termination(listener.tls, any_peer(db)) if listener.tls else None,
     )

@@ -66,7 +66,7 @@ class IngressListener(Model):
     bind: Text = ""
     capture_mode: CaptureMode = "DEFAULT"
     default_endpoint: Text = ""
-    tls: Unsupported[ServerTLSSettings | None] = None
+    tls: ServerTLSSettings | None = None
     connection_pool: ConnectionPoolSettings | None = None
 
 

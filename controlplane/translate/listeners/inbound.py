@@ -13,6 +13,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.ir.listeners import NO_LIMITS, ConnectionSettings, InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
+from controlplane.ir.tls import Termination
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
@@ -29,6 +30,7 @@ from controlplane.translate.listeners.network_filters import (
     tls_inspector,
 )
 from controlplane.translate.routes.virtual_hosts import inbound_route, pass_through_route
+from controlplane.translate.tls import gateway as server_tls
 from controlplane.translate.tls import mesh as mesh_tls
 from controlplane.translate.tls.mesh import HTTP_OF_PEERS, OTHERS_OF_PEERS
 
@@ -44,6 +46,7 @@ class _ConnectionKind(NamedTuple):
     announced: tuple[str, ...]
     http: bool
     mutual: bool
+    outside: bool = False  # its TLS is the one that the port's own settings terminate
 
 
 class _ChainSpec(NamedTuple):
@@ -55,6 +58,7 @@ class _ChainSpec(NamedTuple):
     stat_prefix: str
     routes: RouteConfiguration
     limits: TcpLimits = NO_LIMITS
+    termination: Termination | None = None
 
 
 class _EncodedChain(NamedTuple):
@@ -124,13 +128,14 @@ def _to_itself(number: int, terminal: TerminalFilters) -> FilterChain:
 
 def _spec(port: InboundPort) -> _ChainSpec:
     name = f"{port.bind}_{port.port}"
-    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port), port.limits)
+    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port), port.limits, port.termination)
 
 
 def _chains(
     spec: _ChainSpec, protocol: Protocol, match: FilterChainMatch, policy: PortPolicy, encoded: _EncodedChain
 ) -> Iterator[FilterChain]:
-    kinds = tuple(_kinds(protocol, policy.mode if policy.peer else MutualTLSMode.DISABLE))
+    mode = policy.mode if policy.peer else MutualTLSMode.DISABLE
+    kinds = _terminated_kinds(protocol, mode) if spec.termination else _kinds(protocol, mode)
     if policy.peer is None and policy.mode is MutualTLSMode.STRICT:
         # Who has no certificate cannot take part in mutual TLS, and nothing else is to be let in.
         yield FilterChain(name=spec.name, filter_chain_match=match, filters=[encoded.terminal.tcp(BLACK_HOLE, BLACK_HOLE)])
@@ -143,12 +148,15 @@ def _chains(
         chain.filter_chain_match.application_protocols.extend(kind.announced)
         if kind.mutual and policy.peer:
             chain.transport_socket.CopyFrom(mesh_tls.downstream(policy.peer, http=kind.http))
+        elif kind.outside and spec.termination:
+            chain.transport_socket.CopyFrom(server_tls.downstream(spec.termination, http=kind.http))
         yield chain
 
 
 def _filters(spec: _ChainSpec, kind: _ConnectionKind, encoded: _EncodedChain) -> list[Filter]:
     if kind.http:
-        return [encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, encoded.http, mutual=kind.mutual)]
+        shown = kind.mutual or bool(kind.outside and spec.termination and spec.termination.clients)
+        return [encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, encoded.http, mutual=shown)]
     return [*encoded.network, encoded.terminal.tcp(spec.cluster, spec.cluster, spec.limits)]
 
 
@@ -185,6 +193,17 @@ def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]
             )
         case _:
             assert_never(mode)
+
+
+def _terminated_kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]:
+    """Return the kinds of connections to a port with TLS of its own: peers of the mesh, and others by that TLS.
+
+    In strict ``mode`` there are no others.
+    """
+    if mode is MutualTLSMode.STRICT:
+        return _kinds(protocol, mode)
+    peers = (_ConnectionKind(_TLS, _ALL_OF_PEERS, protocol.is_http, mutual=True),) if mode is MutualTLSMode.PERMISSIVE else ()
+    return (*peers, _ConnectionKind(_TLS, (), protocol.is_http, mutual=False, outside=True))
 
 
 def _inspect(listener: Listener) -> None:

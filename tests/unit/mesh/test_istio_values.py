@@ -23,8 +23,8 @@ from controlplane.ir.tls import (
     Termination,
 )
 from controlplane.mesh.access.istio_access import access_policy
+from controlplane.mesh.access.istio_server_tls import needs_identity, termination
 from controlplane.mesh.destinations.istio_cluster_policy import cluster_policy
-from controlplane.mesh.gateway.istio_gateway_tls import needs_identity, termination
 from controlplane.objects.networking.destination_rule import TrafficPolicy
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.objects.networking.workload_group import ReadinessProbe

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.model.cipher_suites import unknown_suites
 from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import parse_protocol
 from controlplane.objects.networking.gateway import Gateway, GatewayServer
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
-from controlplane.objects.networking.rules.sidecar import check_default_endpoint
+from controlplane.objects.networking.rules.sidecar import check_cipher_suites, check_default_endpoint
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
@@ -72,11 +71,7 @@ def _host(path: str, text: str) -> Iterator[Finding]:
 
 
 def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
-    for index, text in enumerate(tls.cipher_suites):
-        for name in unknown_suites(text):
-            yield rules.warning(
-                f"{path}.cipherSuites[{index}]", "Ineffective", f"Envoy knows no cipher suite {name[:80]!r}: it is left out"
-            )
+    yield from check_cipher_suites(path, tls)
     files = bool(tls.server_certificate and tls.private_key)
     certificate_sources = [bool(tls.credential_name), bool(tls.credential_names), bool(tls.tls_certificates), files]
     if tls.mode == "ISTIO_MUTUAL":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from controlplane.model.cipher_suites import unknown_suites
 from controlplane.model.endpoint_policy import OWN_PORTS
 from controlplane.model.hosts import ANY, is_ip
 from controlplane.model.protocols import parse_protocol
@@ -147,12 +148,38 @@ def _tls(path: str, tls: ServerTLSSettings, port: SidecarPort) -> Iterator[Findi
     for name, setting in unusable:
         if setting:
             yield rules.conflict(f"{path}.{name}", "expected nothing here: a sidecar takes files, and does not redirect")
+    if tls.ca_cert_credential_name:
+        yield rules.warning(f"{path}.caCertCredentialName", "NoEffect", "has no effect: a sidecar takes files")
+    if tls.mode == "SIMPLE":
+        yield from _of_clients(path, tls)
+    yield from check_cipher_suites(path, tls)
     files = [("serverCertificate", tls.server_certificate), ("privateKey", tls.private_key)]
     if tls.mode != "SIMPLE":
         files.append(("caCertificates", tls.ca_certificates))
     for name, file in files:
         if not file:
             yield rules.required(f"{path}.{name}", "a file")
+
+
+def _of_clients(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
+    """Yield what is said of the certificates of clients, who are asked for none."""
+    for name, setting in (
+        ("caCertificates", tls.ca_certificates),
+        ("caCrl", tls.ca_crl),
+        ("verifyCertificateSpki", tls.verify_certificate_spki),
+        ("verifyCertificateHash", tls.verify_certificate_hash),
+        ("insecureSkipVerify", tls.insecure_skip_verify),
+    ):
+        if setting:
+            yield rules.warning(f"{path}.{name}", "NoEffect", "has no effect: SIMPLE asks clients for no certificate")
+
+
+def check_cipher_suites(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
+    """Yield the cipher suites of ``tls`` that are not known."""
+    for index, text in enumerate(tls.cipher_suites):
+        for name in unknown_suites(text):
+            message = f"Envoy knows no cipher suite {name[:80]!r}: it is left out"
+            yield rules.warning(f"{path}.cipherSuites[{index}]", "Ineffective", message)
 
 
 def _port(path: str, port: SidecarPort) -> Iterator[Finding]:

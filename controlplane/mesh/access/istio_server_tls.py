@@ -1,4 +1,4 @@
-"""From the TLS settings of a Gateway's server to values of our own.
+"""From the TLS settings of a Gateway's server, or of a Sidecar's ingress, to values of our own.
 
 https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSettings
 """
