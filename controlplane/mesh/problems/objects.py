@@ -26,6 +26,7 @@ from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesServic
 from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.gateway import Gateway
+from controlplane.objects.networking.proxy_config import unread_annotations
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.networking.sidecar import Sidecar
 from controlplane.objects.networking.virtual_service import Destination, HTTPRoute, VirtualService
@@ -160,6 +161,10 @@ def _positions(service_object: KubernetesService | ServiceEntry, numbers: tuple[
 def _instance_problems(db: Database, instance: Pod | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
     if not isinstance(instance, EndpointSlice):
         yield from _workload_problems(db, instance)
+    if isinstance(instance, Pod):
+        for name in unread_annotations(instance.meta.annotations):
+            message = "this cannot be read: its proxy has the settings of the mesh instead"
+            yield Problem(instance.key, f"metadata.annotations.{name}", Severity.WARNING, "Ineffective", message)
     if not isinstance(instance, Pod):
         yield from unreachable_endpoints(db, instance)
 

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from controlplane.model.keys import NETWORKING
-from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB
+from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, PROXY_CONFIG
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.findings import Finding
@@ -105,12 +105,24 @@ def check_annotations(annotations: Mapping[str, str]) -> Iterator[Finding]:
 
 def annotated_settings(annotation: str) -> ProxySettings:
     """Return the settings in ``annotation``, ``proxy.istio.io/config`` of a pod; of one that cannot be read, none."""
+    return _read(annotation) or ProxySettings()
+
+
+def unread_annotations(annotations: Mapping[str, str]) -> Iterator[str]:
+    """Yield the names of those ``annotations`` that are settings of a proxy and cannot be read."""
+    if PROXY_CONFIG in annotations and _read(annotations[PROXY_CONFIG]) is None:
+        yield PROXY_CONFIG
+    if MAX_REQUEST_HEADERS_KB in annotations and max_request_headers_kb(annotations) is None:
+        yield MAX_REQUEST_HEADERS_KB
+
+
+def _read(annotation: str) -> ProxySettings | None:
     try:
         composed = compose(annotation)
         settings = composed.value if composed else None
-        return ProxySettings.model_validate(sanitized(settings)) if isinstance(settings, dict) else ProxySettings()
+        return ProxySettings.model_validate(sanitized(settings or {})) if settings is None or isinstance(settings, dict) else None
     except (UnreadableError, InvalidJson, ValidationError):
-        return ProxySettings()  # its pod was refused, or it was written after that
+        return None
 
 
 class ProxyConfigSpec(Model):
