@@ -56,7 +56,7 @@ def _certificates(settings: ServerTLSSettings) -> Iterator[Certificate]:
     names = settings.credential_names or ((settings.credential_name,) if settings.credential_name else ())
     yield from (SecretRef(certificate_name(name)) for name in names)
     yield from (CertificateFiles(files.server_certificate, files.private_key) for files in settings.tls_certificates)
-    if settings.server_certificate:
+    if settings.server_certificate and not names:  # half a pair may be left beside a credential
         yield CertificateFiles(settings.server_certificate, settings.private_key)
 
 
@@ -78,4 +78,4 @@ def _authority(settings: ServerTLSSettings) -> MeshIdentity | SecretRef | Author
         return MeshIdentity()
     if credential := settings.ca_cert_credential_name or settings.credential_name or next(iter(settings.credential_names), ""):
         return SecretRef(authority_name(credential))
-    return AuthorityFile(settings.ca_certificates or next((files.ca_certificates for files in settings.tls_certificates), ""))
+    return AuthorityFile(settings.ca_certificates)

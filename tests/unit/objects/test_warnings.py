@@ -9,6 +9,7 @@ from controlplane.objects.parse import parse
 
 Json = dict[str, object]
 ROUTE: Json = {"route": [{"destination": {"host": "b"}}]}
+CREDENTIAL: Json = {"mode": "SIMPLE", "credentialName": "a"}
 CERTIFICATE: Json = {"serverCertificate": "/a", "privateKey": "/b", "caCertificates": "/c"}
 TCP: Json = {"number": 81, "name": "tcp", "protocol": "TCP"}
 
@@ -73,6 +74,12 @@ def policy(**settings: object) -> Json:
             "Sidecar",
             {"inboundConnectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}},
             "inboundConnectionPool.http.h2UpgradePolicy",
+            "NoEffect",
+        ),
+        (
+            "Gateway",
+            {"servers": [{"port": {**TCP, "protocol": "HTTPS"}, "hosts": ["*"], "tls": {**CREDENTIAL, "serverCertificate": "/a"}}]},
+            "servers[0].tls.serverCertificate",
             "NoEffect",
         ),
         ("WorkloadEntry", {"address": "10.0.0.1", "network": "n"}, "network", "NotTranslated"),

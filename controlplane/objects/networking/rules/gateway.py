@@ -92,7 +92,11 @@ def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
         return
     if tls.mode == "SIMPLE" and tls.ca_crl:
         yield rules.conflict(f"{path}.caCrl", "expected nothing here: SIMPLE asks clients for no certificate")
-    if not (tls.credential_name or tls.credential_names):
+    if tls.credential_name or tls.credential_names:
+        for name, file in (("serverCertificate", tls.server_certificate), ("privateKey", tls.private_key)):
+            if file and not files:
+                yield rules.warning(f"{path}.{name}", "NoEffect", "has no effect beside a credential")
+    else:
         yield from _certificates(path, tls)
 
 
