@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
@@ -17,7 +17,7 @@ from tests.support.fields.leaves import ENTRY, ITEM, KindOfObject, Leaf, Schema,
 from tests.support.fields.placing import ABSENT, place
 from tests.support.fields.tables import bases, is_whole, labels_of, means_default, metadata_of, required_value, surroundings, values_of
 from tests.support.fields.verdicts import Letter, Result, Verdict
-from tests.support.fields.world import Outcome, World
+from tests.support.fields.world import Outcome, World, changed_parts
 
 # Problems that stand where a field begins and hold for all that is below.
 _WITHOUT_EFFECT = frozenset(("NotTranslated", "KindNotTranslated", "NoEffect", "NotChecked", "Ineffective", "Deprecated"))
@@ -40,10 +40,14 @@ class Audit:
         for place_of, name, value in labels_of(self._kind):
             yield Verdict(self._kind.name, metadata_path(place_of, name), {value: self._result_of_metadata(place_of, name, value)})
 
+    def leaves_no_trace(self) -> bool:
+        """Return whether everything is as it was once the object is gone."""
+        return self._world.is_untouched_without(_key(self._parsed(next(bases(self._kind.name, ()))[0])))
+
     def is_told_of_unknown(self, container: str) -> bool:
         """Return whether a Problem names a field that nobody knows in the object at ``container``."""
         at, name = steps(container), "noSuchField"
-        node = next(iter(bases(self._kind.name, at)))
+        node = next(bases(self._kind.name, at))[0]
         within = _at(self._placed(node, at, ABSENT) if at else node, at)
         fields = within if isinstance(within, dict) else {}
         parsed = self._parsed(self._placed(node, at, {**fields, name: 1}))
@@ -52,68 +56,69 @@ class Audit:
     def _results(self, leaf: Leaf) -> Mapping[str, Result]:
         """Return what comes of the values of ``leaf``, of each the best of all that may stand around it."""
         found: dict[str, Result] = {}
-        standing: set[str] = set()  # values that are no change somewhere
-        values = values_of(self._kind.name, leaf)
-        for base in self._around(leaf):
-            without, before = self._without(leaf, base)
-            there = _at(without, leaf.steps)
-            others = [value for value in values.candidates if value != there]
-            standing.update(_shown(value) for value in values.candidates if value == there)
-            for value in others if values.every else others[:1]:
-                name = _shown(value)
-                if name not in found or found[name].letter is not Letter.EFFECT:
-                    result = self._trial(leaf, base, value, before)
-                    found[name] = found.get(name, result).or_better(result)
-            if len(found) == len(values.candidates) and {result.letter for result in found.values()} == {Letter.EFFECT}:
+        compared: set[str] = set()  # values that others were compared with
+        for group in bases(self._kind.name, leaf.steps):
+            for value, result in self._results_in(leaf, group):
+                if result is None:
+                    compared.add(value)
+                else:
+                    found[value] = found.get(value, result).or_better(result)
+            if {result.letter for result in found.values()} == {Letter.EFFECT}:
                 break
-        tried = {name: result for name, result in found.items() if result.letter is not Letter.REFUSED or name not in standing}
+        nothing = (Letter.REFUSED, Letter.SILENT)
+        tried = {value: result for value, result in found.items() if value not in compared or result.letter not in nothing}
         assert tried, f"{self._kind.name} {leaf.path}: no value to try"
         return tried
 
+    def _results_within(self, leaf: Leaf, base: object) -> Iterator[tuple[str, Result | None]]:
+        """Yield what comes of the values of ``leaf`` in ``base``, ``None`` for one that stands there to compare with."""
+        values = values_of(self._kind.name, leaf)
+        without = self._without(leaf, base, values.candidates)
+        standing = _at(without, leaf.steps)
+        yield from ((_shown(value), None) for value in values.candidates if value == standing)
+        before = self._outcome(without, self._metadata)
+        others = [value for value in values.candidates if value != standing]
+        for value in others if values.every else others[:1]:
+            parsed = self._parsed(self._placed(base, leaf.steps, value))
+            result = self._compared(parsed, f"{self._kind.root}.{leaf.path}".lstrip("."), before)
+            silent = Letter.DEFAULT if means_default(self._kind.name, leaf.path, value) else Letter.SILENT
+            yield _shown(value), result or Result(silent)
+
+    def _without(self, leaf: Leaf, base: object, candidates: Sequence[object]) -> object:
+        """Return ``base`` without ``leaf``; where it has to be there, with another value of it, or without what it stands in."""
+        parts = leaf.steps[:-1] if is_whole(self._kind.name, leaf.path) else leaf.steps
+        absent = self._placed(base, parts, ABSENT)
+        others = [self._placed(base, leaf.steps, value) for value in candidates] if len(candidates) > 1 else []
+        cut = [self._placed(base, parts[:length], ABSENT) for length in range(len(parts) - 1, 0, -1)]
+        return next(fields for fields in (absent, *others, *cut, base) if self._parsed(fields).object is not None)
+
     def _result_of_metadata(self, place_of: str, name: str, value: str) -> Result:
-        base = next(iter(bases(self._kind.name, ())))
+        base = next(bases(self._kind.name, ()))[0]
         entries = self._metadata.get(place_of, {})
         assert isinstance(entries, dict)
         others = {other: kept for other, kept in entries.items() if other != name}
-        before = self._outcome_with(base, {**self._metadata, place_of: others})
+        before = self._outcome(base, {**self._metadata, place_of: others})
         parsed = self._parsed(base, {**self._metadata, place_of: {**others, name: value}})
         return self._compared(parsed, f"metadata.{place_of}.{name}", before) or Result(Letter.SILENT)
 
-    def _outcome_with(self, fields: object, metadata: Mapping[str, object]) -> Outcome:
+    def _outcome(self, fields: object, metadata: Mapping[str, object]) -> Outcome:
         parsed = self._parsed(fields, metadata)
         return self._world.outcome(_key(parsed), parsed.object)
 
-    def _around(self, leaf: Leaf) -> Iterator[object]:
-        """Yield the objects in which ``leaf`` is tried."""
-        for base in bases(self._kind.name, leaf.steps):
+    def _results_in(self, leaf: Leaf, group: Sequence[object]) -> Iterator[tuple[str, Result | None]]:
+        """Yield what comes of the values of ``leaf`` in each object of ``group``, with and without what ``parts.yaml`` has around it."""
+        for base in group:
             for at, part in surroundings(leaf.steps):
-                yield self._placed(base, at, part)
-            yield base
-
-    def _without(self, leaf: Leaf, base: object) -> tuple[object, Outcome]:
-        """Return the object without ``leaf``, or without as much around it as makes no sense alone, and what comes of that."""
-        for length in range(len(leaf.steps) - is_whole(self._kind.name, leaf.path), 0, -1):
-            fields = self._placed(base, leaf.steps[:length], ABSENT)
-            parsed = self._parsed(fields)
-            if parsed.object is not None:
-                return fields, self._world.outcome(_key(parsed), parsed.object)
-        parsed = self._parsed(base)
-        assert parsed.object is not None, f"{self._kind.name} {base}: {parsed.problems}"
-        return base, self._world.outcome(_key(parsed), parsed.object)
-
-    def _trial(self, leaf: Leaf, base: object, value: object, before: Outcome) -> Result:
-        parsed = self._parsed(self._placed(base, leaf.steps, value))
-        found = self._compared(parsed, f"{self._kind.root}.{leaf.path}".lstrip("."), before)
-        silent = Letter.DEFAULT if means_default(self._kind.name, leaf.path, value) else Letter.SILENT
-        return found or Result(silent)
+                yield from self._results_within(leaf, self._placed(base, at, part))
+            yield from self._results_within(leaf, base)
 
     def _compared(self, parsed: ParsedObject, path: str, before: Outcome) -> Result | None:
         """Return what comes of an object that now has something at ``path``, ``None`` if nothing does and nobody is told."""
         if parsed.object is None:
             return Result(Letter.REFUSED, parsed.problems[0].message)
         key = _key(parsed)
-        if self._world.outcome(key, parsed.object) != before:
-            return Result(Letter.EFFECT)
+        if changed := changed_parts(before, self._world.outcome(key, parsed.object)):
+            return Result(Letter.EFFECT, changed=changed)
         told = [problem.message for problem in (*parsed.problems, *self._world.problems(key)) if names(problem, path)]
         return Result(Letter.WARNED, told[0]) if told else None
 

@@ -34,7 +34,10 @@ T does not say that a field means all that it means in Istio: that is what the o
 @cache
 def verdicts(kind: KindOfObject) -> Sequence[Verdict]:
     """Return what comes of the leaves of ``kind``."""
-    return tuple(Audit(kind, World()).verdicts())
+    audit = Audit(kind, World())
+    found = tuple(audit.verdicts())
+    assert audit.leaves_no_trace(), kind.name
+    return found
 
 
 def sums(rows: Iterable[tuple[str, str, str]]) -> Mapping[str, Counter[str]]:

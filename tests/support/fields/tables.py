@@ -75,12 +75,12 @@ def labels_of(kind: KindOfObject) -> Iterator[tuple[str, str, str]]:
                 yield from ((place, name, value) for name, value in entries.items())
 
 
-def bases(kind: str, parts: Steps) -> Iterator[object]:
-    """Yield the objects of ``kind`` in which a leaf at ``parts`` makes sense, those that are closest to it first."""
+def bases(kind: str, parts: Steps) -> Iterator[Sequence[object]]:
+    """Yield the objects of ``kind`` in which a leaf at ``parts`` makes sense, group by group, those that are closest to it first."""
     by_beginning = {steps(beginning): around for beginning, around in _file("bases").get(kind, {"": {}}).items()}
     for length in range(len(parts), -1, -1):
-        around = by_beginning.get(parts[:length], [])
-        yield from around if isinstance(around, list) else [around]
+        if (around := by_beginning.get(parts[:length])) is not None:
+            yield around if isinstance(around, list) else [around]
 
 
 def surroundings(parts: Steps) -> Iterator[tuple[Steps, object]]:

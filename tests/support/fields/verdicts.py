@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from tests.support.fields.tables import unfinished, without_use
+from tests.support.fields.world import Part
 
 
 class Letter(StrEnum):
@@ -32,14 +34,16 @@ _BEST_FIRST = (Letter.EFFECT, Letter.WARNED, Letter.DEFAULT, Letter.SILENT, Lett
 
 
 class Result(NamedTuple):
-    """What came of one value, and what was said of it."""
+    """What came of one value, what was said of it, and what changed."""
 
     letter: Letter
     said: str = ""
+    changed: frozenset[Part] = frozenset()
 
     def or_better(self, other: Result) -> Result:
-        """Return the better of this and ``other``."""
-        return min(self, other, key=lambda result: _BEST_FIRST.index(result.letter))
+        """Return the better of this and ``other``, with all that changed."""
+        better = min(self, other, key=lambda result: _BEST_FIRST.index(result.letter))
+        return better._replace(changed=self.changed | other.changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +75,10 @@ class Verdict:
         said = {value: result for value, result in self.results.items() if result.letter in (Letter.WARNED, Letter.REFUSED)}
         if len(said) == len(self.results):
             return next(iter(said.values())).said
-        return "; ".join(f"`{value}` {result.letter}: {result.said}" for value, result in said.items())
+        return "; ".join((*self._changed(), *(f"`{value}` {result.letter}: {result.said}" for value, result in said.items())))
+
+    def _changed(self) -> Iterator[str]:
+        by_whom: dict[str, list[str]] = defaultdict(list)
+        for who, what in sorted(frozenset().union(*(result.changed for result in self.results.values()))):
+            by_whom[who].append(what)
+        yield from (f"{who}: {', '.join(whats)}" for who, whats in by_whom.items())

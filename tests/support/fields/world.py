@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from controlplane.fleet.registrations import Registrations, probe_of
-from controlplane.inject.inject import InjectionContext, inject
+from controlplane.inject.inject import InjectionContext, InjectionOutcome, inject
 from controlplane.inject.policy import PodNamespace
 from controlplane.mesh.access.jwks import wanted_keys
 from controlplane.mesh.mesh import Mesh
@@ -16,12 +17,15 @@ from controlplane.mesh.snapshot import SECTIONS
 from controlplane.model.identity import Identity
 from controlplane.model.keys import NAMESPACE, Key
 from controlplane.model.problems import Problem
-from controlplane.model.proxies import Proxy, proxy_from_node
-from controlplane.objects.changes import Change, MeshChange, split
+from controlplane.model.proxies import Proxy, ProxyType, proxy_from_node
+from controlplane.objects.changes import Change, split
+from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.parse import Object
+from controlplane.objects.types.scalars import FrozenMap
 from controlplane.settings import InjectionSettings
 from controlplane.sources.files.once import read_manifests
 from controlplane.translate.clusters.health_checks import specifier
+from controlplane.xds.resource import Reference
 from controlplane.xds.stream import Variant
 
 WORLD = Path(__file__).parent / "world.yaml"
@@ -42,7 +46,13 @@ _POD = {
     "spec": {"containers": [{"name": "app", "image": "app:1"}]},
 }
 
-Outcome = Mapping[tuple[str, ...], object]
+Part = tuple[str, str]  # who gets it, and what it is
+Outcome = Mapping[tuple[Part, str], object]  # by part, and by what is called
+
+
+def changed_parts(before: Outcome, after: Outcome) -> frozenset[Part]:
+    """Return the parts of what comes of a mesh that differ between two times."""
+    return frozenset(part for part, name in before.keys() | after.keys() if before.get((part, name)) != after.get((part, name)))
 
 
 class World:
@@ -60,6 +70,7 @@ class World:
         self._registrations = Registrations(60.0)
         self._registrations.connected(1, self._machine, 0.0)
         assert not self._mesh.refresh().failed
+        self._untouched = dict(self._everything())
 
     def outcome(self, key: Key, obj: Object | None) -> Outcome:
         """Return what comes of everything while the object ``key`` is ``obj``."""
@@ -67,34 +78,51 @@ class World:
         self._mesh.apply(for_mesh)
         failed = self._mesh.refresh().failed
         assert not failed, failed
+        held = dict(self._held_back())
+        assert not held, f"{key} makes proxies wait, so that nothing can be compared: {held}"
         return dict(self._everything())
 
     def problems(self, key: Key) -> tuple[Problem, ...]:
         """Return what is wrong between the object ``key`` and the others."""
         return self._mesh.problems_about(key)
 
-    def forget(self, key: Key) -> None:
-        """Have the object ``key`` be what it is in ``world.yaml`` again."""
-        self._mesh.apply([MeshChange(key, self._originals.get(key))])
-        self._mesh.refresh()
+    def is_untouched_without(self, key: Key) -> bool:
+        """Return whether everything is as it was in the beginning, now that the object ``key`` is what ``world.yaml`` has."""
+        return self.outcome(key, self._originals.get(key)) == self._untouched
 
-    def _everything(self) -> Iterator[tuple[tuple[str, ...], object]]:
-        mesh = self._mesh
+    def _everything(self) -> Iterator[tuple[tuple[Part, str], object]]:
+        mesh, machine = self._mesh, self._machine
         for session in self._sessions:
+            who = "gateways" if session.proxy.type is ProxyType.ROUTER else "sidecars"
             for section, type_url in SECTIONS.items():
-                yield from (((session.proxy.name, section, sent.name), sent.version) for sent in session.view.resources(type_url))
-        yield ("keys of issuers",), mesh.database.peek(wanted_keys)
-        yield ("credentials",), mesh.referred_credentials()
-        yield ("namespaces with proxies",), mesh.injected_namespaces()
-        yield ("machine", "entries"), [each.document for each in self._registrations.entries(mesh.object, 0.0).values()]
-        yield ("machine", "health check"), specifier(probe_of(self._machine, mesh.object)).SerializeToString(deterministic=True)
-        for native in (True, False):
-            context = InjectionContext(settings=InjectionSettings(), defaults=mesh.proxy_defaults(), has_native_sidecars=native)
-            yield ("pod", f"native: {native}"), inject(_POD, self._namespace(), context)
+                for sent in session.view.resources(type_url):
+                    yield ((who, section), f"{session.proxy.name} {sent.name}"), sent.version
+        yield (("control plane", "keys of issuers"), ""), mesh.database.peek(wanted_keys)
+        yield (("control plane", "credentials"), ""), mesh.referred_credentials()
+        yield (("control plane", "namespaces with proxies"), ""), mesh.injected_namespaces()
+        yield (("machines", "entries"), ""), [entry.document for entry in self._registrations.entries(mesh.object, 0.0).values()]
+        yield (("machines", "health checks"), ""), specifier(probe_of(machine, mesh.object)).SerializeToString(deterministic=True)
+        yield (("pods", "what is injected"), ""), _injected(mesh.proxy_defaults(), FrozenMap(self._namespace_labels()))
 
-    def _namespace(self) -> PodNamespace:
+    def _held_back(self) -> Iterator[tuple[Reference, object]]:
+        """Yield the resources that are not sent, as something that they use is not there, and what they use."""
+        for table in filter(None, {state.published_table for state in self._mesh._publisher._states.values()}):
+            for reference, resource in table._desired.items():
+                if table.table.of_type(reference[0]).get(reference[1]) != resource:
+                    yield reference, resource.uses
+
+    def _namespace_labels(self) -> Mapping[str, str]:
         namespace = self._mesh.object(NAMESPACE.key("", "default"))
-        return PodNamespace("default", namespace.meta.labels if namespace else {})
+        return namespace.meta.labels if namespace else {}
+
+
+@cache
+def _injected(defaults: ProxySettings, namespace_labels: FrozenMap[str]) -> tuple[InjectionOutcome, ...]:
+    """Return what becomes of a pod of a namespace with ``namespace_labels``, where there are native sidecars and where there are none."""
+    contexts = (
+        InjectionContext(settings=InjectionSettings(), defaults=defaults, has_native_sidecars=is_native) for is_native in (True, False)
+    )
+    return tuple(inject(_POD, PodNamespace("default", namespace_labels), context) for context in contexts)
 
 
 def _proxies() -> Iterator[Proxy]:
