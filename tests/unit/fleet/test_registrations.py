@@ -80,7 +80,7 @@ def test_an_entry_says_what_the_group_says_and_the_address_of_its_proxy() -> Non
     }
     read = parse(entry.document)
     assert read.object is not None
-    assert read.problems == ()
+    assert [problem.field for problem in read.problems] == ["spec.network"]
 
 
 def test_it_stays_while_there_is_a_stream_and_ten_seconds_longer() -> None:
