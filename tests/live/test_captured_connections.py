@@ -55,6 +55,7 @@ MANIFESTS = (
     lasting("idle", "10.77.9.5", idleTimeout="1s"),
     lasting("brief", "10.77.9.6", maxConnectionDuration="2s"),
     lasting("lasting", "10.77.9.7", maxConnections=1000),
+    lasting("single", "10.77.9.9", maxConnections=1),
     held("hashed", "10.77.9.8", FIVE, loadBalancer={"consistentHash": {"useSourceIp": True}}),
     backed("ledger", "money", "10.77.9.20", MONEY, "10.77.5.21", target=5701),
     backed("vault", "money", "10.77.9.21", MONEY, "10.77.5.22", target=5701),
@@ -159,6 +160,18 @@ def test_a_connection_is_closed_when_it_has_lasted_its_time_whatever_happens(mes
     assert kept.ended() >= 1.9
     assert beside.says("still there")
     beside.close()
+
+
+def test_no_more_connections_are_made_than_the_rule_says(mesh: CapturedMesh) -> None:
+    kept = mesh["client"].keep("10.77.9.9", 6000)
+    assert kept.who == "v1"
+
+    with mesh.counted() as arrived:
+        assert [mesh["client"].tcp("10.77.9.9", 6000).who for _ in range(3)] == [""] * 3
+
+    assert not arrived
+    kept.close()
+    wait_until(lambda: mesh["client"].tcp("10.77.9.9", 6000).who == "v1", "there is room again")
 
 
 def test_connections_of_one_source_go_to_one_endpoint_and_those_of_many_to_many(mesh: CapturedMesh) -> None:

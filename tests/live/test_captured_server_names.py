@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from controlplane.model.proxies import ProxyType
 from tests.support.captured_mesh import CapturedMesh, Server, Workload, captured_mesh
-from tests.support.manifests import outside
+from tests.support.manifests import document, outside
 
 ELSEWHERE, RAW, NEAR = "10.77.1.9", "10.77.1.8", "10.77.3.9"
 ENTRIES = (
@@ -19,7 +17,17 @@ ENTRIES = (
     outside("*.fixed.example", 443, "TLS", "10.77.1.5"),
     outside("deep.fixed.example", 443, "TLS", "10.77.1.6"),
     outside("own.example", 443, "TLS", "10.77.1.7", addresses=("10.77.9.1",)),
-    outside("far.example", 443, "TLS", "10.77.1.20"),
+    outside("one.example", 9443, "TLS", "10.77.1.1", addresses=["10.77.64.0/20"]),
+    outside("two.example", 9443, "TLS", "10.77.1.2", addresses=["10.77.64.0/20"]),
+    document(
+        "ServiceEntry",
+        "hashed",
+        hosts=["hashed.example"],
+        ports=[{"number": 443, "name": "tls", "protocol": "TLS"}],
+        resolution="STATIC",
+        endpoints=[{"address": f"10.77.1.{number}"} for number in range(1, 8)],
+    ),
+    document("DestinationRule", "hashed", host="hashed.example", trafficPolicy={"loadBalancer": {"consistentHash": {"useSourceIp": True}}}),
     outside("split.example", 8443, "TLS", "10.77.2.9"),
     outside("*.fan.example", 8443, "TLS"),
     outside("near.example", 8443, "TLS", "10.77.2.9"),
@@ -59,31 +67,6 @@ spec:
     route: [{destination: {host: left.example}}]
   - {match: [{port: 8443, sniHosts: [near.example]}], route: [{destination: {host: right.example}}]}
 """
-EGRESS = """
-apiVersion: v1
-kind: Service
-metadata: {name: egress, namespace: istio-egress}
-spec: {clusterIP: 10.77.9.5, selector: {app: egress}, ports: [{name: tls, port: 443, targetPort: 8443}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: egress, namespace: istio-egress}
-spec:
-  selector: {app: egress}
-  servers: [{port: {number: 443, name: tls, protocol: TLS}, hosts: [far.example], tls: {mode: PASSTHROUGH}}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: far}
-spec:
-  hosts: [far.example]
-  gateways: [mesh, istio-egress/egress]
-  tls:
-  - match: [{gateways: [mesh], port: 443, sniHosts: [far.example]}]
-    route: [{destination: {host: egress.istio-egress.svc.cluster.local, port: {number: 443}}}]
-  - match: [{gateways: [istio-egress/egress], port: 443, sniHosts: [far.example]}]
-    route: [{destination: {host: far.example, port: {number: 443}}}]
-"""
 ADDRESSES = {
     "bank": "10.77.1.1",
     "post": "10.77.1.2",
@@ -93,21 +76,23 @@ ADDRESSES = {
     "deep": "10.77.1.6",
     "own": "10.77.1.7",
     "elsewhere": ELSEWHERE,
-    "far": "10.77.1.20",
 }
 ON_8443 = {"itself": "10.77.2.9", "left": "10.77.2.1", "right": "10.77.2.2", "elsewhere-8443": ELSEWHERE, "near": NEAR}
+ON_9443 = {"one": "10.77.1.1", "two": "10.77.1.2", "within": "10.77.64.9", "beside": "10.77.80.0"}
 SERVERS = (
     *(Server(who, address, 443, names=(f"{who}.example",)) for who, address in ADDRESSES.items()),
     *(Server(who, address, 8443, names=(f"{who}.example",)) for who, address in ON_8443.items()),
+    *(Server(who, address, 9443, names=(f"{who}.example",)) for who, address in ON_9443.items()),
     Server("raw", RAW, 443),
     Server("raw-8443", RAW, 8443),
 )
-WORKLOADS = (Workload(app="client"), Workload(app="other"), Workload(app="egress", namespace="istio-egress", type=ProxyType.ROUTER))
+SOURCES = tuple(f"10.66.0.{number}" for number in range(1, 13))
+WORKLOADS = (Workload(app="client", sources=SOURCES), Workload(app="other"))
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CapturedMesh]:
-    manifests = "\n---\n".join((*ENTRIES, ROUTES, EGRESS))
+    manifests = "\n---\n".join((*ENTRIES, ROUTES))
     with captured_mesh(tmp_path_factory.mktemp("names"), manifests, WORKLOADS, SERVERS) as made:
         yield made
 
@@ -159,6 +144,27 @@ def test_an_address_of_an_entry_is_its_own_whatever_the_name_is(mesh: CapturedMe
     assert mesh["client"].tls("10.77.9.1", 443, name).who == "own"
 
 
+@pytest.mark.parametrize(
+    ("address", "name", "who"),
+    [
+        ("10.77.64.9", "one.example", "one"),
+        ("10.77.79.255", "two.example", "two"),
+        ("10.77.64.9", "nobody.example", "within"),
+        ("10.77.64.9", "", "within"),
+        ("10.77.80.0", "one.example", "beside"),
+    ],
+)
+def test_entries_of_one_block_are_told_apart_by_the_server_name(mesh: CapturedMesh, address: str, name: str, who: str) -> None:
+    assert mesh["client"].tls(address, 9443, name).who == who
+
+
+def test_connections_by_tls_of_one_source_go_to_one_endpoint(mesh: CapturedMesh) -> None:
+    seen = {source: {mesh["client"].tls(ELSEWHERE, 443, "hashed.example", source=source).who for _ in range(3)} for source in SOURCES}
+
+    assert {len(endpoints) for endpoints in seen.values()} == {1}
+    assert len(set.union(*seen.values())) >= 3  # of seven
+
+
 def test_what_is_not_tls_passes_on_the_ports_of_such_entries(mesh: CapturedMesh) -> None:
     with mesh.counted() as arrived:
         assert mesh["client"].tcp(RAW, 443).who == "raw"
@@ -196,11 +202,3 @@ def test_a_tls_route_fits_by_the_address_that_was_asked_for(mesh: CapturedMesh) 
     assert mesh["client"].tls(NEAR, 8443, "near.example").who == "left"
     assert mesh["client"].tls(ELSEWHERE, 8443, "near.example").who == "right"
     assert mesh["client"].tls(NEAR, 8443, "nobody.example").who == "near"
-
-
-def test_a_server_name_leads_through_the_egress_gateway_to_the_real_host(mesh: CapturedMesh) -> None:
-    with mesh.counted() as arrived:
-        answers = [mesh["client"].tls(ELSEWHERE, 443, "far.example") for _ in range(5)]
-
-    assert arrived == Counter(far=5)
-    assert {(each.who, each.name, each.source) for each in answers} == {("far", "far.example", mesh["egress"].ip)}

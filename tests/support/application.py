@@ -84,9 +84,9 @@ class Application:
         """Connect from the address ``source``, and say ``first``."""
         return self._asked("tcp", host, port, source, first)
 
-    def tls(self, host: str, port: int, name: str = "") -> Answer:
-        """Connect by TLS and ask for ``name``, or for none."""
-        return self._asked("tls", host, port, name)
+    def tls(self, host: str, port: int, name: str = "", *, source: str = "") -> Answer:
+        """Connect by TLS from the address ``source``, and ask for ``name``, or for none."""
+        return self._asked("tls", host, port, name, source)
 
     def http(
         self,

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 _AT_ONCE = 256  # connections that may wait to be taken
 
@@ -60,7 +61,8 @@ class _Server(socketserver.ThreadingTCPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.servers = all_of_them
         self.who = who
-        self.certificate = certificate
+        self.names: WeakKeyDictionary[ssl.SSLSocket | ssl.SSLObject, str] = WeakKeyDictionary()  # that were asked for
+        self.context = self._context(certificate) if certificate else None
         self.handle: Callable[[_Server, socket.socket, dict[str, object]], None] = _echoed
         super().__init__(address, socketserver.BaseRequestHandler)
 
@@ -70,20 +72,20 @@ class _Server(socketserver.ThreadingTCPServer):
         assert isinstance(request, socket.socket)
         with self.servers.lock:
             self.servers.taken[self.who] += 1
-        with suppress(OSError):
-            asked: list[str] = []  # the server name of TLS
-            with self._secured(request, asked) as connection:
-                peer, own = connection.getpeername(), connection.getsockname()
-                greeting = {"who": self.who, "source": peer[0], "at": own[0], "port": own[1], "name": "".join(asked)}
-                self.handle(self, connection, greeting)
+        with suppress(OSError), self.context.wrap_socket(request, server_side=True) if self.context else request as connection:
+            name = self.names.get(connection, "") if isinstance(connection, ssl.SSLSocket) else ""
+            peer, own = connection.getpeername(), connection.getsockname()
+            self.handle(self, connection, {"who": self.who, "source": peer[0], "at": own[0], "port": own[1], "name": name})
 
-    def _secured(self, request: socket.socket, asked: list[str]) -> socket.socket:
-        if not self.certificate:
-            return request
+    def _context(self, certificate: Path) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate / "tls.crt", self.certificate / "tls.key")
-        context.sni_callback = lambda _connection, name, _context: asked.append(name or "")
-        return context.wrap_socket(request, server_side=True)
+        context.load_cert_chain(certificate / "tls.crt", certificate / "tls.key")
+
+        def asked(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            self.names[connection] = name or ""
+
+        context.sni_callback = asked
+        return context
 
 
 def _echoed(_: _Server, connection: socket.socket, greeting: dict[str, object]) -> None:
