@@ -69,7 +69,7 @@ class Application:
         self.worker.ask("serve", who, host, port, protocol, certificate)
 
     def arrived(self) -> Counter[str]:
-        """Return how many connections have come to its servers, by who took them."""
+        """Return how many connections of TCP and requests of HTTP have come to its servers, by who took them."""
         return self._counted("arrived")
 
     def holds(self) -> Counter[str]:

@@ -116,7 +116,7 @@ class CapturedMesh:
 
     @contextmanager
     def counted(self) -> Iterator[Counter[str]]:
-        """Yield what says, when the block has ended, how many connections came meanwhile, by who took them."""
+        """Yield what says, when the block has ended, how many connections of TCP and requests came meanwhile, by who took them."""
         before, found = self._arrived(), Counter[str]()
         yield found
         found.update(self._arrived() - before)

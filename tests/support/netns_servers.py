@@ -26,7 +26,7 @@ class Servers:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.taken: Counter[str] = Counter()  # connections, by who took them
+        self.taken: Counter[str] = Counter()  # connections of TCP and requests of HTTP, by who took them
         self.held: Counter[str] = Counter()  # requests for /hold that wait for their answers, by who has them
         self.go_on = threading.Event()
 
@@ -37,8 +37,13 @@ class Servers:
             made.handle = _answered
         threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
 
+    def take(self, who: str) -> None:
+        """Count what has come to ``who``."""
+        with self.lock:
+            self.taken[who] += 1
+
     def arrived(self) -> dict[str, int]:
-        """Return how many connections have come, by who took them."""
+        """Return how many connections of TCP and requests of HTTP have come, by who took them."""
         with self.lock:
             return dict(self.taken)
 
@@ -67,11 +72,11 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(address, socketserver.BaseRequestHandler)
 
     def finish_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """Count the connection, and answer it (in a thread of its own)."""
+        """Answer a connection (in a thread of its own)."""
         del client_address
         assert isinstance(request, socket.socket)
-        with self.servers.lock:
-            self.servers.taken[self.who] += 1
+        if self.handle is _echoed:
+            self.servers.take(self.who)
         with suppress(OSError), self.context.wrap_socket(request, server_side=True) if self.context else request as connection:
             name = self.names.get(connection, "") if isinstance(connection, ssl.SSLSocket) else ""
             peer, own = connection.getpeername(), connection.getsockname()
@@ -107,6 +112,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
         super().__init__(connection, connection.getpeername(), server)
 
     def do_GET(self) -> None:
+        self.own.servers.take(self.own.who)
         if self.path == "/hold":
             self._hold()
         seen = {"path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}}
