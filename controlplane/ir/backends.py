@@ -16,7 +16,7 @@ class ServiceBackend:
     port: int
     subset: str = ""
     endpoint: str = ""  # the address of one that the client has chosen; empty: any
-    missing: bool = False  # the service is there, and has no such port, or one that carries no TCP
+    missing: bool = False  # there is no such service, port or subset
 
     @property
     def cluster(self) -> str:

@@ -58,9 +58,13 @@ NO_LIMITS = TcpLimits()
 
 @dataclass(frozen=True, slots=True)
 class HttpRouting:
-    """Requests are routed one by one, as the RouteConfiguration ``route`` says."""
+    """Requests are routed one by one, as the RouteConfiguration ``route`` says.
+
+    ``by_address``: a service whose clients choose an endpoint themselves is asked at the one that the connection was going to.
+    """
 
     route: str
+    by_address: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from controlplane.model.proxies import IpFamilies
 
 UNIX = "unix://"
 WILDCARD, _WILDCARD_V6 = "0.0.0.0", "[::]"  # Istio's names for a listener that is told from others by its port alone
-ADDRESS_KEY = "address"  # of an endpoint, in the metadata that load balancers look at
+LOAD_BALANCING = "envoy.lb"  # metadata that load balancers look at
+ADDRESS_KEY = "address"  # of an endpoint, in it
 ALWAYS = 1_000_000  # in millionths
 
 
@@ -72,4 +73,4 @@ def fraction(per_million: int) -> FractionalPercent:
 
 def endpoint_at(address: str) -> Metadata:
     """Return what tells the endpoint at ``address`` from the others of its cluster, where clients choose one themselves."""
-    return Metadata(filter_metadata={"envoy.lb": ParseDict({ADDRESS_KEY: address}, Struct())})
+    return Metadata(filter_metadata={LOAD_BALANCING: ParseDict({ADDRESS_KEY: address}, Struct())})

@@ -84,7 +84,7 @@ def _forwarding(db: Database, routes: Iterable[RouteDestination], key: Key, cont
     weighted = [route for route in routes if route.weight or len(routes) == 1]
     if not weighted:
         return None
-    backends = [backend_of(db, route.destination, key, context.port, context.namespace) for route in weighted]
+    backends = [backend_of(db, route.destination, key, context) for route in weighted]
     clusters = tuple((backend.cluster, route.weight) for backend, route in zip(backends, weighted, strict=True))
     return TcpForwarding(clusters=clusters, limits=_limits(db, backends[0], context))
 

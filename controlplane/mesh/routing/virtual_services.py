@@ -9,11 +9,11 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.clusters import ConsistentHash
 from controlplane.ir.rules import HttpRule
-from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names
+from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names, subset_labels
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service_ports, services_named
+from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service_ports
 from controlplane.mesh.routing.delegates import http_routes, virtual_service_object
 from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
@@ -158,17 +158,24 @@ def destinations(db: Database, key: Key) -> tuple[str, ...]:
     return tuple(sorted({qualified_host(destination.host, key.namespace) for destination in targets}))
 
 
-def backend_of(db: Database, destination: Destination, key: Key, port: int, client_namespace: str) -> ServiceBackend:
-    """Return the backend of ``destination``, written in the VirtualService ``key`` for a listener's ``port``.
+def backend_of(db: Database, destination: Destination, key: Key, context: RouteContext) -> ServiceBackend:
+    """Return the backend of ``destination``, written in the VirtualService ``key``, for ``context``.
 
-    A destination without a port means the only port of its service; where the service has several, the listener's.
+    A destination without a port means the only port of its service; where the service has several, the listener's. What is not there
+    is named as missing: a route to a cluster that is not made would keep whatever stands beside it from being sent.
     """
     host = qualified_host(destination.host, key.namespace)
-    refs = find_services(db, host, client_namespace)
+    refs = find_services(db, host, context.namespace)
     ports = service_ports(db, refs)
-    number = _port_number(destination, ports, port)
-    known = bool(refs or services_named(db, host, client_namespace))  # names that lead round in a circle are known, and lead to nothing
-    return ServiceBackend(refs[0].host if refs else host, number, destination.subset, missing=known and number not in ports)
+    number = _port_number(destination, ports, context.port)
+    ref = ports.get(number)
+    missing = ref is None or not _has_subset(db, ref, destination.subset, context)
+    return ServiceBackend(refs[0].host if refs else host, number, destination.subset, missing=missing)
+
+
+def _has_subset(db: Database, ref: ServiceRef, name: str, context: RouteContext) -> bool:
+    client = rule_client(db, ref, context.namespace, context.labels)
+    return not name or subset_labels(db, ref, client, name) is not None
 
 
 def _port_number(destination: Destination, ports: Iterable[int], port: int) -> int:
@@ -180,12 +187,11 @@ def _port_number(destination: Destination, ports: Iterable[int], port: int) -> i
 
 def _resolved_destinations(db: Database, route: HTTPRoute, key: Key, context: RouteContext) -> Destinations:
     """Return the destinations of ``route``, written in the VirtualService ``key``, resolved for ``context``."""
-    port, namespace = context.port, context.namespace
-    backends = tuple(backend_of(db, route_destination.destination, key, port, namespace) for route_destination in route.route)
+    backends = tuple(backend_of(db, route_destination.destination, key, context) for route_destination in route.route)
     hashes = [_hash_policy(db, backend, context) for backend in backends]
     return Destinations(
         backends=backends,
-        mirrors=tuple(backend_of(db, mirror, key, port, namespace) for mirror in _mirror_destinations(route)),
+        mirrors=tuple(backend_of(db, mirror, key, context) for mirror in _mirror_destinations(route)),
         hashes=tuple(hashed_by.key for position, hashed_by in enumerate(hashes) if hashed_by and hashed_by not in hashes[:position]),
     )
 

@@ -54,20 +54,19 @@ def connection_claims(db: Database, ref: ServiceRef, number: int, protocol: Prot
     if mesh_service is None or protocol is Protocol.UDP:
         return ()
     if protocol.is_http:
-        return (Claim(ANYWHERE, rest=HttpRouting(str(number))),)
+        return (Claim(ANYWHERE, rest=HttpRouting(str(number), by_address=mesh_service.by_address)),)
     tls = protocol.is_tls
     rules = sidecar_connection_rules(db, ref.host, number, client, tls)
     ruled = tuple(OutboundChain(rule.match, rule.forwarding) for rule in rules)
     limits = tcp_limits(db, ref, rule_client(db, ref, client.namespace, client.labels), number, "")
     own = TcpForwarding(clusters=((cluster_name(OUTBOUND, number, "", ref.host), 0),), limits=limits)
     if mesh_service.by_address:
-        claims = [
-            Claim(address, ruled, None if tls and ruled else _handling(replace(own, endpoint=address), str(number), protocol))
-            for address in dict.fromkeys(endpoint.address for endpoint in endpoints(db, ref, number))
-        ]
-        by_name = [Claim(ANYWHERE, rest=HttpRouting(str(number)))] if protocol is Protocol.UNSUPPORTED else []
-        return (*claims, *by_name)
-    rest = None if tls and ruled else _handling(own, f"{ref.host}:{number}", protocol)
+        requests = HttpRouting(str(number), by_address=True)
+        addresses = dict.fromkeys(endpoint.address for endpoint in endpoints(db, ref, number))
+        rests = {address: None if tls and ruled else _handling(replace(own, endpoint=address), requests, protocol) for address in addresses}
+        by_name = [Claim(ANYWHERE, rest=requests)] if protocol is Protocol.UNSUPPORTED else []
+        return (*(Claim(address, ruled, rest) for address, rest in rests.items()), *by_name)
+    rest = None if tls and ruled else _handling(own, HttpRouting(f"{ref.host}:{number}"), protocol)
     at_address = [
         Claim(address, ruled, rest, "" if ruled or not tls else ref.host) for address in mesh_service.addresses if "/" not in address
     ]
@@ -85,6 +84,8 @@ def _claims_anywhere(
     names = (mesh_service.host,) if tls else ()
     if not blocks and protocol is Protocol.UNSUPPORTED:
         yield Claim(ANYWHERE, rest=HttpRouting(str(number)))
+    elif mesh_service.other_name and not (tls or ruled):
+        return  # nobody says where its connections go: they are told from others by nothing
     elif tls and ruled:
         yield Claim(ANYWHERE, tuple(_within(chain, blocks) for chain in ruled))
     elif blocks or (names and ANY not in names):
@@ -99,8 +100,8 @@ def _within(chain: OutboundChain, blocks: tuple[str, ...]) -> OutboundChain:
     return chain if chain.match.subnets else OutboundChain(replace(chain.match, subnets=blocks), chain.handling)
 
 
-def _handling(forwarding: TcpForwarding, route: str, protocol: Protocol) -> Handling:
-    return ProtocolDetection(HttpRouting(route), forwarding) if protocol is Protocol.UNSUPPORTED else forwarding
+def _handling(forwarding: TcpForwarding, routing: HttpRouting, protocol: Protocol) -> Handling:
+    return ProtocolDetection(routing, forwarding) if protocol is Protocol.UNSUPPORTED else forwarding
 
 
 def at_block(claim: Claim) -> Claim:
@@ -111,6 +112,12 @@ def at_block(claim: Claim) -> Claim:
     names = (claim.server_name,) if claim.server_name else ()
     rest = (OutboundChain(ChainMatch(server_names=names), claim.rest),) if claim.rest else ()
     return Claim(ANYWHERE, tuple(_within(chain, blocks) for chain in (*claim.chains, *rest)))
+
+
+def anywhere(claim: Claim) -> Claim:
+    """Return ``claim`` for connections of which nothing says where they were going."""
+    rest = replace(claim.rest, endpoint="") if isinstance(claim.rest, TcpForwarding) else claim.rest
+    return claim._replace(bind=ANYWHERE, rest=rest)
 
 
 class MergedClaims(NamedTuple):
@@ -127,7 +134,8 @@ def merge(claims: Sequence[Claim]) -> MergedClaims:
     if len(claims) > 1:  # one address, several hosts: TLS clients say which
         named = [(ChainMatch(server_names=(claim.server_name,)), claim.rest) for claim in claims if claim.server_name]
         chains += [OutboundChain(match, handling) for match, handling in named if handling and ANY not in match.server_names]
-    http = next((claim.rest for claim in claims if isinstance(claim.rest, HttpRouting)), None)
+    routings = [claim.rest for claim in claims if isinstance(claim.rest, HttpRouting)]
+    http = HttpRouting(routings[0].route, by_address=any(routing.by_address for routing in routings)) if routings else None
     rest = next((claim.rest for claim in claims if claim.rest and not isinstance(claim.rest, HttpRouting)), None)
     claimed: set[tuple[str, str]] = set()
     distinct = tuple(OutboundChain(match, chain.handling) for chain in chains for match in unclaimed(chain.match, claimed))

@@ -13,7 +13,7 @@ from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
 from controlplane.mesh.routing.connection_routes import ConnectionClient
 from controlplane.mesh.routing.scopes import EgressListenerScope, OutboundScope, client_namespace_for_routes, imported_services
 from controlplane.mesh.routing.virtual_services import Audience, route_audience
-from controlplane.mesh.sidecar.connection_claims import ANYWHERE, Claim, at_block, connection_claims, merge, with_fallthrough
+from controlplane.mesh.sidecar.connection_claims import ANYWHERE, Claim, anywhere, at_block, connection_claims, merge, with_fallthrough
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.model.proxies import IpFamilies
@@ -88,7 +88,8 @@ def _explicit_listener(
     protocol = parse_protocol(egress.protocol)
     bind, *also = (egress.bind,) if egress.bind else (LOOPBACK,) if egress.binds else wildcard(client.families)
     if protocol.is_http or protocol is Protocol.HTTP_PROXY:
-        claims = [Claim(ANYWHERE, rest=HttpRouting(str(number)))]
+        by_address = any(mesh_service.by_address and mesh_service.port(number) for _, mesh_service in _oldest_first(db, client))
+        claims = [Claim(ANYWHERE, rest=HttpRouting(str(number), by_address=by_address))]
     else:
         carried = protocol if protocol.is_tls else Protocol.TCP
         claims = [
@@ -100,7 +101,7 @@ def _explicit_listener(
     if not claims:
         return None
     if egress.binds:
-        direct = [claim._replace(bind=ANYWHERE) for claim in claims]
+        direct = [anywhere(claim) for claim in claims]
         nowhere = TcpForwarding(clusters=((BLACK_HOLE, 0),))  # the address of the connection is the listener's own
         return _listener(bind, number, direct, nowhere, binds=True)
     return _listener(bind, number, [at_block(claim) for claim in claims], unknown, also=tuple(also))
@@ -113,7 +114,8 @@ def _listener(
     merged = merge(claims)
     default: Handling = merged.rest or unknown
     if merged.http:
-        default = merged.http if binds else ProtocolDetection(merged.http, default if isinstance(default, TcpForwarding) else unknown)
+        other = default if isinstance(default, TcpForwarding) else unknown
+        default = HttpRouting(merged.http.route) if binds else ProtocolDetection(merged.http, other)
     return OutboundListener(
         bind=bind, also=also, port=number, binds=binds, chains=with_fallthrough(merged.chains, default), default=default
     )

@@ -42,17 +42,19 @@ def outbound_cluster(outbound: OutboundCluster) -> Cluster:
     return cluster
 
 
-def _choose_by_address(cluster: Cluster) -> None:
+def _choose_by_address(cluster: Cluster, *, or_any: bool) -> None:
     """Have a request or connection that names an address go there or nowhere; one that names none goes to any endpoint.
+
+    ``or_any``: where no endpoint has the address, one of them is taken, as of a subset that a route has asked for.
 
     https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/subsets
     """
-    subsets = cluster.lb_subset_config
+    subsets, selector = cluster.lb_subset_config, Cluster.LbSubsetConfig.LbSubsetSelector
     subsets.fallback_policy = Cluster.LbSubsetConfig.ANY_ENDPOINT
     subsets.subset_selectors.add(
         keys=[ADDRESS_KEY],
         single_host_per_subset=True,
-        fallback_policy=Cluster.LbSubsetConfig.LbSubsetSelector.NO_FALLBACK,
+        fallback_policy=selector.ANY_ENDPOINT if or_any else selector.NO_FALLBACK,
     )
 
 
@@ -63,7 +65,7 @@ def _locate(cluster: Cluster, outbound: OutboundCluster) -> None:
             cluster.eds_cluster_config.eds_config.CopyFrom(ads())
             cluster.eds_cluster_config.service_name = outbound.name
             if outbound.by_address:
-                _choose_by_address(cluster)
+                _choose_by_address(cluster, or_any=bool(outbound.subset))
         case Resolution.PASSTHROUGH:
             _original_destination(cluster)
         case Resolution.DNS | Resolution.DNS_ROUND_ROBIN:

@@ -17,6 +17,7 @@ class Chain:
 
     inbound: bool  # to the workload; otherwise from it, or through a gateway
     access: ChainAccess = OPEN
+    by_address: bool = False  # requests go to the endpoint that the connection was going to, where clients choose one themselves
 
 
 def nothing(rule: HttpRule) -> Message | None:

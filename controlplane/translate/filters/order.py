@@ -8,6 +8,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from controlplane.envoy.packing import pack
 from controlplane.ir.rules import HttpRule
 from controlplane.translate.filters.base import Chain
+from controlplane.translate.filters.chosen_address import CHOSEN_ADDRESS
 from controlplane.translate.filters.cors import CORS
 from controlplane.translate.filters.ext_authz import EXT_AUTHZ, EXT_AUTHZ_SHADOW
 from controlplane.translate.filters.fault import FAULT
@@ -15,7 +16,7 @@ from controlplane.translate.filters.jwt_authn import JWT_AUTHN
 from controlplane.translate.filters.rbac import RBAC
 from controlplane.translate.filters.router import ROUTER
 
-FILTERS = (EXT_AUTHZ_SHADOW, EXT_AUTHZ, JWT_AUTHN, RBAC, FAULT, CORS, ROUTER)
+FILTERS = (EXT_AUTHZ_SHADOW, EXT_AUTHZ, JWT_AUTHN, RBAC, FAULT, CORS, CHOSEN_ADDRESS, ROUTER)
 
 
 def filters_of(chain: Chain) -> list[FilterMessage]:

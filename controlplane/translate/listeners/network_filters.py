@@ -25,6 +25,7 @@ from controlplane.ir.listeners import (
     ChainMatch,
     ConnectionLimits,
     ConnectionSettings,
+    HttpRouting,
     TcpForwarding,
     TcpLimits,
 )
@@ -32,6 +33,7 @@ from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
 from controlplane.translate.addresses import ads, block, endpoint_at, milliseconds
 from controlplane.translate.filters.base import Chain
+from controlplane.translate.filters.chosen_address import note_address
 from controlplane.translate.filters.order import filters_of
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
@@ -60,11 +62,13 @@ class TerminalFilters:
 
     settings: ConnectionSettings
 
-    def outbound_http(self, stat_prefix: str, route_name: str) -> Filter:
-        """Return what routes requests from the workload by the RouteConfiguration ``route_name``."""
-        manager = self._manager(stat_prefix, filters_of(Chain(inbound=False)))
+    def outbound_http(self, stat_prefix: str, routing: HttpRouting) -> Filter:
+        """Return what routes requests from the workload as ``routing`` says."""
+        manager = self._manager(stat_prefix, filters_of(Chain(inbound=False, by_address=routing.by_address)))
         manager.rds.config_source.CopyFrom(ads())
-        manager.rds.route_config_name = route_name
+        manager.rds.route_config_name = routing.route
+        if routing.by_address:
+            manager.early_header_mutation_extensions.append(note_address())
         manager.use_remote_address.value = True
         manager.skip_xff_append = True
         return Filter(name=HTTP_MANAGER, typed_config=pack(manager))

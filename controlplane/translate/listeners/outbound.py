@@ -80,8 +80,8 @@ class _Chains:
 
     def handler(self, handling: HttpRouting | TcpForwarding) -> Filter:
         match handling:
-            case HttpRouting(route):
-                return self._terminal.outbound_http(self._stat_prefix, route)
+            case HttpRouting():
+                return self._terminal.outbound_http(self._stat_prefix, handling)
             case TcpForwarding():
                 return self._terminal.forwarding(handling)
             case _:
@@ -123,7 +123,7 @@ def http_proxy(port: int, settings: ConnectionSettings) -> Listener:
     """Return the listener that applications name as their HTTP proxy."""
     terminal = TerminalFilters(settings)
     listener = listening(HTTP_PROXY, (LOOPBACK,), port, TrafficDirection.OUTBOUND)
-    listener.filter_chains.append(FilterChain(filters=[terminal.outbound_http(HTTP_PROXY, HTTP_PROXY)]))
+    listener.filter_chains.append(FilterChain(filters=[terminal.outbound_http(HTTP_PROXY, HttpRouting(HTTP_PROXY))]))
     return buffered(listener, settings.limits)
 
 

@@ -210,7 +210,6 @@ def test_tunnels_and_budgets() -> None:
         ({"resolution": "DYNAMIC_DNS"}, "hosts[0]"),
         ({"resolution": "DYNAMIC_DNS", "addresses": ["1.1.1.1"]}, "addresses"),
         ({"workloadSelector": {"labels": {"a": "b"}}, "endpoints": [{"address": "1.1.1.1"}], "resolution": "STATIC"}, "endpoints"),
-        ({"workloadSelector": {"labels": {"a": "b"}}, "endpoints": []}, "endpoints"),
         ({"workloadSelector": {"labels": {"a": "*"}}}, "workloadSelector.labels.a"),
         ({"workloadSelector": {"labels": {"": "a"}}}, "workloadSelector.labels"),
         ({"exportTo": ["~", "ns"]}, "exportTo"),

@@ -31,7 +31,7 @@ def check(entry: ServiceEntry) -> Iterator[Finding]:
     yield from _endpoints(spec)
     match spec.resolution:
         case "NONE":
-            if "endpoints" in spec.model_fields_set:
+            if spec.endpoints:
                 yield rules.conflict("spec.endpoints", "expected no endpoints with a resolution of NONE")
         case "STATIC":
             yield from _static(spec)
@@ -83,7 +83,7 @@ def _endpoints(spec: ServiceEntrySpec) -> Iterator[Finding]:
             if name not in names:
                 yield rules.out_of_range(f"spec.endpoints[{index}].ports", "the names of ports of this ServiceEntry", name)
     if spec.workload_selector is not None:
-        if "endpoints" in spec.model_fields_set:
+        if spec.endpoints:
             yield rules.conflict("spec.endpoints", "expected one of workloadSelector and endpoints, found both")
         yield from rules.selector("spec.workloadSelector.labels", spec.workload_selector.labels)
 
