@@ -8,7 +8,7 @@ from dataclasses import replace
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionLimits, ConnectionSettings
 from controlplane.mesh.inputs import objects
-from controlplane.model.keys import POD
+from controlplane.model.keys import POD, Key
 from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
 from controlplane.model.proxies import PROXY_CONFIG, Proxy
 from controlplane.objects.kubernetes.core import Pod
@@ -50,8 +50,18 @@ def outbound_connection_settings(db: Database, limits: ConnectionLimits) -> Conn
 
 def own_limits(db: Database, proxy: Proxy) -> ConnectionLimits:
     """Return the limits that ``proxy`` has of its own: by the annotations of its pod, else by those that it tells of."""
-    pod = objects(db, POD.key(proxy.namespace, proxy.name))
-    annotations = pod.meta.annotations if isinstance(pod, Pod) else dict(proxy.annotations)
+    limits = _pod_limits(db, POD.key(proxy.namespace, proxy.name))
+    return _limits_by(dict(proxy.annotations)) if limits is None else limits
+
+
+@query
+def _pod_limits(db: Database, key: Key) -> ConnectionLimits | None:
+    """Return the limits that the pod ``key`` asks for its proxy, ``None`` where it is not known; pods change often, these do not."""
+    pod = objects(db, key)
+    return _limits_by(pod.meta.annotations) if isinstance(pod, Pod) else None
+
+
+def _limits_by(annotations: Mapping[str, str]) -> ConnectionLimits:
     return _limits(annotated_settings(annotations.get(PROXY_CONFIG, "")), annotations)
 
 
