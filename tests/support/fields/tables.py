@@ -55,11 +55,6 @@ def without_use(kind: str, path: str) -> str:
     return str(_at_end(_known("without use"), kind, path) or "")
 
 
-def unfinished(kind: str, path: str) -> str:
-    """Return who sees to the leaf at ``path`` of ``kind``, which is silent yet."""
-    return str(_at_end(_known("unfinished"), kind, path) or "")
-
-
 def metadata_of(kind: str) -> Mapping[str, object]:
     """Return the metadata of an object of ``kind``, besides its name."""
     return _file("metadata").get(kind, {})

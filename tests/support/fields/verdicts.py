@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from tests.support.fields.tables import unfinished, without_use
+from tests.support.fields.tables import without_use
 from tests.support.fields.world import Part
 
 
@@ -64,14 +64,19 @@ class Verdict:
 
     @property
     def is_silent(self) -> bool:
-        """Return whether nobody is told, and nobody sees to it."""
-        return self.letter is Letter.SILENT and not unfinished(self.kind, self.path)
+        """Return whether nothing comes of the leaf, and nobody is told."""
+        return self.letter is Letter.SILENT
+
+    @property
+    def is_mistold(self) -> bool:
+        """Return whether ``known.yaml`` says of the leaf that nothing comes of it, and something does."""
+        return self.letter is Letter.EFFECT and bool(without_use(self.kind, self.path))
 
     @property
     def said(self) -> str:
         """Return what there is to say of the leaf, besides its letter."""
-        if known := without_use(self.kind, self.path) or unfinished(self.kind, self.path):
-            return known
+        if self.letter is Letter.WITHOUT_USE:
+            return without_use(self.kind, self.path)
         said = {value: result for value, result in self.results.items() if result.letter in (Letter.WARNED, Letter.REFUSED)}
         if len(said) == len(self.results):
             return next(iter(said.values())).said

@@ -28,6 +28,7 @@ def test_no_field_is_silent_and_the_page_has_what_comes_of_each(kind: KindOfObje
     found = verdicts(kind)
 
     assert [verdict.path for verdict in found if verdict.is_silent] == []
+    assert [verdict.path for verdict in found if verdict.is_mistold] == []
     assert section(kind.name, found) in TEXT, "run: make fields"
 
 
