@@ -98,7 +98,6 @@ class World:
                 for sent in session.view.resources(type_url):
                     yield ((who, section), f"{session.proxy.name} {sent.name}"), sent.version
         yield (("control plane", "keys of issuers"), ""), mesh.database.peek(wanted_keys)
-        yield (("control plane", "credentials"), ""), mesh.referred_credentials()
         yield (("control plane", "namespaces with proxies"), ""), mesh.injected_namespaces()
         yield (("machines", "entries"), ""), [entry.document for entry in self._registrations.entries(mesh.object, 0.0).values()]
         yield (("machines", "health checks"), ""), specifier(probe_of(machine, mesh.object)).SerializeToString(deterministic=True)
