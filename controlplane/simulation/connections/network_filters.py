@@ -1,0 +1,104 @@
+"""What the filters of a chain make of a connection: it ends at the TCP proxy or at the HTTP connection manager.
+
+https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/tcp_proxy_filter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
+
+from controlplane.simulation.arrival import Arrival
+from controlplane.simulation.extensions import holds, unpacked
+from controlplane.simulation.requests.manager import managed
+from controlplane.simulation.resources import Resources
+from controlplane.simulation.result import Answered, AwaitsBytes, AwaitsRequests, Closed, Outcome, Stage, Undecided, Walk
+from controlplane.simulation.traffic import PlainHttp, Request, Silence, TlsHello
+from controlplane.simulation.upstream.clusters import Balancing, Unusable, endpoints_of
+
+_BAD_REQUEST = 400
+
+
+def filtered(
+    walk: Walk, label: str, chain: FilterChain, arrival: Arrival, request: Request | None, resources: Resources
+) -> Iterator[Outcome]:
+    """Yield what becomes of ``arrival``, on which ``request`` is made, in ``chain``."""
+    terminates = holds(chain.transport_socket.typed_config, DownstreamTlsContext)
+    if terminates:
+        if not isinstance(arrival.first_bytes, TlsHello):
+            yield walk.step(Stage.NETWORK_FILTER, label, "TLS", "the chain expects TLS, and the client does not begin it").ends(Closed())
+            return
+        walk = walk.step(Stage.NETWORK_FILTER, label, "TLS", "the handshake is taken to succeed")
+    for each in chain.filters:
+        if (proxy := unpacked(each.typed_config, TcpProxy)) is not None:
+            yield from _proxied(walk, label, proxy, arrival, resources)
+            return
+        if (manager := unpacked(each.typed_config, HttpConnectionManager)) is not None:
+            yield from _requested(walk, label, manager, arrival, request, resources, terminates=terminates)
+            return
+        walk = walk.passing(Stage.NETWORK_FILTER, each.name)
+    yield walk.step(Stage.NETWORK_FILTER, label, "", "the chain has no filter that sends connections on").ends(Closed())
+
+
+def _proxied(walk: Walk, label: str, proxy: TcpProxy, arrival: Arrival, resources: Resources) -> Iterator[Outcome]:
+    """Yield where the TCP proxy ``proxy`` sends the whole connection: one cluster, or one of several by their weights."""
+    match proxy.WhichOneof("cluster_specifier"):
+        case "cluster":
+            reason = "the TCP proxy sends whole connections there"
+            yield _sent(
+                walk.step(Stage.NETWORK_FILTER, label, proxy.cluster, reason),
+                proxy.cluster,
+                proxy.metadata_match,
+                proxy,
+                arrival,
+                resources,
+            )
+        case "weighted_clusters":
+            total = sum(each.weight for each in proxy.weighted_clusters.clusters)
+            for each in proxy.weighted_clusters.clusters:
+                taken = walk.step(Stage.NETWORK_FILTER, label, each.name, f"the TCP proxy sends {each.weight} of {total} connections there")
+                criteria = Metadata()
+                criteria.CopyFrom(proxy.metadata_match)
+                criteria.MergeFrom(each.metadata_match)
+                if each.weight:
+                    yield _sent(taken.by_chance(Fraction(each.weight, total)), each.name, criteria, proxy, arrival, resources)
+        case _:
+            yield walk.step(Stage.NETWORK_FILTER, label, "", "what chooses its cluster is not simulated").ends(Undecided())
+
+
+def _sent(walk: Walk, cluster: str, criteria: Metadata, proxy: TcpProxy, arrival: Arrival, resources: Resources) -> Outcome:
+    hashes = "the client's address" if proxy.hash_policy else ""
+    found = endpoints_of(walk, cluster, resources, arrival, Balancing(criteria=criteria, hashes=hashes))
+    if isinstance(found, Unusable):
+        return found.walk.ends(Undecided() if found.undecided else Closed(cluster))
+    return found
+
+
+def _requested(
+    walk: Walk,
+    label: str,
+    manager: HttpConnectionManager,
+    arrival: Arrival,
+    request: Request | None,
+    resources: Resources,
+    *,
+    terminates: bool,
+) -> Iterator[Outcome]:
+    """Yield what the HTTP connection manager ``manager`` makes of ``request``, or of what is no request."""
+    table = manager.rds.route_config_name if manager.HasField("rds") else manager.route_config.name
+    walk = walk.step(Stage.NETWORK_FILTER, label, table, "the HTTP connection manager routes requests by it")
+    readable = terminates or isinstance(arrival.first_bytes, PlainHttp)
+    if request is not None and readable:
+        yield from managed(walk, manager, arrival, request, resources, secure=terminates)
+    elif readable:
+        yield walk.ends(AwaitsRequests(table))
+    elif arrival.first_bytes == Silence():
+        yield walk.ends(AwaitsBytes())
+    else:
+        yield walk.step(Stage.NETWORK_FILTER, label, table, "what the client sends is no HTTP").ends(Answered(_BAD_REQUEST))

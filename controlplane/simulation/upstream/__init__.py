@@ -1,0 +1,1 @@
+"""Which endpoints of a cluster may get a connection or a request."""
