@@ -50,6 +50,7 @@ _LONG = (
     "tests/kube/test_least_rights.py",
     "tests/live/test_mutual_tls.py",
     "tests/live/test_samples.py",
+    "tests/live/test_simulation.py",
     "tests/kube/test_gateway.py",
     "tests/live/test_bootstrap.py",
     "tests/live/test_gateway.py",
