@@ -122,6 +122,7 @@ class UpstreamPeer:
     peer: Peer
     server_name: str
     automatic: bool  # endpoints that say so are spoken to by mutual TLS without anybody asking for it
+    everywhere: bool = False  # all endpoints say so, as is for those to know that choose none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

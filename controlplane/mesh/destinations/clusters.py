@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.incremental.database import Database, query
-from controlplane.ir.clusters import ClusterPolicy, OutboundCluster, UpstreamPeer
+from controlplane.ir.clusters import ClusterPolicy, OriginalDestination, OutboundCluster, UpstreamPeer
 from controlplane.ir.tls import OriginatedTls, Peer
 from controlplane.mesh.destinations.destination_rules import RuleClient, applicable_rules, subset_labels, subsets
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
@@ -66,6 +66,8 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
     if service_and_port is None or (target.subset and subset_labels(db, target.ref, target.client, target.subset) is None):
         return None
     mesh_service, port = service_and_port
+    policy = _cluster_policy(db, target, mesh_service, port)
+    chooses = not isinstance(policy.load_balancing, OriginalDestination)
     cluster = OutboundCluster(
         name=target.name,
         host=target.ref.host,
@@ -74,11 +76,11 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         port=port,
         subset=target.subset,
         resolution=mesh_service.resolution,
-        policy=_cluster_policy(db, target, mesh_service, port),
+        policy=policy,
         rule=_rule_path(db, target),
         endpoints=_cluster_endpoints(db, target) if mesh_service.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) else (),
         connect_timeout_ms=mesh_settings(db).connect_timeout_ms,
-        peer=_peer(db, target, mesh_service) if identified else None,
+        peer=_peer(db, target, mesh_service, chooses=chooses) if identified else None,
         by_address=mesh_service.by_address,
     )
     return checked_resource(CDS, target.name, translate.outbound_cluster(cluster))
@@ -94,15 +96,26 @@ def _cluster_policy(db: Database, target: ClusterTarget, mesh_service: Service, 
     return policy
 
 
-def _peer(db: Database, target: ClusterTarget, mesh_service: Service) -> UpstreamPeer:
-    """Return the peer of ``target``: the accounts of its instances, or, as long as one is not known, any of its namespace."""
+def _peer(db: Database, target: ClusterTarget, mesh_service: Service, *, chooses: bool) -> UpstreamPeer:
+    """Return the peer of ``target``: the accounts of its instances, or, as long as one is not known, any of its namespace.
+
+    ``chooses``: the proxy chooses the instance; otherwise a connection goes to where it was going.
+    """
     trust_domains = mesh_settings(db).trust_domains
     accounts = service_accounts(db, target.ref, target.port)
     namespace_prefix = f"{SPIFFE_SCHEME}{trust_domains[0]}/ns/{mesh_service.namespace}/sa/"
     names = uris_with_aliases(mesh_service.identities or (namespace_prefix + account for account in accounts), trust_domains)
     peer = Peer(names=names) if names else Peer(within=uris_with_aliases((namespace_prefix,), trust_domains))
     automatic = not mesh_service.external and mesh_service.resolution is not Resolution.PASSTHROUGH
-    return UpstreamPeer(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic)
+    everywhere = automatic and not chooses and all_take_mutual_tls(db, target.ref, target.port)
+    return UpstreamPeer(peer, sni_name(OUTBOUND, target.port, target.subset, target.ref.host), automatic, everywhere)
+
+
+@query
+def all_take_mutual_tls(db: Database, ref: ServiceRef, port: int) -> bool:
+    """Return whether there are instances of ``ref``, and all of them take mutual TLS."""
+    instances = endpoints(db, ref, port)
+    return bool(instances) and all(endpoint.mutual_tls for endpoint in instances)
 
 
 @query

@@ -55,6 +55,11 @@ def apply_tls(
 
 
 def _automatic(cluster: Cluster, other: UpstreamPeer, protocol: Protocol) -> None:
+    """Have each endpoint spoken to by mutual TLS that says so; where none is chosen, nobody says it, so that it is all of them or none."""
+    if cluster.type == Cluster.ORIGINAL_DST:
+        if other.everywhere:
+            cluster.transport_socket.CopyFrom(mesh_tls.upstream(other.peer, other.server_name, protocol))
+        return
     mutual = Struct()
     mutual.update({TLS_MODE: mesh_tls.ISTIO})
     cluster.transport_socket_matches.add(
