@@ -27,8 +27,8 @@ from controlplane.ca.leaf_certificates import MAX_LIFETIME
 from controlplane.ca.rotation import AuthorityState, initial_state, new_issuer
 from controlplane.model.identity import Identity
 from controlplane.serve.authn.authenticators import Caller, Unauthenticated
-from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest
 from controlplane.serve.csr.service import CertificateSigner, RateLimited
+from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest
 from tests.support import der
 from tests.support.csr_flood import asked, signing
 from tests.support.proofs import sampled

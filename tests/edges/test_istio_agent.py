@@ -23,7 +23,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from google.protobuf.json_format import ParseDict
 
 from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, NDS, PCDS, RDS, SDS
-from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
+from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from tests.support.control_plane import ADS, DeltaMethod, SotwMethod
 from tests.support.manifests import selecting, workload
 from tests.support.secure_control_plane import Secure, secure

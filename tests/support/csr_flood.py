@@ -15,8 +15,8 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from controlplane.serve.csr.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from controlplane.serve.csr.service import SERVICE
+from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 
 Sign = grpc.aio.UnaryUnaryMultiCallable[IstioCertificateRequest, IstioCertificateResponse]
 _PIECE_S = 0.01
