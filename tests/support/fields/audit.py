@@ -15,7 +15,17 @@ from controlplane.model.problems import Problem, Severity
 from controlplane.objects.parse import ParsedObject, parse
 from tests.support.fields.leaves import ENTRY, ITEM, KindOfObject, Leaf, Schema, Steps, leaves, object_name, steps
 from tests.support.fields.placing import ABSENT, place
-from tests.support.fields.tables import bases, is_whole, labels_of, means_default, metadata_of, required_value, surroundings, values_of
+from tests.support.fields.tables import (
+    all_bases,
+    bases,
+    is_whole,
+    labels_of,
+    means_default,
+    metadata_of,
+    required_value,
+    surroundings,
+    values_of,
+)
 from tests.support.fields.verdicts import Letter, Result, Verdict
 from tests.support.fields.world import Outcome, World, changed_parts
 
@@ -93,7 +103,15 @@ class Audit:
         return next(fields for fields in (absent, *others, *cut, base) if self._parsed(fields).object is not None)
 
     def _result_of_metadata(self, place_of: str, name: str, value: str) -> Result:
-        base = next(bases(self._kind.name, ()))[0]
+        """Return what comes of a label or an annotation in the first object that shows an effect of it, else in any."""
+        result = Result(Letter.REFUSED)
+        for base in all_bases(self._kind.name):
+            result = result.or_better(self._result_of_metadata_in(base, place_of, name, value))
+            if result.letter is Letter.EFFECT:
+                break
+        return result
+
+    def _result_of_metadata_in(self, base: object, place_of: str, name: str, value: str) -> Result:
         entries = self._metadata.get(place_of, {})
         assert isinstance(entries, dict)
         others = {other: kept for other, kept in entries.items() if other != name}

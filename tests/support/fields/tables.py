@@ -78,6 +78,12 @@ def bases(kind: str, parts: Steps) -> Iterator[Sequence[object]]:
             yield around if isinstance(around, list) else [around]
 
 
+def all_bases(kind: str) -> Iterator[object]:
+    """Yield every object of ``kind`` that leaves are tried in, the one for all leaves first."""
+    for _, around in sorted(_file("bases").get(kind, {"": {}}).items(), key=lambda item: item[0] != ""):
+        yield from around if isinstance(around, list) else [around]
+
+
 def surroundings(parts: Steps) -> Iterator[tuple[Steps, object]]:
     """Yield what stands around a leaf at ``parts`` wherever it is, with its place: for the longest piece of its path first."""
     by_piece = {steps(piece): around for piece, around in _file("parts").items()}
