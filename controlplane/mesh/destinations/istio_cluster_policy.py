@@ -59,20 +59,20 @@ def cluster_policy(policy: TrafficPolicy) -> ClusterPolicy:
 def _load_balancing(balancer: LoadBalancerSettings) -> LoadBalancing | None:
     if balancer.simple == "PASSTHROUGH":
         return OriginalDestination()
-    if balancer.consistent_hash:
-        return ConsistentHash(_key(balancer.consistent_hash), _table(balancer.consistent_hash))
+    if (policy := balancer.consistent_hash) and (key := _key(policy)):
+        return ConsistentHash(key, _table(policy))
     return _ALGORITHMS[balancer.simple] if balancer.simple else None
 
 
-def _key(policy: ConsistentHashLB) -> HashKey:
-    """Return what requests are hashed by as ``policy`` says; where it says nothing, by the client's address."""
+def _key(policy: ConsistentHashLB) -> HashKey | None:
+    """Return what requests are hashed by as ``policy`` says, ``None`` where it says nothing."""
     if policy.http_header_name:
         return HeaderHash(policy.http_header_name)
     if cookie := policy.http_cookie:
         return CookieHash(cookie.name, cookie.path, cookie.ttl, tuple((attribute.name, attribute.value) for attribute in cookie.attributes))
     if policy.http_query_parameter_name:
         return QueryHash(policy.http_query_parameter_name)
-    return AddressHash()
+    return AddressHash() if policy.use_source_ip else None
 
 
 def _table(policy: ConsistentHashLB) -> RingTable | MaglevTable:

@@ -18,7 +18,6 @@ from tests.support.fields.placing import ABSENT, place
 from tests.support.fields.tables import (
     all_bases,
     bases,
-    is_whole,
     labels_of,
     means_default,
     metadata_of,
@@ -96,10 +95,9 @@ class Audit:
 
     def _without(self, leaf: Leaf, base: object, candidates: Sequence[object]) -> object:
         """Return ``base`` without ``leaf``; where it has to be there, with another value of it, or without what it stands in."""
-        parts = leaf.steps[:-1] if is_whole(self._kind.name, leaf.path) else leaf.steps
-        absent = self._placed(base, parts, ABSENT)
+        absent = self._placed(base, leaf.steps, ABSENT)
         others = [self._placed(base, leaf.steps, value) for value in candidates] if len(candidates) > 1 else []
-        cut = [self._placed(base, parts[:length], ABSENT) for length in range(len(parts) - 1, 0, -1)]
+        cut = [self._placed(base, leaf.steps[:length], ABSENT) for length in range(len(leaf.steps) - 1, 0, -1)]
         return next(fields for fields in (absent, *others, *cut, base) if self._parsed(fields).object is not None)
 
     def _result_of_metadata(self, place_of: str, name: str, value: str) -> Result:

@@ -45,11 +45,6 @@ def means_default(kind: str, path: str, value: object) -> bool:
     return isinstance(values, list) and value in values
 
 
-def is_whole(kind: str, path: str) -> bool:
-    """Return whether the leaf at ``path`` of ``kind`` is all that there is to what it stands in."""
-    return _at_end(_known("whole"), kind, path) is True
-
-
 def without_use(kind: str, path: str) -> str:
     """Return why the leaf at ``path`` of ``kind`` is without use, nothing if it is not."""
     return str(_at_end(_known("without use"), kind, path) or "")

@@ -54,7 +54,10 @@ def test_a_ping_waits_as_long_as_it_pauses_unless_something_is_said() -> None:
         ({"simple": "PASSTHROUGH"}, OriginalDestination()),
         ({"simple": "LEAST_CONN"}, Algorithm.LEAST_REQUEST),
         ({}, None),
-        ({"consistentHash": {}}, ConsistentHash(AddressHash())),
+        ({"consistentHash": {}}, None),
+        ({"consistentHash": {"maglev": {"tableSize": 7}}}, None),
+        ({"consistentHash": {"useSourceIp": False}}, None),
+        ({"consistentHash": {"useSourceIp": True}}, ConsistentHash(AddressHash())),
         ({"consistentHash": {"httpHeaderName": "x", "maglev": {"tableSize": 7}}}, ConsistentHash(HeaderHash("x"), MaglevTable(7))),
         (
             {"consistentHash": {"httpCookie": {"name": "c", "ttl": "0s"}, "minimumRingSize": 9}},

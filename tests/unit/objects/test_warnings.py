@@ -50,6 +50,12 @@ def policy(**settings: object) -> Json:
         ("DestinationRule", policy(loadBalancer={"consistentHash": {}}), "trafficPolicy.loadBalancer.consistentHash", "NoEffect"),
         (
             "DestinationRule",
+            policy(loadBalancer={"consistentHash": {"useSourceIp": False}}),
+            "trafficPolicy.loadBalancer.consistentHash",
+            "NoEffect",
+        ),
+        (
+            "DestinationRule",
             policy(loadBalancer={"consistentHash": {"useSourceIp": True, "minimumRingSize": 1024}}),
             "trafficPolicy.loadBalancer.consistentHash.minimumRingSize",
             "Deprecated",

@@ -40,10 +40,9 @@ def check_load_balancer(path: str, balancer: LoadBalancerSettings, *, outliers: 
 
 def _hash(path: str, policy: ConsistentHashLB) -> Iterator[Finding]:
     keys = (policy.http_header_name, policy.http_cookie, policy.use_source_ip, policy.http_query_parameter_name)
-    key_count = sum(key is not None for key in keys)
-    if key_count > 1:
+    if sum(key is not None for key in keys) > 1:
         yield rules.conflict(path, "expected one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName")
-    if not key_count:
+    if all(key in (None, False) for key in keys):
         yield rules.warning(path, "NoEffect", "has no httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName to hash by")
     if policy.http_header_name is not None and not is_header(policy.http_header_name):
         yield rules.out_of_range(f"{path}.httpHeaderName", "the name of a header", policy.http_header_name)
