@@ -34,10 +34,15 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """What holds for every connection and request that a proxy handles, whichever listener takes it."""
+    """What holds for every connection and request that a proxy handles, whichever listener takes it.
+
+    ``detection_timeout_ms``: a client that has said nothing for so long, where the first bytes are looked at, waits for the server to
+    begin: its protocol is taken for one of those that nothing is known of. 0: it is waited for without end.
+    """
 
     paths: PathNormalization = PathNormalization.BASE  # before anything is decided by them
     limits: ConnectionLimits = ConnectionLimits()
+    detection_timeout_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ class MeshSettings:
     root_namespace: str = "istio-system"
     paths: PathNormalization = PathNormalization.BASE
     connect_timeout_ms: int = 10_000
+    detection_timeout_ms: int = 0  # how long a client may say nothing where its protocol is told by what it says; 0: as long as it likes
     upgrades: bool = False  # HTTP/1.1 goes on as HTTP/2 where nobody says otherwise
     outbound_port: int = 15001
     inbound_port: int = 15006

@@ -32,6 +32,7 @@ def mesh_settings(db: Database) -> MeshSettings:
         trust_domain_aliases=tuple(dict.fromkeys(alias for alias in spec.trust_domain_aliases if alias != spec.trust_domain)),
         root_namespace=spec.root_namespace,
         paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
+        detection_timeout_ms=spec.protocol_detection_timeout or 0,
         upgrades=spec.h2_upgrade_policy == "UPGRADE",
     )
 
@@ -39,7 +40,10 @@ def mesh_settings(db: Database) -> MeshSettings:
 @query
 def connection_settings(db: Database, limits: ConnectionLimits) -> ConnectionSettings:
     """Return what holds for connections to workloads and through gateways, at proxies that have ``limits`` of their own."""
-    return ConnectionSettings(paths=mesh_settings(db).paths, limits=limits.over(_default_limits(db)))
+    settings = mesh_settings(db)
+    return ConnectionSettings(
+        paths=settings.paths, limits=limits.over(_default_limits(db)), detection_timeout_ms=settings.detection_timeout_ms
+    )
 
 
 @query

@@ -19,7 +19,7 @@ from controlplane.objects.networking.proxy_config import ProxySettings, check_an
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.names import is_label
-from controlplane.objects.types.scalars import MAX_PORT, Model, Text, Texts, UInt
+from controlplane.objects.types.scalars import MAX_PORT, DurationOrZero, Model, Text, Texts, UInt
 from controlplane.objects.types.validation_errors import findings
 
 FieldPath = tuple[str, ...]  # the names of fields as users write them, the outermost first
@@ -52,6 +52,7 @@ class MeshConfigSpec(Model):
     root_namespace: Text = "istio-system"
     path_normalization: ProxyPathNormalization = ProxyPathNormalization()
     h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] = "DO_NOT_UPGRADE"
+    protocol_detection_timeout: DurationOrZero | None = None  # 0 or absent: first bytes are waited for without end
     extension_providers: tuple[ExtensionProvider, ...] = ()
     default_config: ProxySettings = ProxySettings()
 

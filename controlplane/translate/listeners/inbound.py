@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, assert_never
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
-from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch, ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
-from google.protobuf.duration_pb2 import Duration
 
 from controlplane.ir.listeners import NO_LIMITS, ConnectionSettings, InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
 from controlplane.ir.tls import Termination
@@ -25,6 +24,7 @@ from controlplane.translate.listeners.network_filters import (
     TerminalFilters,
     buffered,
     http_inspector,
+    inspect,
     original_destination,
     original_source,
     tls_inspector,
@@ -103,7 +103,7 @@ def virtual_inbound(
     if transparent:
         listener.transparent.value = True
         listener.listener_filters.append(original_source())
-    _inspect(listener)
+    inspect(listener, _inspectors(listener.filter_chains), settings)
     return buffered(listener, settings.limits)
 
 
@@ -112,7 +112,7 @@ def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: Conn
     port = served.port
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
     listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters, settings)))
-    _inspect(listener)
+    inspect(listener, _inspectors(listener.filter_chains), settings)
     return buffered(listener, settings.limits)
 
 
@@ -206,15 +206,10 @@ def _terminated_kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_Conn
     return (*peers, _ConnectionKind(_TLS, (), protocol.is_http, mutual=False, outside=True))
 
 
-def _inspect(listener: Listener) -> None:
-    """Have the first bytes looked at as far as some chain's match depends on them."""
-    matches = [chain.filter_chain_match for chain in listener.filter_chains]
-    needs_tls = any(match.transport_protocol for match in matches)
-    needs_http = any(set(PLAIN_HTTP) & set(match.application_protocols) for match in matches)
-    if needs_tls:
-        listener.listener_filters.append(tls_inspector())
-    if needs_http:
-        listener.listener_filters.append(http_inspector())
-    if needs_tls or needs_http:
-        listener.listener_filters_timeout.CopyFrom(Duration())
-        listener.continue_on_listener_filters_timeout = True
+def _inspectors(chains: Iterable[FilterChain]) -> Iterator[ListenerFilter]:
+    """Yield what looks at the first bytes as far as the match of some of ``chains`` depends on them."""
+    matches = [chain.filter_chain_match for chain in chains]
+    if any(match.transport_protocol for match in matches):
+        yield tls_inspector()
+    if any(set(PLAIN_HTTP) & set(match.application_protocols) for match in matches):
+        yield http_inspector()

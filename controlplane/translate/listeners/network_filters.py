@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChainMatch, ListenerFilter
@@ -165,6 +165,15 @@ def buffered(listener: Listener, limits: ConnectionLimits) -> Listener:
     if limits.buffer_bytes is not None:
         listener.per_connection_buffer_limit_bytes.value = limits.buffer_bytes
     return listener
+
+
+def inspect(listener: Listener, inspectors: Iterable[ListenerFilter], settings: ConnectionSettings) -> None:
+    """Have ``inspectors`` look at the first bytes that come to ``listener``, and wait for them as long as ``settings`` say."""
+    needed = list(inspectors)
+    if needed:
+        listener.listener_filters.extend(needed)
+        listener.listener_filters_timeout.CopyFrom(milliseconds(settings.detection_timeout_ms))
+        listener.continue_on_listener_filters_timeout = True
 
 
 def _limit(manager: HttpConnectionManager, limits: ConnectionLimits) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
-from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch, ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import Listener
-from google.protobuf.duration_pb2 import Duration
 
 from controlplane.ir.listeners import (
     EVERY_CONNECTION,
@@ -28,6 +28,7 @@ from controlplane.translate.listeners.network_filters import (
     buffered,
     filter_chain_match,
     http_inspector,
+    inspect,
     tls_inspector,
 )
 
@@ -47,7 +48,7 @@ def outbound_listener(outbound: OutboundListener, settings: ConnectionSettings) 
     for chain in outbound.chains:
         listener.filter_chains.extend(chains.of(chain))
     _default(listener, outbound.default, chains)
-    _inspect(listener, outbound)
+    inspect(listener, _inspectors(outbound), settings)
     return buffered(listener, settings.limits)
 
 
@@ -106,17 +107,13 @@ def _default(listener: Listener, default: Handling, chains: _Chains) -> None:
     listener.default_filter_chain.CopyFrom(rest)
 
 
-def _inspect(listener: Listener, outbound: OutboundListener) -> None:
-    """Have ``listener`` read as much of a connection as its chains are told by; one that says nothing is waited for."""
-    handlings = (outbound.default, *(chain.handling for chain in outbound.chains))
-    detects = any(isinstance(handling, ProtocolDetection) for handling in handlings)
+def _inspectors(outbound: OutboundListener) -> Iterator[ListenerFilter]:
+    """Yield what reads as much of a connection as the chains of ``outbound`` are told by."""
     if _reads_names(outbound):
-        listener.listener_filters.append(tls_inspector())
-    if detects:
-        listener.listener_filters.append(http_inspector())
-    if listener.listener_filters:
-        listener.listener_filters_timeout.CopyFrom(Duration())
-        listener.continue_on_listener_filters_timeout = True
+        yield tls_inspector()
+    handlings = (outbound.default, *(chain.handling for chain in outbound.chains))
+    if any(isinstance(handling, ProtocolDetection) for handling in handlings):
+        yield http_inspector()
 
 
 def http_proxy(port: int, settings: ConnectionSettings) -> Listener:

@@ -35,6 +35,7 @@ def test_the_settings_of_the_mesh() -> None:
         ("rootNamespace: a/b", "data.mesh.rootNamespace"),
         ("proxyHttpPort: 70000", "data.mesh.proxyHttpPort"),
         ("outboundTrafficPolicy: {mode: ALLOW}", "data.mesh.outboundTrafficPolicy.mode"),
+        ("protocolDetectionTimeout: soon", "data.mesh.protocolDetectionTimeout"),
         ("- a", "data.mesh"),
         ("a: [", "data.mesh"),
         ("a: &x 1\nb: *x", "data.mesh"),
