@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from tests.support.captured_mesh import CapturedMesh, Server, Workload, captured_mesh
+from tests.support.captured_mesh import CapturedMesh, Server, captured_mesh
+from tests.support.captured_pods import Workload
 from tests.support.manifests import backed, document, outside
 from tests.support.waiting import wait_until
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from controlplane.model.proxies import ProxyType
-from tests.support.captured_mesh import CapturedMesh, Server, Workload, captured_mesh
+from tests.support.captured_mesh import CapturedMesh, Server, captured_mesh
+from tests.support.captured_pods import Workload
 from tests.support.manifests import outside
 
 ELSEWHERE, FAR = "10.77.1.9", "10.77.1.20"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.captured_mesh import CapturedMesh, Server, Workload, captured_mesh
+from tests.support.captured_mesh import CapturedMesh, Server, captured_mesh
+from tests.support.captured_pods import Workload
 from tests.support.manifests import backed, document, outside
 
 SHARED = 8000  # Services of all kinds have this port

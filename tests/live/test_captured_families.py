@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.captured_mesh import CapturedMesh, Server, Workload, captured_mesh
+from tests.support.captured_mesh import CapturedMesh, Server, captured_mesh
+from tests.support.captured_pods import Workload
 from tests.support.manifests import backed, document, outside
 
 ELSEWHERE, RAW = "fd77::9", "fd77::8"

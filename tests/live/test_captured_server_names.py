@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.captured_mesh import CapturedMesh, Server, Workload, captured_mesh
+from tests.support.captured_mesh import CapturedMesh, Server, captured_mesh
+from tests.support.captured_pods import Workload
 from tests.support.manifests import document, outside
 
 ELSEWHERE, RAW, NEAR = "10.77.1.9", "10.77.1.8", "10.77.3.9"
