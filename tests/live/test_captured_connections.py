@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
@@ -53,6 +54,14 @@ MANIFESTS = (
     routed("labelled", "10.77.9.2", {"match": [{"sourceLabels": {"app": "other"}}], "route": [to("labelled", "v2")]}),
     routed("wide", "10.77.16.0/20", {"match": [{"destinationSubnets": ["10.77.24.0/21"]}], "route": [to("wide", "v2")]}),
     routed("numbered", "10.77.9.3", {"match": [{"port": 6001}], "route": [to("numbered", "v2")]}),
+    routed(
+        "astray",
+        "10.77.40.0/24",
+        {"match": [{"destinationSubnets": ["10.77.40.1/32"]}], "route": [to("nowhere", "v1")]},
+        {"match": [{"destinationSubnets": ["10.77.40.2/32"]}], "route": [to("astray", "v9")]},
+        {"match": [{"destinationSubnets": ["10.77.40.3/32"]}], "route": [to("astray", "v2", 50), to("nowhere", "v1", 50)]},
+    ),
+    outside("turned.example", 6000, "TCP", V2, addresses=["10.77.9.10"]),
     lasting("idle", "10.77.9.5", idleTimeout="1s"),
     lasting("brief", "10.77.9.6", maxConnectionDuration="2s"),
     lasting("lasting", "10.77.9.7", maxConnections=1000),
@@ -86,9 +95,11 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CapturedMesh]:
         yield made
 
 
-def test_everything_is_accepted_and_nothing_is_in_vain(mesh: CapturedMesh) -> None:
+def test_everything_is_accepted_and_what_leads_nowhere_is_told(mesh: CapturedMesh) -> None:
+    destinations = ("tcp[0].route[0].destination.host", "tcp[1].route[0].destination.subset", "tcp[2].route[1].destination.host")
+
     assert mesh.refused() == []
-    assert mesh.problems() == []
+    assert mesh.problems() == [("VirtualService/default/astray", f"spec.{each}") for each in destinations]
 
 
 def test_connections_are_divided_by_weight(mesh: CapturedMesh) -> None:
@@ -124,6 +135,33 @@ def test_rules_fit_by_the_port(mesh: CapturedMesh) -> None:
 )
 def test_rules_fit_by_the_address_within_those_of_the_entry_and_others_pass(mesh: CapturedMesh, address: str, who: str) -> None:
     assert {mesh["client"].tcp(address, 6000).who for _ in range(4)} == {who}
+
+
+def test_what_leads_to_a_host_or_a_subset_that_is_not_there_is_closed_and_nothing_else(mesh: CapturedMesh) -> None:
+    with mesh.counted() as arrived:
+        lost = [mesh["client"].tcp(address, 6000).who for address in ("10.77.40.1", "10.77.40.2") for _ in range(4)]
+        shared = Counter(mesh["client"].tcp("10.77.40.3", 6000).who for _ in range(60))
+        others = [mesh["client"].tcp("10.77.40.4", 6000).who for _ in range(4)]
+
+    assert lost == [""] * 8
+    assert shared.keys() == {"", "v2"}
+    assert 8 <= shared["v2"] <= 52  # 30 are meant; further away is once in a hundred million runs
+    assert others == ["v1"] * 4
+    assert arrived == {"v1": 4, "v2": shared["v2"]}
+
+
+def test_a_rule_that_comes_to_lead_nowhere_takes_its_own_connections_away_and_gives_them_back(mesh: CapturedMesh) -> None:
+    def who() -> str:
+        return mesh["client"].tcp("10.77.9.10", 6000).who
+
+    assert who() == "v2"
+    mesh.save("turned", document("VirtualService", "turned", hosts=["turned.example"], tcp=[{"route": [to("nowhere", "v1")]}]))
+    wait_until(lambda: who() == "", "its connections are closed")
+    assert mesh["client"].tcp("10.77.9.2", 6000).who == "v1"
+
+    mesh.save("turned", document("VirtualService", "turned", hosts=["turned.example"], tcp=[{"route": [to("divided", "v1")]}]))
+
+    wait_until(lambda: who() == "v1", "its connections go where the rule says now")
 
 
 def test_a_connection_on_which_nothing_happens_is_closed(mesh: CapturedMesh) -> None:

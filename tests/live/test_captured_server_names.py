@@ -34,6 +34,13 @@ ENTRIES = (
     outside("near.example", 8443, "TLS", "10.77.2.9"),
     outside("left.example", 8443, "TLS", "10.77.2.1"),
     outside("right.example", 8443, "TLS", "10.77.2.2"),
+    outside("lost.example", 8443, "TLS", "10.77.2.9"),
+    document(
+        "VirtualService",
+        "lost",
+        hosts=["lost.example"],
+        tls=[{"match": [{"sniHosts": ["lost.example"]}], "route": [{"destination": {"host": "nowhere.example"}}]}],
+    ),
 )
 ROUTES = """
 apiVersion: networking.istio.io/v1
@@ -98,9 +105,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CapturedMesh]:
         yield made
 
 
-def test_everything_is_accepted_and_nothing_is_in_vain(mesh: CapturedMesh) -> None:
+def test_everything_is_accepted_and_what_leads_nowhere_is_told(mesh: CapturedMesh) -> None:
     assert mesh.refused() == []
-    assert mesh.problems() == []
+    assert mesh.problems() == [("VirtualService/default/lost", "spec.tls[0].route[0].destination.host")]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +204,16 @@ def test_tls_routes_of_a_wildcard_host_fit_the_narrower_name_first(mesh: Capture
     asked = {name: mesh["client"].tls(ELSEWHERE, 8443, name).who for name in ("a.fan.example", "b.fan.example", "fan.example")}
 
     assert asked == {"a.fan.example": "left", "b.fan.example": "right", "fan.example": "elsewhere-8443"}
+
+
+def test_a_tls_route_to_a_host_that_is_not_there_closes_its_connections_and_no_others(mesh: CapturedMesh) -> None:
+    names = ("lost.example", "near.example", "lost.example", "nobody.example")
+
+    with mesh.counted() as arrived:
+        asked = [mesh["client"].tls(ELSEWHERE, 8443, name).who for name in names]
+
+    assert asked == ["", "right", "", "elsewhere-8443"]
+    assert arrived == {"right": 1, "elsewhere-8443": 1}
 
 
 def test_a_tls_route_fits_by_the_address_that_was_asked_for(mesh: CapturedMesh) -> None:

@@ -119,7 +119,8 @@ def _destination_problems(db: Database, key: Key, path: str, destination: Destin
     refs = find_services(db, host, key.namespace)
     ports = service_ports(db, refs)
     if not refs:
-        yield Problem(key, f"{path}.host", Severity.WARNING, "UnknownHost", f"no service {host} is known; requests there are answered 503")
+        becomes = "requests there are answered 503" if path.startswith("spec.http") else "connections there are closed"
+        yield Problem(key, f"{path}.host", Severity.WARNING, "UnknownHost", f"no service {host} is known; {becomes}")
         return
     if destination.port and destination.port.number not in ports:
         port_text = ", ".join(map(str, ports)) or "none for TCP"
