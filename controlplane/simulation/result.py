@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
+from google.protobuf.struct_pb2 import Value
+
 
 class Stage(StrEnum):
     """What of a proxy has decided."""
@@ -124,6 +126,7 @@ class Walk:
     draws: tuple[tuple[int, range], ...] = ()
     mirrors: tuple[Mirrored, ...] = ()
     asks: tuple[str, ...] = ()
+    told: tuple[tuple[str, Value], ...] = ()  # what filters have told the load balancer
 
     def step(self, stage: Stage, resource: str, chosen: str, reason: str) -> Walk:
         """Return the way after one more decision."""

@@ -21,6 +21,7 @@ from controlplane.simulation.resources import Resources
 from controlplane.simulation.result import Answered, AwaitsBytes, AwaitsRequests, Closed, Outcome, Stage, Undecided, Walk
 from controlplane.simulation.traffic import PlainHttp, Request, Silence, TlsHello
 from controlplane.simulation.upstream.clusters import Balancing, Unusable, endpoints_of
+from controlplane.simulation.upstream.subsets import merged_criteria
 
 _BAD_REQUEST = 400
 
@@ -63,9 +64,7 @@ def _proxied(walk: Walk, label: str, proxy: TcpProxy, arrival: Arrival, resource
             total = sum(each.weight for each in proxy.weighted_clusters.clusters)
             for each in proxy.weighted_clusters.clusters:
                 taken = walk.step(Stage.NETWORK_FILTER, label, each.name, f"the TCP proxy sends {each.weight} of {total} connections there")
-                criteria = Metadata()
-                criteria.CopyFrom(proxy.metadata_match)
-                criteria.MergeFrom(each.metadata_match)
+                criteria = merged_criteria(proxy.metadata_match, each.metadata_match)
                 if each.weight:
                     yield _sent(taken.by_chance(Fraction(each.weight, total)), each.name, criteria, proxy, arrival, resources)
         case _:

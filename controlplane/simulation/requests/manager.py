@@ -9,17 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.route.v3.route_components_pb2 import RedirectAction, Route, RouteAction, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2 import Config
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.simulation.arrival import Arrival
-from controlplane.simulation.extensions import holds
+from controlplane.simulation.extensions import holds, unpacked
 from controlplane.simulation.requests.faults import MODULI, abort_of, fault_of
 from controlplane.simulation.requests.matches import Head
+from controlplane.simulation.requests.metadata import Criteria, criteria_from, with_early_headers
 from controlplane.simulation.requests.paths import normalized_path
 from controlplane.simulation.requests.routes import Target, fitting_routes, targets_of
 from controlplane.simulation.requests.virtual_hosts import chosen_virtual_host, without_port
@@ -27,6 +30,7 @@ from controlplane.simulation.resources import Resources
 from controlplane.simulation.result import Answered, Mirrored, Outcome, Stage, Undecided, Walk
 from controlplane.simulation.traffic import HttpVersion, PlainHttp, Request
 from controlplane.simulation.upstream.clusters import Balancing, Unusable, endpoints_of
+from controlplane.simulation.upstream.subsets import LOAD_BALANCER
 
 _NOT_FOUND, _FORBIDDEN, _UNAVAILABLE, _MOVED, _UPGRADE = 404, 403, 503, 301, 426
 _CONNECT = "CONNECT"
@@ -68,7 +72,15 @@ def managed(
         return
     if path != request.path:
         walk = walk.step(Stage.REQUEST, request.path, path, "the HTTP connection manager normalizes the path")
-    head = _head(manager, arrival, request, path, secure=secure)
+    head = with_early_headers(manager.early_header_mutation_extensions, _head(manager, arrival, request, path, secure=secure), arrival)
+    if head is None:
+        yield walk.step(Stage.REQUEST, request.path, "", "its headers are changed in a way that is not simulated").ends(Undecided())
+        return
+    yield from _hosted(walk, manager, arrival, head, resources)
+
+
+def _hosted(walk: Walk, manager: HttpConnectionManager, arrival: Arrival, head: Head, resources: Resources) -> Iterator[Outcome]:
+    """Yield what becomes of a request with ``head`` in the route table of ``manager``."""
     table, reason = _table(manager, resources)
     if table is None:
         yield from _unrouted(walk.step(Stage.ROUTE_TABLE, "", "", reason), manager, head)
@@ -80,7 +92,7 @@ def managed(
         return
     walk = walk.step(Stage.VIRTUAL_HOST, table.name, host.name, reason)
     place = _Place(manager=manager, arrival=arrival, head=head, resources=resources, table=table, host=host)
-    if host.require_tls != VirtualHost.NONE and not secure:
+    if host.require_tls != VirtualHost.NONE and head.value("x-forwarded-proto") != "https":
         walk = walk.step(Stage.VIRTUAL_HOST, table.name, host.name, "it takes requests by TLS alone")
         yield from _answered(_filtered(walk, manager, head, (host.typed_per_filter_config, table.typed_per_filter_config)), _MOVED)
         return
@@ -177,9 +189,19 @@ def _filtered(
             if count == modulus:
                 return
             walk = walk.by_chance(1 - Fraction(count, modulus))
+        elif (config := unpacked(each.typed_config, Config)) is not None:
+            told = criteria_from(config, head)
+            walk = walk.passing(Stage.HTTP_FILTER, each.name) if told is None else _telling(walk, each.name, told)
         elif each.name not in _HARMLESS:
             walk = walk.passing(Stage.HTTP_FILTER, each.name)
     yield walk
+
+
+def _telling(walk: Walk, name: str, told: Criteria) -> Walk:
+    if not told:
+        return walk
+    says = ", ".join(f"{key}={value.string_value}" for key, value in told.items())
+    return replace(walk.step(Stage.HTTP_FILTER, name, says, "it tells the load balancer"), told=(*walk.told, *told.items()))
 
 
 def _acted(target: Target, place: _Place, route: Route) -> Outcome:
@@ -201,7 +223,11 @@ def _acted(target: Target, place: _Place, route: Route) -> Outcome:
 def _forwarded(target: Target, place: _Place, route: Route) -> Outcome:
     walk = replace(target.walk, mirrors=tuple(_mirrors(place, route)))
     headers = place.head.headers
-    balancing = Balancing(criteria=target.criteria, hashes=_hashes(route.route), headers=headers)
+    criteria = Metadata()
+    criteria.CopyFrom(target.criteria)
+    for key, value in walk.told:  # which has precedence over what the route asks for
+        criteria.filter_metadata[LOAD_BALANCER].fields[key].CopyFrom(value)
+    balancing = Balancing(criteria=criteria, hashes=_hashes(route.route), headers=headers)
     found = endpoints_of(walk, target.cluster, place.resources, place.arrival, balancing)
     if not isinstance(found, Unusable):
         return found

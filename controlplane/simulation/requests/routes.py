@@ -17,6 +17,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from controlplane.simulation.requests.faults import MODULI
 from controlplane.simulation.requests.matches import Head, misfit
 from controlplane.simulation.result import Stage, Walk
+from controlplane.simulation.upstream.subsets import merged_criteria
 
 _UNSUPPORTED = ("tls_context", "path_match_policy")
 
@@ -97,8 +98,5 @@ def _by_weight(walk: Walk, route: Route, head: Head) -> Iterator[Target]:
         if taken is None:
             continue
         name = each.name or head.value(each.cluster_header) or ""
-        criteria = Metadata()
-        criteria.CopyFrom(route.route.metadata_match)
-        for key, values in each.metadata_match.filter_metadata.items():
-            criteria.filter_metadata[key].MergeFrom(values)
+        criteria = merged_criteria(route.route.metadata_match, each.metadata_match)
         yield Target(taken.step(Stage.ROUTE, route.name, name, f"{each.weight.value} of {total} requests go there"), name, criteria, each)

@@ -31,6 +31,15 @@ def subset(cluster: Cluster, assignment: ClusterLoadAssignment, criteria: Metada
     )
 
 
+def merged_criteria(general: Metadata, own: Metadata) -> Metadata:
+    """Return what is asked of endpoints by ``general``, and by ``own``, which has the last word on each key."""
+    merged = Metadata()
+    merged.CopyFrom(general)
+    for key, value in own.filter_metadata[LOAD_BALANCER].fields.items() if LOAD_BALANCER in own.filter_metadata else ():
+        merged.filter_metadata[LOAD_BALANCER].fields[key].CopyFrom(value)
+    return merged
+
+
 def _chosen(config: _Policies, everybody: list[LbEndpoint], wanted: Mapping[str, Value]) -> tuple[list[LbEndpoint], str]:
     selector = next((each for each in config.subset_selectors if wanted and set(each.keys) == set(wanted)), None)
     if selector is not None:

@@ -93,7 +93,7 @@ def assignment(name: str, *localities: Json) -> ClusterLoadAssignment:
     return ParseDict({"cluster_name": name, "endpoints": list(localities)}, ClusterLoadAssignment())
 
 
-def endpoint(address: str, health: str = "UNKNOWN", **labels: str) -> Json:
+def endpoint(address: str, health: str = "UNKNOWN", /, **labels: str) -> Json:
     """Return an endpoint at ``address`` with ``labels`` for subsets."""
     ip, _, port = address.rpartition(":")
     metadata = {"filter_metadata": {"envoy.lb": labels}}

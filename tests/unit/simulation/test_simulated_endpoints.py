@@ -7,7 +7,12 @@ from dataclasses import replace
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2 import Config
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import HeaderMutation
+from google.protobuf.json_format import MessageToDict
 
+from controlplane.envoy.packing import pack
 from controlplane.simulation.resources import ResourceMessage, resources_of
 from controlplane.simulation.result import Closed, Forwarded, Landing, Undecided
 from controlplane.simulation.simulate import simulate
@@ -174,3 +179,26 @@ def test_a_locality_without_weight_gets_nothing_where_localities_are_weighted() 
     localities: list[Json] = [{**of(0, "HEALTHY"), "load_balancing_weight": 1}, {"lb_endpoints": [endpoint("1.1.1.9:1")]}]
 
     assert last(landing(listed(*localities, common_lb_config={"locality_weighted_lb_config": {}}))) == {"0"}
+
+
+@pytest.mark.parametrize(("destination", "endpoints"), [("1.1.1.1:80", {"1"}), ("1.1.1.3:80", {"3"}), ("10.96.0.1:80", set())])
+def test_filters_may_tell_the_load_balancer_which_address_the_client_chose(destination: str, endpoints: set[str]) -> None:
+    mutation = HeaderMutation()
+    mutation.mutations.add().append.header.key = "x-chosen"
+    mutation.mutations[0].append.header.value = "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"
+    told = Config()
+    told.request_rules.add(header="x-chosen", remove=True).on_header_present.metadata_namespace = "envoy.lb"
+    told.request_rules[0].on_header_present.key = "address"
+    manager = HttpConnectionManager(http_filters=[{"name": "told"}], early_header_mutation_extensions=[{"name": "early"}])
+    manager.http_filters[0].typed_config.CopyFrom(pack(told))
+    manager.early_header_mutation_extensions[0].typed_config.CopyFrom(pack(mutation))
+    by_address = [endpoint(f"1.1.1.{number}:1", address=f"1.1.1.{number}") for number in (1, 2, 3)]
+    subsets = {"subset_selectors": [{"keys": ["address"], "single_host_per_subset": True}]}
+    routes = [{"match": {"prefix": "/"}, "route": {"cluster": "a"}}]
+    chain = http("table", manager=MessageToDict(manager))
+    own = listed({"lb_endpoints": by_address}, lb_subset_config=subsets)
+    messages: list[ResourceMessage] = [virtual_outbound(), listener("0.0.0.0", 80, chain), table({"domains": ["*"], "routes": routes}), own]
+
+    [outcome] = simulate(replace(request(), connection=connection(destination)), resources_of(messages)).outcomes
+
+    assert last(outcome.landing) == endpoints
