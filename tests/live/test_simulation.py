@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from random import Random
 
-import yaml
-
-from controlplane.mesh.mesh import Mesh
-from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import split
-from controlplane.simulation.resources import ResourceMessage, Resources
+from controlplane.simulation.resources import Resources
 from controlplane.simulation.simulate import simulate
-from controlplane.sources.files.once import read_manifests
-from controlplane.xds.stream import Variant
 from tests.support import network_namespaces as namespaces
 from tests.support.proofs import cases, seed
 from tests.support.simulation.bed import Bed, bed
 from tests.support.simulation.compared import Observed, agrees, observed
 from tests.support.simulation.envoy_configurations import envoy_configuration
 from tests.support.simulation.inner import Call, Result, address_of
-from tests.support.simulation.instrumented import instrumented, messages_of, packed
-from tests.support.simulation.manifests import OWN, Configuration, configuration
+from tests.support.simulation.instrumented import instrumented, packed
+from tests.support.simulation.manifests import Configuration
 from tests.support.simulation.traffic import call, simulated
+from tests.support.simulation.translated import Configured, translated
 from tests.support.waiting import until
 
 CONFIGURATIONS = 10  # in `make test`
 CALLS = 25  # by each of them
-NODE = f"sidecar~{OWN}~client-1.default~default.svc.cluster.local"
-METADATA = {"LABELS": {"app": "client"}, "INTERCEPTION_MODE": "REDIRECT"}
 
 
 async def test_a_simulation_of_what_is_translated_says_what_a_real_envoy_does(tmp_path: Path) -> None:
@@ -41,9 +32,6 @@ async def test_a_simulation_of_what_is_translated_says_what_a_real_envoy_does(tm
 
 async def test_a_simulation_of_whatever_envoy_takes_says_what_a_real_envoy_does(tmp_path: Path) -> None:
     assert await disagreements(tmp_path, lambda random, _: envoy_configuration(random)) == []
-
-
-Configured = tuple[Configuration, list[ResourceMessage]]
 
 
 async def disagreements(folder: Path, configured: Callable[[Random, Path], Configured]) -> list[str]:
@@ -70,27 +58,13 @@ async def tried(found: Bed, random: Random, made: Configuration, resources: Reso
     for refusal in await found.replace(packed(resources)):
         yield f"refused: {refusal}"
     calls = [call(random, made) for _ in range(CALLS)]
-    results = await found.call(calls)
+    results, addresses = await found.call(calls), addresses_of(resources)
     for given, result in zip(calls, results, strict=True):
         seen = await decided(found, given, result)
         simulation = simulate(simulated(given, result["port"]), resources)
         landings.update({type(outcome.landing).__name__ for outcome in simulation.outcomes})
-        if not agrees(simulation, seen, given["path"], addresses_of(resources)):
+        if not agrees(simulation, seen, given["path"], addresses):
             yield f"{given} was {seen}, and not {[(outcome.landing, outcome.steps) for outcome in simulation.outcomes]}"
-
-
-def translated(random: Random, folder: Path) -> Configured:
-    """Return random manifests, and what the proxy of these tests is sent by them."""
-    made = configuration(random)
-    manifests = folder / "manifests.yaml"
-    manifests.write_text(yaml.safe_dump_all(made.documents))
-    _, changes = read_manifests([str(manifests)], io.BytesIO())
-    for_mesh, _ = split(changes)
-    mesh = Mesh()
-    mesh.apply(for_mesh)
-    session = mesh.connect(proxy_from_node(NODE, METADATA), Variant.SOTW)
-    assert mesh.refresh().failed == ()
-    return made, messages_of(session.view)
 
 
 async def decided(found: Bed, given: Call, result: Result) -> Observed:
@@ -101,7 +75,7 @@ async def decided(found: Bed, given: Call, result: Result) -> Observed:
         found.read_log()
         entries = found.entries.get(client, [])
         assert all(entry["version"] == str(found.ads.version) for entry in entries)
-        return observed(entries, result["answer"])
+        return observed(entries, result["answer"], silent=given["kind"] == "silent")
 
     await until(told, f"the log tells what became of {given}, which was answered {result}", watched=found.envoy)
     seen = told()

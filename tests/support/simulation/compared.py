@@ -38,13 +38,16 @@ class Observed:
     path: str = ""  # as routes have seen it
 
 
-def observed(entries: list[dict[str, str]], answer: str) -> Observed | None:
-    """Return what ``entries`` of the access log say, once they are complete."""
+def observed(entries: list[dict[str, str]], answer: str, *, silent: bool) -> Observed | None:
+    """Return what ``entries`` of the access log say, once they are complete; ``silent``: nothing was sent, so that there was no request."""
     by_kind = {entry["kind"]: entry for entry in entries}
     listener = by_kind.get("listener")
     if listener is None:
         return None
-    inner = by_kind.get("http") or by_kind.get("tcp") or {}
+    awaited = _text(listener, "chain").rpartition(" ")[2]
+    if awaited and awaited not in by_kind and not (silent and awaited == "http"):
+        return None
+    inner = by_kind.get(awaited, {})
     contacted = re.search("<([0-9.]+:[0-9]+)>", answer)
     return Observed(
         listener=_text(listener, "listener"),

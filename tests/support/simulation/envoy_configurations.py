@@ -19,7 +19,7 @@ from google.protobuf.json_format import ParseDict
 from controlplane.envoy.packing import pack
 from controlplane.simulation.resources import ResourceMessage
 from tests.support.simulation.bed import OUTBOUND
-from tests.support.simulation.envoy_routes import fault, host_name, route_table
+from tests.support.simulation.envoy_routes import criteria, fault, host_name, route_table
 from tests.support.simulation.manifests import PORTS, Configuration
 
 Json = dict[str, object]
@@ -99,7 +99,7 @@ def _match(random: Random) -> FilterChainMatch:
     if random.random() < 0.25:
         _add_ranges(match.source_prefix_ranges, random.sample(_SOURCES, random.randint(1, 2)))
     if random.random() < 0.1:
-        match.source_ports.extend(random.sample(range(32768, 61000), 9000))
+        match.source_ports.extend(random.sample(range(20000, 60000), 15000))
     return match
 
 
@@ -131,10 +131,10 @@ def _tcp_proxy(random: Random) -> TcpProxy:
     if random.random() < 0.6:
         proxy.cluster = random.choice(CLUSTERS)
     else:
-        ParseDict({"clusters": [{"name": random.choice(CLUSTERS), "weight": each} for each in (1, 3)]}, proxy.weighted_clusters)
+        entries = [{"name": random.choice(CLUSTERS), "weight": each, **criteria(random)} for each in (1, 3)]
+        ParseDict({"clusters": entries}, proxy.weighted_clusters)
     if random.random() < 0.4:
-        value = random.choice(("1", "2", "3"))
-        ParseDict({"filter_metadata": {"envoy.lb": {"version": value}}}, proxy.metadata_match)
+        ParseDict(criteria(random), proxy)
     return proxy
 
 

@@ -51,7 +51,7 @@ def _route(random: Random, match: Json) -> Json:
             route["route"] = {"cluster": random.choice(_CLUSTERS)}
         case "weights":
             weights = random.choice(((1, 3), (0, 5), (50, 50), (30, 30, 40)))
-            entries = [{"name": random.choice(_CLUSTERS), "weight": each, **_criteria(random)} for each in weights]
+            entries = [{"name": random.choice(_CLUSTERS), "weight": each, **criteria(random)} for each in weights]
             route["route"] = {"weighted_clusters": {"clusters": entries}}
         case "header":
             route["route"] = {"cluster_header": random.choice(HEADERS)}
@@ -61,14 +61,15 @@ def _route(random: Random, match: Json) -> Json:
             route["direct_response"] = {"status": random.choice((200, 418, 503))}
     action = route.get("route")
     if isinstance(action, dict):
-        action |= _criteria(random)
+        action |= criteria(random)
         action["cluster_not_found_response_code"] = random.choice(("SERVICE_UNAVAILABLE", "NOT_FOUND"))
     if random.random() < 0.15:
         route["typed_per_filter_config"] = {"envoy.filters.http.fault": {"@type": _FAULT, **_fault(random)}}
     return route
 
 
-def _criteria(random: Random) -> Json:
+def criteria(random: Random) -> Json:
+    """Return what is asked of endpoints, or nothing."""
     match random.randint(0, 4):
         case 0:
             wanted = {"version": random.choice(("1", "2", "3"))}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import socket
@@ -46,10 +47,9 @@ class Result(TypedDict):
     answer: str
 
 
-async def call(given: Call) -> Result:
-    """Make the call, and read until the other end has no more to say."""
-    reader, writer = await asyncio.open_connection(given["destination"], given["port"], local_addr=(given["source"], 0))
-    port: int = writer.get_extra_info("sockname")[1]
+async def call(given: Call, port: int) -> Result:
+    """Make the call from ``port``, and read until the other end has no more to say."""
+    reader, writer = await asyncio.open_connection(given["destination"], given["port"], local_addr=(given["source"], port))
     answer = b""
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -216,9 +216,11 @@ async def main() -> None:
     await loop.create_datagram_endpoint(NameServer, NAME_SERVER)
     reader = asyncio.StreamReader(limit=2**24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    # iptables give a connection another port if one from the same port of the same address was redirected a moment ago.
+    ports = itertools.cycle(range(20000, 60000))
     async with server:
         while line := await reader.readline():
-            results = await asyncio.gather(*map(call, json.loads(line)))
+            results = await asyncio.gather(*(call(given, next(ports)) for given in json.loads(line)))
             print(json.dumps(results), flush=True)
 
 

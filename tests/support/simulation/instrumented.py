@@ -20,6 +20,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.envoy.packing import pack
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
+from controlplane.simulation.extensions import holds, unpacked
 from controlplane.simulation.resources import ResourceMessage, Resources, resources_of
 from controlplane.xds.view import View
 from tests.support.simulation.inner import NAME_SERVER
@@ -34,6 +35,7 @@ _FORMAT = {
     "flags": "%RESPONSE_FLAGS%",
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
 }
+_TERMINAL: dict[type[TcpProxy | HttpConnectionManager], str] = {TcpProxy: "tcp", HttpConnectionManager: "http"}
 
 
 def messages_of(view: View) -> list[ResourceMessage]:
@@ -56,6 +58,7 @@ def instrumented(messages: Iterable[ResourceMessage], log: Path, version: int) -
             case RouteConfiguration():
                 _name_routes(message)
             case Cluster():
+                message.common_lb_config.update_merge_window.SetInParent()  # otherwise changes of health come to effect a second later
                 _ask_own_name_server(message)
     return resources_of(found)
 
@@ -76,16 +79,23 @@ def _log_connections(listener: Listener, log: Path, version: int) -> None:
     if listener.HasField("default_filter_chain"):
         chains.append(listener.default_filter_chain)
     for index, chain in enumerate(chains):
-        chain.name = f"{index}"
+        chain.name = f"{index} {_kind(chain)}"
         _log_chain(chain, listener.name, log, version)
+
+
+def _kind(chain: FilterChain) -> str:
+    """Return which access log tells of connections that get ``chain``, beside its listener's; nothing where TLS may fail first."""
+    if chain.HasField("transport_socket"):
+        return ""
+    return next((kind for message, kind in _TERMINAL.items() for each in chain.filters if holds(each.typed_config, message)), "")
 
 
 def _log_chain(chain: FilterChain, listener: str, log: Path, version: int) -> None:
     for each in chain.filters:
-        for kind in (TcpProxy, HttpConnectionManager):
-            config = kind()
-            if each.typed_config.Unpack(config):
-                config.access_log.append(_access_log(log, "tcp" if kind is TcpProxy else "http", listener, version))
+        for kind, label in _TERMINAL.items():
+            config = unpacked(each.typed_config, kind)
+            if config is not None:
+                config.access_log.append(_access_log(log, label, listener, version))
                 if isinstance(config, HttpConnectionManager) and config.HasField("route_config"):
                     _name_routes(config.route_config)
                 each.typed_config.CopyFrom(pack(config))
