@@ -84,8 +84,8 @@ def _claims_anywhere(
     names = (mesh_service.host,) if tls else ()
     if not blocks and protocol is Protocol.UNSUPPORTED:
         yield Claim(ANYWHERE, rest=HttpRouting(str(number)))
-    elif mesh_service.other_name and not (tls or ruled):
-        return  # nobody says where its connections go: they are told from others by nothing
+    elif mesh_service.other_name and not tls:  # where its connections go nobody says: they are told from others by routes alone
+        yield Claim(ANYWHERE, tuple(chain for chain in ruled if chain.match.subnets))
     elif tls and ruled:
         yield Claim(ANYWHERE, tuple(_within(chain, blocks) for chain in ruled))
     elif blocks or (names and ANY not in names):

@@ -84,7 +84,10 @@ def _captured_listeners(db: Database, client: EgressClient, unknown: TcpForwardi
 def _explicit_listener(
     db: Database, egress: EgressListenerScope, number: int, client: EgressClient, unknown: TcpForwarding
 ) -> OutboundListener | None:
-    """Return the listener of an egress listener that names its port; ``None`` where nothing is seen through it."""
+    """Return the listener of an egress listener that names its port; ``None`` where nothing is seen through it.
+
+    What is told apart by its port alone is not there under another one: it would take every connection.
+    """
     protocol = parse_protocol(egress.protocol)
     bind, *also = (egress.bind,) if egress.bind else (LOOPBACK,) if egress.binds else wildcard(client.families)
     if protocol.is_http or protocol is Protocol.HTTP_PROXY:
@@ -97,6 +100,7 @@ def _explicit_listener(
             for ref, mesh_service in _oldest_first(db, client)
             if (port := _port_behind(mesh_service, number))
             for claim in connection_claims(db, ref, port.number, carried, client.connections)
+            if port.number == number or egress.binds or claim.bind != ANYWHERE or claim.rest is None
         ]
     if not claims:
         return None
