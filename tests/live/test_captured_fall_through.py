@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 
@@ -24,6 +25,18 @@ MANIFESTS = (
     outside("pay.example", SHARED, "TLS", "10.77.6.8"),
     backed("unnamed", "shop", "None", {"port": 7100}, "10.77.6.9"),
     backed("bare", "shop", "None", {"port": 7200}),
+    # Other names of something outside, which would be looked up if it were not an address.
+    *(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": f"far-{position}", "namespace": "shop"},
+                "spec": {"type": "ExternalName", "externalName": "10.77.6.5", "ports": [port]},
+            }
+        )
+        for position, port in enumerate((HTTP, TCP, TLS, UNNAMED, {"name": "tcp", "port": 7300}))
+    ),
     outside("chosen-tcp.example", 9100, "TCP"),
     outside("chosen-http.example", 9200, "HTTP"),
     outside("chosen-block.example", 9300, "TCP", addresses=["10.77.48.0/24"]),
@@ -38,7 +51,7 @@ MANIFESTS = (
 # Nobody has these addresses in any object.
 LOOSE_RAW, LOOSE_TLS, LOOSE_HTTP = "10.77.33.5", "10.77.33.6", "10.77.33.7"
 BESIDE_BLOCK = ("10.77.15.255", "10.77.32.0")
-LOOSE_PORTS = (SHARED, 7100, 7200, 6000)
+LOOSE_PORTS = (SHARED, 7100, 7200, 7300, 6000)
 SERVERS = (
     Server("web", "10.77.6.1", SHARED, "http"),
     *(Server(f"deep-{number}", f"10.77.6.{number}", SHARED) for number in (2, 3)),

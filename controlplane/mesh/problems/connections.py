@@ -1,4 +1,4 @@
-"""Routes for whole connections that no connection of a sidecar comes to."""
+"""Routes for whole connections that no connection of a sidecar comes to, and ports whose connections nothing tells from others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from controlplane.incremental.database import Database
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateways_of
-from controlplane.mesh.inputs import qualified_host
-from controlplane.mesh.registry.services import find_service, service
+from controlplane.mesh.inputs import objects, qualified_host
+from controlplane.mesh.registry.services import declared_services, find_service, resolved_host, service
+from controlplane.mesh.routing.virtual_services import virtual_services_for
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import ServicePort
+from controlplane.objects.kubernetes.core import KubernetesService
+from controlplane.objects.networking.service_entry import ServiceEntry
 from controlplane.objects.networking.virtual_service import TCPRoute, TLSRoute, VirtualService
 
 
@@ -39,6 +42,31 @@ def _without_port(
             which = "no port" if 0 in wanted else f"no port {', '.join(map(str, sorted(wanted)))}"
             message = f"its hosts have {which} that carries {kind}: no connection of a sidecar comes to this route"
             yield Problem(virtual_service.key, f"spec.{field}[{position}]", Severity.WARNING, "NoSuchPort", message)
+
+
+def indistinct_port_problems(db: Database, service_object: KubernetesService | ServiceEntry) -> Iterator[Problem]:
+    """Yield the ports of ``service_object`` for whole connections, where it is another name of something that is not of the mesh."""
+    if not isinstance(service_object, KubernetesService):
+        return
+    key = service_object.key
+    for declared in declared_services(db, key):
+        if not declared.other_name or resolved_host(db, declared.host, key.namespace) != declared.host:
+            continue
+        rules = (objects(db, head.key) for head in virtual_services_for(db, declared.host))
+        if any(isinstance(rule, VirtualService) and rule.spec.tcp for rule in rules):
+            continue
+        whole = [
+            port.number
+            for port in declared.ports
+            if not (port.protocol.is_http or port.protocol.is_tls or port.protocol in (Protocol.UDP, Protocol.UNSUPPORTED))
+        ]
+        for position, port in enumerate(service_object.spec.ports):
+            if port.port in whole:
+                message = (
+                    f"nothing tells connections to {declared.host} from others: they go where the client sends them, or nowhere, as"
+                    " outboundTrafficPolicy says; a ServiceEntry with addresses is told by these"
+                )
+                yield Problem(key, f"spec.ports[{position}]", Severity.WARNING, "Ineffective", message)
 
 
 def _ports(db: Database, virtual_service: VirtualService, host: str) -> tuple[ServicePort, ...]:

@@ -11,7 +11,7 @@ from controlplane.mesh.destinations.destination_rules import named_subsets
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
-from controlplane.mesh.problems.connections import connection_route_problems
+from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.delegates import delegate_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
@@ -133,6 +133,7 @@ def _destination_problems(db: Database, key: Key, path: str, destination: Destin
 
 def _service_problems(db: Database, service_object: KubernetesService | ServiceEntry) -> Iterator[Problem]:
     key = service_object.key
+    yield from indistinct_port_problems(db, service_object)
     for declared in declared_services(db, key):
         named = services_named(db, declared.host, key.namespace)
         ref = next((ref for ref in named if ref.key == key), None)

@@ -84,8 +84,10 @@ def _claims_anywhere(
     names = (mesh_service.host,) if tls else ()
     if not blocks and protocol is Protocol.UNSUPPORTED:
         yield Claim(ANYWHERE, rest=HttpRouting(str(number)))
-    elif mesh_service.other_name and not tls:  # where its connections go nobody says: they are told from others by routes alone
-        yield Claim(ANYWHERE, tuple(chain for chain in ruled if chain.match.subnets))
+    elif mesh_service.other_name and not tls:
+        # Where its connections go nobody says: they are told from others by the blocks that routes name, or by nothing.
+        if narrow := tuple(chain for chain in ruled if chain.match.subnets):
+            yield Claim(ANYWHERE, narrow)
     elif tls and ruled:
         yield Claim(ANYWHERE, tuple(_within(chain, blocks) for chain in ruled))
     elif blocks or (names and ANY not in names):

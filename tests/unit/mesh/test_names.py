@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.untyped import items, section
 from tests.support.sidecar_view import (
     CHAIN,
     HTTP_80,
@@ -98,6 +99,33 @@ spec: {type: ExternalName, externalName: api.bank.example%s}
     assert not any("out.default" in name for name in names(without, "clusters"))
     entry_beside = world(REAL + outside % "" + entry("bank", "api.bank.example", HTTP_80))
     assert clusters_by_domain(entry_beside, "80")["out"] == "outbound|80||api.bank.example"
+
+
+def test_another_name_for_something_outside_claims_no_connections_but_those_that_a_route_names() -> None:
+    outside = """
+apiVersion: v1
+kind: Service
+metadata: {name: out, namespace: default}
+spec: {type: ExternalName, externalName: db.bank.example, ports: [{name: http, port: 80}, {name: tcp-db, port: 7000}]}
+---
+"""
+    routed = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: out, namespace: default}
+spec: {hosts: [out], tcp: [{match: [{destinationSubnets: [10.7.0.0/24]}], route: [{destination: {host: out, port: {number: 7000}}}]}]}
+"""
+    alone, ruled = world(outside), world(outside + routed)
+    [listener] = [each for each in ruled.resources["listeners"] if each["name"] == "0.0.0.0_7000"]
+
+    assert names(alone, "listeners") == {"0.0.0.0_80", "virtualInbound", "virtualOutbound"}
+    assert problems(alone) == [("Service/default/out", "spec.ports[1]", "Ineffective")]
+    assert [section(each, "filterChainMatch") for each in items(listener, "filterChains")] == [
+        {"prefixRanges": [{"addressPrefix": "10.7.0.0", "prefixLen": 24}]}
+    ]
+    rest = items(section(listener, "defaultFilterChain"), "filters")
+    assert [section(each, "typedConfig")["cluster"] for each in rest] == ["PassthroughCluster"]
+    assert not problems(ruled)
 
 
 def test_hosts_mean_the_same_in_any_case() -> None:
