@@ -124,13 +124,17 @@ def test_a_server_name_leads_through_the_egress_gateway_to_the_real_host(mesh: C
 def test_it_leads_there_within_mutual_tls_where_the_rule_says_so(mesh: CapturedMesh) -> None:
     before = mesh["egress"].stat("outbound|443||sealed.example")
 
-    answer = mesh["client"].tls(ELSEWHERE, 443, "sealed.example")
+    with mesh.counted() as arrived:
+        answers = [mesh["client"].tls(ELSEWHERE, 443, "sealed.example") for _ in range(5)]
 
-    assert (answer.who, answer.name, answer.source) == ("far", "sealed.example", mesh["egress"].ip)
-    assert mesh["egress"].stat("outbound|443||sealed.example") == before + 1
+    assert arrived == {"far": 5}
+    assert {(each.who, each.name, each.source) for each in answers} == {("far", "sealed.example", mesh["egress"].ip)}
+    assert mesh["egress"].stat("outbound|443||sealed.example") == before + 5
 
 
 def test_an_address_leads_through_the_egress_gateway_too(mesh: CapturedMesh) -> None:
-    answer = mesh["client"].tcp("10.77.9.7", 27018)
+    with mesh.counted() as arrived:
+        answers = [mesh["client"].tcp("10.77.9.7", 27018) for _ in range(5)]
 
-    assert (answer.who, answer.source) == ("far-plain", mesh["egress"].ip)
+    assert arrived == {"far-plain": 5}
+    assert {(each.who, each.source) for each in answers} == {("far-plain", mesh["egress"].ip)}

@@ -164,11 +164,14 @@ def test_a_request_by_the_name_of_a_pod_is_answered_by_that_pod(mesh: CapturedMe
 
 
 def test_a_request_by_an_address_or_by_the_name_of_all_goes_to_the_instance_whose_address_was_asked_for(mesh: CapturedMesh) -> None:
-    for pod, ip in addresses(mesh).items():
-        service = pod.partition("-")[0]
-        for authority in (ip, f"{ip}:8080", service, f"{service}.default:8080", f"{service}.default.svc.cluster.local"):
-            asked = [mesh["client"].http(ip, 8080, authority) for _ in range(3)]
-            assert {(each.status, each.who) for each in asked} == {(200, pod)}, authority
+    with mesh.counted() as arrived:
+        for pod, ip in addresses(mesh).items():
+            service = pod.partition("-")[0]
+            for authority in (ip, f"{ip}:8080", service, f"{service}.default:8080", f"{service}.default.svc.cluster.local"):
+                asked = [mesh["client"].http(ip, 8080, authority) for _ in range(3)]
+                assert {(each.status, each.who) for each in asked} == {(200, pod)}, authority
+
+    assert arrived == dict.fromkeys(addresses(mesh), 15)
 
 
 def test_instances_of_one_service_are_each_reached_as_they_can_be(mesh: CapturedMesh) -> None:
