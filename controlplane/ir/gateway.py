@@ -33,12 +33,16 @@ class Topology:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayChain:
-    """One kind of connection that a gateway takes, and what becomes of it: requests are routed, or all of it is sent on."""
+    """One kind of connection that a gateway takes, and what becomes of it: requests are routed, or all of it is sent on.
+
+    ``passes_peers``: it is mutual TLS of the mesh and goes on as such; where it ends, policies are kept.
+    """
 
     match: ChainMatch = EVERY_CONNECTION
     termination: Termination | None = None
     handling: HttpRouting | TcpForwarding
     stat_prefix: str = ""  # of what Envoy counts of its requests; empty: by the listener
+    passes_peers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

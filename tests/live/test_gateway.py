@@ -139,6 +139,34 @@ async def test_tls_is_passed_through_by_the_name_that_is_called_and_tcp_whole(fr
         assert await said(front.gateway.ip, 8443, trusted, "other.example") == b""
 
 
+async def test_mutual_tls_passes_to_the_subset_that_its_server_name_says_with_the_clients_identity(front: GatewayWorld) -> None:
+    called, other = front.world.instances["reviews-v1"], front.world.instances["reviews-v2"]
+    wanted = "outbound_.9080_.v1_.reviews.default.svc.cluster.local"
+    mutual = {"mode": "ISTIO_MUTUAL", "sni": wanted, "subjectAltNames": ["spiffe://cluster.local/ns/default/sa/reviews"]}
+    ports, at = [{"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8443}], [{"address": front.gateway.ip}]
+    passing = front.server("TLS", 8443, "*.default.svc.cluster.local", mode="AUTO_PASSTHROUGH")
+    documents = (
+        document("Gateway", "between", selector={"app": "ingress"}, servers=[passing]),
+        document("ServiceEntry", "far", hosts=["far.example"], ports=ports, resolution="STATIC", endpoints=at),
+        document("DestinationRule", "far", host="far.example", trafficPolicy={"tls": mutual}),
+    )
+    await front.world.store.save("front", "\n---\n".join(documents))
+
+    async def passed() -> bool:
+        return set((await front.world.caller.many("http://far.example/reviews/0", 4)).statuses) == {200}
+
+    await until(passed, "mutual TLS passes the gateway", watched=front.gateway.process)
+    called.callers.clear()
+    before = other.requests
+    tally = await front.world.caller.many("http://far.example/reviews/0", 40)
+
+    assert (tally.failed, dict(tally.versions), other.requests) == (0, {"v1": 40}, before)
+    assert called.callers == {"spiffe://cluster.local/ns/default/sa/productpage": 40}
+    assert await front.lets_in(8443, wanted, "istio")
+    assert not await front.lets_in(8443, wanted, "h2")
+    assert not await front.lets_in(8443, "outbound_.9080_.v9_.reviews.default.svc.cluster.local", "istio")
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_grpc_goes_through_in_plaintext_and_by_tls(front: GatewayWorld, *, encrypted: bool) -> None:
     servers = [front.server("GRPC", 8080, "*"), front.terminated(8443, "grpc.example")]

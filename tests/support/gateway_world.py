@@ -74,6 +74,18 @@ class GatewayWorld:
         writer.transport.abort()
         return shown.getpeercert(binary_form=True)
 
+    async def lets_in(self, port: int, host: str, protocol: str) -> bool:
+        """Return whether somebody shows a certificate to who calls for ``host``, and announces ``protocol``."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols([protocol])
+        try:
+            _, writer = await asyncio.open_connection(self.gateway.ip, port, ssl=context, server_hostname=host)
+        except OSError:
+            return False
+        writer.transport.abort()
+        return True
+
     def trusting(self, shown: Path | None = None) -> ssl.SSLContext:
         """Return what a client believes, and what it shows."""
         context = ssl.create_default_context(cadata=self.authority.pem.decode())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.clusters import ClusterPolicy, OriginalDestination, OutboundCluster, UpstreamPeer
-from controlplane.ir.tls import OriginatedTls, Peer
+from controlplane.ir.tls import OriginatedTls, Peer, PlainUpstream
 from controlplane.mesh.destinations.destination_rules import RuleClient, applicable_rules, subset_labels, subsets
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.publish.encode import checked_resource
@@ -24,6 +24,8 @@ from controlplane.translate.clusters import clusters as translate
 from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.xds.resource import Resource
 
+PASSED = "passed"  # use: mutual TLS comes through a gateway and goes on as it is, to endpoints that take it
+
 
 class ClusterTarget(NamedTuple):
     """What one cluster leads to, by the rules for ``client``."""
@@ -36,7 +38,9 @@ class ClusterTarget(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return the name of the cluster, ``USE|PORT|SUBSET|HOST``."""
+        """Return the name of the cluster, ``USE|PORT|SUBSET|HOST``; where TLS passes through, the server name that asks for it."""
+        if self.use == PASSED:
+            return sni_name(OUTBOUND, self.port, self.subset, self.ref.host)
         return cluster_name(self.use, self.port, self.subset, self.ref.host)
 
 
@@ -93,6 +97,8 @@ def _cluster_policy(db: Database, target: ClusterTarget, mesh_service: Service, 
         policy = replace(policy, pool=replace(policy.pool, upgrade=mesh_settings(db).upgrades and port.protocol is Protocol.HTTP))
     if isinstance(policy.tls, OriginatedTls) and policy.tls.authority and not policy.tls.names:
         policy = replace(policy, tls=replace(policy.tls, names=mesh_service.identities))
+    if target.use == PASSED:
+        policy = replace(policy, tls=PlainUpstream())
     return policy
 
 
@@ -142,10 +148,11 @@ def _service_port(db: Database, target: ClusterTarget) -> tuple[Service, Service
 
 
 def _cluster_endpoints(db: Database, target: ClusterTarget) -> tuple[Endpoint, ...]:
-    if not target.subset:
-        return endpoints(db, target.ref, target.port)
-    labels = subset_labels(db, target.ref, target.client, target.subset)
-    return () if labels is None else subset_endpoints(db, target.ref, target.port, labels)
+    labels = subset_labels(db, target.ref, target.client, target.subset) if target.subset else ()
+    if labels is None:
+        return ()
+    found = subset_endpoints(db, target.ref, target.port, labels) if target.subset else endpoints(db, target.ref, target.port)
+    return tuple(endpoint for endpoint in found if endpoint.mutual_tls) if target.use == PASSED else found
 
 
 def _rule_path(db: Database, target: ClusterTarget) -> str:

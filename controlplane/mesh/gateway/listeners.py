@@ -13,8 +13,18 @@ from controlplane.ir.tls import Termination
 from controlplane.mesh.access.istio_server_tls import needs_identity, termination
 from controlplane.mesh.access.policies import effective_policies, gateway_filters
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, gateway_servers, namespaced_name
+from controlplane.mesh.gateway.passed_clusters import passing_chains
 from controlplane.mesh.gateway.route_tables import bound_virtual_services, shared_hosts, table_name
-from controlplane.mesh.gateway.server_merge import OPAQUE, MergedPort, MergedServer, PortKind, ServerRef, server_hosts, serves_http
+from controlplane.mesh.gateway.server_merge import (
+    OPAQUE,
+    MergedPort,
+    MergedServer,
+    PortKind,
+    ServerRef,
+    passes_to_clusters,
+    server_hosts,
+    serves_http,
+)
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.mesh_settings import connection_settings
@@ -72,6 +82,8 @@ def _listener_on(db: Database, scope: GatewayScope, port: MergedPort) -> Gateway
             named = ChainMatch(server_names=merged_server.names)
             stat_prefix = merged_server.server.name if terminated else ""  # servers of plaintext share their chain
             chains.append(GatewayChain(match=named, termination=terminated, handling=HttpRouting(route), stat_prefix=stat_prefix))
+        elif passes_to_clusters(merged_server.server):
+            chains.extend(passing_chains(db, scope, merged_server))
         else:
             chains.extend(_connection_chains(db, merged_server, terminated, gateway_route_client(db, scope)))
     if port.kind is PortKind.HTTP:

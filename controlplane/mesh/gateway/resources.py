@@ -10,8 +10,9 @@ from controlplane.mesh.destinations.clusters import black_hole_cluster, service_
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_servers, server_at
 from controlplane.mesh.gateway.listeners import connection_virtual_services, gateway_listeners
+from controlplane.mesh.gateway.passed_clusters import passed_clusters
 from controlplane.mesh.gateway.route_tables import default_endpoint_name, gateway_hosts, gateway_route_tables
-from controlplane.mesh.gateway.server_merge import ServerRef, serves_http
+from controlplane.mesh.gateway.server_merge import ServerRef, passes_to_clusters, serves_http
 from controlplane.mesh.gateway.virtual_hosts import gateway_table_parts
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
@@ -39,7 +40,7 @@ def gateway_parts(db: Database, scope: GatewayScope, variant: Variant) -> Member
 
 @query
 def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
-    """Return the clusters of the destinations of ``scope``'s VirtualServices, of authorizers, and of default endpoints."""
+    """Return the clusters of ``scope``: its VirtualServices' destinations, authorizers, default endpoints, and what TLS passes to."""
     parts: set[ResourcePart | PartGroup] = set()
     for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
         parts.update(authorizer_clusters(db, authorizer, scope.namespace, scope.labels, identified=scope.identified))
@@ -52,6 +53,9 @@ def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
             for merged_server in port.servers
             if merged_server.server.default_endpoint and serves_http(merged_server.server)
         }
+        for merged_server in port.servers:
+            if passes_to_clusters(merged_server.server):
+                parts.update(passed_clusters(db, scope, merged_server))
     return frozenset(parts)
 
 

@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_servers, namespaced_name, server_at
-from controlplane.mesh.gateway.server_merge import MergedPort, MergedServer, PortKind, ServerRef, server_hosts, serves_http
+from controlplane.mesh.gateway.server_merge import (
+    MergedPort,
+    MergedServer,
+    PortKind,
+    ServerRef,
+    passes_to_clusters,
+    server_hosts,
+    serves_http,
+)
 from controlplane.mesh.inputs import bound_to, index, objects
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, virtual_service_head
@@ -80,7 +88,12 @@ def bound_virtual_services(db: Database, gateway_key: Key, namespace: str) -> tu
 
 
 def shared_hosts(head: VirtualServiceHead, server_ref: ServerRef, server: GatewayServer) -> tuple[str, ...]:
-    """Return the hosts that the VirtualService ``head`` and the ``server`` that ``server_ref`` names both have."""
+    """Return the hosts that the VirtualService ``head`` and the ``server`` that ``server_ref`` names both have.
+
+    None where no route counts, as server names say the clusters.
+    """
+    if passes_to_clusters(server):
+        return ()
     offered = hosts_for_namespace(server_hosts(server, server_ref.gateway.namespace), head.key.namespace)
     return common_hosts(head.hosts, offered)
 

@@ -12,7 +12,8 @@ from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.networking.gateway import GatewayServer
 
-OPAQUE = ("PASSTHROUGH", "AUTO_PASSTHROUGH")  # TLS that is not terminated
+_BY_CLUSTER = "AUTO_PASSTHROUGH"
+OPAQUE = ("PASSTHROUGH", _BY_CLUSTER)  # TLS that is not terminated
 EVERYWHERE = "0.0.0.0"  # binding to it means the same as no bind
 _OWN = "."
 
@@ -84,6 +85,11 @@ def serves_http(server: GatewayServer) -> bool:
     """Return whether requests to ``server`` are routed one by one, by a route table."""
     terminated = server.tls is not None and server.tls.mode not in OPAQUE
     return port_kind(server) is PortKind.HTTP or (parse_protocol(server.port.protocol) is Protocol.HTTPS and terminated)
+
+
+def passes_to_clusters(server: GatewayServer) -> bool:
+    """Return whether the mutual TLS of the mesh goes through ``server``, to the cluster that its server name says."""
+    return server.tls is not None and server.tls.mode == _BY_CLUSTER and port_kind(server) is PortKind.TLS
 
 
 def server_hosts(server: GatewayServer, namespace: str) -> tuple[str, ...]:

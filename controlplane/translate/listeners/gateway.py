@@ -21,6 +21,7 @@ from controlplane.translate.listeners.network_filters import (
     tls_inspector,
 )
 from controlplane.translate.tls.gateway import downstream
+from controlplane.translate.tls.mesh import HTTP_OF_PEERS, OTHERS_OF_PEERS
 
 
 def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
@@ -39,7 +40,7 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
                 prefix = chain.stat_prefix or f"outbound_{gateway.name}"
                 message.filters.append(terminal.gateway_http(prefix, route, http, gateway.topology, asks=asks))
             case TcpForwarding():
-                message.filters.extend([*network, terminal.forwarding(chain.handling)])
+                message.filters.extend([*(() if chain.passes_peers else network), terminal.forwarding(chain.handling)])
             case _:
                 assert_never(chain.handling)
         listener.filter_chains.append(message)
@@ -52,6 +53,8 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
 
 def _chain(chain: GatewayChain) -> FilterChain:
     message = FilterChain(filter_chain_match=filter_chain_match(chain.match))
+    if chain.passes_peers:
+        message.filter_chain_match.application_protocols.extend((*OTHERS_OF_PEERS, *HTTP_OF_PEERS))
     if chain.termination:
         message.transport_socket.CopyFrom(downstream(chain.termination, http=isinstance(chain.handling, HttpRouting)))
     return message

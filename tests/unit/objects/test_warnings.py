@@ -24,12 +24,6 @@ def policy(**settings: object) -> Json:
         ("VirtualService", {"hosts": ["a"], "http": [ROUTE, ROUTE]}, "http[1]", "Unreachable"),
         ("Gateway", {"servers": [{"port": {**TCP, "targetPort": 1}, "hosts": ["*"]}]}, "servers[0].port.targetPort", "NoEffect"),
         (
-            "Gateway",
-            {"servers": [{"port": {**TCP, "protocol": "TLS"}, "hosts": ["*"], "tls": {"mode": "AUTO_PASSTHROUGH"}}]},
-            "servers[0].tls.mode",
-            "NotTranslated",
-        ),
-        (
             "VirtualService",
             {"hosts": ["a"], "http": [{"redirect": {"uri": "/", "redirectCode": 304}}]},
             "http[0].redirect.redirectCode",

@@ -48,11 +48,6 @@ def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
         yield rules.warning(f"{path}.port.targetPort", "NoEffect", message)
     if server.tls is not None:
         yield from _tls(f"{path}.tls", server.tls)
-        if server.tls.mode == "AUTO_PASSTHROUGH":
-            message = (
-                "AUTO_PASSTHROUGH is not translated yet: connections go where the tls routes of VirtualServices say, as with PASSTHROUGH"
-            )
-            yield rules.warning(f"{path}.tls.mode", "NotTranslated", message)
     elif parse_protocol(port.protocol).is_tls:
         yield rules.required(f"{path}.tls", f"how TLS is done, as the protocol is {port.protocol}")
 
