@@ -52,9 +52,10 @@ def indistinct_port_problems(db: Database, service_object: KubernetesService | S
     for declared in declared_services(db, key):
         if not declared.other_name or resolved_host(db, declared.host, key.namespace) != declared.host:
             continue
-        rules = (objects(db, head.key) for head in virtual_services_for(db, declared.host))
-        if any(isinstance(rule, VirtualService) and rule.spec.tcp for rule in rules):
-            continue
+        rules = [objects(db, head.key) for head in virtual_services_for(db, declared.host)]
+        routes = [route for rule in rules if isinstance(rule, VirtualService) for route in rule.spec.tcp]
+        if any(match.destination_subnets for route in routes for match in route.match):
+            continue  # connections to these blocks are told from others
         whole = [
             port.number
             for port in declared.ports

@@ -126,6 +126,7 @@ spec: {hosts: [out], tcp: [{match: [{destinationSubnets: [10.7.0.0/24]}], route:
     rest = items(section(listener, "defaultFilterChain"), "filters")
     assert [section(each, "typedConfig")["cluster"] for each in rest] == ["PassthroughCluster"]
     assert not problems(ruled)
+    assert problems(world(outside + routed.replace("match: [{destinationSubnets: [10.7.0.0/24]}], ", ""))) == problems(alone)
 
 
 def test_hosts_mean_the_same_in_any_case() -> None:
