@@ -41,7 +41,7 @@ class DeltaStream(BaseStream):
         events = self._accept_or_refuse(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
         if add or drop:
             self._add(channel, add)  # first: who drops a name and asks for everything hears of it still
-            self._drop(channel, [name for name in drop if name not in add])
+            self._drop(channel, _without(drop, add))
             events += (subscribed(channel),)
         self._ready = not all(each.idle for each in self._in_order)
         return events
@@ -169,3 +169,8 @@ class DeltaStream(BaseStream):
 
 def _names(names: Iterable[str], located: Iterable[str]) -> list[str]:
     return [*names, *located]
+
+
+def _without(names: list[str], others: list[str]) -> list[str]:
+    left_out = set(others)
+    return [name for name in names if name not in left_out]
