@@ -19,6 +19,7 @@ from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, aut
 from controlplane.serve.authn.authenticators import Authenticator, Caller
 from controlplane.serve.sds.secrets import Secrets
 from controlplane.serve.xds.nodes import authorized_proxy
+from controlplane.serve.xds.quotas import Allowance, Quotas
 from controlplane.serve.xds.services import SERVICES, DiscoveryService
 from controlplane.serve.xds.streams import EnvoyStream, Recorder, Request, StreamSecrets
 from controlplane.serve.xds.subscribers import Subscribers
@@ -103,6 +104,7 @@ class DiscoveryServer:
         self._synced = synced
         self._factories = factories
         self._recorder = recorder
+        self._quotas = Quotas()
         self._secrets: Secrets | None = None
         self._servers: list[grpc.aio.Server] = []
         self._streams: set[EnvoyStream[DiscoveryRequest] | EnvoyStream[DeltaDiscoveryRequest]] = set()
@@ -216,7 +218,10 @@ class DiscoveryServer:
             log.error("certificate not issued", extra={"identity": str(call.caller.who), "reason": str(error)})  # noqa: TRY400 - not an internal error
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
         secrets = StreamSecrets(table, partial(self._secrets.load, holder)) if self._secrets and holder and table else None
-        stream = EnvoyStream(self._subscribers, self._subscribers.connect(proxy, variant), new_stream, self._recorder, secrets)
+        # Without an identity there is nothing but the address to tell clients apart by.
+        client = proxy.identity.uri if proxy.identity else context.peer().rpartition(":")[0]
+        session, allowance = self._subscribers.connect(proxy, variant), Allowance(self._quotas, client)
+        stream = EnvoyStream(self._subscribers, session, new_stream, self._recorder, allowance, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from controlplane.envoy.type_urls import CDS, EDS
@@ -18,6 +19,7 @@ from controlplane.xds.stream import BadRequest, Progress, Response
 from controlplane.xds.view import TableChange, View
 
 _MOST_TYPES = 64  # of one stream: there are not as many in Envoy
+_MOST_UNPUBLISHED = 5000  # names in one response of which there is nothing: who asks for more is told in several
 
 
 class ErrorDetail(Protocol):
@@ -56,11 +58,26 @@ class BaseStream(ABC):
         self._in_order: list[Channel] = []
         self._ready = False
         self._sent = 0
+        self._restored = 0  # names that the client said to have, and that are not published as it has them
 
     @property
     def has_work(self) -> bool:
         """Return whether ``take`` may have something."""
         return self._ready
+
+    @property
+    def held(self) -> int:
+        """Return how many names are kept for the client, of all types; what exists it may have without having named it."""
+        return self._restored + sum(channel.size for channel in self._in_order)
+
+    @property
+    def open_names(self) -> int:
+        """Return a count that falls when a name is settled."""
+        return sum(channel.open_names for channel in self._in_order)
+
+    def unanswered(self) -> int:
+        """Return of how many names that the client asks for it has nothing."""
+        return self._restored + sum(channel.unanswered() for channel in self._in_order)
 
     def progress(self, resource: Resource) -> Progress:
         """Return how far the client has come with ``resource``, which is published."""
@@ -96,17 +113,14 @@ class BaseStream(ABC):
         if not self._ready:
             return None
         while busy := [channel for channel in self._in_order if not channel.idle]:
-            open_before = self._open_names()
+            open_before = self.open_names
             for channel in busy:
                 if not channel.idle and (response := self._compose(channel)):
                     return response
-            if self._open_names() == open_before:
+            if self.open_names == open_before:
                 break  # else a name was settled without a word, and may have been what a removal waits for
         self._ready = False
         return None
-
-    def _open_names(self) -> int:
-        return sum(channel.open_names for channel in self._in_order)
 
     def _compose(self, channel: Channel) -> Response | None:
         planner = Planner(channel, self._in_order, self._view)
@@ -117,6 +131,8 @@ class BaseStream(ABC):
         for names in planner.batches():
             if not names and not channel.must_answer:
                 continue
+            if len(names) > _MOST_UNPUBLISHED:
+                names = self._portion(channel, names)  # noqa: PLW2901 - what is left out is looked at the next time
             plan = planner.plan(names, keep=keep)
             if plan.same:
                 channel.confirm(plan.same)
@@ -130,6 +146,13 @@ class BaseStream(ABC):
                 return response
             channel.settle(done)
         return None
+
+    def _portion(self, channel: Channel, names: AbstractSet[str]) -> AbstractSet[str]:
+        """Return those of ``names`` that are published, and not too many of the others."""
+        published = {resource.name for resource in self._view.resources(channel.type_url) if resource.name in names}
+        if len(names) - len(published) <= _MOST_UNPUBLISHED:
+            return names
+        return published.union(islice((name for name in names if name not in published), _MOST_UNPUBLISHED))
 
     def _send(self, channel: Channel, plan: Plan, done: AbstractSet[str]) -> Response | None:
         nonce = str(self._sent + 1)

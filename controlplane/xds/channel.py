@@ -40,10 +40,12 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
-from controlplane.xds.channel_state import ChannelState, Flight
+from controlplane.xds.channel_state import ChannelState, Flight, without
 from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys, split_refused
 from controlplane.xds.resource import Resource
+from controlplane.xds.subscription import EVERYTHING
 
 _MOST_MAYBE_APPLIED = 8  # versions of one name
 
@@ -159,16 +161,22 @@ class Channel(ChannelState):
 
     def unsubscribe(self, names: Iterable[str]) -> set[str]:
         """Ask for ``names`` no longer; return those that are asked for still, as part of everything."""
-        still_asked = self._subscription.drop(names)
-        self.forget_unasked()
+        still_asked = self._subscription.drop(dropped := set(names))
+        if EVERYTHING in dropped:
+            self.forget_unasked()
+        self._forget({name for name in dropped if not self.wants(name)})
         return still_asked
 
     def forget_unasked(self) -> None:
         """Drop what is known of names that are not asked for any more."""
-        for names in (self._dirty, self._forced, self._suspects):
-            names.difference_update([name for name in names if not self.wants(name)])
+        known = chain(self._dirty, self._forced, self._suspects, self._refused, self._maybe_applied)
+        self._forget({name for name in known if not self.wants(name)})
+
+    def _forget(self, names: AbstractSet[str]) -> None:
+        for known in (self._dirty, self._forced, self._suspects):
+            known.difference_update(names)
         self._narrow_parts()
-        for name in [name for name in (*self._refused, *self._maybe_applied) if not self.wants(name)]:
+        for name in names:
             self._refused.pop(name, None)
             self._maybe_applied.pop(name, None)
 
@@ -223,10 +231,9 @@ class Channel(ChannelState):
 
     def settle(self, names: AbstractSet[str]) -> None:
         """Be done with ``names`` for now: they were sent, or there was nothing to say."""
-        # New sets, as one that was large once stays large.
-        self._suspects = self._suspects - names
-        self._forced = self._forced - names
-        self._dirty = self._dirty - names
+        self._suspects = without(self._suspects, names)
+        self._forced = without(self._forced, names)
+        self._dirty = without(self._dirty, names)
         if self._parts:
             self._narrow_parts()
 

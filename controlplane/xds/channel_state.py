@@ -16,6 +16,7 @@ from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys
 from controlplane.xds.resource import Resource
 from controlplane.xds.subscription import Subscription
 
+_MUCH_MORE = 4  # times as many
 _RANKS = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
 
 
@@ -159,6 +160,13 @@ class ChannelState:
         """Return a count that falls when a name, or a part of the suspects, is settled."""
         return len(self._dirty) + len(self._parts) + len(self._refused)
 
+    def unanswered(self) -> int:
+        """Return of how many names that are asked for the client has nothing."""
+        client_resources = self._subscription.client_resources
+        if self._subscription.wildcard:
+            return sum(name not in client_resources for name in self._subscription.named)
+        return sum(resource is None for resource in client_resources.values())
+
     def wants(self, name: str) -> bool:
         """Return whether ``name`` is asked for."""
         return self._subscription.wants(name)
@@ -202,3 +210,11 @@ class ChannelState:
             resources += self._flight.before.values()
             resources += self._flight.resources
         yield from (resource for resource in resources if resource is not None)
+
+
+def without(names: set[str], done: AbstractSet[str]) -> set[str]:
+    """Return ``names`` without what is ``done``: a new set where few are left, as one that was large once stays large."""
+    if len(done) * _MUCH_MORE > len(names):
+        return names - done
+    names -= done
+    return names

@@ -34,8 +34,9 @@ class DeltaStream(BaseStream):
         channel = self._channels.get(type_url)
         add = _names(request.resource_names_subscribe, (each.name for each in request.resource_locators_subscribe))
         drop = _names(request.resource_names_unsubscribe, (each.name for each in request.resource_locators_unsubscribe))
-        if channel is None:
-            channel = self._open(self._channel(type_url))
+        if channel is None or (request.initial_resource_versions and not channel.answered):
+            # A long first request comes in pieces.
+            channel = channel or self._open(self._channel(type_url))
             self._begin(channel, add, drop, request.initial_resource_versions)
             return (subscribed(channel),)
         events = self._accept_or_refuse(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
@@ -106,6 +107,7 @@ class DeltaStream(BaseStream):
                 if resource is not None and resource.version == version:
                     channel.restore(resource)
                 else:
+                    self._restored += channel.wildcard
                     channel.restore(unknown(channel.type_url, resource.name if resource else name, version))
 
     def _just_used(self, channel: Channel) -> frozenset[str]:

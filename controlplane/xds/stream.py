@@ -59,6 +59,17 @@ class Stream(Protocol[RequestT_contra]):
     def has_work(self) -> bool:
         """Return whether ``take`` may have something."""
 
+    @property
+    def held(self) -> int:
+        """Return how many names are kept for the client, of all types."""
+
+    @property
+    def open_names(self) -> int:
+        """Return about how many names ``take`` has to look at."""
+
+    def unanswered(self) -> int:
+        """Return of how many names that the client asks for it has nothing; each is looked at."""
+
     def receive(self, request: RequestT_contra) -> tuple[Event, ...]:
         """Take ``request`` in and return what it meant; raise BadRequest where it ends the stream."""
 

@@ -8,19 +8,25 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import grpc
 import grpc.aio
 import pytest
 import pytest_asyncio
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.app.garbage_collection import give_large_blocks_back
-from controlplane.envoy.type_urls import CDS
-from tests.support.control_plane import ADS, NODE, Running, control_plane, delta, delta_request, next_delta
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS
+from controlplane.serve.xds.quotas import MAX_NAMES, MAX_UNANSWERED
+from controlplane.serve.xds.requests import PIECE
+from controlplane.serve.xds.streams import EnvoyStream
+from tests.support.control_plane import ADS, NODE, DeltaCall, Running, control_plane, delta, delta_request, next_delta, status_of
 from tests.support.memory import memory
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+HALF = MAX_NAMES // 2
 # Asks for so many names of so many bytes each in one request, by another process, so that its memory is not counted.
 ASKS = """
 import asyncio, sys, grpc
@@ -66,6 +72,78 @@ async def test_t26_a_request_beyond_measure_is_refused_and_its_memory_given_back
     async with delta(running.at.xds) as other:
         await other.write(delta_request(CDS, node=NODE))
         await next_delta(other)
+
+
+async def end_of(call: DeltaCall) -> grpc.StatusCode:
+    """Return how ``call`` ends, reading until it does."""
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    return (await status_of(call))[0]
+
+
+async def test_unsubscribing_from_nothing_lifts_no_limit(running: Running) -> None:
+    async with delta(running.at.xds) as call:
+        for turn in range(MAX_NAMES // HALF + 1):
+            request = delta_request(CDS, node=NODE, names=tuple(f"{turn}-{number}" for number in range(HALF)))
+            request.resource_names_unsubscribe.extend(f"no-{number}" for number in range(HALF))
+            await call.write(request)
+
+        assert await end_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_versions_of_what_is_not_there_are_counted(running: Running) -> None:
+    async with delta(running.at.xds) as call:
+        for type_url in (CDS, LDS, ECDS):
+            request = delta_request(type_url, node=NODE, names=("*",))
+            request.initial_resource_versions.update({f"{type_url}-{number}": "1" for number in range(HALF)})
+            await call.write(request)
+
+        assert await end_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_the_streams_of_one_client_have_a_limit_together_and_begin_anew_when_they_have_ended(running: Running) -> None:
+    async with contextlib.AsyncExitStack() as open_streams:
+        calls = [await open_streams.enter_async_context(delta(running.at.xds)) for _ in range(MAX_UNANSWERED // MAX_NAMES)]
+        for stream, call in enumerate(calls):
+            await call.write(delta_request(EDS, node=NODE, names=tuple(f"{stream}-{number}" for number in range(MAX_NAMES))))
+            await next_delta(call)
+
+        async with delta(running.at.xds) as one_more:
+            await one_more.write(delta_request(EDS, node=NODE, names=tuple(map(str, range(HALF)))))
+            assert await end_of(one_more) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    async def is_admitted() -> bool:
+        async with delta(running.at.xds) as another:
+            await another.write(delta_request(EDS, node=NODE, names=tuple(map(str, range(HALF)))))
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                return await another.read() is not grpc.aio.EOF
+        return False
+
+    await until(is_admitted)
+
+
+async def test_others_have_their_turn_while_a_long_request_is_taken_in(running: Running) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with delta(running.at.xds) as call:
+        await call.write(delta_request(CDS, node=NODE))
+        await next_delta(call)
+        stream = cast("EnvoyStream[DeltaDiscoveryRequest]", next(iter(running.plane._server._streams)))
+        request = delta_request(EDS, names=tuple(map(str, range(MAX_NAMES))))
+        counting = asyncio.create_task(count())
+        await asyncio.sleep(0)
+
+        await stream._receive_in_pieces(request)
+
+        counting.cancel()
+        assert turns >= MAX_NAMES // PIECE
 
 
 async def test_t26_headers_beyond_measure_are_refused(running: Running) -> None:

@@ -32,6 +32,17 @@ class Machine:
     def has_work(self) -> bool:
         return True
 
+    @property
+    def held(self) -> int:
+        return 0
+
+    @property
+    def open_names(self) -> int:
+        return 0
+
+    def unanswered(self) -> int:
+        return 0
+
     def receive(self, request: DeltaDiscoveryRequest) -> tuple[Event, ...]:
         del request
         self._receive()

@@ -20,10 +20,12 @@ from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
 from controlplane.model.proxies import Proxy
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd
+from controlplane.serve.xds.quotas import MAX_NAMES, Allowance
+from controlplane.serve.xds.requests import PIECE, names_in, pieces
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import BadRequest, Progress, Stream, Variant
+from controlplane.xds.stream import BadRequest, Progress, Response, Stream, Variant
 from controlplane.xds.view import Table, TableChange, View
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ Request = TypeVar("Request", DiscoveryRequest, DeltaDiscoveryRequest)
 
 WRITE_S = 45.0  # a peer that reads nothing for so long is disconnected; it costs the others nothing until then
 WRITE_CHECKS = 4  # within that time: the peer is disconnected a quarter later at most
-MAX_NAMES = 100_000  # that one stream may request: each costs memory, whether it exists or not
+NAMES_PER_S = 200_000  # that one stream is given the time for, once it has asked for very many at once
 _numbers = itertools.count(1)
 
 
@@ -57,9 +59,6 @@ class StreamSecrets:
     load: Callable[[Sequence[str]], Awaitable[None]]
 
 
-_TOO_MANY = StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, f"expected at most {MAX_NAMES} names asked for on one stream")
-
-
 class EnvoyStream(Generic[Request]):
     """One stream of a known proxy, from its first request to its end."""
 
@@ -69,11 +68,12 @@ class EnvoyStream(Generic[Request]):
         session: Session,
         new_stream: Callable[[View], Stream[Request]],
         recorder: Recorder,
+        allowance: Allowance,
         secrets: StreamSecrets | None = None,
     ) -> None:
         """Serve ``session``, one of ``subscribers``; ``new_stream`` makes the protocol's stream when there is a view.
 
-        ``recorder`` records what happens. The stream sees ``secrets`` beside the tables of the session.
+        ``recorder`` records what happens; more than ``allowance`` ends the stream. It sees ``secrets`` beside the tables of the session.
         """
         self.session = session
         self.connection = next(_numbers)
@@ -87,7 +87,8 @@ class EnvoyStream(Generic[Request]):
         self._next_check: asyncio.TimerHandle | None = None
         self._stuck = False
         self._end: StreamEnd | None = None
-        self._requested_names = 0  # roughly how many
+        self._allowance = allowance
+        self._receiving = False  # a request of which not all is taken in yet: it is answered when it is
 
     def changed(self, change: TableChange) -> None:
         """Take ``change`` in, and wake the sender."""
@@ -140,16 +141,17 @@ class EnvoyStream(Generic[Request]):
                     if self._next_check is not None:
                         self._next_check.cancel()
         finally:
+            self._allowance.close()
             self._subscribers.leave(self.session)
             self._recorder.disconnected(self.connection)
 
     async def _read(self, context: ServicerContext[Request, bytes], first: Request) -> None:
         try:
             await self._prepare(first)
-            self._receive(first)
-            while isinstance(request := await context.read(), type(first)):
+            await self._receive(first)
+            while self._end is None and isinstance(request := await context.read(), type(first)):
                 await self._prepare(request)
-                self._receive(request)
+                await self._receive(request)
             self.end(StreamEnd(grpc.StatusCode.OK))
         except BadRequest as error:
             self.end(StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
@@ -166,24 +168,48 @@ class EnvoyStream(Generic[Request]):
         if self._secrets is None or request.type_url not in ("", SDS):
             return
         names = request.resource_names_subscribe if isinstance(request, DeltaDiscoveryRequest) else request.resource_names
-        if names and self._requested_names + len(names) <= MAX_NAMES:
+        if names and len(names) <= MAX_NAMES:
             await self._secrets.load(names)
 
-    def _receive(self, request: Request) -> None:
+    async def _receive(self, request: Request) -> None:
+        count = names_in(request)
+        if count > MAX_NAMES:
+            self._end_beyond(f"expected at most {MAX_NAMES} names in one request")
+            return
+        if count <= PIECE:
+            self._take_in(request, count)
+        else:
+            await self._receive_in_pieces(request)
+            await asyncio.sleep(count / NAMES_PER_S)
+
+    async def _receive_in_pieces(self, request: Request) -> None:
+        self._receiving = True
+        try:
+            async with self._allowance.turn:
+                for piece in pieces(request):
+                    if self._end is None:
+                        self._take_in(piece, names_in(piece))
+                    await asyncio.sleep(0)
+        finally:
+            self._receiving = False
+        self._wake()
+
+    def _take_in(self, request: Request, count: int) -> None:
         if self._stream is None:
             return
-        self._requested_names += _added_names(request)
-        if self._requested_names > MAX_NAMES:
-            self.end(_TOO_MANY)
-            return
         self._recorder.record(self.connection, self._stream.receive(request))
-        if self._stream.has_work:
+        if count and (exceeded := self._allowance.exceeded(self._stream, count)):
+            self._end_beyond(exceeded)
+        elif self._stream.has_work:
             self._wake()
+
+    def _end_beyond(self, exceeded: str) -> None:
+        self.end(StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, exceeded))
 
     async def _send(self, context: ServicerContext[Request, bytes]) -> StreamEnd:
         while self._end is None:
             try:
-                response = self._stream.take() if self._stream else None
+                response = await self._next_response()
             except Exception:
                 log.exception("stream failed", extra=self._log_fields())
                 return INTERNAL_ERROR
@@ -203,6 +229,16 @@ class EnvoyStream(Generic[Request]):
                 return StreamEnd(grpc.StatusCode.OK)  # the peer has disconnected
             self._writing_since = None
         return self._end
+
+    async def _next_response(self) -> Response | None:
+        stream = self._stream
+        if stream is None or self._receiving:
+            return None
+        if stream.open_names <= PIECE:
+            return stream.take()
+        async with self._allowance.turn:
+            await asyncio.sleep(0)
+            return stream.take()
 
     def _check_writer(self, writer: asyncio.Task[object]) -> None:
         """Cancel ``writer`` if its peer reads nothing: checked now and then, as a deadline would cost each write a tenth."""
@@ -226,13 +262,6 @@ class EnvoyStream(Generic[Request]):
 
     def _log_fields(self) -> dict[str, object]:
         return {"proxy": self.session.proxy.id, "connection": self.connection}
-
-
-def _added_names(request: DiscoveryRequest | DeltaDiscoveryRequest) -> int:
-    """Return how many more names a stream requests by ``request``; SotW lists them all each time, so that one request is enough to tell."""
-    if isinstance(request, DeltaDiscoveryRequest):
-        return len(request.resource_names_subscribe) - len(request.resource_names_unsubscribe)
-    return MAX_NAMES + 1 if len(request.resource_names) > MAX_NAMES else 0
 
 
 def _this_task() -> asyncio.Task[object]:

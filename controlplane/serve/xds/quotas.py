@@ -1,0 +1,72 @@
+"""How much one stream, and one client with all its streams, may ask for; and that of those who have much to do one goes on at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Protocol
+
+MAX_NAMES = 100_000  # that one stream may ask for: each costs memory, whether it exists or not
+MAX_UNANSWERED = 300_000  # names that the streams of one client ask for and have nothing of: those that exist cost next to nothing
+_RECOUNT = 1000  # names that are asked for between two counts
+
+
+class Asked(Protocol):
+    """What a stream asks for."""
+
+    @property
+    def held(self) -> int:
+        """Return how many names are kept for the client."""
+
+    def unanswered(self) -> int:
+        """Return of how many of them the client has nothing; slow, as each is looked at."""
+
+
+class Quotas:
+    """The names that each client has asked for and has nothing of, and the turns of those who have much to do."""
+
+    def __init__(self) -> None:
+        """Begin with no clients."""
+        self._unanswered: Counter[str] = Counter()
+        self.turn = asyncio.Lock()  # who has little to do never waits for it
+
+    def unanswered(self, client: str) -> int:
+        """Return how many names ``client`` has asked for and has nothing of."""
+        return self._unanswered[client]
+
+    def change(self, client: str, by: int) -> None:
+        """Take note that ``client`` has ``by`` more such names, or fewer."""
+        self._unanswered[client] += by
+        if self._unanswered[client] <= 0:
+            del self._unanswered[client]
+
+
+class Allowance:
+    """What one stream of a client may still ask for."""
+
+    def __init__(self, quotas: Quotas, client: str) -> None:
+        """Count for ``client`` among ``quotas``."""
+        self.turn = quotas.turn
+        self._quotas = quotas
+        self._client = client
+        self._unanswered = 0  # when it was counted last
+        self._added = 0  # names that were asked for since
+
+    def exceeded(self, asked: Asked, added: int) -> str | None:
+        """Return what is too much now that ``added`` names more are ``asked`` for, if anything is."""
+        if asked.held > MAX_NAMES:
+            return f"expected at most {MAX_NAMES} names asked for on one stream"
+        self._added += added
+        if self._added >= _RECOUNT:
+            self._count(asked.unanswered())
+            if self._quotas.unanswered(self._client) > MAX_UNANSWERED:
+                return f"expected at most {MAX_UNANSWERED} names asked for by one client of which there is nothing"
+        return None
+
+    def close(self) -> None:
+        """Give back what the stream, which has ended, had."""
+        self._count(0)
+
+    def _count(self, unanswered: int) -> None:
+        self._quotas.change(self._client, unanswered - self._unanswered)
+        self._unanswered, self._added = unanswered, 0
