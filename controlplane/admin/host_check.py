@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from controlplane.admin.http_server import Asgi, Receive, Scope, Send
 
 MAX_BODY_BYTES = 1 << 20
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@/\s]+))(?::[0-9]{1,5})?")
 
 
 class HostCheck:
@@ -68,6 +70,6 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
+    """Return the name or address in ``host``, the value of a Host header; empty where it is none."""
+    found = _HOST.fullmatch(host)
+    return (found["v6"] or found["name"]) if found else ""

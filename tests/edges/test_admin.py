@@ -117,13 +117,23 @@ async def test_web_pages_cannot_reach_it(folder: Path) -> None:
         port = running.at.admin.rpartition(":")[2]
         statuses = {
             host: (await running.get("/v1/problems", Host=host))[0]
-            for host in (f"localhost:{port}", f"[::1]:{port}", "127.0.0.2", "evil.example", "10.0.0.1", "127.0.0.1.evil.example", "")
+            for host in (
+                f"localhost:{port}",
+                f"[::1]:{port}",
+                "127.0.0.2",
+                "evil.example",
+                "10.0.0.1",
+                "127.0.0.1.evil.example",
+                "",
+                "[::1]evil.example",
+                "[::1",
+            )
         }
         same = await running.get("/v1/problems", Origin=f"http://{running.at.admin}")
         other = await running.get("/v1/problems", Origin="http://evil.example")
         null = await running.get("/v1/problems", Origin="null")
 
-    assert list(statuses.values()) == [200, 200, 200, 421, 421, 421, 421]
+    assert list(statuses.values()) == [200, 200, 200, 421, 421, 421, 421, 421, 421]
     assert (same[0], other[0], null[0]) == (200, 403, 403)
 
 
