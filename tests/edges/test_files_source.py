@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.objects.kubernetes.core import KubernetesService
+from controlplane.sources.files import source as files_source
+from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
 from controlplane.sources.files.source import FileSource
 from tests.support.manifests import service
-from tests.support.waiting import until, within
+from tests.support.waiting import DEADLINE_S, until, within
 
 
 class Watched:
@@ -64,6 +69,27 @@ async def test_the_first_batch_is_all_there_is(tmp_path: Path) -> None:
 
     assert {change.key.name for change in first} == {"a", "b", "c", "d"}
     assert others == []
+
+
+async def test_a_large_file_that_takes_long_holds_no_other_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files_source, "_LARGE", 1000)
+    may_end = threading.Event()
+
+    def slow_if_large(text: str | UnreadableFile, before: ParsedFile | None = None, out_of_time: Callable[[], bool] = bool) -> ParsedFile:
+        if len(str(text)) > 1000:
+            assert may_end.wait(DEADLINE_S)
+        return parse_file(text, before, out_of_time)
+
+    async with watching(tmp_path) as watched:
+        monkeypatch.setattr(files_source, "parse_file", slow_if_large)
+        (tmp_path / "large.yaml").write_text("# long\n" * 1000 + service("large"))
+        (tmp_path / "small.yaml").write_text(service("small"))
+
+        await until(lambda: watched.has("small", 80))
+        assert "large" not in watched.ports
+
+        may_end.set()
+        await until(lambda: watched.has("large", 80))
 
 
 async def test_an_empty_folder_is_synced_too(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.parse import ParsedObject, parse
 from controlplane.objects.reading.documents import Document, document_parts, documents_of_part
+
+MAX_DOCUMENTS = 20_000  # of one file, items of Lists among them
+_TOO_MANY = f"expected at most {MAX_DOCUMENTS} documents in one file, items of Lists among them; divide it into several files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,30 @@ class ParsedFile:
         return documents
 
 
-def parse_file(text: str | UnreadableFile, before: ParsedFile | None = None) -> ParsedFile:
-    """Return what the ``text`` of a file gives; a part of it that stood in ``before`` too, anywhere, is not read again."""
+def parse_file(text: str | UnreadableFile, before: ParsedFile | None = None, out_of_time: Callable[[], bool] = lambda: False) -> ParsedFile:
+    """Return what the ``text`` of a file gives; a part of it that stood in ``before`` too, anywhere, is not read again.
+
+    A file with more than it may have, or one that it takes too long to read, gives nothing: what it gave before stays.
+    """
     if isinstance(text, UnreadableFile):
-        return ParsedFile(problem=Problem(None, "", Severity.ERROR, "Unreadable", text.reason))
+        return _unreadable(text.reason)
+    if text.count("\n---") > MAX_DOCUMENTS:  # told without looking at each
+        return _unreadable(_TOO_MANY)
     unchanged: dict[str, list[ParsedDocument]] = {}
     for document in before.entries if before else ():
         unchanged.setdefault(document.whole.text, []).append(document)
-    return ParsedFile(tuple(_parsed_documents(text, unchanged)), empty=not text.strip())
+    entries: list[ParsedDocument] = []
+    for entry in _parsed_documents(text, unchanged):
+        entries.append(entry)
+        if len(entries) > MAX_DOCUMENTS:
+            return _unreadable(_TOO_MANY)
+        if out_of_time():
+            return _unreadable(f"this file takes too long to read: {len(entries)} documents were read; divide it into several files")
+    return ParsedFile(tuple(entries), empty=not text.strip())
+
+
+def _unreadable(reason: str) -> ParsedFile:
+    return ParsedFile(problem=Problem(None, "", Severity.ERROR, "Unreadable", reason))
 
 
 def _parsed_documents(text: str, unchanged: Mapping[str, Sequence[ParsedDocument]]) -> Iterator[ParsedDocument]:

@@ -22,6 +22,7 @@ class FileState:
     """A file of a folder: by what it is seen to have changed, and whether its own notices tell all about it."""
 
     signature: tuple[int, ...]
+    size: int  # bytes
     plain: bool  # neither reached by a symbolic link nor itself anything but a file
 
 
@@ -44,7 +45,7 @@ def file_state(root: str, path: str) -> FileState | None:
     try:
         state = Path(path).stat()
         direct = os.path.realpath(path) == str(Path(os.path.realpath(root), os.path.relpath(path, root)))
-        return FileState(_signature(state), plain=direct and stat.S_ISREG(state.st_mode))
+        return FileState(_signature(state), state.st_size, plain=direct and stat.S_ISREG(state.st_mode))
     except OSError:
         return None
 
@@ -87,7 +88,7 @@ def _walk(folder: str, real_root: str, seen: set[tuple[int, int]], depth: int, *
             continue
         seen.add(identity)
         if not is_folder:
-            yield os.path.normpath(entry.path), FileState(_signature(state), plain=not by_link)
+            yield os.path.normpath(entry.path), FileState(_signature(state), state.st_size, plain=not by_link)
         elif depth < _MAX_FOLDERS and (not by_link or _is_below(os.path.realpath(entry.path), real_root)):
             yield from _walk(entry.path, real_root, seen, depth + 1, linked=by_link)
 

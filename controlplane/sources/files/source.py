@@ -25,6 +25,8 @@ _ROOT_MS = 1000  # how often the folder itself is looked at: it may be a link th
 _RESCAN_S = 30.0  # and all files: notices get lost, as the kernel's queue is finite and some file systems send none
 _RETRY_S = 1.0
 _PROGRESS_S = 2.0
+_LARGE = 1 << 20  # bytes: a file from which on changes of others do not wait for it
+_MOST_S = 120.0  # that reading one file may take
 
 
 class FileSource:
@@ -40,6 +42,8 @@ class FileSource:
         self._rescan = False  # look at all files: a notice was of something else
         self._rescan_at = time.monotonic() + _RESCAN_S
         self._news = asyncio.Event()
+        self._large: set[str] = set()  # files to be read beside the others
+        self._parsed_large: dict[str, tuple[FileState | None, ParsedFile | None]] = {}  # as each was when it was read
 
     def locations(self) -> ManifestFolder:
         """Return what the folder says now, to be asked for problems and lines in another thread."""
@@ -55,12 +59,15 @@ class FileSource:
             tasks.create_task(self._watch())
             await asyncio.sleep(0)  # the watch begins before the first look, so that nothing falls in between
             self._states, self._rescan = {}, True
-            deliver(await self._changes())
+            deliver(await self._changes(with_large=True))
             log.info("files synced", extra={"folder": self._root, "files": len(self._states)})
+            reading_large: asyncio.Task[None] | None = None
             while True:
                 await self._wait()
                 if changes := await self._changes():
                     deliver(changes)
+                if self._large and (reading_large is None or reading_large.done()):
+                    reading_large = tasks.create_task(self._read_large())
 
     async def _wait(self) -> None:
         due = self._folder.due
@@ -70,17 +77,27 @@ class FileSource:
         except TimeoutError:
             pass
 
-    async def _changes(self) -> tuple[Change, ...]:
+    async def _read_large(self) -> None:
+        while self._large:
+            path = self._large.pop()
+            state = self._states.get(path)
+            self._parsed_large[path] = state, await asyncio.to_thread(self._read_one, path)
+            self._news.set()
+
+    async def _changes(self, *, with_large: bool = False) -> tuple[Change, ...]:
         self._news.clear()
         noted, self._noted = self._noted, set()
         rescan, self._rescan = self._rescan, False
-        parsed_files = await asyncio.to_thread(self._read, noted, rescan=rescan) if noted or rescan else {}
+        parsed_files = await asyncio.to_thread(self._read, noted, rescan=rescan, with_large=with_large) if noted or rescan else {}
+        parsed_large, self._parsed_large = self._parsed_large, {}
+        # What has changed since is read again, or has been.
+        parsed_files |= {path: parsed for path, (state, parsed) in parsed_large.items() if state == self._states.get(path)}
         changes = self._folder.take(parsed_files, time.monotonic())
         if parsed_files:
             log.info("files read", extra={"files": len(parsed_files), "changed": len(changes)})
         return changes
 
-    def _read(self, noted: Iterable[str], *, rescan: bool) -> dict[str, ParsedFile | None]:
+    def _read(self, noted: Iterable[str], *, rescan: bool, with_large: bool) -> dict[str, ParsedFile | None]:
         try:
             paths = self._paths_to_read(set(noted), rescan=rescan)
         except OSError as error:
@@ -88,17 +105,23 @@ class FileSource:
             return {}
         parsed_files: dict[str, ParsedFile | None] = {}
         logged_at = time.monotonic()
-        for path in sorted(paths):
-            text = reading.read_file(self._root, path) if path in self._states else None
-            parsed_files[path] = None if text is None else self._parse(path, text)
+        large = {path for path in paths if path in self._states and self._states[path].size > _LARGE and not with_large}
+        self._large = (self._large - paths) | large
+        for path in sorted(paths - large):
+            parsed_files[path] = self._read_one(path)
             if time.monotonic() - logged_at > _PROGRESS_S:
                 logged_at = time.monotonic()
                 log.info("reading files", extra={"read": len(parsed_files), "of": len(paths)})
         return parsed_files
 
+    def _read_one(self, path: str) -> ParsedFile | None:
+        text = reading.read_file(self._root, path) if path in self._states else None
+        return None if text is None else self._parse(path, text)
+
     def _parse(self, path: str, text: str | UnreadableFile) -> ParsedFile:
+        ends = time.monotonic() + _MOST_S
         try:
-            return parse_file(text, self._folder.last_read(path))
+            return parse_file(text, self._folder.last_read(path), lambda: time.monotonic() > ends)
         except Exception:  # an internal error; the other files are read all the same
             log.exception("file failed", extra={"file": path})
             return parse_file(UnreadableFile("this file brings out a fault of the control plane, which has logged it"))
