@@ -15,6 +15,7 @@ from controlplane.model.ip_addresses import Reach, parse_address, reach
 # From 15000 the administration, from 15001 what iptables send there, health at 15021, metrics at 15090, the control plane at 15010-15017.
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
 OWN_PORTS = range(15000, 15100)
+CONTROL_PLANE_PORTS = range(15010, 15018)
 ADMIN_PORT = 15000
 STATUS_PORTS = (15021, 15090)  # that a proxy listens on by its bootstrap, at every address
 _LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback")

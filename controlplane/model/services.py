@@ -52,7 +52,7 @@ class Service:
     headless: bool = False  # clients resolve the name to the endpoints themselves
     registry: str = "Kubernetes"  # or "External", for a ServiceEntry
     export_to: tuple[str, ...] = ("*",)  # namespaces, "." already resolved; "*" all; "~" none
-    created: str = ""  # RFC 3339, or empty
+    created: str = ""  # what sorts the older first
     key: Key = field(default=Key("", "", ""), compare=False)  # the object that made it
 
     @property

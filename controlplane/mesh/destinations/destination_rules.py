@@ -49,7 +49,7 @@ def destination_rule_head(db: Database, key: Key) -> DestinationRuleHead | None:
         return None
     wanted = rule.spec.workload_selector
     selector = tuple(sorted(wanted.match_labels.items())) if wanted is not None else None
-    return DestinationRuleHead(key, exports_of(rule), rule.meta.created, selector)
+    return DestinationRuleHead(key, exports_of(rule), rule.meta.seniority, selector)
 
 
 @query

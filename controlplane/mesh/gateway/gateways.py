@@ -14,6 +14,7 @@ from controlplane.mesh.registry.mesh_settings import own_limits, proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_ports
 from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
+from controlplane.model.endpoint_policy import CONTROL_PLANE_PORTS, OWN_PORTS
 from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.proxies import PROXY_CONFIG, Proxy
 from controlplane.model.services import Labels
@@ -68,7 +69,7 @@ def gateway_route_client(db: Database, scope: GatewayScope) -> GatewayRouteClien
 @query
 def gateway_servers(db: Database, scope: GatewayScope) -> MergedServers:
     """Return the servers of the Gateways of ``scope``, merged."""
-    return merged_servers(db, gateways_selecting(db, scope.labels), scope.services)
+    return merged_servers(db, gateways_selecting(db, scope.labels), scope.namespace, scope.services)
 
 
 @query
@@ -118,7 +119,7 @@ def gateway_selector(db: Database, key: Key) -> Labels:
 def gateway_created(db: Database, key: Key) -> str | None:
     """Return the creation time of the Gateway ``key``; ``None`` where there is none."""
     gateway = gateway_object(db, key)
-    return gateway.meta.created if gateway else None
+    return gateway.meta.seniority if gateway else None
 
 
 def gateway_object(db: Database, key: Key) -> Gateway | None:
@@ -135,14 +136,24 @@ def server_at(db: Database, server_ref: ServerRef) -> GatewayServer | None:
 
 
 @query
-def merged_servers(db: Database, gateways: tuple[Key, ...], services: tuple[ServiceRef, ...]) -> MergedServers:
-    """Return the servers of ``gateways``, oldest first, merged for a proxy that is an instance of ``services``."""
+def merged_servers(db: Database, gateways: tuple[Key, ...], namespace: str, services: tuple[ServiceRef, ...]) -> MergedServers:
+    """Return the servers of ``gateways``, oldest first, merged for a proxy of ``namespace`` that is an instance of ``services``."""
     offers = []
     for key in gateways:
         gateway = gateway_object(db, key)
         for position, server in enumerate(gateway.spec.servers if gateway else ()):
-            offers.append(CandidateServer(ServerRef(key, position), server, listened_ports(db, services, server.port.number)))
+            ports = listened_ports(db, services, server.port.number)
+            targets = ports if server.bind.startswith("unix:") else tuple(port for port in ports if not is_reserved(port, key, namespace))
+            offers.append(CandidateServer(ServerRef(key, position), server, targets))
     return merge_servers(offers)
+
+
+def is_reserved(port: int, gateway: Key, namespace: str) -> bool:
+    """Return whether ``gateway`` may not have ``port`` of a proxy of ``namespace``: the proxy's own are never had.
+
+    Those of a control plane are had in the namespace of the gateway alone, where it may be made reachable from other clusters.
+    """
+    return port in OWN_PORTS and not (port in CONTROL_PLANE_PORTS and gateway.namespace == namespace)
 
 
 @query

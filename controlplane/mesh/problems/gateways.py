@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.gateway.gateways import gateway_object, gateway_selector, gateways_selecting, merged_servers
+from controlplane.mesh.gateway.gateways import gateway_object, gateway_selector, gateways_selecting, is_reserved, merged_servers
 from controlplane.mesh.gateway.route_tables import shared_hosts
 from controlplane.mesh.gateway.server_merge import ServerRef
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateway_name, gateways_of
@@ -28,10 +28,11 @@ def gateway_problems(db: Database, gateway: Gateway) -> Iterator[Problem]:
     """Yield what is wrong between ``gateway`` and other objects."""
     key = gateway.key
     labels = gateway_selector(db, key)
-    for conflict in merged_servers(db, gateways_selecting(db, labels), ()).conflicts:
+    for conflict in merged_servers(db, gateways_selecting(db, labels), key.namespace, ()).conflicts:
         if conflict.server_ref.gateway == key:
             message = f"{conflict.winner}, which is older, has {conflict.contested} on the same proxies: this server does without"
             yield Problem(key, f"spec.servers[{conflict.server_ref.position}]", _WARNING, "Conflict", message)
+    yield from _reserved_ports(db, gateway, labels)
     if not labels or not index(db, namespaces_with(POD)):
         return
     pods = gateway_workloads(db, labels)
@@ -44,6 +45,16 @@ def gateway_problems(db: Database, gateway: Gateway) -> Iterator[Problem]:
             port_text = ", ".join(map(str, ports))
             message = f"no Service of the gateway has port {server.port.number}, only {port_text}: nobody reaches it by one"
             yield Problem(key, f"spec.servers[{position}].port.number", _WARNING, "UnknownPort", message)
+
+
+def _reserved_ports(db: Database, gateway: Gateway, labels: Labels) -> Iterator[Problem]:
+    namespaces = {gateway.key.namespace, *(namespace for namespace, _ in gateway_workloads(db, labels))}
+    for position, server in enumerate(gateway.spec.servers):
+        number = server.port.number
+        refusing = sorted(namespace for namespace in namespaces if is_reserved(number, gateway.key, namespace))
+        if refusing and not server.bind.startswith("unix:"):
+            message = f"port {number} is a proxy's own, or a control plane's: proxies of {', '.join(refusing)} do not listen there for this"
+            yield Problem(gateway.key, f"spec.servers[{position}].port.number", _WARNING, "ReservedPort", message)
 
 
 @query

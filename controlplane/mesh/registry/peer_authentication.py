@@ -39,7 +39,7 @@ def _policy(peer_authentication: PeerAuthentication) -> PeerPolicy:
     return PeerPolicy(
         namespace=peer_authentication.key.namespace,
         name=peer_authentication.key.name,
-        created=peer_authentication.meta.created,
+        created=peer_authentication.meta.seniority,
         selects=bool(spec.selector and spec.selector.match_labels),
         mode=_mode(spec.mtls),
         ports={int(port): _mode(mtls) for port, mtls in spec.port_level_mtls.items()},

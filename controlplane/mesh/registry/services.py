@@ -239,7 +239,7 @@ def _service_of_kubernetes(kubernetes_service: core.KubernetesService) -> Servic
         other_name=external_name.rstrip("."),
         headless=headless,
         export_to=exports_of(kubernetes_service),
-        created=kubernetes_service.meta.created,
+        created=kubernetes_service.meta.seniority,
         key=kubernetes_service.key,
     )
 
@@ -266,6 +266,6 @@ def _service_of_entry(entry: service_entry.ServiceEntry, host: str) -> Service:
         identities=tuple(sorted(spec.subject_alt_names)),
         registry="External",
         export_to=exports_of(entry),
-        created=entry.meta.created,
+        created=entry.meta.seniority,
         key=entry.key,
     )

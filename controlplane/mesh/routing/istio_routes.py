@@ -69,7 +69,7 @@ def written(virtual_service: VirtualService, rules: Iterable[HttpRule]) -> tuple
     ranked = []
     for position, rule in enumerate(rules):
         last = rule.match.takes_everything
-        ranked.append(replace(rule, origin=origin, rank=WrittenOrder(last, virtual_service.meta.created, key, position)))
+        ranked.append(replace(rule, origin=origin, rank=WrittenOrder(last, virtual_service.meta.seniority, key, position)))
         if last:
             break
     return tuple(ranked)

@@ -129,7 +129,7 @@ def sidecar_of(db: Database, namespace: str, labels: Labels) -> Key | None:
 
 def _sidecars(db: Database, namespace: str, labels: Labels) -> tuple[list[Key], list[Key]]:
     sidecars = [candidate for key in index(db, of_kind(SIDECAR, namespace)) if isinstance(candidate := objects(db, key), Sidecar)]
-    sidecars.sort(key=lambda sidecar: (sidecar.meta.created, sidecar.key))
+    sidecars.sort(key=lambda sidecar: (sidecar.meta.seniority, sidecar.key))
     workload_labels = set(labels)
     selecting = [
         sidecar.key for sidecar in sidecars if (wanted := sidecar.spec.workload_selector) and wanted.labels.items() <= workload_labels

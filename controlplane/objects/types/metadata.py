@@ -12,6 +12,8 @@ from controlplane.model.keys import Key
 from controlplane.model.proxies import ANNOTATIONS
 from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap, Model, Text, TextMap
 
+_YOUNGEST = "~"  # after every digit
+
 
 def _mesh_annotations(annotations: Mapping[str, str]) -> Mapping[str, str]:
     """Return the annotations that mean something to a mesh: others are long, change often, and change nothing."""
@@ -32,6 +34,11 @@ class ObjectMeta(Model):
     created: Text = Field(default="", alias="creationTimestamp")  # RFC 3339; objects from files have none
     uid: Text = ""
     generation: int = 0
+
+    @property
+    def seniority(self) -> str:
+        """Return what sorts the older object first; one that says nothing of its age comes after all that do."""
+        return self.created or _YOUNGEST
 
 
 class KubernetesObject(Model):

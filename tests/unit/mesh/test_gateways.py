@@ -124,3 +124,40 @@ def test_a_redirect_of_one_gateway_leaves_the_hosts_that_another_routes(redirect
         "other.example": VirtualHost.ALL,
         "some.example": VirtualHost.NONE,
     }
+
+
+def listened_on(*objects: dict[str, object]) -> set[str]:
+    mesh = Mesh()
+    mesh.apply([change(obj) for obj in objects])
+    session = mesh.connect(ROUTER, Variant.DELTA)
+    mesh.refresh()
+    return {listener.name for listener in session.view.resources(LDS)}
+
+
+@pytest.mark.parametrize("number", [15000, 15001, 15008, 15021, 15090])
+def test_a_proxys_own_ports_are_given_to_no_gateway_and_its_other_servers_stay(number: int) -> None:
+    mine = gateway(server(), server(number=number))
+
+    assert listened_on(mine) == listened_on(gateway(server()))
+
+    mesh = Mesh()
+    mesh.apply([change(mine)])
+    assert {(problem.code, problem.field) for problem in mesh.problems()} == {("ReservedPort", "spec.servers[1].port.number")}
+
+
+def test_ports_of_a_control_plane_are_given_to_gateways_of_the_proxys_namespace_alone() -> None:
+    mine = gateway(server(number=15012))
+    metadata = {"name": "gw", "namespace": "elsewhere"}
+
+    assert listened_on(mine)
+    assert not listened_on({**mine, "metadata": metadata})
+
+
+def test_an_object_that_says_nothing_of_its_age_counts_after_all_that_do() -> None:
+    undated = {**gateway(server("TCP", 9000)), "metadata": {"name": "a", "namespace": "edge"}}
+    dated = {**gateway(server("TCP", 9000)), "metadata": {"name": "z", "namespace": "edge", "creationTimestamp": "2026-01-01T00:00:00Z"}}
+    mesh = Mesh()
+
+    mesh.apply([change(undated), change(dated)])
+
+    assert [(problem.object.name, problem.code) for problem in mesh.problems() if problem.object] == [("a", "Conflict")]
