@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException, Response
 from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter
 
 from controlplane.admin.health import health_router
 from controlplane.admin.host_check import HostCheck
@@ -15,11 +17,15 @@ from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ObjectRo
 from controlplane.admin.state import AdminState
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
+from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, in_order
 from controlplane.objects.locations import Location, Locations, located_problems
 from controlplane.xds.resource import Resource
 
 TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "virtualhosts": VHDS, "secrets": SDS}
+_SLICE_S = 0.01  # how long the event loop is held at most at a time
+_PROBLEM_ROWS = TypeAdapter(list[ProblemRow])
 _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is none"}}
 
 
@@ -46,10 +52,10 @@ def _object_router(state: AdminState) -> APIRouter:
         keys = [entry.key for entry in state.mesh.objects() if kind in {None, entry.key.kind} and namespace in {None, entry.key.namespace}]
         return await asyncio.to_thread(_object_rows, keys, state.locations())
 
-    @router.get("/problems", summary="What is wrong with the objects, by file and line")
-    async def problems(severity: str | None = None) -> list[ProblemRow]:
-        all_problems = await asyncio.to_thread(located_problems, state.mesh.problems(), state.locations())
-        return [ProblemRow.model_validate(problem.row()) for problem in all_problems if severity in {None, problem.problem.severity.value}]
+    @router.get("/problems", summary="What is wrong with the objects, by file and line", response_model=list[ProblemRow])
+    async def problems(severity: str | None = None) -> Response:
+        of_objects = await problems_between(state.mesh)
+        return Response(await asyncio.to_thread(_problem_rows, of_objects, state.locations(), severity), media_type="application/json")
 
     return router
 
@@ -128,6 +134,24 @@ def _resource_rows(resources: Iterable[Resource]) -> list[ResourceRow]:
         ResourceRow(name=resource.name, version=resource.version, resource=expand(resource.type_url, resource.value))
         for resource in resources
     ]
+
+
+async def problems_between(mesh: Mesh) -> list[Problem]:
+    """Return what is wrong between the objects of ``mesh``, giving way to others all along: it may have to be found out first."""
+    found: list[Problem] = []
+    since = time.perf_counter()
+    for key in mesh.all_keys():
+        found.extend(mesh.problems_about(key))
+        if time.perf_counter() - since > _SLICE_S:
+            await asyncio.sleep(0)
+            since = time.perf_counter()
+    return found
+
+
+def _problem_rows(of_objects: Iterable[Problem], places: Sequence[Locations], severity: str | None) -> bytes:
+    located = located_problems(in_order(of_objects), places)
+    rows = [ProblemRow.model_validate(each.row()) for each in located if severity in {None, each.problem.severity.value}]
+    return _PROBLEM_ROWS.dump_json(rows)
 
 
 def _object_rows(keys: Iterable[Key], places: Sequence[Locations]) -> list[ObjectRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
 
 from controlplane.ir.actions import Action
 from controlplane.ir.extras import NO_CHANGES, Cors, Fault, HeaderChanges
@@ -45,19 +46,26 @@ class HttpRule:
     rank: Rank = UNWRITTEN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpHost:
-    """A virtual host: its ``rules`` in the order in which requests are compared with them. One that fits none is answered 404."""
+class RequestPort(NamedTuple):
+    """The port of a listener at which requests arrive."""
 
-    host: str
-    port: int  # of the listener
-    rules: tuple[HttpRule, ...]
-    tls: bool = False  # requests come by TLS that the listener ends
-    redirects: bool = False  # requests in plaintext are sent to HTTPS
+    number: int
+    tls: bool = False  # they come by TLS that the listener ends
 
 
-def in_order(rules: Iterable[HttpRule]) -> tuple[HttpRule, ...]:
+class Ranked(Protocol):
+    """A rule that users have written, in whatever form."""
+
+    @property
+    def rank(self) -> Rank:
+        """Return its place among others."""
+
+
+R = TypeVar("R", bound=Ranked)
+
+
+def in_order(rules: Iterable[R]) -> tuple[R, ...]:
     """Return ``rules`` by their ranks, less what comes after one that takes everything: no request is left for it."""
     ordered = sorted(rules, key=lambda rule: rule.rank)
-    first = next((at for at, rule in enumerate(ordered) if rule.match.takes_everything), len(ordered))
+    first = next((at for at, rule in enumerate(ordered) if rule.rank.takes_everything), len(ordered))
     return tuple(ordered[: first + 1])

@@ -21,7 +21,7 @@ from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.roots import scope_of, table_roots
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
-from controlplane.model.problems import Problem, Severity
+from controlplane.model.problems import Problem, Severity, in_order
 from controlplane.model.proxies import Proxy
 from controlplane.model.revisions import DEFAULT_REVISION, REVISION_LABEL, is_of_revision
 from controlplane.objects.changes import MeshChange
@@ -171,12 +171,11 @@ class Mesh:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""
-        problems: set[Problem] = set()
-        for key in sorted(self._keys | self._revision_of.keys()):
-            problems.update(self.problems_about(key))
-        return tuple(
-            sorted(problems, key=lambda problem: (problem.object or Key("", "", ""), problem.field, problem.code, problem.message))
-        )
+        return in_order(problem for key in self.all_keys() for problem in self.problems_about(key))
+
+    def all_keys(self) -> tuple[Key, ...]:
+        """Return the keys of all objects, of other control planes' too, sorted."""
+        return tuple(sorted(self._keys | self._revision_of.keys()))
 
     def problems_about(self, key: Key) -> tuple[Problem, ...]:
         """Return what is wrong between the object ``key`` and the others."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from controlplane.model.keys import Key
+
+_NOTHING = Key("", "", "")
 
 
 class Severity(StrEnum):
@@ -30,3 +33,8 @@ class Problem:
     severity: Severity
     code: str
     message: str
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return ``problems``, each once, sorted by object."""
+    return tuple(sorted(set(problems), key=lambda problem: (problem.object or _NOTHING, problem.field, problem.code, problem.message)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
 from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import LocalBackend
-from controlplane.ir.rules import HttpHost, in_order
+from controlplane.ir.rules import RequestPort, in_order
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, server_at
 from controlplane.mesh.gateway.route_tables import GatewayHost, gateway_hosts, servers_of_table
 from controlplane.mesh.publish.encode import checked_resource
@@ -15,13 +17,13 @@ from controlplane.mesh.publish.parts import Members, ResourcePart, Stopgap
 from controlplane.mesh.publish.virtual_host_bytes import (
     EncodedVirtualHost,
     as_own_resource,
+    encoded_routes,
     encoded_virtual_host,
     unless_failed,
     with_virtual_hosts,
 )
 from controlplane.mesh.routing.istio_routes import default_rule
-from controlplane.mesh.routing.virtual_services import RouteContext, rules_of_virtual_service
-from controlplane.translate.routes import virtual_hosts
+from controlplane.mesh.routing.virtual_services import RouteContext, routes_of_virtual_service
 from controlplane.translate.routes.virtual_hosts import route_configuration
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
@@ -75,16 +77,15 @@ def gateway_inline_route_configuration(db: Database, scope: GatewayScope, table:
 @query
 def gateway_virtual_host_body(db: Database, host: GatewayHost, client: GatewayRouteClient) -> EncodedVirtualHost:
     """Return the virtual host of ``host`` without name and domains: the rules of all its VirtualServices."""
-    rule_lists = (
-        rules_of_virtual_service(db, bound.key, RouteContext(host.port, client.namespace, client.labels, bound.gateways)) or ()
+    arrived_at = RequestPort(host.port, host.tls)
+    of_objects = (
+        routes_of_virtual_service(db, bound.key, RouteContext(host.port, client.namespace, client.labels, bound.gateways), arrived_at) or ()
         for bound in host.virtual_services
     )
-    rules = in_order(rule for rules in rule_lists for rule in rules)
+    routes = in_order(chain.from_iterable(of_objects))
     if host.endpoint and not host.virtual_services:
-        rules = (default_rule(LocalBackend(host.endpoint)),)
-    return encoded_virtual_host(
-        host.host, virtual_hosts.virtual_host(HttpHost(host=host.host, port=host.port, rules=rules, tls=host.tls, redirects=host.redirects))
-    )
+        routes = encoded_routes((default_rule(LocalBackend(host.endpoint)),), arrived_at)
+    return encoded_virtual_host(host.host, host.port, routes, redirects=host.redirects)
 
 
 def _virtual_host_name(host: GatewayHost) -> str:

@@ -8,10 +8,11 @@ from controlplane.incremental.database import Database
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateways_of
 from controlplane.mesh.inputs import delegating_to, exports_of, index
 from controlplane.mesh.registry.services import is_exported
-from controlplane.mesh.routing.delegates import delegate_key, virtual_service_object
+from controlplane.mesh.routing.delegates import delegate_key, leaves_out_routes, virtual_service_object
 from controlplane.mesh.routing.istio_delegates import first_outside, resolved_names
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.claim_matches import is_claim
+from controlplane.objects.networking.rules.virtual_service import MAX_ROUTES
 from controlplane.objects.networking.virtual_service import HTTPRoute, VirtualService
 
 
@@ -20,6 +21,9 @@ def delegate_problems(db: Database, virtual_service: VirtualService) -> Iterator
     if not virtual_service.spec.hosts:
         yield from _problems_of_delegate(db, virtual_service)
         return
+    if leaves_out_routes(db, virtual_service):
+        message = f"with those of its delegates it has more than {MAX_ROUTES} matches, counted for each host: the last ones are left out"
+        yield Problem(virtual_service.key, "spec.http", Severity.WARNING, "TooManyRoutes", message)
     for position, route in enumerate(virtual_service.spec.http):
         if route.delegate is not None:
             yield from _problems_of_root(db, virtual_service, position, route)

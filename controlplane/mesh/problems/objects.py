@@ -8,7 +8,7 @@ from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access.credentials import problems_of_credentials
 from controlplane.mesh.access.jwks import missing_keys
 from controlplane.mesh.destinations.destination_rules import named_subsets
-from controlplane.mesh.gateway_bindings import MESH_GATEWAY
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateways_of
 from controlplane.mesh.inputs import objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
@@ -19,7 +19,7 @@ from controlplane.mesh.problems.sidecars import sidecar_problems
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
-from controlplane.mesh.routing.virtual_services import virtual_services_for
+from controlplane.mesh.routing.virtual_services import oldest_virtual_service
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
@@ -67,11 +67,10 @@ def internal_problem(key: Key, failed: Failed) -> Problem:
 
 def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:
     key = virtual_service.key
-    for position, host in enumerate(virtual_service.spec.hosts):
-        name = qualified_host(host, key.namespace)
-        rivals = [head for head in virtual_services_for(db, name) if name in head.hosts]
-        if len(rivals) > 1 and rivals[0].key != key and key in {rival.key for rival in rivals}:
-            message = f"{host} is routed by {rivals[0].key}, which is older: this object's routes for it are not used"
+    for position, host in enumerate(virtual_service.spec.hosts if MESH_GATEWAY in gateways_of(virtual_service) else ()):
+        oldest = oldest_virtual_service(db, qualified_host(host, key.namespace))
+        if oldest not in (None, key):
+            message = f"{host} is routed by {oldest}, which is older: this object's routes for it are not used"
             yield Problem(key, f"spec.hosts[{position}]", Severity.WARNING, "Conflict", message)
     yield from _claims_in_mesh(virtual_service)
     yield from binding_problems(db, virtual_service)

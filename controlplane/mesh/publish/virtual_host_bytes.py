@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from envoy.config.route.v3.route_components_pb2 import VirtualHost
+from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Failed
+from controlplane.ir.rules import HttpRule, Rank, RequestPort
 from controlplane.mesh.publish.encode import encoded_resource, refuse_invalid
 from controlplane.mesh.publish.parts import Stopgap
 from controlplane.translate.references import references
-from controlplane.translate.routes.virtual_hosts import broken_host
+from controlplane.translate.routes.virtual_hosts import broken_host, operation, shared_route, virtual_host
 from controlplane.xds.resource import Reference, Resource, field
 
 
@@ -28,12 +29,39 @@ class EncodedVirtualHost(NamedTuple):
 _BROKEN = EncodedVirtualHost(encode(broken_host()), ())
 
 
-def encoded_virtual_host(host: str, message: VirtualHost) -> EncodedVirtualHost:
-    """Return ``message``, the virtual host of ``host`` without name and domains, as a fragment. Raises InvalidResource."""
-    probe = VirtualHost(name=host, domains=[host])
-    probe.MergeFrom(message)
-    refuse_invalid(VHDS, host, probe)
-    return EncodedVirtualHost(encode(message), references(message))
+class EncodedRoute(NamedTuple):
+    """A route without its operation, encoded and checked: shared by every host that it stands in."""
+
+    encoded: bytes
+    operation: bytes | None  # after host and port; None: it has none
+    uses: tuple[Reference, ...]
+    rank: Rank
+
+
+def encoded_routes(rules: Iterable[HttpRule], arrived_at: RequestPort) -> tuple[EncodedRoute, ...]:
+    """Return ``rules`` as routes for requests that ``arrived_at`` a port. Raises InvalidResource."""
+    routes = [(rule, shared_route(rule, arrived_at)) for rule in rules]
+    probe = VirtualHost(name="any", domains=["*"], routes=[route for _, route in routes])
+    refuse_invalid(VHDS, next((rule.origin for rule, _ in routes), ""), probe)
+    return tuple(_encoded_route(rule, route) for rule, route in routes)
+
+
+def _encoded_route(rule: HttpRule, route: Route) -> EncodedRoute:
+    named = operation(rule)
+    return EncodedRoute(encode(route), None if named is None else named.encode(), references(VirtualHost(routes=[route])), rule.rank)
+
+
+def encoded_virtual_host(host: str, port: int, routes: Iterable[EncodedRoute], *, redirects: bool = False) -> EncodedVirtualHost:
+    """Return the virtual host of ``routes`` to ``port`` of ``host``, without name and domains. Raises InvalidResource."""
+    refuse_invalid(VHDS, host, VirtualHost(name=host, domains=[host]))
+    place, uses = f"{host}:{port}".encode(), set[Reference]()
+    encoded = []
+    for route in routes:
+        # of a VirtualHost routes are 3, of a Route the decorator is 5, of that the operation is 1
+        decorator = b"" if route.operation is None else field(5, field(1, place + route.operation))
+        encoded.append(field(3, route.encoded + decorator))
+        uses.update(route.uses)
+    return EncodedVirtualHost(b"".join(encoded) + encode(virtual_host(redirects=redirects)), tuple(sorted(uses)))
 
 
 def unless_failed(virtual_host: EncodedVirtualHost | Failed) -> EncodedVirtualHost:
@@ -54,10 +82,10 @@ def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, t
     refuse_invalid(RDS, table, message)
     referred: set[Reference] = set(references(message))
     inline: list[bytes] = []
-    for name, domains, virtual_host in hosts:
+    for name, domains, encoded_host in hosts:
         # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
-        inline.append(field(2, _encoded(name, domains, virtual_host)))
-        referred.update(virtual_host.uses)
+        inline.append(field(2, _encoded(name, domains, encoded_host)))
+        referred.update(encoded_host.uses)
     message.ClearField("name")
     encoded = field(1, table.encode()) + b"".join(inline) + encode(message)
     return encoded_resource(RDS, table, encoded, tuple(sorted(referred)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import exports_of, objects
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.istio_delegates import merged_routes, resolved_names
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
+from controlplane.objects.networking.rules.virtual_service import MAX_ROUTES
 from controlplane.objects.networking.virtual_service import HTTPRoute, VirtualService
 
 
@@ -24,12 +27,29 @@ def routes_with_delegates(db: Database, key: Key) -> tuple[HTTPRoute, ...]:
     """Return the HTTP routes of the VirtualService ``key``, with those of its delegates in the places where it delegates."""
     root = virtual_service_object(db, key)
     routes: list[HTTPRoute] = []
+    left = MAX_ROUTES // max(1, len(root.spec.hosts)) if root else 0
     for route in root.spec.http if root else ():
         if route.delegate is None:
-            routes.append(route)
+            more: Iterable[HTTPRoute] = (route,)
         else:
-            routes.extend(merged_routes(resolved_names(route, key.namespace), delegated_routes(db, route, key.namespace)))
+            more = merged_routes(resolved_names(route, key.namespace), delegated_routes(db, route, key.namespace))
+        for each in more:
+            left -= max(1, len(each.match))
+            if left < 0:
+                return tuple(routes)
+            routes.append(each)
     return tuple(routes)
+
+
+def leaves_out_routes(db: Database, root: VirtualService) -> bool:
+    """Return whether ``root`` has more routes, with those of its delegates, than one VirtualService may."""
+    matches = 0
+    for route in root.spec.http:
+        delegated = delegated_routes(db, route, root.key.namespace) if route.delegate else (route,)
+        matches += sum(
+            max(1, len(route.match)) * max(1, len(each.match)) if route.delegate else max(1, len(each.match)) for each in delegated
+        )
+    return matches * len(root.spec.hosts) > MAX_ROUTES
 
 
 def delegated_routes(db: Database, route: HTTPRoute, namespace: str) -> tuple[HTTPRoute, ...]:

@@ -9,13 +9,14 @@ from controlplane.envoy.type_urls import RDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.actions import Forward
 from controlplane.ir.backends import ServiceBackend
-from controlplane.ir.rules import HttpHost, HttpRule
+from controlplane.ir.rules import HttpRule, RequestPort
 from controlplane.mesh.destinations.destination_rules import rule_client, subset_labels
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Stopgap
 from controlplane.mesh.publish.virtual_host_bytes import (
     EncodedVirtualHost,
     as_own_resource,
+    encoded_routes,
     encoded_virtual_host,
     unless_failed,
     with_virtual_hosts,
@@ -26,10 +27,10 @@ from controlplane.mesh.routing.domains import EgressHosts, domain_claimants, ent
 from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.route_tables import RouteClient, RouteTable, TableEntry, route_client, table_entries
 from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
-from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, rules_of_virtual_service
+from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, routes_of_virtual_service, rules_of_virtual_service
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
-from controlplane.translate.routes.virtual_hosts import route_configuration, virtual_host
+from controlplane.translate.routes.virtual_hosts import route_configuration
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 
@@ -53,7 +54,11 @@ def virtual_host_body(
 
     With ``address`` those to that endpoint of the host, as its clients choose one themselves. ``None``: there is no such host.
     """
-    rules = rules_of_virtual_service(db, route, RouteContext(port, client.namespace, client.labels)) if route else None
+    context = RouteContext(port, client.namespace, client.labels)
+    routes = routes_of_virtual_service(db, route, context, RequestPort(port)) if route else None
+    if routes is not None and not address:
+        return encoded_virtual_host(host, port, routes)
+    rules = rules_of_virtual_service(db, route, context) if route and routes is not None else None
     if rules is None:
         target = _target(db, ref, port, client.namespace) if ref else None
         if target is None:
@@ -62,7 +67,7 @@ def virtual_host_body(
         rules = (default_rule(ServiceBackend(target.host, port), hashed_by.key if hashed_by else None),)
     if address and ref:
         rules = tuple(_to_endpoint(db, rule, ref, client, address) for rule in rules)
-    return encoded_virtual_host(host, virtual_host(HttpHost(host=host, port=port, rules=rules)))
+    return encoded_virtual_host(host, port, encoded_routes(rules, RequestPort(port)))
 
 
 def _target(db: Database, ref: ServiceRef, port: int, client_namespace: str) -> ServiceRef | None:

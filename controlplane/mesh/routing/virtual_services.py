@@ -8,11 +8,12 @@ from typing import NamedTuple
 from controlplane.incremental.database import Database, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.clusters import ConsistentHash
-from controlplane.ir.rules import HttpRule
+from controlplane.ir.rules import HttpRule, RequestPort
 from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names, subset_labels
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
+from controlplane.mesh.publish.virtual_host_bytes import EncodedRoute, encoded_routes
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service_ports
 from controlplane.mesh.routing.delegates import http_routes, virtual_service_object
 from controlplane.mesh.routing.egress_hosts import imports_routes
@@ -50,7 +51,7 @@ def virtual_service_head(db: Database, key: Key) -> VirtualServiceHead | None:
         tuple(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts),
         gateways_of(virtual_service),
         exports_of(virtual_service),
-        virtual_service.meta.created,
+        virtual_service.meta.seniority,
         frozenset(name for match in matches for name in match.source_labels),
         frozenset(match.source_namespace for match in matches if match.source_namespace),
         bool(virtual_service.spec.http),
@@ -70,6 +71,12 @@ def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, .
         heads = [head for key in index(db, about_host(VIRTUAL_SERVICE, pattern)) if (head := _sidecar_head(db, key))]
         ordered.extend(sorted(heads, key=lambda head: (head.created, head.key)))
     return tuple(ordered)
+
+
+@query
+def oldest_virtual_service(db: Database, host: str) -> Key | None:
+    """Return the oldest of the VirtualServices for sidecars that name ``host`` itself: the one whose routes are used."""
+    return next((head.key for head in virtual_services_for(db, host) if host in head.hosts), None)
 
 
 class Audience(NamedTuple):
@@ -137,6 +144,13 @@ def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> t
         return None
     rules = (rule for route, matches in routes for rule in http_rules(route, matches, _resolved_destinations(db, route, key, context)))
     return written(virtual_service, rules)
+
+
+@query
+def routes_of_virtual_service(db: Database, key: Key, context: RouteContext, arrived_at: RequestPort) -> tuple[EncodedRoute, ...] | None:
+    """Return the rules of the VirtualService ``key`` for ``context`` as routes, made once for all its hosts."""
+    rules = rules_of_virtual_service(db, key, context)
+    return None if rules is None else encoded_routes(rules, arrived_at)
 
 
 def _matches(route: HTTPRoute, virtual_service: VirtualService, context: RouteContext) -> tuple[HTTPMatchRequest, ...] | None:

@@ -25,7 +25,7 @@ from controlplane.ir.actions import (
     SwapPrefix,
 )
 from controlplane.ir.backends import Mirror, ServiceBackend, Weighted
-from controlplane.ir.rules import HttpHost
+from controlplane.ir.rules import RequestPort
 from controlplane.translate.addresses import endpoint_at, fraction, milliseconds
 from controlplane.translate.routes.headers import change_headers
 from controlplane.translate.routes.retries import retry_policy
@@ -120,9 +120,11 @@ def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
             assert_never(key)
 
 
-def redirect(settings: Redirect, host: HttpHost) -> RedirectAction:
-    """Return that clients of ``host`` are sent elsewhere."""
-    action = RedirectAction(response_code=_CODES[settings.code], host_redirect=settings.authority, port_redirect=_port(settings, host))
+def redirect(settings: Redirect, arrived_at: RequestPort) -> RedirectAction:
+    """Return that clients whose requests ``arrived_at`` a port are sent elsewhere."""
+    action = RedirectAction(
+        response_code=_CODES[settings.code], host_redirect=settings.authority, port_redirect=_port(settings, arrived_at)
+    )
     if settings.scheme:
         action.scheme_redirect = settings.scheme
     match settings.path:
@@ -137,7 +139,7 @@ def redirect(settings: Redirect, host: HttpHost) -> RedirectAction:
     return action
 
 
-def _port(settings: Redirect, host: HttpHost) -> int:
+def _port(settings: Redirect, arrived_at: RequestPort) -> int:
     """Return the port that is named in a redirect; 0 for none, as where it is the scheme's own: its own, or else the request's."""
     match settings.port:
         case KeepPort():
@@ -145,10 +147,10 @@ def _port(settings: Redirect, host: HttpHost) -> int:
         case FixedPort(number):
             port = number
         case ListenerPort():
-            port = host.port
+            port = arrived_at.number
         case _:
             assert_never(settings.port)
-    scheme = settings.scheme or ("https" if host.tls else "http")
+    scheme = settings.scheme or ("https" if arrived_at.tls else "http")
     return 0 if _DEFAULT_PORTS[scheme] == port else port
 
 

@@ -13,7 +13,7 @@ from google.protobuf.struct_pb2 import Struct
 from controlplane.ir.actions import Answer, Forward, Redirect
 from controlplane.ir.listeners import InboundPort
 from controlplane.ir.matches import EVERY_REQUEST, AnyPath, ExactPath, PathMatch, PathPattern, StringPrefix
-from controlplane.ir.rules import UNNAMED, HttpHost, HttpRule
+from controlplane.ir.rules import UNNAMED, HttpRule, RequestPort
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.translate.addresses import ads
 from controlplane.translate.clusters.clusters import INBOUND_PASSTHROUGH, PASSTHROUGH
@@ -26,10 +26,10 @@ _MAX_BODY = 1 << 20
 _UNAVAILABLE = 503
 
 
-def virtual_host(host: HttpHost) -> VirtualHost:
-    """Return the virtual host of ``host`` without name and domains, which differ from table to table."""
-    message = VirtualHost(routes=[_route(host, rule) for rule in host.rules], include_request_attempt_count=True)
-    if host.redirects:
+def virtual_host(*, redirects: bool = False) -> VirtualHost:
+    """Return a virtual host without name, domains and routes; ``redirects``: requests in plaintext are sent to HTTPS."""
+    message = VirtualHost(include_request_attempt_count=True)
+    if redirects:
         message.require_tls = VirtualHost.ALL
     return message
 
@@ -78,7 +78,8 @@ def pass_through_route() -> RouteConfiguration:
     )
 
 
-def _route(host: HttpHost, rule: HttpRule) -> Route:
+def shared_route(rule: HttpRule, arrived_at: RequestPort) -> Route:
+    """Return the route of ``rule`` for requests that ``arrived_at`` a port, for whatever host: without its operation."""
     route = Route(name=rule.name, match=route_match(rule.match), stat_prefix=rule.stat_prefix)
     if rule.origin:
         route.metadata.CopyFrom(_metadata(rule.origin))
@@ -88,14 +89,18 @@ def _route(host: HttpHost, rule: HttpRule) -> Route:
     match rule.action:
         case Forward():
             forward(route, rule.action)
-            route.decorator.operation = f"{host.host}:{host.port}{_operation(rule.match.path)}"
         case Redirect():
-            route.redirect.CopyFrom(redirect(rule.action, host))
+            route.redirect.CopyFrom(redirect(rule.action, arrived_at))
         case Answer():
             route.direct_response.CopyFrom(direct_response(rule.action))
         case _:
             assert_never(rule.action)
     return route
+
+
+def operation(rule: HttpRule) -> str | None:
+    """Return what traces call requests by ``rule``, after host and port; ``None`` where they have no name."""
+    return _operation(rule.match.path) if isinstance(rule.action, Forward) else None
 
 
 def _operation(path: PathMatch) -> str:

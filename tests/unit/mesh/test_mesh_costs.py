@@ -157,3 +157,38 @@ def test_what_nobody_sees_any_more_is_forgotten() -> None:
     assert made.database.runs[clusters.outbound_cluster.name] == 1
     with pytest.raises(LookupError):
         made.database.peek(clusters.black_hole_cluster)
+
+
+def wide(hosts: int, status: int) -> dict[str, object]:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "wide", "namespace": "ns1"},
+        "spec": {"hosts": [f"h{number}.example" for number in range(hosts)], "http": [{"directResponse": {"status": status}}]},
+    }
+
+
+@pytest.mark.parametrize("variant", Variant)
+def test_the_routes_of_a_virtual_service_are_made_once_for_all_its_hosts(variant: Variant) -> None:
+    mesh = Mesh()
+    mesh.connect(proxy_from_node("sidecar~10.0.0.1~p.ns1~ns1.svc.cluster.local", {}), variant)
+    mesh.apply([change(service(1, SIZE)), change(wide(50, 200))])
+    mesh.refresh()
+    mesh.apply([change(wide(50, 201))])
+
+    ran = runs_of(mesh, mesh.refresh)
+
+    assert ran[virtual_hosts.virtual_host_body.name] >= 50
+    assert ran[virtual_services.routes_of_virtual_service.name] * 50 == ran[virtual_hosts.virtual_host_body.name]
+    assert ran[virtual_services.rules_of_virtual_service.name] == ran[virtual_services.routes_of_virtual_service.name]
+
+
+def test_what_is_wrong_with_many_virtual_services_for_one_host_is_found_by_looking_at_each_once() -> None:
+    mesh = Mesh()
+    rivals = [{**wide(1, 200), "metadata": {"name": f"v{number:03}", "namespace": "ns1"}} for number in range(100)]
+    mesh.apply([change(rival) for rival in rivals])
+
+    ran = runs_of(mesh, mesh.problems)
+
+    assert [problem.code for problem in mesh.problems()] == ["Conflict"] * 99
+    assert ran[virtual_services.virtual_services_for.name] == ran[virtual_services.oldest_virtual_service.name] == 1

@@ -27,11 +27,16 @@ from controlplane.objects.types.names import MAX_HOST, host_error, is_fqdn, is_l
 from controlplane.objects.types.scalars import MAX_UINT32
 from controlplane.objects.types.validation_errors import for_message
 
+MAX_ROUTES = 100_000  # of all hosts together: each is a route that every proxy is sent, however little of it is written
+
 
 def check(virtual_service: VirtualService) -> Iterator[Finding]:
     """Yield what is wrong with ``virtual_service``."""
     spec = virtual_service.spec
     yield from _hosts(spec)
+    count = len(spec.hosts) * sum(max(1, len(route.match)) for route in spec.http)
+    if count > MAX_ROUTES:
+        yield rules.out_of_range("spec.http", f"at most {MAX_ROUTES} matches, counted for each host", count)
     yield from rules.gateways("spec.gateways", spec.gateways)
     if not (spec.http or spec.tcp or spec.tls):
         yield rules.required("spec", "at least one of http, tls and tcp")
