@@ -20,7 +20,10 @@ class MutualTLSMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerPolicy:
-    """One PeerAuthentication; ``None`` for a mode leaves it to the policy above."""
+    """One PeerAuthentication; ``None`` for a mode leaves it to the policy above.
+
+    ``closed``: it cannot be used, and counts before others of its level; ``on_every_level``: nor can it be read on which level it is.
+    """
 
     namespace: str
     name: str = ""
@@ -28,6 +31,8 @@ class PeerPolicy:
     selects: bool = False
     mode: MutualTLSMode | None = None
     ports: Mapping[int, MutualTLSMode | None] = field(default_factory=dict)
+    closed: bool = False
+    on_every_level: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,15 @@ class PeerModes:
 def effective_modes(policies: Iterable[PeerPolicy], namespace: str, root: str) -> PeerModes:
     """Return the result of ``policies``, all that are about a workload of ``namespace``; ``root`` is the mesh's root namespace.
 
-    The workload's own counts before its namespace's, and that before the mesh's; of several on a level the oldest counts.
+    The workload's own counts before its namespace's, and that before the mesh's; of several on a level
+    one that is closed counts, or else the oldest.
     """
-    ordered = sorted(policies, key=lambda policy: (policy.created, policy.namespace, policy.name))
+    ordered = sorted(policies, key=lambda policy: (not policy.closed, policy.created, policy.namespace, policy.name))
     mesh_policy = next((policy for policy in ordered if policy.namespace == root and not policy.selects), None)
     namespace_policy = next((policy for policy in ordered if policy.namespace == namespace and not policy.selects), None)
-    workload_policy = next((policy for policy in ordered if policy.namespace == namespace and policy.selects), None)
+    workload_policy = next(
+        (policy for policy in ordered if policy.namespace == namespace and (policy.selects or policy.on_every_level)), None
+    )
     levels = [policy.mode for policy in (workload_policy, namespace_policy, mesh_policy) if policy is not None and policy.mode is not None]
     mode = levels[0] if levels else MutualTLSMode.PERMISSIVE
     ports = workload_policy.ports if workload_policy else {}

@@ -14,7 +14,7 @@ _NOTHING = Key("", "", "")
 class Severity(StrEnum):
     """How much a Problem takes away."""
 
-    ERROR = "error"  # the object is quarantined: its last good meaning stays
+    ERROR = "error"  # the object is quarantined: its last good meaning stays, or one of security is closed
     WARNING = "warning"  # an unknown field; a kind or field that is not translated
     INFO = "info"
 

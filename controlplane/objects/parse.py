@@ -15,6 +15,7 @@ from controlplane.objects.mesh import mesh_config
 from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec, PartialMeshConfig
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
+from controlplane.objects.security.closed import ClosedForm, closed_form
 from controlplane.objects.types import names
 from controlplane.objects.types.findings import Finding, ineffective_fields
 from controlplane.objects.types.metadata_rules import ineffective_metadata
@@ -36,11 +37,25 @@ class ParsedObject:
     object: Object | None = None
     problems: tuple[Problem, ...] = ()
     partial: PartialMeshConfig | None = None  # what is left of quarantined settings of the mesh
+    closed: ClosedForm | None = None  # what stands for a quarantined object of security
+    identified: bool = True  # whether it can be read which object it is, or that it is none
+
+    @property
+    def with_consequence(self) -> tuple[Problem, ...]:
+        """Return what is wrong with the document, and what becomes of the object by that."""
+        if self.key is None or self.closed is None:
+            return self.problems
+        return (*self.problems, _problem(self.key, self.closed.consequence))
 
     def usable(self, before: Object | None) -> Object | None:
-        """Return what is to be used where ``before`` was until now: of a quarantined object that, of a mesh's settings field by field."""
+        """Return what is to be used where ``before`` was until now.
+
+        Of a quarantined object that is ``before``; of one of security its closed form; of a mesh's settings it is decided field by field.
+        """
         if self.partial is not None:
             return self.partial.completed(before if isinstance(before, MeshConfig) else None)
+        if self.closed is not None:
+            return self.closed.object
         return before if self.object is None else self.object
 
 
@@ -55,20 +70,20 @@ def parse(data: Mapping[str, object]) -> ParsedObject:
     kind = _text(data.get("kind"))
     if not kind or not version:
         message = "expected a Kubernetes object with apiVersion and kind"
-        return ParsedObject(None, problems=(Problem(None, "", Severity.ERROR, "NotAnObject", message),))
-    metadata = data.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
+        is_none = data.keys().isdisjoint(("apiVersion", "kind"))
+        return ParsedObject(None, problems=(Problem(None, "", Severity.ERROR, "NotAnObject", message),), identified=is_none)
+    metadata = section(data, "metadata")
     namespace = names.object_namespace(kind, _text(metadata.get("namespace")))
     written = Key(kind, namespace, _text(metadata.get("name")), group)
     key = Key(_printable(written.kind), _printable(written.namespace), _printable(written.name), _printable(group))
     readable = KINDS.get((group, kind))
     is_config = (group, version, key) == ("", "v1", mesh_config.MESH_CONFIG_KEY)
     if not is_config and (readable is None or version not in readable.versions):
-        return ParsedObject(key, problems=(_unknown(key, group, version, readable),))
+        return _quarantined(key, data, (_unknown(key, group, version, readable),))
     try:
         document = sanitized(data)
     except InvalidJson as error:
-        return ParsedObject(key, problems=_problems(key, [Finding(error.path, "Unreadable", str(error))]))
+        return _quarantined(key, data, _problems(key, [Finding(error.path, "Unreadable", str(error))]))
     if readable is None or is_config:
         return _mesh_config(key, document)
     return _typed(
@@ -102,10 +117,25 @@ def _typed(key: Key, data: Mapping[str, object], kind: Kind, group: str, issues:
     spec = data.get("spec")
     if kind.spec is not None and isinstance(spec, dict):
         issues += ineffective_fields(kind.spec, spec, "spec")
-    fatal = any(finding.fatal for finding in issues)
-    if kind.unsupported and not fatal:
+    if any(finding.fatal for finding in issues):
+        return _quarantined(key, data, _problems(key, issues))
+    if kind.unsupported:
         issues.insert(0, _unsupported_kind(key, group))
-    return ParsedObject(key, None if fatal else item, _problems(key, issues))
+    return ParsedObject(key, item, _problems(key, issues))
+
+
+def _quarantined(key: Key, data: Mapping[str, object], problems: tuple[Problem, ...]) -> ParsedObject:
+    """Return that ``data`` cannot be used for its ``problems``: of an object of security what stands for it.
+
+    Where its name or namespace cannot be read, nor can it be what that would stand for.
+    """
+    closed = closed_form(key, data)
+    if closed is None:
+        return ParsedObject(key, problems=problems)
+    metadata = data.get("metadata")
+    if isinstance(metadata, dict) and isinstance(metadata.get("namespace"), str | None) and _text(metadata.get("name")):
+        return ParsedObject(key, problems=problems, closed=closed)
+    return ParsedObject(key, problems=problems, identified=False)
 
 
 def _mesh_config(key: Key, data: Mapping[str, object]) -> ParsedObject:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from controlplane.fleet.rollout import Rollout
 from controlplane.model.problems import Problem, Severity
+from controlplane.objects.security.closed import CONSEQUENCES
 
 Condition = Mapping[str, object]
 _MAX_MESSAGE = 4000  # the API allows 32768
@@ -47,7 +48,12 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
     warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
     if errors:
         yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _message(errors))
-        yield _WantedCondition("Programmed", "False", "NotAccepted", "the last version that was accepted, if there is one, stays in effect")
+        consequence = next((problem for problem in errors if problem.code in CONSEQUENCES), None)
+        if consequence is None:
+            message = "the last version that was accepted, if there is one, stays in effect"
+            yield _WantedCondition("Programmed", "False", "NotAccepted", message)
+        else:
+            yield _WantedCondition("Programmed", "False", consequence.code, consequence.message)
         yield _WantedCondition("Reconciled", "False", "NotAccepted", "not accepted")
         return
     yield _WantedCondition("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _message(warnings))

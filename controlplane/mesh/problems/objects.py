@@ -31,6 +31,7 @@ from controlplane.objects.networking.service_entry import ServiceEntry, Workload
 from controlplane.objects.networking.sidecar import Sidecar
 from controlplane.objects.networking.virtual_service import Destination, HTTPRoute, VirtualService
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
+from controlplane.objects.security.closed import ClosedRequestAuthentication
 from controlplane.objects.security.peer_authentication import PeerAuthentication
 from controlplane.objects.security.request_authentication import RequestAuthentication
 
@@ -44,7 +45,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case DestinationRule() as destination_rule:
             return (*destination_rule_problems(db, destination_rule), *problems_of_credentials(db, key))
         case RequestAuthentication() as authentication:
-            return (*attachment_problems(db, authentication), *missing_keys(db, authentication))
+            no_keys = () if isinstance(authentication, ClosedRequestAuthentication) else missing_keys(db, authentication)
+            return (*attachment_problems(db, authentication), *no_keys)
         case AuthorizationPolicy() | PeerAuthentication() as policy:
             return tuple(
                 authorization_problems(db, policy) if isinstance(policy, AuthorizationPolicy) else peer_authentication_problems(db, policy)

@@ -8,6 +8,7 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.keys import PEER_AUTHENTICATION
 from controlplane.model.peer_authentication import MutualTLSMode, PeerModes, PeerPolicy, effective_modes
 from controlplane.model.services import Labels
+from controlplane.objects.security.closed import ClosedPeerAuthentication
 from controlplane.objects.security.peer_authentication import MutualTLS, PeerAuthentication
 
 
@@ -43,6 +44,8 @@ def _policy(peer_authentication: PeerAuthentication) -> PeerPolicy:
         selects=bool(spec.selector and spec.selector.match_labels),
         mode=_mode(spec.mtls),
         ports={int(port): _mode(mtls) for port, mtls in spec.port_level_mtls.items()},
+        closed=isinstance(peer_authentication, ClosedPeerAuthentication),
+        on_every_level=isinstance(peer_authentication, ClosedPeerAuthentication) and peer_authentication.selector_unreadable,
     )
 
 

@@ -1,8 +1,9 @@
 """What a folder of manifests means, as a fold over what was read of its files: pure, the clock is an argument.
 
-A mistake never takes away more than itself: a document that cannot be used leaves its last good meaning, and a file with a document that
-cannot be read keeps the objects that it gave before. What is new counts at once; what is gone is believed when it has been so for a moment,
-as a file that is being written looks like one that lost its end. Of an object in two files, the file that is first by path counts.
+A mistake never takes away more than itself: a document that cannot be used leaves its last good meaning (one of security its closed form),
+and a file with a document that cannot be read keeps the objects that it gave before. What is new counts at once; what is gone is believed
+when it has been so for a moment, as a file that is being written looks like one that lost its end. Of an object in two files, the file that
+is first by path counts.
 """
 
 from __future__ import annotations
@@ -88,6 +89,17 @@ class ManifestFolder:
             touched |= self._replace_objects(path, self._removals.pop(path).parsed_file)
         return tuple(self._changes(touched))
 
+    def unreadable(self) -> LocatedProblem | None:
+        """Return the first file or document of which it cannot be read which objects it gives, so that some may be of security."""
+        for path in sorted(self._files):
+            parsed_file = self._files[path].parsed
+            if parsed_file.problem is not None:
+                return LocatedProblem(parsed_file.problem, Location(path, 1))
+            for entry in parsed_file.entries:
+                if (problem := entry.unreadable) is not None:
+                    return LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
+        return None
+
     def problems(self) -> tuple[LocatedProblem, ...]:
         """Return what is wrong with the files and with each document of them, by file and line."""
         return tuple(problem for path in sorted(self._files) for problem in self._problems(path))
@@ -147,7 +159,7 @@ class ManifestFolder:
             yield LocatedProblem(file.parsed.problem, Location(path, 1))
         used = file.parsed.documents_by_key()
         for entry in file.parsed.entries:
-            for problem in entry.parsed.problems:
+            for problem in entry.parsed.with_consequence:
                 yield LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
             key = entry.parsed.key
             if key is not None and entry.counts and (other := self._place_in_use(path, key, entry, used)):

@@ -39,6 +39,13 @@ class ParsedDocument:
         """Return whether a mistake keeps the object from being used."""
         return any(problem.severity is Severity.ERROR for problem in self.parsed.problems)
 
+    @property
+    def unreadable(self) -> Problem | None:
+        """Return why it cannot be read which object this is, ``None`` where it can, or where this is meant to be none."""
+        if self.document.problem is not None:
+            return self.document.problem
+        return None if self.parsed.identified else self.parsed.problems[0]
+
     def line_of(self, field: str) -> int:
         """Return the line of ``field`` in the file, from 1."""
         if self.document.problem is not None:
@@ -57,9 +64,7 @@ class ParsedFile:
     @property
     def whole(self) -> bool:
         """Return whether every document of it can be read."""
-        return self.problem is None and all(
-            document.parsed.key is not None and document.document.problem is None for document in self.entries
-        )
+        return self.problem is None and all(document.parsed.key is not None and document.unreadable is None for document in self.entries)
 
     def documents_by_key(self) -> Mapping[Key, ParsedDocument]:
         """Return its documents that are objects of kinds that are read, by key; of two with the same key the first."""

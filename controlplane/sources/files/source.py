@@ -44,14 +44,16 @@ class FileSource:
         self._news = asyncio.Event()
         self._large: set[str] = set()  # files to be read beside the others
         self._parsed_large: dict[str, tuple[FileState | None, ParsedFile | None]] = {}  # as each was when it was read
+        self._complete = False  # the first look: all there is has been handed on
+        self._unreadable: str | None = None  # what keeps it from being so
 
     def locations(self) -> ManifestFolder:
         """Return what the folder says now, to be asked for problems and lines in another thread."""
         return self._folder.copy()
 
     def not_ready(self) -> str | None:
-        """Return ``None``: what cannot be read of a folder is a Problem."""
-        return None
+        """Return which file keeps the first look from being complete, ``None`` afterwards: from then on its last good meaning stays."""
+        return self._unreadable
 
     async def run(self, deliver: Callable[[tuple[Change, ...]], None]) -> None:
         """Hand all there is to ``deliver``, be it nothing, and from then on what changes; all that is noticed at once in one go."""
@@ -59,7 +61,8 @@ class FileSource:
             tasks.create_task(self._watch())
             await asyncio.sleep(0)  # the watch begins before the first look, so that nothing falls in between
             self._states, self._rescan = {}, True
-            deliver(await self._changes(with_large=True))
+            deliver(await self._first_changes())
+            self._complete = True
             log.info("files synced", extra={"folder": self._root, "files": len(self._states)})
             reading_large: asyncio.Task[None] | None = None
             while True:
@@ -68,6 +71,22 @@ class FileSource:
                     deliver(changes)
                 if self._large and (reading_large is None or reading_large.done()):
                     reading_large = tasks.create_task(self._read_large())
+
+    async def _first_changes(self) -> tuple[Change, ...]:
+        """Return all there is, as soon as it can be read which objects each file gives.
+
+        What cannot be read may deny something: proxies keep what they have meanwhile, rather than be told that nobody denies it.
+        """
+        changes = {change.key: change for change in await self._changes(with_large=True)}
+        while not self._complete and (found := self._folder.unreadable()) is not None:
+            reason = f"{found.location}: {found.problem.message}: it cannot be read which objects it gives"
+            if reason != self._unreadable:
+                log.error("not ready", extra={"reason": reason})
+            self._unreadable = reason
+            await self._wait()
+            changes.update((change.key, change) for change in await self._changes(with_large=True))
+        self._unreadable = None
+        return tuple(changes.values())
 
     async def _wait(self) -> None:
         due = self._folder.due

@@ -1,4 +1,7 @@
-"""What the API server has said of each object, as a fold: the last good object counts, what is wrong with the newest is kept beside it."""
+"""What the API server has said of each object, as a fold: the last good object counts, what is wrong with the newest is kept beside it.
+
+Of an object of security that cannot be used its closed form counts, and not what was good before.
+"""
 
 from __future__ import annotations
 
@@ -83,15 +86,19 @@ class ObjectStore:
                 number(metadata, "generation"),
                 text(metadata, "resourceVersion"),
                 items(section(document, "status"), "conditions"),
-                parsed.problems,
+                parsed.with_consequence,
             )
         else:
             self._records.pop(key, None)
         before = self._in_use.get(key)
         usable = parsed.usable(before)
-        if usable is not None and usable != before:
+        if usable == before:
+            return
+        if usable is None:
+            del self._in_use[key]
+        else:
             self._in_use[key] = usable
-            yield Change(key, usable)
+        yield Change(key, usable)
 
     def remove(self, key: Key) -> Iterator[Change]:
         """Take in that the object ``key`` is gone, and yield what changes by it."""

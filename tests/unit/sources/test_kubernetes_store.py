@@ -6,6 +6,7 @@ from controlplane.kube.resources import ApiResource
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.sources.kubernetes.store import ObjectStore
 
+POLICIES = ApiResource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy")
 CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap")
 
 
@@ -25,3 +26,23 @@ def test_settings_of_the_mesh_change_field_by_field() -> None:
 
     assert (good, bad, same) == ([("REGISTRY_ONLY", 2)], [("REGISTRY_ONLY", 3)], [])
     assert [problem.problem.field for problem in store.problems()] == ["data.mesh.outboundTrafficPolicy.mode"]
+
+
+def test_a_policy_that_cannot_be_used_means_the_same_to_a_store_that_knew_a_good_one() -> None:
+    before, anew = ObjectStore(), ObjectStore()
+
+    def policy(action: str, address: str) -> dict[str, object]:
+        spec = {"action": action, "rules": [{"from": [{"source": {"ipBlocks": [address]}}]}]}
+        metadata = {"name": "lock", "namespace": "shop", "generation": 2}
+        return {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": metadata, "spec": spec}
+
+    list(before.update(POLICIES, policy("DENY", "10.0.0.0/8")))
+    edited = list(before.update(POLICIES, policy("DENY", "10.0.0.0/88")))
+    again = list(before.update(POLICIES, policy("DENY", "10.0.0.0/99")))
+    watching = list(before.update(POLICIES, policy("AUDIT", "10.0.0.0/88")))
+
+    assert edited == list(anew.update(POLICIES, policy("DENY", "10.0.0.0/88")))
+    assert [change.object is not None for change in edited] == [True]
+    assert again == []
+    assert [change.object for change in watching] == [None]
+    assert [problem.problem.code for problem in anew.problems()] == ["OutOfRange", "Closed"]

@@ -24,7 +24,7 @@ from controlplane.objects.types.scalars import MAX_PORT
 from controlplane.objects.types.selector_rules import check_attachment
 
 DRY_RUN = "istio.io/dry-run"
-_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
+TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _PORT = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
 _ONE, _ANY = "{*}", "{**}"  # segments of a path: one of any text, and any number of them
 _HEADER = re.compile(r"request\.headers\[([^\[\]]+)\]\Z")
@@ -46,7 +46,7 @@ def check(policy: AuthorizationPolicy) -> Iterator[Finding]:
     yield from _action(spec)
     if (dry_run := policy.meta.annotations.get(DRY_RUN)) is not None:
         path = f"metadata.annotations.{DRY_RUN}"
-        if dry_run not in (*_TRUE, *_FALSE):
+        if dry_run not in (*TRUE, *_FALSE):
             yield rules.out_of_range(path, "true or false", dry_run)
         if spec.action not in ("ALLOW", "DENY"):
             yield rules.conflict(path, f"expected an action of ALLOW or DENY with this, found {spec.action}")
@@ -56,7 +56,7 @@ def check(policy: AuthorizationPolicy) -> Iterator[Finding]:
 
 def is_dry_run(policy: AuthorizationPolicy) -> bool:
     """Return whether ``policy`` is not to be enforced, only to count what it would do."""
-    return policy.meta.annotations.get(DRY_RUN) in _TRUE
+    return policy.meta.annotations.get(DRY_RUN) in TRUE
 
 
 def _action(spec: AuthorizationPolicySpec) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ def _rule(path: str, rule: JWTRule) -> Iterator[Finding]:
     if rule.timeout is not None and rule.timeout > MAX_TIMEOUT_MS:
         message = f"keys are waited for {MAX_TIMEOUT_MS // 1000} s at most: others have to be fetched too"
         yield rules.warning(f"{path}.timeout", "Limited", message)
-    yield from _headers(path, rule.from_headers)
+    yield from check_headers(f"{path}.fromHeaders", rule.from_headers)
     for index, claim in enumerate(rule.output_claim_to_headers):
         if not is_header(claim.header):
             yield rules.out_of_range(f"{path}.outputClaimToHeaders[{index}].header", "the name of a header", claim.header)
@@ -51,11 +51,12 @@ def _rule(path: str, rule: JWTRule) -> Iterator[Finding]:
         yield rules.out_of_range(f"{path}.outputPayloadToHeader", "the name of a header", payload_header)
 
 
-def _headers(path: str, headers: Sequence[JWTHeader]) -> Iterator[Finding]:
+def check_headers(path: str, headers: Sequence[JWTHeader]) -> Iterator[Finding]:
+    """Yield what is wrong with the ``headers`` in which tokens are looked for."""
     for index, header in enumerate(headers):
         if not is_header(header.name):
-            yield rules.out_of_range(f"{path}.fromHeaders[{index}].name", "the name of a header", header.name)
-        yield from rules.single_line(f"{path}.fromHeaders[{index}]", prefix=header.prefix)
+            yield rules.out_of_range(f"{path}[{index}].name", "the name of a header", header.name)
+        yield from rules.single_line(f"{path}[{index}]", prefix=header.prefix)
 
 
 def _is_key_set(text: str) -> bool:

@@ -1,0 +1,199 @@
+"""What stands for an object of security that cannot be used: its closed form, by which a mistake opens nothing.
+
+It follows from what is written and from nothing else, so that it is the same at once, after a restart, and on every replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from controlplane.model.keys import AUTHORIZATION_POLICY, PEER_AUTHENTICATION, REQUEST_AUTHENTICATION, GroupKind, Key
+from controlplane.objects.reading.sanitize import InvalidJson, sanitized
+from controlplane.objects.security.authorization_policy import AuthorizationPolicy
+from controlplane.objects.security.peer_authentication import PeerAuthentication
+from controlplane.objects.security.request_authentication import JWTHeader, RequestAuthentication
+from controlplane.objects.security.rules.authorization_policy import DRY_RUN, TRUE
+from controlplane.objects.security.rules.request_authentication import check_headers
+from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.scalars import Model
+from controlplane.objects.types.selector_rules import check_attachment
+from controlplane.objects.types.selectors import SinglePolicyAttachment
+from controlplane.untyped import section
+
+CLOSED = "Closed"
+NOT_IN_EFFECT = "NotInEffect"
+CONSEQUENCES = (CLOSED, NOT_IN_EFFECT)  # codes that tell what becomes of the object
+_ATTACHMENTS = ("selector", "targetRef", "targetRefs")
+_MAX_RULES = 4096  # as many as an object may have
+# Where Envoy looks for tokens if a rule does not say: https://www.rfc-editor.org/rfc/rfc6750#section-2
+_USUAL_PLACES: Mapping[str, object] = {"fromHeaders": [{"name": "Authorization", "prefix": "Bearer "}], "fromParams": ["access_token"]}
+_NO_KEYS: Mapping[str, object] = {"jwks": ""}  # with which every token is refused
+M = TypeVar("M", bound=Model)
+Json: TypeAlias = Mapping[str, object]
+SecurityObject: TypeAlias = AuthorizationPolicy | RequestAuthentication | PeerAuthentication
+
+
+class ClosedRequestAuthentication(RequestAuthentication):
+    """What stands for one that cannot be used: rules without keys, wherever tokens were to be found."""
+
+
+class ClosedPeerAuthentication(PeerAuthentication):
+    """What stands for one that cannot be used: STRICT, on all ports."""
+
+    selector_unreadable: bool = False  # it may have been of any workload of its namespace, so that no other policy goes before it
+
+
+class ClosedForm(NamedTuple):
+    """The object that is used instead, ``None`` where nothing was to be enforced, and what its user is told of that."""
+
+    object: SecurityObject | None
+    consequence: Finding
+
+
+class _Written(NamedTuple):
+    """What can be read of an object: its metadata and its spec, and what of that says what it is for (``None``: cannot be read)."""
+
+    metadata: Json
+    spec: Json | None
+    attachment: Json | None
+    dry_run: bool
+
+    @property
+    def reach(self) -> str:
+        """Return for what the closed form holds, in words."""
+        if self.attachment is not None:
+            return "for what it is for"
+        return (
+            f"in all of {self.metadata['namespace']} (if that is the root namespace, in all of the mesh), as what it is for cannot be read"
+        )
+
+
+def closed_form(key: Key, document: Json) -> ClosedForm | None:
+    """Return what stands for the object ``key``, whose ``document`` cannot be used; ``None`` for kinds that are not about security."""
+    form = _FORMS.get(key.group_kind)
+    if form is None:
+        return None
+    metadata, spec = section(document, "metadata"), document.get("spec")
+    written_spec = {} if spec is None else spec if isinstance(spec, dict) else None
+    dry_run = section(metadata, "annotations").get(DRY_RUN)
+    return form(_Written(_metadata(key, metadata), written_spec, _attachment(written_spec), dry_run is True or dry_run in TRUE))
+
+
+def _metadata(key: Key, written: Json) -> Json:
+    """Return the metadata of the object ``key`` as far as they can be read: labels say for which revision it is."""
+    created = _texts({"creationTimestamp": written.get("creationTimestamp")})
+    return {"name": key.name, "namespace": key.namespace, "labels": _texts(section(written, "labels")), **created}
+
+
+def _texts(written: Json) -> Json:
+    return {name: text for name, text in written.items() if _is_text(name) and _is_text(text)}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _attachment(spec: Json | None) -> Json | None:
+    """Return the fields by which ``spec`` says what it is for, ``None`` where one of them cannot be read."""
+    if spec is None:
+        return None
+    written = {name: spec[name] for name in _ATTACHMENTS if name in spec}
+    attachment = _read(SinglePolicyAttachment, written)
+    if attachment is None or any(finding.fatal for finding in check_attachment(attachment)):
+        return None
+    return sanitized(written)
+
+
+def _read(model: type[M], written: Json) -> M | None:
+    try:
+        return model.model_validate(sanitized(written))
+    except (ValidationError, InvalidJson):
+        return None
+
+
+def _authorization_policy(written: _Written) -> ClosedForm:
+    """Return a denial of everything, whatever the action was to be; of what was to be watched alone, nothing."""
+    action = (written.spec or {}).get("action", "ALLOW")
+    if action == "AUDIT" or (written.dry_run and action != "CUSTOM"):
+        return ClosedForm(None, Finding("", NOT_IN_EFFECT, "until this is mended, nothing is watched by it; it enforces nothing"))
+    spec = {**(written.attachment or {}), "action": "DENY", "rules": [{}]}
+    closed = AuthorizationPolicy.model_validate({"kind": AUTHORIZATION_POLICY.kind, "metadata": written.metadata, "spec": spec})
+    message = f"until this is mended, every request is answered 403 and every other connection closed {written.reach}"
+    return ClosedForm(closed, Finding("", CLOSED, message))
+
+
+def _request_authentication(written: _Written) -> ClosedForm:
+    """Return one that believes no token, wherever one can be expected."""
+    closed = ClosedRequestAuthentication.model_validate(
+        {
+            "kind": REQUEST_AUTHENTICATION.kind,
+            "metadata": written.metadata,
+            "spec": {**(written.attachment or {}), "jwtRules": list(_rules(written.spec))},
+        }
+    )
+    message = (
+        f"until this is mended, every token that its rules would judge is refused {written.reach}; a request without one passes as nobody's"
+    )
+    return ClosedForm(closed, Finding("", CLOSED, message))
+
+
+def _rules(spec: Json | None) -> Iterator[Json]:
+    """Yield rules that look for tokens where those of ``spec`` do, as far as that can be read, and have no keys."""
+    rules = spec.get("jwtRules") if spec is not None else {}
+    if rules is None:
+        return
+    if not isinstance(rules, list) or len(rules) > _MAX_RULES:
+        yield {**_USUAL_PLACES, **_NO_KEYS}
+        return
+    for rule in rules:
+        yield _rule(rule if isinstance(rule, dict) else {})
+
+
+def _rule(written: Json) -> Json:
+    places = {name: written[name] for name in ("fromHeaders", "fromParams", "fromCookies") if written.get(name) is not None}
+    headers = [header for header in _items(places.get("fromHeaders")) if _names_header(header)]
+    texts = {name: [text for text in _items(places.get(name)) if _is_place(text)] for name in ("fromParams", "fromCookies")}
+    found: dict[str, list[object]] = {"fromHeaders": headers, **texts}
+    if any(found[name] != places[name] for name in places):  # some place cannot be read: it may be the usual one
+        for name, usual in _USUAL_PLACES.items():
+            found[name] = [*found[name], *_items(usual)]
+    issuer = written.get("issuer")
+    return {"issuer": issuer if _is_place(issuer) else "", **found, **_NO_KEYS}
+
+
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _is_place(value: object) -> bool:
+    return value != "" and _is_text(value)
+
+
+def _names_header(written: object) -> bool:
+    header = _read(JWTHeader, written) if isinstance(written, dict) else None
+    return header is not None and not any(check_headers("", (header,)))
+
+
+def _peer_authentication(written: _Written) -> ClosedForm:
+    """Return one that takes mutual TLS alone."""
+    selector = {name: value for name, value in (written.attachment or {}).items() if name == "selector"}
+    closed = ClosedPeerAuthentication.model_validate(
+        {
+            "kind": PEER_AUTHENTICATION.kind,
+            "metadata": written.metadata,
+            "spec": {**selector, "mtls": {"mode": "STRICT"}},
+            "selectorUnreadable": written.attachment is None,
+        }
+    )
+    message = f"until this is mended, mutual TLS alone is taken (STRICT), on every port {written.reach}"
+    return ClosedForm(closed, Finding("", CLOSED, message))
+
+
+_FORMS: Mapping[GroupKind, Callable[[_Written], ClosedForm]] = {
+    AUTHORIZATION_POLICY: _authorization_policy,
+    REQUEST_AUTHENTICATION: _request_authentication,
+    PEER_AUTHENTICATION: _peer_authentication,
+}
