@@ -61,14 +61,12 @@ class _Written(NamedTuple):
     attachment: Json | None
     dry_run: bool
 
-    @property
-    def reach(self) -> str:
-        """Return for what the closed form holds, in words."""
+    def consequence(self, effect: str) -> Finding:
+        """Return that ``effect`` holds wherever the object may have been meant to."""
         if self.attachment is not None:
-            return "for what it is for"
-        return (
-            f"in all of {self.metadata['namespace']} (if that is the root namespace, in all of the mesh), as what it is for cannot be read"
-        )
+            return Finding("", CLOSED, f"until this is mended, what it selects {effect}")
+        everything = f"all of {self.metadata['namespace']} (all of the mesh, if that is the root namespace)"
+        return Finding("", CLOSED, f"until this is mended, {everything} {effect}: its selector or its targetRefs cannot be read")
 
 
 def closed_form(key: Key, document: Json) -> ClosedForm | None:
@@ -121,8 +119,7 @@ def _authorization_policy(written: _Written) -> ClosedForm:
         return ClosedForm(None, Finding("", NOT_IN_EFFECT, "until this is mended, nothing is watched by it; it enforces nothing"))
     spec = {**(written.attachment or {}), "action": "DENY", "rules": [{}]}
     closed = AuthorizationPolicy.model_validate({"kind": AUTHORIZATION_POLICY.kind, "metadata": written.metadata, "spec": spec})
-    message = f"until this is mended, every request is answered 403 and every other connection closed {written.reach}"
-    return ClosedForm(closed, Finding("", CLOSED, message))
+    return ClosedForm(closed, written.consequence("answers every request with 403 and closes every other connection"))
 
 
 def _request_authentication(written: _Written) -> ClosedForm:
@@ -134,10 +131,8 @@ def _request_authentication(written: _Written) -> ClosedForm:
             "spec": {**(written.attachment or {}), "jwtRules": list(_rules(written.spec))},
         }
     )
-    message = (
-        f"until this is mended, every token that its rules would judge is refused {written.reach}; a request without one passes as nobody's"
-    )
-    return ClosedForm(closed, Finding("", CLOSED, message))
+    effect = "refuses every token that its rules would judge, and takes a request without one for nobody's"
+    return ClosedForm(closed, written.consequence(effect))
 
 
 def _rules(spec: Json | None) -> Iterator[Json]:
@@ -188,8 +183,7 @@ def _peer_authentication(written: _Written) -> ClosedForm:
             "selectorUnreadable": written.attachment is None,
         }
     )
-    message = f"until this is mended, mutual TLS alone is taken (STRICT), on every port {written.reach}"
-    return ClosedForm(closed, Finding("", CLOSED, message))
+    return ClosedForm(closed, written.consequence("takes mutual TLS alone (STRICT), on every port"))
 
 
 _FORMS: Mapping[GroupKind, Callable[[_Written], ClosedForm]] = {

@@ -87,7 +87,7 @@ def test_what_cannot_be_read_whom_it_is_for_holds_for_its_namespace(spec: object
     consequence = parsed.with_consequence[-1]
 
     assert (found.spec.selector, found.spec.target_refs, found.spec.target_ref) == (None, (), None)
-    assert "all of shop (if that is the root namespace, in all of the mesh)" in consequence.message
+    assert "all of shop (all of the mesh, if that is the root namespace)" in consequence.message
     assert closed_peers({"selector": {"matchLabels": {"app": 1}}}).selector_unreadable
 
 
