@@ -97,6 +97,30 @@ async def test_an_empty_folder_is_synced_too(tmp_path: Path) -> None:
         assert watched.batches == [()]
 
 
+async def test_until_it_can_be_read_which_objects_a_file_gives_nothing_is_handed_on(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+    (tmp_path / "b.yaml").write_text(service("b") + "---\nkind: [\n")
+    watched = Watched(FileSource(str(tmp_path)))
+
+    task = asyncio.create_task(watched.source.run(watched.batches.append))
+    await until(watched.source.not_ready)
+    reason, batches = watched.source.not_ready(), list(watched.batches)
+    (tmp_path / "b.yaml").write_text(service("b", 81))
+    await until(lambda: watched.batches)
+    mended = watched.source.not_ready()
+    (tmp_path / "b.yaml").write_text("kind: [\n")
+    (tmp_path / "c.yaml").write_text(service("c"))
+    await until(partial(watched.has, "c", 80))
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+    assert reason is not None
+    assert reason.startswith(f"{tmp_path}/b.yaml:12: ")
+    assert (batches, mended, watched.source.not_ready()) == ([], None, None)
+    assert watched.ports == {"a": 80, "b": 81, "c": 80}
+
+
 async def test_a_save_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(service("a"))
 

@@ -94,6 +94,7 @@ class PolicyWorld:
         self.folder = folder
         self.network = network
         self.plane = plane
+        self.options: tuple[str, ...] = ()  # of its command
         self.envoys: dict[str, Process] = {}
         self.application = HeaderApplication()
         self._numbers = itertools.count()
@@ -207,6 +208,21 @@ class PolicyWorld:
         )
         self.envoys[name] = await start_envoy(known, self.folder, self.plane.replica.xds_tls)
 
+    async def begin(self) -> None:
+        """Start the control plane, and an Envoy of ``web`` that knows nothing before."""
+        self.plane.process = await start_replica(self.plane.replica, self.options, self.folder)
+        await until(self.plane.ready, "the control plane is ready", watched=self.plane.process)
+        await self.sidecar("web", SPACE, 11)
+        for port in (HTTP, OTHER_HTTP, TCP):
+            await until(_open(f"{self.network}.11", port), f"port {port} is open", watched=self.envoys["web"])
+
+    async def begin_anew(self) -> None:
+        """End the control plane and the Envoy of ``web``, and start others on the same files."""
+        await self.envoys["web"].stop()
+        if self.plane.process is not None:
+            await self.plane.process.stop()
+        await self.begin()
+
     async def stop(self) -> None:
         """End what was started."""
         await asyncio.gather(*(each.stop() for each in self.envoys.values()))
@@ -260,12 +276,10 @@ async def policy_world(folder: Path, *options: str) -> AsyncIterator[PolicyWorld
         await stack.enter_async_context(await asyncio.start_server(_echo, f"{network}.11", 8001))
         given = ("--files", str(folder / "manifests"), "--state", str(folder / "state"))
         allowed = ("--jwks-allow", f"http://{network}.0/24", "--jwks-refresh", "1")
-        world.plane.process = await start_replica(replica, (*given, *allowed, *options), folder)
-        await until(world.plane.ready, "the control plane is ready", watched=world.plane.process)
-        await world.sidecar("web", SPACE, 11)
+        world.options = (*given, *allowed, *options)
+        await world.begin()
         await world.sidecar("caller", "elsewhere", 12)
-        for ip, port in ((11, HTTP), (11, TCP), (12, PROXY)):
-            await until(_open(f"{network}.{ip}", port), f"port {port} is open", watched=world.envoys["web"])
+        await until(_open(f"{network}.12", PROXY), f"port {PROXY} is open", watched=world.envoys["caller"])
         yield world
 
 

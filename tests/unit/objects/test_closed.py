@@ -13,8 +13,10 @@ BAD_SOURCE: Json = {"from": [{"source": {"ipBlocks": ["10.0.0.0/88"]}}]}
 WEB: Json = {"matchLabels": {"app": "web"}}
 
 
-def read(kind: str, spec: object, api: str = "security.istio.io/v1", **metadata: object) -> ParsedObject:
-    return parse({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "namespace": "shop", **metadata}, "spec": spec})
+def read(kind: str, spec: object, **metadata: object) -> ParsedObject:
+    return parse(
+        {"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": {"name": "x", "namespace": "shop", **metadata}, "spec": spec}
+    )
 
 
 def closed_policy(spec: object, **metadata: object) -> AuthorizationPolicy:
@@ -123,9 +125,11 @@ def test_what_was_good_before_does_not_count_and_the_same_text_means_the_same(ki
 
 @pytest.mark.parametrize("api", ["security.istio.io/v2", "security.istio.io/v1alpha1"])
 def test_a_version_that_nobody_knows_is_closed_too(api: str) -> None:
-    parsed = read("AuthorizationPolicy", {"selector": WEB, "action": "ALLOW", "rules": [{}]}, api)
+    metadata = {"name": "x", "namespace": "shop"}
+    spec = {"selector": WEB, "action": "ALLOW", "rules": [{}]}
 
-    found = parsed.usable(None)
+    found = parse({"apiVersion": api, "kind": "AuthorizationPolicy", "metadata": metadata, "spec": spec}).usable(None)
+
     assert isinstance(found, AuthorizationPolicy)
     assert (found.spec.action, found.spec.selector is not None) == ("DENY", True)
 
@@ -139,7 +143,7 @@ def test_without_a_name_or_a_namespace_it_is_not_known_what_to_close(metadata: J
 
 
 def test_half_a_head_may_be_anything_and_none_is_no_object() -> None:
-    halves = [{"kind": "AuthorizationPolicy"}, {"apiVersion": "security.istio.io/v1"}, {"apiVersion": "a/v1", "kind": 5}]
+    halves: list[Json] = [{"kind": "AuthorizationPolicy"}, {"apiVersion": "security.istio.io/v1"}, {"apiVersion": "a/v1", "kind": 5}]
 
     assert [parse(half).identified for half in halves] == [False] * 3
     assert parse({"replicas": 3}).identified
