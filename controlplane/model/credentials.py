@@ -1,7 +1,7 @@
 """Credentials that Gateways and DestinationRules name: a certificate with its key, or an authority, in a Secret of the proxy's namespace.
 
-The names by which SDS delivers them are Istio's: ``kubernetes://NAME``, ``kubernetes-gateway://NAMESPACE/NAME``, and for authorities the
-same with ``-cacert`` at the end.
+The names by which SDS delivers them are Istio's: ``kubernetes://NAME``, or with a namespace ``kubernetes://NAMESPACE/NAME`` and
+``kubernetes-gateway://NAMESPACE/NAME``, and for authorities the same with ``-cacert`` at the end.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ def authority_name(credential_name: str) -> str:
 
 def parse_credential(sds_name: str, namespace: str) -> Credential | None:
     """Return the credential that ``sds_name`` means to a proxy of ``namespace``, ``None`` where it is no name of one."""
-    secret_namespace, name = namespace, sds_name.removeprefix(_OF_PROXY)
-    if sds_name.startswith(_OF_NAMESPACE):
-        secret_namespace, _, name = sds_name.removeprefix(_OF_NAMESPACE).partition("/")
-    elif not sds_name.startswith(_OF_PROXY):
+    scheme = next((scheme for scheme in (_OF_PROXY, _OF_NAMESPACE) if sds_name.startswith(scheme)), None)
+    if scheme is None:
         return None
+    written_namespace, slash, name = sds_name.removeprefix(scheme).rpartition("/")
+    if not slash and scheme == _OF_NAMESPACE:
+        return None
+    secret_namespace = written_namespace if slash else namespace
     bare = name.removesuffix(_AUTHORITY)
     if not _SECRET.fullmatch(bare) or not _NAMESPACE.fullmatch(secret_namespace):
         return None

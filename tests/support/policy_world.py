@@ -30,6 +30,7 @@ from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.model.identity import Identity
 from tests.support.envoys import CredentialFiles, RunningReplica
 from tests.support.header_application import HeaderApplication
+from tests.support.policy_manifests import MARKER, MESH
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import DEADLINE_S, until
 
@@ -40,42 +41,6 @@ FRIEND = Identity("cluster.local", "shop", "friend")
 STRANGER = Identity("cluster.local", "elsewhere", "stranger")
 _HOUR = dt.timedelta(hours=1)
 _PATIENCE_S = 20.0
-
-_MESH = """
-apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: shop}}
-spec: {{selector: {{app: web}}, ports: [{{name: http, port: 9080}}, {{name: http-other, port: 9081}}, {{name: tcp, port: 9090}}]}}
----
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {{name: web, namespace: shop}}
-spec: {{address: {network}.11, labels: {{app: web, security.istio.io/tlsMode: istio}}, serviceAccount: web}}
----
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {{name: web, namespace: shop}}
-spec:
-  workloadSelector: {{labels: {{app: web}}}}
-  ingress:
-  - {{port: {{number: 9080, protocol: HTTP, name: http}}, bind: {network}.11, captureMode: NONE, defaultEndpoint: 0.0.0.0:8000}}
-  - {{port: {{number: 9081, protocol: HTTP, name: http-other}}, bind: {network}.11, captureMode: NONE, defaultEndpoint: 0.0.0.0:8000}}
-  - {{port: {{number: 9090, protocol: TCP, name: tcp}}, bind: {network}.11, captureMode: NONE, defaultEndpoint: 0.0.0.0:8001}}
----
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {{name: caller, namespace: elsewhere}}
-spec:
-  workloadSelector: {{labels: {{app: caller}}}}
-  egress:
-  - {{port: {{number: 15002, protocol: HTTP_PROXY, name: http-proxy}}, bind: {network}.12, captureMode: NONE, hosts: ["*/*"]}}
-"""
-_MARKER = """
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {{name: {name}, namespace: shop}}
-spec: {{action: AUDIT, rules: [{{to: [{{operation: {{paths: [/nowhere]}}}}]}}]}}
-"""
 
 
 @dataclass(frozen=True)
@@ -120,7 +85,7 @@ class PolicyWorld:
     async def apply(self, text: str = "") -> None:
         """Let ``text`` be all policies there are, and wait until the workload's Envoy lives by them."""
         name = f"marker-{next(self._numbers)}"
-        self._save("policies", f"{text}\n---\n{_MARKER.format(name=name)}" if text else _MARKER.format(name=name))
+        self._save("policies", f"{text}\n---\n{MARKER.format(name=name)}" if text else MARKER.format(name=name))
 
         async def lives_by_it() -> bool:
             found = (await self._admin.get("/config_dump", params={"resource": "dynamic_listeners"})).json()
@@ -269,7 +234,7 @@ async def policy_world(folder: Path, *options: str) -> AsyncIterator[PolicyWorld
     application = HttpServer(world.application, f"{network}.11:8000")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(world.stop)
-        world._save("mesh", _MESH.format(network=network))
+        world._save("mesh", MESH.format(network=network))
         application.open()
         task = asyncio.create_task(application.run())
         stack.push_async_callback(_ended, application, task)

@@ -12,6 +12,7 @@ from controlplane.model.credentials import Credential, authority_name, certifica
     [
         ("shop", "kubernetes://shop", "kubernetes://shop-cacert"),
         ("shop-cacert", "kubernetes://shop-cacert", "kubernetes://shop-cacert"),
+        ("edge/shop", "kubernetes://edge/shop", "kubernetes://edge/shop-cacert"),
         ("kubernetes-gateway://edge/shop", "kubernetes-gateway://edge/shop", "kubernetes-gateway://edge/shop-cacert"),
     ],
 )
@@ -23,10 +24,25 @@ def test_a_name_means_a_secret_of_the_proxys_namespace_or_of_the_one_it_says() -
     assert parse_credential("kubernetes://shop", "edge") == Credential("edge", "shop")
     assert parse_credential("kubernetes://shop-cacert", "edge") == Credential("edge", "shop", authority=True)
     assert parse_credential("kubernetes-gateway://other/shop", "edge") == Credential("other", "shop")
+    assert parse_credential("kubernetes://edge/shop", "edge") == parse_credential("kubernetes://shop", "edge")
+    assert parse_credential("kubernetes://other/shop-cacert", "edge") == Credential("other", "shop", authority=True)
 
 
 @pytest.mark.parametrize(
-    "name", ["default", "ROOTCA", "kubernetes://", "kubernetes://a/b", "kubernetes://../a", "kubernetes-gateway://a", "kubernetes://A"]
+    "name",
+    [
+        *(
+            "default",
+            "ROOTCA",
+            "kubernetes://",
+            "kubernetes://A",
+            "kubernetes://../a",
+            "kubernetes:///a",
+            "kubernetes://a/",
+            "kubernetes://a/b/c",
+        ),
+        *("kubernetes-gateway://a", "kubernetes-gateway:///a", "kubernetes-gateway://a/b/c"),
+    ],
 )
 def test_other_names_mean_no_credential(name: str) -> None:
     assert parse_credential(name, "edge") is None
