@@ -89,6 +89,44 @@ def policy(kind: str, spec: Json) -> Json:
 
 
 LAW = sampled(300, list(HealthCheck))
+odd = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-1, 99999), words, st.sampled_from(("\0", "\ud800", "STRICT", "x"))),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
+    max_leaves=4,
+)
+OWN = {"matchLabels": {"app": "x"}}  # of the workload that asks
+DENIES = b"ns[a]-policy[x]-rule[0]"
+
+
+def fields_of(**names: st.SearchStrategy[object]) -> st.SearchStrategy[Json]:
+    return st.fixed_dictionaries({}, optional={name: value | odd for name, value in names.items()})
+
+
+odd_authorizations = fields_of(
+    selector=st.just(OWN), action=st.sampled_from(("ALLOW", "DENY", "AUDIT", "CUSTOM", "DENNY")), rules=st.lists(rules | odd, max_size=2)
+)
+odd_authentications = fields_of(selector=st.just(OWN), jwtRules=st.lists(issuers | fields_of(fromHeaders=odd, fromParams=some), max_size=2))
+odd_peers = fields_of(selector=st.just(OWN), mtls=fields_of(mode=st.sampled_from(("STRICT", "STRICTT"))), portLevelMtls=odd)
+
+
+def closed(document: Json) -> bytes:
+    """Return the listener of a workload that there is nothing for but ``document``, which is refused."""
+    parsed, again = parse(document), parse(document)
+    assume(parsed.object is None and parsed.identified)
+    stands = parsed.usable(None)
+    assert stands == again.usable(stands)
+    mesh = Mesh()
+    if stands is not None and parsed.key is not None:
+        mesh.apply(split([Change(parsed.key, stands)])[0])
+    session = mesh.connect(PROXY, Variant.SOTW)
+
+    published = mesh.refresh()
+    listener = session.view.get(LDS, "virtualInbound")
+
+    assert published.failed == ()
+    assert listener is not None
+    assert [each.code for each in mesh.problems() if each.severity == "error"] == []
+    return listener.value
 
 
 @LAW
@@ -112,3 +150,25 @@ def test_every_authorization_that_is_accepted_can_be_enforced(rule: Json, action
 @given(issuers)
 def test_every_authentication_that_is_accepted_can_be_enforced(issuer: Json) -> None:
     shown(policy("RequestAuthentication", {"jwtRules": [issuer]}))
+
+
+@LAW
+@given(odd_authorizations | odd)
+def test_every_authorization_that_is_refused_denies_unless_it_was_to_watch(spec: object) -> None:
+    listener = closed({**policy("AuthorizationPolicy", {}), "spec": spec})
+
+    assert (DENIES in listener) == (not isinstance(spec, dict) or spec.get("action") != "AUDIT")
+
+
+@LAW
+@given(odd_authentications | odd)
+def test_every_authentication_that_is_refused_believes_nobody(spec: object) -> None:
+    listener = closed({**policy("RequestAuthentication", {}), "spec": spec})
+
+    assert listener.count(b'{"keys":') == listener.count(b'{"keys":[{"kty":"EC","crv":"P-256","kid":"nobody"')
+
+
+@LAW
+@given(odd_peers | odd)
+def test_every_peer_authentication_that_is_refused_is_strict(spec: object) -> None:
+    assert closed({**policy("PeerAuthentication", {}), "spec": spec}) == closed(policy("PeerAuthentication", {"mtls": 1}))
