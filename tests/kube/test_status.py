@@ -36,6 +36,7 @@ Found = dict[str, dict[str, object]]
 
 
 ROUTES = f"{NETWORKING}/namespaces/{{namespace}}/virtualservices"
+POLICIES = "/apis/security.istio.io/v1/namespaces/{namespace}/authorizationpolicies"
 ISSUERS = "/apis/security.istio.io/v1/namespaces/{namespace}/requestauthentications"
 
 
@@ -142,6 +143,23 @@ async def test_what_is_settled_is_not_written_again(own: Cluster) -> None:
         await told(own, namespace, "s", lambda each: "Programmed" in each, 20)  # the newest first, then the others
 
     assert own.call("GET", path) == before
+
+
+async def test_a_policy_that_cannot_be_used_says_what_stands_for_it(own: Cluster) -> None:
+    namespace = own.namespace("closed")
+    rule = {"from": [{"source": {"ipBlocks": ["10.0.0.0/88"]}}]}
+    body = {"metadata": {"name": "lock"}, "spec": {"action": "DENY", "rules": [rule]}}
+    own.call("POST", POLICIES.format(namespace=namespace), {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", **body})
+
+    async with serving(own.kubeconfig()):
+        found = await told(own, namespace, "lock", lambda each: "Programmed" in each, 20, POLICIES)
+
+    assert [(found[name]["status"], found[name]["reason"]) for name in ("Accepted", "Programmed")] == [
+        ("False", "OutOfRange"),
+        ("False", "Closed"),
+    ]
+    assert "spec.rules[0].from[0].source.ipBlocks[0]" in str(found["Accepted"]["message"])
+    assert "answers every request with 403" in str(found["Programmed"]["message"])
 
 
 async def test_t46_that_an_issuer_s_keys_are_missing_is_told_and_that_they_have_come(own: Cluster) -> None:
