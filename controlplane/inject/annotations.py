@@ -21,7 +21,7 @@ T = TypeVar("T")
 _SIDECAR = "sidecar.istio.io/"
 _TRAFFIC = "traffic.sidecar.istio.io/"
 _READINESS = "readiness.status.sidecar.istio.io/"
-_PREFIXES = (_SIDECAR, _TRAFFIC, _READINESS, "status.sidecar.istio.io/", "inject.istio.io/", "proxy.istio.io/", "prometheus.istio.io/")
+_ISTIO = "istio.io"
 _SECONDS = annotation_values.integer_between(0, 86_400)
 
 
@@ -53,6 +53,7 @@ INCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "includeOutboundIPRanges", annot
 EXCLUDE_OUTBOUND_RANGES = Annotation(_TRAFFIC + "excludeOutboundIPRanges", annotation_values.ip_ranges)
 INCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "includeOutboundPorts", annotation_values.port_list)
 EXCLUDE_OUTBOUND_PORTS = Annotation(_TRAFFIC + "excludeOutboundPorts", annotation_values.port_list)
+REROUTED_INTERFACES = Annotation("istio.io/reroute-virtual-interfaces", annotation_values.interfaces)  # the later name of the next one
 KUBEVIRT_INTERFACES = Annotation(_TRAFFIC + "kubevirtInterfaces", annotation_values.interfaces)
 EXCLUDE_INTERFACES = Annotation(_TRAFFIC + "excludeInterfaces", annotation_values.interfaces)
 READINESS_DELAY = Annotation(_READINESS + "initialDelaySeconds", _SECONDS)
@@ -89,6 +90,7 @@ INJECTION_ANNOTATIONS: tuple[Annotation[object], ...] = (
     EXCLUDE_OUTBOUND_RANGES,
     INCLUDE_OUTBOUND_PORTS,
     EXCLUDE_OUTBOUND_PORTS,
+    REROUTED_INTERFACES,
     KUBEVIRT_INTERFACES,
     EXCLUDE_INTERFACES,
     REWRITE_PROBES,
@@ -129,7 +131,8 @@ class Annotations:
     def without_effect(self) -> Iterator[str]:
         """Yield what is said of injection and has no effect."""
         for name in sorted(self.raw):
-            if name.startswith(_PREFIXES) and name not in _BY_NAME:
+            domain = name.partition("/")[0]
+            if (domain == _ISTIO or domain.endswith(f".{_ISTIO}")) and name not in _BY_NAME:
                 yield f"annotation {name[:100]} has no effect"
         config = self.get(PROXY_CONFIG)
         connections = config.connection_settings if config else None

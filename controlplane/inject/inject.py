@@ -10,7 +10,7 @@ import orjson
 
 from controlplane.inject import annotations as keys
 from controlplane.inject.container_merge import merged_container
-from controlplane.inject.iptables_args import check_status_port
+from controlplane.inject.iptables_args import check_status_port, proxy_owner
 from controlplane.inject.json_patch import json_patch
 from controlplane.inject.pod import PROXY_CONTAINER, BadPod, CandidatePod, candidate_pod
 from controlplane.inject.policy import PodNamespace, reason_not_to_inject
@@ -18,7 +18,6 @@ from controlplane.inject.probes import rewritten_containers
 from controlplane.inject.prometheus import scrape_settings
 from controlplane.inject.sidecar import (
     INIT_CONTAINER,
-    PROXY_USER,
     InjectionPlan,
     init_container,
     proxy_container,
@@ -81,7 +80,7 @@ def inject(data: Json, namespace: PodNamespace, context: InjectionContext, templ
         injected_pod = _injected(pod, context)
     except BadPod as error:
         return InjectionRefused(error.problems)
-    warnings = (*pod.annotations.without_effect(), *scrape_settings(pod.annotations).warnings, *_bypasses(pod))
+    warnings = (*pod.annotations.without_effect(), *scrape_settings(pod.annotations).warnings, *_bypasses(pod, injected_pod))
     return Injected(injected_pod, json_patch(data, injected_pod), warnings)
 
 
@@ -107,6 +106,7 @@ def _injected(pod: CandidatePod, context: InjectionContext) -> Json:
     sidecar = proxy_container(plan)
     for path, container in written_proxies.items():
         sidecar = merged_container(sidecar, {name: value for name, value in container.items() if name != "restartPolicy"}, path)
+    plan = replace(plan, owner=proxy_owner(sidecar))
     init_containers, run_containers = _placed(plan, sidecar, containers)
     spec = {
         **pod.spec,
@@ -200,9 +200,15 @@ def _clashes(pod: CandidatePod) -> Iterator[str]:
         yield f"spec.volumes: {name} is there already, and not from us"
 
 
-def _bypasses(pod: CandidatePod) -> Iterator[str]:
-    """Yield what lets traffic past the proxy, though nothing says that it should."""
-    pod_user = section(pod.spec, "securityContext").get("runAsUser")
+def _bypasses(pod: CandidatePod, injected_pod: Json) -> Iterator[str]:
+    """Yield what lets traffic past the proxy of ``injected_pod``, though nothing says that it should."""
+    spec = section(injected_pod, "spec")
+    proxy = next(
+        container for name in (_CONTAINERS, _INIT_CONTAINERS) for container in items(spec, name) if container["name"] == PROXY_CONTAINER
+    )
+    owner, of_pod = proxy_owner(proxy), section(pod.spec, "securityContext")
     for container in pod.application_containers:
-        if section(container, "securityContext").get("runAsUser", pod_user) == PROXY_USER:
-            yield f"container {container['name']} runs as user {PROXY_USER}: its traffic passes by the proxy"
+        context = section(container, "securityContext")
+        for field_name, what, number in (("runAsUser", "user", owner.user), ("runAsGroup", "group", owner.group)):
+            if number and context.get(field_name, of_pod.get(field_name)) == number:
+                yield f"container {container['name']} runs as {what} {number}: its traffic passes by the proxy"

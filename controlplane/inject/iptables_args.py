@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from controlplane.bootstrap.bootstrap import ADMIN
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.inject import annotations as keys
@@ -9,9 +11,37 @@ from controlplane.inject.annotations import Annotations
 from controlplane.inject.pod import BadPod
 from controlplane.model.proxies import Interception
 from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.untyped import Json, section
 
-_OUTBOUND, _INBOUND, _PROXY_USER = 15001, 15006, 1337
+_OUTBOUND, _INBOUND = 15001, 15006
+PROXY_USER = 1337
 _AGENT_PORT = 15020  # where Istio's agent listens; nobody does here, and nothing that comes there is for the mesh
+
+
+class ProxyOwner(NamedTuple):
+    """Whom the kernel knows the proxy's connections by: they are let pass, whoever else is this user or of this group."""
+
+    user: int = PROXY_USER
+    group: int = PROXY_USER
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Return the options that let it pass. Root is never let pass: what else is root in the pod would go by the proxy."""
+        user, group = self.user or self.group, self.group or self.user
+        return ("-u", str(user), *(() if group == PROXY_USER else ("-g", str(group))))
+
+
+def proxy_owner(proxy: Json) -> ProxyOwner:
+    """Return as whom the container ``proxy`` runs; raises BadPod where it cannot be told from others."""
+    context = section(proxy, "securityContext")
+    user, group = context.get("runAsUser"), context.get("runAsGroup")
+    if not isinstance(user, int) or not isinstance(group, int) or user < 0 or group < 0:
+        raise BadPod(f"securityContext of {proxy['name']}: expected numbers in runAsUser and runAsGroup")
+    if user == group == 0:
+        raise BadPod(
+            f"securityContext of {proxy['name']}: expected runAsUser or runAsGroup other than 0: root's traffic is not the proxy's alone"
+        )
+    return ProxyOwner(user, group)
 
 
 def interception_mode(annotations: Annotations, config: ProxySettings) -> Interception:
@@ -27,18 +57,18 @@ def check_status_port(port: int) -> None:
         raise BadPod(f"the status port of its proxy is {port}: expected none of {taken_list}, which the proxy has for something else")
 
 
-def iptables_arguments(annotations: Annotations, config: ProxySettings, status_port: int) -> list[str]:
-    """Return the arguments by the ``annotations``; the ports at which Envoy itself is asked are never redirected."""
+def iptables_arguments(annotations: Annotations, config: ProxySettings, status_port: int, owner: ProxyOwner) -> list[str]:
+    """Return the arguments by the ``annotations``: ``owner`` is let pass, and ports at which Envoy is asked are never redirected."""
     status_ports = dict.fromkeys(str(port) for port in (StatusPorts().stats, StatusPorts().ready, _AGENT_PORT, status_port))
     excluded = annotations.get(keys.EXCLUDE_INBOUND_PORTS)
     optional = {
         "-q": annotations.get(keys.INCLUDE_OUTBOUND_PORTS),
         "-o": annotations.get(keys.EXCLUDE_OUTBOUND_PORTS),
-        "-k": annotations.get(keys.KUBEVIRT_INTERFACES),
+        "-k": annotations.get(keys.REROUTED_INTERFACES) or annotations.get(keys.KUBEVIRT_INTERFACES),
         "-c": annotations.get(keys.EXCLUDE_INTERFACES),
     }
     return [
-        *("-p", str(_OUTBOUND), "-z", str(_INBOUND), "-u", str(_PROXY_USER), "-m", interception_mode(annotations, config).value),
+        *("-p", str(_OUTBOUND), "-z", str(_INBOUND), *owner.arguments, "-m", interception_mode(annotations, config).value),
         *("-i", _or_default(annotations.get(keys.INCLUDE_OUTBOUND_RANGES), "*"), "-x", annotations.get(keys.EXCLUDE_OUTBOUND_RANGES) or ""),
         *(
             "-b",

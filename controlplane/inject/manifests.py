@@ -21,6 +21,8 @@ _TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("v1", "Pod"): (),
     ("v1", "PodTemplate"): ("template",),
     ("v1", "ReplicationController"): ("spec", "template"),
+    ("v1", "DeploymentConfig"): ("spec", "template"),
+    ("apps.openshift.io/v1", "DeploymentConfig"): ("spec", "template"),
     ("apps/v1", "DaemonSet"): ("spec", "template"),
     ("apps/v1", "Deployment"): ("spec", "template"),
     ("apps/v1", "ReplicaSet"): ("spec", "template"),

@@ -45,7 +45,10 @@ class CandidatePod:
 
     @property
     def workload(self) -> str:
-        """Return what it is a part of: its owner, a Deployment by way of its ReplicaSet, a CronJob by way of its Job, or else itself."""
+        """Return what it is a part of: its owner, or the owner of that, or else itself.
+
+        A Deployment owns by way of its ReplicaSet, a DeploymentConfig by way of its ReplicationController, a CronJob by way of its Job.
+        """
         if self.template_of:
             return self.template_of
         metadata = section(self.data, "metadata")
@@ -54,6 +57,8 @@ class CandidatePod:
         digest = self.labels.get("pod-template-hash", "")
         if text(owner, "kind") == "ReplicaSet" and digest:
             return name.removesuffix(f"-{digest}")
+        if text(owner, "kind") == "ReplicationController" and (config := self.labels.get("deploymentconfig")):
+            return config
         if text(owner, "kind") == "Job":
             return _OF_CRONJOB.sub("", name)
         return name or text(metadata, "name") or text(metadata, "generateName").rstrip("-")

@@ -18,7 +18,7 @@ from controlplane.bootstrap.status_listeners import DRAIN_PATH, READY_PATH, Appl
 from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
 from controlplane.inject import annotations as keys
 from controlplane.inject.annotations import Annotations
-from controlplane.inject.iptables_args import interception_mode, iptables_arguments
+from controlplane.inject.iptables_args import PROXY_USER, ProxyOwner, interception_mode, iptables_arguments
 from controlplane.inject.pod import PROXY_CONTAINER, BadPod, CandidatePod
 from controlplane.inject.probes import escaped_argument
 from controlplane.inject.resources import DEFAULT_RESOURCES, heap_bytes, proxy_resources, worker_threads
@@ -29,7 +29,6 @@ from controlplane.untyped import Json
 
 INIT_CONTAINER = "istio-init"
 NAVARCH_IMAGE = f"navarch:{version('navarch')}"
-PROXY_USER = 1337
 _TOKEN_VOLUME, _ROOTS_VOLUME, _INFO_VOLUME = "istio-token", "istiod-ca-cert", "istio-podinfo"
 _MOUNTS = {_TOKEN_VOLUME: "/var/run/secrets/tokens", _ROOTS_VOLUME: "/var/run/secrets/istio", _INFO_VOLUME: "/etc/istio/pod"}
 SECRETS = "secrets.navarch.io/"  # of annotations that the downward API makes files of
@@ -61,6 +60,7 @@ class InjectionPlan:
     probes: tuple[ApplicationProbe, ...] = ()
     metrics: ApplicationProbe | None = None  # of the application
     own_resources: Json = field(default_factory=dict)  # that the pod's own container for its proxy asks for
+    owner: ProxyOwner = field(default_factory=ProxyOwner)  # as whom the proxy runs
 
     @property
     def annotations(self) -> Annotations:
@@ -113,7 +113,7 @@ def init_container(plan: InjectionPlan) -> Json | None:
     return {
         "name": INIT_CONTAINER,
         "image": plan.settings.init_image or NAVARCH_IMAGE,
-        "args": ["iptables", *iptables_arguments(plan.annotations, plan.config, plan.status_port)],
+        "args": ["iptables", *iptables_arguments(plan.annotations, plan.config, plan.status_port, plan.owner)],
         "resources": DEFAULT_RESOURCES,
         "securityContext": {
             "allowPrivilegeEscalation": False,

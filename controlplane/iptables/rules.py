@@ -131,9 +131,12 @@ def _dns(capture: Capture, family: Family) -> Iterator[IptablesRule]:
     """Yield what takes DNS over UDP.
 
     What the application asks and what the proxy asks for it are in zones of their own of connection tracking: both can have the same ports.
+    What is excluded of TCP, a port or an interface, is excluded here too.
     """
-    if not capture.dns:
+    if not capture.dns or DNS_PORT in capture.outbound_excluded:
         return
+    yield from (IptablesRule("raw", "OUTPUT", spec) for spec in _excluded_interfaces(capture, "-o"))
+    yield from (IptablesRule("raw", "PREROUTING", spec) for spec in _excluded_interfaces(capture, "-i"))
     yield IptablesRule("nat", "OUTPUT", f"-j {OUTPUT_DNS}")
     yield IptablesRule("raw", "OUTPUT", f"-j {OUTPUT_DNS}")
     yield IptablesRule("raw", "PREROUTING", f"-j {INBOUND}")

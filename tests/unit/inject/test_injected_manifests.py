@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -123,6 +124,16 @@ def test_what_makes_pods_is_injected_in_its_template_and_named_for_it() -> None:
     assert labels["service.istio.io/canonical-name"] == "shop-cart"
     assert labels["version"] == "1e3"
     assert '"WORKLOAD_NAME":"cart"' in run(DEPLOYMENT).text
+
+
+@pytest.mark.parametrize("api_version", ["v1", "apps.openshift.io/v1"])
+def test_a_deployment_config_is_what_a_deployment_is(api_version: str) -> None:
+    written = DEPLOYMENT.replace("apps/v1", api_version).replace("kind: Deployment", "kind: DeploymentConfig")
+
+    done = run(written)
+
+    assert any("DeploymentConfig" in note and "a proxy is put in" in note for note in done.notes)
+    assert '"WORKLOAD_NAME":"cart"' in done.text
 
 
 def test_items_of_a_list_are_injected_where_they_are() -> None:

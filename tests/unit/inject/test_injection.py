@@ -201,3 +201,11 @@ def test_a_gateway_is_a_router_that_nothing_is_redirected_to_and_all_of_it_drain
     assert "drain_listeners?graceful&skip_exit" in json.dumps(told)
     assert section(proxy, "securityContext")["runAsNonRoot"] is True
     assert [each["containerPort"] for each in items(proxy, "ports")] == [15090, 8080]
+
+
+def test_a_pod_of_a_deployment_config_is_called_by_it() -> None:
+    pod = a_pod(labels={"deploymentconfig": "cart"})
+    owner = {"kind": "ReplicationController", "name": "cart-7", "controller": True}
+    pod = {**pod, "metadata": {**section(pod, "metadata"), "ownerReferences": [owner]}}
+
+    assert candidate_pod(pod, "shop").workload == "cart"

@@ -166,3 +166,15 @@ def test_the_meaning_of_rules_is_not_in_counters_or_empty_chains() -> None:
     assert normalized_rules("*nat\n:INPUT ACCEPT [1:2]\nCOMMIT\n") == ()
     assert normalized_rules("*nat\n:OUTPUT ACCEPT [1:2]\n[1:60] -A OUTPUT -j RETURN\nCOMMIT\n") == ("nat OUTPUT -j RETURN",)
     assert normalized_rules("*filter\n:INPUT DROP [1:2]\nCOMMIT\n") == ("filter INPUT DROP",)
+
+
+def test_what_is_excluded_of_tcp_is_excluded_of_dns_over_udp() -> None:
+    by_port = _lines(Capture(dns=True, outbound_excluded=(53,)), Family.V4)
+    by_interface = _lines(Capture(dns=True, interfaces_excluded=("net1",)), Family.V4)
+
+    assert not any("udp" in line for line in by_port)
+    for line in ("raw OUTPUT -o net1", "raw PREROUTING -i net1", "nat OUTPUT -o net1", "nat PREROUTING -i net1"):
+        assert f"{line} -m comment --comment navarch -j RETURN" in by_interface
+    assert by_interface.index("raw OUTPUT -o net1 -m comment --comment navarch -j RETURN") < by_interface.index(
+        "raw OUTPUT -j ISTIO_OUTPUT_DNS"
+    )
