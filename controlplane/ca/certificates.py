@@ -193,8 +193,12 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: dt.date
 
 
 def _issued_by(issuer: Authority, builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
-    identifier = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+    try:
+        own = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+    except x509.ExtensionNotFound:  # an authority that somebody plugged in may do without
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.certificate.public_key())  # type: ignore[arg-type]
+    return builder.add_extension(identifier, critical=False)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

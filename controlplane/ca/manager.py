@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from controlplane.ca.certificates import BadCertificate, key_pem
 from controlplane.ca.rotation import (
+    CACERTS,
+    TLS_SECRET,
     AuthorityState,
     OutOfOrder,
     dump_state,
@@ -41,7 +43,10 @@ class StateStore(Protocol):
 
 
 class PluggedIn:
-    """The files of somebody else's authority, in the layout of Istio's Secret ``cacerts``: they are read and never written."""
+    """The files of somebody else's authority, in the layout of Istio's Secret ``cacerts`` or of a Secret of type kubernetes.io/tls.
+
+    They are read and never written. Where both are there, those of kubernetes.io/tls count, as in Istio.
+    """
 
     def __init__(self, root: Path) -> None:
         """Read the folder ``root``."""
@@ -57,9 +62,12 @@ class PluggedIn:
         raise OutOfOrder(f"the authority is plugged in: it is rotated by writing its files anew in {self._root}")
 
     def _read(self) -> bytes:
-        names = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
-        certificate, key, chain, root = ((self._root / name).read_bytes() for name in names)
-        return dump_state(initial_state(issuer_from_files(certificate, key, chain, root)))
+        names = TLS_SECRET if (self._root / TLS_SECRET.certificate).exists() else CACERTS
+        files = {name: (self._root / name).read_bytes() for name in names}
+        try:
+            return dump_state(initial_state(issuer_from_files(files, names)))
+        except BadCertificate as error:
+            raise BadCertificate(f"{self._root}: {error}") from error
 
 
 class AuthorityManager:

@@ -12,12 +12,13 @@ A state is one value that is stored as a whole: there is no moment at which only
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
+from typing import NamedTuple
 
 import orjson
 from cryptography import x509
@@ -158,45 +159,68 @@ def load_state(stored: bytes) -> AuthorityState:
     return state
 
 
-def issuer_from_files(certificate: bytes, key: bytes, chain: bytes, root: bytes) -> CertificateIssuer:
-    """Return the issuer of the files of somebody else's authority (``ca-cert.pem``, ``ca-key.pem``, ``cert-chain.pem``, ``root-cert.pem``).
+class AuthorityFiles(NamedTuple):
+    """What the files of somebody else's authority are called; one may be two of them."""
 
-    https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/. Raises BadCertificate where they do not belong together.
+    certificate: str = "ca-cert.pem"
+    key: str = "ca-key.pem"
+    chain: str = "cert-chain.pem"
+    root: str = "root-cert.pem"
+
+
+CACERTS = AuthorityFiles()  # https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/
+TLS_SECRET = AuthorityFiles("tls.crt", "tls.key", "tls.crt", "ca.crt")  # of a Secret of type kubernetes.io/tls, as cert-manager writes it
+
+
+def issuer_from_files(files: Mapping[str, bytes], names: AuthorityFiles = CACERTS) -> CertificateIssuer:
+    """Return the issuer of the ``files`` of somebody else's authority, called by ``names``.
+
+    Raises BadCertificate where one cannot be read, or they do not belong together, naming the file.
     """
-    [signer, *_] = read_certificates(certificate)
-    intermediates = read_certificates(chain) if chain.strip() else ()
-    roots = read_certificates(root)
-    private = _private_key(key)
+    [signer, *_] = _certificates_in(files, names.certificate)
+    intermediates = _certificates_in(files, names.chain) if files[names.chain].strip() else ()
+    roots = _certificates_in(files, names.root)
+    try:
+        private = _private_key(files[names.key])
+    except BadCertificate as error:
+        raise BadCertificate(f"{names.key}: {error}") from error
     if signer.public_key() != private.public_key():
-        raise BadCertificate("ca-key.pem is not the key of ca-cert.pem")
+        raise BadCertificate(f"{names.key} is not the key of {names.certificate}")
     self_signed = signer in roots
     path = (
         () if self_signed else tuple(dict.fromkeys((signer, *(certificate for certificate in intermediates if certificate not in roots))))
     )
     for child, parent in pairwise(path):
-        _verify(child, (parent,))
+        _verify(child, (parent,), names)
     if path:
-        _verify(path[-1], roots)
+        _verify(path[-1], roots, names)
     return CertificateIssuer(Authority(signer, private, path), as_pem(roots))
+
+
+def _certificates_in(files: Mapping[str, bytes], name: str) -> tuple[x509.Certificate, ...]:
+    try:
+        return read_certificates(files[name])
+    except BadCertificate as error:
+        raise BadCertificate(f"{name}: {error}") from error
 
 
 def exported_files(state: AuthorityState) -> dict[str, bytes]:
     """Return who signs now, with the key, as the files that ``issuer_from_files`` takes; the roots are all that are trusted."""
     signer = state.signing.signer
     return {
-        "ca-cert.pem": signer.pem,
-        "ca-key.pem": key_pem(signer.key),
-        "cert-chain.pem": as_pem(signer.chain),
-        "root-cert.pem": state.bundle,
+        CACERTS.certificate: signer.pem,
+        CACERTS.key: key_pem(signer.key),
+        CACERTS.chain: as_pem(signer.chain),
+        CACERTS.root: state.bundle,
     }
 
 
-def _verify(child: x509.Certificate, parents: Iterable[x509.Certificate]) -> None:
+def _verify(child: x509.Certificate, parents: Iterable[x509.Certificate], names: AuthorityFiles) -> None:
     for parent in parents:
         with suppress(InvalidSignature, ValueError, TypeError):
             child.verify_directly_issued_by(parent)
             return
-    raise BadCertificate("the chain does not lead from ca-cert.pem to root-cert.pem")
+    raise BadCertificate(f"the chain in {names.chain} does not lead from {names.certificate} to {names.root}")
 
 
 def _stored_issuer(entry: dict[str, str]) -> CertificateIssuer:

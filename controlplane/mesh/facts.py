@@ -6,7 +6,7 @@ None of them can hold a Secret: see ``objects.changes.split``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.security.jwks import KeySet
@@ -20,12 +20,20 @@ class IssuerKeys:
     keys: KeySet
 
 
+class CredentialFault(NamedTuple):
+    """Why a credential cannot be used by the proxies of a namespace; or, where it is ``given`` all the same, what of it cannot be."""
+
+    namespace: str
+    reason: str
+    given: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialVerdict:
-    """The credential ``name``, as SDS has it, cannot be used in the namespaces of ``reasons``, and can be in all others."""
+    """The credential ``name``, as SDS has it, has these ``faults``, one a namespace at most, and can be used in all others."""
 
     name: str
-    reasons: tuple[tuple[str, str], ...]  # namespace and reason
+    faults: tuple[CredentialFault, ...]
 
 
 Fact: TypeAlias = MeshChange | IssuerKeys | CredentialVerdict

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from controlplane.incremental.database import Database, Input
-from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
+from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.gateway_bindings import all_matches, gateways_of
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import GroupKind, Key
@@ -37,7 +37,7 @@ jwks: Input[str, str | None] = Input("jwks", default=None)
 jwks_failure: Input[str, str] = Input("jwks_failure", default="")
 
 # By the name of a credential in SDS: the namespaces whose proxies cannot be given it, and why. Its content is never here.
-credential_problems: Input[str, tuple[tuple[str, str], ...]] = Input("unusable", default=())
+credential_problems: Input[str, tuple[CredentialFault, ...]] = Input("unusable", default=())
 
 
 def of_kind(kind: GroupKind, namespace: str) -> Facet:
@@ -136,7 +136,7 @@ def apply(db: Database, facts: Iterable[Fact]) -> frozenset[Key]:
             case IssuerKeys():
                 set_issuer_keys(db, fact.address, fact.keys)
             case CredentialVerdict():
-                set_credential_problems(db, fact.name, fact.reasons)
+                set_credential_problems(db, fact.name, fact.faults)
             case _:
                 assert_never(fact)
     return _set_objects(db, objects_now)
@@ -165,9 +165,9 @@ def set_plaintext(db: Database, place: tuple[str, str], *, plaintext: bool) -> N
     db.set(plaintext_addresses, place, plaintext)
 
 
-def set_credential_problems(db: Database, name: str, reasons: tuple[tuple[str, str], ...]) -> None:
+def set_credential_problems(db: Database, name: str, faults: tuple[CredentialFault, ...]) -> None:
     """Set for which namespaces the credential ``name`` cannot be used, and for what ``reasons``."""
-    db.set(credential_problems, name, reasons)
+    db.set(credential_problems, name, faults)
 
 
 def set_issuer_keys(db: Database, address: str, keys: KeySet) -> None:

@@ -1,6 +1,6 @@
 """Credentials that Gateways and DestinationRules name: a certificate with its key, or an authority, in a Secret of the proxy's namespace.
 
-The names by which SDS delivers them are Istio's: ``kubernetes://NAME``, or with a namespace ``kubernetes://NAMESPACE/NAME`` and
+They are written as ``NAME``, as ``NAMESPACE/NAME``, or as SDS delivers them. Its names are Istio's: ``kubernetes://NAME``,
 ``kubernetes-gateway://NAMESPACE/NAME``, and for authorities the same with ``-cacert`` at the end.
 """
 
@@ -27,7 +27,9 @@ class Credential:
 
 def certificate_name(credential_name: str) -> str:
     """Return the SDS name of the certificate that ``credential_name`` (a ``credentialName``) means."""
-    return credential_name if "://" in credential_name else _OF_PROXY + credential_name
+    if "://" in credential_name:
+        return credential_name
+    return (_OF_NAMESPACE if "/" in credential_name else _OF_PROXY) + credential_name
 
 
 def authority_name(credential_name: str) -> str:
@@ -36,15 +38,18 @@ def authority_name(credential_name: str) -> str:
     return name if name.endswith(_AUTHORITY) else name + _AUTHORITY
 
 
+def names_a_secret(credential_name: str) -> bool:
+    """Return whether ``credential_name`` (a ``credentialName``) can mean a Secret at all."""
+    return parse_credential(certificate_name(credential_name), "default") is not None
+
+
 def parse_credential(sds_name: str, namespace: str) -> Credential | None:
     """Return the credential that ``sds_name`` means to a proxy of ``namespace``, ``None`` where it is no name of one."""
-    scheme = next((scheme for scheme in (_OF_PROXY, _OF_NAMESPACE) if sds_name.startswith(scheme)), None)
-    if scheme is None:
+    secret_namespace, name = namespace, sds_name.removeprefix(_OF_PROXY)
+    if sds_name.startswith(_OF_NAMESPACE):
+        secret_namespace, _, name = sds_name.removeprefix(_OF_NAMESPACE).partition("/")
+    elif not sds_name.startswith(_OF_PROXY):
         return None
-    written_namespace, slash, name = sds_name.removeprefix(scheme).rpartition("/")
-    if not slash and scheme == _OF_NAMESPACE:
-        return None
-    secret_namespace = written_namespace if slash else namespace
     bare = name.removesuffix(_AUTHORITY)
     if not _SECRET.fullmatch(bare) or not _NAMESPACE.fullmatch(secret_namespace):
         return None

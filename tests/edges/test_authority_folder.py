@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.app.identity import SIGNING_KEY_FILE
-from controlplane.ca.certificates import key_pem
+from controlplane.ca.certificates import BadCertificate, key_pem
 from controlplane.ca.file_store import WRITE_STEPS, BadFolder, FileStore
 from controlplane.ca.manager import AuthorityManager, PluggedIn, stored_key
 from controlplane.ca.rotation import AuthorityState, OutOfOrder, Phase, load_state, prepare
@@ -144,3 +144,19 @@ async def test_what_somebody_else_signs_with_is_not_rotated_here(tmp_path: Path)
     assert plugged.state.bundle == keeper.state.bundle
     with pytest.raises(OutOfOrder, match="plugged in"):
         await plugged.step(lambda state: prepare(state, keeper.state.signing.__class__(signer, b"another")))
+
+
+async def test_an_authority_as_cert_manager_writes_it_is_plugged_in_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    keeper = AuthorityManager(FileStore(tmp_path / "state"), make_key, now)
+    await keeper.open()
+    signer = keeper.state.signing.signer
+    for name, content in {"tls.crt": signer.pem, "tls.key": key_pem(signer.key), "ca.crt": signer.pem}.items():
+        (tmp_path / name).write_bytes(content)
+
+    plugged = AuthorityManager(PluggedIn(tmp_path), make_key, now)
+    await plugged.open()
+    (tmp_path / "ca.crt").write_bytes(b"nothing")
+
+    assert plugged.state.bundle == keeper.state.bundle
+    with pytest.raises(BadCertificate, match=r": ca\.crt: expected"):
+        await AuthorityManager(PluggedIn(tmp_path), make_key, now).open()

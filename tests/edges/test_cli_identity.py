@@ -15,7 +15,7 @@ from cryptography import x509
 
 from controlplane.app.identity import SIGNING_KEY_FILE
 from controlplane.ca.file_store import FileStore
-from controlplane.ca.rotation import issuer_from_files, load_state, read_key
+from controlplane.ca.rotation import CACERTS, issuer_from_files, load_state, read_key
 from controlplane.ca.tokens import verify_token
 from controlplane.envoy.type_urls import SDS
 from controlplane.serve.identity import now
@@ -98,10 +98,9 @@ def test_what_is_exported_can_be_plugged_in(state: str, tmp_path: Path) -> None:
     stored = FileStore(Path(state)).read_now()
     assert stored
 
-    names = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
-    certificate, key, chain, root = ((tmp_path / "cacerts" / name).read_bytes() for name in names)
+    exported = {name: (tmp_path / "cacerts" / name).read_bytes() for name in CACERTS}
 
-    assert issuer_from_files(certificate, key, chain, root).fingerprint == load_state(stored).signing.fingerprint
+    assert issuer_from_files(exported).fingerprint == load_state(stored).signing.fingerprint
 
 
 def test_translate_shows_what_a_proxy_with_an_identity_gets_and_the_other(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
+from controlplane.ca.certificates import authority
 from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.mesh.facts import CredentialVerdict
@@ -20,7 +23,7 @@ from controlplane.serve.sds.credentials import CredentialInputs, ReferredCredent
 from controlplane.serve.sds.secret_stores import FileSecrets, WatchedSecrets
 from controlplane.untyped import Json
 from controlplane.xds.resource import Resource
-from tests.support.tls_secrets import pair, secret
+from tests.support.tls_secrets import DAY, pair, revocations, secret
 from tests.support.waiting import DEADLINE_S, until
 
 NAME = "kubernetes://shop"
@@ -84,6 +87,9 @@ class Around:
     def has(self, holder: LeafHolder = FRONT) -> bool:
         return NAME in self.tables.get(holder, {})
 
+    def served(self, name: str) -> Secret:
+        return Secret.FromString(self.tables[FRONT][name].value)
+
     def _put(self, holder: LeafHolder, there: Mapping[str, Resource], gone: frozenset[str]) -> None:
         table = self.tables.setdefault(holder, {})
         table.update(there)
@@ -91,7 +97,7 @@ class Around:
             table.pop(name, None)
 
     def _tell(self, verdict: CredentialVerdict) -> None:
-        self.reasons[verdict.name] = verdict.reasons
+        self.reasons[verdict.name] = tuple((fault.namespace, fault.reason) for fault in verdict.faults)
 
 
 @pytest_asyncio.fixture
@@ -223,3 +229,36 @@ async def test_a_hundred_thousand_names_that_nothing_refers_to_cost_nothing(arou
 
     assert around.asked_about == []
     assert around.credentials.counts() == {"held": 0, "unusable": 0}
+
+
+async def test_an_authority_that_cannot_be_read_leaves_the_others_trusted_and_is_told_by_its_place(around: Around) -> None:
+    name = f"{NAME}-cacert"
+    around.referred = frozenset((name,))
+    good = pair().certificate.decode()
+    broken = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmg\n-----END CERTIFICATE-----\n"
+    around.give(secret(pair(), **{"ca.crt": good + broken + good}))
+
+    await around.credentials.load(FRONT, [name])
+
+    assert around.served(name).validation_context.trusted_ca.inline_bytes.count(b"BEGIN CERTIFICATE") == 2 * good.count("BEGIN CERTIFICATE")
+    [(namespace, reason)] = around.reasons[name]
+    assert namespace == "edge"
+    assert f"certificate {good.count('BEGIN') + 1}, at line {good.count(chr(10)) + 1}, cannot be read" in reason
+    assert around.credentials.counts() == {"held": 1, "unusable": 0}
+
+
+async def test_what_an_authority_has_revoked_is_given_and_a_list_that_cannot_be_read_gives_nothing(around: Around) -> None:
+    name = f"{NAME}-cacert"
+    around.referred = frozenset((name,))
+    issuer = authority("users", ec.generate_private_key(ec.SECP256R1()), around.now, DAY)
+    lists = revocations(issuer, around.now)
+    around.give(secret(pair(), **{"ca.crt": issuer.pem.decode(), "ca.crl": "nothing"}))
+
+    await around.credentials.load(FRONT, [name])
+    assert name not in around.tables.get(FRONT, {})
+    assert "ca.crl: expected lists of revoked certificates" in around.reasons[name][0][1]
+
+    around.give(secret(pair(), **{"ca.crt": issuer.pem.decode(), "ca.crl": lists.decode()}))
+    await until(lambda: name in around.tables.get(FRONT, {}))
+    assert around.served(name).validation_context.crl.inline_bytes == lists
+    assert around.reasons[name] == ()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from controlplane.app.update_loop import UpdateLoop
-from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
+from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.keys import Key
 from controlplane.objects.changes import MeshChange
@@ -86,7 +86,10 @@ async def test_what_arrives_while_a_batch_is_worked_on_is_one_batch_after_it() -
 async def test_of_two_facts_about_the_same_thing_that_wait_the_later_one_counts_and_objects_come_first() -> None:
     mesh = SlowMesh()
     old, new = (IssuerKeys(URI, KeySet(text)) for text in ("old", "new"))
-    unusable, usable = CredentialVerdict("kubernetes://shop", (("edge", "expired"),)), CredentialVerdict("kubernetes://shop", ())
+    unusable, usable = (
+        CredentialVerdict("kubernetes://shop", (CredentialFault("edge", "expired"),)),
+        CredentialVerdict("kubernetes://shop", ()),
+    )
 
     async with working(mesh) as loop:
         loop.submit("credentials", (unusable,))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from controlplane.ca.certificates import CertificateAndKey, authority, server_certificate
+from controlplane.ca.certificates import Authority, CertificateAndKey, authority, server_certificate
 
 DAY = dt.timedelta(days=1)
 
@@ -16,6 +18,12 @@ def pair(name: str = "shop.example.com", *, at: dt.datetime | None = None) -> Ce
     now = at or dt.datetime.now(dt.UTC)
     issuer = authority("users", ec.generate_private_key(ec.SECP256R1()), now, DAY)
     return server_certificate(issuer, (name,), ec.generate_private_key(ec.SECP256R1()), now, DAY)
+
+
+def revocations(issuer: Authority, now: dt.datetime) -> bytes:
+    """Return a list, as PEM, by which ``issuer`` has revoked nothing."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject).last_update(now).next_update(now + DAY)
+    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def gateway(credential: str = "shop", namespace: str = "edge", **tls: object) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.inputs import credential_problems, index, namespaces_with, objects, of_kind
-from controlplane.model.credentials import authority_name, certificate_name, parse_credential
+from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.keys import DESTINATION_RULE, GATEWAY, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule, TrafficPolicy
@@ -46,11 +46,9 @@ def credentials_of(db: Database, key: Key) -> tuple[tuple[str, str], ...]:
 def problems_of_credentials(db: Database, key: Key) -> Iterator[Problem]:
     """Yield what is wrong with the credentials that the object ``key`` refers to, as far as proxies have asked for them."""
     for path, name in credentials_of(db, key):
-        if parse_credential(name, key.namespace) is None:
-            message = f"{name} can name no Secret: expected NAME or NAMESPACE/NAME"
-            yield Problem(key, path, Severity.WARNING, "BadCredential", message)
-        for namespace, reason in credential_problems(db, name):
-            message = f"{name} cannot be given to proxies of {namespace}: {reason}"
+        for fault in credential_problems(db, name):
+            given = "is given to proxies of {}, but not all of it" if fault.given else "cannot be given to proxies of {}"
+            message = f"{name} {given.format(fault.namespace)}: {fault.reason}"
             yield Problem(key, path, Severity.WARNING, "BadCredential", message)
 
 

@@ -20,7 +20,8 @@ from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap
 CERTIFICATE = ("tls.crt", "cert")
 KEY = ("tls.key", "key")
 AUTHORITY = ("ca.crt", "cacert")
-_ENTRY_NAMES = frozenset((*CERTIFICATE, *KEY, *AUTHORITY))
+REVOCATIONS = ("ca.crl", "crl")
+_ENTRY_NAMES = frozenset((*CERTIFICATE, *KEY, *AUTHORITY, *REVOCATIONS))
 
 
 def _relevant_entries(data: object) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 
+from controlplane.model.credentials import names_a_secret
 from controlplane.model.hosts import ANY
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.types.findings import Finding
@@ -127,3 +128,10 @@ def export_to(path: str, names: Iterable[str], namespace: str, *, no_one: bool =
     for exclusive in (ANY, NO_NAMESPACE):
         if exclusive in seen and len(seen) > 1:
             yield conflict(path, f"expected {exclusive!r} alone, found it among others")
+
+
+def credential(path: str, name: str) -> Iterator[Finding]:
+    """Yield that ``name`` can be no Secret's, where it cannot: what is served by it is not served."""
+    if name and not names_a_secret(name):
+        message = f"expected the name of a Secret, or NAMESPACE/NAME of one, found {for_message(name)}: no certificate comes of it"
+        yield warning(path, "BadCredential", message)

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import LeafHolder
-from controlplane.ca.user_credentials import ca_certificates, certificate_and_key
+from controlplane.ca.user_credentials import certificate_and_key, trusted_authorities
 from controlplane.envoy.type_urls import SDS
 from controlplane.errors import InvalidResource
-from controlplane.mesh.facts import CredentialVerdict
+from controlplane.mesh.facts import CredentialFault, CredentialVerdict
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.model.credentials import Credential, parse_credential
 from controlplane.model.keys import CONFIG_MAP, SECRET, Key
-from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY
+from controlplane.objects.kubernetes.secrets import AUTHORITY, CERTIFICATE, KEY, REVOCATIONS
 from controlplane.serve.sds.access_review import SecretAccess
 from controlplane.serve.sds.secret_stores import CredentialStore, Entries
 from controlplane.translate.tls import secrets
@@ -67,7 +67,7 @@ class ReferredCredentials:
         """Keep them by ``inputs``."""
         self._inputs = inputs
         self._requested: dict[LeafHolder, dict[str, Credential]] = {}
-        self._reasons: dict[tuple[str, str], dict[LeafHolder, str | None]] = defaultdict(dict)  # by SDS name and namespace; None: it has it
+        self._reasons: dict[tuple[str, str], dict[LeafHolder, CredentialFault | None]] = defaultdict(dict)  # by SDS name and namespace
         self._changed: set[Key] = set()
         self._wake_event = asyncio.Event()
         for store in inputs.stores:
@@ -99,7 +99,7 @@ class ReferredCredentials:
 
     def counts(self) -> dict[str, int]:
         """Return how many credentials are held and how many are unusable, a proxy and a name each."""
-        usable = [reason is None for reasons in self._reasons.values() for reason in reasons.values()]
+        usable = [reason is None or reason.given for reasons in self._reasons.values() for reason in reasons.values()]
         return {"held": sum(usable), "unusable": len(usable) - sum(usable)}
 
     async def run(self) -> None:
@@ -145,21 +145,21 @@ class ReferredCredentials:
 
     async def _settle_one(self, holder: LeafHolder, name: str, credential: Credential) -> None:
         try:
-            resource = await self._resource(holder, name, credential)
+            resource, faults = await self._resource(holder, name, credential)
         except _UnusableCredential as error:
             if name not in self._requested.get(holder, ()):
                 return  # the holder has left meanwhile
-            if self._reasons.get((name, credential.namespace), {}).get(holder) != str(error):
-                log.warning("credential not given", extra={"identity": holder.who.uri, "credential": name, "reason": str(error)})
             if not isinstance(error, _CredentialUnavailable):
                 self._inputs.put(holder, {}, frozenset((name,)))
-            self._set_reason(name, holder, credential.namespace, str(error))
+            self._set_reason(name, holder, credential.namespace, CredentialFault(credential.namespace, str(error)))
             return
         if name in self._requested.get(holder, ()):
             self._inputs.put(holder, {name: resource}, frozenset())
-            self._set_reason(name, holder, credential.namespace, None)
+            reason = CredentialFault(credential.namespace, "; ".join(faults), given=True) if faults else None
+            self._set_reason(name, holder, credential.namespace, reason)
 
-    async def _resource(self, holder: LeafHolder, name: str, credential: Credential) -> Resource:
+    async def _resource(self, holder: LeafHolder, name: str, credential: Credential) -> tuple[Resource, tuple[str, ...]]:
+        """Return what ``holder`` gets, and what of it cannot be used; raises _UnusableCredential where it gets nothing."""
         if name not in self._inputs.referred():
             self._unwatch(credential)
             raise _UnusableCredential(_UNREFERRED)
@@ -171,26 +171,28 @@ class ReferredCredentials:
         if not allowed:
             raise _UnusableCredential(f"the service account {holder.who.service_account} may not list Secrets there")
         now = self._inputs.clock()
+        key, entries = await self._entries(credential)
         try:
-            entries = await self._entries(credential)
             if credential.authority:
-                return checked_resource(SDS, name, secrets.roots(name, ca_certificates(entries, AUTHORITY, now)))
-            return checked_resource(SDS, name, secrets.certificate(name, *certificate_and_key(entries, (CERTIFICATE, KEY), now)))
+                trusted = trusted_authorities(entries, (AUTHORITY, REVOCATIONS), now)
+                faults = tuple(f"{key}: {fault}" for fault in trusted.faults)
+                return checked_resource(SDS, name, secrets.roots(name, trusted.certificates, trusted.revoked)), faults
+            return checked_resource(SDS, name, secrets.certificate(name, *certificate_and_key(entries, (CERTIFICATE, KEY), now))), ()
         except (BadCertificate, InvalidResource) as error:
-            raise _CredentialUnavailable(str(error)) from error
+            raise _CredentialUnavailable(f"{key}: {error}") from error
 
-    async def _entries(self, credential: Credential) -> Entries:
-        """Return the entries of the first object that ``credential`` may mean; raises _UnusableCredential where there is none."""
+    async def _entries(self, credential: Credential) -> tuple[Key, Entries]:
+        """Return key and entries of the first object that ``credential`` may mean; raises _UnusableCredential where there is none."""
         wanted = frozenset(AUTHORITY if credential.authority else (*CERTIFICATE, *KEY))
         reasons: list[str] = []
-        unsuitable: Entries | None = None
+        unsuitable: tuple[Key, Entries] | None = None
         for key in _keys(credential):
             for store in self._inputs.stores:
                 await store.watch(key)
                 entries = store.entries(key)
                 if entries is not None and not wanted.isdisjoint(entries):
-                    return entries
-                unsuitable = entries if unsuitable is None else unsuitable
+                    return key, entries
+                unsuitable = (key, entries) if unsuitable is None and entries is not None else unsuitable
                 if trouble := store.trouble(key):
                     reasons.append(f"{key} cannot be read: {trouble}")
         if unsuitable is not None:
@@ -213,9 +215,12 @@ class ReferredCredentials:
                 for store in self._inputs.stores:
                     store.unwatch(key)
 
-    def _set_reason(self, name: str, holder: LeafHolder, namespace: str, reason: str | None) -> None:
-        """Note why ``holder`` does not have the credential ``name`` (``None``: it does), and submit the verdict if that changes."""
+    def _set_reason(self, name: str, holder: LeafHolder, namespace: str, reason: CredentialFault | None) -> None:
+        """Note what is wrong with the credential ``name`` for ``holder`` (``None``: nothing), and submit the verdict if that changes."""
         before = tuple(self._verdicts(name))
+        if reason is not None and self._reasons[name, namespace].get(holder) != reason:
+            said = "credential given in part" if reason.given else "credential not given"
+            log.warning(said, extra={"identity": holder.who.uri, "credential": name, "reason": reason.reason})
         self._reasons[name, namespace][holder] = reason
         self._submit_if_changed(name, before)
 
@@ -227,17 +232,17 @@ class ReferredCredentials:
             del self._reasons[name, namespace]
         self._submit_if_changed(name, before)
 
-    def _submit_if_changed(self, name: str, before: tuple[tuple[str, str], ...]) -> None:
+    def _submit_if_changed(self, name: str, before: tuple[CredentialFault, ...]) -> None:
         after = tuple(self._verdicts(name))
         if after != before:
             self._inputs.submit(CredentialVerdict(name, after))
 
-    def _verdicts(self, name: str) -> Iterator[tuple[str, str]]:
-        """Yield the namespaces where no holder has the credential ``name`` that it has requested, and why."""
-        for (credential_name, namespace), reasons in sorted(self._reasons.items()):
-            failures = [reason for reason in reasons.values() if reason is not None]
-            if credential_name == name and failures and len(failures) == len(reasons):
-                yield namespace, min(failures)
+    def _verdicts(self, name: str) -> Iterator[CredentialFault]:
+        """Yield what is wrong with the credential ``name`` for every holder of a namespace that has requested it."""
+        for (credential_name, _), reasons in sorted(self._reasons.items()):
+            faults = [reason for reason in reasons.values() if reason is not None]
+            if credential_name == name and faults and len(faults) == len(reasons):
+                yield min(faults)
 
 
 def _keys(credential: Credential) -> tuple[Key, ...]:

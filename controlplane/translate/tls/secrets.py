@@ -13,6 +13,9 @@ def certificate(name: str, chain: bytes, key: bytes) -> Secret:
     return Secret(name=name, tls_certificate={"certificate_chain": {"inline_bytes": chain}, "private_key": {"inline_bytes": key}})
 
 
-def roots(name: str, bundle: bytes) -> Secret:
-    """Return the secret ``name`` that holds the roots ``bundle``, as PEM."""
-    return Secret(name=name, validation_context={"trusted_ca": {"inline_bytes": bundle}})
+def roots(name: str, bundle: bytes, revoked: bytes = b"") -> Secret:
+    """Return the secret ``name`` that holds the roots ``bundle``, and lists of what they have ``revoked``, as PEM."""
+    secret = Secret(name=name, validation_context={"trusted_ca": {"inline_bytes": bundle}})
+    if revoked:
+        secret.validation_context.crl.inline_bytes = revoked
+    return secret

@@ -10,6 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import BadCertificate, as_pem, authority, key_pem, read_certificates, workload_certificate
 from controlplane.ca.rotation import (
+    CACERTS,
+    TLS_SECRET,
+    AuthorityFiles,
     AuthorityState,
     CertificateIssuer,
     OutOfOrder,
@@ -107,34 +110,38 @@ def test_a_part_of_what_was_stored_is_not_taken_for_a_state() -> None:
         load_state(dump_state(initial_state(fresh())).replace(b'"format": 1', b'"format": 2'))
 
 
-def files(*, below: bool = True) -> tuple[bytes, bytes, bytes, bytes]:
+def files(names: AuthorityFiles = CACERTS, *, below: bool = True) -> dict[str, bytes]:
     root = authority("somebody's", key(), NOW, YEAR)
     private = key()
     signer = authority("intermediate", private, NOW, YEAR, root)
     if not below:
-        return root.pem, key_pem(root.key), b"", root.pem
-    return signer.pem, key_pem(private), as_pem((signer.certificate, root.certificate)), root.pem
+        return dict(zip(names, (root.pem, key_pem(root.key), b"", root.pem), strict=True)) | {names.certificate: root.pem}
+    chain = as_pem((signer.certificate, root.certificate))
+    return dict(zip(names, (signer.pem, key_pem(private), chain, root.pem), strict=True))
 
 
+@pytest.mark.parametrize("names", [CACERTS, TLS_SECRET])
 @pytest.mark.parametrize("below", [False, True])
-def test_somebody_elses_authority_is_plugged_in(*, below: bool) -> None:
-    found = issuer_from_files(*files(below=below))
+def test_somebody_elses_authority_is_plugged_in(names: AuthorityFiles, *, below: bool) -> None:
+    found = issuer_from_files(files(names, below=below), names)
 
     leaf, *chain = read_certificates(workload_certificate(found.signer, Identity("td", "a", "b"), key().public_key(), NOW, YEAR))
     assert len(chain) == int(below)
     (chain[0] if chain else leaf).verify_directly_issued_by(read_certificates(found.root)[0])
 
 
-def test_files_that_do_not_belong_together_are_refused() -> None:
-    certificate, private, chain, root = files()
-    other = files()
-    for wrong in ((certificate, other[1], chain, root), (certificate, private, chain, other[3]), (certificate, private, b"", other[3])):
-        with pytest.raises(BadCertificate):
-            issuer_from_files(*wrong)
-    with pytest.raises(BadCertificate):
-        issuer_from_files(certificate, b"no key", chain, root)
-    with pytest.raises(BadCertificate):
-        issuer_from_files(b"", private, chain, root)
+def test_files_that_do_not_belong_together_are_refused_by_name() -> None:
+    whole, other = files(), files()
+    for wrong, said in (
+        ({CACERTS.key: other[CACERTS.key]}, "ca-key.pem is not the key of ca-cert.pem"),
+        ({CACERTS.root: other[CACERTS.root]}, "the chain in cert-chain.pem does not lead from ca-cert.pem to root-cert.pem"),
+        ({CACERTS.chain: b"", CACERTS.root: other[CACERTS.root]}, "the chain in cert-chain.pem"),
+        ({CACERTS.key: b"no key"}, "ca-key.pem: expected a private key"),
+        ({CACERTS.certificate: b""}, "ca-cert.pem: expected certificates"),
+        ({CACERTS.root: b"no root"}, "root-cert.pem: expected certificates"),
+    ):
+        with pytest.raises(BadCertificate, match=said):
+            issuer_from_files(whole | wrong)
 
 
 def test_keys_are_not_shown() -> None:

@@ -169,6 +169,7 @@ def check_outlier_detection(path: str, outliers: OutlierDetection) -> Iterator[F
 
 
 def _tls(path: str, tls: ClientTLSSettings) -> Iterator[Finding]:
+    yield from rules.credential(f"{path}.credentialName", tls.credential_name)
     files = (tls.client_certificate, tls.private_key, tls.ca_certificates)
     verifies = tls.mode in ("SIMPLE", "MUTUAL")
     if verifies and tls.insecure_skip_verify:

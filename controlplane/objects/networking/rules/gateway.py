@@ -67,6 +67,10 @@ def _host(path: str, text: str) -> Iterator[Finding]:
 
 def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
     yield from check_cipher_suites(path, tls)
+    yield from rules.credential(f"{path}.credentialName", tls.credential_name)
+    yield from rules.credential(f"{path}.caCertCredentialName", tls.ca_cert_credential_name)
+    for index, name in enumerate(tls.credential_names):
+        yield from rules.credential(f"{path}.credentialNames[{index}]", name)
     files = bool(tls.server_certificate and tls.private_key)
     certificate_sources = [bool(tls.credential_name), bool(tls.credential_names), bool(tls.tls_certificates), files]
     if tls.mode == "ISTIO_MUTUAL":
