@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -43,8 +44,12 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves ``app`` at an address."""
 
-    def __init__(self, app: Asgi, address: str, tls: ssl.SSLContext | None = None) -> None:
-        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open; by HTTPS where there is a ``tls``."""
+    def __init__(self, app: Asgi, address: str, tls: ssl.SSLContext | None = None, *, option: str = "") -> None:
+        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open; by HTTPS where there is a ``tls``.
+
+        ``option`` is the flag that the address was given by.
+        """
+        self._option = option
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._socket: socket.socket | None = None
@@ -67,7 +72,12 @@ class HttpServer:
     def open(self) -> str:
         """Open the port and return the address with its number; raises OSError where that cannot be."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._socket = socket.create_server((self._host.strip("[]"), self._port), family=family, backlog=1024)
+        try:
+            self._socket = socket.create_server((self._host.strip("[]"), self._port), family=family, backlog=1024)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"cannot listen at {self._host}:{self._port}: {os.strerror(error.errno or 0)}", self._option
+            ) from None
         return f"{self._host}:{self._socket.getsockname()[1]}"
 
     def close(self) -> None:

@@ -23,9 +23,11 @@ from controlplane.app import jwks
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
+from controlplane.app.problem_log import ProblemLog
 from controlplane.app.recorder import StreamRecorder
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.app.sources import Sources
+from controlplane.app.system_namespace import SystemNamespace
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.app.write_back import WriteBack, entries_of, write_back
 from controlplane.kube.access import KubernetesAccess
@@ -89,6 +91,7 @@ class ControlPlane:
         self._identities: Identities | None = None
         self._write_back = self._new_write_back(self._api) if self._api else None
         self._admin_servers = self._new_admin_servers()
+        self._problem_log = ProblemLog(self._mesh, self._sources.locations, lambda: self._updates.refreshes)
 
     @property
     def draining(self) -> bool:
@@ -116,6 +119,7 @@ class ControlPlane:
                 self._updates.run(self._subscribers.publish),
                 self._issuers.run(lambda keys: self._updates.submit("issuers", jwks.facts(keys))),
                 collect_when_quiet(self._turnover),
+                self._problem_log.run(self._updates.synced),
                 self._sources.run(self._updates.submit),
                 *(task.run() for task in self._background()),
             )
@@ -154,7 +158,7 @@ class ControlPlane:
 
     def _listen_addresses(self) -> dict[str, ListenAddress]:
         settings = self._settings
-        listen_addresses = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator())}
+        listen_addresses = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator(), option="--xds")}
         if self._identities and settings.identity and self._registrar:
             services = (health_service(self._registrar), load_service(self._recorder.loads, settings.reports.load_interval_s))
             identity_server = self._identities.identity_server
@@ -163,6 +167,8 @@ class ControlPlane:
 
     def _background(self) -> tuple[BackgroundTask, ...]:
         write_back_tasks = self._write_back.tasks if self._write_back else ()
+        if self._api:
+            write_back_tasks = (*write_back_tasks, SystemNamespace(self._api.client, self._api.settings.system_namespace))
         return (*write_back_tasks, *(self._identities.tasks if self._identities else ()))
 
     def _webhooks(self) -> tuple[HttpServer, ...]:
@@ -206,8 +212,10 @@ class ControlPlane:
         )
         registry = CollectorRegistry()
         registry.register(MetricsCollector(state))
-        admin = HttpServer(admin_app(state, registry, settings.admin_hosts), settings.admin)
-        return (admin, HttpServer(health_app(self._not_ready, registry), settings.health)) if settings.health else (admin,)
+        admin = HttpServer(admin_app(state, registry, settings.admin_hosts), settings.admin, option="--admin")
+        return (
+            (admin, HttpServer(health_app(self._not_ready, registry), settings.health, option="--health")) if settings.health else (admin,)
+        )
 
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities) if self._identities else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from controlplane.admin.schemas import IdentityRow, RootRow, WaitingFor
@@ -19,6 +20,7 @@ from controlplane.kube.client import Client
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.kube.secret_store import SecretStore
 from controlplane.mesh.mesh import Mesh
+from controlplane.model.hosts import is_ip
 from controlplane.serve.authn.authenticators import AuthenticationFailure, TokenReviewer
 from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
 from controlplane.serve.identity import NAMES, IdentityConfig, IdentityServer, make_key, now
@@ -65,7 +67,7 @@ async def _open_identity_server(identity: IdentitySettings, api: ApiServer | Non
     config = IdentityConfig(
         store=_store(identity, api),
         token_reviewer=await _token_reviewer(identity, api.client if api else None),
-        names=(*NAMES, *identity.names),
+        names=tuple(dict.fromkeys((*NAMES, *_listening(identity), *identity.names))),
         leaf_lifetime=dt.timedelta(seconds=identity.leaf_lifetime_s),
         connection_age_s=identity.connection_age_s,
         trust_domain=trust_domain,
@@ -74,6 +76,14 @@ async def _open_identity_server(identity: IdentitySettings, api: ApiServer | Non
     identity_server = IdentityServer(config)
     await identity_server.open()
     return identity_server
+
+
+def _listening(identity: IdentitySettings) -> Iterator[str]:
+    """Yield the hosts of the addresses of ``identity``, but for those that stand for every address."""
+    for address in filter(None, (identity.xds_tls, identity.xds_mtls)):
+        host = address.rpartition(":")[0].strip("[]")
+        if not is_ip(host) or not ip_address(host).is_unspecified:
+            yield host
 
 
 def authority_store(client: Client, namespace: str) -> StateStore:

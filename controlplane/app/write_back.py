@@ -50,7 +50,7 @@ def write_back(
     if not settings.webhook:
         return WriteBack(tuple(tasks), None, state)
     registration = WebhookRegistration(client, settings.system_namespace, api.leader, lambda: bool(webhook.counts.total()))
-    return WriteBack((*tasks, registration, injector), HttpServer(webhook, settings.webhook, registration.tls), state)
+    return WriteBack((*tasks, registration, injector), HttpServer(webhook, settings.webhook, registration.tls, option="--webhook"), state)
 
 
 def entries_of(api: ApiServer, registrar: WorkloadRegistrar, grace_s: float) -> WorkloadEntryWriter:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import PurePosixPath
+
+from controlplane.model.hosts import is_ip
 
 CLUSTER = "xds-grpc"  # Istio's name
 TOKEN_FILE = "token-sds.json"  # noqa: S105 - the name of a file
@@ -32,7 +33,7 @@ class XdsCredentials:
     token: str
     roots: str
     secrets: str  # a folder
-    server_name: str  # that the control plane's certificate must have
+    server_name: str  # that the control plane's certificate must have, or its address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,9 @@ def secret_files(credentials: XdsCredentials) -> Mapping[str, str]:
     roots = {
         "trusted_ca": {"filename": credentials.roots},
         "watched_directory": _folder(credentials.roots),
-        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": credentials.server_name}}],
+        "match_typed_subject_alt_names": [
+            {"san_type": "IP_ADDRESS" if is_ip(credentials.server_name) else "DNS", "matcher": {"exact": credentials.server_name}}
+        ],
     }
     token = {"secret": {"filename": credentials.token, "watched_directory": _folder(credentials.token)}}
     return {
@@ -115,7 +118,9 @@ def _tls_socket(credentials: XdsCredentials) -> dict[str, object]:
         "alpn_protocols": ["h2"],
         "validation_context_sds_secret_config": _from_file("roots", f"{credentials.secrets}/{ROOTS_FILE}"),
     }
-    context = {"@type": f"{_TLS}.UpstreamTlsContext", "sni": credentials.server_name, "common_tls_context": common}
+    # A server is asked for by its name, and not by its address. https://www.rfc-editor.org/rfc/rfc6066#section-3
+    sni = {} if is_ip(credentials.server_name) else {"sni": credentials.server_name}
+    context = {"@type": f"{_TLS}.UpstreamTlsContext", **sni, "common_tls_context": common}
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
@@ -146,8 +151,4 @@ def _folder(path: str) -> dict[str, object]:
 
 
 def _is_name(text: str) -> bool:
-    try:
-        ip_address(text.rpartition(":")[0].strip("[]"))
-    except ValueError:
-        return True
-    return False
+    return not is_ip(text.rpartition(":")[0].strip("[]"))

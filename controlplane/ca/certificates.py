@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TypeAlias
 
 from cryptography import x509
@@ -19,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from controlplane.ca.csr import PublicKey
 from controlplane.errors import NavarchError
+from controlplane.model.hosts import is_ip
 from controlplane.model.identity import Identity
 
 PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey  # the second in an authority that somebody plugged in
@@ -90,12 +92,12 @@ def authority(
 def server_certificate(
     issuer: Authority, names: tuple[str, ...], key: EllipticCurvePrivateKey, now: dt.datetime, lifetime: dt.timedelta
 ) -> CertificateAndKey:
-    """Return a certificate for a server that is called by the DNS ``names``; it never outlives the ``issuer``.
+    """Return a certificate for a server that is called by ``names``, of DNS or IP addresses; it never outlives the ``issuer``.
 
     Raises BadCertificate where the issuer has expired.
     """
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "navarch")])
-    alternatives = tuple(x509.DNSName(name) for name in names)
+    alternatives = tuple(x509.IPAddress(ip_address(name)) if is_ip(name) else x509.DNSName(name) for name in names)
     certificate = _leaf(
         issuer, subject, alternatives, key.public_key(), (now, valid_until(now, lifetime, issuer)), ExtendedKeyUsageOID.SERVER_AUTH
     )

@@ -12,11 +12,23 @@ from pathlib import Path
 
 from controlplane.errors import NavarchError
 
+AUTHORITY_FILE = "authority.json"
 WRITE_STEPS = ("locked", "opened", "half written", "written", "synced", "renamed", "folder synced", "unlocked")
 
 
 class BadFolder(NavarchError):
     """A folder that may not hold keys; the text says what to do about it."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error that does not say which file it is about (a full disk) name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _ignore(point: str) -> None:
@@ -26,7 +38,7 @@ def _ignore(point: str) -> None:
 class FileStore:
     """One file of the folder ``root``, written by whoever holds its lock."""
 
-    def __init__(self, root: Path, name: str = "authority.json", reached: Callable[[str], None] = _ignore) -> None:
+    def __init__(self, root: Path, name: str = AUTHORITY_FILE, reached: Callable[[str], None] = _ignore) -> None:
         """Keep the file ``name``; ``reached`` is called with each of WRITE_STEPS that a write comes to, for tests that end there."""
         self._root = root
         self._path = root / name
@@ -62,7 +74,7 @@ class FileStore:
             temporary_file = self._path.with_suffix(".new")
             temporary_file.unlink(missing_ok=True)  # of a writer that was killed
             file = os.open(temporary_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(file, "wb") as opened:
+            with naming(temporary_file), os.fdopen(file, "wb") as opened:
                 self._reached("opened")
                 opened.write(content[: len(content) // 2])
                 opened.flush()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from controlplane.cli.options import state_folder
+
 if TYPE_CHECKING:
     from controlplane.ca.manager import AuthorityManager
     from controlplane.ca.rotation import AuthorityState
@@ -87,7 +89,7 @@ def combined_report(state: AuthorityState, reports: Sequence[ReplicaReport]) -> 
 async def _open(location: AuthorityLocation) -> AsyncIterator[OpenAuthority]:
     from controlplane.app.identity import authority_store
     from controlplane.ca.certificates import BadCertificate
-    from controlplane.ca.file_store import FileStore
+    from controlplane.ca.file_store import AUTHORITY_FILE, FileStore
     from controlplane.ca.manager import AuthorityManager
     from controlplane.kube.access import KubernetesAccess
     from controlplane.kube.client import connect
@@ -95,7 +97,7 @@ async def _open(location: AuthorityLocation) -> AsyncIterator[OpenAuthority]:
     from controlplane.writeback.replicas import replica_identities
 
     if location.state:
-        keeper = AuthorityManager(FileStore(Path(location.state)), make_key, now)
+        keeper = AuthorityManager(FileStore(Path(state_folder(location.state, AUTHORITY_FILE))), make_key, now)
         await keeper.open()
         yield OpenAuthority(keeper, _reports_by_admin)
         return

@@ -126,6 +126,7 @@ def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
     """Print the bootstrap by ``settings``, or write it into the folder ``out`` with the files that it needs."""
     from controlplane.bootstrap.bootstrap import bootstrap as bootstrap_of
     from controlplane.bootstrap.xds_cluster import secret_files
+    from controlplane.ca.file_store import naming
 
     document = json.dumps(bootstrap_of(settings), indent=2)
     credentials = settings.control_plane.credentials
@@ -137,7 +138,8 @@ def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     for file, content in {_ENVOY: document, **files}.items():
-        (out / file).write_text(content + "\n")
+        with naming(out / file):
+            (out / file).write_text(content + "\n")
         typer.echo(str(out / file))
 
 
@@ -197,7 +199,7 @@ def _credentials(xds: list[str], token: str | None, roots: str | None, server_na
         if not path.startswith("/"):
             raise typer.BadParameter(f"expected a path from the root of its machine, found {path!r}", param_hint=option)
     folder = str(out.resolve()) if out else str(Path(token).parent)
-    return XdsCredentials(token=token, roots=roots, secrets=folder, server_name=server_name or xds[0].rpartition(":")[0])
+    return XdsCredentials(token=token, roots=roots, secrets=folder, server_name=server_name or xds[0].rpartition(":")[0].strip("[]"))
 
 
 def _labels_of(labels: list[str] | tuple[()]) -> dict[str, str]:

@@ -97,13 +97,14 @@ def export(
 
       navarch ca export ./cacerts
     """
+    from controlplane.ca.file_store import naming
     from controlplane.ca.rotation import exported_files
 
     files = exported_files(ask_authority(AuthorityLocation(state, kubeconfig, context, namespace), _state))
     try:
         folder.mkdir(mode=0o700)
         for name, content in files.items():
-            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            with naming(folder / name), os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(content)
     except OSError as error:
         typer.echo(f"navarch: {error}", err=True)

@@ -43,6 +43,14 @@ def folder(value: str, *, option: str) -> str:
     return value
 
 
+def state_folder(value: str, file: str) -> str:
+    """Return ``value``, which ``--state`` was given, if a control plane keeps ``file`` there: no command makes a new authority."""
+    if not (Path(value) / file).exists():
+        message = f"expected a folder that navarch serve --state keeps its keys in, and there is no {file} in {value!r}"
+        raise typer.BadParameter(message, param_hint="--state")
+    return value
+
+
 def read_text(path: str) -> str:
     """Return the text of the file ``path``, which the operator has named; raises OSError."""
     from controlplane.sources.files.reading import MAX_BYTES

@@ -41,7 +41,7 @@ _State: TypeAlias = Annotated[
     str | None, typer.Option(metavar="DIR", help="Keep the authority and its keys in this folder; with --kubernetes a Secret does.")
 ]
 _PluggedIn: TypeAlias = Annotated[
-    str | None, typer.Option("--ca-certs", metavar="DIR", help="Sign by the authority of these files: ca-cert.pem, ca-key.pem, …")
+    str | None, typer.Option("--ca-certs", metavar="DIR", help="Sign by the authority of these files: ca-cert.pem, … or tls.crt, …")
 ]
 _XdsTls: TypeAlias = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where proxies connect by TLS and show a token.")]
 _XdsMtls: TypeAlias = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where proxies connect by TLS and show a certificate.")]
@@ -223,17 +223,19 @@ def _allowed(destinations: list[str] | None) -> tuple[str, ...]:
 
 
 def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:
-    log_to_stderr(log_format, log_level)
     import asyncio
 
     import uvloop
 
     from controlplane.app.control_plane import run_until_signalled
     from controlplane.errors import NavarchError
+    from controlplane.serve.core_log import core_lines_in_log
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_until_signalled(settings, lambda addresses: _announce(addresses, output)))
+        with core_lines_in_log():
+            log_to_stderr(log_format, log_level)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(run_until_signalled(settings, lambda addresses: _announce(addresses, output)))
     except NavarchError as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None

@@ -30,13 +30,14 @@ def token(
     from controlplane.ca.file_store import FileStore
     from controlplane.ca.manager import stored_key
     from controlplane.ca.tokens import sign_token as signed
+    from controlplane.cli.options import state_folder
     from controlplane.errors import NavarchError
     from controlplane.model.identity import Identity
     from controlplane.serve.identity import make_key, now
 
     try:
         Identity("cluster.local", namespace, service_account)
-        key = asyncio.run(stored_key(FileStore(Path(state), SIGNING_KEY_FILE), make_key))
+        key = asyncio.run(stored_key(FileStore(Path(state_folder(state, SIGNING_KEY_FILE)), SIGNING_KEY_FILE), make_key))
     except (NavarchError, ValueError) as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None

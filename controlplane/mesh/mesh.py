@@ -171,11 +171,15 @@ class Mesh:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""
-        return in_order(problem for key in self.all_keys() for problem in self.problems_about(key))
+        return in_order(problem for of_one in self.each_problem() for problem in of_one)
 
     def all_keys(self) -> tuple[Key, ...]:
         """Return the keys of all objects, of other control planes' too, sorted."""
         return tuple(sorted(self._keys | self._revision_of.keys()))
+
+    def each_problem(self) -> Iterator[tuple[Problem, ...]]:
+        """Yield what is wrong between one object and the others, object by object; the mesh may change meanwhile."""
+        return (self.problems_about(key) for key in self.all_keys())
 
     def problems_about(self, key: Key) -> tuple[Problem, ...]:
         """Return what is wrong between the object ``key`` and the others."""

@@ -32,7 +32,7 @@ from controlplane.serve.server_certificate import ServerCertificate
 log = logging.getLogger(__name__)
 
 _CHECK_S = 1.0
-NAMES = ("localhost", "istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local")
+NAMES = ("localhost", "127.0.0.1", "::1", "istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local")
 make_key = partial(ec.generate_private_key, ec.SECP256R1())
 
 
@@ -86,14 +86,16 @@ class IdentityServer:
                 lambda: self._server_certificate.credentials(require_client_certificate=False), config.token_reviewer, config.trust_domain
             )
             self._authenticators.append(tokens)
-            addresses["xds_tls"] = ListenAddress(by_token, tokens, self._handlers(tokens, services), config.connection_age_s)
+            addresses["xds_tls"] = ListenAddress(
+                by_token, tokens, self._handlers(tokens, services), config.connection_age_s, option="--xds-tls"
+            )
         if by_certificate:
             certificates = CertificateAuthenticator(
                 lambda: self._server_certificate.credentials(require_client_certificate=True), config.trust_domain
             )
             self._authenticators.append(certificates)
             addresses["xds_mtls"] = ListenAddress(
-                by_certificate, certificates, self._handlers(certificates, services), config.connection_age_s
+                by_certificate, certificates, self._handlers(certificates, services), config.connection_age_s, option="--xds-mtls"
             )
         return addresses
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -75,6 +77,7 @@ class ListenAddress:
     authenticator: Authenticator
     handlers: tuple[grpc.GenericRpcHandler, ...] = ()
     age_s: float | None = None  # None: no connection is too old
+    option: str = ""  # the flag that it was given by
 
     @property
     def options(self) -> tuple[tuple[str, int], ...]:
@@ -93,6 +96,17 @@ class AuthenticatedCall:
 
     caller: Caller
     authenticator: Authenticator
+
+
+def _port_error(listen_address: ListenAddress, error: RuntimeError) -> OSError:
+    """Return why ``listen_address`` cannot be opened: gRPC's ``error`` does not say, so that it is tried once more."""
+    host, _, port = listen_address.address.rpartition(":")
+    number, reason = None, str(error)
+    try:
+        socket.create_server((host.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as cause:
+        number, reason = cause.errno, os.strerror(cause.errno) if cause.errno else str(cause)
+    return OSError(number, f"cannot listen at {listen_address.address}: {reason}", listen_address.option)
 
 
 class DiscoveryServer:
@@ -138,7 +152,7 @@ class DiscoveryServer:
             else:
                 port = server.add_secure_port(listen_address.address, credentials)
         except RuntimeError as error:
-            raise OSError(f"cannot listen at {listen_address.address}: {error}") from None
+            raise _port_error(listen_address, error) from None
         await server.start()
         log.info("xds listening", extra={"address": listen_address.address, "port": port, "secure": authenticator.secure})
         return port

@@ -15,10 +15,11 @@ from cryptography import x509
 
 from controlplane.app.identity import SIGNING_KEY_FILE
 from controlplane.ca.file_store import FileStore
+from controlplane.ca.manager import AuthorityManager, stored_key
 from controlplane.ca.rotation import CACERTS, issuer_from_files, load_state, read_key
 from controlplane.ca.tokens import verify_token
 from controlplane.envoy.type_urls import SDS
-from controlplane.serve.identity import now
+from controlplane.serve.identity import make_key, now
 from tests.support.cli import navarch
 from tests.support.control_plane import next_delta
 from tests.support.manifests import selecting, workload
@@ -31,7 +32,23 @@ NODE = "sidecar~10.0.0.1~cart-1.shop~"
 
 @pytest.fixture
 def state(tmp_path: Path) -> str:
+    """Return a folder as navarch serve --state leaves it."""
+
+    async def begin(folder: Path) -> None:
+        await stored_key(FileStore(folder, SIGNING_KEY_FILE), make_key)
+        await AuthorityManager(FileStore(folder), make_key, now).open()
+
+    asyncio.run(begin(tmp_path / "state"))
     return str(tmp_path / "state")
+
+
+@pytest.mark.parametrize("command", [("ca", "show"), ("ca", "prepare"), ("token", "--namespace", "shop")])
+def test_a_folder_that_is_not_there_is_refused_and_not_made(tmp_path: Path, command: tuple[str, ...]) -> None:
+    found = navarch(*command, "--state", str(tmp_path / "stat"))
+
+    assert found.returncode == 2
+    assert "--state: expected a folder that navarch serve --state keeps its keys in" in " ".join(found.stderr.replace("'", "").split())
+    assert not (tmp_path / "stat").exists()
 
 
 def test_a_token_says_who_its_bearer_is_for_whom_and_until_when(state: str) -> None:

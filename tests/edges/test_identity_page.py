@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 from controlplane.admin.identity_metrics import identity_metrics
 from controlplane.admin.schemas import IdentityRow, RootRow, WaitingFor
+from tests.support.page_commands import commands, run
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "identity.md").read_text()
@@ -28,15 +26,20 @@ ROW = IdentityRow(
 
 
 def test_its_commands_do_what_it_says(tmp_path: Path) -> None:
-    commands = [shlex.split(line)[1:] for line in PAGE.splitlines() if line.startswith("    navarch ")]
+    serve, *rest = commands(PAGE)
+    (tmp_path / "manifests").mkdir()
 
-    for command in commands:
-        run = [sys.executable, "-m", "controlplane.cli.main", *command]
-        ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-        assert (ran.returncode, ran.stderr) == (0, ""), command
+    connected = "openssl s_client -connect 127.0.0.1:15012 -verify_ip 127.0.0.1 -verify_return_error -CAfile roots.pem -alpn h2 </dev/null"
+    ran = run(
+        tmp_path,
+        "",
+        (serve, "await 'curl -sf 127.0.0.1:15014/readyz'", *rest, "navarch ca root --state ./state > roots.pem", connected),
+    )
 
-    assert len(commands) == 7
-    assert {each.name for each in (tmp_path / "cacerts").iterdir()} == set(re.findall(r"`([\w-]+\.pem)`", PAGE))
+    assert ran.returncode == 0, ran.stderr
+    assert len(rest) == 7
+    exported = {each.name for each in (tmp_path / "cacerts").iterdir()}
+    assert exported == set(re.findall(r"`([\w-]+\.pem)`", PAGE))
 
 
 def test_it_names_all_metrics_of_identities() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import yaml
 from ruamel.yaml import YAML
@@ -19,6 +19,8 @@ from controlplane.objects.reading.sanitize import MAX_DEPTH
 _MAX_INT = 2**63
 _MAX_DIGITS = 400  # of a number; longer plain text is no number
 _KUBECTL_READS = ("found unexpected ':'", "did not find expected node content")  # what libyaml says of `[001:db8::]` and of `[::1]`
+_MAX_GROWTH = 20  # times the length of a document: all that its aliases stand for, written out
+_MERGE = "<<"  # https://yaml.org/type/merge.html, which kubectl knows
 _MAX_SECOND_TRY = 1 << 16  # characters: the other parser is a hundred times slower
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 # As kubectl: YAML 1.1's words, without its dates and its numbers to the base of sixty. https://github.com/kubernetes-sigs/yaml
@@ -66,12 +68,12 @@ def compose(text: str, *, with_lines: bool = False) -> Composed | None:
     What libyaml refuses and kubectl reads (a plain ``001:db8::`` in a flow sequence) gets a second try. Raises UnreadableError.
     """
     try:
-        return _Composer(cast("Iterator[_Event]", yaml.parse(text, Loader=yaml.CSafeLoader)), with_lines=with_lines).document()
+        return _Composer(cast("Iterator[_Event]", yaml.parse(text, Loader=yaml.CSafeLoader)), len(text), with_lines=with_lines).document()
     except yaml.YAMLError as error:
         if getattr(error, "problem", None) not in _KUBECTL_READS or len(text) > _MAX_SECOND_TRY:
             raise _unreadable(error) from None
         try:
-            return _Composer(YAML(typ="safe", pure=True).parse(text), with_lines=with_lines).document()
+            return _Composer(YAML(typ="safe", pure=True).parse(text), len(text), with_lines=with_lines).document()
         except (OtherYAMLError, ValueError, RecursionError):
             raise _unreadable(error) from None
     except UnicodeEncodeError:
@@ -84,11 +86,25 @@ def _unreadable(error: yaml.YAMLError) -> UnreadableError:
     return UnreadableError(f"not valid YAML: {problem}", mark.line if mark else 0)
 
 
-class _Composer:
-    """Builds the value of one document from its events, without recursion deeper than the guard allows."""
+class _Anchored(NamedTuple):
+    """What an anchor names: its value, how many characters it has when written out, and how many levels."""
 
-    def __init__(self, events: Iterator[_Event], *, with_lines: bool) -> None:
+    value: object
+    size: int
+    levels: int
+
+
+class _Composer:
+    """Builds the value of one document from its events, without recursion deeper than the guard allows.
+
+    What aliases stand for is the same value again, and counted as if it were written out: nobody who walks it walks for long.
+    """
+
+    def __init__(self, events: Iterator[_Event], length: int, *, with_lines: bool) -> None:
         self._events = events
+        self._most_aliased = _MAX_GROWTH * length
+        self._anchors: dict[str, _Anchored] = {}
+        self._size = self._aliased = self._deepest = 0
         self._with_lines = with_lines
         self._composed = Composed()
 
@@ -108,17 +124,42 @@ class _Composer:
     def _node(self, event: _Event, path: str, depth: int) -> object:
         if self._with_lines:
             self._composed.lines.setdefault(path, event.start_mark.line)
-        if depth > MAX_DEPTH:
-            raise UnreadableError(f"expected at most {MAX_DEPTH} levels", event.start_mark.line)
+        self._size += 1
+        kind, anchor = type(event).__name__, getattr(event, "anchor", None)
+        if kind == "AliasEvent":
+            return self._alias(event, str(anchor), depth)
+        _check_depth(event, depth)
+        if anchor is None:
+            self._deepest = max(self._deepest, depth)
+            return self._value(event, path, depth)
+        size, deepest, self._deepest = self._size, self._deepest, depth
+        value = self._value(event, path, depth)
+        self._anchors[str(anchor)] = _Anchored(value, self._size - size + 1, self._deepest - depth)
+        self._deepest = max(deepest, self._deepest)
+        return value
+
+    def _value(self, event: _Event, path: str, depth: int) -> object:
         match type(event).__name__:
-            case "ScalarEvent":
-                return _scalar(event)
             case "SequenceStartEvent":
                 return self._sequence(path, depth)
             case "MappingStartEvent":
                 return self._mapping(path, depth)
             case _:
-                raise UnreadableError("expected no aliases (*name): write the value out", event.start_mark.line)
+                self._size += len(getattr(event, "value", ""))
+                return _scalar(event)
+
+    def _alias(self, event: _Event, anchor: str, depth: int) -> object:
+        anchored = self._anchors.get(anchor)
+        if anchored is None:
+            raise UnreadableError(f"expected an alias of what stands before it, found *{anchor[:80]}", event.start_mark.line)
+        _check_depth(event, depth + anchored.levels)
+        self._deepest = max(self._deepest, depth + anchored.levels)
+        self._size += anchored.size
+        self._aliased += anchored.size
+        if self._aliased > self._most_aliased:
+            message = f"expected aliases that make the document at most {_MAX_GROWTH} times as long"
+            raise UnreadableError(message, event.start_mark.line)
+        return anchored.value
 
     def _sequence(self, path: str, depth: int) -> list[object]:
         items: list[object] = []
@@ -128,15 +169,35 @@ class _Composer:
 
     def _mapping(self, path: str, depth: int) -> dict[str, object]:
         mapping: dict[str, object] = {}
+        merged: dict[str, object] = {}
         while type(event := next(self._events)).__name__ != "MappingEndEvent":
             key = _key(event)
+            if key == _MERGE and getattr(event, "implicit", (True,))[0]:
+                merged = {**_merged(self._node(next(self._events), f"{path}.{key}", depth + 1), event), **merged}
+                continue
+            self._size += len(key)
             if key in mapping:
                 raise UnreadableError(f"expected each key once, found {key[:80]!r} again", event.start_mark.line)
             key_path = (f"{path}.{key}" if path else key) if self._with_lines else ""
             if self._with_lines:
                 self._composed.lines[key_path] = event.start_mark.line
             mapping[key] = self._node(next(self._events), key_path, depth + 1)
-        return mapping
+        return {**merged, **mapping}
+
+
+def _check_depth(event: _Event, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise UnreadableError(f"expected at most {MAX_DEPTH} levels", event.start_mark.line)
+
+
+def _merged(value: object, event: _Event) -> dict[str, object]:
+    """Return the entries of ``value``, a mapping or several of which the first counts most."""
+    merged: dict[str, object] = {}
+    for mapping in value if isinstance(value, list) else [value]:
+        if not isinstance(mapping, dict):
+            raise UnreadableError(f"expected a mapping, or several, after {_MERGE}", event.start_mark.line)
+        merged = {**mapping, **merged}
+    return merged
 
 
 def _key(event: _Event) -> str:

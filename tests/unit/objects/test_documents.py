@@ -116,7 +116,10 @@ def test_what_libyaml_refuses_and_kubectl_reads_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: &x [1]\nb: *x", "no aliases"),
+        ("a: *x\nb: &x [1]", "stands before it, found *x"),
+        ("a: &x [*x]", "stands before it, found *x"),
+        ("<<: 1", "expected a mapping"),
+        ("a: &x " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 30 + "*x" + "]" * 30, "at most 64 levels"),
         ("a: " + "[" * 65 + "]" * 65, "at most 64 levels"),
         ("a: " + "[" * 100_000, "at most 64 levels"),
         ('{"a":' * 100_000, "levels"),
@@ -144,7 +147,18 @@ def test_what_is_dangerous_or_broken_is_refused_with_the_reason(text: str | byte
 def test_an_alias_bomb_costs_nothing() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"{chr(98 + at)}: &{chr(98 + at)} [*{chr(97 + at)}, *{chr(97 + at)}]\n" for at in range(20))
 
-    assert "no aliases" in reason(bomb)
+    assert "at most 20 times as long" in reason(bomb)
+    assert "at most 20 times as long" in reason(f"a: &a {'x' * 1000}\nb: [{'*a, ' * 300}]")
+
+
+def test_an_alias_is_what_its_anchor_names_and_mappings_are_merged_as_kubectl_does() -> None:
+    assert values("a: &x {b: [1]}\nc: *x\nd: [*x, *x]") == [{"a": {"b": [1]}, "c": {"b": [1]}, "d": [{"b": [1]}, {"b": [1]}]}]
+    assert values("a: &x {b: 1, c: 1}\nd: {c: 2, <<: *x}\ne: {<<: [{b: 3}, *x]}")[0] == {
+        "a": {"b": 1, "c": 1},
+        "d": {"b": 1, "c": 2},
+        "e": {"b": 3, "c": 1},
+    }
+    assert values("a: {'<<': 1}") == [{"a": {"<<": 1}}]
 
 
 def test_an_anchor_alone_is_fine_and_a_byte_order_mark_too() -> None:
