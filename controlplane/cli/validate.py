@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from collections.abc import Sequence
@@ -35,14 +36,16 @@ def validate(
     from controlplane.mesh.mesh import Mesh
     from controlplane.objects.changes import split
     from controlplane.objects.locations import located_problems
+    from controlplane.serve.sds.written_credentials import written_credential_problems
     from controlplane.sources.files.once import read_manifests
 
     folder, changes = read_manifests(filename, sys.stdin.buffer)
-    for_mesh, _ = split(changes)
+    for_mesh, credentials = split(changes)
     mesh = Mesh()
     mesh.apply(for_mesh)
     mesh.refresh()
-    problems = located_problems(mesh.problems(), [folder])
+    of_credentials = written_credential_problems(mesh.credentials(), credentials, dt.datetime.now(dt.UTC))
+    problems = located_problems((*mesh.problems(), *of_credentials), [folder])
     if output is Output.JSON:
         typer.echo(json.dumps([problem.row() for problem in problems], indent=2))
     else:

@@ -74,7 +74,7 @@ def inject(data: Json, namespace: PodNamespace, context: InjectionContext, templ
     try:
         pod = candidate_pod(data, namespace.name, template_of)
         if why := _already_injected(pod) or reason_not_to_inject(pod, namespace, context.settings):
-            return NotInjected(why)
+            return _intercepting_anew(pod, context) or NotInjected(why)
         if problems := tuple(pod.annotations.problems()) or tuple(_clashes(pod)):
             return InjectionRefused(problems)
         injected_pod = _injected(pod, context)
@@ -90,6 +90,23 @@ def _already_injected(pod: CandidatePod) -> str | None:
     if keys.STATUS.name in pod.annotations.raw and PROXY_CONTAINER in names:
         return "it has one already"
     return None
+
+
+def _intercepting_anew(pod: CandidatePod, context: InjectionContext) -> Injected | None:
+    """Return ``pod``, which has our containers, with rules for what others have made of it since; None where they hold."""
+    proxies = [container for container in (*pod.containers, *pod.init_containers) if container["name"] == PROXY_CONTAINER]
+    redirects = [container for container in pod.init_containers if container["name"] == INIT_CONTAINER]
+    if keys.STATUS.name not in pod.annotations.raw or not proxies or not redirects or tuple(pod.annotations.problems()):
+        return None
+    plan = replace(_plan(pod, context), owner=proxy_owner(proxies[0]))
+    redirect = init_container(plan)
+    args = redirects[0].get("args")
+    if redirect is None or not isinstance(args, list) or args[:1] != ["iptables"] or args == redirect["args"]:
+        return None  # with another command, it is not ours
+    redirected = {**redirects[0], "args": redirect["args"]}
+    init_containers = [redirected if container is redirects[0] else container for container in pod.init_containers]
+    injected_pod = {**pod.data, "spec": {**pod.spec, _INIT_CONTAINERS: init_containers}}
+    return Injected(injected_pod, json_patch(pod.data, injected_pod), tuple(_bypasses(pod, injected_pod)))
 
 
 def _injected(pod: CandidatePod, context: InjectionContext) -> Json:

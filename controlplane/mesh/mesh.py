@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
-from controlplane.mesh.access.credentials import referred_credentials
+from controlplane.mesh.access.credentials import credentials_of, referred_credentials
 from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
@@ -188,6 +188,12 @@ class Mesh:
             return (Problem(key, "metadata.labels", Severity.INFO, "OtherRevision", message),)
         problems = self._db.attempt(problems_of, key)
         return (internal_problem(key, problems),) if isinstance(problems, Failed) else problems
+
+    def credentials(self) -> Iterator[tuple[Key, str, str]]:
+        """Yield the objects that name credentials, in which field, and their names in SDS."""
+        for key in sorted(self._keys):
+            found = self._db.attempt(credentials_of, key)
+            yield from ((key, path, name) for path, name in (() if isinstance(found, Failed) else found))
 
     def made_from(self, key: Key) -> Iterator[tuple[Table, Resource]]:
         """Yield every published resource that the object ``key`` was read for, with each table that holds it."""

@@ -88,7 +88,7 @@ class ReferredCredentials:
                 await self._settle(holder, credentials)
         except TimeoutError:
             log.warning("credential not known yet", extra={"identity": holder.who.uri})
-            self._changed.update(key for credential in credentials.values() for key in _keys(credential))
+            self._changed.update(key for credential in credentials.values() for key in credential_keys(credential))
             self._wake_event.set()
 
     def leave(self, holder: LeafHolder) -> None:
@@ -134,7 +134,7 @@ class ReferredCredentials:
             concerned = {
                 name: credential
                 for name, credential in requested.items()
-                if everything or name in names or not changed.isdisjoint(_keys(credential))
+                if everything or name in names or not changed.isdisjoint(credential_keys(credential))
             }
             if concerned:
                 await self._settle(holder, concerned)
@@ -170,14 +170,9 @@ class ReferredCredentials:
             raise _CredentialUnavailable("the API server cannot be asked whether the service account may read Secrets")
         if not allowed:
             raise _UnusableCredential(f"the service account {holder.who.service_account} may not list Secrets there")
-        now = self._inputs.clock()
         key, entries = await self._entries(credential)
         try:
-            if credential.authority:
-                trusted = trusted_authorities(entries, (AUTHORITY, REVOCATIONS), now)
-                faults = tuple(f"{key}: {fault}" for fault in trusted.faults)
-                return checked_resource(SDS, name, secrets.roots(name, trusted.certificates, trusted.revoked)), faults
-            return checked_resource(SDS, name, secrets.certificate(name, *certificate_and_key(entries, (CERTIFICATE, KEY), now))), ()
+            return credential_resource(name, credential, (key, entries), self._inputs.clock())
         except (BadCertificate, InvalidResource) as error:
             raise _CredentialUnavailable(f"{key}: {error}") from error
 
@@ -186,7 +181,7 @@ class ReferredCredentials:
         wanted = frozenset(AUTHORITY if credential.authority else (*CERTIFICATE, *KEY))
         reasons: list[str] = []
         unsuitable: tuple[Key, Entries] | None = None
-        for key in _keys(credential):
+        for key in credential_keys(credential):
             for store in self._inputs.stores:
                 await store.watch(key)
                 entries = store.entries(key)
@@ -199,7 +194,9 @@ class ReferredCredentials:
             return unsuitable
         if reasons:
             raise _CredentialUnavailable(reasons[0])
-        raise _UnusableCredential(f"there is no {_keys(credential)[-1 if credential.authority else 0].kind} {credential.name} there")
+        raise _UnusableCredential(
+            f"there is no {credential_keys(credential)[-1 if credential.authority else 0].kind} {credential.name} there"
+        )
 
     def _unwatch(self, unneeded: Credential) -> None:
         referred = self._inputs.referred()
@@ -208,9 +205,9 @@ class ReferredCredentials:
             for requested in self._requested.values()
             for name, credential in requested.items()
             if name in referred
-            for key in _keys(credential)
+            for key in credential_keys(credential)
         }
-        for key in _keys(unneeded):
+        for key in credential_keys(unneeded):
             if key not in used:
                 for store in self._inputs.stores:
                     store.unwatch(key)
@@ -245,9 +242,24 @@ class ReferredCredentials:
                 yield min(faults)
 
 
-def _keys(credential: Credential) -> tuple[Key, ...]:
+def credential_keys(credential: Credential) -> tuple[Key, ...]:
     """Return the objects that ``credential`` may mean; the first that has it wins."""
     if not credential.authority:
         return (SECRET.key(credential.namespace, credential.name),)
     names = (f"{credential.name}-cacert", credential.name)
     return tuple(kind.key(credential.namespace, name) for kind in (SECRET, CONFIG_MAP) for name in names)
+
+
+def credential_resource(
+    name: str, credential: Credential, found: tuple[Key, Entries], now: dt.datetime
+) -> tuple[Resource, tuple[str, ...]]:
+    """Return ``credential`` as SDS has it by ``name``, of the object ``found``, and what of that cannot be used.
+
+    Raises BadCertificate, InvalidResource.
+    """
+    key, entries = found
+    if credential.authority:
+        trusted = trusted_authorities(entries, (AUTHORITY, REVOCATIONS), now)
+        resource = checked_resource(SDS, name, secrets.roots(name, trusted.certificates, trusted.revoked))
+        return resource, tuple(f"{key}: {fault}" for fault in trusted.faults)
+    return checked_resource(SDS, name, secrets.certificate(name, *certificate_and_key(entries, (CERTIFICATE, KEY), now))), ()

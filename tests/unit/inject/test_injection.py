@@ -209,3 +209,19 @@ def test_a_pod_of_a_deployment_config_is_called_by_it() -> None:
     pod = {**pod, "metadata": {**section(pod, "metadata"), "ownerReferences": [owner]}}
 
     assert candidate_pod(pod, "shop").workload == "cart"
+
+
+def test_what_another_webhook_makes_of_an_injected_pod_is_intercepted_as_if_it_had_been_so_before() -> None:
+    pod = copy.deepcopy(injected(a_pod()).pod)
+    proxy = next(container for container in containers(pod) if container["name"] == PROXY_CONTAINER)
+    proxy["securityContext"] = {**section(proxy, "securityContext"), "runAsUser": 4711, "runAsGroup": 4712}
+    section(section(pod, "metadata"), "annotations")[say.EXCLUDE_OUTBOUND_PORTS.name] = "5432"
+
+    again = injected(pod)
+
+    [redirect] = [container for container in containers(again.pod) if container["name"] == "istio-init"]
+    args = redirect["args"]
+    assert isinstance(args, list)
+    assert [args[args.index(letter) + 1] for letter in ("-u", "-g", "-o")] == ["4711", "4712", "5432"]
+    assert applied(again.patch, pod) == again.pod
+    assert isinstance(inject(again.pod, WANTED, MESH), NotInjected)
