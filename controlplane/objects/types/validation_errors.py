@@ -32,6 +32,7 @@ _WORDS = {
     "literal_error": "expected {expected}",
     "base64_decode": "expected base64",
 }
+_OF_A_NUMBER = {"Percent": "value", "PortSelector": "number"}  # models that hold a number, and the field that it belongs in
 _RANGES = frozenset(
     (
         *("greater_than_equal", "less_than_equal", "too_long", "too_short", "finite_number", "literal_error"),
@@ -50,6 +51,9 @@ def findings(error: ValidationError, *, shows: bool = True) -> Iterator[Finding]
 
 
 def _expected(detail: ErrorDetails) -> str:
+    field = _OF_A_NUMBER.get(str(detail.get("ctx", {}).get("class_name", "")))
+    if field and isinstance(detail["input"], int | float) and not isinstance(detail["input"], bool):
+        return f"expected {{{field}: {detail['input']!r}}}"
     template = _WORDS.get(detail["type"])
     return template.format_map(detail.get("ctx", {})) if template else detail["msg"].replace("Input should be", "expected")
 

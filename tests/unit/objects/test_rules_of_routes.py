@@ -116,7 +116,7 @@ def test_destinations(destination: Json, field: str) -> None:
     ("match", "field"),
     [
         ({"uri": {}}, "uri"),
-        ({"uri": {"prefix": ""}}, "uri.prefix"),
+        ({"authority": {"prefix": ""}}, "authority.prefix"),
         ({"uri": {"regex": ""}}, "uri.regex"),
         ({"uri": {"regex": "("}}, "uri.regex"),
         ({"uri": {"regex": "(?=a)"}}, "uri.regex"),
@@ -235,11 +235,6 @@ def test_redirects(redirect: Json, field: str) -> None:
 def test_headers(operations: Json, field: str) -> None:
     assert of_route(headers=operations) == [f"headers.{field}"]
     assert of_route(route=[{**TO, "headers": operations}]) == [f"route[0].headers.{field}"]
-
-
-def test_the_authority_of_one_destination_is_set_as_host() -> None:
-    assert of_route(route=[{**TO, "headers": {"request": {"set": {"host": "x"}}}}]) == []
-    assert of_route(route=[{**TO, "headers": {"request": {"set": {":authority": "x"}}}}]) == ["route[0].headers.request.set"]
 
 
 @pytest.mark.parametrize(

@@ -168,14 +168,29 @@ def check_outlier_detection(path: str, outliers: OutlierDetection) -> Iterator[F
         yield rules.conflict(f"{path}.consecutiveLocalOriginFailures", "expected splitExternalLocalOriginErrors: true beside it")
 
 
+def _unverified(path: str, tls: ClientTLSSettings) -> Iterator[Finding]:
+    """Yield what stands beside ``insecureSkipVerify``; the credential of MUTUAL may be there for the client's certificate alone."""
+    authority = tls.credential_name if tls.mode == "SIMPLE" else ""
+    for name, setting in (
+        ("caCertificates", tls.ca_certificates),
+        ("subjectAltNames", tls.subject_alt_names),
+        ("credentialName", authority),
+    ):
+        if setting:
+            yield rules.conflict(f"{path}.{name}", "expected nothing here where insecureSkipVerify says that nothing is verified")
+    message = "whoever answers is believed to be the server: nothing is verified"
+    yield rules.warning(f"{path}.insecureSkipVerify", "NotVerified", message)
+
+
 def _tls(path: str, tls: ClientTLSSettings) -> Iterator[Finding]:
     yield from rules.credential(f"{path}.credentialName", tls.credential_name)
     files = (tls.client_certificate, tls.private_key, tls.ca_certificates)
     verifies = tls.mode in ("SIMPLE", "MUTUAL")
     if verifies and tls.insecure_skip_verify:
-        for name, setting in (("caCertificates", tls.ca_certificates), ("subjectAltNames", tls.subject_alt_names)):
-            if setting:
-                yield rules.conflict(f"{path}.{name}", "expected nothing here where insecureSkipVerify says that nothing is verified")
+        yield from _unverified(path, tls)
+    elif verifies and tls.sni and not tls.subject_alt_names:
+        message = "without subjectAltNames, beside sni, a certificate of any name is accepted"
+        yield rules.warning(f"{path}.sni", "NotVerified", message)
     if verifies and tls.credential_name:
         if any((*files, tls.ca_crl)):
             yield rules.conflict(path, "expected one of credentialName and files, found both")

@@ -17,6 +17,7 @@ from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_label
 from controlplane.objects.types.rules import OWN_NAMESPACE
+from controlplane.objects.types.validation_errors import for_message
 
 _OF_FILES = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
 
@@ -25,14 +26,21 @@ def check(gateway: Gateway) -> Iterator[Finding]:
     """Yield what is wrong with ``gateway``."""
     if not gateway.spec.servers:
         yield rules.required("spec.servers", "at least one server")
+    port_names: set[str] = set()
     for index, server in enumerate(gateway.spec.servers):
-        yield from _server(f"spec.servers[{index}]", server)
+        path, name = f"spec.servers[{index}]", server.port.name
+        yield from _server(path, server)
+        if name and name in port_names:
+            yield rules.conflict(f"{path}.port.name", f"expected each server to name its port otherwise, found {for_message(name)} again")
+        port_names.add(name)
 
 
 def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
     port = server.port
     if server.bind.startswith(UNIX):
         yield from check_socket(f"{path}.bind", server.bind)
+        if port.number:
+            yield rules.conflict(f"{path}.port.number", f"expected 0 with a Unix domain socket, found {port.number}")
     else:
         yield from rules.port_number(f"{path}.port.number", port.number)
     yield from rules.protocol(f"{path}.port.protocol", port.protocol)
@@ -90,7 +98,7 @@ def _tls(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
     if tls.mode not in _OF_FILES:
         return
     if tls.mode == "SIMPLE" and tls.ca_crl:
-        yield rules.conflict(f"{path}.caCrl", "expected nothing here: SIMPLE asks clients for no certificate")
+        yield rules.warning(f"{path}.caCrl", "NoEffect", "has no effect: SIMPLE asks clients for no certificate")
     if tls.credential_name or tls.credential_names:
         for name, file in (("serverCertificate", tls.server_certificate), ("privateKey", tls.private_key)):
             if file and not files:

@@ -17,10 +17,10 @@ HOST = "host"
 _SUBSTITUTION = re.compile(r"%(%|[A-Z0-9_]+(\([^%]*\))?(:\d+)?%)")
 
 
-def check_headers(path: str, headers: Headers | None, *, pseudo: Collection[str] = (AUTHORITY,)) -> Iterator[Finding]:
-    """Yield what is wrong with operations on headers; ``pseudo`` are the pseudo-headers of requests that may be set."""
+def check_headers(path: str, headers: Headers | None) -> Iterator[Finding]:
+    """Yield what is wrong with operations on headers; of the pseudo-headers, the authority of requests may be set."""
     if headers and headers.request:
-        yield from _operations(f"{path}.request", headers.request, allowed=(HOST, *pseudo))
+        yield from _operations(f"{path}.request", headers.request, allowed=(HOST, AUTHORITY))
     if headers and headers.response:
         yield from _operations(f"{path}.response", headers.response, allowed=())
 

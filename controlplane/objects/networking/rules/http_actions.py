@@ -80,6 +80,7 @@ def check(path: str, route: HTTPRoute) -> Iterator[Finding]:
         yield from _rewrite(f"{path}.rewrite", route.rewrite)
     if route.redirect:
         yield from _redirect(f"{path}.redirect", route.redirect)
+        yield from _swapped_prefix(path, route, route.redirect)
     if route.direct_response:
         yield from _direct_response(f"{path}.directResponse", route.direct_response)
     if route.retries:
@@ -134,6 +135,13 @@ def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:
         yield rules.conflict(path, "expected one of port and derivePort, found both")
     yield from rules.port_number(f"{path}.port", redirect.port)
     yield from rules.single_line(path, uri=redirect.uri, authority=redirect.authority, prefixRewrite=redirect.prefix_rewrite)
+
+
+def _swapped_prefix(path: str, route: HTTPRoute, redirect: HTTPRedirect) -> Iterator[Finding]:
+    """Yield which conditions of ``route`` have no prefix that ``redirect`` could swap."""
+    for index, match in enumerate(route.match if redirect.prefix_rewrite else ()):
+        if match.uri and match.uri.prefix is None:
+            yield rules.conflict(f"{path}.redirect.prefixRewrite", f"expected a prefix at match[{index}].uri: there is no other to swap")
 
 
 def _direct_response(path: str, response: HTTPDirectResponse) -> Iterator[Finding]:

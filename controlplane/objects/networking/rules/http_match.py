@@ -17,9 +17,11 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
     texts = (("uri", match.uri), ("scheme", match.scheme), ("method", match.method), ("authority", match.authority))
     for name, condition in texts:
         if condition is not None:
-            yield from check_string_match(f"{path}.{name}", condition)
+            yield from check_string_match(f"{path}.{name}", condition, any_prefix=name == "uri")
     yield from _headers(f"{path}.headers", match.headers, claims=claims)
-    yield from _headers(f"{path}.withoutHeaders", match.without_headers, claims=claims)
+    any_value = StringMatch(regex="*")  # no expression, but what Istio takes for "whatever it is" here
+    without = {name: StringMatch() if condition == any_value else condition for name, condition in match.without_headers.items()}
+    yield from _headers(f"{path}.withoutHeaders", without, claims=claims)
     for name, parameter in match.query_params.items():
         if not name:
             yield rules.required(f"{path}.queryParams", "names that are not empty")
@@ -38,14 +40,14 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
         yield rules.required(path, "a condition that is not empty")
 
 
-def check_string_match(path: str, match: StringMatch) -> Iterator[Finding]:
-    """Yield what is wrong with the condition ``match`` on a string."""
+def check_string_match(path: str, match: StringMatch, *, any_prefix: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with the condition ``match`` on a string; ``any_prefix`` allows the empty one, which everything has."""
     kinds = [name for name in ("exact", "prefix", "regex") if getattr(match, name) is not None]
     if len(kinds) > 1:
         yield rules.conflict(path, f"expected one of {' and '.join(kinds)}, found both")
     if not kinds:
         yield rules.required(path, "one of exact, prefix and regex")
-    if match.prefix == "":
+    if match.prefix == "" and not any_prefix:
         yield rules.required(f"{path}.prefix", "a prefix that is not empty")
     if match.regex == "":
         yield rules.required(f"{path}.regex", "a regular expression that is not empty")

@@ -130,7 +130,7 @@ def _destinations(path: str, routes: Sequence[HTTPRouteDestination | RouteDestin
         if route.weight < 0:
             yield rules.out_of_range(f"{path}[{index}].weight", "a weight from 0", route.weight)
         if isinstance(route, HTTPRouteDestination):
-            yield from headers.check_headers(f"{path}[{index}].headers", route.headers, pseudo=())
+            yield from headers.check_headers(f"{path}[{index}].headers", route.headers)
     total = sum(route.weight for route in routes)
     if len(routes) > 1 and total == 0:
         yield rules.out_of_range(path, "weights that are not all 0", total)

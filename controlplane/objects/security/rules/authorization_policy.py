@@ -17,6 +17,7 @@ from controlplane.objects.security.authorization_policy import (
     AuthorizationRule,
     AuthorizationSource,
 )
+from controlplane.objects.security.rules.values import impossible_values
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header
@@ -52,6 +53,7 @@ def check(policy: AuthorizationPolicy) -> Iterator[Finding]:
             yield rules.conflict(path, f"expected an action of ALLOW or DENY with this, found {spec.action}")
     for index, rule in enumerate(spec.rules):
         yield from _rule(f"spec.rules[{index}]", rule)
+        yield from impossible_values(f"spec.rules[{index}]", rule)
 
 
 def is_dry_run(policy: AuthorizationPolicy) -> bool:
