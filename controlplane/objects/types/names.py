@@ -9,6 +9,8 @@ from controlplane.model.keys import Key
 from controlplane.objects.types.findings import Finding
 
 CLUSTER_SCOPED = ("Namespace", "Node")
+# The methods of HTTP (RFC 9110), and PATCH (RFC 5789). There are others, but none that differs from these in case alone.
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"))
 MAX_NAME = 253
 MAX_HOST = 255
 MAX_LABEL = 63

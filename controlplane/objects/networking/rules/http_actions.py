@@ -20,7 +20,7 @@ from controlplane.objects.networking.virtual_service import (
 )
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.names import is_header
+from controlplane.objects.types.names import METHODS, is_header
 from controlplane.objects.types.regex import regex_error
 
 MAX_BODY = 1 << 20
@@ -43,7 +43,6 @@ GRPC_STATUS = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"])
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on
 _RETRY_ON = frozenset(
     [
@@ -220,7 +219,7 @@ def _cors(path: str, policy: CorsPolicy) -> Iterator[Finding]:
         if origin.exact == "":
             yield rules.required(f"{path}.allowOrigins[{index}].exact", "an origin that is not empty")
     for index, method in enumerate(policy.allow_methods):
-        if method not in _METHODS:
+        if method not in (*METHODS, "*"):
             yield rules.out_of_range(f"{path}.allowMethods[{index}]", "an HTTP method", method)
     for name, headers in (("allowHeaders", policy.allow_headers), ("exposeHeaders", policy.expose_headers)):
         for index, header in enumerate(headers):

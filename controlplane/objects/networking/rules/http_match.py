@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from controlplane.objects.networking.claim_matches import claim_path, is_claim
-from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HTTPRoute, StringMatch
+from controlplane.objects.networking.rules.ineffective.conditions import impossible_conditions
+from controlplane.objects.networking.virtual_service import HTTPMatchRequest, StringMatch
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header, is_label
@@ -35,6 +36,7 @@ def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator
     if match.gateways and (match.source_labels or match.source_namespace):
         names = "gateways: beside them sourceLabels and sourceNamespace have no effect, as in Istio"
         yield rules.warning(f"{path}.gateways", "Ineffective", f"expected no {names}")
+    yield from impossible_conditions(path, match)
     if match.model_fields_set and match == HTTPMatchRequest():
         # A condition whose value was lost on the way (`headers: {a: null}`) must not become one that takes everything.
         yield rules.required(path, "a condition that is not empty")
@@ -71,11 +73,3 @@ def _headers(path: str, headers: Mapping[str, StringMatch], *, claims: bool) -> 
         elif not is_header(name):
             yield rules.out_of_range(path, "the name of a header", name)
         yield from _check_presence_or_match(f"{path}.{name}", match)
-
-
-def unreachable_routes(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
-    """Yield, as warnings, the routes behind one that takes every request: no request ever reaches them."""
-    for index, route in enumerate(routes[:-1]):
-        if not route.match and route.delegate is None:
-            yield rules.warning(f"spec.http[{index + 1}]", "Unreachable", f"spec.http[{index}] takes every request")
-            return

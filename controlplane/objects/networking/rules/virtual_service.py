@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from controlplane.model.cluster_names import OUTBOUND
 from controlplane.model.hosts import ANY, is_covered_by, is_ip
 from controlplane.objects.networking.rules import headers, http_actions
-from controlplane.objects.networking.rules.http_match import check_match, unreachable_routes
+from controlplane.objects.networking.rules.http_match import check_match
+from controlplane.objects.networking.rules.ineffective.shadowed import unreachable_connections, unreachable_routes
 from controlplane.objects.networking.virtual_service import (
     ConnectionMatch,
     Destination,
@@ -49,6 +50,8 @@ def check(virtual_service: VirtualService) -> Iterator[Finding]:
         yield from _connections(f"spec.tls[{index}]", tls.match, tls.route)
     for index, tcp in enumerate(spec.tcp):
         yield from _connections(f"spec.tcp[{index}]", tcp.match, tcp.route)
+    yield from unreachable_connections("tls", spec.tls)
+    yield from unreachable_connections("tcp", spec.tcp)
     yield from rules.export_to("spec.exportTo", spec.export_to, virtual_service.meta.namespace)
 
 

@@ -17,6 +17,7 @@ from controlplane.objects.security.authorization_policy import (
 )
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
+from controlplane.objects.types.names import METHODS
 from controlplane.objects.types.validation_errors import for_message
 
 NEVER_MATCHES = "NeverMatches"
@@ -25,8 +26,6 @@ _PRINCIPAL = re.compile(r"[^/]+/ns/[^/]+/sa/[^/]+\Z")
 _NAMESPACE = re.compile(r"[a-z0-9*-]+\Z")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 9.1
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()+,;=-]+)(:[0-9]+)?\Z")
-# The methods of HTTP, and of PATCH: RFC 9110, RFC 5789. Others may exist, but none that differs from these in case alone.
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 Reason = Callable[[str], str]  # why no request has the value, empty: one may
 
 
@@ -118,7 +117,7 @@ def _host(value: str) -> str:
 
 
 def _method(value: str) -> str:
-    if value.upper() in _METHODS and value not in _METHODS:
+    if value.upper() in METHODS and value not in METHODS:
         return "expected a method in upper case: methods differ by case"
     return "expected a method such as GET" if not _METHOD.match(value) else _star(value)
 

@@ -1,0 +1,1 @@
+"""What a VirtualService says though no request and no connection ever comes to it."""
