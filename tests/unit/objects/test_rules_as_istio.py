@@ -95,3 +95,26 @@ def test_a_number_that_belongs_in_a_field_says_which() -> None:
 
     assert (wrong.field, wrong.message) == ("spec.http[0].mirrorPercentage", "expected {value: 5}, found 5")
     assert port.message == "expected {number: 80}, found 80"
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("%HOSTNAME%", True),
+        ("a%%b", True),
+        ("%REQ(x-a?y):9% and %DYNAMIC_METADATA(a:b)%", True),
+        ("%START_TIME%", True),
+        ("%START_TIME(%s)%", True),
+        ("%START_TIME(%s)", False),
+        ("100%", False),
+        ("%NO_SUCH_THING%", False),
+        ("%REQ%", False),
+        ("%PROTOCOL(x)%", False),
+        ("%PROTOCOL:9%", False),
+        ("%hostname%", False),
+    ],
+)
+def test_substitutions_are_those_that_envoy_knows(value: str, *, accepted: bool) -> None:
+    wrong = errors("VirtualService", route(route=[TO], headers={"request": {"set": {"x": value}}}))
+
+    assert wrong == ([] if accepted else ["http[0].headers.request.set.x"])

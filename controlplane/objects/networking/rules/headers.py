@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 
+from controlplane.model.header_substitutions import unknown_substitution
 from controlplane.objects.networking.virtual_service import HeaderOperations, Headers, HTTPRewrite
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
@@ -12,9 +12,6 @@ from controlplane.objects.types.names import is_header
 
 AUTHORITY = ":authority"
 HOST = "host"
-# Envoy's substitution: %NAME%, %NAME(ARGUMENT)%, %NAME(ARGUMENT):LENGTH% or %%.
-# https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#custom-request-response-headers
-_SUBSTITUTION = re.compile(r"%(%|[A-Z0-9_]+(\([^%]*\))?(:\d+)?%)")
 
 
 def check_headers(path: str, headers: Headers | None) -> Iterator[Finding]:
@@ -52,7 +49,7 @@ def _name(path: str, name: str, allowed: Collection[str]) -> Iterator[Finding]:
 
 
 def _value(path: str, value: str) -> Iterator[Finding]:
-    if "%" in _SUBSTITUTION.sub("", value):
-        yield rules.out_of_range(path, "'%' as a substitution like %HOSTNAME%, or doubled", value)
+    if (unknown := unknown_substitution(value)) is not None:
+        yield rules.out_of_range(path, "'%' as a substitution of Envoy's, like %HOSTNAME% or %REQ(x-a)%, or doubled", unknown)
     if any(ord(character) < 32 and character != "\t" for character in value):
         yield rules.out_of_range(path, "a value without control characters", value)
