@@ -13,12 +13,16 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from controlplane.ca.certificates import BadCertificate, as_pem, read_certificates
 
 _MAX_BYTES = 1 << 20
 _CERTIFICATE = re.compile(rb"-----BEGIN (X509 )?CERTIFICATE-----.*?-----END (X509 )?CERTIFICATE-----", re.DOTALL)
 _REVOCATIONS = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+# https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/security/ssl#certificate-selection
+_MIN_RSA_BITS = 2048
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
 def certificate_and_key(entries: Mapping[str, bytes], names: tuple[Sequence[str], Sequence[str]], now: dt.datetime) -> tuple[bytes, bytes]:
@@ -32,6 +36,7 @@ def certificate_and_key(entries: Mapping[str, bytes], names: tuple[Sequence[str]
     except BadCertificate as error:
         raise BadCertificate(f"{chain_name}: {error}") from error
     _check_times(chain_name, leaf, now)
+    _check_key(leaf)
     try:
         private_key = serialization.load_pem_private_key(key, None)
         matches = private_key.public_key() == leaf.public_key()
@@ -48,6 +53,23 @@ class TrustedAuthorities(NamedTuple):
     certificates: bytes
     revoked: bytes
     faults: tuple[str, ...]
+
+
+def _check_key(certificate: x509.Certificate) -> None:
+    """Raise BadCertificate where Envoy does not serve with the key of ``certificate``: it would refuse all of the listener's secrets."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadCertificate("the certificate's key is of a kind that is not known") from error
+    match key:
+        case rsa.RSAPublicKey() if key.key_size < _MIN_RSA_BITS:
+            raise BadCertificate(f"its RSA key has {key.key_size} bits: Envoy takes {_MIN_RSA_BITS} and more")
+        case ec.EllipticCurvePublicKey() if not isinstance(key.curve, _CURVES):
+            raise BadCertificate(f"its key is on the curve {key.curve.name}: Envoy takes P-256, P-384 and P-521")
+        case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey():
+            pass
+        case _:
+            raise BadCertificate("its key is neither RSA nor on an elliptic curve that Envoy takes")
 
 
 def trusted_authorities(entries: Mapping[str, bytes], names: tuple[Sequence[str], Sequence[str]], now: dt.datetime) -> TrustedAuthorities:

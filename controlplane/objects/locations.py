@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from controlplane.model.keys import Key
-from controlplane.model.problems import Problem
+from controlplane.model.problems import Problem, Severity
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,9 +54,17 @@ class Locations(Protocol):
 
 
 def located_problems(of_objects: Iterable[Problem], sources: Sequence[Locations]) -> tuple[LocatedProblem, ...]:
-    """Return every Problem by file and line: those of the documents of ``sources``, and those ``of_objects``, as the mesh found them."""
+    """Return every Problem by file and line: those of the documents of ``sources``, and those ``of_objects``, as the mesh found them.
+
+    Of an object that is refused as it is written now, the mesh has the last good version, whose lines no file has any more.
+    """
     problems = [problem for source in sources for problem in source.problems()]
-    problems += (LocatedProblem(problem, _first(problem, sources)) for problem in of_objects)
+    refused = {located.problem.object for located in problems if located.problem.severity is Severity.ERROR and located.location}
+    for problem in of_objects:
+        if problem.object in refused and problem.object is not None:
+            problems.append(LocatedProblem(replace(problem, message=f"in its last good version: {problem.message}")))
+        else:
+            problems.append(LocatedProblem(problem, _first(problem, sources)))
     return tuple(sorted(dict.fromkeys(problems), key=_order))
 
 

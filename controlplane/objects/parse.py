@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from pydantic import ValidationError
 
@@ -19,6 +20,7 @@ from controlplane.objects.security.closed import ClosedForm, closed_form
 from controlplane.objects.types import names
 from controlplane.objects.types.findings import Finding, ineffective_fields
 from controlplane.objects.types.metadata_rules import ineffective_metadata
+from controlplane.objects.types.readable_part import findings_of_the_rest
 from controlplane.objects.types.rules import labels
 from controlplane.objects.types.validation_errors import findings, for_message
 from controlplane.untyped import section
@@ -26,6 +28,8 @@ from controlplane.untyped import section
 __all__ = ["Object", "ParsedObject", "parse", "readable_kinds"]
 
 _MAX_PATH = 400
+_MAX_KIND = 40  # characters that are compared
+_SIMILAR = 0.85
 _MAX_PROBLEMS = 100  # of one object
 
 
@@ -104,10 +108,12 @@ def _with_namespace(metadata: object, namespace: str) -> dict[str, object]:
 def _typed(key: Key, data: Mapping[str, object], kind: Kind, group: str, issues: list[Finding]) -> ParsedObject:
     """Return the object of ``kind`` that ``data`` says, and what is wrong with it; ``issues`` is what is wrong with its name."""
     item: Object | None = None
+    shows = key.kind not in ("Secret", "ConfigMap")
     try:
         item = kind.read(data)
     except ValidationError as error:
-        issues += findings(error, shows=key.kind not in ("Secret", "ConfigMap"))
+        issues += findings(error, shows=shows)
+        issues += findings_of_the_rest(data, error, kind.read, kind.check) if shows else ()
     if isinstance(item, Secret | ConfigMap) and not issues:
         return ParsedObject(key, item, () if item.entries else (_ignored(key),))
     if item is not None:
@@ -167,9 +173,22 @@ def _unknown(key: Key, group: str, version: str, readable: Kind | None) -> Probl
     if readable is not None:
         message = f"expected one of {', '.join(readable.versions)} of {group or 'core'}, found {for_message(version)}"
         return Problem(key, "apiVersion", Severity.ERROR, "UnknownVersion", message)
+    if meant := _meant_kind(group, key.kind):
+        return Problem(key, "kind", Severity.ERROR, "UnknownKind", f"{group or 'core'} has no kind {key.kind[:80]}: {meant}?")
     if group in UNSUPPORTED_KIND_GROUPS:
         return _problem(key, _unsupported_kind(key, group))
     return _ignored(key)
+
+
+def _meant_kind(group: str, written: str) -> str | None:
+    """Return the kind that ``written``, none of ``group``, is a misspelling of, perhaps with the group that has it."""
+    kinds = {kind.lower(): kind for of_group, kind in KINDS if of_group == group}
+    name = written[:_MAX_KIND].lower()
+    if name in kinds or group not in UNSUPPORTED_KIND_GROUPS:
+        return kinds.get(name)
+    if close := get_close_matches(name, [*kinds, *(f"{kind}s" for kind in kinds)], 1, _SIMILAR):
+        return kinds.get(close[0]) or kinds[close[0].removesuffix("s")]
+    return next((f"{kind} of {other}" for other, kind in KINDS if other in UNSUPPORTED_KIND_GROUPS and kind.lower() == name), None)
 
 
 def _unsupported_kind(key: Key, group: str) -> Finding:

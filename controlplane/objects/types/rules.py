@@ -11,6 +11,7 @@ from controlplane.model.hosts import ANY
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import host_error, is_fqdn, is_label, label_error
+from controlplane.objects.types.regex import DEFAULT_MAX_SIZE, regex_error, regex_size
 from controlplane.objects.types.scalars import MAX_PORT
 from controlplane.objects.types.validation_errors import for_message
 
@@ -78,6 +79,15 @@ def host_name(path: str, host: str, *, wildcard: bool = True) -> Iterator[Findin
     """Yield what is wrong with the name of a host."""
     if error := host_error(host, wildcard=wildcard):
         yield Finding(path, OUT_OF_RANGE, error)
+
+
+def expression(path: str, pattern: str) -> Iterator[Finding]:
+    """Yield what is wrong with ``pattern`` as a regular expression, or what it asks of proxies."""
+    if error := regex_error(pattern):
+        yield Finding(path, OUT_OF_RANGE, error)
+    elif (size := regex_size(pattern)) > DEFAULT_MAX_SIZE:
+        message = f"an Envoy with another bootstrap than ours refuses this: it has {size} instructions, and {DEFAULT_MAX_SIZE} are allowed"
+        yield warning(path, "LargeExpression", message)
 
 
 def subnet(path: str, text: str) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ def findings(error: ValidationError, *, shows: bool = True) -> Iterator[Finding]
         kind = detail["type"]
         actual = "" if kind == "missing" or not shows else f", found {for_message(detail['input'])}"
         code = "Required" if kind == "missing" else "OutOfRange" if kind in _RANGES or kind.endswith("_range") else "WrongType"
-        yield Finding(_path(detail["loc"]), code, f"{_expected(detail)}{actual}")
+        yield Finding(field_path(detail["loc"]), code, f"{_expected(detail)}{actual}")
 
 
 def _expected(detail: ErrorDetails) -> str:
@@ -77,7 +77,8 @@ def for_message(value: object) -> str:
             return type(value).__name__
 
 
-def _path(parts: tuple[int | str, ...]) -> str:
+def field_path(parts: tuple[int | str, ...]) -> str:
+    """Return how the field at ``parts`` is written in messages."""
     path = ""
     for part in parts:
         if isinstance(part, int):

@@ -21,7 +21,6 @@ from controlplane.objects.networking.virtual_service import (
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import METHODS, is_header
-from controlplane.objects.types.regex import regex_error
 
 MAX_BODY = 1 << 20
 GRPC_STATUS = (
@@ -115,8 +114,8 @@ def _rewrite(path: str, rewrite: HTTPRewrite) -> Iterator[Finding]:
         yield rules.required(f"{path}.uriRegexRewrite", "both match and rewrite")
     elif regex:
         yield from rules.single_line(f"{path}.uriRegexRewrite", rewrite=regex.rewrite)
-    if regex and regex.match and (error := regex_error(regex.match)):
-        yield Finding(f"{path}.uriRegexRewrite.match", rules.OUT_OF_RANGE, error)
+    if regex and regex.match:
+        yield from rules.expression(f"{path}.uriRegexRewrite.match", regex.match)
 
 
 def _redirect(path: str, redirect: HTTPRedirect) -> Iterator[Finding]:

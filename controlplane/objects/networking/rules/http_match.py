@@ -10,7 +10,6 @@ from controlplane.objects.networking.virtual_service import HTTPMatchRequest, St
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_header, is_label
-from controlplane.objects.types.regex import regex_error
 
 
 def check_match(path: str, match: HTTPMatchRequest, *, claims: bool) -> Iterator[Finding]:
@@ -53,8 +52,8 @@ def check_string_match(path: str, match: StringMatch, *, any_prefix: bool = Fals
         yield rules.required(f"{path}.prefix", "a prefix that is not empty")
     if match.regex == "":
         yield rules.required(f"{path}.regex", "a regular expression that is not empty")
-    elif match.regex is not None and (error := regex_error(match.regex)):
-        yield Finding(f"{path}.regex", rules.OUT_OF_RANGE, error)
+    elif match.regex is not None:
+        yield from rules.expression(f"{path}.regex", match.regex)
 
 
 def _check_presence_or_match(path: str, match: StringMatch) -> Iterator[Finding]:
