@@ -114,7 +114,7 @@ def _no_rules(_: Object) -> Iterable[Finding]:
 KINDS: Mapping[tuple[str, str], Kind] = {
     ("", "Service"): _kind(KubernetesService, rules.check_service, ("v1",)),
     ("", "Pod"): _kind(Pod, rules.check_pod, ("v1",)),
-    ("", "Namespace"): _kind(Namespace, _no_rules, ("v1",)),
+    ("", "Namespace"): _kind(Namespace, rules.check_namespace, ("v1",)),
     ("", "Node"): _kind(Node, _no_rules, ("v1",)),
     ("", "ServiceAccount"): _kind(ServiceAccount, _no_rules, ("v1",)),
     ("", "Secret"): _kind(Secret, _no_rules, ("v1",)),

@@ -8,18 +8,20 @@ from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access.credentials import problems_of_credentials
 from controlplane.mesh.access.jwks import missing_keys
 from controlplane.mesh.destinations.destination_rules import named_subsets
-from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateways_of
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.delegates import delegate_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
+from controlplane.mesh.problems.host_conflicts import host_conflicts, unused_declarers
+from controlplane.mesh.problems.precedence import listed
 from controlplane.mesh.problems.sidecars import sidecar_problems
+from controlplane.mesh.problems.token_claims import unverified_claims
 from controlplane.mesh.problems.unreachable import unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
-from controlplane.mesh.routing.virtual_services import oldest_virtual_service
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
@@ -69,17 +71,15 @@ def internal_problem(key: Key, failed: Failed) -> Problem:
 
 def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:
     key = virtual_service.key
-    for position, host in enumerate(virtual_service.spec.hosts if MESH_GATEWAY in gateways_of(virtual_service) else ()):
-        oldest = oldest_virtual_service(db, qualified_host(host, key.namespace))
-        if oldest not in (None, key):
-            message = f"{host} is routed by {oldest}, which is older: this object's routes for it are not used"
-            yield Problem(key, f"spec.hosts[{position}]", Severity.WARNING, "Conflict", message)
+    yield from host_conflicts(db, virtual_service)
     yield from _claims_in_mesh(virtual_service)
+    yield from unverified_claims(db, virtual_service)
     yield from binding_problems(db, virtual_service)
     yield from connection_route_problems(db, virtual_service)
     yield from delegate_problems(db, virtual_service)
+    hosts = frozenset(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts)
     for path, destination in _destinations(virtual_service):
-        yield from _destination_problems(db, key, path, destination)
+        yield from _destination_problems(db, key, path, destination, hosts)
 
 
 def _claims_in_mesh(virtual_service: VirtualService) -> Iterator[Problem]:
@@ -115,7 +115,8 @@ def _http_destinations(path: str, route: HTTPRoute) -> Iterator[tuple[str, Desti
         yield f"{path}.mirrors[{position}].destination", mirror.destination
 
 
-def _destination_problems(db: Database, key: Key, path: str, destination: Destination) -> Iterator[Problem]:
+def _destination_problems(db: Database, key: Key, path: str, destination: Destination, hosts: frozenset[str]) -> Iterator[Problem]:
+    """Yield what is wrong with ``destination``, written at ``path`` of the VirtualService ``key`` for ``hosts``."""
     host = qualified_host(destination.host, key.namespace)
     refs = find_services(db, host, key.namespace)
     ports = service_ports(db, refs)
@@ -127,6 +128,9 @@ def _destination_problems(db: Database, key: Key, path: str, destination: Destin
         port_text = ", ".join(map(str, ports)) or "none for TCP"
         message = f"{host} has no port {destination.port.number}; it has {port_text}"
         yield Problem(key, f"{path}.port", Severity.WARNING, "UnknownPort", message)
+    if destination.port is None and len(ports) > 1 and host not in hosts:
+        message = f"{host} has ports {', '.join(map(str, ports))}: without one of them here, requests go to the port that they came to"
+        yield Problem(key, f"{path}.port", Severity.WARNING, "PortRequired", message)
     if destination.subset and destination.subset not in named_subsets(db, refs[0], key.namespace):
         message = f"no DestinationRule gives {host} a subset {destination.subset!r}"
         yield Problem(key, f"{path}.subset", Severity.WARNING, "UnknownSubset", message)
@@ -142,6 +146,9 @@ def _service_problems(db: Database, service_object: KubernetesService | ServiceE
             yield Problem(
                 key, "", Severity.WARNING, "Conflict", f"{declared.host} is declared by {named[0].key} too, which is used instead"
             )
+        if named and named[0].key == key and (losers := unused_declarers(db, declared.host, key.namespace)):
+            message = f"{declared.host} is declared by {listed(losers)} too: this one is used, as far as both say the same"
+            yield Problem(key, "", Severity.WARNING, "Conflict", message)
         for position, number in _positions(service_object, ref.hidden if ref else ()):
             winner = next(other for other in named if (mesh_service := service(db, other)) and mesh_service.port(number))
             message = f"{winner.key} declares port {number} of {declared.host} too, and is used instead"

@@ -73,12 +73,6 @@ def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, .
     return tuple(ordered)
 
 
-@query
-def oldest_virtual_service(db: Database, host: str) -> Key | None:
-    """Return the oldest of the VirtualServices for sidecars that name ``host`` itself: the one whose routes are used."""
-    return next((head.key for head in virtual_services_for(db, host) if host in head.hosts), None)
-
-
 class Audience(NamedTuple):
     """The clients whose routes for a host differ from the public ones: those of ``namespaces``, and proxies by ``label_keys``."""
 

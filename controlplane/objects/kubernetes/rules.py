@@ -6,15 +6,22 @@ https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from ipaddress import ip_address
 
 from controlplane.model.hosts import is_ip
-from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, KubernetesServicePort, Pod
+from controlplane.model.protocols import Protocol, protocol_of
+from controlplane.model.revisions import REVISION_LABEL
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, KubernetesServicePort, Namespace, Pod
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata_rules import ANY_ENDPOINT
 from controlplane.objects.types.names import is_fqdn, is_label
+from controlplane.objects.types.validation_errors import for_message
 
+_INJECTION = "istio-injection"
+_LABELS = (_INJECTION, REVISION_LABEL, "istio.io/dataplane-mode", "istio.io/use-waypoint", "topology.istio.io/network")
+_SIMILAR = 0.85
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
 _TRANSPORTS = ("TCP", "UDP", "SCTP")
 
@@ -23,6 +30,7 @@ def check_service(service: KubernetesService) -> Iterator[Finding]:
     """Yield what is wrong with the Service ``service``."""
     spec = service.spec
     yield from _ports(spec.ports)
+    yield from _protocols(service)
     addresses = [("clusterIP", spec.cluster_ip), *((f"clusterIPs[{index}]", address) for index, address in enumerate(spec.cluster_ips))]
     for name, address in addresses:
         if address not in ("", "None") and not is_ip(address):
@@ -50,6 +58,33 @@ def _ports(ports: Sequence[KubernetesServicePort]) -> Iterator[Finding]:
         numbers.add(number)
         if port.protocol not in _TRANSPORTS:
             yield rules.out_of_range(f"{path}.protocol", "TCP, UDP or SCTP", port.protocol)
+
+
+def _protocols(service: KubernetesService) -> Iterator[Finding]:
+    """Yield, as warnings, which ports of ``service``, another name of something outside, do not say what they carry."""
+    for index, port in enumerate(service.spec.ports if service.spec.type == "ExternalName" else ()):
+        if protocol_of(port.port, port.name, port.app_protocol, port.protocol) is Protocol.UNSUPPORTED:
+            message = "expected a name that begins with a protocol, as http-web, or appProtocol: it is found out by the first bytes"
+            yield rules.warning(f"spec.ports[{index}].name", "UnknownProtocol", message)
+
+
+def check_namespace(namespace: Namespace) -> Iterator[Finding]:
+    """Yield, as warnings, which labels of ``namespace`` do not say what they seem to say of injection.
+
+    https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy
+    """
+    labels, path = namespace.meta.labels, "metadata.labels"
+    written = labels.get(_INJECTION)
+    if written is not None and written not in ("enabled", "disabled"):
+        message = f"expected enabled or disabled, found {for_message(written)}: its pods get no proxy by this"
+        yield rules.warning(f"{path}.{_INJECTION}", "Ineffective", message)
+    if written is not None and REVISION_LABEL in labels:
+        message = f"expected one of {_INJECTION} and {REVISION_LABEL}: beside {_INJECTION} it has no effect"
+        yield rules.warning(f"{path}.{REVISION_LABEL}", "Conflict", message)
+    for name in labels:
+        similar = get_close_matches(name.lower(), _LABELS, 1, _SIMILAR)
+        if similar and name not in _LABELS:
+            yield rules.warning(f"{path}.{name}", "UnknownLabel", f"no such label: {similar[0]}?")
 
 
 def check_slice(endpoint_slice: EndpointSlice) -> Iterator[Finding]:

@@ -100,7 +100,7 @@ def test_a_default_endpoint_takes_requests_that_no_virtual_service_takes() -> No
 
 def test_a_bind_to_every_address_is_the_same_as_none() -> None:
     mesh = Mesh()
-    mesh.apply([change(gateway(server(), server("HTTP2", bind="0.0.0.0")))])
+    mesh.apply([change(gateway(server(), server("HTTP2", bind="0.0.0.0", port={"number": 8080, "name": "h2", "protocol": "HTTP2"})))])
     session = mesh.connect(ROUTER, Variant.DELTA)
     mesh.refresh()
 

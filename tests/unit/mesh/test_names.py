@@ -166,7 +166,10 @@ def test_entries_of_one_host_add_up_and_of_one_port_the_oldest_counts() -> None:
     assert endpoints(seen, "outbound|82||api.bank.example") == ["10.1.1.1:82"]
     for port in ("80", "81", "82"):
         assert clusters_by_domain(seen, port)["api.bank.example"] == f"outbound|{port}||api.bank.example"
-    assert problems(seen) == [("ServiceEntry/default/last", "spec.ports[0]", "Conflict")]
+    assert problems(seen) == [
+        ("ServiceEntry/default/first", "", "Conflict"),
+        ("ServiceEntry/default/last", "spec.ports[0]", "Conflict"),
+    ]
 
 
 def test_an_entry_adds_a_port_to_a_service_and_takes_none_away() -> None:

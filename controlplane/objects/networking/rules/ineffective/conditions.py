@@ -19,21 +19,21 @@ _LITERAL = ("*", "*/*")  # the path of OPTIONS, and what a header accepts
 def impossible_conditions(path: str, match: HTTPMatchRequest) -> Iterator[Finding]:
     """Yield, as warnings, what ``match`` asks for that no request has."""
     if match.uri:
-        yield from _told(f"{path}.uri", match.uri, _of_path(match.uri))
+        yield from _warnings(f"{path}.uri", match.uri, _of_path(match.uri))
     if match.method:
         wanted = match.method.exact or ""
         reason = "expected a method in upper case: methods differ by case" if wanted.upper() in METHODS and wanted not in METHODS else ""
-        yield from _told(f"{path}.method", match.method, reason or _star(match.method))
+        yield from _warnings(f"{path}.method", match.method, reason or _star(match.method))
     if match.scheme:
         wanted = match.scheme.exact or match.scheme.prefix or ""
-        yield from _told(f"{path}.scheme", match.scheme, "" if wanted == wanted.lower() else "expected http or https, in lower case")
+        yield from _warnings(f"{path}.scheme", match.scheme, "" if wanted == wanted.lower() else "expected http or https, in lower case")
     if match.authority:
         wanted = match.authority.exact or match.authority.prefix or ""
         reason = "expected a host, perhaps with a port, without scheme or path" if "/" in wanted else _star(match.authority)
-        yield from _told(f"{path}.authority", match.authority, reason)
+        yield from _warnings(f"{path}.authority", match.authority, reason)
     for headers, conditions in (("headers", match.headers), ("queryParams", match.query_params)):
         for name, condition in conditions.items():
-            yield from _told(f"{path}.{headers}.{name}", condition, _star(condition))
+            yield from _warnings(f"{path}.{headers}.{name}", condition, _star(condition))
 
 
 def _of_path(uri: StringMatch) -> str:
@@ -54,7 +54,7 @@ def _star(condition: StringMatch) -> str:
     return "a star stands for itself here, expected a prefix without it, or a regex"
 
 
-def _told(path: str, condition: StringMatch, reason: str) -> Iterator[Finding]:
+def _warnings(path: str, condition: StringMatch, reason: str) -> Iterator[Finding]:
     if reason:
         kind = next((kind for kind in ("exact", "prefix", "regex") if getattr(condition, kind)), "")
         message = f"{reason}, found {for_message(getattr(condition, kind, None))}: it fits nothing"

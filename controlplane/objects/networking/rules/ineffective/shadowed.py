@@ -92,7 +92,7 @@ def unreachable_routes(routes: Sequence[HTTPRoute]) -> Iterator[Finding]:
             covering.append(taken.covering(match))
             if route.delegate is None:
                 taken.add(match, f"{path}.match[{position}]" if route.match else path)
-        yield from _told(path, covering)
+        yield from _warnings(path, covering)
 
 
 def unreachable_connections(field_name: str, routes: Sequence[TLSRoute | TCPRoute]) -> Iterator[Finding]:
@@ -107,10 +107,10 @@ def unreachable_connections(field_name: str, routes: Sequence[TLSRoute | TCPRout
             covering.append(next(iter(places)) if places and all(places) else None)
             for name in names:
                 taken.setdefault((wanted, name), f"{path}.match[{position}]" if route.match else path)
-        yield from _told(path, covering)
+        yield from _warnings(path, covering)
 
 
-def _told(path: str, covering: Sequence[str | None]) -> Iterator[Finding]:
+def _warnings(path: str, covering: Sequence[str | None]) -> Iterator[Finding]:
     """Yield that of the conditions of the route at ``path`` those are hidden behind what ``covering`` has for them."""
     if all(covering):
         yield rules.warning(path, UNREACHABLE, f"{covering[0]} takes all that this route is for")

@@ -1,0 +1,62 @@
+"""Hosts that several objects route or declare: each of them is told, however many there are, from one look at the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.gateway_bindings import MESH_GATEWAY
+from controlplane.mesh.inputs import qualified_host
+from controlplane.mesh.problems.precedence import named, why_first
+from controlplane.mesh.registry.services import declarers, services_named
+from controlplane.mesh.routing.virtual_services import virtual_service_head, virtual_services_for
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem, Severity
+from controlplane.objects.networking.virtual_service import VirtualService
+
+_SHOWN = 3
+
+
+class HostRivals(NamedTuple):
+    """The VirtualServices that route one host: the ``first``, whose routes are used, when it was ``created``, and some of the others."""
+
+    first: Key
+    created: str
+    others: tuple[Key, ...]
+    others_count: int
+
+
+@query
+def host_rivals(db: Database, host: str) -> HostRivals | None:
+    """Return the VirtualServices for ``host`` itself in the mesh, where there are several."""
+    heads = [head for head in virtual_services_for(db, host) if host in head.hosts]
+    if len(heads) < 2:
+        return None
+    first, *others = heads
+    return HostRivals(first.key, first.created, tuple(head.key for head in others[:_SHOWN]), len(others))
+
+
+def host_conflicts(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:
+    """Yield which hosts of ``virtual_service`` others route too."""
+    key = virtual_service.key
+    head = virtual_service_head(db, key)
+    if head is None or MESH_GATEWAY not in head.gateways:
+        return  # at gateways the routes of several are merged
+    for position, host in enumerate(virtual_service.spec.hosts):
+        rivals = host_rivals(db, qualified_host(host, key.namespace))
+        if rivals is None:
+            continue
+        if rivals.first == key:
+            message = f"{host} is routed by {named(rivals.others, rivals.others_count)} too, whose routes for it are not used"
+        else:
+            reason = why_first(rivals.created, head.created)
+            message = f"{host} is routed by {rivals.first}, {reason}: this object's routes for it are not used"
+        yield Problem(key, f"spec.hosts[{position}]", Severity.WARNING, "Conflict", message)
+
+
+@query
+def unused_declarers(db: Database, host: str, namespace: str) -> tuple[Key, ...]:
+    """Return the objects of ``namespace`` that declare ``host`` and are not used there, or not for all of their ports."""
+    used = {ref.key for ref in services_named(db, host, namespace) if not ref.hidden}
+    return tuple(key for key in declarers(db, host) if key.namespace == namespace and key not in used)
