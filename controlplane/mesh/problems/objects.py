@@ -19,7 +19,7 @@ from controlplane.mesh.problems.host_conflicts import host_conflicts, unused_dec
 from controlplane.mesh.problems.precedence import listed
 from controlplane.mesh.problems.sidecars import sidecar_problems
 from controlplane.mesh.problems.token_claims import unverified_claims
-from controlplane.mesh.problems.unreachable import unreachable_endpoints
+from controlplane.mesh.problems.unreachable import round_robin_problems, unreachable_endpoints
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
 from controlplane.model.keys import Key
@@ -56,7 +56,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case Gateway() as gateway:
             return (*gateway_problems(db, gateway), *problems_of_credentials(db, key))
         case KubernetesService() | ServiceEntry() as service_object:
-            return (*_service_problems(db, service_object), *unreachable_endpoints(db, service_object))
+            found = (_service_problems, unreachable_endpoints, round_robin_problems)
+            return tuple(problem for problems in found for problem in problems(db, service_object))
         case Pod() | WorkloadEntry() | EndpointSlice() as instance:
             return tuple(_instance_problems(db, instance))
         case _:

@@ -9,7 +9,7 @@ from controlplane.incremental.database import Database
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.endpoints import selected_workloads
 from controlplane.model.endpoint_policy import OWN_PORTS, endpoint_error
-from controlplane.model.keys import WORKLOAD_ENTRY
+from controlplane.model.keys import POD, WORKLOAD_ENTRY
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
@@ -75,3 +75,14 @@ def _selected_endpoints(db: Database, obj: KubernetesService | ServiceEntry | Wo
                 entry = objects(db, key)
                 if isinstance(entry, WorkloadEntry) and not entry.spec.ports:
                     yield WrittenEndpoint(f"spec.ports[{position}]", entry.spec.address, number)
+
+
+def round_robin_problems(db: Database, obj: KubernetesService | ServiceEntry) -> Iterator[Problem]:
+    """Yield that ``obj`` asks for one name whose addresses take turns, and selects several instances: Envoy takes one alone there."""
+    if not isinstance(obj, ServiceEntry) or obj.spec.resolution != "DNS_ROUND_ROBIN" or obj.spec.workload_selector is None:
+        return
+    selector = obj.spec.workload_selector.labels
+    count = sum(len(selected_workloads(db, kind, obj.key.namespace, selector)) for kind in (POD, WORKLOAD_ENTRY))
+    if count > 1:
+        message = f"{count} instances are selected, and DNS_ROUND_ROBIN is for one: requests go to all of them, as with DNS"
+        yield Problem(obj.key, "spec.resolution", Severity.WARNING, "Ineffective", message)

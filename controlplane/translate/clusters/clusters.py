@@ -69,7 +69,9 @@ def _locate(cluster: Cluster, outbound: OutboundCluster) -> None:
         case Resolution.PASSTHROUGH:
             _original_destination(cluster)
         case Resolution.DNS | Resolution.DNS_ROUND_ROBIN:
-            cluster.type = Cluster.STRICT_DNS if outbound.resolution is Resolution.DNS else Cluster.LOGICAL_DNS
+            # Envoy refuses a LOGICAL_DNS cluster of none, or of several endpoints.
+            logical = outbound.resolution is Resolution.DNS_ROUND_ROBIN and len(outbound.endpoints) == 1
+            cluster.type = Cluster.LOGICAL_DNS if logical else Cluster.STRICT_DNS
             cluster.load_assignment.CopyFrom(load_assignment(outbound.name, outbound.endpoints))
             cluster.dns_refresh_rate.CopyFrom(milliseconds(_DNS_REFRESH_MS))
             cluster.respect_dns_ttl = True
