@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 
-from controlplane.model.keys import SECURITY, Key
+from controlplane.model.keys import GATEWAY_API, SECURITY, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.kinds import KINDS, UNSUPPORTED_KIND_GROUPS, Kind, Object
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
@@ -184,7 +184,7 @@ def _meant_kind(group: str, written: str) -> str | None:
     """Return the kind that ``written``, none of ``group``, is a misspelling of, perhaps with the group that has it."""
     kinds = {kind.lower(): kind for of_group, kind in KINDS if of_group == group}
     name = written[:_MAX_KIND].lower()
-    if name in kinds or group not in UNSUPPORTED_KIND_GROUPS:
+    if name in kinds or group not in UNSUPPORTED_KIND_GROUPS or group == GATEWAY_API:  # which has kinds of its own, none of them read
         return kinds.get(name)
     if close := get_close_matches(name, [*kinds, *(f"{kind}s" for kind in kinds)], 1, _SIMILAR):
         return kinds.get(close[0]) or kinds[close[0].removesuffix("s")]

@@ -77,6 +77,7 @@ def test_a_kind_like_none_of_ours_is_passed_over() -> None:
     parsed = parse({"apiVersion": "v1", "kind": "Serviceaccounting", "metadata": {"name": "x"}})
 
     assert [each.code for each in parsed.problems] == ["KindIgnored"]
+    assert [each.code for each in read("Gateway", {}, "gateway.networking.k8s.io").problems] == ["KindNotTranslated"]
 
 
 @dataclass
