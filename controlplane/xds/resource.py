@@ -94,6 +94,10 @@ def field(number: int, content: bytes) -> bytes:
 
 def varint(value: int) -> bytes:
     """Return ``value`` (not negative) as a protobuf base-128 varint."""
+    if value < 0x80:
+        return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
