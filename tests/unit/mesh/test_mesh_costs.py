@@ -10,6 +10,7 @@ import pytest
 from controlplane.mesh.access import ext_authz, policies
 from controlplane.mesh.destinations import clusters
 from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.problems import host_conflicts
 from controlplane.mesh.registry import endpoints as workload_endpoints
 from controlplane.mesh.registry import workload_services
 from controlplane.mesh.routing import virtual_hosts, virtual_services
@@ -190,5 +191,5 @@ def test_what_is_wrong_with_many_virtual_services_for_one_host_is_found_by_looki
 
     ran = runs_of(mesh, mesh.problems)
 
-    assert [problem.code for problem in mesh.problems()] == ["Conflict"] * 99
-    assert ran[virtual_services.virtual_services_for.name] == ran[virtual_services.oldest_virtual_service.name] == 1
+    assert [problem.code for problem in mesh.problems()] == ["Conflict"] * 100
+    assert ran[virtual_services.virtual_services_for.name] == ran[host_conflicts.host_rivals.name] == 1
