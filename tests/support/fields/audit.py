@@ -30,6 +30,7 @@ from tests.support.fields.world import Outcome, World, changed_parts
 
 # Problems that stand where a field begins and hold for all that is below.
 _WITHOUT_EFFECT = frozenset(("NotTranslated", "KindNotTranslated", "NoEffect", "NotChecked", "Ineffective", "Deprecated"))
+_OLDER = "2020-01-01T00:00:00Z"  # than what stands in the world
 
 
 class Audit:
@@ -40,7 +41,7 @@ class Audit:
         self._kind = kind
         self._world = world
         namespace, name = object_name(kind)
-        self._metadata = {"name": name, "namespace": namespace, **metadata_of(kind.name)}
+        self._metadata = {"name": name, "namespace": namespace, "creationTimestamp": _OLDER, **metadata_of(kind.name)}
 
     def verdicts(self) -> Iterator[Verdict]:
         """Yield what comes of each leaf, and then of the labels and annotations that mean something."""
