@@ -25,7 +25,7 @@ _LEVELS = {Severity.ERROR: logging.WARNING, Severity.WARNING: logging.WARNING, S
 class ProblemsByObject(Protocol):
     """The mesh, as far as it is asked for Problems."""
 
-    def each_problem(self) -> Iterator[tuple[Problem, ...]]:
+    def problems_by_object(self) -> Iterator[tuple[Problem, ...]]:
         """Yield the Problems of one object after another; the mesh may change meanwhile."""
 
 
@@ -69,7 +69,7 @@ class ProblemLog:
     async def _problems_of_objects(self) -> list[Problem]:
         problems: list[Problem] = []
         yield_at = time.perf_counter() + _SLICE_S
-        for of_one in self._mesh.each_problem():
+        for of_one in self._mesh.problems_by_object():
             problems += of_one
             if time.perf_counter() >= yield_at:
                 await asyncio.sleep(0)

@@ -171,13 +171,13 @@ class Mesh:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""
-        return in_order(problem for of_one in self.each_problem() for problem in of_one)
+        return in_order(problem for of_one in self.problems_by_object() for problem in of_one)
 
     def all_keys(self) -> tuple[Key, ...]:
         """Return the keys of all objects, of other control planes' too, sorted."""
         return tuple(sorted(self._keys | self._revision_of.keys()))
 
-    def each_problem(self) -> Iterator[tuple[Problem, ...]]:
+    def problems_by_object(self) -> Iterator[tuple[Problem, ...]]:
         """Yield what is wrong between one object and the others, object by object; the mesh may change meanwhile."""
         return (self.problems_about(key) for key in self.all_keys())
 

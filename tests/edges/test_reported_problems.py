@@ -32,7 +32,7 @@ class Folder:
         self.refreshes = 1
         self.line = 4
 
-    def each_problem(self) -> Iterator[tuple[Problem, ...]]:
+    def problems_by_object(self) -> Iterator[tuple[Problem, ...]]:
         yield tuple(self.of_mesh)
 
     def problems(self) -> tuple[LocatedProblem, ...]:
