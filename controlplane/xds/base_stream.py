@@ -66,7 +66,7 @@ class BaseStream(ABC):
         return self._ready
 
     @property
-    def held(self) -> int:
+    def size(self) -> int:
         """Return how many names are kept for the client, of all types; what exists it may have without having named it."""
         return self._restored + sum(channel.size for channel in self._in_order)
 

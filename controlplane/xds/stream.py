@@ -60,7 +60,7 @@ class Stream(Protocol[RequestT_contra]):
         """Return whether ``take`` may have something."""
 
     @property
-    def held(self) -> int:
+    def size(self) -> int:
         """Return how many names are kept for the client, of all types."""
 
     @property

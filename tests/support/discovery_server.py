@@ -33,7 +33,7 @@ class Machine:
         return True
 
     @property
-    def held(self) -> int:
+    def size(self) -> int:
         return 0
 
     @property

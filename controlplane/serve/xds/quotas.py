@@ -11,11 +11,11 @@ MAX_UNANSWERED = 300_000  # names that the streams of one client ask for and hav
 _RECOUNT = 1000  # names that are asked for between two counts
 
 
-class Asked(Protocol):
+class Requested(Protocol):
     """What a stream asks for."""
 
     @property
-    def held(self) -> int:
+    def size(self) -> int:
         """Return how many names are kept for the client."""
 
     def unanswered(self) -> int:
@@ -52,13 +52,13 @@ class Allowance:
         self._unanswered = 0  # when it was counted last
         self._added = 0  # names that were asked for since
 
-    def exceeded(self, asked: Asked, added: int) -> str | None:
-        """Return what is too much now that ``added`` names more are ``asked`` for, if anything is."""
-        if asked.held > MAX_NAMES:
+    def exceeded(self, requested: Requested, added: int) -> str | None:
+        """Return what is too much now that ``added`` names more are ``requested``, if anything is."""
+        if requested.size > MAX_NAMES:
             return f"expected at most {MAX_NAMES} names asked for on one stream"
         self._added += added
         if self._added >= _RECOUNT:
-            self._count(asked.unanswered())
+            self._count(requested.unanswered())
             if self._quotas.unanswered(self._client) > MAX_UNANSWERED:
                 return f"expected at most {MAX_UNANSWERED} names asked for by one client of which there is nothing"
         return None

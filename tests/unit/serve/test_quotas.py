@@ -10,8 +10,8 @@ EACH = MAX_NAMES
 
 
 @dataclass
-class Asked:
-    held: int = 0
+class Requested:
+    size: int = 0
     nothing: int = 0
 
     def unanswered(self) -> int:
@@ -22,16 +22,16 @@ def test_the_streams_of_one_client_share_what_it_may_ask_for_and_no_other_client
     quotas = Quotas()
     streams = [Allowance(quotas, "a") for _ in range(MAX_UNANSWERED // EACH)]
     for stream in streams:
-        assert stream.exceeded(Asked(EACH, EACH), EACH) is None
+        assert stream.exceeded(Requested(EACH, EACH), EACH) is None
 
-    assert Allowance(quotas, "a").exceeded(Asked(EACH, EACH), EACH) is not None
-    assert Allowance(quotas, "b").exceeded(Asked(EACH, EACH), EACH) is None
+    assert Allowance(quotas, "a").exceeded(Requested(EACH, EACH), EACH) is not None
+    assert Allowance(quotas, "b").exceeded(Requested(EACH, EACH), EACH) is None
 
 
 def test_what_a_stream_had_is_given_back_when_it_ends() -> None:
     quotas = Quotas()
     stream = Allowance(quotas, "a")
-    stream.exceeded(Asked(EACH, EACH), EACH)
+    stream.exceeded(Requested(EACH, EACH), EACH)
 
     stream.close()
 
@@ -41,8 +41,8 @@ def test_what_a_stream_had_is_given_back_when_it_ends() -> None:
 def test_what_exists_costs_a_client_nothing_of_its_quota() -> None:
     quotas = Quotas()
     for _ in range(MAX_UNANSWERED // EACH + 5):
-        assert Allowance(quotas, "a").exceeded(Asked(EACH, 0), EACH) is None
+        assert Allowance(quotas, "a").exceeded(Requested(EACH, 0), EACH) is None
 
 
 def test_a_stream_that_holds_too_many_names_has_exceeded_its_own() -> None:
-    assert Allowance(Quotas(), "a").exceeded(Asked(MAX_NAMES + 1), 1) is not None
+    assert Allowance(Quotas(), "a").exceeded(Requested(MAX_NAMES + 1), 1) is not None

@@ -33,9 +33,9 @@ def test_unsubscribing_from_nothing_gives_nothing_back() -> None:
 
     stream.receive(request)
 
-    assert stream.held == stream.unanswered() == 10
+    assert stream.size == stream.unanswered() == 10
     stream.receive(DeltaDiscoveryRequest(type_url=EDS, resource_names_unsubscribe=some("a", 4)))
-    assert stream.held == stream.unanswered() == 6
+    assert stream.size == stream.unanswered() == 6
 
 
 def test_versions_that_nobody_has_published_are_counted() -> None:
@@ -45,7 +45,7 @@ def test_versions_that_nobody_has_published_are_counted() -> None:
         DeltaDiscoveryRequest(type_url=CDS, resource_names_subscribe=["*"], initial_resource_versions=dict.fromkeys(some("a", 10), "1"))
     )
 
-    assert stream.held == 10
+    assert stream.size == 10
 
 
 def test_names_of_which_there_is_nothing_are_told_in_several_responses_and_what_there_is_in_the_first() -> None:
@@ -84,4 +84,4 @@ def test_a_request_in_pieces_means_what_it_means_as_a_whole() -> None:
         gone = [sorted(name for answer in answers for name in answer.removed_resources) for answers in told]
         assert names[0] == names[1]
         assert gone[0] == gone[1]
-        assert whole.held == divided.held
+        assert whole.size == divided.size

@@ -1,0 +1,28 @@
+"""What a bystander notices while one tenant or client takes all it can get: figures, which are held where nothing else runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.attackers import ATTACKS
+from tests.support.bystander import attacked, under_attack
+from tests.support.waiting import MEASURING, within
+
+SECONDS = 8.0
+
+
+@pytest.mark.skipif(not MEASURING, reason="figures; that the bounds hold is shown by other tests")
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_a_bystander_is_served_while_others_are_attacked(attack: str, tmp_path: Path) -> None:
+    server = await attacked(tmp_path)
+    try:
+        noticed = await under_attack(server, attack, SECONDS)
+    finally:
+        await server.process.stop(kill=True)
+
+    print(noticed.row)
+    assert max(noticed.change_s) <= within(1.0)
+    assert max(noticed.health_s) <= within(0.25)
+    assert noticed.memory <= within(500e6)
