@@ -160,4 +160,5 @@ def test_an_object_that_says_nothing_of_its_age_counts_after_all_that_do() -> No
 
     mesh.apply([change(undated), change(dated)])
 
-    assert [(problem.object.name, problem.code) for problem in mesh.problems() if problem.object] == [("a", "Conflict")]
+    told = [(problem.object.name, problem.field, problem.code) for problem in mesh.problems() if problem.object]
+    assert told == [("a", "spec.servers[0]", "Conflict"), ("z", "spec.servers", "Conflict")]  # the first does without

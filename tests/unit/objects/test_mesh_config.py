@@ -38,7 +38,6 @@ def test_the_settings_of_the_mesh() -> None:
         ("protocolDetectionTimeout: soon", "data.mesh.protocolDetectionTimeout"),
         ("- a", "data.mesh"),
         ("a: [", "data.mesh"),
-        ("a: &x 1\nb: *x", "data.mesh"),
         (7, "data.mesh"),
     ],
 )
