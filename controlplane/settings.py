@@ -85,4 +85,5 @@ class Settings:
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served
     admin_hosts: tuple[str, ...] = ()  # names by which the admin API may be called, besides those of the loopback interface
+    hold_unknown_s: float = 10.0  # for which a published rule stays as it was when its new version leads to what is not there
     grace_s: float = 5.0  # within which streams end at the stop

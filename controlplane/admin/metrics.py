@@ -37,6 +37,11 @@ class MetricsCollector(Collector):
         for kind, count in sorted(Counter(entry.key.kind for entry in control_plane.mesh.objects()).items()):
             objects.add_metric([kind], count)
         yield objects
+        yield GaugeMetricFamily(
+            "navarch_held_back",
+            "Objects with rules that stay as they were for now, as what their new version leads to is not there.",
+            value=control_plane.held_back(),
+        )
         streams = GaugeMetricFamily("navarch_streams", "Open discovery streams, by protocol.", labels=["wire"])
         for wire, count in sorted(Counter(session.variant.value for session in control_plane.sessions()).items()):
             streams.add_metric([wire], count)

@@ -65,6 +65,15 @@ class Connection(Schema):
     types: tuple[TypeState, ...]
 
 
+class DeferralRow(Schema):
+    """An object with rules that stay as they were, as what their new version leads to is not there; times are since the epoch."""
+
+    object: str
+    since: float
+    until: float  # at most
+    waiting_for: tuple[str, ...]
+
+
 class ProxyRow(Schema):
     """One proxy that is connected."""
 
@@ -73,6 +82,7 @@ class ProxyRow(Schema):
     synced: bool
     connections: tuple[Connection, ...]
     reported_at: float | None = None  # when it has last said what it sends
+    held_back: tuple[DeferralRow, ...] = ()
     registered: str | None = None  # the WorkloadEntry that it has asked for, or why there is none
 
 

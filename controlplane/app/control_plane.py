@@ -17,14 +17,14 @@ from controlplane.admin.api import admin_app
 from controlplane.admin.health import health_app
 from controlplane.admin.http_server import HttpServer
 from controlplane.admin.metrics import MetricsCollector
-from controlplane.admin.schemas import IdentityRow
+from controlplane.admin.schemas import IdentityRow, ProxyRow
 from controlplane.admin.state import AdminState
 from controlplane.app import jwks
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
 from controlplane.app.problem_log import ProblemLog
-from controlplane.app.recorder import StreamRecorder
+from controlplane.app.recorder import StreamRecorder, with_deferrals
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.app.sources import Sources
 from controlplane.app.system_namespace import SystemNamespace
@@ -80,7 +80,7 @@ class ControlPlane:
         """Make one by ``settings``, with a ``client`` where Kubernetes is a source; nothing is opened yet."""
         self._settings = settings
         self._api = api_server(client, settings.kubernetes) if settings.kubernetes and client else None
-        self._mesh = Mesh(settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION)
+        self._mesh = Mesh(settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION, settings.hold_unknown_s)
         self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
         self._sources = Sources(list(_sources(settings, self._api, self._registrar)))
         self._issuers = jwks.jwks_refresher(settings.jwks)
@@ -186,6 +186,7 @@ class ControlPlane:
                 self._subscribers.arrivals,
                 self._subscribers.departures,
                 self._updates.key_updates,
+                self._updates.holds,
                 sum(fleet.rejects.values()),
             ),
             identity=lambda: published_identity(self._identity()),
@@ -197,11 +198,12 @@ class ControlPlane:
         settings = self._settings
         state = AdminState(
             mesh=self._mesh,
-            proxies=self._recorder.proxies,
+            proxies=self._proxies,
             sessions=self._subscribers.sessions,
             locations=self._sources.locations,
             not_ready=self._not_ready,
             refreshes=lambda: self._updates.refreshes,
+            held_back=lambda: len(self._updates.held_back),
             rejects=lambda: self._recorder.fleet.rejects,
             kubernetes=self._write_back.state if self._write_back else None,
             identity=self._identity,
@@ -216,6 +218,9 @@ class ControlPlane:
         return (
             (admin, HttpServer(health_app(self._not_ready, registry), settings.health, option="--health")) if settings.health else (admin,)
         )
+
+    def _proxies(self) -> list[ProxyRow]:
+        return with_deferrals(self._recorder.proxies(), self._mesh.deferrals_from(self._subscribers.sessions()))
 
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities) if self._identities else None

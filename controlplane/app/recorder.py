@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from controlplane.admin.schemas import Connection, LoadRow, ProxyRow, TypeState
+from controlplane.admin.schemas import Connection, DeferralRow, LoadRow, ProxyRow, TypeState
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.fleet.load import LoadTotals
 from controlplane.fleet.streams import Fleet, StreamStatus, TypeStatus
+from controlplane.model.deferrals import Deferral
+from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Event, Nacked
 from controlplane.xds.stream import Variant
@@ -84,6 +86,21 @@ class StreamRecorder:
             )
             for proxy_id, rows in streams.items()
         ]
+
+
+def with_deferrals(rows: Iterable[ProxyRow], held_back: Mapping[str, Mapping[Key, Deferral]]) -> list[ProxyRow]:
+    """Return ``rows`` with what is ``held_back`` from each proxy, by its name: as long as something is, it is not synced."""
+    return [
+        row.model_copy(update={"synced": False, "held_back": tuple(_deferral_row(key, held[key]) for key in sorted(held))})
+        if (held := held_back.get(row.id))
+        else row
+        for row in rows
+    ]
+
+
+def _deferral_row(key: Key, held: Deferral) -> DeferralRow:
+    waiting_for = tuple(sorted({missing.destination for missing in held.missing}))
+    return DeferralRow(object=str(key), since=held.since, until=held.until, waiting_for=waiting_for)
 
 
 def _connection(stream: StreamStatus) -> Connection:

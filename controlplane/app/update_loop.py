@@ -1,6 +1,7 @@
 """The update loop: takes facts in from everywhere, brings the mesh up to date with them, and has the result published.
 
-What wakes it: facts in the mailbox (``submit``), or a stream that has joined and has no view yet (``wake``).
+What wakes it: facts in the mailbox (``submit``), a stream that has joined and has no view yet (``wake``), or the time until which
+rules were held back that lead to what is not there.
 What is one batch: everything in the mailbox at that moment. There is no timer that waits for more: the first fact is worked on at once, and
 what arrives meanwhile is the next batch. So a change alone is published as soon as can be, and in a storm batches grow as large as the
 work on one takes long. The mailbox holds the latest fact about each thing, so it never outgrows what there is.
@@ -17,6 +18,7 @@ proxy waiting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ from typing import Protocol, TypeAlias, assert_never
 
 from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.mesh import Mesh, Published
+from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import Key
 from controlplane.objects.changes import MeshChange
 
@@ -48,14 +51,21 @@ class Issuers(Protocol):
 class UpdateLoop:
     """The only caller of ``mesh.apply`` and ``mesh.refresh`` in a control plane that serves."""
 
-    def __init__(self, mesh: Mesh, sources: Iterable[str], issuers: Issuers | None = None) -> None:
-        """Update ``mesh``; it is synced when each of ``sources`` has submitted once, and ``issuers``, if keys are fetched, are settled."""
+    def __init__(self, mesh: Mesh, sources: Iterable[str], issuers: Issuers | None = None, clock: Callable[[], float] = time.time) -> None:
+        """Update ``mesh``; it is synced when each of ``sources`` has submitted once, and ``issuers``, if keys are fetched, are settled.
+
+        ``clock`` says the seconds since the epoch.
+        """
         self._mesh = mesh
         self._issuers = issuers
         self._waiting_for = set(sources)
         self._mailbox = _Mailbox()
         self._wake_event = asyncio.Event()
         self.synced = asyncio.Event()
+        self._clock = clock
+        self._due: float | None = None
+        self.held_back: Mapping[Key, Deferral] = {}
+        self.holds = 0  # how many objects were held back, or were so no longer
         self.refreshes = 0
         self.key_updates = 0  # how often issuers' keys were submitted
         if not self._waiting_for:
@@ -73,7 +83,7 @@ class UpdateLoop:
     async def run(self, publish: Publish) -> None:
         """Work batch by batch, and hand what each brings to ``publish``, until cancelled."""
         while True:
-            await self._wake_event.wait()
+            await self._woken_or_due()
             self._wake_event.clear()
             batch, self._mailbox = self._mailbox, _Mailbox()
             try:
@@ -83,6 +93,13 @@ class UpdateLoop:
                 log.exception("refresh failed")
             self._mark_submitted(batch.sources)
 
+    async def _woken_or_due(self) -> None:
+        """Wait for something to do."""
+        left = None if self._due is None else max(0.0, self._due - self._clock())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._wake_event.wait()
+
     async def _apply(self, batch: _Mailbox) -> None:
         for piece in batch.pieces():
             self._mesh.apply(piece)
@@ -90,7 +107,7 @@ class UpdateLoop:
 
     async def _refresh(self) -> Published:
         while True:
-            published = self._mesh.refresh(_after(time.perf_counter() + _SLICE_S))
+            published = self._mesh.refresh(_after(time.perf_counter() + _SLICE_S), self._clock())
             if published.done:
                 self.refreshes += 1
                 return published
@@ -101,7 +118,16 @@ class UpdateLoop:
             self._issuers.want(published.wanted_keys)
         for failed in published.failed:
             log.error("query failed", extra={"query": str(failed), "where": failed.where})
+        self._note_deferrals(published)
         publish(published)
+
+    def _note_deferrals(self, published: Published) -> None:
+        before, self.held_back, self._due = self.held_back, published.held_back, published.due
+        for key in self.held_back.keys() - before.keys():
+            log.warning("rules held back", extra={"object": str(key), "reason": self.held_back[key].message})
+        for key in before.keys() - self.held_back.keys():
+            log.info("rules held back no longer", extra={"object": str(key), "waited_for": before[key].destinations})
+        self.holds += len(before.keys() ^ self.held_back.keys())
 
     def _mark_submitted(self, sources: Iterable[str]) -> None:
         self._waiting_for.difference_update(sources)

@@ -74,6 +74,16 @@ _Health: TypeAlias = Annotated[
 _AdminHosts: TypeAlias = Annotated[
     list[str] | None, typer.Option("--admin-host", metavar="NAME", help="A host name by which the admin API may be called.")
 ]
+_HoldUnknown: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        max=600,
+        help="How long a rule that is in effect stays as it was when its new version names a host, port or subset that is not there. "
+        "0: it is answered 503 at once.",
+    ),
+]
 _JwksAllow: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -113,6 +123,7 @@ def serve(
     max_connection_age: _MaxAge = 1800,
     registration_grace: _Grace = 10,
     load_interval: _Interval = 10,
+    hold_unknown: _HoldUnknown = 10,
     jwks_allow: _JwksAllow = None,
     jwks_roots: _JwksRoots = None,
     jwks_refresh: _JwksRefresh = 1200,
@@ -144,6 +155,7 @@ def serve(
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
         reports=ReportSettings(grace_s=registration_grace, load_interval_s=load_interval),
         jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
+        hold_unknown_s=hold_unknown,
         xds=_plaintext_address(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,

@@ -23,6 +23,11 @@ class ServiceBackend:
         """Return the name of the cluster that leads there, or nowhere."""
         return BLACK_HOLE if self.missing else cluster_name(OUTBOUND, self.port, self.subset, self.host)
 
+    @property
+    def destination(self) -> str:
+        """Return it as users read it."""
+        return f"{self.host}:{self.port}" + (f" subset {self.subset}" if self.subset else "")
+
 
 @dataclass(frozen=True, slots=True)
 class LocalBackend:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from controlplane.ir.listeners import EVERY_CONNECTION, ChainMatch, HttpRouting, TcpForwarding
+from controlplane.ir.listeners import EVERY_CONNECTION, ChainMatch, HttpRouting, TcpForwarding, missing_of
 from controlplane.ir.tls import Termination
+from controlplane.model.deferrals import NONE_MISSING, MissingDestinations
 
 _ANYWHERE = "0.0.0.0"
 
@@ -58,3 +59,8 @@ class GatewayListener:
     def name(self) -> str:
         """Return the listener's name."""
         return f"{self.bind or _ANYWHERE}_{self.port}"
+
+    @property
+    def missing(self) -> MissingDestinations:
+        """Return the destinations of its connections that are not there."""
+        return NONE_MISSING.union(*(missing_of(chain.handling) for chain in self.chains))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from controlplane.ir.tls import Peer, Termination
 from controlplane.model.cluster_names import INBOUND, cluster_name
+from controlplane.model.deferrals import NONE_MISSING, MissingDestinations
 from controlplane.model.hosts import ANY
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.peer_authentication import MutualTLSMode
@@ -76,12 +77,13 @@ class HttpRouting:
 class TcpForwarding:
     """Whole connections are sent on to one of ``clusters``, by their weights, within ``limits``.
 
-    With ``endpoint`` to that address of the cluster alone: the client has chosen it.
+    With ``endpoint`` to that address of the cluster alone: the client has chosen it. Connections to what is ``missing`` are closed.
     """
 
     clusters: tuple[tuple[str, int], ...]
     limits: TcpLimits = NO_LIMITS
     endpoint: str = ""
+    missing: MissingDestinations = NONE_MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,17 @@ class ProtocolDetection:
 
 
 Handling = HttpRouting | TcpForwarding | ProtocolDetection
+
+
+def missing_of(handling: Handling) -> MissingDestinations:
+    """Return the destinations of the connections that ``handling`` sends on whole that are not there."""
+    match handling:
+        case HttpRouting():
+            return NONE_MISSING
+        case TcpForwarding():
+            return handling.missing
+        case ProtocolDetection():
+            return handling.other.missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +149,11 @@ class OutboundListener:
     def name(self) -> str:
         """Return the listener's name."""
         return f"{self.bind}_{self.port}"
+
+    @property
+    def missing(self) -> MissingDestinations:
+        """Return the destinations of its connections that are not there."""
+        return NONE_MISSING.union(*(missing_of(handling) for handling in (self.default, *(chain.handling for chain in self.chains))))
 
 
 def unclaimed(match: ChainMatch, claimed: set[tuple[str, str]]) -> Iterator[ChainMatch]:

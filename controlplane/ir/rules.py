@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from controlplane.ir.actions import Action
+from controlplane.ir.actions import Action, Forward
+from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.extras import NO_CHANGES, Cors, Fault, HeaderChanges
 from controlplane.ir.matches import EVERY_REQUEST, RequestMatch
+from controlplane.model.deferrals import NONE_MISSING, MissingDestination, MissingDestinations
 from controlplane.model.keys import Key
 
 
@@ -44,6 +46,15 @@ class HttpRule:
     stat_prefix: str = ""
     origin: str = ""  # the path of the object that says so; empty: nobody has written it
     rank: Rank = UNWRITTEN
+
+    @property
+    def missing(self) -> MissingDestinations:
+        """Return the destinations of the rule that are not there."""
+        if not isinstance(self.action, Forward):
+            return NONE_MISSING
+        backends = [weighted.backend for weighted in self.action.backends] + [mirror.backend for mirror in self.action.mirrors]
+        missing = (backend.destination for backend in backends if isinstance(backend, ServiceBackend) and backend.missing)
+        return frozenset(MissingDestination(self.rank.key, destination) for destination in missing)
 
 
 class RequestPort(NamedTuple):

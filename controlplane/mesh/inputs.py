@@ -9,6 +9,7 @@ from typing import assert_never
 from controlplane.incremental.database import Database, Input
 from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.gateway_bindings import all_matches, gateways_of
+from controlplane.model.deferrals import Deferral
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import GroupKind, Key
 from controlplane.objects.changes import MeshChange
@@ -38,6 +39,9 @@ jwks_failure: Input[str, str] = Input("jwks_failure", default="")
 
 # By the name of a credential in SDS: the namespaces whose proxies cannot be given it, and why. Its content is never here.
 credential_problems: Input[str, tuple[CredentialFault, ...]] = Input("unusable", default=())
+
+# By object: its rules that stay as they were published for a while. What is published does not depend on it, only what is told of it.
+held_back: Input[Key, Deferral | None] = Input("held_back", default=None)
 
 
 def of_kind(kind: GroupKind, namespace: str) -> Facet:
@@ -168,6 +172,11 @@ def set_plaintext(db: Database, place: tuple[str, str], *, plaintext: bool) -> N
 def set_credential_problems(db: Database, name: str, faults: tuple[CredentialFault, ...]) -> None:
     """Set for which namespaces the credential ``name`` cannot be used, and for what ``reasons``."""
     db.set(credential_problems, name, faults)
+
+
+def set_deferral(db: Database, key: Key, held: Deferral | None) -> None:
+    """Set what of the rules of ``key`` is ``held`` back."""
+    db.set(held_back, key, held)
 
 
 def set_issuer_keys(db: Database, address: str, keys: KeySet) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
@@ -19,6 +19,7 @@ from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.roots import scope_of, table_roots
+from controlplane.model.deferrals import Deferral, by_object
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Problem, Severity, in_order
@@ -55,18 +56,23 @@ class Published:
     new_views: tuple[Session, ...] = ()  # sessions whose view is replaced; new ones get their first
     failed: tuple[Failed, ...] = ()  # queries that raised: our bugs, each reported once
     wanted_keys: WantedKeys | None = None  # where issuers' keys are, where that changed
+    held_back: Mapping[Key, Deferral] = field(default_factory=dict)  # all objects with rules that are held back
+    due: float | None = None  # when something of that is to be published: refresh then though nothing has changed
     done: bool = True  # False: `stop` returned true; refresh again to go on, nothing is published yet
 
 
 class Mesh:
     """The state of the mesh and what is published from it: ``apply`` takes facts in, ``refresh`` returns what they changed."""
 
-    def __init__(self, revision: str = DEFAULT_REVISION) -> None:
-        """Begin with no objects; those for another revision than ``revision`` will have no effect."""
+    def __init__(self, revision: str = DEFAULT_REVISION, hold_unknown_s: float = 0.0) -> None:
+        """Begin with no objects; those for another revision than ``revision`` will have no effect.
+
+        A published rule whose new version leads nowhere stays as it was for ``hold_unknown_s`` seconds at most.
+        """
         self._revision = revision
         self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
-        self._publisher = Publisher(self._db)
+        self._publisher = Publisher(self._db, hold_unknown_s)
         self._presence = PlaintextProxies(self._db)
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
@@ -74,6 +80,7 @@ class Mesh:
         self._new_views: set[Session] = set()
         self._failed: list[Failed] = []
         self._wanted_keys: WantedKeys | None = None
+        self._held_back: Mapping[Key, Deferral] = {}
         self._db.watch(wanted_keys)
 
     @property
@@ -113,9 +120,10 @@ class Mesh:
             del self._sessions[session.proxy]
         self._db.unwatch(scope_of, session.proxy)
 
-    def refresh(self, stop: Callable[[], bool] = never) -> Published:
+    def refresh(self, stop: Callable[[], bool] = never, now: float = 0.0) -> Published:
         """Bring every table up to date with what was applied, unless ``stop``, asked between two queries, says to go on another time.
 
+        ``now``, in seconds since the epoch, ends what was held back long enough.
         What is watched leads to more that has to be watched, so the database is asked until it has nothing new to say.
         """
         while True:
@@ -138,7 +146,17 @@ class Mesh:
         new_views, self._new_views = self._new_views, set()
         failed, self._failed = self._failed, []
         keys, self._wanted_keys = self._wanted_keys, None
-        return Published(self._publisher.flush(), tuple(new_views), tuple(failed), keys)
+        changes = self._publisher.flush(now)
+        return Published(changes, tuple(new_views), tuple(failed), keys, self._note_deferrals(), self._publisher.due)
+
+    def deferrals_from(self, sessions: Iterable[Session]) -> Mapping[str, Mapping[Key, Deferral]]:
+        """Return what is held back from ``sessions``, by the name of the proxy and by object."""
+        by_table = self._publisher.deferrals()
+        found: dict[str, set[Deferral]] = defaultdict(set)
+        for session in sessions if by_table else ():
+            for table in session.view.tables:
+                found[session.proxy.id].update(by_table.get(table, ()))
+        return {proxy_id: by_object(held) for proxy_id, held in found.items() if held}
 
     def objects(self) -> tuple[MeshObject, ...]:
         """Return every object, sorted by key."""
@@ -214,6 +232,12 @@ class Mesh:
             return fact
         self._revision_of[fact.key] = label
         return MeshChange(fact.key, None)
+
+    def _note_deferrals(self) -> Mapping[Key, Deferral]:
+        before, self._held_back = self._held_back, by_object(held for of_table in self._publisher.deferrals().values() for held in of_table)
+        for key in before.keys() | self._held_back.keys():
+            inputs.set_deferral(self._db, key, self._held_back.get(key))
+        return self._held_back
 
     def _update_view(self, session: Session) -> bool:
         scope = self._db.peek(scope_of, session.proxy)

@@ -19,6 +19,9 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+HELD_BACK = "HeldBack"  # the code of rules that are valid and not published yet
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One thing wrong with one field of one object, with what was expected.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.fleet.rollout import Rollout
-from controlplane.model.problems import Problem, Severity
+from controlplane.model.problems import HELD_BACK, Problem, Severity
 from controlplane.objects.security.closed import CONSEQUENCES
 
 Condition = Mapping[str, object]
@@ -45,7 +45,7 @@ def updated_conditions(
 
 def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> Iterator[_WantedCondition]:
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
+    warnings = [problem for problem in problems if problem.severity is Severity.WARNING and problem.code != HELD_BACK]
     if errors:
         yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _message(errors))
         consequence = next((problem for problem in errors if problem.code in CONSEQUENCES), None)
@@ -59,6 +59,10 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
     yield _WantedCondition("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _message(warnings))
     if any(problem.code == "KindNotTranslated" for problem in problems):
         yield _WantedCondition("Programmed", "False", "NotTranslated", "objects of this kind have no effect yet")
+        return
+    if held := [problem for problem in problems if problem.code == HELD_BACK]:
+        yield _WantedCondition("Programmed", "False", HELD_BACK, _message(held))
+        yield _WantedCondition("Reconciled", "False", "Pending", "pending")
         return
     if rollout is None:
         yield _WantedCondition("Programmed", "False", "Pending", "not every replica of the control plane serves this generation yet")

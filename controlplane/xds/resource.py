@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as _field
 from hashlib import blake2b
+from typing import NamedTuple
+
+from controlplane.model.deferrals import NONE_MISSING, MissingDestinations
 
 Reference = tuple[str, str]  # (type URL, name)
 
@@ -19,7 +22,8 @@ class Resource:
     ``frame`` is a whole ``resources`` field of a DeltaDiscoveryResponse. Its tail from ``sotw_at`` on is a whole ``resources`` field
     of a DiscoveryResponse: in both messages, and in ``Resource`` itself, the ``Any`` stands in field 2.
     ``uses`` are the (type URL, name)s that this resource refers to; ``exclusive`` what no two resources of a table may both have
-    (the domains of a virtual host).
+    (the domains of a virtual host). What a rule of it would lead to and is ``missing`` is answered 503.
+    ``assembly`` is what it was put together from, where it was.
     """
 
     type_url: str
@@ -29,12 +33,15 @@ class Resource:
     sotw_at: int
     uses: tuple[Reference, ...] = ()
     exclusive: frozenset[str] = frozenset()
+    missing: MissingDestinations = NONE_MISSING
+    assembly: Assembly | None = _field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
-        """Return whether ``other`` has the same type, name, version and references."""
+        """Return whether ``other`` has the same type, name, version and references, and lacks the same."""
         if not isinstance(other, Resource):
             return NotImplemented
-        return (self.version, self.name, self.type_url, self.uses) == (other.version, other.name, other.type_url, other.uses)
+        same_name = (self.version, self.name, self.type_url) == (other.version, other.name, other.type_url)
+        return same_name and self.uses == other.uses and self.missing == other.missing
 
     def __hash__(self) -> int:
         """Return a hash by name and version."""
@@ -53,6 +60,39 @@ class Resource:
         _, after_url = read_bytes(packed, 1)
         value, _ = read_bytes(packed, after_url + 1)
         return value
+
+
+class Part(NamedTuple):
+    """One virtual host of an assembled RouteConfiguration: what it is, and what becomes of its requests, which can be exchanged."""
+
+    name: str
+    head: bytes  # name and domains
+    body: bytes
+    uses: tuple[Reference, ...] = ()
+    exclusive: frozenset[str] = frozenset()
+    missing: MissingDestinations = NONE_MISSING
+
+    def with_body_of(self, other: Part) -> Part:
+        """Return this part with what becomes of requests to ``other``."""
+        return self._replace(body=other.body, uses=other.uses, missing=other.missing)
+
+
+class Assembly(NamedTuple):
+    """What a resource is put together from: ``parts``, each a field 2, between ``head`` and ``tail``; ``uses`` are of the tail."""
+
+    head: bytes
+    parts: tuple[Part, ...]
+    tail: bytes
+    uses: tuple[Reference, ...] = ()
+
+
+def assembled(type_url: str, name: str, assembly: Assembly) -> Resource:
+    """Return the Resource ``name`` of ``type_url`` that is put together from ``assembly``."""
+    parts = assembly.parts
+    value = assembly.head + b"".join(field(2, part.head + part.body) for part in parts) + assembly.tail
+    uses = sorted({*assembly.uses, *(reference for part in parts for reference in part.uses)})
+    missing = NONE_MISSING.union(*(part.missing for part in parts if part.missing))
+    return replace(resource(type_url, name, value, uses=tuple(uses)), missing=missing, assembly=assembly)
 
 
 def resource(

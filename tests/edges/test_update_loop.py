@@ -36,8 +36,8 @@ class SlowMesh(Mesh):
             self.done.append(fact.key.name if isinstance(fact, MeshChange) else fact)
         return frozenset()
 
-    def refresh(self, stop: Callable[[], bool] = bool) -> Published:
-        del stop
+    def refresh(self, stop: Callable[[], bool] = bool, now: float = 0.0) -> Published:
+        del stop, now
         if self.slices:
             self.slices -= 1
             self.done.append("slice")

@@ -57,7 +57,9 @@ def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, numb
     if listener is None:
         return None
     filters = gateway_filters(db, effective_policies(db, scope.namespace, scope.labels))
-    return checked_resource(LDS, listener.name, gateway_listener(listener, filters, connection_settings(db, scope.limits)))
+    return checked_resource(
+        LDS, listener.name, gateway_listener(listener, filters, connection_settings(db, scope.limits)), listener.missing
+    )
 
 
 @query

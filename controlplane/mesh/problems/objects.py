@@ -9,7 +9,7 @@ from controlplane.mesh.access.credentials import problems_of_credentials
 from controlplane.mesh.access.jwks import missing_keys
 from controlplane.mesh.destinations.destination_rules import named_subsets
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import objects, plaintext_addresses, qualified_host
+from controlplane.mesh.inputs import held_back, objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.delegates import delegate_problems
@@ -23,7 +23,7 @@ from controlplane.mesh.problems.unreachable import round_robin_problems, unreach
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
 from controlplane.model.keys import Key
-from controlplane.model.problems import Problem, Severity
+from controlplane.model.problems import HELD_BACK, Problem, Severity
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
@@ -81,6 +81,8 @@ def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> 
     hosts = frozenset(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts)
     for path, destination in _destinations(virtual_service):
         yield from _destination_problems(db, key, path, destination, hosts)
+    if held := held_back(db, key):
+        yield Problem(key, "", Severity.WARNING, HELD_BACK, held.message)
 
 
 def _claims_in_mesh(virtual_service: VirtualService) -> Iterator[Problem]:
@@ -121,8 +123,9 @@ def _destination_problems(db: Database, key: Key, path: str, destination: Destin
     host = qualified_host(destination.host, key.namespace)
     refs = find_services(db, host, key.namespace)
     ports = service_ports(db, refs)
+    fate = "they will be answered 503" if held_back(db, key) else "requests there are answered 503"
     if not refs:
-        becomes = "requests there are answered 503" if path.startswith("spec.http") else "connections there are closed"
+        becomes = fate if path.startswith("spec.http") else "connections there are closed"
         yield Problem(key, f"{path}.host", Severity.WARNING, "UnknownHost", f"no service {host} is known; {becomes}")
         return
     if destination.port and destination.port.number not in ports:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from google.protobuf.message import Message
 
 from controlplane.envoy.constraints import violations
 from controlplane.envoy.packing import encode
 from controlplane.errors import InvalidResource
+from controlplane.model.deferrals import NONE_MISSING, MissingDestinations
 from controlplane.translate.references import references
-from controlplane.xds.resource import Reference, Resource, resource
+from controlplane.xds.resource import Resource, resource
 
 
-def checked_resource(type_url: str, name: str, message: Message) -> Resource:
-    """Return the Resource ``name`` that holds ``message``.
+def checked_resource(type_url: str, name: str, message: Message, missing: MissingDestinations = NONE_MISSING) -> Resource:
+    """Return the Resource ``name`` that holds ``message``, which leads nowhere for the destinations ``missing``.
 
     Raises InvalidResource where Envoy would refuse it for a constraint: what was published before stays.
     """
     refuse_invalid(type_url, name, message)
-    return resource(type_url, name, encode(message), uses=references(message))
+    return replace(resource(type_url, name, encode(message), uses=references(message)), missing=missing)
 
 
 def refuse_invalid(type_url: str, name: str, message: Message) -> None:
     """Raise InvalidResource where ``message`` breaks a constraint of its own protobuf definition."""
     if broken := violations(message):
         raise InvalidResource(type_url, name, broken)
-
-
-def encoded_resource(
-    type_url: str, name: str, encoded: bytes, references: tuple[Reference, ...], exclusive: frozenset[str] = frozenset()
-) -> Resource:
-    """Return the Resource ``name`` made of parts that were checked and encoded before."""
-    return resource(type_url, name, encoded, uses=references, exclusive=exclusive)

@@ -1,4 +1,8 @@
-"""One table with its memory: what is desired, what is published, and why the two differ."""
+"""One table with its memory: what is desired, what is published, and why the two differ.
+
+Two things keep a new version from being published: it uses a resource that was not made, for a mistake of ours, or a rule of it leads
+to what is not there, which often comes a moment later (``holds.py``).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
+from controlplane.mesh.publish.holds import Holds
 from controlplane.translate.clusters.clusters import BLACK_HOLE, PASSTHROUGH
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
@@ -17,18 +22,19 @@ _EVERYWHERE = frozenset(((CDS, BLACK_HOLE), (CDS, PASSTHROUGH)))  # in every vie
 class PublishedTable:
     """A table and the rule by which it changes: nothing is published that uses what is not there, nothing in use is taken away."""
 
-    __slots__ = ("_desired", "_kept", "_users", "_waiting", "table")
+    __slots__ = ("_desired", "_kept", "_users", "_waiting", "holds", "table")
 
-    def __init__(self, key: Hashable) -> None:
-        """Begin an empty table for the part ``key``."""
+    def __init__(self, key: Hashable, hold_s: float = 0.0) -> None:
+        """Begin an empty table for the part ``key``; what leads nowhere is held back for ``hold_s`` seconds at most."""
         self.table = Table(key)
+        self.holds = Holds(hold_s)
         self._desired: dict[Reference, Resource] = {}
         self._kept: set[Reference] = set()  # published and in use, but not desired any more
         self._waiting: dict[Reference, set[Reference]] = defaultdict(set)  # what is missing -> who would use it
         self._users: dict[Reference, set[Reference]] = defaultdict(set)  # used -> published users; may name past users
 
-    def put(self, changed: Mapping[Reference, Resource | None]) -> TableChange | None:
-        """Take ``changed`` as desired (``None``: gone), publish what may be, and return what changed in the table."""
+    def put(self, changed: Mapping[Reference, Resource | None], now: float = 0.0) -> TableChange | None:
+        """Take ``changed`` as desired (``None``: gone), publish what may be at ``now``, and return what changed in the table."""
         added = set()
         for reference, resource in changed.items():
             if resource is None:
@@ -37,12 +43,12 @@ class PublishedTable:
                 if reference not in self._desired:
                     added.add(reference)
                 self._desired[reference] = resource
-        candidates = dict.fromkeys(changed)
+        candidates = dict.fromkeys((*changed, *self.holds.ended(now)))
         for reference in added:
             candidates.update(dict.fromkeys(self._waiting.pop(reference, ())))
-        return self._publish(candidates)
+        return self._publish(candidates, now)
 
-    def _publish(self, candidates: Iterable[Reference]) -> TableChange | None:
+    def _publish(self, candidates: Iterable[Reference], now: float) -> TableChange | None:
         updated: dict[str, dict[str, Resource]] = defaultdict(dict)
         unused: set[Reference] = set(self._kept)
         for reference in candidates:
@@ -50,6 +56,7 @@ class PublishedTable:
             before = self._published(reference)
             if resource is None:
                 unused.add(reference)
+                self.holds.release(reference)
                 continue
             self._kept.discard(reference)
             unused.discard(reference)
@@ -58,9 +65,10 @@ class PublishedTable:
                 self._waiting[used].add(reference)
             if before is not None and missing:
                 continue
-            for used in resource.uses:
+            allowed = self.holds.allowed(resource, before, now)
+            for used in allowed.uses:
                 self._users[used].add(reference)
-            updated[reference[0]][reference[1]] = resource
+            updated[reference[0]][reference[1]] = allowed
         removed = self._unused(unused, updated)
         if not updated and not removed:
             return None

@@ -7,12 +7,13 @@ watched, the database brings them up to date, and what it reports as changed is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Stopgap
 from controlplane.mesh.publish.published_table import PublishedTable
+from controlplane.model.deferrals import Deferral
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
@@ -34,9 +35,11 @@ class _PartState:
 class Publisher:
     """Keeps one table for each root in use, and a live query for each part that a table is made of."""
 
-    def __init__(self, db: Database) -> None:
-        """Publish from ``db``."""
+    def __init__(self, db: Database, hold_s: float = 0.0) -> None:
+        """Publish from ``db``; rules that lead nowhere are held back for ``hold_s`` seconds at most."""
         self._db = db
+        self._hold_s = hold_s
+        self._holding: set[PublishedTable] = set()  # tables that hold something back
         self._states: dict[tuple[object, tuple[object, ...]], _PartState] = {}  # by node: nodes equal their plain pairs, as in a report
         self._touched: dict[PublishedTable, dict[Reference, Resource | None]] = defaultdict(dict)
 
@@ -45,7 +48,7 @@ class Publisher:
         state = self._hold(root, None)
         state.uses += 1
         if state.published_table is None:
-            state.published_table = PublishedTable(root)
+            state.published_table = PublishedTable(root, self._hold_s)
             for part_state in self._part_states(state):
                 self._mark_changed([state.published_table], None, part_state.resource)
         return state.published_table.table
@@ -56,6 +59,7 @@ class Publisher:
         state.uses -= 1
         if not state.uses and state.published_table is not None:
             self._touched.pop(state.published_table, None)
+            self._holding.discard(state.published_table)
             state.published_table = None
             self._release(root, None)
 
@@ -74,12 +78,27 @@ class Publisher:
         if not isinstance(members, Failed):
             self._regroup(state, state.node, members)
 
-    def flush(self) -> tuple[tuple[Table, TableChange], ...]:
-        """Apply all that ``take`` noted to the tables, and return those that changed."""
+    def flush(self, now: float) -> tuple[tuple[Table, TableChange], ...]:
+        """Apply all that ``take`` noted, and what is held back no longer at ``now``, to the tables, and return those that changed."""
         touched, self._touched = self._touched, defaultdict(dict)
-        return tuple(
-            (published_table.table, change) for published_table, desired in touched.items() if (change := published_table.put(desired))
-        )
+        for published_table in self._holding:
+            if published_table.holds.ended(now):
+                touched.setdefault(published_table, {})
+        changes = []
+        for published_table, desired in touched.items():
+            if change := published_table.put(desired, now):
+                changes.append((published_table.table, change))
+        self._holding = {published_table for published_table in self._holding | touched.keys() if published_table.holds}
+        return tuple(changes)
+
+    @property
+    def due(self) -> float | None:
+        """Return when ``flush`` has to be called next though nothing has changed, or ``None``."""
+        return min((due for published_table in self._holding if (due := published_table.holds.due) is not None), default=None)
+
+    def deferrals(self) -> Mapping[Table, tuple[Deferral, ...]]:
+        """Return what is held back, by table."""
+        return {published_table.table: tuple(published_table.holds) for published_table in self._holding}
 
     def published(self, call: QueryCall) -> Iterator[tuple[Table, Resource]]:
         """Yield the resource that the part ``call`` has published, with each table that holds it; nothing where no table uses it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
@@ -12,11 +13,12 @@ from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Failed
 from controlplane.ir.rules import HttpRule, Rank, RequestPort
-from controlplane.mesh.publish.encode import encoded_resource, refuse_invalid
+from controlplane.mesh.publish.encode import refuse_invalid
 from controlplane.mesh.publish.parts import Stopgap
+from controlplane.model.deferrals import NONE_MISSING, MissingDestination, MissingDestinations
 from controlplane.translate.references import references
 from controlplane.translate.routes.virtual_hosts import broken_host, operation, shared_route, virtual_host
-from controlplane.xds.resource import Reference, Resource, field
+from controlplane.xds.resource import Assembly, Part, Reference, Resource, assembled, field, resource
 
 
 class EncodedVirtualHost(NamedTuple):
@@ -24,6 +26,7 @@ class EncodedVirtualHost(NamedTuple):
 
     encoded: bytes
     uses: tuple[Reference, ...]
+    missing: MissingDestinations = NONE_MISSING
 
 
 _BROKEN = EncodedVirtualHost(encode(broken_host()), ())
@@ -36,6 +39,7 @@ class EncodedRoute(NamedTuple):
     operation: bytes | None  # after host and port; None: it has none
     uses: tuple[Reference, ...]
     rank: Rank
+    missing: MissingDestinations
 
 
 def encoded_routes(rules: Iterable[HttpRule], arrived_at: RequestPort) -> tuple[EncodedRoute, ...]:
@@ -48,49 +52,51 @@ def encoded_routes(rules: Iterable[HttpRule], arrived_at: RequestPort) -> tuple[
 
 def _encoded_route(rule: HttpRule, route: Route) -> EncodedRoute:
     named = operation(rule)
-    return EncodedRoute(encode(route), None if named is None else named.encode(), references(VirtualHost(routes=[route])), rule.rank)
+    uses = references(VirtualHost(routes=[route]))
+    return EncodedRoute(encode(route), None if named is None else named.encode(), uses, rule.rank, rule.missing)
 
 
 def encoded_virtual_host(host: str, port: int, routes: Iterable[EncodedRoute], *, redirects: bool = False) -> EncodedVirtualHost:
     """Return the virtual host of ``routes`` to ``port`` of ``host``, without name and domains. Raises InvalidResource."""
     refuse_invalid(VHDS, host, VirtualHost(name=host, domains=[host]))
     place, uses = f"{host}:{port}".encode(), set[Reference]()
-    encoded = []
+    encoded, missing = [], set[MissingDestination]()
     for route in routes:
         # of a VirtualHost routes are 3, of a Route the decorator is 5, of that the operation is 1
         decorator = b"" if route.operation is None else field(5, field(1, place + route.operation))
         encoded.append(field(3, route.encoded + decorator))
         uses.update(route.uses)
-    return EncodedVirtualHost(b"".join(encoded) + encode(virtual_host(redirects=redirects)), tuple(sorted(uses)))
+        missing |= route.missing
+    whole = b"".join(encoded) + encode(virtual_host(redirects=redirects))
+    return EncodedVirtualHost(whole, tuple(sorted(uses)), frozenset(missing))
 
 
-def unless_failed(virtual_host: EncodedVirtualHost | Failed) -> EncodedVirtualHost:
-    """Return ``virtual_host``; one that answers 503 where it could not be worked out: the others of its table go on."""
-    return _BROKEN if isinstance(virtual_host, Failed) else virtual_host
+def unless_failed(body: EncodedVirtualHost | Failed) -> EncodedVirtualHost:
+    """Return ``body``; one that answers 503 where it could not be worked out: the others of its table go on."""
+    return _BROKEN if isinstance(body, Failed) else body
 
 
-def as_own_resource(table: str, name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost | Failed) -> Resource | Stopgap:
+def as_own_resource(table: str, name: str, domains: tuple[str, ...], body: EncodedVirtualHost | Failed) -> Resource | Stopgap:
     """Return the virtual host ``name`` of the RouteConfiguration ``table`` as a resource of its own."""
-    whole, usable = f"{table}/{name}", unless_failed(virtual_host)
-    made = encoded_resource(VHDS, whole, _encoded(whole, domains, usable), usable.uses, frozenset(domains))
-    return Stopgap(made) if isinstance(virtual_host, Failed) else made
+    whole, usable = f"{table}/{name}", unless_failed(body)
+    made = resource(VHDS, whole, _head(whole, domains) + usable.encoded, uses=usable.uses, exclusive=frozenset(domains))
+    made = replace(made, missing=usable.missing)
+    return Stopgap(made) if isinstance(body, Failed) else made
 
 
 def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, tuple[str, ...], EncodedVirtualHost]]) -> Resource:
     """Return ``message`` with ``hosts`` (name, domains, and the rest of each) before its own. Raises InvalidResource."""
     table = message.name
     refuse_invalid(RDS, table, message)
-    referred: set[Reference] = set(references(message))
-    inline: list[bytes] = []
-    for name, domains, encoded_host in hosts:
-        # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
-        inline.append(field(2, _encoded(name, domains, encoded_host)))
-        referred.update(encoded_host.uses)
+    parts = tuple(
+        Part(name, _head(name, domains), usable.encoded, usable.uses, frozenset(domains), usable.missing) for name, domains, usable in hosts
+    )
+    uses = references(message)
     message.ClearField("name")
-    encoded = field(1, table.encode()) + b"".join(inline) + encode(message)
-    return encoded_resource(RDS, table, encoded, tuple(sorted(referred)))
+    # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
+    return assembled(RDS, table, Assembly(field(1, table.encode()), parts, encode(message), uses))
 
 
-def _encoded(name: str, domains: tuple[str, ...], virtual_host: EncodedVirtualHost) -> bytes:
+def _head(name: str, domains: tuple[str, ...]) -> bytes:
     # VirtualHost: name = 1, domains = 2, and the rest as `EncodedVirtualHost` has it
-    return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in domains) + virtual_host.encoded
+    return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in domains)

@@ -15,6 +15,7 @@ from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies, service_behind, virtual_services_for
+from controlplane.model.deferrals import MissingDestination
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.virtual_service import ConnectionMatch, RouteDestination, TLSMatchAttributes, VirtualService
@@ -86,7 +87,8 @@ def _forwarding(db: Database, routes: Iterable[RouteDestination], key: Key, cont
         return None
     backends = [backend_of(db, route.destination, key, context) for route in weighted]
     clusters = tuple((backend.cluster, route.weight) for backend, route in zip(backends, weighted, strict=True))
-    return TcpForwarding(clusters=clusters, limits=_limits(db, backends[0], context))
+    missing = frozenset(MissingDestination(key, backend.destination) for backend in backends if backend.missing)
+    return TcpForwarding(clusters=clusters, limits=_limits(db, backends[0], context), missing=missing)
 
 
 def _limits(db: Database, backend: ServiceBackend, context: RouteContext) -> TcpLimits:

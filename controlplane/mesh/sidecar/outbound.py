@@ -116,7 +116,8 @@ def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
 @query
 def outbound_listener(db: Database, listener: OutboundListener, limits: ConnectionLimits) -> Resource | None:
     """Return the listener of ``listener``."""
-    return checked_resource(LDS, listener.name, listeners.outbound_listener(listener, outbound_connection_settings(db, limits)))
+    message = listeners.outbound_listener(listener, outbound_connection_settings(db, limits))
+    return checked_resource(LDS, listener.name, message, listener.missing)
 
 
 @query
