@@ -54,8 +54,8 @@ def _object_router(state: AdminState) -> APIRouter:
 
     @router.get("/problems", summary="What is wrong with the objects, by file and line", response_model=list[ProblemRow])
     async def problems(severity: str | None = None) -> Response:
-        of_objects = await problems_between(state.mesh)
-        return Response(await asyncio.to_thread(_problem_rows, of_objects, state.locations(), severity), media_type="application/json")
+        found = [*await problems_between(state.mesh), *state.refusals()]
+        return Response(await asyncio.to_thread(_problem_rows, found, state.locations(), severity), media_type="application/json")
 
     return router
 
@@ -148,8 +148,8 @@ async def problems_between(mesh: Mesh) -> list[Problem]:
     return found
 
 
-def _problem_rows(of_objects: Iterable[Problem], places: Sequence[Locations], severity: str | None) -> bytes:
-    located = located_problems(in_order(of_objects), places)
+def _problem_rows(found: Iterable[Problem], places: Sequence[Locations], severity: str | None) -> bytes:
+    located = located_problems(in_order(found), places)
     rows = [ProblemRow.model_validate(each.row()) for each in located if severity in {None, each.problem.severity.value}]
     return _PROBLEM_ROWS.dump_json(rows)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow
 from controlplane.mesh.mesh import Mesh, Session
+from controlplane.model.problems import Problem
 from controlplane.objects.locations import Locations
 
 
@@ -31,6 +32,7 @@ class AdminState:
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
+    refusals: Callable[[], Sequence[Problem]] = tuple  # what proxies refuse now
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -25,6 +26,7 @@ from controlplane.app.garbage_collection import collect_when_quiet, give_large_b
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
 from controlplane.app.problem_log import ProblemLog
 from controlplane.app.recorder import StreamRecorder, with_deferrals
+from controlplane.app.refusals import RecentRefusals, fields_at_fault, refusal_problems
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.app.sources import Sources
 from controlplane.app.system_namespace import SystemNamespace
@@ -86,7 +88,7 @@ class ControlPlane:
         self._issuers = jwks.jwks_refresher(settings.jwks)
         self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers)
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
-        self._recorder = StreamRecorder(self._registrar)
+        self._recorder = StreamRecorder(self._registrar, partial(fields_at_fault, self._mesh, self._subscribers))
         self._server = DiscoveryServer(self._subscribers, self._updates.synced, _STREAM_FACTORIES, self._recorder)
         self._identities: Identities | None = None
         self._write_back = self._new_write_back(self._api) if self._api else None
@@ -176,12 +178,13 @@ class ControlPlane:
 
     def _new_write_back(self, api: ApiServer) -> WriteBack:
         fleet = self._recorder.fleet
+        refusals = RecentRefusals(self._subscribers, fleet)
         status = StatusInputs(
             objects=lambda: {
                 key: record for key, record in api.source.store.istio_records().items() if not self._mesh.is_for_another_revision(key)
             },
-            cross_object_problems=self._mesh.problems_about,
-            rollout=lambda key: self._subscribers.rollout(key, fleet.error),
+            cross_object_problems=lambda key: (*self._mesh.problems_about(key), *refusals.about(key)),
+            rollout=lambda key: self._subscribers.rollout(key, partial(fleet.explain, key)),
             change_counters=lambda: (
                 self._subscribers.arrivals,
                 self._subscribers.departures,
@@ -204,6 +207,7 @@ class ControlPlane:
             not_ready=self._not_ready,
             refreshes=lambda: self._updates.refreshes,
             held_back=lambda: len(self._updates.held_back),
+            refusals=lambda: refusal_problems(self._subscribers, self._recorder.fleet),
             rejects=lambda: self._recorder.fleet.rejects,
             kubernetes=self._write_back.state if self._write_back else None,
             identity=self._identity,

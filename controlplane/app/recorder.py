@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from controlplane.admin.schemas import Connection, DeferralRow, LoadRow, ProxyRow, TypeState
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.fleet.load import LoadTotals
-from controlplane.fleet.streams import Fleet, StreamStatus, TypeStatus
+from controlplane.fleet.streams import Fleet, StreamRefusal, StreamStatus, TypeStatus
 from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import Key
+from controlplane.model.problems import FieldAtFault
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Event, Nacked
 from controlplane.xds.stream import Variant
@@ -19,11 +21,15 @@ from controlplane.xds.stream import Variant
 log = logging.getLogger(__name__)
 
 
+AtFault: TypeAlias = Callable[[int, StreamRefusal], tuple[FieldAtFault, ...]]
+
+
 class StreamRecorder:
     """Passes the events of streams to the fleet, with the time, and logs what matters."""
 
-    def __init__(self, registrar: WorkloadRegistrar | None = None) -> None:
-        """Begin with no streams; ``registrar`` gets each connection too."""
+    def __init__(self, registrar: WorkloadRegistrar | None = None, at_fault: AtFault = lambda *_: ()) -> None:
+        """Begin with no streams; ``registrar`` gets each connection too; ``at_fault`` says which fields made what one refuses."""
+        self._at_fault = at_fault
         self.fleet = Fleet()
         self.loads = LoadTotals()
         self._registrar = registrar
@@ -41,9 +47,18 @@ class StreamRecorder:
         self.fleet.record(connection, events, time.time())
         for event in events:
             if isinstance(event, Nacked):
+                self._blame(connection)
                 proxy = self.fleet.proxy_of(connection)
+                names = {resource.name for resource in event.resources}
+                refused = [each for each in self.fleet.refusals(connection) if each.type_url == event.type_url and each.name in names]
+                at_fault = [f"{key} {field}" for each in refused for key, field in each.at_fault]
                 log_fields = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
-                log.warning("proxy refused config", extra=log_fields)
+                log.warning("proxy refused config", extra=log_fields | ({"at_fault": ", ".join(at_fault)} if at_fault else {}))
+
+    def _blame(self, connection: int) -> None:
+        for refusal in self.fleet.refusals(connection):
+            if not refusal.at_fault and (at_fault := self._at_fault(connection, refusal)):
+                self.fleet.blame(connection, refusal, at_fault)
 
     def disconnected(self, connection: int) -> None:
         """Record that ``connection`` has ended."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from controlplane.model.keys import Key
+from controlplane.model.problems import FieldAtFault
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 
@@ -36,6 +38,16 @@ class TypeStatus:
         return self.sent == self.acked
 
 
+@dataclass(frozen=True, slots=True)
+class StreamRefusal:
+    """That a stream refused ``name``, alone or with what belongs to it, in its own words, and which fields made it."""
+
+    type_url: str
+    name: str
+    message: str
+    at_fault: tuple[FieldAtFault, ...] = ()
+
+
 @dataclass(slots=True)
 class StreamStatus:
     """One stream of ``proxy``, and the status of each type on it."""
@@ -45,6 +57,7 @@ class StreamStatus:
     wire: str
     connected_at: float
     types: dict[str, TypeStatus] = field(default_factory=dict)
+    refusals: dict[tuple[str, str], StreamRefusal] = field(default_factory=dict)  # that it did not take back by accepting another version
 
     @property
     def synced(self) -> bool:
@@ -78,21 +91,52 @@ class Fleet:
             if status is None:
                 status = stream.types[event.type_url] = TypeStatus(event.type_url)
             self._apply(status, event, at)
+            self._note_refusals(stream, event)
 
     def streams(self) -> tuple[StreamStatus, ...]:
         """Return the streams, by proxy and connection."""
         return tuple(sorted(self._streams.values(), key=lambda stream: (stream.proxy.id, stream.connection)))
 
-    def error(self, connection: int, type_url: str) -> str:
-        """Return what ``connection`` said when it refused something of ``type_url`` last."""
+    def refusals(self, connection: int) -> tuple[StreamRefusal, ...]:
+        """Return what ``connection`` has refused and not accepted since in another version."""
+        stream = self._streams.get(connection)
+        return tuple(stream.refusals.values()) if stream else ()
+
+    def blame(self, connection: int, refusal: StreamRefusal, at_fault: tuple[FieldAtFault, ...]) -> None:
+        """Take in that the fields ``at_fault`` made what ``connection`` refused by ``refusal``."""
+        if stream := self._streams.get(connection):
+            stream.refusals[refusal.type_url, refusal.name] = replace(refusal, at_fault=at_fault)
+
+    def explain(self, key: Key, connection: int, type_url: str, name: str) -> str | None:
+        """Return why ``connection`` refused ``name``, in its words and with the field of ``key``; ``None``: other objects are to blame."""
         stream = self._streams.get(connection)
         status = stream.types.get(type_url) if stream else None
-        return (status.error or "") if status else ""
+        refusal = stream.refusals.get((type_url, name)) if stream else None
+        if refusal is None:
+            return (status.error or "") if status else ""
+        if not refusal.at_fault:
+            return refusal.message
+        return next((f"{at_fault.field}: {refusal.message}" for at_fault in refusal.at_fault if at_fault.key == key), None)
 
     def proxy_of(self, connection: int) -> Proxy | None:
         """Return whose ``connection`` is."""
         stream = self._streams.get(connection)
         return stream.proxy if stream else None
+
+    def _note_refusals(self, stream: StreamStatus, event: Event) -> None:
+        match event:
+            case Nacked(final=True):
+                for resource in event.resources:
+                    refusal = StreamRefusal(event.type_url, resource.name, event.message)
+                    before = stream.refusals.get((event.type_url, resource.name))
+                    # The same again, after another change, is still the fault of who was to blame for it first.
+                    same = before is not None and before.message == event.message
+                    stream.refusals[event.type_url, resource.name] = before if before and same else refusal
+            case Acked() if stream.refusals:
+                for name in (*(resource.name for resource in event.resources), *event.removed):
+                    stream.refusals.pop((event.type_url, name), None)
+            case _:
+                pass
 
     def _apply(self, status: TypeStatus, event: Event, at: float) -> None:
         match event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from controlplane.model.keys import Key
 
@@ -19,6 +20,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+REFUSED = "Refused"  # the code of what some proxy does not take, though all checks of ours do
 HELD_BACK = "HeldBack"  # the code of rules that are valid and not published yet
 
 
@@ -41,3 +43,10 @@ class Problem:
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Return ``problems``, each once, sorted by object."""
     return tuple(sorted(set(problems), key=lambda problem: (problem.object or _NOTHING, problem.field, problem.code, problem.message)))
+
+
+class FieldAtFault(NamedTuple):
+    """A field of an object, as Problems name it, that made something that a proxy refuses."""
+
+    key: Key
+    field: str

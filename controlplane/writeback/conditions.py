@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.fleet.rollout import Rollout
-from controlplane.model.problems import HELD_BACK, Problem, Severity
+from controlplane.model.problems import HELD_BACK, REFUSED, Problem, Severity
 from controlplane.objects.security.closed import CONSEQUENCES
 
 Condition = Mapping[str, object]
@@ -44,7 +44,7 @@ def updated_conditions(
 
 
 def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> Iterator[_WantedCondition]:
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR and problem.code != REFUSED]
     warnings = [problem for problem in problems if problem.severity is Severity.WARNING and problem.code != HELD_BACK]
     if errors:
         yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _message(errors))
@@ -62,6 +62,11 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
         return
     if held := [problem for problem in problems if problem.code == HELD_BACK]:
         yield _WantedCondition("Programmed", "False", HELD_BACK, _message(held))
+        yield _WantedCondition("Reconciled", "False", "Pending", "pending")
+        return
+    refused = [problem for problem in problems if problem.code == REFUSED]
+    if refused and not (rollout and rollout.refusals):  # what is no resource of the object itself, as a credential
+        yield _WantedCondition("Programmed", "False", REFUSED, _message(refused))
         yield _WantedCondition("Reconciled", "False", "Pending", "pending")
         return
     if rollout is None:

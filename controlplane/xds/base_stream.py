@@ -89,6 +89,11 @@ class BaseStream(ABC):
         accepted = channel.accepted(resource.name)
         return Progress.ACCEPTED if accepted is not None and accepted.version == resource.version else Progress.PENDING
 
+    def refuses(self, type_url: str, name: str) -> bool:
+        """Return whether the client refuses what is published as ``name``, as far as it is known."""
+        channel = self._channels.get(type_url)
+        return channel is not None and (name in channel.refused or name in channel.suspects)
+
     def changed(self, change: TableChange) -> None:
         """Take note that ``change`` has happened to a table of this stream's view."""
         for changes in (change.updated, change.removed):

@@ -82,5 +82,8 @@ class Stream(Protocol[RequestT_contra]):
     def progress(self, resource: Resource) -> Progress:
         """Return how far the client has come with ``resource``, which is published."""
 
+    def refuses(self, type_url: str, name: str) -> bool:
+        """Return whether the client refuses what is published as ``name``, as far as it is known."""
+
     def take(self) -> Response | None:
         """Return the next response, to be written before the one after it is taken; ``None``: nothing to send now."""

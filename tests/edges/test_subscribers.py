@@ -25,6 +25,10 @@ class Stream:
         self.changes: list[TableChange] = []
         self.clusters_are = Progress.ACCEPTED
 
+    def refuses(self, type_url: str, name: str) -> bool:
+        del type_url, name
+        return False
+
     def progress(self, resource: Resource) -> Progress:
         return self.clusters_are if resource.type_url == CDS else Progress.UNNEEDED
 
@@ -143,7 +147,7 @@ def test_an_object_has_come_as_far_as_the_streams_that_need_it_say() -> None:
     for stream, progress in zip(streams, (Progress.ACCEPTED, Progress.PENDING, Progress.REFUSED, Progress.UNNEEDED), strict=True):
         stream.clusters_are = progress
 
-    rollout = served.subscribers.rollout(Key("Service", "shop", "a"), lambda connection, _: f"no, says {connection}")
+    rollout = served.subscribers.rollout(Key("Service", "shop", "a"), lambda connection, *_: f"no, says {connection}")
 
     assert (rollout.needed, rollout.accepted) == (3, 1)
     refused = ResourceRefusal(streams[2].session.proxy.id, "Cluster outbound|80||a.shop.svc.cluster.local", "no, says 3")
@@ -159,4 +163,4 @@ def test_nobody_needs_what_is_gone() -> None:
     served.mesh.apply([MeshChange(Key("Service", "shop", "a"), None)])
     served.refresh()
 
-    assert served.subscribers.rollout(Key("Service", "shop", "a"), lambda _, __: "").needed == 0
+    assert served.subscribers.rollout(Key("Service", "shop", "a"), lambda *_: "").needed == 0

@@ -48,6 +48,10 @@ class Machine:
         self._receive()
         return ()
 
+    def refuses(self, type_url: str, name: str) -> bool:
+        del type_url, name
+        return False
+
     def progress(self, resource: Resource) -> Progress:
         raise NotImplementedError
 

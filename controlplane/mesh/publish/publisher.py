@@ -109,6 +109,15 @@ class Publisher:
                 if current := published_table.table.of_type(resource.type_url).get(resource.name):
                     yield published_table.table, current
 
+    def made_by(self, table: Table, reference: Reference) -> tuple[QueryCall, ...]:
+        """Return what has made what ``table`` is to have as ``reference``: the part, then the groups that hold it."""
+        state = next((state for state in self._states.values() if state.published_table and state.published_table.table is table), None)
+        for part_state in self._part_states(state) if state else ():
+            resource = part_state.resource
+            if resource is not None and (resource.type_url, resource.name) == reference:
+                return tuple(QueryCall(node.query, node.args) for node in (part_state.node, *part_state.parents))
+        return ()
+
     def _regroup(self, state: _PartState, group: PartGroup, members: Members) -> None:
         published_tables = self._published_tables(state)
         before, state.members = state.members, members

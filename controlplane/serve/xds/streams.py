@@ -119,6 +119,10 @@ class EnvoyStream(Generic[Request]):
         """Return how far the peer has come with ``resource``."""
         return self._stream.progress(resource) if self._stream else Progress.UNNEEDED
 
+    def refuses(self, type_url: str, name: str) -> bool:
+        """Return whether the peer refuses what is published as ``name``."""
+        return self._stream.refuses(type_url, name) if self._stream else False
+
     def end(self, ended: StreamEnd) -> None:
         """End the stream as ``ended`` says, after the response that is being written."""
         self._end = self._end or ended

@@ -28,6 +28,9 @@ class Subscriber(Protocol):
     def progress(self, resource: Resource) -> Progress:
         """Return how far the peer has come with ``resource``."""
 
+    def refuses(self, type_url: str, name: str) -> bool:
+        """Return whether the peer refuses what is published as ``name``."""
+
     def changed(self, change: TableChange) -> None:
         """Take in that a table of the stream's view has changed."""
 
@@ -70,6 +73,10 @@ class Subscribers:
         """Return the sessions of all streams that are connected."""
         return tuple(self._streams)
 
+    def streams(self) -> tuple[Subscriber, ...]:
+        """Return all streams that are connected."""
+        return tuple(self._streams.values())
+
     def publish(self, published: Published) -> None:
         """Hand each stream its new view where it has one, and the changes of the tables that it sees where it has not."""
         for session in published.new_views:
@@ -85,16 +92,19 @@ class Subscribers:
                 if stream.session not in new_views:
                     stream.changed(change)
 
-    def rollout(self, key: Key, error: Callable[[int, str], str]) -> Rollout:
-        """Return how far the object ``key`` has come; ``error`` gives the message of a connection's last NACK of a type."""
+    def rollout(self, key: Key, explain: Callable[[int, str, str], str | None]) -> Rollout:
+        """Return how far the object ``key`` has come.
+
+        ``explain`` says why a connection refused a resource, by type and name; ``None`` where that is the fault of other objects.
+        """
         progress_of: dict[Subscriber, Progress] = {}
         refusals: list[ResourceRefusal] = []
         for table, resource in self._mesh.made_from(key):
             for stream in self._seen_by.get(table, ()):
                 progress = stream.progress(resource)
-                if progress is Progress.REFUSED:
+                if progress is Progress.REFUSED and (why := explain(stream.connection, resource.type_url, resource.name)) is not None:
                     name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
-                    refusals.append(ResourceRefusal(stream.session.proxy.id, name, error(stream.connection, resource.type_url)))
+                    refusals.append(ResourceRefusal(stream.session.proxy.id, name, why))
                 if progress is not Progress.UNNEEDED and progress_of.get(stream, Progress.ACCEPTED) is Progress.ACCEPTED:
                     progress_of[stream] = progress
         mesh_object = self._mesh.object(key)

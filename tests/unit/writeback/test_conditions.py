@@ -1,24 +1,61 @@
-"""What the status of an object says."""
+"""What the status of an object says: of mistakes, of rules that are held back, and of what proxies refuse."""
 
 from __future__ import annotations
 
-from controlplane.model.keys import AUTHORIZATION_POLICY
+from collections.abc import Mapping
+
+from controlplane.fleet.rollout import ResourceRefusal, Rollout
+from controlplane.model.keys import AUTHORIZATION_POLICY, VIRTUAL_SERVICE
 from controlplane.model.problems import Problem, Severity
 from controlplane.writeback.conditions import updated_conditions
 
-KEY = AUTHORIZATION_POLICY.key("shop", "lock")
-WRONG = Problem(KEY, "spec.rules", Severity.ERROR, "Required", "expected rules")
+POLICY = AUTHORIZATION_POLICY.key("shop", "lock")
+WRONG = Problem(POLICY, "spec.rules", Severity.ERROR, "Required", "expected rules")
+KEY = VIRTUAL_SERVICE.key("shop", "routes")
+NOW = "2026-11-30T12:00:00Z"
 
 
 def said(*problems: Problem) -> list[tuple[object, object, object]]:
     """Return type, status and reason of the conditions of an object with ``problems``."""
-    found = updated_conditions((), 2, problems, None, "2026-01-01T00:00:00Z")
+    found = updated_conditions((), 2, problems, None, NOW)
     assert found
     return [(condition["type"], condition["status"], condition["reason"]) for condition in found]
 
 
+def conditions(problem: Problem, rollout: Rollout) -> Mapping[object, tuple[object, object, object]]:
+    found = updated_conditions((), 1, [problem], rollout, NOW)
+    assert found is not None
+    return {condition["type"]: (condition["status"], condition["reason"], condition["message"]) for condition in found}
+
+
 def test_what_stands_for_an_object_of_security_that_is_refused_is_told() -> None:
-    closed = Problem(KEY, "", Severity.ERROR, "Closed", "until this is mended, what it selects answers every request with 403")
+    closed = Problem(POLICY, "", Severity.ERROR, "Closed", "until this is mended, what it selects answers every request with 403")
 
     assert said(WRONG, closed)[:2] == [("Accepted", "False", "Required"), ("Programmed", "False", "Closed")]
     assert said(WRONG)[:2] == [("Accepted", "False", "Required"), ("Programmed", "False", "NotAccepted")]
+
+
+def test_what_is_held_back_is_accepted_and_not_programmed() -> None:
+    held = Problem(KEY, "", Severity.WARNING, "HeldBack", "since 12:00: waiting for typo.example:80")
+
+    found = conditions(held, Rollout(1, needed=1, accepted=1))
+
+    assert found["Accepted"][0] == "True"
+    assert found["Programmed"] == ("False", "HeldBack", "since 12:00: waiting for typo.example:80")
+
+
+def test_a_refusal_of_what_is_no_resource_of_the_object_itself_is_told_as_well() -> None:
+    refused = Problem(KEY, "spec.servers[0].tls.credentialName", Severity.ERROR, "Refused", "g-1 refused Secret kubernetes://a: no")
+
+    found = conditions(refused, Rollout(1, needed=1, accepted=1))
+
+    assert found["Accepted"][0] == "True"
+    assert found["Programmed"] == ("False", "Refused", "spec.servers[0].tls.credentialName: g-1 refused Secret kubernetes://a: no")
+
+
+def test_a_refusal_that_the_rollout_knows_is_told_once() -> None:
+    refused = Problem(KEY, "spec.http", Severity.ERROR, "Refused", "web-1 refused VirtualHost 80/a: no")
+
+    found = conditions(refused, Rollout(1, needed=2, accepted=1, refusals=(ResourceRefusal("web-1", "VirtualHost 80/a", "spec.http: no"),)))
+
+    assert found["Programmed"] == ("False", "Refused", "1 of 2 proxies; web-1 refused VirtualHost 80/a: spec.http: no")

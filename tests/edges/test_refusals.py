@@ -1,0 +1,88 @@
+"""What a proxy refuses is a Problem of the object and field that made it, whatever its type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from tests.support.control_plane import DeltaCall, Running, control_plane, delta, delta_request, next_delta
+from tests.support.waiting import until
+
+NODE = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
+HOST = "reviews.shop.svc.cluster.local"
+MANIFESTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec: {clusterIP: 10.9.0.1, ports: [{name: http, port: 80}, {name: tcp-raw, port: 90}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: reviews-1, namespace: shop, labels: {kubernetes.io/service-name: reviews}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.1.1]}]
+ports: [{name: http, port: 80}, {name: tcp-raw, port: 90}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: policy, namespace: shop}
+spec: {host: reviews, subsets: [{name: v0, labels: {version: v0}}, {name: v1, labels: {version: v1}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: routes, namespace: shop}
+spec:
+  hosts: [reviews]
+  http: [{match: [{uri: {regex: "/a.*wkward"}}], route: [{destination: {host: reviews, port: {number: 80}}}]}]
+  tcp: [{match: [{port: 90}], route: [{destination: {host: reviews, port: {number: 90}}}]}]
+"""
+CASES = (
+    (LDS, "10.9.0.1_90", "no such thing", ("VirtualService/shop/routes", "spec")),
+    (CDS, f"outbound|80|v1|{HOST}", "no such thing", ("DestinationRule/shop/policy", "spec.subsets[1]")),
+    (EDS, f"outbound|80||{HOST}", "no such thing", ("EndpointSlice/shop/reviews-1", "endpoints")),
+    (VHDS, f"80/{HOST}:80", "no such thing", ("VirtualService/shop/routes", "spec.http")),
+    (VHDS, f"80/{HOST}:80", "bad regex /a.*wkward", ("VirtualService/shop/routes", "spec.http[0].match[0].uri.regex")),
+)
+
+
+async def refuse(call: DeltaCall, type_url: str, bad: str, message: str, running: Running) -> None:
+    """Refuse each response with the resource ``bad`` until that stands alone, and accept all others."""
+    names = (bad,) if type_url == EDS else ()
+    await call.write(delta_request(type_url, node=NODE, names=names))
+    if type_url == VHDS:
+        await call.write(delta_request(RDS, names=("80",)))
+    while True:
+        response = await next_delta(call)
+        answer = delta_request(response.type_url, nonce=response.nonce)
+        sent = {resource.name for resource in response.resources}
+        if bad in sent:
+            answer.error_detail.message = message
+        await call.write(answer)
+        if sent == {bad}:
+            return
+
+
+@pytest.mark.parametrize(("type_url", "bad", "message", "expected"), CASES, ids=["lds", "cds", "eds", "vhds", "by-value"])
+async def test_a_refusal_leads_to_its_object(type_url: str, bad: str, message: str, expected: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "in.yaml").write_text(MANIFESTS)
+    async with control_plane(tmp_path) as running, delta(running.at.xds) as call:
+        await refuse(call, type_url, bad, message, running)
+
+        async def told() -> bool:
+            return bool(await refused(running))
+
+        await until(told)
+        [problem] = await refused(running)
+
+    assert (problem["object"], problem["field"]) == expected
+    assert message in str(problem["message"])
+    assert bad in str(problem["message"])
+    assert problem["line"]
+
+
+async def refused(running: Running) -> list[dict[str, object]]:
+    rows = await running.json("/v1/problems")
+    assert isinstance(rows, list)
+    return [row for row in rows if row["code"] == "Refused"]
