@@ -49,8 +49,9 @@ class StreamRecorder:
             if isinstance(event, Nacked):
                 self._blame(connection)
                 proxy = self.fleet.proxy_of(connection)
-                names = {resource.name for resource in event.resources}
-                refused = [each for each in self.fleet.refusals(connection) if each.type_url == event.type_url and each.name in names]
+                refused = [
+                    each for each in self.fleet.refusals(connection) if each.type_url == event.type_url and each.name in event.at_fault
+                ]
                 at_fault = [f"{key} {field}" for each in refused for key, field in each.at_fault]
                 log_fields = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
                 log.warning("proxy refused config", extra=log_fields | ({"at_fault": ", ".join(at_fault)} if at_fault else {}))

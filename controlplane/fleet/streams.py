@@ -9,6 +9,7 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import FieldAtFault
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
+from controlplane.xds.view import folder
 
 
 @dataclass(slots=True)
@@ -111,12 +112,18 @@ class Fleet:
         """Return why ``connection`` refused ``name``, in its words and with the field of ``key``; ``None``: other objects are to blame."""
         stream = self._streams.get(connection)
         status = stream.types.get(type_url) if stream else None
-        refusal = stream.refusals.get((type_url, name)) if stream else None
-        if refusal is None:
+        # Of a virtual host in the route configuration ``name``, too.
+        refusals = [
+            refusal
+            for refusal in self.refusals(connection)
+            if refusal.type_url == type_url and name in (refusal.name, folder(refusal.name))
+        ]
+        if not refusals:
             return (status.error or "") if status else ""
-        if not refusal.at_fault:
-            return refusal.message
-        return next((f"{at_fault.field}: {refusal.message}" for at_fault in refusal.at_fault if at_fault.key == key), None)
+        blamed = [(at_fault, refusal) for refusal in refusals for at_fault in refusal.at_fault]
+        if not blamed:
+            return refusals[0].message
+        return next((f"{at_fault.field}: {refusal.message}" for at_fault, refusal in blamed if at_fault.key == key), None)
 
     def proxy_of(self, connection: int) -> Proxy | None:
         """Return whose ``connection`` is."""
@@ -126,15 +133,17 @@ class Fleet:
     def _note_refusals(self, stream: StreamStatus, event: Event) -> None:
         match event:
             case Nacked(final=True):
-                for resource in event.resources:
-                    refusal = StreamRefusal(event.type_url, resource.name, event.message)
-                    before = stream.refusals.get((event.type_url, resource.name))
+                for name in event.at_fault:
+                    refusal = StreamRefusal(event.type_url, name, event.message)
+                    before = stream.refusals.get((event.type_url, name))
                     # The same again, after another change, is still the fault of who was to blame for it first.
                     same = before is not None and before.message == event.message
-                    stream.refusals[event.type_url, resource.name] = before if before and same else refusal
+                    stream.refusals[event.type_url, name] = before if before and same else refusal
             case Acked() if stream.refusals:
-                for name in (*(resource.name for resource in event.resources), *event.removed):
-                    stream.refusals.pop((event.type_url, name), None)
+                brought = {*(resource.name for resource in event.resources), *event.removed}
+                for type_url, name in tuple(stream.refusals):
+                    if type_url == event.type_url and not brought.isdisjoint((name, folder(name))) and name not in event.without:
+                        del stream.refusals[type_url, name]
             case _:
                 pass
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from controlplane.envoy.type_urls import SDS
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
-from controlplane.mesh.access.credentials import credentials_of, referred_credentials
+from controlplane.mesh.access.credentials import referred_credentials
 from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
+from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
-from controlplane.mesh.problems.refusals import MadeFrom, fields_at_fault, hosts_about, hosts_of_clusters
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
@@ -23,7 +21,7 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.roots import scope_of, table_roots
 from controlplane.model.deferrals import Deferral, by_object
-from controlplane.model.keys import DESTINATION_RULE, GATEWAY, Key
+from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import FieldAtFault, Problem, Severity, in_order
 from controlplane.model.proxies import Proxy
@@ -76,11 +74,10 @@ class Mesh:
         self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
         self._publisher = Publisher(self._db, hold_unknown_s)
+        self._attribution = Attribution(self._db, self._publisher)
         self._presence = PlaintextProxies(self._db)
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
-        self._changes = 0
-        self._changed_at: dict[Key, int] = {}  # by object: the number of the change that brought it
         self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
         self._new_views: set[Session] = set()
         self._failed: list[Failed] = []
@@ -96,12 +93,10 @@ class Mesh:
     def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:
         """Take ``facts`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
         changed = inputs.apply(self._db, [self._for_this_revision(fact) for fact in facts])
-        self._changes += 1
+        self._attribution.changed(changed)
         for key in changed:
-            self._changed_at[key] = self._changes
             if inputs.objects(self._db, key) is None:
                 self._keys.discard(key)
-                del self._changed_at[key]
             else:
                 self._keys.add(key)
         return changed
@@ -228,19 +223,7 @@ class Mesh:
 
     def fields_at_fault(self, tables: Iterable[Table], type_url: str, name: str, message: str) -> tuple[FieldAtFault, ...]:
         """Return which fields of which objects are to blame that a proxy that sees ``tables`` refused ``name`` with ``message``."""
-        if type_url == SDS:
-            return tuple(FieldAtFault(key, path) for key in sorted(self._keys) for path in self._fields_naming(key, name))
-        for table in tables:
-            resource = table.of_type(type_url).get(name)
-            hosts = hosts_of_clusters(used for _, used in resource.uses) if resource else frozenset[str]()
-            for position, call in enumerate(self._publisher.made_by(table, (type_url, name))):
-                read = {entry.key for entry in self._db.sources(call.query, *call.args) if entry.input is inputs.objects}
-                keys = [key for key in read if isinstance(key, Key) and (position == 0 or self._is_about(key, hosts))]
-                objects = ((key, inputs.objects(self._db, key)) for key in keys)
-                made_from = [MadeFrom(found, self._changed_at.get(key, 0)) for key, found in objects if found is not None]
-                if at_fault := fields_at_fault(type_url, name, message, made_from):
-                    return at_fault
-        return ()
+        return self._attribution.fields_at_fault(tables, type_url, name, message)
 
     def is_for_another_revision(self, key: Key) -> bool:
         """Return whether the object ``key`` is there and another control plane's."""
@@ -256,15 +239,6 @@ class Mesh:
             return fact
         self._revision_of[fact.key] = label
         return MeshChange(fact.key, None)
-
-    def _fields_naming(self, key: Key, credential: str) -> tuple[str, ...]:
-        named = self._db.attempt(credentials_of, key) if key.group_kind in (GATEWAY, DESTINATION_RULE) else ()
-        return () if isinstance(named, Failed) else tuple(path for path, name in named if name == credential)
-
-    def _is_about(self, key: Key, hosts: AbstractSet[str]) -> bool:
-        """Return whether the object ``key`` is about one of ``hosts``, or about none: a group reads all that its resources are made of."""
-        about = self._db.attempt(hosts_about, key)
-        return isinstance(about, Failed) or about is None or not hosts.isdisjoint(about)
 
     def _note_deferrals(self) -> Mapping[Key, Deferral]:
         before, self._held_back = self._held_back, by_object(held for of_table in self._publisher.deferrals().values() for held in of_table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
@@ -128,7 +128,7 @@ class BaseStream(ABC):
         return None
 
     def _compose(self, channel: Channel) -> Response | None:
-        planner = Planner(channel, self._in_order, self._view)
+        planner = Planner(channel, self._in_order, self._view, self._lookup(channel))
         # What is gone since an earlier stream may still be used by what this stream has not asked for yet: that comes before the first ACK.
         keep = not channel.answered and self._only is None and channel.type_url == CDS
         if channel.refused_together:
@@ -199,12 +199,24 @@ class BaseStream(ABC):
             return ()
         if error is None:
             channel.accept(flight)
-            return (Acked(channel.type_url, nonce, flight.version, flight.resources, flight.removed),)
-        final = self._refuse(channel, flight)
-        return (Nacked(channel.type_url, nonce, flight.version, error.code, error.message, flight.resources, flight.removed, final),)
+            without = self._accepted(channel, flight)
+            return (Acked(channel.type_url, nonce, flight.version, flight.resources, flight.removed, without),)
+        at_fault = self._refuse(channel, flight)
+        sent, final = (flight.resources, flight.removed), bool(at_fault)
+        return (Nacked(channel.type_url, nonce, flight.version, error.code, error.message, *sent, final, at_fault),)
 
-    def _refuse(self, channel: Channel, flight: Flight) -> bool:
-        return channel.refuse(flight)
+    def _accepted(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
+        """Return which parts of what ``flight`` brought were replaced, as the client refuses them."""
+        del channel, flight
+        return ()
+
+    def _refuse(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
+        """Take note that ``flight`` was refused; return what is at fault, nothing where that is yet to be found."""
+        return tuple(flight.before) if channel.refuse(flight) else ()
+
+    def _lookup(self, channel: Channel) -> Callable[[str], Resource | None]:
+        """Return what finds the resource to be sent on ``channel``."""
+        return self._view.lookup(channel.type_url)
 
     def _known(self, type_url: str, names: Iterable[str]) -> list[str]:
         """Return ``names`` as the strings of the view where it has them, so that a thousand streams do not each keep their own."""

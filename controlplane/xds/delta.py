@@ -158,7 +158,7 @@ class DeltaStream(BaseStream):
                 hosts.bring(resource.name, self._view.within(VHDS, resource.name), anew=True)
             hosts.lose(removed)
 
-    def _refuse(self, channel: Channel, flight: Flight) -> bool:
+    def _refuse(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
         hosts = self._hosts
         if channel.type_url == RDS and hosts is not None:
             # Hosts of a route configuration that the client does not have were lost.

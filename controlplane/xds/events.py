@@ -40,6 +40,7 @@ class Acked:
     version: str
     resources: tuple[Resource, ...]
     removed: tuple[str, ...]
+    without: tuple[str, ...] = ()  # parts of them that it refuses, as names of resources: they were replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Nacked:
     """The proxy refused the response ``nonce``, in which ``resources`` were new or sent again and ``removed`` were to go.
 
     ``final``: one resource (or hosts that belong together) was refused alone and is at fault; else the parts are tried next, one by one.
+    Those ``at_fault`` are resources, or virtual hosts in one (``TABLE/HOST``).
     """
 
     type_url: str
@@ -57,6 +59,7 @@ class Nacked:
     resources: tuple[Resource, ...]
     removed: tuple[str, ...]
     final: bool
+    at_fault: tuple[str, ...] = ()
 
 
 Event = Subscribed | Sent | Acked | Nacked

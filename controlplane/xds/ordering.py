@@ -39,11 +39,11 @@ class Plan:
 class Planner:
     """Plans responses of one channel among ``channels`` of a stream that sees ``view``."""
 
-    def __init__(self, channel: ChannelState, channels: Collection[ChannelState], view: View) -> None:
-        """Plan for ``channel`` as things are now."""
+    def __init__(self, channel: ChannelState, channels: Collection[ChannelState], view: View, find: Find) -> None:
+        """Plan for ``channel`` as things are now; ``find`` gives what is to be sent of a name."""
         self._channel = channel
         self._view = view
-        self._find = view.lookup(channel.type_url)
+        self._find = find
         self._channels = channels
         self._below: dict[str, tuple[ChannelState, Find]] = {}
         for other in channels:

@@ -78,11 +78,15 @@ class Part(NamedTuple):
 
 
 class Assembly(NamedTuple):
-    """What a resource is put together from: ``parts``, each a field 2, between ``head`` and ``tail``; ``uses`` are of the tail."""
+    """What a resource is put together from: ``parts``, each a field 2, between ``head`` and ``tail``; ``uses`` are of the tail.
+
+    ``unavailable`` is the body of a part whose requests are answered 503.
+    """
 
     head: bytes
     parts: tuple[Part, ...]
     tail: bytes
+    unavailable: bytes
     uses: tuple[Reference, ...] = ()
 
 

@@ -32,6 +32,7 @@ class Progress(Enum):
     PENDING = auto()
     ACCEPTED = auto()
     REFUSED = auto()
+    PARTLY = auto()  # accepted but for virtual hosts in it that it refuses
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
-from tests.support.control_plane import DeltaCall, Running, control_plane, delta, delta_request, next_delta
+from tests.support.control_plane import (
+    DeltaCall,
+    Running,
+    SotwCall,
+    control_plane,
+    delta,
+    delta_request,
+    next_delta,
+    next_sotw,
+    sotw,
+    sotw_request,
+)
 from tests.support.waiting import until
 
 NODE = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
@@ -86,3 +99,67 @@ async def refused(running: Running) -> list[dict[str, object]]:
     rows = await running.json("/v1/problems")
     assert isinstance(rows, list)
     return [row for row in rows if row["code"] == "Refused"]
+
+
+NEIGHBOUR = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: shop}}
+spec: {{hosts: [{name}.example], ports: [{{number: 80, name: http, protocol: HTTP}}], resolution: DNS}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: shop}}
+spec: {{hosts: [{name}.example], http: [{{name: {route}, route: [{{destination: {{host: {name}.example}}}}]}}]}}
+"""
+
+
+async def test_in_a_whole_table_a_bad_virtual_host_is_blamed_alone_and_its_neighbours_are_served(tmp_path: Path) -> None:
+    def write(name: str, route: str) -> None:
+        (tmp_path / f"{name}.yaml").write_text(NEIGHBOUR.format(name=name, route=route))
+
+    names = ("one", "two", "three")
+    for name in names:
+        write(name, "first")
+    has: list[dict[str, str]] = []
+
+    async def serve(call: SotwCall) -> None:
+        """Accept every table without a route called ``bad``."""
+        await call.write(sotw_request(RDS, node=NODE, names=("80",)))
+        while True:
+            response = await next_sotw(call)
+            answer = sotw_request(RDS, nonce=response.nonce, version=response.version_info, names=("80",))
+            routes: dict[str, str] = {}
+            for packed in response.resources:
+                for host in RouteConfiguration.FromString(packed.value).virtual_hosts:
+                    routes |= {host.name.partition(".")[0]: host.routes[0].name}
+            if "bad" in routes.values():
+                answer.error_detail.message = "no such thing"
+            else:
+                has.append({name: routes[name] for name in names})
+            await call.write(answer)
+
+    async with control_plane(tmp_path) as running, sotw(running.at.xds) as call, asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(serve(call))
+        await until(lambda: bool(has))
+        write("two", "bad")
+
+        async def told() -> bool:
+            return bool(await refused(running))
+
+        await until(told)
+        write("three", "edited")
+        await until(lambda: has[-1]["three"] == "edited")
+        problems = await refused(running)
+        write("two", "mended")
+        await until(lambda: has[-1]["two"] == "mended")
+
+        async def mended() -> bool:
+            return not await refused(running)
+
+        await until(mended)
+        serving.cancel()
+
+    assert [(problem["object"], problem["field"]) for problem in problems] == [("VirtualService/shop/two", "spec.http")]
+    assert all(each["one"] == "first" for each in has)
+    assert all(each["two"] in ("first", "mended") for each in has)

@@ -102,11 +102,6 @@ def hosts_about(db: Database, key: Key) -> frozenset[str] | None:
             return None
 
 
-def hosts_of_clusters(names: Iterable[str]) -> frozenset[str]:
-    """Return the hosts that the clusters ``names`` lead to."""
-    return frozenset(parts[3] for name in names if len(parts := name.split("|")) == 4)
-
-
 def _field(type_url: str, name: str, key: Key, among: Iterable[MeshObject]) -> str:
     subset = name.split("|")[2] if type_url == CDS and name.count("|") == 3 else ""
     if subset and key.group_kind == DESTINATION_RULE:

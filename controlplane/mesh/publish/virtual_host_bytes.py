@@ -94,7 +94,7 @@ def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, t
     uses = references(message)
     message.ClearField("name")
     # RouteConfiguration: name = 1, virtual_hosts = 2; the catch-all, in the rest, stays last
-    return assembled(RDS, table, Assembly(field(1, table.encode()), parts, encode(message), uses))
+    return assembled(RDS, table, Assembly(field(1, table.encode()), parts, encode(message), _BROKEN.encoded, uses))
 
 
 def _head(name: str, domains: tuple[str, ...]) -> bytes:

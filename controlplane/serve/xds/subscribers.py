@@ -102,9 +102,13 @@ class Subscribers:
         for table, resource in self._mesh.made_from(key):
             for stream in self._seen_by.get(table, ()):
                 progress = stream.progress(resource)
-                if progress is Progress.REFUSED and (why := explain(stream.connection, resource.type_url, resource.name)) is not None:
-                    name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
-                    refusals.append(ResourceRefusal(stream.session.proxy.id, name, why))
+                if progress in (Progress.REFUSED, Progress.PARTLY):
+                    why = explain(stream.connection, resource.type_url, resource.name)
+                    if why is not None:
+                        name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
+                        refusals.append(ResourceRefusal(stream.session.proxy.id, name, why))
+                    elif progress is Progress.PARTLY:
+                        progress = Progress.ACCEPTED
                 if progress is not Progress.UNNEEDED and progress_of.get(stream, Progress.ACCEPTED) is Progress.ACCEPTED:
                     progress_of[stream] = progress
         mesh_object = self._mesh.object(key)

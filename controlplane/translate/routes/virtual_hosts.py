@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import Metadata
@@ -52,6 +53,15 @@ def route_configuration(name: str, *, catch_all: OutboundPolicy | None, vhds: bo
     if vhds:
         message.vhds.config_source.CopyFrom(ads())
     return message
+
+
+def origins(message: VirtualHost) -> Iterator[tuple[str, str]]:
+    """Yield the namespace and the name of each VirtualService that a route of ``message`` says it is of."""
+    for route in message.routes:
+        path = route.metadata.filter_metadata["istio"].fields["config"].string_value if route.HasField("metadata") else ""
+        if path:
+            *_, namespace, _kind, name = path.split("/")
+            yield namespace, name
 
 
 def inbound_route(port: InboundPort) -> RouteConfiguration:

@@ -81,3 +81,13 @@ def test_what_was_made_from_no_object_is_the_fault_of_none() -> None:
     found = at_fault(mesh, CDS, "BlackHoleCluster", "no")
 
     assert found == set()
+
+
+def test_a_virtual_host_within_a_table_leads_to_who_has_written_its_routes_whatever_changed_since() -> None:
+    mesh = Mesh()
+    for name in ("one", "two"):
+        routed(mesh, name, f"/{name}")
+
+    found = at_fault(mesh, RDS, "80/one.example:80", "no such thing")
+
+    assert found == {("VirtualService/d/one", "spec.http")}

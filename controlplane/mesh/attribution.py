@@ -1,0 +1,96 @@
+"""From a resource that a proxy refuses to the fields that made it, by what the database has read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+
+from envoy.config.route.v3.route_components_pb2 import VirtualHost
+
+from controlplane.envoy.type_urls import RDS, SDS, VHDS
+from controlplane.incremental.database import Database, Failed, QueryCall
+from controlplane.mesh import inputs
+from controlplane.mesh.access.credentials import credentials_of
+from controlplane.mesh.problems.refusals import MadeFrom, fields_at_fault, hosts_about
+from controlplane.mesh.publish.publisher import Publisher
+from controlplane.model.keys import DESTINATION_RULE, GATEWAY, VIRTUAL_SERVICE, Key
+from controlplane.model.problems import FieldAtFault
+from controlplane.translate.routes.virtual_hosts import origins
+from controlplane.xds.resource import Part, Resource
+from controlplane.xds.view import Table, folder
+
+
+class Attribution:
+    """Knows of each object when it has changed last, and whose fault a refusal is."""
+
+    def __init__(self, db: Database, publisher: Publisher) -> None:
+        """Look at what ``publisher`` has published from ``db``."""
+        self._db = db
+        self._publisher = publisher
+        self._changes = 0
+        self._changed_at: dict[Key, int] = {}  # by object: the number of the change that brought it
+
+    def changed(self, keys: Iterable[Key]) -> None:
+        """Take note that the objects ``keys`` have changed, together."""
+        self._changes += 1
+        for key in keys:
+            if inputs.objects(self._db, key) is None:
+                self._changed_at.pop(key, None)
+            else:
+                self._changed_at[key] = self._changes
+
+    def fields_at_fault(self, tables: Iterable[Table], type_url: str, name: str, message: str) -> tuple[FieldAtFault, ...]:
+        """Return what is to blame that a proxy that sees ``tables`` refused ``name``, a resource or a virtual host in one."""
+        if type_url == SDS:
+            return tuple(FieldAtFault(key, path) for key in sorted(self._changed_at) for path in self._fields_naming(key, name))
+        for table in tables:
+            resource, part = _find(table, type_url, name)
+            if resource is not None:
+                about = _Subject(type_url, resource, part)
+                for position, call in enumerate(self._publisher.made_by(table, (type_url, resource.name))):
+                    made_from = self._made_from(call, about, narrow=position > 0)
+                    if at_fault := fields_at_fault(type_url, name, message, made_from):
+                        return at_fault
+        return ()
+
+    def _made_from(self, call: QueryCall, about: _Subject, *, narrow: bool) -> Iterator[MadeFrom]:
+        """Yield the objects that ``call`` was made from, as far as they can be at fault; ``narrow``: it made other resources too."""
+        read = {entry.key for entry in self._db.sources(call.query, *call.args) if entry.input is inputs.objects}
+        keys = {key for key in read if isinstance(key, Key)}
+        routing = keys & about.virtual_services
+        for key in sorted(routing or keys):
+            mesh_object = inputs.objects(self._db, key)
+            if mesh_object is not None and (routing or not (narrow or about.narrow) or self._is_about(key, about.hosts)):
+                yield MadeFrom(mesh_object, self._changed_at.get(key, 0))
+
+    def _is_about(self, key: Key, hosts: AbstractSet[str]) -> bool:
+        """Return whether the object ``key`` is about one of ``hosts``, or about none in particular."""
+        about = self._db.attempt(hosts_about, key)
+        return isinstance(about, Failed) or about is None or not hosts.isdisjoint(about)
+
+    def _fields_naming(self, key: Key, credential: str) -> tuple[str, ...]:
+        named = self._db.attempt(credentials_of, key) if key.group_kind in (GATEWAY, DESTINATION_RULE) else ()
+        return () if isinstance(named, Failed) else tuple(path for path, name in named if name == credential)
+
+
+class _Subject:
+    """What was refused, by what can be read in it: the hosts that it leads to, and the VirtualServices that have written its routes."""
+
+    def __init__(self, type_url: str, resource: Resource, part: Part | None) -> None:
+        uses = part.uses if part else resource.uses
+        self.hosts = frozenset(pieces[3] for _, name in uses if len(pieces := name.split("|")) == 4)
+        self.narrow = part is not None
+        routes = part.body if part else resource.value if type_url == VHDS else b""
+        self.virtual_services = frozenset(
+            VIRTUAL_SERVICE.key(namespace, name) for namespace, name in origins(VirtualHost.FromString(routes))
+        )
+
+
+def _find(table: Table, type_url: str, name: str) -> tuple[Resource | None, Part | None]:
+    resources = table.of_type(type_url)
+    if (resource := resources.get(name)) is not None or type_url != RDS:
+        return resource, None
+    whole = resources.get(folder(name))
+    parts = whole.assembly.parts if whole is not None and whole.assembly is not None else ()
+    part = next((part for part in parts if f"{folder(name)}/{part.name}" == name), None)
+    return (whole, part) if part is not None else (None, None)
