@@ -54,10 +54,20 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def control_plane(folder: Path, *, grace_s: float = 1.0, jwks: JwksSettings | None = None) -> AsyncIterator[Running]:
+async def control_plane(
+    folder: Path, *, grace_s: float = 1.0, jwks: JwksSettings | None = None, hold_unknown_s: float = 10.0
+) -> AsyncIterator[Running]:
     """Serve ``folder`` until the block ends."""
     anywhere = "127.0.0.1:0"
-    settings = Settings(files=(str(folder),), xds=anywhere, admin=anywhere, health=anywhere, grace_s=grace_s, jwks=jwks or JwksSettings())
+    settings = Settings(
+        files=(str(folder),),
+        xds=anywhere,
+        admin=anywhere,
+        health=anywhere,
+        grace_s=grace_s,
+        jwks=jwks or JwksSettings(),
+        hold_unknown_s=hold_unknown_s,
+    )
     async with run_until_ready(ControlPlane(settings)) as running:
         yield running
 
