@@ -21,6 +21,10 @@ class Severity(StrEnum):
 
 
 REFUSED = "Refused"  # the code of what some proxy does not take, though all checks of ours do
+CLOSED = "Closed"
+LAST_GOOD = "LastGood"
+NOT_IN_EFFECT = "NotInEffect"
+CONSEQUENCES = (CLOSED, LAST_GOOD, NOT_IN_EFFECT)  # codes that tell what becomes of an object that cannot be used
 HELD_BACK = "HeldBack"  # the code of rules that are valid and not published yet
 
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 
 from controlplane.model.keys import GATEWAY_API, SECURITY, Key
-from controlplane.model.problems import Problem, Severity
+from controlplane.model.problems import LAST_GOOD, NOT_IN_EFFECT, Problem, Severity
 from controlplane.objects.kinds import KINDS, UNSUPPORTED_KIND_GROUPS, Kind, Object
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.mesh import mesh_config
@@ -61,6 +61,21 @@ class ParsedObject:
         if self.closed is not None:
             return self.closed.object
         return before if self.object is None else self.object
+
+    def fate(self, before: Object | None) -> Problem | None:
+        """Return what becomes of an object that cannot be used, where ``before`` was in use until now.
+
+        Not of one about security (`with_consequence` tells that), nor of the settings of the mesh, of which single fields are refused.
+        """
+        if self.object is not None or self.partial is not None or self.key is None or self.key.group in ("", SECURITY):
+            return None
+        if all(problem.severity is not Severity.ERROR for problem in self.problems):
+            return None
+        if before is None:
+            message = "it was not good since this control plane was started: nothing of it is in effect"
+            return Problem(self.key, "", Severity.WARNING, NOT_IN_EFFECT, message)
+        message = "the last version that was good stays in effect while this control plane runs; after a restart nothing of it is"
+        return Problem(self.key, "", Severity.WARNING, LAST_GOOD, message)
 
 
 def readable_kinds() -> tuple[tuple[str, str, tuple[str, ...]], ...]:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.fleet.rollout import Rollout
-from controlplane.model.problems import HELD_BACK, REFUSED, Problem, Severity
-from controlplane.objects.security.closed import CONSEQUENCES
+from controlplane.model.problems import CONSEQUENCES, HELD_BACK, REFUSED, Problem, Severity
 
 Condition = Mapping[str, object]
 _MAX_MESSAGE = 4000  # the API allows 32768
@@ -48,12 +47,9 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
     warnings = [problem for problem in problems if problem.severity is Severity.WARNING and problem.code != HELD_BACK]
     if errors:
         yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _message(errors))
-        consequence = next((problem for problem in errors if problem.code in CONSEQUENCES), None)
-        if consequence is None:
-            message = "the last version that was accepted, if there is one, stays in effect"
-            yield _WantedCondition("Programmed", "False", "NotAccepted", message)
-        else:
-            yield _WantedCondition("Programmed", "False", consequence.code, consequence.message)
+        consequence = next((problem for problem in problems if problem.code in CONSEQUENCES), None)
+        reason, message = (consequence.code, consequence.message) if consequence else ("NotAccepted", "this version is not in effect")
+        yield _WantedCondition("Programmed", "False", reason, message)
         yield _WantedCondition("Reconciled", "False", "NotAccepted", "not accepted")
         return
     yield _WantedCondition("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _message(warnings))

@@ -32,7 +32,8 @@ _WRITES = 40  # in a round
 _YIELD_EVERY = 20  # objects looked at before other tasks get a turn
 _SWEEP_S = 5.0  # between two looks at all objects
 _WITH_EVENTS = ("Accepted", "Programmed")  # conditions of which Events tell; those of others need not have a reason
-_WITHOUT_EVENTS = ("Pending", "NotTranslated", "NotAccepted")  # reasons that are no news, or were told by another condition
+# Reasons that are no news, or were told by another condition.
+_WITHOUT_EVENTS = ("Pending", "NotTranslated", "NotAccepted", "LastGood", "NotInEffect")
 
 
 class ObjectWithStatus(Protocol):

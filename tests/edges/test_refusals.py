@@ -114,33 +114,36 @@ spec: {{hosts: [{name}.example], http: [{{name: {route}, route: [{{destination: 
 """
 
 
+NAMES = ("one", "two", "three")
+
+
+async def serve(call: SotwCall, has: list[dict[str, str]]) -> None:
+    """Accept every table without a route called ``bad``, and note the routes of each."""
+    await call.write(sotw_request(RDS, node=NODE, names=("80",)))
+    while True:
+        response = await next_sotw(call)
+        answer = sotw_request(RDS, nonce=response.nonce, version=response.version_info, names=("80",))
+        routes: dict[str, str] = {}
+        for packed in response.resources:
+            for host in RouteConfiguration.FromString(packed.value).virtual_hosts:
+                routes |= {host.name.partition(".")[0]: host.routes[0].name}
+        if "bad" in routes.values():
+            answer.error_detail.message = "no such thing"
+        else:
+            has.append({name: routes[name] for name in NAMES})
+        await call.write(answer)
+
+
 async def test_in_a_whole_table_a_bad_virtual_host_is_blamed_alone_and_its_neighbours_are_served(tmp_path: Path) -> None:
     def write(name: str, route: str) -> None:
         (tmp_path / f"{name}.yaml").write_text(NEIGHBOUR.format(name=name, route=route))
 
-    names = ("one", "two", "three")
-    for name in names:
+    for name in NAMES:
         write(name, "first")
     has: list[dict[str, str]] = []
 
-    async def serve(call: SotwCall) -> None:
-        """Accept every table without a route called ``bad``."""
-        await call.write(sotw_request(RDS, node=NODE, names=("80",)))
-        while True:
-            response = await next_sotw(call)
-            answer = sotw_request(RDS, nonce=response.nonce, version=response.version_info, names=("80",))
-            routes: dict[str, str] = {}
-            for packed in response.resources:
-                for host in RouteConfiguration.FromString(packed.value).virtual_hosts:
-                    routes |= {host.name.partition(".")[0]: host.routes[0].name}
-            if "bad" in routes.values():
-                answer.error_detail.message = "no such thing"
-            else:
-                has.append({name: routes[name] for name in names})
-            await call.write(answer)
-
     async with control_plane(tmp_path) as running, sotw(running.at.xds) as call, asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(serve(call))
+        serving = tasks.create_task(serve(call, has))
         await until(lambda: bool(has))
         write("two", "bad")
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from pydantic import ValidationError
 
 from controlplane.model.keys import AUTHORIZATION_POLICY, PEER_AUTHENTICATION, REQUEST_AUTHENTICATION, GroupKind, Key
+from controlplane.model.problems import CLOSED, NOT_IN_EFFECT
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.peer_authentication import PeerAuthentication
@@ -23,9 +24,6 @@ from controlplane.objects.types.selector_rules import check_attachment
 from controlplane.objects.types.selectors import SinglePolicyAttachment
 from controlplane.untyped import section
 
-CLOSED = "Closed"
-NOT_IN_EFFECT = "NotInEffect"
-CONSEQUENCES = (CLOSED, NOT_IN_EFFECT)  # codes that tell what becomes of the object
 _ATTACHMENTS = ("selector", "targetRef", "targetRefs")
 _MAX_RULES = 4096  # as many as an object may have
 # Where Envoy looks for tokens if a rule does not say: https://www.rfc-editor.org/rfc/rfc6750#section-2

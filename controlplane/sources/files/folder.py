@@ -162,6 +162,9 @@ class ManifestFolder:
             for problem in entry.parsed.with_consequence:
                 yield LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
             key = entry.parsed.key
+            in_use = file.objects.get(key) if key is not None else None
+            if fate := entry.parsed.fate(in_use.object if in_use else None):
+                yield LocatedProblem(fate, Location(path, entry.line_of("")))
             if key is not None and entry.counts and (other := self._place_in_use(path, key, entry, used)):
                 message = f"{other} gives this object too, which is used instead: names are unique"
                 yield LocatedProblem(

@@ -77,7 +77,8 @@ class ObjectStore:
         key = parsed.key
         if key is None:
             return
-        metadata = section(document, "metadata")
+        metadata, before = section(document, "metadata"), self._in_use.get(key)
+        fate = parsed.fate(before)
         if parsed.problems or resource.group.endswith(_STATUS_GROUPS):
             self._records[key] = ObjectRecord(
                 key,
@@ -86,11 +87,10 @@ class ObjectStore:
                 number(metadata, "generation"),
                 text(metadata, "resourceVersion"),
                 items(section(document, "status"), "conditions"),
-                parsed.with_consequence,
+                (*parsed.with_consequence, fate) if fate else parsed.with_consequence,
             )
         else:
             self._records.pop(key, None)
-        before = self._in_use.get(key)
         usable = parsed.usable(before)
         if usable == before:
             return
