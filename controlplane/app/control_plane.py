@@ -26,7 +26,6 @@ from controlplane.app.garbage_collection import collect_when_quiet, give_large_b
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
 from controlplane.app.problem_log import ProblemLog
 from controlplane.app.recorder import StreamRecorder, with_deferrals
-from controlplane.app.refusals import RecentRefusals, fields_at_fault, refusal_problems
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.app.sources import Sources
 from controlplane.app.system_namespace import SystemNamespace
@@ -41,6 +40,7 @@ from controlplane.serve.identity import IdentityServer
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
 from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
+from controlplane.serve.xds.refusals import RecentRefusals, fields_at_fault, refusal_problems
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.settings import Settings
 from controlplane.sources.files.source import FileSource

@@ -11,7 +11,7 @@ from controlplane.envoy.type_urls import RDS, SDS, VHDS
 from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import credentials_of
-from controlplane.mesh.problems.refusals import MadeFrom, fields_at_fault, hosts_about
+from controlplane.mesh.fields_at_fault import MadeFrom, fields_at_fault, hosts_about
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.model.keys import DESTINATION_RULE, GATEWAY, VIRTUAL_SERVICE, Key
 from controlplane.model.problems import FieldAtFault

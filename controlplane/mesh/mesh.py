@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
-from controlplane.mesh.access.credentials import referred_credentials
+from controlplane.mesh.access.credentials import credentials_of, referred_credentials
 from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.facts import Fact
