@@ -19,8 +19,9 @@ from controlplane.untyped import Json
 from tests.support.waiting import until
 
 A = VIRTUAL_SERVICE.key("shop", "a")
+B = VIRTUAL_SERVICE.key("shop", "b")
 BROKEN = Problem(A, "spec.http[0].timeout", Severity.ERROR, "WrongType", "expected a duration")
-UNKNOWN = Problem(A, "spec.hosts[0]", Severity.WARNING, "UnknownHost", "no such service")
+UNKNOWN = Problem(B, "spec.hosts[0]", Severity.WARNING, "UnknownHost", "no such service")
 
 
 class Folder:
