@@ -59,8 +59,8 @@ async def test_a_problem_is_told_once_with_its_line_and_once_when_it_is_mended(c
 
     told = [(record.getMessage(), vars(record)["code"], vars(record)["where"]) for record in caplog.records]
     assert told == [
-        ("problem", "UnknownHost", "a.yaml:4"),
         ("problem", "WrongType", "a.yaml:4"),
+        ("problem", "UnknownHost", "a.yaml:4"),
         ("problem mended", "WrongType", "a.yaml:7"),
         ("problem mended", "UnknownHost", "a.yaml:7"),
     ]
