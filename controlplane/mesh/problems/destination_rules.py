@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.incremental.database import Database, query
@@ -16,10 +16,10 @@ from controlplane.mesh.destinations.destination_rules import (
 from controlplane.mesh.inputs import qualified_host
 from controlplane.mesh.problems.precedence import listed, why_first
 from controlplane.mesh.problems.subsets import empty_subsets
-from controlplane.mesh.registry.services import find_service, services_named
+from controlplane.mesh.registry.services import find_service, service, services_named
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.networking.destination_rule import DestinationRule
+from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule, PortTrafficPolicy, TrafficPolicy
 
 _MAX_AUDIENCES = 20  # of the rules for one host: with more, conflicts between them are not looked for
 _OTHERWISE = "settings, exported otherwise,"
@@ -40,6 +40,8 @@ def destination_rule_problems(db: Database, rule: DestinationRule) -> Iterator[P
     namespace = rule.key.namespace
     host = qualified_host(rule.spec.host, namespace)
     found = find_service(db, host, namespace)
+    mesh_service = service(db, found) if found else None
+    yield from _unnamed_servers(rule, mesh_service.identities if mesh_service else ())
     if found and found.host != host and services_named(db, host, namespace):
         message = f"{host} is another name of {found.host}: rules for that one apply, this one does not"
         yield Problem(rule.key, "spec.host", Severity.WARNING, "Ineffective", message)
@@ -108,3 +110,27 @@ def _messages(host: str, lost: Mapping[_Field, tuple[Key, str]], created: Mappin
         what, effect = (_OTHERWISE, "who sees both goes by this one alone") if path == "spec.exportTo" else ("the same", "this one is used")
         messages[winner].append((path, f"{listed(keys)} has {what} for {host} too: {effect}"))
     return messages
+
+
+def _unnamed_servers(rule: DestinationRule, identities: Collection[str]) -> Iterator[Problem]:
+    """Yield where ``rule`` begins TLS and no name is verified; ``identities`` are the names that the service itself gives."""
+    for path, tls in _settings(rule):
+        named = tls.subject_alt_names or identities or not tls.sni  # without sni the host of the request is verified
+        if tls.mode in ("SIMPLE", "MUTUAL") and not tls.insecure_skip_verify and not named:
+            message = "without subjectAltNames, beside sni, a certificate of any name is accepted"
+            yield Problem(rule.key, f"{path}.sni", Severity.WARNING, "NotVerified", message)
+
+
+def _settings(rule: DestinationRule) -> Iterator[tuple[str, ClientTLSSettings]]:
+    policies = [("spec.trafficPolicy", rule.spec.traffic_policy)]
+    policies += [(f"spec.subsets[{index}].trafficPolicy", subset.traffic_policy) for index, subset in enumerate(rule.spec.subsets)]
+    for path, policy in policies:
+        for at, of_port in _of_policy(path, policy):
+            if of_port.tls:
+                yield f"{at}.tls", of_port.tls
+
+
+def _of_policy(path: str, policy: TrafficPolicy | None) -> Iterator[tuple[str, TrafficPolicy | PortTrafficPolicy]]:
+    if policy:
+        yield path, policy
+        yield from ((f"{path}.portLevelSettings[{index}]", each) for index, each in enumerate(policy.port_level_settings))

@@ -80,7 +80,6 @@ def test_what_istio_takes_is_taken(kind: str, spec: Json) -> None:
     ("settings", "field", "code"),
     [
         ({"mode": "SIMPLE", "insecureSkipVerify": True}, "insecureSkipVerify", "NotVerified"),
-        ({"mode": "SIMPLE", "sni": "a.example"}, "sni", "NotVerified"),
     ],
 )
 def test_tls_that_does_not_verify_whom_it_talks_to_is_told(settings: Json, field: str, code: str) -> None:

@@ -188,9 +188,6 @@ def _tls(path: str, tls: ClientTLSSettings) -> Iterator[Finding]:
     verifies = tls.mode in ("SIMPLE", "MUTUAL")
     if verifies and tls.insecure_skip_verify:
         yield from _unverified(path, tls)
-    elif verifies and tls.sni and not tls.subject_alt_names:
-        message = "without subjectAltNames, beside sni, a certificate of any name is accepted"
-        yield rules.warning(f"{path}.sni", "NotVerified", message)
     if verifies and tls.credential_name:
         if any((*files, tls.ca_crl)):
             yield rules.conflict(path, "expected one of credentialName and files, found both")
