@@ -76,8 +76,8 @@ class BaseStream(ABC):
         return sum(channel.open_names for channel in self._in_order)
 
     def unanswered(self) -> int:
-        """Return of how many names that the client asks for it has nothing."""
-        return self._restored + sum(channel.unanswered() for channel in self._in_order)
+        """Return of how many names that the client asks for there is nothing; what it is still to be sent does not count."""
+        return self._restored + sum(channel.unanswered(self._lookup(channel)) for channel in self._in_order)
 
     def progress(self, resource: Resource) -> Progress:
         """Return how far the client has come with ``resource``, which is published."""

@@ -38,6 +38,17 @@ def test_unsubscribing_from_nothing_gives_nothing_back() -> None:
     assert stream.size == stream.unanswered() == 6
 
 
+def test_what_is_there_and_not_sent_yet_does_not_count() -> None:
+    """Many proxies of one account that connect at once have nothing yet, and ask for no more than there is."""
+    table = Table("a")
+    table.apply({EDS: {name: resource(EDS, name, b"") for name in some("a", 10)}}, {})
+    stream = DeltaStream(View(table))
+
+    stream.receive(delta_request(EDS, names=(*some("a", 10), "gone")))
+
+    assert (stream.size, stream.unanswered()) == (11, 1)
+
+
 def test_versions_that_nobody_has_published_are_counted() -> None:
     stream = DeltaStream(View())
 
