@@ -182,8 +182,7 @@ def backend_of(db: Database, destination: Destination, key: Key, context: RouteC
 
 
 def _has_subset(db: Database, ref: ServiceRef, name: str, context: RouteContext) -> bool:
-    client = rule_client(db, ref, context.namespace, context.labels)
-    return not name or subset_labels(db, ref, client, name) is not None
+    return not name or subset_labels(db, ref, rule_client(db, ref, context.namespace, context.labels), name) is not None
 
 
 def _port_number(destination: Destination, ports: Iterable[int], port: int) -> int:
