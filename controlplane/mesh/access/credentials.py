@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.destinations.destination_rules import tls_settings
 from controlplane.mesh.inputs import credential_problems, index, namespaces_with, objects, of_kind
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.keys import DESTINATION_RULE, GATEWAY, Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule, TrafficPolicy
+from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule
 from controlplane.objects.networking.gateway import Gateway
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 
@@ -35,10 +36,7 @@ def credentials_of(db: Database, key: Key) -> tuple[tuple[str, str], ...]:
                 for credential in _server_credentials(f"spec.servers[{position}].tls", server.tls)
             )
         case DestinationRule() as destination_rule:
-            credentials = list(_policy_credentials("spec.trafficPolicy", destination_rule.spec.traffic_policy))
-            for position, subset in enumerate(destination_rule.spec.subsets):
-                credentials += _policy_credentials(f"spec.subsets[{position}].trafficPolicy", subset.traffic_policy)
-            return tuple(credentials)
+            return tuple(credential for path, tls in tls_settings(destination_rule) for credential in _client_credentials(path, tls))
         case _:
             return ()
 
@@ -65,15 +63,7 @@ def _server_credentials(path: str, tls: ServerTLSSettings) -> Iterator[tuple[str
         yield f"{path}.caCertCredentialName", authority_name(tls.ca_cert_credential_name)
 
 
-def _policy_credentials(path: str, policy: TrafficPolicy | None) -> Iterator[tuple[str, str]]:
-    if policy is None:
-        return
-    yield from _client_credentials(f"{path}.tls", policy.tls)
-    for position, port_settings in enumerate(policy.port_level_settings):
-        yield from _client_credentials(f"{path}.portLevelSettings[{position}].tls", port_settings.tls)
-
-
-def _client_credentials(path: str, tls: ClientTLSSettings | None) -> Iterator[tuple[str, str]]:
-    if tls and tls.credential_name:
+def _client_credentials(path: str, tls: ClientTLSSettings) -> Iterator[tuple[str, str]]:
+    if tls.credential_name:
         yield f"{path}.credentialName", certificate_name(tls.credential_name)
         yield f"{path}.credentialName", authority_name(tls.credential_name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
@@ -11,7 +11,7 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
 from controlplane.model.keys import DESTINATION_RULE, Key
 from controlplane.model.services import Labels
-from controlplane.objects.networking.destination_rule import DestinationRule
+from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule, PortTrafficPolicy, TrafficPolicy
 
 
 class DestinationRuleHead(NamedTuple):
@@ -175,3 +175,19 @@ def _selects(head: DestinationRuleHead, client: RuleClient) -> bool:
 
 def _is_exported(head: DestinationRuleHead, client: RuleClient) -> bool:
     return EVERYONE in head.export_to or (client.namespace != PUBLIC and is_exported(head.export_to, client.namespace))
+
+
+def tls_settings(rule: DestinationRule) -> Iterator[tuple[str, ClientTLSSettings]]:
+    """Yield the TLS settings of ``rule``, of its subsets and ports too, each with the path of its field."""
+    policies = [("spec.trafficPolicy", rule.spec.traffic_policy)]
+    policies += [(f"spec.subsets[{index}].trafficPolicy", subset.traffic_policy) for index, subset in enumerate(rule.spec.subsets)]
+    for path, policy in policies:
+        for at, of_port in _of_policy(path, policy):
+            if of_port.tls:
+                yield f"{at}.tls", of_port.tls
+
+
+def _of_policy(path: str, policy: TrafficPolicy | None) -> Iterator[tuple[str, TrafficPolicy | PortTrafficPolicy]]:
+    if policy:
+        yield path, policy
+        yield from ((f"{path}.portLevelSettings[{index}]", each) for index, each in enumerate(policy.port_level_settings))

@@ -12,6 +12,7 @@ from controlplane.mesh.destinations.destination_rules import (
     destination_rule,
     destination_rules_for,
     merges,
+    tls_settings,
 )
 from controlplane.mesh.inputs import qualified_host
 from controlplane.mesh.problems.precedence import listed, why_first
@@ -19,7 +20,7 @@ from controlplane.mesh.problems.subsets import empty_subsets
 from controlplane.mesh.registry.services import find_service, service, services_named
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule, PortTrafficPolicy, TrafficPolicy
+from controlplane.objects.networking.destination_rule import DestinationRule
 
 _MAX_AUDIENCES = 20  # of the rules for one host: with more, conflicts between them are not looked for
 _OTHERWISE = "settings, exported otherwise,"
@@ -114,23 +115,8 @@ def _messages(host: str, lost: Mapping[_Field, tuple[Key, str]], created: Mappin
 
 def _unnamed_servers(rule: DestinationRule, identities: Collection[str]) -> Iterator[Problem]:
     """Yield where ``rule`` begins TLS and no name is verified; ``identities`` are the names that the service itself gives."""
-    for path, tls in _settings(rule):
+    for path, tls in tls_settings(rule):
         named = tls.subject_alt_names or identities or not tls.sni  # without sni the host of the request is verified
         if tls.mode in ("SIMPLE", "MUTUAL") and not tls.insecure_skip_verify and not named:
             message = "without subjectAltNames, beside sni, a certificate of any name is accepted"
             yield Problem(rule.key, f"{path}.sni", Severity.WARNING, "NotVerified", message)
-
-
-def _settings(rule: DestinationRule) -> Iterator[tuple[str, ClientTLSSettings]]:
-    policies = [("spec.trafficPolicy", rule.spec.traffic_policy)]
-    policies += [(f"spec.subsets[{index}].trafficPolicy", subset.traffic_policy) for index, subset in enumerate(rule.spec.subsets)]
-    for path, policy in policies:
-        for at, of_port in _of_policy(path, policy):
-            if of_port.tls:
-                yield f"{at}.tls", of_port.tls
-
-
-def _of_policy(path: str, policy: TrafficPolicy | None) -> Iterator[tuple[str, TrafficPolicy | PortTrafficPolicy]]:
-    if policy:
-        yield path, policy
-        yield from ((f"{path}.portLevelSettings[{index}]", each) for index, each in enumerate(policy.port_level_settings))
