@@ -18,6 +18,9 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.json_format import ParseDict
 
 from controlplane.envoy.packing import pack
+from controlplane.simulation.resources import ResourceMessage, resources_of
+from controlplane.simulation.result import Simulation
+from controlplane.simulation.simulate import simulate
 from controlplane.simulation.traffic import Address, ClientConnection, FirstBytes, PlainHttp, Request
 
 Json = Mapping[str, object]
@@ -115,3 +118,16 @@ def request(authority: str = "a.example", path: str = "/", method: str = "GET", 
     """Return a request to port 80 of some address; the names of ``headers`` have dashes for underscores."""
     named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return Request(connection=connection("10.96.0.1:80"), authority=authority, path=path, method=method, headers=named)
+
+
+def simulated(asked: Request, *hosts: Json, manager: Json | None = None, general: Json | None = None) -> Simulation:
+    """Return what becomes of ``asked`` where ``hosts`` are the virtual hosts of port 80, with the clusters ``a`` and ``b``."""
+    own = listener("0.0.0.0", 80, http("table", manager=manager))
+    messages: list[ResourceMessage] = [
+        virtual_outbound(),
+        own,
+        table(*hosts, general=general),
+        cluster("a", "1.1.1.1:1"),
+        cluster("b", "2.2.2.2:2"),
+    ]
+    return simulate(asked, resources_of(messages))

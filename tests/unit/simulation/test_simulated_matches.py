@@ -6,25 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.simulation.resources import ResourceMessage, resources_of
-from controlplane.simulation.result import Answered, Forwarded, Simulation
-from controlplane.simulation.simulate import simulate
+from controlplane.simulation.result import Answered, Forwarded
 from controlplane.simulation.traffic import Request
-from tests.support.simulation.messages import Json, cluster, http, listener, request, table, virtual_outbound
+from tests.support.simulation.messages import Json, request, simulated
 
 TO_A = {"route": {"cluster": "a"}}
-
-
-def simulated(asked: Request, *hosts: Json, manager: Json | None = None, general: Json | None = None) -> Simulation:
-    own = listener("0.0.0.0", 80, http("table", manager=manager))
-    messages: list[ResourceMessage] = [
-        virtual_outbound(),
-        own,
-        table(*hosts, general=general),
-        cluster("a", "1.1.1.1:1"),
-        cluster("b", "2.2.2.2:2"),
-    ]
-    return simulate(asked, resources_of(messages))
 
 
 def fits(asked: Request, **match: object) -> bool:

@@ -7,26 +7,14 @@ from fractions import Fraction
 
 import pytest
 
-from controlplane.simulation.resources import ResourceMessage, Resources, resources_of
-from controlplane.simulation.result import Answered, Forwarded, Landing, Mirrored, Simulation, Stage, Undecided
+from controlplane.simulation.resources import Resources, resources_of
+from controlplane.simulation.result import Answered, Forwarded, Landing, Mirrored, Stage, Undecided
 from controlplane.simulation.simulate import simulate
 from controlplane.simulation.traffic import HttpVersion, PlainHttp, Request
-from tests.support.simulation.messages import Json, cluster, http, listener, request, table, virtual_outbound
+from tests.support.simulation.messages import Json, cluster, http, listener, request, simulated, table, virtual_outbound
 
 FAULT = {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}
 TO_A = {"route": {"cluster": "a"}}
-
-
-def simulated(asked: Request, *hosts: Json, manager: Json | None = None, general: Json | None = None) -> Simulation:
-    own = listener("0.0.0.0", 80, http("table", manager=manager))
-    messages: list[ResourceMessage] = [
-        virtual_outbound(),
-        own,
-        table(*hosts, general=general),
-        cluster("a", "1.1.1.1:1"),
-        cluster("b", "2.2.2.2:2"),
-    ]
-    return simulate(asked, resources_of(messages))
 
 
 def host_for(asked: Request, *domains: str, manager: Json | None = None, general: Json | None = None) -> str:
