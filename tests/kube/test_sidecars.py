@@ -129,6 +129,7 @@ spec:
 def test_by_tproxy_an_application_sees_its_clients_address(mesh: Mesh) -> None:
     mesh.apply(_TRANSPARENT)
     mesh.until_ready("transparent")
+    mesh.until_answered("http://web:9080/")
 
     called = mesh.ask("http://web:9080/")
     passed = mesh.ask(f"http://{mesh.ip('transparent')}:9080/")

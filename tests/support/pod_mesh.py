@@ -105,6 +105,10 @@ class Mesh:
         )
         return get(f"http://{self.ip(pod)}:9999/ask?{query}")
 
+    def until_answered(self, *urls: str) -> None:
+        """Wait until the client's pod gets 200 from ``urls``: a pod's endpoint reaches other proxies after the pod is ready."""
+        wait_until(lambda: all(self.ask(url)["status"] == 200 for url in urls), f"{urls} are answered")
+
     def load(self, url: str, rate: float) -> Json:
         """Return what came of asking ``url`` at a steady ``rate`` from the client's pod, until it is ``enough``."""
         query = urllib.parse.urlencode({"url": url, "rate": rate})
@@ -156,6 +160,9 @@ def mesh(folder: Path) -> Iterator[Mesh]:
         try:
             made.apply((_HERE / "bookinfo.yaml").read_text())
             made.until_ready()
+            made.until_answered(
+                *(f"http://{service}:9080/health" for service in ("client", "productpage", "details", "reviews", "ratings"))
+            )
         except BaseException:
             print(tail(folder / "plane.log"))
             raise
