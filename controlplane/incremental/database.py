@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
-from controlplane.incremental.engine import Engine, Stopped, never, too_deep
+from controlplane.incremental.engine import Engine, never, too_deep
 from controlplane.incremental.failures import Failed, Misuse, ReadFailed
 from controlplane.incremental.graph import Graph
 from controlplane.incremental.nodes import UNSET, InputCell, QueryNode, Readable
@@ -139,12 +139,16 @@ class Database:
         return self.engine.runs
 
     def set(self, into: Input[K, V], key: K, value: V) -> bool:
-        """Set ``key`` of ``into``; return whether that is a change. Setting the default forgets the key."""
+        """Set ``key`` of ``into``; return whether that is a change. Setting the default forgets the key.
+
+        A change abandons the queries that a refresh was stopped in.
+        """
         self.engine.forbid_in_query("set")
         cell = self.graph.cells[into].get(key)
         old: V = into.default if cell is None else cell.value
         if old is value or old == value:
             return False
+        self.engine.abandon()
         self.graph.put(cell or self.graph.cell(into, key), value)
         return True
 
@@ -183,27 +187,35 @@ class Database:
     def refresh(self, stop: Callable[[], bool] = never) -> Refresh:
         """Bring every watched query up to date, and drop what is no longer asked for.
 
-        ``stop`` is asked before a query runs, once one has completed; the next refresh goes on from there.
+        ``stop`` is asked before a query runs, once one has completed. The next refresh goes on from there, in the middle of the
+        queries that were running, unless an input has changed.
         """
         self.engine.forbid_in_query("refresh")
-        self.engine.stop, self.engine.completed = stop, 0
-        try:
-            for node in tuple(self.graph.stale):
-                self._bring(node)
-        except Stopped:
+        if not self.engine.advance(self._bring_watched, stop):
             return Refresh(done=False)
-        finally:
-            self.engine.stop = never
         if self.graph.journal is None:
             self.graph.collect()
         return self._report()
 
+    @property
+    def is_paused(self) -> bool:
+        """Return whether a refresh was stopped and is to be gone on with."""
+        return self.engine.paused is not None
+
+    def _bring_watched(self) -> None:
+        tried: set[QueryNode] = set()  # those too deep stay stale: every refresh tries them again
+        while waiting := [node for node in self.graph.stale if node not in tried]:
+            for node in waiting:
+                tried.add(node)
+                if node in self.graph.stale:  # it may have been let go while this was paused
+                    self._bring(node)
+
     def _bring(self, node: QueryNode) -> None:
         try:
             self.engine.ask(node)
-            del self.graph.stale[node]
+            self.graph.stale.pop(node, None)
         except RecursionError:
-            self.graph.give(node, too_deep(node))  # and it stays stale: every refresh tries again
+            self.graph.give(node, too_deep(node))
 
     def _report(self) -> Refresh:
         changed = tuple(_call(node) for node, old in self.graph.changed.items() if node.value is not old and node.value != old)
@@ -219,13 +231,15 @@ class Database:
         Nothing is dropped from memory until it has ended.
         """
         self.engine.forbid_in_query("transaction")
-        return Transaction(self.graph)
+        self.engine.abandon()
+        return Transaction(self.graph, self.engine.abandon)
 
     def collect(self) -> None:
         """Drop every value that no watched query needs; a refresh does, when it is done."""
         self.engine.forbid_in_query("collect")
         if self.graph.journal is not None:
             raise Misuse("collect within a transaction")
+        self.engine.abandon()
         self.graph.collect()
 
     def reads(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[InputEntry | QueryCall, ...]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
+
+from greenlet import getcurrent, greenlet
 
 from controlplane.incremental.failures import Failed, Misuse, ReadFailed, cycle, label
 from controlplane.incremental.graph import Graph
@@ -18,8 +21,12 @@ _Active: TypeAlias = "tuple[QueryNode, _Active] | None"
 _MOST_DETOURS = 20  # each some 150 queries deep; what needs more will hardly ever end
 
 
-class Stopped(BaseException):
-    """Evaluation was told to stop before the next query."""
+class _Abandoned(BaseException):
+    """A paused evaluation is not gone on with: what is half done in it is left as it was."""
+
+
+class _InTheWay(BaseException):
+    """What is asked for is half done in the evaluation that is paused."""
 
 
 class _CycleFound(BaseException):
@@ -56,6 +63,7 @@ class Engine:
         self.active: _Active = None  # what is brought up to date, innermost first: pairs, which are undone without a call
         self.stop: Callable[[], bool] = never
         self.completed = 0  # queries since ``stop`` was given
+        self.paused: greenlet | None = None  # an evaluation that was told to stop, with its stack
         self.runs: Counter[str] = Counter()
 
     def forbid_in_query(self, what: str) -> None:
@@ -78,8 +86,48 @@ class Engine:
                 self._update(node)
         return node
 
+    def advance(self, work: Callable[[], None], stop: Callable[[], bool]) -> bool:
+        """Go on with the evaluation that is paused, or begin ``work``; return whether it came to its end before ``stop``.
+
+        It runs on a stack of its own, so that it goes on in the middle of the queries that it was stopped in.
+        """
+        running = self.paused or greenlet(work)
+        self.paused, self.stop, self.completed = None, stop, 0
+        try:
+            running.switch()
+        finally:
+            self.stop = never
+        if running.dead:
+            return True
+        self.paused = running
+        return False
+
+    def abandon(self) -> None:
+        """End the evaluation that is paused, if one is: the queries that it completed keep their values, others run again."""
+        running, self.paused = self.paused, None
+        if running is not None:
+            with suppress(_Abandoned):
+                running.throw(_Abandoned)
+
+    def _pause(self) -> None:
+        """Hand control to who called ``advance``, until it is called again."""
+        active, reads = self.active, self.reads
+        self.active = self.reads = None
+        outside = getcurrent().parent
+        if outside is not None:
+            outside.switch()
+        self.active, self.reads = active, reads
+
     def ask(self, node: QueryNode) -> None:
-        """Bring ``node`` up to date, which no query has asked for.
+        """Bring ``node`` up to date, which no query has asked for."""
+        try:
+            self._ask(node)
+        except _InTheWay:
+            self.abandon()
+            self._ask(node)
+
+    def _ask(self, node: QueryNode) -> None:
+        """Bring ``node`` up to date.
 
         Where Python's stack is too short, the query that came to its end is asked first, with the whole stack for itself.
         """
@@ -96,7 +144,7 @@ class Engine:
 
     def _update(self, node: QueryNode) -> None:
         if node.state & ACTIVE:
-            raise self._cycle(node)
+            raise _InTheWay if self.paused else self._cycle(node)
         self.graph.touch(node)
         active, reads = self.active, self.reads
         self.active = (node, active)
@@ -136,7 +184,7 @@ class Engine:
 
     def _run(self, node: QueryNode) -> None:
         if self.completed and self.stop():
-            raise Stopped
+            self._pause()
         self.runs[node.query.name] += 1
         reads: dict[Readable, None] = {}
         self.reads = reads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -12,9 +13,10 @@ from controlplane.incremental.graph import Graph
 class Transaction:
     """A block in which inputs are set and queries asked, and which is committed at its end unless it raises."""
 
-    def __init__(self, graph: Graph) -> None:
-        """Prepare a transaction over ``graph``."""
+    def __init__(self, graph: Graph, abandon: Callable[[], None]) -> None:
+        """Prepare a transaction over ``graph``; ``abandon`` ends an evaluation that was paused within it."""
         self._graph = graph
+        self._abandon = abandon
 
     def __enter__(self) -> Self:
         """Begin: from here on there is a way back."""
@@ -25,6 +27,7 @@ class Transaction:
 
     def rollback(self) -> None:
         """Take back all that has happened since the beginning; the block goes on as if it had just begun."""
+        self._abandon()
         graph = self._graph
         for undo in (graph.journal or {}).values():
             undo()

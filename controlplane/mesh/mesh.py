@@ -130,6 +130,7 @@ class Mesh:
         What is watched leads to more that has to be watched, so the database is asked until it has nothing new to say.
         """
         while True:
+            self._presence.apply()
             report = self._db.refresh(stop)
             if not report.done:
                 return Published(done=False)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from controlplane.incremental.database import Database, Failed, InputEntry, QueryCall
-from controlplane.incremental.nodes import CLEAN, DIRTY, QueryNode
+from controlplane.incremental.nodes import ACTIVE, CLEAN, DIRTY, QueryNode
 from tests.support.incremental_programs import SIZE, Program, Value, keys, meaning, number_of, numbered, numbers, programs, queries
 from tests.support.proofs import sampled
 
@@ -150,10 +150,10 @@ def sound(world: World) -> None:
 
 
 def dump(db: Database) -> object:
-    """Return everything that a database holds, in its order."""
+    """Return everything that a database holds, in its order, but what a paused refresh is in the middle of."""
     graph = db.graph
     nodes = [
-        (node, id(node.value), node.reads, tuple(node.dependents), node.state, tuple(node.stale or ()), node.watches)
+        (node, id(node.value), node.reads, tuple(node.dependents), node.state & ~ACTIVE, tuple(node.stale or ()), node.watches)
         for table in graph.nodes.values()
         for node in table.values()
     ]
@@ -241,6 +241,33 @@ def test_a_refresh_goes_on_where_it_was_interrupted(world: World, values: dict[i
         refreshes += 1
 
     assert refreshes <= SIZE + 1
+
+
+@LAW
+@given(programs, st.frozensets(numbered, min_size=2), st.lists(inputs, min_size=1, max_size=4), st.integers(0, 3))
+def test_a_refresh_in_slices_runs_what_a_whole_one_runs(
+    program: Program, watched: frozenset[int], batches: list[dict[int, int]], runs: int
+) -> None:
+    whole, sliced = (begun(program, watched, {}) for _ in range(2))
+    for batch in batches:
+        for world in (whole, sliced):
+            world.put_all(batch)
+        whole.refresh()
+        while not sliced.refresh(runs):
+            sound(sliced)
+
+    assert sliced.db.runs == whole.db.runs
+
+
+@LAW
+@given(worlds, inputs, st.integers(0, 3), st.lists(numbered, min_size=1, max_size=4))
+def test_who_asks_while_a_refresh_is_paused_gets_what_is_so(world: World, values: dict[int, int], runs: int, asked: list[int]) -> None:
+    world.put_all(values)
+
+    while not world.refresh(runs):
+        for number in asked:
+            world.ask(number)
+        sound(world)
 
 
 @LAW

@@ -20,14 +20,22 @@ class PlaintextProxies:
         """Keep it in ``db``."""
         self._db = db
         self._identified: Counter[tuple[str, str]] = Counter()
+        self._to_set: dict[tuple[str, str], bool] = {}
 
     def connected(self, proxy: Proxy) -> None:
-        """Take in that ``proxy`` has connected."""
+        """Take in that ``proxy`` has connected; ``apply`` sets what follows."""
         for address in proxy.ips:
             place = (proxy.namespace, address)
             if proxy.identity:
                 self._identified[place] += 1
-            set_plaintext(self._db, place, plaintext=place not in self._identified)
+            self._to_set[place] = place not in self._identified
+
+    def apply(self) -> None:
+        """Set what follows from the proxies that have connected since, unless a refresh is in the middle of its work: it would begin anew."""
+        if not self._db.is_paused:
+            for place, plaintext in self._to_set.items():
+                set_plaintext(self._db, place, plaintext=plaintext)
+            self._to_set.clear()
 
     def disconnected(self, proxy: Proxy) -> None:
         """Take in that ``proxy`` has disconnected."""
