@@ -29,7 +29,20 @@ from controlplane.incremental.graph import Graph
 from controlplane.incremental.nodes import UNSET, InputCell, QueryNode, Readable
 from controlplane.incremental.transactions import Transaction
 
-__all__ = ["Database", "Failed", "Input", "InputEntry", "Misuse", "Query", "QueryCall", "ReadFailed", "Refresh", "Transaction", "query"]
+__all__ = [
+    "Database",
+    "Failed",
+    "Input",
+    "InputEntry",
+    "Misuse",
+    "Query",
+    "QueryCall",
+    "ReadFailed",
+    "Refresh",
+    "Transaction",
+    "eager_query",
+    "query",
+]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -74,8 +87,9 @@ class Query(Generic[P, R_co]):
     tells where to look when it has failed or runs too often.
     """
 
-    def __init__(self, function: Callable[Concatenate[Database, P], R_co]) -> None:
+    def __init__(self, function: Callable[Concatenate[Database, P], R_co], *, eager: bool = False) -> None:
         """Keep the values of ``function``."""
+        self.eager = eager
         self.name = f"{function.__module__.removeprefix(_PACKAGE)}.{function.__name__}"
         self.function = function
         self.__doc__ = function.__doc__
@@ -97,6 +111,14 @@ class Query(Generic[P, R_co]):
 def query(function: Callable[Concatenate[Database, P], R]) -> Query[P, R]:
     """Return ``function`` as a query."""
     return Query(function)
+
+
+def eager_query(function: Callable[Concatenate[Database, P], R]) -> Query[P, R]:
+    """Return ``function``, which reads inputs only, as a query that runs again as soon as one of these changes.
+
+    What was made from its value is looked at only if that came out different: for the few lines of an object that much depends on.
+    """
+    return Query(function, eager=True)
 
 
 class InputEntry(NamedTuple):
@@ -150,6 +172,7 @@ class Database:
             return False
         self.engine.abandon()
         self.graph.put(cell or self.graph.cell(into, key), value)
+        self.engine.settle()
         return True
 
     def attempt(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Failed:

@@ -109,6 +109,15 @@ class Engine:
             with suppress(_Abandoned):
                 running.throw(_Abandoned)
 
+    def settle(self) -> None:
+        """Bring the eager nodes up to date of which an input has changed, and mark what was made from those that came out different."""
+        while self.graph.eager:
+            node = self.graph.eager.pop()
+            try:
+                self.ask(node)
+            except RecursionError:
+                self.graph.mark_above([node])  # it runs when it is asked for
+
     def _pause(self) -> None:
         """Hand control to who called ``advance``, until it is called again."""
         active, reads = self.active, self.reads
@@ -199,6 +208,8 @@ class Engine:
             if any(source.state != CLEAN for source in reads):
                 raise  # not the query's own: the one it was reading could not be brought to an end
             value = Failed.of(node.query.name, node.args, error)
+        if node.query.eager and any(isinstance(source, QueryNode) for source in reads):
+            raise Misuse(f"{label(node.query.name, node.args)} is eager and reads another query")
         self._settle(node, tuple(reads), value)
 
     def _settle(self, node: QueryNode, reads: tuple[Readable, ...], value: object) -> None:

@@ -25,6 +25,7 @@ class Graph:
         self.stale: dict[QueryNode, None] = {}  # watched, and not clean
         self.changed: dict[QueryNode, object] = {}  # watched, and given another value: the one that was reported last
         self.failing: dict[QueryNode, object] = {}  # failed, or failed before: likewise
+        self.eager: list[QueryNode] = []  # to be brought up to date before anything is asked
         self.orphans: dict[Readable, None] = {}  # perhaps asked for by nobody
         self.journal: dict[Readable, Callable[[], None]] | None = None  # how to undo what a transaction has touched
 
@@ -62,16 +63,27 @@ class Graph:
             self.journal[source] = source.undo()
 
     def put(self, cell: InputCell, value: object) -> None:
-        """Change the value of ``cell`` and mark what was made from it."""
+        """Change the value of ``cell`` and mark what was made from it; what was made from eager nodes, once these have another value."""
         self.touch(cell)
         cell.value = value
         self._suspect(cell)
+        self.mark_above(self._mark_dirty(cell))
+
+    def _mark_dirty(self, source: Readable) -> list[QueryNode]:
+        """Mark what has read ``source``, and return what of that was clean."""
         newly: list[QueryNode] = []
-        for node in cell.dependents:
+        for node in source.dependents:
             self.touch(node)
             if node.state == CLEAN:
-                newly.append(node)
+                if node.query.eager:
+                    self.eager.append(node)
+                else:
+                    newly.append(node)
             node.state |= DIRTY
+        return newly
+
+    def mark_above(self, newly: list[QueryNode]) -> None:
+        """Mark what was made from the nodes ``newly``, which were clean."""
         while newly:
             stale = newly.pop()
             if stale.watches:
@@ -95,9 +107,7 @@ class Graph:
             self.changed.setdefault(node, old)
         if isinstance(old, Failed) or isinstance(value, Failed):
             self.failing.setdefault(node, old)
-        for dependent in node.dependents:
-            self.touch(dependent)
-            dependent.state |= DIRTY
+        self.mark_above(self._mark_dirty(node))  # they are marked already, but above an eager node
 
     def link(self, node: QueryNode, reads: tuple[Readable, ...]) -> None:
         """Make ``node`` clean, made from ``reads``."""

@@ -33,6 +33,10 @@ class Runnable(Protocol):
     def function(self) -> Callable[..., object]:
         """What is called with the database and the arguments."""
 
+    @property
+    def eager(self) -> bool:
+        """Whether it reads inputs only, and runs as soon as one of them changes."""
+
 
 class Readable:
     """What can be read: a value, and the queries whose value was made from it."""
