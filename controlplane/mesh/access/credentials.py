@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.destinations.destination_rules import tls_settings
 from controlplane.mesh.inputs import credential_problems, index, namespaces_with, objects, of_kind
 from controlplane.model.credentials import authority_name, certificate_name
@@ -24,7 +24,7 @@ def referred_credentials(db: Database) -> frozenset[str]:
     return frozenset(name for key in keys for _, name in credentials_of(db, key))
 
 
-@query
+@eager_query
 def credentials_of(db: Database, key: Key) -> tuple[tuple[str, str], ...]:
     """Return the credentials that the object ``key`` refers to: the field, and the name in SDS."""
     match objects(db, key):

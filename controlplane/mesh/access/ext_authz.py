@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.access import ExternalAuthorizer
 from controlplane.mesh.access.istio_access import external_authorizer
 from controlplane.mesh.destinations.clusters import ClusterTarget, endpoint_assignment, outbound_cluster
@@ -49,7 +49,7 @@ def resolved_authorizer(db: Database, name: str) -> ResolvedAuthorizer | None:
     return ResolvedAuthorizer(external_authorizer(name, host, target.name, provider.authorizer), ref)
 
 
-@query
+@eager_query
 def provider_name(db: Database, key: Key) -> str | None:
     """Return the name of the provider that the AuthorizationPolicy ``key`` refers to, ``None`` where it refers to none."""
     policy = objects(db, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.inputs import index, jwks, jwks_failure, namespaces_with, objects, of_kind
 from controlplane.model.keys import REQUEST_AUTHENTICATION, Key
 from controlplane.model.problems import Problem, Severity
@@ -29,7 +29,7 @@ def wanted_keys(db: Database) -> WantedKeys:
     return FrozenMap(wanted)
 
 
-@query
+@eager_query
 def key_addresses(db: Database, key: Key) -> tuple[tuple[str, int | None], ...]:
     """Return the addresses of keys that the RequestAuthentication ``key`` names, each with its timeout in milliseconds."""
     authentication = objects(db, key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.access import ChainAccess, TokenIssuer
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name, resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy, token_issuer
@@ -100,7 +100,7 @@ def trust_domains(db: Database) -> tuple[str, ...]:
     return mesh_settings(db).trust_domains
 
 
-@query
+@eager_query
 def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
     """Return which workloads the policy ``key`` is for."""
     policy = objects(db, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.inputs import EVERYONE, about_host, by_source_labels, exports_of, index, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
@@ -41,7 +41,7 @@ class ServiceSubset(NamedTuple):
     rule: Key
 
 
-@query
+@eager_query
 def destination_rule_head(db: Database, key: Key) -> DestinationRuleHead | None:
     """Return the head of the DestinationRule ``key``."""
     rule = destination_rule(db, key)

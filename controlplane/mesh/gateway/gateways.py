@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.gateway import ForwardedCertificate, Topology
 from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
@@ -108,14 +108,14 @@ def gateways_selecting(db: Database, labels: Labels) -> tuple[Key, ...]:
     return tuple(key for _, key in sorted(by_age))
 
 
-@query
+@eager_query
 def gateway_selector(db: Database, key: Key) -> Labels:
     """Return the labels by which the Gateway ``key`` selects proxies, sorted."""
     gateway = gateway_object(db, key)
     return tuple(sorted(gateway.spec.selector.items())) if gateway else ()
 
 
-@query
+@eager_query
 def gateway_created(db: Database, key: Key) -> str | None:
     """Return the creation time of the Gateway ``key``; ``None`` where there is none."""
     gateway = gateway_object(db, key)
@@ -128,7 +128,7 @@ def gateway_object(db: Database, key: Key) -> Gateway | None:
     return obj if isinstance(obj, Gateway) else None
 
 
-@query
+@eager_query
 def server_at(db: Database, server_ref: ServerRef) -> GatewayServer | None:
     """Return the server that ``server_ref`` names."""
     gateway = gateway_object(db, server_ref.gateway)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_servers, namespaced_name, server_at
 from controlplane.mesh.gateway.server_merge import (
     MergedPort,
@@ -119,7 +119,7 @@ def gateway_hosts(db: Database, scope: GatewayScope, table: str) -> tuple[Gatewa
     return tuple(by_name[name]._replace(virtual_services=tuple(sorted(by_name[name].virtual_services))) for name in sorted(by_name))
 
 
-@query
+@eager_query
 def routes_http(db: Database, key: Key) -> bool:
     """Return whether the VirtualService ``key`` has HTTP routes."""
     obj = objects(db, key)

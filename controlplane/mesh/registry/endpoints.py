@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.inputs import index, labelled, objects, of_kind, plaintext_addresses, pod_at, slices_of
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef
@@ -189,7 +189,7 @@ def _node_locality(db: Database, name: str) -> str:
     return node_locality(db, name) if name and index(db, of_kind(NODE, "")) else ""
 
 
-@query
+@eager_query
 def node_locality(db: Database, name: str) -> str:
     """Return the locality of the node ``name``, empty if it is not known."""
     node = objects(db, NODE.key("", name))

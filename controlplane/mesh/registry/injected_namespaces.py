@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.inputs import index, labelled, namespaces_with, objects, of_kind
 from controlplane.model.keys import NAMESPACE, POD, Key
 from controlplane.model.revisions import REVISION_LABEL
@@ -27,7 +27,7 @@ def injected_namespaces(db: Database) -> frozenset[str]:
     )
 
 
-@query
+@eager_query
 def asks_for_injection(db: Database, key: Key) -> bool | None:
     """Return whether the Namespace ``key`` asks for injection, ``None`` where it leaves that to its pods."""
     namespace = objects(db, key)

@@ -31,7 +31,7 @@ class PlaintextProxies:
             self._to_set[place] = place not in self._identified
 
     def apply(self) -> None:
-        """Set what follows from the proxies that have connected since, unless a refresh is in the middle of its work: it would begin anew."""
+        """Set what follows from the proxies that have connected since, unless a refresh is paused, which would have to begin anew."""
         if not self._db.is_paused:
             for place, plaintext in self._to_set.items():
                 set_plaintext(self._db, place, plaintext=plaintext)

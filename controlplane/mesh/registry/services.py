@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.inputs import (
     EVERYONE,
     EXTERNAL_NAMES,
@@ -37,7 +37,7 @@ class ServiceRef(NamedTuple):
     hidden: tuple[int, ...] = ()  # ports that another object declares for the same host and that are its
 
 
-@query
+@eager_query
 def declared_services(db: Database, key: Key) -> tuple[Service, ...]:
     """Return the services that the object ``key`` declares, one a host."""
     match objects(db, key):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.inputs import SERVICE_NAME_LABEL, entry_at, index, objects, of_kind, pod_at, serving_at, slices_of
 from controlplane.mesh.registry.endpoints import port_at, selected_workloads
 from controlplane.mesh.registry.services import ServiceRef, declared_services
@@ -25,7 +25,7 @@ def services_of_workload(db: Database, namespace: str, labels: Labels, ips: tupl
     return tuple(sorted(ServiceRef(declared.host, key) for key in keys for declared in declared_services(db, key)))
 
 
-@query
+@eager_query
 def workload_selector(db: Database, key: Key) -> Labels:
     """Return the labels by which the Service or ServiceEntry ``key`` selects workloads, sorted."""
     match objects(db, key):
@@ -76,7 +76,7 @@ def workload_ports(db: Database, ref: ServiceRef, port: ServicePort) -> tuple[in
     return tuple(sorted(numbers)) or (port.number,)
 
 
-@query
+@eager_query
 def target_of(db: Database, key: Key, number: int) -> int | str | None:
     """Return the port of workloads that port ``number`` of the Service or ServiceEntry ``key`` names; ``None`` where it names none."""
     match objects(db, key):
@@ -89,14 +89,14 @@ def target_of(db: Database, key: Key, number: int) -> int | str | None:
             return number
 
 
-@query
+@eager_query
 def container_port(db: Database, key: Key, name: str) -> int | None:
     """Return the number of the port ``name`` of the containers of the pod ``key``."""
     pod = objects(db, key)
     return pod.ports.get(name) if isinstance(pod, Pod) else None
 
 
-@query
+@eager_query
 def named_port(db: Database, key: Key, name: str) -> int | None:
     """Return the number that the EndpointSlice ``key`` gives the port ``name``."""
     endpoint_slice = objects(db, key)

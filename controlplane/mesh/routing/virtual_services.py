@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.clusters import ConsistentHash
 from controlplane.ir.rules import HttpRule, RequestPort
@@ -15,7 +15,7 @@ from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches,
 from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
 from controlplane.mesh.publish.virtual_host_bytes import EncodedRoute, encoded_routes
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service_ports
-from controlplane.mesh.routing.delegates import http_routes, virtual_service_object
+from controlplane.mesh.routing.delegates import http_routes, merged_http_routes, virtual_service_object
 from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
@@ -36,14 +36,14 @@ class VirtualServiceHead(NamedTuple):
     routes_requests: bool  # not whole connections alone
 
 
-@query
+@eager_query
 def virtual_service_head(db: Database, key: Key) -> VirtualServiceHead | None:
     """Return the head of the VirtualService ``key``."""
     virtual_service = virtual_service_object(db, key)
     if virtual_service is None:
         return None
     matches: list[HTTPMatchRequest | ConnectionMatch] = [
-        *(match for route in http_routes(db, key) for match in route.match),
+        *(match for route in merged_http_routes(db, key) for match in route.match),
         *connection_matches(virtual_service.spec),
     ]
     return VirtualServiceHead(
@@ -154,13 +154,13 @@ def _matches(route: HTTPRoute, virtual_service: VirtualService, context: RouteCo
     return tuple(match for match in route.match if match_applies(match, virtual_service, context)) or None
 
 
-@query
+@eager_query
 def destinations(db: Database, key: Key) -> tuple[str, ...]:
     """Return the hosts that the VirtualService ``key`` sends requests and connections to, mirrors too, sorted."""
     virtual_service = virtual_service_object(db, key)
     if virtual_service is None:
         return ()
-    targets = [destination for route in http_routes(db, key) for destination in _all_destinations(route)]
+    targets = [destination for route in merged_http_routes(db, key) for destination in _all_destinations(route)]
     targets += [route_destination.destination for route in virtual_service.spec.tls for route_destination in route.route]
     targets += [route_destination.destination for route in virtual_service.spec.tcp for route_destination in route.route]
     return tuple(sorted({qualified_host(destination.host, key.namespace) for destination in targets}))

@@ -38,6 +38,16 @@ def mesh() -> Mesh:
     return made
 
 
+def runs_of_change(mesh: Mesh, *values: dict[str, object]) -> Counter[str]:
+    """Return how often which queries run because the objects ``values`` are set: at once, or in the refresh."""
+
+    def apply_and_refresh() -> None:
+        mesh.apply([change(value) for value in values])
+        mesh.refresh()
+
+    return runs_of(mesh, apply_and_refresh)
+
+
 def runs_of(mesh: Mesh, act: Callable[[], object]) -> Counter[str]:
     before = Counter(mesh.database.runs)
     act()
@@ -45,9 +55,7 @@ def runs_of(mesh: Mesh, act: Callable[[], object]) -> Counter[str]:
 
 
 def test_one_endpoint_among_1000_services_recomputes_its_own_resource_alone(mesh: Mesh) -> None:
-    mesh.apply([change(endpoints(7, SIZE, moved=1))])
-
-    ran = runs_of(mesh, mesh.refresh)
+    ran = runs_of_change(mesh, endpoints(7, SIZE, moved=1))
 
     assert ran.keys() <= {
         query.name for query in (workload_endpoints.endpoints, clusters.endpoint_assignment, workload_services.named_port)
@@ -68,9 +76,7 @@ def test_one_endpoint_changes_one_resource_in_every_table(mesh: Mesh) -> None:
 
 
 def test_one_virtual_service_recomputes_its_virtual_host_once_for_all_who_see_the_same(mesh: Mesh) -> None:
-    mesh.apply([change(route(7, SIZE, timeout_s=20))])
-
-    ran = runs_of(mesh, mesh.refresh)
+    ran = runs_of_change(mesh, route(7, SIZE, timeout_s=20))
 
     assert ran[virtual_services.rules_of_virtual_service.name] == 1
     assert ran[virtual_hosts.virtual_host_body.name] == 1  # the routes of the virtual host, of one in 1,000
@@ -91,12 +97,9 @@ def policy(path: str, selector: dict[str, object] | None = None) -> dict[str, ob
 
 def test_one_policy_recomputes_the_listeners_of_the_workloads_that_see_it_alone(mesh: Mesh) -> None:
     selected: dict[str, object] = {"matchLabels": {"app": "p7"}}
-    mesh.apply([change(policy("/a", selected))])
-    added = runs_of(mesh, mesh.refresh)
-    mesh.apply([change(policy("/b", selected))])
-    changed = runs_of(mesh, mesh.refresh)
-    mesh.apply([change(policy("/b"))])
-    widened = runs_of(mesh, mesh.refresh)
+    added = runs_of_change(mesh, policy("/a", selected))
+    changed = runs_of_change(mesh, policy("/b", selected))
+    widened = runs_of_change(mesh, policy("/b"))
 
     of_policy = {
         query.name: 1 for query in (policies.policy_attachment, ext_authz.provider_name, policies.access_of, policies.inbound_filters)
@@ -127,11 +130,9 @@ def test_a_node_that_stays_where_it_is_costs_one_look_and_one_that_moves_what_ru
     made.connect(proxy_from_node("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Variant.SOTW)
     made.refresh()
 
-    made.apply([change(node("a", gpu="yes"))])
-    assert runs_of(made, made.refresh) == {workload_endpoints.node_locality.name: 1}
+    assert runs_of_change(made, node("a", gpu="yes")) == {workload_endpoints.node_locality.name: 1}
 
-    made.apply([change(node("b", gpu="yes"))])
-    ran = runs_of(made, made.refresh)
+    ran = runs_of_change(made, node("b", gpu="yes"))
     ran_once = (
         workload_endpoints.node_locality,
         workload_endpoints.workload_instance,
@@ -175,9 +176,7 @@ def test_the_routes_of_a_virtual_service_are_made_once_for_all_its_hosts(variant
     mesh.connect(proxy_from_node("sidecar~10.0.0.1~p.ns1~ns1.svc.cluster.local", {}), variant)
     mesh.apply([change(service(1, SIZE)), change(wide(50, 200))])
     mesh.refresh()
-    mesh.apply([change(wide(50, 201))])
-
-    ran = runs_of(mesh, mesh.refresh)
+    ran = runs_of_change(mesh, wide(50, 201))
 
     assert ran[virtual_hosts.virtual_host_body.name] >= 50
     assert ran[virtual_services.routes_of_virtual_service.name] * 50 == ran[virtual_hosts.virtual_host_body.name]
