@@ -26,23 +26,10 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ca
 from controlplane.incremental.engine import Engine, never, too_deep
 from controlplane.incremental.failures import Failed, Misuse, ReadFailed
 from controlplane.incremental.graph import Graph
-from controlplane.incremental.nodes import UNSET, InputCell, QueryNode, Readable
+from controlplane.incremental.nodes import UNSET, InputCell, QueryNode, Readable, all_dependents, all_reads
 from controlplane.incremental.transactions import Transaction
 
-__all__ = [
-    "Database",
-    "Failed",
-    "Input",
-    "InputEntry",
-    "Misuse",
-    "Query",
-    "QueryCall",
-    "ReadFailed",
-    "Refresh",
-    "Transaction",
-    "eager_query",
-    "query",
-]
+__all__ = ["Database", "Failed", "Input", "InputEntry", "Misuse", "Query", "QueryCall", "ReadFailed", "Refresh", "eager_query", "query"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -271,26 +258,13 @@ class Database:
 
     def sources(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[InputEntry, ...]:
         """Return every entry of an input that the value was made from, however indirectly, in the order of reading."""
-        pending: list[Readable] = [self._node(query, *args, **kwargs)]
-        seen: dict[Readable, None] = {}
-        while pending:
-            source = pending.pop()
-            if source not in seen:
-                seen[source] = None
-                pending += reversed(source.reads)
-        return tuple(_entry(source) for source in seen if isinstance(source, InputCell))
+        below = all_reads(self._node(query, *args, **kwargs))
+        return tuple(_entry(source) for source in below if isinstance(source, InputCell))
 
     def dependents(self, into: Input[K, V], key: K) -> Iterator[QueryCall]:
         """Yield every query whose value was made from ``key`` of ``into``, however indirectly, in no particular order."""
         cell = self.graph.cells[into].get(key)
-        pending: list[Readable] = [cell] if cell else []
-        seen: set[Readable] = set(pending)
-        while pending:
-            for node in pending.pop().dependents:
-                if node not in seen:
-                    seen.add(node)
-                    pending.append(node)
-                    yield _call(node)
+        return (_call(node) for node in all_dependents(cell)) if cell else iter(())
 
     def _node(self, query: Query[P, R], *args: P.args, **kwargs: P.kwargs) -> QueryNode:
         self.engine.forbid_in_query("provenance")

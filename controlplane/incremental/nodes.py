@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 CLEAN = 0
@@ -119,6 +119,30 @@ class QueryNode(Readable):
             self.dependents, self.stale = dependents, stale
 
         return restore
+
+
+def all_reads(node: Readable) -> Iterable[Readable]:
+    """Return ``node`` and everything that it was made from, however indirectly, in the order of reading."""
+    pending = [node]
+    seen: dict[Readable, None] = {}
+    while pending:
+        source = pending.pop()
+        if source not in seen:
+            seen[source] = None
+            pending += reversed(source.reads)
+    return seen
+
+
+def all_dependents(source: Readable) -> Iterator[QueryNode]:
+    """Yield everything that was made from ``source``, however indirectly, in no particular order."""
+    pending = [source]
+    seen = {source}
+    while pending:
+        for node in pending.pop().dependents:
+            if node not in seen:
+                seen.add(node)
+                pending.append(node)
+                yield node
 
 
 def _copy(dependents: tuple[QueryNode, ...] | dict[QueryNode, None]) -> tuple[QueryNode, ...] | dict[QueryNode, None]:

@@ -9,9 +9,10 @@ from typing import assert_never
 from controlplane.incremental.database import Database, Input
 from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.gateway_bindings import all_matches, gateways_of
+from controlplane.mesh.shards import CLUSTER_DOMAIN, SHARDED, Facet, declared_twice_in, domain_facets, moved, shard_count
 from controlplane.model.deferrals import Deferral
 from controlplane.model.hosts import resolve_short_name
-from controlplane.model.keys import GroupKind, Key
+from controlplane.model.keys import SERVICE, SERVICE_ENTRY, GroupKind, Key
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
@@ -20,9 +21,7 @@ from controlplane.objects.networking.service_entry import ServiceEntry, Workload
 from controlplane.objects.networking.virtual_service import VirtualService
 from controlplane.objects.security.jwks import KeySet
 
-Facet = tuple[str, ...]
 NOTHING: frozenset[Key] = frozenset()
-CLUSTER_DOMAIN = "cluster.local"  # of the Kubernetes cluster: what its DNS answers for, whatever the trust domain is
 EVERYONE = "*"
 NO_ONE = "~"
 EXTERNAL_NAMES: Facet = ("external-names",)  # of every Service that is another name
@@ -30,6 +29,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 objects: Input[Key, MeshObject | None] = Input("objects", default=None)
 index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
+shards: Input[str, int] = Input("shards", default=0)  # by namespace: how many it has
 # By namespace and address: a proxy there connected without an identity. It has no certificate, whatever its pod's labels say.
 plaintext_addresses: Input[tuple[str, str], bool] = Input("anonymous", default=False)
 
@@ -57,6 +57,11 @@ def namespaces_with(kind: GroupKind) -> Facet:
 def about_host(kind: GroupKind, host: str) -> Facet:
     """Return the facet of every object of ``kind`` that is about ``host``, a fully qualified name or a wildcard."""
     return ("host", *kind, host)
+
+
+def selecting(namespace: str, name: str, value: str) -> Facet:
+    """Return the facet of the Services and ServiceEntries of ``namespace`` whose selector's first label is ``name``: ``value``."""
+    return ("selecting", namespace, name, value)
 
 
 def slices_of(namespace: str, service: str) -> Facet:
@@ -161,7 +166,36 @@ def _set_objects(db: Database, objects_now: Mapping[Key, MeshObject | None]) -> 
         for facet in new - old:
             touched[facet][key] = True
     _index(db, touched)
+    _index(db, _declared_twice(db, touched))
+    _update_shards(db, changed)
     return frozenset(changed)
+
+
+def _declared_twice(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> Mapping[Facet, Mapping[Key, bool]]:
+    """Return which namespaces share the services' hosts that ``touched`` is about with another object, and which no longer do."""
+    found: dict[Facet, dict[Key, bool]] = defaultdict(dict)
+    for facet, members in touched.items():
+        if facet[0] == "host" and facet[1:3] in (SERVICE, SERVICE_ENTRY):
+            host = facet[-1]
+            declarers = index(db, about_host(SERVICE, host)) | index(db, about_host(SERVICE_ENTRY, host))
+            declaring = {key.namespace for key in declarers} if len(declarers) > 1 else set()
+            for namespace in {key.namespace for key in (*declarers, *members)}:
+                found[declared_twice_in(namespace)][SERVICE.key(namespace, host)] = namespace in declaring
+    return found
+
+
+def _update_shards(db: Database, changed: Iterable[Key]) -> None:
+    """Put the objects ``changed`` into their shards; where a namespace needs another number of them, all its objects."""
+    by_namespace: dict[str, set[Key]] = defaultdict(set)
+    for key in changed:
+        if key.group_kind in SHARDED:
+            by_namespace[key.namespace].add(key)
+    for namespace, keys in by_namespace.items():
+        members = frozenset().union(*(index(db, of_kind(kind, namespace)) for kind in SHARDED))
+        before = shards(db, namespace)
+        now = shard_count(before, len(members))
+        _index(db, moved(keys, members, before, now))
+        db.set(shards, namespace, now)
 
 
 def set_plaintext(db: Database, place: tuple[str, str], *, plaintext: bool) -> None:
@@ -203,6 +237,10 @@ def _other_names(kubernetes_service: KubernetesService) -> tuple[Facet, ...]:
     return (EXTERNAL_NAMES,) if kubernetes_service.spec.type == "ExternalName" else ()
 
 
+def _selecting(namespace: str, selector: Mapping[str, str]) -> tuple[Facet, ...]:
+    return (selecting(namespace, *min(selector.items())),) if selector else ()
+
+
 def _facets(obj: MeshObject | None) -> frozenset[Facet]:
     if obj is None:
         return frozenset()
@@ -213,12 +251,17 @@ def _facets(obj: MeshObject | None) -> frozenset[Facet]:
         facets.add(by_source_labels(kind))
     match obj:
         case KubernetesService():
-            facets |= {about_host(kind, service_host(key.name, key.namespace)), *_other_names(obj)}
+            host = service_host(key.name, key.namespace)
+            facets |= {about_host(kind, host), *_other_names(obj), *_selecting(key.namespace, obj.spec.selector)}
+            facets.update(domain_facets([host], vips=obj.addresses, wildcard=obj.headless))
         case ServiceEntry():
             facets.update(about_host(kind, host) for host in obj.spec.hosts)
+            facets.update(domain_facets(obj.spec.hosts, vips=obj.spec.addresses))
+            facets.update(_selecting(key.namespace, obj.spec.workload_selector.labels if obj.spec.workload_selector else {}))
             facets.update(serving_at(key.namespace, endpoint.address) for endpoint in obj.spec.endpoints)
         case VirtualService():
-            facets.update(about_host(kind, qualified_host(host, key.namespace)) for host in obj.spec.hosts)
+            hosts = [qualified_host(host, key.namespace) for host in obj.spec.hosts]
+            facets |= {*(about_host(kind, host) for host in hosts), *domain_facets(hosts)}
             facets.update(bound_to(gateway) for gateway in gateways_of(obj))
             delegates = [http.delegate for http in obj.spec.http if http.delegate]
             facets.update(delegating_to(delegate.namespace or key.namespace, delegate.name) for delegate in delegates)

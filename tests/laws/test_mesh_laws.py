@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from controlplane.mesh import shards
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node
@@ -108,10 +110,30 @@ def settings_of(mode: str, aliases: list[str], port: int) -> dict[str, object]:
     return document("v1", "ConfigMap", "istio-system", "istio", data={"mesh": mesh})
 
 
+def entry(namespace: str, host: str, address: int, protocol: str) -> dict[str, object]:
+    """Return a ServiceEntry that may declare another object's host, or address, or both."""
+    spec = {"hosts": [host], "addresses": [f"10.1.0.{address}"], "ports": [{"number": 80, "name": "p", "protocol": protocol}]}
+    return document(
+        "networking.istio.io/v1",
+        "ServiceEntry",
+        namespace,
+        host.replace("*", "any"),
+        spec={**spec, "resolution": "NONE" if "*" in host else "DNS"},
+    )
+
+
+def other_name(namespace: str, name: str, host: str) -> dict[str, object]:
+    spec = {"type": "ExternalName", "externalName": host, "ports": [{"port": 80, "name": "http"}]}
+    return document("v1", "Service", namespace, name, spec=spec)
+
+
+hosts = st.sampled_from(("x.example", "y.example", "x.a.svc.cluster.local", "y.b", "*.example"))
 spaces, names, numbers = st.sampled_from(NAMESPACES), st.sampled_from(NAMES), st.integers(1, 3)
 protocols = st.sampled_from(("HTTP", "HTTPS", "TLS", "TCP"))
 documents = st.one_of(
     st.builds(service, spaces, names, st.sampled_from(("http", "tcp", "odd")), numbers),
+    st.builds(other_name, spaces, names, hosts.filter(lambda host: "*" not in host)),
+    st.builds(entry, spaces, hosts, numbers, st.sampled_from(("HTTP", "TCP", "TLS"))),
     st.builds(slice_of, spaces, names, numbers),
     st.builds(pod, spaces, names, numbers, numbers),
     st.builds(node, numbers, numbers),
@@ -163,13 +185,15 @@ def content(view: View) -> Content:
 @given(steps)
 def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: list[list[tuple[dict[str, object], bool]]]) -> None:
     mesh, world = Mesh(), dict[Key, Change]()
-    applied(mesh, [(service("a", "always", "http", 9), True)], world)
-    sessions = [mesh.connect(each, variant) for each in PROXIES for variant in Variant]
-
-    for batch in history:
-        applied(mesh, batch, world)
-        published = mesh.refresh()
-        assert published.failed == ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "MOST", 1)  # as many shards as objects, in the new mesh one a namespace: what is seen is the same
+        patch.setattr(shards, "FEWEST", 0.4)
+        applied(mesh, [(service("a", "always", "http", 9), True)], world)
+        sessions = [mesh.connect(each, variant) for each in PROXIES for variant in Variant]
+        for batch in history:
+            applied(mesh, batch, world)
+            published = mesh.refresh()
+            assert published.failed == ()
 
     new = Mesh()
     new.apply(split(reversed(world.values()))[0])

@@ -17,7 +17,7 @@ from controlplane.mesh.destinations.traffic_policies import tcp_limits
 from controlplane.mesh.gateway.gateways import GatewayScope
 from controlplane.mesh.gateway.server_merge import MergedServer, server_hosts
 from controlplane.mesh.publish.parts import ResourcePart
-from controlplane.mesh.registry.services import client_namespace_for_services, service, visible_services
+from controlplane.mesh.registry.services import all_shards, client_namespace_for_services, service, visible_services
 from controlplane.model.hosts import ANY, hosts_for_namespace, most_specific
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Resolution
@@ -45,7 +45,8 @@ def passed_targets(db: Database, scope: GatewayScope, merged_server: MergedServe
     """Return the ports and subsets of the mesh's services, visible to ``scope``, that the hosts of ``merged_server`` cover."""
     hosts = server_hosts(merged_server.server, merged_server.server_ref.gateway.namespace)
     targets: list[ClusterTarget] = []
-    for ref in visible_services(db, client_namespace_for_services(db, scope.namespace)):
+    client_namespace = client_namespace_for_services(db, scope.namespace)
+    for ref in sorted(ref for shard in all_shards(db) for ref in visible_services(db, client_namespace, shard)):
         mesh_service = service(db, ref)
         if mesh_service is None or mesh_service.external or mesh_service.resolution is Resolution.PASSTHROUGH or ANY in ref.host:
             continue

@@ -16,9 +16,10 @@ from controlplane.mesh.inputs import (
     index,
     namespaces_with,
     objects,
-    of_kind,
     service_host,
+    shards,
 )
+from controlplane.mesh.shards import SHARDED, Shard, declared_twice_in, in_shard, shard_of
 from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.services import Resolution, Service, ServicePort
@@ -59,21 +60,6 @@ def service(db: Database, ref: ServiceRef) -> Service | None:
 
 
 @query
-def public_services(db: Database, namespace: str) -> tuple[ServiceRef, ...]:
-    """Return the services that the objects of ``namespace`` declare for everyone."""
-    keys = (key for kind in _KINDS for key in sorted(index(db, of_kind(kind, namespace))))
-    return tuple(
-        ServiceRef(declared.host, key) for key in keys for declared in declared_services(db, key) if EVERYONE in declared.export_to
-    )
-
-
-@query
-def service_namespaces(db: Database) -> tuple[str, ...]:
-    """Return the namespaces that have a service, sorted."""
-    return tuple(sorted({key.namespace for kind in _KINDS for key in index(db, namespaces_with(kind))}))
-
-
-@query
 def private_services(db: Database, namespace: str) -> tuple[ServiceRef, ...]:
     """Return the services that ``namespace`` sees and not everyone does."""
     keys = (key for kind in _KINDS for key in sorted(index(db, exported_to(kind, namespace))))
@@ -82,41 +68,50 @@ def private_services(db: Database, namespace: str) -> tuple[ServiceRef, ...]:
     )
 
 
-@query
-def contested_namespaces(db: Database) -> frozenset[str]:
-    """Return the namespaces that declare a host which another object declares too."""
-    declarers: dict[str, list[Key]] = {}
-    for namespace in service_namespaces(db):
-        for ref in public_services(db, namespace):
-            declarers.setdefault(ref.host, []).append(ref.key)
-    return frozenset(key.namespace for keys in declarers.values() if len(keys) > 1 for key in keys)
-
-
 def client_namespace_for_services(db: Database, namespace: str) -> str:
     """Return the client namespace by which to look up services for ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
-    return namespace if private_services(db, namespace) or namespace in contested_namespaces(db) else PUBLIC
+    return namespace if private_services(db, namespace) or index(db, declared_twice_in(namespace)) else PUBLIC
 
 
 @query
-def visible_services(db: Database, client_namespace: str) -> tuple[ServiceRef, ...]:
-    """Return what ``client_namespace`` (a namespace, or ``PUBLIC``) sees, sorted by host, without other names of services.
+def all_shards(db: Database) -> tuple[Shard, ...]:
+    """Return the shards of all namespaces that have a service or a VirtualService."""
+    namespaces = {key.namespace for kind in SHARDED for key in index(db, namespaces_with(kind))}
+    return tuple(shard for namespace in sorted(namespaces) for shard in shards_of_namespace(db, namespace))
+
+
+def shards_of_namespace(db: Database, namespace: str) -> tuple[Shard, ...]:
+    """Return the shards of ``namespace``."""
+    of = shards(db, namespace)
+    return tuple(Shard(namespace, number, of) for number in range(of))
+
+
+def shard_of_object(db: Database, key: Key) -> Shard:
+    """Return the shard of the object ``key``, which is there."""
+    return shard_of(key, shards(db, key.namespace) or 1)
+
+
+@query
+def visible_services(db: Database, client_namespace: str, shard: Shard) -> tuple[ServiceRef, ...]:
+    """Return what ``client_namespace`` (a namespace, or ``PUBLIC``) sees of ``shard``, sorted, without other names of services.
 
     Of several objects for a host each adds the ports that none before it has: its own namespace's first, then a Service, then the oldest.
     """
-    refs_by_host: dict[str, list[ServiceRef]] = {}
-    for namespace in service_namespaces(db):
-        for ref in public_services(db, namespace):
-            refs_by_host.setdefault(ref.host, []).append(ref)
-    if client_namespace != PUBLIC:
-        for ref in private_services(db, client_namespace):
-            refs_by_host.setdefault(ref.host, []).append(ref)
     external = index(db, EXTERNAL_NAMES)
     visible: list[ServiceRef] = []
-    for host, refs in sorted(refs_by_host.items()):
-        by_rank = refs if len(refs) == 1 else _by_rank(db, refs, client_namespace)
-        if by_rank[0].key not in external or resolved_host(db, host, client_namespace) == host:
-            visible.extend(by_rank)
-    return tuple(visible)
+    for key in sorted(key for kind in _KINDS for key in index(db, in_shard(kind, shard))):
+        for declared in declared_services(db, key):
+            if is_exported(declared.export_to, client_namespace):
+                refs = _counting_refs(db, declared.host, key, client_namespace)
+                if refs[0].key not in external or resolved_host(db, declared.host, client_namespace) == declared.host:
+                    visible.extend(ref for ref in refs if ref.key == key)
+    return tuple(sorted(visible))
+
+
+def _counting_refs(db: Database, host: str, key: Key, client_namespace: str) -> tuple[ServiceRef, ...]:
+    """Return the services named ``host`` that ``client_namespace`` sees, which ``key``, one that is visible, declares perhaps alone."""
+    declared = sum(len(index(db, about_host(kind, host))) for kind in _KINDS)
+    return services_named(db, host, client_namespace) if declared > 1 else (ServiceRef(host, key),)
 
 
 @query
@@ -223,8 +218,6 @@ def _by_rank(db: Database, refs: Iterable[ServiceRef], client_namespace: str) ->
 def _service_of_kubernetes(kubernetes_service: core.KubernetesService) -> Service:
     spec = kubernetes_service.spec
     external_name = spec.external_name if spec.type == "ExternalName" else ""
-    addresses = tuple(address for address in spec.cluster_ips or (spec.cluster_ip,) if address and address != "None")
-    headless = "None" in (spec.cluster_ip, *spec.cluster_ips)
     return Service(
         host=service_host(kubernetes_service.key.name, kubernetes_service.key.namespace),
         namespace=kubernetes_service.key.namespace,
@@ -233,11 +226,11 @@ def _service_of_kubernetes(kubernetes_service: core.KubernetesService) -> Servic
             ServicePort(number, port.name, protocol_of(number, port.name, port.app_protocol, port.protocol))
             for number, port in kubernetes_service.ports.items()
         ),
-        addresses=addresses,
+        addresses=kubernetes_service.addresses,
         resolution=Resolution.DNS if external_name else Resolution.ENDPOINTS,
         external=bool(external_name),
         other_name=external_name.rstrip("."),
-        headless=headless,
+        headless=kubernetes_service.headless,
         export_to=exports_of(kubernetes_service),
         created=kubernetes_service.meta.seniority,
         key=kubernetes_service.key,

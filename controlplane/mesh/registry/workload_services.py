@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.inputs import SERVICE_NAME_LABEL, entry_at, index, objects, of_kind, pod_at, serving_at, slices_of
+from controlplane.mesh.inputs import SERVICE_NAME_LABEL, entry_at, index, objects, pod_at, selecting, serving_at, slices_of
 from controlplane.mesh.registry.endpoints import port_at, selected_workloads
 from controlplane.mesh.registry.services import ServiceRef, declared_services
-from controlplane.model.keys import ENDPOINT_SLICE, POD, SERVICE, SERVICE_ENTRY, Key
+from controlplane.model.keys import ENDPOINT_SLICE, POD, SERVICE, Key
 from controlplane.model.services import Labels, ServicePort
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
@@ -18,7 +18,7 @@ from controlplane.objects.networking.service_entry import ServiceEntry, Workload
 def services_of_workload(db: Database, namespace: str, labels: Labels, ips: tuple[str, ...]) -> tuple[ServiceRef, ...]:
     """Return the services of ``namespace`` that a workload is an instance of: they select its labels, or list one of its addresses."""
     workload_labels = set(labels)
-    candidates = (key for kind in (SERVICE, SERVICE_ENTRY) for key in index(db, of_kind(kind, namespace)))
+    candidates = (key for name, value in labels for key in index(db, selecting(namespace, name, value)))
     keys = {key for key in candidates if (wanted := workload_selector(db, key)) and workload_labels.issuperset(wanted)}
     for address in ips:
         keys.update(_declaring_key(db, key) for key in index(db, serving_at(namespace, address)))

@@ -29,6 +29,12 @@ def resolved_egress_hosts(written: Iterable[str], namespace: str) -> tuple[str, 
     return EVERYTHING if EVERYTHING[0] in hosts and not excludes else tuple(sorted(hosts))
 
 
+def imported_namespaces(hosts: tuple[str, ...]) -> set[str] | None:
+    """Return the namespaces that ``hosts`` import from; ``None``: from every one."""
+    wanted = {entry.partition("/")[0] for entry in hosts} - {_EXCLUDED}
+    return None if ANY in wanted else wanted
+
+
 def imports_service(hosts: tuple[str, ...], namespace: str, host: str) -> bool:
     """Return whether ``hosts`` import the service ``host`` of ``namespace``: one names it or covers it, and none excludes it."""
     imported = False

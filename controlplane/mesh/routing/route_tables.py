@@ -13,11 +13,12 @@ from controlplane.mesh.routing.domains import (
     DomainQuery,
     EgressHosts,
     chosen_endpoints,
-    claimants_of_owner,
-    domain_owners,
+    denied_domains,
+    domain_claimants,
     endpoint_owners,
     entry_domains,
     has_address,
+    owner_of_domain,
 )
 from controlplane.mesh.routing.scopes import (
     EgressListenerScope,
@@ -25,8 +26,10 @@ from controlplane.mesh.routing.scopes import (
     client_namespace_for_routes,
     egress_listeners,
     imported_services,
+    imported_shards,
 )
 from controlplane.mesh.routing.virtual_services import Audience, route_audience, virtual_service_for
+from controlplane.mesh.shards import Shard
 from controlplane.model.keys import Key
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.model.services import Labels
@@ -101,21 +104,35 @@ def _tables_of(db: Database, scope: OutboundScope, client_namespace: str, listen
 @query
 def http_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[int, ...]:
     """Return the port numbers on which some visible service may carry HTTP and shares its listener with others."""
-    numbers = set()
-    for ref in imported_services(db, client_namespace, hosts):
-        mesh_service = service(db, ref)
-        for port in mesh_service.ports if mesh_service else ():
-            if port.protocol.is_http or (port.protocol == Protocol.UNSUPPORTED and mesh_service and not has_address(mesh_service)):
-                numbers.add(port.number)
-    return tuple(sorted(numbers))
+    shards = imported_shards(db, client_namespace, hosts)
+    return tuple(sorted({number for shard in shards for number in _http_ports_of_shard(db, client_namespace, hosts, shard)}))
+
+
+@query
+def _http_ports_of_shard(db: Database, client_namespace: str, hosts: tuple[str, ...], shard: Shard) -> frozenset[int]:
+    return frozenset(
+        port.number
+        for ref in imported_services(db, client_namespace, hosts, shard)
+        if (mesh_service := service(db, ref))
+        for port in mesh_service.ports
+        if port.protocol.is_http or (port.protocol == Protocol.UNSUPPORTED and not has_address(mesh_service))
+    )
 
 
 @query
 def sniffed_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[tuple[ServiceRef, int], ...]:
     """Return the ports, with their services, that have a listener and a route table of their own: their protocol is not declared."""
+    shards = imported_shards(db, client_namespace, hosts)
+    return tuple(sorted(pair for shard in shards for pair in _sniffed_ports_of_shard(db, client_namespace, hosts, shard)))
+
+
+@query
+def _sniffed_ports_of_shard(
+    db: Database, client_namespace: str, hosts: tuple[str, ...], shard: Shard
+) -> tuple[tuple[ServiceRef, int], ...]:
     return tuple(
         (ref, port.number)
-        for ref in imported_services(db, client_namespace, hosts)
+        for ref in imported_services(db, client_namespace, hosts, shard)
         if (mesh_service := service(db, ref)) and has_address(mesh_service)
         for port in mesh_service.ports
         if port.protocol == Protocol.UNSUPPORTED
@@ -123,14 +140,14 @@ def sniffed_ports(db: Database, client_namespace: str, hosts: tuple[str, ...]) -
 
 
 @query
-def special_audience(db: Database, egress_hosts: EgressHosts, owner: str) -> Audience:
-    """Return the clients that see other virtual hosts from ``owner`` than the public.
+def special_audience(db: Database, egress_hosts: EgressHosts, shard: Shard) -> Audience:
+    """Return the clients that see other virtual hosts from ``shard`` than the public.
 
-    That is ``owner`` itself, where short names mean its services, and those whose routes differ.
+    That is its namespace itself, where short names mean its services, and those whose routes differ.
     """
-    namespaces = {owner}
+    namespaces = {shard.namespace}
     label_keys: set[str] = set()
-    for claimant in claimants_of_owner(db, egress_hosts, owner):
+    for claimant in domain_claimants(db, egress_hosts, shard):
         namespaces.update(alias.key.namespace for alias in claimant.aliases)
         audience = route_audience(db, claimant.host)
         namespaces |= audience.namespaces
@@ -141,27 +158,25 @@ def special_audience(db: Database, egress_hosts: EgressHosts, owner: str) -> Aud
     return Audience(frozenset(namespaces), frozenset(label_keys))
 
 
-def route_client(db: Database, scope: OutboundScope, egress_hosts: EgressHosts, owner: str) -> RouteClient:
-    """Return the client by which to look up the virtual hosts from ``owner`` for ``scope``."""
-    audience = special_audience(db, egress_hosts, owner)
+def route_client(db: Database, scope: OutboundScope, egress_hosts: EgressHosts, shard: Shard) -> RouteClient:
+    """Return the client by which to look up the virtual hosts from ``shard`` for ``scope``."""
+    audience = special_audience(db, egress_hosts, shard)
     is_special = egress_hosts.client_namespace != PUBLIC or scope.namespace in audience.namespaces
     labels = tuple(pair for pair in scope.labels if pair[0] in audience.label_keys)
     return RouteClient(scope.namespace if is_special else PUBLIC, labels)
 
 
 @query
-def table_entries(db: Database, egress_hosts: EgressHosts, owner: str, client: RouteClient) -> tuple[TableEntry, ...]:
-    """Return the virtual hosts from ``owner`` as ``client`` sees them, sorted; one that owns none of its domains is left out.
+def table_entries(db: Database, egress_hosts: EgressHosts, shard: Shard, client: RouteClient) -> tuple[TableEntry, ...]:
+    """Return the virtual hosts from ``shard`` as ``client`` sees them, sorted; one that owns none of its domains is left out.
 
     Short names, which mean a service in its own namespace only, yield to the full names that everyone uses.
     """
-    owners = domain_owners(db, egress_hosts)
     entries = []
-    for claimant in claimants_of_owner(db, egress_hosts, owner):
+    for claimant in domain_claimants(db, egress_hosts, shard):
         named = claimant.domain_query(claimant.local_to(client.namespace), egress_hosts)
         wanted = entry_domains(db, named)
-        host_and_port = (claimant.host, claimant.port)
-        denied = tuple(domain for domain in wanted if owners.get(domain, host_and_port) != host_and_port)
+        denied = denied_domains(db, egress_hosts, claimant, wanted)
         if len(denied) < len(wanted):
             client_namespace, labels = _client_of_entry(db, client, claimant.host, claimant.ref)
             route = virtual_service_for(db, claimant.host, client_namespace, egress_hosts.hosts)
@@ -175,14 +190,16 @@ def _entries_of_endpoints(db: Database, egress_hosts: EgressHosts, claimant: Dom
     endpoints = chosen_endpoints(db, claimant)
     if not endpoints:
         return []
-    owners, owners_of_addresses = domain_owners(db, egress_hosts), endpoint_owners(db, egress_hosts)
+    owners_of_addresses = endpoint_owners(db, egress_hosts)
     entries = []
     for endpoint in endpoints:
         named = of_service.named._replace(endpoint=endpoint, aliases=())
         wanted = entry_domains(db, named)
         own = owners_of_addresses[endpoint.address] == (claimant.host, claimant.port)
         allowed = wanted if own else entry_domains(db, named._replace(endpoint=endpoint._replace(address="")))
-        denied = tuple(domain for domain in wanted if domain in owners or domain not in allowed)
+        denied = tuple(
+            domain for domain in wanted if domain not in allowed or owner_of_domain(db, egress_hosts, domain, claimant.port) is not None
+        )
         if len(denied) < len(wanted):
             entries.append(of_service._replace(named=named, denied=denied))
     return entries

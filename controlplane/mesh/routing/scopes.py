@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import by_source_labels, exported_to, index, objects, of_kind
+from controlplane.mesh.inputs import EXTERNAL_NAMES, about_host, by_source_labels, exported_to, index, objects, of_kind
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
 from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits
 from controlplane.mesh.registry.services import (
     ServiceRef,
+    all_shards,
     client_namespace_for_services,
     find_services,
     is_exported,
     other_names,
+    resolved_host,
+    services_named,
+    shards_of_namespace,
     visible_services,
 )
-from controlplane.mesh.routing.egress_hosts import EVERYTHING, imports_routes, imports_service, resolved_egress_hosts
-from controlplane.mesh.routing.virtual_services import VirtualServiceHead, destinations, routed_hosts, virtual_service_head
+from controlplane.mesh.routing.egress_hosts import EVERYTHING, imported_namespaces, imports_routes, imports_service, resolved_egress_hosts
+from controlplane.mesh.routing.virtual_services import VirtualServiceHead, destinations, sidecar_head, virtual_service_head
+from controlplane.mesh.shards import Shard, in_shard
 from controlplane.model.keys import POD, SIDECAR, VIRTUAL_SERVICE, Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import Interception, IpFamilies, Proxy, ip_families
@@ -176,38 +180,72 @@ def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
 
 
 @query
-def imported_services(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[ServiceRef, ...]:
-    """Return the services that ``client_namespace`` sees through the egress ``hosts``, sorted by host.
+def imported_shards(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[Shard, ...]:
+    """Return the shards in which there may be something that ``client_namespace`` sees through the egress ``hosts``."""
+    namespaces = imported_namespaces(hosts)
+    if namespaces is None:
+        return all_shards(db)
+    namespaces |= {ref.key.namespace for ref in services_led_to(db, client_namespace, hosts)}
+    return tuple(shard for namespace in sorted(namespaces) for shard in shards_of_namespace(db, namespace))
+
+
+@query
+def imported_services(db: Database, client_namespace: str, hosts: tuple[str, ...], shard: Shard) -> tuple[ServiceRef, ...]:
+    """Return the services of ``shard`` that ``client_namespace`` sees through the egress ``hosts``, sorted by host.
 
     Those that the routes seen through ``hosts`` lead to are among them, and those that a name seen through ``hosts`` is another name of.
     """
-    visible = visible_services(db, client_namespace)
+    visible = visible_services(db, client_namespace, shard)
     if hosts == EVERYTHING:
         return visible
-    imported = {ref for ref in visible if imports_service(hosts, ref.key.namespace, ref.host)}
+    led_to = services_led_to(db, client_namespace, hosts)
+    return tuple(ref for ref in visible if imports_service(hosts, ref.key.namespace, ref.host) or ref in led_to)
+
+
+def imported_by_name(db: Database, client_namespace: str, hosts: tuple[str, ...], host: str) -> tuple[ServiceRef, ...]:
+    """Return the services named just ``host`` that ``client_namespace`` sees through the egress ``hosts``."""
+    named = services_named(db, host, client_namespace)
+    if named and named[0].key in index(db, EXTERNAL_NAMES) and resolved_host(db, host, client_namespace) != host:
+        return ()
+    if hosts == EVERYTHING or not named:
+        return named
+    led_to = services_led_to(db, client_namespace, hosts)
+    return tuple(ref for ref in named if imports_service(hosts, ref.key.namespace, host) or ref in led_to)
+
+
+def all_imported_services(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> list[ServiceRef]:
+    """Return the services that ``client_namespace`` sees through the egress ``hosts``, of all shards, sorted by host."""
+    shards = imported_shards(db, client_namespace, hosts)
+    return sorted(ref for shard in shards for ref in imported_services(db, client_namespace, hosts, shard))
+
+
+@query
+def services_led_to(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> frozenset[ServiceRef]:
+    """Return the services that routes, and other names of services, lead to that are seen through the egress ``hosts``."""
     aliases = (ref for refs in other_names(db, client_namespace).values() for ref in refs)
     named = {ref.host for ref in aliases if imports_service(hosts, ref.key.namespace, ref.host)}
-    for route in {head.key for _, head in imported_routes(db, client_namespace, hosts)}:
-        named.update(destinations(db, route))
-    imported.update(ref for host in named for ref in find_services(db, host, client_namespace))
-    return tuple(sorted(imported))
+    namespaces = imported_namespaces(hosts)
+    shards = all_shards(db) if namespaces is None else [s for each in sorted(namespaces) for s in shards_of_namespace(db, each)]
+    named.update(host for shard in shards for host in _destinations_of_shard(db, client_namespace, hosts, shard))
+    return frozenset(ref for host in named for ref in find_services(db, host, client_namespace))
 
 
 @query
-def imported_routes(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[tuple[str, VirtualServiceHead], ...]:
-    """Return the hosts with a VirtualService that ``client_namespace`` sees through the egress ``hosts``, sorted by host."""
-    return tuple(
-        (host, head)
-        for host, head in routed_hosts(db)
-        if is_exported(head.export_to, client_namespace) and imports_routes(hosts, head.key.namespace, head.hosts)
-    )
+def _destinations_of_shard(db: Database, client_namespace: str, hosts: tuple[str, ...], shard: Shard) -> frozenset[str]:
+    """Return the hosts that the VirtualServices of ``shard`` lead to that ``client_namespace`` sees through the egress ``hosts``."""
+    heads = (sidecar_head(db, key) for key in index(db, in_shard(VIRTUAL_SERVICE, shard)))
+    return frozenset(host for head in heads if head and is_imported(head, client_namespace, hosts) for host in destinations(db, head.key))
 
 
-@query
-def hosts_with_routes(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> Mapping[str, VirtualServiceHead]:
-    """Return the hosts that ``client_namespace`` sees routed through the egress ``hosts``, each with the first that routes its requests."""
-    routes = imported_routes(db, client_namespace, hosts)
-    return {host: head for host, head in reversed(routes) if head.routes_requests}
+def is_imported(head: VirtualServiceHead, client_namespace: str, hosts: tuple[str, ...]) -> bool:
+    """Return whether ``client_namespace`` sees the VirtualService ``head`` through the egress ``hosts``."""
+    return is_exported(head.export_to, client_namespace) and imports_routes(hosts, head.key.namespace, head.hosts)
+
+
+def routing_head(db: Database, client_namespace: str, hosts: tuple[str, ...], host: str) -> VirtualServiceHead | None:
+    """Return the first VirtualService named for just ``host`` that routes requests and that ``client_namespace`` sees through ``hosts``."""
+    heads = (sidecar_head(db, key) for key in sorted(index(db, about_host(VIRTUAL_SERVICE, host))))
+    return next((head for head in heads if head and head.routes_requests and is_imported(head, client_namespace, hosts)), None)
 
 
 def client_namespace_for_routes(db: Database, namespace: str) -> str:

@@ -23,11 +23,12 @@ from controlplane.mesh.publish.virtual_host_bytes import (
 )
 from controlplane.mesh.registry.endpoints import subset_endpoints
 from controlplane.mesh.registry.services import ServiceRef, find_services, service, service_ports
-from controlplane.mesh.routing.domains import EgressHosts, domain_claimants, entry_domains, owner_namespaces
+from controlplane.mesh.routing.domains import EgressHosts, claimants_of_host, entry_domains, is_any_domain_claimed, table_shards
 from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.route_tables import RouteClient, RouteTable, TableEntry, route_client, table_entries
 from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
 from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, routes_of_virtual_service, rules_of_virtual_service
+from controlplane.mesh.shards import Shard
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.translate.routes.virtual_hosts import route_configuration
@@ -106,20 +107,20 @@ def route_table_parts(db: Database, scope: OutboundScope, table: RouteTable, var
         return frozenset({ResourcePart(inline_route_configuration, (scope, table))})
     egress_hosts = table.egress_hosts
     head = RouteConfigurationHead(
-        table.name, _catch_all(db, scope, egress_hosts), egress_hosts.port is None, vhds=bool(domain_claimants(db, egress_hosts))
+        table.name, _catch_all(db, scope, egress_hosts), egress_hosts.port is None, vhds=is_any_domain_claimed(db, egress_hosts)
     )
     groups = {
-        PartGroup(virtual_hosts_of_owner, (table, owner, route_client(db, scope, egress_hosts, owner)))
-        for owner in owner_namespaces(db, egress_hosts)
+        PartGroup(virtual_hosts_of_shard, (table, shard, route_client(db, scope, egress_hosts, shard)))
+        for shard in table_shards(db, egress_hosts)
     }
     return frozenset({ResourcePart(vhds_route_configuration, (head,)), *groups})
 
 
 @query
-def virtual_hosts_of_owner(db: Database, table: RouteTable, owner: str, client: RouteClient) -> Members:
-    """Return the virtual hosts of ``table`` that are of objects of the namespace ``owner``, as ``client`` sees them."""
+def virtual_hosts_of_shard(db: Database, table: RouteTable, shard: Shard, client: RouteClient) -> Members:
+    """Return the virtual hosts of ``table`` that are of objects of ``shard``, as ``client`` sees them."""
     return frozenset(
-        ResourcePart(virtual_host_resource, (table.name, entry)) for entry in table_entries(db, table.egress_hosts, owner, client)
+        ResourcePart(virtual_host_resource, (table.name, entry)) for entry in table_entries(db, table.egress_hosts, shard, client)
     )
 
 
@@ -147,8 +148,8 @@ def inline_route_configuration(db: Database, scope: OutboundScope, table: RouteT
     egress_hosts = table.egress_hosts
     entries = [
         entry
-        for owner in owner_namespaces(db, egress_hosts)
-        for entry in table_entries(db, egress_hosts, owner, route_client(db, scope, egress_hosts, owner))
+        for shard in table_shards(db, egress_hosts)
+        for entry in table_entries(db, egress_hosts, shard, route_client(db, scope, egress_hosts, shard))
     ]
     entries.sort(key=lambda entry: entry.name)
     hosts = [
@@ -176,6 +177,6 @@ def _entry_domains(db: Database, entry: TableEntry) -> tuple[str, ...]:
 
 def _catch_all(db: Database, scope: OutboundScope, egress_hosts: EgressHosts) -> OutboundPolicy | None:
     """Return the policy for requests that no host matches; ``None`` where a host matches every request."""
-    if any(claimant.host == ANY_DOMAIN for claimant in domain_claimants(db, egress_hosts)):
+    if claimants_of_host(db, egress_hosts, ANY_DOMAIN):
         return None
     return outbound_policy(db, scope.sidecar)

@@ -12,7 +12,7 @@ from controlplane.ir.rules import HttpRule, RequestPort
 from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names, subset_labels
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
-from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, namespaces_with, of_kind, qualified_host
+from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, qualified_host
 from controlplane.mesh.publish.virtual_host_bytes import EncodedRoute, encoded_routes
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service_ports
 from controlplane.mesh.routing.delegates import http_routes, merged_http_routes, virtual_service_object
@@ -58,7 +58,8 @@ def virtual_service_head(db: Database, key: Key) -> VirtualServiceHead | None:
     )
 
 
-def _sidecar_head(db: Database, key: Key) -> VirtualServiceHead | None:
+def sidecar_head(db: Database, key: Key) -> VirtualServiceHead | None:
+    """Return the head of the VirtualService ``key`` where it is for sidecars."""
     head = virtual_service_head(db, key)
     return head if head and MESH_GATEWAY in head.gateways else None
 
@@ -68,7 +69,7 @@ def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, .
     """Return the VirtualServices for ``host``: those that name it most narrowly first, among these the oldest first."""
     ordered: list[VirtualServiceHead] = []
     for pattern in host_patterns(host):
-        heads = [head for key in index(db, about_host(VIRTUAL_SERVICE, pattern)) if (head := _sidecar_head(db, key))]
+        heads = [head for key in index(db, about_host(VIRTUAL_SERVICE, pattern)) if (head := sidecar_head(db, key))]
         ordered.extend(sorted(heads, key=lambda head: (head.created, head.key)))
     return tuple(ordered)
 
@@ -102,20 +103,6 @@ def virtual_service_for(db: Database, host: str, client_namespace: str, egress_h
     """Return the VirtualService that routes requests of ``client_namespace`` to ``host``, of those seen through ``egress_hosts``."""
     heads = (head for head in virtual_services_for(db, host) if is_exported(head.export_to, client_namespace))
     return next((head.key for head in heads if imports_routes(egress_hosts, head.key.namespace, head.hosts)), None)
-
-
-@query
-def hosts_of_namespace(db: Database, namespace: str) -> tuple[tuple[str, VirtualServiceHead], ...]:
-    """Return the hosts that the VirtualServices of ``namespace`` name, each with its VirtualService."""
-    keys = sorted(index(db, of_kind(VIRTUAL_SERVICE, namespace)))
-    return tuple((host, head) for key in keys if (head := _sidecar_head(db, key)) for host in head.hosts)
-
-
-@query
-def routed_hosts(db: Database) -> tuple[tuple[str, VirtualServiceHead], ...]:
-    """Return every host that a VirtualService names, each with its VirtualService, sorted by host."""
-    namespaces = sorted(key.namespace for key in index(db, namespaces_with(VIRTUAL_SERVICE)))
-    return tuple(sorted(pair for namespace in namespaces for pair in hosts_of_namespace(db, namespace)))
 
 
 class RouteContext(NamedTuple):

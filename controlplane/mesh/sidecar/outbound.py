@@ -16,16 +16,17 @@ from controlplane.mesh.destinations.destination_rules import (
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings, outbound_connection_settings
-from controlplane.mesh.registry.services import ServiceRef
 from controlplane.mesh.routing.route_tables import route_tables
 from controlplane.mesh.routing.scopes import (
     OutboundScope,
     client_namespace_for_routes,
     egress_listeners,
     imported_services,
+    imported_shards,
     outbound_policy,
 )
 from controlplane.mesh.routing.virtual_hosts import route_table_parts
+from controlplane.mesh.shards import Shard
 from controlplane.mesh.sidecar.outbound_listeners import egress_client, listeners_of_egress, without_conflicts
 from controlplane.model.endpoint_policy import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy
@@ -49,47 +50,35 @@ def outbound_parts(db: Database, scope: OutboundScope, variant: Variant) -> Memb
     selected = selected_labels_of_namespace(db, scope.namespace)
     own_client = RuleClient(scope.namespace, tuple(pair for pair in scope.labels if pair in selected))
     for egress in egress_listeners(db, scope):
-        for owner in service_owners(db, client_namespace, egress.hosts):
-            client = own_client if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, owner) else EVERY_CLIENT
-            parts.add(PartGroup(clusters_of_owner, (client_namespace, egress.hosts, owner, client, scope.identified)))
+        for shard in imported_shards(db, client_namespace, egress.hosts):
+            client = own_client if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, shard) else EVERY_CLIENT
+            parts.add(PartGroup(clusters_of_shard, (client_namespace, egress.hosts, shard, client, scope.identified)))
     parts |= {PartGroup(route_table_parts, (scope, table, variant)) for table in route_tables(db, scope)}
     return frozenset(parts)
 
 
 @query
-def service_owners(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> frozenset[str]:
-    """Return the namespaces whose services ``client_namespace`` sees through ``hosts``."""
-    return frozenset(ref.key.namespace for ref in imported_services(db, client_namespace, hosts))
+def rule_client_namespaces(db: Database, client_namespace: str, hosts: tuple[str, ...], shard: Shard) -> frozenset[str]:
+    """Return the namespaces whose DestinationRules for some service of ``shard`` differ from the public ones."""
+    return frozenset(namespace for ref in imported_services(db, client_namespace, hosts, shard) for namespace in rule_audience(db, ref))
 
 
 @query
-def services_of_owner(db: Database, client_namespace: str, hosts: tuple[str, ...], owner: str) -> tuple[ServiceRef, ...]:
-    """Return the services of the namespace ``owner`` that ``client_namespace`` sees through ``hosts``."""
-    return tuple(ref for ref in imported_services(db, client_namespace, hosts) if ref.key.namespace == owner)
-
-
-@query
-def rule_client_namespaces(db: Database, client_namespace: str, hosts: tuple[str, ...], owner: str) -> frozenset[str]:
-    """Return the namespaces whose DestinationRules for some service of ``owner`` differ from the public ones."""
-    return frozenset(namespace for ref in services_of_owner(db, client_namespace, hosts, owner) for namespace in rule_audience(db, ref))
-
-
-@query
-def clusters_of_owner(
+def clusters_of_shard(
     db: Database,
     client_namespace: str,
     hosts: tuple[str, ...],
-    owner: str,
+    shard: Shard,
     client: RuleClient,
     identified: bool,  # noqa: FBT001 - a part of the key
 ) -> Members:
-    """Return the clusters of the services of ``owner`` by the rules for ``client``.
+    """Return the clusters of the services of ``shard`` by the rules for ``client``.
 
     ``identified``: for proxies that have a certificate.
     """
     return frozenset(
         PartGroup(service_clusters, (ref, rule_client(db, ref, client.namespace, client.labels), identified))
-        for ref in services_of_owner(db, client_namespace, hosts, owner)
+        for ref in imported_services(db, client_namespace, hosts, shard)
     )
 
 

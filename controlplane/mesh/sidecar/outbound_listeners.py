@@ -11,8 +11,16 @@ from controlplane.ir.listeners import Handling, HttpRouting, OutboundListener, P
 from controlplane.mesh.destinations.destination_rules import rule_audience, selected_label_names
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, service
 from controlplane.mesh.routing.connection_routes import ConnectionClient
-from controlplane.mesh.routing.scopes import EgressListenerScope, OutboundScope, client_namespace_for_routes, imported_services
+from controlplane.mesh.routing.scopes import (
+    EgressListenerScope,
+    OutboundScope,
+    all_imported_services,
+    client_namespace_for_routes,
+    imported_services,
+    imported_shards,
+)
 from controlplane.mesh.routing.virtual_services import Audience, route_audience
+from controlplane.mesh.shards import Shard
 from controlplane.mesh.sidecar.connection_claims import ANYWHERE, Claim, anywhere, at_block, connection_claims, merge, with_fallthrough
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.protocols import Protocol, parse_protocol
@@ -31,6 +39,18 @@ class EgressClient(NamedTuple):
     families: IpFamilies
 
 
+class PortClaim(NamedTuple):
+    """A claim of connections to a port, and whose it is.
+
+    ``None``: all services that carry HTTP there claim its requests alike, so that one more of them makes no difference.
+    """
+
+    created: str
+    ref: ServiceRef | None
+    number: int
+    claim: Claim
+
+
 def egress_client(db: Database, scope: OutboundScope, hosts: tuple[str, ...]) -> EgressClient:
     """Return the client by which to look up what ``scope`` listens on for what it sees through the egress ``hosts``."""
     client_namespace = client_namespace_for_routes(db, scope.namespace)
@@ -43,9 +63,18 @@ def egress_client(db: Database, scope: OutboundScope, hosts: tuple[str, ...]) ->
 @query
 def connection_audience(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> Audience:
     """Return the clients whose connections, of what is seen through ``hosts``, are not handled as everybody's."""
+    audiences = [_audience_of_shard(db, client_namespace, hosts, shard) for shard in imported_shards(db, client_namespace, hosts)]
+    return Audience(
+        frozenset().union(*(audience.namespaces for audience in audiences)),
+        frozenset().union(*(audience.label_keys for audience in audiences)),
+    )
+
+
+@query
+def _audience_of_shard(db: Database, client_namespace: str, hosts: tuple[str, ...], shard: Shard) -> Audience:
     namespaces: set[str] = set()
     label_keys: set[str] = set()
-    for ref in imported_services(db, client_namespace, hosts):
+    for ref in imported_services(db, client_namespace, hosts, shard):
         mesh_service = service(db, ref)
         if mesh_service and not all(port.protocol.is_http for port in mesh_service.ports):
             audience = route_audience(db, ref.host)
@@ -66,13 +95,29 @@ def listeners_of_egress(
     return (listener,) if listener else ()
 
 
-def _captured_listeners(db: Database, client: EgressClient, unknown: TcpForwarding) -> Iterator[OutboundListener]:
-    """Yield the listeners for every port: one for each address that a service claims, and one for all other addresses."""
-    claims: dict[tuple[int, str], list[Claim]] = {}
-    for ref, mesh_service in _oldest_first(db, client):
+@query
+def _claims_of_shard(db: Database, client: EgressClient, shard: Shard) -> frozenset[PortClaim]:
+    """Return what the services of ``shard`` claim of connections."""
+    found = set()
+    for ref in imported_services(db, client.client_namespace, client.connections.hosts, shard):
+        mesh_service = service(db, ref)
+        if mesh_service is None:
+            continue
         for port in mesh_service.ports:
             for claim in connection_claims(db, ref, port.number, port.protocol, client.connections):
-                claims.setdefault((port.number, claim.bind), []).append(claim)
+                shared = claim.bind == ANYWHERE and isinstance(claim.rest, HttpRouting) and not claim.chains
+                created, claimant = ("", None) if shared else (mesh_service.created, ref)
+                found.add(PortClaim(created, claimant, port.number, claim))
+    return frozenset(found)
+
+
+def _captured_listeners(db: Database, client: EgressClient, unknown: TcpForwarding) -> Iterator[OutboundListener]:
+    """Yield the listeners for every port: one for each address that a service claims, and one for all other addresses."""
+    shards = imported_shards(db, client.client_namespace, client.connections.hosts)
+    claims: dict[tuple[int, str], list[Claim]] = {}
+    by_port = {made for shard in shards for made in _claims_of_shard(db, client, shard)}
+    for made in sorted(by_port, key=lambda made: (made.ref is not None, made.created, made.ref or ())):
+        claims.setdefault((made.number, made.claim.bind), []).append(made.claim)
     for (number, bind), merged in sorted(claims.items()):
         if bind == ANYWHERE:
             first, *also = wildcard(client.families)
@@ -131,7 +176,7 @@ def _port_behind(mesh_service: Service, number: int) -> ServicePort | None:
 
 
 def _oldest_first(db: Database, client: EgressClient) -> list[tuple[ServiceRef, Service]]:
-    refs = imported_services(db, client.client_namespace, client.connections.hosts)
+    refs = all_imported_services(db, client.client_namespace, client.connections.hosts)
     services = [(ref, mesh_service) for ref in refs if (mesh_service := service(db, ref))]
     return sorted(services, key=lambda pair: (pair[1].created, pair[0]))
 

@@ -49,6 +49,16 @@ class KubernetesService(KubernetesObject):
 
     spec: KubernetesServiceSpec = KubernetesServiceSpec()
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return the cluster IPs; a headless Service has none."""
+        return tuple(address for address in self.spec.cluster_ips or (self.spec.cluster_ip,) if address and address != "None")
+
+    @property
+    def headless(self) -> bool:
+        """Return whether its pods are addressed themselves."""
+        return "None" in (self.spec.cluster_ip, *self.spec.cluster_ips)
+
     @cached_property
     def ports(self) -> Mapping[int, KubernetesServicePort]:
         """Return the ports by number: of several with one number the one for TCP, as with DNS; of several for TCP the first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from controlplane.mesh.registry import workload_services
 from controlplane.mesh.routing import virtual_hosts, virtual_services
 from controlplane.mesh.sidecar import inbound
 from controlplane.model.proxies import proxy_from_node
+from controlplane.objects.changes import MeshChange
 from controlplane.xds.stream import Variant
 from tests.bench.recompute import change
 from tests.bench.workload import Size, endpoints, namespace_of, route, service
@@ -25,24 +27,28 @@ SIZE = Size(proxies=40, namespaces=20, services=1000, endpoints=10, routes=1000)
 
 @pytest.fixture(scope="module")
 def mesh() -> Mesh:
+    return mesh_of(SIZE)
+
+
+def mesh_of(size: Size) -> Mesh:
     made = Mesh()
-    everything = [service(number, SIZE) for number in range(SIZE.services)]
-    everything += [endpoints(number, SIZE) for number in range(SIZE.services)]
-    everything += [route(number, SIZE, 10) for number in range(SIZE.routes)]
+    everything = [service(number, size) for number in range(size.services)]
+    everything += [endpoints(number, size) for number in range(size.services)]
+    everything += [route(number, size, 10) for number in range(size.routes)]
     made.apply([change(value) for value in everything])
-    for number in range(SIZE.proxies):
-        namespace = namespace_of(number, SIZE)
+    for number in range(size.proxies):
+        namespace = namespace_of(number, size)
         node = f"sidecar~10.250.0.{number + 1}~p{number}.{namespace}~{namespace}.svc.cluster.local"
         made.connect(proxy_from_node(node, {"LABELS": {"app": f"p{number}"}}), Variant.DELTA)
     made.refresh()
     return made
 
 
-def runs_of_change(mesh: Mesh, *values: dict[str, object]) -> Counter[str]:
-    """Return how often which queries run because the objects ``values`` are set: at once, or in the refresh."""
+def runs_of_change(mesh: Mesh, *changes: MeshChange) -> Counter[str]:
+    """Return how often which queries run because of ``changes``: at once, or in the refresh."""
 
     def apply_and_refresh() -> None:
-        mesh.apply([change(value) for value in values])
+        mesh.apply(changes)
         mesh.refresh()
 
     return runs_of(mesh, apply_and_refresh)
@@ -55,7 +61,7 @@ def runs_of(mesh: Mesh, act: Callable[[], object]) -> Counter[str]:
 
 
 def test_one_endpoint_among_1000_services_recomputes_its_own_resource_alone(mesh: Mesh) -> None:
-    ran = runs_of_change(mesh, endpoints(7, SIZE, moved=1))
+    ran = runs_of_change(mesh, change(endpoints(7, SIZE, moved=1)))
 
     assert ran.keys() <= {
         query.name for query in (workload_endpoints.endpoints, clusters.endpoint_assignment, workload_services.named_port)
@@ -76,12 +82,36 @@ def test_one_endpoint_changes_one_resource_in_every_table(mesh: Mesh) -> None:
 
 
 def test_one_virtual_service_recomputes_its_virtual_host_once_for_all_who_see_the_same(mesh: Mesh) -> None:
-    ran = runs_of_change(mesh, route(7, SIZE, timeout_s=20))
+    ran = runs_of_change(mesh, change(route(7, SIZE, timeout_s=20)))
 
     assert ran[virtual_services.rules_of_virtual_service.name] == 1
     assert ran[virtual_hosts.virtual_host_body.name] == 1  # the routes of the virtual host, of one in 1,000
     assert ran[virtual_hosts.virtual_host_resource.name] == 2  # in its own namespace it has a short name too
     assert sum(ran.values()) < 10
+
+
+def test_what_is_new_costs_the_same_in_a_mesh_four_times_as_large() -> None:
+    small, large = (Size(proxies=12, namespaces=4, services=number, endpoints=2, routes=number // 4) for number in (300, 1200))
+    meshes = (mesh_of(small), mesh_of(large))
+
+    def runs(*makers: Callable[[Size], MeshChange]) -> list[Counter[str]]:
+        return [runs_of_change(made, *(make(size) for make in makers)) for made, size in zip(meshes, (small, large), strict=True)]
+
+    new_service = runs(lambda size: change(service(size.services, size)), lambda size: change(endpoints(size.services, size)))
+    new_route = runs(lambda size: change(route(size.services - 4, size, 10)))
+    deleted_service = runs(lambda size: replace(change(service(size.services, size)), object=None))
+    elsewhere: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s", "namespace": "new"},
+        "spec": {"ports": [{"port": 8080}]},
+    }
+    new_namespace = runs(lambda _: change(elsewhere))
+
+    for smaller, larger in (new_service, new_route, deleted_service):
+        assert larger <= smaller
+        assert sum(larger.values()) < 40
+    assert sum(new_namespace[1].values()) < 150
 
 
 def policy(path: str, selector: dict[str, object] | None = None) -> dict[str, object]:
@@ -97,9 +127,9 @@ def policy(path: str, selector: dict[str, object] | None = None) -> dict[str, ob
 
 def test_one_policy_recomputes_the_listeners_of_the_workloads_that_see_it_alone(mesh: Mesh) -> None:
     selected: dict[str, object] = {"matchLabels": {"app": "p7"}}
-    added = runs_of_change(mesh, policy("/a", selected))
-    changed = runs_of_change(mesh, policy("/b", selected))
-    widened = runs_of_change(mesh, policy("/b"))
+    added = runs_of_change(mesh, change(policy("/a", selected)))
+    changed = runs_of_change(mesh, change(policy("/b", selected)))
+    widened = runs_of_change(mesh, change(policy("/b")))
 
     of_policy = {
         query.name: 1 for query in (policies.policy_attachment, ext_authz.provider_name, policies.access_of, policies.inbound_filters)
@@ -130,9 +160,9 @@ def test_a_node_that_stays_where_it_is_costs_one_look_and_one_that_moves_what_ru
     made.connect(proxy_from_node("sidecar~10.0.0.1~a.ns1~ns1.svc.cluster.local", {}), Variant.SOTW)
     made.refresh()
 
-    assert runs_of_change(made, node("a", gpu="yes")) == {workload_endpoints.node_locality.name: 1}
+    assert runs_of_change(made, change(node("a", gpu="yes"))) == {workload_endpoints.node_locality.name: 1}
 
-    ran = runs_of_change(made, node("b", gpu="yes"))
+    ran = runs_of_change(made, change(node("b", gpu="yes")))
     ran_once = (
         workload_endpoints.node_locality,
         workload_endpoints.workload_instance,
@@ -176,7 +206,7 @@ def test_the_routes_of_a_virtual_service_are_made_once_for_all_its_hosts(variant
     mesh.connect(proxy_from_node("sidecar~10.0.0.1~p.ns1~ns1.svc.cluster.local", {}), variant)
     mesh.apply([change(service(1, SIZE)), change(wide(50, 200))])
     mesh.refresh()
-    ran = runs_of_change(mesh, wide(50, 201))
+    ran = runs_of_change(mesh, change(wide(50, 201)))
 
     assert ran[virtual_hosts.virtual_host_body.name] >= 50
     assert ran[virtual_services.routes_of_virtual_service.name] * 50 == ran[virtual_hosts.virtual_host_body.name]
