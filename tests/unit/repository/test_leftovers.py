@@ -15,7 +15,8 @@ from tests.support.waiting import wait_until
 
 _SLEEPS = [sys.executable, "-S", "-c", "import time; print('up', flush=True); time.sleep(600)"]
 _RUN = f"""
-import subprocess, sys, time
+import signal, subprocess, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 from tests.support.leftovers import guarded
 guard = guarded()
 started = subprocess.Popen({_SLEEPS!r}, stdout=subprocess.PIPE, start_new_session=True)
