@@ -29,7 +29,9 @@ def test_its_commands_do_what_it_says(tmp_path: Path) -> None:
     serve, *rest = commands(PAGE)
     (tmp_path / "manifests").mkdir()
 
-    connected = "openssl s_client -connect 127.0.0.1:15012 -verify_ip 127.0.0.1 -verify_return_error -CAfile roots.pem -alpn h2 </dev/null"
+    connected = (
+        "openssl s_client -connect 127.0.0.1:15012 -verify_ip 127.0.0.1 -verify_return_error -CAfile roots.pem -alpn h2 </dev/null >frames"
+    )
     ran = run(
         tmp_path,
         "",

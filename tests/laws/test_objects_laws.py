@@ -141,11 +141,11 @@ def swollen(value: object, times: int) -> object:
 @given(policies, st.sampled_from((1, 20, 2000)))
 def test_a_policy_that_is_very_long_is_read_in_a_moment(data: Json, times: int) -> None:
     large = {**data, "spec": swollen(data.get("spec"), times)}
-    began = time.perf_counter()
+    began = time.process_time()
 
     parsed = parse(large)
 
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert parsed.object is None or next(each.code for each in parsed.problems) == "KindNotTranslated"
 
 

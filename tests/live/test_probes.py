@@ -41,9 +41,9 @@ def answers(one: SingleEnvoy, path: str, status: int) -> Callable[[], Awaitable[
 
 async def test_an_http_probe_is_passed_on_as_it_would_have_come(tmp_path: Path) -> None:
     async with probed(tmp_path) as (one, app):
-        assert await answers(one, "readyz", 200)()
+        await until(answers(one, "readyz", 200), "readyz answers 200")
         app.status = 500
-        assert await answers(one, "readyz", 500)()
+        await until(answers(one, "readyz", 500), "readyz answers 500")
 
         assert set(app.asked) >= {"GET /ready?deep=1"}
 
@@ -60,7 +60,7 @@ async def test_a_redirect_is_a_success_that_nobody_follows_to_a_path_that_only_t
 
 async def test_a_tcp_probe_says_whether_the_port_is_open(tmp_path: Path) -> None:
     async with probed(tmp_path) as (one, app):
-        assert await answers(one, "livez", 503)()
+        await until(answers(one, "livez", 503), "livez answers 503")
 
         async def close(_: object, writer: asyncio.StreamWriter) -> None:
             writer.close()
