@@ -6,12 +6,12 @@ a message type into a list of checks; fields without rules cost nothing. https:/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from google.protobuf import symbol_database
+from google.protobuf import message_factory, symbol_database
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FieldOptions, OneofOptions
@@ -42,14 +42,54 @@ class _FieldRules(NamedTuple):
 class _MessageRules(NamedTuple):
     fields: tuple[_FieldRules, ...]
     oneofs: tuple[str, ...]  # one of whose fields has to be set
+    by_number: Mapping[int, _FieldRules]
+    needed: frozenset[int]  # fields that break a rule where they are not set
 
 
 def violations(message: Message) -> tuple[str, ...]:
     """Return which constraints ``message`` breaks, each as a field's path and what is expected; also inside an ``Any``."""
-    return tuple(_walk(message, ""))
+    return () if is_valid(message) else tuple(walk(message, ""))
 
 
-def _walk(message: Message, path: str) -> Iterator[str]:
+def is_valid(message: Message) -> bool:
+    """Return whether ``message`` breaks no constraint, as nearly all do: found out quickly, from the fields that are set."""
+    if isinstance(message, AnyMessage):
+        return not any(_walk_any(message, ""))
+    rules = _message_rules(message.DESCRIPTOR)
+    set_fields = message.ListFields()
+    if rules.needed and not rules.needed.issubset([descriptor.number for descriptor, _ in set_fields]):
+        return False
+    if any(message.WhichOneof(oneof) is None for oneof in rules.oneofs):
+        return False
+    by_number = rules.by_number
+    for descriptor, value in set_fields:
+        field = by_number.get(descriptor.number)
+        if field is None:
+            continue
+        if field.repeated:
+            if not _are_valid(field, value):
+                return False
+        elif (field.per_item and _broken(field.per_item, value)) or (field.descend and not is_valid(value)):
+            return False
+    return True
+
+
+def _are_valid(field: _FieldRules, values: Any) -> bool:
+    if field.whole and _broken(field.whole, values):
+        return False
+    checks = field.per_item
+    items = values.values() if field.keyed else values
+    if checks and any(_broken(checks, item) for item in items):
+        return False
+    return not field.descend or all(map(is_valid, items))
+
+
+def _broken(checks: tuple[Check, ...], value: object) -> bool:
+    return any(check(value) for check in checks)
+
+
+def walk(message: Message, path: str) -> Iterator[str]:
+    """Yield which constraints ``message``, which stands at ``path``, breaks."""
     if isinstance(message, AnyMessage):
         yield from _walk_any(message, path)
         return
@@ -79,7 +119,7 @@ def _walk_repeated(field: _FieldRules, values: Iterable[object], path: str) -> I
 def _walk_value(field: _FieldRules, value: object, path: str) -> Iterator[str]:
     yield from _violated(field.per_item, value, path)
     if field.descend and isinstance(value, Message):
-        yield from _walk(value, f"{path}.")
+        yield from walk(value, f"{path}.")
 
 
 def _violated(checks: Iterable[Check], value: object, path: str) -> Iterator[str]:
@@ -97,7 +137,7 @@ def _walk_any(packed: AnyMessage, path: str) -> Iterator[str]:
         kind = symbol_database.Default().GetSymbol(packed.type_url.removeprefix(PREFIX))
     except KeyError:
         return
-    broken = tuple(_walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]})."))
+    broken = tuple(walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]})."))
     if not broken:
         if len(_VALID_CONTENTS) >= _MAX_REMEMBERED:
             _VALID_CONTENTS.clear()
@@ -108,7 +148,18 @@ def _walk_any(packed: AnyMessage, path: str) -> Iterator[str]:
 @cache
 def _message_rules(descriptor: Descriptor) -> _MessageRules:
     oneofs = tuple(oneof.name for oneof in descriptor.oneofs if _is_required(oneof.GetOptions()))
-    return _MessageRules(tuple(field for descriptor_field in descriptor.fields if (field := _field_rules(descriptor_field))), oneofs)
+    by_number = {descriptor_field.number: field for descriptor_field in descriptor.fields if (field := _field_rules(descriptor_field))}
+    empty = message_factory.GetMessageClass(descriptor)()
+    needed = (number for number, field in by_number.items() if _is_needed(field, empty))
+    return _MessageRules(tuple(by_number.values()), oneofs, by_number, frozenset(needed))
+
+
+def _is_needed(field: _FieldRules, empty: Message) -> bool:
+    """Return whether ``field`` of a message breaks a rule as long as it is ``empty``."""
+    if field.presence:
+        return field.required
+    value = getattr(empty, field.name)
+    return _broken(field.whole, value) if field.repeated else _broken(field.per_item, value)
 
 
 def _is_required(options: OneofOptions) -> bool:

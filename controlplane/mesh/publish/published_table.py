@@ -7,7 +7,7 @@ to what is not there, which often comes a moment later (``holds.py``).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
 from controlplane.mesh.publish.holds import Holds
@@ -48,24 +48,27 @@ class PublishedTable:
             candidates.update(dict.fromkeys(self._waiting.pop(reference, ())))
         return self._publish(candidates, now)
 
-    def _publish(self, candidates: Iterable[Reference], now: float) -> TableChange | None:
+    def _publish(self, candidates: Collection[Reference], now: float) -> TableChange | None:
         updated: dict[str, dict[str, Resource]] = defaultdict(dict)
         unused: set[Reference] = set(self._kept)
+        published = {type_url: self.table.of_type(type_url) for type_url in {reference[0] for reference in candidates}}
+        holding = bool(self.holds)
         for reference in candidates:
             resource = self._desired.get(reference)
-            before = self._published(reference)
+            before = published[reference[0]].get(reference[1])
             if resource is None:
                 unused.add(reference)
                 self.holds.release(reference)
                 continue
-            self._kept.discard(reference)
-            unused.discard(reference)
-            missing = [used for used in resource.uses if used[0] in _CHECKED and used not in self._desired and used not in _EVERYWHERE]
+            if unused:
+                self._kept.discard(reference)
+                unused.discard(reference)
+            missing = [used for used in resource.uses if used not in self._desired and used[0] in _CHECKED and used not in _EVERYWHERE]
             for used in missing:
                 self._waiting[used].add(reference)
             if before is not None and missing:
                 continue
-            allowed = self.holds.allowed(resource, before, now)
+            allowed = self.holds.allowed(resource, before, now) if holding or (before and resource.missing) else resource
             for used in allowed.uses:
                 self._users[used].add(reference)
             updated[reference[0]][reference[1]] = allowed
