@@ -14,7 +14,7 @@ import pytest
 from tests.support.network_namespaces import needed
 from tests.support.processes import envoy_binary
 
-_SERVES = ("navarch serve", "envoy ")  # what goes on running
+_SERVES = ("navarch serve", "envoy ", "python -m http.server")  # what goes on running
 _DEADLINE_S = 240
 _PRELUDE = """
 set -eu
@@ -26,10 +26,10 @@ await() { for turn in $(seq 600); do if eval "$1" >/dev/null 2>&1; then return 0
 """
 
 
-def commands(page: str) -> list[str]:
-    """Return the commands of ``page``, one after the other; a backslash goes on in the next line."""
+def commands(page: str, programs: Sequence[str] = ("navarch", "envoy")) -> list[str]:
+    """Return the commands of ``page`` by which ``programs`` are run, one after the other; a backslash goes on in the next line."""
     joined = page.replace("\\\n", " ")
-    return [line.strip() for line in joined.splitlines() if re.match(r"( {4})?(navarch|envoy) -*[a-z]", line)]
+    return [line.strip() for line in joined.splitlines() if re.match(rf"( {{4}})?({'|'.join(programs)}) -*[a-z]", line)]
 
 
 def run(folder: Path, before: str, steps: Iterable[str | tuple[str, ...]]) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,8 @@ def run(folder: Path, before: str, steps: Iterable[str | tuple[str, ...]]) -> su
     programs.mkdir()
     _program(programs / "navarch", (sys.executable, "-m", "controlplane.cli.main"))
     _program(programs / "envoy", (envoy_binary(),))
-    lines = [f"{step} &" if str(step).startswith(_SERVES) else str(step) for step in steps]
+    _program(programs / "python", (sys.executable,))
+    lines = [f"{str(step).removesuffix('&')} &" if str(step).startswith(_SERVES) else str(step) for step in steps]
     script = "\n".join((_PRELUDE, before, *lines))
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = ["unshare", "--net", "--mount", "bash", "-c", script]
