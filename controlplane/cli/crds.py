@@ -23,6 +23,7 @@ def crds(
     """
     import yaml
 
+    from controlplane.ca.file_store import naming
     from controlplane.objects.crds.definitions import definitions
 
     if output is None:
@@ -33,4 +34,6 @@ def crds(
     for definition in definitions():
         metadata = definition["metadata"]
         name = metadata["name"] if isinstance(metadata, dict) else ""
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(definition, sort_keys=False, width=140))
+        path = folder / f"{name}.yaml"
+        with naming(path):
+            path.write_text(yaml.safe_dump(definition, sort_keys=False, width=140))

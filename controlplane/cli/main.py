@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -37,7 +38,9 @@ def main() -> None:
     try:
         app()
     except OSError as error:  # a file that is not there, a port that is taken
-        typer.echo(f"navarch: {error.filename + ': ' if error.filename else ''}{error.strerror or error}", err=True)
+        # Whoever writes a file names it.
+        where = error.filename or ("standard output" if error.errno == errno.ENOSPC else "")
+        typer.echo(f"navarch: {where + ': ' if where else ''}{error.strerror or error}", err=True)
         sys.exit(2)
 
 
