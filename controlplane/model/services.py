@@ -64,6 +64,10 @@ class Service:
         """Return the port ``number``, if there is one."""
         return next((port for port in self.ports if port.number == number), None)
 
+    def port_behind(self, number: int) -> ServicePort | None:
+        """Return the port that a listener at ``number`` is for: that port, or the only one that there is."""
+        return self.port(number) or (self.ports[0] if len(self.ports) == 1 else None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:

@@ -19,6 +19,7 @@ from controlplane.mesh.registry.services import (
     is_exported,
     other_names,
     resolved_host,
+    service,
     services_named,
     shards_of_namespace,
     visible_services,
@@ -28,6 +29,7 @@ from controlplane.mesh.routing.virtual_services import VirtualServiceHead, desti
 from controlplane.mesh.shards import Shard, in_shard
 from controlplane.model.keys import POD, SIDECAR, VIRTUAL_SERVICE, Key
 from controlplane.model.mesh import OutboundPolicy
+from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import Interception, IpFamilies, Proxy, ip_families
 from controlplane.model.services import Labels
 from controlplane.objects.kubernetes.core import Pod
@@ -159,9 +161,23 @@ def egress_listeners(db: Database, scope: OutboundScope) -> tuple[EgressListener
     for listener in sidecar.spec.egress:
         hosts = resolved_egress_hosts(listener.hosts, scope.namespace)
         port = listener.port
-        number, protocol = (port.number, port.protocol.upper()) if port else (None, "")
+        number, protocol = (port.number, port.protocol.upper() or _protocol_behind(db, scope, hosts, port.number)) if port else (None, "")
         listeners.append(EgressListenerScope(number, protocol, listener.bind, listener.capture_mode == "NONE", hosts))
     return tuple(sorted(listeners, key=lambda listener: listener.port is None))
+
+
+def _protocol_behind(db: Database, scope: OutboundScope, hosts: tuple[str, ...], number: int) -> Protocol:
+    """Return what an egress listener at ``number`` that names no protocol carries: what the services do that are seen through ``hosts``.
+
+    Where only some carry HTTP, or may, it is HTTP.
+    """
+    refs = all_imported_services(db, client_namespace_for_routes(db, scope.namespace), hosts)
+    services = [mesh_service for ref in refs if (mesh_service := service(db, ref))]
+    same = [port for mesh_service in services if (port := mesh_service.port(number))]
+    ports = same or [port for mesh_service in services if (port := mesh_service.port_behind(number))]
+    if any(port.protocol.is_http or port.protocol is Protocol.UNSUPPORTED for port in ports):
+        return Protocol.HTTP
+    return Protocol.TLS if ports and all(port.protocol.is_tls for port in ports) else Protocol.TCP
 
 
 def sidecar_object(db: Database, key: Key | None) -> Sidecar | None:

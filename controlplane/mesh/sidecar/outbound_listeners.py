@@ -25,7 +25,7 @@ from controlplane.mesh.sidecar.connection_claims import ANYWHERE, Claim, anywher
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.model.proxies import IpFamilies
-from controlplane.model.services import Service, ServicePort
+from controlplane.model.services import Service
 from controlplane.translate.addresses import wildcard
 from controlplane.translate.clusters.clusters import BLACK_HOLE, PASSTHROUGH
 from controlplane.translate.listeners.outbound import LOOPBACK
@@ -143,7 +143,7 @@ def _explicit_listener(
         claims = [
             claim
             for ref, mesh_service in _oldest_first(db, client)
-            if (port := _port_behind(mesh_service, number))
+            if (port := mesh_service.port_behind(number))
             for claim in connection_claims(db, ref, port.number, carried, client.connections)
             if port.number == number or egress.binds or claim.bind != ANYWHERE or claim.rest is None
         ]
@@ -168,11 +168,6 @@ def _listener(
     return OutboundListener(
         bind=bind, also=also, port=number, binds=binds, chains=with_fallthrough(merged.chains, default), default=default
     )
-
-
-def _port_behind(mesh_service: Service, number: int) -> ServicePort | None:
-    """Return the port of ``mesh_service`` that a listener for ``number`` is for: that port, or the only one that there is."""
-    return mesh_service.port(number) or (mesh_service.ports[0] if len(mesh_service.ports) == 1 else None)
 
 
 def _oldest_first(db: Database, client: EgressClient) -> list[tuple[ServiceRef, Service]]:

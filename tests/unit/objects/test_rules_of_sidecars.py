@@ -54,7 +54,7 @@ def test_listeners_for_connections_to_the_workload() -> None:
     assert ingress(port=https, tls={**tls, "mode": "PASSTHROUGH", "caCertificates": "a"}) == ["tls.mode"]
     assert ingress(port={**PORT, "protocol": "SPDY"}) == ["port.protocol"]
     assert ingress(port={"number": 80}) == []  # it is detected
-    assert egress(port={"number": 80, "name": "a"}) == ["port.protocol"]
+    assert egress(port={"number": 80, "name": "a"}) == []  # it is that of the services behind it
     assert ingress(port=https, tls=tls) == []
     assert ingress(tls=tls) == ["tls"]
     assert ingress(port=https, tls={**tls, "mode": "MUTUAL"}) == ["tls.caCertificates"]

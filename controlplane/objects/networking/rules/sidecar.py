@@ -104,7 +104,7 @@ def _egress(path: str, listener: EgressListener) -> Iterator[Finding]:
 
 def _ingress(path: str, listener: IngressListener) -> Iterator[Finding]:
     yield from rules.port_number(f"{path}.port.number", listener.port.number)
-    yield from _port(f"{path}.port", listener.port, detected=True)
+    yield from _port(f"{path}.port", listener.port)
     yield from _bind(f"{path}.bind", listener.bind)
     yield from check_default_endpoint(f"{path}.defaultEndpoint", listener.default_endpoint)
     if listener.tls:
@@ -182,9 +182,9 @@ def check_cipher_suites(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
             yield rules.warning(f"{path}.cipherSuites[{index}]", "Ineffective", message)
 
 
-def _port(path: str, port: SidecarPort, *, detected: bool = False) -> Iterator[Finding]:
-    """Yield what is wrong with ``port``; where its protocol is ``detected``, it may be left out."""
-    if port.protocol or not detected:
+def _port(path: str, port: SidecarPort) -> Iterator[Finding]:
+    """Yield what is wrong with ``port``, whose protocol may be left out."""
+    if port.protocol:
         yield from rules.protocol(f"{path}.protocol", port.protocol)
     if port.name:
         yield from rules.port_name(f"{path}.name", port.name)
