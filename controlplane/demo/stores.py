@@ -18,6 +18,7 @@ from controlplane.ca.manager import stored_key
 from controlplane.ca.rotation import load_state
 from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.demo.processes import NotReady
+from controlplane.model.keys import NETWORKING
 from controlplane.objects.reading.documents import documents
 from controlplane.serve.identity import make_key, now
 from controlplane.untyped import Json, items, section, text
@@ -141,8 +142,8 @@ class ClusterManifests:
         """Make the namespace; the kinds of Istio must be there."""
         if shutil.which("kubectl") is None:
             raise NotReady("kubectl is not on the PATH")
-        kinds = await self._kubectl("api-resources", "--api-group=networking.istio.io", "--output=name")
-        if missing := [plural for plural in _NEEDED if f"{plural}.networking.istio.io" not in kinds.split()]:
+        kinds = await self._kubectl("api-resources", f"--api-group={NETWORKING}", "--output=name")
+        if missing := [plural for plural in _NEEDED if f"{plural}.{NETWORKING}" not in kinds.split()]:
             apply = " ".join(("kubectl", *self._options, "apply --server-side -f -"))
             raise NotReady(f"the API server does not know {', '.join(missing)}; make them known by: navarch crds | {apply}")
         if await self._kubectl("get", "namespace", self.namespace, "--ignore-not-found", "--output=name"):

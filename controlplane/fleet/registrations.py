@@ -62,7 +62,7 @@ class RegisteredEntry:
             "labels": dict(self.labels),
             "annotations": dict(self.annotations),
         }
-        document = {"apiVersion": "networking.istio.io/v1", "kind": self.key.kind, "metadata": metadata, "spec": dict(self.spec)}
+        document = {"apiVersion": f"{self.key.group}/v1", "kind": self.key.kind, "metadata": metadata, "spec": dict(self.spec)}
         if self.healthy is None:
             return document
         return {**document, "status": {"conditions": [{"type": HEALTHY, "status": str(self.healthy)}]}}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.model.keys import WORKLOAD_ENTRY
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class ApiResource:
@@ -34,7 +36,7 @@ CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap")
 SECRETS = ApiResource("", "v1", "secrets", "Secret")
 PODS = ApiResource("", "v1", "pods", "Pod")
 EVENTS = ApiResource("events.k8s.io", "v1", "events", "Event")
-WORKLOAD_ENTRIES = ApiResource("networking.istio.io", "v1", "workloadentries", "WorkloadEntry")
+WORKLOAD_ENTRIES = ApiResource(WORKLOAD_ENTRY.group, "v1", "workloadentries", WORKLOAD_ENTRY.kind)
 CRDS = ApiResource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 _ADMISSION = "admissionregistration.k8s.io"
 VALIDATING_WEBHOOKS = ApiResource(_ADMISSION, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", namespaced=False)

@@ -10,6 +10,7 @@ SECURITY = "security.istio.io"
 TELEMETRY = "telemetry.istio.io"
 EXTENSIONS = "extensions.istio.io"
 GATEWAY_API = "gateway.networking.k8s.io"
+CONFIGURATION_GROUPS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API)  # all of whose kinds say something to a mesh
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,17 +43,23 @@ class GroupKind(NamedTuple):
         return Key(self.kind, namespace, name, self.group)
 
 
+# The group of each kind that is read, and of the one kind that is not and that policies are for.
 CONFIG_MAP = GroupKind("", "ConfigMap")
 NAMESPACE = GroupKind("", "Namespace")
 NODE = GroupKind("", "Node")
 POD = GroupKind("", "Pod")
 SECRET = GroupKind("", "Secret")
 SERVICE = GroupKind("", "Service")
+SERVICE_ACCOUNT = GroupKind("", "ServiceAccount")
 
 ENDPOINT_SLICE = GroupKind("discovery.k8s.io", "EndpointSlice")
 
+KUBERNETES_GATEWAY = GroupKind(GATEWAY_API, "Gateway")
+
 DESTINATION_RULE = GroupKind(NETWORKING, "DestinationRule")
+ENVOY_FILTER = GroupKind(NETWORKING, "EnvoyFilter")
 GATEWAY = GroupKind(NETWORKING, "Gateway")
+PROXY_CONFIG_KIND = GroupKind(NETWORKING, "ProxyConfig")
 SERVICE_ENTRY = GroupKind(NETWORKING, "ServiceEntry")
 SIDECAR = GroupKind(NETWORKING, "Sidecar")
 VIRTUAL_SERVICE = GroupKind(NETWORKING, "VirtualService")
@@ -62,3 +69,8 @@ WORKLOAD_GROUP = GroupKind(NETWORKING, "WorkloadGroup")
 AUTHORIZATION_POLICY = GroupKind(SECURITY, "AuthorizationPolicy")
 PEER_AUTHENTICATION = GroupKind(SECURITY, "PeerAuthentication")
 REQUEST_AUTHENTICATION = GroupKind(SECURITY, "RequestAuthentication")
+
+TELEMETRY_KIND = GroupKind(TELEMETRY, "Telemetry")
+
+TRAFFIC_EXTENSION = GroupKind(EXTENSIONS, "TrafficExtension")
+WASM_PLUGIN = GroupKind(EXTENSIONS, "WasmPlugin")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from controlplane.model.keys import EXTENSIONS, GATEWAY_API, NETWORKING, SECURITY, TELEMETRY
+from controlplane.model.keys import GroupKind
 from controlplane.objects.extensions.rules import telemetry, traffic_extension, wasm_plugin
 from controlplane.objects.extensions.telemetry import Telemetry, TelemetrySpec
 from controlplane.objects.extensions.traffic_extension import TrafficExtension, TrafficExtensionSpec
@@ -67,9 +67,9 @@ MeshObject: TypeAlias = (
 CredentialObject: TypeAlias = Secret | ConfigMap  # where credentials are looked up; of no use to anybody else
 Object: TypeAlias = MeshObject | CredentialObject
 
-# Groups whose other kinds mean something that we do not do yet, which is worth a warning.
-UNSUPPORTED_KIND_GROUPS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API)
 _VERSIONS = ("v1", "v1beta1", "v1alpha3")
+_V1 = ("v1",)
+_V1_BETA1 = ("v1", "v1beta1")
 
 
 T = TypeVar("T", bound=Object)
@@ -84,6 +84,7 @@ class Kind:
     ``unsupported`` is set where objects of this kind have no effect yet.
     """
 
+    group_kind: GroupKind
     read: Callable[[Mapping[str, object]], Object]
     check: Callable[[Object], Iterable[Finding]]
     versions: tuple[str, ...]
@@ -104,39 +105,38 @@ def _kind(
     def check_object(item: Object) -> Iterable[Finding]:
         return check(item) if isinstance(item, model) else ()
 
-    return Kind(model.model_validate, check_object, versions, spec, unsupported)
+    return Kind(model.group_kind, model.model_validate, check_object, versions, spec, unsupported)
 
 
 def _no_rules(_: Object) -> Iterable[Finding]:
     return ()
 
 
-KINDS: Mapping[tuple[str, str], Kind] = {
-    ("", "Service"): _kind(KubernetesService, rules.check_service, ("v1",)),
-    ("", "Pod"): _kind(Pod, rules.check_pod, ("v1",)),
-    ("", "Namespace"): _kind(Namespace, rules.check_namespace, ("v1",)),
-    ("", "Node"): _kind(Node, _no_rules, ("v1",)),
-    ("", "ServiceAccount"): _kind(ServiceAccount, _no_rules, ("v1",)),
-    ("", "Secret"): _kind(Secret, _no_rules, ("v1",)),
-    ("", "ConfigMap"): _kind(ConfigMap, _no_rules, ("v1",)),
-    ("discovery.k8s.io", "EndpointSlice"): _kind(EndpointSlice, rules.check_slice, ("v1", "v1beta1")),
-    (NETWORKING, "VirtualService"): _kind(VirtualService, virtual_service.check, spec=VirtualServiceSpec),
-    (NETWORKING, "DestinationRule"): _kind(DestinationRule, destination_rule.check, spec=DestinationRuleSpec),
-    (NETWORKING, "ServiceEntry"): _kind(ServiceEntry, service_entry.check, spec=ServiceEntrySpec),
-    (NETWORKING, "WorkloadEntry"): _kind(WorkloadEntry, service_entry.check_workload_entry, spec=WorkloadSpec),
-    (NETWORKING, "Sidecar"): _kind(Sidecar, sidecar.check, spec=SidecarSpec),
-    (NETWORKING, "Gateway"): _kind(Gateway, gateway.check, spec=GatewaySpec),
-    (NETWORKING, "WorkloadGroup"): _kind(WorkloadGroup, workload_group.check, spec=WorkloadGroupSpec),
-    (NETWORKING, "EnvoyFilter"): _kind(EnvoyFilter, envoy_filter.check, ("v1alpha3",), EnvoyFilterSpec, unsupported=True),
-    (NETWORKING, "ProxyConfig"): _kind(ProxyConfig, proxy_config.check, ("v1beta1",), ProxyConfigSpec, unsupported=True),
-    (SECURITY, "PeerAuthentication"): _kind(PeerAuthentication, peer_authentication.check, ("v1", "v1beta1"), PeerAuthenticationSpec),
-    (SECURITY, "RequestAuthentication"): _kind(
-        RequestAuthentication, request_authentication.check, ("v1", "v1beta1"), RequestAuthenticationSpec
-    ),
-    (SECURITY, "AuthorizationPolicy"): _kind(AuthorizationPolicy, authorization_policy.check, ("v1", "v1beta1"), AuthorizationPolicySpec),
-    (TELEMETRY, "Telemetry"): _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec, unsupported=True),
-    (EXTENSIONS, "WasmPlugin"): _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec, unsupported=True),
-    (EXTENSIONS, "TrafficExtension"): _kind(
-        TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec, unsupported=True
-    ),
+KINDS: Mapping[GroupKind, Kind] = {
+    kind.group_kind: kind
+    for kind in (
+        _kind(KubernetesService, rules.check_service, _V1),
+        _kind(Pod, rules.check_pod, _V1),
+        _kind(Namespace, rules.check_namespace, _V1),
+        _kind(Node, _no_rules, _V1),
+        _kind(ServiceAccount, _no_rules, _V1),
+        _kind(Secret, _no_rules, _V1),
+        _kind(ConfigMap, _no_rules, _V1),
+        _kind(EndpointSlice, rules.check_slice, _V1_BETA1),
+        _kind(VirtualService, virtual_service.check, spec=VirtualServiceSpec),
+        _kind(DestinationRule, destination_rule.check, spec=DestinationRuleSpec),
+        _kind(ServiceEntry, service_entry.check, spec=ServiceEntrySpec),
+        _kind(WorkloadEntry, service_entry.check_workload_entry, spec=WorkloadSpec),
+        _kind(Sidecar, sidecar.check, spec=SidecarSpec),
+        _kind(Gateway, gateway.check, spec=GatewaySpec),
+        _kind(WorkloadGroup, workload_group.check, spec=WorkloadGroupSpec),
+        _kind(EnvoyFilter, envoy_filter.check, ("v1alpha3",), EnvoyFilterSpec, unsupported=True),
+        _kind(ProxyConfig, proxy_config.check, ("v1beta1",), ProxyConfigSpec, unsupported=True),
+        _kind(PeerAuthentication, peer_authentication.check, _V1_BETA1, PeerAuthenticationSpec),
+        _kind(RequestAuthentication, request_authentication.check, _V1_BETA1, RequestAuthenticationSpec),
+        _kind(AuthorizationPolicy, authorization_policy.check, _V1_BETA1, AuthorizationPolicySpec),
+        _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec, unsupported=True),
+        _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec, unsupported=True),
+        _kind(TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec, unsupported=True),
+    )
 }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pydantic import ValidationError
 
-from controlplane.model.keys import GATEWAY_API, SECURITY, Key
+from controlplane.model.keys import SECURITY, GroupKind, Key
 from controlplane.model.problems import LAST_GOOD, NOT_IN_EFFECT, Problem, Severity
-from controlplane.objects.kinds import KINDS, UNSUPPORTED_KIND_GROUPS, Kind, Object
+from controlplane.objects.kinds import KINDS, Kind, Object
 from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.mesh import mesh_config
 from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec, PartialMeshConfig
@@ -22,14 +21,13 @@ from controlplane.objects.types.findings import Finding, ineffective_fields
 from controlplane.objects.types.metadata_rules import ineffective_metadata
 from controlplane.objects.types.readable_part import findings_of_the_rest
 from controlplane.objects.types.rules import labels
-from controlplane.objects.types.validation_errors import findings, for_message
+from controlplane.objects.types.validation_errors import findings
+from controlplane.objects.unknown_kinds import group_and_version, unknown_version, unsupported
 from controlplane.untyped import section
 
 __all__ = ["Object", "ParsedObject", "parse", "readable_kinds"]
 
 _MAX_PATH = 400
-_MAX_KIND = 40  # characters that are compared
-_SIMILAR = 0.85
 _MAX_PROBLEMS = 100  # of one object
 
 
@@ -80,14 +78,14 @@ class ParsedObject:
 
 def readable_kinds() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """Return the group, kind and versions of what is read, ConfigMap (the mesh's settings) and Secret among them."""
-    return tuple((group, kind, readable.versions) for (group, kind), readable in KINDS.items())
+    return tuple((*group_kind, readable.versions) for group_kind, readable in KINDS.items())
 
 
 def parse(data: Mapping[str, object]) -> ParsedObject:
     """Return the object that the document ``data`` holds, or what is wrong; never raises, whatever JSON it holds."""
-    group, _, version = _text(data.get("apiVersion")).rpartition("/")
+    group, version = group_and_version(_text(data.get("apiVersion")))
     kind = _text(data.get("kind"))
-    if not kind or not version:
+    if not kind or not (group or version):
         message = "expected a Kubernetes object with apiVersion and kind"
         is_none = data.keys().isdisjoint(("apiVersion", "kind"))
         return ParsedObject(None, problems=(Problem(None, "", Severity.ERROR, "NotAnObject", message),), identified=is_none)
@@ -95,23 +93,19 @@ def parse(data: Mapping[str, object]) -> ParsedObject:
     namespace = names.object_namespace(kind, _text(metadata.get("namespace")))
     written = Key(kind, namespace, _text(metadata.get("name")), group)
     key = Key(_printable(written.kind), _printable(written.namespace), _printable(written.name), _printable(group))
-    readable = KINDS.get((group, kind))
-    is_config = (group, version, key) == ("", "v1", mesh_config.MESH_CONFIG_KEY)
-    if not is_config and (readable is None or version not in readable.versions):
-        return _quarantined(key, data, (_unknown(key, group, version, readable),))
+    group_kind = GroupKind(group, kind)
+    unknown = unknown_version(group_kind, version)
+    if unknown is not None:
+        problem = Problem(key, unknown.field, unknown.severity, unknown.code, _printable(unknown.message, 2 * _MAX_PATH))
+        return ParsedObject(key, problems=(problem,), identified=False) if unknown.may_be_security else _quarantined(key, data, (problem,))
     try:
         document = sanitized(data)
     except InvalidJson as error:
         return _quarantined(key, data, _problems(key, [Finding(error.path, "Unreadable", str(error))]))
-    if readable is None or is_config:
+    if key == mesh_config.MESH_CONFIG_KEY:
         return _mesh_config(key, document)
-    return _typed(
-        key,
-        {**document, "metadata": _with_namespace(document.get("metadata"), namespace)},
-        readable,
-        group,
-        list(names.check_name(written)),
-    )
+    metadata = _with_namespace(document.get("metadata"), namespace)
+    return _typed(key, {**document, "metadata": metadata}, KINDS[group_kind], list(names.check_name(written)))
 
 
 def _with_namespace(metadata: object, namespace: str) -> dict[str, object]:
@@ -120,7 +114,7 @@ def _with_namespace(metadata: object, namespace: str) -> dict[str, object]:
     return {**written, "namespace": namespace} if isinstance(written.get("namespace", ""), str) else written
 
 
-def _typed(key: Key, data: Mapping[str, object], kind: Kind, group: str, issues: list[Finding]) -> ParsedObject:
+def _typed(key: Key, data: Mapping[str, object], kind: Kind, issues: list[Finding]) -> ParsedObject:
     """Return the object of ``kind`` that ``data`` says, and what is wrong with it; ``issues`` is what is wrong with its name."""
     item: Object | None = None
     shows = key.kind not in ("Secret", "ConfigMap")
@@ -141,7 +135,7 @@ def _typed(key: Key, data: Mapping[str, object], kind: Kind, group: str, issues:
     if any(finding.fatal for finding in issues):
         return _quarantined(key, data, _problems(key, issues))
     if kind.unsupported:
-        issues.insert(0, _unsupported_kind(key, group))
+        issues.insert(0, Finding("kind", "KindNotTranslated", unsupported(kind.group_kind), fatal=False))
     return ParsedObject(key, item, _problems(key, issues))
 
 
@@ -182,33 +176,6 @@ def _mesh_config(key: Key, data: Mapping[str, object]) -> ParsedObject:
     settings, found = mesh_config.read(metadata, spec, path)
     problems = _problems(key, [*issues, *found])
     return ParsedObject(key, problems=problems, partial=settings) if settings.refused else ParsedObject(key, settings.config, problems)
-
-
-def _unknown(key: Key, group: str, version: str, readable: Kind | None) -> Problem:
-    if readable is not None:
-        message = f"expected one of {', '.join(readable.versions)} of {group or 'core'}, found {for_message(version)}"
-        return Problem(key, "apiVersion", Severity.ERROR, "UnknownVersion", message)
-    if meant := _meant_kind(group, key.kind):
-        return Problem(key, "kind", Severity.ERROR, "UnknownKind", f"{group or 'core'} has no kind {key.kind[:80]}: {meant}?")
-    if group in UNSUPPORTED_KIND_GROUPS:
-        return _problem(key, _unsupported_kind(key, group))
-    return _ignored(key)
-
-
-def _meant_kind(group: str, written: str) -> str | None:
-    """Return the kind that ``written``, none of ``group``, is a misspelling of, perhaps with the group that has it."""
-    kinds = {kind.lower(): kind for of_group, kind in KINDS if of_group == group}
-    name = written[:_MAX_KIND].lower()
-    if name in kinds or group not in UNSUPPORTED_KIND_GROUPS or group == GATEWAY_API:  # which has kinds of its own, none of them read
-        return kinds.get(name)
-    if close := get_close_matches(name, [*kinds, *(f"{kind}s" for kind in kinds)], 1, _SIMILAR):
-        return kinds.get(close[0]) or kinds[close[0].removesuffix("s")]
-    return next((f"{kind} of {other}" for other, kind in KINDS if other in UNSUPPORTED_KIND_GROUPS and kind.lower() == name), None)
-
-
-def _unsupported_kind(key: Key, group: str) -> Finding:
-    enforced = ": NO POLICY of it is enforced" if group == SECURITY else "; it has no effect"
-    return Finding("kind", "KindNotTranslated", f"{key.kind[:80]} is not translated yet{enforced}", fatal=False)
 
 
 def _ignored(key: Key) -> Problem:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from controlplane.model.keys import GroupKind
 from controlplane.model.problems import Severity
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.parse import parse
@@ -92,7 +93,7 @@ def objects_of(model: type[BaseModel], depth: int) -> st.SearchStrategy[object]:
 
 
 def document_of(group: str, kind: str, version: str) -> st.SearchStrategy[Json]:
-    known = KINDS[group, kind]
+    known = KINDS[GroupKind(group, kind)]
     spec = objects_of(known.spec, 4) if known.spec else anything
     head = {"apiVersion": st.just(f"{group}/{version}" if group else version), "kind": st.just(kind)}
     names = st.fixed_dictionaries({"name": st.just("x") | texts}, optional={"namespace": texts, "labels": anything})
@@ -151,10 +152,10 @@ def test_a_policy_that_is_very_long_is_read_in_a_moment(data: Json, times: int) 
 
 @sampled(60)
 @given(
-    st.sampled_from([(group, kind) for (group, kind), each in KINDS.items() if each.unsupported]),
+    st.sampled_from([each.group_kind for each in KINDS.values() if each.unsupported]),
     st.dictionaries(texts, anything) | anything,
 )
-def test_any_json_under_the_name_of_a_policy_is_an_object_or_problems(known: tuple[str, str], spec: object) -> None:
+def test_any_json_under_the_name_of_a_policy_is_an_object_or_problems(known: GroupKind, spec: object) -> None:
     group, kind = known
 
     parsed = parse({"apiVersion": f"{group}/{KINDS[known].versions[0]}", "kind": kind, "metadata": {"name": "x"}, "spec": spec})

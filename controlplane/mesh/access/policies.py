@@ -14,14 +14,13 @@ from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name
 from controlplane.mesh.access.istio_access import access_policy, token_issuer
 from controlplane.mesh.inputs import index, jwks, objects, of_kind
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.model.keys import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION, GroupKind, Key
+from controlplane.model.keys import AUTHORIZATION_POLICY, KUBERNETES_GATEWAY, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
 from controlplane.objects.types.selectors import PolicyTargetReference, SinglePolicyAttachment
 from controlplane.translate.filters.encoded import EncodedFilters, encoded_filters
 
-GATEWAY = ("gateway.networking.k8s.io", "Gateway")
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
 
 
@@ -107,7 +106,7 @@ def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
     if not isinstance(policy, AuthorizationPolicy | RequestAuthentication):
         return None
     if refs := target_refs(policy.spec):
-        names = (ref.name for _, ref in refs if (ref.group, ref.kind) == GATEWAY)
+        names = (ref.name for _, ref in refs if (ref.group, ref.kind) == KUBERNETES_GATEWAY)
         return PolicyTarget(tuple(((GATEWAY_LABEL, name),) for name in names), own_namespace_only=True)
     selector = policy.spec.selector
     return PolicyTarget((tuple(sorted(selector.match_labels.items())) if selector else (),), own_namespace_only=False)

@@ -8,14 +8,14 @@ from controlplane.incremental.database import Database
 from controlplane.ir.access import AccessPolicy, PolicyAction
 from controlplane.mesh.access.ext_authz import resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy
-from controlplane.mesh.access.policies import GATEWAY, GATEWAY_LABEL, effective_policies, target_refs
+from controlplane.mesh.access.policies import GATEWAY_LABEL, effective_policies, target_refs
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
 from controlplane.mesh.problems.gateways import gateway_workloads
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import declared_services, service
 from controlplane.mesh.registry.workload_services import services_of_workload
-from controlplane.model.keys import POD, REQUEST_AUTHENTICATION, SERVICE
+from controlplane.model.keys import KUBERNETES_GATEWAY, POD, REQUEST_AUTHENTICATION, SERVICE
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
@@ -34,7 +34,7 @@ _Workload = tuple[str, Labels]  # a namespace, and labels that some workload the
 def attachment_problems(db: Database, policy: Attached) -> Iterator[Problem]:
     """Yield the problems with the workloads that ``policy`` is for."""
     for path, ref in target_refs(policy.spec):
-        if (ref.group, ref.kind) != GATEWAY:
+        if (ref.group, ref.kind) != KUBERNETES_GATEWAY:
             message = f"a policy for a {ref.kind} is enforced by a waypoint, and there are none: it holds nowhere by this"
             yield _problem(policy, f"{path}.kind", "NotTranslated", message)
     selector = policy.spec.selector
@@ -136,7 +136,7 @@ def _matching_workloads(db: Database, policy: Attached) -> list[_Workload]:
     """Return where ``policy`` holds, as far as pods show it; otherwise as its selector says."""
     namespace = policy.key.namespace
     if refs := target_refs(policy.spec):
-        return [(namespace, ((GATEWAY_LABEL, ref.name),)) for _, ref in refs if (ref.group, ref.kind) == GATEWAY]
+        return [(namespace, ((GATEWAY_LABEL, ref.name),)) for _, ref in refs if (ref.group, ref.kind) == KUBERNETES_GATEWAY]
     return _workloads(db, policy) or [(namespace, tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ())]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import TELEMETRY
+from controlplane.model.keys import TELEMETRY_KIND, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Map, Model, Text
 from controlplane.objects.types.selectors import Name, SinglePolicyAttachment
@@ -146,6 +146,6 @@ class TelemetrySpec(SinglePolicyAttachment):
 class Telemetry(KubernetesObject):
     """Which metrics, access logs and traces proxies give."""
 
-    group: ClassVar[str] = TELEMETRY
+    group_kind: ClassVar[GroupKind] = TELEMETRY_KIND
 
     spec: TelemetrySpec = TelemetrySpec()

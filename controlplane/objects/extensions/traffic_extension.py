@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import EXTENSIONS
+from controlplane.model.keys import TRAFFIC_EXTENSION, GroupKind
 from controlplane.objects.extensions.wasm_plugin import FilterPlacement, Wasm
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Model, Text
@@ -32,6 +32,6 @@ class TrafficExtensionSpec(FilterPlacement):
 class TrafficExtension(KubernetesObject):
     """A filter of the user's own, in WebAssembly or in Lua."""
 
-    group: ClassVar[str] = EXTENSIONS
+    group_kind: ClassVar[GroupKind] = TRAFFIC_EXTENSION
 
     spec: TrafficExtensionSpec

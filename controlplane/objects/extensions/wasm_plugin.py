@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import EXTENSIONS
+from controlplane.model.keys import WASM_PLUGIN, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Int, Model, Port, Struct, Text
 from controlplane.objects.types.selectors import PolicyAttachment, SinglePolicyAttachment
@@ -73,6 +73,6 @@ class WasmPluginSpec(FilterPlacement, SinglePolicyAttachment, Wasm):
 class WasmPlugin(KubernetesObject):
     """A filter of the user's own, in WebAssembly."""
 
-    group: ClassVar[str] = EXTENSIONS
+    group_kind: ClassVar[GroupKind] = WASM_PLUGIN
 
     spec: WasmPluginSpec

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from controlplane.model.keys import ENDPOINT_SLICE, NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, MAX_PORT, Bool, Host, Model, Port, Text, TextMap, Texts
 
@@ -46,6 +47,8 @@ class KubernetesServiceSpec(Model):
 
 class KubernetesService(KubernetesObject):
     """A name for a set of pods."""
+
+    group_kind: ClassVar[GroupKind] = SERVICE
 
     spec: KubernetesServiceSpec = KubernetesServiceSpec()
 
@@ -111,7 +114,7 @@ class SlicePort(Model):
 class EndpointSlice(KubernetesObject):
     """A part of the endpoints of a Service."""
 
-    group: ClassVar[str] = "discovery.k8s.io"
+    group_kind: ClassVar[GroupKind] = ENDPOINT_SLICE
 
     address_type: Text = "IPv4"
     ports: tuple[SlicePort, ...] = ()
@@ -166,6 +169,8 @@ class PodStatus(Model):
 class Pod(KubernetesObject):
     """One instance of a workload."""
 
+    group_kind: ClassVar[GroupKind] = POD
+
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -190,9 +195,13 @@ class Pod(KubernetesObject):
 class Namespace(KubernetesObject):
     """A namespace, for its labels."""
 
+    group_kind: ClassVar[GroupKind] = NAMESPACE
+
 
 class Node(KubernetesObject):
     """A machine, for where it stands."""
+
+    group_kind: ClassVar[GroupKind] = NODE
 
     @cached_property
     def locality(self) -> str:
@@ -205,3 +214,5 @@ class Node(KubernetesObject):
 
 class ServiceAccount(KubernetesObject):
     """The identity of workloads."""
+
+    group_kind: ClassVar[GroupKind] = SERVICE_ACCOUNT

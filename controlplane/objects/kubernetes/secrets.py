@@ -9,11 +9,12 @@ import base64
 import binascii
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from controlplane.model.keys import CONFIG_MAP, SECRET, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap
 
@@ -47,6 +48,8 @@ EncodedEntries = Annotated[Mapping[str, bytes], PlainValidator(_decoded_entries)
 class Secret(KubernetesObject):
     """A Secret, for its certificates, keys and authorities."""
 
+    group_kind: ClassVar[GroupKind] = SECRET
+
     data: EncodedEntries = Field(default=EMPTY_MAP, repr=False)
     string_data: PlainEntries = Field(default=EMPTY_MAP, repr=False)
 
@@ -58,6 +61,8 @@ class Secret(KubernetesObject):
 
 class ConfigMap(KubernetesObject):
     """A ConfigMap, for its authorities."""
+
+    group_kind: ClassVar[GroupKind] = CONFIG_MAP
 
     data: PlainEntries = Field(default=EMPTY_MAP, repr=False)
 

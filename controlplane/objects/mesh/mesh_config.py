@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from controlplane.model.keys import CONFIG_MAP
+from controlplane.model.keys import CONFIG_MAP, GroupKind
 from controlplane.objects.mesh import extension_providers
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.networking.proxy_config import ProxySettings, check_annotations
@@ -59,6 +59,8 @@ class MeshConfigSpec(Model):
 
 class MeshConfig(KubernetesObject):
     """The settings of the mesh."""
+
+    group_kind: ClassVar[GroupKind] = CONFIG_MAP
 
     spec: MeshConfigSpec = Field(default=MeshConfigSpec())
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import DESTINATION_RULE, GroupKind
 from controlplane.objects.networking.virtual_service import PortSelector
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import (
@@ -269,6 +269,6 @@ class DestinationRuleSpec(Model):
 class DestinationRule(KubernetesObject):
     """What happens to requests to a host once they are routed."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = DESTINATION_RULE
 
     spec: DestinationRuleSpec

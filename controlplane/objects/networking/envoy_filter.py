@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import ENVOY_FILTER, GroupKind
 from controlplane.objects.networking.service_entry import WorkloadLabelSelector
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Int, Model, Port, Struct, Text, TextMap, UInt
@@ -162,6 +162,6 @@ class EnvoyFilterSpec(Model):
 class EnvoyFilter(KubernetesObject):
     """Patches to what proxies are sent."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = ENVOY_FILTER
 
     spec: EnvoyFilterSpec = EnvoyFilterSpec()

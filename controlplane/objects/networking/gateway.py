@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import GATEWAY, GroupKind
 from controlplane.objects.networking.sidecar import ServerTLSSettings
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Hosts, Model, Text, TextMap, UInt
@@ -43,6 +43,6 @@ class GatewaySpec(Model):
 class Gateway(KubernetesObject):
     """What proxies at the edge of the mesh serve."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = GATEWAY
 
     spec: GatewaySpec = GatewaySpec()

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import PROXY_CONFIG_KIND, GroupKind
 from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, PROXY_CONFIG
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
@@ -137,6 +137,6 @@ class ProxyConfigSpec(Model):
 class ProxyConfig(KubernetesObject):
     """Settings of the proxies themselves."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = PROXY_CONFIG_KIND
 
     spec: ProxyConfigSpec = ProxyConfigSpec()

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import SERVICE_ENTRY, WORKLOAD_ENTRY, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Hosts, Map, Model, Port, Text, TextMap, Texts, UInt, Unsupported
 
@@ -62,7 +62,7 @@ class ServiceEntrySpec(Model):
 class ServiceEntry(KubernetesObject):
     """Hosts that are no Services of the cluster, as if they were."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = SERVICE_ENTRY
 
     spec: ServiceEntrySpec
 
@@ -88,7 +88,7 @@ class WorkloadStatus(Model):
 class WorkloadEntry(KubernetesObject):
     """A workload outside Kubernetes."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = WORKLOAD_ENTRY
 
     spec: WorkloadSpec
     status: WorkloadStatus = WorkloadStatus()

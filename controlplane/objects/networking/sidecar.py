@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import SIDECAR, GroupKind
 from controlplane.objects.networking.destination_rule import ConnectionPoolSettings
 from controlplane.objects.networking.service_entry import WorkloadLabelSelector
 from controlplane.objects.networking.virtual_service import Destination
@@ -99,6 +99,6 @@ class SidecarSpec(Model):
 class Sidecar(KubernetesObject):
     """What the proxies of some workloads listen on, and what they see."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = SIDECAR
 
     spec: SidecarSpec = SidecarSpec()

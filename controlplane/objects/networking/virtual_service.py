@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Base64Bytes, BeforeValidator, Field
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import VIRTUAL_SERVICE, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import (
     EMPTY_MAP,
@@ -291,6 +291,6 @@ class VirtualServiceSpec(Model):
 class VirtualService(KubernetesObject):
     """How requests to hosts are routed."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = VIRTUAL_SERVICE
 
     spec: Annotated[VirtualServiceSpec, Field()] = VirtualServiceSpec()

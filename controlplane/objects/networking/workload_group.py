@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
-from controlplane.model.keys import NETWORKING
+from controlplane.model.keys import WORKLOAD_GROUP, GroupKind
 from controlplane.objects.networking.service_entry import WorkloadSpec
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Model, Port, Text, TextMap
@@ -96,6 +96,6 @@ class WorkloadGroupSpec(Model):
 class WorkloadGroup(KubernetesObject):
     """What WorkloadEntries that register themselves are made from."""
 
-    group: ClassVar[str] = NETWORKING
+    group_kind: ClassVar[GroupKind] = WORKLOAD_GROUP
 
     spec: WorkloadGroupSpec

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from controlplane.model.keys import SECURITY
+from controlplane.model.keys import AUTHORIZATION_POLICY, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Model, Text, Texts
 from controlplane.objects.types.selectors import SinglePolicyAttachment
@@ -106,6 +106,6 @@ class AuthorizationPolicySpec(SinglePolicyAttachment):
 class AuthorizationPolicy(KubernetesObject):
     """Who may do what."""
 
-    group: ClassVar[str] = SECURITY
+    group_kind: ClassVar[GroupKind] = AUTHORIZATION_POLICY
 
     spec: AuthorizationPolicySpec = AuthorizationPolicySpec()

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from controlplane.model.keys import SECURITY
+from controlplane.model.keys import PEER_AUTHENTICATION, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Map, Model
 from controlplane.objects.types.selectors import WorkloadSelector
@@ -32,6 +32,6 @@ class PeerAuthenticationSpec(Model):
 class PeerAuthentication(KubernetesObject):
     """Whether workloads take connections without mutual TLS."""
 
-    group: ClassVar[str] = SECURITY
+    group_kind: ClassVar[GroupKind] = PEER_AUTHENTICATION
 
     spec: PeerAuthenticationSpec = PeerAuthenticationSpec()

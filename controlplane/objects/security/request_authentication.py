@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controlplane.model.keys import SECURITY
+from controlplane.model.keys import REQUEST_AUTHENTICATION, GroupKind
 from controlplane.objects.security.jwks import DISCOVERY, KeySet, UnusableKeys, public_keys
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import Bool, Duration, Model, Text
@@ -73,6 +73,6 @@ class RequestAuthenticationSpec(SinglePolicyAttachment):
 class RequestAuthentication(KubernetesObject):
     """Whose tokens are believed."""
 
-    group: ClassVar[str] = SECURITY
+    group_kind: ClassVar[GroupKind] = REQUEST_AUTHENTICATION
 
     spec: RequestAuthenticationSpec = RequestAuthenticationSpec()

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from controlplane.model.keys import Key
+from controlplane.model.keys import GroupKind, Key
 from controlplane.model.proxies import ANNOTATIONS
 from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap, Model, Text, TextMap
 
@@ -44,11 +44,11 @@ class ObjectMeta(Model):
 class KubernetesObject(Model):
     """An object as its user wrote it; equal to another of the same kind, name and content."""
 
-    group: ClassVar[str] = ""  # of the API; empty: the core
+    group_kind: ClassVar[GroupKind]
     kind: Text
     meta: ObjectMeta = Field(alias="metadata")
 
     @cached_property
     def key(self) -> Key:
         """Return the object's name in the mesh."""
-        return Key(self.kind, self.meta.namespace, self.meta.name, self.group)
+        return Key(self.kind, self.meta.namespace, self.meta.name, self.group_kind.group)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.model.keys import GATEWAY_API, SERVICE, SERVICE_ENTRY
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.selectors import PolicyAttachment, PolicyTargetReference, SinglePolicyAttachment, WorkloadSelector
 
 _TARGETS = (
-    ("gateway.networking.k8s.io", "Gateway"),
-    ("gateway.networking.k8s.io", "GatewayClass"),
-    ("", "Service"),
-    ("networking.istio.io", "ServiceEntry"),
+    (GATEWAY_API, "Gateway"),
+    (GATEWAY_API, "GatewayClass"),
+    SERVICE,
+    SERVICE_ENTRY,
 )
 
 

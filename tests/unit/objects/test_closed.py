@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.model.problems import Severity
 from controlplane.objects.parse import ParsedObject, parse
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.closed import ClosedPeerAuthentication, ClosedRequestAuthentication
@@ -123,7 +124,7 @@ def test_what_was_good_before_does_not_count_and_the_same_text_means_the_same(ki
     assert read(kind, spec).usable(before) == read(kind, spec).usable(None) != before
 
 
-@pytest.mark.parametrize("api", ["security.istio.io/v2", "security.istio.io/v1alpha1"])
+@pytest.mark.parametrize("api", ["security.istio.io/v2", "security.istio.io/v1alpha1", "security.istio.io/", "security.istio.io"])
 def test_a_version_that_nobody_knows_is_closed_too(api: str) -> None:
     metadata = {"name": "x", "namespace": "shop"}
     spec = {"selector": WEB, "action": "ALLOW", "rules": [{}]}
@@ -132,6 +133,33 @@ def test_a_version_that_nobody_knows_is_closed_too(api: str) -> None:
 
     assert isinstance(found, AuthorizationPolicy)
     assert (found.spec.action, found.spec.selector is not None) == ("DENY", True)
+
+
+@pytest.mark.parametrize(
+    ("api", "kind"),
+    [
+        ("security.istio.io/v1", "AdmissionPolicy"),
+        ("security.istio.io", "AdmissionPolicy"),
+        ("security.istio.io/v1", "authorizationpolicy"),
+        ("security.istio.io/v1", "PeerAuthentications"),
+        ("security.istio.io/v1", "VirtualService"),
+        ("networking.istio.io/v1", "AuthorizationPolicy"),
+        ("rbac.istio.io/v1", "AuthorizationPolicy"),
+        ("v1", "PeerAuthentication"),
+        ("securty.istio.io/v1", "RequestAuthentication"),
+        ("Security.istio.io/v1", "AuthorizationPolicy"),
+    ],
+)
+def test_of_a_kind_that_may_be_of_security_it_is_not_known_what_to_close(api: str, kind: str) -> None:
+    parsed = parse({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "namespace": "shop"}, "spec": {"rules": [{}]}})
+
+    assert (parsed.identified, parsed.usable(None)) == (False, None)
+    assert [(problem.severity, problem.field, problem.code) for problem in parsed.problems] == [(Severity.ERROR, "kind", "UnknownKind")]
+
+
+@pytest.mark.parametrize(("api", "kind"), [("apps/v1", "Deployment"), ("networking.istio.io/v1", "virtualservice"), ("v1", "Secrets")])
+def test_of_a_kind_that_is_not_of_security_nobody_waits(api: str, kind: str) -> None:
+    assert parse({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}}).identified
 
 
 @pytest.mark.parametrize("metadata", [{"name": 5}, {"name": ""}, {"namespace": 5}, {"name": None}])

@@ -54,9 +54,11 @@ def test_an_object_without_a_namespace_is_in_default_and_a_namespace_in_none() -
 @pytest.mark.parametrize(
     ("api", "kind", "severity", "code", "words"),
     [
-        ("security.istio.io/v1", "AdmissionPolicy", Severity.WARNING, "KindNotTranslated", "NO POLICY"),
+        ("security.istio.io/v1", "AdmissionPolicy", Severity.ERROR, "UnknownKind", "NO POLICY"),
         ("networking.istio.io/v1", "Waypoint", Severity.WARNING, "KindNotTranslated", "no effect"),
         ("gateway.networking.k8s.io/v1", "HTTPRoute", Severity.WARNING, "KindNotTranslated", "no effect"),
+        ("install.istio.io/v1alpha1", "IstioOperator", Severity.WARNING, "KindNotTranslated", "no effect"),
+        ("policy.example.com/v1", "AuthorizationPolicy", Severity.INFO, "KindIgnored", "passed over"),
         ("apps/v1", "Deployment", Severity.INFO, "KindIgnored", "passed over"),
     ],
 )

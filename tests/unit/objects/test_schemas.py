@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from controlplane.model.keys import GroupKind
 from controlplane.objects.kinds import KINDS
 
 CRDS = Path(__file__).parents[4] / "shared" / "cases" / "crds" / "customresourcedefinitions.gen.yaml"
@@ -81,7 +82,7 @@ def test_every_served_version_of_istio_is_read_and_no_other() -> None:
         pytest.skip("shared/cases is not here: the versions of Istio's CRDs were not compared")
 
     crds = [crd["spec"] for crd in filter(None, yaml.safe_load_all(CRDS.read_text()))]
-    served = {(crd["group"], crd["names"]["kind"]): {each["name"] for each in crd["versions"] if each["served"]} for crd in crds}
+    served = {GroupKind(crd["group"], crd["names"]["kind"]): {each["name"] for each in crd["versions"] if each["served"]} for crd in crds}
 
     wrong = {key: versions for key, versions in served.items() if key in KINDS and versions != set(KINDS[key].versions)}
     assert not wrong

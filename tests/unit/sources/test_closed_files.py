@@ -56,6 +56,7 @@ def test_what_may_be_of_security_and_cannot_be_read_is_named_with_file_and_line(
 
     nameless = policy("10.0.0.0/88").replace("name: lock, ", "")
     assert unreadable(a=read(service("a")), b=read(service("b"), "kind: [\n")) == "b:11"
+    assert unreadable(a=read(service("a"), policy("10.0.0.0/8").replace("kind: Auth", "kind: auth"))) == "a:11"
     assert unreadable(a=parse_file(UnreadableFile("expected UTF-8"))) == "a:1"
     assert unreadable(a=read("kind: AuthorizationPolicy\n")) == "a:1"
     assert unreadable(a=read(service("b"), nameless)) == "a:12"
