@@ -5,7 +5,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/service-resources/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from ipaddress import ip_address
 
@@ -19,9 +19,10 @@ from controlplane.objects.types.metadata_rules import ANY_ENDPOINT
 from controlplane.objects.types.names import is_fqdn, is_label
 from controlplane.objects.types.validation_errors import for_message
 
-_INJECTION = "istio-injection"
+_INJECTION, _OF_POD = "istio-injection", "sidecar.istio.io/inject"
 _LABELS = (_INJECTION, REVISION_LABEL, "istio.io/dataplane-mode", "istio.io/use-waypoint", "topology.istio.io/network")
 _SIMILAR = 0.85
+_HINTS = ("inj", "ist", "sidecar", "rev", "dataplane", "waypoint", "network")
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
 _TRANSPORTS = ("TCP", "UDP", "SCTP")
 
@@ -81,10 +82,20 @@ def check_namespace(namespace: Namespace) -> Iterator[Finding]:
     if written is not None and REVISION_LABEL in labels:
         message = f"expected one of {_INJECTION} and {REVISION_LABEL}: beside {_INJECTION} it has no effect"
         yield rules.warning(f"{path}.{REVISION_LABEL}", "Conflict", message)
+    if _OF_POD in labels:
+        yield rules.warning(
+            f"{path}.{_OF_POD}", "MisplacedLabel", f"has no effect on a namespace: it is for pods, {_INJECTION} for namespaces"
+        )
+    yield from _misspelt(labels, (*_LABELS, _OF_POD))
+
+
+def _misspelt(labels: Mapping[str, str], known: tuple[str, ...]) -> Iterator[Finding]:
     for name in labels:
-        similar = get_close_matches(name.lower(), _LABELS, 1, _SIMILAR)
-        if similar and name not in _LABELS:
-            yield rules.warning(f"{path}.{name}", "UnknownLabel", f"no such label: {similar[0]}?")
+        if not any(hint in name.lower() for hint in _HINTS):
+            continue  # most labels of most pods, told apart quickly
+        similar = get_close_matches(name.lower(), known, 1, _SIMILAR)
+        if similar and name not in known:
+            yield rules.warning(f"metadata.labels.{name}", "UnknownLabel", f"no such label: {similar[0]}?")
 
 
 def check_slice(endpoint_slice: EndpointSlice) -> Iterator[Finding]:
@@ -102,7 +113,14 @@ def check_slice(endpoint_slice: EndpointSlice) -> Iterator[Finding]:
 
 
 def check_pod(pod: Pod) -> Iterator[Finding]:
-    """Yield what is wrong with the Pod ``pod``."""
+    """Yield what is wrong with the Pod ``pod``; as warnings, what its labels seem to say of injection and do not."""
+    labels, path = pod.meta.labels, "metadata.labels"
+    written = labels.get(_OF_POD, "true")
+    if written not in ("true", "false"):
+        yield rules.warning(f"{path}.{_OF_POD}", "Ineffective", f"expected true or false, found {for_message(written)}")
+    if _INJECTION in labels:
+        yield rules.warning(f"{path}.{_INJECTION}", "MisplacedLabel", f"has no effect on a pod: it is for namespaces, {_OF_POD} for pods")
+    yield from _misspelt(labels, (_OF_POD, _INJECTION, REVISION_LABEL))
     for address in pod.ips:
         if not is_ip(address):
             yield rules.out_of_range("status.podIP", "an IP address", address)

@@ -32,7 +32,9 @@ _WORDS = {
     "literal_error": "expected {expected}",
     "base64_decode": "expected base64",
 }
-_OF_A_NUMBER = {"Percent": "value", "PortSelector": "number"}  # models that hold a number, and the field that it belongs in
+# Models that little more than a number, or a text, is said by, and the field that it belongs in.
+_OF_A_NUMBER = {"Percent": "value", "PortSelector": "number", "HTTPRetry": "attempts"}
+_OF_A_TEXT = {"Destination": "host", "StringMatch": "exact", "Delegate": "name"}
 _RANGES = frozenset(
     (
         *("greater_than_equal", "less_than_equal", "too_long", "too_short", "finite_number", "literal_error"),
@@ -51,9 +53,13 @@ def findings(error: ValidationError, *, shows: bool = True) -> Iterator[Finding]
 
 
 def _expected(detail: ErrorDetails) -> str:
-    field = _OF_A_NUMBER.get(str(detail.get("ctx", {}).get("class_name", "")))
-    if field and isinstance(detail["input"], int | float) and not isinstance(detail["input"], bool):
-        return f"expected {{{field}: {detail['input']!r}}}"
+    name, value = str(detail.get("ctx", {}).get("class_name", "")), detail["input"]
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and name in _OF_A_NUMBER:
+        return f"expected {{{_OF_A_NUMBER[name]}: {value[:MAX_SHOWN]}}}"
+    if isinstance(value, str) and name in _OF_A_TEXT:
+        return f"expected {{{_OF_A_TEXT[name]}: {for_message(value)}}}"
+    if isinstance(value, int | float) and not isinstance(value, bool) and name in _OF_A_NUMBER:
+        return f"expected {{{_OF_A_NUMBER[name]}: {value!r}}}"
     template = _WORDS.get(detail["type"])
     return template.format_map(detail.get("ctx", {})) if template else detail["msg"].replace("Input should be", "expected")
 

@@ -36,6 +36,21 @@ def test_labels_of_injection(labels: Json, expected: list[tuple[str, str]]) -> N
     assert told("Namespace", labels) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "labels", "expected"),
+    [
+        ("Namespace", {"sidecar.istio.io/inject": "true"}, [("sidecar.istio.io/inject", "MisplacedLabel")]),
+        ("Pod", {"sidecar.istio.io/inject": "true", "istio.io/rev": "blue", "app": "x"}, []),
+        ("Pod", {"sidecar.istio.io/inject": "yes"}, [("sidecar.istio.io/inject", "Ineffective")]),
+        ("Pod", {"istio-injection": "enabled"}, [("istio-injection", "MisplacedLabel")]),
+        ("Pod", {"sidecar.istio.io/injet": "true"}, [("sidecar.istio.io/injet", "UnknownLabel")]),
+        ("Pod", {"security.istio.io/tlsMode": "istio", "service.istio.io/canonical-name": "x"}, []),
+    ],
+)
+def test_a_label_where_nobody_reads_it_is_told(kind: str, labels: Json, expected: list[tuple[str, str]]) -> None:
+    assert told(kind, labels) == expected
+
+
 def test_a_port_of_an_external_name_says_what_it_carries() -> None:
     ports = [{"name": "web", "port": 80}, {"name": "http-web", "port": 81}, {"name": "x", "port": 82, "appProtocol": "grpc"}]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.hosts import ANY, is_ip
-from controlplane.model.protocols import parse_protocol
+from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.networking.gateway import Gateway, GatewayServer
 from controlplane.objects.networking.rules.service_entry import UNIX, check_socket
 from controlplane.objects.networking.rules.sidecar import check_cipher_suites, check_default_endpoint
@@ -27,12 +27,18 @@ def check(gateway: Gateway) -> Iterator[Finding]:
     if not gateway.spec.servers:
         yield rules.required("spec.servers", "at least one server")
     port_names: set[str] = set()
+    names: set[str] = set()
     for index, server in enumerate(gateway.spec.servers):
         path, name = f"spec.servers[{index}]", server.port.name
         yield from _server(path, server)
         if name and name in port_names:
             yield rules.conflict(f"{path}.port.name", f"expected each server to name its port otherwise, found {for_message(name)} again")
         port_names.add(name)
+        if server.name and server.name in names:
+            yield rules.warning(
+                f"{path}.name", "Conflict", f"expected each server to have a name of its own, found {for_message(server.name)} again"
+            )
+        names.add(server.name)
 
 
 def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
@@ -56,8 +62,28 @@ def _server(path: str, server: GatewayServer) -> Iterator[Finding]:
         yield rules.warning(f"{path}.port.targetPort", "NoEffect", message)
     if server.tls is not None:
         yield from _tls(f"{path}.tls", server.tls)
+        yield from _tls_of_plaintext(path, server, server.tls)
     elif parse_protocol(port.protocol).is_tls:
         yield rules.required(f"{path}.tls", f"how TLS is done, as the protocol is {port.protocol}")
+
+
+def _tls_of_plaintext(path: str, server: GatewayServer, tls: ServerTLSSettings) -> Iterator[Finding]:
+    """Yield that ``server`` has TLS settings, and a protocol by which it takes plaintext; of those HTTP alone can redirect to HTTPS."""
+    protocol = parse_protocol(server.port.protocol)
+    if protocol.is_tls and tls.https_redirect:
+        yield rules.warning(f"{path}.tls.httpsRedirect", "NoEffect", "has no effect: requests come by TLS already")
+    if protocol is Protocol.UNSUPPORTED or protocol.is_tls:
+        return
+    if not protocol.is_http:
+        message = (
+            f"expected none where the protocol is {server.port.protocol}, which is taken in plaintext; with TLS as the protocol it is ended"
+        )
+        yield rules.conflict(f"{path}.tls", message)
+        return
+    without_effect = tls.model_fields_set - ({"https_redirect", "mode"} if tls.https_redirect else {"https_redirect"})
+    if without_effect:
+        message = f"requests are taken in plaintext, as the protocol is {server.port.protocol}: of these settings only httpsRedirect counts"
+        yield rules.warning(f"{path}.tls", "NoEffect", message)
 
 
 def _host(path: str, text: str) -> Iterator[Finding]:
