@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from controlplane.bootstrap.overload_manager import OverloadLimits, overload_manager
 from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts, status_clusters, status_listeners
 from controlplane.bootstrap.xds_cluster import XdsServer, socket_address, xds_cluster, xds_grpc_service
-from controlplane.model.proxies import Interception, ProxyType
+from controlplane.model.proxies import EXPRESSION_LIMIT, Interception, ProxyType
 from controlplane.model.services import Labels
 
 ADMIN = "127.0.0.1:15000"
 _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
-# Envoy refuses regular expressions above 100 instructions otherwise; what users write is checked before it comes here.
-_RUNTIME = {"re2.max_program_size.error_level": 32768}
+# Envoy refuses regular expressions above 100 instructions otherwise; its node says so, as who gets what is checked by it.
+_MAX_PROGRAM_SIZE = 32768
+_RUNTIME = {"re2.max_program_size.error_level": _MAX_PROGRAM_SIZE}
 _STATUS_PORTS, _LIMITS = StatusPorts(), OverloadLimits()
 
 
@@ -90,6 +91,7 @@ def _node(node: BootstrapNode) -> dict[str, object]:
         "SERVICE_ACCOUNT": node.service_account,
         "INTERCEPTION_MODE": node.interception.value,
         "INSTANCE_IPS": node.ip,
+        EXPRESSION_LIMIT: _MAX_PROGRAM_SIZE,
         **({"AUTO_REGISTER_GROUP": node.group} if node.group else {}),
         **dict(node.more),
     }

@@ -12,7 +12,7 @@ from controlplane.inject import annotations as keys
 from controlplane.inject.container_merge import merged_container
 from controlplane.inject.iptables_args import check_status_port, proxy_owner
 from controlplane.inject.json_patch import json_patch
-from controlplane.inject.pod import PROXY_CONTAINER, BadPod, CandidatePod, candidate_pod
+from controlplane.inject.pod import BadPod, CandidatePod, candidate_pod
 from controlplane.inject.policy import PodNamespace, reason_not_to_inject
 from controlplane.inject.probes import rewritten_containers
 from controlplane.inject.prometheus import scrape_settings
@@ -24,6 +24,7 @@ from controlplane.inject.sidecar import (
     proxy_volumes,
     secret_annotations,
 )
+from controlplane.model.proxies import PROXY_CONTAINER
 from controlplane.model.revisions import REVISION_LABEL
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.inject.annotations import Annotations
+from controlplane.model.proxies import PROXY_CONTAINER
 from controlplane.objects.types.names import is_label
 from controlplane.untyped import Json, items, section, text
 
-PROXY_CONTAINER = "istio-proxy"
 MAX_CONTAINERS = 256
 _OF_CRONJOB = re.compile(r"-\d{8,10}\Z")  # what a CronJob adds to its name: when its Job was due, in minutes or seconds
 

@@ -19,10 +19,10 @@ from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret
 from controlplane.inject import annotations as keys
 from controlplane.inject.annotations import Annotations
 from controlplane.inject.iptables_args import PROXY_USER, ProxyOwner, interception_mode, iptables_arguments
-from controlplane.inject.pod import PROXY_CONTAINER, BadPod, CandidatePod
+from controlplane.inject.pod import BadPod, CandidatePod
 from controlplane.inject.probes import escaped_argument
 from controlplane.inject.resources import DEFAULT_RESOURCES, heap_bytes, proxy_resources, worker_threads
-from controlplane.model.proxies import Interception, ProxyType
+from controlplane.model.proxies import PROXY_CONTAINER, Interception, ProxyType
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 from controlplane.untyped import Json

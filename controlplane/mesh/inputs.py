@@ -13,6 +13,7 @@ from controlplane.mesh.shards import CLUSTER_DOMAIN, SHARDED, Facet, declared_tw
 from controlplane.model.deferrals import Deferral
 from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import SERVICE, SERVICE_ENTRY, GroupKind, Key
+from controlplane.model.proxies import ProxyType
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
@@ -21,6 +22,7 @@ from controlplane.objects.networking.service_entry import ServiceEntry, Workload
 from controlplane.objects.networking.virtual_service import VirtualService
 from controlplane.objects.security.jwks import KeySet
 
+ProxyPlace = tuple[str, ProxyType]  # the proxies of a kind in a namespace; in all where that is empty
 NOTHING: frozenset[Key] = frozenset()
 EVERYONE = "*"
 NO_ONE = "~"
@@ -32,6 +34,9 @@ index: Input[Facet, frozenset[Key]] = Input("index", default=NOTHING)
 shards: Input[str, int] = Input("shards", default=0)  # by namespace: how many it has
 # By namespace and address: a proxy there connected without an identity. It has no certificate, whatever its pod's labels say.
 plaintext_addresses: Input[tuple[str, str], bool] = Input("anonymous", default=False)
+
+# By place: the most instructions of a regular expression that all proxies take that are connected there; None where none is.
+expression_limits: Input[ProxyPlace, int | None] = Input("expression_limits", default=None)
 
 # By the address where an issuer publishes them: its keys as a JSON Web Key Set (None: there are none), and why fetching them failed last.
 jwks: Input[str, str | None] = Input("jwks", default=None)
@@ -201,6 +206,11 @@ def _update_shards(db: Database, changed: Iterable[Key]) -> None:
 def set_plaintext(db: Database, place: tuple[str, str], *, plaintext: bool) -> None:
     """Set whether the proxy at ``place`` (namespace, address) has connected without an identity, so that it takes ``plaintext`` only."""
     db.set(plaintext_addresses, place, plaintext)
+
+
+def set_expression_limit(db: Database, place: ProxyPlace, limit: int | None) -> None:
+    """Set the ``limit`` that all connected proxies of ``place`` keep to; ``None`` where none is connected."""
+    db.set(expression_limits, place, limit)
 
 
 def set_credential_problems(db: Database, name: str, faults: tuple[CredentialFault, ...]) -> None:

@@ -16,6 +16,7 @@ from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
+from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
@@ -75,7 +76,7 @@ class Mesh:
         self._db = Database()
         self._publisher = Publisher(self._db, hold_unknown_s)
         self._attribution = Attribution(self._db, self._publisher)
-        self._presence = PlaintextProxies(self._db)
+        self._presence = (PlaintextProxies(self._db), ExpressionLimits(self._db))
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
         self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
@@ -104,7 +105,8 @@ class Mesh:
     def connect(self, proxy: Proxy, variant: Variant) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it in ``new_views``."""
         session = Session(proxy, variant)
-        self._presence.connected(proxy)
+        for presence in self._presence:
+            presence.connected(proxy)
         self._sessions[proxy].add(session)
         self._new_sessions.add(session)
         self._db.watch(scope_of, proxy)
@@ -112,7 +114,8 @@ class Mesh:
 
     def disconnect(self, session: Session) -> None:
         """End ``session``; tables that no session uses any more are dropped."""
-        self._presence.disconnected(session.proxy)
+        for presence in self._presence:
+            presence.disconnected(session.proxy)
         for root in session.roots:
             self._publisher.close(root)
         session.roots = ()

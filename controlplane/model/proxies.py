@@ -12,7 +12,13 @@ from controlplane.model.services import Labels
 
 # The annotations of a pod that are settings of its proxy: Istio's, and one of our own.
 PROXY_CONFIG, MAX_REQUEST_HEADERS_KB = ANNOTATIONS = ("proxy.istio.io/config", "navarch.io/max-request-headers-kb")
+PROXY_CONTAINER = "istio-proxy"  # of a pod, as Istio calls it
 _PARTS = 4  # type~ip~id~domain
+# The metadata by which a proxy tells re2.max_program_size.error_level of its runtime, and what an Envoy takes where nothing is set there.
+# https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/runtime
+EXPRESSION_LIMIT = "RE2_MAX_PROGRAM_SIZE"
+DEFAULT_EXPRESSION_LIMIT = 100  # instructions
+_DIGITS = 10
 
 
 class ProxyType(StrEnum):
@@ -66,6 +72,7 @@ class Proxy:
     locality: str = ""
     identity: Identity | None = None  # None: its stream is plaintext, where proxies do not authenticate
     group: str = ""  # the WorkloadGroup by which it registers itself
+    expression_limit: int = DEFAULT_EXPRESSION_LIMIT  # the most instructions of a regular expression that it takes
 
 
 def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:
@@ -100,6 +107,7 @@ def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str 
         annotations=_annotations(metadata.get("ANNOTATIONS")),
         locality=locality,
         group=_text(metadata, "AUTO_REGISTER_GROUP") or "",
+        expression_limit=_expression_limit(metadata.get(EXPRESSION_LIMIT)),
     )
 
 
@@ -121,6 +129,18 @@ def _text(metadata: Mapping[str, object], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise BadNode(f"metadata {name}: expected a string")
+
+
+def _expression_limit(value: object) -> int:
+    """Return the limit ``value``, a whole number, which JSON may have as a fraction and a bootstrap as a text."""
+    if value is None:
+        return DEFAULT_EXPRESSION_LIMIT
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise BadNode(f"metadata {EXPRESSION_LIMIT}: expected a whole number")
+    return int(text)
 
 
 def _annotations(value: object) -> Labels:

@@ -33,10 +33,11 @@ spec:
 """
 NAMES = ("one", "two", "three")
 LONG = "regex: '/(aaaa|bbbb|cccc){1,30}'"  # more instructions than an Envoy takes that nobody has told otherwise: 100
+WHERE = ("VirtualService/default/two", "spec.http[0].match[0].uri.regex")
 
 
-def bootstrap(xds: str, api_type: str) -> str:
-    """Return the bootstrap of a gateway that has nothing of ours but the address."""
+def bootstrap(xds: str, api_type: str, expression_limit: int | None) -> str:
+    """Return the bootstrap of a gateway that has nothing of ours but the address, and perhaps the limit of expressions."""
     host, _, port = xds.rpartition(":")
     http2 = {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -50,13 +51,14 @@ def bootstrap(xds: str, api_type: str) -> str:
         "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
     ads = {"ads": {}, "resource_api_version": "V3"}
+    runtime = {"name": "static", "static_layer": {"re2.max_program_size.error_level": expression_limit}}
     services = [{"envoy_grpc": {"cluster_name": "xds"}}]
     return json.dumps(
         {
             "node": {
                 "id": "router~127.0.0.1~front-1.default~default.svc.cluster.local",
                 "cluster": "front",
-                "metadata": {"LABELS": {"app": "front"}},
+                "metadata": {"LABELS": {"app": "front"}, **({"RE2_MAX_PROGRAM_SIZE": expression_limit} if expression_limit else {})},
             },
             "dynamic_resources": {
                 "ads_config": {"api_type": api_type, "transport_api_version": "V3", "grpc_services": services},
@@ -64,6 +66,7 @@ def bootstrap(xds: str, api_type: str) -> str:
                 "lds_config": ads,
             },
             "static_resources": {"clusters": [cluster]},
+            **({"layered_runtime": {"layers": [runtime]}} if expression_limit else {}),
         }
     )
 
@@ -90,7 +93,7 @@ class Front:
 
 
 @asynccontextmanager
-async def served(tmp_path: Path, api_type: str) -> AsyncIterator[tuple[Running, Front]]:
+async def served(tmp_path: Path, api_type: str, expression_limit: int | None = None) -> AsyncIterator[tuple[Running, Front]]:
     folder = tmp_path / "manifests"
     folder.mkdir()
     front = Front(folder, free_port())
@@ -98,7 +101,7 @@ async def served(tmp_path: Path, api_type: str) -> AsyncIterator[tuple[Running, 
     for name in NAMES:
         front.write(name, 201)
     async with control_plane(folder) as running:
-        config = bootstrap(running.at.xds, api_type)
+        config = bootstrap(running.at.xds, api_type, expression_limit)
         command = [envoy_binary(), "--config-yaml", config, "--use-dynamic-base-id", "--log-level", "warning"]
         envoy = await start("envoy", command, tmp_path)
         try:
@@ -116,10 +119,10 @@ async def served(tmp_path: Path, api_type: str) -> AsyncIterator[tuple[Running, 
             await envoy.stop()
 
 
-async def refused(running: Running) -> list[tuple[object, object]]:
+async def told(running: Running, code: str = "Refused") -> list[tuple[object, object]]:
     rows = await running.json("/v1/problems")
     assert isinstance(rows, list)
-    return [(row["object"], row["field"]) for row in rows if row["code"] == "Refused"]
+    return [(row["object"], row["field"]) for row in rows if row["code"] == code]
 
 
 @pytest.mark.parametrize("api_type", ["GRPC", "DELTA_GRPC"])
@@ -129,18 +132,38 @@ async def test_one_refused_virtual_host_costs_its_neighbours_nothing(tmp_path: P
         await until(lambda: front.answers["three"])
         front.write("two", 201, LONG)
 
-        async def told() -> bool:
-            return bool(await refused(running))
+        async def is_told() -> bool:
+            return bool(await told(running))
 
-        await until(told, "the refusal is a Problem")
-        problems = await refused(running)
+        await until(is_told, "the refusal is a Problem")
+        problems = await told(running)
         front.write("three", 202)
         await until(lambda: front.answers["three"][-1] == 202, "an edit of a neighbour arrives")
         front.write("two", 203)
         await until(lambda: front.answers["two"][-1] == 203, "the mended one arrives")
         asking.cancel()
 
-    assert problems == [("VirtualService/default/two", "spec.http[0].match[0].uri.regex")]
+    assert problems == [WHERE]
     assert set(front.answers["one"]) == {201}
     assert set(front.answers["two"]) == {201, 203}
     assert set(front.answers["three"]) == {201, 202}
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(None, True), (32768, False)])
+async def test_a_long_expression_is_warned_of_where_a_connected_envoy_refuses_it(
+    tmp_path: Path, limit: int | None, *, refused: bool
+) -> None:
+    async with served(tmp_path, "DELTA_GRPC", limit) as (running, front), asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(front.ask())
+        front.write("two", 202, LONG)
+        front.write("three", 202)
+        await until(lambda: front.answers["three"] and front.answers["three"][-1] == 202, "the last edit arrives")
+
+        async def is_told() -> bool:
+            return bool(await told(running)) is refused
+
+        await until(is_told, "the refusal is a Problem, or there is none")
+        warned = await told(running, "LargeExpression")
+        asking.cancel()
+
+    assert warned == ([WHERE] if refused else [])

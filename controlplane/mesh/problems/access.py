@@ -11,6 +11,7 @@ from controlplane.mesh.access.istio_access import access_policy
 from controlplane.mesh.access.policies import GATEWAY_LABEL, effective_policies, target_refs
 from controlplane.mesh.inputs import index, namespaces_with, of_kind
 from controlplane.mesh.problems.gateways import gateway_workloads
+from controlplane.mesh.registry.expression_limits import ANYWHERE, large_expression, strictest_limit
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import declared_services, service
@@ -19,12 +20,16 @@ from controlplane.model.keys import KUBERNETES_GATEWAY, POD, REQUEST_AUTHENTICAT
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
+from controlplane.model.proxies import ProxyType
 from controlplane.model.services import Labels, Service
 from controlplane.objects.mesh.extension_providers import GrpcAuthorizer
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.peer_authentication import PeerAuthentication
 from controlplane.objects.security.request_authentication import RequestAuthentication
+from controlplane.objects.types.regex import regex_size
 from controlplane.translate.rbac.attributes import Needs
+from controlplane.translate.rbac.expressions import expressions_of
+from controlplane.translate.rbac.identities import Around
 from controlplane.translate.rbac.terms import RuleTerms, terms_of
 
 Attached = AuthorizationPolicy | RequestAuthentication
@@ -61,7 +66,8 @@ def authorization_problems(db: Database, authorization_policy: AuthorizationPoli
         yield from _provider_problems(db, authorization_policy, policy)
     workloads = _matching_workloads(db, authorization_policy)
     for position, rule in enumerate(policy.rules):
-        for code, message in _rule_problems(db, policy, terms_of(rule), workloads):
+        terms = terms_of(rule)
+        for code, message in (*_rule_problems(db, policy, terms, workloads), *_large_expressions(db, policy, terms)):
             yield _problem(authorization_policy, f"spec.rules[{position}]", code, message)
 
 
@@ -96,6 +102,20 @@ def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, workloa
         yield "NotHttp", f"{', '.join(ports)}: not HTTP. Where this rule asks for something of a request, {effect} there"
     if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *workload) for workload in workloads):
         yield "Plaintext", "who comes in plaintext has no identity, so this rule does not deny it: only PeerAuthentication with STRICT does"
+
+
+def _large_expressions(db: Database, policy: AccessPolicy, terms: RuleTerms) -> Iterator[tuple[str, str]]:
+    """Yield that a proxy of the namespaces of ``policy`` refuses an expression that a value of ``terms`` becomes."""
+    sizes = [
+        (value, regex_size(regex)) for value, regex in expressions_of(terms, Around(policy.namespace, mesh_settings(db).trust_domains))
+    ]
+    if not sizes:
+        return
+    namespace = ANYWHERE if policy.namespace == mesh_settings(db).root_namespace else policy.namespace
+    limit = strictest_limit(db, ((namespace, kind) for kind in ProxyType))
+    for value, size in sizes:
+        if message := large_expression(size, limit):
+            yield "LargeExpression", f"{value[:80]} becomes an expression: {message}"
 
 
 def _verifies_tokens(db: Database, namespace: str, labels: Labels) -> bool:

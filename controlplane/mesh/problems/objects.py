@@ -12,19 +12,22 @@ from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import held_back, objects, plaintext_addresses, qualified_host
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
-from controlplane.mesh.problems.delegates import delegate_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.host_conflicts import host_conflicts, unused_declarers
 from controlplane.mesh.problems.precedence import listed
 from controlplane.mesh.problems.sidecars import sidecar_problems
-from controlplane.mesh.problems.token_claims import unverified_claims
 from controlplane.mesh.problems.unreachable import round_robin_problems, unreachable_endpoints
+from controlplane.mesh.problems.virtual_services.delegates import delegate_problems
+from controlplane.mesh.problems.virtual_services.expressions import large_expressions
+from controlplane.mesh.problems.virtual_services.token_claims import unverified_claims
+from controlplane.mesh.problems.workloads.injection import namespace_problems, pod_problems
+from controlplane.mesh.problems.workloads.shared_ports import service_port_problems
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
 from controlplane.model.keys import Key
 from controlplane.model.problems import HELD_BACK, Problem, Severity
-from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
+from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Namespace, Pod
 from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.gateway import Gateway
@@ -56,10 +59,10 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case Gateway() as gateway:
             return (*gateway_problems(db, gateway), *problems_of_credentials(db, key))
         case KubernetesService() | ServiceEntry() as service_object:
-            found = (_service_problems, unreachable_endpoints, round_robin_problems)
+            found = (_service_problems, _port_problems, unreachable_endpoints, round_robin_problems)
             return tuple(problem for problems in found for problem in problems(db, service_object))
-        case Pod() | WorkloadEntry() | EndpointSlice() as instance:
-            return tuple(_instance_problems(db, instance))
+        case Namespace() | Pod() | WorkloadEntry() | EndpointSlice() as instance:
+            return tuple(namespace_problems(db, instance) if isinstance(instance, Namespace) else _instance_problems(db, instance))
         case _:
             return ()
 
@@ -78,6 +81,7 @@ def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> 
     yield from binding_problems(db, virtual_service)
     yield from connection_route_problems(db, virtual_service)
     yield from delegate_problems(db, virtual_service)
+    yield from large_expressions(db, virtual_service)
     hosts = frozenset(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts)
     for path, destination in _destinations(virtual_service):
         yield from _destination_problems(db, key, path, destination, hosts)
@@ -162,6 +166,11 @@ def _service_problems(db: Database, service_object: KubernetesService | ServiceE
             yield Problem(key, "spec.externalName", Severity.WARNING, "Circle", message)
 
 
+def _port_problems(db: Database, service_object: KubernetesService | ServiceEntry) -> Iterator[Problem]:
+    if isinstance(service_object, KubernetesService):
+        yield from service_port_problems(db, service_object)
+
+
 def _positions(service_object: KubernetesService | ServiceEntry, numbers: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """Yield where ``service_object`` declares the ports ``numbers``, and the number."""
     match service_object:
@@ -176,6 +185,7 @@ def _instance_problems(db: Database, instance: Pod | WorkloadEntry | EndpointSli
     if not isinstance(instance, EndpointSlice):
         yield from _workload_problems(db, instance)
     if isinstance(instance, Pod):
+        yield from pod_problems(db, instance)
         for name in unread_annotations(instance.meta.annotations):
             message = "this cannot be read: its proxy has the settings of the mesh instead"
             yield Problem(instance.key, f"metadata.annotations.{name}", Severity.WARNING, "Ineffective", message)

@@ -10,8 +10,9 @@ from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from controlplane.model.keys import ENDPOINT_SLICE, NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT, GroupKind
+from controlplane.model.proxies import PROXY_CONTAINER
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import EMPTY_MAP, MAX_PORT, Bool, Host, Model, Port, Text, TextMap, Texts
+from controlplane.objects.types.scalars import EMPTY_MAP, MAX_PORT, Bool, Host, Long, Model, Port, Text, TextMap, Texts
 
 _TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 
@@ -128,16 +129,32 @@ class ContainerPort(Model):
     container_port: Port
 
 
-class Container(Model):
-    """A container, for its ports."""
+class SecurityContext(Model):
+    """As whom a container runs."""
+
+    run_as_user: Long | None = None
+
+
+class NamedContainer(Model):
+    """A container, for whether it is the proxy."""
+
+    name: Text = ""
+    security_context: SecurityContext | None = None
+
+
+class Container(NamedContainer):
+    """A container of an application, for its ports."""
 
     ports: tuple[ContainerPort, ...] = ()
 
 
 class PodSpec(Model):
-    """What a pod runs, for its ports."""
+    """What a pod runs, for its ports and its proxy."""
 
     containers: tuple[Container, ...] = ()
+    init_containers: tuple[NamedContainer, ...] = ()
+    security_context: SecurityContext | None = None
+    host_network: Bool = False
     node_name: Text = ""
     service_account_name: Text = ""
     hostname: Text = ""
@@ -185,6 +202,12 @@ class Pod(KubernetesObject):
         """Return whether the pod may be sent requests: it runs (a pod written by hand says nothing) and does not say it is not ready."""
         conditions = {condition.type: condition.status for condition in self.status.conditions}
         return self.status.phase in ("", "Running") and conditions.get("Ready", "True") == "True"
+
+    @property
+    def proxy_container(self) -> NamedContainer | None:
+        """Return the container that is its proxy, if it has one."""
+        found = (container for container in (*self.spec.containers, *self.spec.init_containers) if container.name == PROXY_CONTAINER)
+        return next(found, None)
 
     @cached_property
     def ports(self) -> Mapping[str, int]:

@@ -11,7 +11,7 @@ from controlplane.model.hosts import ANY
 from controlplane.model.protocols import Protocol, parse_protocol
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import host_error, is_fqdn, is_label, label_error
-from controlplane.objects.types.regex import DEFAULT_MAX_SIZE, regex_error, regex_size
+from controlplane.objects.types.regex import regex_error
 from controlplane.objects.types.scalars import MAX_PORT
 from controlplane.objects.types.validation_errors import for_message
 
@@ -82,12 +82,9 @@ def host_name(path: str, host: str, *, wildcard: bool = True) -> Iterator[Findin
 
 
 def expression(path: str, pattern: str) -> Iterator[Finding]:
-    """Yield what is wrong with ``pattern`` as a regular expression, or what it asks of proxies."""
+    """Yield what is wrong with ``pattern`` as a regular expression."""
     if error := regex_error(pattern):
         yield Finding(path, OUT_OF_RANGE, error)
-    elif (size := regex_size(pattern)) > DEFAULT_MAX_SIZE:
-        message = f"an Envoy with another bootstrap than ours refuses this: it has {size} instructions, and {DEFAULT_MAX_SIZE} are allowed"
-        yield warning(path, "LargeExpression", message)
 
 
 def subnet(path: str, text: str) -> Iterator[Finding]:

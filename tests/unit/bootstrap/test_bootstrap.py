@@ -64,6 +64,7 @@ def test_a_node_says_what_the_control_plane_reads() -> None:
         labels=(("app", "cart"),),
         families=IpFamilies.V4,
         locality="west/1",
+        expression_limit=32768,
     )
     assert (known["cluster"], known["locality"]) == ("cart-7.shop", {"region": "west", "zone": "1"})
 
@@ -77,6 +78,7 @@ def test_further_metadata_is_passed_on_and_labels_are_left_out_where_the_pod_has
         "SERVICE_ACCOUNT": "cart",
         "INTERCEPTION_MODE": "REDIRECT",
         "INSTANCE_IPS": "$(POD_IP)",
+        "RE2_MAX_PROGRAM_SIZE": 32768,
         "AUTO_REGISTER_GROUP": "carts",
     }
 

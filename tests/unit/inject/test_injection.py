@@ -14,8 +14,9 @@ from controlplane.inject import annotations as say
 from controlplane.inject.inject import Injected, InjectionContext, InjectionRefused, NotInjected, inject
 from controlplane.inject.json_patch import json_patch
 from controlplane.inject.label_selector import BadSelector, label_selector
-from controlplane.inject.pod import PROXY_CONTAINER, candidate_pod
+from controlplane.inject.pod import candidate_pod
 from controlplane.inject.policy import IGNORED_NAMESPACES, PodNamespace, reason_not_to_inject
+from controlplane.model.proxies import PROXY_CONTAINER
 from controlplane.untyped import Json, items, section
 from controlplane.webhooks.mutate import mutate
 from controlplane.webhooks.validate import BadAdmissionReview

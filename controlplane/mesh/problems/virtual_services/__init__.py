@@ -1,0 +1,1 @@
+"""What is wrong between a VirtualService and what it leaves requests to, or asks of who serves it."""
