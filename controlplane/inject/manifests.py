@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from controlplane.inject.annotations import INJECT
 from controlplane.inject.inject import Injected, InjectionContext, InjectionOutcome, InjectionRefused, NotInjected, inject
 from controlplane.inject.policy import INJECTION_LABEL, PodNamespace
 from controlplane.model.problems import Severity
@@ -14,21 +15,20 @@ from controlplane.objects.parse import parse
 from controlplane.objects.reading.documents import Document, document_parts, documents_of_part
 from controlplane.objects.reading.dump_yaml import yaml_text
 from controlplane.objects.reading.yaml import compose
+from controlplane.objects.types.metadata_rules import POD_ANNOTATIONS
 from controlplane.untyped import Json, section, text
 
-# Where a kind has its pods; a Pod is one itself.
+_TEMPLATE, _JOB_TEMPLATE = ("spec", "template"), ("spec", "jobTemplate", "spec", "template")
+# Where a kind has its pods, by group, in whatever version; a Pod is one itself.
 _TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("v1", "Pod"): (),
-    ("v1", "PodTemplate"): ("template",),
-    ("v1", "ReplicationController"): ("spec", "template"),
-    ("v1", "DeploymentConfig"): ("spec", "template"),
-    ("apps.openshift.io/v1", "DeploymentConfig"): ("spec", "template"),
-    ("apps/v1", "DaemonSet"): ("spec", "template"),
-    ("apps/v1", "Deployment"): ("spec", "template"),
-    ("apps/v1", "ReplicaSet"): ("spec", "template"),
-    ("apps/v1", "StatefulSet"): ("spec", "template"),
-    ("batch/v1", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
-    ("batch/v1", "Job"): ("spec", "template"),
+    ("", "Pod"): (),
+    ("", "PodTemplate"): ("template",),
+    ("", "ReplicationController"): _TEMPLATE,
+    ("", "DeploymentConfig"): _TEMPLATE,
+    ("apps.openshift.io", "DeploymentConfig"): _TEMPLATE,
+    **{(group, kind): _TEMPLATE for group in ("apps", "extensions") for kind in ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")},
+    ("batch", "CronJob"): _JOB_TEMPLATE,
+    ("batch", "Job"): _TEMPLATE,
 }
 
 
@@ -116,10 +116,11 @@ class _ManifestInjection:
             self.problems.append(f"{file}:{document.problem_line}: {document.problem.message}")
             return None
         data = dict(document.data or {})
-        path = _TEMPLATES.get((text(data, "apiVersion"), text(data, "kind")))
-        if path is None:
-            return None
+        path = _TEMPLATES.get((text(data, "apiVersion").rpartition("/")[0], text(data, "kind")))
         metadata = section(data, "metadata")
+        if path is None:
+            self.notes += _unknown_workload(data)
+            return None
         namespace = text(metadata, "namespace") or self._defaults.namespace
         template = _template(data, path)
         outcome: InjectionOutcome = InjectionRefused((f"{'.'.join(path)}: expected an object",))
@@ -136,7 +137,8 @@ class _ManifestInjection:
                 self.problems += [f"{where}{problem}" for problem in problems]
                 return None
             case Injected(pod, _, warnings):
-                self.notes += [f"{subject}: a proxy is put in", *(f"{subject}: {warning}" for warning in warnings)]
+                misplaced = _beside_template(metadata, text(data, "kind")) if path else ()
+                self.notes += [f"{subject}: a proxy is put in", *(f"{subject}: {warning}" for warning in (*warnings, *misplaced))]
                 return _placed(data, path, pod)
 
 
@@ -152,6 +154,23 @@ def inject_manifests(
     return InjectedManifests(
         "".join(body if body.endswith("\n") else f"{body}\n" for body in bodies), tuple(work.notes), tuple(work.problems)
     )
+
+
+def _unknown_workload(data: Json) -> Iterator[str]:
+    """Yield that ``data``, of a kind that is not known here, has pods of its own: these get no proxy by it."""
+    for path in (_TEMPLATE, _JOB_TEMPLATE, ("template",)):
+        template = _template(data, path)
+        if template is not None and isinstance(section(template, "spec").get("containers"), list):
+            subject = f"{text(data, 'kind')} {text(section(data, 'metadata'), 'name')}"
+            yield f"{subject}: no proxy: it has pods at {'.'.join(path)}, but its kind is not known; the webhook gives such pods theirs"
+            return
+
+
+def _beside_template(metadata: Json, kind: str) -> Iterator[str]:
+    """Yield what the ``metadata`` of a workload say of injection: it is for those of its pods."""
+    for what, names in (("label", (INJECT.name,)), ("annotation", POD_ANNOTATIONS)):
+        for name in sorted(section(metadata, f"{what}s").keys() & set(names)):
+            yield f"{what} {name} of the {kind} itself has no effect: it belongs into the metadata of its template"
 
 
 def _namespace(document: Document) -> tuple[str, Mapping[str, str]]:

@@ -136,6 +136,39 @@ def test_a_deployment_config_is_what_a_deployment_is(api_version: str) -> None:
     assert '"WORKLOAD_NAME":"cart"' in done.text
 
 
+@pytest.mark.parametrize("api_version", ["apps/v1beta1", "apps/v1beta2", "extensions/v1beta1"])
+def test_an_old_version_of_a_kind_is_what_the_kind_is(api_version: str) -> None:
+    old = run(DEPLOYMENT.replace("apps/v1", api_version))
+
+    assert old.text == run(DEPLOYMENT).text.replace("apiVersion: apps/v1", f"apiVersion: {api_version}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "at"), [("Rollout", "template: {"), ("CronSet", "jobTemplate: {spec: {template: {")], ids=["template", "jobTemplate"]
+)
+def test_pods_of_a_kind_that_is_not_known_are_not_passed_over_in_silence(kind: str, at: str) -> None:
+    spec = f"{{{at}spec: {{containers: [{{name: a}}]}}{'}' * at.count('{')}}}"
+
+    done = run(f"apiVersion: example.com/v1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n")
+
+    [note] = done.notes
+    assert note.startswith(f"{kind} x: no proxy: it has pods at spec.")
+
+
+def test_what_a_workload_says_beside_its_template_is_told() -> None:
+    written = (
+        'metadata: {name: cart, namespace: shop, labels: {app: cart, sidecar.istio.io/inject: "false"}, '
+        'annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "5432", example.com/owner: us}}'
+    )
+
+    done = run(DEPLOYMENT.replace("metadata: {name: cart, namespace: shop}", written))
+
+    assert [note.partition(": ")[2].partition(" of the")[0] for note in done.notes[1:]] == [
+        "label sidecar.istio.io/inject",
+        "annotation traffic.sidecar.istio.io/excludeOutboundPorts",
+    ]
+
+
 def test_items_of_a_list_are_injected_where_they_are() -> None:
     text = f'{{"apiVersion": "v1", "kind": "List", "items": [{{"apiVersion": "v1", "kind": "Service"}}, {written_as_json(POD)}]}}'
 
