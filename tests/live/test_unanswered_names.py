@@ -32,8 +32,8 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
     server.bind(("127.0.0.53", 53))
     time.sleep(600)
 """
-# Until Envoy's own 5 s, twice as long at each of 4 tries, have passed. By ours it is 6 s: a busy machine may take a few more.
-WITHOUT_LIMIT_S = 75
+# With Envoy's own timeouts and tries it is 123 s, by ours it is a few: the machine may be busy.
+WITHOUT_LIMITS_S = 123
 
 
 @pytest.mark.parametrize("resolution", ["DNS", "DNS_ROUND_ROBIN"])
@@ -59,5 +59,6 @@ def test_an_envoy_starts_though_a_name_is_not_answered(tmp_path: Path, resolutio
 
     assert ran.returncode == 0, ran.stderr
     started, unanswered = ran.stdout.splitlines()[-2:]
-    assert int(started.removeprefix("started: ")) < WITHOUT_LIMIT_S - 15
+    print(started, "s")
+    assert int(started.removeprefix("started: ")) < WITHOUT_LIMITS_S / 2
     assert unanswered == "unanswered: 503"

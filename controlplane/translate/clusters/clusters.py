@@ -27,7 +27,7 @@ INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
 # They mark connections that the proxy itself makes to the application; iptables let them pass.
 _OWN_SOURCE, _OWN_SOURCE_V6 = "127.0.0.6", "::6"
 _DNS_REFRESH_MS = 60_000
-# A proxy that starts listens when every name has been answered or given up: by Envoy's own 5 s and 4 tries, 75 s after it has asked.
+# A proxy that starts listens when every name has been answered or given up: by Envoy's own timeouts and tries, 123 s after it has asked.
 _DNS_TIMEOUT_S, _DNS_TRIES = 1, 2  # the second waits twice as long
 _DNS_FAILED_MS = 2_000  # from which it is asked again less and less often, up to _DNS_REFRESH_MS
 
