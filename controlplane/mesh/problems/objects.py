@@ -18,6 +18,7 @@ from controlplane.mesh.problems.host_conflicts import host_conflicts, unused_dec
 from controlplane.mesh.problems.precedence import listed
 from controlplane.mesh.problems.sidecars import sidecar_problems
 from controlplane.mesh.problems.unreachable import round_robin_problems, unreachable_endpoints
+from controlplane.mesh.problems.virtual_services.conditions import condition_problems
 from controlplane.mesh.problems.virtual_services.delegates import delegate_problems
 from controlplane.mesh.problems.virtual_services.expressions import large_expressions
 from controlplane.mesh.problems.virtual_services.token_claims import unverified_claims
@@ -81,6 +82,7 @@ def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> 
     yield from binding_problems(db, virtual_service)
     yield from connection_route_problems(db, virtual_service)
     yield from delegate_problems(db, virtual_service)
+    yield from condition_problems(db, virtual_service)
     yield from large_expressions(db, virtual_service)
     hosts = frozenset(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts)
     for path, destination in _destinations(virtual_service):

@@ -20,6 +20,7 @@ _LOWER_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _LABEL_KEY = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?\Z")
 _LABEL_VALUE = re.compile(r"([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?\Z")
+_DOTS = re.compile(r"/\.\.?(?=/|\Z)")
 _HEADER = re.compile(r":?[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
@@ -62,6 +63,20 @@ def is_fqdn(text: str) -> bool:
 def is_header(text: str) -> bool:
     """Return whether ``text`` may name a header or a pseudo-header."""
     return bool(_HEADER.match(text))
+
+
+def path_error(text: str, *, whole: bool) -> str | None:
+    """Return why no path of a request is, or (not ``whole``) begins with, ``text``; ``None`` where one may.
+
+    The query is no part of it, and it is in the form of RFC 3986 (sections 2.1 and 5.2.4) when it is looked at.
+    """
+    if "?" in text or "#" in text:
+        return "expected a path without '?' and '#': the query is no part of it"
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return "expected a path as requests have it: '%20' for a space, UTF-8 as '%C3%A4'"
+    if _DOTS.search(text if whole else f"{text}x"):
+        return "expected a path without the segments '.' and '..', which are resolved before it is looked at"
+    return None
 
 
 def label_error(key: str, value: str) -> str | None:

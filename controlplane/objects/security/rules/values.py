@@ -17,7 +17,7 @@ from controlplane.objects.security.authorization_policy import (
 )
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.names import METHODS
+from controlplane.objects.types.names import METHODS, path_error
 from controlplane.objects.types.validation_errors import for_message
 
 NEVER_MATCHES = "NeverMatches"
@@ -125,8 +125,8 @@ def _method(value: str) -> str:
 def _url_path(value: str) -> str:
     if not value.startswith(("/", _STAR, "{")):
         return "expected a path that begins with '/'"
-    if "?" in value or "#" in value:
-        return "expected a path without '?' and '#': the query is no part of it"
+    if error := path_error(value, whole=not value.endswith(_STAR)):
+        return error
     if _STAR in value and "{*" in value:
         return ""  # a template: its stars are checked with it
     return f"{reason}; one segment is {{*}}, any number {{**}}" if (reason := _star(value)) else ""

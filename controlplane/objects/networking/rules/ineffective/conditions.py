@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from controlplane.objects.networking.virtual_service import HTTPMatchRequest, StringMatch
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
-from controlplane.objects.types.names import METHODS
+from controlplane.objects.types.names import METHODS, path_error
 from controlplane.objects.types.validation_errors import for_message
 
 NEVER_MATCHES = "NeverMatches"
 _LETTER_FIRST = re.compile(r"[A-Za-z0-9_-](?![?*{|])[^|]*\Z")  # an expression that only fits what begins with a letter
+_PLAIN = re.compile(r"[A-Za-z]+\Z")  # an expression that is a word
 _LITERAL = ("*", "*/*")  # the path of OPTIONS, and what a header accepts
 
 
@@ -21,7 +22,7 @@ def impossible_conditions(path: str, match: HTTPMatchRequest) -> Iterator[Findin
     if match.uri:
         yield from _warnings(f"{path}.uri", match.uri, _of_path(match.uri))
     if match.method:
-        wanted = match.method.exact or ""
+        wanted = match.method.exact or (match.method.regex or "" if _PLAIN.match(match.method.regex or "") else "")
         reason = "expected a method in upper case: methods differ by case" if wanted.upper() in METHODS and wanted not in METHODS else ""
         yield from _warnings(f"{path}.method", match.method, reason or _star(match.method))
     if match.scheme:
@@ -29,11 +30,13 @@ def impossible_conditions(path: str, match: HTTPMatchRequest) -> Iterator[Findin
         yield from _warnings(f"{path}.scheme", match.scheme, "" if wanted == wanted.lower() else "expected http or https, in lower case")
     if match.authority:
         wanted = match.authority.exact or match.authority.prefix or ""
-        reason = "expected a host, perhaps with a port, without scheme or path" if "/" in wanted else _star(match.authority)
+        strange = "/" in wanted or not wanted.isprintable() or " " in wanted
+        reason = "expected a host, perhaps with a port, without scheme, path or spaces" if strange else _star(match.authority)
         yield from _warnings(f"{path}.authority", match.authority, reason)
     for headers, conditions in (("headers", match.headers), ("queryParams", match.query_params)):
         for name, condition in conditions.items():
-            yield from _warnings(f"{path}.{headers}.{name}", condition, _star(condition))
+            reason = _of_header(condition) if headers == "headers" else ""
+            yield from _warnings(f"{path}.{headers}.{name}", condition, reason or _star(condition))
 
 
 def _of_path(uri: StringMatch) -> str:
@@ -41,9 +44,17 @@ def _of_path(uri: StringMatch) -> str:
     text = uri.exact or uri.prefix or ""
     if (text and not text.startswith("/") and text != "*") or _LETTER_FIRST.match(uri.regex or ""):
         return "expected a path that begins with '/'"
-    if "?" in text or "#" in text:
-        return "expected a path without '?' and '#': the query is no part of it, see queryParams"
+    if error := path_error(text, whole=uri.exact is not None):
+        return f"{error}, see queryParams" if "query" in error else error
     return _star(uri)
+
+
+def _of_header(condition: StringMatch) -> str:
+    """Return why no header has the value that ``condition`` asks for."""
+    text = condition.exact or condition.prefix or ""
+    if any(ord(character) < 32 and character != "\t" for character in text) or text[:1].isspace() or (condition.exact or "")[-1:].isspace():
+        return "expected a value without line breaks, and without spaces around it"
+    return ""
 
 
 def _star(condition: StringMatch) -> str:
