@@ -6,7 +6,8 @@ What is one batch: everything in the mailbox at that moment. There is no timer t
 what arrives meanwhile is the next batch. So a change alone is published as soon as can be, and in a storm batches grow as large as the
 work on one takes long. The mailbox holds the latest fact about each thing, so it never outgrows what there is.
 What happens in between: facts are applied in pieces and the mesh is refreshed in slices, and the event loop serves others after each. A
-batch is one all the same, as nothing is published before its refresh is whole.
+batch is one all the same, as nothing is published before its refresh is whole, but for endpoints: where that takes long, they go ahead,
+also those that arrive meanwhile.
 What an exception ends: this batch. It is an internal error, it is logged, what is left of the batch is not applied, and what was published
 stays. A query that fails is no exception here, but a value that is logged beside the rest of the result.
 
@@ -27,13 +28,15 @@ from typing import Protocol, TypeAlias, assert_never
 from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.deferrals import Deferral
-from controlplane.model.keys import Key
+from controlplane.model.keys import ENDPOINT_KINDS, Key
 from controlplane.objects.changes import MeshChange
 
 log = logging.getLogger(__name__)
 
 _SLICE_S = 0.01  # how long the event loop is held at most at a time, but for a single long query
 _PIECE_SIZE = 200  # facts applied at a time
+_AHEAD_EVERY_S = 0.1  # how long endpoints wait at most for the rest of their batch, and for another batch
+_AHEAD_S = 10.0  # how long those that arrive are added to a batch: it has to come to an end
 Publish: TypeAlias = Callable[[Published], None]
 
 
@@ -88,7 +91,7 @@ class UpdateLoop:
             batch, self._mailbox = self._mailbox, _Mailbox()
             try:
                 await self._apply(batch)
-                self._publish(await self._refresh(), publish)
+                self._publish(await self._refresh(publish), publish)
             except Exception:  # an internal error; what was published stays
                 log.exception("refresh failed")
             self._mark_submitted(batch.sources)
@@ -105,12 +108,30 @@ class UpdateLoop:
             self._mesh.apply(piece)
             await asyncio.sleep(0)
 
-    async def _refresh(self) -> Published:
+    async def _refresh(self, publish: Publish) -> Published:
+        began = time.perf_counter()
+        ahead_at = began + _AHEAD_EVERY_S
         while True:
             published = self._mesh.refresh(_after(time.perf_counter() + _SLICE_S), self._clock())
             if published.done:
                 self.refreshes += 1
                 return published
+            await asyncio.sleep(0)
+            if ahead_at <= time.perf_counter() < began + _AHEAD_S:
+                await self._refresh_endpoints(publish)
+                ahead_at = time.perf_counter() + _AHEAD_EVERY_S
+
+    async def _refresh_endpoints(self, publish: Publish) -> None:
+        """Publish the endpoints of the batch, and those that have arrived since, ahead of what is left of it."""
+        for piece in self._mailbox.take_endpoints():
+            self._mesh.apply(piece)
+            await asyncio.sleep(0)
+        done = False
+        while not done:
+            published = self._mesh.refresh_endpoints(_after(time.perf_counter() + _SLICE_S))
+            done = published.done
+            if published.changes:
+                publish(published)
             await asyncio.sleep(0)
 
     def _publish(self, published: Published, publish: Publish) -> None:
@@ -142,6 +163,7 @@ class _Mailbox:
     def __init__(self) -> None:
         self.sources: set[str] = set()
         self._changes: dict[Key, MeshChange] = {}
+        self._endpoints: dict[Key, MeshChange] = {}  # changes of what says where instances are
         self._keys: dict[str, IssuerKeys] = {}
         self._verdicts: dict[str, CredentialVerdict] = {}
 
@@ -152,7 +174,8 @@ class _Mailbox:
         for fact in facts:
             match fact:
                 case MeshChange():
-                    self._changes[fact.key] = fact
+                    changes = self._endpoints if fact.key.group_kind in ENDPOINT_KINDS else self._changes
+                    changes[fact.key] = fact
                 case IssuerKeys():
                     self._keys[fact.address] = fact
                     has_keys = True
@@ -164,9 +187,17 @@ class _Mailbox:
 
     def pieces(self) -> Iterator[Sequence[Fact]]:
         """Yield everything in pieces: objects first, then keys, then verdicts."""
-        facts: list[Fact] = [*self._changes.values(), *self._keys.values(), *self._verdicts.values()]
-        for start in range(0, len(facts), _PIECE_SIZE):
-            yield facts[start : start + _PIECE_SIZE]
+        yield from _pieces([*self._changes.values(), *self._endpoints.values(), *self._keys.values(), *self._verdicts.values()])
+
+    def take_endpoints(self) -> Iterator[Sequence[Fact]]:
+        """Yield what has been submitted about endpoints in pieces, and keep it no longer."""
+        endpoints, self._endpoints = self._endpoints, {}
+        return _pieces([*endpoints.values()])
+
+
+def _pieces(facts: Sequence[Fact]) -> Iterator[Sequence[Fact]]:
+    for start in range(0, len(facts), _PIECE_SIZE):
+        yield facts[start : start + _PIECE_SIZE]
 
 
 def _after(deadline: float) -> Callable[[], bool]:

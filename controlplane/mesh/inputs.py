@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from controlplane.incremental.database import Database, Input
 from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
@@ -12,7 +12,7 @@ from controlplane.mesh.gateway_bindings import all_matches, gateways_of
 from controlplane.mesh.shards import CLUSTER_DOMAIN, SHARDED, Facet, declared_twice_in, domain_facets, moved, shard_count
 from controlplane.model.deferrals import Deferral
 from controlplane.model.hosts import resolve_short_name
-from controlplane.model.keys import SERVICE, SERVICE_ENTRY, GroupKind, Key
+from controlplane.model.keys import ENDPOINT_KINDS, SERVICE, SERVICE_ENTRY, GroupKind, Key
 from controlplane.model.proxies import ProxyType
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
@@ -47,6 +47,13 @@ credential_problems: Input[str, tuple[CredentialFault, ...]] = Input("unusable",
 
 # By object: its rules that stay as they were published for a while. What is published does not depend on it, only what is told of it.
 held_back: Input[Key, Deferral | None] = Input("held_back", default=None)
+
+
+class Applied(NamedTuple):
+    """What facts have really changed: objects, and the indexes that list those of them that say where instances are."""
+
+    keys: frozenset[Key]
+    endpoint_facets: frozenset[Facet]
 
 
 def of_kind(kind: GroupKind, namespace: str) -> Facet:
@@ -140,8 +147,8 @@ def qualified_host(host: str, namespace: str) -> str:
     return resolve_short_name(host, namespace, CLUSTER_DOMAIN)
 
 
-def apply(db: Database, facts: Iterable[Fact]) -> frozenset[Key]:
-    """Set ``facts``, of two about the same thing the later one; return the keys of the objects that really changed."""
+def apply(db: Database, facts: Iterable[Fact]) -> Applied:
+    """Set ``facts``, of two about the same thing the later one; return what really changed."""
     objects_now: dict[Key, MeshObject | None] = {}
     for fact in facts:
         match fact:
@@ -156,9 +163,10 @@ def apply(db: Database, facts: Iterable[Fact]) -> frozenset[Key]:
     return _set_objects(db, objects_now)
 
 
-def _set_objects(db: Database, objects_now: Mapping[Key, MeshObject | None]) -> frozenset[Key]:
-    """Set ``objects_now`` and every index that lists them; return the keys that really changed."""
+def _set_objects(db: Database, objects_now: Mapping[Key, MeshObject | None]) -> Applied:
+    """Set ``objects_now`` and every index that lists them; return what really changed."""
     touched: dict[Facet, dict[Key, bool]] = defaultdict(dict)
+    endpoint_facets: set[Facet] = set()
     changed = set()
     for key, obj in objects_now.items():
         before = objects(db, key)
@@ -170,10 +178,12 @@ def _set_objects(db: Database, objects_now: Mapping[Key, MeshObject | None]) -> 
             touched[facet][key] = False
         for facet in new - old:
             touched[facet][key] = True
+        if key.group_kind in ENDPOINT_KINDS:
+            endpoint_facets |= old ^ new
     _index(db, touched)
     _index(db, _declared_twice(db, touched))
     _update_shards(db, changed)
-    return frozenset(changed)
+    return Applied(frozenset(changed), frozenset(endpoint_facets))
 
 
 def _declared_twice(db: Database, touched: Mapping[Facet, Mapping[Key, bool]]) -> Mapping[Facet, Mapping[Key, bool]]:

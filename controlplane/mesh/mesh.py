@@ -12,6 +12,7 @@ from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import credentials_of, referred_credentials
 from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.attribution import Attribution
+from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.parts import PartGroup
@@ -60,7 +61,7 @@ class Published:
     wanted_keys: WantedKeys | None = None  # where issuers' keys are, where that changed
     held_back: Mapping[Key, Deferral] = field(default_factory=dict)  # all objects with rules that are held back
     due: float | None = None  # when something of that is to be published: refresh then though nothing has changed
-    done: bool = True  # False: `stop` returned true; refresh again to go on, nothing is published yet
+    done: bool = True  # False: `stop` returned true; there is more to do, and nothing else is published yet
 
 
 class Mesh:
@@ -76,7 +77,9 @@ class Mesh:
         self._db = Database()
         self._publisher = Publisher(self._db, hold_unknown_s)
         self._attribution = Attribution(self._db, self._publisher)
-        self._presence = (PlaintextProxies(self._db), ExpressionLimits(self._db))
+        self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
+        self._plaintext = PlaintextProxies(self._db)
+        self._presence = (self._plaintext, ExpressionLimits(self._db))
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
         self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
@@ -93,14 +96,15 @@ class Mesh:
 
     def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:
         """Take ``facts`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
-        changed = inputs.apply(self._db, [self._for_this_revision(fact) for fact in facts])
-        self._attribution.changed(changed)
-        for key in changed:
+        applied = inputs.apply(self._db, [self._for_this_revision(fact) for fact in facts])
+        self._attribution.changed(applied.keys)
+        self._endpoints_ahead.note(applied)
+        for key in applied.keys:
             if inputs.objects(self._db, key) is None:
                 self._keys.discard(key)
             else:
                 self._keys.add(key)
-        return changed
+        return applied.keys
 
     def connect(self, proxy: Proxy, variant: Variant) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it in ``new_views``."""
@@ -133,7 +137,7 @@ class Mesh:
         What is watched leads to more that has to be watched, so the database is asked until it has nothing new to say.
         """
         while True:
-            self._presence.apply()
+            self._plaintext.apply()
             report = self._db.refresh(stop)
             if not report.done:
                 return Published(done=False)
@@ -153,8 +157,14 @@ class Mesh:
         new_views, self._new_views = self._new_views, set()
         failed, self._failed = self._failed, []
         keys, self._wanted_keys = self._wanted_keys, None
+        self._endpoints_ahead.clear()
         changes = self._publisher.flush(now)
         return Published(changes, tuple(new_views), tuple(failed), keys, self._note_deferrals(), self._publisher.due)
+
+    def refresh_endpoints(self, stop: Callable[[], bool] = never) -> Published:
+        """Publish what has changed of endpoints, while a ``refresh`` is not done yet; not ``done``: call again to go on."""
+        changes, done = self._endpoints_ahead.publish(stop)
+        return Published(changes, held_back=self._held_back, due=self._publisher.due, done=done)
 
     def deferrals_from(self, sessions: Iterable[Session]) -> Mapping[str, Mapping[Key, Deferral]]:
         """Return what is held back from ``sessions``, by the name of the proxy and by object."""

@@ -66,6 +66,8 @@ VIRTUAL_SERVICE = GroupKind(NETWORKING, "VirtualService")
 WORKLOAD_ENTRY = GroupKind(NETWORKING, "WorkloadEntry")
 WORKLOAD_GROUP = GroupKind(NETWORKING, "WorkloadGroup")
 
+ENDPOINT_KINDS = frozenset((ENDPOINT_SLICE, POD, WORKLOAD_ENTRY))  # where the instances of services are
+
 AUTHORIZATION_POLICY = GroupKind(SECURITY, "AuthorizationPolicy")
 PEER_AUTHENTICATION = GroupKind(SECURITY, "PeerAuthentication")
 REQUEST_AUTHENTICATION = GroupKind(SECURITY, "RequestAuthentication")

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from controlplane.app import update_loop
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.mesh import Mesh, Published
-from controlplane.model.keys import Key
+from controlplane.model.keys import WORKLOAD_ENTRY, Key
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.security.jwks import KeySet
+from controlplane.xds.view import Table, TableChange
 from tests.support.waiting import until
 
 URI = "https://issuer.example/keys"
@@ -45,6 +47,11 @@ class SlowMesh(Mesh):
         self.done.append("published")
         return Published(wanted_keys=self.wanted)
 
+    def refresh_endpoints(self, stop: Callable[[], bool] = bool) -> Published:
+        del stop
+        self.done.append("endpoints")
+        return Published(changes=((Table("table"), TableChange()),))
+
 
 @dataclass
 class Issuers:
@@ -56,9 +63,11 @@ class Issuers:
 
 
 @contextlib.asynccontextmanager
-async def working(mesh: Mesh, *sources: str, issuers: Issuers | None = None) -> AsyncIterator[UpdateLoop]:
+async def working(
+    mesh: Mesh, *sources: str, issuers: Issuers | None = None, publish: Callable[[Published], None] = lambda _: None
+) -> AsyncIterator[UpdateLoop]:
     loop = UpdateLoop(mesh, sources, issuers)
-    task = asyncio.create_task(loop.run(lambda _: None))
+    task = asyncio.create_task(loop.run(publish))
     try:
         yield loop
     finally:
@@ -81,6 +90,47 @@ async def test_what_arrives_while_a_batch_is_worked_on_is_one_batch_after_it() -
         await until(lambda: mesh.done.count("published") == 2)
 
     assert mesh.done == ["a", "slice", "slice", "slice", "published", "b", "c", "published"]
+
+
+async def endless(mesh: SlowMesh, loop: UpdateLoop) -> None:
+    """Begin a batch that goes on until the test lets it end."""
+    mesh.slices = 1 << 30
+    loop.submit("files", (change("a"),))
+    await until(lambda: "slice" in mesh.done)
+
+
+def instance(name: str) -> MeshChange:
+    return MeshChange(WORKLOAD_ENTRY.key("shop", name), None)
+
+
+async def test_endpoints_that_arrive_while_a_batch_takes_long_go_ahead_of_it_and_nothing_else_does() -> None:
+    mesh, published = SlowMesh(), list[Published]()
+
+    async with working(mesh, publish=published.append) as loop:
+        await endless(mesh, loop)
+        loop.submit("files", (change("b"), instance("w")))
+        await until(lambda: "w" in mesh.done and published)
+        before = list(mesh.done)
+        mesh.slices = 0
+        await until(lambda: mesh.done.count("published") == 2)
+
+    assert "endpoints" in before[before.index("w") :]
+    assert not {"b", "published"} & set(before)
+    assert mesh.done[-2:] == ["b", "published"]
+
+
+async def test_a_batch_that_takes_very_long_is_added_to_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update_loop, "_AHEAD_S", 0.0)
+    mesh = SlowMesh()
+
+    async with working(mesh) as loop:
+        mesh.slices = 300
+        loop.submit("files", (change("a"),))
+        await until(lambda: "slice" in mesh.done)
+        loop.submit("files", (instance("w"),))
+        await until(lambda: mesh.done.count("published") == 2)
+
+    assert mesh.done[-3:] == ["published", "w", "published"]
 
 
 async def test_of_two_facts_about_the_same_thing_that_wait_the_later_one_counts_and_objects_come_first() -> None:

@@ -5,6 +5,7 @@ What a table keeps on purpose (what was good last) is memory, not law: the objec
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.mesh import shards
-from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.mesh import Mesh, Session
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change, split
@@ -195,6 +196,38 @@ def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: 
             published = mesh.refresh()
             assert published.failed == ()
 
+    assert_as_new(world, sessions)
+
+
+@sampled(40)
+@given(steps, st.lists(st.integers(0, 30), min_size=1))
+def test_so_it_does_where_endpoints_go_ahead_of_refreshes_that_are_interrupted(
+    history: list[list[tuple[dict[str, object], bool]]], runs: list[int]
+) -> None:
+    mesh, world = Mesh(), dict[Key, Change]()
+    applied(mesh, [(service("a", "always", "http", 9), True)], world)
+    sessions = [mesh.connect(each, variant) for each in PROXIES for variant in Variant]
+    pauses = itertools.cycle(runs)
+
+    for batch in history:
+        applied(mesh, batch, world)
+        left = iter(range(next(pauses)))
+        if not mesh.refresh(lambda: next(left, None) is None).done:  # noqa: B023 - it is asked here and nowhere else
+            assert mesh.refresh_endpoints().done
+            for session in sessions:
+                assert not dangling(session.view)
+    mesh.refresh()
+
+    assert_as_new(world, sessions)
+
+
+def dangling(view: View) -> set[tuple[str, str]]:
+    """Return what resources of ``view`` use and is not there."""
+    used = {reference for kind in (CDS, LDS, RDS, VHDS) for each in view.resources(kind) for reference in each.uses}
+    return {(kind, name) for kind, name in used if kind in (CDS, EDS) and view.get(kind, name) is None}
+
+
+def assert_as_new(world: dict[Key, Change], sessions: list[Session]) -> None:
     new = Mesh()
     new.apply(split(reversed(world.values()))[0])
     for session in sessions:

@@ -141,6 +141,12 @@ def endpoint_assignment(db: Database, target: ClusterTarget) -> Resource | None:
     return checked_resource(EDS, target.name, load_assignment(target.name, _cluster_endpoints(db, target), by_address=by_address))
 
 
+@query
+def has_endpoints(db: Database, target: ClusterTarget) -> bool:
+    """Return whether there is an instance behind ``target``."""
+    return bool(_cluster_endpoints(db, target))
+
+
 def _service_port(db: Database, target: ClusterTarget) -> tuple[Service, ServicePort] | None:
     mesh_service = service(db, target.ref)
     port = mesh_service.port(target.port) if mesh_service else None

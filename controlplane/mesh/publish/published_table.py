@@ -7,7 +7,7 @@ to what is not there, which often comes a moment later (``holds.py``).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS
 from controlplane.mesh.publish.holds import Holds
@@ -47,6 +47,15 @@ class PublishedTable:
         for reference in added:
             candidates.update(dict.fromkeys(self._waiting.pop(reference, ())))
         return self._publish(candidates, now)
+
+    def renew(self, resources: Iterable[Resource]) -> TableChange | None:
+        """Publish ``resources`` in the place of those that have their names, ahead of the rest; what is not published yet is left out."""
+        renewed = {(resource.type_url, resource.name): resource for resource in resources}
+        renewed = {
+            reference: resource for reference, resource in renewed.items() if reference in self._desired and self._published(reference)
+        }
+        self._desired.update(renewed)
+        return self._publish(renewed, 0.0)
 
     def _publish(self, candidates: Collection[Reference], now: float) -> TableChange | None:
         updated: dict[str, dict[str, Resource]] = defaultdict(dict)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Stopgap
@@ -18,6 +19,7 @@ from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
 _NONE: Members = frozenset()
+Changes: TypeAlias = tuple[tuple[Table, TableChange], ...]
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Publisher:
         self._holding: set[PublishedTable] = set()  # tables that hold something back
         self._states: dict[tuple[object, tuple[object, ...]], _PartState] = {}  # by node: nodes equal their plain pairs, as in a report
         self._touched: dict[PublishedTable, dict[Reference, Resource | None]] = defaultdict(dict)
+        self._renewed: dict[ResourcePart, None] = {}  # published ahead of the rest since the last ``flush``
 
     def open(self, root: PartGroup) -> Table:
         """Return the table of ``root``: the same one for every caller until as many have closed it; a new one is filled by ``flush``."""
@@ -78,8 +81,37 @@ class Publisher:
         if not isinstance(members, Failed):
             self._regroup(state, state.node, members)
 
-    def flush(self, now: float) -> tuple[tuple[Table, TableChange], ...]:
+    def renew(self, part: ResourcePart, users: Iterable[ResourcePart]) -> Changes:
+        """Publish what ``part`` and its ``users`` give now in the place of what they gave, ahead of the rest; return what changed.
+
+        All of them or none: none where one gives nothing now, or one of ``users`` does not use ``part`` any more.
+        """
+        if not self._gives_something(part):
+            return ()
+        made: dict[ResourcePart, Resource] = {}
+        for node in (part, *filter(self._gives_something, users)):
+            resource = self._db.attempt(node.query, *node.args)
+            if not isinstance(resource, Resource):
+                return ()
+            made[node] = resource
+        used = made[part].type_url, made[part].name
+        if any(used not in resource.uses for node, resource in made.items() if node is not part):
+            return ()
+        by_table: dict[PublishedTable, list[Resource]] = defaultdict(list)
+        for node, resource in made.items():
+            state = self._states[node]
+            state.resource = resource
+            for published_table in self._published_tables(state):
+                by_table[published_table].append(resource)
+        self._renewed.update(dict.fromkeys(made))
+        changes = ((published_table.table, published_table.renew(resources)) for published_table, resources in by_table.items())
+        return tuple((table, change) for table, change in changes if change)
+
+    def flush(self, now: float) -> Changes:
         """Apply all that ``take`` noted, and what is held back no longer at ``now``, to the tables, and return those that changed."""
+        renewed, self._renewed = self._renewed, {}
+        for part in renewed:  # since then it may have become again what it was before, which is no change to tell of
+            self.take(QueryCall(part.query, part.args))
         touched, self._touched = self._touched, defaultdict(dict)
         for published_table in self._holding:
             if published_table.holds.ended(now):
@@ -117,6 +149,10 @@ class Publisher:
             if resource is not None and (resource.type_url, resource.name) == reference:
                 return tuple(QueryCall(node.query, node.args) for node in (part_state.node, *part_state.parents))
         return ()
+
+    def _gives_something(self, part: ResourcePart) -> bool:
+        state = self._states.get(part)
+        return state is not None and state.resource is not None
 
     def _regroup(self, state: _PartState, group: PartGroup, members: Members) -> None:
         published_tables = self._published_tables(state)
