@@ -18,6 +18,17 @@ _PARTS = 4  # type~ip~id~domain
 # https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/runtime
 EXPRESSION_LIMIT = "RE2_MAX_PROGRAM_SIZE"
 DEFAULT_EXPRESSION_LIMIT = 100  # instructions
+# What is read of a node's metadata.
+METADATA = (
+    "NAMESPACE",
+    "SERVICE_ACCOUNT",
+    "INTERCEPTION_MODE",
+    "INSTANCE_IPS",
+    "LABELS",
+    "ANNOTATIONS",
+    "AUTO_REGISTER_GROUP",
+    EXPRESSION_LIMIT,
+)
 _DIGITS = 10
 
 

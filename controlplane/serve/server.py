@@ -20,8 +20,9 @@ from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request
 from controlplane.serve.authn.authenticators import Authenticator, Caller
 from controlplane.serve.sds.secrets import Secrets
+from controlplane.serve.xds.decoding import RequestReader, RequestRefused
 from controlplane.serve.xds.nodes import authorized_proxy
-from controlplane.serve.xds.quotas import Allowance, Quotas
+from controlplane.serve.xds.quotas import Allowance, Quotas, address_of
 from controlplane.serve.xds.services import SERVICES, DiscoveryService
 from controlplane.serve.xds.streams import EnvoyStream, Recorder, Request, StreamSecrets
 from controlplane.serve.xds.subscribers import Subscribers
@@ -177,47 +178,52 @@ class DiscoveryServer:
         await self._close()
 
     def _handlers(self, service: DiscoveryService, authenticator: Authenticator) -> grpc.GenericRpcHandler:
-        async def sotw(_: object, context: ServicerContext[DiscoveryRequest, bytes]) -> None:
-            await self._serve(context, authenticator, Variant.SOTW, lambda view: self._factories.sotw(view, service.only))
+        async def sotw(_: object, context: ServicerContext[bytes, bytes]) -> None:
+            requests = RequestReader(context, DiscoveryRequest, self._quotas.turn)
+            await self._serve(requests, authenticator, Variant.SOTW, lambda view: self._factories.sotw(view, service.only))
 
-        async def delta(_: object, context: ServicerContext[DeltaDiscoveryRequest, bytes]) -> None:
-            await self._serve(context, authenticator, Variant.DELTA, lambda view: self._factories.delta(view, service.only))
+        async def delta(_: object, context: ServicerContext[bytes, bytes]) -> None:
+            requests = RequestReader(context, DeltaDiscoveryRequest, self._quotas.turn)
+            await self._serve(requests, authenticator, Variant.DELTA, lambda view: self._factories.delta(view, service.only))
 
-        methods: dict[str, grpc.RpcMethodHandler[DiscoveryRequest, bytes] | grpc.RpcMethodHandler[DeltaDiscoveryRequest, bytes]] = {
-            service.delta: grpc.stream_stream_rpc_method_handler(delta, request_deserializer=DeltaDiscoveryRequest.FromString)
-        }
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {service.delta: grpc.stream_stream_rpc_method_handler(delta)}
         if service.sotw:
-            methods[service.sotw] = grpc.stream_stream_rpc_method_handler(sotw, request_deserializer=DiscoveryRequest.FromString)
+            methods[service.sotw] = grpc.stream_stream_rpc_method_handler(sotw)
         return grpc.method_handlers_generic_handler(service.name, methods)
 
     async def _serve(
         self,
-        context: ServicerContext[Request, bytes],
+        requests: RequestReader[Request],
         authenticator: Authenticator,
         variant: Variant,
         new_stream: Callable[[View], Stream[Request]],
     ) -> None:
+        context = requests.context
         caller = self._refusal() or await authenticate(authenticator, context)
         try:
             ended = (
                 caller
                 if isinstance(caller, StreamEnd)
-                else await self._stream(context, AuthenticatedCall(caller, authenticator), variant, new_stream)
+                else await self._stream(requests, AuthenticatedCall(caller, authenticator), variant, new_stream)
             )
+        except RequestRefused as refused:
+            ended = refused.ended
         except Exception:  # an internal error; left alone, gRPC would send its text to the peer
             log.exception("stream failed")
             ended = INTERNAL_ERROR
+        if ended.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            self._quotas.tell(context.peer(), caller.who if isinstance(caller, Caller) else None, ended.details)
         if ended.code is not grpc.StatusCode.OK:
             await context.abort(ended.code, ended.details)
 
     async def _stream(
         self,
-        context: ServicerContext[Request, bytes],
+        requests: RequestReader[Request],
         call: AuthenticatedCall,
         variant: Variant,
         new_stream: Callable[[View], Stream[Request]],
     ) -> StreamEnd:
-        first = await first_request(context)
+        first = await first_request(requests)
         if isinstance(first, StreamEnd):
             return first
         if refusal := self._refusal():
@@ -233,14 +239,14 @@ class DiscoveryServer:
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
         secrets = StreamSecrets(table, partial(self._secrets.load, holder)) if self._secrets and holder and table else None
         # Without an identity there is nothing but the address to tell clients apart by.
-        client = proxy.identity.uri if proxy.identity else context.peer().rpartition(":")[0]
+        client = proxy.identity.uri if proxy.identity else address_of(requests.context.peer())
         session, allowance = self._subscribers.connect(proxy, variant), Allowance(self._quotas, client)
         stream = EnvoyStream(self._subscribers, session, new_stream, self._recorder, allowance, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)
         try:
-            return await stream.run(context, first)
+            return await stream.run(requests.context, requests, first)
         finally:
             if self._secrets and holder:
                 self._secrets.leave(holder, stream)

@@ -102,6 +102,29 @@ async def test_versions_of_what_is_not_there_are_counted(running: Running) -> No
         assert await end_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+async def test_too_many_versions_cost_their_stream_and_the_log_says_whose(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    running.plane._server._quotas._told_at.clear()  # it is told once a minute
+    async with delta(running.at.xds) as call:
+        request = delta_request(CDS, node=NODE, names=("*",))
+        request.initial_resource_versions.update({str(number): "1" for number in range(5 * MAX_NAMES)})
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(request)
+
+        assert await end_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    assert "stream ended, it asks for too much" in caplog.text
+
+
+async def test_an_envoy_that_comes_back_with_all_it_has_is_served(running: Running) -> None:
+    async with delta(running.at.xds) as call:
+        request = delta_request(CDS, node=NODE, names=("*",))
+        request.initial_resource_versions.update({f"outbound|80||s{number}.shop.svc.cluster.local": "0" * 16 for number in range(10_000)})
+        await call.write(request)
+        found = {resource.name for resource in (await next_delta(call)).resources}
+
+    assert "BlackHoleCluster" in found  # nothing else is there
+
+
 async def test_the_streams_of_one_client_have_a_limit_together_and_begin_anew_when_they_have_ended(running: Running) -> None:
     async with contextlib.AsyncExitStack() as open_streams:
         calls = [await open_streams.enter_async_context(delta(running.at.xds)) for _ in range(MAX_UNANSWERED // MAX_NAMES)]

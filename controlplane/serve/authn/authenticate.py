@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
-from grpc.aio import ServicerContext
 
 from controlplane.model.identity import Identity
 from controlplane.serve.authn.authenticators import (
@@ -26,6 +25,7 @@ log = logging.getLogger(__name__)
 
 FIRST_REQUEST_S = 30.0
 Request = TypeVar("Request")
+Request_co = TypeVar("Request_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,18 @@ async def authenticate(authenticator: Authenticator, context: CallContext) -> Ca
     return caller
 
 
-async def first_request(context: ServicerContext[Request, bytes]) -> Request | StreamEnd:
-    """Return the first request on ``context``, or how the stream ends without one."""
+class RequestSource(Protocol[Request_co]):
+    """What requests are read from: gRPC's context of a call, or what decodes its bytes."""
+
+    async def read(self) -> Request_co:
+        """Return the next request; where none comes any more, gRPC's ``EOF`` in its place."""
+
+
+async def first_request(source: RequestSource[Request]) -> Request | StreamEnd:
+    """Return the first request that ``source`` has, or how the stream ends without one."""
     try:
         async with asyncio.timeout(FIRST_REQUEST_S):
-            request = await context.read()
+            request = await source.read()
     except TimeoutError:
         return StreamEnd(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request came for {FIRST_REQUEST_S:.0f} s")
     except DecodeError:

@@ -8,12 +8,15 @@ from dataclasses import replace
 import grpc
 from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct, Value
 
-from controlplane.model.proxies import BadNode, Proxy, proxy_from_node
+from controlplane.model.proxies import ANNOTATIONS, METADATA, BadNode, Proxy, proxy_from_node
 from controlplane.serve.authn.authenticate import StreamEnd
 from controlplane.serve.authn.authenticators import AuthenticationFailure, Authenticator, Caller
 
 log = logging.getLogger(__name__)
+
+_MOST_LABELS = 1000
 
 
 class ForeignNode(BadNode):
@@ -27,7 +30,7 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     """
     locality = node.locality
     places = (locality.region, locality.zone, locality.sub_zone)
-    metadata = MessageToDict(node.metadata)
+    metadata = _metadata(node)
     proxy = proxy_from_node(node.id, metadata, "/".join(places).rstrip("/"))
     identity = caller.who
     if identity is None:
@@ -40,6 +43,19 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     if caller.pod and caller.pod != proxy.name:
         raise ForeignNode(f"expected the pod {caller.pod} in the node's id")
     return replace(proxy, identity=identity)
+
+
+def _metadata(node: Node) -> dict[str, object]:
+    """Return what is read of the metadata of ``node``: the rest may be long, and to look at it takes the time of all others."""
+    fields = node.metadata.fields
+    read = {name: fields[name] for name in METADATA if name in fields}
+    if "LABELS" in read and len(read["LABELS"].struct_value.fields) > _MOST_LABELS:
+        raise BadNode(f"metadata LABELS: expected at most {_MOST_LABELS}")
+    if "ANNOTATIONS" in read:
+        annotations = read["ANNOTATIONS"].struct_value.fields
+        of_proxies = Struct(fields={name: annotations[name] for name in ANNOTATIONS if name in annotations})
+        read["ANNOTATIONS"] = Value(struct_value=of_proxies)
+    return {name: MessageToDict(value) for name, value in read.items()}
 
 
 def authorized_proxy(node: Node, caller: Caller, authenticator: Authenticator) -> Proxy | StreamEnd:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
+
+from controlplane.model.identity import Identity
 
 MAX_NAMES = 100_000  # that one stream may ask for: each costs memory, whether it exists or not
 MAX_UNANSWERED = 300_000  # names that the streams of one client ask for and have nothing of: those that exist cost next to nothing
 _RECOUNT = 1000  # names that are asked for between two counts
+_AGAIN_S = 60.0  # after which the log is told again of the same address
+_MAX_TOLD = 1000  # addresses that are remembered for that
+
+log = logging.getLogger(__name__)
 
 
 class Requested(Protocol):
@@ -25,9 +34,11 @@ class Requested(Protocol):
 class Quotas:
     """The names that each client has asked for and has nothing of, and the turns of those who have much to do."""
 
-    def __init__(self) -> None:
-        """Begin with no clients."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with no clients; ``clock`` gives seconds."""
         self._unanswered: Counter[str] = Counter()
+        self._clock = clock
+        self._told_at: dict[str, float] = {}
         self.turn = asyncio.Lock()  # who has little to do never waits for it
 
     def unanswered(self, client: str) -> int:
@@ -39,6 +50,21 @@ class Quotas:
         self._unanswered[client] += by
         if self._unanswered[client] <= 0:
             del self._unanswered[client]
+
+    def tell(self, peer: str, identity: Identity | None, reason: str) -> None:
+        """Tell the log that a stream of ``peer``, as gRPC names it, was ended for ``reason``; of one address once a minute."""
+        address, now = address_of(peer), self._clock()
+        if now - self._told_at.get(address, -_AGAIN_S) < _AGAIN_S:
+            return
+        if len(self._told_at) >= _MAX_TOLD:
+            self._told_at.clear()
+        self._told_at[address] = now
+        log.warning("stream ended, it asks for too much", extra={"peer": peer, "identity": str(identity or ""), "reason": reason})
+
+
+def address_of(peer: str) -> str:
+    """Return the address of ``peer``, which gRPC names with its port."""
+    return peer.rpartition(":")[0]
 
 
 class Allowance:

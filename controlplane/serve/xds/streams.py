@@ -19,7 +19,8 @@ from grpc.aio import ServicerContext
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
 from controlplane.model.proxies import Proxy
-from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, RequestSource, StreamEnd
+from controlplane.serve.xds.decoding import RequestRefused
 from controlplane.serve.xds.quotas import MAX_NAMES, Allowance
 from controlplane.serve.xds.requests import PIECE, names_in, pieces
 from controlplane.serve.xds.subscribers import Subscribers
@@ -128,15 +129,15 @@ class EnvoyStream(Generic[Request]):
         self._end = self._end or ended
         self._wake()
 
-    async def run(self, context: ServicerContext[Request, bytes], first: Request) -> StreamEnd:
-        """Serve until the peer disconnects or ``end`` is called; return how the stream ended."""
+    async def run(self, context: ServicerContext[bytes, bytes], requests: RequestSource[Request], first: Request) -> StreamEnd:
+        """Answer ``first`` and the ``requests`` after it until the peer disconnects or ``end`` is called; return how the stream ended."""
         self._recorder.connected(self.connection, self.session.proxy, self.session.variant)
         self._subscribers.join(self)
         try:
             while self._stream is None and self._end is None:
                 await self._wait()
             async with asyncio.TaskGroup() as tasks:
-                reader = tasks.create_task(self._read(context, first))
+                reader = tasks.create_task(self._read(requests, first))
                 try:
                     self._check_writer(_this_task())
                     return await self._send(context)
@@ -149,14 +150,16 @@ class EnvoyStream(Generic[Request]):
             self._subscribers.leave(self.session)
             self._recorder.disconnected(self.connection)
 
-    async def _read(self, context: ServicerContext[Request, bytes], first: Request) -> None:
+    async def _read(self, requests: RequestSource[Request], first: Request) -> None:
         try:
             await self._prepare(first)
             await self._receive(first)
-            while self._end is None and isinstance(request := await context.read(), type(first)):
+            while self._end is None and isinstance(request := await requests.read(), type(first)):
                 await self._prepare(request)
                 await self._receive(request)
             self.end(StreamEnd(grpc.StatusCode.OK))
+        except RequestRefused as refused:
+            self.end(refused.ended)
         except BadRequest as error:
             self.end(StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except DecodeError:
@@ -191,8 +194,9 @@ class EnvoyStream(Generic[Request]):
         try:
             async with self._allowance.turn:
                 for piece in pieces(request):
-                    if self._end is None:
-                        self._take_in(piece, names_in(piece))
+                    if self._end is not None:
+                        break
+                    self._take_in(piece, names_in(piece))
                     await asyncio.sleep(0)
         finally:
             self._receiving = False
@@ -210,7 +214,7 @@ class EnvoyStream(Generic[Request]):
     def _end_beyond(self, exceeded: str) -> None:
         self.end(StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, exceeded))
 
-    async def _send(self, context: ServicerContext[Request, bytes]) -> StreamEnd:
+    async def _send(self, context: ServicerContext[bytes, bytes]) -> StreamEnd:
         while self._end is None:
             try:
                 response = await self._next_response()
