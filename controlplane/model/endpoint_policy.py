@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 
 from controlplane.model.ip_addresses import Reach, parse_address, reach
+from controlplane.model.mesh import REFUSE, SOCKET_ENDPOINTS
 
 # From 15000 the administration, from 15001 what iptables send there, health at 15021, metrics at 15090, the control plane at 15010-15017.
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
@@ -24,16 +25,27 @@ _METADATA_NAMES = ("metadata", "metadata.google.internal", "metadata.goog", "ins
 # https://url.spec.whatwg.org/#ends-in-a-number-checker
 _ENDS_IN_A_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\Z", re.ASCII)
 _UNIX = "unix://"
+_NO_SOCKETS = f"this mesh has {SOCKET_ENDPOINTS}: {REFUSE}, so no proxy is sent there"
 # What nearly every endpoint is, told apart by its text alone: a service may have thousands.
 _OCTET = r"(?:[1-9]?[0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 _PLAIN = re.compile(rf"(?:[1-9][0-9]?|1[0-9]{{2}}|2[01][0-9]|22[0-3])(?:\.{_OCTET}){{3}}\Z", re.ASCII)
 _WITH_SPECIAL = ("127.", "169.254.", "168.63.", "100.100.", "192.0.0.")  # ranges in which some are no endpoints
 
 
+def is_socket(address: str) -> bool:
+    """Return whether ``address`` is a socket of the machine that a proxy runs on, ``unix://PATH``."""
+    return address.startswith(_UNIX)
+
+
 @lru_cache(maxsize=1 << 16)
-def endpoint_error(address: str, port: int) -> str | None:
-    """Return why no proxy is sent to ``port`` of ``address``, an IP address or a name; ``None`` where nothing speaks against it."""
-    if address.startswith(_UNIX) or (_PLAIN.match(address) and not address.startswith(_WITH_SPECIAL)):
+def endpoint_error(address: str, port: int, *, sockets: bool = True) -> str | None:
+    """Return why no proxy is sent to ``port`` of ``address``, an IP address, a name or a socket; ``None`` where nothing speaks against it.
+
+    ``sockets``: sockets may be endpoints in this mesh.
+    """
+    if is_socket(address):
+        return None if sockets else f"{address[:80]} is a socket beside the proxy, whoever's that is: {_NO_SOCKETS}"
+    if _PLAIN.match(address) and not address.startswith(_WITH_SPECIAL):
         return None
     name = address.rstrip(".").lower()
     ip = parse_address(name)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Annotations of the ConfigMap: what Istio lets namespaces do to each other, and MeshConfig has no field for.
+SOCKET_ENDPOINTS, FOREIGN_ROUTES = TENANT_ANNOTATIONS = ("navarch.io/socket-endpoints", "navarch.io/foreign-routes")
+ALLOW, REFUSE = "allow", "refuse"
+
 
 class OutboundPolicy(StrEnum):
     """What becomes of traffic to destinations that no service is known for."""
@@ -35,6 +39,8 @@ class MeshSettings:
     connect_timeout_ms: int = 10_000
     detection_timeout_ms: int = 0  # how long a client may say nothing where its protocol is told by what it says; 0: as long as it likes
     upgrades: bool = False  # HTTP/1.1 goes on as HTTP/2 where nobody says otherwise
+    socket_endpoints: bool = True  # endpoints may be sockets of the proxy's machine
+    foreign_routes: bool = True  # VirtualServices hold for clients of other namespaces whatever host they name
     outbound_port: int = 15001
     inbound_port: int = 15006
 

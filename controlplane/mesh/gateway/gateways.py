@@ -10,11 +10,11 @@ from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServers, ServerRef, merge_servers
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
-from controlplane.mesh.registry.mesh_settings import own_limits, proxy_defaults
+from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits, proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_ports
 from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
-from controlplane.model.endpoint_policy import CONTROL_PLANE_PORTS, OWN_PORTS
+from controlplane.model.endpoint_policy import CONTROL_PLANE_PORTS, OWN_PORTS, is_socket
 from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.proxies import PROXY_CONFIG, Proxy
 from controlplane.model.services import Labels
@@ -131,8 +131,17 @@ def gateway_object(db: Database, key: Key) -> Gateway | None:
 @eager_query
 def server_at(db: Database, server_ref: ServerRef) -> GatewayServer | None:
     """Return the server that ``server_ref`` names."""
-    gateway = gateway_object(db, server_ref.gateway)
-    return gateway.spec.servers[server_ref.position] if gateway and server_ref.position < len(gateway.spec.servers) else None
+    servers = servers_of(db, server_ref.gateway)
+    return servers[server_ref.position] if server_ref.position < len(servers) else None
+
+
+def servers_of(db: Database, key: Key) -> tuple[GatewayServer, ...]:
+    """Return the servers of the Gateway ``key``, without default endpoints that are sockets where these may be none."""
+    gateway = gateway_object(db, key)
+    servers = tuple(gateway.spec.servers) if gateway else ()
+    if mesh_settings(db).socket_endpoints or not any(is_socket(server.default_endpoint) for server in servers):
+        return servers
+    return tuple(server.model_copy(update={"default_endpoint": ""}) if is_socket(server.default_endpoint) else server for server in servers)
 
 
 @query
@@ -140,8 +149,7 @@ def merged_servers(db: Database, gateways: tuple[Key, ...], namespace: str, serv
     """Return the servers of ``gateways``, oldest first, merged for a proxy of ``namespace`` that is an instance of ``services``."""
     offers = []
     for key in gateways:
-        gateway = gateway_object(db, key)
-        for position, server in enumerate(gateway.spec.servers if gateway else ()):
+        for position, server in enumerate(servers_of(db, key)):
             ports = listened_ports(db, services, server.port.number)
             targets = ports if server.bind.startswith("unix:") else tuple(port for port in ports if not is_reserved(port, key, namespace))
             offers.append(CandidateServer(ServerRef(key, position), server, targets))

@@ -20,9 +20,11 @@ from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateway_name, gatew
 from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
 from controlplane.mesh.problems.precedence import listed, why_first
 from controlplane.mesh.registry.endpoints import selected_workloads
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, virtual_service_head
+from controlplane.model.endpoint_policy import endpoint_error, is_socket
 from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.model.services import Labels
@@ -41,6 +43,7 @@ def gateway_problems(db: Database, gateway: Gateway) -> Iterator[Problem]:
     for path, message in server_conflicts(db, labels, key.namespace).get(key, ()):
         yield Problem(key, path, _WARNING, "Conflict", message)
     yield from _reserved_ports(db, gateway, labels)
+    yield from _socket_endpoints(db, gateway)
     yield from _shared_certificates(db, gateway)
     if not labels or not index(db, namespaces_with(POD)):
         return
@@ -64,6 +67,13 @@ def _reserved_ports(db: Database, gateway: Gateway, labels: Labels) -> Iterator[
         if refusing and not server.bind.startswith("unix:"):
             message = f"port {number} is a proxy's own, or a control plane's: proxies of {', '.join(refusing)} do not listen there for this"
             yield Problem(gateway.key, f"spec.servers[{position}].port.number", _WARNING, "ReservedPort", message)
+
+
+def _socket_endpoints(db: Database, gateway: Gateway) -> Iterator[Problem]:
+    sockets = mesh_settings(db).socket_endpoints
+    for position, server in enumerate(gateway.spec.servers):
+        if is_socket(server.default_endpoint) and (fault := endpoint_error(server.default_endpoint, 0, sockets=sockets)):
+            yield Problem(gateway.key, f"spec.servers[{position}].defaultEndpoint", _WARNING, "Unreachable", fault)
 
 
 @query

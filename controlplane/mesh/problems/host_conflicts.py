@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import qualified_host
+from controlplane.mesh.inputs import NO_ONE, qualified_host
 from controlplane.mesh.problems.precedence import named, why_first
-from controlplane.mesh.registry.services import declarers, services_named
-from controlplane.mesh.routing.virtual_services import virtual_service_head, virtual_services_for
+from controlplane.mesh.registry.services import declarers, host_owner, services_named
+from controlplane.mesh.routing.virtual_services import is_foreign, virtual_service_head, virtual_services_for
 from controlplane.model.keys import Key
+from controlplane.model.mesh import FOREIGN_ROUTES, REFUSE
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.virtual_service import VirtualService
 
@@ -30,7 +31,7 @@ class HostRivals(NamedTuple):
 @query
 def host_rivals(db: Database, host: str) -> HostRivals | None:
     """Return the VirtualServices for ``host`` itself in the mesh, where there are several."""
-    heads = [head for head in virtual_services_for(db, host) if host in head.hosts]
+    heads = [head for head in virtual_services_for(db, host) if host in head.hosts and not is_foreign(db, head, host)]
     if len(heads) < 2:
         return None
     first, *others = heads
@@ -53,6 +54,20 @@ def host_conflicts(db: Database, virtual_service: VirtualService) -> Iterator[Pr
             reason = why_first(rivals.created, head.created)
             message = f"{host} is routed by {rivals.first}, {reason}: this object's routes for it are not used"
         yield Problem(key, f"spec.hosts[{position}]", Severity.WARNING, "Conflict", message)
+
+
+def foreign_hosts(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:
+    """Yield which hosts of ``virtual_service`` are not of its namespace, where its routes for them hold for nobody else."""
+    key = virtual_service.key
+    head = virtual_service_head(db, key)
+    if head is None or MESH_GATEWAY not in head.gateways or head.export_to in ((key.namespace,), (NO_ONE,)):
+        return
+    for position, host in enumerate(head.hosts):
+        if is_foreign(db, head, host):
+            owner = host_owner(db, host)
+            whose = f"{host} is of the namespace {owner}" if owner else f"no Service or ServiceEntry of {key.namespace} has {host}"
+            message = f"{whose}, and this mesh has {FOREIGN_ROUTES}: {REFUSE}, so these routes hold for clients in {key.namespace} alone"
+            yield Problem(key, f"spec.hosts[{position}]", Severity.WARNING, "ForeignHost", message)
 
 
 @query

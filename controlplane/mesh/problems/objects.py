@@ -14,7 +14,7 @@ from controlplane.mesh.problems.access import attachment_problems, authorization
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
-from controlplane.mesh.problems.host_conflicts import host_conflicts, unused_declarers
+from controlplane.mesh.problems.host_conflicts import foreign_hosts, host_conflicts, unused_declarers
 from controlplane.mesh.problems.precedence import listed
 from controlplane.mesh.problems.sidecars import sidecar_problems
 from controlplane.mesh.problems.unreachable import round_robin_problems, unreachable_endpoints
@@ -77,6 +77,7 @@ def internal_problem(key: Key, failed: Failed) -> Problem:
 def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:
     key = virtual_service.key
     yield from host_conflicts(db, virtual_service)
+    yield from foreign_hosts(db, virtual_service)
     yield from _claims_in_mesh(virtual_service)
     yield from unverified_claims(db, virtual_service)
     yield from binding_problems(db, virtual_service)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from controlplane.incremental.database import Database
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.endpoints import selected_workloads
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.endpoint_policy import OWN_PORTS, endpoint_error
 from controlplane.model.keys import POD, WORKLOAD_ENTRY
 from controlplane.model.problems import Problem, Severity
@@ -26,8 +27,9 @@ class WrittenEndpoint(NamedTuple):
 def unreachable_endpoints(db: Database, obj: KubernetesService | ServiceEntry | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:
     """Yield a Problem for each field of ``obj`` that would lead proxies where none is sent."""
     reported = set()
+    sockets = mesh_settings(db).socket_endpoints
     for endpoint in (*_written_endpoints(obj), *_selected_endpoints(db, obj)):
-        if endpoint.field not in reported and (fault := endpoint_error(endpoint.address, endpoint.port)):
+        if endpoint.field not in reported and (fault := endpoint_error(endpoint.address, endpoint.port, sockets=sockets)):
             reported.add(endpoint.field)
             yield Problem(obj.key, endpoint.field, Severity.WARNING, "Unreachable", fault)
 

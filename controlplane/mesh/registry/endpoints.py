@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.inputs import index, labelled, objects, of_kind, plaintext_addresses, pod_at, slices_of
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef
 from controlplane.model.endpoint_policy import endpoint_error
@@ -45,7 +46,10 @@ def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
             candidates = _service_entry_endpoints(db, service_entry, port, ref.host)
         case _:
             return ()
-    reachable = (endpoint for endpoint in dict.fromkeys(candidates) if endpoint_error(endpoint.address, endpoint.port) is None)
+    sockets = mesh_settings(db).socket_endpoints
+    reachable = (
+        endpoint for endpoint in dict.fromkeys(candidates) if endpoint_error(endpoint.address, endpoint.port, sockets=sockets) is None
+    )
     secured = (_with_mutual_tls(db, ref.key.namespace, endpoint) for endpoint in reachable)
     return tuple(sorted(secured, key=lambda endpoint: (endpoint.address, endpoint.port)))
 

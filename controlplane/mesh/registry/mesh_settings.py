@@ -9,7 +9,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionLimits, ConnectionSettings
 from controlplane.mesh.inputs import objects
 from controlplane.model.keys import POD, Key
-from controlplane.model.mesh import MeshSettings, OutboundPolicy, PathNormalization
+from controlplane.model.mesh import ALLOW, FOREIGN_ROUTES, SOCKET_ENDPOINTS, MeshSettings, OutboundPolicy, PathNormalization
 from controlplane.model.proxies import PROXY_CONFIG, Proxy
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
@@ -34,6 +34,8 @@ def mesh_settings(db: Database) -> MeshSettings:
         paths=PathNormalization.BASE if paths == "DEFAULT" else PathNormalization(paths),
         detection_timeout_ms=spec.protocol_detection_timeout or 0,
         upgrades=spec.h2_upgrade_policy == "UPGRADE",
+        socket_endpoints=mesh_config.meta.annotations.get(SOCKET_ENDPOINTS, ALLOW) == ALLOW,
+        foreign_routes=mesh_config.meta.annotations.get(FOREIGN_ROUTES, ALLOW) == ALLOW,
     )
 
 

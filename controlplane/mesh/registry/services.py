@@ -121,6 +121,19 @@ def declarers(db: Database, host: str) -> tuple[Key, ...]:
 
 
 @query
+def host_owner(db: Database, host: str) -> str | None:
+    """Return the namespace that ``host`` is of: that of its Service, else of the oldest object for it or its narrowest wildcard."""
+    for pattern in host_patterns(host):
+        if keys := declarers(db, pattern):
+            return min(keys, key=lambda key: (key.group_kind != SERVICE, _created(db, key), key)).namespace
+    return None
+
+
+def _created(db: Database, key: Key) -> str:
+    return next((declared.created for declared in declared_services(db, key)), "")
+
+
+@query
 def services_named(db: Database, host: str, client_namespace: str) -> tuple[ServiceRef, ...]:
     """Return the services whose host is ``host`` itself and that ``client_namespace`` sees: the one that counts, then what adds ports."""
     refs = [ServiceRef(host, key) for key in declarers(db, host)]

@@ -12,9 +12,7 @@ from controlplane.ir.listeners import NO_LIMITS, ChainMatch, TcpForwarding, TcpL
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.traffic_policies import tcp_limits
 from controlplane.mesh.inputs import objects
-from controlplane.mesh.registry.services import is_exported
-from controlplane.mesh.routing.egress_hosts import imports_routes
-from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies, service_behind, virtual_services_for
+from controlplane.mesh.routing.virtual_services import RouteContext, backend_of, match_applies, seen_virtual_services, service_behind
 from controlplane.model.deferrals import MissingDestination
 from controlplane.model.keys import Key
 from controlplane.model.services import Labels
@@ -49,8 +47,7 @@ def sidecar_connection_rules(
     Those of the VirtualService that names the host most narrowly come first. ``tls``: the ``tls`` routes, else the ``tcp`` routes.
     """
     context = RouteContext(port, client.namespace, client.labels)
-    heads = (head for head in virtual_services_for(db, host) if is_exported(head.export_to, client.namespace))
-    seen = (head for head in heads if imports_routes(client.hosts, head.key.namespace, head.hosts))
+    seen = seen_virtual_services(db, host, client.namespace, client.hosts)
     return tuple(rule for head in seen for rule in connection_rules(db, head.key, context, tls=tls))
 
 

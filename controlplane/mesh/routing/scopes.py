@@ -8,7 +8,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import EXTERNAL_NAMES, about_host, by_source_labels, exported_to, index, objects, of_kind
+from controlplane.mesh.inputs import EXTERNAL_NAMES, by_source_labels, exported_to, index, objects, of_kind
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
 from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits
 from controlplane.mesh.registry.services import (
@@ -25,7 +25,15 @@ from controlplane.mesh.registry.services import (
     visible_services,
 )
 from controlplane.mesh.routing.egress_hosts import EVERYTHING, imported_namespaces, imports_routes, imports_service, resolved_egress_hosts
-from controlplane.mesh.routing.virtual_services import VirtualServiceHead, destinations, sidecar_head, virtual_service_head
+from controlplane.mesh.routing.virtual_services import (
+    VirtualServiceHead,
+    as_far_as_it_holds,
+    destinations,
+    heads_naming,
+    routes_foreign_hosts,
+    sidecar_head,
+    virtual_service_head,
+)
 from controlplane.mesh.shards import Shard, in_shard
 from controlplane.model.keys import POD, SIDECAR, VIRTUAL_SERVICE, Key
 from controlplane.model.mesh import OutboundPolicy
@@ -253,17 +261,20 @@ def _destinations_of_shard(db: Database, client_namespace: str, hosts: tuple[str
     return frozenset(host for head in heads if head and is_imported(head, client_namespace, hosts) for host in destinations(db, head.key))
 
 
-def is_imported(head: VirtualServiceHead, client_namespace: str, hosts: tuple[str, ...]) -> bool:
-    """Return whether ``client_namespace`` sees the VirtualService ``head`` through the egress ``hosts``."""
-    return is_exported(head.export_to, client_namespace) and imports_routes(hosts, head.key.namespace, head.hosts)
+def _is_imported(db: Database, head: VirtualServiceHead, host: str, client_namespace: str, hosts: tuple[str, ...]) -> bool:
+    """Return whether ``client_namespace`` sees the routes of ``head`` for ``host`` through the egress ``hosts``."""
+    holding = as_far_as_it_holds(db, head, host)
+    return is_exported(holding.export_to, client_namespace) and imports_routes(hosts, head.key.namespace, head.hosts)
 
 
 def routing_head(db: Database, client_namespace: str, hosts: tuple[str, ...], host: str) -> VirtualServiceHead | None:
-    """Return the first VirtualService named for just ``host`` that routes requests and that ``client_namespace`` sees through ``hosts``."""
-    heads = (sidecar_head(db, key) for key in sorted(index(db, about_host(VIRTUAL_SERVICE, host))))
-    return next((head for head in heads if head and head.routes_requests and is_imported(head, client_namespace, hosts)), None)
+    """Return the first VirtualService that names just ``host``, routes requests, and is seen through the egress ``hosts``."""
+    routing = (head for head in heads_naming(db, host, host) if head.routes_requests)
+    seen = (head for head in routing if _is_imported(db, head, host, client_namespace, hosts))
+    return min(seen, key=lambda head: head.key, default=None)
 
 
 def client_namespace_for_routes(db: Database, namespace: str) -> str:
     """Return the client namespace by which to look up routes for ``namespace``: ``PUBLIC`` where it sees what everyone sees."""
-    return namespace if index(db, exported_to(VIRTUAL_SERVICE, namespace)) else client_namespace_for_services(db, namespace)
+    own = index(db, exported_to(VIRTUAL_SERVICE, namespace)) or routes_foreign_hosts(db, namespace)
+    return namespace if own else client_namespace_for_services(db, namespace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
@@ -12,9 +12,19 @@ from controlplane.ir.rules import HttpRule, RequestPort
 from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names, subset_labels
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
-from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, qualified_host
+from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, of_kind, qualified_host
 from controlplane.mesh.publish.virtual_host_bytes import EncodedRoute, encoded_routes
-from controlplane.mesh.registry.services import PUBLIC, ServiceRef, find_services, host_patterns, is_exported, service_ports
+from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.services import (
+    PUBLIC,
+    ServiceRef,
+    declarers,
+    find_services,
+    host_owner,
+    host_patterns,
+    is_exported,
+    service_ports,
+)
 from controlplane.mesh.routing.delegates import http_routes, merged_http_routes, virtual_service_object
 from controlplane.mesh.routing.egress_hosts import imports_routes
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules, written
@@ -64,13 +74,31 @@ def sidecar_head(db: Database, key: Key) -> VirtualServiceHead | None:
     return head if head and MESH_GATEWAY in head.gateways else None
 
 
+def is_foreign(db: Database, head: VirtualServiceHead, host: str) -> bool:
+    """Return whether ``host`` is not of the namespace of ``head``, and routes for it hold for no others' clients in this mesh."""
+    settings = mesh_settings(db)
+    return not settings.foreign_routes and head.key.namespace not in (settings.root_namespace, host_owner(db, host))
+
+
+def as_far_as_it_holds(db: Database, head: VirtualServiceHead, host: str) -> VirtualServiceHead:
+    """Return ``head`` with those namespaces alone whose clients its routes for ``host`` may hold for."""
+    if not is_foreign(db, head, host):
+        return head
+    return head._replace(export_to=(head.key.namespace if is_exported(head.export_to, head.key.namespace) else NO_ONE,))
+
+
+def heads_naming(db: Database, pattern: str, host: str) -> list[VirtualServiceHead]:
+    """Return the VirtualServices for sidecars that name just ``pattern``, as far as they hold for ``host``."""
+    heads = (sidecar_head(db, key) for key in index(db, about_host(VIRTUAL_SERVICE, pattern)))
+    return [as_far_as_it_holds(db, head, host) for head in heads if head]
+
+
 @query
 def virtual_services_for(db: Database, host: str) -> tuple[VirtualServiceHead, ...]:
     """Return the VirtualServices for ``host``: those that name it most narrowly first, among these the oldest first."""
     ordered: list[VirtualServiceHead] = []
     for pattern in host_patterns(host):
-        heads = [head for key in index(db, about_host(VIRTUAL_SERVICE, pattern)) if (head := sidecar_head(db, key))]
-        ordered.extend(sorted(heads, key=lambda head: (head.created, head.key)))
+        ordered.extend(sorted(heads_naming(db, pattern, host), key=lambda head: (head.created, head.key)))
     return tuple(ordered)
 
 
@@ -84,7 +112,8 @@ class Audience(NamedTuple):
 @query
 def route_audience(db: Database, host: str) -> Audience:
     """Return the clients whose routes for ``host`` differ from the public ones."""
-    namespaces: set[str] = set()
+    rivals = () if mesh_settings(db).foreign_routes else declarers(db, host)
+    namespaces = {key.namespace for key in rivals} if len(rivals) > 1 else set[str]()
     label_keys: set[str] = set()
     for head in virtual_services_for(db, host):
         namespaces |= head.namespaces
@@ -101,8 +130,30 @@ def route_audience(db: Database, host: str) -> Audience:
 @query
 def virtual_service_for(db: Database, host: str, client_namespace: str, egress_hosts: tuple[str, ...]) -> Key | None:
     """Return the VirtualService that routes requests of ``client_namespace`` to ``host``, of those seen through ``egress_hosts``."""
-    heads = (head for head in virtual_services_for(db, host) if is_exported(head.export_to, client_namespace))
-    return next((head.key for head in heads if imports_routes(egress_hosts, head.key.namespace, head.hosts)), None)
+    heads = seen_virtual_services(db, host, client_namespace, egress_hosts)
+    return next((head.key for head in heads), None)
+
+
+def seen_virtual_services(db: Database, host: str, client_namespace: str, egress_hosts: tuple[str, ...]) -> Iterator[VirtualServiceHead]:
+    """Yield the VirtualServices for ``host`` that hold for ``client_namespace``, of those seen through ``egress_hosts``, in order.
+
+    Where routes for foreign hosts hold for nobody else, a client that has a service of its own for ``host`` has its own routes too.
+    """
+    settings = mesh_settings(db)
+    has_own = not settings.foreign_routes and any(key.namespace == client_namespace for key in declarers(db, host))
+    for head in virtual_services_for(db, host):
+        holds = is_exported(head.export_to, client_namespace) and imports_routes(egress_hosts, head.key.namespace, head.hosts)
+        if holds and (not has_own or head.key.namespace in (client_namespace, settings.root_namespace)):
+            yield head
+
+
+@query
+def routes_foreign_hosts(db: Database, namespace: str) -> bool:
+    """Return whether there are routes of ``namespace`` that hold for its own clients alone, as their hosts are not its own."""
+    if mesh_settings(db).foreign_routes:
+        return False
+    heads = (sidecar_head(db, key) for key in index(db, of_kind(VIRTUAL_SERVICE, namespace)))
+    return any(is_foreign(db, head, host) for head in heads if head for host in head.hosts)
 
 
 class RouteContext(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import GroupKind, Key
+from controlplane.model.mesh import TENANT_ANNOTATIONS
 from controlplane.model.proxies import ANNOTATIONS
 from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap, Model, Text, TextMap
 
@@ -17,7 +18,7 @@ _YOUNGEST = "~"  # after every digit
 
 def _mesh_annotations(annotations: Mapping[str, str]) -> Mapping[str, str]:
     """Return the annotations that mean something to a mesh: others are long, change often, and change nothing."""
-    known = (name for name in annotations if name in ANNOTATIONS or name.partition("/")[0].endswith("istio.io"))
+    known = (name for name in annotations if name in (*ANNOTATIONS, *TENANT_ANNOTATIONS) or name.partition("/")[0].endswith("istio.io"))
     return FrozenMap({name: annotations[name] for name in known})
 
 
