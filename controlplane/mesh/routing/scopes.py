@@ -258,7 +258,8 @@ def services_led_to(db: Database, client_namespace: str, hosts: tuple[str, ...])
 def _destinations_of_shard(db: Database, client_namespace: str, hosts: tuple[str, ...], shard: Shard) -> frozenset[str]:
     """Return the hosts that the VirtualServices of ``shard`` lead to that ``client_namespace`` sees through the egress ``hosts``."""
     heads = (sidecar_head(db, key) for key in index(db, in_shard(VIRTUAL_SERVICE, shard)))
-    return frozenset(host for head in heads if head and is_imported(head, client_namespace, hosts) for host in destinations(db, head.key))
+    seen = (head.key for head in heads if head and any(_is_imported(db, head, host, client_namespace, hosts) for host in head.hosts))
+    return frozenset(host for key in seen for host in destinations(db, key))
 
 
 def _is_imported(db: Database, head: VirtualServiceHead, host: str, client_namespace: str, hosts: tuple[str, ...]) -> bool:
