@@ -34,6 +34,7 @@ class KubernetesSettings:
     context: str | None = None
     namespaces: tuple[str, ...] = ()  # none: all
     watch_timeout_s: float = 120.0  # after which a silent watch is given up
+    replica: bool = False  # whether it writes there, and may lead; else it only observes
     pod: str = "navarch"  # the name of this replica
     webhook: str | None = None  # where webhooks are served, by HTTPS; None: not served
     settle_s: float = 90.0  # until a ConfigMap has reached the pods that mount it

@@ -50,6 +50,34 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class OngoingFailure:
+    """Tells the log of something that is tried again and again: once when it fails, once when the reason is another, and once when it works.
+
+    A right that was taken away fails every few seconds, for weeks: a line each time would hide all others.
+    """
+
+    def __init__(self, log: logging.Logger, failing: str, working: str, **facts: object) -> None:
+        """Say ``failing`` and ``working`` to ``log``, with ``facts``."""
+        self._log = log
+        self._failing = failing
+        self._working = working
+        self._facts = facts
+        self._kind: object = None
+
+    def failed(self, reason: str, kind: object = None, **facts: object) -> None:
+        """Take note that it has failed for ``reason``; ``kind`` is what reasons have in common that differ in details only."""
+        kind = reason if kind is None else kind
+        if kind != self._kind:
+            self._log.warning(self._failing, extra={**self._facts, "reason": reason, **facts})
+        self._kind = kind
+
+    def worked(self) -> None:
+        """Take note that it has worked."""
+        if self._kind is not None:
+            self._log.info(self._working, extra=self._facts)
+        self._kind = None
+
+
 def log_to_stderr(form: LogFormat, level: LogLevel = LogLevel.INFO) -> None:
     """Write this program's logs from ``level`` on to standard error in the given ``form``."""
     handler = logging.StreamHandler(sys.stderr)

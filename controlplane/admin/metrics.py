@@ -33,6 +33,7 @@ class MetricsCollector(Collector):
         yield CounterMetricFamily(
             "navarch_refreshes", "How often the configuration was brought up to date.", value=control_plane.refreshes()
         )
+        yield GaugeMetricFamily("navarch_tasks", "Tasks of the event loop.", value=control_plane.tasks())
         objects = GaugeMetricFamily("navarch_objects", "Objects in effect, by kind.", labels=["kind"])
         for kind, count in sorted(Counter(entry.key.kind for entry in control_plane.mesh.objects()).items()):
             objects.add_metric([kind], count)
@@ -114,6 +115,12 @@ def _kubernetes_metrics(control_plane: KubernetesState) -> Iterator[Metric]:
     yield silent
     yield GaugeMetricFamily("navarch_kubernetes_leader", "Whether this replica writes the status of objects.", value=control_plane.leads())
     yield CounterMetricFamily("navarch_kubernetes_status_writes", "Statuses written.", value=control_plane.status_writes())
+    yield CounterMetricFamily(
+        "navarch_kubernetes_status_failures", "Statuses that the API server did not take.", value=control_plane.status_failures()
+    )
+    yield GaugeMetricFamily(
+        "navarch_kubernetes_status_unwritten", "Objects whose status the API server does not take.", value=len(control_plane.problems())
+    )
     reviews = CounterMetricFamily("navarch_webhook_reviews", "Answers of the webhooks.", labels=["answer"])
     for answer, count in sorted(control_plane.reviews().items()):
         reviews.add_metric([answer], count)

@@ -18,6 +18,8 @@ class KubernetesState:
     silences: Callable[[], Mapping[str, float]]  # for how many seconds nothing was heard, by resource
     leads: Callable[[], bool]
     status_writes: Callable[[], int]
+    status_failures: Callable[[], int]  # how often a status was not taken
+    problems: Callable[[], Sequence[Problem]]  # of the objects whose status is not taken
     reviews: Callable[[], Mapping[str, int]]  # of the webhook, by answer
 
 
@@ -32,7 +34,8 @@ class AdminState:
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
-    refusals: Callable[[], Sequence[Problem]] = tuple  # what proxies refuse now
+    refusals: Callable[[], Sequence[Problem]] = tuple  # what proxies refuse now, and the API server
+    tasks: Callable[[], int] = int  # of the event loop
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None

@@ -30,23 +30,23 @@ from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.app.sources import Sources
 from controlplane.app.system_namespace import SystemNamespace
 from controlplane.app.update_loop import UpdateLoop
-from controlplane.app.write_back import WriteBack, entries_of, write_back
+from controlplane.app.write_back import ProxyProgress, WriteBack, entries_of, status_inputs, write_back
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import Client, connect
 from controlplane.mesh.mesh import Mesh
+from controlplane.model.problems import Problem
 from controlplane.model.revisions import DEFAULT_REVISION
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
 from controlplane.serve.identity import IdentityServer
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
 from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
-from controlplane.serve.xds.refusals import RecentRefusals, fields_at_fault, refusal_problems
+from controlplane.serve.xds.refusals import fields_at_fault, refusal_problems
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.settings import Settings
 from controlplane.sources.files.source import FileSource
 from controlplane.sources.registrations import RegistrationSource
 from controlplane.sources.source import Source
-from controlplane.writeback.status import StatusInputs
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.sotw import SotwStream
 
@@ -81,9 +81,10 @@ class ControlPlane:
     def __init__(self, settings: Settings, client: Client | None = None) -> None:
         """Make one by ``settings``, with a ``client`` where Kubernetes is a source; nothing is opened yet."""
         self._settings = settings
-        self._api = api_server(client, settings.kubernetes) if settings.kubernetes and client else None
+        self._api = api_server(client, settings.kubernetes, settings) if settings.kubernetes and client else None
         self._mesh = Mesh(settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION, settings.hold_unknown_s)
-        self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s) if settings.identity else None
+        observes = bool(self._api and not self._api.settings.replica)
+        self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s, observes=observes) if settings.identity else None
         self._sources = Sources(list(_sources(settings, self._api, self._registrar)))
         self._issuers = jwks.jwks_refresher(settings.jwks)
         self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers)
@@ -91,6 +92,7 @@ class ControlPlane:
         self._recorder = StreamRecorder(self._registrar, partial(fields_at_fault, self._mesh, self._subscribers))
         self._server = DiscoveryServer(self._subscribers, self._updates.synced, _STREAM_FACTORIES, self._recorder)
         self._identities: Identities | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # that it runs in
         self._write_back = self._new_write_back(self._api) if self._api else None
         self._admin_servers = self._new_admin_servers()
         self._problem_log = ProblemLog(self._mesh, self._sources.locations, lambda: self._updates.refreshes)
@@ -115,6 +117,7 @@ class ControlPlane:
 
         ``announce`` gets the addresses as soon as all ports are open. Raises OSError where a port cannot be opened.
         """
+        self._loop = asyncio.get_running_loop()
         addresses = await self._open()
         async with asyncio.TaskGroup() as tasks:
             endless = (
@@ -169,7 +172,7 @@ class ControlPlane:
 
     def _background(self) -> tuple[BackgroundTask, ...]:
         write_back_tasks = self._write_back.tasks if self._write_back else ()
-        if self._api:
+        if self._api and self._api.settings.replica:
             write_back_tasks = (*write_back_tasks, SystemNamespace(self._api.client, self._api.settings.system_namespace))
         return (*write_back_tasks, *(self._identities.tasks if self._identities else ()))
 
@@ -177,23 +180,8 @@ class ControlPlane:
         return (self._write_back.webhook,) if self._write_back and self._write_back.webhook else ()
 
     def _new_write_back(self, api: ApiServer) -> WriteBack:
-        fleet = self._recorder.fleet
-        refusals = RecentRefusals(self._subscribers, fleet)
-        status = StatusInputs(
-            objects=lambda: {
-                key: record for key, record in api.source.store.istio_records().items() if not self._mesh.is_for_another_revision(key)
-            },
-            cross_object_problems=lambda key: (*self._mesh.problems_about(key), *refusals.about(key)),
-            rollout=lambda key: self._subscribers.rollout(key, partial(fleet.explain, key)),
-            change_counters=lambda: (
-                self._subscribers.arrivals,
-                self._subscribers.departures,
-                self._updates.key_updates,
-                self._updates.holds,
-                sum(fleet.rejects.values()),
-            ),
-            identity=lambda: published_identity(self._identity()),
-        )
+        proxies = ProxyProgress(self._subscribers, self._recorder.fleet, self._updates.published_at)
+        status = status_inputs(api, self._mesh, self._updates, proxies, lambda: published_identity(self._identity()))
         entries = entries_of(api, self._registrar, self._settings.reports.grace_s) if self._registrar else None
         return write_back(api, status, entries, self._mesh.proxy_defaults)
 
@@ -206,8 +194,9 @@ class ControlPlane:
             locations=self._sources.locations,
             not_ready=self._not_ready,
             refreshes=lambda: self._updates.refreshes,
+            tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
             held_back=lambda: len(self._updates.held_back),
-            refusals=lambda: refusal_problems(self._subscribers, self._recorder.fleet),
+            refusals=self._told_problems,
             rejects=lambda: self._recorder.fleet.rejects,
             kubernetes=self._write_back.state if self._write_back else None,
             identity=self._identity,
@@ -228,6 +217,11 @@ class ControlPlane:
 
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities) if self._identities else None
+
+    def _told_problems(self) -> tuple[Problem, ...]:
+        """Return what proxies refuse, and the API server."""
+        unwritten = self._write_back.state.problems() if self._write_back else ()
+        return (*refusal_problems(self._subscribers, self._recorder.fleet), *unwritten)
 
     def _turnover(self) -> int:
         return self._updates.refreshes + self._subscribers.departures

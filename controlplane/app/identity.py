@@ -15,7 +15,7 @@ from controlplane.app.api_server import ApiServer, BackgroundTask
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.ca.certificates import read_certificates
 from controlplane.ca.file_store import FileStore
-from controlplane.ca.manager import PluggedIn, StateStore, stored_key
+from controlplane.ca.manager import Observed, PluggedIn, StateStore, stored_key
 from controlplane.kube.client import Client
 from controlplane.kube.reflector import ReflectorTiming
 from controlplane.kube.secret_store import SecretStore
@@ -136,7 +136,9 @@ def _store(identity: IdentitySettings, api: ApiServer | None) -> StateStore:
     if identity.ca_certs:
         return PluggedIn(Path(identity.ca_certs))
     if api and not identity.state:
-        return authority_store(api.client, api.settings.system_namespace)
+        namespace = api.settings.system_namespace
+        stored = authority_store(api.client, namespace)
+        return stored if api.settings.replica else Observed(stored, f"the Secret {AUTHORITY_SECRET} in {namespace}")
     return FileStore(Path(identity.state or ""))
 
 

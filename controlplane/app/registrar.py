@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 class WorkloadRegistrar:
     """The registrations of one replica."""
 
-    def __init__(self, objects: Objects, grace_s: float) -> None:
-        """Look up groups among ``objects``; keep workloads that have disconnected for ``grace_s``."""
+    def __init__(self, objects: Objects, grace_s: float, *, observes: bool = False) -> None:
+        """Look up groups among ``objects``; keep workloads that have disconnected for ``grace_s``. Who only ``observes`` registers none."""
+        self._observes = observes
         self._objects = objects
         self._registrations = Registrations(grace_s)
         self._logged: Mapping[str, str] = {}
@@ -27,7 +28,10 @@ class WorkloadRegistrar:
 
     def connected(self, connection: int, proxy: Proxy) -> None:
         """Note that ``proxy`` has opened ``connection``."""
-        if self._registrations.connected(connection, proxy, time.time()):
+        if self._observes:
+            if proxy.group:
+                log.warning("workload not registered", extra={"proxy": proxy.id, "reason": "this control plane only observes"})
+        elif self._registrations.connected(connection, proxy, time.time()):
             self.changed.set()
         elif proxy.group:
             log.warning("workload not registered", extra={"proxy": proxy.id, "reason": "it came in where nobody is asked who they are"})

@@ -70,6 +70,8 @@ class UpdateLoop:
         self.held_back: Mapping[Key, Deferral] = {}
         self.holds = 0  # how many objects were held back, or were so no longer
         self.refreshes = 0
+        self.published_at: dict[Key, float] = {}  # since when each object is published as it is, in seconds since the epoch
+        self._changed: set[Key] = set()  # by what was applied and is not published yet
         self.key_updates = 0  # how often issuers' keys were submitted
         if not self._waiting_for:
             self.synced.set()
@@ -105,7 +107,7 @@ class UpdateLoop:
 
     async def _apply(self, batch: _Mailbox) -> None:
         for piece in batch.pieces():
-            self._mesh.apply(piece)
+            self._changed |= self._mesh.apply(piece)
             await asyncio.sleep(0)
 
     async def _refresh(self, publish: Publish) -> Published:
@@ -140,7 +142,17 @@ class UpdateLoop:
         for failed in published.failed:
             log.error("query failed", extra={"query": str(failed), "where": failed.where})
         self._note_deferrals(published)
+        self._note_changes()
         publish(published)
+
+    def _note_changes(self) -> None:
+        now = self._clock()
+        for key in self._changed:
+            if self._mesh.object(key) is None:
+                self.published_at.pop(key, None)
+            else:
+                self.published_at[key] = now
+        self._changed.clear()
 
     def _note_deferrals(self, published: Published) -> None:
         before, self.held_back, self._due = self.held_back, published.held_back, published.due

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from controlplane.admin.http_server import HttpServer
 from controlplane.admin.state import KubernetesState
 from controlplane.app.api_server import ApiServer, BackgroundTask
 from controlplane.app.registrar import WorkloadRegistrar
-from controlplane.kube.lease import Lease
+from controlplane.app.update_loop import UpdateLoop
+from controlplane.fleet.rollout import Rollout
+from controlplane.fleet.streams import Fleet
+from controlplane.mesh.mesh import Mesh
+from controlplane.model.keys import Key
+from controlplane.model.problems import Problem
 from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.serve.xds.refusals import RecentRefusals
+from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
 from controlplane.webhooks.registration import WebhookRegistration
 from controlplane.webhooks.server import Webhook
 from controlplane.webhooks.validate import validate
-from controlplane.writeback.replicas import LEASE_PREFIX
 from controlplane.writeback.status import StatusInputs, StatusWriter
 from controlplane.writeback.workload_entries import EntryOwner, WorkloadEntryWriter
 
@@ -31,29 +38,70 @@ class WriteBack:
     state: KubernetesState
 
 
+class ProxyProgress:
+    """How far objects have come among the proxies of this control plane."""
+
+    def __init__(self, subscribers: Subscribers, fleet: Fleet, published_at: Mapping[Key, float]) -> None:
+        """Ask ``subscribers`` and ``fleet``; objects are published as they are since ``published_at``."""
+        self._subscribers = subscribers
+        self._fleet = fleet
+        self._published_at = published_at
+        self._refusals = RecentRefusals(subscribers, fleet)
+
+    def rollout(self, key: Key) -> Rollout:
+        """Return how far the object ``key`` has come."""
+        since, now = self._published_at.get(key, 0.0), time.time()
+        lagging = partial(self._fleet.lagging, since=since, now=now)
+        return self._subscribers.rollout(key, partial(self._fleet.explain, key), lagging)
+
+    def refusals(self, key: Key) -> tuple[Problem, ...]:
+        """Return what of the object ``key`` proxies refuse."""
+        return self._refusals.about(key)
+
+    def counters(self) -> tuple[int, ...]:
+        """Return counts of which one grows whenever proxies may have come further, or fallen back."""
+        return self._subscribers.arrivals, self._subscribers.departures, sum(self._fleet.rejects.values())
+
+
+def status_inputs(api: ApiServer, mesh: Mesh, updates: UpdateLoop, proxies: ProxyProgress, identity: Callable[[], str]) -> StatusInputs:
+    """Return what the status of the objects of ``api`` is made of; ``identity`` is what others may know of the authority."""
+    return StatusInputs(
+        synced=updates.synced,
+        objects=lambda: {key: record for key, record in api.source.store.istio_records().items() if not mesh.is_for_another_revision(key)},
+        collection=api.collection,
+        cross_object_problems=lambda key: (*mesh.problems_about(key), *proxies.refusals(key)),
+        rollout=proxies.rollout,
+        change_counters=lambda: (*proxies.counters(), updates.key_updates, updates.holds, updates.refreshes),
+        identity=identity,
+    )
+
+
 def write_back(
     api: ApiServer, status: StatusInputs, entries: WorkloadEntryWriter | None, defaults: Callable[[], ProxySettings]
 ) -> WriteBack:
     """Return what writes the ``status`` of objects and ``entries`` to ``api``, and answers it; pods get the ``defaults`` of the mesh."""
     client, settings = api.client, api.settings
-    replica = Lease(client, (settings.system_namespace, LEASE_PREFIX + settings.pod), settings.pod, random.random)
-    writer = StatusWriter(client, status, api.leader, settings.pod, settings.system_namespace)
+    writer = StatusWriter(client, status, api.replica, api.leader, api.replicas)
     injector = Injector(client, settings, defaults)
     webhook = Webhook({"/validate": lambda _: validate, **dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)})
     state = KubernetesState(
         silences=api.source.silences,
         leads=lambda: api.leader.is_leader,
         status_writes=lambda: writer.writes,
+        status_failures=lambda: writer.failures,
+        problems=writer.problems,
         reviews=lambda: webhook.counts,
     )
-    tasks: list[BackgroundTask] = [api.leader, replica, writer, *([entries] if entries else [])]
+    if not settings.replica:
+        return WriteBack((), None, state)
+    tasks: tuple[BackgroundTask, ...] = (*api.leases, writer, *([entries] if entries else []))
     if not settings.webhook:
-        return WriteBack(tuple(tasks), None, state)
+        return WriteBack(tasks, None, state)
     registration = WebhookRegistration(client, settings.system_namespace, api.leader, lambda: bool(webhook.counts.total()))
     return WriteBack((*tasks, registration, injector), HttpServer(webhook, settings.webhook, registration.tls, option="--webhook"), state)
 
 
 def entries_of(api: ApiServer, registrar: WorkloadRegistrar, grace_s: float) -> WorkloadEntryWriter:
     """Return what keeps the WorkloadEntries that ``registrar`` wants, and deletes none in the first ``grace_s``."""
-    place = EntryOwner(api.settings.pod, api.settings.system_namespace, grace_s)
+    place = EntryOwner(api.settings.pod, api.settings.system_namespace, grace_s, api.replica)
     return WorkloadEntryWriter(api.client, place, api.leader, registrar, api.source.store.entries)

@@ -70,6 +70,24 @@ class PluggedIn:
             raise BadCertificate(f"{self._root}: {error}") from error
 
 
+class Observed:
+    """An authority that others begin and rotate: it is read and never written."""
+
+    def __init__(self, store: StateStore, where: str) -> None:
+        """Read ``store``, which is ``where`` in the words of messages."""
+        self._store = store
+        self._where = where
+
+    async def read(self) -> bytes | None:
+        """Return the state that others have stored; raises NavarchError, OSError."""
+        return await self._store.read()
+
+    async def write(self, content: bytes, before: bytes | None) -> bool:
+        """Raise OutOfOrder: others do that."""
+        del content, before
+        raise OutOfOrder(f"there is no authority in {self._where}: a control plane with --replica begins one, --state keeps one of its own")
+
+
 class AuthorityManager:
     """The state of an authority, always that which is stored."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -17,11 +18,21 @@ from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 if TYPE_CHECKING:
     from controlplane.app.control_plane import Addresses
 
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?")  # of a Lease, with something before it
+
 _Folders: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="DIR", help="A folder of manifests to serve and to watch. Can be given several times.")
 ]
 _Kubernetes: TypeAlias = Annotated[
     bool, typer.Option("--kubernetes", help="Serve what a Kubernetes API server has. What a folder gives too is taken from there.")
+]
+_Replica: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--replica",
+        help="With --kubernetes: be one of the cluster's control planes, which write there (status, the webhooks' registration, roots, …), "
+        "by the name POD_NAME. Without it nothing is written there.",
+    ),
 ]
 _Kubeconfig: TypeAlias = Annotated[
     str | None, typer.Option(metavar="FILE", help="How the API server is reached. Default: the pod's service account, or as kubectl does.")
@@ -106,6 +117,7 @@ _Output: TypeAlias = Annotated[Output, typer.Option("--output", "-o", help="How 
 def serve(
     files: _Folders = None,
     kubernetes: _Kubernetes = False,
+    replica: _Replica = False,
     kubeconfig: _Kubeconfig = None,
     context: _Context = None,
     namespace: _Namespaces = None,
@@ -144,7 +156,7 @@ def serve(
 
       navarch serve --files ./manifests --state ./state --xds-tls 0.0.0.0:15012 --log-format json
     """
-    cluster = _cluster(kubeconfig, context, namespace, webhook, watch_timeout, wanted=kubernetes)
+    cluster = _cluster(kubeconfig, context, namespace, webhook, watch_timeout, wanted=kubernetes, replica=replica)
     if injection and not (cluster and cluster.webhook):
         raise typer.BadParameter("--injection goes with --webhook")
     if injection and cluster:
@@ -171,19 +183,32 @@ def _folders(files: list[str] | None, *, alone: bool) -> tuple[str, ...]:
 
 
 def _cluster(
-    kubeconfig: str | None, context: str | None, namespaces: list[str] | None, webhook: str | None, watch_timeout: float, *, wanted: bool
+    kubeconfig: str | None,
+    context: str | None,
+    namespaces: list[str] | None,
+    webhook: str | None,
+    watch_timeout: float,
+    *,
+    wanted: bool,
+    replica: bool,
 ) -> KubernetesSettings | None:
     if not wanted:
-        if kubeconfig or context or namespaces:
-            raise typer.BadParameter("--kubeconfig, --context and --namespace go with --kubernetes")
+        if kubeconfig or context or namespaces or replica:
+            raise typer.BadParameter("--kubeconfig, --context, --namespace and --replica go with --kubernetes")
         return None
+    if webhook and not replica:
+        raise typer.BadParameter("--webhook goes with --replica: only a replica keeps its certificate, and tells the API server of it")
+    pod = os.environ.get("POD_NAME") or socket.gethostname()
+    if replica and not _NAME.fullmatch(pod):
+        raise typer.BadParameter(f"expected the name of a pod in POD_NAME (lower-case letters, digits, '-' and '.'), found {pod[:200]!r}")
     return KubernetesSettings(
         kubeconfig=kubeconfig,
         context=context,
         namespaces=tuple(dict.fromkeys(namespaces or ())),
         webhook=address(webhook, option="--webhook") if webhook else None,
         watch_timeout_s=watch_timeout,
-        pod=os.environ.get("POD_NAME") or socket.gethostname(),
+        replica=replica,
+        pod=pod,
         system_namespace=os.environ.get("POD_NAMESPACE") or "navarch-system",
     )
 

@@ -136,7 +136,7 @@ class ClusterManifests:
     def serve(self, replica: str) -> Sequence[str]:
         """Return the options by which the control plane ``replica`` reads it: all of them alike."""
         del replica
-        return ("--kubernetes", *self._options, "--namespace", self.namespace)
+        return ("--kubernetes", "--replica", *self._options, "--namespace", self.namespace)
 
     async def open(self) -> None:
         """Make the namespace; the kinds of Istio must be there."""

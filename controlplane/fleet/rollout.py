@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 MOST_REFUSALS = 5  # that are kept of one object
@@ -27,6 +27,7 @@ class Rollout:
     needed: int = 0
     accepted: int = 0
     refusals: tuple[ResourceRefusal, ...] = ()
+    counted: bool = True  # False: there are more proxies, all of which have it, and nobody has said how many
 
     @property
     def settled(self) -> bool:
@@ -40,8 +41,9 @@ class Rollout:
 
 
 def new_rollout(generation: int, needed: int, accepted: int, refusals: Iterable[ResourceRefusal]) -> Rollout:
-    """Return a rollout with as much of the ``refusals`` as is worth showing."""
-    worth_showing = sorted(set(refusals))[:MOST_REFUSALS]
+    """Return a rollout with as much of the ``refusals`` as is worth showing: of those who say the same, the first."""
+    distinct = {(refusal.resource, refusal.message): refusal for refusal in sorted(set(refusals), reverse=True)}
+    worth_showing = [distinct[what] for what in sorted(distinct)][:MOST_REFUSALS]
     return Rollout(
         generation,
         needed,
@@ -71,4 +73,5 @@ def total_rollout(rollouts: Iterable[Rollout | None], generation: int) -> Rollou
 
 def _plus(one: Rollout, other: Rollout) -> Rollout:
     refusals = (*one.refusals, *other.refusals)
-    return new_rollout(one.generation, one.needed + other.needed, one.accepted + other.accepted, refusals)
+    total = new_rollout(one.generation, one.needed + other.needed, one.accepted + other.accepted, refusals)
+    return replace(total, counted=one.counted and other.counted)

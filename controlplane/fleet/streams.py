@@ -9,7 +9,10 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import FieldAtFault
 from controlplane.model.proxies import Proxy
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
+from controlplane.xds.stream import Progress
 from controlplane.xds.view import folder
+
+STARTING_S = 10.0  # for which a proxy that has just connected may take to accept what was there before it
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class TypeStatus:
     sent_at: float | None = None
     acked: str | None = None
     acked_at: float | None = None
+    acked_sent_at: float | None = None  # when the response that was accepted last had been sent
     nacked: str | None = None
     nacked_at: float | None = None
     error: str | None = None
@@ -125,6 +129,22 @@ class Fleet:
             return refusals[0].message
         return next((f"{at_fault.field}: {refusal.message}" for at_fault, refusal in blamed if at_fault.key == key), None)
 
+    def lagging(self, connection: int, type_url: str, overtaken: bool, *, since: float, now: float) -> Progress:  # noqa: FBT001
+        """Return how far ``connection`` has come with an object, by a resource of ``type_url`` whose newest version it has not accepted.
+
+        The object is as it is ``since`` then. Who has connected after that, and not long before ``now``, does not count yet: an object is
+        not on its way because a proxy is. A resource that is ``overtaken`` changes all the time, by other objects: whoever has accepted
+        what was sent after the object had changed has the object.
+        """
+        stream = self._streams.get(connection)
+        if stream is None:
+            return Progress.PENDING
+        status = stream.types.get(type_url)
+        if overtaken and status is not None and status.acked_sent_at is not None and status.acked_sent_at >= since:
+            return Progress.ACCEPTED
+        starting = stream.connected_at >= since and now - stream.connected_at < STARTING_S
+        return Progress.UNNEEDED if starting else Progress.PENDING
+
     def proxy_of(self, connection: int) -> Proxy | None:
         """Return whose ``connection`` is."""
         stream = self._streams.get(connection)
@@ -151,6 +171,8 @@ class Fleet:
         match event:
             case Acked():
                 status.acked, status.acked_at = event.nonce, at
+                if event.nonce == status.sent:
+                    status.acked_sent_at = status.sent_at
             case Sent():
                 status.sent, status.sent_at = event.nonce, at
                 status.resources += event.count

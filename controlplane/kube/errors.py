@@ -8,6 +8,11 @@ from controlplane.errors import NavarchError
 class KubernetesError(NavarchError):
     """Something between us and the API server went wrong."""
 
+    @property
+    def kind(self) -> object:
+        """Return what errors have in common that differ in details only."""
+        return type(self)
+
 
 class NoAccess(KubernetesError):
     """There is no way to the API server: no kubeconfig that can be read, and no service account of a pod."""
@@ -27,6 +32,11 @@ class StatusError(KubernetesError):
         self.reason = reason
         self.message = message
         self.retry_after_s = retry_after_s
+
+    @property
+    def kind(self) -> object:
+        """Return the status: the message may name what differs each time."""
+        return self.status
 
     @property
     def not_found(self) -> bool:

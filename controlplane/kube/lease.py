@@ -10,8 +10,8 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from controlplane.kube.client import Client
@@ -31,6 +31,26 @@ class LeaseTiming:
     retry_s: float = 2.0
 
 
+async def _always(_: Json) -> bool:
+    return True
+
+
+def _ignore(_: str) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidacy:
+    """What a candidate says of itself in the Lease, and whether it may take a free one, as its last holder has left it.
+
+    ``when_taken`` is called with who holds it as often as somebody else is seen to.
+    """
+
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    may_take: Callable[[Json], Awaitable[bool]] = _always
+    when_taken: Callable[[str], None] = _ignore
+
+
 class Leadership(Protocol):
     """The right to act for all replicas, which may be lost at any time; a Lease gives it."""
 
@@ -39,21 +59,35 @@ class Leadership(Protocol):
         """Return whether it is ours now."""
 
 
+class NoLease:
+    """The part of somebody who only observes: nothing is ever theirs."""
+
+    is_leader = False
+
+
 class Lease:
     """Our part in who holds the Lease ``name``."""
 
     def __init__(
-        self, client: Client, key: tuple[str, str], holder: str, random: Callable[[], float], timing: LeaseTiming | None = None
+        self,
+        client: Client,
+        key: tuple[str, str],
+        holder: str,
+        random: Callable[[], float],
+        timing: LeaseTiming | None = None,
+        candidacy: Candidacy | None = None,
     ) -> None:
-        """Want the Lease ``key``, its namespace and name, as ``holder``."""
+        """Want the Lease ``key``, its namespace and name, as ``holder``, which is the name of this process and of no other."""
         self._client = client
         self._namespace, self._name = key
         self._holder = holder
         self._random = random
         self._timing = timing or LeaseTiming()
+        self._candidacy = candidacy or Candidacy()
         self._until = 0.0  # of the monotonic clock: how long it is ours
         self._seen: tuple[str, str] = ("", "")  # who held it and what it said last
         self._seen_at = 0.0
+        self.looked = asyncio.Event()  # set when it has been looked at once, or could not be
 
     @property
     def is_leader(self) -> bool:
@@ -69,6 +103,7 @@ class Lease:
                     await self._try()
                 except KubernetesError as error:
                     log.debug("lease not renewed", extra={"lease": self._name, "reason": str(error)})
+                self.looked.set()
                 if was != self.is_leader:
                     log.info("lease held" if self.is_leader else "lease lost", extra={"lease": self._name, "holder": self._holder})
                 await asyncio.sleep(self._timing.retry_s * (0.9 + self._random() / 5))
@@ -83,6 +118,8 @@ class Lease:
         except StatusError as error:
             if not error.not_found:
                 raise
+            if not await self._candidacy.may_take({}):
+                return
             await self._client.create(LEASES.path(self._namespace), self._record({}, 0))
             self._until = began + self._timing.renew_s
             return
@@ -91,12 +128,14 @@ class Lease:
         if (holder, version) != self._seen:
             self._seen, self._seen_at = (holder, version), began
         free = not holder or began - self._seen_at > self._timing.duration_s
-        if holder == self._holder or free:
+        if holder == self._holder or (free and await self._candidacy.may_take(lease)):
             changes = number(spec, "leaseTransitions") + (holder != self._holder)
             await self._client.replace(LEASES.path(self._namespace, self._name), self._record(section(lease, "metadata"), changes))
             self._until = began + self._timing.renew_s
         else:
             self._until = 0.0
+            if not free:
+                self._candidacy.when_taken(holder)
 
     async def _release(self) -> None:
         self._until = 0.0
@@ -116,5 +155,6 @@ class Lease:
             "renewTime": now,
             "leaseTransitions": changes,
         }
-        named = {"name": self._name, "namespace": self._namespace, **metadata}
+        annotations = {**section(metadata, "annotations"), **self._candidacy.annotations}
+        named = {"name": self._name, "namespace": self._namespace, **metadata, "annotations": annotations}
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": named, "spec": spec}

@@ -5,7 +5,8 @@ https://github.com/kubernetes/community/blob/master/contributors/devel/sig-archi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.fleet.rollout import Rollout
@@ -14,7 +15,11 @@ from controlplane.model.problems import CONSEQUENCES, HELD_BACK, REFUSED, Proble
 Condition = Mapping[str, object]
 _MAX_MESSAGE = 4000  # the API allows 32768
 _MAX_REASON = 64
-_COMPARED = ("type", "status", "reason", "message", "observedGeneration")
+_COMPARED = ("type", "status", "reason", "observedGeneration")
+# What of a message changes as proxies come and go, and means the same: how many there are, and which of them says why it refuses.
+_VARYING = re.compile(
+    r"\d+ of \d+ proxies|all proxies that need it|all but \d+ proxies|\d+/\d+ proxies|all proxies(?= up)|\S+(?: and \d+ more)? (?=refused )"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ def updated_conditions(
 ) -> tuple[Condition, ...] | None:
     """Return the conditions that an object of ``generation`` should have at ``now`` (RFC 3339), ``None`` if they are the ``current`` ones.
 
+    ``mean_the_same`` tells which of those that differ are not urgent.
+
     ``problems`` are all of the object; ``rollout`` sums up the proxies, ``None`` while a replica does not serve this generation.
     Conditions of others stay as they are.
     """
@@ -37,9 +44,25 @@ def updated_conditions(
     current_by_type = {str(condition.get("type")): condition for condition in current}
     updated = [_condition(condition, current_by_type.get(condition.type), generation, now) for condition in wanted.values()]
     foreign = [condition for condition in current if str(condition.get("type")) not in wanted]
-    if all(_is_current(condition, current_by_type.get(str(condition["type"]))) for condition in updated):
+    if all(_is_current(condition, current_by_type.get(str(condition["type"])), _text) for condition in updated):
         return None
     return (*foreign, *updated)
+
+
+def mean_the_same(updated: Iterable[Condition], current: Iterable[Condition]) -> bool:
+    """Return whether the conditions ``updated`` say nothing that ``current`` do not, but for how many proxies there are, and which."""
+    current_by_type = {str(condition.get("type")): condition for condition in current}
+    return all(_is_current(condition, current_by_type.get(str(condition["type"])), _meaning) for condition in updated)
+
+
+def is_pending(conditions: Iterable[Condition]) -> bool:
+    """Return whether ``conditions`` say that there are proxies to be waited for."""
+    return any(condition.get("type") == "Programmed" and condition.get("reason") == "Pending" for condition in conditions)
+
+
+def was_programmed(conditions: Iterable[Condition]) -> bool:
+    """Return whether ``conditions`` say that all proxies have what they need."""
+    return any(condition.get("type") == "Programmed" and condition.get("status") == "True" for condition in conditions)
 
 
 def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> Iterator[_WantedCondition]:
@@ -69,14 +92,22 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
         yield _WantedCondition("Programmed", "False", "Pending", "not every replica of the control plane serves this generation yet")
         yield _WantedCondition("Reconciled", "False", "Pending", "pending")
         return
-    count = f"{rollout.accepted} of {rollout.needed} proxies"
+    count, reconciled = _counts(rollout)
     if rollout.refusals:
         refusals = "; ".join(f"{refusal.proxy} refused {refusal.resource}: {refusal.message}" for refusal in rollout.refusals)
         yield _WantedCondition("Programmed", "False", "Refused", f"{count}; {refusals}"[:_MAX_MESSAGE])
     else:
         yield _WantedCondition("Programmed", str(rollout.settled), "Programmed" if rollout.settled else "Pending", count)
-    reconciled = f"{rollout.accepted}/{rollout.needed} proxies up to date."
     yield _WantedCondition("Reconciled", str(rollout.settled), "Reconciled" if rollout.settled else "Pending", reconciled)
+
+
+def _counts(rollout: Rollout) -> tuple[str, str]:
+    """Return in our words and in Istio's how many proxies there are, and how many of them have it."""
+    if rollout.counted:
+        return f"{rollout.accepted} of {rollout.needed} proxies", f"{rollout.accepted}/{rollout.needed} proxies up to date."
+    if rollout.settled:
+        return "all proxies that need it", "all proxies up to date."
+    return f"all but {rollout.needed - rollout.accepted} proxies", "not all proxies up to date."
 
 
 def _message(problems: Iterable[Problem]) -> str:
@@ -95,6 +126,19 @@ def _condition(wanted: _WantedCondition, current: Condition | None, generation: 
     }
 
 
-def _is_current(updated: Condition, current: Condition | None) -> bool:
+def _is_current(updated: Condition, current: Condition | None, told: Callable[[object], str]) -> bool:
+    """Return whether ``current`` says what ``updated`` does, as far as ``told`` reads messages."""
     # The API server of some kinds drops fields that their schema does not know, as the observedGeneration of Istio's conditions.
-    return current is not None and all(current.get(name, updated[name]) == updated[name] for name in _COMPARED)
+    return (
+        current is not None
+        and all(current.get(name, updated[name]) == updated[name] for name in _COMPARED)
+        and told(current.get("message", updated["message"])) == told(updated["message"])
+    )
+
+
+def _text(message: object) -> str:
+    return str(message)
+
+
+def _meaning(message: object) -> str:
+    return _VARYING.sub("proxies", str(message))

@@ -38,6 +38,7 @@ class EntryOwner:
     pod: str
     home: str
     grace_s: float  # for which nothing is deleted after the start: who was connected before comes again
+    replica: Leadership  # held while this process is the replica of that name
 
 
 class WantedEntries(Protocol):
@@ -85,6 +86,8 @@ class WorkloadEntryWriter:
                 continue
 
     async def _round(self) -> None:
+        if not self._owner.replica.is_leader:
+            return
         wanted, existing = self._wanted.entries(), {entry.key: entry for entry in self._existing()}
         for key, registered in wanted.items():
             await self._write(registered, existing.get(key))

@@ -71,7 +71,7 @@ class Kubernetes:
     def __init__(self, own: Cluster, client: Client) -> None:
         """Keep the mesh at ``own``, by ``client``."""
         self._client = client
-        self.options = ("--kubernetes", "--kubeconfig", str(own.kubeconfig()))
+        self.options = ("--kubernetes", "--replica", "--kubeconfig", str(own.kubeconfig()))
         self.request_ms: list[float] = []  # that the API server took for each change
 
     async def fill(self, size: Size) -> float:

@@ -27,13 +27,22 @@ async def serving(
     files: tuple[str, ...] = (),
     namespaces: tuple[str, ...] = (),
     webhook: str | None = None,
-    pod: str = "navarch",
+    pod: str | None = "navarch",
     watch_timeout_s: float = 120.0,
     more: Settings = _NOTHING_MORE,
 ) -> AsyncIterator[Running]:
-    """Serve what the API server of ``kubeconfig`` has, and ``files``, until the block ends; ready when it begins."""
+    """Serve what the API server of ``kubeconfig`` has, and ``files``, until the block ends; ready when it begins.
+
+    ``pod`` is the name of the replica; ``None``: it is none, and only observes.
+    """
     kubernetes = KubernetesSettings(
-        kubeconfig=str(kubeconfig), namespaces=namespaces, webhook=webhook, pod=pod, watch_timeout_s=watch_timeout_s, settle_s=0.0
+        kubeconfig=str(kubeconfig),
+        namespaces=namespaces,
+        webhook=webhook,
+        replica=pod is not None,
+        pod=pod or "laptop",
+        watch_timeout_s=watch_timeout_s,
+        settle_s=0.0,
     )
     anywhere = "127.0.0.1:0"
     settings = replace(more, files=files, kubernetes=kubernetes, xds=anywhere, admin=anywhere, health=anywhere, grace_s=1.0)

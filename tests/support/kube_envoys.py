@@ -28,7 +28,8 @@ class Through(Store):
 
     def serve(self, replica: str) -> Sequence[str]:
         """Return the options by which ``replica`` reads its relay."""
-        return ("--kubernetes", "--kubeconfig", str(self._relays[replica].kubeconfig), "--namespace", self.namespace, *self._more)
+        reads = ("--kubernetes", "--replica", "--kubeconfig", str(self._relays[replica].kubeconfig), "--namespace", self.namespace)
+        return (*reads, *self._more)
 
 
 @asynccontextmanager

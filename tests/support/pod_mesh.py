@@ -56,6 +56,7 @@ class Mesh:
             "tests.support.fast_settle",
             "serve",
             "--kubernetes",
+            "--replica",
             "--kubeconfig",
             str(self.cluster.kubeconfig()),
         ]

@@ -6,6 +6,7 @@ stream. So there is an index from tables to the streams that see them, brought u
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Protocol
@@ -14,9 +15,11 @@ from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
 from controlplane.mesh.mesh import Mesh, Published, Session
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
-from controlplane.xds.resource import Resource
+from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.stream import Progress, Variant
 from controlplane.xds.view import Table, TableChange, View
+
+RECENT_S = 5.0  # for which a resource counts as changing after it has changed, and up to twice as long
 
 
 class Subscriber(Protocol):
@@ -41,8 +44,12 @@ class Subscriber(Protocol):
 class Subscribers:
     """Every stream that is connected, and the index from tables to streams."""
 
-    def __init__(self, mesh: Mesh, wake: Callable[[], None]) -> None:
+    def __init__(self, mesh: Mesh, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         """Serve what ``mesh`` publishes; ``wake`` asks for a refresh, which gives streams that have joined their first view."""
+        self._clock = clock
+        self._recent: set[Reference] = set()  # what has changed since `_recent_since`
+        self._before: set[Reference] = set()  # and what in the time before that, which was as long
+        self._recent_since = 0.0
         self._mesh = mesh
         self._wake = wake
         self._streams: dict[Session, Subscriber] = {}
@@ -87,21 +94,34 @@ class Subscribers:
                     self._seen_by[table].add(stream)
                 stream.see(session.view)
         new_views = set(published.new_views)
+        self._forget_old_changes()
         for table, change in published.changes:
+            self._recent.update((type_url, name) for type_url, names in change.updated.items() for name in names)
             for stream in self._seen_by.get(table, ()):
                 if stream.session not in new_views:
                     stream.changed(change)
 
-    def rollout(self, key: Key, explain: Callable[[int, str, str], str | None]) -> Rollout:
+    def rollout(
+        self,
+        key: Key,
+        explain: Callable[[int, str, str], str | None],
+        lagging: Callable[[int, str, bool], Progress] = lambda *_: Progress.PENDING,
+    ) -> Rollout:
         """Return how far the object ``key`` has come.
 
         ``explain`` says why a connection refused a resource, by type and name; ``None`` where that is the fault of other objects.
+        ``lagging`` says what it means that a connection has not accepted the newest version of a resource of a type, and whether that
+        has changed just now.
         """
+        self._forget_old_changes()
         progress_of: dict[Subscriber, Progress] = {}
         refusals: list[ResourceRefusal] = []
         for table, resource in self._mesh.made_from(key):
             for stream in self._seen_by.get(table, ()):
                 progress = stream.progress(resource)
+                if progress is Progress.PENDING:
+                    changing = (resource.type_url, resource.name) in self._recent or (resource.type_url, resource.name) in self._before
+                    progress = lagging(stream.connection, resource.type_url, changing)
                 if progress in (Progress.REFUSED, Progress.PARTLY):
                     why = explain(stream.connection, resource.type_url, resource.name)
                     if why is not None:
@@ -114,6 +134,12 @@ class Subscribers:
         mesh_object = self._mesh.object(key)
         accepted = sum(progress is Progress.ACCEPTED for progress in progress_of.values())
         return new_rollout(mesh_object.meta.generation if mesh_object else 0, len(progress_of), accepted, refusals)
+
+    def _forget_old_changes(self) -> None:
+        now = self._clock()
+        if now - self._recent_since >= RECENT_S:
+            self._before = self._recent if now - self._recent_since < 2 * RECENT_S else set()
+            self._recent, self._recent_since = set(), now
 
     def _forget(self, stream: Subscriber) -> None:
         for table in self._tables.pop(stream, ()):

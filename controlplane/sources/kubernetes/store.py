@@ -32,6 +32,7 @@ class ObjectRecord:
     version: str  # the resourceVersion
     conditions: tuple[Mapping[str, object], ...]
     problems: tuple[Problem, ...]
+    observed_generation: int = 0  # that its status is about; 0: it does not say
 
     @property
     def accepted(self) -> bool:
@@ -88,6 +89,7 @@ class ObjectStore:
                 text(metadata, "resourceVersion"),
                 items(section(document, "status"), "conditions"),
                 (*parsed.with_consequence, fate) if fate else parsed.with_consequence,
+                _observed_generation(section(document, "status")),
             )
         else:
             self._records.pop(key, None)
@@ -113,3 +115,11 @@ class ObjectStore:
             key for key in known if (key.group, key.kind) == (resource.group, resource.kind) and collection.holds(key.namespace, key.name)
         }
         return tuple(sorted(absent.difference(present)))
+
+
+def _observed_generation(status: Json) -> int:
+    """Return the ``observedGeneration`` of ``status``, which Istio's schema lets be a string."""
+    found = status.get("observedGeneration")
+    if isinstance(found, str) and found.isdecimal():
+        return int(found)
+    return found if isinstance(found, int) else 0

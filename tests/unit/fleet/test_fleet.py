@@ -6,6 +6,7 @@ from controlplane.envoy.type_urls import CDS, EDS, LDS
 from controlplane.fleet.streams import Fleet, TypeStatus
 from controlplane.model.proxies import Proxy, proxy_from_node
 from controlplane.xds.events import Event
+from controlplane.xds.stream import Progress
 from tests.support.fakes.resources import cluster, endpoints, listener
 from tests.support.fakes.xds_client import DeltaClient, Heard
 
@@ -112,3 +113,24 @@ def test_accounts_are_sorted_by_proxy() -> None:
         fleet.connected(connection, node(pod), "delta", 0.0)
 
     assert [account.proxy.name for account in fleet.streams()] == sorted(account.proxy.name for account in fleet.streams())
+
+
+def test_a_proxy_that_has_just_come_keeps_no_object_on_its_way() -> None:
+    fleet = Fleet()
+    fleet.connected(1, node("pod"), "delta", 100.0)
+
+    assert fleet.lagging(1, CDS, False, since=99.0, now=101.0) is Progress.UNNEEDED  # noqa: FBT003
+    assert fleet.lagging(1, CDS, False, since=99.0, now=111.0) is Progress.PENDING  # noqa: FBT003
+    assert fleet.lagging(1, CDS, False, since=100.5, now=101.0) is Progress.PENDING  # noqa: FBT003
+
+
+def test_what_others_change_all_the_time_has_an_object_with_whoever_has_accepted_it_since() -> None:
+    booked = Booked()
+    first = booked.said(booked.client.ask(CDS))  # sent at 2
+    booked.client.ack(first)
+    booked.book(*booked.client.events)
+
+    overtaken = True
+    assert booked.fleet.lagging(1, CDS, overtaken, since=1.5, now=99.0) is Progress.ACCEPTED
+    assert booked.fleet.lagging(1, CDS, overtaken, since=2.5, now=99.0) is Progress.PENDING
+    assert booked.fleet.lagging(1, CDS, not overtaken, since=1.5, now=99.0) is Progress.PENDING

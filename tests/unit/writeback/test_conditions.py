@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from controlplane.fleet.rollout import ResourceRefusal, Rollout
 from controlplane.model.keys import AUTHORIZATION_POLICY, VIRTUAL_SERVICE
 from controlplane.model.problems import Problem, Severity
-from controlplane.writeback.conditions import updated_conditions
+from controlplane.writeback.conditions import mean_the_same, updated_conditions
 
 POLICY = AUTHORIZATION_POLICY.key("shop", "lock")
 WRONG = Problem(POLICY, "spec.rules", Severity.ERROR, "Required", "expected rules")
@@ -59,3 +59,35 @@ def test_a_refusal_that_the_rollout_knows_is_told_once() -> None:
     found = conditions(refused, Rollout(1, needed=2, accepted=1, refusals=(ResourceRefusal("web-1", "VirtualHost 80/a", "spec.http: no"),)))
 
     assert found["Programmed"] == ("False", "Refused", "1 of 2 proxies; web-1 refused VirtualHost 80/a: spec.http: no")
+
+
+def test_how_many_proxies_there_are_and_which_of_them_refuses_is_no_other_meaning() -> None:
+    before = updated_conditions((), 1, [], Rollout(1, 3, 3), NOW)
+    assert before
+    refusals = [(ResourceRefusal(f"web-{number}.shop", "VirtualHost 80/a", "no"),) for number in (1, 2)]
+
+    more = updated_conditions(before, 1, [], Rollout(1, 4, 4), NOW)
+    uncounted = updated_conditions(before, 1, [], Rollout(1, 1, 1, counted=False), NOW)
+    pending = updated_conditions(before, 1, [], Rollout(1, 4, 3), NOW)
+    refused = [updated_conditions(before, 1, [], Rollout(1, 2, 1, each), NOW) for each in refusals]
+
+    assert more
+    assert mean_the_same(more, before)
+    assert uncounted
+    assert mean_the_same(uncounted, before)
+    assert pending
+    assert not mean_the_same(pending, before)
+    assert refused[0]
+    assert refused[1]
+    assert mean_the_same(refused[1], refused[0])
+    assert not mean_the_same(refused[0], before)
+
+
+def test_another_mistake_is_another_meaning() -> None:
+    before = updated_conditions((), 1, [WRONG], None, NOW)
+    other = Problem(POLICY, "spec.rules", Severity.ERROR, "Required", "expected 2 rules")
+    assert before
+    after = updated_conditions(before, 1, [other], None, NOW)
+
+    assert after
+    assert not mean_the_same(after, before)
