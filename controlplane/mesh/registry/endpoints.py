@@ -29,6 +29,13 @@ class WorkloadInstance(NamedTuple):
     account: str = ""
 
 
+class Candidate(NamedTuple):
+    """An endpoint, and whether it is ready: one that is not is going and still serves."""
+
+    endpoint: Endpoint
+    ready: bool = True
+
+
 class NamedEndpoint(NamedTuple):
     """An endpoint with a name of its own, below that of its service, and its address."""
 
@@ -36,20 +43,31 @@ class NamedEndpoint(NamedTuple):
     address: str
 
 
+class _PodPort(NamedTuple):
+    """Which port of pods a port of a service, ``number``, leads to: its ``target``, a number or a name, else the same."""
+
+    target: int | str | None
+    number: int
+
+
 @query
 def endpoints(db: Database, ref: ServiceRef, port: int) -> tuple[Endpoint, ...]:
-    """Return the endpoints of ``port`` of the service ``ref`` that are ready and may be sent to, sorted by address."""
+    """Return the endpoints of ``port`` of the service ``ref`` that may be sent to, sorted by address.
+
+    As with kube-proxy, those are the ready ones, or where none is ready, those that are going and still serve:
+    https://kubernetes.io/docs/concepts/services-networking/service/#traffic-to-terminating-endpoints
+    """
     match objects(db, ref.key):
         case KubernetesService() as kubernetes_service:
-            candidates = _kubernetes_service_endpoints(db, kubernetes_service, port)
+            candidates = tuple(_kubernetes_service_endpoints(db, kubernetes_service, port))
         case ServiceEntry() as service_entry:
-            candidates = _service_entry_endpoints(db, service_entry, port, ref.host)
+            candidates = tuple(_service_entry_endpoints(db, service_entry, port, ref.host))
         case _:
             return ()
+    some_are_ready = any(candidate.ready for candidate in candidates)
+    usable = dict.fromkeys(candidate.endpoint for candidate in candidates if candidate.ready is some_are_ready)
     sockets = mesh_settings(db).socket_endpoints
-    reachable = (
-        endpoint for endpoint in dict.fromkeys(candidates) if endpoint_error(endpoint.address, endpoint.port, sockets=sockets) is None
-    )
+    reachable = (endpoint for endpoint in usable if endpoint_error(endpoint.address, endpoint.port, sockets=sockets) is None)
     secured = (_with_mutual_tls(db, ref.key.namespace, endpoint) for endpoint in reachable)
     return tuple(sorted(secured, key=lambda endpoint: (endpoint.address, endpoint.port)))
 
@@ -90,12 +108,12 @@ def target_port(pod: Pod, target: int | str | None, port: int) -> int | None:
     return pod.ports.get(target) if target else port
 
 
-def _kubernetes_service_endpoints(db: Database, kubernetes_service: KubernetesService, port: int) -> Iterator[Endpoint]:
+def _kubernetes_service_endpoints(db: Database, kubernetes_service: KubernetesService, port: int) -> Iterator[Candidate]:
     spec = kubernetes_service.spec
     declared = kubernetes_service.ports.get(port)
     if declared is None or spec.type == "ExternalName":
         if declared is not None:
-            yield Endpoint(address=spec.external_name, port=port)
+            yield Candidate(Endpoint(address=spec.external_name, port=port))
         return
     namespace = kubernetes_service.key.namespace
     slices = sorted(index(db, slices_of(namespace, kubernetes_service.key.name)))
@@ -105,16 +123,16 @@ def _kubernetes_service_endpoints(db: Database, kubernetes_service: KubernetesSe
             yield from _slice_endpoints(db, endpoint_slice, declared.name)
     yield from _workload_entry_endpoints(db, namespace, spec.selector, declared.name, declared.target_port or port)
     if not slices:
-        yield from _pod_endpoints(db, namespace, spec.selector, declared.target_port, port, kubernetes_service.key.name)
+        yield from _pod_endpoints(db, namespace, spec.selector, _PodPort(declared.target_port, port), kubernetes_service)
 
 
 def _workload_entry_endpoints(
     db: Database, namespace: str, selector: Mapping[str, str], port_name: str, target: int | str
-) -> Iterator[Endpoint]:
+) -> Iterator[Candidate]:
     for key in selected_workloads(db, WORKLOAD_ENTRY, namespace, selector):
         entry = objects(db, key)
         if isinstance(entry, WorkloadEntry) and entry.healthy and (number := port_at(entry.spec, port_name, target)) is not None:
-            yield _workload_endpoint(entry.spec, entry.meta.labels, number)
+            yield Candidate(_workload_endpoint(entry.spec, entry.meta.labels, number))
 
 
 def port_at(workload: WorkloadSpec, port_name: str, target: int | str) -> int | None:
@@ -128,31 +146,36 @@ def port_at(workload: WorkloadSpec, port_name: str, target: int | str) -> int | 
 
 
 def _pod_endpoints(
-    db: Database, namespace: str, selector: Mapping[str, str], target: int | str | None, port: int, service_name: str = ""
-) -> Iterator[Endpoint]:
-    """Yield the pods that ``selector`` selects; those that say that they are of ``service_name`` have a name of their own below it."""
+    db: Database, namespace: str, selector: Mapping[str, str], port: _PodPort, service: KubernetesService | None = None
+) -> Iterator[Candidate]:
+    """Yield the pods that ``selector`` selects; those that say that they are of ``service`` have a name of their own below it."""
+    even_not_ready = service is not None and service.spec.publish_not_ready_addresses
+    name = service.key.name if service else ""
     for key in selected_workloads(db, POD, namespace, selector):
         pod = objects(db, key)
-        if isinstance(pod, Pod) and pod.ready and pod.ips and (number := target_port(pod, target, port)) is not None:
+        if not isinstance(pod, Pod) or not pod.ips or pod.ended or not (pod.serving or even_not_ready):
+            continue
+        if (number := target_port(pod, port.target, port.number)) is not None:
             instance = workload_instance(db, key) or WorkloadInstance()
-            yield Endpoint(
+            endpoint = Endpoint(
                 address=pod.ips[0],
                 port=number,
                 labels=instance.labels,
                 locality=instance.locality,
                 account=instance.account,
-                hostname=pod.spec.hostname if pod.spec.subdomain == service_name else "",
+                hostname=pod.spec.hostname if pod.spec.subdomain == name else "",
             )
+            yield Candidate(endpoint, ready=even_not_ready or not pod.terminating)
 
 
-def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str) -> Iterator[Endpoint]:
+def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str) -> Iterator[Candidate]:
     number = next((slice_port.port for slice_port in endpoint_slice.ports if slice_port.name == port_name), None)
     if number is None:
         return
     for slice_endpoint in endpoint_slice.endpoints:
-        if slice_endpoint.ready and slice_endpoint.addresses:
+        if (slice_endpoint.ready or slice_endpoint.last_resort) and slice_endpoint.addresses:
             instance = _instance_of(db, endpoint_slice.key.namespace, slice_endpoint)
-            yield Endpoint(
+            endpoint = Endpoint(
                 address=slice_endpoint.addresses[0],
                 port=number,
                 labels=instance.labels,
@@ -160,6 +183,7 @@ def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str
                 account=instance.account,
                 hostname=slice_endpoint.hostname,
             )
+            yield Candidate(endpoint, ready=slice_endpoint.ready)
 
 
 def _instance_of(db: Database, namespace: str, slice_endpoint: SliceEndpoint) -> WorkloadInstance:
@@ -200,20 +224,20 @@ def node_locality(db: Database, name: str) -> str:
     return node.locality if isinstance(node, Node) else ""
 
 
-def _service_entry_endpoints(db: Database, service_entry: ServiceEntry, port: int, host: str) -> Iterator[Endpoint]:
+def _service_entry_endpoints(db: Database, service_entry: ServiceEntry, port: int, host: str) -> Iterator[Candidate]:
     spec = service_entry.spec
     declared = next((service_port for service_port in spec.ports if service_port.number == port), None)
     if declared is None:
         return
     number = declared.target_port or port
     for endpoint in spec.endpoints:
-        yield _workload_endpoint(endpoint, {}, endpoint.ports.get(declared.name, number))
+        yield Candidate(_workload_endpoint(endpoint, {}, endpoint.ports.get(declared.name, number)))
     if spec.workload_selector is not None:
         namespace = service_entry.key.namespace
         yield from _workload_entry_endpoints(db, namespace, spec.workload_selector.labels, declared.name, number)
-        yield from _pod_endpoints(db, namespace, spec.workload_selector.labels, number, port)
+        yield from _pod_endpoints(db, namespace, spec.workload_selector.labels, _PodPort(number, port))
     elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
-        yield Endpoint(address=host, port=number)
+        yield Candidate(Endpoint(address=host, port=number))
 
 
 def _workload_endpoint(spec: WorkloadSpec, labels: Mapping[str, str], number: int) -> Endpoint:

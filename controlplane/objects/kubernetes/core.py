@@ -42,6 +42,7 @@ class KubernetesServiceSpec(Model):
     cluster_ip: Text = Field(default="", alias="clusterIP")
     cluster_ips: Texts = Field(default=(), alias="clusterIPs")
     external_name: Host = ""
+    publish_not_ready_addresses: Bool = False
     internal_traffic_policy: Text = ""
     traffic_distribution: Text = ""
 
@@ -73,9 +74,14 @@ class KubernetesService(KubernetesObject):
 
 
 class EndpointConditions(Model):
-    """Whether an endpoint may be used; unknown means it may."""
+    """Whether an endpoint may be used: what is not said counts as ready, serving, and not terminating.
+
+    https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions
+    """
 
     ready: Bool | None = None
+    serving: Bool | None = None
+    terminating: Bool | None = None
 
 
 class TargetRef(Model):
@@ -98,6 +104,12 @@ class SliceEndpoint(Model):
     def ready(self) -> bool:
         """Return whether the endpoint may be used."""
         return self.conditions is None or self.conditions.ready is not False
+
+    @property
+    def last_resort(self) -> bool:
+        """Return whether the endpoint is going and still serves: it is used where none is ready."""
+        conditions = self.conditions
+        return conditions is not None and conditions.terminating is True and conditions.serving is not False
 
     @property
     def pod(self) -> str:
@@ -198,8 +210,13 @@ class Pod(KubernetesObject):
         return tuple(dict.fromkeys(address for address in (self.status.pod_ip, *others) if address))
 
     @property
-    def ready(self) -> bool:
-        """Return whether the pod may be sent requests: it runs (a pod written by hand says nothing) and does not say it is not ready."""
+    def ended(self) -> bool:
+        """Return whether the pod will never run again."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def serving(self) -> bool:
+        """Return whether the pod runs (one written by hand says nothing) and does not say that it is not ready; it may be going."""
         conditions = {condition.type: condition.status for condition in self.status.conditions}
         return self.status.phase in ("", "Running") and conditions.get("Ready", "True") == "True"
 
@@ -208,6 +225,11 @@ class Pod(KubernetesObject):
         """Return the container that is its proxy, if it has one."""
         found = (container for container in (*self.spec.containers, *self.spec.init_containers) if container.name == PROXY_CONTAINER)
         return next(found, None)
+
+    @property
+    def terminating(self) -> bool:
+        """Return whether the pod is being deleted."""
+        return bool(self.meta.deleted)
 
     @cached_property
     def ports(self) -> Mapping[str, int]:

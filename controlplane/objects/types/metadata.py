@@ -33,6 +33,7 @@ class ObjectMeta(Model):
     labels: TextMap = EMPTY_MAP
     annotations: Annotated[TextMap, AfterValidator(_mesh_annotations)] = EMPTY_MAP
     created: Text = Field(default="", alias="creationTimestamp")  # RFC 3339; objects from files have none
+    deleted: Text = Field(default="", alias="deletionTimestamp")  # RFC 3339, of one that is going
     uid: Text = ""
     generation: int = 0
 
