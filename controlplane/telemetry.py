@@ -51,7 +51,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class OngoingFailure:
-    """Tells the log of something that is tried again and again: once when it fails, once when the reason is another, and once when it works.
+    """Tells the log of something that is tried again and again: once when it fails, or for another reason, and once when it works again.
 
     A right that was taken away fails every few seconds, for weeks: a line each time would hide all others.
     """

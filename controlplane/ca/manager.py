@@ -25,6 +25,7 @@ from controlplane.ca.rotation import (
     read_key,
 )
 from controlplane.errors import NavarchError
+from controlplane.telemetry import OngoingFailure
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +124,15 @@ class AuthorityManager:
 
     async def run(self) -> None:
         """See what others store, until cancelled."""
+        failure = OngoingFailure(log, "authority not read", "authority read again")
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
                 await self.reload()
             except (NavarchError, OSError) as error:
-                log.warning("authority not read", extra={"reason": str(error)})
+                failure.failed(str(error))
+            else:
+                failure.worked()
 
     async def step(self, change: Callable[[AuthorityState], AuthorityState]) -> AuthorityState:
         """Store what ``change`` makes of the state, and return it; raises what ``change`` raises, NavarchError, OSError."""

@@ -17,6 +17,7 @@ from typing import Protocol
 from controlplane.kube.decode import decode_object
 from controlplane.kube.errors import ApiServerUnreachable, KubernetesError, StatusError
 from controlplane.kube.resources import ApiResource
+from controlplane.telemetry import OngoingFailure
 from controlplane.untyped import Json, items, number, section, text
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Reflector:
         self.lists = 0
         self._on_trouble = on_trouble
         self.trouble: str | None = None  # why it does not hear anything just now
+        self._failure = OngoingFailure(log, "watch interrupted", "watch goes on", resource=resource.plural, **_where(namespace, name))
 
     @property
     def silent_s(self) -> float:
@@ -150,8 +152,8 @@ class Reflector:
         wait_s = self._backoff.wait_s(0.0 if self.trouble else time.monotonic() - self._good_since)
         if isinstance(error, StatusError) and error.retry_after_s:
             wait_s = error.retry_after_s * (1 + self._random() / 10)
-        if self.trouble is None or not isinstance(error, ApiServerUnreachable):
-            log.warning("watch interrupted", extra={"resource": self.resource.plural, "reason": str(error), "again_s": round(wait_s, 1)})
+        kind = error.kind if isinstance(error, KubernetesError) else type(error)
+        self._failure.failed(str(error), kind, again_s=round(wait_s, 1))
         self.trouble = str(error)
         self._on_trouble()
         least_s = min(wait_s, self._timing.backoff_s[0])
@@ -243,13 +245,17 @@ class Reflector:
         self._answered_at = time.monotonic()
         if self.trouble is not None:
             self._good_since = self._answered_at
-            log.info("watch goes on", extra={"resource": self.resource.plural})
+        self._failure.worked()
         self.trouble = None
 
 
 @dataclass(slots=True)
 class _Progress:
     version: str
+
+
+def _where(namespace: str | None, name: str | None) -> dict[str, str]:
+    return {fact: value for fact, value in (("namespace", namespace), ("object", name)) if value}
 
 
 def _name_and_version(document: Json) -> tuple[tuple[str, str], tuple[str, int]]:

@@ -18,6 +18,7 @@ from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.lease import Leadership
 from controlplane.kube.reflector import Changed, Reflector, ReflectorTiming, Replaced, ResourceMissing
 from controlplane.kube.resources import CONFIG_MAPS
+from controlplane.telemetry import OngoingFailure
 from controlplane.untyped import Json, section, text
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class RootCertificates:
         self._listed: set[str] = set()  # whose first list has come
         self._changed = asyncio.Event()
         self._reported_foreign: set[str] = set()  # namespaces where somebody else's was met
+        self._failure = OngoingFailure(log, "roots not written", "roots written again")
         self.writes = 0
 
     async def run(self) -> None:
@@ -139,13 +141,19 @@ class RootCertificates:
         namespaces, bundle = self._inputs.namespaces(), self._inputs.bundle()
         if namespaces is None or not self._complete:
             return  # what is not known yet must not be taken away
+        failed: dict[str, KubernetesError] = {}
         for namespace in sorted(namespaces | self._config_maps.keys()):
             if not self._leader.is_leader:
                 return
             try:
                 await self._settle(namespace, bundle if namespace in namespaces else None)
             except KubernetesError as error:  # of one that is being deleted, for one
-                log.info("roots not written", extra={"namespace": namespace, "reason": str(error)})
+                failed[namespace] = error
+        if not failed:
+            self._failure.worked()
+            return
+        first, why = next(iter(failed.items()))
+        self._failure.failed(str(why), frozenset(each.kind for each in failed.values()), namespace=first, namespaces=len(failed))
 
     async def _settle(self, namespace: str, bundle: str | None) -> None:
         """Have ``bundle`` in ``namespace``; ``None``: nothing of ours."""
