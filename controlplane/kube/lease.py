@@ -7,6 +7,7 @@ seen from here, and we count as silent for ourselves well before that, also if t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import time
@@ -17,9 +18,12 @@ from typing import Protocol
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
 from controlplane.kube.resources import LEASES
+from controlplane.telemetry import OngoingFailure
 from controlplane.untyped import Json, number, section, text
 
 log = logging.getLogger(__name__)
+
+_RELEASE_S = 2.0  # of the time that there is for stopping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ class Lease:
         self._seen: tuple[str, str] = ("", "")  # who held it and what it said last
         self._seen_at = 0.0
         self.looked = asyncio.Event()  # set when it has been looked at once, or could not be
+        self._failure = OngoingFailure(log, "lease not renewed", "lease renewed again", lease=self._name)
 
     @property
     def is_leader(self) -> bool:
@@ -102,14 +107,19 @@ class Lease:
                 try:
                     await self._try()
                 except KubernetesError as error:
-                    log.debug("lease not renewed", extra={"lease": self._name, "reason": str(error)})
+                    if not (isinstance(error, StatusError) and error.conflict):  # another candidate was quicker
+                        self._failure.failed(str(error), error.kind)
+                else:
+                    self._failure.worked()
                 self.looked.set()
                 if was != self.is_leader:
                     log.info("lease held" if self.is_leader else "lease lost", extra={"lease": self._name, "holder": self._holder})
                 await asyncio.sleep(self._timing.retry_s * (0.9 + self._random() / 5))
         finally:
             if self.is_leader:
-                await asyncio.shield(self._release())
+                with contextlib.suppress(TimeoutError):  # whoever cannot be told waits until it is free by itself
+                    async with asyncio.timeout(_RELEASE_S):
+                        await self._release()
 
     async def _try(self) -> None:
         began = time.monotonic()
