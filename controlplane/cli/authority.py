@@ -94,7 +94,7 @@ async def _open(location: AuthorityLocation) -> AsyncIterator[OpenAuthority]:
     from controlplane.kube.access import KubernetesAccess
     from controlplane.kube.client import connect
     from controlplane.serve.identity import make_key, now
-    from controlplane.writeback.replicas import replica_identities
+    from controlplane.writeback.replicas import settled_replica_identities
 
     if location.state:
         keeper = AuthorityManager(FileStore(Path(state_folder(location.state, AUTHORITY_FILE))), make_key, now)
@@ -107,7 +107,7 @@ async def _open(location: AuthorityLocation) -> AsyncIterator[OpenAuthority]:
             raise BadCertificate(f"there is no authority in the namespace {location.namespace}; --state names a folder that has one")
 
         async def reports_by_replicas(_: Sequence[str]) -> tuple[ReplicaReport, ...]:
-            identities_by_replica = await replica_identities(client, location.namespace)
+            identities_by_replica = await settled_replica_identities(client, location.namespace)
             published = {replica: text for replica, text in identities_by_replica.items() if text != "{}"}
             return tuple(_report(replica, _published_identity(replica, text)) for replica, text in published.items())
 

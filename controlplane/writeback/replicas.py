@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import asyncio
 import logging
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError, StatusError
@@ -20,7 +22,9 @@ CONFIG_MAP_PREFIX = "navarch-fleet-"
 LEASE_PREFIX = "navarch-replica-"
 _LABEL = "navarch.io/fleet"
 _IDENTITY = "identity"
-_SILENT_S = 15.0  # a replica whose Lease is older is gone: it is renewed every 2 s, and clocks of nodes agree to within seconds
+_SILENT_S = 15.0  # a replica whose Lease has not changed for so long is gone: it is renewed every 2 s
+_LOOK_S = 0.5
+_UNOBSERVED_S = 5.0  # between two looks, after which everybody's time begins anew
 
 
 class Replicas:
@@ -35,6 +39,7 @@ class Replicas:
         self._published: Mapping[str, str] = {}
         self._apart: frozenset[str] = frozenset()  # replicas with other options, as the log knows them
         self._why_not: str | None = None
+        self._observed = ObservedLeases()
 
     async def publish(self, told: bytes, identity: str) -> None:
         """Write into our ConfigMap, if it has changed, what is to be ``told`` of our proxies, and ``identity`` for the authority."""
@@ -59,7 +64,7 @@ class Replicas:
         another mesh, and does not count.
         """
         leases, published = await _replicas(self._client, self._home)
-        live = _live_replicas(leases) - {self._own.pod}
+        live = self._observed.alive(leases) - {self._own.pod}
         for pod in sorted((leases.keys() | published.keys()) - live - {self._own.pod}):
             await self._remove(pod)
         apart = frozenset(pod for pod in live if replica_info(pod, leases[pod]).options != self._own.options)
@@ -78,12 +83,17 @@ class Replicas:
             log.debug("replicas not known", extra={"reason": str(error)})
             return False
         leases = {name.removeprefix(LEASE_PREFIX): found for name, found in listed.items() if name.startswith(LEASE_PREFIX)}
-        others = (replica_info(pod, leases[pod]) for pod in sorted(_live_replicas(leases) - {self._own.pod}))
+        others = (replica_info(pod, leases[pod]) for pod in sorted(self._observed.alive(leases) - {self._own.pod}))
         why_not = why_not_leader(self._own, others, replica_info("", lease))
         if why_not and why_not != self._why_not:
             log.warning("this replica does not lead", extra={"pod": self._own.pod, "reason": why_not})
         self._why_not = why_not
         return why_not is None
+
+    async def observe(self) -> None:
+        """Look at who lives: whoever comes to lead knows then who has been silent, and for how long."""
+        leases, _ = await _replicas(self._client, self._home)
+        self._observed.alive(leases)
 
     async def _remove(self, pod: str) -> None:
         log.info("replica is gone", extra={"pod": pod})
@@ -95,10 +105,59 @@ class Replicas:
                     raise
 
 
-async def replica_identities(client: Client, home: str) -> Mapping[str, str]:
-    """Return what each replica in the namespace ``home`` that lives has told of the authority, nothing where it is yet to tell."""
+class _ObservedLease(NamedTuple):
+    renewal: str  # what it said last, nothing where nobody holds it
+    since: float  # of the monotonic clock
+    changed: bool = False  # since it was seen first
+
+
+class ObservedLeases:
+    """Which replicas live: those whose Leases change, as seen by this machine's monotonic clock alone.
+
+    What a Lease says of the time of its renewal is by the clock of another node, which may be minutes off.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Observe by ``clock``; a Lease that is seen for the first time counts as renewed at that moment."""
+        self._clock = clock
+        self._leases: dict[str, _ObservedLease] = {}  # by pod
+        self._looked_at = -math.inf
+
+    def alive(self, leases: Mapping[str, Json]) -> set[str]:
+        """Return the pods that live, by their ``leases`` as they are now."""
+        now, known = self._clock(), self._leases
+        if now - self._looked_at > _UNOBSERVED_S:
+            known = {}  # if nobody could be asked, nobody could renew anything
+        self._looked_at = now
+        self._leases = {pod: _observed(known.get(pod), _renewal(lease), now) for pod, lease in leases.items()}
+        return {pod for pod, lease in self._leases.items() if lease.renewal and now - lease.since < _SILENT_S}
+
+    @property
+    def settled(self) -> bool:
+        """Return whether all are known to live or not to: each has been seen to be renewed, or was silent for long."""
+        return all(lease.changed or not lease.renewal or self._looked_at - lease.since >= _SILENT_S for lease in self._leases.values())
+
+
+def _observed(known: _ObservedLease | None, renewal: str, now: float) -> _ObservedLease:
+    if known is None:
+        return _ObservedLease(renewal, now)
+    return known if known.renewal == renewal else _ObservedLease(renewal, now, changed=True)
+
+
+async def replica_identities(client: Client, home: str, observed: ObservedLeases) -> Mapping[str, str]:
+    """Return what each replica in ``home`` that lives, by what was ``observed``, has told of the authority, nothing where it is yet to."""
     leases, published = await _replicas(client, home)
-    return {pod: text(published.get(pod, {}), _IDENTITY) for pod in sorted(_live_replicas(leases))}
+    return {pod: text(published.get(pod, {}), _IDENTITY) for pod in sorted(observed.alive(leases))}
+
+
+async def settled_replica_identities(client: Client, home: str) -> Mapping[str, str]:
+    """Return the same for somebody who has not observed anything before: some seconds later, or as many as a replica may be silent."""
+    observed = ObservedLeases()
+    while True:
+        found = await replica_identities(client, home, observed)
+        if observed.settled:
+            return found
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _replicas(client: Client, home: str) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
@@ -110,18 +169,10 @@ async def _replicas(client: Client, home: str) -> tuple[Mapping[str, Json], Mapp
     return leases, {name.removeprefix(CONFIG_MAP_PREFIX): section(config_map, "data") for name, config_map in _by_name(maps)}
 
 
-def _live_replicas(leases: Mapping[str, Json]) -> set[str]:
-    now = time.time()
-    return {pod for pod, lease in leases.items() if _is_alive(lease, now)}
-
-
 def _by_name(listed: Json) -> list[tuple[str, Json]]:
     return [(text(section(entry, "metadata"), "name"), entry) for entry in items(listed)]
 
 
-def _is_alive(lease: Json, now: float) -> bool:
-    spec = section(lease, "spec")
-    try:
-        return bool(text(spec, "holderIdentity")) and now - dt.datetime.fromisoformat(text(spec, "renewTime")).timestamp() < _SILENT_S
-    except ValueError:
-        return False
+def _renewal(lease: Json) -> str:
+    """Return what differs each time that ``lease`` is renewed; nothing where nobody holds it."""
+    return text(section(lease, "metadata"), "resourceVersion") if text(section(lease, "spec"), "holderIdentity") else ""

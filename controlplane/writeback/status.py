@@ -136,6 +136,7 @@ class StatusWriter:
             self._looked_at.clear()
             self._debts.clear()
             self._recounts.clear()
+            await self._replicas.observe()
             return
         await self._look(records, await self._replicas.other_standings())
         now = time.monotonic()

@@ -21,8 +21,9 @@ from controlplane.kube.lease import Leadership
 from controlplane.kube.resources import WORKLOAD_ENTRIES
 from controlplane.model.keys import Key
 from controlplane.objects.networking.service_entry import HEALTHY, WorkloadEntry
+from controlplane.telemetry import OngoingFailure
 from controlplane.untyped import Json, items, section, text
-from controlplane.writeback.replicas import replica_identities
+from controlplane.writeback.replicas import ObservedLeases, replica_identities
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +69,18 @@ class WorkloadEntryWriter:
         self._wanted = wanted
         self._existing = existing
         self._may_delete_at = time.monotonic() + owner.grace_s
+        self._observed = ObservedLeases()
 
     async def run(self) -> None:
         """Work whenever there is news, and once a second, until cancelled."""
+        failure = OngoingFailure(log, "entries not written", "entries written again")
         while True:
             self._wanted.changed.clear()
             try:
                 await self._round()
+                failure.worked()
             except KubernetesError as error:
-                log.info("entries not written", extra={"reason": str(error)})
+                failure.failed(str(error), error.kind)
             except Exception:  # internal error; the next round begins anew
                 log.exception("entries failed")
             try:
@@ -98,7 +102,7 @@ class WorkloadEntryWriter:
         for entry in own_entries:
             await self._delete(entry, self._owner.pod)
         if len(own_entries) < len(left) and self._leader.is_leader:
-            alive = await replica_identities(self._client, self._owner.home)
+            alive = await replica_identities(self._client, self._owner.home, self._observed)
             for entry in left:
                 controller = entry.meta.annotations.get(CONTROLLER_ANNOTATION, "")
                 if controller != self._owner.pod and controller not in alive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 from collections.abc import Iterator
 
@@ -83,3 +84,50 @@ async def test_a_proxy_that_moves_to_another_replica_is_sent_nothing(own: Cluste
                 again = await take(call, type_url, node, versions)
                 assert [each.name for each in again.resources] == []
                 assert list(again.removed_resources) == []
+
+
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/navarch-system/leases"
+CONFIG_MAPS = "/api/v1/namespaces/navarch-system/configmaps"
+
+
+@pytest.mark.parametrize("off_s", [-3600, -20, 20, 3600])
+async def test_a_replica_whose_clock_is_off_is_not_cleared_away(own: Cluster, off_s: int) -> None:
+    pod = f"off-{off_s}".replace("--", "-minus-")
+
+    def renewed() -> dict[str, object]:
+        at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=off_s)
+        spec = {"holderIdentity": pod, "leaseDurationSeconds": 15, "renewTime": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+        return {"metadata": {"name": f"navarch-replica-{pod}"}, "spec": spec}
+
+    async def renew() -> None:
+        while True:
+            await asyncio.to_thread(own.call, "PATCH", f"{LEASES}/navarch-replica-{pod}", renewed(), "application/merge-patch+json")
+            await asyncio.sleep(0.5)
+
+    def looks() -> int:  # of the leader at who lives
+        return sum('"verb":"list"' in line and '"resource":"leases"' in line for line in own.audit.read_text().splitlines())
+
+    own.call("POST", LEASES, renewed())
+    told = {"metadata": {"name": f"navarch-fleet-{pod}", "labels": {"navarch.io/fleet": "true"}}, "data": {"standings": "{}"}}
+    own.call("POST", CONFIG_MAPS, told)
+    renewing = asyncio.create_task(renew())
+    try:
+        async with serving(own.kubeconfig(), pod="a"):
+            begun = looks()
+
+            async def looked() -> bool:
+                return await asyncio.to_thread(looks) >= begun + 5
+
+            await until(looked)
+            found = await asyncio.to_thread(own.kubectl, "-n", "navarch-system", "get", "lease,configmap", "-o", "name")
+            renewing.cancel()
+            await asyncio.wait([renewing])
+
+            async def cleared() -> bool:
+                return pod not in await asyncio.to_thread(own.kubectl, "-n", "navarch-system", "get", "lease,configmap", "-o", "name")
+
+            await until(cleared, "one that renews no more is cleared away", deadline_s=at_most(30))
+    finally:
+        renewing.cancel()
+    assert f"navarch-replica-{pod}" in found
+    assert f"navarch-fleet-{pod}" in found
