@@ -26,6 +26,14 @@ def number(data: Mapping[str, object], name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
+def is_deeper(data: object, levels: int) -> bool:
+    """Return whether there is anything in ``data`` below so many ``levels`` of objects and lists."""
+    inner = [data]
+    for _ in range(levels + 1):
+        inner = [value for each in inner if isinstance(each, dict | list) for value in (each.values() if isinstance(each, dict) else each)]
+    return bool(inner)
+
+
 def items(data: Mapping[str, object], name: str = "items") -> tuple[Json, ...]:
     """Return the objects in the list ``name`` of ``data``."""
     values = data.get(name)

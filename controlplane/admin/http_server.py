@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from functools import partial
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from controlplane.admin.open_connections import OpenConnections
 
 Scope = MutableMapping[str, object]
 Message = MutableMapping[str, object]
@@ -18,20 +22,71 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HEADER_S = 10.0  # for the header of the first request
+log = logging.getLogger(__name__)
+
+HEADER_S = 10.0  # for the handshake of TLS, and for the header of each request
 _IDLE_S = 60
+_TLS_END_S = 2.0  # for a peer to say that it has heard the end
+_ACCEPT_AGAIN_S = 0.1  # after no connection could be accepted, for want of file descriptors as a rule
 
 
 class _Protocol(H11Protocol):
     """HTTP/1.1 that hangs up on who connects and does not ask."""
 
+    _header_limit: asyncio.TimerHandle | None = None
+    on_lost: Callable[[], None] | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether the next thing to come is the header of a request."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(HEADER_S, self._close_unless_requested)
+        self._limit_header()
 
-    def _close_unless_requested(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.is_waiting:
+            self._lift_limit()
+        elif self._header_limit is None:
+            self._limit_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._lift_limit()
+        if self.on_lost:
+            self.on_lost()
+
+    def _limit_header(self) -> None:
+        self._header_limit = self.loop.call_later(HEADER_S, self.transport.close)
+
+    def _lift_limit(self) -> None:
+        if self._header_limit is not None:
+            self._header_limit.cancel()
+            self._header_limit = None
+
+
+class _Connection:
+    """One accepted connection: ``task`` opens it, by a handshake where there is TLS, and ``protocol`` has its requests."""
+
+    def __init__(self, protocol: _Protocol, task: asyncio.Task[object] | None) -> None:
+        self._protocol = protocol
+        self._task = task
+
+    @property
+    def is_answered(self) -> bool:
+        """Return whether a whole request has come that is not answered yet."""
+        return not self._protocol.is_waiting and not self._protocol.cycle.more_body
+
+    def hang_up(self) -> None:
+        """End the connection at once."""
+        transport: asyncio.Transport | None = self._protocol.transport
+        if transport is not None:
+            transport.abort()
+        elif self._task is not None:
+            self._task.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -66,8 +121,11 @@ class HttpServer:
             h11_max_incomplete_event_size=16 << 10,
         )
         config.load()
-        config.ssl = tls
+        self._config = config
         self._server = _Server(config)
+        self._tls = tls
+        self._connections = OpenConnections()
+        self._accepting: asyncio.Task[None] | None = None
 
     def open(self) -> str:
         """Open the port and return the address with its number; raises OSError where that cannot be."""
@@ -78,6 +136,7 @@ class HttpServer:
             raise OSError(
                 error.errno, f"cannot listen at {self._host}:{self._port}: {os.strerror(error.errno or 0)}", self._option
             ) from None
+        self._socket.settimeout(0)
         return f"{self._host}:{self._socket.getsockname()[1]}"
 
     def close(self) -> None:
@@ -87,8 +146,47 @@ class HttpServer:
 
     async def run(self) -> None:
         """Serve at the open port until ``stop`` is called."""
-        await self._server.serve(sockets=[self._socket] if self._socket else None)
+        if self._socket is None:
+            raise RuntimeError("the port is not open")
+        self._accepting = asyncio.create_task(self._accept(self._socket))
+        try:
+            await self._server.serve(sockets=[])
+        finally:
+            self._accepting.cancel()
+            self.close()
 
     def stop(self) -> None:
         """Finish what is being answered and stop."""
         self._server.should_exit = True
+        if self._accepting is not None:
+            self._accepting.cancel()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    accepted, address = await loop.sock_accept(listening)
+                except OSError:  # a peer that has gone already, or no file descriptor is left
+                    await asyncio.sleep(_ACCEPT_AGAIN_S)
+                    continue
+                tasks.create_task(self._connect(accepted, str(address[0])))
+
+    async def _connect(self, accepted: socket.socket, peer: str) -> None:
+        protocol = _Protocol(self._config, self._server.server_state, {})
+        connection = _Connection(protocol, asyncio.current_task())
+        if not self._connections.add(connection, peer):
+            accepted.close()
+            return
+        protocol.on_lost = partial(self._connections.remove, connection)
+        limits = {"ssl_handshake_timeout": HEADER_S, "ssl_shutdown_timeout": _TLS_END_S} if self._tls else {}
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted, ssl=self._tls, **limits)
+        except OSError:  # no TLS, or not in time
+            self._connections.remove(connection)
+        except asyncio.CancelledError:
+            self._connections.remove(connection)
+            raise
+        except Exception:  # an internal error, of one connection
+            self._connections.remove(connection)
+            log.exception("connection not opened")

@@ -52,6 +52,10 @@ class MetricsCollector(Collector):
         for type_url, count in sorted(control_plane.rejects().items()):
             rejects.add_metric([type_url.rpartition(".")[2]], count)
         yield rejects
+        refused = CounterMetricFamily("navarch_callers_refused", "Callers that were not let in, by reason.", labels=["reason"])
+        for reason, count in sorted(control_plane.callers_refused().items()):
+            refused.add_metric([reason], count)
+        yield refused
         if identity := control_plane.identity():
             yield from identity_metrics(identity, time.time())
         yield from _issuer_metrics(control_plane)
@@ -121,6 +125,12 @@ def _kubernetes_metrics(control_plane: KubernetesState) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "navarch_kubernetes_status_unwritten", "Objects whose status the API server does not take.", value=len(control_plane.problems())
     )
+    reached = GaugeMetricFamily(
+        "navarch_webhook_reached", "Whether the API server reaches the webhooks, as the leader has tried.", labels=["configuration"]
+    )
+    for configuration, is_reached in sorted(control_plane.reached().items()):
+        reached.add_metric([configuration], is_reached)
+    yield reached
     reviews = CounterMetricFamily("navarch_webhook_reviews", "Answers of the webhooks.", labels=["answer"])
     for answer, count in sorted(control_plane.reviews().items()):
         reviews.add_metric([answer], count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow
+from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow, RefusedCallerRow
 from controlplane.mesh.mesh import Mesh, Session
 from controlplane.model.problems import Problem
 from controlplane.objects.locations import Locations
@@ -21,6 +21,7 @@ class KubernetesState:
     status_failures: Callable[[], int]  # how often a status was not taken
     problems: Callable[[], Sequence[Problem]]  # of the objects whose status is not taken
     reviews: Callable[[], Mapping[str, int]]  # of the webhook, by answer
+    reached: Callable[[], Mapping[str, bool]] = dict  # by configuration of webhooks: whether the API server reaches us, as far as we lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +43,6 @@ class AdminState:
     issuers: Callable[[], Sequence[IssuerRow]] = tuple
     load: Callable[[str | None], Sequence[LoadRow]] = lambda _: ()  # of one proxy, or of all
     load_totals: Callable[[], Mapping[str, tuple[int, int]]] = dict  # requests and errors by cluster
+    refused_callers: Callable[[], Sequence[RefusedCallerRow]] = tuple  # that came last
+    callers_refused: Callable[[], Mapping[str, int]] = dict  # how many there ever were, by failure
     fetches: Callable[[], Mapping[str, int]] = dict  # of issuers' keys, by outcome

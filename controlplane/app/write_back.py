@@ -23,10 +23,13 @@ from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
 from controlplane.webhooks.registration import WebhookRegistration
+from controlplane.webhooks.self_review import VALIDATOR, SelfReviews
 from controlplane.webhooks.server import Webhook
 from controlplane.webhooks.validate import validate
 from controlplane.writeback.status import StatusInputs, StatusWriter
 from controlplane.writeback.workload_entries import EntryOwner, WorkloadEntryWriter
+
+DEFAULT_NAMESPACE = "default"  # which every cluster has, and nobody can delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class WriteBack:
     tasks: tuple[BackgroundTask, ...]
     webhook: HttpServer | None
     state: KubernetesState
+    not_ready: Callable[[], str | None] = lambda: None  # why the webhooks cannot be called here
 
 
 class ProxyProgress:
@@ -83,7 +87,9 @@ def write_back(
     client, settings = api.client, api.settings
     writer = StatusWriter(client, status, api.replica, api.leader, api.replicas)
     injector = Injector(client, settings, defaults)
-    webhook = Webhook({"/validate": lambda _: validate, **dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)})
+    injecting = dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)
+    webhook = Webhook({VALIDATOR.webhook_path: lambda path: partial(validate, path=path), **injecting})
+    reviews = SelfReviews(client, settings.namespaces[0] if settings.namespaces else DEFAULT_NAMESPACE)
     state = KubernetesState(
         silences=api.source.silences,
         leads=lambda: api.leader.is_leader,
@@ -91,14 +97,16 @@ def write_back(
         status_failures=lambda: writer.failures,
         problems=writer.problems,
         reviews=lambda: webhook.counts,
+        reached=reviews.known,
     )
     if not settings.replica:
         return WriteBack((), None, state)
     tasks: tuple[BackgroundTask, ...] = (*api.leases, writer, *([entries] if entries else []))
     if not settings.webhook:
         return WriteBack(tasks, None, state)
-    registration = WebhookRegistration(client, settings.system_namespace, api.leader, lambda: bool(webhook.counts.total()))
-    return WriteBack((*tasks, registration, injector), HttpServer(webhook, settings.webhook, registration.tls, option="--webhook"), state)
+    registration = WebhookRegistration(client, settings.system_namespace, api.leader, reviews)
+    http_server = HttpServer(webhook, settings.webhook, registration.tls, option="--webhook")
+    return WriteBack((*tasks, registration, injector, *webhook.processes), http_server, state, registration.not_ready)
 
 
 def entries_of(api: ApiServer, registrar: WorkloadRegistrar, grace_s: float) -> WorkloadEntryWriter:

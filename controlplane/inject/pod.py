@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from controlplane.inject.annotations import Annotations
 from controlplane.model.proxies import PROXY_CONTAINER
+from controlplane.objects.reading.sanitize import MAX_DEPTH
 from controlplane.objects.types.names import is_label
-from controlplane.untyped import Json, items, section, text
+from controlplane.untyped import Json, is_deeper, items, section, text
 
 MAX_CONTAINERS = 256
 _OF_CRONJOB = re.compile(r"-\d{8,10}\Z")  # what a CronJob adds to its name: when its Job was due, in minutes or seconds
@@ -88,6 +89,9 @@ def candidate_pod(data: Json, namespace: str, template_of: str = "") -> Candidat
 
 
 def _shape_problems(data: Json) -> Iterator[str]:
+    if is_deeper(data, MAX_DEPTH):
+        yield f"expected at most {MAX_DEPTH} levels"
+        return
     metadata = data.get("metadata", {})
     if not isinstance(metadata, dict):
         yield "metadata: expected an object"

@@ -95,6 +95,13 @@ class Client:
         """Create ``body`` in the collection at ``path``."""
         return await self._call("POST", _url(path, query), body)
 
+    async def create_and_hear(self, path: str, body: Json, **query: str) -> tuple[str, ...]:
+        """Create ``body`` in the collection at ``path``, and return what its writer is warned of, as the headers of the answer say it."""
+        async with self._answer(_json_request("POST", _url(path, query), body)) as answer:
+            with _unreachable_on_error():
+                await answer.read()
+            return tuple(answer.headers.getall("Warning", ()))
+
     async def replace(self, path: str, body: Json) -> Json:
         """Put ``body`` at ``path``; its resourceVersion, if it has one, is the precondition."""
         return await self._call("PUT", path, body)
@@ -139,8 +146,7 @@ class Client:
         await self._pool.close_if_done()
 
     async def _call(self, method: str, url: str, body: Json | None = None, content_type: str = _JSON) -> Json:
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=_CONNECT_S)
-        async with self._answer(_Request(method, url, timeout, body, content_type)) as answer:
+        async with self._answer(_json_request(method, url, body, content_type)) as answer:
             with _unreachable_on_error():
                 data = await answer.read()
         return decode_object(data) if data else {}
@@ -226,6 +232,10 @@ async def _send(pool: _Pool, request: _Request) -> aiohttp.ClientResponse:
         sent = await send(request.method, url, headers=headers, body=request.body, _request_timeout=request.timeout)
     response: aiohttp.ClientResponse = sent.response
     return response
+
+
+def _json_request(method: str, url: str, body: Json | None = None, content_type: str = _JSON) -> _Request:
+    return _Request(method, url, aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=_CONNECT_S), body, content_type)
 
 
 def _url(path: str, query: Mapping[str, str]) -> str:

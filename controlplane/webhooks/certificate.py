@@ -10,6 +10,8 @@ import base64
 import datetime as dt
 from dataclasses import dataclass
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import (
@@ -43,10 +45,21 @@ class WebhookCertificate:
         return expires_at(self.pair.certificate) - now < _RENEW
 
 
-def certificate_from_secret(secret: Json) -> WebhookCertificate | None:
-    """Return what the Secret ``secret`` holds, None where that is of no use."""
-    issuer, certificate, key = _issuer(secret), _decoded_entry(secret, "tls.crt"), _decoded_entry(secret, "tls.key")
-    return WebhookCertificate(CertificateAndKey(certificate, key), issuer) if issuer and certificate and key else None
+def certificate_from_secret(home: str, secret: Json, now: dt.datetime) -> WebhookCertificate | None:
+    """Return what ``secret`` holds for the namespace ``home``, None where that is of no use: no API server would accept it ``now``."""
+    issuer, pem = _issuer(secret), CertificateAndKey(_decoded_entry(secret, "tls.crt"), _decoded_entry(secret, "tls.key"))
+    if issuer is None:
+        return None
+    try:
+        certificate, *_ = read_certificates(pem.certificate)
+        certificate.verify_directly_issued_by(issuer.certificate)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        fits = certificate.public_key() == read_key(pem.key).public_key()
+    except (BadCertificate, InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
+        return None
+    is_valid = certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+    is_for_us = set(_names(home)) <= set(names.get_values_for_type(x509.DNSName))
+    return WebhookCertificate(pem, issuer) if fits and is_valid and is_for_us else None
 
 
 def renewed_certificate(home: str, secret: Json, now: dt.datetime) -> WebhookCertificate:
@@ -54,8 +67,7 @@ def renewed_certificate(home: str, secret: Json, now: dt.datetime) -> WebhookCer
     issuer = _issuer(secret)
     if issuer is None or issuer.certificate.not_valid_after_utc - now < _LIFETIME:
         issuer = authority("webhook", ec.generate_private_key(ec.SECP256R1()), now, _AUTHORITY)
-    names = (f"navarch.{home}.svc", f"navarch.{home}.svc.cluster.local", "localhost")
-    return WebhookCertificate(server_certificate(issuer, names, ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer)
+    return WebhookCertificate(server_certificate(issuer, _names(home), ec.generate_private_key(ec.SECP256R1()), now, _LIFETIME), issuer)
 
 
 def certificate_secret(home: str, certificate: WebhookCertificate, current: Json) -> Json:
@@ -73,6 +85,10 @@ def certificate_secret(home: str, certificate: WebhookCertificate, current: Json
         "metadata": {"name": SECRET_NAME, "namespace": home, **section(current, "metadata")},
         "data": {name: base64.b64encode(entry).decode() for name, entry in content.items()},
     }
+
+
+def _names(home: str) -> tuple[str, ...]:
+    return (f"navarch.{home}.svc", f"navarch.{home}.svc.cluster.local", "localhost")
 
 
 def _issuer(secret: Json) -> Authority | None:

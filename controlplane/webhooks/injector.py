@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from controlplane.inject.inject import InjectionContext
 from controlplane.kube.client import Client
@@ -14,6 +15,7 @@ from controlplane.kube.errors import KubernetesError
 from controlplane.kube.resources import PODS
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import KubernetesSettings
+from controlplane.telemetry import OngoingFailure
 from controlplane.untyped import Json, items, section, text
 from controlplane.webhooks.mutate import mutate
 from controlplane.webhooks.validate import AdmissionVerdict
@@ -38,6 +40,7 @@ class Injector:
 
     async def run(self) -> None:
         """Read what the cluster is able to do, again and again, until cancelled."""
+        failure = OngoingFailure(log, "cluster not known", "cluster known again")
         while True:
             try:
                 context = await self._read_context()
@@ -46,9 +49,10 @@ class Injector:
                         "injection ready", extra={"native_sidecars": context.has_native_sidecars, "image": context.settings.init_image}
                     )
                 self._context = context
+                failure.worked()
                 await asyncio.sleep(_REFRESH_S)
             except KubernetesError as error:
-                log.info("cluster not known", extra={"reason": str(error)})
+                failure.failed(str(error), error.kind)
                 await asyncio.sleep(_RETRY_S)
 
     def reviewer(self, path: str) -> Callable[[bytes], AdmissionVerdict] | None:
@@ -56,7 +60,7 @@ class Injector:
         if self._context is None:
             return None
         context = replace(self._context, defaults=self._defaults())
-        return lambda body: mutate(body, path, context)
+        return partial(mutate, path=path, context=context)
 
     async def _read_context(self) -> InjectionContext:
         settings = self._cluster.injection

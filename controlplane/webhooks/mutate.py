@@ -10,9 +10,10 @@ from controlplane.inject.inject import Injected, InjectionContext, InjectionRefu
 from controlplane.inject.policy import INJECTION_LABEL, PodNamespace
 from controlplane.model.revisions import REVISION_LABEL
 from controlplane.untyped import section, text
+from controlplane.webhooks.self_review import INJECTOR, self_review_warning
 from controlplane.webhooks.validate import AdmissionRequest, AdmissionVerdict, admission_request, allowed, refused
 
-INJECT_PATH = "/inject"  # for a namespace that says nothing
+INJECT_PATH = INJECTOR.webhook_path  # for a namespace that says nothing
 INJECT_NAMESPACE_PATH = "/inject/namespace"
 
 
@@ -20,7 +21,7 @@ def mutate(body: bytes, path: str, context: InjectionContext) -> AdmissionVerdic
     """Return the verdict on the pod that the AdmissionReview ``body``, sent to ``path``, is about; raises BadReview."""
     request = admission_request(body)
     if not _is_new_pod(request):
-        return allowed(request.uid)
+        return allowed(request.uid, self_review_warning(request.stored, path, dry_run=request.dry_run))
     outcome = inject(request.object, _namespace(request, path, context), context)
     match outcome:
         case Injected(_, patch, warnings):

@@ -13,7 +13,8 @@ import orjson
 
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.parse import parse
-from controlplane.untyped import Json
+from controlplane.untyped import Json, section
+from controlplane.webhooks.self_review import self_review_warning
 
 API_VERSION = "admission.k8s.io/v1"
 _MAX_MESSAGE = 4000
@@ -33,12 +34,21 @@ class AdmissionRequest:
     data: Json
 
     @property
+    def stored(self) -> Json:
+        """Return the object that is to be stored, empty where there is none."""
+        return section(self.data, "object")
+
+    @property
     def object(self) -> Json:
         """Return the object that is to be stored; raises BadReview where there is none."""
-        stored = self.data.get("object")
-        if not isinstance(stored, dict):
+        if not isinstance(self.data.get("object"), dict):
             raise BadAdmissionReview("expected the object that is to be stored")
-        return stored
+        return self.stored
+
+    @property
+    def dry_run(self) -> bool:
+        """Return whether the object is not going to be stored."""
+        return self.data.get("dryRun") is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +88,15 @@ def refused(uid: str, problems: Sequence[str], warnings: Sequence[str] = ()) -> 
     return _verdict("refused", {"uid": uid, "allowed": False, "status": status}, warnings)
 
 
-def validate(body: bytes) -> AdmissionVerdict:
-    """Return the verdict on the object of the mesh that the AdmissionReview ``body`` is about; raises BadReview."""
+def validate(body: bytes, path: str) -> AdmissionVerdict:
+    """Return the verdict on the object of the mesh that the AdmissionReview ``body``, sent to ``path``, is about; raises BadReview."""
     request = admission_request(body)
     problems = tuple(_problems(request))
     errors = [_line(problem) for problem in problems if problem.severity is Severity.ERROR]
     warnings = [_line(problem) for problem in problems if problem.severity is Severity.WARNING]
-    return refused(request.uid, errors, warnings) if errors else allowed(request.uid, warnings)
+    if errors:
+        return refused(request.uid, errors, warnings)
+    return allowed(request.uid, (*self_review_warning(request.stored, path, dry_run=request.dry_run), *warnings))
 
 
 def _verdict(outcome: str, response: Json, warnings: Sequence[str]) -> AdmissionVerdict:

@@ -152,7 +152,6 @@ async def hooked(cluster: Cluster) -> AsyncIterator[Running]:
         assert running.at.webhook
         await asyncio.to_thread(cluster.call, "POST", HOOKS, configuration(running.at.webhook.rpartition(":")[2]))
         try:
-            await until(lambda: registered(cluster, "Ignore"))  # nobody has asked yet: nobody's pods wait for us
             await until(lambda: injected(cluster, "shop"))  # the API server takes a moment to know the new authority
             await until(lambda: registered(cluster, "Fail"))
             yield running

@@ -28,6 +28,7 @@ class Relay:
         self._own = own
         self._folder = folder
         self.answer: tuple[int, dict[str, str]] | None = None  # the status and headers that are answered to everything
+        self.refused: dict[str, int] = {}  # the status that is answered to requests about a path, or what is below it
         self.expired: set[str] = set()  # collections whose next watch is answered 410
         self.down = False  # connections are cut as soon as they are there
         self.delay_s = 0.0  # before each answer
@@ -132,6 +133,9 @@ class Relay:
             return _status(401, {})
         if self.answer is not None:
             return _status(*self.answer)
+        for path, status in self.refused.items():
+            if request.path.startswith(path):
+                return _status(status, {})
         if request.path in self.expired and "watch=true" in request.path_qs:
             self.expired.discard(request.path)
             return _status(410, {})

@@ -75,14 +75,20 @@ async def control_plane(
 @contextlib.asynccontextmanager
 async def run_until_ready(plane: ControlPlane) -> AsyncIterator[Running]:
     """Run ``plane`` until the block ends; it is ready when the block begins."""
+    async with run_until_open(plane) as running:
+        await until(running.ready)
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def run_until_open(plane: ControlPlane) -> AsyncIterator[Running]:
+    """Run ``plane`` until the block ends; its ports are open when the block begins."""
     stop = asyncio.Event()
     open_at: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(plane.run(stop, open_at.set_result))
     await asyncio.wait((task, open_at), return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_S)
     try:
-        running = Running(plane, open_at.result(), stop, task)
-        await until(running.ready)
-        yield running
+        yield Running(plane, open_at.result(), stop, task)
     finally:
         stop.set()
         async with asyncio.timeout(DEADLINE_S):

@@ -13,6 +13,27 @@ from tests.support.control_plane import Running
 from tests.support.waiting import DEADLINE_S, until
 
 ANYWHERE = "127.0.0.1:0"
+VALIDATORS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+
+
+def configuration(port: int | str) -> dict[str, object]:
+    """Return a configuration of the validating webhook that the API server is to call at ``port`` of this machine."""
+    rule = {"apiGroups": ["networking.istio.io"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["*"]}
+    hook = {
+        "name": "validator.navarch-system.svc",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": f"https://localhost:{port}/validate"},
+        "failurePolicy": "Ignore",
+        "sideEffects": "None",
+        "rules": [rule],
+    }
+    metadata = {"name": "navarch-validator"}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": metadata,
+        "webhooks": [hook],
+    }
 
 
 class Asker:
