@@ -13,7 +13,16 @@ from pydantic import TypeAdapter
 from controlplane.admin.health import health_router
 from controlplane.admin.host_check import HostCheck
 from controlplane.admin.route_access import RouteAccess, include_routers
-from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ObjectRow, ProblemRow, ProxyRow, ResourceRow
+from controlplane.admin.schemas import (
+    IdentityRow,
+    IssuerRow,
+    LoadRow,
+    ObjectRow,
+    ProblemRow,
+    ProxyRow,
+    RefusedCallerRow,
+    ResourceRow,
+)
 from controlplane.admin.state import AdminState
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
@@ -112,6 +121,10 @@ def _identity_router(state: AdminState) -> APIRouter:
         if row is None:
             raise HTTPException(404, "this control plane gives no identities: it was started without --xds-tls and --xds-mtls")
         return row
+
+    @router.get("/refused-callers", summary="Who was not let in lately, and why: proxies with nodes or credentials that are not right")
+    async def refused_callers() -> list[RefusedCallerRow]:
+        return list(state.refused_callers())
 
     @router.get("/issuers", summary="Where keys of token issuers are fetched, and how that goes")
     async def issuers() -> list[IssuerRow]:

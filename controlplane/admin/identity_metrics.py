@@ -30,7 +30,6 @@ def identity_metrics(row: IdentityRow, now: float) -> Iterator[Metric]:
     yield CounterMetricFamily("navarch_certificates_issued", "Certificates of workloads that were made.", value=row.issued)
     yield _gauge("navarch_credentials", "Credentials that proxies have asked for, by whether they can have them.", "state", row.credentials)
     yield _counter("navarch_csr_requests", "Requests to sign a key, by what became of them.", "answer", row.requests)
-    yield _counter("navarch_callers_refused", "Callers that were not let in, by reason.", "reason", row.refused)
 
 
 def _expiry_metrics(row: IdentityRow, now: float) -> Iterator[Metric]:

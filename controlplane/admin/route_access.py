@@ -35,6 +35,7 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/v1/proxies/{proxy_id}/config/{kind}": RouteAccess.OPERATOR,
     "/v1/proxies/{proxy_id}/config/{kind}/{name:path}": RouteAccess.OPERATOR,
     "/v1/identity": RouteAccess.OPERATOR,
+    "/v1/refused-callers": RouteAccess.OPERATOR,
     "/v1/issuers": RouteAccess.OPERATOR,
 }
 

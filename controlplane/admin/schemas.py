@@ -86,6 +86,19 @@ class ProxyRow(Schema):
     registered: str | None = None  # the WorkloadEntry that it has asked for, or why there is none
 
 
+class RefusedCallerRow(Schema):
+    """A caller that was not let in, as often as it has come; what it says of itself is not verified. Times are since the epoch."""
+
+    address: str
+    failure: str  # as the metric navarch_callers_refused names it
+    reason: str
+    node: str  # by which it called itself; empty where it did not come so far
+    identity: str | None  # that it has proved
+    times: int
+    first_at: float
+    last_at: float
+
+
 class LoadRow(Schema):
     """The traffic that proxies report to one locality of one cluster: since they began, and a second as their last reports have it."""
 

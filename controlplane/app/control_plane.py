@@ -8,9 +8,10 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -25,9 +26,9 @@ from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
 from controlplane.app.problem_log import ProblemLog
-from controlplane.app.recorder import StreamRecorder, with_deferrals
+from controlplane.app.recorder import StreamRecorder, refused_caller_rows, with_deferrals
 from controlplane.app.registrar import WorkloadRegistrar
-from controlplane.app.sources import Sources
+from controlplane.app.sources import Sources, sources_of
 from controlplane.app.system_namespace import SystemNamespace
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.app.write_back import ProxyProgress, WriteBack, entries_of, status_inputs, write_back
@@ -37,6 +38,7 @@ from controlplane.mesh.mesh import Mesh
 from controlplane.model.problems import Problem
 from controlplane.model.revisions import DEFAULT_REVISION
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
+from controlplane.serve.authn.refused_callers import RefusedCallers
 from controlplane.serve.identity import IdentityServer
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
@@ -44,17 +46,16 @@ from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFact
 from controlplane.serve.xds.refusals import fields_at_fault, refusal_problems
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.settings import Settings
-from controlplane.sources.files.source import FileSource
-from controlplane.sources.registrations import RegistrationSource
-from controlplane.sources.source import Source
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.sotw import SotwStream
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # The event loop gives way to the threads of gRPC and of the file watch when it waits, not every 5 ms: with 500 streams the last one has a
 # change after 55 ms instead of 62.
 _SWITCH_S = 0.03
+_STOPPED_EARLY = "stopped before anything was served"
 _STREAM_FACTORIES = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
 
 
@@ -85,10 +86,11 @@ class ControlPlane:
         self._mesh = Mesh(settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION, settings.hold_unknown_s)
         observes = bool(self._api and not self._api.settings.replica)
         self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s, observes=observes) if settings.identity else None
-        self._sources = Sources(list(_sources(settings, self._api, self._registrar)))
+        self._sources = Sources(list(sources_of(settings, self._api, self._registrar)))
         self._issuers = jwks.jwks_refresher(settings.jwks)
         self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers)
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
+        self._refused = RefusedCallers()
         self._recorder = StreamRecorder(self._registrar, partial(fields_at_fault, self._mesh, self._subscribers))
         self._server = DiscoveryServer(self._subscribers, self._updates.synced, _STREAM_FACTORIES, self._recorder)
         self._identities: Identities | None = None
@@ -118,7 +120,10 @@ class ControlPlane:
         ``announce`` gets the addresses as soon as all ports are open. Raises OSError where a port cannot be opened.
         """
         self._loop = asyncio.get_running_loop()
-        addresses = await self._open()
+        addresses = await unless_stopped(self._open(), stop)
+        if addresses is None:
+            log.info(_STOPPED_EARLY)
+            return
         async with asyncio.TaskGroup() as tasks:
             endless = (
                 self._updates.run(self._subscribers.publish),
@@ -151,8 +156,8 @@ class ControlPlane:
             admin, *health = [http_server.open() for http_server in self._admin_servers]
             webhook = [http_server.open() for http_server in self._webhooks()]
             ports = await self._server.start(listen_addresses.values(), self.identity_server.secrets if self.identity_server else None)
-        except OSError:
-            for http_server in self._admin_servers:
+        except (OSError, asyncio.CancelledError):
+            for http_server in (*self._admin_servers, *self._webhooks()):
                 http_server.close()
             raise
         addresses = Addresses(admin=admin, health=health[0] if health else None, webhook=webhook[0] if webhook else None, xds="")
@@ -163,11 +168,13 @@ class ControlPlane:
 
     def _listen_addresses(self) -> dict[str, ListenAddress]:
         settings = self._settings
-        listen_addresses = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator(), option="--xds")}
+        listen_addresses = {"xds": ListenAddress(settings.xds, PlaintextAuthenticator(self._refused), option="--xds")}
         if self._identities and settings.identity and self._registrar:
             services = (health_service(self._registrar), load_service(self._recorder.loads, settings.reports.load_interval_s))
             identity_server = self._identities.identity_server
-            listen_addresses |= identity_server.listen_addresses(settings.identity.xds_tls, settings.identity.xds_mtls, services)
+            listen_addresses |= identity_server.listen_addresses(
+                settings.identity.xds_tls, settings.identity.xds_mtls, services, self._refused
+            )
         return listen_addresses
 
     def _background(self) -> tuple[BackgroundTask, ...]:
@@ -204,6 +211,8 @@ class ControlPlane:
             fetches=lambda: self._issuers.outcomes,
             load=self._recorder.load,
             load_totals=lambda: self._recorder.loads.totals,
+            refused_callers=lambda: refused_caller_rows(self._refused),
+            callers_refused=self._refused.counts_by_name,
         )
         registry = CollectorRegistry()
         registry.register(MetricsCollector(state))
@@ -216,7 +225,7 @@ class ControlPlane:
         return with_deferrals(self._recorder.proxies(), self._mesh.deferrals_from(self._subscribers.sessions()))
 
     def _identity(self) -> IdentityRow | None:
-        return identity_row(self._identities) if self._identities else None
+        return identity_row(self._identities, self._refused) if self._identities else None
 
     def _told_problems(self) -> tuple[Problem, ...]:
         """Return what proxies refuse, and the API server."""
@@ -230,21 +239,11 @@ class ControlPlane:
         if self._server.draining:
             return "this control plane is stopping"
         if self._updates.synced.is_set():
-            return None
+            return self._write_back.not_ready() if self._write_back else None
         reasons = self._sources.not_ready()
         if not self._issuers.settled:
             reasons.append("keys of token issuers have not been fetched yet")
         return "; ".join(reasons) or "not every source has been read yet"
-
-
-def _sources(settings: Settings, api: ApiServer | None, registrar: WorkloadRegistrar | None) -> Iterator[Source]:
-    """Yield the sources by ``settings``, highest precedence first; without ``api`` the workloads of ``registrar`` are one."""
-    for folder in settings.files:
-        yield FileSource(folder)
-    if api:
-        yield api.source
-    if registrar and not settings.kubernetes:
-        yield RegistrationSource(registrar.documents, registrar.changed)
 
 
 async def run_until_signalled(settings: Settings, announce: Callable[[Addresses], None]) -> None:
@@ -258,5 +257,25 @@ async def run_until_signalled(settings: Settings, announce: Callable[[Addresses]
     async with contextlib.AsyncExitStack() as stack:
         client = None
         if settings.kubernetes:
-            client = await stack.enter_async_context(connect(KubernetesAccess(settings.kubernetes.kubeconfig, settings.kubernetes.context)))
+            connection = connect(KubernetesAccess(settings.kubernetes.kubeconfig, settings.kubernetes.context))
+            client = await unless_stopped(stack.enter_async_context(connection), stop)
+            if client is None:
+                log.info(_STOPPED_EARLY)
+                return
         await ControlPlane(settings, client).run(stop, announce)
+
+
+async def unless_stopped(work: Coroutine[object, object, T], stop: asyncio.Event) -> T | None:
+    """Return the result of ``work``; None where ``stop`` is set first, and ``work`` is given up then."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        return None
+    finally:
+        working.cancel()
+        stopping.cancel()

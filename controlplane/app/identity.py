@@ -21,7 +21,8 @@ from controlplane.kube.reflector import ReflectorTiming
 from controlplane.kube.secret_store import SecretStore
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.hosts import is_ip
-from controlplane.serve.authn.authenticators import AuthenticationFailure, TokenReviewer
+from controlplane.serve.authn.authenticators import TokenReviewer
+from controlplane.serve.authn.refused_callers import RefusedCallers
 from controlplane.serve.authn.tokens import LocalTokens, TokenReviews
 from controlplane.serve.identity import NAMES, IdentityConfig, IdentityServer, make_key, now
 from controlplane.serve.sds.access_review import AccessReviews, NamespaceAccess
@@ -149,8 +150,8 @@ async def _token_reviewer(identity: IdentitySettings, client: Client | None) -> 
     return LocalTokens(key.public_key(), identity.audience, now)
 
 
-def identity_row(identities: Identities) -> IdentityRow:
-    """Return what may be seen of ``identities``."""
+def identity_row(identities: Identities, refused: RefusedCallers) -> IdentityRow:
+    """Return what may be seen of ``identities``, and of callers that were ``refused``."""
     identity_server = identities.identity_server
     state, (bundles, leaves) = identity_server.manager.state, identity_server.secrets.waiting()
     first = identity_server.leaf_certificates.first_expiry()
@@ -172,6 +173,6 @@ def identity_row(identities: Identities) -> IdentityRow:
         issued=identity_server.leaf_certificates.issued + identity_server.certificate_signer.answers["signed"],
         requests=dict(identity_server.certificate_signer.answers),
         first_expires_at=first.timestamp() if first else None,
-        refused={failure.value: identity_server.refused()[failure] for failure in AuthenticationFailure},
+        refused=dict(refused.counts_by_name()),
         credentials=identity_server.secrets.credentials.counts() if identity_server.secrets.credentials else {},
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from controlplane.admin.schemas import Connection, DeferralRow, LoadRow, ProxyRow, TypeState
+from controlplane.admin.schemas import Connection, DeferralRow, LoadRow, ProxyRow, RefusedCallerRow, TypeState
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.fleet.load import LoadTotals
 from controlplane.fleet.streams import Fleet, StreamRefusal, StreamStatus, TypeStatus
@@ -15,6 +15,7 @@ from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import Key
 from controlplane.model.problems import FieldAtFault
 from controlplane.model.proxies import Proxy
+from controlplane.serve.authn.refused_callers import RefusedCallers
 from controlplane.xds.events import Event, Nacked
 from controlplane.xds.stream import Variant
 
@@ -111,6 +112,23 @@ def with_deferrals(rows: Iterable[ProxyRow], held_back: Mapping[str, Mapping[Key
         if (held := held_back.get(row.id))
         else row
         for row in rows
+    ]
+
+
+def refused_caller_rows(refused: RefusedCallers) -> list[RefusedCallerRow]:
+    """Return the callers that were ``refused`` last, as the admin API shows them."""
+    return [
+        RefusedCallerRow(
+            address=caller.address,
+            failure=caller.failure.value,
+            reason=caller.reason,
+            node=caller.node,
+            identity=caller.identity or None,
+            times=caller.times,
+            first_at=caller.first_at,
+            last_at=caller.last_at,
+        )
+        for caller in refused.latest()
     ]
 
 

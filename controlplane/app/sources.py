@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from controlplane.app.api_server import ApiServer
+from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.mesh.facts import Fact
 from controlplane.objects.changes import Change, split
 from controlplane.objects.locations import Locations
 from controlplane.serve.sds.secret_stores import FileSecrets
+from controlplane.settings import Settings
+from controlplane.sources.files.source import FileSource
 from controlplane.sources.precedence import Precedence
+from controlplane.sources.registrations import RegistrationSource
 from controlplane.sources.source import Source
 
 log = logging.getLogger(__name__)
 
 _RESTART_S = 1.0  # until a source that failed is started again
 Submit: TypeAlias = Callable[[str, Sequence[Fact]], None]  # takes facts in, with the name of where they come from
+
+
+def sources_of(settings: Settings, api: ApiServer | None, registrar: WorkloadRegistrar | None) -> Iterator[Source]:
+    """Yield the sources by ``settings``, highest precedence first; without ``api`` the workloads of ``registrar`` are one."""
+    for folder in settings.files:
+        yield FileSource(folder)
+    if api:
+        yield api.source
+    if registrar and not settings.kubernetes:
+        yield RegistrationSource(registrar.documents, registrar.changed)
 
 
 class Sources:

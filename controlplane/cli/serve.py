@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -260,6 +261,9 @@ def _allowed(destinations: list[str] | None) -> tuple[str, ...]:
 
 
 def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # until there is an event loop that minds them: what follows takes a while
+        signal.signal(number, _stop_early)
+
     import asyncio
 
     import uvloop
@@ -276,6 +280,11 @@ def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: L
     except NavarchError as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _stop_early(*_: object) -> None:
+    typer.echo("navarch: stopped before anything was served", err=True)
+    raise SystemExit(0)
 
 
 def _announce(addresses: Addresses, output: Output) -> None:

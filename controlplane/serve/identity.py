@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import MAX_LIFETIME, LeafCertificates
 from controlplane.ca.manager import AuthorityManager, StateStore
-from controlplane.serve.authn.authenticators import (
-    AuthenticationFailure,
-    Authenticator,
-    CertificateAuthenticator,
-    TokenAuthenticator,
-    TokenReviewer,
-)
+from controlplane.serve.authn.authenticators import Authenticator, CertificateAuthenticator, TokenAuthenticator, TokenReviewer
+from controlplane.serve.authn.connection_age import ConnectionAge
+from controlplane.serve.authn.refused_callers import RefusedCallers
 from controlplane.serve.csr.service import CertificateSigner, csr_handler
 from controlplane.serve.reports.streams import IdentifiedService
 from controlplane.serve.sds.secrets import Secrets
@@ -66,7 +61,6 @@ class IdentityServer:
         self.secrets = Secrets(self.manager, self.leaf_certificates, config.clock)
         self._server_certificate = ServerCertificate(self.manager, config.names, make_key, config.clock)
         self.certificate_signer = CertificateSigner(self.manager, config.clock, MAX_LIFETIME)
-        self._authenticators: list[Authenticator] = []
 
     async def open(self) -> None:
         """Read the authority, or begin one; raises NavarchError, OSError."""
@@ -74,34 +68,31 @@ class IdentityServer:
         self._server_certificate.refresh()
 
     def listen_addresses(
-        self, by_token: str | None, by_certificate: str | None, services: Iterable[IdentifiedService]
+        self, by_token: str | None, by_certificate: str | None, services: Iterable[IdentifiedService], refused: RefusedCallers
     ) -> dict[str, ListenAddress]:
         """Return the addresses that authenticate ``by_token`` and ``by_certificate``, as far as there are any, by name.
 
-        ``services`` are only for callers that have an identity.
+        ``services`` are only for callers that have an identity; others are ``refused``.
         """
         config, addresses = self._config, dict[str, ListenAddress]()
         if by_token:
             tokens = TokenAuthenticator(
-                lambda: self._server_certificate.credentials(require_client_certificate=False), config.token_reviewer, config.trust_domain
+                lambda: self._server_certificate.credentials(require_client_certificate=False),
+                config.token_reviewer,
+                config.trust_domain,
+                refused,
+                ConnectionAge(config.connection_age_s, config.random),
             )
-            self._authenticators.append(tokens)
-            addresses["xds_tls"] = ListenAddress(
-                by_token, tokens, self._handlers(tokens, services), config.connection_age_s, option="--xds-tls"
-            )
+            addresses["xds_tls"] = ListenAddress(by_token, tokens, self._handlers(tokens, services), option="--xds-tls")
         if by_certificate:
             certificates = CertificateAuthenticator(
-                lambda: self._server_certificate.credentials(require_client_certificate=True), config.trust_domain
+                lambda: self._server_certificate.credentials(require_client_certificate=True),
+                config.trust_domain,
+                refused,
+                ConnectionAge(config.connection_age_s, config.random),
             )
-            self._authenticators.append(certificates)
-            addresses["xds_mtls"] = ListenAddress(
-                by_certificate, certificates, self._handlers(certificates, services), config.connection_age_s, option="--xds-mtls"
-            )
+            addresses["xds_mtls"] = ListenAddress(by_certificate, certificates, self._handlers(certificates, services), option="--xds-mtls")
         return addresses
-
-    def refused(self) -> Counter[AuthenticationFailure]:
-        """Return how many callers were refused at these addresses, by the reason."""
-        return sum((authenticator.refused for authenticator in self._authenticators), Counter[AuthenticationFailure]())
 
     def _handlers(self, authenticator: Authenticator, services: Iterable[IdentifiedService]) -> tuple[grpc.GenericRpcHandler, ...]:
         return (csr_handler(self.certificate_signer, authenticator), *(service.handler(authenticator) for service in services))

@@ -17,12 +17,12 @@ from grpc.aio import ServicerContext
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import LeafHolder
-from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request, peer_host
 from controlplane.serve.authn.authenticators import Authenticator, Caller
 from controlplane.serve.sds.secrets import Secrets
 from controlplane.serve.xds.decoding import RequestReader, RequestRefused
 from controlplane.serve.xds.nodes import authorized_proxy
-from controlplane.serve.xds.quotas import Allowance, Quotas, address_of
+from controlplane.serve.xds.quotas import Allowance, Quotas
 from controlplane.serve.xds.services import SERVICES, DiscoveryService
 from controlplane.serve.xds.streams import EnvoyStream, Recorder, Request, StreamSecrets
 from controlplane.serve.xds.subscribers import Subscribers
@@ -32,7 +32,6 @@ from controlplane.xds.view import View
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 32 << 20  # `initial_resource_versions` of 100,000 resources are below half of it
-_GRACE_S = 10.0  # within which the streams of a connection that is too old may end by themselves
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -70,25 +69,20 @@ class StreamFactories:
 class ListenAddress:
     """An address (host:port; port 0: any free one), how callers are authenticated there, and the ``handlers`` of other services there.
 
-    A connection that is ``age_s`` old, give or take a tenth, is ended, and its peer authenticates anew: a root that was removed or a token
-    that was revoked is accepted no longer than that.
+    Where the authenticator limits their age, connections come to an end, and their peers authenticate anew: a root that was removed or a
+    token that was revoked is accepted no longer than that.
     """
 
     address: str
     authenticator: Authenticator
     handlers: tuple[grpc.GenericRpcHandler, ...] = ()
-    age_s: float | None = None  # None: no connection is too old
     option: str = ""  # the flag that it was given by
 
     @property
     def options(self) -> tuple[tuple[str, int], ...]:
         """Return gRPC's options."""
         options = OPTIONS + (_SECURE_OPTIONS if self.authenticator.secure else _PLAINTEXT_OPTIONS)
-        if self.age_s is None:
-            return options
-        grace_s = min(_GRACE_S, self.age_s)
-        age = (("grpc.max_connection_age_ms", int(self.age_s * 1000)), ("grpc.max_connection_age_grace_ms", int(grace_s * 1000)))
-        return options + age
+        return options + (self.authenticator.age.options if self.authenticator.age else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +128,7 @@ class DiscoveryServer:
         self._secrets = secrets
         try:
             return tuple([await self._open(listen_address) for listen_address in listen_addresses])
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             await self._close()
             raise
 
@@ -228,7 +222,8 @@ class DiscoveryServer:
             return first
         if refusal := self._refusal():
             return refusal
-        proxy = authorized_proxy(first.node, call.caller, call.authenticator)
+        address = peer_host(requests.context.peer())
+        proxy = authorized_proxy(first.node, call.caller, address, call.authenticator.refused)
         if isinstance(proxy, StreamEnd):
             return proxy
         try:
@@ -239,14 +234,14 @@ class DiscoveryServer:
             return StreamEnd(grpc.StatusCode.UNAVAILABLE, "no certificate can be issued")
         secrets = StreamSecrets(table, partial(self._secrets.load, holder)) if self._secrets and holder and table else None
         # Without an identity there is nothing but the address to tell clients apart by.
-        client = proxy.identity.uri if proxy.identity else address_of(requests.context.peer())
-        session, allowance = self._subscribers.connect(proxy, variant), Allowance(self._quotas, client)
+        allowance = Allowance(self._quotas, proxy.identity.uri if proxy.identity else address)
+        session = self._subscribers.connect(proxy, variant)
         stream = EnvoyStream(self._subscribers, session, new_stream, self._recorder, allowance, secrets)
         self._streams.add(stream)
         if self._secrets and holder:
             self._secrets.join(holder, stream)
         try:
-            return await stream.run(requests.context, requests, first)
+            return await stream.run(requests.context, requests, first, call.caller.until)
         finally:
             if self._secrets and holder:
                 self._secrets.leave(holder, stream)

@@ -67,7 +67,7 @@ async def test_who_is_not_let_in_is_counted_by_few_reasons(plane: Secure) -> Non
         'navarch_callers_refused_total{reason="token"}': 1,
         'navarch_callers_refused_total{reason="node"}': 1,
     }
-    assert len(counts) == 7
+    assert len(counts) == 8
 
 
 async def test_s46_what_is_told_has_no_key_and_no_token(plane: Secure) -> None:

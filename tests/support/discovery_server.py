@@ -12,6 +12,7 @@ from controlplane.app.update_loop import UpdateLoop
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.proxies import Proxy
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
+from controlplane.serve.authn.refused_callers import RefusedCallers
 from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.xds.events import Event, Sent
@@ -100,7 +101,7 @@ async def serving_by(machine: Callable[[View], Machine], *, sources: tuple[str, 
     subscribers = Subscribers(mesh, updates.wake)
     machines = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, _: machine(view))
     server = DiscoveryServer(subscribers, updates.synced, machines, books)
-    [port] = await server.start([ListenAddress("127.0.0.1:0", PlaintextAuthenticator())])
+    [port] = await server.start([ListenAddress("127.0.0.1:0", PlaintextAuthenticator(RefusedCallers()))])
     work = asyncio.create_task(updates.run(subscribers.publish))
     try:
         yield Running(mesh, updates, subscribers, books, f"127.0.0.1:{port}")

@@ -183,32 +183,44 @@ class SingleEnvoy:
         await until(self.ready, "the Envoy is ready", watched=self.process)
 
 
+def _node(ip: str) -> BootstrapNode:
+    return BootstrapNode(
+        name="web-1",
+        namespace="default",
+        ip=ip,
+        service_account="web",
+        labels=(("app", "web"),),
+        interception=Interception.NONE,
+    )
+
+
+def _credentials(folder: str) -> XdsCredentials:
+    return XdsCredentials(token=f"{folder}/token", roots=f"{folder}/root-cert.pem", secrets=folder, server_name="localhost")
+
+
 @contextlib.asynccontextmanager
 async def single_envoy(
-    folder: Path, *, limits: OverloadLimits | None = None, probes: tuple[ApplicationProbe, ...] = (), nodes: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    limits: OverloadLimits | None = None,
+    probes: tuple[ApplicationProbe, ...] = (),
+    nodes: tuple[str, ...] = (),
+    age_s: float = 1800.0,
 ) -> AsyncIterator[SingleEnvoy]:
     """Yield an Envoy that is not started yet, and its control plane, which runs; ``node_addresses`` are who may probe."""
     ip = f"{free_network(PORTS)}.11"
     manifests = folder / "manifests"
     manifests.mkdir()
     (manifests / "web.yaml").write_text(MANIFESTS.format(ip=ip))
-    async with secure(manifests) as plane:
+    async with secure(manifests, age_s=age_s) as plane:
         addresses = plane.running.at
         assert addresses.xds_tls
         way = TcpRelay(int(addresses.xds_tls.rpartition(":")[2]))
         async with way.open() as where:
             volume = Projected(folder / "volume")
-            own = str(volume.folder)
-            credentials = XdsCredentials(token=f"{own}/token", roots=f"{own}/root-cert.pem", secrets=own, server_name="localhost")
+            credentials = _credentials(str(volume.folder))
             settings = BootstrapSettings(
-                node=BootstrapNode(
-                    name="web-1",
-                    namespace="default",
-                    ip=ip,
-                    service_account="web",
-                    labels=(("app", "web"),),
-                    interception=Interception.NONE,
-                ),
+                node=_node(ip),
                 control_plane=XdsServer(addresses=(where,), credentials=credentials),
                 admin=f"{ip}:15000",
                 status=StatusPorts(host=ip, application_host=ip, node_addresses=nodes),

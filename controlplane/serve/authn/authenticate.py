@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
@@ -13,13 +14,13 @@ from google.protobuf.message import DecodeError
 
 from controlplane.model.identity import Identity
 from controlplane.serve.authn.authenticators import (
-    AuthenticationFailure,
     AuthenticationUnavailable,
     Authenticator,
     CallContext,
     Caller,
     Unauthenticated,
 )
+from controlplane.serve.authn.refused_callers import AuthenticationFailure, RefusedCaller
 
 log = logging.getLogger(__name__)
 
@@ -37,31 +38,36 @@ class StreamEnd:
 
 
 UNREADABLE = StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, "expected a request of this service, found bytes that are none")
-INTERNAL_ERROR = StreamEnd(grpc.StatusCode.INTERNAL, "a fault of the control plane; it is logged there")
+_FAULT = "a fault of the control plane; it is logged there"
+INTERNAL_ERROR = StreamEnd(grpc.StatusCode.INTERNAL, _FAULT)
 _UNAUTHENTICATED = StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
 
 
 async def authenticate(authenticator: Authenticator, context: CallContext) -> Caller | StreamEnd:
     """Return the caller by ``authenticator``, or how its call ends; whatever goes wrong on the way, nobody is admitted."""
+    peer = context.peer()
     try:
         caller = await authenticator.caller(context)
     except Unauthenticated as error:
-        authenticator.refused[error.refusal] += 1
-        log.warning("caller denied", extra={"reason": str(error)})
+        authenticator.refused.note(RefusedCaller(address=peer_host(peer), failure=error.refusal, reason=str(error)))
         return _UNAUTHENTICATED
     except AuthenticationUnavailable as error:
-        authenticator.refused[AuthenticationFailure.UNDECIDED] += 1
-        log.warning("caller not known yet", extra={"reason": str(error)})
+        authenticator.refused.note(RefusedCaller(address=peer_host(peer), failure=AuthenticationFailure.UNDECIDED, reason=str(error)))
         return StreamEnd(grpc.StatusCode.UNAVAILABLE, "identities cannot be checked now")
     except Exception:  # an internal error
-        authenticator.refused[AuthenticationFailure.FAULT] += 1
+        authenticator.refused.note(RefusedCaller(address=peer_host(peer), failure=AuthenticationFailure.FAULT, reason=_FAULT))
         log.exception("authentication failed")
         return _UNAUTHENTICATED
     if not isinstance(caller, Caller) or (authenticator.secure and not isinstance(caller.who, Identity)):
-        authenticator.refused[AuthenticationFailure.FAULT] += 1
+        authenticator.refused.note(RefusedCaller(address=peer_host(peer), failure=AuthenticationFailure.FAULT, reason=_FAULT))
         log.error("authentication found nobody", extra={"authenticator": type(authenticator).__name__})
         return _UNAUTHENTICATED
-    return caller
+    return replace(caller, until=authenticator.age.ends_at(peer)) if authenticator.age else caller
+
+
+def peer_host(peer: str) -> str:
+    """Return the address in ``peer``, which gRPC writes as ``ipv4:10.0.0.7:41202`` or ``ipv6:%5B::1%5D:41202``."""
+    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]") or peer
 
 
 class RequestSource(Protocol[Request_co]):

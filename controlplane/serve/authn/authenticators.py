@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 import grpc
@@ -15,20 +13,10 @@ import grpc.aio
 from controlplane.ca.certificates import BadCertificate, uri_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import BadIdentity, Identity, parse_identity
+from controlplane.serve.authn.connection_age import ConnectionAge
+from controlplane.serve.authn.refused_callers import AuthenticationFailure, RefusedCallers
 
 log = logging.getLogger(__name__)
-
-
-class AuthenticationFailure(StrEnum):
-    """Why a caller is refused, as metrics name it."""
-
-    NO_TOKEN = "no_token"  # noqa: S105
-    TOKEN = "token"  # noqa: S105
-    CERTIFICATE = "certificate"
-    TRUST_DOMAIN = "trust_domain"
-    UNDECIDED = "undecided"  # it cannot be checked now
-    FAULT = "fault"  # an internal error
-    NODE = "node"  # its node names another identity
 
 
 class Unauthenticated(NavarchError):
@@ -50,6 +38,9 @@ class CallContext(Protocol):
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """Return what TLS has verified of the peer."""
 
+    def peer(self) -> str:
+        """Return the peer's address and port, as gRPC writes them."""
+
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """Return the request's metadata."""
 
@@ -69,6 +60,7 @@ class Caller:
 
     who: Identity | None
     pod: str = ""
+    until: float | None = None  # of the monotonic clock: how long that is believed; None: as long as the call takes
 
 
 class TokenReviewer(Protocol):
@@ -82,7 +74,11 @@ class Authenticator(Protocol):
     """How an address authenticates its callers."""
 
     secure: bool
-    refused: Counter[AuthenticationFailure]  # how many callers were refused
+    refused: RefusedCallers
+
+    @property
+    def age(self) -> ConnectionAge | None:
+        """Return how old connections may become, None where none is too old."""
 
     def credentials(self) -> grpc.ServerCredentials | None:
         """Return what the port is opened with, ``None`` for plaintext."""
@@ -95,10 +91,11 @@ class PlaintextAuthenticator:
     """Plaintext: callers are anonymous, and get nothing secret."""
 
     secure = False
+    age = None
 
-    def __init__(self) -> None:
-        """Admit every caller."""
-        self.refused = Counter[AuthenticationFailure]()
+    def __init__(self, refused: RefusedCallers) -> None:
+        """Admit every caller; those whose nodes are bad are ``refused``."""
+        self.refused = refused
 
     def credentials(self) -> None:
         """Return ``None``: the port is opened without TLS."""
@@ -116,10 +113,16 @@ class TokenAuthenticator:
     secure = True
 
     def __init__(
-        self, certificates: Callable[[], grpc.ServerCredentials], token_reviewer: TokenReviewer, trust_domain: Callable[[], str]
+        self,
+        certificates: Callable[[], grpc.ServerCredentials],
+        token_reviewer: TokenReviewer,
+        trust_domain: Callable[[], str],
+        refused: RefusedCallers,
+        age: ConnectionAge,
     ) -> None:
-        """Open with ``certificates``; check tokens by ``token_reviewer``, identities are of ``trust_domain``."""
-        self.refused = Counter[AuthenticationFailure]()
+        """Open with ``certificates``; check tokens by ``token_reviewer``, identities are of ``trust_domain`` and believed for ``age``."""
+        self.refused = refused
+        self.age = age
         self.credentials = certificates
         self._token_reviewer = token_reviewer
         self._trust_domain = trust_domain
@@ -141,9 +144,16 @@ class CertificateAuthenticator:
 
     secure = True
 
-    def __init__(self, certificates: Callable[[], grpc.ServerCredentials], trust_domain: Callable[[], str]) -> None:
-        """Open with ``certificates``, which ask for one; accept identities of ``trust_domain``."""
-        self.refused = Counter[AuthenticationFailure]()
+    def __init__(
+        self,
+        certificates: Callable[[], grpc.ServerCredentials],
+        trust_domain: Callable[[], str],
+        refused: RefusedCallers,
+        age: ConnectionAge,
+    ) -> None:
+        """Open with ``certificates``, which ask for one; accept identities of ``trust_domain``, believed for ``age``."""
+        self.refused = refused
+        self.age = age
         self.credentials = certificates
         self._trust_domain = trust_domain
 

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.model.proxies import Proxy
-from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd, authenticate, first_request
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, StreamEnd, authenticate, first_request, peer_host
 from controlplane.serve.authn.authenticators import Authenticator
 from controlplane.serve.xds.nodes import authorized_proxy
 
@@ -87,7 +87,7 @@ class ReportService(Generic[Report]):
         first = await first_request(context)
         if isinstance(first, StreamEnd):
             return first
-        proxy = authorized_proxy(self.sink.node(first), caller, authenticator)
+        proxy = authorized_proxy(self.sink.node(first), caller, peer_host(context.peer()), authenticator.refused)
         if isinstance(proxy, StreamEnd):
             return proxy
         log.info("proxy reports", extra={"proxy": proxy.id, "service": self.service})
@@ -95,7 +95,10 @@ class ReportService(Generic[Report]):
         self.sink.opened(proxy, stream)
         sender = asyncio.create_task(self._send_requests(context, proxy, first))
         try:
-            return await self._receive_reports(context, proxy, first)
+            async with asyncio.timeout_at(caller.until):
+                return await self._receive_reports(context, proxy, first)
+        except TimeoutError:
+            return StreamEnd(grpc.StatusCode.OK)  # who has called is believed no longer: it comes again
         finally:
             sender.cancel()
             self.sink.closed(proxy, stream)

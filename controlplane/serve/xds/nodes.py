@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import grpc
@@ -12,9 +11,8 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from controlplane.model.proxies import ANNOTATIONS, METADATA, BadNode, Proxy, proxy_from_node
 from controlplane.serve.authn.authenticate import StreamEnd
-from controlplane.serve.authn.authenticators import AuthenticationFailure, Authenticator, Caller
-
-log = logging.getLogger(__name__)
+from controlplane.serve.authn.authenticators import Caller
+from controlplane.serve.authn.refused_callers import AuthenticationFailure, RefusedCaller, RefusedCallers
 
 _MOST_LABELS = 1000
 
@@ -58,16 +56,19 @@ def _metadata(node: Node) -> dict[str, object]:
     return {name: MessageToDict(value) for name, value in read.items()}
 
 
-def authorized_proxy(node: Node, caller: Caller, authenticator: Authenticator) -> Proxy | StreamEnd:
-    """Return the Proxy that ``node`` describes, or how the stream of ``caller`` ends that names it.
+def authorized_proxy(node: Node, caller: Caller, address: str, refused: RefusedCallers) -> Proxy | StreamEnd:
+    """Return the Proxy that ``node`` describes, or how the stream of ``caller``, from ``address``, ends that names it.
 
-    ``authenticator`` has authenticated the caller, and counts refusals.
+    Whoever is not let in is noted among the ``refused``.
     """
+    identity = caller.who.uri if caller.who else ""
     try:
         return proxy_of(node, caller)
     except ForeignNode as error:
-        authenticator.refused[AuthenticationFailure.NODE] += 1
-        log.warning("node refused", extra={"identity": str(caller.who), "reason": str(error)})
+        failure, reason = AuthenticationFailure.NODE, str(error)
+        refused.note(RefusedCaller(address=address, failure=failure, reason=reason, node=node.id, identity=identity))
         return StreamEnd(grpc.StatusCode.PERMISSION_DENIED, "the node is not of this identity")
     except BadNode as error:
+        failure, reason = AuthenticationFailure.BAD_NODE, str(error)
+        refused.note(RefusedCaller(address=address, failure=failure, reason=reason, node=node.id, identity=identity))
         return StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error))

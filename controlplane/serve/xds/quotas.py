@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from controlplane.model.identity import Identity
+from controlplane.serve.authn.authenticate import peer_host
 
 MAX_NAMES = 100_000  # that one stream may ask for: each costs memory, whether it exists or not
 MAX_UNANSWERED = 300_000  # names that the streams of one client ask for and have nothing of: those that exist cost next to nothing
@@ -53,18 +54,13 @@ class Quotas:
 
     def tell(self, peer: str, identity: Identity | None, reason: str) -> None:
         """Tell the log that a stream of ``peer``, as gRPC names it, was ended for ``reason``; of one address once a minute."""
-        address, now = address_of(peer), self._clock()
+        address, now = peer_host(peer), self._clock()
         if now - self._told_at.get(address, -_AGAIN_S) < _AGAIN_S:
             return
         if len(self._told_at) >= _MAX_TOLD:
             self._told_at.clear()
         self._told_at[address] = now
         log.warning("stream ended, it asks for too much", extra={"peer": peer, "identity": str(identity or ""), "reason": reason})
-
-
-def address_of(peer: str) -> str:
-    """Return the address of ``peer``, which gRPC names with its port."""
-    return peer.rpartition(":")[0]
 
 
 class Allowance:

@@ -129,8 +129,14 @@ class EnvoyStream(Generic[Request]):
         self._end = self._end or ended
         self._wake()
 
-    async def run(self, context: ServicerContext[bytes, bytes], requests: RequestSource[Request], first: Request) -> StreamEnd:
-        """Answer ``first`` and the ``requests`` after it until the peer disconnects or ``end`` is called; return how the stream ended."""
+    async def run(
+        self, context: ServicerContext[bytes, bytes], requests: RequestSource[Request], first: Request, until: float | None = None
+    ) -> StreamEnd:
+        """Answer ``first`` and the ``requests`` after it; return how the stream ended.
+
+        It does so when the peer disconnects, ``end`` is called, or it is ``until`` by the event loop.
+        """
+        ending = asyncio.get_running_loop().call_at(until, self.end, StreamEnd(grpc.StatusCode.OK)) if until else None
         self._recorder.connected(self.connection, self.session.proxy, self.session.variant)
         self._subscribers.join(self)
         try:
@@ -146,6 +152,8 @@ class EnvoyStream(Generic[Request]):
                     if self._next_check is not None:
                         self._next_check.cancel()
         finally:
+            if ending:
+                ending.cancel()
             self._allowance.close()
             self._subscribers.leave(self.session)
             self._recorder.disconnected(self.connection)
