@@ -6,10 +6,10 @@ a message type into a list of checks; fields without rules cost nothing. https:/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from google.protobuf import message_factory, symbol_database
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -74,11 +74,11 @@ def is_valid(message: Message) -> bool:
     return True
 
 
-def _are_valid(field: _FieldRules, values: Any) -> bool:
+def _are_valid(field: _FieldRules, values: Mapping[object, Message] | Sequence[Message]) -> bool:
     if field.whole and _broken(field.whole, values):
         return False
     checks = field.per_item
-    items = values.values() if field.keyed else values
+    items = values.values() if field.keyed and isinstance(values, Mapping) else values
     if checks and any(_broken(checks, item) for item in items):
         return False
     return not field.descend or all(map(is_valid, items))

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 from controlplane.incremental.database import Database, QueryCall
 from controlplane.mesh.destinations.clusters import ClusterTarget, endpoint_assignment, has_endpoints, outbound_cluster
-from controlplane.mesh.inputs import Applied, Facet, index, objects
+from controlplane.mesh.inputs import Applied, index, objects
 from controlplane.mesh.publish.parts import ResourcePart
 from controlplane.mesh.publish.publisher import Changes, Publisher
+from controlplane.mesh.shards import Facet
 from controlplane.model.keys import ENDPOINT_KINDS, Key
 from controlplane.xds.view import Table, TableChange
 

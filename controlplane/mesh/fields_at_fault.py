@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import objects, service_host
+from controlplane.mesh.facets import service_host
+from controlplane.mesh.inputs import objects
 from controlplane.mesh.routing.virtual_services import destinations, virtual_service_head
 from controlplane.model.keys import (
     AUTHORIZATION_POLICY,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.destinations.destination_rules import tls_settings
-from controlplane.mesh.inputs import credential_problems, index, namespaces_with, objects, of_kind
+from controlplane.mesh.facets import namespaces_with, of_kind
+from controlplane.mesh.inputs import credential_problems, index, objects
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.keys import DESTINATION_RULE, GATEWAY, Key
 from controlplane.model.problems import Problem, Severity

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.inputs import index, jwks, jwks_failure, namespaces_with, objects, of_kind
+from controlplane.mesh.facets import namespaces_with, of_kind
+from controlplane.mesh.inputs import index, jwks, jwks_failure, objects
 from controlplane.model.keys import REQUEST_AUTHENTICATION, Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.security.request_authentication import RequestAuthentication

@@ -12,7 +12,8 @@ from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.access import ChainAccess, TokenIssuer
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name, resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy, token_issuer
-from controlplane.mesh.inputs import index, jwks, objects, of_kind
+from controlplane.mesh.facets import of_kind
+from controlplane.mesh.inputs import index, jwks, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.keys import AUTHORIZATION_POLICY, KUBERNETES_GATEWAY, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.services import Labels

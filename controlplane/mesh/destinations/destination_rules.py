@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.inputs import EVERYONE, about_host, by_source_labels, exports_of, index, objects
+from controlplane.mesh.facets import EVERYONE, about_host, by_source_labels, exports_of
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import PUBLIC, ServiceRef, host_patterns, is_exported
 from controlplane.model.keys import DESTINATION_RULE, Key

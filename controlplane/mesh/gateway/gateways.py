@@ -8,8 +8,9 @@ from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.gateway import ForwardedCertificate, Topology
 from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
+from controlplane.mesh.facets import namespaces_with, of_kind
 from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServers, ServerRef, merge_servers
-from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits, proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_ports

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
+from controlplane.mesh.facets import bound_to
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_servers, namespaced_name, server_at
 from controlplane.mesh.gateway.server_merge import (
     MergedPort,
@@ -20,7 +21,7 @@ from controlplane.mesh.gateway.server_merge import (
     server_hosts,
     serves_http,
 )
-from controlplane.mesh.inputs import bound_to, index, objects
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.virtual_services import VirtualServiceHead, virtual_service_head
 from controlplane.model.hosts import common_hosts, hosts_for_namespace

@@ -9,7 +9,8 @@ from controlplane.ir.access import AccessPolicy, PolicyAction
 from controlplane.mesh.access.ext_authz import resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy
 from controlplane.mesh.access.policies import GATEWAY_LABEL, effective_policies, target_refs
-from controlplane.mesh.inputs import index, namespaces_with, of_kind
+from controlplane.mesh.facets import namespaces_with, of_kind
+from controlplane.mesh.inputs import index
 from controlplane.mesh.problems.gateways import gateway_workloads
 from controlplane.mesh.registry.expression_limits import ANYWHERE, large_expression, strictest_limit
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.incremental.database import Database
+from controlplane.mesh.facets import qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateways_of
-from controlplane.mesh.inputs import objects, qualified_host
+from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.services import declared_services, find_service, resolved_host, service
 from controlplane.mesh.routing.virtual_services import virtual_services_for
 from controlplane.model.problems import Problem, Severity

@@ -14,7 +14,7 @@ from controlplane.mesh.destinations.destination_rules import (
     merges,
     tls_settings,
 )
-from controlplane.mesh.inputs import qualified_host
+from controlplane.mesh.facets import qualified_host
 from controlplane.mesh.problems.precedence import listed, why_first
 from controlplane.mesh.problems.subsets import empty_subsets
 from controlplane.mesh.registry.services import find_service, service, services_named

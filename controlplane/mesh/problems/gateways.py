@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.facets import namespaces_with, of_kind
 from controlplane.mesh.gateway.gateways import (
     gateway_created,
     gateway_object,
@@ -17,7 +18,7 @@ from controlplane.mesh.gateway.gateways import (
 from controlplane.mesh.gateway.route_tables import shared_hosts
 from controlplane.mesh.gateway.server_merge import ServerRef
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateway_name, gateways_of
-from controlplane.mesh.inputs import index, namespaces_with, objects, of_kind
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.problems.precedence import listed, why_first
 from controlplane.mesh.registry.endpoints import selected_workloads
 from controlplane.mesh.registry.mesh_settings import mesh_settings

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.facets import NO_ONE, qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import NO_ONE, qualified_host
 from controlplane.mesh.problems.precedence import named, why_first
 from controlplane.mesh.registry.services import declarers, host_owner, services_named
 from controlplane.mesh.routing.virtual_services import is_foreign, virtual_service_head, virtual_services_for

@@ -8,8 +8,9 @@ from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access.credentials import problems_of_credentials
 from controlplane.mesh.access.jwks import missing_keys
 from controlplane.mesh.destinations.destination_rules import named_subsets
+from controlplane.mesh.facets import qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import held_back, objects, plaintext_addresses, qualified_host
+from controlplane.mesh.inputs import held_back, objects, plaintext_addresses
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems

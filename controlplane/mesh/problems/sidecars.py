@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, objects, of_kind
+from controlplane.mesh.facets import of_kind
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.problems.precedence import listed, why_first
 from controlplane.mesh.registry.endpoints import selected_workloads
 from controlplane.mesh.registry.peer_authentication import peer_policies

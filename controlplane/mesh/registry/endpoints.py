@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.inputs import index, labelled, objects, of_kind, plaintext_addresses, pod_at, slices_of
+from controlplane.mesh.facets import labelled, of_kind, pod_at, slices_of
+from controlplane.mesh.inputs import index, objects, plaintext_addresses
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.inputs import index, labelled, namespaces_with, objects, of_kind
+from controlplane.mesh.facets import labelled, namespaces_with, of_kind
+from controlplane.mesh.inputs import index, objects
 from controlplane.model.keys import NAMESPACE, POD, Key
 from controlplane.model.revisions import REVISION_LABEL
 from controlplane.objects.kubernetes.core import Namespace

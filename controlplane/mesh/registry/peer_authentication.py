@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import index, objects, of_kind
+from controlplane.mesh.facets import of_kind
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.model.keys import PEER_AUTHENTICATION
 from controlplane.model.peer_authentication import MutualTLSMode, PeerModes, PeerPolicy, effective_modes

@@ -7,18 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.inputs import (
-    EVERYONE,
-    EXTERNAL_NAMES,
-    about_host,
-    exported_to,
-    exports_of,
-    index,
-    namespaces_with,
-    objects,
-    service_host,
-    shards,
-)
+from controlplane.mesh.facets import EVERYONE, EXTERNAL_NAMES, about_host, exported_to, exports_of, namespaces_with, service_host
+from controlplane.mesh.inputs import index, objects, shards
 from controlplane.mesh.shards import SHARDED, Shard, declared_twice_in, in_shard, shard_of
 from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import Protocol, protocol_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.inputs import SERVICE_NAME_LABEL, entry_at, index, objects, pod_at, selecting, serving_at, slices_of
+from controlplane.mesh.facets import SERVICE_NAME_LABEL, entry_at, pod_at, selecting, serving_at, slices_of
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.endpoints import port_at, selected_workloads
 from controlplane.mesh.registry.services import ServiceRef, declared_services
 from controlplane.model.keys import ENDPOINT_SLICE, POD, SERVICE, Key

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import exports_of, objects
+from controlplane.mesh.facets import exports_of
+from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.istio_delegates import merged_routes, resolved_names
 from controlplane.model.keys import VIRTUAL_SERVICE, Key

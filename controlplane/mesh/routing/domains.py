@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.inputs import EXTERNAL_NAMES, index
+from controlplane.mesh.facets import EXTERNAL_NAMES
+from controlplane.mesh.inputs import index
 from controlplane.mesh.registry.endpoints import NamedEndpoint, named_endpoints
 from controlplane.mesh.registry.services import (
     PUBLIC,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from controlplane.mesh.facets import qualified_host
 from controlplane.mesh.gateway_bindings import gateway_name
-from controlplane.mesh.inputs import qualified_host
 from controlplane.objects.networking.virtual_service import Destination, HTTPMatchRequest, HTTPRoute, StringMatch
 from controlplane.objects.types.scalars import FrozenMap
 

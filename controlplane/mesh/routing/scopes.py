@@ -7,8 +7,9 @@ from typing import NamedTuple
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
+from controlplane.mesh.facets import EXTERNAL_NAMES, by_source_labels, exported_to, of_kind
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
-from controlplane.mesh.inputs import EXTERNAL_NAMES, by_source_labels, exported_to, index, objects, of_kind
+from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
 from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits
 from controlplane.mesh.registry.services import (

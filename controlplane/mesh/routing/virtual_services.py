@@ -11,8 +11,9 @@ from controlplane.ir.clusters import ConsistentHash
 from controlplane.ir.rules import HttpRule, RequestPort
 from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names, subset_labels
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
+from controlplane.mesh.facets import EVERYONE, NO_ONE, about_host, exports_of, of_kind, qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
-from controlplane.mesh.inputs import EVERYONE, NO_ONE, about_host, exports_of, index, of_kind, qualified_host
+from controlplane.mesh.inputs import index
 from controlplane.mesh.publish.virtual_host_bytes import EncodedRoute, encoded_routes
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import (

@@ -39,7 +39,7 @@ class EgressClient(NamedTuple):
     families: IpFamilies
 
 
-class PortClaim(NamedTuple):
+class ServiceClaim(NamedTuple):
     """A claim of connections to a port, and whose it is.
 
     ``None``: all services that carry HTTP there claim its requests alike, so that one more of them makes no difference.
@@ -96,7 +96,7 @@ def listeners_of_egress(
 
 
 @query
-def _claims_of_shard(db: Database, client: EgressClient, shard: Shard) -> frozenset[PortClaim]:
+def _claims_of_shard(db: Database, client: EgressClient, shard: Shard) -> frozenset[ServiceClaim]:
     """Return what the services of ``shard`` claim of connections."""
     found = set()
     for ref in imported_services(db, client.client_namespace, client.connections.hosts, shard):
@@ -107,7 +107,7 @@ def _claims_of_shard(db: Database, client: EgressClient, shard: Shard) -> frozen
             for claim in connection_claims(db, ref, port.number, port.protocol, client.connections):
                 shared = claim.bind == ANYWHERE and isinstance(claim.rest, HttpRouting) and not claim.chains
                 created, claimant = ("", None) if shared else (mesh_service.created, ref)
-                found.add(PortClaim(created, claimant, port.number, claim))
+                found.add(ServiceClaim(created, claimant, port.number, claim))
     return frozenset(found)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from controlplane.incremental.database import Database
+from controlplane.mesh.facets import namespaces_with, qualified_host
 from controlplane.mesh.gateway.gateways import gateway_object
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateway_name, gateways_of
-from controlplane.mesh.inputs import index, namespaces_with, qualified_host
+from controlplane.mesh.inputs import index
 from controlplane.mesh.problems.gateways import gateway_key, gateway_workloads
 from controlplane.mesh.registry.services import find_services, service_ports
 from controlplane.model.keys import POD

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
+from controlplane.mesh.facets import delegating_to, exports_of
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateways_of
-from controlplane.mesh.inputs import delegating_to, exports_of, index
+from controlplane.mesh.inputs import index
 from controlplane.mesh.registry.services import is_exported
 from controlplane.mesh.routing.delegates import delegate_key, leaves_out_routes, virtual_service_object
 from controlplane.mesh.routing.istio_delegates import first_outside, resolved_names

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
+from controlplane.mesh.facets import EVERYONE, exports_of
 from controlplane.mesh.gateway.gateways import gateway_selector
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, gateways_of
-from controlplane.mesh.inputs import EVERYONE, ProxyPlace, exports_of
+from controlplane.mesh.inputs import ProxyPlace
 from controlplane.mesh.problems.gateways import gateway_key, gateway_workloads
 from controlplane.mesh.registry.expression_limits import ANYWHERE, large_expression, strictest_limit
 from controlplane.model.problems import Problem, Severity

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.inputs import index, of_kind
+from controlplane.mesh.facets import of_kind
+from controlplane.mesh.inputs import index
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.injected_namespaces import asks_for_injection, has_proxies
 from controlplane.model.keys import NAMESPACE, POD
