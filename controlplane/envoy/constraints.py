@@ -78,10 +78,10 @@ def _are_valid(field: _FieldRules, values: Mapping[object, Message] | Sequence[M
     if field.whole and _broken(field.whole, values):
         return False
     checks = field.per_item
-    items = values.values() if field.keyed and isinstance(values, Mapping) else values
+    items = values.values() if isinstance(values, Mapping) else values
     if checks and any(_broken(checks, item) for item in items):
         return False
-    return not field.descend or all(map(is_valid, items))
+    return not field.descend or all(is_valid(item) for item in items)
 
 
 def _broken(checks: tuple[Check, ...], value: object) -> bool:

@@ -129,7 +129,7 @@ def gateway_object(db: Database, key: Key) -> Gateway | None:
     return obj if isinstance(obj, Gateway) else None
 
 
-@eager_query
+@query
 def server_at(db: Database, server_ref: ServerRef) -> GatewayServer | None:
     """Return the server that ``server_ref`` names."""
     servers = servers_of(db, server_ref.gateway)
