@@ -72,6 +72,8 @@ def total_rollout(rollouts: Iterable[Rollout | None], generation: int) -> Rollou
 
 
 def _plus(one: Rollout, other: Rollout) -> Rollout:
+    needed, accepted, counted = one.needed + other.needed, one.accepted + other.accepted, one.counted and other.counted
     refusals = (*one.refusals, *other.refusals)
-    total = new_rollout(one.generation, one.needed + other.needed, one.accepted + other.accepted, refusals)
-    return replace(total, counted=one.counted and other.counted)
+    if not refusals:  # nearly always, and asked for every object once a second
+        return Rollout(one.generation, needed, accepted, (), counted)
+    return replace(new_rollout(one.generation, needed, accepted, refusals), counted=counted)

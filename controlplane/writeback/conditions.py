@@ -131,8 +131,8 @@ def _is_current(updated: Condition, current: Condition | None, told: Callable[[o
     # The API server of some kinds drops fields that their schema does not know, as the observedGeneration of Istio's conditions.
     return (
         current is not None
-        and all(current.get(name, updated[name]) == updated[name] for name in _COMPARED)
-        and told(current.get("message", updated["message"])) == told(updated["message"])
+        and all(current.get(name, updated.get(name)) == updated.get(name) for name in _COMPARED)
+        and told(current.get("message", updated.get("message"))) == told(updated.get("message"))
     )
 
 

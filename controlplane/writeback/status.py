@@ -186,7 +186,11 @@ class StatusWriter:
             rollouts = (self._rollouts.get(key), *(other.rollout(key, seen[key], collection) for other in others))
             total = self._totals[key] = total_rollout(rollouts, record.generation)
             if self._looked_at.get(key) != (record.version, total):
-                self._judge(record, total, now)
+                try:
+                    self._judge(record, total, now)
+                except Exception:  # internal error of one object, which is not looked at again before it changes
+                    log.exception("status failed", extra={"object": str(key)})
+                    self._looked_at[key] = (record.version, total)
             if count % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 

@@ -36,10 +36,10 @@ class Pair:
         self.edits = 0
 
     async def leader(self) -> str:
-        """Return who holds the Lease."""
+        """Return which replica holds the Lease."""
         store = self.world.store
         assert isinstance(store, Store)
-        return text(section(await store.get("lease", "navarch-leader"), "spec"), "holderIdentity")
+        return text(section(await store.get("lease", "navarch-leader"), "spec"), "holderIdentity").partition("_")[0]
 
     async def other(self) -> tuple[str, str]:
         """Return the leader, and the one that does not lead."""

@@ -83,6 +83,16 @@ def test_how_many_proxies_there_are_and_which_of_them_refuses_is_no_other_meanin
     assert not mean_the_same(refused[0], before)
 
 
+def test_a_condition_of_somebody_else_need_not_say_all_that_ours_do() -> None:
+    theirs = {"type": "Theirs", "status": "False"}
+    before = updated_conditions((theirs,), 1, [], Rollout(1, 3, 3), NOW)
+    assert before
+    after = updated_conditions(before, 1, [], Rollout(1, 4, 4), NOW)
+
+    assert after
+    assert mean_the_same(after, before)
+
+
 def test_another_mistake_is_another_meaning() -> None:
     before = updated_conditions((), 1, [WRONG], None, NOW)
     other = Problem(POLICY, "spec.rules", Severity.ERROR, "Required", "expected 2 rules")
