@@ -203,7 +203,7 @@ class ControlPlane:
             refreshes=lambda: self._updates.refreshes,
             tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
             held_back=lambda: len(self._updates.held_back),
-            refusals=self._told_problems,
+            refusals=self._refusal_problems,
             rejects=lambda: self._recorder.fleet.rejects,
             kubernetes=self._write_back.state if self._write_back else None,
             identity=self._identity,
@@ -227,7 +227,7 @@ class ControlPlane:
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities, self._refused) if self._identities else None
 
-    def _told_problems(self) -> tuple[Problem, ...]:
+    def _refusal_problems(self) -> tuple[Problem, ...]:
         """Return what proxies refuse, and the API server."""
         unwritten = self._write_back.state.problems() if self._write_back else ()
         return (*refusal_problems(self._subscribers, self._recorder.fleet), *unwritten)

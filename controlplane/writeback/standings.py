@@ -87,8 +87,8 @@ def version_number(found: VersionedObject) -> int:
     return int(found.version) if found.version.isdecimal() else 0
 
 
-def told(objects: Mapping[Key, VersionedObject], rollouts: Mapping[Key, Rollout], collection: Collection) -> bytes:
-    """Return what is to be told of ``objects``, which have come as far as ``rollouts`` say; ``standings`` reads it."""
+def encode_standings(objects: Mapping[Key, VersionedObject], rollouts: Mapping[Key, Rollout], collection: Collection) -> bytes:
+    """Return what other replicas are to know of ``objects``, which have come as far as ``rollouts`` say; ``standings`` reads it."""
     horizons: dict[str, int] = {}
     under_way: list[tuple[bool, str, Rollout]] = []
     in_order: list[tuple[str, int]] = []

@@ -28,7 +28,7 @@ from controlplane.writeback.conditions import Condition, is_pending, mean_the_sa
 from controlplane.writeback.debts import Debts, Recounts
 from controlplane.writeback.events import EventWriter
 from controlplane.writeback.replicas import Replicas
-from controlplane.writeback.standings import Collection, GenerationsSeen, Standings, told
+from controlplane.writeback.standings import Collection, GenerationsSeen, Standings, encode_standings
 from controlplane.writeback.status_writes import StatusWrite, StatusWrites, Versioned
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class StatusWriter:
         if not self._replica.is_leader:
             return
         try:
-            await self._replicas.publish(told(records, self._rollouts, self._inputs.collection), self._inputs.identity())
+            await self._replicas.publish(encode_standings(records, self._rollouts, self._inputs.collection), self._inputs.identity())
         except KubernetesError as error:
             self._telling.failed(str(error), error.kind)
         else:
@@ -187,14 +187,14 @@ class StatusWriter:
             total = self._totals[key] = total_rollout(rollouts, record.generation)
             if self._looked_at.get(key) != (record.version, total):
                 try:
-                    self._judge(record, total, now)
+                    self._compare(record, total, now)
                 except Exception:  # internal error of one object, which is not looked at again before it changes
                     log.exception("status failed", extra={"object": str(key)})
                     self._looked_at[key] = (record.version, total)
             if count % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    def _judge(self, record: ObjectWithStatus, total: Rollout | None, now: float) -> None:
+    def _compare(self, record: ObjectWithStatus, total: Rollout | None, now: float) -> None:
         """Note whether the status of the object of ``record``, which has come as far as ``total`` says, is as it should be."""
         key = record.key
         updated = self._updated(record)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from controlplane.fleet.rollout import ResourceRefusal, Rollout
 from controlplane.model.keys import DESTINATION_RULE, VIRTUAL_SERVICE, Key
-from controlplane.writeback.standings import MAX_BYTES, GenerationsSeen, Seen, Standings, standings, told
+from controlplane.writeback.standings import MAX_BYTES, GenerationsSeen, Seen, Standings, encode_standings, standings
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ def collection(key: Key) -> str:
 
 
 def heard(objects: dict[Key, Found], rollouts: dict[Key, Rollout]) -> Standings:
-    found = standings(told(objects, rollouts, collection))
+    found = standings(encode_standings(objects, rollouts, collection))
     assert found is not None
     return found
 
@@ -35,7 +35,7 @@ def test_what_is_in_order_is_known_with_its_number_of_proxies_without_being_name
     objects = routes(5000)
     rollouts = {key: Rollout(2, 45, 45) for key in objects}
 
-    content = told(objects, rollouts, collection)
+    content = encode_standings(objects, rollouts, collection)
 
     assert len(content) < 500
     found = standings(content)
@@ -75,7 +75,7 @@ def test_where_too_much_is_under_way_what_is_not_named_is_not_known() -> None:
     objects = routes(10_000)
     rollouts = {key: Rollout(2, 45, 44) for key in objects}
 
-    content = told(objects, rollouts, collection)
+    content = encode_standings(objects, rollouts, collection)
 
     assert len(content) < MAX_BYTES + 1000
     found = standings(content)
