@@ -24,6 +24,7 @@ from controlplane.admin.schemas import (
     ResourceRow,
 )
 from controlplane.admin.state import AdminState
+from controlplane.background import in_background
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.mesh.mesh import Mesh
@@ -59,12 +60,12 @@ def _object_router(state: AdminState) -> APIRouter:
     @router.get("/objects", summary="The objects in effect, and where they stand")
     async def objects(kind: str | None = None, namespace: str | None = None) -> list[ObjectRow]:
         keys = [entry.key for entry in state.mesh.objects() if kind in {None, entry.key.kind} and namespace in {None, entry.key.namespace}]
-        return await asyncio.to_thread(_object_rows, keys, state.locations())
+        return await in_background(_object_rows, keys, state.locations())
 
     @router.get("/problems", summary="What is wrong with the objects, by file and line", response_model=list[ProblemRow])
     async def problems(severity: str | None = None) -> Response:
         found = [*await problems_between(state.mesh), *state.refusals()]
-        return Response(await asyncio.to_thread(_problem_rows, found, state.locations(), severity), media_type="application/json")
+        return Response(await in_background(_problem_rows, found, state.locations(), severity), media_type="application/json")
 
     return router
 
@@ -85,12 +86,12 @@ def _proxy_router(state: AdminState) -> APIRouter:
 
     @router.get("/{proxy_id}/config/{kind}", summary="The resources of one type that a proxy is sent", responses=_MISSING)
     async def config(proxy_id: str, kind: str) -> list[ResourceRow]:
-        return await asyncio.to_thread(_resource_rows, _resources(state, proxy_id, kind))
+        return await in_background(_resource_rows, _resources(state, proxy_id, kind))
 
     @router.get("/{proxy_id}/config/{kind}/{name:path}", summary="One resource that a proxy is sent", responses=_MISSING)
     async def resource(proxy_id: str, kind: str, name: str) -> ResourceRow:
         named = [resource for resource in _resources(state, proxy_id, kind) if resource.name == name]
-        rows = await asyncio.to_thread(_resource_rows, named)
+        rows = await in_background(_resource_rows, named)
         if not rows:
             raise HTTPException(404, f"the proxy is sent no {kind} called {name}")
         return rows[0]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from controlplane.background import in_background
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.locations import LocatedProblem, Locations, located_problems
 
@@ -59,7 +60,7 @@ class ProblemLog:
         refreshes = self._refreshes()
         if refreshes != self._seen_refreshes:
             self._of_objects, self._seen_refreshes = await self._problems_of_objects(), refreshes
-        located = await asyncio.to_thread(located_problems, self._of_objects, self._locations())
+        located = await in_background(located_problems, self._of_objects, self._locations())
         found = {each.problem: each for each in located}
         self._tell("problem", [found[problem] for problem in found if problem not in self._told], _LEVELS)
         mended = [self._told[problem] for problem in self._told if problem not in found]

@@ -111,7 +111,7 @@ class ManifestFolder:
             return None
         name = min(holders)
         file = self._files[name]
-        entry = file.parsed.documents_by_key().get(key) or file.objects[key].entry
+        entry = file.parsed.documents_by_key.get(key) or file.objects[key].entry
         return Location(name, entry.line_of(path))
 
     def _removal_of(
@@ -157,7 +157,7 @@ class ManifestFolder:
         file = self._files[path]
         if file.parsed.problem is not None:
             yield LocatedProblem(file.parsed.problem, Location(path, 1))
-        used = file.parsed.documents_by_key()
+        used = file.parsed.documents_by_key
         for entry in file.parsed.entries:
             for problem in entry.parsed.with_consequence:
                 yield LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
@@ -181,7 +181,7 @@ class ManifestFolder:
 def _objects_in_use(objects_before: Mapping[Key, _ObjectInUse], parsed_file: ParsedFile) -> Mapping[Key, _ObjectInUse]:
     """Return what a file gives that gave ``objects_before`` and now reads as ``parsed_file``."""
     objects_after: dict[Key, _ObjectInUse] = {}
-    for key, entry in parsed_file.documents_by_key().items():
+    for key, entry in parsed_file.documents_by_key.items():
         before = objects_before.get(key)
         usable = entry.parsed.usable(before.object if before else None)
         if before is not None and usable is before.object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
@@ -53,7 +54,7 @@ class ParsedDocument:
         return self.whole.line_of(".".join(part for part in (self.document.prefix, field) if part))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ParsedFile:
     """One file as it was read last."""
 
@@ -66,6 +67,7 @@ class ParsedFile:
         """Return whether every document of it can be read."""
         return self.problem is None and all(document.parsed.key is not None and document.unreadable is None for document in self.entries)
 
+    @cached_property
     def documents_by_key(self) -> Mapping[Key, ParsedDocument]:
         """Return its documents that are objects of kinds that are read, by key; of two with the same key the first."""
         documents: dict[Key, ParsedDocument] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
+from controlplane.background import in_background
 from controlplane.objects.changes import Change
 from controlplane.sources.files import reading
 from controlplane.sources.files.folder import ManifestFolder
@@ -25,7 +26,7 @@ _ROOT_MS = 1000  # how often the folder itself is looked at: it may be a link th
 _RESCAN_S = 30.0  # and all files: notices get lost, as the kernel's queue is finite and some file systems send none
 _RETRY_S = 1.0
 _PROGRESS_S = 2.0
-_LARGE = 1 << 20  # bytes: a file from which on changes of others do not wait for it
+_LARGE = 128 << 10  # bytes: a file from which on changes of others do not wait for it, as it takes a second to read
 _MOST_S = 120.0  # that reading one file may take
 
 
@@ -100,14 +101,14 @@ class FileSource:
         while self._large:
             path = self._large.pop()
             state = self._states.get(path)
-            self._parsed_large[path] = state, await asyncio.to_thread(self._read_one, path)
+            self._parsed_large[path] = state, await in_background(self._read_one, path)
             self._news.set()
 
     async def _changes(self, *, with_large: bool = False) -> tuple[Change, ...]:
         self._news.clear()
         noted, self._noted = self._noted, set()
         rescan, self._rescan = self._rescan, False
-        parsed_files = await asyncio.to_thread(self._read, noted, rescan=rescan, with_large=with_large) if noted or rescan else {}
+        parsed_files = await in_background(self._read, noted, rescan=rescan, with_large=with_large) if noted or rescan else {}
         parsed_large, self._parsed_large = self._parsed_large, {}
         # What has changed since is read again, or has been.
         parsed_files |= {path: parsed for path, (state, parsed) in parsed_large.items() if state == self._states.get(path)}
