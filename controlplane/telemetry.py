@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 from enum import StrEnum
+from pathlib import Path
+from typing import TextIO
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MAX_FIELD_LENGTH = 1000  # characters of a fact in a line of text
@@ -78,9 +80,48 @@ class OngoingFailure:
         self._kind = None
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines to a stream; how many could not be written, as where a disk is full, is told by the first that can be again."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to ``stream``."""
+        super().__init__(stream)
+        self._lost = 0
+        self._reason = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write ``record``, after what there is to tell of lines that were lost."""
+        if self._lost:
+            before, self._lost = self._lost, 0
+            super().emit(self._lines_lost(before))
+            if self._lost:  # that cannot be written either: it counts for this record
+                self._lost += before
+                return
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of the standard library
+        """Count ``record`` as lost where it could not be written."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self._lost += 1
+            self._reason = error.strerror or str(error)
+        else:
+            super().handleError(record)
+
+    def _lines_lost(self, count: int) -> logging.LogRecord:
+        try:
+            place = str(Path(f"/proc/self/fd/{self.stream.fileno()}").readlink())
+        except (OSError, ValueError):
+            place = "standard error"
+        facts = {"count": count, "file": place, "reason": self._reason}
+        return logging.makeLogRecord(
+            {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": "log lines lost", **facts}
+        )
+
+
 def log_to_stderr(form: LogFormat, level: LogLevel = LogLevel.INFO) -> None:
     """Write this program's logs from ``level`` on to standard error in the given ``form``."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if form is LogFormat.JSON else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -51,6 +51,10 @@ class Process:
         """Let the process go on."""
         self._process.send_signal(signal.SIGCONT)
 
+    def terminate(self) -> None:
+        """Tell the process to end."""
+        self._process.terminate()
+
     @property
     def alive(self) -> bool:
         """Return whether the process still runs."""

@@ -6,6 +6,7 @@ A client that asks by TLS for a name that the certificate lacks is known by such
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,9 @@ def core_lines_in_log() -> Iterator[None]:
     read, write = os.pipe()
     os.dup2(write, _STDERR)
     os.close(write)
-    sys.stderr = os.fdopen(before, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    # Without a buffer: what a full disk does not take is lost, and counted, and does not come later in the middle of other lines.
+    raw = cast("BinaryIO", io.FileIO(before, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
     reader = threading.Thread(target=_pass_on, args=(read, before), daemon=True)
     reader.start()
     try:
@@ -85,4 +89,5 @@ def _pass_on(read: int, before: int) -> None:
     with os.fdopen(read, encoding="utf-8", errors="backslashreplace") as lines:
         for line in lines:
             if not core_log.take(line.rstrip("\n")):
-                os.write(before, line.encode("utf-8", "backslashreplace"))
+                with contextlib.suppress(OSError):  # a full disk: the core would wait for ever where nobody reads on
+                    os.write(before, line.encode("utf-8", "backslashreplace"))

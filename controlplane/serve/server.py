@@ -17,7 +17,7 @@ from grpc.aio import ServicerContext
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import LeafHolder
-from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate, first_request, peer_host
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, NO_MEMORY, StreamEnd, authenticate, first_request, peer_host
 from controlplane.serve.authn.authenticators import Authenticator, Caller
 from controlplane.serve.sds.secrets import Secrets
 from controlplane.serve.xds.decoding import RequestReader, RequestRefused
@@ -202,6 +202,8 @@ class DiscoveryServer:
             )
         except RequestRefused as refused:
             ended = refused.ended
+        except MemoryError:
+            ended = NO_MEMORY
         except Exception:  # an internal error; left alone, gRPC would send its text to the peer
             log.exception("stream failed")
             ended = INTERNAL_ERROR

@@ -18,7 +18,7 @@ from tests.support.manifests import selecting, workload
 from tests.support.processes import Process, free_port, start
 from tests.support.waiting import until
 
-_CLUSTER = "outbound|80||web.shop.svc.cluster.local"
+CLUSTER = "outbound|80||web.shop.svc.cluster.local"
 
 
 @dataclass
@@ -86,10 +86,26 @@ class Attacked:
         with urllib.request.urlopen(f"http://{self.admin}/healthz", timeout=120) as answer:
             answer.read()
 
+    async def told(self, text: str) -> bool:
+        """Return whether ``text`` is in what ``/v1/problems`` says."""
+        return text in await asyncio.to_thread(self._problems)
+
+    def _problems(self) -> str:
+        with urllib.request.urlopen(f"http://{self.admin}/v1/problems", timeout=120) as answer:
+            return str(answer.read(), "utf-8")
+
     @property
     def peak(self) -> int:
         """Return the most bytes that it ever had in memory."""
-        [line] = [line for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+        return self._bytes("VmHWM")
+
+    @property
+    def address_space(self) -> int:
+        """Return how many bytes it has addresses for."""
+        return self._bytes("VmSize")
+
+    def _bytes(self, name: str) -> int:
+        [line] = [line for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines() if line.startswith(f"{name}:")]
         return int(line.split()[1]) * 1024
 
 
@@ -112,7 +128,7 @@ async def under_attack(server: Attacked, attack: str, seconds: float) -> Noticed
     noticed = Noticed(attack, load=os.getloadavg()[0])
     async with delta(server.xds) as call:
         await call.write(delta_request(CDS, node=NODE))
-        await call.write(delta_request(EDS, names=(_CLUSTER,)))
+        await call.write(delta_request(EDS, names=(CLUSTER,)))
         await server.move(call)
         asking = asyncio.create_task(server.check_health(noticed.health_s))
         where = (server.xds, server.admin, str(server.manifests), str(seconds))

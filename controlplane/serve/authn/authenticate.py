@@ -40,6 +40,7 @@ class StreamEnd:
 UNREADABLE = StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, "expected a request of this service, found bytes that are none")
 _FAULT = "a fault of the control plane; it is logged there"
 INTERNAL_ERROR = StreamEnd(grpc.StatusCode.INTERNAL, _FAULT)
+NO_MEMORY = StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, "this control plane has no memory left for what is asked")
 _UNAUTHENTICATED = StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
 
 

@@ -19,7 +19,7 @@ from grpc.aio import ServicerContext
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.mesh import Session
 from controlplane.model.proxies import Proxy
-from controlplane.serve.authn.authenticate import INTERNAL_ERROR, UNREADABLE, RequestSource, StreamEnd
+from controlplane.serve.authn.authenticate import INTERNAL_ERROR, NO_MEMORY, UNREADABLE, RequestSource, StreamEnd
 from controlplane.serve.xds.decoding import RequestRefused
 from controlplane.serve.xds.quotas import MAX_NAMES, Allowance
 from controlplane.serve.xds.requests import PIECE, names_in, pieces
@@ -168,6 +168,8 @@ class EnvoyStream(Generic[Request]):
             self.end(StreamEnd(grpc.StatusCode.OK))
         except RequestRefused as refused:
             self.end(refused.ended)
+        except MemoryError:
+            self.end(NO_MEMORY)
         except BadRequest as error:
             self.end(StreamEnd(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except DecodeError:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -44,3 +47,36 @@ def test_json_has_the_facts_as_fields(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert (found["event"], found["level"], found["proxy"], found["connection"]) == ("stream failed", "error", "x", 1)
     assert "RuntimeError: a mistake" in found["exception"]
+
+
+class Disk(io.StringIO):
+    """Takes what is written unless it is full."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_how_many_lines_a_full_disk_took_is_told_when_it_takes_them_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = Disk()
+    monkeypatch.setattr(sys, "stderr", disk)
+    log_to_stderr(LogFormat.TEXT)
+
+    log.info("before")
+    disk.full = True
+    for _ in range(3):
+        log.info("lost")
+    disk.full = False
+    log.info("after")
+    log.info("and on")
+    before, told, *after = disk.getvalue().splitlines()
+
+    assert "before" in before
+    assert 'warning log lines lost  count=3 file="standard error" reason="No space left on device"' in told
+    assert [line.split()[-1] for line in after] == ["after", "on"]
+    assert "Traceback" not in capsys.readouterr().err
