@@ -50,10 +50,13 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.http2.max_requests_per_read", 1),  # then it is another connection's turn, however many streams this one opens
 )
 
-_PLAINTEXT_OPTIONS = (("grpc.max_concurrent_streams", 10_000),)  # without ADS Envoy opens a stream for each resource
-_SECURE_OPTIONS = (("grpc.max_concurrent_streams", 50),)  # beyond which Envoy opens another connection
+# Beyond these Envoy opens another connection; without ADS it opens a stream for each resource. What a client opens and resets at once is
+# bounded by them too: core refuses a stream while so many of its connection are not cleaned up.
+_PLAINTEXT_OPTIONS = (("grpc.max_concurrent_streams", 100),)
+_SECURE_OPTIONS = (("grpc.max_concurrent_streams", 50),)
 _DRAINING = "this control plane is stopping"
 
 

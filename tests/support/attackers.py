@@ -28,7 +28,9 @@ HOSTS, ROUTES = 200, 500
 RIVALS = 2000
 TINY_DOCUMENTS = 3_000_000
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HEADERS, _RST_STREAM, _SETTINGS = 1, 3, 4
+_HEADERS, _RST_STREAM, _SETTINGS, _PING = 1, 3, 4, 6
+_ACK = 1
+_FRAME_HEAD = 9
 _CANCEL = b"\0\0\0\x08"
 
 
@@ -157,7 +159,7 @@ async def resets(target: Target) -> str:
 async def _reset(target: Target) -> int:
     host, _, port = target.xds.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    reading = asyncio.create_task(_read_all(reader))
+    reading = asyncio.create_task(_acknowledge(reader, writer))
     # Literal header fields without indexing, RFC 7541 section 6.2.2.
     path = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
     block = b"".join(
@@ -188,9 +190,14 @@ async def _reset(target: Target) -> int:
     return sent
 
 
-async def _read_all(reader: asyncio.StreamReader) -> None:
-    while await reader.read(1 << 16):
-        pass
+async def _acknowledge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read all, and answer what has to be: who does not acknowledge the server's settings is soon refused."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while True:
+            head = await reader.readexactly(_FRAME_HEAD)
+            payload = await reader.readexactly(int.from_bytes(head[:3], "big"))
+            if head[3] in (_SETTINGS, _PING) and not head[4] & _ACK:
+                writer.write(_frame(head[3], _ACK, 0, payload if head[3] == _PING else b""))
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
