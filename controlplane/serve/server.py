@@ -31,7 +31,7 @@ from controlplane.xds.view import View
 
 log = logging.getLogger(__name__)
 
-MAX_REQUEST_BYTES = 32 << 20  # `initial_resource_versions` of 100,000 resources are below half of it
+MAX_REQUEST_BYTES = 16 << 20  # `initial_resource_versions` of 100,000 resources are about half of it
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),

@@ -24,6 +24,7 @@ MAX_FIELD_BYTES = 1 << 20  # one name, or the node: its metadata has a pod's ann
 _SMALL_BYTES = 64 << 10  # what is decoded at once, in a millisecond
 _PIECE_FIELDS = 2000  # the same, of names
 _VARINT_BYTES = 10
+_SHORT = 2  # wire type of bytes, and a number of one byte
 _MAX_FIELDS = 4 * MAX_NAMES  # all kinds together
 
 
@@ -88,6 +89,9 @@ def cuts(raw: bytes) -> Iterator[int]:
 
 def _after_field(raw: bytes, position: int) -> tuple[int, int]:
     """Return the number of the field at ``position``, and where the next one begins."""
+    head = raw[position : position + 2]
+    if len(head) > 1 and head[0] & 0x87 == _SHORT and head[1] < 0x80:  # nearly all are so: at once
+        return head[0] >> 3, position + 2 + head[1]
     tag, position = _varint(raw, position)
     match tag & 7:  # https://protobuf.dev/programming-guides/encoding/#structure
         case 2:
