@@ -6,54 +6,19 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from controlplane.model.keys import Key
-from controlplane.objects.changes import Change
-from controlplane.objects.kubernetes.core import KubernetesService
 from controlplane.sources.files import source as files_source
 from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
 from controlplane.sources.files.source import FileSource
 from tests.support.manifests import service
 from tests.support.waiting import DEADLINE_S, until, within
-
-
-class Watched:
-    """What a running source has handed over."""
-
-    def __init__(self, source: FileSource) -> None:
-        self.source = source
-        self.batches: list[tuple[Change, ...]] = []
-
-    def has(self, name: str, port: int) -> bool:
-        return self.ports.get(name) == port
-
-    @property
-    def ports(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for change in (each for batch in self.batches for each in batch):
-            if isinstance(change.object, KubernetesService):
-                found[change.key.name] = change.object.spec.ports[0].port
-            else:
-                del found[change.key.name]
-        return found
-
-
-@contextlib.asynccontextmanager
-async def watching(folder: Path) -> AsyncIterator[Watched]:
-    watched = Watched(FileSource(str(folder)))
-    task = asyncio.create_task(watched.source.run(watched.batches.append))
-    try:
-        await until(lambda: watched.batches or task.done())
-        yield watched
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+from tests.support.watched_folder import Watched, watching
 
 
 async def test_the_first_batch_is_all_there_is(tmp_path: Path) -> None:
@@ -119,20 +84,6 @@ async def test_until_it_can_be_read_which_objects_a_file_gives_nothing_is_handed
     assert reason.startswith(f"{tmp_path}/b.yaml:12: ")
     assert (batches, mended, watched.source.not_ready()) == ([], None, None)
     assert watched.ports == {"a": 80, "b": 81, "c": 80}
-
-
-async def test_a_save_is_told_at_once(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(service("a"))
-
-    async with watching(tmp_path) as watched:
-        took = []
-        for port in range(81, 91):
-            began = time.perf_counter()
-            (tmp_path / "a.yaml").write_text(service("a", port))
-            await until(partial(watched.has, "a", port))
-            took.append(time.perf_counter() - began)
-
-    assert sorted(took)[5] < within(0.1)  # a few milliseconds on an idle machine
 
 
 async def test_files_that_come_and_go_and_are_renamed_are_followed(tmp_path: Path) -> None:

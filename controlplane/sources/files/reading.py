@@ -25,6 +25,10 @@ class FileState:
     size: int  # bytes
     plain: bool  # neither reached by a symbolic link nor itself anything but a file
 
+    def is_another_file(self, before: FileState) -> bool:
+        """Return whether this is not the file that was there ``before``, but one in its place."""
+        return self.signature[:2] != before.signature[:2]
+
 
 def is_manifest(name: str) -> bool:
     """Return whether a file called ``name`` is to be read: YAML or JSON, not hidden, not an editor's copy."""

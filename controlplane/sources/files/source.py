@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from watchfiles import Change as Notice
 from watchfiles import awatch
 
 from controlplane.background import in_background
@@ -17,6 +19,7 @@ from controlplane.sources.files import reading
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
 from controlplane.sources.files.reading import FileState
+from controlplane.sources.files.settling import SettlingFiles
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ class FileSource:
         self._root = os.path.normpath(root)
         self._folder = ManifestFolder()
         self._states: dict[str, FileState] = {}
-        self._noted: set[str] = set()  # files of which a notice has come
+        self._noted: dict[str, set[Notice]] = defaultdict(set)  # files of which notices have come
+        self._settling = SettlingFiles()
         self._rescan = False  # look at all files: a notice was of something else
         self._rescan_at = time.monotonic() + _RESCAN_S
         self._news = asyncio.Event()
@@ -90,7 +94,7 @@ class FileSource:
         return tuple(changes.values())
 
     async def _wait(self) -> None:
-        due = self._folder.due
+        due = min((due for due in (self._folder.due, self._settling.due) if due is not None), default=None)
         try:
             async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
                 await self._news.wait()
@@ -106,9 +110,10 @@ class FileSource:
 
     async def _changes(self, *, with_large: bool = False) -> tuple[Change, ...]:
         self._news.clear()
-        noted, self._noted = self._noted, set()
+        noted, self._noted = self._noted, defaultdict(set)
         rescan, self._rescan = self._rescan, False
-        parsed_files = await in_background(self._read, noted, rescan=rescan, with_large=with_large) if noted or rescan else {}
+        looks = rescan or bool(noted or self._settling.paths)
+        parsed_files = await in_background(self._read, noted, rescan=rescan, with_large=with_large) if looks else {}
         parsed_large, self._parsed_large = self._parsed_large, {}
         # What has changed since is read again, or has been.
         parsed_files |= {path: parsed for path, (state, parsed) in parsed_large.items() if state == self._states.get(path)}
@@ -117,12 +122,16 @@ class FileSource:
             log.info("files read", extra={"files": len(parsed_files), "changed": len(changes)})
         return changes
 
-    def _read(self, noted: Iterable[str], *, rescan: bool, with_large: bool) -> dict[str, ParsedFile | None]:
+    def _read(self, noted: Mapping[str, set[Notice]], *, rescan: bool, with_large: bool) -> dict[str, ParsedFile | None]:
+        before = {path: self._states.get(path) for path in noted}
         try:
-            paths = self._paths_to_read(set(noted), rescan=rescan)
+            paths = self._paths_to_read(noted.keys() | self._settling.paths, rescan=rescan)
         except OSError as error:
             log.warning("folder cannot be read", extra={"folder": self._root, "reason": str(error)})
             return {}
+        if not with_large:  # what is there at the start is not being written
+            whole = {path for path, notices in noted.items() if notices == {Notice.added} and self._is_moved_here(path, before[path])}
+            paths = self._settling.quiet({path: self._states.get(path) for path in paths}, whole, time.monotonic())
         parsed_files: dict[str, ParsedFile | None] = {}
         logged_at = time.monotonic()
         large = {path for path in paths if path in self._states and self._states[path].size > _LARGE and not with_large}
@@ -133,6 +142,11 @@ class FileSource:
                 logged_at = time.monotonic()
                 log.info("reading files", extra={"read": len(parsed_files), "of": len(paths)})
         return parsed_files
+
+    def _is_moved_here(self, path: str, before: FileState | None) -> bool:
+        """Return whether the file ``path``, of which nothing was heard but that it is there, was moved over the one of ``before``."""
+        state = self._states.get(path)
+        return state is not None and before is not None and state.is_another_file(before)
 
     def _read_one(self, path: str) -> ParsedFile | None:
         text = reading.read_file(self._root, path) if path in self._states else None
@@ -175,7 +189,7 @@ class FileSource:
                     force_polling=polling,
                 ):
                     if seen or time.monotonic() > self._rescan_at:
-                        self._note(root[0], [path for _, path in seen])
+                        self._note(root[0], seen)
                     if self._identity() != root:
                         break  # another folder, or a link that leads somewhere else now
             except (OSError, RuntimeError) as error:
@@ -185,7 +199,7 @@ class FileSource:
                     extra={"folder": root[0], "reason": str(error)},
                 )
                 await asyncio.sleep(_RETRY_S)
-            self._note(root[0], [])
+            self._note(root[0], ())
 
     def _identity(self) -> tuple[str, int, int]:
         """Return which folder the root is now."""
@@ -196,17 +210,18 @@ class FileSource:
             return real, 0, 0
         return real, state.st_dev, state.st_ino
 
-    def _note(self, real: str, paths: list[str]) -> None:
-        for path in paths:
+    def _note(self, real: str, seen: Iterable[tuple[Notice, str]]) -> None:
+        notices = tuple(seen)
+        for notice, path in notices:
             name = Path(path).name
             if name.endswith("~") or (name.startswith(".") and not name.startswith("..")):
                 continue  # an editor's draft, which is never read; `..data` is how Kubernetes swaps a mounted ConfigMap
             inner = os.path.relpath(path, real)
             if reading.is_manifest(name) and not any(part.startswith(".") for part in inner.split("/")):
-                self._noted.add(str(Path(self._root, inner)))
+                self._noted[str(Path(self._root, inner))].add(notice)
             else:
                 self._rescan = True
-        if not paths:
+        if not notices:
             self._rescan = True
             self._rescan_at = time.monotonic() + _RESCAN_S
         if self._noted or self._rescan:
