@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from controlplane.ca.csr import PublicKey
+from controlplane.ca.csr import UNREADABLE, PublicKey
 from controlplane.errors import NavarchError
 from controlplane.model.hosts import is_ip
 from controlplane.model.identity import Identity
@@ -132,7 +132,7 @@ def expires_at(pem: bytes) -> dt.datetime:
     """Return when the first certificate of ``pem`` expires; raises BadCertificate."""
     try:
         return x509.load_pem_x509_certificate(pem).not_valid_after_utc
-    except ValueError as error:
+    except UNREADABLE as error:
         raise BadCertificate("expected a certificate in PEM") from error
 
 
@@ -140,7 +140,7 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     """Return the certificates of ``pem``, one at least; raises BadCertificate."""
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise BadCertificate("expected certificates in PEM") from error
 
 
@@ -152,7 +152,7 @@ def uri_of(pem: bytes) -> str:
     try:
         names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         [uri] = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (*UNREADABLE, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
         raise BadCertificate("expected a certificate with one URI among its names") from error
     return uri
 

@@ -15,6 +15,8 @@ from controlplane.errors import NavarchError
 
 MAX_BYTES = 36_500  # of the PEM: room for a key of 4096 bits and more names than anybody needs
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+# What is raised for a request, a certificate or a list that cannot be read; a version that there is not is no ValueError.
+UNREADABLE = (ValueError, x509.InvalidVersion)
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _RSA_BITS = range(2048, 4097)
 _HASHES = ("sha256", "sha384", "sha512")
@@ -35,7 +37,7 @@ def public_key_of(pem: bytes) -> PublicKey:
     try:
         request = x509.load_pem_x509_csr(pem)
         key = request.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (*UNREADABLE, UnsupportedAlgorithm) as error:
         raise BadSigningRequest("expected a certificate signing request in PEM") from error
     strong = _strong(key)
     try:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from controlplane.ca.certificates import BadCertificate, as_pem, read_certificates
+from controlplane.ca.csr import UNREADABLE
 
 _MAX_BYTES = 1 << 20
 _CERTIFICATE = re.compile(rb"-----BEGIN (X509 )?CERTIFICATE-----.*?-----END (X509 )?CERTIFICATE-----", re.DOTALL)
@@ -66,10 +67,20 @@ def _check_key(certificate: x509.Certificate) -> None:
             raise BadCertificate(f"its RSA key has {key.key_size} bits: Envoy takes {_MIN_RSA_BITS} and more")
         case ec.EllipticCurvePublicKey() if not isinstance(key.curve, _CURVES):
             raise BadCertificate(f"its key is on the curve {key.curve.name}: Envoy takes P-256, P-384 and P-521")
+        case ec.EllipticCurvePublicKey() if not _may_sign(certificate):
+            raise BadCertificate("its key usage is without digitalSignature: Envoy takes no such key on an elliptic curve")
         case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey():
             pass
         case _:
             raise BadCertificate("its key is neither RSA nor on an elliptic curve that Envoy takes")
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    """Return whether what ``certificate`` says of the usage of its key, as far as that can be read, lets it sign."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return True
 
 
 def trusted_authorities(entries: Mapping[str, bytes], names: tuple[Sequence[str], Sequence[str]], now: dt.datetime) -> TrustedAuthorities:
@@ -84,7 +95,7 @@ def trusted_authorities(entries: Mapping[str, bytes], names: tuple[Sequence[str]
     for number, block in enumerate(_CERTIFICATE.finditer(pem), 1):
         try:
             readable.append((number, x509.load_pem_x509_certificate(block[0])))
-        except ValueError:
+        except UNREADABLE:
             faults.append(f"{name}: certificate {number}, at line {_line(pem, block)}, cannot be read: it is not trusted, the others are")
     if not readable:
         raise BadCertificate(f"{name}: expected certificates in PEM")
@@ -92,7 +103,10 @@ def trusted_authorities(entries: Mapping[str, bytes], names: tuple[Sequence[str]
         _check_times(name, readable[0][1], now)
     lists_name, lists = next(((each, entries[each]) for each in names[1] if entries.get(each)), ("", b""))
     if lists:
-        faults += _revocation_faults(lists_name, _revocations(lists_name, lists), readable, now)
+        try:
+            faults += _revocation_faults(lists_name, _revocations(lists_name, lists), readable, now)
+        except ValueError as error:
+            raise BadCertificate(f"{lists_name}: the names of those who have revoked cannot be read") from error
     return TrustedAuthorities(as_pem(certificate for _, certificate in readable), lists, tuple(faults))
 
 
@@ -102,7 +116,7 @@ def _revocations(name: str, pem: bytes) -> list[x509.CertificateRevocationList]:
     for number, block in enumerate(_REVOCATIONS.finditer(pem), 1):
         try:
             lists.append(x509.load_pem_x509_crl(block[0]))
-        except ValueError as error:
+        except UNREADABLE as error:
             raise BadCertificate(f"{name}: list {number}, at line {_line(pem, block)}, cannot be read") from error
     if not lists:
         raise BadCertificate(f"{name}: expected lists of revoked certificates in PEM")

@@ -36,7 +36,10 @@ def rsa_key(modulus: int, exponent: int) -> bytes:
 
 
 def request(
-    signer: ec.EllipticCurvePrivateKey, extensions: Sequence[x509.ExtensionType], key: CertificatePublicKeyTypes | bytes = b""
+    signer: ec.EllipticCurvePrivateKey,
+    extensions: Sequence[x509.ExtensionType],
+    key: CertificatePublicKeyTypes | bytes = b"",
+    version: int = 0,
 ) -> bytes:
     """Return a request with ``extensions`` as they come, for ``key`` or that of ``signer``, who signs it; as PEM."""
     public = key or signer.public_key()
@@ -44,7 +47,7 @@ def request(
         public = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     wanted = tlv(_SEQUENCE, *(tlv(_SEQUENCE, _oid(each.oid), tlv(0x04, each.public_bytes())) for each in extensions))
     attributes = tlv(_ATTRIBUTES, tlv(_SEQUENCE, _EXTENSION_REQUEST, tlv(_SET, wanted)))
-    told = tlv(_SEQUENCE, number(0), tlv(_SEQUENCE), public, attributes)
+    told = tlv(_SEQUENCE, number(version), tlv(_SEQUENCE), public, attributes)
     signature = signer.sign(told, ec.ECDSA(hashes.SHA256()))
     whole = tlv(_SEQUENCE, told, tlv(_SEQUENCE, _ECDSA_SHA256), tlv(_BITS, b"\0", signature))
     return b"-----BEGIN CERTIFICATE REQUEST-----\n" + base64.encodebytes(whole) + b"-----END CERTIFICATE REQUEST-----\n"

@@ -16,13 +16,15 @@ from controlplane.translate.addresses import endpoint_at, socket_address
 from controlplane.translate.clusters.upstream_tls import MATCH, TLS_MODE
 from controlplane.translate.tls.mesh import ISTIO
 
+_MAX_WEIGHT = 2**32 - 1
 _MUTUAL = Metadata(filter_metadata={MATCH: ParseDict({TLS_MODE: ISTIO}, Struct())})
 
 
 def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: bool = False) -> ClusterLoadAssignment:
     """Return the ``endpoints`` of the cluster ``name``, by locality; none at all is an empty assignment.
 
-    A locality has the weight of its endpoints, as gRPC leaves out one without a weight. ``by_address``: clients choose one themselves.
+    A locality has the weight of its endpoints, as far as that can be said, as gRPC leaves out one without a weight. ``by_address``: clients
+    choose one themselves.
     """
     ordered = sorted(endpoints, key=lambda endpoint: (endpoint.locality, endpoint.address, endpoint.port))
     groups = [(locality, list(members)) for locality, members in groupby(ordered, key=lambda endpoint: endpoint.locality)]
@@ -32,7 +34,7 @@ def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: b
             LocalityLbEndpoints(
                 locality=_locality(locality),
                 lb_endpoints=[_endpoint(endpoint, by_address=by_address) for endpoint in members],
-                load_balancing_weight={"value": sum(endpoint.weight for endpoint in members)},
+                load_balancing_weight={"value": min(sum(endpoint.weight for endpoint in members), _MAX_WEIGHT)},
             )
             for locality, members in groups
         ],

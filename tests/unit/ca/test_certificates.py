@@ -182,6 +182,11 @@ def test_t6_keys_that_are_costly_to_check_are_refused_unchecked(bits: int) -> No
         public_key_of(der.request(KEY, [], costly))
 
 
+def test_a_request_of_a_version_that_there_is_not_is_refused_like_any_that_cannot_be_read() -> None:
+    with pytest.raises(BadSigningRequest, match="expected a certificate signing request in PEM"):
+        public_key_of(der.request(KEY, [], version=2))
+
+
 def test_t6_a_key_that_encrypts_nothing_is_refused() -> None:
     one = der.rsa_key(rsa.generate_private_key(65537, 2048).public_key().public_numbers().n, 1)
 

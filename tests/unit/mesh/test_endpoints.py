@@ -11,9 +11,11 @@ from controlplane.mesh.mesh import Mesh
 from controlplane.model.endpoint_policy import endpoint_error
 from controlplane.model.ip_addresses import Reach, reach
 from controlplane.model.proxies import proxy_from_node
+from controlplane.model.services import Endpoint
 from controlplane.objects.changes import split
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import parse_file
+from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.xds.stream import Variant
 from tests.support.translate_cases import METADATA, NODE
 
@@ -62,6 +64,16 @@ def test_t44_a_name_that_may_lead_anywhere_does_not_lead_to_the_administration()
 @pytest.mark.parametrize("host", ["10.0.0.1", "8.8.8.8", "fd00::1", "2001:db8::1", "a.example", "1.example", "unix:///run/app.sock"])
 def test_others_are_endpoints(host: str) -> None:
     assert endpoint_error(host, 443) is None
+
+
+def test_weights_that_are_more_than_can_be_said_together_are_said_as_far_as_they_can() -> None:
+    most = 2**32 - 1
+
+    endpoints = tuple(Endpoint(address=f"10.0.0.{number}", port=80, weight=most) for number in (1, 2))
+
+    [locality] = load_assignment("a", endpoints).endpoints
+
+    assert locality.load_balancing_weight.value == most
 
 
 @pytest.mark.parametrize("first", range(256))

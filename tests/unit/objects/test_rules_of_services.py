@@ -203,6 +203,7 @@ def test_tunnels_and_budgets() -> None:
         ({"endpoints": [{"address": "1.1.1.1", "ports": {"x": 1}}], "resolution": "STATIC"}, "endpoints[0].ports"),
         ({"endpoints": [{"address": "unix:///a"}], "ports": [PORT, TCP], "resolution": "STATIC"}, "ports"),
         ({"endpoints": [{"address": "unix:///a"}], "resolution": "DNS"}, "endpoints[0].address"),
+        ({"endpoints": [{"address": f"unix:///{'a' * 107}"}], "resolution": "STATIC"}, "endpoints[0].address"),
         ({"endpoints": [{"address": "1.1.1.1"}, {"address": "1.1.1.2"}], "resolution": "DNS_ROUND_ROBIN"}, "endpoints"),
         ({"hosts": ["*.a.b"], "resolution": "DNS"}, "hosts[0]"),
         ({"hosts": ["a.b", "c.d"], "ports": [TCP], "resolution": "DNS"}, "hosts"),

@@ -15,6 +15,7 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import MAX_LABEL, is_fqdn
 
 UNIX = "unix://"
+_MAX_SOCKET = 107  # bytes: https://man7.org/linux/man-pages/man7/unix.7.html; Envoy refuses an assignment with a longer one
 _CIDRS = ("NONE", "STATIC")
 
 
@@ -149,3 +150,5 @@ def check_socket(path: str, address: str) -> Iterator[Finding]:
     below = address.removeprefix(UNIX)
     if not below.startswith("@") and (not below.startswith("/") or below.endswith("/")):
         yield rules.out_of_range(path, "an absolute path, or @ and a name, after unix://", address)
+    elif len(below.encode()) > _MAX_SOCKET:
+        yield rules.out_of_range(path, f"at most {_MAX_SOCKET} bytes after unix://", address)
