@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from fastapi import APIRouter, FastAPI, HTTPException, Response
@@ -27,14 +25,13 @@ from controlplane.admin.state import AdminState
 from controlplane.background import in_background
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
-from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, in_order
 from controlplane.objects.locations import Location, Locations, located_problems
+from controlplane.slices import collected
 from controlplane.xds.resource import Resource
 
 TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "virtualhosts": VHDS, "secrets": SDS}
-_SLICE_S = 0.01  # how long the event loop is held at most at a time
 _PROBLEM_ROWS = TypeAdapter(list[ProblemRow])
 _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is none"}}
 
@@ -64,7 +61,7 @@ def _object_router(state: AdminState) -> APIRouter:
 
     @router.get("/problems", summary="What is wrong with the objects, by file and line", response_model=list[ProblemRow])
     async def problems(severity: str | None = None) -> Response:
-        found = [*await problems_between(state.mesh), *state.refusals()]
+        found = [*await collected(state.mesh.problems_by_object()), *await state.refusals()]
         return Response(await in_background(_problem_rows, found, state.locations(), severity), media_type="application/json")
 
     return router
@@ -148,18 +145,6 @@ def _resource_rows(resources: Iterable[Resource]) -> list[ResourceRow]:
         ResourceRow(name=resource.name, version=resource.version, resource=expand(resource.type_url, resource.value))
         for resource in resources
     ]
-
-
-async def problems_between(mesh: Mesh) -> list[Problem]:
-    """Return what is wrong between the objects of ``mesh``, giving way to others all along: it may have to be found out first."""
-    found: list[Problem] = []
-    since = time.perf_counter()
-    for key in mesh.all_keys():
-        found.extend(mesh.problems_about(key))
-        if time.perf_counter() - since > _SLICE_S:
-            await asyncio.sleep(0)
-            since = time.perf_counter()
-    return found
 
 
 def _problem_rows(found: Iterable[Problem], places: Sequence[Locations], severity: str | None) -> bytes:

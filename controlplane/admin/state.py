@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow, RefusedCallerRow
 from controlplane.mesh.mesh import Mesh, Session
 from controlplane.model.problems import Problem
 from controlplane.objects.locations import Locations
+
+
+async def _nothing() -> tuple[Problem, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class AdminState:
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
-    refusals: Callable[[], Sequence[Problem]] = tuple  # what proxies refuse now, and the API server
+    refusals: Callable[[], Awaitable[Sequence[Problem]]] = _nothing  # what proxies refuse now, and the API server
     tasks: Callable[[], int] = int  # of the event loop
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None

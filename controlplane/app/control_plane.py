@@ -227,10 +227,10 @@ class ControlPlane:
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities, self._refused) if self._identities else None
 
-    def _refusal_problems(self) -> tuple[Problem, ...]:
+    async def _refusal_problems(self) -> tuple[Problem, ...]:
         """Return what proxies refuse, and the API server."""
         unwritten = self._write_back.state.problems() if self._write_back else ()
-        return (*refusal_problems(self._subscribers, self._recorder.fleet), *unwritten)
+        return (*await refusal_problems(self._subscribers, self._recorder.fleet), *unwritten)
 
     def _turnover(self) -> int:
         return self._updates.refreshes + self._subscribers.departures

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from controlplane.background import in_background
+from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.locations import LocatedProblem, Locations, located_problems
+from controlplane.slices import collected
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
-_SLICE_S = 0.01  # how long the event loop is held at most at a time
 _MAX_LINES = 1000  # of one look; all are at /v1/problems
 _LEVELS = {Severity.ERROR: logging.WARNING, Severity.WARNING: logging.WARNING, Severity.INFO: logging.DEBUG}
 
@@ -59,23 +59,15 @@ class ProblemLog:
         """Tell what is new and what is mended since the last look."""
         refreshes = self._refreshes()
         if refreshes != self._seen_refreshes:
-            self._of_objects, self._seen_refreshes = await self._problems_of_objects(), refreshes
+            self._of_objects, self._seen_refreshes = await collected(self._mesh.problems_by_object()), refreshes
         located = await in_background(located_problems, self._of_objects, self._locations())
         found = {each.problem: each for each in located}
-        self._tell("problem", [found[problem] for problem in found if problem not in self._told], _LEVELS)
-        mended = [self._told[problem] for problem in self._told if problem not in found]
+        new = [found[problem] for problem in found if problem not in self._told]
+        self._tell("problem", new, _LEVELS)
+        reworded = {_place(each.problem) for each in new}
+        mended = [self._told[problem] for problem in self._told if problem not in found and _place(problem) not in reworded]
         self._tell("problem mended", mended, dict.fromkeys(_LEVELS, logging.INFO) | {Severity.INFO: logging.DEBUG})
         self._told = found
-
-    async def _problems_of_objects(self) -> list[Problem]:
-        problems: list[Problem] = []
-        yield_at = time.perf_counter() + _SLICE_S
-        for of_one in self._mesh.problems_by_object():
-            problems += of_one
-            if time.perf_counter() >= yield_at:
-                await asyncio.sleep(0)
-                yield_at = time.perf_counter() + _SLICE_S
-        return problems
 
     @staticmethod
     def _tell(event: str, located: Sequence[LocatedProblem], levels: Mapping[Severity, int]) -> None:
@@ -91,6 +83,10 @@ class ProblemLog:
             log.log(levels[problem.severity], event, extra=dict(_present(facts.items()), severity=problem.severity.value))
         if len(located) > _MAX_LINES:
             log.warning("more problems", extra={"event_of_each": event, "not_shown": len(located) - _MAX_LINES})
+
+
+def _place(problem: Problem) -> tuple[Key | None, str, str]:
+    return problem.object, problem.field, problem.code
 
 
 def _present(facts: Iterable[tuple[str, object]]) -> Iterator[tuple[str, str]]:

@@ -48,19 +48,20 @@ class StreamRecorder:
         self.fleet.record(connection, events, time.time())
         for event in events:
             if isinstance(event, Nacked):
-                self._blame(connection)
                 proxy = self.fleet.proxy_of(connection)
-                refused = [
-                    each for each in self.fleet.refusals(connection) if each.type_url == event.type_url and each.name in event.at_fault
-                ]
-                at_fault = [f"{key} {field}" for each in refused for key, field in each.at_fault]
+                blamed = (each for name in event.at_fault for each in self._blamed(connection, event.type_url, name))
+                at_fault = dict.fromkeys(f"{key} {field}" for key, field in blamed)
                 log_fields = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
                 log.warning("proxy refused config", extra=log_fields | ({"at_fault": ", ".join(at_fault)} if at_fault else {}))
 
-    def _blame(self, connection: int) -> None:
-        for refusal in self.fleet.refusals(connection):
-            if not refusal.at_fault and (at_fault := self._at_fault(connection, refusal)):
-                self.fleet.blame(connection, refusal, at_fault)
+    def _blamed(self, connection: int, type_url: str, name: str) -> tuple[FieldAtFault, ...]:
+        """Return what is to blame that ``connection`` refuses ``name``; it is found out once."""
+        refusal = self.fleet.refusal(connection, type_url, name)
+        if refusal is None or refusal.at_fault:
+            return refusal.at_fault if refusal else ()
+        at_fault = self._at_fault(connection, refusal)
+        self.fleet.blame(connection, refusal, at_fault)
+        return at_fault
 
     def disconnected(self, connection: int) -> None:
         """Record that ``connection`` has ended."""

@@ -30,10 +30,10 @@ from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import ENDPOINT_KINDS, Key
 from controlplane.objects.changes import MeshChange
+from controlplane.slices import SLICE_S
 
 log = logging.getLogger(__name__)
 
-_SLICE_S = 0.01  # how long the event loop is held at most at a time, but for a single long query
 _PIECE_SIZE = 200  # facts applied at a time
 _AHEAD_EVERY_S = 0.1  # how long endpoints wait at most for the rest of their batch, and for another batch
 _AHEAD_S = 10.0  # how long those that arrive are added to a batch: it has to come to an end
@@ -114,7 +114,7 @@ class UpdateLoop:
         began = time.perf_counter()
         ahead_at = began + _AHEAD_EVERY_S
         while True:
-            published = self._mesh.refresh(_after(time.perf_counter() + _SLICE_S), self._clock())
+            published = self._mesh.refresh(_after(time.perf_counter() + SLICE_S), self._clock())
             if published.done:
                 self.refreshes += 1
                 return published
@@ -130,7 +130,7 @@ class UpdateLoop:
             await asyncio.sleep(0)
         done = False
         while not done:
-            published = self._mesh.refresh_endpoints(_after(time.perf_counter() + _SLICE_S))
+            published = self._mesh.refresh_endpoints(_after(time.perf_counter() + SLICE_S))
             done = published.done
             if published.changes:
                 publish(published)
@@ -156,10 +156,6 @@ class UpdateLoop:
 
     def _note_deferrals(self, published: Published) -> None:
         before, self.held_back, self._due = self.held_back, published.held_back, published.due
-        for key in self.held_back.keys() - before.keys():
-            log.warning("rules held back", extra={"object": str(key), "reason": self.held_back[key].message})
-        for key in before.keys() - self.held_back.keys():
-            log.info("rules held back no longer", extra={"object": str(key), "waited_for": before[key].destinations})
         self.holds += len(before.keys() ^ self.held_back.keys())
 
     def _mark_submitted(self, sources: Iterable[str]) -> None:

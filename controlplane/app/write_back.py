@@ -16,9 +16,8 @@ from controlplane.fleet.rollout import Rollout
 from controlplane.fleet.streams import Fleet
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
-from controlplane.model.problems import Problem
 from controlplane.objects.networking.proxy_config import ProxySettings
-from controlplane.serve.xds.refusals import RecentRefusals
+from controlplane.serve.xds.refusals import RefusalsByObject
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
@@ -50,21 +49,21 @@ class ProxyProgress:
         self._subscribers = subscribers
         self._fleet = fleet
         self._published_at = published_at
-        self._refusals = RecentRefusals(subscribers, fleet)
+        self._refusals = RefusalsByObject(subscribers, fleet)
 
     def rollout(self, key: Key) -> Rollout:
         """Return how far the object ``key`` has come."""
         since, now = self._published_at.get(key, 0.0), time.time()
         lagging = partial(self._fleet.lagging, since=since, now=now)
-        return self._subscribers.rollout(key, partial(self._fleet.explain, key), lagging)
+        return self._subscribers.rollout(key, partial(self._fleet.explain, key), lagging, self._refusals.of(key))
 
-    def refusals(self, key: Key) -> tuple[Problem, ...]:
-        """Return what of the object ``key`` proxies refuse."""
-        return self._refusals.about(key)
+    async def look(self) -> None:
+        """Look at what proxies refuse now, before ``rollout`` is asked of one object after the other."""
+        await self._refusals.look()
 
     def counters(self) -> tuple[int, ...]:
         """Return counts of which one grows whenever proxies may have come further, or fallen back."""
-        return self._subscribers.arrivals, self._subscribers.departures, sum(self._fleet.rejects.values())
+        return self._subscribers.arrivals, self._subscribers.departures, self._fleet.refusal_events
 
 
 def status_inputs(api: ApiServer, mesh: Mesh, updates: UpdateLoop, proxies: ProxyProgress, identity: Callable[[], str]) -> StatusInputs:
@@ -73,7 +72,8 @@ def status_inputs(api: ApiServer, mesh: Mesh, updates: UpdateLoop, proxies: Prox
         synced=updates.synced,
         objects=lambda: {key: record for key, record in api.source.store.istio_records().items() if not mesh.is_for_another_revision(key)},
         collection=api.collection,
-        cross_object_problems=lambda key: (*mesh.problems_about(key), *proxies.refusals(key)),
+        look=proxies.look,
+        cross_object_problems=mesh.problems_about,
         rollout=proxies.rollout,
         change_counters=lambda: (*proxies.counters(), updates.key_updates, updates.holds, updates.refreshes),
         identity=identity,

@@ -13,6 +13,7 @@ from controlplane.xds.stream import Progress
 from controlplane.xds.view import folder
 
 STARTING_S = 10.0  # for which a proxy that has just connected may take to accept what was there before it
+_MOST_REFUSALS = 10_000  # of one stream; of resources that are gone some may be among them
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class Fleet:
         """Begin without streams."""
         self._streams: dict[int, StreamStatus] = {}
         self.rejects: dict[str, int] = {}  # by type URL, of all streams there ever were
+        self.refusal_events = 0  # how often something was refused for good, or accepted in another version
 
     def connected(self, connection: int, proxy: Proxy, wire: str, at: float) -> None:
         """Take in that ``proxy`` has opened ``connection``."""
@@ -106,6 +108,11 @@ class Fleet:
         """Return what ``connection`` has refused and not accepted since in another version."""
         stream = self._streams.get(connection)
         return tuple(stream.refusals.values()) if stream else ()
+
+    def refusal(self, connection: int, type_url: str, name: str) -> StreamRefusal | None:
+        """Return the refusal of ``name`` by ``connection``."""
+        stream = self._streams.get(connection)
+        return stream.refusals.get((type_url, name)) if stream else None
 
     def blame(self, connection: int, refusal: StreamRefusal, at_fault: tuple[FieldAtFault, ...]) -> None:
         """Take in that the fields ``at_fault`` made what ``connection`` refused by ``refusal``."""
@@ -153,16 +160,20 @@ class Fleet:
     def _note_refusals(self, stream: StreamStatus, event: Event) -> None:
         match event:
             case Nacked(final=True):
+                self.refusal_events += 1
                 for name in event.at_fault:
                     refusal = StreamRefusal(event.type_url, name, event.message)
                     before = stream.refusals.get((event.type_url, name))
                     # The same again, after another change, is still the fault of who was to blame for it first.
                     same = before is not None and before.message == event.message
                     stream.refusals[event.type_url, name] = before if before and same else refusal
+                    if len(stream.refusals) > _MOST_REFUSALS:
+                        del stream.refusals[next(iter(stream.refusals))]
             case Acked() if stream.refusals:
                 brought = {*(resource.name for resource in event.resources), *event.removed}
                 for type_url, name in tuple(stream.refusals):
                     if type_url == event.type_url and not brought.isdisjoint((name, folder(name))) and name not in event.without:
+                        self.refusal_events += 1
                         del stream.refusals[type_url, name]
             case _:
                 pass

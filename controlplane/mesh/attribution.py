@@ -7,14 +7,17 @@ from collections.abc import Set as AbstractSet
 
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
-from controlplane.envoy.type_urls import RDS, SDS, VHDS
+from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh import inputs
-from controlplane.mesh.access.credentials import credentials_of
+from controlplane.mesh.access.credentials import credential_users
 from controlplane.mesh.fields_at_fault import MadeFrom, fields_at_fault, hosts_about
+from controlplane.mesh.gateway.gateways import GatewayScope, gateways_selecting
 from controlplane.mesh.publish.publisher import Publisher
-from controlplane.model.keys import DESTINATION_RULE, GATEWAY, VIRTUAL_SERVICE, Key
+from controlplane.mesh.roots import scope_of
+from controlplane.model.keys import GATEWAY, VIRTUAL_SERVICE, Key
 from controlplane.model.problems import FieldAtFault
+from controlplane.model.proxies import Proxy
 from controlplane.translate.routes.virtual_hosts import origins
 from controlplane.xds.resource import Part, Resource
 from controlplane.xds.view import Table, folder
@@ -41,8 +44,6 @@ class Attribution:
 
     def fields_at_fault(self, tables: Iterable[Table], type_url: str, name: str, message: str) -> tuple[FieldAtFault, ...]:
         """Return what is to blame that a proxy that sees ``tables`` refused ``name``, a resource or a virtual host in one."""
-        if type_url == SDS:
-            return tuple(FieldAtFault(key, path) for key in sorted(self._changed_at) for path in self._fields_naming(key, name))
         for table in tables:
             resource, part = _find(table, type_url, name)
             if resource is not None:
@@ -52,6 +53,31 @@ class Attribution:
                     if at_fault := fields_at_fault(type_url, name, message, made_from):
                         return at_fault
         return ()
+
+    def fields_naming(self, proxy: Proxy, tables: Iterable[Table], credential: str) -> tuple[FieldAtFault, ...]:
+        """Return the fields by which ``proxy``, which sees ``tables``, has to do with ``credential``, by its name in SDS.
+
+        One name means a Secret of each proxy's own namespace, so who names it for other proxies is not to blame.
+        """
+        users = self._db.attempt(credential_users)
+        naming = () if isinstance(users, Failed) else users.get(credential, ())
+        seen = frozenset(tables)
+        selecting = self._gateways_of(proxy) if naming else frozenset()
+        return tuple(
+            each
+            for each in naming
+            if each.key in selecting or (each.key.group_kind != GATEWAY and self._is_used(each.key, seen, credential))
+        )
+
+    def _gateways_of(self, proxy: Proxy) -> frozenset[Key]:
+        scope = self._db.attempt(scope_of, proxy)
+        keys = self._db.attempt(gateways_selecting, scope.labels) if isinstance(scope, GatewayScope) else ()
+        return frozenset() if isinstance(keys, Failed) else frozenset(keys)
+
+    def _is_used(self, key: Key, tables: AbstractSet[Table], credential: str) -> bool:
+        """Return whether anything on ``tables`` that names ``credential`` was made from the object ``key``."""
+        published = (made for call in self._db.dependents(inputs.objects, key) for made in self._publisher.published(call))
+        return any(table in tables and credential.encode() in resource.value for table, resource in published)
 
     def _made_from(self, call: QueryCall, about: _Subject, *, narrow: bool) -> Iterator[MadeFrom]:
         """Yield the objects that ``call`` was made from, as far as they can be at fault; ``narrow``: it made other resources too."""
@@ -67,10 +93,6 @@ class Attribution:
         """Return whether the object ``key`` is about one of ``hosts``, or about none in particular."""
         about = self._db.attempt(hosts_about, key)
         return isinstance(about, Failed) or about is None or not hosts.isdisjoint(about)
-
-    def _fields_naming(self, key: Key, credential: str) -> tuple[str, ...]:
-        named = self._db.attempt(credentials_of, key) if key.group_kind in (GATEWAY, DESTINATION_RULE) else ()
-        return () if isinstance(named, Failed) else tuple(path for path, name in named if name == credential)
 
 
 class _Subject:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from controlplane.envoy.type_urls import SDS
 from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
@@ -235,9 +236,11 @@ class Mesh:
         for call in self._db.dependents(inputs.objects, key):
             yield from self._publisher.published(call)
 
-    def fields_at_fault(self, tables: Iterable[Table], type_url: str, name: str, message: str) -> tuple[FieldAtFault, ...]:
-        """Return which fields of which objects are to blame that a proxy that sees ``tables`` refused ``name`` with ``message``."""
-        return self._attribution.fields_at_fault(tables, type_url, name, message)
+    def fields_at_fault(self, session: Session, type_url: str, name: str, message: str) -> tuple[FieldAtFault, ...]:
+        """Return which fields of which objects are to blame that the proxy of ``session`` refused ``name`` with ``message``."""
+        if type_url == SDS:
+            return self._attribution.fields_naming(session.proxy, session.view.tables, name)
+        return self._attribution.fields_at_fault(session.view.tables, type_url, name, message)
 
     def is_for_another_revision(self, key: Key) -> bool:
         """Return whether the object ``key`` is there and another control plane's."""

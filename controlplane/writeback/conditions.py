@@ -66,7 +66,7 @@ def was_programmed(conditions: Iterable[Condition]) -> bool:
 
 
 def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> Iterator[_WantedCondition]:
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR and problem.code != REFUSED]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     warnings = [problem for problem in problems if problem.severity is Severity.WARNING and problem.code != HELD_BACK]
     if errors:
         yield _WantedCondition("Accepted", "False", errors[0].code[:_MAX_REASON], _message(errors))
@@ -83,11 +83,6 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
         yield _WantedCondition("Programmed", "False", HELD_BACK, _message(held))
         yield _WantedCondition("Reconciled", "False", "Pending", "pending")
         return
-    refused = [problem for problem in problems if problem.code == REFUSED]
-    if refused and not (rollout and rollout.refusals):  # what is no resource of the object itself, as a credential
-        yield _WantedCondition("Programmed", "False", REFUSED, _message(refused))
-        yield _WantedCondition("Reconciled", "False", "Pending", "pending")
-        return
     if rollout is None:
         yield _WantedCondition("Programmed", "False", "Pending", "not every replica of the control plane serves this generation yet")
         yield _WantedCondition("Reconciled", "False", "Pending", "pending")
@@ -95,7 +90,7 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
     count, reconciled = _counts(rollout)
     if rollout.refusals:
         refusals = "; ".join(f"{refusal.proxy} refused {refusal.resource}: {refusal.message}" for refusal in rollout.refusals)
-        yield _WantedCondition("Programmed", "False", "Refused", f"{count}; {refusals}"[:_MAX_MESSAGE])
+        yield _WantedCondition("Programmed", "False", REFUSED, f"{count}; {refusals}"[:_MAX_MESSAGE])
     else:
         yield _WantedCondition("Programmed", str(rollout.settled), "Programmed" if rollout.settled else "Pending", count)
     yield _WantedCondition("Reconciled", str(rollout.settled), "Reconciled" if rollout.settled else "Pending", reconciled)

@@ -11,7 +11,7 @@ import datetime as dt
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol
@@ -68,6 +68,7 @@ class StatusInputs:
     synced: asyncio.Event  # set when everything has been read: before that, nothing can be said
     objects: Callable[[], Mapping[Key, ObjectWithStatus]]  # of the objects that have a status of ours
     collection: Collection  # of which watch an object is
+    look: Callable[[], Awaitable[None]]  # to be awaited before ``rollout`` is asked of one object after the other
     cross_object_problems: Callable[[Key], Sequence[Problem]]  # what is wrong between an object and others
     rollout: Callable[[Key], Rollout]  # among our own proxies
     change_counters: Callable[[], object]  # another value whenever any rollout or problem may have changed
@@ -158,6 +159,7 @@ class StatusWriter:
     async def _refresh(self, records: Mapping[Key, ObjectWithStatus]) -> None:
         """Look again at how far objects have come: those on their way, and all of them for a while after the counters have changed."""
         counters, now = self._inputs.change_counters(), time.monotonic()
+        await self._inputs.look()
         if counters != self._counters:
             self._counters, self._sweep_until = counters, now + _AFTERMATH_S
         everything = self._swept_at < self._sweep_until and now - self._swept_at > max(_SWEEP_S, _SWEEP_SHARE * self._sweep_s)

@@ -92,7 +92,9 @@ class BaseStream(ABC):
     def refuses(self, type_url: str, name: str) -> bool:
         """Return whether the client refuses what is published as ``name``, as far as it is known."""
         channel = self._channels.get(type_url)
-        return channel is not None and (name in channel.refused or name in channel.suspects)
+        if channel is None or self._view.lookup(type_url)(name) is None:
+            return False
+        return name in channel.refused or name in channel.suspects
 
     def changed(self, change: TableChange) -> None:
         """Take note that ``change`` has happened to a table of this stream's view."""

@@ -49,6 +49,17 @@ def test_xp_56_what_is_refused_alone_is_not_sent_again_in_that_version() -> None
     assert told(next_one) == [(CDS, {"a": 3}, ())]
 
 
+def test_what_is_refused_and_taken_away_then_is_refused_no_more() -> None:
+    client = connected(cluster("a"))
+    [bad] = client.change(cluster("new"))
+    client.nack(bad, message="no such field")
+    before = client.stream.refuses(CDS, "new")
+
+    quiet = client.change(gone=((CDS, "new"),))
+
+    assert (before, quiet, client.stream.refuses(CDS, "new")) == (True, [], False)
+
+
 def test_xp_56_a_refusal_names_what_was_refused() -> None:
     client = connected(cluster("a"))
     [bad] = client.change(cluster("a", 2))

@@ -61,8 +61,9 @@ async def proxy(running: Running) -> dict[str, object]:
     return row
 
 
-def messages(records: Iterable[logging.LogRecord]) -> list[str]:
-    return [record.getMessage() for record in records if record.getMessage().startswith("rules held back")]
+def told(records: Iterable[logging.LogRecord], code: str) -> list[str]:
+    """Return what the log says of Problems of ``code``, and of what is held back in other words."""
+    return [record.getMessage() for record in records if vars(record).get("code") == code or "held back" in record.getMessage()]
 
 
 async def test_a_typo_is_told_everywhere_and_then_answered_503(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,6 +87,7 @@ async def test_a_typo_is_told_everywhere_and_then_answered_503(tmp_path: Path, c
         at_first = list(clusters)
         await until(lambda: clusters[-1] == BLACK_HOLE)
         after = await codes(running), (await proxy(running))["heldBack"]
+        await until(lambda: len(told(caplog.records, "HeldBack")) == 2)
         following.cancel()
 
     async with control_plane(tmp_path) as running, delta(running.at.xds) as call, asyncio.TaskGroup() as tasks:
@@ -94,12 +96,13 @@ async def test_a_typo_is_told_everywhere_and_then_answered_503(tmp_path: Path, c
         await until(lambda: bool(restarted))
         following.cancel()
 
-    [told] = list_of(row["heldBack"])
-    assert (told["object"], told["waitingFor"], row["synced"]) == ("VirtualService/shop/routes", ["typo.example:80"], False)
+    [held_back] = list_of(row["heldBack"])
+    assert (held_back["object"], held_back["waitingFor"], row["synced"]) == ("VirtualService/shop/routes", ["typo.example:80"], False)
     assert "navarch_held_back 1.0" in metrics
     assert at_first == [GOOD]
     assert after == ({"UnknownHost"}, [])
-    assert messages(caplog.records) == ["rules held back", "rules held back no longer"]
+    assert told(caplog.records, "HeldBack") == ["problem", "problem mended"]
+    assert "problem mended" not in told(caplog.records, "UnknownHost")
     assert restarted == [BLACK_HOLE]
 
 

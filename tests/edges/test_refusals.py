@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import grpc
 import pytest
+import yaml
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from tests.support.control_plane import (
-    DeltaCall,
     Running,
     SotwCall,
     control_plane,
     delta,
-    delta_request,
     next_delta,
     next_sotw,
     sotw,
     sotw_request,
 )
+from tests.support.refusing_client import refuse
+from tests.support.secure_control_plane import asking, node, secure, stream
+from tests.support.tls_secrets import gateway, pair, secret
 from tests.support.waiting import until
 
 NODE = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
@@ -60,28 +63,11 @@ CASES = (
 )
 
 
-async def refuse(call: DeltaCall, type_url: str, bad: str, message: str, running: Running) -> None:
-    """Refuse each response with the resource ``bad`` until that stands alone, and accept all others."""
-    names = (bad,) if type_url == EDS else ()
-    await call.write(delta_request(type_url, node=NODE, names=names))
-    if type_url == VHDS:
-        await call.write(delta_request(RDS, names=("80",)))
-    while True:
-        response = await next_delta(call)
-        answer = delta_request(response.type_url, nonce=response.nonce)
-        sent = {resource.name for resource in response.resources}
-        if bad in sent:
-            answer.error_detail.message = message
-        await call.write(answer)
-        if sent == {bad}:
-            return
-
-
 @pytest.mark.parametrize(("type_url", "bad", "message", "expected"), CASES, ids=["lds", "cds", "eds", "vhds", "by-value"])
 async def test_a_refusal_leads_to_its_object(type_url: str, bad: str, message: str, expected: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "in.yaml").write_text(MANIFESTS)
     async with control_plane(tmp_path) as running, delta(running.at.xds) as call:
-        await refuse(call, type_url, bad, message, running)
+        await refuse(call, {"id": NODE}, type_url, bad, message)
 
         async def told() -> bool:
             return bool(await refused(running))
@@ -93,6 +79,38 @@ async def test_a_refusal_leads_to_its_object(type_url: str, bad: str, message: s
     assert message in str(problem["message"])
     assert bad in str(problem["message"])
     assert problem["line"]
+
+
+async def test_a_secret_that_is_refused_leads_to_the_gateway_that_names_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    field = "spec.servers[0].tls.credentialName"
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "in.yaml").write_text(yaml.safe_dump_all((gateway(), secret(pair()))))
+    who = {**node("edge", "front"), "id": "router~10.0.0.1~front-1.edge~edge.svc.cluster.local"}
+    who["metadata"] = {"NAMESPACE": "edge", "SERVICE_ACCOUNT": "front", "LABELS": {"app": "front"}}
+    async with secure(folder) as plane:
+        assert plane.running.at.xds_tls
+        token, trusted = plane.token("edge", "front"), grpc.ssl_channel_credentials(plane.roots)
+        async with stream(plane.running.at.xds_tls, trusted, token=token) as call:
+            await refuse(call, who, SDS, "kubernetes://shop", "no such key")
+
+            async def told() -> bool:
+                return bool(await refused(plane.running))
+
+            await until(told)
+            [problem] = await refused(plane.running)
+            (folder / "in.yaml").write_text(yaml.safe_dump_all((gateway(), secret(pair()))))
+            mended = await next_delta(call)
+            await call.write(asking(SDS, nonce=mended.nonce))
+
+            async def taken_back() -> bool:
+                return not await refused(plane.running)
+
+            await until(taken_back)
+
+    assert (problem["object"], problem["field"]) == ("Gateway/edge/front", field)
+    assert str(problem["message"]).endswith("refused Secret kubernetes://shop, and keeps what it had: no such key")
+    assert [vars(record)["at_fault"] for record in caplog.records if "at_fault" in vars(record)] == [f"Gateway/edge/front {field}"]
 
 
 async def refused(running: Running) -> list[dict[str, object]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,20 @@ async def test_a_problem_is_told_once_with_its_line_and_once_when_it_is_mended(c
         ("problem mended", "WrongType", "a.yaml:7"),
         ("problem mended", "UnknownHost", "a.yaml:7"),
     ]
+
+
+async def test_a_problem_that_reads_otherwise_now_is_not_mended(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    folder = Folder()
+    problem_log = ProblemLog(folder, lambda: [folder], lambda: folder.refreshes)
+
+    await problem_log.look()
+    folder.of_mesh = [replace(UNKNOWN, message="no such service, and it is late")]
+    folder.refreshes += 1
+    await problem_log.look()
+
+    told = [(record.getMessage(), vars(record)["reason"]) for record in caplog.records if vars(record)["code"] == "UnknownHost"]
+    assert told == [("problem", "no such service"), ("problem", "no such service, and it is late")]
 
 
 async def test_who_becomes_ready_says_how_many_objects_are_refused(caplog: pytest.LogCaptureFixture) -> None:

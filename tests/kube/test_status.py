@@ -152,6 +152,18 @@ async def test_what_is_settled_is_not_written_again(own: Cluster) -> None:
     assert own.call("GET", path) == before
 
 
+async def test_what_was_wrong_between_objects_is_told_no_more_when_another_object_mends_it(own: Cluster) -> None:
+    namespace = own.namespace("mended")
+    create(own, namespace, route("r"))
+    async with serving(own.kubeconfig()):
+        await told(own, namespace, "r", lambda each: each.get("Accepted", {}).get("reason") == "UnknownHost", 20)
+
+        create(own, namespace, service("reviews"))
+        found = await told(own, namespace, "r", lambda each: each["Accepted"]["reason"] == "Accepted", 20)
+
+    assert (found["Accepted"]["status"], found["Accepted"]["message"]) == ("True", "")
+
+
 async def test_a_policy_that_cannot_be_used_says_what_stands_for_it(own: Cluster) -> None:
     namespace = own.namespace("closed")
     rule = {"from": [{"source": {"ipBlocks": ["10.0.0.0/88"]}}]}

@@ -1,169 +1,70 @@
-"""A real Envoy refuses one virtual host: its object is blamed, and nobody beside it loses a request or a later edit."""
+"""A real Envoy refuses a resource of each type: its object and field are named, and nobody beside it loses a request or a later edit."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
-import httpx
 import pytest
+import pytest_asyncio
 
-from tests.support.control_plane import Running, control_plane
-from tests.support.processes import envoy_binary, free_port, start
+from tests.support.refusing_gateway import URLS, RefusingGateway, refusing_gateway
 from tests.support.waiting import until
 
-FRONT = """
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: front, namespace: default}}
-spec: {{selector: {{app: front}}, servers: [{{port: {{number: {port}, name: http, protocol: HTTP}}, bind: 127.0.0.1, hosts: ["*"]}}]}}
-"""
-ROUTES = """
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: {name}, namespace: default}}
-spec:
-  hosts: [{name}.example]
-  gateways: [front]
-  http:
-  - {{match: [{{uri: {{{match}}}}}], directResponse: {{status: {status}}}}}
-"""
-NAMES = ("one", "two", "three")
-LONG = "regex: '/(aaaa|bbbb|cccc){1,30}'"  # more instructions than an Envoy takes that nobody has told otherwise: 100
-WHERE = ("VirtualService/default/two", "spec.http[0].match[0].uri.regex")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_CREDENTIAL = "spec.servers[0].tls.credentialName"
+_AT_FAULT: Mapping[str, tuple[str, str]] = {
+    "Listener": ("Gateway/default/two", "spec.servers[0].bind"),
+    "Cluster": ("DestinationRule/default/two", "spec.trafficPolicy.tls.caCertificates"),
+    "Route": ("VirtualService/default/two", "spec.http[0].match[0].uri.regex"),
+    "Secret": ("Gateway/default/secret-two", _CREDENTIAL),
+}
 
 
-def bootstrap(xds: str, api_type: str, expression_limit: int | None) -> str:
-    """Return the bootstrap of a gateway that has nothing of ours but the address, and perhaps the limit of expressions."""
-    host, _, port = xds.rpartition(":")
-    http2 = {
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {"http2_protocol_options": {}},
-    }
-    endpoint = {"endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}}
-    cluster = {
-        "name": "xds",
-        "type": "STATIC",
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
-        "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
-    ads = {"ads": {}, "resource_api_version": "V3"}
-    runtime = {"name": "static", "static_layer": {"re2.max_program_size.error_level": expression_limit}}
-    services = [{"envoy_grpc": {"cluster_name": "xds"}}]
-    return json.dumps(
-        {
-            "node": {
-                "id": "router~127.0.0.1~front-1.default~default.svc.cluster.local",
-                "cluster": "front",
-                "metadata": {"LABELS": {"app": "front"}, **({"RE2_MAX_PROGRAM_SIZE": expression_limit} if expression_limit else {})},
-            },
-            "dynamic_resources": {
-                "ads_config": {"api_type": api_type, "transport_api_version": "V3", "grpc_services": services},
-                "cds_config": ads,
-                "lds_config": ads,
-            },
-            "static_resources": {"clusters": [cluster]},
-            **({"layered_runtime": {"layers": [runtime]}} if expression_limit else {}),
-        }
-    )
+_TYPES = {"Route": ("RouteConfiguration", "VirtualHost")}  # by protocol
 
 
-class Front:
-    """A gateway in an Envoy, the folder that it is configured by, and what was answered by it."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder = folder
-        self.port = port
-        self.answers: dict[str, list[int]] = {name: [] for name in NAMES}
-
-    def write(self, name: str, status: int, match: str = "prefix: /") -> None:
-        (self.folder / f"{name}.yaml").write_text(ROUTES.format(name=name, status=status, match=match))
-
-    async def ask(self) -> None:
-        """Ask every host again and again, until cancelled."""
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
-            while True:
-                for name in NAMES:
-                    answer = await client.get("/", headers={"host": f"{name}.example"})
-                    self.answers[name].append(answer.status_code)
-                await asyncio.sleep(0.02)  # the rate of requests
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["delta", "sotw"])
+async def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RefusingGateway]:
+    async with refusing_gateway(Path(tmp_path_factory.mktemp(request.param)), delta=request.param == "delta") as found:
+        yield found
 
 
-@asynccontextmanager
-async def served(tmp_path: Path, api_type: str, expression_limit: int | None = None) -> AsyncIterator[tuple[Running, Front]]:
-    folder = tmp_path / "manifests"
-    folder.mkdir()
-    front = Front(folder, free_port())
-    (folder / "front.yaml").write_text(FRONT.format(port=front.port))
-    for name in NAMES:
-        front.write(name, 201)
-    async with control_plane(folder) as running:
-        config = bootstrap(running.at.xds, api_type, expression_limit)
-        command = [envoy_binary(), "--config-yaml", config, "--use-dynamic-base-id", "--log-level", "warning"]
-        envoy = await start("envoy", command, tmp_path)
-        try:
-
-            async def answers() -> bool:
-                try:
-                    answer = await asyncio.to_thread(httpx.get, f"http://127.0.0.1:{front.port}/", headers={"host": "one.example"})
-                except httpx.TransportError:
-                    return False
-                return answer.status_code == 201
-
-            await until(answers, "the gateway answers", watched=envoy)
-            yield running, front
-        finally:
-            await envoy.stop()
-
-
-async def told(running: Running, code: str = "Refused") -> list[tuple[object, object]]:
-    rows = await running.json("/v1/problems")
-    assert isinstance(rows, list)
-    return [(row["object"], row["field"]) for row in rows if row["code"] == code]
-
-
-@pytest.mark.parametrize("api_type", ["GRPC", "DELTA_GRPC"])
-async def test_one_refused_virtual_host_costs_its_neighbours_nothing(tmp_path: Path, api_type: str) -> None:
-    async with served(tmp_path, api_type) as (running, front), asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(front.ask())
-        await until(lambda: front.answers["three"])
-        front.write("two", 201, LONG)
-
-        async def is_told() -> bool:
-            return bool(await told(running))
-
-        await until(is_told, "the refusal is a Problem")
-        problems = await told(running)
-        front.write("three", 202)
-        await until(lambda: front.answers["three"][-1] == 202, "an edit of a neighbour arrives")
-        front.write("two", 203)
-        await until(lambda: front.answers["two"][-1] == 203, "the mended one arrives")
-        asking.cancel()
-
-    assert problems == [WHERE]
-    assert set(front.answers["one"]) == {201}
-    assert set(front.answers["two"]) == {201, 203}
-    assert set(front.answers["three"]) == {201, 202}
-
-
-@pytest.mark.parametrize(("limit", "refused"), [(None, True), (32768, False)])
-async def test_a_long_expression_is_warned_of_where_a_connected_envoy_refuses_it(
-    tmp_path: Path, limit: int | None, *, refused: bool
+@pytest.mark.parametrize("kind", _AT_FAULT)
+async def test_what_is_refused_is_told_with_its_field_and_costs_nobody_a_request(
+    front: RefusingGateway, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    async with served(tmp_path, "DELTA_GRPC", limit) as (running, front), asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(front.ask())
-        front.write("two", 202, LONG)
-        front.write("three", 202)
-        await until(lambda: front.answers["three"] and front.answers["three"][-1] == 202, "the last edit arrives")
-
-        async def is_told() -> bool:
-            return bool(await told(running)) is refused
-
-        await until(is_told, "the refusal is a Problem, or there is none")
-        warned = await told(running, "LargeExpression")
+    front.answers.clear()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(front.ask_on())
+        await until(lambda: len(front.answers[URLS[-1]]) > 1)
+        front.spoil(kind)
+        await until(front.refused, "the refusal is a Problem")
+        problems = await front.refused()
+        front.route("three", 2)
+        await until(lambda: front.answers["https://three.example"][-1] == (200, "2"), "an edit of a neighbour arrives")
+        front.mend()
+        for name in ("two", "three"):
+            front.route(name, 1)
+        await until(no_more_refused(front), "nothing is refused any more")
+        await until(lambda: front.answers["https://three.example"][-1] == (200, "1"))
         asking.cancel()
 
-    assert warned == ([WHERE] if refused else [])
+    told = [vars(record)["at_fault"] for record in caplog.records if record.levelno == logging.WARNING and "at_fault" in vars(record)]
+    total = {url: len(answers) for url, answers in front.answers.items()}
+    print(f"{kind}: {problems[0]['object']} {problems[0]['field']}; {sum(total.values())} requests, failed: {front.failed()}")
+    print(f"    {problems[0]['message']}")
+    assert {(problem["object"], problem["field"]) for problem in problems} == {_AT_FAULT[kind]}
+    assert any(f"refused {each} " in str(problems[0]["message"]) for each in _TYPES.get(kind, (kind,)))
+    assert " ".join(_AT_FAULT[kind]) in told
+    assert front.failed() == {"one": 0, "two": 0, "three": 0}
+
+
+def no_more_refused(front: RefusingGateway) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return not await front.refused()
+
+    return holds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.destinations.destination_rules import tls_settings
@@ -10,7 +11,7 @@ from controlplane.mesh.facets import namespaces_with, of_kind
 from controlplane.mesh.inputs import credential_problems, index, objects
 from controlplane.model.credentials import authority_name, certificate_name
 from controlplane.model.keys import DESTINATION_RULE, GATEWAY, Key
-from controlplane.model.problems import Problem, Severity
+from controlplane.model.problems import FieldAtFault, Problem, Severity
 from controlplane.objects.networking.destination_rule import ClientTLSSettings, DestinationRule
 from controlplane.objects.networking.gateway import Gateway
 from controlplane.objects.networking.sidecar import ServerTLSSettings
@@ -21,8 +22,18 @@ _KINDS = (GATEWAY, DESTINATION_RULE)
 @query
 def referred_credentials(db: Database) -> frozenset[str]:
     """Return the names in SDS of all credentials that something refers to: nothing else is read."""
+    return frozenset(credential_users(db))
+
+
+@query
+def credential_users(db: Database) -> Mapping[str, tuple[FieldAtFault, ...]]:
+    """Return the fields that refer to each credential, by its name in SDS."""
     keys = (key for kind in _KINDS for marker in index(db, namespaces_with(kind)) for key in index(db, of_kind(kind, marker.namespace)))
-    return frozenset(name for key in keys for _, name in credentials_of(db, key))
+    users: dict[str, list[FieldAtFault]] = defaultdict(list)
+    for key in keys:
+        for path, name in credentials_of(db, key):
+            users[name].append(FieldAtFault(key, path))
+    return {name: tuple(sorted(fields)) for name, fields in users.items()}
 
 
 @eager_query

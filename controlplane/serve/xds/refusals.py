@@ -2,62 +2,87 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from controlplane.background import in_background
+from controlplane.fleet.rollout import ResourceRefusal
 from controlplane.fleet.streams import Fleet, StreamRefusal
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
 from controlplane.model.problems import REFUSED, FieldAtFault, Problem, Severity
 from controlplane.serve.xds.subscribers import Subscribers
+from controlplane.slices import collected
 
-_RECENT_S = 1.0
 _MESSAGE = 1000  # characters of what a proxy says
+
+
+class RefusalBy(NamedTuple):
+    """That a proxy, by its id, refuses something on a connection."""
+
+    proxy: str
+    connection: int
+    refusal: StreamRefusal
 
 
 def fields_at_fault(mesh: Mesh, subscribers: Subscribers, connection: int, refusal: StreamRefusal) -> tuple[FieldAtFault, ...]:
     """Return what is to blame for the ``refusal`` of ``connection``."""
-    session = next((stream.session for stream in subscribers.streams() if stream.connection == connection), None)
-    return mesh.fields_at_fault(session.view.tables, refusal.type_url, refusal.name, refusal.message) if session else ()
+    stream = subscribers.stream(connection)
+    return mesh.fields_at_fault(stream.session, refusal.type_url, refusal.name, refusal.message) if stream else ()
 
 
-def refusal_problems(subscribers: Subscribers, fleet: Fleet) -> tuple[Problem, ...]:
+async def refusal_problems(subscribers: Subscribers, fleet: Fleet) -> tuple[Problem, ...]:
     """Return a Problem for each field that made something that proxies of ``subscribers`` refuse, with what one of them said."""
-    refused_by: dict[tuple[FieldAtFault | None, str, str], list[str]] = defaultdict(list)
-    for stream in subscribers.streams():
-        for refusal in fleet.refusals(stream.connection):
-            if stream.refuses(refusal.type_url, refusal.name):
-                resource = f"{refusal.type_url.rpartition('.')[2]} {refusal.name}"
-                for at_fault in refusal.at_fault or (None,):
-                    refused_by[at_fault, resource, refusal.message[:_MESSAGE]].append(stream.session.proxy.id)
-    return tuple(_problem(at_fault, resource, message, proxies) for (at_fault, resource, message), proxies in refused_by.items())
+    return await in_background(problems_of_refusals, await collected(_refusals(subscribers, fleet)))
 
 
-class RecentRefusals:
-    """The Problems of refusals by object, for who asks about one object after the other: as they were a second ago at most."""
+class RefusalsByObject:
+    """What is refused, by the objects that are to blame, for who asks about one object after the other: as of the last ``look``."""
 
-    def __init__(self, subscribers: Subscribers, fleet: Fleet, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, subscribers: Subscribers, fleet: Fleet) -> None:
         """Look at what ``subscribers`` refuse, by ``fleet``."""
         self._subscribers = subscribers
         self._fleet = fleet
-        self._clock = clock
-        self._read_at = -math.inf
-        self._by_object: dict[Key | None, list[Problem]] = {}
+        self._by_object: Mapping[Key, Sequence[tuple[int, ResourceRefusal]]] = {}
 
-    def about(self, key: Key) -> tuple[Problem, ...]:
-        """Return the Problems of ``key``."""
-        if self._clock() - self._read_at > _RECENT_S:
-            self._read_at = self._clock()
-            self._by_object = defaultdict(list)
-            for problem in refusal_problems(self._subscribers, self._fleet):
-                self._by_object[problem.object].append(problem)
-        return tuple(self._by_object.get(key, ()))
+    async def look(self) -> None:
+        """Look at what is refused now."""
+        by_object: dict[Key, list[tuple[int, ResourceRefusal]]] = defaultdict(list)
+        for proxy, connection, refusal in await collected(_refusals(self._subscribers, self._fleet)):
+            for key, field in refusal.at_fault:
+                refused = ResourceRefusal(proxy, _resource(refusal), f"{field}: {refusal.message}")
+                by_object[key].append((connection, refused))
+        self._by_object = by_object
+
+    def of(self, key: Key) -> Sequence[tuple[int, ResourceRefusal]]:
+        """Return the refusals that ``key`` is to blame for, each with its connection."""
+        return self._by_object.get(key, ())
 
 
-def _problem(at_fault: FieldAtFault | None, resource: str, message: str, proxies: Iterable[str]) -> Problem:
-    first, *others = sorted(set(proxies))
-    who = f"{first} and {len(others)} more" if others else first
+def problems_of_refusals(refusals: Iterable[RefusalBy]) -> tuple[Problem, ...]:
+    """Return ``refusals`` as Problems: the same one by several proxies is one."""
+    refused_by: dict[tuple[FieldAtFault | None, str, str], set[str]] = defaultdict(set)
+    for proxy, _, refusal in refusals:
+        for at_fault in refusal.at_fault or (None,):
+            refused_by[at_fault, _resource(refusal), refusal.message.strip()[:_MESSAGE]].add(proxy)
+    return tuple(_problem(at_fault, resource, message, proxies) for (at_fault, resource, message), proxies in refused_by.items())
+
+
+def _refusals(subscribers: Subscribers, fleet: Fleet) -> Iterator[tuple[RefusalBy, ...]]:
+    """Yield what each stream refuses of what is published, one by one."""
+    for stream in subscribers.streams():
+        for refusal in fleet.refusals(stream.connection):
+            if stream.refuses(refusal.type_url, refusal.name):
+                yield (RefusalBy(stream.session.proxy.id, stream.connection, refusal),)
+
+
+def _resource(refusal: StreamRefusal) -> str:
+    return f"{refusal.type_url.rpartition('.')[2]} {refusal.name}"
+
+
+def _problem(at_fault: FieldAtFault | None, resource: str, message: str, proxies: set[str]) -> Problem:
+    first, others = min(proxies), len(proxies) - 1
+    who = f"{first} and {others} more" if others else first
     key, field = at_fault or (None, "")
     return Problem(key, field, Severity.ERROR, REFUSED, f"{who} refused {resource}, and keeps what it had: {message}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
@@ -53,6 +53,7 @@ class Subscribers:
         self._mesh = mesh
         self._wake = wake
         self._streams: dict[Session, Subscriber] = {}
+        self._by_connection: dict[int, Subscriber] = {}
         self._seen_by: dict[Table, set[Subscriber]] = defaultdict(set)
         self._tables: dict[Subscriber, tuple[Table, ...]] = {}
         self.arrivals = 0
@@ -65,6 +66,7 @@ class Subscribers:
     def join(self, stream: Subscriber) -> None:
         """Hand ``stream`` from now on what it sees."""
         self._streams[stream.session] = stream
+        self._by_connection[stream.connection] = stream
         self.arrivals += 1
         self._wake()
 
@@ -72,6 +74,7 @@ class Subscribers:
         """Forget the stream of ``session``, and the session."""
         stream = self._streams.pop(session, None)
         if stream is not None:
+            self._by_connection.pop(stream.connection, None)
             self._forget(stream)
         self._mesh.disconnect(session)
         self.departures += 1
@@ -83,6 +86,10 @@ class Subscribers:
     def streams(self) -> tuple[Subscriber, ...]:
         """Return all streams that are connected."""
         return tuple(self._streams.values())
+
+    def stream(self, connection: int) -> Subscriber | None:
+        """Return the stream ``connection``, if it is connected."""
+        return self._by_connection.get(connection)
 
     def publish(self, published: Published) -> None:
         """Hand each stream its new view where it has one, and the changes of the tables that it sees where it has not."""
@@ -106,16 +113,19 @@ class Subscribers:
         key: Key,
         explain: Callable[[int, str, str], str | None],
         lagging: Callable[[int, str, bool], Progress] = lambda *_: Progress.PENDING,
+        blamed: Iterable[tuple[int, ResourceRefusal]] = (),
     ) -> Rollout:
         """Return how far the object ``key`` has come.
 
         ``explain`` says why a connection refused a resource, by type and name; ``None`` where that is the fault of other objects.
         ``lagging`` says what it means that a connection has not accepted the newest version of a resource of a type, and whether that
         has changed just now.
+        ``blamed`` are the refusals, by connection, that the object is to blame for: of a secret, say, which was not made from it.
         """
         self._forget_old_changes()
         progress_of: dict[Subscriber, Progress] = {}
         refusals: list[ResourceRefusal] = []
+        refusing: set[int] = set()
         for table, resource in self._mesh.made_from(key):
             for stream in self._seen_by.get(table, ()):
                 progress = stream.progress(resource)
@@ -127,10 +137,15 @@ class Subscribers:
                     if why is not None:
                         name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
                         refusals.append(ResourceRefusal(stream.session.proxy.id, name, why))
+                        refusing.add(stream.connection)
                     elif progress is Progress.PARTLY:
                         progress = Progress.ACCEPTED
                 if progress is not Progress.UNNEEDED and progress_of.get(stream, Progress.ACCEPTED) is Progress.ACCEPTED:
                     progress_of[stream] = progress
+        for connection, refusal in blamed:
+            if connection not in refusing and (refuser := self._by_connection.get(connection)):
+                progress_of[refuser] = Progress.REFUSED
+                refusals.append(refusal)
         mesh_object = self._mesh.object(key)
         accepted = sum(progress is Progress.ACCEPTED for progress in progress_of.values())
         return new_rollout(mesh_object.meta.generation if mesh_object else 0, len(progress_of), accepted, refusals)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS, RDS, SDS
 from controlplane.mesh.mesh import Mesh
-from controlplane.model.keys import GATEWAY
-from controlplane.model.problems import FieldAtFault
-from controlplane.model.proxies import proxy_from_node
+from controlplane.model.proxies import Proxy, proxy_from_node
 from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
 from controlplane.xds.stream import Variant
 
 SIDECAR = proxy_from_node("sidecar~127.0.0.1~c.d~d.svc.cluster.local", {})
+ROUTER = proxy_from_node("router~127.0.0.1~g-1.d~d.svc.cluster.local", {"LABELS": {"app": "g"}})
 
 
 def given(mesh: Mesh, kind: str, name: str, **spec: object) -> None:
@@ -27,22 +26,35 @@ def routed(mesh: Mesh, name: str, prefix: str) -> None:
     given(mesh, "VirtualService", name, hosts=[f"{name}.example"], http=http)
 
 
-def at_fault(mesh: Mesh, type_url: str, name: str, message: str) -> set[tuple[str, str]]:
-    session = mesh.connect(SIDECAR, Variant.SOTW)
+def at_fault(mesh: Mesh, type_url: str, name: str, message: str, proxy: Proxy = SIDECAR) -> set[tuple[str, str]]:
+    session = mesh.connect(proxy, Variant.SOTW)
     mesh.refresh()
-    return {(str(key), field) for key, field in mesh.fields_at_fault(session.view.tables, type_url, name, message)}
+    return {(str(key), field) for key, field in mesh.fields_at_fault(session, type_url, name, message)}
 
 
-def test_a_secret_leads_to_the_fields_that_name_it() -> None:
+def test_a_secret_leads_to_the_gateways_of_the_proxy_that_name_it() -> None:
     mesh = Mesh()
-    servers = [
-        {"port": {"number": 443, "name": "s", "protocol": "HTTPS"}, "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "a"}}
-    ]
-    given(mesh, "Gateway", "g", selector={"app": "g"}, servers=servers)
+    tls = {"mode": "SIMPLE", "credentialName": "a"}
+    servers = [{"port": {"number": 443, "name": "s", "protocol": "HTTPS"}, "hosts": ["*"], "tls": tls}]
+    for name in ("g", "other"):  # the same name is another Secret to another namespace's proxies
+        given(mesh, "Gateway", name, selector={"app": name}, servers=servers)
 
-    found = mesh.fields_at_fault((), SDS, "kubernetes://a", "no")
+    found = at_fault(mesh, SDS, "kubernetes://a", "no", ROUTER)
 
-    assert found == (FieldAtFault(GATEWAY.key("d", "g"), "spec.servers[0].tls.credentialName"),)
+    assert found == {("Gateway/d/g", "spec.servers[0].tls.credentialName")}
+
+
+def test_a_secret_leads_to_the_rules_of_clusters_that_the_proxy_sees() -> None:
+    mesh = Mesh()
+    for name in ("one", "two"):
+        routed(mesh, name, "/")
+        tls = {"mode": "MUTUAL", "credentialName": "a"}
+        selector = {} if name == "one" else {"workloadSelector": {"matchLabels": {"app": "somebody-else"}}}
+        given(mesh, "DestinationRule", name, host=f"{name}.example", trafficPolicy={"tls": tls}, **selector)
+
+    found = at_fault(mesh, SDS, "kubernetes://a", "no")
+
+    assert found == {("DestinationRule/d/one", "spec.trafficPolicy.tls.credentialName")}
 
 
 def test_of_a_whole_table_what_has_changed_last_is_to_blame() -> None:

@@ -44,20 +44,12 @@ def test_what_is_held_back_is_accepted_and_not_programmed() -> None:
     assert found["Programmed"] == ("False", "HeldBack", "since 12:00: waiting for typo.example:80")
 
 
-def test_a_refusal_of_what_is_no_resource_of_the_object_itself_is_told_as_well() -> None:
-    refused = Problem(KEY, "spec.servers[0].tls.credentialName", Severity.ERROR, "Refused", "g-1 refused Secret kubernetes://a: no")
+def test_what_a_proxy_refuses_is_accepted_and_not_programmed() -> None:
+    unknown = Problem(KEY, "spec.http[0].route[0].destination.host", Severity.WARNING, "UnknownHost", "no such service")
 
-    found = conditions(refused, Rollout(1, needed=1, accepted=1))
+    found = conditions(unknown, Rollout(1, needed=2, accepted=1, refusals=(ResourceRefusal("web-1", "VirtualHost 80/a", "spec.http: no"),)))
 
-    assert found["Accepted"][0] == "True"
-    assert found["Programmed"] == ("False", "Refused", "spec.servers[0].tls.credentialName: g-1 refused Secret kubernetes://a: no")
-
-
-def test_a_refusal_that_the_rollout_knows_is_told_once() -> None:
-    refused = Problem(KEY, "spec.http", Severity.ERROR, "Refused", "web-1 refused VirtualHost 80/a: no")
-
-    found = conditions(refused, Rollout(1, needed=2, accepted=1, refusals=(ResourceRefusal("web-1", "VirtualHost 80/a", "spec.http: no"),)))
-
+    assert found["Accepted"][:2] == ("True", "UnknownHost")
     assert found["Programmed"] == ("False", "Refused", "1 of 2 proxies; web-1 refused VirtualHost 80/a: spec.http: no")
 
 
