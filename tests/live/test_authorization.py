@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from controlplane.model.identity import Identity
 from tests.support.authorization import ALLOWED, DENIED, Json, by, policy, to, when
-from tests.support.policy_world import FRIEND, OTHER_HTTP, STRANGER, PolicyWorld, policy_world
+from tests.support.mesh_clients import FRIEND, STRANGER
+from tests.support.policy_world import OTHER_HTTP, PolicyWorld, policy_world
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,7 +14,8 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from envoy.type.v3.http_status_pb2 import StatusCode
 
 from tests.support.authorization import ALLOWED, DENIED, by, policy, to
-from tests.support.policy_world import FRIEND, STRANGER, PolicyWorld, policy_world
+from tests.support.mesh_clients import FRIEND, STRANGER
+from tests.support.policy_world import PolicyWorld, policy_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,6 +1,7 @@
-"""Objects of security that are broken by an edit: what comes of requests before it, after it, and once everything was started anew.
+"""Objects that are broken by an edit of a file: what comes of requests before it, after it, and once everything was started anew.
 
-The last two are equal, nothing is more open than before, and the next namespace notices nothing.
+The last two are equal, nothing is more open than before, and the next namespace notices nothing. ``tests/kube/test_verdicts.py`` has the
+same on an API server with two replicas.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import pytest_asyncio
 from tests.support.authorization import ALLOWED, CLOSED, DENIED, Json, by, policy, to
 from tests.support.fakes.issuer import Issuer
 from tests.support.jwt_requests import ISSUER, bearer, believing, rule
-from tests.support.policy_world import FRIEND, HTTP, PolicyWorld, policy_world
+from tests.support.manifests import document
+from tests.support.mesh_clients import FRIEND, HTTP
+from tests.support.policy_world import PolicyWorld, policy_world
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-UNBELIEVED = 401
+UNBELIEVED, UNAVAILABLE = 401, 503
 _NEXT = """
 apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
@@ -50,6 +53,7 @@ class Verdicts(NamedTuple):
     bad_token: int = ALLOWED
     bytes: int = ALLOWED
     neighbour: int = ALLOWED
+    routed: int = ALLOWED  # from another workload, by the rules of a VirtualService
 
 
 class Edit(NamedTuple):
@@ -67,6 +71,11 @@ def strict(**spec: object) -> str:
     return json.dumps({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": metadata, "spec": spec})
 
 
+def leading_to(host: str) -> str:
+    route = {"destination": {"host": host, "port": {"number": HTTP}}}
+    return document("VirtualService", "one", "shop", hosts=["web"], http=[{"route": [route]}])
+
+
 def dry(text: str) -> str:
     document = json.loads(text)
     document["metadata"]["annotations"] = {"istio.io/dry-run": "true"}
@@ -79,9 +88,10 @@ _TO_FRIENDS: Json = by(principals=["cluster.local/ns/shop/sa/friend"])
 _WEB: Json = {"matchLabels": {"app": "web"}}
 _MISTYPED: Json = {"matchLabels": {"app": ["web"]}}
 _WITH_TOKENS = policy("two", by(requestPrincipals=["*"]))
-_NOTHING = Verdicts(DENIED, DENIED, DENIED, DENIED, DENIED, CLOSED)
+_NOTHING = Verdicts(DENIED, DENIED, DENIED, DENIED, DENIED, CLOSED, routed=DENIED)
 _MUTUAL = Verdicts(plaintext=CLOSED)
 _EDITS = {
+    "a host": Edit(leading_to("web"), leading_to("wbe"), Verdicts(), Verdicts(routed=UNAVAILABLE), "UnknownHost"),
     "DENY": Edit(
         policy("one", _VAULT, action="DENY", selector=_WEB),
         policy("one", _BROKEN, action="DENY", selector=_WEB),
@@ -94,7 +104,12 @@ _EDITS = {
         Verdicts(vault=DENIED, bytes=CLOSED),
         _NOTHING,
     ),
-    "ALLOW": Edit(policy("one", _TO_FRIENDS), policy("one", _TO_FRIENDS, {"from": [{"source": {}}]}), Verdicts(plaintext=DENIED), _NOTHING),
+    "ALLOW": Edit(
+        policy("one", _TO_FRIENDS),
+        policy("one", _TO_FRIENDS, {"from": [{"source": {}}]}),
+        Verdicts(plaintext=DENIED, routed=DENIED),
+        _NOTHING,
+    ),
     "AUDIT": Edit(policy("one", _VAULT, action="AUDIT"), policy("one", _BROKEN, action="AUDIT"), Verdicts(), Verdicts(), "NotInEffect"),
     "dry run": Edit(
         dry(policy("one", _VAULT, action="DENY")), dry(policy("one", _BROKEN, action="DENY")), Verdicts(), Verdicts(), "NotInEffect"
@@ -108,8 +123,8 @@ _EDITS = {
     "tokens that a policy asks for": Edit(
         f"{_WITH_TOKENS}\n---\n{believing(rule())}",
         f"{_WITH_TOKENS}\n---\n{believing('somebody')}",  # type: ignore[arg-type]  # which is the mistake
-        Verdicts(DENIED, DENIED, DENIED, ALLOWED, UNBELIEVED, CLOSED),
-        Verdicts(DENIED, DENIED, DENIED, UNBELIEVED, UNBELIEVED, CLOSED),
+        Verdicts(DENIED, DENIED, DENIED, ALLOWED, UNBELIEVED, CLOSED, routed=DENIED),
+        Verdicts(DENIED, DENIED, DENIED, UNBELIEVED, UNBELIEVED, CLOSED, routed=DENIED),
     ),
     "STRICT": Edit(strict(mtls={"mode": "STRICT"}), strict(mtls={"mode": "STRICTT"}), _MUTUAL, _MUTUAL),
     "STRICT but for a port": Edit(
@@ -123,7 +138,7 @@ _EDITS = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
-    async with policy_world(tmp_path_factory.mktemp("closed")) as started:
+    async with policy_world(tmp_path_factory.mktemp("closed"), "--hold-unknown", "1") as started:
         await started.mesh(_NEXT.format(network=started.network))
         async with await asyncio.start_server(_answer, f"{started.network}.13", 8000):
             await started.sidecar("next", "next", 13)
@@ -158,6 +173,7 @@ async def _verdicts(world: PolicyWorld) -> Verdicts:
         bad_token=(await world.ask(headers=bearer(Issuer(ISSUER.name).token()))).status,
         bytes=ALLOWED if await world.talk(b"hello", who=FRIEND) == b"hello" else CLOSED,
         neighbour=await _neighbour(world),
+        routed=await world.through_own_envoy(),
     )
 
 
@@ -174,9 +190,10 @@ async def _verdicts_once(world: PolicyWorld, wanted: Verdicts) -> Verdicts:
     return found[0]
 
 
-async def _errors(world: PolicyWorld) -> list[str]:
+async def _broken(world: PolicyWorld) -> list[str]:
     """Return the objects that are broken, and the codes of their Problems."""
-    return [f"{row['object']} {row['code']}" for row in await world.plane.get("/v1/problems") if row["severity"] == "error"]
+    rows = await world.plane.get("/v1/problems")
+    return [f"{row['object']} {row['code']}" for row in rows if row["severity"] == "error" or row["code"] == "UnknownHost"]
 
 
 def _more_open(now: Sequence[int], before: Sequence[int]) -> list[int]:
@@ -190,10 +207,10 @@ async def test_a_broken_edit_opens_nothing_and_means_the_same_after_a_restart(wo
     before = await _verdicts_once(world, edit.before)
     await world.apply(edit.broken)
     edited = await _verdicts_once(world, edit.after)
-    told = await _errors(world)
+    told = await _broken(world)
     await world.begin_anew()
     restarted = await _verdicts_once(world, edit.after)
-    told_anew = await _errors(world)
+    told_anew = await _broken(world)
 
     print(f"{case}: before {tuple(before)}, edited {tuple(edited)}, restarted {tuple(restarted)}; {', '.join(told)}")
     assert (before, edited, restarted) == (edit.before, edit.after, edit.after)

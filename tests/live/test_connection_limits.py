@@ -9,7 +9,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.support.policy_world import HTTP, PolicyWorld, policy_world
+from tests.support.mesh_clients import HTTP
+from tests.support.policy_world import PolicyWorld, policy_world
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

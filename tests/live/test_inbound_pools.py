@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.support.policy_world import TCP, PolicyWorld, policy_world
+from tests.support.mesh_clients import TCP
+from tests.support.policy_world import PolicyWorld, policy_world
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

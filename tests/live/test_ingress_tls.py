@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.certificates import Authority, write_files
-from tests.support.policy_world import FRIEND, OTHER_HTTP, PolicyWorld, policy_world
+from tests.support.mesh_clients import FRIEND
+from tests.support.policy_world import OTHER_HTTP, PolicyWorld, policy_world
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

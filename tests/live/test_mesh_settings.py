@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from controlplane.model.identity import Identity
 from tests.support.authorization import ALLOWED, CLOSED, DENIED, by, policy, to
-from tests.support.policy_world import FRIEND, PolicyWorld, policy_world
+from tests.support.mesh_clients import FRIEND
+from tests.support.policy_world import PolicyWorld, policy_world
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,7 +14,8 @@ import pytest_asyncio
 from tests.support.authorization import ALLOWED, by, policy, to
 from tests.support.fakes.issuer import KEYS, Issuer
 from tests.support.jwt_requests import bearer, believing, rule, until_status
-from tests.support.policy_world import HTTP, PROXY, PolicyWorld, policy_world
+from tests.support.mesh_clients import HTTP
+from tests.support.policy_world import PROXY, PolicyWorld, policy_world
 from tests.support.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

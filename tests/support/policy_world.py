@@ -9,65 +9,46 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import http.client
-import io
 import itertools
 import json
-import socket
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.admin.http_server import HttpServer
-from controlplane.ca.certificates import key_pem, workload_certificate
 from controlplane.ca.file_store import FileStore as Stored
 from controlplane.ca.rotation import AuthorityState, load_state, read_key
 from controlplane.ca.tokens import AUDIENCE, sign_token
-from controlplane.model.identity import Identity
 from tests.support.envoys import CredentialFiles, RunningReplica
 from tests.support.header_application import HeaderApplication
+from tests.support.mesh_clients import HTTP, TCP, MeshClients
 from tests.support.policy_manifests import MARKER, MESH
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import DEADLINE_S, until
 
-HTTP, OTHER_HTTP, TCP = 9080, 9081, 9090
+OTHER_HTTP = 9081
 PROXY = 15002
 SPACE = "shop"
-FRIEND = Identity("cluster.local", "shop", "friend")
-STRANGER = Identity("cluster.local", "elsewhere", "stranger")
 _HOUR = dt.timedelta(hours=1)
 _PATIENCE_S = 20.0
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back: a status (0: the connection was closed), headers, and what the application saw of the request."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    seen: Mapping[str, str] = field(default_factory=dict)
-
-
-class PolicyWorld:
+class PolicyWorld(MeshClients):
     """The workload ``web`` in the namespace ``shop``, and what there is around it."""
 
     def __init__(self, folder: Path, network: str, plane: RunningReplica) -> None:
-        self.folder = folder
-        self.network = network
+        super().__init__(folder, network)
         self.plane = plane
         self.options: tuple[str, ...] = ()  # of its command
         self.envoys: dict[str, Process] = {}
         self.application = HeaderApplication()
         self._numbers = itertools.count()
-        self._contexts: dict[Identity | None, ssl.SSLContext] = {}
         self._admin = httpx.AsyncClient(base_url=f"http://{network}.11:{ADMIN_PORT}", timeout=DEADLINE_S)
 
     @property
-    def _state(self) -> AuthorityState:
+    def authority(self) -> AuthorityState:
+        """Return the authority, which is in a folder."""
         stored = Stored(self.folder / "state").read_now()
         assert stored
         return load_state(stored)
@@ -100,50 +81,6 @@ class PolicyWorld:
             errors = [line for line in found.splitlines() if "details" in line]
             raise AssertionError(f"{error}; {errors}; {await self.plane.get('/v1/problems')}") from error
 
-    async def ask(
-        self,
-        path: str = "/",
-        *,
-        who: Identity | None = FRIEND,
-        method: str = "GET",
-        headers: Mapping[str, str] | None = None,
-        host: str = "web.shop",
-        port: int = HTTP,
-        source: int = 31,
-    ) -> Answer:
-        """Make a request as ``who``, ``None`` in plaintext, from the address ``network.source``."""
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *(f"{k}: {v}" for k, v in (headers or {}).items())]
-        data = await self.talk("\r\n".join([*lines, "", ""]).encode(), who=who, port=port, source=source)
-        if not data:
-            return Answer(0)
-        found = http.client.HTTPResponse(_Read(data), method=method)
-        found.begin()
-        body = found.read()
-        seen = json.loads(body) if found.status == 200 and body else {}
-        return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, seen)
-
-    async def talk(self, data: bytes, *, who: Identity | None = FRIEND, port: int = TCP, source: int = 31) -> bytes:
-        """Return what comes back for ``data``, nothing where the connection is closed instead."""
-        found, writer = bytearray(), None
-        with contextlib.suppress(OSError):
-            async with asyncio.timeout(DEADLINE_S):
-                reader, writer = await asyncio.open_connection(
-                    f"{self.network}.11",
-                    port,
-                    local_addr=(f"{self.network}.{source}", 0),
-                    ssl=self._context(who) if who else None,
-                    server_hostname="web" if who else None,
-                )
-                writer.write(data)
-                if port == TCP:
-                    found += await reader.read(len(data))
-                else:
-                    while piece := await reader.read(65536):
-                        found += piece
-        if writer is not None:
-            writer.transport.abort()
-        return bytes(found)
-
     async def through_own_envoy(self, path: str = "/", **headers: str) -> int:
         """Return the status of a request by the workload ``caller`` of the namespace ``elsewhere``, through its own Envoy."""
         async with httpx.AsyncClient(proxy=f"http://{self.network}.12:{PROXY}", timeout=DEADLINE_S) as client:
@@ -167,7 +104,7 @@ class PolicyWorld:
         key = read_key(Stored(self.folder / "state", "tokens.pem").read_now() or b"")
         held = CredentialFiles(self.folder / f"{name}-credentials")
         shown = sign_token(key, (namespace, name), AUDIENCE, dt.datetime.now(dt.UTC), _HOUR)
-        held.write(token=shown, roots=self._state.bundle.decode())
+        held.write(token=shown, roots=self.authority.bundle.decode())
         known = EnvoySpec(
             name=name, ip=f"{self.network}.{suffix}", labels={"app": name}, namespace=namespace, account=name, credentials=held
         )
@@ -198,30 +135,6 @@ class PolicyWorld:
         draft = self.folder / "manifests" / f"{name}.yaml~"
         draft.write_text(text)
         draft.rename(self.folder / "manifests" / f"{name}.yaml")
-
-    def _context(self, who: Identity) -> ssl.SSLContext:
-        if who not in self._contexts:
-            context = ssl.create_default_context(cadata=self._state.bundle.decode())
-            context.check_hostname = False  # the server's name is a URI
-            context.set_alpn_protocols(["istio-http/1.1", "istio"])
-            key = ec.generate_private_key(ec.SECP256R1())
-            chain = workload_certificate(self._state.signing.signer, who, key.public_key(), dt.datetime.now(dt.UTC), _HOUR)
-            (self.folder / "own.pem").write_bytes(chain + key_pem(key))
-            context.load_cert_chain(self.folder / "own.pem")
-            self._contexts[who] = context
-        return self._contexts[who]
-
-
-class _Read(socket.socket):
-    """A socket on which everything has been read already."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self.close()
-        self._data = data
-
-    def makefile(self, *_: object, **__: object) -> io.BytesIO:  # type: ignore[override]
-        return io.BytesIO(self._data)
 
 
 @contextlib.asynccontextmanager
