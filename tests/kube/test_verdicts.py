@@ -40,6 +40,7 @@ class Edit(NamedTuple):
     after: Verdicts
     accepted: str
     programmed: str
+    accepted_before: str = "Accepted"
 
 
 class Row(NamedTuple):
@@ -98,6 +99,7 @@ _EDITS = {
         _NOTHING,
         "OutOfRange",
         "Closed",
+        "NotHttp",  # a warning: of bytes there is no path
     ),
     "allow": Edit(
         _POLICIES,
@@ -116,6 +118,7 @@ _EDITS = {
         Verdicts(),
         "OutOfRange",
         "NotInEffect",
+        "NotHttp",
     ),
     "tokens": Edit(
         "requestauthentications.security.istio.io",
@@ -160,6 +163,11 @@ class Table:
         """Note what comes of each edit at ``stage``: as soon as that is ``wanted``, as all replicas and Envoys take their time."""
         neighbour = await self._once(stage, _NEXT, _NO_VAULT)
         await asyncio.gather(*(self._look(stage, case, neighbour, *wanted[case]) for case in _EDITS))
+
+    async def tells_of_hold(self) -> bool:
+        """Return whether the status of the VirtualService with a typo says that it is held back."""
+        found = await self.world.conditions(_VIRTUAL_SERVICES, "typo", "one")
+        return found["Programmed"] == Condition("False", "HeldBack", current=True)
 
     async def _look(self, stage: str, case: str, neighbour: Verdicts, verdicts: Verdicts, accepted: str, programmed: str) -> None:
         found = await self._once(stage, case, verdicts)
@@ -206,9 +214,10 @@ async def table(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Table
     async with verdict_cluster(tmp_path_factory.mktemp("verdicts"), (*_EDITS, _NEXT), HOLD_S) as world:
         found = Table(world)
         await world.apply(_NEIGHBOUR, *(edit.good for edit in _EDITS.values()))
-        await found.look("before", {case: (edit.before, "Accepted", "Programmed") for case, edit in _EDITS.items()})
+        await found.look("before", {case: (edit.before, edit.accepted_before, "Programmed") for case, edit in _EDITS.items()})
 
         await world.apply(*(edit.broken for edit in _EDITS.values()))
+        await until(found.tells_of_hold, "the status says that a rule is held back", deadline_s=HOLD_S)
         await found.look("edited", {case: after("edited", case) for case in _EDITS})
 
         await world.stop_planes()
@@ -235,7 +244,7 @@ async def test_a_broken_edit_means_the_same_after_a_restart_and_on_every_replica
     edit = _EDITS[case]
     reasons = {stage: [rows[stage].conditions[kind].reason for kind in ("Accepted", "Programmed")] for stage in _STAGES}
     assert rows["before"].verdicts == edit.before
-    assert reasons["before"] == ["Accepted", "Programmed"]
+    assert reasons["before"] == [edit.accepted_before, "Programmed"]
     for stage in _STAGES[1:]:
         verdicts, accepted, programmed = after(stage, case)
         assert (stage, rows[stage].verdicts, reasons[stage]) == (stage, verdicts, [accepted, programmed])

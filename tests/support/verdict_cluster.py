@@ -121,7 +121,7 @@ class VerdictCluster(MeshClients):
 
     async def apply(self, *manifests: str) -> None:
         """Apply ``manifests``, all at once."""
-        await asyncio.to_thread(self.cluster.kubectl, "apply", "-f", "-", stdin="\n---\n".join(manifests))
+        await asyncio.to_thread(self.cluster.kubectl, "apply", "-f", "-", stdin="".join(f"---\n{each}\n" for each in manifests))
 
     async def start_planes(self) -> None:
         """Start the replicas that do not run, and wait until they are ready."""
