@@ -13,13 +13,13 @@ from controlplane.inject.annotation_values import BadValue
 from controlplane.inject.annotations import INJECT
 from controlplane.inject.label_selector import label_selector
 from controlplane.inject.pod import BadPod, CandidatePod
+from controlplane.model.proxies import IGNORED_NAMESPACES
 from controlplane.model.revisions import DEFAULT_REVISION, REVISION_LABEL
 from controlplane.settings import InjectionSettings
 from controlplane.untyped import section, text
 
 INJECTION_LABEL = "istio-injection"  # the label of a namespace
 _NOT_REQUESTED = "neither it nor its namespace asks for one"
-IGNORED_NAMESPACES = frozenset(("kube-system", "kube-public", "kube-node-lease", "local-path-storage", "navarch-system"))
 
 
 @dataclass(frozen=True, slots=True)

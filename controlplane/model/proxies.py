@@ -13,6 +13,9 @@ from controlplane.model.services import Labels
 # The annotations of a pod that are settings of its proxy: Istio's, and one of our own.
 PROXY_CONFIG, MAX_REQUEST_HEADERS_KB = ANNOTATIONS = ("proxy.istio.io/config", "navarch.io/max-request-headers-kb")
 PROXY_CONTAINER = "istio-proxy"  # of a pod, as Istio calls it
+IGNORED_NAMESPACES = frozenset(
+    ("kube-system", "kube-public", "kube-node-lease", "local-path-storage", "navarch-system")
+)  # no proxies there
 _PARTS = 4  # type~ip~id~domain
 # The metadata by which a proxy tells re2.max_program_size.error_level of its runtime, and what an Envoy takes where nothing is set there.
 # https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/runtime

@@ -34,7 +34,13 @@ _WORDS = {
 }
 # Models that little more than a number, or a text, is said by, and the field that it belongs in.
 _OF_A_NUMBER = {"Percent": "value", "PortSelector": "number", "HTTPRetry": "attempts"}
-_OF_A_TEXT = {"Destination": "host", "StringMatch": "exact", "Delegate": "name"}
+_OF_A_TEXT = {
+    "Destination": "host",
+    "StringMatch": "exact",
+    "Delegate": "name",
+    "LoadBalancerSettings": "simple",
+    **dict.fromkeys(("MutualTLS", "ClientTLSSettings", "ServerTLSSettings"), "mode"),
+}
 _RANGES = frozenset(
     (
         *("greater_than_equal", "less_than_equal", "too_long", "too_short", "finite_number", "literal_error"),

@@ -15,8 +15,8 @@ from controlplane.inject.inject import Injected, InjectionContext, InjectionRefu
 from controlplane.inject.json_patch import json_patch
 from controlplane.inject.label_selector import BadSelector, label_selector
 from controlplane.inject.pod import candidate_pod
-from controlplane.inject.policy import IGNORED_NAMESPACES, PodNamespace, reason_not_to_inject
-from controlplane.model.proxies import PROXY_CONTAINER
+from controlplane.inject.policy import PodNamespace, reason_not_to_inject
+from controlplane.model.proxies import IGNORED_NAMESPACES, PROXY_CONTAINER
 from controlplane.untyped import Json, items, section
 from controlplane.webhooks.mutate import mutate
 from controlplane.webhooks.validate import BadAdmissionReview

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic.alias_generators import to_camel
 
 from controlplane.inject.annotations import INJECTION_ANNOTATIONS, PROMETHEUS_ANNOTATIONS
-from controlplane.inject.policy import IGNORED_NAMESPACES
 from controlplane.inject.settings_file import settings_from_yaml
+from controlplane.model.proxies import IGNORED_NAMESPACES
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
 

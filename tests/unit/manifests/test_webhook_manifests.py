@@ -7,7 +7,8 @@ from itertools import product
 import pytest
 
 from controlplane.inject.pod import candidate_pod as read_pod
-from controlplane.inject.policy import IGNORED_NAMESPACES, PodNamespace, reason_not_to_inject
+from controlplane.inject.policy import PodNamespace, reason_not_to_inject
+from controlplane.model.proxies import IGNORED_NAMESPACES
 from controlplane.settings import InjectionSettings
 from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
 from tests.support.rendered_manifests import SETS, Json, at, objects, only, ports, words

@@ -184,6 +184,13 @@ def test_a_value_that_belongs_in_a_field_of_an_object_says_which(settings: Json,
     assert (problem.field, problem.message) == (f"spec.http[0].{field}", f"expected {expected}")
 
 
+def test_a_word_that_belongs_in_a_field_of_an_object_says_which() -> None:
+    [wrong] = problems("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": "RANDOM"}})
+    [mode] = problems("DestinationRule", {"host": "a", "trafficPolicy": {"tls": "SIMPLE"}})
+
+    assert (wrong.message, mode.message) == ("expected {simple: 'RANDOM'}, found 'RANDOM'", "expected {mode: 'SIMPLE'}, found 'SIMPLE'")
+
+
 @pytest.mark.parametrize(
     ("value", "accepted"),
     [

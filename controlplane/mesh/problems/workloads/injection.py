@@ -11,7 +11,7 @@ from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.injected_namespaces import asks_for_injection, has_proxies
 from controlplane.model.keys import NAMESPACE, POD
 from controlplane.model.problems import Problem, Severity
-from controlplane.model.proxies import PROXY_CONTAINER, TPROXY_MARK
+from controlplane.model.proxies import IGNORED_NAMESPACES, PROXY_CONTAINER, TPROXY_MARK
 from controlplane.objects.kubernetes.core import Namespace, Pod, SecurityContext
 
 _INJECT = "sidecar.istio.io/inject"
@@ -21,14 +21,17 @@ _PROXY_USER = TPROXY_MARK  # whose connections iptables let pass, unless its con
 def namespace_problems(db: Database, namespace: Namespace) -> Iterator[Problem]:
     """Yield that nobody has said whether the pods of ``namespace``, of which there are some, get a proxy, and none has one."""
     name = namespace.key.name
-    if asks_for_injection(db, namespace.key) is None and index(db, of_kind(POD, name)) and not has_proxies(db, name):
+    if name in IGNORED_NAMESPACES or asks_for_injection(db, namespace.key) is not None:
+        return
+    if index(db, of_kind(POD, name)) and not has_proxies(db, name):
         message = "neither istio-injection nor istio.io/rev is set, and none of its pods has a proxy: none of them is in the mesh"
         yield Problem(namespace.key, "metadata.labels", Severity.INFO, "NotInjected", message)
 
 
 def pod_problems(db: Database, pod: Pod) -> Iterator[Problem]:
     """Yield that ``pod`` has no proxy though it should, or has containers whose traffic passes by it."""
-    if not pod.spec.containers or pod.spec.host_network or pod.status.phase in ("Succeeded", "Failed"):
+    ended = pod.status.phase in ("Succeeded", "Failed")
+    if not pod.spec.containers or pod.spec.host_network or ended or pod.key.namespace in IGNORED_NAMESPACES:
         return
     proxy = pod.proxy_container
     if proxy is None and _is_to_have_proxy(db, pod):
