@@ -135,8 +135,9 @@ class Subscribers:
                 if progress in (Progress.REFUSED, Progress.PARTLY):
                     why = explain(stream.connection, resource.type_url, resource.name)
                     if why is not None:
-                        name = f"{resource.type_url.rpartition('.')[2]} {resource.name}"
-                        refusals.append(ResourceRefusal(stream.session.proxy.id, name, why))
+                        refusals.append(
+                            ResourceRefusal(stream.session.proxy.id, f"{resource.type_url.rpartition('.')[2]} {resource.name}", why)
+                        )
                         refusing.add(stream.connection)
                     elif progress is Progress.PARTLY:
                         progress = Progress.ACCEPTED
