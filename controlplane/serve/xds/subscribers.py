@@ -135,9 +135,7 @@ class Subscribers:
                 if progress in (Progress.REFUSED, Progress.PARTLY):
                     why = explain(stream.connection, resource.type_url, resource.name)
                     if why is not None:
-                        refusals.append(
-                            ResourceRefusal(stream.session.proxy.id, f"{resource.type_url.rpartition('.')[2]} {resource.name}", why)
-                        )
+                        refusals.append(_refusal_of(stream, resource, why))
                         refusing.add(stream.connection)
                     elif progress is Progress.PARTLY:
                         progress = Progress.ACCEPTED
@@ -163,3 +161,7 @@ class Subscribers:
             streams.discard(stream)
             if not streams:
                 del self._seen_by[table]
+
+
+def _refusal_of(stream: Subscriber, resource: Resource, why: str) -> ResourceRefusal:
+    return ResourceRefusal(stream.session.proxy.id, f"{resource.type_url.rpartition('.')[2]} {resource.name}", why)
