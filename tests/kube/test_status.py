@@ -156,7 +156,9 @@ async def test_what_was_wrong_between_objects_is_told_no_more_when_another_objec
     namespace = own.namespace("mended")
     create(own, namespace, route("r"))
     async with serving(own.kubeconfig()):
-        await told(own, namespace, "r", lambda each: each.get("Accepted", {}).get("reason") == "UnknownHost", 20)
+        for name in ("r", "s", "t"):  # by when there is nothing new about the first
+            create(own, namespace, *(() if name == "r" else (route(name, host=name),)))
+            await told(own, namespace, name, lambda each: each.get("Accepted", {}).get("reason") == "UnknownHost", 20)
 
         create(own, namespace, service("reviews"))
         found = await told(own, namespace, "r", lambda each: each["Accepted"]["reason"] == "Accepted", 20)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from controlplane.background import in_background
 from controlplane.fleet.rollout import ResourceRefusal
 from controlplane.fleet.streams import Fleet, StreamRefusal
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
 from controlplane.model.problems import REFUSED, FieldAtFault, Problem, Severity
 from controlplane.serve.xds.subscribers import Subscribers
-from controlplane.slices import collected
+from controlplane.slices import in_slices
 
 _MESSAGE = 1000  # characters of what a proxy says
 
@@ -34,7 +33,11 @@ def fields_at_fault(mesh: Mesh, subscribers: Subscribers, connection: int, refus
 
 async def refusal_problems(subscribers: Subscribers, fleet: Fleet) -> tuple[Problem, ...]:
     """Return a Problem for each field that made something that proxies of ``subscribers`` refuse, with what one of them said."""
-    return await in_background(problems_of_refusals, await collected(_refusals(subscribers, fleet)))
+    refused_by: dict[tuple[FieldAtFault | None, str, str], set[str]] = defaultdict(set)
+    async for proxy, _, refusal in in_slices(_refusals(subscribers, fleet)):
+        for at_fault in refusal.at_fault or (None,):
+            refused_by[at_fault, _resource(refusal), refusal.message.strip()[:_MESSAGE]].add(proxy)
+    return tuple([_problem(*refused, proxies) async for refused, proxies in in_slices(refused_by.items())])
 
 
 class RefusalsByObject:
@@ -49,7 +52,7 @@ class RefusalsByObject:
     async def look(self) -> None:
         """Look at what is refused now."""
         by_object: dict[Key, list[tuple[int, ResourceRefusal]]] = defaultdict(list)
-        for proxy, connection, refusal in await collected(_refusals(self._subscribers, self._fleet)):
+        async for proxy, connection, refusal in in_slices(_refusals(self._subscribers, self._fleet)):
             for key, field in refusal.at_fault:
                 refused = ResourceRefusal(proxy, _resource(refusal), f"{field}: {refusal.message}")
                 by_object[key].append((connection, refused))
@@ -60,21 +63,12 @@ class RefusalsByObject:
         return self._by_object.get(key, ())
 
 
-def problems_of_refusals(refusals: Iterable[RefusalBy]) -> tuple[Problem, ...]:
-    """Return ``refusals`` as Problems: the same one by several proxies is one."""
-    refused_by: dict[tuple[FieldAtFault | None, str, str], set[str]] = defaultdict(set)
-    for proxy, _, refusal in refusals:
-        for at_fault in refusal.at_fault or (None,):
-            refused_by[at_fault, _resource(refusal), refusal.message.strip()[:_MESSAGE]].add(proxy)
-    return tuple(_problem(at_fault, resource, message, proxies) for (at_fault, resource, message), proxies in refused_by.items())
-
-
-def _refusals(subscribers: Subscribers, fleet: Fleet) -> Iterator[tuple[RefusalBy, ...]]:
+def _refusals(subscribers: Subscribers, fleet: Fleet) -> Iterator[RefusalBy]:
     """Yield what each stream refuses of what is published, one by one."""
     for stream in subscribers.streams():
         for refusal in fleet.refusals(stream.connection):
             if stream.refuses(refusal.type_url, refusal.name):
-                yield (RefusalBy(stream.session.proxy.id, stream.connection, refusal),)
+                yield RefusalBy(stream.session.proxy.id, stream.connection, refusal)
 
 
 def _resource(refusal: StreamRefusal) -> str:
