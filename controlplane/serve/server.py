@@ -55,7 +55,7 @@ OPTIONS = (
 
 # Beyond these Envoy opens another connection; without ADS it opens a stream for each resource. What a client opens and resets at once is
 # bounded by them too: core refuses a stream while so many of its connection are not cleaned up.
-_PLAINTEXT_OPTIONS = (("grpc.max_concurrent_streams", 100),)
+_PLAINTEXT_OPTIONS = (("grpc.max_concurrent_streams", 1000),)
 _SECURE_OPTIONS = (("grpc.max_concurrent_streams", 50),)
 _DRAINING = "this control plane is stopping"
 
