@@ -43,6 +43,7 @@ def test_what_is_said_on_the_command_line_stands_in_it() -> None:
             "SERVICE_ACCOUNT": "cart",
             "INTERCEPTION_MODE": "REDIRECT",
             "INSTANCE_IPS": "10.0.0.7",
+            "RE2_MAX_PROGRAM_SIZE": 32768,
             "LABELS": {"app": "cart", "v": ""},
         },
         "locality": {"region": "west", "zone": "1"},

@@ -45,7 +45,9 @@ def run(folder: Path, before: str, steps: Iterable[str | tuple[str, ...]]) -> su
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = ["unshare", "--net", "--mount", "bash", "-c", script]
     try:
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_DEADLINE_S, check=False)
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", timeout=_DEADLINE_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
         pytest.fail(f"{error}: {error.stderr!r}")
 
