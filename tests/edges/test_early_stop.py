@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.served_process import served
-from tests.support.waiting import until, within
+from tests.support.waiting import until
 
-AT_ONCE_S = 5.0
+GRACE_S = 25.0  # of the 45 s that the manifests give: less than one request to the API server is waited for
 
 
 class SilentServer:
@@ -67,7 +67,7 @@ async def test_it_ends_with_a_word_while_the_api_server_hangs(
     assert ended.status == 0
     assert "stopped" in ended.said
     assert "Traceback" not in ended.said
-    assert ended.seconds < within(AT_ONCE_S)
+    assert ended.seconds < GRACE_S
 
 
 async def test_it_ends_with_a_word_while_its_modules_are_loaded(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from tests.support.api_relay import Relay
 from tests.support.cluster import Cluster
 from tests.support.kube_control_plane import serving
 from tests.support.served_process import served
-from tests.support.waiting import until, within
+from tests.support.waiting import until
 from tests.support.with_cluster import knowing_our_kinds
 
-GRACE_S = 15.0  # a third of what the manifests give
+GRACE_S = 25.0  # of the 45 s that the manifests give: less than one request to the API server is waited for
 IDENTITY = Settings(identity=IdentitySettings(xds_tls="127.0.0.1:0"))
 HOME = {"POD_NAME": "navarch-1", "POD_NAMESPACE": "navarch-system"}
 
@@ -44,7 +44,7 @@ async def test_a_leader_ends_within_the_grace_period_while_the_api_server_hangs(
     print(f"ended after {ended.seconds:.1f} s")
     assert ended.status == 0
     assert "stopped" in ended.said
-    assert ended.seconds < within(GRACE_S)
+    assert ended.seconds < GRACE_S
 
 
 WATCHES = ("/api/v1/", "/apis/")
