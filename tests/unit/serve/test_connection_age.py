@@ -22,7 +22,8 @@ def test_streams_end_after_the_peer_was_told_to_leave_and_before_they_are_cut_of
     options = dict(ConnectionAge(age_s, lambda: 0.0, clock).options)
     goaway_s, cut_off_s = (options[f"grpc.max_connection_age_{name}"] / 1000 for name in ("ms", "grace_ms"))
 
-    ends = [ConnectionAge(age_s, lambda chance=chance: chance, clock).ends_at("ipv4:10.0.0.1:1") - clock.now for chance in chances]
+    age = ConnectionAge(age_s, iter(chances).__next__, clock)
+    ends = [age.ends_at(f"ipv4:10.0.0.1:{port}") - clock.now for port in range(len(chances))]
 
     assert goaway_s * 1.1 < min(ends)  # gRPC adds or takes away a tenth
     assert max(ends) <= age_s
