@@ -75,10 +75,10 @@ class CapturedMesh:
         draft.rename(draft.with_suffix(".yaml"))
 
     def problems(self) -> list[tuple[str, str]]:
-        """Return object and field of each Problem."""
+        """Return object and field of each Problem that takes something away."""
         found = _get("/v1/problems")
         assert isinstance(found, list)
-        return [(str(each["object"]), str(each["field"])) for each in found]
+        return [(str(each["object"]), str(each["field"])) for each in found if each["severity"] != "info"]
 
     def refused(self) -> list[str]:
         """Return what proxies have refused."""
