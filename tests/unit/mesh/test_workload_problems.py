@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from controlplane.inject.annotations import INJECTION_ANNOTATIONS
@@ -159,3 +161,15 @@ def test_what_injection_reads_is_known() -> None:
     read = {each.name for each in INJECTION_ANNOTATIONS if each.name.partition("/")[0].endswith("istio.io")}
 
     assert {name for name, kinds in KNOWN_ANNOTATIONS.items() if "Pod" in kinds} >= read
+
+
+def test_very_many_services_of_one_namespace_are_looked_at_in_linear_time() -> None:
+    objects = [service(f"s{number}", HTTP, app=f"s{number}", tier="back") for number in range(2000)]
+    objects += [pod(APP, PROXY, name=f"s{number}", labels={"app": f"s{number}", "tier": "back"}) for number in range(2000)]
+    mesh = Mesh()
+    mesh.apply([change(each) for each in objects])
+
+    began = time.process_time()
+    assert mesh.problems() == ()
+
+    assert time.process_time() - began < 20
