@@ -220,3 +220,21 @@ def test_inject_reads_the_operators_settings_and_says_what_is_wrong_with_them(tm
     assert (never.returncode, never.stderr) == (0, "Pod default/web: no proxy: it is one of those that get none\n")
     assert wrong.returncode == 2
     assert all(each in wrong.stderr.replace("\n", " ") for each in ("proxyImage", "other"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--files", ".", "--replica"), "--replica go with --kubernetes"),
+        (("--kubernetes", "--webhook", "127.0.0.1:0"), "--webhook goes with --replica"),
+        (("--kubernetes", "--replica"), "expected the name of a pod in POD_NAME"),
+    ],
+)
+def test_who_is_a_replica_is_said_in_full(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], expected: str) -> None:
+    monkeypatch.setenv("POD_NAME", "Laptop_1")
+
+    found = navarch("serve", *arguments)
+
+    assert found.returncode == 2
+    assert expected in " ".join(found.stderr.replace("│", " ").split())
+    assert "Traceback" not in found.stderr

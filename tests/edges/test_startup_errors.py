@@ -87,7 +87,7 @@ def test_a_port_that_is_taken_names_its_flag(tmp_path: Path, manifests: Path, ta
 
 
 def test_a_port_of_the_webhook_that_is_taken_names_its_flag(api: FakeApi, taken: str) -> None:
-    found = navarch("serve", "--kubernetes", "--kubeconfig", str(api.kubeconfig()), *ANYWHERE, "--webhook", taken)
+    found = navarch("serve", "--kubernetes", "--replica", "--kubeconfig", str(api.kubeconfig()), *ANYWHERE, "--webhook", taken)
 
     assert found.returncode == 2
     assert found.stderr.splitlines()[-1] == f"navarch: --webhook: cannot listen at {taken}: Address already in use"

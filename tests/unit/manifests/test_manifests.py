@@ -49,6 +49,14 @@ def strings(value: object) -> Iterator[str]:
 
 
 @every_set
+def test_what_runs_in_a_cluster_is_a_replica_by_the_name_of_its_pod(of: str) -> None:
+    assert "--replica" in arguments(of)
+
+    variables = {str(each["name"]): each for each in objects(container(of)["env"])}
+    assert at(variables["POD_NAME"], "valueFrom", "fieldRef", "fieldPath") == "metadata.name"
+
+
+@every_set
 def test_containers_have_no_privilege_to_lose(of: str) -> None:
     security = container(of)["securityContext"]
 
