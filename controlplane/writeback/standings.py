@@ -27,6 +27,10 @@ class VersionedObject(Protocol):
     """An object of the API server, as far as it is compared with what is served."""
 
     @property
+    def uid(self) -> str:
+        """Return its identity: that of one which was deleted and made anew is another."""
+
+    @property
     def generation(self) -> int:
         """Return the number of its content."""
 
@@ -64,6 +68,7 @@ class Seen:
 
     generation: int
     version: int
+    uid: str = ""
 
 
 class GenerationsSeen:
@@ -78,7 +83,8 @@ class GenerationsSeen:
         before, self._seen = self._seen, {}
         for key, found in objects.items():
             known = before.get(key)
-            self._seen[key] = known if known and known.generation == found.generation else Seen(found.generation, version_number(found))
+            same = known is not None and (known.uid, known.generation) == (found.uid, found.generation)
+            self._seen[key] = known if known and same else Seen(found.generation, version_number(found), found.uid)
         return self._seen
 
 

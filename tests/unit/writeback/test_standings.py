@@ -15,6 +15,7 @@ class Found:
 
     generation: int
     version: str
+    uid: str = ""
 
 
 def collection(key: Key) -> str:
@@ -101,6 +102,7 @@ def test_a_status_that_is_written_makes_no_version_that_others_have_to_have_seen
 
     assert generations.look({key: Found(1, "20")}) == {key: Seen(1, 10)}
     assert generations.look({key: Found(2, "30")}) == {key: Seen(2, 30)}
+    assert generations.look({key: Found(2, "40", "made-anew")}) == {key: Seen(2, 40, "made-anew")}
 
 
 def test_what_an_older_replica_tells_is_not_understood_and_breaks_nothing() -> None:
