@@ -79,6 +79,7 @@ class BusyMesh:
     clients: asyncio.subprocess.Process
     services: int
     changes: int = 0
+    replaced: int = 0
     counts: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def create(self) -> None:
@@ -107,11 +108,12 @@ class BusyMesh:
 
     async def keep_replacing(self, per_s: float, resource: ApiResource) -> None:
         """Create an object of ``resource`` and delete it, again and again, until cancelled; each of both is a change."""
-        for number in itertools.count():
-            value = of(resource, number % self.services, number)
-            await self.client.create(resource.path(NAMESPACE), value)
+        while True:
+            self.replaced += 1
+            created = of(resource, self.replaced, self.replaced)
+            await self.client.create(resource.path(NAMESPACE), created)
             await asyncio.sleep(1 / per_s)
-            await self.client.delete(resource.path(NAMESPACE, f"s{number % self.services}"))
+            await self.client.delete(resource.path(NAMESPACE, f"s{self.replaced}"))
             await asyncio.sleep(1 / per_s)
             self.changes += 2
 
