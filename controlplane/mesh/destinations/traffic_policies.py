@@ -56,3 +56,9 @@ def _for_port(policy: TrafficPolicy, written: TrafficPolicy | None, port: int) -
     of_port = next((settings for settings in listed if settings.port and settings.port.number == port), None)
     settings = {name: getattr(of_port, name) for name in _OF_PORTS} if of_port else {}
     return policy.model_copy(update={"port_level_settings": (), **settings})
+
+
+def hash_policy(db: Database, ref: ServiceRef, client: RuleClient, port: int, subset: str) -> ConsistentHash | None:
+    """Return what requests of ``client`` to ``port`` of ``ref`` are hashed by, where its load balancer is a consistent hash."""
+    balancing = traffic_policy(db, ref, client, port, subset).load_balancing
+    return balancing if isinstance(balancing, ConsistentHash) else None

@@ -9,8 +9,8 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.facets import NO_ONE, qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.problems.precedence import named, why_first
-from controlplane.mesh.registry.services import declarers, host_owner, services_named
-from controlplane.mesh.routing.virtual_services import is_foreign, virtual_service_head, virtual_services_for
+from controlplane.mesh.registry.services import declarers, host_owner, is_foreign, services_named
+from controlplane.mesh.routing.virtual_services import virtual_service_head, virtual_services_for
 from controlplane.model.keys import Key
 from controlplane.model.mesh import FOREIGN_ROUTES, REFUSE
 from controlplane.model.problems import Problem, Severity
@@ -31,7 +31,7 @@ class HostRivals(NamedTuple):
 @query
 def host_rivals(db: Database, host: str) -> HostRivals | None:
     """Return the VirtualServices for ``host`` itself in the mesh, where there are several."""
-    heads = [head for head in virtual_services_for(db, host) if host in head.hosts and not is_foreign(db, head, host)]
+    heads = [head for head in virtual_services_for(db, host) if host in head.hosts and not is_foreign(db, head.key.namespace, host)]
     if len(heads) < 2:
         return None
     first, *others = heads
@@ -63,7 +63,7 @@ def foreign_hosts(db: Database, virtual_service: VirtualService) -> Iterator[Pro
     if head is None or MESH_GATEWAY not in head.gateways or head.export_to in ((key.namespace,), (NO_ONE,)):
         return
     for position, host in enumerate(head.hosts):
-        if is_foreign(db, head, host):
+        if is_foreign(db, key.namespace, host):
             owner = host_owner(db, host)
             whose = f"{host} is of the namespace {owner}" if owner else f"no Service or ServiceEntry of {key.namespace} has {host}"
             message = f"{whose}, and this mesh has {FOREIGN_ROUTES}: {REFUSE}, so these routes hold for clients in {key.namespace} alone"

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
-from controlplane.mesh.facets import EVERYONE, EXTERNAL_NAMES, about_host, exported_to, exports_of, namespaces_with, service_host
+from controlplane.mesh.facets import EVERYONE, EXTERNAL_NAMES, NO_ONE, about_host, exported_to, exports_of, namespaces_with, service_host
 from controlplane.mesh.inputs import index, objects, shards
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.shards import SHARDED, Shard, declared_twice_in, in_shard, shard_of
 from controlplane.model.keys import SERVICE, SERVICE_ENTRY, Key
 from controlplane.model.protocols import Protocol, protocol_of
@@ -117,6 +118,17 @@ def host_owner(db: Database, host: str) -> str | None:
         if keys := declarers(db, pattern):
             return min(keys, key=lambda key: (key.group_kind != SERVICE, _created(db, key), key)).namespace
     return None
+
+
+def is_foreign(db: Database, namespace: str, host: str) -> bool:
+    """Return whether ``host`` is not of ``namespace``, and routes of that for it hold for no others' clients in this mesh."""
+    settings = mesh_settings(db)
+    return not settings.foreign_routes and namespace not in (settings.root_namespace, host_owner(db, host))
+
+
+def own_clients(export_to: Iterable[str], namespace: str) -> tuple[str, ...]:
+    """Return those that ``export_to`` lets see it of ``namespace`` alone."""
+    return (namespace if is_exported(export_to, namespace) else NO_ONE,)
 
 
 def _created(db: Database, key: Key) -> str:

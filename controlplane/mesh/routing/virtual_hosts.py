@@ -11,6 +11,7 @@ from controlplane.ir.actions import Forward
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.rules import HttpRule, RequestPort
 from controlplane.mesh.destinations.destination_rules import rule_client, subset_labels
+from controlplane.mesh.destinations.traffic_policies import hash_policy
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Stopgap
 from controlplane.mesh.publish.virtual_host_bytes import (
@@ -27,7 +28,7 @@ from controlplane.mesh.routing.domains import EgressHosts, claimants_of_host, en
 from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.route_tables import RouteClient, RouteTable, TableEntry, route_client, table_entries
 from controlplane.mesh.routing.scopes import OutboundScope, outbound_policy
-from controlplane.mesh.routing.virtual_services import RouteContext, hash_policy, routes_of_virtual_service, rules_of_virtual_service
+from controlplane.mesh.routing.virtual_services import RouteContext, routes_of_virtual_service, rules_of_virtual_service
 from controlplane.mesh.shards import Shard
 from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy

@@ -9,8 +9,8 @@ from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.backends import ServiceBackend
 from controlplane.ir.clusters import ConsistentHash
 from controlplane.ir.rules import HttpRule, RequestPort
-from controlplane.mesh.destinations.destination_rules import RuleClient, rule_audience, rule_client, selected_label_names, subset_labels
-from controlplane.mesh.destinations.traffic_policies import traffic_policy
+from controlplane.mesh.destinations.destination_rules import rule_audience, rule_client, selected_label_names, subset_labels
+from controlplane.mesh.destinations.traffic_policies import hash_policy
 from controlplane.mesh.facets import EVERYONE, NO_ONE, about_host, exports_of, of_kind, qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import index
@@ -21,9 +21,10 @@ from controlplane.mesh.registry.services import (
     ServiceRef,
     declarers,
     find_services,
-    host_owner,
     host_patterns,
     is_exported,
+    is_foreign,
+    own_clients,
     service_ports,
 )
 from controlplane.mesh.routing.delegates import http_routes, merged_http_routes, virtual_service_object
@@ -32,6 +33,8 @@ from controlplane.mesh.routing.istio_routes import Destinations, http_rules, wri
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.services import Labels
 from controlplane.objects.networking.virtual_service import ConnectionMatch, Destination, HTTPMatchRequest, HTTPRoute, VirtualService
+
+_PART = 100  # routes, or rules, that are worked out at a time
 
 
 class VirtualServiceHead(NamedTuple):
@@ -75,17 +78,9 @@ def sidecar_head(db: Database, key: Key) -> VirtualServiceHead | None:
     return head if head and MESH_GATEWAY in head.gateways else None
 
 
-def is_foreign(db: Database, head: VirtualServiceHead, host: str) -> bool:
-    """Return whether ``host`` is not of the namespace of ``head``, and routes for it hold for no others' clients in this mesh."""
-    settings = mesh_settings(db)
-    return not settings.foreign_routes and head.key.namespace not in (settings.root_namespace, host_owner(db, host))
-
-
 def as_far_as_it_holds(db: Database, head: VirtualServiceHead, host: str) -> VirtualServiceHead:
     """Return ``head`` with those namespaces alone whose clients its routes for ``host`` may hold for."""
-    if not is_foreign(db, head, host):
-        return head
-    return head._replace(export_to=(head.key.namespace if is_exported(head.export_to, head.key.namespace) else NO_ONE,))
+    return head._replace(export_to=own_clients(head.export_to, head.key.namespace)) if is_foreign(db, head.key.namespace, host) else head
 
 
 def heads_naming(db: Database, pattern: str, host: str) -> list[VirtualServiceHead]:
@@ -154,7 +149,7 @@ def routes_foreign_hosts(db: Database, namespace: str) -> bool:
     if mesh_settings(db).foreign_routes:
         return False
     heads = (sidecar_head(db, key) for key in index(db, of_kind(VIRTUAL_SERVICE, namespace)))
-    return any(is_foreign(db, head, host) for head in heads if head for host in head.hosts)
+    return any(is_foreign(db, head.key.namespace, host) for head in heads if head for host in head.hosts)
 
 
 class RouteContext(NamedTuple):
@@ -172,18 +167,42 @@ def rules_of_virtual_service(db: Database, key: Key, context: RouteContext) -> t
     virtual_service = virtual_service_object(db, key)
     if virtual_service is None:
         return None
-    routes = [(route, matches) for route in http_routes(db, key) if (matches := _matches(route, virtual_service, context)) is not None]
-    if not routes:
+    routes = http_routes(db, key)
+    if not any(_matches(route, virtual_service, context) is not None for route in routes):
         return None
-    rules = (rule for route, matches in routes for rule in http_rules(route, matches, _resolved_destinations(db, route, key, context)))
-    return written(virtual_service, rules)
+    if len(routes) <= _PART:
+        return written(virtual_service, _rules_of(db, virtual_service, routes, context))
+    return written(virtual_service, (rule for start in range(0, len(routes), _PART) for rule in rules_of_part(db, key, context, start)))
+
+
+@query
+def rules_of_part(db: Database, key: Key, context: RouteContext, start: int) -> tuple[HttpRule, ...]:
+    """Return the rules of some routes of the VirtualService ``key`` from ``start`` on, without their ranks: all at once hold up others."""
+    virtual_service = virtual_service_object(db, key)
+    routes = http_routes(db, key)[start : start + _PART]
+    return tuple(_rules_of(db, virtual_service, routes, context)) if virtual_service else ()
+
+
+def _rules_of(db: Database, virtual_service: VirtualService, routes: Iterable[HTTPRoute], context: RouteContext) -> Iterator[HttpRule]:
+    for route in routes:
+        matches = _matches(route, virtual_service, context)
+        if matches is not None:
+            yield from http_rules(route, matches, _resolved_destinations(db, route, virtual_service.key, context))
 
 
 @query
 def routes_of_virtual_service(db: Database, key: Key, context: RouteContext, arrived_at: RequestPort) -> tuple[EncodedRoute, ...] | None:
     """Return the rules of the VirtualService ``key`` for ``context`` as routes, made once for all its hosts."""
     rules = rules_of_virtual_service(db, key, context)
-    return None if rules is None else encoded_routes(rules, arrived_at)
+    if rules is None or len(rules) <= _PART:
+        return None if rules is None else encoded_routes(rules, arrived_at)
+    return tuple(route for start in range(0, len(rules), _PART) for route in routes_of_part(db, key, context, arrived_at, start))
+
+
+@query
+def routes_of_part(db: Database, key: Key, context: RouteContext, arrived_at: RequestPort, start: int) -> tuple[EncodedRoute, ...]:
+    """Return some rules of the VirtualService ``key`` from ``start`` on as routes: all at once hold up others."""
+    return encoded_routes((rules_of_virtual_service(db, key, context) or ())[start : start + _PART], arrived_at)
 
 
 def _matches(route: HTTPRoute, virtual_service: VirtualService, context: RouteContext) -> tuple[HTTPMatchRequest, ...] | None:
@@ -252,12 +271,6 @@ def _hash_policy(db: Database, backend: ServiceBackend, context: RouteContext) -
 def service_behind(db: Database, backend: ServiceBackend, client_namespace: str) -> ServiceRef | None:
     """Return the service whose port ``backend`` is; ``None`` where none has it."""
     return service_ports(db, find_services(db, backend.host, client_namespace)).get(backend.port)
-
-
-def hash_policy(db: Database, ref: ServiceRef, client: RuleClient, port: int, subset: str) -> ConsistentHash | None:
-    """Return what requests of ``client`` to ``port`` of ``ref`` are hashed by, where its load balancer is a consistent hash."""
-    balancing = traffic_policy(db, ref, client, port, subset).load_balancing
-    return balancing if isinstance(balancing, ConsistentHash) else None
 
 
 def _mirror_destinations(route: HTTPRoute) -> list[Destination]:
