@@ -11,9 +11,11 @@ from tests.support.bystander import attacked, under_attack
 from tests.support.waiting import MEASURING, within
 
 SECONDS = 8.0 if MEASURING else 1.0
+# That the other bounds hold, and that who keeps to them is served, is shown by other tests too, and quicker.
+TRIED = ATTACKS if MEASURING else ("wide", "versions")
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", TRIED)
 async def test_a_bystander_is_served_while_others_are_attacked(attack: str, tmp_path: Path) -> None:
     server = await attacked(tmp_path)
     try:
