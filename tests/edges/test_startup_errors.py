@@ -151,7 +151,7 @@ def test_lines_of_the_core_come_through_the_log_of_a_process(tmp_path: Path, man
 def test_a_namespace_of_the_control_plane_that_is_missing_is_told_with_what_to_do(tmp_path: Path, api: FakeApi) -> None:
     event = "the namespace of the control plane is not there"
 
-    with serving(tmp_path, "--kubernetes", "--kubeconfig", str(api.kubeconfig())) as server:
+    with serving(tmp_path, "--kubernetes", "--replica", "--kubeconfig", str(api.kubeconfig())) as server:
         wait_until(lambda: server.events(event), "the namespace is told")
 
     [told] = server.events(event)
