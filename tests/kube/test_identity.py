@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import urllib.error
 from pathlib import Path
@@ -152,6 +153,14 @@ async def test_navarch_ca_rotates_the_root_of_a_cluster_once_everybody_has_it(ho
     labelled(home, namespace, istio_injection=None)
 
 
+async def renew(home: Cluster, lease: str) -> None:
+    """Renew ``lease`` again and again, until cancelled: who lives is told by that."""
+    for turn in itertools.count():
+        spec = {"renewTime": f"2099-01-01T00:00:00.{turn:06}Z"}
+        await call(home, "PATCH", lease, {"spec": spec}, "application/merge-patch+json")
+        await asyncio.sleep(0.5)  # the rate of renewals
+
+
 async def test_a_replica_that_has_said_nothing_yet_is_waited_for(home: Cluster) -> None:
     async with identities(home, "one"):
         await navarch_ca(home, "prepare")
@@ -161,9 +170,12 @@ async def test_a_replica_that_has_said_nothing_yet_is_waited_for(home: Cluster) 
         }
         path = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases"
         await call(home, "POST", path, lease)
+        renewing = asyncio.create_task(renew(home, f"{path}/navarch-replica-silent"))
         try:
             status, said = await navarch_ca(home, "activate")
         finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
             await call(home, "DELETE", f"{path}/navarch-replica-silent")
 
     assert status == 1

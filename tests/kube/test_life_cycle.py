@@ -31,7 +31,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 async def test_a_leader_ends_within_the_grace_period_while_the_api_server_hangs(own: Cluster, tmp_path: Path) -> None:
-    options = ("--kubernetes", "--kubeconfig", str(own.kubeconfig()), "--xds-tls", "127.0.0.1:0", "--webhook", "127.0.0.1:0")
+    options = ("--kubernetes", "--replica", "--kubeconfig", str(own.kubeconfig()), "--xds-tls", "127.0.0.1:0", "--webhook", "127.0.0.1:0")
     async with served(tmp_path, *options, environment=HOME) as process:
         await process.logs("synced")
         await process.logs("lease held")

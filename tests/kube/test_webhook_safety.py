@@ -192,7 +192,10 @@ async def test_a_replica_without_a_certificate_that_can_be_used_is_not_ready(own
     async with Relay(own, tmp_path).listening() as relay:
         relay.refused = {SECRET: 403}
         settings = Settings(
-            kubernetes=KubernetesSettings(kubeconfig=str(relay.kubeconfig), webhook=ANYWHERE), xds=ANYWHERE, admin=ANYWHERE, grace_s=0.5
+            kubernetes=KubernetesSettings(kubeconfig=str(relay.kubeconfig), webhook=ANYWHERE, replica=True),
+            xds=ANYWHERE,
+            admin=ANYWHERE,
+            grace_s=0.5,
         )
         async with connect(KubernetesAccess(str(relay.kubeconfig))) as client, run_until_open(ControlPlane(settings, client)) as running:
 

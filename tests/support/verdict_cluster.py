@@ -108,7 +108,7 @@ class VerdictCluster(MeshClients):
         addresses = {name: [f"127.0.0.1:{free_port()}" for _ in range(3)] for name in ("navarch", "navarch-2")}
         self.planes = {name: RunningReplica(Replica(name, *addresses[name])) for name in addresses}
         self.envoys: dict[str, Process] = {}
-        self._options = ("--kubernetes", "--kubeconfig", str(cluster.kubeconfig()), "--hold-unknown", str(hold_unknown_s))
+        self._options = ("--kubernetes", "--replica", "--kubeconfig", str(cluster.kubeconfig()), "--hold-unknown", str(hold_unknown_s))
         self._authority: AuthorityState | None = None
 
     @property
