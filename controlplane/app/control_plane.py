@@ -187,7 +187,7 @@ class ControlPlane:
         return (self._write_back.webhook,) if self._write_back and self._write_back.webhook else ()
 
     def _new_write_back(self, api: ApiServer) -> WriteBack:
-        proxies = ProxyProgress(self._subscribers, self._recorder.fleet, self._updates.published_at)
+        proxies = ProxyProgress(self._subscribers, self._recorder.fleet, self._updates)
         status = status_inputs(api, self._mesh, self._updates, proxies, lambda: published_identity(self._identity()))
         entries = entries_of(api, self._registrar, self._settings.reports.grace_s) if self._registrar else None
         return write_back(api, status, entries, self._mesh.proxy_defaults)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 from controlplane.admin.http_server import HttpServer
@@ -44,18 +44,20 @@ class WriteBack:
 class ProxyProgress:
     """How far objects have come among the proxies of this control plane."""
 
-    def __init__(self, subscribers: Subscribers, fleet: Fleet, published_at: Mapping[Key, float]) -> None:
-        """Ask ``subscribers`` and ``fleet``; objects are published as they are since ``published_at``."""
+    def __init__(self, subscribers: Subscribers, fleet: Fleet, updates: UpdateLoop) -> None:
+        """Ask ``subscribers`` and ``fleet``; ``updates`` knows since when objects are published, and what is held back."""
         self._subscribers = subscribers
         self._fleet = fleet
-        self._published_at = published_at
+        self._updates = updates
         self._refusals = RefusalsByObject(subscribers, fleet)
 
     def rollout(self, key: Key) -> Rollout:
         """Return how far the object ``key`` has come."""
-        since, now = self._published_at.get(key, 0.0), time.time()
+        since, now = self._updates.published_at.get(key, 0.0), time.time()
         lagging = partial(self._fleet.lagging, since=since, now=now)
-        return self._subscribers.rollout(key, partial(self._fleet.explain, key), lagging, self._refusals.of(key))
+        found = self._subscribers.rollout(key, partial(self._fleet.explain, key), lagging, self._refusals.of(key))
+        held = self._updates.held_back.get(key)
+        return replace(found, held_back=held.message) if held else found
 
     async def look(self) -> None:
         """Look at what proxies refuse now, before ``rollout`` is asked of one object after the other."""

@@ -28,16 +28,17 @@ class Rollout:
     accepted: int = 0
     refusals: tuple[ResourceRefusal, ...] = ()
     counted: bool = True  # False: there are more proxies, all of which have it, and nobody has said how many
+    held_back: str = ""  # since when, and what is waited for, where some of it is not published yet
 
     @property
     def settled(self) -> bool:
         """Return whether there is nothing to wait for."""
-        return self.needed == self.accepted
+        return self.needed == self.accepted and not self.held_back
 
     def row(self) -> list[object]:
         """Return it as a replica publishes it for the others."""
         refusals = [[refusal.proxy, refusal.resource, refusal.message] for refusal in self.refusals]
-        return [self.generation, self.needed, self.accepted, refusals]
+        return [self.generation, self.needed, self.accepted, refusals, self.held_back[:_MESSAGE]]
 
 
 def new_rollout(generation: int, needed: int, accepted: int, refusals: Iterable[ResourceRefusal]) -> Rollout:
@@ -55,10 +56,10 @@ def new_rollout(generation: int, needed: int, accepted: int, refusals: Iterable[
 def rollout_from_row(row: object) -> Rollout | None:
     """Return the rollout that another replica published as ``row``, ``None`` if it cannot be understood."""
     match row:
-        case [int(generation), int(needed), int(accepted), [*refused]]:
+        case [int(generation), int(needed), int(accepted), [*refused], *more]:
             rows = [cells for cells in refused if isinstance(cells, list) and len(cells) == 3]
             refusals = [ResourceRefusal(str(proxy), str(resource), str(message)) for proxy, resource, message in rows]
-            return new_rollout(generation, needed, accepted, refusals)
+            return replace(new_rollout(generation, needed, accepted, refusals), held_back=str(more[0]) if more else "")
         case _:
             return None
 
@@ -73,7 +74,7 @@ def total_rollout(rollouts: Iterable[Rollout | None], generation: int) -> Rollou
 
 def _plus(one: Rollout, other: Rollout) -> Rollout:
     needed, accepted, counted = one.needed + other.needed, one.accepted + other.accepted, one.counted and other.counted
-    refusals = (*one.refusals, *other.refusals)
+    refusals, held_back = (*one.refusals, *other.refusals), one.held_back or other.held_back
     if not refusals:  # nearly always, and asked for every object once a second
-        return Rollout(one.generation, needed, accepted, (), counted)
-    return replace(new_rollout(one.generation, needed, accepted, refusals), counted=counted)
+        return Rollout(one.generation, needed, accepted, (), counted, held_back)
+    return replace(new_rollout(one.generation, needed, accepted, refusals), counted=counted, held_back=held_back)

@@ -79,8 +79,9 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
     if any(problem.code == "KindNotTranslated" for problem in problems):
         yield _WantedCondition("Programmed", "False", "NotTranslated", "objects of this kind have no effect yet")
         return
-    if held := [problem for problem in problems if problem.code == HELD_BACK]:
-        yield _WantedCondition("Programmed", "False", HELD_BACK, _message(held))
+    held = [problem for problem in problems if problem.code == HELD_BACK]
+    if held or (rollout and rollout.held_back):  # here, or by another replica, whose proxies see other rules
+        yield _WantedCondition("Programmed", "False", HELD_BACK, _message(held) if held else rollout.held_back if rollout else "")
         yield _WantedCondition("Reconciled", "False", "Pending", "pending")
         return
     if rollout is None:

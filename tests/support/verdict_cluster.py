@@ -149,7 +149,7 @@ class VerdictCluster(MeshClients):
     async def leader(self) -> str:
         """Return the replica that holds the Lease."""
         path = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/navarch-leader"
-        return text(section(await asyncio.to_thread(self.cluster.call, "GET", path), "spec"), "holderIdentity")
+        return text(section(await asyncio.to_thread(self.cluster.call, "GET", path), "spec"), "holderIdentity").partition("_")[0]
 
     async def verdicts(self, namespace: str) -> Verdicts:
         """Return what comes of requests to the workload in ``namespace``."""
