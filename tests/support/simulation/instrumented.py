@@ -113,7 +113,7 @@ def _ask_own_name_server(cluster: Cluster) -> None:
         resolver = config.resolvers.add().socket_address
         resolver.address, resolver.port_value = NAME_SERVER
         resolver.protocol = SocketAddress.UDP
-        config.query_timeout_seconds.value = 30  # the machine may be busy; what is not answered in time is no part of this
+        config.query_timeout_seconds.value, config.query_tries.value = 5, 20  # the machine may be busy: that is no part of this
         cluster.typed_dns_resolver_config.typed_config.CopyFrom(pack(config))
 
 
