@@ -1,12 +1,14 @@
 """Tells the log of Problems: each once as one line with its file and line, and once when it is mended.
 
-It looks at all of them again and again, between other things of the event loop, and never holds that for long.
+It looks at all of them again and again, between other things of the event loop, never holds that for long, and takes a small share of
+the time of a processor.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -19,6 +21,8 @@ from controlplane.slices import collected
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
+_LOOK_SHARE = 20.0  # and so many times as long as a look takes: in a large mesh it is most of a second of work
+_MOST_S = 15.0
 _MAX_LINES = 1000  # of one look; all are at /v1/problems
 _LEVELS = {Severity.ERROR: logging.WARNING, Severity.WARNING: logging.WARNING, Severity.INFO: logging.DEBUG}
 
@@ -48,12 +52,15 @@ class ProblemLog:
         await self.look()
         refused = {problem.object for problem in self._told if problem.severity is Severity.ERROR}
         log.log(logging.WARNING if refused else logging.INFO, "ready", extra={"refused_objects": len(refused), "problems": len(self._told)})
+        took_s = 0.0
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(max(_LOOK_S, min(_LOOK_SHARE * took_s, _MOST_S)))
+            began = time.process_time()
             try:
                 await self.look()
             except Exception:  # an internal error; the next look begins anew
                 log.exception("problems not looked at")
+            took_s = time.process_time() - began
 
     async def look(self) -> None:
         """Tell what is new and what is mended since the last look."""
