@@ -163,7 +163,7 @@ def owner_of_domain(db: Database, egress_hosts: EgressHosts, domain: str, port: 
     """Return by host and port who owns ``domain`` of requests to ``port``, if it is one for every namespace: the oldest claimant."""
     claimants = (
         claimant
-        for key in index(db, claiming(domain.removesuffix(f":{port}") if egress_hosts.port is None else domain))
+        for key in _claiming_objects(db, egress_hosts, domain, port)
         for host in _resolved_hosts(db, egress_hosts, key)
         for claimant in claimants_of_host(db, egress_hosts, host)
         if domain in entry_domains(db, claimant.domain_query(PUBLIC, egress_hosts))
@@ -172,13 +172,17 @@ def owner_of_domain(db: Database, egress_hosts: EgressHosts, domain: str, port: 
     return (oldest.host, oldest.port) if oldest else None
 
 
+def _claiming_objects(db: Database, egress_hosts: EgressHosts, domain: str, port: int) -> frozenset[Key]:
+    """Return the objects whose virtual hosts claim ``domain``, which has ``port`` in it where the table is for every port."""
+    return index(db, claiming(domain.removesuffix(f":{port}") if egress_hosts.port is None else domain))
+
+
 def denied_domains(db: Database, egress_hosts: EgressHosts, claimant: DomainClaimant, wanted: Iterable[str]) -> tuple[str, ...]:
     """Return those of the domains ``wanted`` by ``claimant`` that are another's."""
     own = (claimant.host, claimant.port)
     denied = []
     for domain in wanted:
-        bare = domain.removesuffix(f":{claimant.port}") if egress_hosts.port is None else domain
-        alone = all(_hosts_of(db, key) == (claimant.host,) for key in index(db, claiming(bare)))
+        alone = all(_hosts_of(db, key) == (claimant.host,) for key in _claiming_objects(db, egress_hosts, domain, claimant.port))
         if not alone and owner_of_domain(db, egress_hosts, domain, claimant.port) not in (None, own):
             denied.append(domain)
     return tuple(denied)

@@ -208,9 +208,15 @@ def outbound_policy(db: Database, sidecar: Key | None) -> OutboundPolicy:
 def imported_shards(db: Database, client_namespace: str, hosts: tuple[str, ...]) -> tuple[Shard, ...]:
     """Return the shards in which there may be something that ``client_namespace`` sees through the egress ``hosts``."""
     namespaces = imported_namespaces(hosts)
+    if namespaces is not None:
+        namespaces |= {ref.key.namespace for ref in services_led_to(db, client_namespace, hosts)}
+    return _shards_of(db, namespaces)
+
+
+def _shards_of(db: Database, namespaces: set[str] | None) -> tuple[Shard, ...]:
+    """Return the shards of ``namespaces``; ``None``: of all."""
     if namespaces is None:
         return all_shards(db)
-    namespaces |= {ref.key.namespace for ref in services_led_to(db, client_namespace, hosts)}
     return tuple(shard for namespace in sorted(namespaces) for shard in shards_of_namespace(db, namespace))
 
 
@@ -249,9 +255,9 @@ def services_led_to(db: Database, client_namespace: str, hosts: tuple[str, ...])
     """Return the services that routes, and other names of services, lead to that are seen through the egress ``hosts``."""
     aliases = (ref for refs in other_names(db, client_namespace).values() for ref in refs)
     named = {ref.host for ref in aliases if imports_service(hosts, ref.key.namespace, ref.host)}
-    namespaces = imported_namespaces(hosts)
-    shards = all_shards(db) if namespaces is None else [s for each in sorted(namespaces) for s in shards_of_namespace(db, each)]
-    named.update(host for shard in shards for host in _destinations_of_shard(db, client_namespace, hosts, shard))
+    named.update(
+        host for shard in _shards_of(db, imported_namespaces(hosts)) for host in _destinations_of_shard(db, client_namespace, hosts, shard)
+    )
     return frozenset(ref for host in named for ref in find_services(db, host, client_namespace))
 
 
