@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,24 +12,13 @@ from controlplane.envoy.type_urls import RDS
 from controlplane.settings import JwksSettings, Settings
 from tests.support.cluster import Cluster
 from tests.support.control_plane import SotwCall, next_sotw, sotw, sotw_request
-from tests.support.crd_definitions import define_all
 from tests.support.fakes.issuer import KEYS, Issuer
 from tests.support.kube_control_plane import serving
-from tests.support.kube_objects import CRDS, HAS_CRDS, NETWORKING, create, route, service
+from tests.support.kube_objects import HAS_CRDS, NETWORKING, create, route, service
 from tests.support.processes import free_port
 from tests.support.waiting import at_most, until
 
 pytestmark = HAS_CRDS
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
-    if CRDS.exists():
-        define_all(cluster, CRDS)
-    cluster.namespace("navarch-system")
-    yield cluster
-    cluster.stop()
 
 
 Found = dict[str, dict[str, object]]

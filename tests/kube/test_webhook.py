@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.crd_definitions import define_all
 from tests.support.istio_cases import CASES, EXCEPTIONS, READ, placed
 from tests.support.kube_control_plane import serving
-from tests.support.kube_objects import CRDS, HAS_CRDS, create, route, service
+from tests.support.kube_objects import HAS_CRDS, create, route, service
 from tests.support.waiting import until
 from tests.support.webhook_client import ANYWHERE, VALIDATORS, Asker, configuration, listening
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
-    if CRDS.exists():
-        define_all(cluster, CRDS)
-    cluster.namespace("navarch-system")
-    yield cluster
-    cluster.stop()
 
 
 def review(value: object, operation: str = "CREATE") -> bytes:

@@ -7,7 +7,7 @@ import base64
 import datetime as dt
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,25 +22,14 @@ from controlplane.untyped import items, section
 from tests.support.api_relay import Relay
 from tests.support.cluster import Cluster
 from tests.support.control_plane import run_until_open
-from tests.support.crd_definitions import define_all
 from tests.support.kube_control_plane import serving
-from tests.support.kube_objects import CRDS, HAS_CRDS, create, route
+from tests.support.kube_objects import HAS_CRDS, create, route
 from tests.support.processes import free_port
 from tests.support.waiting import at_most, until
 from tests.support.webhook_client import ANYWHERE, VALIDATORS, Asker, configuration, listening
 from tests.support.webhook_server import review
 
 SECRET = "/api/v1/namespaces/navarch-system/secrets/navarch-webhook-cert"
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
-    if CRDS.exists():
-        define_all(cluster, CRDS)
-    cluster.namespace("navarch-system")
-    yield cluster
-    cluster.stop()
 
 
 async def policy_is(cluster: Cluster, policy: str) -> bool:
