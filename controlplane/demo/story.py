@@ -79,10 +79,12 @@ async def header_match(world: DemoMesh) -> DemoClaim:
 
 async def timeout(world: DemoMesh) -> DemoClaim:
     """Show that a slow instance is not waited for longer than the route says."""
+    ratings = {"destination": {"host": "ratings"}}
     world.instances["ratings-v1"].delay_s = 3.0
-    await world.accepted(world.route("ratings", [_rule({"destination": {"host": "ratings"}}, timeout="0.3s")]), HOSTS)
+    await world.accepted(world.route("ratings", [_rule(ratings, timeout="0.3s")]), HOSTS)
     tally = await world.caller.many(RATINGS, 12)
     world.instances["ratings-v1"].delay_s = 0.0
+    await world.accepted(world.route("ratings", [_rule(ratings)]), HOSTS)  # what follows may take longer, on a busy machine
     median = statistics.median(tally.seconds) if tally.seconds else 0.0
     held = tally.statuses == {504: 12} and 0.25 < median < 1.5
     proof = f"{tally.statuses[504]} of 12 answered 504 after {median * 1000:.0f} ms by an instance that takes 3 s"
