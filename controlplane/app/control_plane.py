@@ -47,6 +47,7 @@ from controlplane.serve.xds.refusals import fields_at_fault, refusal_problems
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.settings import Settings
 from controlplane.xds.delta import DeltaStream
+from controlplane.xds.shared_plans import SharedPlans
 from controlplane.xds.sotw import SotwStream
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,6 @@ T = TypeVar("T")
 # change after 55 ms instead of 62.
 _SWITCH_S = 0.03
 _STOPPED_EARLY = "stopped before anything was served"
-_STREAM_FACTORIES = StreamFactories(lambda view, only: SotwStream(view, only=only), lambda view, only: DeltaStream(view, only=only))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class ControlPlane:
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
         self._refused = RefusedCallers()
         self._recorder = StreamRecorder(self._registrar, partial(fields_at_fault, self._mesh, self._subscribers))
-        self._server = DiscoveryServer(self._subscribers, self._updates.synced, _STREAM_FACTORIES, self._recorder)
+        self._server = DiscoveryServer(self._subscribers, self._updates.synced, _stream_factories(), self._recorder)
         self._identities: Identities | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that it runs in
         self._write_back = self._new_write_back(self._api) if self._api else None
@@ -279,3 +279,11 @@ async def unless_stopped(work: Coroutine[object, object, T], stop: asyncio.Event
     finally:
         working.cancel()
         stopping.cancel()
+
+
+def _stream_factories() -> StreamFactories:
+    shared = SharedPlans()
+    return StreamFactories(
+        lambda view, only: SotwStream(view, only=only, shared=shared),
+        lambda view, only: DeltaStream(view, only=only, shared=shared),
+    )

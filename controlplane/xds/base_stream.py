@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +15,7 @@ from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 from controlplane.xds.ordering import Plan, Planner
 from controlplane.xds.resource import Resource
+from controlplane.xds.shared_plans import SharedPlans
 from controlplane.xds.stream import BadRequest, Progress, Response
 from controlplane.xds.view import TableChange, View
 
@@ -50,8 +51,9 @@ class BaseStream(ABC):
     Of each type at most one response is on its way.
     """
 
-    def __init__(self, view: View, *, only: str | None = None) -> None:
-        """Begin with nothing asked for."""
+    def __init__(self, view: View, *, only: str | None = None, shared: SharedPlans | None = None) -> None:
+        """Begin with nothing asked for; ``shared`` are the plans of all streams of a server."""
+        self._shared = shared or SharedPlans()
         self._view = view
         self._only = only
         self._channels: dict[str, Channel] = {}
@@ -104,6 +106,11 @@ class BaseStream(ABC):
                 if channel is not None and channel.touch(names):
                     self._ready = True
 
+    def _touch_all(self, channel: Channel) -> None:
+        """Take note that everything that is published on ``channel`` may be new to the client."""
+        for names in self._view.names(channel.type_url):
+            channel.touch(names)
+
     def see(self, view: View) -> None:
         """Look at ``view`` from now on: everything that is or may be asked for is looked at again."""
         self._view = view
@@ -112,7 +119,7 @@ class BaseStream(ABC):
             find = view.lookup(channel.type_url)
             channel.look_again(name for name, resource in client_resources.items() if find(name) != resource)
             if channel.wildcard:
-                channel.touch([resource.name for resource in view.resources(channel.type_url) if resource.name not in client_resources])
+                channel.touch([name for names in view.names(channel.type_url) for name in names if name not in client_resources])
         self._ready = True
 
     def take(self) -> Response | None:
@@ -140,7 +147,7 @@ class BaseStream(ABC):
                 continue
             if len(names) > _MOST_UNPUBLISHED:
                 names = self._portion(channel, names)  # noqa: PLW2901 - what is left out is looked at the next time
-            plan = planner.plan(names, keep=keep)
+            plan = self._plan(planner, channel, names, keep=keep)
             if plan.same:
                 channel.confirm(plan.same)
             if plan.wait and not channel.answered:
@@ -154,9 +161,12 @@ class BaseStream(ABC):
             channel.settle(done)
         return None
 
+    def _plan(self, planner: Planner, channel: Channel, names: AbstractSet[str], *, keep: bool) -> Plan:
+        return self._shared.plan(planner, channel, self._view, names, keep=keep)
+
     def _portion(self, channel: Channel, names: AbstractSet[str]) -> AbstractSet[str]:
         """Return those of ``names`` that are published, and not too many of the others."""
-        published = {resource.name for resource in self._view.resources(channel.type_url) if resource.name in names}
+        published = {name for published in self._view.names(channel.type_url) for name in published & names}
         if len(names) - len(published) <= _MOST_UNPUBLISHED:
             return names
         return published.union(islice((name for name in names if name not in published), _MOST_UNPUBLISHED))
@@ -214,16 +224,11 @@ class BaseStream(ABC):
 
     def _refuse(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
         """Take note that ``flight`` was refused; return what is at fault, nothing where that is yet to be found."""
-        return tuple(flight.before) if channel.refuse(flight) else ()
+        return (*(resource.name for resource in flight.resources), *flight.removed) if channel.refuse(flight) else ()
 
     def _lookup(self, channel: Channel) -> Callable[[str], Resource | None]:
         """Return what finds the resource to be sent on ``channel``."""
         return self._view.lookup(channel.type_url)
-
-    def _known(self, type_url: str, names: Iterable[str]) -> list[str]:
-        """Return ``names`` as the strings of the view where it has them, so that a thousand streams do not each keep their own."""
-        find = self._view.lookup(type_url)
-        return [resource.name if (resource := find(name)) else name for name in names]
 
     @abstractmethod
     def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written | None:

@@ -36,7 +36,7 @@ its newest version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
@@ -130,7 +130,7 @@ class Channel(ChannelState):
         if not self.wants(name):
             return State.UNASKED
         is_open = name in self._dirty or name in self._forced
-        if self._flight is not None and name in self._flight.before:
+        if self._flight is not None and name in self._flight.names:
             return State.OVERTAKEN if is_open else State.IN_FLIGHT
         if name in self._suspects:
             return State.SUSPECT
@@ -182,18 +182,16 @@ class Channel(ChannelState):
 
     def client_dropped(self, names: Iterable[str]) -> None:
         """Take note that the client has ``names`` no more, without having been told to."""
-        for name in names:
-            self._subscription.client_resources.pop(name, None)
+        self._subscription.client_resources = self._subscription.client_resources.without(names)
 
     def owe_answer(self) -> None:
         """Have the next response sent even if it is empty."""
         self._must_answer = True
 
-    def restore(self, resource: Resource) -> None:
+    def restore(self, resources: Collection[Resource]) -> None:
         """Take over what the client has from an earlier stream; what is unknown, without a frame, is looked at."""
-        self._subscription.client_resources[resource.name] = resource
-        if not resource.frame:
-            self._dirty.add(resource.name)
+        self._subscription.put(resources)
+        self._dirty.update(resource.name for resource in resources if not resource.frame)
 
     # What wakes a name.
 
@@ -223,10 +221,10 @@ class Channel(ChannelState):
 
     # What is composed and sent.
 
-    def confirm(self, resources: Iterable[Resource]) -> None:
+    def confirm(self, resources: Collection[Resource]) -> None:
         """Take note that the client has ``resources``, as they are published: they are known now, and not refused."""
-        for resource in resources:
-            self._subscription.client_resources[resource.name] = resource
+        self._subscription.put(resources)
+        for resource in resources if self._refused else ():
             self._refused.pop(resource.name, None)
 
     def settle(self, names: AbstractSet[str]) -> None:
@@ -239,28 +237,25 @@ class Channel(ChannelState):
 
     def launch(self, nonce: str, version: str, send: Iterable[Resource], remove: Iterable[str], done: AbstractSet[str]) -> None:
         """Begin a response, and ``settle`` what is ``done`` with it: what it brings counts as what the client has from now on."""
-        subscription = self._subscription
+        subscription, before = self._subscription, self._subscription.client_resources
         resources, removed = tuple(send), tuple(remove)
-        client_resources = subscription.client_resources
-        before = {resource.name: client_resources.get(resource.name) for resource in resources}
-        for name in removed:
-            before[name] = client_resources.get(name)
-            subscription.put(name, None)
-        client_resources.update({resource.name: resource for resource in resources})
-        self._flight = Flight(nonce, version, resources, removed, before)
-        self._forced.difference_update(before)
+        names = frozenset([resource.name for resource in resources] + list(removed))
+        subscription.put(resources, removed)
+        self._flight = Flight(nonce, version, resources, removed, names, before)
+        self._forced.difference_update(names)
         if self._refused:
-            for name in self._refused.keys() & before.keys():
+            for name in self._refused.keys() & names:
                 del self._refused[name]
         self._answered = True
         self._must_answer = False
         self.settle(done)
 
-    def launch_one(self, nonce: str, resource: Resource, before: Resource) -> None:
-        """Begin a Delta response with ``resource`` instead of ``before``, on a channel where nothing else is open."""
+    def launch_one(self, nonce: str, resource: Resource) -> None:
+        """Begin a Delta response with ``resource`` alone, on a channel where nothing else is open."""
+        resources, subscription = (resource,), self._subscription
+        self._flight = Flight(nonce, "", resources, (), frozenset(self._dirty), subscription.client_resources)
         self._dirty = set()
-        self._subscription.client_resources[resource.name] = resource
-        self._flight = Flight(nonce, "", (resource,), (), {resource.name: before})
+        subscription.client_resources = subscription.client_resources.having(resources)
 
     # What the client says of it.
 
@@ -268,17 +263,17 @@ class Channel(ChannelState):
         """End ``flight``: the client has all of it."""
         self._flight = None
         self.has_unknown_state = False
-        for name in self._maybe_applied.keys() & flight.before.keys():
+        for name in self._maybe_applied.keys() & flight.names:
             del self._maybe_applied[name]
 
     def refuse(self, flight: Flight) -> bool:
         """End ``flight``: the client has what it had before. Return whether it cannot be divided, and is not sent again."""
         self._flight = None
         sent = {resource.name: resource for resource in flight.resources}
-        parts = split_refused({name: _keys(sent.get(name), before) for name, before in flight.before.items()})
-        tried = {name for name in flight.before if self.wants(name)}
-        for name in tried:
-            self._subscription.put(name, flight.before[name])
+        names = [*sent, *flight.removed]
+        parts = split_refused({name: _keys(sent.get(name), flight.before.get(name)) for name in names})
+        tried = {name for name in names if self.wants(name)}
+        self._subscription.put_back(tried, flight.before)
         if len(parts) <= 1:
             self._refused.update((name, sent[name].version) for name in tried if name in sent)
             if len(tried) > 1:

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from controlplane.envoy.type_urls import PUSH_ORDER
+from controlplane.xds.client_resources import ClientResources
 from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys
 from controlplane.xds.resource import Resource
 from controlplane.xds.subscription import Subscription
@@ -26,13 +27,14 @@ def rank(type_url: str) -> int:
 
 
 class Flight(NamedTuple):
-    """A response on its way: what is in it, and what the client had of each of its names before."""
+    """A response on its way: what is in it, under which ``names``, and what the client had ``before``, of these and of others."""
 
     nonce: str
     version: str
     resources: tuple[Resource, ...]
     removed: tuple[str, ...]
-    before: Mapping[str, Resource | None]
+    names: frozenset[str]
+    before: ClientResources
 
 
 class DependencyState(Enum):
@@ -68,7 +70,7 @@ class ChannelState:
         self.rank = rank(self.type_url)
 
     @property
-    def client_resources(self) -> Mapping[str, Resource | None]:
+    def client_resources(self) -> ClientResources:
         """Return what the client accepted last, or was just sent if it is in flight; ``None``: it has nothing."""
         return self._subscription.client_resources
 
@@ -181,8 +183,8 @@ class ChannelState:
 
     def accepted(self, name: str) -> Resource | None:
         """Return what the client accepted last as ``name``."""
-        if self._flight is not None and name in self._flight.before:
-            return self._flight.before[name]
+        if self._flight is not None and name in self._flight.names:
+            return self._flight.before.get(name)
         return self.client_resources.get(name)
 
     def exclusive(self, name: str) -> ExclusiveKeys:
@@ -207,7 +209,7 @@ class ChannelState:
         for versions in self._maybe_applied.values():
             resources += versions
         if self._flight is not None:
-            resources += self._flight.before.values()
+            resources += map(self._flight.before.get, self._flight.names)
             resources += self._flight.resources
         yield from (resource for resource in resources if resource is not None)
 

@@ -72,7 +72,7 @@ class DeltaStream(BaseStream):
             return None
         self._sent += 1
         nonce = str(self._sent)
-        changed.launch_one(nonce, resource, sent_last)
+        changed.launch_one(nonce, resource)
         self._ready = False
         payload = delta_response(changed.type_url, nonce, (resource,), ())
         return Response(payload, Sent(changed.type_url, nonce, "", 1, 0, len(payload)))
@@ -85,30 +85,32 @@ class DeltaStream(BaseStream):
     def _begin(self, channel: Channel, add: list[str], drop: list[str], versions: Mapping[str, str]) -> None:
         if not add and not drop and channel.type_url in _LEGACY:
             channel.begin_wildcard()
-        names = self._known(channel.type_url, add)
         channel.unsubscribe(drop)
-        channel.subscribe(names)
+        channel.subscribe(add)
         if versions:
             self._restore(channel, versions)
         if channel.wildcard:
             channel.owe_answer()
-            channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
-        client_resources = channel.client_resources
-        just_used = self._just_used(channel) if versions else frozenset[str]()
-        channel.force([name for name in names if name != EVERYTHING and (client_resources.get(name) is None or name in just_used)])
+            self._touch_all(channel)
+        client_resources, asked = channel.client_resources, set(add) - {EVERYTHING}
+        if versions:
+            just_used = self._just_used(channel)
+            asked = {name for name in asked if client_resources.get(name) is None or name in just_used}
+        channel.force(asked)
         self._bring_known(channel)
 
     def _restore(self, channel: Channel, versions: Mapping[str, str]) -> None:
         """Take over what the client has from an earlier stream: the same versions are not sent again, what is gone is removed."""
         find = self._view.lookup(channel.type_url)
+        restored: list[Resource] = []
         for name, version in versions.items():
             if channel.asks_for(name):
                 resource = find(name)
-                if resource is not None and resource.version == version:
-                    channel.restore(resource)
-                else:
+                if resource is None or resource.version != version:
                     self._restored += channel.wildcard
-                    channel.restore(unknown(channel.type_url, resource.name if resource else name, version))
+                    resource = unknown(channel.type_url, name, version)
+                restored.append(resource)
+        channel.restore(restored)
 
     def _just_used(self, channel: Channel) -> frozenset[str]:
         """Return the names that something on its way to the client uses: it warms until they come, even if it has them (XP-58)."""
@@ -119,13 +121,12 @@ class DeltaStream(BaseStream):
 
     def _add(self, channel: Channel, names: list[str]) -> None:
         """Subscribe to ``names``: what is asked for is answered, even if the client has it (XP-51)."""
-        names = self._known(channel.type_url, names)
         channel.subscribe(names)
         if EVERYTHING in names:
             channel.owe_answer()
             self._bring_known(channel)
-            everything = (resource.name for resource in self._view.resources(channel.type_url))
-            channel.force([name for name in everything if channel.wants(name)])
+            for published in self._view.names(channel.type_url):
+                channel.force([name for name in published if channel.wants(name)])
         channel.force([name for name in names if name != EVERYTHING])
 
     def _drop(self, channel: Channel, names: list[str]) -> None:
@@ -162,7 +163,7 @@ class DeltaStream(BaseStream):
         hosts = self._hosts
         if channel.type_url == RDS and hosts is not None:
             # Hosts of a route configuration that the client does not have were lost.
-            hosts.lose([name for name, before in flight.before.items() if before is None])
+            hosts.lose([name for name in flight.names if flight.before.get(name) is None])
         return super()._refuse(channel, flight)
 
     def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written:

@@ -50,6 +50,12 @@ class Planner:
             if other.rank < channel.rank and not other.settled and channel.type_url in _USERS.get(other.type_url, ()):
                 self._below[other.type_url] = other, view.lookup(other.type_url)
 
+    @property
+    def sees_published_only(self) -> bool:
+        """Return whether a plan depends on nothing but what is published and what the client has accepted."""
+        channel = self._channel
+        return not (self._below or channel.refused or channel.suspects or channel.maybe_applied)
+
     def changed_since_refused(self) -> list[str]:
         """Return the names to be looked at whose published version is not the one that was refused."""
         channel = self._channel

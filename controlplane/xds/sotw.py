@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
@@ -12,10 +13,11 @@ from controlplane.xds.base_stream import BaseStream, Written, subscribed
 from controlplane.xds.channel import Channel
 from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Event
-from controlplane.xds.ordering import Plan
+from controlplane.xds.ordering import Plan, Planner
 from controlplane.xds.part_trials import PartTrials
 from controlplane.xds.resource import Resource, digest, field, resource, unknown
 from controlplane.xds.responses import sotw_response
+from controlplane.xds.shared_plans import SharedPlans
 from controlplane.xds.stream import Progress
 from controlplane.xds.subscription import EVERYTHING
 from controlplane.xds.view import View, folder, version_of
@@ -28,9 +30,9 @@ _WHOLE = (LDS, CDS)
 class SotwStream(BaseStream):
     """One stream of a client that speaks the state of the world."""
 
-    def __init__(self, view: View, *, only: str | None = None) -> None:
-        """Begin with nothing asked for."""
-        super().__init__(view, only=only)
+    def __init__(self, view: View, *, only: str | None = None, shared: SharedPlans | None = None) -> None:
+        """Begin with nothing asked for; ``shared`` are the plans of all streams of a server."""
+        super().__init__(view, only=only, shared=shared)
         self._part_trials = PartTrials()
 
     def receive(self, request: DiscoveryRequest) -> tuple[Event, ...]:
@@ -47,13 +49,12 @@ class SotwStream(BaseStream):
             if names:
                 self._ask(channel, names)
                 if channel.silent and channel.has_unknown_state:
-                    for name in tuple(channel.client_resources):
-                        channel.restore(unknown(type_url, name, ""))
+                    channel.restore([unknown(type_url, name, "") for name in channel.client_resources])
             elif type_url in (*_WHOLE, *ISTIO_AGENT_TYPES):
                 # Answered even if the client says that it has this version (XP-42): it may have kept parts of a later one that it refused.
                 channel.begin_wildcard()
                 channel.owe_answer()
-                channel.touch([resource.name for resource in self._view.resources(type_url)])
+                self._touch_all(channel)
             return (subscribed(channel),)
         events = self._accept_or_refuse(channel, request.response_nonce, request.error_detail if request.HasField("error_detail") else None)
         if self._ask(channel, names):
@@ -84,6 +85,11 @@ class SotwStream(BaseStream):
 
         return fitting
 
+    def _plan(self, planner: Planner, channel: Channel, names: AbstractSet[str], *, keep: bool) -> Plan:
+        if channel.type_url == RDS and self._part_trials:
+            return planner.plan(names, keep=keep)
+        return super()._plan(planner, channel, names, keep=keep)
+
     def _accepted(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
         if channel.type_url != RDS:
             return ()
@@ -97,7 +103,7 @@ class SotwStream(BaseStream):
             return at_fault
         (sent,) = flight.resources
         published = self._view.get(RDS, sent.name)
-        parts = self._part_trials.refused(published, sent, flight.before[sent.name]) if published is not None else None
+        parts = self._part_trials.refused(published, sent, flight.before.get(sent.name)) if published is not None else None
         if parts is None:
             return at_fault
         if channel.wants(sent.name):
@@ -110,12 +116,11 @@ class SotwStream(BaseStream):
         if dropped:
             channel.unsubscribe(dropped)
         if added:
-            known = self._known(channel.type_url, added)
-            channel.subscribe(known)
+            channel.subscribe(added)
             if EVERYTHING in added:
                 channel.owe_answer()
-                channel.touch([resource.name for resource in self._view.resources(channel.type_url)])
-            channel.force([name for name in known if name != EVERYTHING])
+                self._touch_all(channel)
+            channel.force([name for name in added if name != EVERYTHING])
         return bool(added or dropped)
 
     def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written | None:
@@ -145,7 +150,7 @@ class SotwStream(BaseStream):
 
 def _whole(channel: Channel, plan: Plan) -> list[Resource]:
     """Return what the client has once it has accepted ``plan``."""
-    after = {**channel.client_resources, **{resource.name: resource for resource in plan.send}}
+    after = {**dict(channel.client_resources.items()), **{resource.name: resource for resource in plan.send}}
     for name in plan.remove:
         after.pop(name, None)
     return [resource for resource in after.values() if resource]

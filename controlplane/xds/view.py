@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from controlplane.xds.resource import Resource, digest
 
+_FEW = 16  # resources, of which there may be the same in two tables
+_generations = itertools.count()
 _NOTHING: Mapping[str, Resource] = {}
 _NO_INDEX: Mapping[str, Iterable[str]] = {}
 
@@ -27,14 +31,16 @@ class Table:
     Many streams share one table; it changes in place, and each of its streams is told the TableChange.
     """
 
-    __slots__ = ("_digests", "_folders", "_types", "key")
+    __slots__ = ("_digests", "_folders", "_names", "_types", "generation", "key")
 
     def __init__(self, key: Hashable) -> None:
         """Begin an empty table for the part ``key``."""
         self.key = key
+        self.generation = next(_generations)  # of no other table, and another one after each change
         self._types: dict[str, dict[str, Resource]] = {}
         self._digests: dict[str, int] = {}  # of the types that someone asked the version of, since they last changed
         self._folders: dict[str, dict[str, list[str]]] = {}  # of the types whose names someone asked for by folder, likewise
+        self._names: dict[str, frozenset[str]] = {}  # of the types whose names someone asked for, likewise
 
     def of_type(self, type_url: str) -> Mapping[str, Resource]:
         """Return the resources of ``type_url`` by name: live, not to be kept over a change."""
@@ -42,6 +48,7 @@ class Table:
 
     def apply(self, updated: Mapping[str, Mapping[str, Resource]], removed: Mapping[str, frozenset[str]]) -> TableChange:
         """Put ``updated`` in and take ``removed`` out, both by type URL; return what really changed."""
+        self.generation = next(_generations)
         changed: dict[str, frozenset[str]] = {}
         gone: dict[str, frozenset[str]] = {}
         for type_url, resources in updated.items():
@@ -66,6 +73,18 @@ class Table:
             known = self._digests[type_url] = digest(self.of_type(type_url).values())
         return known
 
+    def names(self, type_url: str) -> frozenset[str]:
+        """Return the names of ``type_url``."""
+        known = self._names.get(type_url)
+        if known is None:
+            known = self._names[type_url] = frozenset(self.of_type(type_url))
+        return known
+
+    def state(self, type_url: str) -> Hashable:
+        """Return what stands for all that is published of ``type_url`` now: equal for two tables only where that is the same."""
+        resources = self.of_type(type_url)
+        return self.generation if len(resources) > _FEW else tuple(resources.values())
+
     def folders(self, type_url: str) -> Mapping[str, Iterable[str]]:
         """Return the names of ``type_url`` by what stands before their last slash."""
         resources = self._types.get(type_url)
@@ -83,6 +102,7 @@ class Table:
         self._digests.pop(type_url, None)
         if names_too:
             self._folders.pop(type_url, None)
+            self._names.pop(type_url, None)
 
 
 class View:
@@ -106,6 +126,15 @@ class View:
         for table in self.tables:
             yield from table.of_type(type_url).values()
 
+    def names(self, type_url: str) -> Iterator[frozenset[str]]:
+        """Yield the names of ``type_url``, in no particular order: a set of each table."""
+        for table in self.tables:
+            yield table.names(type_url)
+
+    def state(self, type_url: str) -> Hashable:
+        """Return what stands for all that is published of ``type_url`` now: equal for two views only where that is the same."""
+        return tuple(table.state(type_url) for table in self.tables)
+
     def lookup(self, type_url: str) -> Callable[[str], Resource | None]:
         """Return what finds a resource of ``type_url`` by its name, for many names at once: not to be kept over a change."""
         filled = sorted((found for table in self.tables if (found := table.of_type(type_url))), key=len, reverse=True)
@@ -123,10 +152,9 @@ class View:
         """Return the version of everything of ``type_url`` together, a property of the content alone (XP-10)."""
         return version_of(sum(table.digest(type_url) for table in self.tables))
 
-    def within(self, type_url: str, name: str) -> Iterator[str]:
-        """Yield the names of ``type_url`` that stand in the folder ``name``."""
-        for table in self.tables:
-            yield from table.folders(type_url).get(name, ())
+    def within(self, type_url: str, name: str) -> Iterable[str]:
+        """Return the names of ``type_url`` that stand in the folder ``name``."""
+        return chain.from_iterable(table.folders(type_url).get(name, ()) for table in self.tables)
 
     def folders(self, type_url: str) -> set[str]:
         """Return the folders that names of ``type_url`` stand in."""

@@ -15,6 +15,7 @@ from controlplane.xds.resource import Resource
 from controlplane.xds.sotw import SotwStream
 from controlplane.xds.view import Table, View
 from tests.support.fakes.resources import cluster, endpoints, host, listener, routes
+from tests.support.fakes.xds_client import SHARED_PLANS
 from tests.support.xds_transitions import WRITERS, recorded
 
 NAMES = {
@@ -44,7 +45,7 @@ class Dialogue:
 
     def connect(self) -> None:
         view = View(self.table)
-        self.delta_stream, self.sotw_stream = DeltaStream(view), SotwStream(view)
+        self.delta_stream, self.sotw_stream = DeltaStream(view, shared=SHARED_PLANS), SotwStream(view, shared=SHARED_PLANS)
         self.stream = self.delta_stream if self.delta else self.sotw_stream
         self.nonces: dict[str, str] = {}  # of responses without an answer
 

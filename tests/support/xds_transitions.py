@@ -86,14 +86,14 @@ def _names(argument: object) -> Iterator[str]:
 
 
 def _open_names(channel: Channel) -> set[str]:
-    before = channel.flight.before if channel.flight else {}
+    before = channel.flight.names if channel.flight else frozenset[str]()
     sets = (channel.client_resources, channel.named, channel.dirty, channel.forced, channel.suspects, channel.refused, before)
     return set().union(*sets)
 
 
 def _copy(channel: Channel) -> object:
     return (
-        dict(channel.client_resources),
+        channel.client_resources,
         set(channel.named),
         channel.wildcard,
         set(channel.dirty),

@@ -15,10 +15,13 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.resource import Resource
+from controlplane.xds.shared_plans import SharedPlans
 from controlplane.xds.sotw import SotwStream
 from controlplane.xds.stream import Response
 from controlplane.xds.view import Table, View
 from tests.support.fakes.resources import read
+
+SHARED_PLANS = SharedPlans(from_names=1)  # of all these clients: what one is sent must be right for every other in its state
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class DeltaClient(Conversation):
     def __init__(self, *resources: Resource, only: str | None = None, view: View | None = None) -> None:
         """Open a stream to a server that publishes ``resources``."""
         view = view or View(table(*resources))
-        self.delta = DeltaStream(view, only=only)
+        self.delta = DeltaStream(view, only=only, shared=SHARED_PLANS)
         super().__init__(self.delta, view)
 
     def ask(
@@ -152,7 +155,7 @@ class SotwClient(Conversation):
     def __init__(self, *resources: Resource, only: str | None = None, view: View | None = None) -> None:
         """Open a stream to a server that publishes ``resources``."""
         view = view or View(table(*resources))
-        self.sotw = SotwStream(view, only=only)
+        self.sotw = SotwStream(view, only=only, shared=SHARED_PLANS)
         super().__init__(self.sotw, view)
         self.names: dict[str, tuple[str, ...]] = {}
         self.last: dict[str, tuple[str, str]] = {}  # version and nonce last accepted

@@ -14,7 +14,7 @@ from controlplane.xds.subscription import Subscription
 from tests.support.fakes.resources import cluster
 
 ROOT = Path(__file__).parents[3]
-READERS = ("base_stream.py", "delta.py", "ordering.py", "sotw.py", "vhds.py")
+READERS = ("base_stream.py", "delta.py", "ordering.py", "shared_plans.py", "sotw.py", "vhds.py")
 STATE = {field.name for field in fields(Channel)} - {"type_url", "silent", "rank"}  # these are given once
 QUESTIONS = STATE | {name.removeprefix("_") for name in STATE} | {"client_resources", "wildcard", "named", "size"}
 CHANGES = {"add", "append", "begin", "clear", "difference_update", "discard", "drop", "extend", "insert", "pop", "put"}
