@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from google.protobuf import json_format, symbol_database
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.type_urls import PREFIX
 
@@ -39,6 +41,8 @@ _MODULES = (
     "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
 )
 
+StructFields = Mapping[str, str | float | Sequence[Mapping[str, str]]]
+
 
 def encode(message: Message) -> bytes:
     """Return ``message`` in a form that is the same for equal messages, within one release of protobuf."""
@@ -48,6 +52,13 @@ def encode(message: Message) -> bytes:
 def pack(message: Message) -> AnyMessage:
     """Return ``message`` in an ``Any``, encoded deterministically."""
     return AnyMessage(type_url=PREFIX + message.DESCRIPTOR.full_name, value=encode(message))
+
+
+def struct(fields: StructFields) -> Struct:
+    """Return the Struct of ``fields``."""
+    message = Struct()
+    message.update(dict(fields))
+    return message
 
 
 def expand(type_url: str, value: bytes) -> dict[str, object]:

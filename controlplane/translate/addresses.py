@@ -11,9 +11,8 @@ from envoy.config.core.v3.config_source_pb2 import ApiVersion, ConfigSource
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct
 
+from controlplane.envoy.packing import struct
 from controlplane.model.proxies import IpFamilies
 
 UNIX = "unix://"
@@ -30,9 +29,18 @@ def milliseconds(value: int) -> Duration:
 
 def socket_address(address: str, port: int) -> Address:
     """Return the address that connections go to or come to: ``port`` of an IP address or a name, or ``unix://PATH``."""
+    message = Address()
+    set_address(message, address, port)
+    return message
+
+
+def set_address(message: Address, address: str, port: int) -> None:
+    """Have ``message``, which is empty, say what ``socket_address`` does."""
     if address.startswith(UNIX):
-        return Address(pipe={"path": address.removeprefix(UNIX)})
-    return Address(socket_address={"address": address.strip("[]"), "port_value": port})
+        message.pipe.path = address.removeprefix(UNIX)
+    else:
+        message.socket_address.address = address.strip("[]")
+        message.socket_address.port_value = port
 
 
 def wildcard(families: IpFamilies) -> tuple[str, ...]:
@@ -73,4 +81,4 @@ def fraction(per_million: int) -> FractionalPercent:
 
 def endpoint_at(address: str) -> Metadata:
     """Return what tells the endpoint at ``address`` from the others of its cluster, where clients choose one themselves."""
-    return Metadata(filter_metadata={LOAD_BALANCING: ParseDict({ADDRESS_KEY: address}, Struct())})
+    return Metadata(filter_metadata={LOAD_BALANCING: struct({ADDRESS_KEY: address})})

@@ -21,6 +21,8 @@ _OF_SUBSETS = tuple(name for name in TrafficPolicy.model_fields if name != "port
 def traffic_policy(db: Database, ref: ServiceRef, client: RuleClient, port: int, subset: str) -> ClusterPolicy:
     """Return the policy of ``client`` for ``port`` of ``ref``: the rules', its port's settings in its place, the subset's over these."""
     rules = destination_rules(db, applicable_rules(db, ref, client))
+    if not rules:
+        return NO_POLICY
     general = next((rule.spec.traffic_policy for rule in rules if rule.spec.traffic_policy), None)
     policy = _for_port(general or TrafficPolicy(), general, port)
     if subset:

@@ -18,17 +18,16 @@ from controlplane.model.deferrals import Deferral
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
-_NONE: Members = frozenset()
 Changes: TypeAlias = tuple[tuple[Table, TableChange], ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _PartState:
     """A part or group in use: the groups that hold it, its members, and its last resource."""
 
     node: ResourcePart | PartGroup
-    parents: set[PartGroup] = field(default_factory=set)
-    members: Members = _NONE
+    parents: set[_PartState] = field(default_factory=set)
+    members: dict[ResourcePart | PartGroup, _PartState] = field(default_factory=dict)
     resource: Resource | None = None
     published_table: PublishedTable | None = None  # of a root
     uses: int = 0  # of a root: how many have it open
@@ -64,7 +63,7 @@ class Publisher:
             self._touched.pop(state.published_table, None)
             self._holding.discard(state.published_table)
             state.published_table = None
-            self._release(root, None)
+            self._release(state, None)
 
     def take(self, call: QueryCall) -> None:
         """Note that the value of ``call`` has changed; where it failed, the previous one stays."""
@@ -79,7 +78,7 @@ class Publisher:
             return
         members = self._db.peek(state.node.query, *state.node.args)
         if not isinstance(members, Failed):
-            self._regroup(state, state.node, members)
+            self._regroup(state, members)
 
     def renew(self, part: ResourcePart, users: Iterable[ResourcePart]) -> Changes:
         """Publish what ``part`` and its ``users`` give now in the place of what they gave, ahead of the rest; return what changed.
@@ -147,20 +146,21 @@ class Publisher:
         for part_state in self._part_states(state) if state else ():
             resource = part_state.resource
             if resource is not None and (resource.type_url, resource.name) == reference:
-                return tuple(QueryCall(node.query, node.args) for node in (part_state.node, *part_state.parents))
+                nodes = (part_state.node, *(parent.node for parent in part_state.parents))
+                return tuple(QueryCall(node.query, node.args) for node in nodes)
         return ()
 
     def _gives_something(self, part: ResourcePart) -> bool:
         state = self._states.get(part)
         return state is not None and state.resource is not None
 
-    def _regroup(self, state: _PartState, group: PartGroup, members: Members) -> None:
+    def _regroup(self, state: _PartState, members: Members) -> None:
         published_tables = self._published_tables(state)
-        before, state.members = state.members, members
-        added = [self._hold(member, group) for member in members - before]  # first, so that what they share with the others stays
-        for member in before - members:
-            part_states = tuple(self._part_states(self._states[member]))
-            self._release(member, group)
+        added = [self._hold(member, state) for member in members - state.members.keys()]  # first: what they share with the others stays
+        for member in state.members.keys() - members:
+            gone = state.members.pop(member)
+            part_states = self._part_states(gone)
+            self._release(gone, state)
             for part_state in part_states:
                 elsewhere = self._published_tables(part_state) if self._states.get(part_state.node) is part_state else set()
                 self._mark_changed(published_tables - elsewhere, part_state.resource, None)
@@ -183,32 +183,35 @@ class Publisher:
             current = pending.pop()
             if current.published_table is not None:
                 tables.add(current.published_table)
-            pending.extend(self._states[parent] for parent in current.parents)
+            pending.extend(current.parents)
         return tables
 
-    def _part_states(self, state: _PartState) -> Iterator[_PartState]:
-        if isinstance(state.node, ResourcePart):
-            yield state
-        for member in state.members:
-            yield from self._part_states(self._states[member])
+    def _part_states(self, state: _PartState) -> list[_PartState]:
+        """Return the parts that ``state`` is made of."""
+        found, pending = [], [state]
+        while pending:
+            current = pending.pop()
+            if isinstance(current.node, ResourcePart):
+                found.append(current)
+            pending.extend(current.members.values())
+        return found
 
-    def _hold(self, node: ResourcePart | PartGroup, parent: PartGroup | None) -> _PartState:
+    def _hold(self, node: ResourcePart | PartGroup, parent: _PartState | None) -> _PartState:
         state = self._states.get(node)
         if state is None:
             state = self._states[node] = _PartState(node)
             self._db.watch(node.query, *node.args)
         if parent is not None:
             state.parents.add(parent)
+            parent.members[node] = state
         return state
 
-    def _release(self, node: ResourcePart | PartGroup, parent: PartGroup | None) -> None:
-        state = self._states[node]
+    def _release(self, state: _PartState, parent: _PartState | None) -> None:
         if parent is not None:
             state.parents.discard(parent)
         if state.parents or state.published_table is not None:
             return
-        del self._states[node]
-        self._db.unwatch(node.query, *node.args)
-        if isinstance(node, PartGroup):
-            for member in state.members:
-                self._release(member, node)
+        del self._states[state.node]
+        self._db.unwatch(state.node.query, *state.node.args)
+        for member in state.members.values():
+            self._release(member, state)

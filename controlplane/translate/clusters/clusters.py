@@ -6,10 +6,8 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct
 
-from controlplane.envoy.packing import pack
+from controlplane.envoy.packing import StructFields, pack, struct
 from controlplane.ir.clusters import NO_POLICY, ClusterPolicy, ConnectionPool, OutboundCluster
 from controlplane.ir.listeners import InboundPort
 from controlplane.model import cluster_names
@@ -37,7 +35,12 @@ def outbound_cluster(outbound: OutboundCluster) -> Cluster:
     cluster = _cluster(outbound.name, outbound.connect_timeout_ms)
     _locate(cluster, outbound)
     service = {"host": outbound.host, "name": outbound.service, "namespace": outbound.namespace}
-    istio = {"services": [service], "default_original_port": outbound.port.number, "subset": outbound.subset, "config": outbound.rule}
+    istio: StructFields = {
+        "services": [service],
+        "default_original_port": outbound.port.number,
+        "subset": outbound.subset,
+        "config": outbound.rule,
+    }
     cluster.metadata.CopyFrom(_metadata({name: field for name, field in istio.items() if field}))
     apply_policy(cluster, outbound.policy, outbound.port.protocol)
     http2 = speaks_http2(outbound.policy.pool, outbound.port.protocol)
@@ -168,5 +171,5 @@ def _original_destination(cluster: Cluster) -> None:
     cluster.lb_policy = Cluster.CLUSTER_PROVIDED
 
 
-def _metadata(fields: dict[str, object]) -> Metadata:
-    return Metadata(filter_metadata={"istio": ParseDict(fields, Struct())})
+def _metadata(fields: StructFields) -> Metadata:
+    return Metadata(filter_metadata={"istio": struct(fields)})

@@ -6,18 +6,17 @@ from itertools import groupby
 
 from envoy.config.core.v3.base_pb2 import Locality, Metadata
 from envoy.config.core.v3.health_check_pb2 import HealthStatus
-from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct
 
+from controlplane.envoy.packing import struct
 from controlplane.model.services import Endpoint, Health
-from controlplane.translate.addresses import endpoint_at, socket_address
+from controlplane.translate.addresses import endpoint_at, set_address
 from controlplane.translate.clusters.upstream_tls import MATCH, TLS_MODE
 from controlplane.translate.tls.mesh import ISTIO
 
 _MAX_WEIGHT = 2**32 - 1
-_MUTUAL = Metadata(filter_metadata={MATCH: ParseDict({TLS_MODE: ISTIO}, Struct())})
+_MUTUAL = Metadata(filter_metadata={MATCH: struct({TLS_MODE: ISTIO})})
 
 
 def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: bool = False) -> ClusterLoadAssignment:
@@ -26,31 +25,29 @@ def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: b
     A locality has the weight of its endpoints, as far as that can be said, as gRPC leaves out one without a weight. ``by_address``: clients
     choose one themselves.
     """
+    assignment = ClusterLoadAssignment(cluster_name=name)
     ordered = sorted(endpoints, key=lambda endpoint: (endpoint.locality, endpoint.address, endpoint.port))
-    groups = [(locality, list(members)) for locality, members in groupby(ordered, key=lambda endpoint: endpoint.locality)]
-    return ClusterLoadAssignment(
-        cluster_name=name,
-        endpoints=[
-            LocalityLbEndpoints(
-                locality=_locality(locality),
-                lb_endpoints=[_endpoint(endpoint, by_address=by_address) for endpoint in members],
-                load_balancing_weight={"value": min(sum(endpoint.weight for endpoint in members), _MAX_WEIGHT)},
-            )
-            for locality, members in groups
-        ],
-    )
+    for locality, members in groupby(ordered, key=lambda endpoint: endpoint.locality):
+        group = assignment.endpoints.add(locality=_locality(locality))
+        total = 0
+        for endpoint in members:
+            total += endpoint.weight
+            _add_endpoint(group, endpoint, by_address=by_address)
+        group.load_balancing_weight.value = min(total, _MAX_WEIGHT)
+    return assignment
 
 
-def _endpoint(endpoint: Endpoint, *, by_address: bool) -> LbEndpoint:
-    message = LbEndpoint(
-        endpoint={"address": socket_address(endpoint.address, endpoint.port)},
-        load_balancing_weight={"value": endpoint.weight},
-        health_status=HealthStatus.DRAINING if endpoint.health is Health.DRAINING else HealthStatus.UNKNOWN,
-        metadata=_MUTUAL if endpoint.mutual_tls else None,
-    )
+def _add_endpoint(group: LocalityLbEndpoints, endpoint: Endpoint, *, by_address: bool) -> None:
+    """Add ``endpoint`` to ``group``, in place: a service has many, and each message that is copied costs as much as all of this."""
+    message = group.lb_endpoints.add()
+    set_address(message.endpoint.address, endpoint.address, endpoint.port)
+    message.load_balancing_weight.value = endpoint.weight
+    if endpoint.health is Health.DRAINING:
+        message.health_status = HealthStatus.DRAINING
+    if endpoint.mutual_tls:
+        message.metadata.CopyFrom(_MUTUAL)
     if by_address:
         message.metadata.MergeFrom(endpoint_at(endpoint.address))
-    return message
 
 
 def _locality(text: str) -> Locality:
