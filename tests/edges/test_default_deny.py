@@ -137,7 +137,7 @@ async def test_t15_whatever_fails_on_the_way_in_lets_nobody_in(
             async with stream(address, credentials(plane, shown=shown), token=plane.token(), method=method) as call:
                 if callee == "the check of nodes":  # which is in the first request
                     await call.write(asking(SDS, node(), "default"))
-                code, words = await ending(call)
+                code, words = await ending(call, method)
                 assert code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL}, (method, code, words)
                 assert "bug" not in words
 

@@ -45,7 +45,7 @@ async def test_t20_no_method_takes_anybody_without_a_token(plane: Secure, method
     assert plane.running.at.xds_tls
     for token in (None, "garbage", plane.token(audience="other")):
         async with stream(plane.running.at.xds_tls, grpc.ssl_channel_credentials(plane.roots), token=token, method=method) as call:
-            assert await ending(call) == UNAUTHENTICATED
+            assert await ending(call, method) == UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("wrong", CERTIFICATES)
@@ -55,7 +55,7 @@ async def test_t3_t4_s23_no_method_takes_a_certificate_that_is_not_exactly_right
     for method in methods():
         credentials = grpc.ssl_channel_credentials(plane.roots, key, chain)
         async with stream(plane.running.at.xds_mtls, credentials, method=method, token=plane.token()) as call:
-            code, words = await ending(call)
+            code, words = await ending(call, method)
             handshake = (code is grpc.StatusCode.UNAVAILABLE and "ssl" in words.lower()) or "handshak" in words.lower() or "Socket" in words
             assert (code, words) == UNAUTHENTICATED or handshake, (method, code, words)
 
@@ -85,7 +85,7 @@ async def test_t15_an_authenticator_that_fails_lets_nobody_in(plane: Secure, mon
     assert plane.running.at.xds_tls
     for method in (DELTA, f"/{SERVICE}/CreateCertificate"):
         async with stream(plane.running.at.xds_tls, grpc.ssl_channel_credentials(plane.roots), token="t", method=method) as call:
-            assert await ending(call) == UNAUTHENTICATED
+            assert await ending(call, method) == UNAUTHENTICATED
 
 
 async def test_t14_s28_where_tokens_cannot_be_checked_certificates_are_still_believed(
@@ -164,7 +164,7 @@ async def test_t25_services_that_show_configurations_do_not_exist(plane: Secure)
     credentials = grpc.ssl_channel_credentials(plane.roots)
     for method in ("/envoy.service.status.v3.ClientStatusDiscoveryService/StreamClientStatus", "/grpc.reflection.v1.ServerReflection/A"):
         async with stream(plane.running.at.xds_tls, credentials, token=plane.token(), method=method) as call:
-            assert (await ending(call))[0] is grpc.StatusCode.UNIMPLEMENTED
+            assert (await ending(call, method))[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_t26_a_request_for_a_million_names_costs_its_own_stream_alone(plane: Secure) -> None:

@@ -14,6 +14,7 @@ from controlplane.serve.csr.service import SERVICE
 from controlplane.serve.xds.services import SERVICES
 from tests.support.control_plane import DeltaCall, status_of
 from tests.support.secure_control_plane import asking, node
+from tests.support.waiting import DEADLINE_S
 
 # What is served to those alone who have an identity.
 OF_THE_KNOWN = (
@@ -21,6 +22,8 @@ OF_THE_KNOWN = (
     "/envoy.service.health.v3.HealthDiscoveryService/StreamHealthCheck",
     "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats",
 )
+
+_OF_ONE_MESSAGE = (f"/{SERVICE}/CreateCertificate",)  # which is read before anything else
 
 
 def methods() -> Iterator[str]:
@@ -32,13 +35,13 @@ def methods() -> Iterator[str]:
     yield from OF_THE_KNOWN
 
 
-async def ending(call: DeltaCall) -> tuple[grpc.StatusCode, str]:
-    """Return how ``call`` ends, one that takes a single message too.
+async def ending(call: DeltaCall, method: str = "") -> tuple[grpc.StatusCode, str]:
+    """Return how ``call`` of ``method`` ends, one that takes a single message too; without a name it is a stream.
 
     A stream that is refused ends as it begins. Whoever writes to it just then is told of an internal error by gRPC's own client.
     """
     code = asyncio.ensure_future(call.code())
-    await asyncio.wait({code}, timeout=0.5)
+    await asyncio.wait({code}, timeout=0.5 if method in _OF_ONE_MESSAGE else DEADLINE_S / 4)
     if code.done():
         return await status_of(call)
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
