@@ -79,7 +79,7 @@ class BaseStream(ABC):
 
     def unanswered(self) -> int:
         """Return of how many names that the client asks for there is nothing; what it is still to be sent does not count."""
-        return self._restored + sum(channel.unanswered(self._lookup(channel)) for channel in self._in_order)
+        return self._restored + sum(channel.unanswered(self._view.names(channel.type_url)) for channel in self._in_order)
 
     def progress(self, resource: Resource) -> Progress:
         """Return how far the client has come with ``resource``, which is published."""

@@ -5,7 +5,7 @@ What the properties return is the state itself and no copy, of a type that has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -162,12 +162,14 @@ class ChannelState:
         """Return a count that falls when a name, or a part of the suspects, is settled."""
         return len(self._dirty) + len(self._parts) + len(self._refused)
 
-    def unanswered(self, find: Callable[[str], Resource | None]) -> int:
-        """Return of how many names that are asked for the client has nothing, and is to get nothing, as ``find`` finds nothing."""
+    def unanswered(self, published: Iterable[frozenset[str]]) -> int:
+        """Return of how many names that are asked for the client has nothing, and is to get nothing, as none of ``published`` has them."""
         client_resources = self._subscription.client_resources
         if self._subscription.wildcard:
-            return sum(name not in client_resources and find(name) is None for name in self._subscription.named)
-        return sum(resource is None and find(name) is None for name, resource in client_resources.items())
+            lacking = frozenset(name for name in self._subscription.named if name not in client_resources)
+        else:
+            lacking = client_resources.lacking
+        return len(lacking.difference(*published))
 
     def wants(self, name: str) -> bool:
         """Return whether ``name`` is asked for."""

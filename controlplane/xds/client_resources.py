@@ -22,12 +22,13 @@ class ClientResources:
     where, and who arrives by another way at what somebody else has is given that. So a stream costs no memory for each name.
     """
 
-    __slots__ = ("__weakref__", "_content", "_digest", "_steps")
+    __slots__ = ("__weakref__", "_content", "_digest", "_lacking", "_steps")
 
     def __init__(self, content: Map[str, Resource | None], digest: int) -> None:
         """Hold ``content``; use ``NOTHING`` and the methods below instead. ``digest`` is the sum of a hash of each entry."""
         self._content = content
         self._digest = digest
+        self._lacking: frozenset[str] | None = None  # once somebody has asked
         self._steps: WeakValueDictionary[_Step, ClientResources] = WeakValueDictionary()
 
     def get(self, name: str) -> Resource | None:
@@ -49,6 +50,13 @@ class ClientResources:
     def __len__(self) -> int:
         """Return how many names there are."""
         return len(self._content)
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Return the names that the client asks for and has nothing of."""
+        if self._lacking is None:
+            self._lacking = frozenset(name for name, resource in self._content.items() if resource is None)
+        return self._lacking
 
     def holds(self, content: Map[str, Resource | None]) -> bool:
         """Return whether ``content`` is what the client has."""
