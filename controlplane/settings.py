@@ -88,3 +88,8 @@ class Settings:
     admin_hosts: tuple[str, ...] = ()  # names by which the admin API may be called, besides those of the loopback interface
     hold_unknown_s: float = 10.0  # for which a published rule stays as it was when its new version leads to what is not there
     grace_s: float = 5.0  # within which streams end at the stop
+
+    @property
+    def authenticates(self) -> bool:
+        """Return whether there is an address where proxies have an identity; most connect there then."""
+        return self.identity is not None and bool(self.identity.xds_tls or self.identity.xds_mtls)

@@ -56,6 +56,7 @@ T = TypeVar("T")
 # The event loop gives way to the threads of gRPC and of the file watch when it waits, not every 5 ms: with 500 streams the last one has a
 # change after 55 ms instead of 62.
 _SWITCH_S = 0.03
+_KEEP_TABLES_S = 60.0  # for which a rollout may have no proxy of a namespace connected, and its view is not worked out anew
 _STOPPED_EARLY = "stopped before anything was served"
 
 
@@ -83,12 +84,13 @@ class ControlPlane:
         """Make one by ``settings``, with a ``client`` where Kubernetes is a source; nothing is opened yet."""
         self._settings = settings
         self._api = api_server(client, settings.kubernetes, settings) if settings.kubernetes and client else None
-        self._mesh = Mesh(settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION, settings.hold_unknown_s)
+        revision = settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION
+        self._mesh = Mesh(revision, settings.hold_unknown_s, _KEEP_TABLES_S)
         observes = bool(self._api and not self._api.settings.replica)
         self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s, observes=observes) if settings.identity else None
         self._sources = Sources(list(sources_of(settings, self._api, self._registrar)))
         self._issuers = jwks.jwks_refresher(settings.jwks)
-        self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers)
+        self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers, identified=settings.authenticates)
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
         self._refused = RefusedCallers()
         self._recorder = StreamRecorder(self._registrar, partial(fields_at_fault, self._mesh, self._subscribers))

@@ -12,8 +12,8 @@ What an exception ends: this batch. It is an internal error, it is logged, what 
 stays. A query that fails is no exception here, but a value that is logged beside the rest of the result.
 
 The sync gate: ``synced`` is set once each source has handed in everything it has, that has been published, and the keys of issuers are
-there or have been waited for long enough. A batch that an exception ended counts: one object that we cannot handle must not keep every
-proxy waiting.
+there or have been waited for long enough. What most proxies will see is begun before it, for a second at most. A batch that an exception
+ended counts: one object that we cannot handle must not keep every proxy waiting.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _PIECE_SIZE = 200  # facts applied at a time
 _AHEAD_EVERY_S = 0.1  # how long endpoints wait at most for the rest of their batch, and for another batch
+_EXPECT_S = 1.0  # how long what proxies will see is worked out before they are let in
 _AHEAD_S = 10.0  # how long those that arrive are added to a batch: it has to come to an end
 Publish: TypeAlias = Callable[[Published], None]
 
@@ -54,12 +55,21 @@ class Issuers(Protocol):
 class UpdateLoop:
     """The only caller of ``mesh.apply`` and ``mesh.refresh`` in a control plane that serves."""
 
-    def __init__(self, mesh: Mesh, sources: Iterable[str], issuers: Issuers | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        sources: Iterable[str],
+        issuers: Issuers | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        identified: bool = False,
+    ) -> None:
         """Update ``mesh``; it is synced when each of ``sources`` has submitted once, and ``issuers``, if keys are fetched, are settled.
 
-        ``clock`` says the seconds since the epoch.
+        ``clock`` says the seconds since the epoch; most proxies will be ``identified`` by a certificate.
         """
         self._mesh = mesh
+        self._identified = identified
         self._issuers = issuers
         self._waiting_for = set(sources)
         self._mailbox = _Mailbox()
@@ -94,6 +104,8 @@ class UpdateLoop:
             try:
                 await self._apply(batch)
                 self._publish(await self._refresh(publish), publish)
+                if self._are_all_in(batch.sources):
+                    await self._expect_proxies(publish)
             except Exception:  # an internal error; what was published stays
                 log.exception("refresh failed")
             self._mark_submitted(batch.sources)
@@ -157,6 +169,21 @@ class UpdateLoop:
     def _note_deferrals(self, published: Published) -> None:
         before, self.held_back, self._due = self.held_back, published.held_back, published.due
         self.holds += len(before.keys() ^ self.held_back.keys())
+
+    def _are_all_in(self, sources: Iterable[str]) -> bool:
+        return bool(self._waiting_for) and self._waiting_for.issubset(sources)
+
+    async def _expect_proxies(self, publish: Publish) -> None:
+        """Work out what most proxies will see, for a second at most; the rest is part of the next refresh."""
+        self._mesh.expect_proxies(identified=self._identified)
+        ends = time.perf_counter() + _EXPECT_S
+        while time.perf_counter() < ends:
+            published = self._mesh.refresh(_after(time.perf_counter() + SLICE_S), self._clock())
+            if published.done:
+                self._publish(published, publish)
+                return
+            await asyncio.sleep(0)
+        self._wake_event.set()
 
     def _mark_submitted(self, sources: Iterable[str]) -> None:
         self._waiting_for.difference_update(sources)

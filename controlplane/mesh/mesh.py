@@ -15,6 +15,7 @@ from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
+from controlplane.mesh.kept_tables import KeptTables, typical_proxy
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
@@ -23,6 +24,7 @@ from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.roots import scope_of, table_roots
+from controlplane.mesh.routing.scopes import ProxyScope
 from controlplane.model.deferrals import Deferral, by_object
 from controlplane.model.keys import Key
 from controlplane.model.mesh import MeshSettings
@@ -68,15 +70,18 @@ class Published:
 class Mesh:
     """The state of the mesh and what is published from it: ``apply`` takes facts in, ``refresh`` returns what they changed."""
 
-    def __init__(self, revision: str = DEFAULT_REVISION, hold_unknown_s: float = 0.0) -> None:
+    def __init__(self, revision: str = DEFAULT_REVISION, hold_unknown_s: float = 0.0, keep_tables_s: float = 0.0) -> None:
         """Begin with no objects; those for another revision than ``revision`` will have no effect.
 
-        A published rule whose new version leads nowhere stays as it was for ``hold_unknown_s`` seconds at most.
+        A published rule whose new version leads nowhere stays as it was for ``hold_unknown_s`` seconds at most. What the last proxy of a
+        kind saw is kept up to date for ``keep_tables_s`` seconds, as another one may come.
         """
         self._revision = revision
         self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
         self._publisher = Publisher(self._db, hold_unknown_s)
+        self._kept_tables = KeptTables(self._publisher, keep_tables_s)
+        self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
         self._plaintext = PlaintextProxies(self._db)
@@ -122,7 +127,7 @@ class Mesh:
         for presence in self._presence:
             presence.disconnected(session.proxy)
         for root in session.roots:
-            self._publisher.close(root)
+            self._kept_tables.close(root, self._now)
         session.roots = ()
         self._new_sessions.discard(session)
         peers = self._sessions[session.proxy]
@@ -134,9 +139,11 @@ class Mesh:
     def refresh(self, stop: Callable[[], bool] = never, now: float = 0.0) -> Published:
         """Bring every table up to date with what was applied, unless ``stop``, asked between two queries, says to go on another time.
 
-        ``now``, in seconds since the epoch, ends what was held back long enough.
+        ``now``, in seconds since the epoch, ends what was held back or kept long enough.
         What is watched leads to more that has to be watched, so the database is asked until it has nothing new to say.
         """
+        self._now = now
+        self._kept_tables.end_old(now)
         while True:
             self._plaintext.apply()
             report = self._db.refresh(stop)
@@ -160,12 +167,24 @@ class Mesh:
         keys, self._wanted_keys = self._wanted_keys, None
         self._endpoints_ahead.clear()
         changes = self._publisher.flush(now)
-        return Published(changes, tuple(new_views), tuple(failed), keys, self._note_deferrals(), self._publisher.due)
+        return Published(changes, tuple(new_views), tuple(failed), keys, self._note_deferrals(), self._due)
 
     def refresh_endpoints(self, stop: Callable[[], bool] = never) -> Published:
         """Publish what has changed of endpoints, while a ``refresh`` is not done yet; not ``done``: call again to go on."""
         changes, done = self._endpoints_ahead.publish(stop)
-        return Published(changes, held_back=self._held_back, due=self._publisher.due, done=done)
+        return Published(changes, held_back=self._held_back, due=self._due, done=done)
+
+    def expect_proxies(self, *, identified: bool) -> None:
+        """Have what sidecars of the largest namespace see worked out by the next refreshes; ``identified``: they have certificates."""
+        proxy = typical_proxy(self._keys, identified=identified)
+        scope = self._db.attempt(scope_of, proxy) if proxy else None
+        if isinstance(scope, ProxyScope):
+            for root in table_roots(scope, Variant.DELTA):
+                self._kept_tables.keep(root, self._now)
+
+    @property
+    def _due(self) -> float | None:
+        return min((due for due in (self._publisher.due, self._kept_tables.due) if due is not None), default=None)
 
     def deferrals_from(self, sessions: Iterable[Session]) -> Mapping[str, Mapping[Key, Deferral]]:
         """Return what is held back from ``sessions``, by the name of the proxy and by object."""
@@ -272,7 +291,7 @@ class Mesh:
             return False
         tables = [self._publisher.open(root) for root in roots]
         for root in session.roots:
-            self._publisher.close(root)
+            self._kept_tables.close(root, self._now)
         session.roots = roots
         session.view = View(*tables)
         return True

@@ -55,6 +55,10 @@ class Publisher:
                 self._mark_changed([state.published_table], None, part_state.resource)
         return state.published_table.table
 
+    def uses(self, root: PartGroup) -> int:
+        """Return how many have the table of ``root`` open."""
+        return self._states[root].uses
+
     def close(self, root: PartGroup) -> None:
         """Give up one use of the table of ``root``; the last one forgets it."""
         state = self._states[root]
