@@ -6,12 +6,12 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
-from kubernetes.aio.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+from typing import TYPE_CHECKING
 
 from controlplane.kube.errors import NoAccess
+
+if TYPE_CHECKING:  # it is imported where it is used: a control plane of files starts without it
+    from kubernetes.aio.client.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class KubernetesAccess:
     @property
     def in_cluster(self) -> bool:
         """Return whether the pod's service account is used."""
+        from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME
+
         return not self.kubeconfig and not self.context and SERVICE_HOST_ENV_NAME in os.environ
 
     @property
@@ -34,6 +36,9 @@ class KubernetesAccess:
 
 async def client_configuration(access: KubernetesAccess) -> Configuration:
     """Return host, trust and credentials as ``access`` has them now; raises NoAccess."""
+    from kubernetes.aio.client.configuration import Configuration
+    from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
     loaded = Configuration()
     from_pod: Callable[..., None] = load_incluster_config  # both without annotations of their own
     from_file: Callable[..., Awaitable[None]] = load_kube_config
@@ -52,6 +57,8 @@ async def client_configuration(access: KubernetesAccess) -> Configuration:
 
 def credentials_fingerprint(access: KubernetesAccess, loaded: Configuration) -> tuple[tuple[int, int], ...]:
     """Return what changes when one of the files behind ``loaded`` does: a rotated token or authority."""
+    from kubernetes.aio.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_TOKEN_FILENAME
+
     paths = [loaded.ssl_ca_cert, loaded.cert_file, loaded.key_file]
     paths += [SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME] if access.in_cluster else access.file.split(os.pathsep)
     return tuple(_file_states(paths))

@@ -13,16 +13,19 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject, RESTResponse
 
 from controlplane.kube.access import KubernetesAccess, client_configuration, credentials_fingerprint
 from controlplane.kube.decode import decode_object
 from controlplane.kube.errors import ApiServerUnreachable, NoAccess, StatusError
 from controlplane.untyped import Json, number, section, text
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client.configuration import Configuration
+    from kubernetes.aio.client.rest import RESTResponse
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class _Pool:
     """Connections by one reading of the credentials, closed when the last request on them is over."""
 
     def __init__(self, access: KubernetesAccess, configuration: Configuration) -> None:
+        from kubernetes.aio.client.rest import RESTClientObject  # here, as in access.py
+
         configuration.connection_pool_maxsize = 0  # every watch keeps one open
         self.configuration = configuration
         self.signature = credentials_fingerprint(access, configuration)
