@@ -12,7 +12,7 @@ BUSY := tests/kube/test_busy_status.py tests/kube/test_soak.py
 MEASURED = $(shell grep -le 'waiting import.*within' -e 'waiting import.*at_most' -e 'kube_objects import.*seen' $(addsuffix /test_*.py,$(EDGES)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kubernetes test binaries check format lint types layers shape golden crds fields bench bench-kubernetes measure prove everything clean pure
+.PHONY: help demo demo-kubernetes test binaries check format lint types layers shape golden crds fields bench bench-check bench-kubernetes measure prove everything clean pure
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,10 +45,11 @@ prove: .typings/.stamp ## Try the laws, and the simulator on real Envoys, on 20 
 	NAVARCH_PROVE=$${NAVARCH_PROVE:-20} $(PYTEST) -n 2 --dist worksteal $(filter-out $(BUSY),$(shell grep -rle '@given' -e 'proofs import' tests --include='test_*.py'))
 	NAVARCH_PROVE=$${NAVARCH_PROVE:-20} $(PYTEST) -s -o faulthandler_timeout=1200 $(BUSY)
 
-binaries: $(STAMP) ## Build the API server of the tests, where it is missing and Go is there (5 min, once)
+binaries: $(STAMP) ## Build the API server of the tests and the benchmark's sidecars, where they are missing and Go is there (6 min, once)
 	@$(BIN)/python -m tests.support.kube_binaries
+	@$(BIN)/python -m tests.bench.swarm_process
 
-check: format lint types layers shape pure ## Run what needs no Envoy: style, types, layers, sizes, pure tests
+check: format lint types layers shape pure bench-check ## Run what needs no Envoy: style, types, layers, sizes, pure tests, costs that are counted
 
 format: $(STAMP) ## Check the format (ruff format mends it)
 	$(BIN)/ruff format --check -q $(CODE)
@@ -78,11 +79,14 @@ crds: $(STAMP) ## Write manifests/crds anew from the models
 fields: $(STAMP) ## Write docs/fields.md anew: what comes of each field that is read
 	@$(BIN)/python -m tests.support.fields.page
 
-bench: $(STAMP) ## Measure: 500 sidecars on 1,000 services
-	$(BIN)/python -m tests.bench
+bench: $(STAMP) ## Measure, and write docs/performance.md: up to 1,000 sidecars, 10,000 services, two replicas (8 min)
+	$(BIN)/python -m tests.bench --page docs/performance.md
 
-bench-kubernetes: $(STAMP) ## Measure the same on a real API server
+bench-kubernetes: $(STAMP) ## Measure 500 sidecars on 1,000 services of a real API server
 	$(BIN)/python -m tests.bench --kubernetes
+
+bench-check: $(STAMP) ## Hold what a change costs, in queries and bytes: as much at 5,000 services as at 1,000
+	$(BIN)/python -m tests.bench.check
 
 measure: $(STAMP) ## Hold the figures: how quickly things happen, where nothing else runs
 	NAVARCH_MEASURE=1 $(PYTEST) -s $(MEASURED)

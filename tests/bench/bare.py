@@ -1,6 +1,6 @@
 """A server that does nothing but send ready bytes: what gRPC and the swarm cost by themselves.
 
-Run as ``python -m tests.bench.bare FOLDER``: the folder has a payload for each type. Each line on standard input names a file of the
+Run as ``python -m tests.bench.bare FOLDER``: the folder has the responses of each type. Each line on standard input names a file of the
 folder that is sent to every stream at once.
 """
 
@@ -19,8 +19,9 @@ import uvloop
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from grpc.aio import ServicerContext
 
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.serve.server import OPTIONS
-from tests.bench.swarm import METHOD
+from tests.bench.sidecars import METHOD
 
 
 @dataclass(eq=False)
@@ -36,10 +37,10 @@ class Open:
         self.news.set()
 
 
-class Bare(grpc.GenericRpcHandler):
-    """Answers each first request of a type with that type's bytes."""
+class BareServer(grpc.GenericRpcHandler):
+    """Answers each first request of a type with that type's responses."""
 
-    def __init__(self, payloads: dict[str, bytes]) -> None:
+    def __init__(self, payloads: dict[str, list[bytes]]) -> None:
         self.payloads = payloads
         self.streams: set[Open] = set()
 
@@ -71,7 +72,8 @@ class Bare(grpc.GenericRpcHandler):
             while isinstance(request := await context.read(), DeltaDiscoveryRequest):
                 if request.type_url not in asked:
                     asked.add(request.type_url)
-                    stream.send(self.payloads[request.type_url])
+                    for payload in self.payloads[request.type_url]:
+                        stream.send(payload)
         stream.news.set()
 
     def send(self, payload: bytes) -> None:
@@ -86,10 +88,12 @@ def _contents(folder: Path, pattern: str) -> dict[str, bytes]:
 
 async def main(folder: Path) -> None:
     """Serve the payloads of ``folder`` until standard input ends."""
-    payloads = {Path(name).stem: content for name, content in _contents(folder, "*.first").items()}
-    prefix = "type.googleapis.com/"
+    payloads: dict[str, list[bytes]] = {type_url: [] for type_url in (CDS, EDS, LDS, RDS, VHDS)}
+    by_name = {type_url.rpartition(".")[2]: found for type_url, found in payloads.items()}
+    for name, content in sorted(_contents(folder, "*.first").items()):
+        by_name[name.partition(".")[0]].append(content)
     changes = _contents(folder, "*.change")
-    bare = Bare({prefix + name: payload for name, payload in payloads.items()})
+    bare = BareServer(payloads)
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((bare,))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,167 +1,249 @@
-"""The measurements: the real server, and the bare one beside it in the same run."""
+"""The measurements, each of a server that runs: figures by name, in the unit that the name ends with."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
-import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
 
-import httpx
-from google.protobuf.duration_pb2 import Duration
-
-from controlplane.envoy.type_urls import EDS, VHDS
+from controlplane.envoy.type_urls import CDS, EDS, VHDS
 from tests.bench import workload
-from tests.bench.stores import WorkloadStore
-from tests.bench.swarm import Swarm
-from tests.bench.workload import PORT, Size
-from tests.support.processes import Process, Replica, free_port, start_replica
+from tests.bench.load import endless_changes
+from tests.bench.served import Bare, Served
+from tests.bench.swarm_process import Arrival
+from tests.bench.workload import Size
 from tests.support.waiting import until
 
+Figures: TypeAlias = dict[str, float]
+
+MB = 1_000_000
+CHANGED = 7  # the number of the service that is changed
+REPETITIONS = 20
 _REST_S = 4.0  # before memory is measured: what was needed only to connect is given back when nothing is going on
+_ACKS_S = 0.05  # between two changes: the last ACKs
+_LOADED_S = 2.0  # of changes of others, before one is measured beside them
+_BESIDE = 10  # changes that are measured beside others
+_NEW = 5  # Services that are made and deleted
+_SLOW = 20  # one in so many sidecars reads nothing
+_LEFT, _LEFT_S = 1.1, 20.0  # of the memory before anybody came; how long that is waited for
+_PODS, _AT_ONCE = 100, 25  # of the Deployment that is rolled, and how many of them are replaced together
+
+
+def viewers(size: Size, number: int = CHANGED) -> range:
+    """Return who sees the service ``number``."""
+    return range(number % size.namespaces, size.proxies, size.namespaces) if size.scoped else range(size.proxies)
+
+
+async def connect(served: Served) -> Figures:
+    """Connect everybody."""
+    arrival = await served.swarm.connect(served.addresses, served.everybody)
+    await asyncio.sleep(_REST_S)
+    a_proxy = (served.resident() - served.before) / MB / served.size.proxies
+    sent = arrival.traffic.bytes / served.size.proxies / MB
+    return {
+        "ready_s": served.ready_s,
+        "connect_s": arrival.last - arrival.begun,
+        "connect_first_s": arrival.first - arrival.begun,
+        "memory_a_proxy_mb": a_proxy,
+        "configuration_mb": sent,
+    }
+
+
+async def endpoint(served: Served, repetitions: int = REPETITIONS) -> Figures:
+    """Change one endpoint, again and again."""
+    return _figures("endpoint", [await _endpoint(served) for _ in range(repetitions)])
+
+
+async def route(served: Served, repetitions: int = REPETITIONS) -> Figures:
+    """Change one VirtualService, again and again."""
+
+    async def one() -> _Timed:
+        seconds = 20 + served.turn("route")
+        value = workload.route(CHANGED, served.size, timeout_s=seconds)
+        await _expect(served, VHDS, workload.virtual_host(CHANGED, served.size), workload.timeout_mark(seconds))
+        return await _timed(served, await served.store.change(value))
+
+    return _figures("route", [await one() for _ in range(repetitions)])
+
+
+async def services(served: Served, repetitions: int = _NEW) -> Figures:
+    """Make Services and delete them: until everybody has the endpoints of one, and has been told that its cluster is gone."""
+    size, made, deleted = served.size, [], []
+    beyond = size.services + -size.services % size.namespaces + CHANGED % size.namespaces  # in the usual namespace
+    for turn in range(repetitions):
+        number = beyond + turn * size.namespaces
+        name = workload.cluster(number, size)
+        await _expect(served, EDS, name, b"")
+        begun = await served.store.create(workload.service(number, size))
+        await served.store.create(workload.endpoints(number, size))
+        made.append(await _timed(served, begun))
+        await served.swarm.expect(CDS, name, b"", viewers(size), removed=True)
+        begun = await served.store.delete(workload.service(number, size))
+        await served.store.delete(workload.endpoints(number, size))
+        deleted.append(await _timed(served, begun))
+    return {**_figures("new_service", made), **_figures("deleted_service", deleted)}
+
+
+async def churn(served: Served, a_second: int) -> Figures:
+    """Change one endpoint while others change, so many ``a_second``."""
+    async with endless_changes(served.store, served.size, a_second) as made:
+        await asyncio.sleep(_LOADED_S)
+        found = [await _endpoint(served) for _ in range(_BESIDE)]
+    await _settled(served)
+    return {
+        f"beside_{a_second}_ms": statistics.median(each.last_ms for each in found),
+        f"beside_{a_second}_slowest_ms": max(each.last_ms for each in found),
+        f"beside_{a_second}_made": made.a_second,
+    }
+
+
+async def reconnect(served: Served) -> Figures:
+    """Let everybody come again with what they have."""
+    await served.swarm.leave(served.everybody)
+    before = await served.swarm.traffic()
+    arrival = await served.swarm.connect(served.addresses, served.everybody, again=True)
+    await asyncio.sleep(1)  # for what would come late
+    sent = (await served.swarm.traffic()).since(before)
+    return {
+        "reconnect_s": arrival.last - arrival.begun,
+        "reconnect_resources": sent.resources,
+        "reconnect_resource_bytes": sent.resource_bytes,
+    }
+
+
+async def slow_readers(served: Served) -> Figures:
+    """Let one sidecar in twenty read nothing while endpoints change, and then all again."""
+    size = served.size
+    count = max(1, size.proxies // _SLOW)
+    slow, others = range(size.proxies - count, size.proxies), range(size.proxies - count)
+    memory = served.resident()
+    await served.swarm.pause(slow)
+    async with endless_changes(served.store, size, 200):
+        await asyncio.sleep(_LOADED_S)
+        found = [await _endpoint(served, others) for _ in range(_BESIDE)]
+        grown = served.resident() - memory
+    turn = served.turn("endpoint")
+    await served.swarm.expect(EDS, workload.cluster(CHANGED, size), workload.moved_address(turn).encode(), slow)
+    await served.store.change(workload.endpoints(CHANGED, size, moved=turn))
+    begun = time.perf_counter()
+    await served.swarm.resume(slow)
+    caught_up = await served.swarm.arrival()
+    await _settled(served)
+    return {
+        "slow_others_ms": statistics.median(each.last_ms for each in found),
+        "slow_memory_mb": grown / MB,
+        "slow_caught_up_ms": (caught_up.last - begun) * 1000,
+    }
+
+
+async def rollout(served: Served) -> Figures:
+    """Restart a Deployment of 100 pods: new sidecars connect, endpoints become others one by one, old sidecars leave; 25 at a time."""
+    size, number = served.size, CHANGED + served.size.namespaces
+    pods = min(_PODS, size.proxies // 2)
+    staying = range(size.proxies - pods)
+    await served.store.change(workload.rolled(number, size, pods, 0))
+    await asyncio.sleep(_ACKS_S)
+    before = await served.swarm.traffic()
+    begun = time.perf_counter()
+    changes: list[_Timed] = []
+    for first in range(0, pods, _AT_ONCE):
+        batch = range(first, min(pods, first + _AT_ONCE))
+        await served.swarm.connect(served.addresses, _shifted(batch, size.proxies))
+        for pod in batch:
+            mark = workload.replaced_address(pod).encode() if pod == batch[-1] else b""
+            if mark:
+                await served.swarm.expect(EDS, workload.cluster(number, size), mark, staying)
+            changed_at = await served.store.change(workload.rolled(number, size, pods, pod + 1))
+        changes.append(await _timed(served, changed_at))
+        await served.swarm.leave(_shifted(batch, size.proxies - pods))
+    sent = (await served.swarm.traffic()).since(before)
+    return {
+        "rollout_s": time.perf_counter() - begun,
+        "rollout_last_change_ms": statistics.median(each.last_ms for each in changes),
+        "rollout_mb": sent.bytes / MB,
+    }
+
+
+async def left(served: Served) -> Figures:
+    """Let everybody leave, and measure what memory is left after some time, in parts of what there was before anybody came."""
+    await served.swarm.leave(range(2 * served.size.proxies))
+    with contextlib.suppress(TimeoutError):
+        await until(lambda: served.resident() <= _LEFT * served.before, "memory is given back", deadline_s=_LEFT_S)
+    return {"memory_left": served.resident() / served.before}
+
+
+async def of_bare(bare: Bare, repetitions: int = REPETITIONS) -> Figures:
+    """Measure the bare server in the same way."""
+    everybody = range(bare.size.proxies)
+    arrival = await bare.swarm.connect([bare.address], everybody)
+    await asyncio.sleep(1)
+
+    async def one(type_url: str, name: str) -> _Timed:
+        await bare.swarm.expect(type_url, name, b"", everybody)
+        begun = await bare.send(type_url)
+        return _Timed.of(begun, await bare.swarm.arrival())
+
+    endpoints = [await one(EDS, workload.cluster(CHANGED, bare.size)) for _ in range(repetitions)]
+    routes = [await one(VHDS, workload.virtual_host(CHANGED, bare.size)) for _ in range(repetitions)]
+    found = {"connect_s": arrival.last - arrival.begun, **_figures("endpoint", endpoints), **_figures("route", routes)}
+    return {f"bare_{name}": figure for name, figure in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What one server took: seconds, milliseconds, bytes."""
+class _Timed:
+    """One change: when the first and the last who wait for it have it, in milliseconds after it was made; the bytes of all responses."""
 
-    configured_s: float
-    endpoint_ms: tuple[float, ...]
-    route_ms: tuple[float, ...]
-    route_bytes: int
-    rss_before: int
-    rss_after: int
-    ready_s: float = 0.0  # from the start of the process until it says that it is ready
+    first_ms: float
+    last_ms: float
+    sent: int
 
-    @property
-    def endpoint_p50(self) -> float:
-        """Return the median of the endpoint changes."""
-        return statistics.median(self.endpoint_ms)
-
-    @property
-    def endpoint_p99(self) -> float:
-        """Return the slowest but one in a hundred of the endpoint changes."""
-        return statistics.quantiles(self.endpoint_ms, n=100, method="inclusive")[98]
-
-    @property
-    def route_p50(self) -> float:
-        """Return the median of the VirtualService changes."""
-        return statistics.median(self.route_ms)
+    @classmethod
+    def of(cls, begun: float, arrival: Arrival) -> _Timed:
+        return cls((arrival.first - begun) * 1000, (arrival.last - begun) * 1000, arrival.traffic.bytes)
 
 
-async def real(folder: Path, size: Size, repetitions: int, bed: WorkloadStore) -> tuple[Figures, Swarm]:
-    """Measure the program itself on what ``bed`` keeps."""
-    replica = Replica("navarch", f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
-    begun = time.perf_counter()
-    process = await start_replica(replica, bed.options, folder, home="navarch-system")
-    try:
-        await until(_Ready(replica.admin), "ready", watched=process)
-        ready_s = time.perf_counter() - begun
-
-        async def endpoint(turn: int) -> float:
-            return await bed.change(workload.endpoints(7, size, moved=turn + 1))
-
-        async def route(turn: int) -> float:
-            return await bed.change(workload.route(7, size, timeout_s=20 + turn))
-
-        figures, swarm = await _measure(process, replica.xds, size, repetitions, endpoint, route, marked=True)
-        return replace(figures, ready_s=ready_s), swarm
-    finally:
-        await process.stop()
+def _figures(name: str, found: Iterable[_Timed]) -> Figures:
+    each = list(found)
+    last = [one.last_ms for one in each]
+    return {
+        f"{name}_first_ms": statistics.median(one.first_ms for one in each),
+        f"{name}_last_ms": statistics.median(last),
+        f"{name}_p99_ms": statistics.quantiles(last, n=100, method="inclusive")[98] if len(last) > 1 else last[0],
+        f"{name}_sent_mb": max(one.sent for one in each) / MB,
+    }
 
 
-async def bare(folder: Path, size: Size, repetitions: int, recorded: Swarm) -> Figures:
-    """Measure a server that sends what ``recorded`` was sent, and does nothing else."""
-    for type_url, payload in recorded.samples.items():
-        (folder / f"{type_url.rpartition('/')[2]}.first").write_bytes(payload)
-    for type_url, payload in recorded.changes.items():
-        (folder / f"{type_url.rpartition('/')[2]}.change").write_bytes(payload)
-    command = [sys.executable, "-m", "tests.bench.bare", str(folder)]
-    child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
-    assert child.stdin is not None
-    assert child.stdout is not None
-    stdin = child.stdin
-    try:
-        port = int(await child.stdout.readline())
-        process = Process("bare", child, folder / "bare.log")
-
-        async def send(type_url: str) -> float:
-            begun = time.perf_counter()
-            stdin.write(f"{type_url.rpartition('/')[2]}.change\n".encode())
-            await stdin.drain()
-            return begun
-
-        async def endpoint(_: int) -> float:
-            return await send(EDS)
-
-        async def route(_: int) -> float:
-            return await send(VHDS)
-
-        found, _ = await _measure(process, f"127.0.0.1:{port}", size, repetitions, endpoint, route, marked=False)
-        return found
-    finally:
-        stdin.close()
-        await child.wait()
+async def _endpoint(served: Served, numbers: range | None = None) -> _Timed:
+    turn = served.turn("endpoint")
+    mark = workload.moved_address(turn).encode()
+    await served.swarm.expect(EDS, workload.cluster(CHANGED, served.size), mark, viewers(served.size) if numbers is None else numbers)
+    return await _timed(served, await served.store.change(workload.endpoints(CHANGED, served.size, moved=turn)))
 
 
-async def _measure(
-    process: Process,
-    address: str,
-    size: Size,
-    repetitions: int,
-    endpoint: Callable[[int], Awaitable[float]],
-    route: Callable[[int], Awaitable[float]],
-    *,
-    marked: bool,
-) -> tuple[Figures, Swarm]:
-    swarm = Swarm(size)
-    before = _resident(process.pid)
-    configured = await swarm.connect(address)
-    await asyncio.sleep(_REST_S)
-    after = _resident(process.pid)
-    host = workload.host(7, size)
-    cluster, virtual_host = f"outbound|{PORT}||{host}", f"{PORT}/{host}:{PORT}"
-    endpoint_ms, route_ms, route_bytes = [], [], 0
-    for turn in range(repetitions):
-        swarm.expect(EDS, cluster, workload.moved_address(turn + 1).encode() if marked else b"")
-        endpoint_ms.append(await _one(swarm, endpoint, turn))
-    for turn in range(repetitions):
-        swarm.expect(VHDS, virtual_host, _timeout(20 + turn) if marked else b"")
-        route_ms.append(await _one(swarm, route, turn))
-        route_bytes = max(route_bytes, swarm.bytes.total())
-    figures = Figures(configured, tuple(endpoint_ms), tuple(route_ms), route_bytes, before, after)
-    await swarm.close()
-    return figures, swarm
+async def _expect(served: Served, type_url: str, name: str, mark: bytes) -> None:
+    await served.swarm.expect(type_url, name, mark, viewers(served.size))
 
 
-def _timeout(seconds: int) -> bytes:
-    """Return how a route's timeout is written: the field ``RouteAction.timeout``, number 8."""
-    duration = Duration(seconds=seconds).SerializeToString()
-    return bytes((8 << 3 | 2, len(duration))) + duration
+async def _timed(served: Served, begun: float) -> _Timed:
+    arrival = await served.swarm.arrival()
+    await asyncio.sleep(_ACKS_S)
+    return _Timed.of(begun, arrival)
 
 
-async def _one(swarm: Swarm, change: Callable[[int], Awaitable[float]], turn: int) -> float:
-    begun = await change(turn)
-    ended = await swarm.change()
-    await asyncio.sleep(0.05)  # the last ACKs
-    return (ended - begun) * 1000
+async def _settled(served: Served) -> None:
+    """Wait until nothing more is sent of what was changed."""
+    before = await served.swarm.traffic()
+    while True:
+        await asyncio.sleep(0.5)
+        now = await served.swarm.traffic()
+        if now.responses == before.responses:
+            return
+        before = now
 
 
-def _resident(pid: int) -> int:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
-
-
-class _Ready:
-    def __init__(self, admin: str) -> None:
-        self._url = f"http://{admin}/readyz"
-
-    async def __call__(self) -> bool:
-        async with httpx.AsyncClient() as client:
-            try:
-                return (await client.get(self._url)).status_code == 200
-            except httpx.HTTPError:
-                return False
+def _shifted(numbers: range, by: int) -> range:
+    return range(numbers.start + by, numbers.stop + by)

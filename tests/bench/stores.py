@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ _RESOURCES = {
     "Service": ApiResource("", "v1", "services", "Service"),
     "EndpointSlice": ApiResource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
     "VirtualService": ApiResource("networking.istio.io", "v1", "virtualservices", "VirtualService"),
+    "Sidecar": ApiResource("networking.istio.io", "v1", "sidecars", "Sidecar"),
 }
 _NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
 
@@ -35,7 +36,13 @@ class WorkloadStore(Protocol):
         """Return by what ``navarch serve`` reads it."""
 
     async def change(self, value: dict[str, object]) -> float:
-        """Let the object ``value`` be as it says."""
+        """Let the object ``value``, which is there, be as it says."""
+
+    async def create(self, value: dict[str, object]) -> float:
+        """Let there be the object ``value``."""
+
+    async def delete(self, value: dict[str, object]) -> float:
+        """Let there be no object of the name of ``value``."""
 
 
 class Files:
@@ -55,14 +62,27 @@ class Files:
         self._save(value)
         return begun
 
+    async def create(self, value: dict[str, object]) -> float:
+        """Save one object; the time is that before it is written."""
+        return await self.change(value)
+
+    async def delete(self, value: dict[str, object]) -> float:
+        """Delete the file of one object; the time is that before it."""
+        begun = time.perf_counter()
+        self._file(value).unlink()
+        return begun
+
     def _save(self, value: dict[str, object]) -> None:
         """Save as an editor does: whole, by renaming."""
-        metadata = value["metadata"]
-        assert isinstance(metadata, dict)
-        target = self._folder / f"{value['kind']}-{metadata['name']}.json"
+        target = self._file(value)
         draft = target.with_suffix(".json~")
         draft.write_text(json.dumps(value))
         draft.rename(target)
+
+    def _file(self, value: dict[str, object]) -> Path:
+        metadata = value["metadata"]
+        assert isinstance(metadata, dict)
+        return self._folder / f"{value['kind']}-{metadata['namespace']}-{metadata['name']}.json"
 
 
 class Kubernetes:
@@ -90,8 +110,19 @@ class Kubernetes:
 
     async def change(self, value: dict[str, object]) -> float:
         """Patch one object; the time is that of the API server's answer."""
+        return await self._timed(self._client.patch(_path(value), value))
+
+    async def create(self, value: dict[str, object]) -> float:
+        """Create one object; the time is that of the API server's answer."""
+        return await self._timed(self._client.create(_path(value).rpartition("/")[0], value))
+
+    async def delete(self, value: dict[str, object]) -> float:
+        """Delete one object; the time is that of the API server's answer."""
+        return await self._timed(self._client.delete(_path(value)))
+
+    async def _timed(self, request: Awaitable[object]) -> float:
         begun = time.perf_counter()
-        await self._client.patch(_path(value), value)
+        await request
         answered = time.perf_counter()
         self.request_ms.append((answered - begun) * 1000)
         return answered

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.bench.stores import Files
-from tests.bench.swarm import Swarm
+from tests.bench.swarm_process import swarm
 from tests.bench.workload import Size
 from tests.support.envoys import RunningReplica
 from tests.support.processes import Replica, free_port, start_replica
@@ -22,6 +22,7 @@ def memory(pid: int, name: str) -> int:
 
 async def test_s04_two_hundred_proxies_reconnect_at_once(tmp_path: Path) -> None:
     bed = Files(tmp_path / "manifests", SIZE)
+    everybody = range(SIZE.proxies)
     plane = RunningReplica(Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(2))))
 
     async def start() -> int:
@@ -31,19 +32,18 @@ async def test_s04_two_hundred_proxies_reconnect_at_once(tmp_path: Path) -> None
 
     try:
         pid = await start()
-        first = Swarm(SIZE)
-        await first.connect(plane.replica.xds)
-        steady = memory(pid, "VmRSS")
-        assert plane.process is not None
-        await plane.process.stop(kill=True)
-        await first.close()
+        async with swarm(SIZE, go=False) as first:
+            await first.connect([plane.replica.xds], everybody)
+            steady = memory(pid, "VmRSS")
+            assert plane.process is not None
+            await plane.process.stop(kill=True)
 
         pid = await start()
-        again = Swarm(SIZE)
-        took = await again.connect(plane.replica.xds)
-        peak = memory(pid, "VmHWM")
-        rows = await plane.get("/v1/proxies")
-        await again.close()
+        async with swarm(SIZE, go=False) as again:
+            arrival = await again.connect([plane.replica.xds], everybody)
+            took = arrival.last - arrival.begun
+            peak = memory(pid, "VmHWM")
+            rows = await plane.get("/v1/proxies")
     finally:
         await plane.stop()
 

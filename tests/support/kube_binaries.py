@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support import go_programs
 
 HERE = Path(__file__).parent / "assets"
 VERSION = "v1.36.3"  # as in assets/kubernetes/go.mod
@@ -28,9 +26,7 @@ HOW = "set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver, or insta
 
 def cache() -> Path:
     """Return the folder where binaries of just these versions are kept."""
-    content = b"".join(path.read_bytes() for path in sorted(HERE.glob("*/go.*")))
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "navarch" / f"kube-{hashlib.sha256(content).hexdigest()[:16]}"
+    return go_programs.kept("kube", HERE.glob("*/go.*"))
 
 
 def found(name: str) -> Path | None:
@@ -44,27 +40,17 @@ def needed(name: str) -> Path:
     path = found(name)
     if path is not None:
         return path
-    if shutil.which("go") is None:
+    if not go_programs.go_is_there():
         pytest.skip(f"not run: {name} is not there; {HOW}")
     return built(name)
 
 
 def built(name: str) -> Path:
     """Build the program ``name`` into the cache; where another process is at it, wait for that."""
-    folder = cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (path := found(name)) is not None:
-            return path
-        module, package = _MODULES[name]
-        sys.stderr.write(f"building {name}: once, some minutes\n")
-        major, minor, _ = VERSION[1:].split(".")
-        flags = f"-s -w -X {_STAMP}.gitVersion={VERSION} -X {_STAMP}.gitMajor={major} -X {_STAMP}.gitMinor={minor}"
-        made = folder / f"{name}.part"
-        command = ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", str(made), package]
-        subprocess.run(command, cwd=HERE / module, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
-        return made.rename(folder / name)
+    module, package = _MODULES[name]
+    major, minor, _ = VERSION[1:].split(".")
+    stamped = f"-s -w -X {_STAMP}.gitVersion={VERSION} -X {_STAMP}.gitMajor={major} -X {_STAMP}.gitMinor={minor}"
+    return go_programs.built(cache() / name, HERE / module, package, ("-ldflags", stamped))
 
 
 def kubectl() -> str:
@@ -78,7 +64,7 @@ def kubectl() -> str:
 def main() -> None:
     """Build what is missing and can be built, and say where each program is."""
     for name in _MODULES:
-        path = found(name) or (built(name) if shutil.which("go") else None)
+        path = found(name) or (built(name) if go_programs.go_is_there() else None)
         print(path or f"{name} is not there, so tests will not run; {HOW}")
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
 
 from controlplane.mesh.access import ext_authz, policies
@@ -17,10 +13,10 @@ from controlplane.mesh.registry import workload_services
 from controlplane.mesh.routing import virtual_hosts, virtual_services
 from controlplane.mesh.sidecar import inbound
 from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import MeshChange
 from controlplane.xds.stream import Variant
-from tests.bench.recompute import change
-from tests.bench.workload import Size, endpoints, namespace_of, route, service
+from tests.bench.recompute import RunsOfEdits, change, runs_of, runs_of_change
+from tests.bench.recompute import mesh as mesh_of
+from tests.bench.workload import Size, endpoints, route, service
 
 SIZE = Size(proxies=40, namespaces=20, services=1000, endpoints=10, routes=1000)
 
@@ -28,36 +24,6 @@ SIZE = Size(proxies=40, namespaces=20, services=1000, endpoints=10, routes=1000)
 @pytest.fixture(scope="module")
 def mesh() -> Mesh:
     return mesh_of(SIZE)
-
-
-def mesh_of(size: Size) -> Mesh:
-    made = Mesh()
-    everything = [service(number, size) for number in range(size.services)]
-    everything += [endpoints(number, size) for number in range(size.services)]
-    everything += [route(number, size, 10) for number in range(size.routes)]
-    made.apply([change(value) for value in everything])
-    for number in range(size.proxies):
-        namespace = namespace_of(number, size)
-        node = f"sidecar~10.250.0.{number + 1}~p{number}.{namespace}~{namespace}.svc.cluster.local"
-        made.connect(proxy_from_node(node, {"LABELS": {"app": f"p{number}"}}), Variant.DELTA)
-    made.refresh()
-    return made
-
-
-def runs_of_change(mesh: Mesh, *changes: MeshChange) -> Counter[str]:
-    """Return how often which queries run because of ``changes``: at once, or in the refresh."""
-
-    def apply_and_refresh() -> None:
-        mesh.apply(changes)
-        mesh.refresh()
-
-    return runs_of(mesh, apply_and_refresh)
-
-
-def runs_of(mesh: Mesh, act: Callable[[], object]) -> Counter[str]:
-    before = Counter(mesh.database.runs)
-    act()
-    return Counter(mesh.database.runs) - before
 
 
 def test_one_endpoint_among_1000_services_recomputes_its_own_resource_alone(mesh: Mesh) -> None:
@@ -92,26 +58,11 @@ def test_one_virtual_service_recomputes_its_virtual_host_once_for_all_who_see_th
 
 def test_what_is_new_costs_the_same_in_a_mesh_four_times_as_large() -> None:
     small, large = (Size(proxies=12, namespaces=4, services=number, endpoints=2, routes=number // 4) for number in (300, 1200))
-    meshes = (mesh_of(small), mesh_of(large))
+    smaller, larger = (RunsOfEdits.of(mesh_of(size), size) for size in (small, large))
 
-    def runs(*makers: Callable[[Size], MeshChange]) -> list[Counter[str]]:
-        return [runs_of_change(made, *(make(size) for make in makers)) for made, size in zip(meshes, (small, large), strict=True)]
-
-    new_service = runs(lambda size: change(service(size.services, size)), lambda size: change(endpoints(size.services, size)))
-    new_route = runs(lambda size: change(route(size.services - 4, size, 10)))
-    deleted_service = runs(lambda size: replace(change(service(size.services, size)), object=None))
-    elsewhere: dict[str, object] = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "s", "namespace": "new"},
-        "spec": {"ports": [{"port": 8080}]},
-    }
-    new_namespace = runs(lambda _: change(elsewhere))
-
-    for smaller, larger in (new_service, new_route, deleted_service):
-        assert larger <= smaller
-        assert sum(larger.values()) < 40
-    assert sum(new_namespace[1].values()) < 150
+    assert larger.beyond(smaller) == []
+    assert larger.total("new_namespace") < 150
+    assert all(larger.total(name) < 40 for name in larger.runs if name != "new_namespace")
 
 
 def policy(path: str, selector: dict[str, object] | None = None) -> dict[str, object]:
