@@ -77,8 +77,8 @@ async def secure(folder: Path, *, leaf_s: float = 86_400.0, age_s: float = 1800.
 async def stream(
     address: str, credentials: grpc.ChannelCredentials, *, token: str | None = None, method: str = f"{ADS}/DeltaAggregatedResources"
 ) -> AsyncIterator[DeltaCall]:
-    """Open a Delta stream to ``address`` by TLS, with ``token`` where one is given."""
-    options = (("grpc.ssl_target_name_override", "localhost"),)
+    """Open a Delta stream to ``address`` by TLS, on a connection of its own, with ``token`` where one is given."""
+    options = (("grpc.ssl_target_name_override", "localhost"), ("grpc.use_local_subchannel_pool", 1))
     async with grpc.aio.secure_channel(address, credentials, options) as channel:
         opened: DeltaMethod = channel.stream_stream(
             method, request_serializer=DeltaDiscoveryRequest.SerializeToString, response_deserializer=DeltaDiscoveryResponse.FromString

@@ -48,9 +48,9 @@ spec:
 class TcpRelay:
     """A TCP relay: what it does to connections is in its fields, which may change at any time."""
 
-    def __init__(self, port: int) -> None:
-        """Lead to ``port`` of this machine."""
-        self._port = port
+    def __init__(self, *ports: int) -> None:
+        """Lead to ``ports`` of this machine, one connection after the other in turn."""
+        self.ports = ports
         self._writers: set[asyncio.StreamWriter] = set()
         self.silent = False  # nothing gets through, and nobody is told
         self.down = False  # connections are cut as soon as they are there
@@ -77,7 +77,7 @@ class TcpRelay:
         try:
             if self.down:
                 return
-            beyond, onwards = await asyncio.open_connection("127.0.0.1", self._port)
+            beyond, onwards = await asyncio.open_connection("127.0.0.1", self.ports[self.taken % len(self.ports)])
             self._writers.add(onwards)
             with contextlib.suppress(OSError):
                 await asyncio.gather(self._copy(reader, onwards), self._copy(beyond, writer))

@@ -139,9 +139,22 @@ def test_a_roll_out_takes_no_replica_away_before_its_successor_is_ready(of: str)
 @pytest.mark.parametrize(("of", "replicas", "available"), [("base", 2, 1), ("overlays/dev", 1, None), ("overlays/ha", 3, 2)])
 def test_a_drained_node_leaves_replicas(of: str, replicas: int, available: int | None) -> None:
     budgets = [each["spec"] for each in rendered(of) if each["kind"] == "PodDisruptionBudget"]
+    scaled = [at(each, "spec", "minReplicas") for each in rendered(of) if each["kind"] == "HorizontalPodAutoscaler"]
 
-    assert at(only(of, "Deployment"), "spec", "replicas") == replicas
+    assert (scaled or [at(only(of, "Deployment"), "spec", "replicas")]) == [replicas]
     assert [at(each, "minAvailable") for each in budgets] == ([] if available is None else [available])
+
+
+def test_replicas_for_production_are_as_many_as_there_is_work_for() -> None:
+    deployment, scaler = only("overlays/ha", "Deployment"), at(only("overlays/ha", "HorizontalPodAutoscaler"), "spec")
+    [metric] = objects(at(scaler, "metrics"))
+
+    assert at(scaler, "scaleTargetRef") == {"apiVersion": "apps/v1", "kind": "Deployment", "name": at(deployment, "metadata", "name")}
+    assert at(metric, "resource", "name") == "cpu"
+    assert at(metric, "resource", "target") == {"type": "AverageValue", "averageValue": "600m"}  # of the one core that a process can use
+    spec = at(deployment, "spec")
+    assert isinstance(spec, dict)
+    assert "replicas" not in spec
 
 
 @every_set
