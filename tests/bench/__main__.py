@@ -17,10 +17,11 @@ from tests.bench.figures import LABELS, exponent, told
 from tests.bench.runs import ALSO, Plan, Run, run
 from tests.bench.workload import Size
 
-_BESIDE = ("services", "churn-200", "churn-1000", "reconnect", "slow", "rollout", "left")
+_BESIDE = ("services", "reconnect", "rollout", "left")
 _SIZES = (100, 1000, 5000, 10_000)
 PAGE = (
     Plan(group="table", size=Size(), also_of=("proxies", "scoped", "beside"), also=_BESIDE, bare=True),
+    Plan(group="beside", size=Size(), also=("slow", "churn-200", "churn-1000")),
     *(
         Plan(
             group="services",

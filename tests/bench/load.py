@@ -22,11 +22,7 @@ class Load:
 
     begun: float
     made: int = 0
-
-    @property
-    def a_second(self) -> float:
-        """Return how many were made a second."""
-        return self.made / (time.perf_counter() - self.begun)
+    a_second: float = 0.0  # once it is over
 
 
 @contextlib.asynccontextmanager
@@ -38,6 +34,7 @@ async def endless_changes(store: WorkloadStore, size: Size, a_second: int) -> As
         yield load
         if task.done():
             task.result()
+        load.a_second = load.made / (time.perf_counter() - load.begun)
     finally:
         task.cancel()
         await asyncio.wait([task])

@@ -24,6 +24,7 @@ MB = 1_000_000
 CHANGED = 7  # the number of the service that is changed
 REPETITIONS = 20
 _REST_S = 4.0  # before memory is measured: what was needed only to connect is given back when nothing is going on
+_QUIET_S = 0.5  # without a response: then all changes have been sent
 _ACKS_S = 0.05  # between two changes: the last ACKs
 _LOADED_S = 2.0  # of changes of others, before one is measured beside them
 _BESIDE = 10  # changes that are measured beside others
@@ -236,13 +237,14 @@ async def _timed(served: Served, begun: float) -> _Timed:
 
 async def _settled(served: Served) -> None:
     """Wait until nothing more is sent of what was changed."""
-    before = await served.swarm.traffic()
-    while True:
-        await asyncio.sleep(0.5)
-        now = await served.swarm.traffic()
-        if now.responses == before.responses:
-            return
-        before = now
+    seen = [await served.swarm.traffic()]
+
+    async def nothing_new() -> bool:
+        await asyncio.sleep(_QUIET_S)
+        seen.append(await served.swarm.traffic())
+        return seen[-1].responses == seen[-2].responses
+
+    await until(nothing_new, "nothing more is sent")
 
 
 def _shifted(numbers: range, by: int) -> range:

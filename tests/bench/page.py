@@ -126,7 +126,7 @@ def _table(runs: Sequence[Run]) -> Iterable[str]:
 
 def _run_of(runs: Sequence[Run], row: Row) -> Run | None:
     """Return the run that has the figure of ``row``."""
-    found = (run for run in runs if run.plan.group in ("table", "services") and row.name in run.figures)
+    found = (run for run in runs if run.plan.group in ("table", "services", "beside") and row.name in run.figures)
     return next((run for run in found if (run.plan.size.services, run.plan.size.proxies) == (row.services, row.proxies)), None)
 
 

@@ -47,8 +47,8 @@ class Beside:
 
 async def envoys(served: Served, folder: Path) -> Figures:
     """Start real Envoys, and change endpoints: until the last of them has said that it takes what it was sent."""
+    begun = time.perf_counter()
     async with _running(served, folder) as all_of_them, httpx.AsyncClient(timeout=60) as client:
-        begun = time.perf_counter()
 
         async def configured() -> bool:
             counts = [await each.clusters(client) for each in all_of_them]
@@ -93,7 +93,7 @@ async def _acknowledged(served: Served, client: httpx.AsyncClient, all_of_them: 
     rows = (await client.get(f"http://{served.replicas[0].admin}/v1/proxies")).json()
     names = {each.name for each in all_of_them}
     last = {
-        str(row["id"]).partition(".")[0]: max(float(str(each["ackedAt"] or 0)) for each in types)
+        str(row["id"]).split("~")[2].partition(".")[0]: max(float(str(each["ackedAt"] or 0)) for each in types)
         for row in rows
         for connection in items(row, "connections")
         if (types := [each for each in items(connection, "types") if each["typeUrl"] == EDS])

@@ -24,7 +24,7 @@ from tests.support.processes import NotReady
 Step: TypeAlias = Callable[[Served], Awaitable[Figures]]
 
 BASIC = ("connect", "endpoint", "route")
-ALSO = ("services", "churn-200", "churn-1000", "reconnect", "slow", "envoys", "rollout", "left")  # in this order, where several are chosen
+ALSO = ("services", "reconnect", "envoys", "slow", "churn-200", "churn-1000", "rollout", "left")  # in this order, where several are chosen
 STEPS: dict[str, Step] = {
     "connect": measure.connect,
     "endpoint": measure.endpoint,

@@ -19,9 +19,10 @@ import (
 )
 
 const (
-	method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-	window = 1 << 20 // of a stream and of a connection, in bytes
-	little = 1 << 16 // what a connection takes that is not read
+	method           = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+	streamWindow     = 16 << 20 // Envoy's, in bytes
+	connectionWindow = 24 << 20
+	little           = 1 << 16 // what a connection takes that is not read
 )
 
 // raw is the codec of messages that are bytes already.
@@ -95,7 +96,7 @@ func (s *sidecar) run(ctx context.Context, address string, again bool, of *swarm
 	}
 	channel, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dial), grpc.WithNoProxy(),
-		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connectionWindow),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}), grpc.MaxCallRecvMsgSize(1<<30), grpc.WaitForReady(true)))
 	if err != nil {
 		return err
