@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controlplane.bootstrap.overload_manager import OverloadLimits, overload_manager
+from controlplane.bootstrap.statistics import Statistics, statistics
 from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts, status_clusters, status_listeners
 from controlplane.bootstrap.xds_cluster import XdsServer, socket_address, xds_cluster, xds_grpc_service
 from controlplane.model.proxies import EXPRESSION_LIMIT, Interception, ProxyType
@@ -21,7 +22,7 @@ _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 # Envoy refuses regular expressions above 100 instructions otherwise; its node says so, as who gets what is checked by it.
 _MAX_PROGRAM_SIZE = 32768
 _RUNTIME = {"re2.max_program_size.error_level": _MAX_PROGRAM_SIZE}
-_STATUS_PORTS, _LIMITS = StatusPorts(), OverloadLimits()
+_STATUS_PORTS, _LIMITS, _STATISTICS = StatusPorts(), OverloadLimits(), Statistics()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class BootstrapSettings:
     status: StatusPorts | None = _STATUS_PORTS  # None: neither metrics nor readiness are served
     probes: tuple[ApplicationProbe, ...] = ()
     limits: OverloadLimits = _LIMITS
-    deferred_stats: bool = False  # make a cluster's statistics when it is used first: less memory, and gaps where nothing came
+    statistics: Statistics = _STATISTICS
 
 
 def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
@@ -79,7 +80,7 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
         **({"cluster_manager": {"load_stats_config": _stream("GRPC")}} if has_identity else {}),
         "overload_manager": overload_manager(settings.limits),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
-        **({"deferred_stat_options": {"enable_deferred_creation_stats": True}} if settings.deferred_stats else {}),
+        **statistics(settings.statistics),
     }
 
 

@@ -18,6 +18,7 @@ from controlplane.model.proxies import Interception, ProxyType
 
 if TYPE_CHECKING:
     from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings
+    from controlplane.bootstrap.statistics import Statistics
     from controlplane.bootstrap.xds_cluster import XdsCredentials
     from controlplane.objects.networking.workload_group import WorkloadGroup
 
@@ -62,6 +63,17 @@ _Heap: TypeAlias = Annotated[
     int | None, typer.Option("--max-heap-mb", metavar="MIB", min=16, help="Its memory: it refuses requests when it comes near.")
 ]
 _Connections: TypeAlias = Annotated[int, typer.Option("--max-connections", metavar="N", min=1, help="The connections that it takes.")]
+_StatsPrefix: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--stats-prefix", metavar="TEXT", help="Also keep statistics whose names begin so, as cluster.outbound. Several times."),
+]
+_StatsSuffix: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--stats-suffix", metavar="TEXT", help="Also keep statistics whose names end so. Several times.")
+]
+_StatsRegexp: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--stats-regexp", metavar="RE2", help="Also keep those that are matched whole; .* is all. Several times."),
+]
 _Sotw: TypeAlias = Annotated[bool, typer.Option("--sotw", help="Be told everything of a type at each change, not what has changed.")]
 
 
@@ -84,6 +96,9 @@ def bootstrap(
     status: _Status = "0.0.0.0",
     max_heap_mb: _Heap = None,
     max_connections: _Connections = 50_000,
+    stats_prefix: _StatsPrefix = None,
+    stats_suffix: _StatsSuffix = None,
+    stats_regexp: _StatsRegexp = None,
     sotw: _Sotw = False,
 ) -> None:
     """Print the configuration that a stock Envoy is started with: who it is, and where its control plane is.
@@ -118,6 +133,7 @@ def bootstrap(
         admin=address(admin, option="--admin"),
         status=StatusPorts(host=_ip(status, option="--status")),
         limits=OverloadLimits(heap_bytes=max_heap_mb << 20 if max_heap_mb else None, connections=max_connections),
+        statistics=_statistics(stats_prefix, stats_suffix, stats_regexp),
     )
     _write_bootstrap(settings, out)
 
@@ -200,6 +216,18 @@ def _credentials(xds: list[str], token: str | None, roots: str | None, server_na
             raise typer.BadParameter(f"expected a path from the root of its machine, found {path!r}", param_hint=option)
     folder = str(out.resolve()) if out else str(Path(token).parent)
     return XdsCredentials(token=token, roots=roots, secrets=folder, server_name=server_name or xds[0].rpartition(":")[0].strip("[]"))
+
+
+def _statistics(prefixes: list[str] | None, suffixes: list[str] | None, regexps: list[str] | None) -> Statistics:
+    from controlplane.bootstrap.statistics import Statistics
+    from controlplane.objects.types.regex import regex_error
+
+    for option, texts in (("--stats-prefix", prefixes), ("--stats-suffix", suffixes), ("--stats-regexp", regexps)):
+        if "" in (texts or ()):
+            raise typer.BadParameter("expected a part of a name", param_hint=option)
+    for error in filter(None, map(regex_error, regexps or ())):
+        raise typer.BadParameter(error, param_hint="--stats-regexp")
+    return Statistics(prefixes=tuple(prefixes or ()), suffixes=tuple(suffixes or ()), regexps=tuple(regexps or ()))
 
 
 def _labels_of(labels: list[str] | tuple[()]) -> dict[str, str]:

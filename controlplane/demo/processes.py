@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
+from controlplane.bootstrap.statistics import Statistics
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.demo.credentials import CredentialFiles
@@ -24,6 +25,7 @@ STATS_PORT = 15090
 PATIENCE_S = 120.0  # for what is only waited for: on a busy machine an Envoy takes long to begin
 _DRAIN_S = 45  # as Istio's; at its end Envoy closes connections with what they are answering
 _STOP_S = 5.0
+_STATISTICS = Statistics()
 
 
 class NotReady(Exception):
@@ -134,6 +136,7 @@ class EnvoySpec:
     credentials: CredentialFiles | None = None
     kind: ProxyType = ProxyType.SIDECAR
     more: tuple[tuple[str, str], ...] = ()  # further metadata
+    statistics: Statistics = _STATISTICS
 
 
 async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
@@ -152,6 +155,7 @@ async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
         control_plane=XdsServer(addresses=xds, credentials=sidecar.credentials.files if sidecar.credentials else None, delta=sidecar.delta),
         admin=f"{sidecar.ip}:{ADMIN_PORT}",
         status=StatusPorts(host=sidecar.ip, ready=READY_PORT, stats=STATS_PORT),
+        statistics=sidecar.statistics,
     )
     config = folder / f"{sidecar.name}.json"
     config.write_text(json.dumps(bootstrap(settings)))

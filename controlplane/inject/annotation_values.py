@@ -17,6 +17,7 @@ from controlplane.iptables.settings import interfaces as names_of_interfaces
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
+from controlplane.objects.types.regex import regex_error
 from controlplane.objects.types.validation_errors import findings
 from controlplane.untyped import Json
 
@@ -151,6 +152,40 @@ def one_of(*words: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """Return the parts of names in ``text``, which may be none, between commas."""
+    return tuple(part.strip() for part in one_line(text).split(",") if part.strip())
+
+
+def regular_expressions(text: str) -> tuple[str, ...]:
+    """Return the regular expressions in ``text``, which may be none, between commas."""
+    found = parts(text)
+    for error in filter(None, map(regex_error, found)):
+        raise BadValue(error)
+    return found
+
+
+def histogram_buckets(text: str) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """Return the upper bounds of buckets in ``text``, JSON: a map to them from the first parts of histograms' names."""
+    expected = 'expected a map from prefixes of names to upper bounds above 0, as {"cluster.xds-grpc": [1, 5, 10]}'
+    try:
+        decoded = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadValue(expected) from error
+    if not isinstance(decoded, dict) or len(decoded) > _MAX_ENTRIES:
+        raise BadValue(expected)
+    return tuple((prefix, _bounds(bounds, expected)) for prefix, bounds in sorted(decoded.items()) if prefix)
+
+
+def _bounds(value: object, expected: str) -> tuple[float, ...]:
+    if not isinstance(value, list) or not 0 < len(value) <= _MAX_ENTRIES:
+        raise BadValue(expected)
+    bounds = [float(each) for each in value if isinstance(each, int | float) and not isinstance(each, bool) and each > 0]
+    if len(set(bounds)) != len(value):
+        raise BadValue(expected)
+    return tuple(sorted(bounds))
 
 
 def volumes(text: str) -> tuple[Json, ...]:

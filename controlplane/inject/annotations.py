@@ -40,6 +40,10 @@ PROXY_MEMORY = Annotation(_SIDECAR + "proxyMemory", annotation_values.quantity)
 PROXY_MEMORY_LIMIT = Annotation(_SIDECAR + "proxyMemoryLimit", annotation_values.quantity_between("16Mi", "1024Ti"))
 LOG_LEVEL = Annotation(_SIDECAR + "logLevel", annotation_values.log_level)
 COMPONENT_LOG_LEVEL = Annotation(_SIDECAR + "componentLogLevel", annotation_values.component_log_levels)
+STATS_PREFIXES = Annotation(_SIDECAR + "statsInclusionPrefixes", annotation_values.parts)
+STATS_SUFFIXES = Annotation(_SIDECAR + "statsInclusionSuffixes", annotation_values.parts)
+STATS_REGEXPS = Annotation(_SIDECAR + "statsInclusionRegexps", annotation_values.regular_expressions)
+STATS_BUCKETS = Annotation(_SIDECAR + "statsHistogramBuckets", annotation_values.histogram_buckets)
 INJECT = Annotation(_SIDECAR + "inject", annotation_values.strict_boolean)
 INTERCEPTION_MODE = Annotation(_SIDECAR + "interceptionMode", annotation_values.one_of("REDIRECT", "TPROXY", "NONE"))
 REWRITE_PROBES = Annotation(_SIDECAR + "rewriteAppHTTPProbers", annotation_values.boolean)
@@ -81,6 +85,10 @@ INJECTION_ANNOTATIONS: tuple[Annotation[object], ...] = (
     PROXY_MEMORY_LIMIT,
     LOG_LEVEL,
     COMPONENT_LOG_LEVEL,
+    STATS_PREFIXES,
+    STATS_SUFFIXES,
+    STATS_REGEXPS,
+    STATS_BUCKETS,
     PROXY_CONFIG,
     MAX_HEADERS,
     INTERCEPTION_MODE,
@@ -135,7 +143,5 @@ class Annotations:
             if (domain == _ISTIO or domain.endswith(f".{_ISTIO}")) and name not in _BY_NAME:
                 yield f"annotation {name[:100]} has no effect"
         config = self.get(PROXY_CONFIG)
-        connections = config.connection_settings if config else None
-        unknown = [*sorted(config.model_extra or {} if config else {}), *sorted(connections.model_extra or {} if connections else {})]
-        for field_name in unknown:
+        for field_name in config.without_effect() if config else ():
             yield f"annotation {PROXY_CONFIG.name}: {field_name[:80]} has no effect"

@@ -21,6 +21,7 @@ from controlplane.inject.annotations import Annotations
 from controlplane.inject.iptables_args import PROXY_USER, ProxyOwner, interception_mode, iptables_arguments
 from controlplane.inject.pod import BadPod, CandidatePod
 from controlplane.inject.probes import escaped_argument
+from controlplane.inject.proxy_statistics import proxy_statistics
 from controlplane.inject.resources import DEFAULT_RESOURCES, heap_bytes, proxy_resources, worker_threads
 from controlplane.model.proxies import PROXY_CONTAINER, Interception, ProxyType
 from controlplane.objects.networking.proxy_config import ProxySettings
@@ -167,7 +168,9 @@ def _arguments(plan: InjectionPlan, resources: Json) -> list[str]:
     config, annotations = plan.config, plan.annotations
     bootstrap_json = orjson.dumps(bootstrap(_bootstrap(plan, resources))).decode()
     if len(bootstrap_json.encode()) > _MAX_BOOTSTRAP:
-        raise BadPod(f"the bootstrap of its proxy has more than {_MAX_BOOTSTRAP >> 10} KiB: expected fewer or shorter probes")
+        raise BadPod(
+            f"the bootstrap of its proxy has more than {_MAX_BOOTSTRAP >> 10} KiB: expected fewer or shorter probes and names of statistics"
+        )
     drain_s = _DRAIN_S if config.drain_duration is None else ceil(config.drain_duration / 1000)
     number = config.concurrency if config.concurrency is not None else worker_threads(resources)  # 0: as many as there are cores
     levels = annotations.get(keys.COMPONENT_LOG_LEVEL)
@@ -182,7 +185,7 @@ def _arguments(plan: InjectionPlan, resources: Json) -> list[str]:
 
 
 def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
-    pod, settings = plan.pod, plan.settings
+    pod, settings, annotations = plan.pod, plan.settings, plan.annotations
     metadata = {
         "APP_CONTAINERS": ",".join(escaped_argument(str(container["name"])) for container in pod.application_containers),
         "CLUSTER_ID": escaped_argument(settings.cluster),
@@ -217,6 +220,7 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
         ),
         probes=plan.probes,
         limits=OverloadLimits(heap_bytes=heap_bytes(resources)),
+        statistics=proxy_statistics(annotations, plan.config),
     )
 
 

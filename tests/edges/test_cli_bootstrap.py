@@ -87,3 +87,26 @@ def test_a_file_has_to_hold_one_group_and_who_registers_itself_needs_a_token(tmp
 def test_in_the_clear_nothing_is_reported(tmp_path: Path) -> None:
     assert "load_stats_config" not in json.dumps(printed(*HERE))
     assert "load_stats_config" in json.dumps(printed(*HERE, *FILES))
+
+
+def test_statistics_are_kept_besides_those_that_always_are() -> None:
+    usual = patterns(printed(*HERE))
+
+    asked = patterns(printed(*HERE, "--stats-prefix", "cluster.outbound", "--stats-suffix", "ssl.handshake", "--stats-regexp", ".*rq_5xx"))
+
+    assert [each for each in asked if each in usual] == usual
+    assert [each for each in asked if each not in usual] == [
+        {"prefix": "cluster.outbound"},
+        {"suffix": "ssl.handshake"},
+        {"safe_regex": {"regex": ".*rq_5xx"}},
+    ]
+    assert "expected an RE2 regular expression" in said(*HERE, "--stats-regexp", "a(")
+    assert "expected a part of a name" in said(*HERE, "--stats-suffix", "")
+
+
+def patterns(bootstrap: dict[str, dict[str, object]]) -> list[dict[str, object]]:
+    """Return by what the statistics are chosen that ``bootstrap`` keeps."""
+    matcher = bootstrap["stats_config"]["stats_matcher"]
+    assert isinstance(matcher, dict)
+    found: list[dict[str, object]] = matcher["inclusion_list"]["patterns"]
+    return found

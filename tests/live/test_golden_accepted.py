@@ -15,6 +15,7 @@ import httpx
 import pytest
 import yaml
 
+from controlplane.bootstrap.statistics import Statistics
 from controlplane.model.proxies import ProxyType
 from tests.support.certificates import write_files
 from tests.support.envoys import CredentialFiles
@@ -29,6 +30,7 @@ ROUTER = ProxyType.ROUTER.value
 IDENTIFIED = "with an identity, "  # before how its connections are captured
 AT = " at "  # before the addresses that its node says it has
 DUAL_STACK, IPV6 = f"REDIRECT{AT}10.1.0.7,fd00:1::7", f"REDIRECT{AT}fd00:1::7"
+_REFUSALS = Statistics(suffixes=(".update_rejected",))
 CERTIFICATES = "/etc/certs"  # where cases have files
 # Stands beside the objects of a case: when Envoy knows this host, it has been sent what came with it.
 MARKER = """---
@@ -97,12 +99,20 @@ class Bench:
         await until(self._ready, "the control plane is ready", watched=plane)
         captured, _, ips = mode.removeprefix(IDENTIFIED).partition(AT)
         more = (("INSTANCE_IPS", ips),) if ips else ()
-        sidecar = EnvoySpec(name="client-1", ip=self.ip, labels={"app": "client"}, interception=captured, more=more)
+        sidecar = EnvoySpec(name="client-1", ip=self.ip, labels={"app": "client"}, interception=captured, more=more, statistics=_REFUSALS)
         where = self.replica.xds
         if mode == ROUTER:
             self.store.namespace = "edge"
             labels = {"istio": "ingressgateway"}
-            sidecar = EnvoySpec(name="ingress-1", ip=self.ip, labels=labels, namespace="edge", account="ingress", kind=ProxyType.ROUTER)
+            sidecar = EnvoySpec(
+                name="ingress-1",
+                ip=self.ip,
+                labels=labels,
+                namespace="edge",
+                account="ingress",
+                kind=ProxyType.ROUTER,
+                statistics=_REFUSALS,
+            )
         if mode == ROUTER or mode.startswith(IDENTIFIED):
             account = "ingress" if mode == ROUTER else "client"
             held = CredentialFiles(self.folder / "credentials")

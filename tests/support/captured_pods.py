@@ -15,6 +15,7 @@ from pathlib import Path
 
 from controlplane.app.identity import SIGNING_KEY_FILE
 from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
+from controlplane.bootstrap.statistics import Statistics
 from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.ca.file_store import FileStore
 from controlplane.ca.rotation import load_state, read_key
@@ -114,6 +115,7 @@ def start_envoy(stack: ExitStack, pod: CapturedPod, folder: Path, plane: str) ->
             more=(("INSTANCE_IPS", ",".join(pod.ips)),),
         ),
         control_plane=XdsServer(addresses=(plane,), credentials=held.files),
+        statistics=Statistics(prefixes=("cluster.", "listener.")),
     )
     config = folder / f"{made.pod}.json"
     config.write_text(json.dumps(bootstrap(settings)))

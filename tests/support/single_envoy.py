@@ -14,6 +14,7 @@ import httpx
 
 from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, bootstrap
 from controlplane.bootstrap.overload_manager import OverloadLimits
+from controlplane.bootstrap.statistics import Statistics
 from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsCredentials, XdsServer, secret_files
 from controlplane.model.proxies import Interception
@@ -206,6 +207,7 @@ async def single_envoy(
     probes: tuple[ApplicationProbe, ...] = (),
     nodes: tuple[str, ...] = (),
     age_s: float = 1800.0,
+    statistics: Statistics | None = None,
 ) -> AsyncIterator[SingleEnvoy]:
     """Yield an Envoy that is not started yet, and its control plane, which runs; ``node_addresses`` are who may probe."""
     ip = f"{free_network(PORTS)}.11"
@@ -226,6 +228,7 @@ async def single_envoy(
                 status=StatusPorts(host=ip, application_host=ip, node_addresses=nodes),
                 probes=probes,
                 limits=limits or OverloadLimits(),
+                statistics=statistics or Statistics(),
             )
             one = SingleEnvoy(ip, folder, plane, way, settings, volume, dict(secret_files(credentials)))
             one.write(token=plane.token(account="web"), roots=plane.roots.decode())

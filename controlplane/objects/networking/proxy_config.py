@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, Strict, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from controlplane.model.keys import PROXY_CONFIG_KIND, GroupKind
 from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, PROXY_CONFIG
@@ -18,6 +19,7 @@ from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.objects.types.regex import MAX_LENGTH, regex_error
 from controlplane.objects.types.rules import out_of_range
 from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Bool, DurationOrZero, Map, Model, Port, Text, UInt
 from controlplane.objects.types.selectors import WorkloadSelector
@@ -67,6 +69,31 @@ class ProxyConnections(Model):
     http_request_headers_timeout: DurationOrZero | None = None
 
 
+def _regular(text: str) -> str:
+    if error := regex_error(text):
+        raise PydanticCustomError("regular_range", "{why}", {"why": error})
+    return text
+
+
+_Part = Annotated[Text, Field(min_length=1, max_length=MAX_LENGTH)]
+_Parts = Annotated[tuple[_Part, ...], Field(max_length=256)]
+_Regulars = Annotated[tuple[Annotated[_Part, AfterValidator(_regular)], ...], Field(max_length=256)]
+
+
+class ProxyStatsMatcher(Model):
+    """Which statistics a proxy keeps besides those that each does, by their names."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
+
+    inclusion_prefixes: _Parts = ()
+    inclusion_suffixes: _Parts = ()
+    inclusion_regexps: _Regulars = ()
+
+    def with_defaults(self, base: ProxyStatsMatcher) -> ProxyStatsMatcher:
+        """Return this, with the lists of ``base`` that this has none of."""
+        return base.model_copy(update={name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()})
+
+
 class ProxySettings(Model):
     """Settings of proxies, as MeshConfig's ``defaultConfig`` and the annotation ``proxy.istio.io/config`` say them, if they have an effect.
 
@@ -81,13 +108,21 @@ class ProxySettings(Model):
     gateway_topology: GatewayTopology | None = None
     hold_application_until_proxy_starts: Bool | None = None
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] | None = None
+    proxy_stats_matcher: ProxyStatsMatcher | None = None
     status_port: Port | None = None
     termination_drain_duration: DurationOrZero | None = None
 
     def with_defaults(self, base: ProxySettings) -> ProxySettings:
         """Return these settings, and those of ``base`` where these say nothing."""
         explicit = {name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()}
+        if self.proxy_stats_matcher and base.proxy_stats_matcher:
+            explicit["proxy_stats_matcher"] = self.proxy_stats_matcher.with_defaults(base.proxy_stats_matcher)
         return base.model_copy(update=explicit)
+
+    def without_effect(self) -> Iterator[str]:
+        """Yield the fields that are here and mean nothing."""
+        for part in (self, self.connection_settings, self.proxy_stats_matcher):
+            yield from sorted(part.model_extra or {} if part else {})
 
 
 def max_request_headers_kb(annotations: Mapping[str, str]) -> int | None:

@@ -143,7 +143,8 @@ def test_probes_that_ask_the_same_share_a_cluster() -> None:
 
 
 @pytest.mark.parametrize("name", ["sidecar", "gateway"])
-def test_the_examples_run_envoy_with_the_same_runtime(name: str) -> None:
+def test_the_examples_run_envoy_with_the_same_runtime_and_statistics(name: str) -> None:
     written = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
 
-    assert written["layered_runtime"] == at(POD, "layered_runtime")
+    for part in ("layered_runtime", "stats_config", "deferred_stat_options"):
+        assert written[part] == at(POD, part)
