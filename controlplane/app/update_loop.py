@@ -30,7 +30,7 @@ from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import ENDPOINT_KINDS, Key
 from controlplane.objects.changes import MeshChange
-from controlplane.slices import SLICE_S
+from controlplane.slices import SLICE_S, next_turn
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class UpdateLoop:
     async def _apply(self, batch: _Mailbox) -> None:
         for piece in batch.pieces():
             self._changed |= self._mesh.apply(piece)
-            await asyncio.sleep(0)
+            await next_turn()
 
     async def _refresh(self, publish: Publish) -> Published:
         began = time.perf_counter()
@@ -130,7 +130,7 @@ class UpdateLoop:
             if published.done:
                 self.refreshes += 1
                 return published
-            await asyncio.sleep(0)
+            await next_turn()
             if ahead_at <= time.perf_counter() < began + _AHEAD_S:
                 await self._refresh_endpoints(publish)
                 ahead_at = time.perf_counter() + _AHEAD_EVERY_S
@@ -139,14 +139,14 @@ class UpdateLoop:
         """Publish the endpoints of the batch, and those that have arrived since, ahead of what is left of it."""
         for piece in self._mailbox.take_endpoints():
             self._mesh.apply(piece)
-            await asyncio.sleep(0)
+            await next_turn()
         done = False
         while not done:
             published = self._mesh.refresh_endpoints(_after(time.perf_counter() + SLICE_S))
             done = published.done
             if published.changes:
                 publish(published)
-            await asyncio.sleep(0)
+            await next_turn()
 
     def _publish(self, published: Published, publish: Publish) -> None:
         if published.wanted_keys is not None and self._issuers:
