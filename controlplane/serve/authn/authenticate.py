@@ -45,8 +45,12 @@ _UNAUTHENTICATED = StreamEnd(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
 
 
 async def authenticate(authenticator: Authenticator, context: CallContext) -> Caller | StreamEnd:
-    """Return the caller by ``authenticator``, or how its call ends; whatever goes wrong on the way, nobody is admitted."""
+    """Return the caller by ``authenticator``, or how its call ends; whatever goes wrong on the way, nobody is admitted.
+
+    A connection that calls very often waits.
+    """
     peer = context.peer()
+    await authenticator.call_rate.wait(peer)
     try:
         caller = await authenticator.caller(context)
     except Unauthenticated as error:

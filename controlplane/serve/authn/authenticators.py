@@ -13,6 +13,7 @@ import grpc.aio
 from controlplane.ca.certificates import BadCertificate, uri_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import BadIdentity, Identity, parse_identity
+from controlplane.serve.authn.call_rate import CallRate
 from controlplane.serve.authn.connection_age import ConnectionAge
 from controlplane.serve.authn.refused_callers import AuthenticationFailure, RefusedCallers
 
@@ -75,6 +76,7 @@ class Authenticator(Protocol):
 
     secure: bool
     refused: RefusedCallers
+    call_rate: CallRate
 
     @property
     def age(self) -> ConnectionAge | None:
@@ -96,6 +98,7 @@ class PlaintextAuthenticator:
     def __init__(self, refused: RefusedCallers) -> None:
         """Admit every caller; those whose nodes are bad are ``refused``."""
         self.refused = refused
+        self.call_rate = CallRate()
 
     def credentials(self) -> None:
         """Return ``None``: the port is opened without TLS."""
@@ -122,6 +125,7 @@ class TokenAuthenticator:
     ) -> None:
         """Open with ``certificates``; check tokens by ``token_reviewer``, identities are of ``trust_domain`` and believed for ``age``."""
         self.refused = refused
+        self.call_rate = CallRate()
         self.age = age
         self.credentials = certificates
         self._token_reviewer = token_reviewer
@@ -153,6 +157,7 @@ class CertificateAuthenticator:
     ) -> None:
         """Open with ``certificates``, which ask for one; accept identities of ``trust_domain``, believed for ``age``."""
         self.refused = refused
+        self.call_rate = CallRate()
         self.age = age
         self.credentials = certificates
         self._trust_domain = trust_domain

@@ -21,7 +21,7 @@ from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate
 from controlplane.serve.authn.authenticators import Authenticator, CallContext, Caller, Unauthenticated
-from controlplane.serve.csr.rate_limit import RateLimiter
+from controlplane.serve.authn.rate_limit import RateLimiter
 from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from controlplane.serve.sds.secrets import SigningAuthority
 
