@@ -15,13 +15,6 @@ ALONE = ("translate", "iptables")
 WRITTEN = [(page.name, line) for page in sorted(DOCS.glob("*.md")) for line in commands(page.read_text()) if line.split()[1] in ALONE]
 
 
-def test_the_steps_of_a_rotation_are_commands() -> None:
-    steps = [line.split()[2] for line in commands((DOCS / "install.md").read_text()) if line.startswith("navarch ca ")]
-
-    assert steps == ["show", "prepare", "activate", "retire"]
-    assert all(navarch("ca", step, "--help").returncode == 0 for step in steps)
-
-
 def test_there_are_some() -> None:
     assert [name for name, _ in WRITTEN] == ["gateways.md", "injection.md"]
 

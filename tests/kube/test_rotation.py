@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
 
 from controlplane.envoy.type_urls import SDS
-from tests.support.ca_command import navarch_ca
+from tests.support.ca_command import as_written, navarch_ca
 from tests.support.cluster import Cluster
 from tests.support.control_plane import next_delta
 from tests.support.kube_control_plane import identities
+from tests.support.page_commands import commands
 from tests.support.pod_proxies import Workload, ads
 from tests.support.secure_control_plane import asking
 from tests.support.waiting import until
+
+PAGE = (Path(__file__).parents[2] / "docs" / "install.md").read_text()
 
 
 async def waits_for(cluster: Cluster) -> list[str]:
@@ -55,3 +60,20 @@ async def test_each_step_waits_for_a_proxy_that_has_not_accepted_and_says_so(hom
         await call.write(asking(SDS, nonce=leaf.nonce))
         await until(lambda: done("retire"))
         assert [each.name for each in (await next_delta(call)).resources] == ["ROOTCA"]
+
+
+async def test_the_steps_of_the_page_rotate_as_they_are_written(home: Cluster) -> None:
+    async def roots() -> object:
+        return json.loads((await navarch_ca(home, "show", "-o", "json"))[1])["roots"]
+
+    async def done(line: str) -> bool:
+        return (await as_written(home, line))[0] == 0
+
+    steps = [line for line in commands(PAGE) if line.startswith("navarch ca ")]
+    async with identities(home, "one"):
+        before = await roots()
+        for line in steps:
+            await until(partial(done, line), line)  # the replica has to have seen the step before
+
+        assert [line.split()[2] for line in steps] == ["show", "prepare", "activate", "retire"]
+        assert await roots() != before
