@@ -151,6 +151,10 @@ class EnvoyStream(Generic[Request]):
                     reader.cancel()
                     if self._next_check is not None:
                         self._next_check.cancel()
+        except asyncio.CancelledError as cancelled:
+            # In 3.11 a frame of TaskGroup keeps the error and its traceback the frame, with all that the stream had: until garbage is
+            # collected, or, of a stream that has lived for a while, until everything is.
+            raise cancelled.with_traceback(None) from None
         finally:
             if ending:
                 ending.cancel()
