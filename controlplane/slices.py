@@ -1,15 +1,21 @@
-"""Long work on the event loop, in slices: others get a turn after each, so that nobody waits for the whole."""
+"""Long work on the event loop, in slices: others get a turn after each, so that nobody waits for the whole.
+
+Pieces may be empty, or ``None``: then they only say that the slice may end there.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-SLICE_S = 0.01  # how long the event loop is held at most at a time, but for a single long piece
+SLICE_S = 0.01  # how long the event loop is held at most at a time by what others wait for
+_SHORT_SLICE_S = 0.002
+_REST = 3.0  # after a short slice the event loop is others' for so many times as long as the slice took
+_LEAST_REST_S = 0.003
 T = TypeVar("T")
 
 
@@ -60,16 +66,44 @@ async def next_turn() -> None:
     await rounds.wait()
 
 
-async def in_slices(pieces: Iterable[T]) -> AsyncIterator[T]:
-    """Yield ``pieces``, each worked out when it is asked for; others get a turn between two of them, every 10 ms."""
-    since = time.perf_counter()
-    for piece in pieces:
-        yield piece
-        if time.perf_counter() - since > SLICE_S:
-            await next_turn()
-            since = time.perf_counter()
+class LoopShare:
+    """A share of the event loop, a quarter at most, for all work together that others must not notice.
+
+    Handing a change to a hundred streams takes many turns of the event loop. A turn of which something else takes 10 ms makes each of them
+    as much longer. So there is one short slice at a time, whoever has work to do in turn, and a rest after it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing to do."""
+        self._turn = asyncio.Lock()  # whoever has waited longest is next
+
+    async def turn(self) -> None:
+        """Wait until something short may be done."""
+        async with self._turn:
+            await asyncio.sleep(_LEAST_REST_S)
+
+    async def in_slices(self, pieces: Iterable[T]) -> AsyncIterator[T]:
+        """Yield ``pieces``, some at a time."""
+        left = iter(pieces)
+        done = False
+        while not done:
+            async with self._turn:
+                began = time.perf_counter()
+                piece_list, done = _one_slice(left, began + _SHORT_SLICE_S)
+                await asyncio.sleep(max(_LEAST_REST_S, _REST * (time.perf_counter() - began)))
+            for piece in piece_list:
+                yield piece
+
+    async def collected(self, pieces: Iterable[Iterable[T]]) -> list[T]:
+        """Return what all ``pieces`` have."""
+        return [item async for piece in self.in_slices(pieces) for item in piece]
 
 
-async def collected(pieces: Iterable[Iterable[T]]) -> list[T]:
-    """Return what all ``pieces`` have, worked out in slices."""
-    return [item async for piece in in_slices(pieces) for item in piece]
+def _one_slice(left: Iterator[T], until: float) -> tuple[list[T], bool]:
+    """Return the pieces that ``left`` has ``until`` then, one at least, and whether they were the last."""
+    found = []
+    for piece in left:
+        found.append(piece)
+        if time.perf_counter() > until:
+            return found, False
+    return found, True

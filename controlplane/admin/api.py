@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TypeVar
 
-from fastapi import APIRouter, FastAPI, HTTPException, Response
-from prometheus_client import CollectorRegistry
-from pydantic import TypeAdapter
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
 from controlplane.admin.health import health_router
 from controlplane.admin.host_check import HostCheck
+from controlplane.admin.pages.answers import Answers
+from controlplane.admin.pages.rows import list_page, object_rows, page, problem_rows, resource_list_page, resource_page
+from controlplane.admin.request_limit import RequestLimit
 from controlplane.admin.route_access import RouteAccess, include_routers
 from controlplane.admin.schemas import (
     IdentityRow,
@@ -22,147 +25,145 @@ from controlplane.admin.schemas import (
     ResourceRow,
 )
 from controlplane.admin.state import AdminState
-from controlplane.background import in_background
-from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
-from controlplane.model.keys import Key
-from controlplane.model.problems import Problem, in_order
-from controlplane.objects.locations import Location, Locations, located_problems
-from controlplane.slices import collected
+from controlplane.slices import LoopShare
 from controlplane.xds.resource import Resource
 
 TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "virtualhosts": VHDS, "secrets": SDS}
-_PROBLEM_ROWS = TypeAdapter(list[ProblemRow])
+T = TypeVar("T")
 _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is none"}}
+_ALWAYS: dict[int | str, dict[str, object]] = {
+    304: {"description": "It is as it was when it had the ETag that If-None-Match names"},
+    503: {"description": "Too many requests are being answered; Retry-After says when to come again"},
+}
 
 
-def admin_app(state: AdminState, registry: CollectorRegistry, hosts: Iterable[str]) -> HostCheck:
-    """Return the API over ``state`` and the metrics of ``registry``; besides the loopback interface's own names, ``hosts`` may call it."""
+def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
+    """Return the API over ``state``, with its metrics; besides the loopback interface's own names, ``hosts`` may call it."""
     app = FastAPI(title="Navarch", description="What a Navarch control plane knows. Read only.", docs_url=None, redoc_url=None)
-    include_routers(
-        app,
-        RouteAccess.OPERATOR,
-        health_router(state.not_ready, registry),
-        _object_router(state),
-        _proxy_router(state),
-        _identity_router(state),
-        _load_router(state),
-    )
-    return HostCheck(app, hosts)
+    pages, health = LoopShare(), LoopShare()
+    answers = Answers(pages)
+    routers = (_object_router, _proxy_router, _identity_router, _load_router)
+    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *(router(state, answers) for router in routers))
+    return RequestLimit(HostCheck(app, hosts), pages, health)
 
 
-def _object_router(state: AdminState) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["objects"])
+def _object_router(state: AdminState, answers: Answers) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["objects"], responses=_ALWAYS)
 
-    @router.get("/objects", summary="The objects in effect, and where they stand")
-    async def objects(kind: str | None = None, namespace: str | None = None) -> list[ObjectRow]:
-        keys = [entry.key for entry in state.mesh.objects() if kind in {None, entry.key.kind} and namespace in {None, entry.key.namespace}]
-        return await in_background(_object_rows, keys, state.locations())
+    @router.get("/objects", summary="The objects in effect, and where they stand", response_model=list[ObjectRow])
+    async def objects(request: Request, kind: str | None = None, namespace: str | None = None) -> Response:
+        def rows() -> Iterator[ObjectRow | None]:
+            return object_rows(state.mesh.keys, state.locations(), kind, namespace)
+
+        return await answers.answer(request, lambda: list_page(rows()), lambda: (state.mesh.version, state.locations()))
 
     @router.get("/problems", summary="What is wrong with the objects, by file and line", response_model=list[ProblemRow])
-    async def problems(severity: str | None = None) -> Response:
-        found = [*await collected(state.mesh.problems_by_object()), *await state.refusals()]
-        return Response(await in_background(_problem_rows, found, state.locations(), severity), media_type="application/json")
+    async def problems(request: Request, severity: str | None = None) -> Response:
+        def rows() -> Iterator[ProblemRow | None]:
+            return problem_rows(chain(state.mesh.problems_by_object(), state.refusals()), state.locations(), severity)
+
+        def version() -> object:
+            return state.mesh.version, state.locations(), state.refusals_version()
+
+        return await answers.answer(request, lambda: list_page(rows()), version)
 
     return router
 
 
-def _proxy_router(state: AdminState) -> APIRouter:
-    router = APIRouter(prefix="/v1/proxies", tags=["proxies"])
+def _proxy_router(state: AdminState, answers: Answers) -> APIRouter:
+    router = APIRouter(prefix="/v1/proxies", tags=["proxies"], responses=_ALWAYS)
 
-    @router.get("", summary="The connected proxies: what each was sent, accepted and refused")
-    async def proxies() -> list[ProxyRow]:
-        return list(state.proxies())
+    @router.get("", summary="The connected proxies: what each was sent, accepted and refused", response_model=list[ProxyRow])
+    async def proxies(request: Request) -> Response:
+        return await answers.answer(request, lambda: list_page(state.proxies(None)))
 
-    @router.get("/{proxy_id}", summary="One connected proxy", responses=_MISSING)
-    async def proxy(proxy_id: str) -> ProxyRow:
-        for row in state.proxies():
-            if row.id == proxy_id:
-                return row
-        raise HTTPException(404, f"no proxy {proxy_id} is connected")
+    @router.get("/{proxy_id}", summary="One connected proxy", responses=_MISSING, response_model=ProxyRow)
+    async def proxy(request: Request, proxy_id: str) -> Response:
+        def row() -> Iterator[bytes]:
+            return page(_present(next(state.proxies(proxy_id), None), f"no proxy {proxy_id} is connected"))
 
-    @router.get("/{proxy_id}/config/{kind}", summary="The resources of one type that a proxy is sent", responses=_MISSING)
-    async def config(proxy_id: str, kind: str) -> list[ResourceRow]:
-        return await in_background(_resource_rows, _resources(state, proxy_id, kind))
+        return await answers.answer(request, row)
 
-    @router.get("/{proxy_id}/config/{kind}/{name:path}", summary="One resource that a proxy is sent", responses=_MISSING)
-    async def resource(proxy_id: str, kind: str, name: str) -> ResourceRow:
-        named = [resource for resource in _resources(state, proxy_id, kind) if resource.name == name]
-        rows = await in_background(_resource_rows, named)
-        if not rows:
-            raise HTTPException(404, f"the proxy is sent no {kind} called {name}")
-        return rows[0]
+    @router.get(
+        "/{proxy_id}/config/{kind}",
+        summary="The resources of one type that a proxy is sent",
+        responses=_MISSING,
+        response_model=list[ResourceRow],
+    )
+    async def config(request: Request, proxy_id: str, kind: str) -> Response:
+        resources = _resources(state, proxy_id, kind)
+        return await answers.answer(request, lambda: resource_list_page(resources), page=_content(resources))
 
-    return router
-
-
-def _load_router(state: AdminState) -> APIRouter:
-    router = APIRouter(prefix="/v1/load", tags=["load"])
-
-    @router.get("", summary="The traffic that proxies report, by cluster and locality")
-    async def load() -> list[LoadRow]:
-        return list(state.load(None))
-
-    @router.get("/{proxy_id}", summary="The traffic that one proxy reports, by cluster and locality")
-    async def of_one(proxy_id: str) -> list[LoadRow]:
-        return list(state.load(proxy_id))
+    @router.get(
+        "/{proxy_id}/config/{kind}/{name:path}",
+        summary="One resource that a proxy is sent",
+        responses=_MISSING,
+        response_model=ResourceRow,
+    )
+    async def resource(request: Request, proxy_id: str, kind: str, name: str) -> Response:
+        named = next((each for each in _resources(state, proxy_id, kind) if each.name == name), None)
+        found = _present(named, f"the proxy is sent no {kind} called {name}")
+        return await answers.answer(request, lambda: resource_page(found), page=("one", _content((found,))))
 
     return router
 
 
-def _identity_router(state: AdminState) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["identity"])
+def _load_router(state: AdminState, answers: Answers) -> APIRouter:
+    router = APIRouter(prefix="/v1/load", tags=["load"], responses=_ALWAYS)
 
-    @router.get("/identity", summary="Who signs, who is trusted, and how far a rotation is", responses=_MISSING)
-    async def identity() -> IdentityRow:
-        row = state.identity()
-        if row is None:
-            raise HTTPException(404, "this control plane gives no identities: it was started without --xds-tls and --xds-mtls")
-        return row
+    @router.get("", summary="The traffic that proxies report, by cluster and locality", response_model=list[LoadRow])
+    async def load(request: Request) -> Response:
+        return await answers.answer(request, lambda: list_page(state.load(None)))
 
-    @router.get("/refused-callers", summary="Who was not let in lately, and why: proxies with nodes or credentials that are not right")
-    async def refused_callers() -> list[RefusedCallerRow]:
-        return list(state.refused_callers())
-
-    @router.get("/issuers", summary="Where keys of token issuers are fetched, and how that goes")
-    async def issuers() -> list[IssuerRow]:
-        return list(state.issuers())
+    @router.get("/{proxy_id}", summary="The traffic that one proxy reports, by cluster and locality", response_model=list[LoadRow])
+    async def of_one(request: Request, proxy_id: str) -> Response:
+        return await answers.answer(request, lambda: list_page(state.load(proxy_id)))
 
     return router
+
+
+def _identity_router(state: AdminState, answers: Answers) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["identity"], responses=_ALWAYS)
+
+    @router.get("/identity", summary="Who signs, who is trusted, and how far a rotation is", responses=_MISSING, response_model=IdentityRow)
+    async def identity(request: Request) -> Response:
+        def row() -> Iterator[bytes]:
+            return page(
+                _present(state.identity(), "this control plane gives no identities: it was started without --xds-tls and --xds-mtls")
+            )
+
+        return await answers.answer(request, row)
+
+    @router.get(
+        "/refused-callers",
+        summary="Who was not let in lately, and why: proxies with nodes or credentials that are not right",
+        response_model=list[RefusedCallerRow],
+    )
+    async def refused_callers(request: Request) -> Response:
+        return await answers.answer(request, lambda: list_page(state.refused_callers()))
+
+    @router.get("/issuers", summary="Where keys of token issuers are fetched, and how that goes", response_model=list[IssuerRow])
+    async def issuers(request: Request) -> Response:
+        return await answers.answer(request, lambda: list_page(state.issuers()))
+
+    return router
+
+
+def _present(found: T | None, otherwise: str) -> T:
+    if found is None:
+        raise HTTPException(404, otherwise)
+    return found
 
 
 def _resources(state: AdminState, proxy_id: str, kind: str) -> list[Resource]:
     if kind not in TYPES:
         raise HTTPException(404, f"expected one of {', '.join(TYPES)}, found {kind[:80]}")
     session = next((open_session for open_session in state.sessions() if open_session.proxy.id == proxy_id), None)
-    if session is None:
-        raise HTTPException(404, f"no proxy {proxy_id} is connected")
-    return sorted(session.view.resources(TYPES[kind]), key=lambda resource: resource.name)
+    view = _present(session, f"no proxy {proxy_id} is connected").view
+    return sorted(view.resources(TYPES[kind]), key=lambda resource: resource.name)
 
 
-def _resource_rows(resources: Iterable[Resource]) -> list[ResourceRow]:
-    return [
-        ResourceRow(name=resource.name, version=resource.version, resource=expand(resource.type_url, resource.value))
-        for resource in resources
-    ]
-
-
-def _problem_rows(found: Iterable[Problem], places: Sequence[Locations], severity: str | None) -> bytes:
-    located = located_problems(in_order(found), places)
-    rows = [ProblemRow.model_validate(each.row()) for each in located if severity in {None, each.problem.severity.value}]
-    return _PROBLEM_ROWS.dump_json(rows)
-
-
-def _object_rows(keys: Iterable[Key], places: Sequence[Locations]) -> list[ObjectRow]:
-    return [_object_row(key, next((place for source in places if (place := source.location(key, ""))), None)) for key in keys]
-
-
-def _object_row(key: Key, place: Location | None) -> ObjectRow:
-    return ObjectRow(
-        object=str(key),
-        kind=key.kind,
-        namespace=key.namespace,
-        name=key.name,
-        file=place.file if place else None,
-        line=place.line if place else None,
-    )
+def _content(resources: Iterable[Resource]) -> Hashable:
+    """Return what is the same for all pages with ``resources``, of whichever proxy: those that see the same share them."""
+    return tuple((resource.type_url, resource.name, resource.version) for resource in resources)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from controlplane.admin.metrics import metrics_page
+from controlplane.admin.pages.answers import Answers
+from controlplane.admin.request_limit import RequestLimit
 from controlplane.admin.route_access import RouteAccess, include_routers
+from controlplane.admin.state import AdminState
+from controlplane.slices import LoopShare
 
 
-def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) -> APIRouter:
-    """Return the routes that tell what ``ready`` says (``None``: yes, else why not) and the metrics of ``registry``."""
+def health_router(state: AdminState, answers: Answers) -> APIRouter:
+    """Return the routes that tell whether ``state`` is ready, and its metrics by ``answers``."""
     router = APIRouter(tags=["health"], default_response_class=PlainTextResponse)
 
     @router.get("/healthz", summary="Whether the process is alive")
@@ -25,18 +30,19 @@ def health_router(ready: Callable[[], str | None], registry: CollectorRegistry) 
         responses={503: {"description": "Not yet, or no more"}},
     )
     async def readyz() -> PlainTextResponse:
-        reason = ready()
+        reason = state.not_ready()
         return PlainTextResponse("ok\n" if reason is None else f"{reason}\n", status_code=200 if reason is None else 503)
 
     @router.get("/metrics", summary="Metrics in Prometheus's text format")
-    async def metrics() -> PlainTextResponse:
-        return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        return await answers.answer(request, partial(metrics_page, state), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
 
-def health_app(ready: Callable[[], str | None], registry: CollectorRegistry) -> FastAPI:
-    """Return an application that serves nothing else."""
+def health_app(state: AdminState) -> RequestLimit:
+    """Return an application that serves nothing else of ``state``."""
+    health = LoopShare()
     app = FastAPI(title="Navarch health", openapi_url=None, docs_url=None, redoc_url=None)
-    include_routers(app, RouteAccess.ANYBODY, health_router(ready, registry))
-    return app
+    include_routers(app, RouteAccess.ANYBODY, health_router(state, Answers(health)))
+    return RequestLimit(app, health, health)

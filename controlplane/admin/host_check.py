@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from controlplane.admin.http_server import Asgi, Receive, Scope, Send
+from controlplane.admin.http_server import Asgi, Receive, Scope, Send, refuse
 
 MAX_BODY_BYTES = 1 << 20
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@/\s]+))(?::[0-9]{1,5})?")
@@ -27,16 +27,7 @@ class HostCheck:
         if refusal is None:
             await self._app(scope, receive, send)
             return
-        status, reason = refusal
-        body = f'{{"detail":"{reason}"}}'.encode()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [(b"content-type", b"application/json"), (b"connection", b"close")],
-            }
-        )
-        await send({"type": "http.response.body", "body": body})
+        await refuse(send, *refusal)
 
     def _refusal(self, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -25,15 +26,24 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 HEADER_S = 10.0  # for the handshake of TLS, and for the header of each request
+WRITE_S = 20.0  # for a peer to take in most of what is written to it and not sent yet: 64 KiB and a little more
 _IDLE_S = 60
 _TLS_END_S = 2.0  # for a peer to say that it has heard the end
 _ACCEPT_AGAIN_S = 0.1  # after no connection could be accepted, for want of file descriptors as a rule
 
 
+async def refuse(send: Send, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
+    """Answer a request that goes no further with ``status``, ``reason`` and ``headers``, and end the connection."""
+    always = ((b"content-type", b"application/json"), (b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": [*always, *headers]})
+    await send({"type": "http.response.body", "body": json.dumps({"detail": reason}).encode()})
+
+
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that hangs up on who connects and does not ask."""
+    """HTTP/1.1 that hangs up on who connects and does not ask, and on who asks and does not read."""
 
     _header_limit: asyncio.TimerHandle | None = None
+    _write_limit: asyncio.TimerHandle | None = None
     on_lost: Callable[[], None] | None = None
 
     @property
@@ -53,14 +63,28 @@ class _Protocol(H11Protocol):
         elif self._header_limit is None:
             self._limit_header()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_limit = self._write_limit or self.loop.call_later(WRITE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._lift_write_limit()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._lift_limit()
+        self._lift_write_limit()
         if self.on_lost:
             self.on_lost()
 
     def _limit_header(self) -> None:
         self._header_limit = self.loop.call_later(HEADER_S, self.transport.close)
+
+    def _lift_write_limit(self) -> None:
+        if self._write_limit is not None:
+            self._write_limit.cancel()
+            self._write_limit = None
 
     def _lift_limit(self) -> None:
         if self._header_limit is not None:

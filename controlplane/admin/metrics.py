@@ -1,12 +1,15 @@
-"""Metrics of the control plane, counted when somebody asks: nothing is added up while proxies are served."""
+"""Metrics of the control plane, counted when somebody asks: nothing is added up while proxies are served.
+
+They are counted in pieces, as pages are made: ``None`` among them is none, and a place to give way to others.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
-from prometheus_client import Metric
+from prometheus_client import Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -15,68 +18,74 @@ from controlplane.admin.schemas import IssuerRow, ProxyRow
 from controlplane.admin.state import AdminState, KubernetesState
 
 
-class MetricsCollector(Collector):
-    """Reads ``control_plane`` whenever it is scraped."""
+def metrics_page(control_plane: AdminState) -> Iterator[bytes]:
+    """Yield every metric of ``control_plane`` in Prometheus's text format."""
+    for metric in _metrics(control_plane):
+        yield generate_latest(_OneMetric(metric)) if metric else b""
 
-    def __init__(self, control_plane: AdminState) -> None:
-        """Read ``control_plane``."""
-        self._control_plane = control_plane
 
-    def describe(self) -> Iterator[Metric]:
-        """Yield nothing: names are checked when they are collected."""
-        return iter(())
+class _OneMetric(Collector):
+    """What there is to collect: ``metric``."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric."""
-        control_plane = self._control_plane
-        yield GaugeMetricFamily("navarch_ready", "Whether proxies are answered.", value=control_plane.not_ready() is None)
-        yield CounterMetricFamily(
-            "navarch_refreshes", "How often the configuration was brought up to date.", value=control_plane.refreshes()
-        )
-        yield GaugeMetricFamily("navarch_tasks", "Tasks of the event loop.", value=control_plane.tasks())
-        objects = GaugeMetricFamily("navarch_objects", "Objects in effect, by kind.", labels=["kind"])
-        for kind, count in sorted(Counter(entry.key.kind for entry in control_plane.mesh.objects()).items()):
-            objects.add_metric([kind], count)
-        yield objects
-        yield GaugeMetricFamily(
-            "navarch_held_back",
-            "Objects with rules that stay as they were for now, as what their new version leads to is not there.",
-            value=control_plane.held_back(),
-        )
-        streams = GaugeMetricFamily("navarch_streams", "Open discovery streams, by protocol.", labels=["wire"])
-        for wire, count in sorted(Counter(session.variant.value for session in control_plane.sessions()).items()):
-            streams.add_metric([wire], count)
-        yield streams
-        yield from _proxy_metrics(control_plane.proxies())
-        rejects = CounterMetricFamily("navarch_xds_rejects", "Responses that proxies refused (NACK), by type.", labels=["type"])
-        for type_url, count in sorted(control_plane.rejects().items()):
-            rejects.add_metric([type_url.rpartition(".")[2]], count)
-        yield rejects
-        refused = CounterMetricFamily("navarch_callers_refused", "Callers that were not let in, by reason.", labels=["reason"])
-        for reason, count in sorted(control_plane.callers_refused().items()):
-            refused.add_metric([reason], count)
-        yield refused
-        if identity := control_plane.identity():
-            yield from identity_metrics(identity, time.time())
-        yield from _issuer_metrics(control_plane)
-        yield from _load_metrics(control_plane.load_totals())
-        if control_plane.kubernetes:
-            yield from _kubernetes_metrics(control_plane.kubernetes)
+        yield self._metric
 
 
-def _proxy_metrics(rows: Sequence[ProxyRow]) -> Iterator[Metric]:
+def _metrics(control_plane: AdminState) -> Iterator[Metric | None]:
+    yield GaugeMetricFamily("navarch_ready", "Whether proxies are answered.", value=control_plane.not_ready() is None)
+    yield CounterMetricFamily("navarch_refreshes", "How often the configuration was brought up to date.", value=control_plane.refreshes())
+    yield GaugeMetricFamily("navarch_tasks", "Tasks of the event loop.", value=control_plane.tasks())
+    objects = GaugeMetricFamily("navarch_objects", "Objects in effect, by kind.", labels=["kind"])
+    for kind, count in sorted(Counter(key.kind for key in control_plane.mesh.keys).items()):
+        objects.add_metric([kind], count)
+    yield objects
+    yield GaugeMetricFamily(
+        "navarch_held_back",
+        "Objects with rules that stay as they were for now, as what their new version leads to is not there.",
+        value=control_plane.held_back(),
+    )
+    streams = GaugeMetricFamily("navarch_streams", "Open discovery streams, by protocol.", labels=["wire"])
+    for wire, count in sorted(Counter(session.variant.value for session in control_plane.sessions()).items()):
+        streams.add_metric([wire], count)
+    yield streams
+    yield from _proxy_metrics(control_plane.proxies(None))
+    rejects = CounterMetricFamily("navarch_xds_rejects", "Responses that proxies refused (NACK), by type.", labels=["type"])
+    for type_url, count in sorted(control_plane.rejects().items()):
+        rejects.add_metric([type_url.rpartition(".")[2]], count)
+    yield rejects
+    refused = CounterMetricFamily("navarch_callers_refused", "Callers that were not let in, by reason.", labels=["reason"])
+    for reason, count in sorted(control_plane.callers_refused().items()):
+        refused.add_metric([reason], count)
+    yield refused
+    if identity := control_plane.identity():
+        yield from identity_metrics(identity, time.time())
+    yield from _issuer_metrics(control_plane)
+    yield from _load_metrics(control_plane.load_totals())
+    if control_plane.kubernetes:
+        yield from _kubernetes_metrics(control_plane.kubernetes)
+
+
+def _proxy_metrics(rows: Iterable[ProxyRow]) -> Iterator[Metric | None]:
+    synced: Counter[bool] = Counter()
+    refusing: Counter[str] = Counter()
+    reporting = 0
+    for row in rows:
+        synced[row.synced] += 1
+        reporting += bool(row.reported_at)
+        refusing.update(state.type for stream in row.connections for state in stream.types if state.refuses)
+        yield None
     proxies = GaugeMetricFamily(
         "navarch_proxies", "Connected proxies, by whether they have accepted what they were sent.", labels=["synced"]
     )
-    for synced in (True, False):
-        proxies.add_metric([str(synced).lower()], sum(row.synced is synced for row in rows))
+    for is_synced in (True, False):
+        proxies.add_metric([str(is_synced).lower()], synced[is_synced])
     yield proxies
-    yield GaugeMetricFamily(
-        "navarch_proxies_reporting", "Proxies that report their traffic.", value=sum(bool(row.reported_at) for row in rows)
-    )
+    yield GaugeMetricFamily("navarch_proxies_reporting", "Proxies that report their traffic.", value=reporting)
     refused = GaugeMetricFamily("navarch_refused", "Streams whose last answer of a type was a refusal.", labels=["type"])
-    states = [state for row in rows for stream in row.connections for state in stream.types]
-    for name, count in sorted(Counter(state.type for state in states if state.refuses).items()):
+    for name, count in sorted(refusing.items()):
         refused.add_metric([name], count)
     yield refused
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow, RefusedCallerRow
-from controlplane.mesh.mesh import Mesh, Session
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.sessions import Session
 from controlplane.model.problems import Problem
 from controlplane.objects.locations import Locations
-
-
-async def _nothing() -> tuple[Problem, ...]:
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +30,14 @@ class AdminState:
     """Where each part of the state is read."""
 
     mesh: Mesh
-    proxies: Callable[[], Sequence[ProxyRow]]
+    proxies: Callable[[str | None], Iterator[ProxyRow]]  # one, or all: row by row
     sessions: Callable[[], Sequence[Session]]
-    locations: Callable[[], Sequence[Locations]]  # copies that may be asked in another thread
+    locations: Callable[[], Sequence[Locations]]  # copies that stay as they are: equal as long as nothing has changed
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
-    refusals: Callable[[], Awaitable[Sequence[Problem]]] = _nothing  # what proxies refuse now, and the API server
+    refusals: Callable[[], Iterable[Sequence[Problem]]] = tuple  # what proxies refuse now, and the API server: in pieces
+    refusals_version: Callable[[], object] = tuple  # equal as long as these are the same
     tasks: Callable[[], int] = int  # of the event loop
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None

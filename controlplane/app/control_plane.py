@@ -8,17 +8,14 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry
-
 from controlplane.admin.api import admin_app
 from controlplane.admin.health import health_app
 from controlplane.admin.http_server import HttpServer
-from controlplane.admin.metrics import MetricsCollector
 from controlplane.admin.schemas import IdentityRow, ProxyRow
 from controlplane.admin.state import AdminState
 from controlplane.app import jwks
@@ -26,7 +23,7 @@ from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
 from controlplane.app.problem_log import ProblemLog
-from controlplane.app.recorder import StreamRecorder, refused_caller_rows, with_deferrals
+from controlplane.app.recorder import StreamRecorder, refused_caller_rows
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.app.sources import Sources, sources_of
 from controlplane.app.system_namespace import SystemNamespace
@@ -206,6 +203,7 @@ class ControlPlane:
             tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
             held_back=lambda: len(self._updates.held_back),
             refusals=self._refusal_problems,
+            refusals_version=self._refusals_version,
             rejects=lambda: self._recorder.fleet.rejects,
             kubernetes=self._write_back.state if self._write_back else None,
             identity=self._identity,
@@ -216,23 +214,24 @@ class ControlPlane:
             refused_callers=lambda: refused_caller_rows(self._refused),
             callers_refused=self._refused.counts_by_name,
         )
-        registry = CollectorRegistry()
-        registry.register(MetricsCollector(state))
-        admin = HttpServer(admin_app(state, registry, settings.admin_hosts), settings.admin, option="--admin")
-        return (
-            (admin, HttpServer(health_app(self._not_ready, registry), settings.health, option="--health")) if settings.health else (admin,)
-        )
+        admin = HttpServer(admin_app(state, settings.admin_hosts), settings.admin, option="--admin")
+        return (admin, HttpServer(health_app(state), settings.health, option="--health")) if settings.health else (admin,)
 
-    def _proxies(self) -> list[ProxyRow]:
-        return with_deferrals(self._recorder.proxies(), self._mesh.deferrals_from(self._subscribers.sessions()))
+    def _proxies(self, only: str | None) -> Iterator[ProxyRow]:
+        return self._recorder.proxies(self._mesh.deferrals_from(self._subscribers.sessions()), only)
 
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities, self._refused) if self._identities else None
 
-    async def _refusal_problems(self) -> tuple[Problem, ...]:
-        """Return what proxies refuse, and the API server."""
+    def _refusal_problems(self) -> Iterator[Sequence[Problem]]:
+        """Yield what proxies refuse, and the API server."""
+        yield from refusal_problems(self._subscribers, self._recorder.fleet)
+        if self._write_back:
+            yield self._write_back.state.problems()
+
+    def _refusals_version(self) -> object:
         unwritten = self._write_back.state.problems() if self._write_back else ()
-        return (*await refusal_problems(self._subscribers, self._recorder.fleet), *unwritten)
+        return self._recorder.fleet.refusal_events, self._turnover(), unwritten
 
     def _turnover(self) -> int:
         return self._updates.refreshes + self._subscribers.departures

@@ -16,7 +16,7 @@ from controlplane.background import in_background
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.locations import LocatedProblem, Locations, located_problems
-from controlplane.slices import collected
+from controlplane.slices import LoopShare
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class ProblemLog:
         self._locations = locations
         self._refreshes = refreshes
         self._seen_refreshes = -1
+        self._share = LoopShare()
         self._of_objects: list[Problem] = []
         self._told: Mapping[Problem, LocatedProblem] = {}
 
@@ -66,7 +67,7 @@ class ProblemLog:
         """Tell what is new and what is mended since the last look."""
         refreshes = self._refreshes()
         if refreshes != self._seen_refreshes:
-            self._of_objects, self._seen_refreshes = await collected(self._mesh.problems_by_object()), refreshes
+            self._of_objects, self._seen_refreshes = await self._share.collected(self._mesh.problems_by_object()), refreshes
         located = await in_background(located_problems, self._of_objects, self._locations())
         found = {each.problem: each for each in located}
         new = [found[problem] for problem in found if problem not in self._told]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from controlplane.admin.schemas import Connection, DeferralRow, LoadRow, ProxyRow, RefusedCallerRow, TypeState
@@ -86,34 +86,28 @@ class StreamRecorder:
             for load in self.loads.rows(proxy)
         ]
 
-    def proxies(self) -> list[ProxyRow]:
-        """Return the connected proxies, with their connections."""
+    def proxies(self, held_back: Mapping[str, Mapping[Key, Deferral]], only: str | None = None) -> Iterator[ProxyRow]:
+        """Yield the connected proxies, or ``only`` one of them, with their connections and what is ``held_back`` from each.
+
+        As long as something is held back from a proxy, it is not synced.
+        """
         streams: dict[str, list[StreamStatus]] = {}
         reported = self.loads.reported()
         registered = self._registrar.statuses() if self._registrar else {}
         for stream in self.fleet.streams():
-            streams.setdefault(stream.proxy.id, []).append(stream)
-        return [
-            ProxyRow(
+            if only in {None, stream.proxy.id}:
+                streams.setdefault(stream.proxy.id, []).append(stream)
+        for proxy_id, rows in streams.items():
+            held = held_back.get(proxy_id, {})
+            yield ProxyRow(
                 id=proxy_id,
                 identity=next((stream.proxy.identity.uri for stream in rows if stream.proxy.identity), None),
-                synced=all(stream.synced for stream in rows),
+                synced=not held and all(stream.synced for stream in rows),
                 connections=tuple(map(_connection, rows)),
                 reported_at=reported.get(proxy_id),
+                held_back=tuple(_deferral_row(key, held[key]) for key in sorted(held)),
                 registered=registered.get(proxy_id),
             )
-            for proxy_id, rows in streams.items()
-        ]
-
-
-def with_deferrals(rows: Iterable[ProxyRow], held_back: Mapping[str, Mapping[Key, Deferral]]) -> list[ProxyRow]:
-    """Return ``rows`` with what is ``held_back`` from each proxy, by its name: as long as something is, it is not synced."""
-    return [
-        row.model_copy(update={"synced": False, "held_back": tuple(_deferral_row(key, held[key]) for key in sorted(held))})
-        if (held := held_back.get(row.id))
-        else row
-        for row in rows
-    ]
 
 
 def refused_caller_rows(refused: RefusedCallers) -> list[RefusedCallerRow]:

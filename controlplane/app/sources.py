@@ -53,7 +53,7 @@ class Sources:
                 tasks.create_task(self._read(source, submit))
 
     def locations(self) -> list[Locations]:
-        """Return each source's problems and the places of its objects, to be queried in another thread."""
+        """Return each source's problems and the places of its objects, to be asked elsewhere: equal as long as nothing has changed."""
         return [*(source.locations() for source in self._sources), self._precedence.copy()]
 
     def not_ready(self) -> list[str]:

@@ -189,7 +189,7 @@ class UpdateLoop:
         self._waiting_for.difference_update(sources)
         if not self._waiting_for and not self.synced.is_set() and (self._issuers is None or self._issuers.settled):
             self.synced.set()
-            log.info("synced", extra={"objects": len(self._mesh.objects())})
+            log.info("synced", extra={"objects": len(self._mesh.keys)})
 
 
 class _Mailbox:

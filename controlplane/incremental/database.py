@@ -141,6 +141,7 @@ class Database:
         """Begin with every input at its default."""
         self.graph = Graph()  # for Input and Query; not for whoever uses them
         self.engine = Engine(self.graph, self)
+        self.changes = 0  # of inputs: as long as this is the same, so is every answer
 
     @property
     def runs(self) -> Counter[str]:
@@ -158,6 +159,7 @@ class Database:
         if old is value or old == value:
             return False
         self.engine.abandon()
+        self.changes += 1
         self.graph.put(cell or self.graph.cell(into, key), value)
         self.engine.settle()
         return True

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from controlplane.incremental.database import Database
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
+from controlplane.mesh.roots import scope_of, table_roots
+from controlplane.mesh.routing.scopes import ProxyScope
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.model.identity import Identity
 from controlplane.model.keys import POD, SERVICE, Key
 from controlplane.model.proxies import IGNORED_NAMESPACES, IpFamilies, Proxy, ProxyType
+from controlplane.xds.stream import Variant
 
 _WORKLOADS = frozenset((POD, SERVICE))
 _ANYBODY = Identity("cluster.local", "default", "default")  # it matters only that there is one
@@ -43,8 +47,9 @@ def typical_proxy(keys: Iterable[Key], *, identified: bool) -> Proxy | None:
 class KeptTables:
     """The tables that are kept, each with the time until when, the first to end first."""
 
-    def __init__(self, publisher: Publisher, keep_s: float) -> None:
-        """Keep tables of ``publisher`` for ``keep_s`` seconds each; 0: none."""
+    def __init__(self, db: Database, publisher: Publisher, keep_s: float) -> None:
+        """Keep tables of ``publisher``, of what is in ``db``, for ``keep_s`` seconds each; 0: none."""
+        self._db = db
         self._publisher = publisher
         self._keep_s = keep_s
         self._until: dict[PartGroup, float] = {}
@@ -66,6 +71,14 @@ class KeptTables:
         self._until[root] = now + self._keep_s
         if len(self._until) > _MOST:
             self._end(next(iter(self._until)))
+
+    def expect(self, keys: Iterable[Key], now: float, *, identified: bool) -> None:
+        """Keep what a typical proxy sees of a mesh whose objects are ``keys``, though none has been there."""
+        proxy = typical_proxy(keys, identified=identified)
+        scope = self._db.attempt(scope_of, proxy) if proxy else None
+        if isinstance(scope, ProxyScope):
+            for root in table_roots(scope, Variant.DELTA):
+                self.keep(root, now)
 
     def end_old(self, now: float) -> None:
         """Keep those no longer whose time is over ``now``."""

@@ -15,18 +15,17 @@ from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
-from controlplane.mesh.kept_tables import KeptTables, typical_proxy
+from controlplane.mesh.kept_tables import KeptTables
 from controlplane.mesh.problems.objects import internal_problem, problems_of
-from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.roots import scope_of, table_roots
-from controlplane.mesh.routing.scopes import ProxyScope
+from controlplane.mesh.sessions import Session
 from controlplane.model.deferrals import Deferral, by_object
-from controlplane.model.keys import Key
+from controlplane.model.keys import Key, in_key_order
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import FieldAtFault, Problem, Severity, in_order
 from controlplane.model.proxies import Proxy
@@ -39,19 +38,6 @@ from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant
 from controlplane.xds.view import Table, TableChange, View
-
-
-class Session:
-    """One stream of a proxy: in which protocol, and the view that it has now."""
-
-    __slots__ = ("proxy", "roots", "variant", "view")
-
-    def __init__(self, proxy: Proxy, variant: Variant) -> None:
-        """Begin a session of ``proxy`` that sees nothing yet."""
-        self.proxy = proxy
-        self.variant = variant
-        self.roots: tuple[PartGroup, ...] = ()
-        self.view = View()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +66,7 @@ class Mesh:
         self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
         self._publisher = Publisher(self._db, hold_unknown_s)
-        self._kept_tables = KeptTables(self._publisher, keep_tables_s)
+        self._kept_tables = KeptTables(self._db, self._publisher, keep_tables_s)
         self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
@@ -88,6 +74,8 @@ class Mesh:
         self._presence = (self._plaintext, ExpressionLimits(self._db))
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
         self._keys: set[Key] = set()
+        self._keys_in_order: tuple[Key, ...] | None = ()  # None: to be sorted anew
+        self._applied = 0
         self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
         self._new_views: set[Session] = set()
         self._failed: list[Failed] = []
@@ -103,13 +91,15 @@ class Mesh:
     def apply(self, facts: Iterable[Fact]) -> frozenset[Key]:
         """Take ``facts`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
         applied = inputs.apply(self._db, [self._for_this_revision(fact) for fact in facts])
+        self._applied += 1
         self._attribution.changed(applied.keys)
         self._endpoints_ahead.note(applied)
-        for key in applied.keys:
-            if inputs.objects(self._db, key) is None:
-                self._keys.discard(key)
-            else:
-                self._keys.add(key)
+        there = {key for key in applied.keys if inputs.objects(self._db, key) is not None}
+        new, gone = there - self._keys, self._keys & (applied.keys - there)
+        if new or gone:
+            self._keys |= new
+            self._keys -= gone
+            self._keys_in_order = None
         return applied.keys
 
     def connect(self, proxy: Proxy, variant: Variant) -> Session:
@@ -176,11 +166,7 @@ class Mesh:
 
     def expect_proxies(self, *, identified: bool) -> None:
         """Have what sidecars of the largest namespace see worked out by the next refreshes; ``identified``: they have certificates."""
-        proxy = typical_proxy(self._keys, identified=identified)
-        scope = self._db.attempt(scope_of, proxy) if proxy else None
-        if isinstance(scope, ProxyScope):
-            for root in table_roots(scope, Variant.DELTA):
-                self._kept_tables.keep(root, self._now)
+        self._kept_tables.expect(self._keys, self._now, identified=identified)
 
     @property
     def _due(self) -> float | None:
@@ -195,10 +181,17 @@ class Mesh:
                 found[session.proxy.id].update(by_table.get(table, ()))
         return {proxy_id: by_object(held) for proxy_id, held in found.items() if held}
 
-    def objects(self) -> tuple[MeshObject, ...]:
-        """Return every object, sorted by key."""
-        mesh_objects = (inputs.objects(self._db, key) for key in sorted(self._keys))
-        return tuple(obj for obj in mesh_objects if obj is not None)
+    @property
+    def version(self) -> tuple[int, int]:
+        """Return what differs as soon as something that can be asked here may have another answer."""
+        return self._applied, self._db.changes
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Return the keys of all objects, sorted."""
+        if self._keys_in_order is None:
+            self._keys_in_order = in_key_order(self._keys)
+        return self._keys_in_order
 
     def object(self, key: Key) -> MeshObject | None:
         """Return the object ``key``."""
@@ -230,7 +223,7 @@ class Mesh:
 
     def all_keys(self) -> tuple[Key, ...]:
         """Return the keys of all objects, of other control planes' too, sorted."""
-        return tuple(sorted(self._keys | self._revision_of.keys()))
+        return in_key_order(self._keys | self._revision_of.keys()) if self._revision_of else self.keys
 
     def problems_by_object(self) -> Iterator[tuple[Problem, ...]]:
         """Yield what is wrong between one object and the others, object by object; the mesh may change meanwhile."""
@@ -246,7 +239,7 @@ class Mesh:
 
     def credentials(self) -> Iterator[tuple[Key, str, str]]:
         """Yield the objects that name credentials, in which field, and their names in SDS."""
-        for key in sorted(self._keys):
+        for key in self.keys:
             found = self._db.attempt(credentials_of, key)
             yield from ((key, path, name) for path, name in (() if isinstance(found, Failed) else found))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -46,8 +46,8 @@ class LocatedProblem:
 class Locations(Protocol):
     """The problems of a source's documents, and where in its files its objects are."""
 
-    def problems(self) -> tuple[LocatedProblem, ...]:
-        """Return what is wrong with the documents themselves."""
+    def problems_by_document(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        """Yield what is wrong with each document by itself, document by document: with most there is nothing."""
 
     def location(self, key: Key, path: str) -> Location | None:
         """Return where the field ``path`` of the object ``key`` is, or ``None`` where this source does not have it."""
@@ -58,14 +58,26 @@ def located_problems(of_objects: Iterable[Problem], sources: Sequence[Locations]
 
     Of an object that is refused as it is written now, the mesh has the last good version, whose lines no file has any more.
     """
-    problems = [problem for source in sources for problem in source.problems()]
-    refused = {located.problem.object for located in problems if located.problem.severity is Severity.ERROR and located.location}
-    for problem in of_objects:
-        if problem.object in refused and problem.object is not None:
-            problems.append(LocatedProblem(replace(problem, message=f"in its last good version: {problem.message}")))
-        else:
-            problems.append(LocatedProblem(problem, _first(problem, sources)))
-    return tuple(sorted(dict.fromkeys(problems), key=_order))
+    pieces = locate_problems([of_objects], sources)
+    return tuple(sorted(dict.fromkeys(located for piece in pieces for located in piece), key=file_order))
+
+
+def locate_problems(of_objects: Iterable[Iterable[Problem]], sources: Sequence[Locations]) -> Iterator[tuple[LocatedProblem, ...]]:
+    """Yield what ``located_problems`` returns, in no order, a document or one of ``of_objects`` at a time: for who gives way in between."""
+    refused: set[Key | None] = set()
+    for source in sources:
+        for of_document in source.problems_by_document():
+            refused.update(each.problem.object for each in of_document if each.problem.severity is Severity.ERROR and each.location)
+            yield of_document
+    refused.discard(None)
+    for of_object in of_objects:
+        yield tuple(_located(problem, sources, refused) for problem in of_object)
+
+
+def _located(problem: Problem, sources: Sequence[Locations], refused: Container[Key | None]) -> LocatedProblem:
+    if problem.object in refused:
+        return LocatedProblem(replace(problem, message=f"in its last good version: {problem.message}"))
+    return LocatedProblem(problem, _first(problem, sources))
 
 
 def _first(problem: Problem, sources: Sequence[Locations]) -> Location | None:
@@ -75,6 +87,7 @@ def _first(problem: Problem, sources: Sequence[Locations]) -> Location | None:
     return next((location for location in locations if location), None)
 
 
-def _order(located: LocatedProblem) -> tuple[str, int, str, str, str]:
+def file_order(located: LocatedProblem) -> tuple[str, int, str, str, str]:
+    """Return by what Problems are sorted: file, line, object, field and code."""
     location, problem = located.location or Location("", 0), located.problem
     return (location.file, location.line, str(problem.object or ""), problem.field, problem.code)

@@ -19,24 +19,27 @@ class Precedence:
         self._ranks = {name: rank for rank, name in enumerate(dict.fromkeys(sources))}
         self._names = tuple(self._ranks)
         self._by_rank: dict[Key, dict[int, Object]] = {}
+        self._copy: Precedence | None = None
 
     def take(self, source: str, changes: Iterable[Change]) -> tuple[Change, ...]:
         """Take in ``changes`` of ``source``, and return what changes by them for the mesh."""
         if len(self._ranks) < 2:
             return tuple(changes)
+        self._copy = None
         return tuple(effective for change in changes for effective in self._fold(self._ranks[source], change))
 
     def copy(self) -> Precedence:
-        """Return it as it is now, to be asked for problems in another thread."""
-        copied = Precedence(self._names)
-        copied._by_rank = {key: dict(by_rank) for key, by_rank in self._by_rank.items() if len(by_rank) > 1}
-        return copied
+        """Return it as it is now, to be asked for problems elsewhere: one and the same until something is taken in."""
+        if self._copy is None:
+            self._copy = copied = Precedence(self._names)
+            copied._by_rank = {key: dict(by_rank) for key, by_rank in self._by_rank.items() if len(by_rank) > 1}
+        return self._copy
 
-    def problems(self) -> tuple[LocatedProblem, ...]:
-        """Return which objects are given by more than one source."""
-        return tuple(
-            LocatedProblem(_shadowed(key, self._names, by_rank)) for key, by_rank in sorted(self._by_rank.items()) if len(by_rank) > 1
-        )
+    def problems_by_document(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        """Yield which objects are given by more than one source."""
+        for key, by_rank in self._by_rank.items():
+            if len(by_rank) > 1:
+                yield (LocatedProblem(_shadowed(key, self._names, by_rank)),)
 
     def location(self, _key: Key, _path: str) -> Location | None:
         """Return ``None``: the sources know where their objects stand."""

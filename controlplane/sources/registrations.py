@@ -40,7 +40,7 @@ class RegistrationSource:
 
     def locations(self) -> Locations:
         """Return no problems and no locations: nobody wrote the entries."""
-        return _NoLocations()
+        return _NO_LOCATIONS
 
     def not_ready(self) -> None:
         """Return ``None``: it is ready at once."""
@@ -58,10 +58,13 @@ class RegistrationSource:
 class _NoLocations:
     """Where the entries stand: nobody wrote them."""
 
-    def problems(self) -> tuple[LocatedProblem, ...]:
-        """Return none: the entries are made by the control plane."""
-        return ()
+    def problems_by_document(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        """Yield nothing: the entries are made by the control plane."""
+        return iter(())
 
     def location(self, _key: Key, _path: str) -> Location | None:
         """Return ``None``: the entries are in no file."""
         return None
+
+
+_NO_LOCATIONS = _NoLocations()

@@ -18,7 +18,7 @@ class Source(Protocol):
         """Hand all there is to ``deliver``, be it nothing, and from then on what changes."""
 
     def locations(self) -> Locations:
-        """Return what is wrong with the objects and where they stand, to be asked in another thread."""
+        """Return what is wrong with the objects and where they stand, to be asked elsewhere: equal as long as nothing has changed."""
 
     def not_ready(self) -> str | None:
         """Return why not all there is has been handed over yet, where there is more to say than that it is not."""

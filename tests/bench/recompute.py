@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from controlplane.incremental.engine import never
-from controlplane.mesh.mesh import Mesh, Published, Session
+from controlplane.mesh.mesh import Mesh, Published
+from controlplane.mesh.sessions import Session
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change, MeshChange, split
 from controlplane.objects.parse import parse

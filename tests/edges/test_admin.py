@@ -8,12 +8,14 @@ import time
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from controlplane.admin import http_server
 from controlplane.envoy.type_urls import CDS
 from tests.support.control_plane import NODE, Running, control_plane, delta, delta_request, next_delta
 from tests.support.manifests import selecting, service, workload
+from tests.support.refusing_client import refuse
 from tests.support.waiting import DEADLINE_S, until, within
 
 
@@ -40,6 +42,38 @@ async def test_objects_are_those_in_effect(folder: Path) -> None:
 
     assert [each["object"] for each in everything] == ["Service/shop/reviews", "WorkloadEntry/shop/r1"]
     assert [(each["name"], each["file"], each["line"]) for each in services] == [("reviews", str(folder / "reviews.yaml"), 1)]
+
+
+async def test_who_has_a_page_is_told_that_it_has_not_changed(folder: Path) -> None:
+    async with control_plane(folder) as running, httpx.AsyncClient(base_url=f"http://{running.at.admin}") as client:
+        pages = ("/v1/objects", "/v1/problems", "/v1/proxies", "/v1/load", "/v1/issuers", "/v1/refused-callers")
+        tags = {page: (await client.get(page)).headers["etag"] for page in pages}
+        again = [await client.get(page, headers={"If-None-Match": f'"other", W/{tag}'}) for page, tag in tags.items()]
+        (folder / "more.yaml").write_text(service("more"))
+        await until(partial(_has_changed, client, "/v1/objects", tags["/v1/objects"]))
+        changed = [page for page, tag in tags.items() if await _has_changed(client, page, tag)]
+
+    assert [(each.status_code, each.content, each.headers["etag"]) for each in again] == [(304, b"", tag) for tag in tags.values()]
+    assert changed == ["/v1/objects"]
+
+
+async def test_a_page_changes_with_the_lines_of_a_file_alone(folder: Path) -> None:
+    async with control_plane(folder) as running, httpx.AsyncClient(base_url=f"http://{running.at.admin}") as client:
+        tag = (await client.get("/v1/objects?kind=Service")).headers["etag"]
+        (folder / "reviews.yaml").write_text(f"# why\n{(folder / 'reviews.yaml').read_text()}")
+        await until(partial(_has_changed, client, "/v1/objects?kind=Service", tag))
+        [row] = await _list(running, "/v1/objects?kind=Service")
+
+    assert row["line"] == 2
+
+
+async def test_a_page_changes_with_what_a_proxy_refuses(folder: Path) -> None:
+    async with control_plane(folder) as running, delta(running.at.xds) as call:
+        before = await running.get("/v1/problems")
+        await refuse(call, {"id": NODE}, CDS, "outbound|80||reviews.shop.svc.cluster.local", "no such field")
+        await until(partial(_tells, running, "no such field"))
+        await call.done_writing()
+        await until(partial(_is_again, running, before))
 
 
 async def test_a_proxy_is_shown_with_what_it_was_sent_accepted_and_refused(folder: Path) -> None:
@@ -190,6 +224,18 @@ async def _types(running: Running) -> list[dict[str, object]]:
 async def _refused(running: Running) -> bool:
     [row] = await _types(running)
     return row["error"] is not None
+
+
+async def _has_changed(client: httpx.AsyncClient, page: str, tag: str) -> bool:
+    return (await client.get(page, headers={"If-None-Match": tag})).status_code == 200
+
+
+async def _tells(running: Running, message: str) -> bool:
+    return message in (await running.get("/v1/problems"))[1]
+
+
+async def _is_again(running: Running, before: tuple[int, str]) -> bool:
+    return await running.get("/v1/problems") == before
 
 
 async def _raw(running: Running, request: str) -> int:

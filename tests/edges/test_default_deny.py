@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import APIRouter, FastAPI
-from prometheus_client import CollectorRegistry
 
 from controlplane.admin.api import admin_app
 from controlplane.admin.health import health_app
+from controlplane.admin.host_check import HostCheck
 from controlplane.admin.route_access import ACCESS, RouteAccess, UnlistedRoute, include_routers
 from controlplane.admin.state import AdminState
 from controlplane.ca.certificates import key_pem, workload_certificate
@@ -184,10 +184,12 @@ def routes(app: FastAPI) -> dict[str, set[str]]:
 
 
 async def test_t62_every_route_says_who_may_call_it_and_none_changes_anything() -> None:
-    facts = AdminState(Mesh(), list, list, list, lambda: None, lambda: 0, dict)
-    guard = admin_app(facts, CollectorRegistry(), ())
-    admin, health = guard._app, health_app(facts.not_ready, CollectorRegistry())
+    facts = AdminState(Mesh(), lambda _: iter(()), list, list, lambda: None, lambda: 0, dict)
+    guard = admin_app(facts, ())._app
+    assert isinstance(guard, HostCheck)
+    admin, health = guard._app, health_app(facts)._app
     assert isinstance(admin, FastAPI)
+    assert isinstance(health, FastAPI)
 
     assert set(routes(admin)) == set(ACCESS)
     assert set(routes(health)) == {path for path, access in ACCESS.items() if access is RouteAccess.ANYBODY}

@@ -12,6 +12,7 @@ import pytest
 
 from controlplane.objects.types.scalars import Model
 from controlplane.sources.files import settling
+from tests.support.document_problems import document_problems
 from tests.support.manifests import service
 from tests.support.waiting import DEADLINE_S, until, within
 from tests.support.watched_folder import watching
@@ -68,7 +69,7 @@ async def test_a_file_that_is_written_bit_by_bit_is_read_when_it_is_whole(tmp_pa
                 file.write(line)
                 await asyncio.sleep(0.02)  # what is waited for is the time, in which half a file would be read
         await until(lambda: len(watched.batches) > 1)
-        problems = [located.problem.code for located in watched.source.locations().problems()]
+        problems = [located.problem.code for located in document_problems(watched.source.locations())]
 
     paths = [change.object.model_dump_json() for batch in watched.batches for change in batch if isinstance(change.object, Model)]
     assert [("/vault" in path, "/cellar" in path) for path in paths] == [(True, False), (False, True)]

@@ -37,8 +37,8 @@ class Folder:
     def problems_by_object(self) -> Iterator[tuple[Problem, ...]]:
         yield tuple(self.of_mesh)
 
-    def problems(self) -> tuple[LocatedProblem, ...]:
-        return tuple(LocatedProblem(problem, Location("a.yaml", self.line)) for problem in self.of_documents)
+    def problems_by_document(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        yield tuple(LocatedProblem(problem, Location("a.yaml", self.line)) for problem in self.of_documents)
 
     def location(self, key: Key, path: str) -> Location | None:
         del key, path

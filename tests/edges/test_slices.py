@@ -7,54 +7,30 @@ from collections.abc import Iterator
 
 import pytest
 
-from controlplane.slices import collected, next_turn
+from controlplane.slices import LoopShare, next_turn
 
 
-async def test_others_get_a_turn_after_each_slice_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds, turns = [0.0], [0]
-    monkeypatch.setattr("controlplane.slices.time.perf_counter", lambda: seconds[0])
+async def test_however_many_work_one_of_them_has_a_slice_in_a_round() -> None:
+    slices, held = [0], [0]
 
-    def pieces() -> Iterator[tuple[int, ...]]:
-        for number in range(100):
-            seconds[0] += 0.003
-            yield (number,) if number % 2 else ()
-
-    async def others() -> None:
-        while True:
-            turns[0] += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(others())
-    found = await collected(pieces())
-    task.cancel()
-
-    assert found == list(range(1, 100, 2))
-    assert turns[0] >= 25  # 0.3 s of work, at most 12 ms of it at a time
-
-
-async def test_however_many_work_one_of_them_has_a_slice_in_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds, held = [0.0], [0.0]
-    monkeypatch.setattr("controlplane.slices.time.perf_counter", lambda: seconds[0])
-
-    def pieces() -> Iterator[tuple[int]]:
-        for number in range(50):
-            seconds[0] += 0.006
-            yield (number,)
+    async def work() -> None:
+        for _ in range(50):
+            slices[0] += 1
+            await next_turn()
 
     async def others() -> None:
         while True:
-            since = seconds[0]
+            before = slices[0]
             await asyncio.sleep(0)
-            held[0] = max(held[0], seconds[0] - since)
+            held[0] = max(held[0], slices[0] - before)
 
-    working = [asyncio.create_task(collected(pieces())) for _ in range(4)]
+    working = [asyncio.create_task(work()) for _ in range(4)]
     await asyncio.sleep(0)  # the first slices of all begin at once
     task = asyncio.create_task(others())
-    found = await asyncio.gather(*working)
+    await asyncio.gather(*working)
     task.cancel()
 
-    assert found == [list(range(50))] * 4
-    assert held[0] <= 0.0121
+    assert (slices[0], held[0]) == (200, 1)
 
 
 async def test_who_gives_up_waiting_keeps_nobody_from_a_turn() -> None:
@@ -65,3 +41,30 @@ async def test_who_gives_up_waiting_keeps_nobody_from_a_turn() -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
 
     assert [each.cancelled() for each in waiting] == [True, False, False]
+
+
+async def test_a_share_of_the_loop_has_one_short_slice_at_a_time_and_rests_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    log: list[str] = []
+    rest = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        log.append(f"rest {seconds * 1000:.0f} ms")
+        for _ in range(5):  # so that others could begin a slice meanwhile, if they might
+            await rest(0)
+
+    monkeypatch.setattr("controlplane.slices.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("controlplane.slices.asyncio.sleep", sleep)
+
+    def pieces(name: str) -> Iterator[tuple[str, ...]]:
+        for number in range(4):
+            clock[0] += 0.0015
+            log.append(name)
+            yield (f"{name}{number}",) if number % 2 else ()
+
+    share = LoopShare()
+    found = await asyncio.gather(share.collected(pieces("a")), share.collected(pieces("b")))
+    await share.turn()
+
+    assert list(found) == [["a1", "a3"], ["b1", "b3"]]
+    assert log == ["a", "a", "rest 9 ms", "b", "b", "rest 9 ms"] * 2 + ["rest 3 ms", "rest 3 ms", "rest 3 ms"]

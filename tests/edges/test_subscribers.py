@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.fleet.rollout import ResourceRefusal
-from controlplane.mesh.mesh import Mesh, Session
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.sessions import Session
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change, MeshChange, split

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.mesh import shards
-from controlplane.mesh.mesh import Mesh, Session
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.sessions import Session
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change, split

@@ -12,7 +12,7 @@ from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
 from controlplane.model.problems import REFUSED, FieldAtFault, Problem, Severity
 from controlplane.serve.xds.subscribers import Subscribers
-from controlplane.slices import in_slices
+from controlplane.slices import LoopShare
 
 _MESSAGE = 1000  # characters of what a proxy says
 
@@ -31,13 +31,15 @@ def fields_at_fault(mesh: Mesh, subscribers: Subscribers, connection: int, refus
     return mesh.fields_at_fault(stream.session, refusal.type_url, refusal.name, refusal.message) if stream else ()
 
 
-async def refusal_problems(subscribers: Subscribers, fleet: Fleet) -> tuple[Problem, ...]:
-    """Return a Problem for each field that made something that proxies of ``subscribers`` refuse, with what one of them said."""
+def refusal_problems(subscribers: Subscribers, fleet: Fleet) -> Iterator[tuple[Problem, ...]]:
+    """Yield, in pieces, a Problem for each field that made something that proxies of ``subscribers`` refuse, with what one of them said."""
     refused_by: dict[tuple[FieldAtFault | None, str, str], set[str]] = defaultdict(set)
-    async for proxy, _, refusal in in_slices(_refusals(subscribers, fleet)):
+    for proxy, _, refusal in _refusals(subscribers, fleet):
         for at_fault in refusal.at_fault or (None,):
             refused_by[at_fault, _resource(refusal), refusal.message.strip()[:_MESSAGE]].add(proxy)
-    return tuple([_problem(*refused, proxies) async for refused, proxies in in_slices(refused_by.items())])
+        yield ()
+    for refused, proxies in refused_by.items():
+        yield (_problem(*refused, proxies),)
 
 
 class RefusalsByObject:
@@ -47,12 +49,13 @@ class RefusalsByObject:
         """Look at what ``subscribers`` refuse, by ``fleet``."""
         self._subscribers = subscribers
         self._fleet = fleet
+        self._share = LoopShare()
         self._by_object: Mapping[Key, Sequence[tuple[int, ResourceRefusal]]] = {}
 
     async def look(self) -> None:
         """Look at what is refused now."""
         by_object: dict[Key, list[tuple[int, ResourceRefusal]]] = defaultdict(list)
-        async for proxy, connection, refusal in in_slices(_refusals(self._subscribers, self._fleet)):
+        async for proxy, connection, refusal in self._share.in_slices(_refusals(self._subscribers, self._fleet)):
             for key, field in refusal.at_fault:
                 refused = ResourceRefusal(proxy, _resource(refusal), f"{field}: {refusal.message}")
                 by_object[key].append((connection, refused))

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from controlplane.envoy.type_urls import SDS
-from controlplane.mesh.mesh import Session
+from controlplane.mesh.sessions import Session
 from controlplane.model.proxies import Proxy
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, NO_MEMORY, UNREADABLE, RequestSource, StreamEnd
 from controlplane.serve.xds.decoding import RequestRefused

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
-from controlplane.mesh.mesh import Mesh, Published, Session
+from controlplane.mesh.mesh import Mesh, Published
+from controlplane.mesh.sessions import Session
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.xds.resource import Reference, Resource

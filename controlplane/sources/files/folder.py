@@ -57,6 +57,7 @@ class ManifestFolder:
         self._removals: dict[str, _DelayedRemoval] = {}
         self._holders: dict[Key, set[str]] = {}
         self._current: dict[Key, Object] = {}
+        self._copy: ManifestFolder | None = None
 
     @property
     def due(self) -> float | None:
@@ -64,11 +65,12 @@ class ManifestFolder:
         return min((removal.due for removal in self._removals.values()), default=None)
 
     def copy(self) -> ManifestFolder:
-        """Return the folder as it is now, to be asked for problems and places elsewhere, while this one goes on."""
-        copied = ManifestFolder()
-        copied._files = dict(self._files)
-        copied._holders = {key: set(paths) for key, paths in self._holders.items()}
-        return copied
+        """Return the folder as it is now, to be asked for problems and places elsewhere: one and the same until something is taken in."""
+        if self._copy is None:
+            self._copy = copied = ManifestFolder()
+            copied._files = dict(self._files)
+            copied._holders = {key: set(paths) for key, paths in self._holders.items()}
+        return self._copy
 
     def last_read(self, path: str) -> ParsedFile | None:
         """Return ``path`` as it was read last."""
@@ -77,6 +79,7 @@ class ManifestFolder:
     def take(self, parsed_files: Mapping[str, ParsedFile | None], now: float) -> tuple[Change, ...]:
         """Take in what was read of some files, ``None`` for one that is gone, and return what changes by it at ``now``."""
         touched: set[Key] = set()
+        self._copy = None
         for path, parsed_file in parsed_files.items():
             removal = self._removal_of(path, parsed_file, self._removals.pop(path, None), now)
             if removal is None:
@@ -100,9 +103,14 @@ class ManifestFolder:
                     return LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
         return None
 
-    def problems(self) -> tuple[LocatedProblem, ...]:
-        """Return what is wrong with the files and with each document of them, by file and line."""
-        return tuple(problem for path in sorted(self._files) for problem in self._problems(path))
+    def problems_by_document(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        """Yield what is wrong with each file as a whole and with each document of it, by file and line."""
+        for path in sorted(self._files):
+            file = self._files[path]
+            if file.parsed.problem is not None:
+                yield (LocatedProblem(file.parsed.problem, Location(path, 1)),)
+            for entry in file.parsed.entries:
+                yield tuple(self._problems(path, file, entry))
 
     def location(self, key: Key, path: str) -> Location | None:
         """Return where the field ``path`` of the object ``key`` stands, or ``None`` for an object of no file."""
@@ -153,23 +161,16 @@ class ManifestFolder:
                 self._current[key] = in_use
                 yield Change(key, in_use)
 
-    def _problems(self, path: str) -> Iterator[LocatedProblem]:
-        file = self._files[path]
-        if file.parsed.problem is not None:
-            yield LocatedProblem(file.parsed.problem, Location(path, 1))
-        used = file.parsed.documents_by_key
-        for entry in file.parsed.entries:
-            for problem in entry.parsed.with_consequence:
-                yield LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
-            key = entry.parsed.key
-            in_use = file.objects.get(key) if key is not None else None
-            if fate := entry.parsed.fate(in_use.object if in_use else None):
-                yield LocatedProblem(fate, Location(path, entry.line_of("")))
-            if key is not None and entry.counts and (other := self._place_in_use(path, key, entry, used)):
-                message = f"{other} gives this object too, which is used instead: names are unique"
-                yield LocatedProblem(
-                    Problem(key, "", Severity.WARNING, "Duplicate", message), Location(path, entry.line_of("metadata.name"))
-                )
+    def _problems(self, path: str, file: _FileObjects, entry: ParsedDocument) -> Iterator[LocatedProblem]:
+        for problem in entry.parsed.with_consequence:
+            yield LocatedProblem(problem, Location(path, entry.line_of(problem.field)))
+        key = entry.parsed.key
+        in_use = file.objects.get(key) if key is not None else None
+        if fate := entry.parsed.fate(in_use.object if in_use else None):
+            yield LocatedProblem(fate, Location(path, entry.line_of("")))
+        if key is not None and entry.counts and (other := self._place_in_use(path, key, entry, file.parsed.documents_by_key)):
+            message = f"{other} gives this object too, which is used instead: names are unique"
+            yield LocatedProblem(Problem(key, "", Severity.WARNING, "Duplicate", message), Location(path, entry.line_of("metadata.name")))
 
     def _place_in_use(self, path: str, key: Key, entry: ParsedDocument, used: Mapping[Key, ParsedDocument]) -> Location | None:
         if used[key] is not entry:

@@ -53,7 +53,7 @@ class FileSource:
         self._unreadable: str | None = None  # what keeps it from being so
 
     def locations(self) -> ManifestFolder:
-        """Return what the folder says now, to be asked for problems and lines in another thread."""
+        """Return what the folder says now, to be asked for problems and lines elsewhere."""
         return self._folder.copy()
 
     def not_ready(self) -> str | None:

@@ -47,13 +47,15 @@ class ObjectStore:
         """Begin without objects."""
         self._records: dict[Key, ObjectRecord] = {}
         self._in_use: dict[Key, Object] = {}
+        self._copy: ObjectStore | None = None
 
     def copy(self) -> ObjectStore:
-        """Return the store as it is now, to be asked in another thread."""
-        copied = ObjectStore()
-        copied._records = dict(self._records)
-        copied._in_use = dict(self._in_use)
-        return copied
+        """Return the store as it is now, to be asked elsewhere: one and the same until something is taken in."""
+        if self._copy is None:
+            self._copy = copied = ObjectStore()
+            copied._records = dict(self._records)
+            copied._in_use = dict(self._in_use)
+        return self._copy
 
     def istio_records(self) -> Mapping[Key, ObjectRecord]:
         """Return the records of the objects whose status is written: those of Istio's kinds."""
@@ -63,10 +65,10 @@ class ObjectStore:
         """Return the WorkloadEntries that are in use."""
         return tuple(entry for entry in self._in_use.values() if isinstance(entry, WorkloadEntry))
 
-    def problems(self) -> tuple[LocatedProblem, ...]:
-        """Return what is wrong with each object by itself."""
-        problems = (problem for key in sorted(self._records) for problem in self._records[key].problems)
-        return tuple(LocatedProblem(problem, None) for problem in problems)
+    def problems_by_document(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        """Yield what is wrong with each object by itself."""
+        for record in self._records.values():
+            yield tuple(LocatedProblem(problem) for problem in record.problems)
 
     def location(self, _key: Key, _path: str) -> Location | None:
         """Return ``None``: the object is in no file."""
@@ -78,6 +80,7 @@ class ObjectStore:
         key = parsed.key
         if key is None:
             return
+        self._copy = None
         metadata, before = section(document, "metadata"), self._in_use.get(key)
         fate = parsed.fate(before)
         if parsed.problems or resource.group.endswith(_STATUS_GROUPS):
@@ -104,6 +107,7 @@ class ObjectStore:
 
     def remove(self, key: Key) -> Iterator[Change]:
         """Take in that the object ``key`` is gone, and yield what changes by it."""
+        self._copy = None
         self._records.pop(key, None)
         if self._in_use.pop(key, None) is not None:
             yield Change(key, None)

@@ -11,9 +11,10 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.ir.actions import Forward
 from controlplane.ir.rules import HttpRule
-from controlplane.mesh.mesh import Mesh, Session
+from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.routing import virtual_services
 from controlplane.mesh.routing.istio_routes import Destinations, http_rules
+from controlplane.mesh.sessions import Session
 from controlplane.model.proxies import Proxy, proxy_from_node
 from controlplane.objects.changes import Change, split
 from controlplane.objects.networking.virtual_service import HTTPMatchRequest, HTTPRoute

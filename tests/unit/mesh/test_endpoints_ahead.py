@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from controlplane.envoy.type_urls import CDS, EDS
-from controlplane.mesh.mesh import Mesh, Published, Session
+from controlplane.mesh.mesh import Mesh, Published
+from controlplane.mesh.sessions import Session
 from controlplane.model.identity import Identity
 from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node

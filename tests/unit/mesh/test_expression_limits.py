@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.mesh.mesh import Mesh, Session
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.sessions import Session
 from controlplane.model.proxies import BadNode, proxy_from_node
 from controlplane.xds.stream import Variant
 from tests.bench.recompute import change

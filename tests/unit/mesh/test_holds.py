@@ -11,7 +11,8 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
 from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
-from controlplane.mesh.mesh import Mesh, Published, Session
+from controlplane.mesh.mesh import Mesh, Published
+from controlplane.mesh.sessions import Session
 from controlplane.model.cluster_names import BLACK_HOLE
 from controlplane.model.keys import VIRTUAL_SERVICE, Key
 from controlplane.model.proxies import Proxy, proxy_from_node

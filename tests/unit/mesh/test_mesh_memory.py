@@ -33,4 +33,4 @@ def test_adding_and_removing_1000_services_ten_times_leaves_memory_flat() -> Non
 
     print(f"{left[0]} blocks of memory after one round, {left[-1]} after {ROUNDS}")
     assert left[-1] < left[1] * 1.01
-    assert mesh.objects() == ()
+    assert mesh.keys == ()

@@ -41,7 +41,7 @@ def test_an_object_counts_for_the_revision_of_its_label_and_for_all_without_one(
 
     mesh.apply([routes(label)])
 
-    assert bool(mesh.objects()) == counts
+    assert bool(mesh.keys) == counts
     told = [(problem.field, problem.severity.value, problem.code) for problem in mesh.problems()]
     assert told == ([] if counts else [("metadata.labels", "info", "OtherRevision")])
 
@@ -52,7 +52,7 @@ def test_an_object_comes_and_goes_with_its_label() -> None:
 
     assert mesh.apply([routes(None)]) == {key}
     assert mesh.apply([routes("canary")]) == {key}
-    assert mesh.objects() == ()
+    assert mesh.keys == ()
     assert mesh.is_for_another_revision(key)
     assert mesh.apply([routes("default")]) == {key}
     assert not mesh.problems()
@@ -66,4 +66,4 @@ def test_the_label_of_a_pod_is_for_its_injection() -> None:
 
     mesh.apply([change("Pod", "v1", "canary", {"containers": []})])
 
-    assert len(mesh.objects()) == 1
+    assert len(mesh.keys) == 1

@@ -7,7 +7,8 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
 from controlplane.envoy.type_urls import CDS, EDS, VHDS
-from controlplane.mesh.mesh import Mesh, Session
+from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.sessions import Session
 from controlplane.model.mesh import FOREIGN_ROUTES, SOCKET_ENDPOINTS
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import proxy_from_node

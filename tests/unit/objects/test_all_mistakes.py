@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -86,8 +87,8 @@ def test_a_kind_like_none_of_ours_is_passed_over() -> None:
 class OneFile:
     """A source whose object KEY is refused as it is written now."""
 
-    def problems(self) -> tuple[LocatedProblem, ...]:
-        return (LocatedProblem(Problem(KEY, "spec", Severity.ERROR, "Required", "expected hosts"), Location("a.yaml", 3)),)
+    def problems_by_document(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        yield (LocatedProblem(Problem(KEY, "spec", Severity.ERROR, "Required", "expected hosts"), Location("a.yaml", 3)),)
 
     def location(self, key: Key, path: str) -> Location | None:
         del path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
+from tests.support.document_problems import document_problems
 
 
 def service(name: str, port: object = 80) -> str:
@@ -32,7 +33,10 @@ def test_a_policy_that_is_broken_by_an_edit_means_what_it_means_to_a_folder_that
     [change] = edited.take({"a.yaml": read(policy("10.0.0.0/88"))}, 1)
 
     assert (change,) == anew.take({"a.yaml": read(policy("10.0.0.0/88"))}, 0)
-    assert [(str(each.location), each.problem.code) for each in edited.problems()] == [("a.yaml:7", "OutOfRange"), ("a.yaml:1", "Closed")]
+    assert [(str(each.location), each.problem.code) for each in document_problems(edited)] == [
+        ("a.yaml:7", "OutOfRange"),
+        ("a.yaml:1", "Closed"),
+    ]
 
 
 def test_a_policy_that_watches_is_gone_when_it_is_broken_by_an_edit() -> None:
@@ -44,7 +48,7 @@ def test_a_policy_that_watches_is_gone_when_it_is_broken_by_an_edit() -> None:
     [change] = folder.take({}, folder.due)
 
     assert change.object is None
-    assert [each.problem.code for each in folder.problems()] == ["OutOfRange", "NotInEffect"]
+    assert [each.problem.code for each in document_problems(folder)] == ["OutOfRange", "NotInEffect"]
 
 
 def test_what_may_be_of_security_and_cannot_be_read_is_named_with_file_and_line() -> None:

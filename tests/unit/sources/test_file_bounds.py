@@ -6,6 +6,7 @@ import pytest
 
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import MAX_DOCUMENTS, ParsedFile, parse_file
+from tests.support.document_problems import document_problems
 from tests.support.manifests import service
 
 MANY = MAX_DOCUMENTS + 1
@@ -20,7 +21,7 @@ def test_a_file_of_too_many_documents_is_told_as_one_problem_and_keeps_what_it_g
     changes = folder.take({"a.yaml": parse_file(text)}, 1)
 
     assert not changes
-    [found] = folder.problems()
+    [found] = document_problems(folder)
     assert (found.problem.code, found.problem.message.partition(" documents")[0]) == ("Unreadable", f"expected at most {MAX_DOCUMENTS}")
 
 

@@ -9,6 +9,7 @@ from controlplane.objects.kubernetes.core import KubernetesService
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
+from tests.support.document_problems import document_problems
 
 
 def service(name: str, port: object = 80) -> str:
@@ -77,7 +78,7 @@ def test_a_document_with_a_wrong_field_keeps_its_last_good_meaning_and_says_wher
     folder.take({"a.yaml": read(service("b"), service("a"))}, 0)
 
     changes = folder.take({"a.yaml": read(service("b"), service("a", "'none'"))}, 1)
-    [located] = folder.problems()
+    [located] = document_problems(folder)
 
     assert changes == ()
     assert (located.problem.object, located.problem.severity) == (key("a"), Severity.ERROR)
@@ -140,7 +141,7 @@ def test_a_file_that_may_not_be_read_any_more_keeps_what_it_gave() -> None:
     changes = folder.take({"a.yaml": parse_file(UnreadableFile("expected a regular file"))}, 1)
 
     assert changes == ()
-    assert [(each.problem.message, str(each.location)) for each in folder.problems()] == [("expected a regular file", "a.yaml:1")]
+    assert [(each.problem.message, str(each.location)) for each in document_problems(folder)] == [("expected a regular file", "a.yaml:1")]
 
 
 def test_an_emptied_file_counts_after_a_second() -> None:
@@ -194,7 +195,7 @@ def test_of_an_object_in_two_files_the_first_path_counts_and_the_other_is_told()
 
     first = folder.take({"b.yaml": read(service("a", 81))}, 0)
     second = folder.take({"a.yaml": read(service("x"), service("a", 80))}, 1)
-    [duplicate] = folder.problems()
+    [duplicate] = document_problems(folder)
     folder.take({"a.yaml": read(service("x"))}, 2)
     third = folder.take({}, 3)
 
@@ -208,7 +209,7 @@ def test_of_an_object_twice_in_a_file_the_first_document_counts() -> None:
     folder = ManifestFolder()
 
     changes = folder.take({"a.yaml": read(service("a", 80), service("a", 81))}, 0)
-    [duplicate] = folder.problems()
+    [duplicate] = document_problems(folder)
 
     assert ports(changes) == {"a": 80}
     assert str(duplicate.location) == "a.yaml:13"
@@ -221,7 +222,7 @@ def test_an_object_that_we_do_not_use_does_not_hide_one_of_the_same_kind_and_nam
     changes = folder.take({"a.yaml": read(other, service("a"))}, 0)
 
     assert ports(changes) == {"a": 80}
-    assert [each.problem.severity for each in folder.problems()] == [Severity.INFO]
+    assert [each.problem.severity for each in document_problems(folder)] == [Severity.INFO]
 
 
 def test_the_order_in_which_files_are_read_does_not_matter() -> None:
@@ -238,7 +239,7 @@ def test_the_order_in_which_files_are_read_does_not_matter() -> None:
         other.take({path: sheets[path]}, 0)
 
     assert [one.location(key(each), "") for each in "abc"] == [other.location(key(each), "") for each in "abc"]
-    assert one.problems() == other.problems()
+    assert document_problems(one) == document_problems(other)
     assert ports(one.take(dict.fromkeys(sheets), 1)) == {}
 
 
@@ -251,7 +252,7 @@ def test_items_of_a_list_are_found_on_their_own_lines() -> None:
 
     folder.take({"a.yaml": parse_file(f"apiVersion: v1\nkind: List\nitems:\n{items}")}, 0)
 
-    assert [(located.problem.object, str(located.location)) for located in folder.problems()] == [(key("s0"), "a.yaml:7")]
+    assert [(located.problem.object, str(located.location)) for located in document_problems(folder)] == [(key("s0"), "a.yaml:7")]
     assert str(folder.location(key("s2"), "spec.ports[0].port")) == "a.yaml:15"
 
 
@@ -272,4 +273,4 @@ def test_settings_of_the_mesh_change_field_by_field() -> None:
     same = saved("{outboundTrafficPolicy: {mode: OTHER}, proxyHttpPort: 3}")
 
     assert (begun, good, bad, same) == ([("ALLOW_ANY", 1)], [("REGISTRY_ONLY", 2)], [("REGISTRY_ONLY", 3)], [])
-    assert [each.problem.severity for each in folder.problems()] == [Severity.ERROR]
+    assert [each.problem.severity for each in document_problems(folder)] == [Severity.ERROR]

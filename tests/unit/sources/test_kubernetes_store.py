@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.kube.resources import ApiResource
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.sources.kubernetes.store import ObjectStore
+from tests.support.document_problems import document_problems
 
 POLICIES = ApiResource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy")
 CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap")
@@ -25,7 +26,7 @@ def test_settings_of_the_mesh_change_field_by_field() -> None:
     same = stored("{outboundTrafficPolicy: {mode: OTHER}, proxyHttpPort: 3}")
 
     assert (good, bad, same) == ([("REGISTRY_ONLY", 2)], [("REGISTRY_ONLY", 3)], [])
-    assert [problem.problem.field for problem in store.problems()] == ["data.mesh.outboundTrafficPolicy.mode"]
+    assert [problem.problem.field for problem in document_problems(store)] == ["data.mesh.outboundTrafficPolicy.mode"]
 
 
 def test_a_policy_that_cannot_be_used_means_the_same_to_a_store_that_knew_a_good_one() -> None:
@@ -45,4 +46,4 @@ def test_a_policy_that_cannot_be_used_means_the_same_to_a_store_that_knew_a_good
     assert [change.object is not None for change in edited] == [True]
     assert again == []
     assert [change.object for change in watching] == [None]
-    assert [problem.problem.code for problem in anew.problems()] == ["OutOfRange", "Closed"]
+    assert [problem.problem.code for problem in document_problems(anew)] == ["OutOfRange", "Closed"]

@@ -1,0 +1,1 @@
+"""Pages of the admin API: their rows, their bodies, and how they are answered."""
