@@ -15,15 +15,17 @@ from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
-from controlplane.mesh.kept_tables import KeptTables
 from controlplane.mesh.problems.objects import internal_problem, problems_of
+from controlplane.mesh.publish.kept_tables import KeptTables
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.roots import scope_of, table_roots
-from controlplane.mesh.sessions import Session
+from controlplane.mesh.routing.scopes import ProxyScope
+from controlplane.mesh.sessions import Session, typical_proxy
+from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.model.deferrals import Deferral, by_object
 from controlplane.model.keys import Key, in_key_order
 from controlplane.model.mesh import MeshSettings
@@ -66,7 +68,7 @@ class Mesh:
         self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
         self._publisher = Publisher(self._db, hold_unknown_s)
-        self._kept_tables = KeptTables(self._db, self._publisher, keep_tables_s)
+        self._kept_tables = KeptTables(self._publisher, keep_tables_s, own=inbound_parts)
         self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
@@ -166,7 +168,11 @@ class Mesh:
 
     def expect_proxies(self, *, identified: bool) -> None:
         """Have what sidecars of the largest namespace see worked out by the next refreshes; ``identified``: they have certificates."""
-        self._kept_tables.expect(self._keys, self._now, identified=identified)
+        proxy = typical_proxy(self._keys, identified=identified)
+        scope = self._db.attempt(scope_of, proxy) if proxy else None
+        if isinstance(scope, ProxyScope):
+            for root in table_roots(scope, Variant.DELTA):
+                self._kept_tables.keep(root, self._now)
 
     @property
     def _due(self) -> float | None:

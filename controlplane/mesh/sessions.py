@@ -1,11 +1,19 @@
-"""The streams of proxies, as far as the mesh knows them."""
+"""The proxies that are connected, and those that will be."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from controlplane.mesh.publish.parts import PartGroup
-from controlplane.model.proxies import Proxy
+from controlplane.model.identity import Identity
+from controlplane.model.keys import POD, SERVICE, Key
+from controlplane.model.proxies import IGNORED_NAMESPACES, IpFamilies, Proxy, ProxyType
 from controlplane.xds.stream import Variant
 from controlplane.xds.view import View
+
+_WORKLOADS = frozenset((POD, SERVICE))
+_ANYBODY = Identity("cluster.local", "default", "default")  # it matters only that there is one
 
 
 class Session:
@@ -19,3 +27,22 @@ class Session:
         self.variant = variant
         self.roots: tuple[PartGroup, ...] = ()
         self.view = View()
+
+
+def typical_proxy(keys: Iterable[Key], *, identified: bool) -> Proxy | None:
+    """Return a sidecar of the namespace that most services or pods among ``keys`` are in; ``None``: there are none."""
+    counts = Counter(key.namespace for key in keys if key.group_kind in _WORKLOADS and key.namespace not in IGNORED_NAMESPACES)
+    if not counts:
+        return None
+    [(namespace, _)] = counts.most_common(1)
+    return Proxy(
+        id="",
+        type=ProxyType.SIDECAR,
+        ips=(),
+        name="",
+        namespace=namespace,
+        dns_domain=f"{namespace}.svc.cluster.local",
+        labels=(),
+        families=IpFamilies.V4,
+        identity=_ANYBODY if identified else None,
+    )
