@@ -53,7 +53,7 @@ T = TypeVar("T")
 # The event loop gives way to the threads of gRPC and of the file watch when it waits, not every 5 ms: with 500 streams the last one has a
 # change after 55 ms instead of 62.
 _SWITCH_S = 0.03
-_KEEP_TABLES_S = 60.0  # for which a rollout may have no proxy of a namespace connected, and its view is not worked out anew
+_RETAIN_TABLES_S = 60.0  # for which a rollout may have no proxy of a namespace connected, and its view is not worked out anew
 _STOPPED_EARLY = "stopped before anything was served"
 
 
@@ -82,7 +82,7 @@ class ControlPlane:
         self._settings = settings
         self._api = api_server(client, settings.kubernetes, settings) if settings.kubernetes and client else None
         revision = settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION
-        self._mesh = Mesh(revision, settings.hold_unknown_s, _KEEP_TABLES_S)
+        self._mesh = Mesh(revision, settings.hold_unknown_s, _RETAIN_TABLES_S)
         observes = bool(self._api and not self._api.settings.replica)
         self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s, observes=observes) if settings.identity else None
         self._sources = Sources(list(sources_of(settings, self._api, self._registrar)))

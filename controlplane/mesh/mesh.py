@@ -16,8 +16,8 @@ from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
-from controlplane.mesh.publish.kept_tables import KeptTables
 from controlplane.mesh.publish.publisher import Publisher
+from controlplane.mesh.publish.retained_tables import RetainedTables
 from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
@@ -58,17 +58,17 @@ class Published:
 class Mesh:
     """The state of the mesh and what is published from it: ``apply`` takes facts in, ``refresh`` returns what they changed."""
 
-    def __init__(self, revision: str = DEFAULT_REVISION, hold_unknown_s: float = 0.0, keep_tables_s: float = 0.0) -> None:
+    def __init__(self, revision: str = DEFAULT_REVISION, hold_unknown_s: float = 0.0, retain_tables_s: float = 0.0) -> None:
         """Begin with no objects; those for another revision than ``revision`` will have no effect.
 
         A published rule whose new version leads nowhere stays as it was for ``hold_unknown_s`` seconds at most. What the last proxy of a
-        kind saw is kept up to date for ``keep_tables_s`` seconds, as another one may come.
+        kind saw is kept up to date for ``retain_tables_s`` seconds, as another one may come.
         """
         self._revision = revision
         self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
         self._publisher = Publisher(self._db, hold_unknown_s)
-        self._kept_tables = KeptTables(self._publisher, keep_tables_s, own=inbound_parts)
+        self._retained_tables = RetainedTables(self._publisher, retain_tables_s, own=inbound_parts)
         self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
@@ -119,7 +119,7 @@ class Mesh:
         for presence in self._presence:
             presence.disconnected(session.proxy)
         for root in session.roots:
-            self._kept_tables.close(root, self._now)
+            self._retained_tables.close(root, self._now)
         session.roots = ()
         self._new_sessions.discard(session)
         peers = self._sessions[session.proxy]
@@ -135,7 +135,7 @@ class Mesh:
         What is watched leads to more that has to be watched, so the database is asked until it has nothing new to say.
         """
         self._now = now
-        self._kept_tables.end_old(now)
+        self._retained_tables.end_old(now)
         while True:
             self._plaintext.apply()
             report = self._db.refresh(stop)
@@ -172,11 +172,11 @@ class Mesh:
         scope = self._db.attempt(scope_of, proxy) if proxy else None
         if isinstance(scope, ProxyScope):
             for root in table_roots(scope, Variant.DELTA):
-                self._kept_tables.keep(root, self._now)
+                self._retained_tables.keep(root, self._now)
 
     @property
     def _due(self) -> float | None:
-        return min((due for due in (self._publisher.due, self._kept_tables.due) if due is not None), default=None)
+        return min((due for due in (self._publisher.due, self._retained_tables.due) if due is not None), default=None)
 
     def deferrals_from(self, sessions: Iterable[Session]) -> Mapping[str, Mapping[Key, Deferral]]:
         """Return what is held back from ``sessions``, by the name of the proxy and by object."""
@@ -290,7 +290,7 @@ class Mesh:
             return False
         tables = [self._publisher.open(root) for root in roots]
         for root in session.roots:
-            self._kept_tables.close(root, self._now)
+            self._retained_tables.close(root, self._now)
         session.roots = roots
         session.view = View(*tables)
         return True

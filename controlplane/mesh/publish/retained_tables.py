@@ -13,7 +13,7 @@ from controlplane.mesh.publish.publisher import Publisher
 _MOST = 8  # tables: each some megabytes in a large mesh
 
 
-class KeptTables:
+class RetainedTables:
     """The tables that are kept, each with the time until when, the first to end first."""
 
     def __init__(self, publisher: Publisher, keep_s: float, own: Query[..., object]) -> None:

@@ -17,7 +17,7 @@ KEEP_S = 60.0
 
 @pytest.fixture
 def mesh() -> Mesh:
-    made = Mesh(keep_tables_s=KEEP_S)
+    made = Mesh(retain_tables_s=KEEP_S)
     made.apply([change(make(number, SIZE)) for number in range(SIZE.services) for make in (service, endpoints)])
     made.refresh(now=100.0)
     return made
@@ -84,7 +84,7 @@ def test_one_that_came_back_and_left_again_is_kept_from_then_on(mesh: Mesh) -> N
 
 def test_no_more_than_a_few_are_kept() -> None:
     size = Size(services=40, namespaces=20, endpoints=1)
-    mesh = Mesh(keep_tables_s=KEEP_S)
+    mesh = Mesh(retain_tables_s=KEEP_S)
     mesh.apply([change(service(number, size)) for number in range(size.services)])
     sessions = [connected(mesh, f"ns{number}", number) for number in range(20)]
     for session in sessions:
@@ -108,7 +108,7 @@ def test_the_view_of_the_largest_namespace_can_be_there_before_a_proxy(mesh: Mes
 
 
 def test_a_mesh_without_workloads_expects_nobody() -> None:
-    mesh = Mesh(keep_tables_s=KEEP_S)
+    mesh = Mesh(retain_tables_s=KEEP_S)
 
     mesh.expect_proxies(identified=False)
 
