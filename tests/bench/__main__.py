@@ -40,6 +40,8 @@ PAGE = (
     *(Plan(group="replicas", size=Size(), on_kubernetes=True, replicas=replicas) for replicas in (1, 2)),
 )
 
+GROUPS = tuple(dict.fromkeys(plan.group for plan in PAGE))
+
 
 def numbers(text: str) -> list[int]:
     """Return the numbers in ``text``, which commas divide."""
@@ -49,12 +51,13 @@ def numbers(text: str) -> list[int]:
 def main() -> int:
     """Run, print, and return 1 where something is not as it is to be."""
     given = _arguments()
-    plans = PAGE if given.page else _plans(given)
+    plans = [plan for plan in PAGE if plan.group in given.groups] if given.page else _plans(given)
     where = page.machine()
     runs = []
     for plan in plans:
         begun = time.perf_counter()
-        runs.append(uvloop.run(run(plan, given.repetitions, go={"go": True, "python": False}.get(given.swarm))))
+        repetitions = given.repetitions if plan.group == "table" else max(2, given.repetitions // 2)
+        runs.append(uvloop.run(run(plan, repetitions, go={"go": True, "python": False}.get(given.swarm))))
         print(f"{plan}: {runs[-1].failed or 'measured'}, {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
     if given.page:
         given.page.write_text(page.page(runs, where, given.repetitions))
@@ -84,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--swarm", choices=("go", "python"), help="in which language; Go where it is there")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="measure all that the page has, and write it and its diagram")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="with --page: these of its tables alone")
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,18 +52,12 @@ def page(runs: Sequence[Run], where: Machine, repetitions: int) -> str:
         _METHOD.format(language=" and ".join(sorted(languages)), repetitions=repetitions),
         "## Against istiod, and against what is to be reached\n",
         "\n".join(_table(runs)) + "\n",
-        "## Growth with services (100 sidecars)\n\n![](performance.svg)\n",
-        *_group(runs, "services", lambda run: f"{run.plan.size.services:,} services", growing=True),
-        "## Growth with sidecars (1,000 services)\n",
-        *_group(runs, "proxies", lambda run: f"{run.plan.size.proxies:,} sidecars"),
-        "## Namespaces (1,000 services, 100 sidecars)\n",
-        *_group(runs, "namespaces", lambda run: f"{run.plan.size.namespaces} namespaces"),
-        f"## Sidecar scoping (1,000 services, 500 sidecars)\n\n{_SCOPED}\n",
-        *_group(runs, "scoped", lambda run: "scoped" if run.plan.size.scoped else "not scoped"),
-        "## Beside each other, and again (1,000 services)\n",
-        *_group(runs, "beside", str),
-        f"## More cores are more replicas\n\n{_CORES}\n",
-        *_group(runs, "replicas", lambda run: f"{run.plan.replicas} replica{'s' * (run.plan.replicas > 1)}"),
+        *_section(runs, _Section("services", "Growth with services (100 sidecars)", "![](performance.svg)", grows=True)),
+        *_section(runs, _Section("proxies", "Growth with sidecars (1,000 services)")),
+        *_section(runs, _Section("namespaces", "Namespaces (1,000 services, 100 sidecars)")),
+        *_section(runs, _Section("scoped", "Sidecar scoping (1,000 services, 500 sidecars)", _SCOPED)),
+        *_section(runs, _Section("beside", "One beside the other, and again (1,000 services)", compared=False)),
+        *_section(runs, _Section("replicas", "More cores are more replicas (1,000 services, 500 sidecars)", _CORES)),
         *_failures(runs),
     ]
     return "\n".join(parts)
@@ -140,20 +134,53 @@ def _of(runs: Iterable[Run], group: str) -> list[Run]:
     return [run for run in runs if group in (run.plan.group, *run.plan.also_of)]
 
 
-def _group(runs: Sequence[Run], group: str, head: Callable[[Run], str], *, growing: bool = False) -> Iterable[str]:
-    """Yield a table of all figures of ``group``, a column for each run."""
-    found = [run for run in _of(runs, group) if run.figures]
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A table of the page: the runs of ``group``, a column each; ``compared``: by figures that several of them have, else by the others."""
+
+    group: str
+    title: str
+    text: str = ""
+    grows: bool = False
+    compared: bool = True
+
+    def head(self, run: Run) -> str:
+        """Return what ``run`` differs by from the others."""
+        size = run.plan.size
+        heads = {
+            "services": f"{size.services:,} services",
+            "proxies": f"{size.proxies:,} sidecars",
+            "namespaces": f"{size.namespaces} namespaces",
+            "scoped": "scoped" if size.scoped else "not scoped",
+            "replicas": f"{run.plan.replicas} replica{'s' * (run.plan.replicas > 1)}",
+        }
+        return heads.get(self.group, f"{size.proxies} sidecars: {', '.join(run.plan.also)}")
+
+    def names(self, runs: Sequence[Run]) -> list[str]:
+        """Return which figures of ``runs`` it has."""
+        times = {name: sum(name in run.figures for run in runs) for name in LABELS}
+        if len(runs) == 1:
+            return [name for name, count in times.items() if count]
+        return [name for name, count in times.items() if (count > 1 if self.compared else 0 < count < len(runs))]
+
+
+def _section(runs: Sequence[Run], section: _Section) -> Iterable[str]:
+    found = [run for run in _of(runs, section.group) if run.figures]
     if not found:
         return
-    names = [name for name in LABELS if any(name in run.figures for run in found)]
-    lines = [f"| | {' | '.join(head(run) for run in found)} |{' grows by |' if growing else ''}", f"|---|{'---|' * (len(found) + growing)}"]
-    for name in names:
+    found.sort(key=lambda run: (run.plan.size.services, run.plan.size.proxies, run.plan.size.namespaces, run.plan.replicas))
+    heads = [section.head(run) for run in found] + ["grows by"] * section.grows
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for name in section.names(found):
         text, unit = LABELS[name]
         cells = [told(run.figures[name], unit) if name in run.figures else "" for run in found]
-        if growing:
+        if section.grows:
             grows = exponent(points(found, name))
             cells.append("" if grows is None else f"{grows:.2f}")
         lines.append(f"| {text} | {' | '.join(cells)} |")
+    yield f"## {section.title}\n"
+    if section.text:
+        yield f"{section.text}\n"
     yield "\n".join(lines) + "\n"
 
 

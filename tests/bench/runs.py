@@ -58,7 +58,8 @@ class Plan:
     def __str__(self) -> str:
         size = self.size
         words = [f"{size.services} services", f"{size.proxies} proxies", f"{size.namespaces} namespaces"]
-        words += [word for word, holds in (("Sidecar scoping", size.scoped), (f"{self.replicas} replicas", self.on_kubernetes)) if holds]
+        words += ["Sidecar scoping"] if size.scoped else []
+        words += [f"{self.replicas} replica{'s' * (self.replicas > 1)}"] if self.on_kubernetes else []
         return ", ".join((*words, *self.also))
 
 

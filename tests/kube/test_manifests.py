@@ -25,6 +25,7 @@ from tests.support.rendered_manifests import (
     page_commands,
     rendered,
 )
+from tests.support.waiting import wait_until
 
 ACCOUNT = "system:serviceaccount:navarch-system:navarch"
 REVIEWS = {"authorization.k8s.io", "authentication.k8s.io"}  # of which all who are authenticated may ask some, of themselves
@@ -118,6 +119,20 @@ def test_the_gateway_applies_without_a_warning_and_its_pods_are_admitted(kubectl
 
     assert [line for line in said if not line.endswith(" serverside-applied")] == []
     assert (admitted.stdout, admitted.stderr) == ("pod/one created (server dry run)\n", "")
+
+
+def test_the_autoscaler_decides_how_many_replicas_there_are_and_an_upgrade_leaves_that_to_it(kubectl: Shell) -> None:
+    def replicas() -> str:
+        return kubectl("-n", "navarch-system", "get", "deployment", "navarch", "-o", "jsonpath={.spec.replicas}")
+
+    kubectl("apply", "--server-side", "--force-conflicts", "-k", "manifests/overlays/ha")
+    wait_until(lambda: replicas() == "3", "there are as many replicas as the autoscaler has at least")
+    kubectl("-n", "navarch-system", "scale", "deployment", "navarch", "--replicas=5")  # as the autoscaler does
+    [upgrade] = [line for line in page_commands() if "--force-conflicts -k" in line]
+
+    kubectl(*shlex.split(upgrade)[1:])
+
+    assert replicas() == "5"
 
 
 def test_an_upgrade_gets_past_what_the_leader_has_changed(kubectl: Shell) -> None:

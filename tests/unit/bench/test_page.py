@@ -94,3 +94,18 @@ def test_the_diagram_is_an_image_with_a_line_for_each_figure() -> None:
     assert root.tag == f"{name}svg"
     assert len(root.findall(f"{name}polyline")) == 2
     assert len(root.findall(f"{name}circle")) == 6
+
+
+def test_each_table_has_its_runs_by_size_and_what_can_be_compared() -> None:
+    others = [
+        Run(Plan(group="proxies", size=Size(proxies=proxies)), "Go", {"connect_s": 1.0, "endpoint_last_ms": 5.0}) for proxies in (1000, 1)
+    ]
+    runs = [Run(Plan(group="table", size=Size(), also_of=("proxies",)), "Go", {"connect_s": 2.0, "reconnect_s": 1.0}), *others]
+
+    text = page([*runs, *grown("connect_s", (0.1, 1.0, 10.0))], MACHINE, 20)
+
+    proxies = text.partition("## Growth with sidecars")[2].partition("##")[0].strip().splitlines()[2:]
+    assert proxies[0] == "| | 1 sidecars | 500 sidecars | 1,000 sidecars |"
+    assert [line.split(" | ")[0] for line in proxies[2:]] == ["| all connected and configured", "| endpoint change, last"]
+    assert "| all connected and configured | 0.10 s | 1 s | 10 s | 1.00 |" in text
+    assert "## Sidecar scoping" not in text
