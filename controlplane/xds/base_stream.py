@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from controlplane.envoy.type_urls import CDS, EDS
+from controlplane.envoy.type_urls import CDS, EDS, RDS
 from controlplane.xds.channel import Channel
 from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 from controlplane.xds.ordering import Plan, Planner
+from controlplane.xds.part_trials import PartTrials
 from controlplane.xds.resource import Resource
 from controlplane.xds.shared_plans import SharedPlans
 from controlplane.xds.stream import BadRequest, Progress, Response
-from controlplane.xds.view import TableChange, View
+from controlplane.xds.view import TableChange, View, folder
 
 _MOST_TYPES = 64  # of one stream: there are not as many in Envoy
 _MOST_UNPUBLISHED = 5000  # names in one response of which there is nothing: who asks for more is told in several
@@ -61,6 +62,7 @@ class BaseStream(ABC):
         self._ready = False
         self._sent = 0
         self._restored = 0  # names that the client said to have, and that are not published as it has them
+        self._part_trials = PartTrials()
 
     @property
     def has_work(self) -> bool:
@@ -82,18 +84,25 @@ class BaseStream(ABC):
         return self._restored + sum(channel.unanswered(self._view.names(channel.type_url)) for channel in self._in_order)
 
     def progress(self, resource: Resource) -> Progress:
-        """Return how far the client has come with ``resource``, which is published."""
+        """Return how far the client has come with ``resource``, which is published; it may have all but some virtual hosts of it."""
         channel = self._channels.get(resource.type_url)
         if channel is None or not channel.wants(resource.name):
             return Progress.UNNEEDED
+        if self._part_trials.at_fault(resource.name):
+            accepted = channel.accepted(resource.name)
+            resource = self._part_trials.fit(resource, accepted)
+            if accepted is not None and accepted.version == resource.version:
+                return Progress.PARTLY
         if channel.refused.get(resource.name) == resource.version or resource.name in channel.suspects:
             return Progress.REFUSED
         accepted = channel.accepted(resource.name)
         return Progress.ACCEPTED if accepted is not None and accepted.version == resource.version else Progress.PENDING
 
     def refuses(self, type_url: str, name: str) -> bool:
-        """Return whether the client refuses what is published as ``name``, as far as it is known."""
+        """Return whether the client refuses what is published as ``name``, a resource or a virtual host in one, as far as it is known."""
         channel = self._channels.get(type_url)
+        if type_url == RDS and name in self._part_trials.at_fault(folder(name)):
+            return True
         if channel is None or self._view.lookup(type_url)(name) is None:
             return False
         return name in channel.refused or name in channel.suspects
@@ -162,6 +171,8 @@ class BaseStream(ABC):
         return None
 
     def _plan(self, planner: Planner, channel: Channel, names: AbstractSet[str], *, keep: bool) -> Plan:
+        if channel.type_url == RDS and self._part_trials:
+            return planner.plan(names, keep=keep)
         return self._shared.plan(planner, channel, self._view, names, keep=keep)
 
     def _portion(self, channel: Channel, names: AbstractSet[str]) -> AbstractSet[str]:
@@ -219,16 +230,38 @@ class BaseStream(ABC):
 
     def _accepted(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
         """Return which parts of what ``flight`` brought were replaced, as the client refuses them."""
-        del channel, flight
-        return ()
+        if channel.type_url != RDS or not self._part_trials:
+            return ()
+        names = [resource.name for resource in flight.resources]
+        channel.look_again([name for name in names if self._part_trials.accepted(name) and channel.wants(name)])
+        return tuple(part for name in names for part in self._part_trials.at_fault(name))
 
     def _refuse(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
         """Take note that ``flight`` was refused; return what is at fault, nothing where that is yet to be found."""
-        return (*(resource.name for resource in flight.resources), *flight.removed) if channel.refuse(flight) else ()
+        names = (*(resource.name for resource in flight.resources), *flight.removed)
+        at_fault = names if channel.refuse(flight) else ()
+        if channel.type_url != RDS or len(at_fault) != 1 or not flight.resources:
+            return at_fault
+        (sent,) = flight.resources
+        published = self._view.get(RDS, sent.name)
+        parts = self._part_trials.refused(published, sent, flight.before.get(sent.name)) if published is not None else None
+        if parts is None:
+            return at_fault
+        if channel.wants(sent.name):
+            channel.look_again([sent.name])
+        return parts
 
     def _lookup(self, channel: Channel) -> Callable[[str], Resource | None]:
         """Return what finds the resource to be sent on ``channel``."""
-        return self._view.lookup(channel.type_url)
+        find = self._view.lookup(channel.type_url)
+        if channel.type_url != RDS or not self._part_trials:
+            return find
+
+        def fitting(name: str) -> Resource | None:
+            published = find(name)
+            return self._part_trials.fit(published, channel.accepted(name)) if published is not None else None
+
+        return fitting
 
     @abstractmethod
     def _write(self, channel: Channel, plan: Plan, nonce: str) -> Written | None:

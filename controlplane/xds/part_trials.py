@@ -1,9 +1,9 @@
-"""Which virtual hosts of a refused RouteConfiguration are at fault, where it is one resource: it is sent again without some of them.
+"""Which virtual hosts of a refused RouteConfiguration are at fault, where they are in it: it is sent again without some of them.
 
-In the state-of-the-world protocol one virtual host that an Envoy refuses would keep its whole table from it, and every later change of its
-neighbours. A table has an ``Assembly``, so what differs from the table that the client has is tried part by part: in the place of a part
-that is not tried yet, or is at fault, stands what the client has accepted of it, or an answer of 503. Of a client whose table is not known
-(it has it from an earlier stream) nothing is taken away by trying: the table is sent without one group after the other until it is taken.
+From a client without VHDS one virtual host that it refuses would keep its whole table, and every later change of its neighbours.
+A table has an ``Assembly``, so what differs from the table that the client has is tried part by part: in the place of a part that is not
+tried yet, or is at fault, stands what the client has accepted of it, or an answer of 503. Of a client whose table is not known (it has it
+from an earlier stream) nothing is taken away by trying: the table is sent without one group after the other until it is taken.
 """
 
 from __future__ import annotations

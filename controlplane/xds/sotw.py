@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
@@ -11,16 +9,12 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 from controlplane.envoy.type_urls import CDS, EDS, ISTIO_AGENT_TYPES, LDS, RDS
 from controlplane.xds.base_stream import BaseStream, Written, subscribed
 from controlplane.xds.channel import Channel
-from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Event
-from controlplane.xds.ordering import Plan, Planner
-from controlplane.xds.part_trials import PartTrials
+from controlplane.xds.ordering import Plan
 from controlplane.xds.resource import Resource, digest, field, resource, unknown
 from controlplane.xds.responses import sotw_response
-from controlplane.xds.shared_plans import SharedPlans
-from controlplane.xds.stream import Progress
 from controlplane.xds.subscription import EVERYTHING
-from controlplane.xds.view import View, folder, version_of
+from controlplane.xds.view import version_of
 
 # What a response of these types does not contain is deleted; of no other type can a deletion be told. A first request without names means
 # everything of these, and of these alone: an empty request for secrets must not get them all (XP-24).
@@ -29,11 +23,6 @@ _WHOLE = (LDS, CDS)
 
 class SotwStream(BaseStream):
     """One stream of a client that speaks the state of the world."""
-
-    def __init__(self, view: View, *, only: str | None = None, shared: SharedPlans | None = None) -> None:
-        """Begin with nothing asked for; ``shared`` are the plans of all streams of a server."""
-        super().__init__(view, only=only, shared=shared)
-        self._part_trials = PartTrials()
 
     def receive(self, request: DiscoveryRequest) -> tuple[Event, ...]:
         """Take ``request`` in and return what it meant; raise BadRequest where it ends the stream.
@@ -60,55 +49,6 @@ class SotwStream(BaseStream):
         if self._ask(channel, names):
             events += (subscribed(channel),)
         return events
-
-    def progress(self, resource: Resource) -> Progress:
-        """Return how far the client has come with ``resource``, which is published; it may have all but some virtual hosts of it."""
-        channel = self._channels.get(resource.type_url)
-        if channel is None or not self._part_trials.at_fault(resource.name):
-            return super().progress(resource)
-        accepted = channel.accepted(resource.name)
-        fitting = self._part_trials.fit(resource, accepted)
-        return Progress.PARTLY if accepted is not None and accepted.version == fitting.version else super().progress(fitting)
-
-    def refuses(self, type_url: str, name: str) -> bool:
-        """Return whether the client refuses what is published as ``name``, a resource or a virtual host in one."""
-        return super().refuses(type_url, name) or (type_url == RDS and name in self._part_trials.at_fault(folder(name)))
-
-    def _lookup(self, channel: Channel) -> Callable[[str], Resource | None]:
-        find = super()._lookup(channel)
-        if channel.type_url != RDS:
-            return find
-
-        def fitting(name: str) -> Resource | None:
-            published = find(name)
-            return self._part_trials.fit(published, channel.accepted(name)) if published is not None else None
-
-        return fitting
-
-    def _plan(self, planner: Planner, channel: Channel, names: AbstractSet[str], *, keep: bool) -> Plan:
-        if channel.type_url == RDS and self._part_trials:
-            return planner.plan(names, keep=keep)
-        return super()._plan(planner, channel, names, keep=keep)
-
-    def _accepted(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
-        if channel.type_url != RDS:
-            return ()
-        names = [resource.name for resource in flight.resources]
-        channel.look_again([name for name in names if self._part_trials.accepted(name) and channel.wants(name)])
-        return tuple(part for name in names for part in self._part_trials.at_fault(name))
-
-    def _refuse(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
-        at_fault = super()._refuse(channel, flight)
-        if channel.type_url != RDS or len(at_fault) != 1 or not flight.resources:
-            return at_fault
-        (sent,) = flight.resources
-        published = self._view.get(RDS, sent.name)
-        parts = self._part_trials.refused(published, sent, flight.before.get(sent.name)) if published is not None else None
-        if parts is None:
-            return at_fault
-        if channel.wants(sent.name):
-            channel.look_again([sent.name])
-        return parts
 
     def _ask(self, channel: Channel, names: set[str]) -> bool:
         """Serve ``names`` from now on; return whether that is anything new."""
