@@ -74,7 +74,7 @@ def xds_cluster(control_plane: XdsServer) -> dict[str, object]:
         "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": _KEEPALIVE}},
     }
     if credentials:
-        options["http_filters"] = [_token_injector(credentials), _CODEC]
+        options["http_filters"] = [_token_injector(credentials), _BEARER, _CODEC]
     named = any(_is_name(server) for server in control_plane.addresses)
     return {
         "name": CLUSTER,
@@ -106,6 +106,25 @@ _DNS = {
         "respect_dns_ttl": True,
     },
 }
+# The injector itself writes a scheme before the token from Envoy 1.37 on.
+_TOKEN_HEADER = "x-navarch-token"  # noqa: S105 - the name of a header
+_BEARER = {
+    "name": "envoy.filters.http.header_mutation",
+    "typed_config": {
+        "@type": f"{_TYPES}.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        "mutations": {
+            "request_mutations": [
+                {
+                    "append": {
+                        "header": {"key": "authorization", "value": f"Bearer %REQ({_TOKEN_HEADER})%"},
+                        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                    }
+                },
+                {"remove": _TOKEN_HEADER},
+            ]
+        },
+    },
+}
 _CODEC = {
     "name": "envoy.filters.http.upstream_codec",
     "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.upstream_codec.v3.UpstreamCodec"},
@@ -128,7 +147,7 @@ def _token_injector(credentials: XdsCredentials) -> dict[str, object]:
     generic = {
         "@type": f"{_TYPES}.extensions.http.injected_credentials.generic.v3.Generic",
         "credential": _from_file("token", f"{credentials.secrets}/{TOKEN_FILE}"),
-        "header_value_prefix": "Bearer ",
+        "header": _TOKEN_HEADER,
     }
     injector = {
         "@type": f"{_TYPES}.extensions.filters.http.credential_injector.v3.CredentialInjector",
