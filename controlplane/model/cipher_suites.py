@@ -1,6 +1,7 @@
-"""The cipher suites of TLS 1.2 and below that Envoy knows, in OpenSSL's spelling and in that of the standards.
+"""The cipher suites of TLS 1.2 and below that every supported Envoy knows, in OpenSSL's spelling and in that of the standards.
 
 One name that it does not know makes it refuse the whole listener. Those of TLS 1.3 cannot be chosen.
+ECDHE-ECDSA-AES128-SHA256 is known from Envoy 1.38 on.
 https://boringssl.googlesource.com/boringssl/+/refs/heads/main/ssl/ssl_cipher.cc
 """
 
@@ -13,7 +14,6 @@ _SUITES = {
     "ECDHE-ECDSA-AES256-GCM-SHA384": "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "ECDHE-ECDSA-CHACHA20-POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
     "ECDHE-ECDSA-AES128-SHA": "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
-    "ECDHE-ECDSA-AES128-SHA256": "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
     "ECDHE-ECDSA-AES256-SHA": "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
     "ECDHE-RSA-AES128-GCM-SHA256": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
     "ECDHE-RSA-AES256-GCM-SHA384": "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",

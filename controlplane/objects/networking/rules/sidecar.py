@@ -178,7 +178,7 @@ def check_cipher_suites(path: str, tls: ServerTLSSettings) -> Iterator[Finding]:
     """Yield the cipher suites of ``tls`` that are not known."""
     for index, text in enumerate(tls.cipher_suites):
         for name in unknown_suites(text):
-            message = f"Envoy knows no cipher suite {name[:80]!r}: it is left out"
+            message = f"not every supported Envoy knows a cipher suite {name[:80]!r}: it is left out"
             yield rules.warning(f"{path}.cipherSuites[{index}]", "Ineffective", message)
 
 
