@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,10 @@ def demo(
     ] = False,
     kubeconfig: Annotated[str | None, typer.Option(metavar="FILE", help="How the API server is reached. Default: as kubectl does.")] = None,
     context: Annotated[str | None, typer.Option(metavar="NAME", help="The context of the kubeconfig.")] = None,
+    envoy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, resolve_path=True, help="The Envoy to run. Default: the installed one."),
+    ] = None,
 ) -> None:
     """Run a small mesh on this machine and prove what it claims.
 
@@ -29,10 +34,13 @@ def demo(
       navarch demo --keep
 
       navarch demo --kubernetes --context kind-kind
+
+      navarch demo --envoy /opt/envoy-1.36/envoy
     """
     from controlplane.demo.run import run
     from controlplane.demo.stores import ClusterManifests
 
     if not kubernetes and (kubeconfig or context):
         raise typer.BadParameter("--kubeconfig and --context go with --kubernetes")
-    raise typer.Exit(run(ClusterManifests(kubeconfig, context) if kubernetes else None, keep=keep, as_json=as_json))
+    store = ClusterManifests(kubeconfig, context) if kubernetes else None
+    raise typer.Exit(run(store, envoy=str(envoy or ""), keep=keep, as_json=as_json))

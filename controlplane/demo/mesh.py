@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from itertools import cycle
@@ -34,9 +34,10 @@ from controlplane.demo.processes import (
 from controlplane.demo.stores import ManifestStore, Saved
 from controlplane.model.proxies import ProxyType
 
-HOSTS = "VirtualHost"
-ENDPOINTS = "ClusterLoadAssignment"
-LISTENERS = "Listener"
+# Which types of resources tell that a change has arrived: the first of them that a stream asks for.
+HOSTS = ("VirtualHost", "RouteConfiguration")
+ENDPOINTS = ("ClusterLoadAssignment",)
+LISTENERS = ("Listener",)
 
 
 class DemoMesh:
@@ -75,8 +76,11 @@ class DemoMesh:
         self.caller = LoadGenerator(client_through_sidecar(self.instances["productpage-v1"].ip))
         self.gateway = DemoGateway(f"{self.network}.31") if edge else None
 
-    async def start(self) -> None:
-        """Start everything, and wait until every Envoy listens and has accepted what it was sent. Raises NotReady."""
+    async def start(self, envoy: str = "") -> None:
+        """Start everything, and wait until every Envoy listens and has accepted what it was sent. Raises NotReady.
+
+        ``envoy`` is the binary of the Envoys; empty: the one that is installed.
+        """
         await self.store.open()
         await self.store.save("services", _template("services"))
         sidecars = (
@@ -92,11 +96,12 @@ class DemoMesh:
         for instance, plane in zip(self.instances.values(), cycle(self.planes.values())):
             reachable = [every.replica for every in self.planes.values()] if self._shared else [plane.replica]
             addresses = [replica.xds_tls or replica.xds for replica in reachable]
-            self.envoys[instance.name] = await start_envoy(await self._sidecar(instance), self.folder, *addresses)
+            sidecar = replace(await self._sidecar(instance), binary=envoy)
+            self.envoys[instance.name] = await start_envoy(sidecar, self.folder, *addresses)
         if self.gateway:
             replica = self.planes["navarch"].replica
             proxy = await self._with_credentials(self.gateway.proxy(self.store.namespace))
-            self.gateway.process = await start_envoy(proxy, self.folder, replica.xds_tls or replica.xds)
+            self.gateway.process = await start_envoy(replace(proxy, binary=envoy), self.folder, replica.xds_tls or replica.xds)
         for instance in self.instances.values():
             await until(f"{instance.name}'s Envoy listens", _Listens(instance.ip), seconds=PATIENCE_S, watched=self.envoys[instance.name])
         self._check_owners()
@@ -139,8 +144,8 @@ class DemoMesh:
         )
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
-    async def accepted(self, saving: Awaitable[Saved], kind: str, *, within_s: float = PATIENCE_S, by: str = "sidecar") -> float:
-        """Wait until every Envoy has accepted a resource of ``kind`` sent after ``saving``; return the milliseconds to the last.
+    async def accepted(self, saving: Awaitable[Saved], kinds: Sequence[str], *, within_s: float = PATIENCE_S, by: str = "sidecar") -> float:
+        """Wait until every Envoy has accepted a resource of ``kinds`` sent after ``saving``; return the milliseconds to the last.
 
         ``by`` is the type of proxies that see the change.
         """
@@ -151,11 +156,11 @@ class DemoMesh:
         async def all_of_them() -> bool:
             nonlocal last
             rows = [row for row in await self.proxies() if str(row["id"]).startswith(f"{by}~")]
-            times = [time for row in rows for time in _accepted_at(row, kind)]
+            times = [time for row in rows for time in _accepted_at(row, kinds)]
             last = max(times, default=0.0)
             return len(times) == wanted and min(times) >= saved.begun
 
-        await until(f"every Envoy has accepted the change of {kind}", all_of_them, seconds=within_s, watched=self._running_process())
+        await until(f"every Envoy has accepted the change of {kinds[0]}", all_of_them, seconds=within_s, watched=self._running_process())
         return max(0.0, last - saved.done) * 1000
 
     async def proxies(self) -> list[dict[str, object]]:
@@ -244,15 +249,13 @@ class _Listens:
         return True
 
 
-def _accepted_at(row: dict[str, object], kind: str) -> list[float]:
-    connections = row["connections"]
+def _accepted_at(row: dict[str, object], kinds: Sequence[str]) -> list[float]:
+    connections, found = row["connections"], list[float]()
     assert isinstance(connections, list)  # noqa: S101 - the admin API says so
-    return [
-        float(status["ackedAt"] or 0.0)
-        for connection in connections
-        for status in connection["types"]
-        if str(status["typeUrl"]).endswith(f".{kind}")
-    ]
+    for connection in connections:
+        times = {status["type"]: float(status["ackedAt"] or 0.0) for status in connection["types"]}
+        found += [times[kind] for kind in kinds if kind in times][:1]
+    return found
 
 
 def _is_or_descends(pid: int, ancestor: int) -> bool:

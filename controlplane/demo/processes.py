@@ -137,6 +137,7 @@ class EnvoySpec:
     kind: ProxyType = ProxyType.SIDECAR
     more: tuple[tuple[str, str], ...] = ()  # further metadata
     statistics: Statistics = _STATISTICS
+    binary: str = ""  # empty: the Envoy that is installed
 
 
 async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
@@ -170,7 +171,7 @@ async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
         "--drain-strategy",
         "immediate",
     ]
-    return await start(sidecar.name, [envoy_binary(), "-c", str(config), *options], folder)
+    return await start(sidecar.name, [sidecar.binary or envoy_binary(), "-c", str(config), *options], folder)
 
 
 async def until(what: str, holds: Callable[[], Awaitable[bool]], *, seconds: float, watched: Process | None = None) -> None:

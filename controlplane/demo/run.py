@@ -22,15 +22,15 @@ from controlplane.demo.stores import ClusterManifests, FolderManifests
 from controlplane.demo.story import run_story, steps
 
 
-def run(store: ClusterManifests | None, *, keep: bool, as_json: bool) -> int:
-    """Run the story on manifests in ``store``, or else in a folder.
+def run(store: ClusterManifests | None, *, envoy: str, keep: bool, as_json: bool) -> int:
+    """Run the story on manifests in ``store``, or else in a folder, with Envoys of the binary ``envoy``, or else the one that is installed.
 
     Returns 0 if every claim held, 1 if one did not, 2 if the mesh did not come up. ``keep`` leaves it running at the end until interrupted;
     ``as_json`` prints the figures instead of the page.
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     try:
-        return asyncio.run(_run(console, store, keep=keep, as_json=as_json))
+        return asyncio.run(_run(console, store, envoy=envoy, keep=keep, as_json=as_json))
     except NotReady as error:
         console.print(f"[red]the demo cannot go on:[/red] {escape(str(error))}")
         return 2
@@ -38,15 +38,15 @@ def run(store: ClusterManifests | None, *, keep: bool, as_json: bool) -> int:
         return 130
 
 
-async def _run(console: Console, store: ClusterManifests | None, *, keep: bool, as_json: bool) -> int:
-    envoy_binary()
+async def _run(console: Console, store: ClusterManifests | None, *, envoy: str, keep: bool, as_json: bool) -> int:
+    envoy = envoy or envoy_binary()
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="navarch-demo-"))
     world = DemoMesh(folder, store or FolderManifests(folder / "manifests"), secure=True, edge=True)
     claims: list[DemoClaim] = []
     try:
         with console.status("starting a control plane, six workloads with an Envoy each, and a gateway"):
-            await world.start()
+            await world.start(envoy)
         console.print(f"{len(world.envoys)} Envoys and a gateway are up, {time.monotonic() - begun:.1f} s after the start\n")
         async for claim in run_story(world):
             claims.append(claim)
