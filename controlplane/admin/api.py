@@ -61,10 +61,10 @@ def _object_router(state: AdminState, answers: Answers) -> APIRouter:
     @router.get("/problems", summary="What is wrong with the objects, by file and line", response_model=list[ProblemRow])
     async def problems(request: Request, severity: str | None = None) -> Response:
         def rows() -> Iterator[ProblemRow | None]:
-            return problem_rows(chain(state.mesh.problems_by_object(), state.refusals()), state.locations(), severity)
+            return problem_rows(chain(state.mesh.problems_by_object(), state.fleet_problems()), state.locations(), severity)
 
         def version() -> object:
-            return state.mesh.version, state.locations(), state.refusals_version()
+            return state.mesh.version, state.locations(), state.fleet_problems_version()
 
         return await answers.answer(request, lambda: list_page(rows()), version)
 

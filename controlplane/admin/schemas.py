@@ -78,6 +78,7 @@ class ProxyRow(Schema):
     """One proxy that is connected."""
 
     id: str
+    envoy: str | None  # its version; none: its node does not say it
     identity: str | None  # a URI; none: it came by plaintext, and gets nothing secret
     synced: bool
     connections: tuple[Connection, ...]

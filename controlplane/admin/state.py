@@ -36,8 +36,8 @@ class AdminState:
     not_ready: Callable[[], str | None]  # why, or None
     refreshes: Callable[[], int]
     rejects: Callable[[], Mapping[str, int]]  # how often responses were refused, by type URL
-    refusals: Callable[[], Iterable[Sequence[Problem]]] = tuple  # what proxies refuse now, and the API server: in pieces
-    refusals_version: Callable[[], object] = tuple  # equal as long as these are the same
+    fleet_problems: Callable[[], Iterable[Sequence[Problem]]] = tuple  # refusals of proxies and the API server, old proxies: in pieces
+    fleet_problems_version: Callable[[], object] = tuple  # equal as long as these are the same
     tasks: Callable[[], int] = int  # of the event loop
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None

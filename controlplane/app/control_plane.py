@@ -42,6 +42,7 @@ from controlplane.serve.reports.lrs import load_service
 from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
 from controlplane.serve.xds.refusals import fields_at_fault, refusal_problems
 from controlplane.serve.xds.subscribers import Subscribers
+from controlplane.serve.xds.versions import version_problems
 from controlplane.settings import Settings
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.shared_plans import SharedPlans
@@ -202,8 +203,8 @@ class ControlPlane:
             refreshes=lambda: self._updates.refreshes,
             tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
             held_back=lambda: len(self._updates.held_back),
-            refusals=self._refusal_problems,
-            refusals_version=self._refusals_version,
+            fleet_problems=self._fleet_problems,
+            fleet_problems_version=self._fleet_problems_version,
             rejects=lambda: self._recorder.fleet.rejects,
             kubernetes=self._write_back.state if self._write_back else None,
             identity=self._identity,
@@ -223,13 +224,14 @@ class ControlPlane:
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities, self._refused) if self._identities else None
 
-    def _refusal_problems(self) -> Iterator[Sequence[Problem]]:
-        """Yield what proxies refuse, and the API server."""
+    def _fleet_problems(self) -> Iterator[Sequence[Problem]]:
+        """Yield what proxies refuse, which of them are of a version that is not supported, and what the API server refuses."""
         yield from refusal_problems(self._subscribers, self._recorder.fleet)
+        yield from version_problems(self._subscribers)
         if self._write_back:
             yield self._write_back.state.problems()
 
-    def _refusals_version(self) -> object:
+    def _fleet_problems_version(self) -> object:
         unwritten = self._write_back.state.problems() if self._write_back else ()
         return self._recorder.fleet.refusal_events, self._turnover(), unwritten
 

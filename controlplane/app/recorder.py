@@ -13,9 +13,10 @@ from controlplane.fleet.load import LoadTotals
 from controlplane.fleet.streams import Fleet, StreamRefusal, StreamStatus, TypeStatus
 from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import Key
-from controlplane.model.problems import FieldAtFault
+from controlplane.model.problems import FieldAtFault, Severity
 from controlplane.model.proxies import Proxy
 from controlplane.serve.authn.refused_callers import RefusedCallers
+from controlplane.serve.xds.versions import LoggedVersions
 from controlplane.xds.events import Event, Nacked
 from controlplane.xds.stream import Variant
 
@@ -34,6 +35,7 @@ class StreamRecorder:
         self.fleet = Fleet()
         self.loads = LoadTotals()
         self._registrar = registrar
+        self._logged_versions = LoggedVersions()
 
     def connected(self, connection: int, proxy: Proxy, variant: Variant) -> None:
         """Record that ``proxy`` has opened ``connection``."""
@@ -41,6 +43,9 @@ class StreamRecorder:
         if self._registrar:
             self._registrar.connected(connection, proxy)
         log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": variant.value})
+        if told := self._logged_versions.news(proxy.envoy):
+            level = logging.WARNING if told.severity is Severity.WARNING else logging.INFO
+            log.log(level, "proxy of another version", extra={"proxy": proxy.id, "code": told.code, "reason": told.words})
 
     def record(self, connection: int, events: Iterable[Event]) -> None:
         """Record ``events`` of ``connection``."""
@@ -101,6 +106,7 @@ class StreamRecorder:
             held = held_back.get(proxy_id, {})
             yield ProxyRow(
                 id=proxy_id,
+                envoy=next((str(stream.proxy.envoy) for stream in rows if stream.proxy.envoy), None),
                 identity=next((stream.proxy.identity.uri for stream in rows if stream.proxy.identity), None),
                 synced=not held and all(stream.synced for stream in rows),
                 connections=tuple(map(_connection, rows)),

@@ -22,7 +22,7 @@ from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
-from controlplane.mesh.roots import scope_of, table_roots
+from controlplane.mesh.roots import scope_of, table_roots, virtual_hosts_by
 from controlplane.mesh.routing.scopes import ProxyScope
 from controlplane.mesh.sessions import Session, typical_proxy
 from controlplane.mesh.sidecar.inbound import inbound_parts
@@ -38,7 +38,7 @@ from controlplane.objects.mesh import mesh_config
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import Variant
+from controlplane.xds.stream import Variant, VirtualHostsBy
 from controlplane.xds.view import Table, TableChange, View
 
 
@@ -171,7 +171,7 @@ class Mesh:
         proxy = typical_proxy(self._keys, identified=identified)
         scope = self._db.attempt(scope_of, proxy) if proxy else None
         if isinstance(scope, ProxyScope):
-            for root in table_roots(scope, Variant.DELTA):
+            for root in table_roots(scope, VirtualHostsBy.VHDS):
                 self._retained_tables.keep(root, self._now)
 
     @property
@@ -285,7 +285,7 @@ class Mesh:
         scope = self._db.peek(scope_of, session.proxy)
         if isinstance(scope, Failed):
             return False
-        roots = table_roots(scope, session.variant)
+        roots = table_roots(scope, virtual_hosts_by(session.proxy, session.variant))
         if roots == session.roots:
             return False
         tables = [self._publisher.open(root) for root in roots]

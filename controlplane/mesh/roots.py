@@ -9,8 +9,9 @@ from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.routing.scopes import ProxyScope, proxy_scope
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.mesh.sidecar.outbound import outbound_parts
+from controlplane.model.envoy_versions import takes_vhds
 from controlplane.model.proxies import Proxy, ProxyType
-from controlplane.xds.stream import Variant
+from controlplane.xds.stream import Variant, VirtualHostsBy
 
 
 @query
@@ -19,10 +20,15 @@ def scope_of(db: Database, proxy: Proxy) -> ProxyScope | GatewayScope:
     return gateway_scope(db, proxy) if proxy.type is ProxyType.ROUTER else proxy_scope(db, proxy)
 
 
-def table_roots(scope: ProxyScope | GatewayScope, variant: Variant) -> tuple[PartGroup, ...]:
-    """Return the roots of the tables of ``scope``, on a stream of ``variant``."""
+def virtual_hosts_by(proxy: Proxy, variant: Variant) -> VirtualHostsBy:
+    """Return how virtual hosts come to a stream of ``proxy`` that speaks ``variant``: SotW has no VHDS, and old Envoys refuse it on ADS."""
+    return VirtualHostsBy.VHDS if variant is Variant.DELTA and takes_vhds(proxy.envoy) else VirtualHostsBy.RDS
+
+
+def table_roots(scope: ProxyScope | GatewayScope, hosts_by: VirtualHostsBy) -> tuple[PartGroup, ...]:
+    """Return the roots of the tables of ``scope``, on a stream to which virtual hosts come ``hosts_by``."""
     match scope:
         case ProxyScope():
-            return (PartGroup(outbound_parts, (scope.outbound, variant)), PartGroup(inbound_parts, (scope.workload,)))
+            return (PartGroup(outbound_parts, (scope.outbound, hosts_by)), PartGroup(inbound_parts, (scope.workload,)))
         case GatewayScope():
-            return (PartGroup(gateway_parts, (scope, variant)),)
+            return (PartGroup(gateway_parts, (scope, hosts_by)),)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, ip_address
 
+from controlplane.model.envoy_versions import EnvoyVersion
 from controlplane.model.identity import Identity
 from controlplane.model.services import Labels
 
@@ -87,6 +88,7 @@ class Proxy:
     identity: Identity | None = None  # None: its stream is plaintext, where proxies do not authenticate
     group: str = ""  # the WorkloadGroup by which it registers itself
     expression_limit: int = DEFAULT_EXPRESSION_LIMIT  # the most instructions of a regular expression that it takes
+    envoy: EnvoyVersion | None = None  # None: its node does not say which Envoy it is
 
 
 def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:

@@ -19,10 +19,17 @@ class BadRequest(NavarchError):
 
 
 class Variant(StrEnum):
-    """Which of the two protocols a stream speaks: they carry virtual hosts differently."""
+    """Which of the two protocols a stream speaks."""
 
-    SOTW = "sotw"  # inline, in their RouteConfiguration
-    DELTA = "delta"  # as resources of their own (VHDS)
+    SOTW = "sotw"
+    DELTA = "delta"
+
+
+class VirtualHostsBy(Enum):
+    """How virtual hosts come to a stream."""
+
+    RDS = auto()  # in their RouteConfiguration
+    VHDS = auto()  # as resources of their own
 
 
 class Progress(Enum):

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+from envoy.config.core.v3.base_pb2 import BuildVersion, Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse
+from envoy.type.v3.semantic_version_pb2 import SemanticVersion
 
 from controlplane.app.control_plane import Addresses, ControlPlane
+from controlplane.model.envoy_versions import NEWEST
 from controlplane.settings import JwksSettings, Settings
 from tests.support.waiting import DEADLINE_S, until
 
 NODE = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
+BUILD = BuildVersion(version=SemanticVersion(major_number=NEWEST.major, minor_number=NEWEST.minor))
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService"
 
 DeltaMethod = grpc.aio.StreamStreamMultiCallable[DeltaDiscoveryRequest, DeltaDiscoveryResponse]
@@ -122,14 +126,14 @@ async def sotw(address: str, method: str = f"{ADS}/StreamAggregatedResources") -
 def delta_request(type_url: str, *, node: str = "", nonce: str = "", names: tuple[str, ...] = ()) -> DeltaDiscoveryRequest:
     request = DeltaDiscoveryRequest(type_url=type_url, response_nonce=nonce, resource_names_subscribe=names)
     if node:
-        request.node.id = node
+        request.node.CopyFrom(Node(id=node, user_agent_name="envoy", user_agent_build_version=BUILD))
     return request
 
 
 def sotw_request(type_url: str, *, node: str = "", nonce: str = "", version: str = "", names: tuple[str, ...] = ()) -> DiscoveryRequest:
     request = DiscoveryRequest(type_url=type_url, response_nonce=nonce, version_info=version, resource_names=names)
     if node:
-        request.node.id = node
+        request.node.CopyFrom(Node(id=node, user_agent_name="envoy", user_agent_build_version=BUILD))
     return request
 
 

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.support.caches import cache_root
+
 
 def kept(name: str, sources: Iterable[Path]) -> Path:
     """Return the folder for the programs called ``name`` that are built from just these ``sources``."""
     content = b"".join(path.read_bytes() for path in sorted(sources))
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "navarch" / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
+    return cache_root() / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def go_is_there() -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 
 from controlplane.app.control_plane import Addresses, ControlPlane
 from controlplane.app.identity import SIGNING_KEY_FILE
@@ -22,7 +22,7 @@ from controlplane.ca.rotation import load_state, read_key
 from controlplane.ca.tokens import sign_token
 from controlplane.serve.identity import now
 from controlplane.settings import IdentitySettings, ReportSettings, Settings
-from tests.support.control_plane import ADS, DeltaCall, DeltaMethod, Running
+from tests.support.control_plane import ADS, BUILD, DeltaCall, DeltaMethod, Running
 from tests.support.waiting import DEADLINE_S, until
 
 ANYWHERE = "127.0.0.1:0"
@@ -91,7 +91,8 @@ async def stream(
 def node(namespace: str = "default", account: str = "client", **more: str) -> dict[str, object]:
     """Return the node of a proxy of the account, as JSON."""
     metadata = {"NAMESPACE": namespace, "SERVICE_ACCOUNT": account, "INTERCEPTION_MODE": "NONE", **more}
-    return {"id": f"sidecar~10.0.0.1~client.{namespace}~{namespace}.svc.cluster.local", "metadata": metadata}
+    node_id = f"sidecar~10.0.0.1~client.{namespace}~{namespace}.svc.cluster.local"
+    return {"id": node_id, "metadata": metadata, "userAgentBuildVersion": MessageToDict(BUILD)}
 
 
 def asking(type_url: str, who: dict[str, object] | None = None, *names: str, nonce: str = "") -> DeltaDiscoveryRequest:

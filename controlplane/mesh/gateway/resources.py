@@ -23,18 +23,18 @@ from controlplane.model.keys import Key
 from controlplane.model.protocols import parse_protocol
 from controlplane.translate.clusters import clusters
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import Variant
+from controlplane.xds.stream import VirtualHostsBy
 
 
 @query
-def gateway_parts(db: Database, scope: GatewayScope, variant: Variant) -> Members:
-    """Return the parts of ``scope`` on a stream of ``variant``: listeners, route tables, and the clusters that these lead to."""
+def gateway_parts(db: Database, scope: GatewayScope, hosts_by: VirtualHostsBy) -> Members:
+    """Return the parts of ``scope``: listeners, route tables, whose hosts come ``hosts_by``, and the clusters that these lead to."""
     parts: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
         PartGroup(gateway_listeners, (scope,)),
         PartGroup(gateway_clusters, (scope,)),
     }
-    parts |= {PartGroup(gateway_table_parts, (scope, name, variant)) for name in gateway_route_tables(db, scope)}
+    parts |= {PartGroup(gateway_table_parts, (scope, name, hosts_by)) for name in gateway_route_tables(db, scope)}
     return frozenset(parts)
 
 

@@ -1,4 +1,4 @@
-"""The RouteConfigurations of gateways and their virtual hosts, in both encodings: inline for SotW, one resource a host for Delta."""
+"""The RouteConfigurations of gateways and their virtual hosts, in both encodings: inline, and one resource a host."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from controlplane.mesh.routing.istio_routes import default_rule
 from controlplane.mesh.routing.virtual_services import RouteContext, routes_of_virtual_service
 from controlplane.translate.routes.virtual_hosts import route_configuration
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import Variant
+from controlplane.xds.stream import VirtualHostsBy
 
 
 @query
-def gateway_table_parts(db: Database, scope: GatewayScope, table: str, variant: Variant) -> Members:
-    """Return the RouteConfiguration ``table`` of ``scope`` and, on Delta streams, its virtual hosts as resources of their own."""
-    if variant is Variant.SOTW:
+def gateway_table_parts(db: Database, scope: GatewayScope, table: str, hosts_by: VirtualHostsBy) -> Members:
+    """Return the RouteConfiguration ``table`` of ``scope`` and, where they come so, its virtual hosts as resources of their own."""
+    if hosts_by is VirtualHostsBy.RDS:
         return frozenset({ResourcePart(gateway_inline_route_configuration, (scope, table))})
     hosts, client = gateway_hosts(db, scope, table), gateway_route_client(db, scope)
     port = None if hosts else _table_port(db, scope, table)

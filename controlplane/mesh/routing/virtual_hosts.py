@@ -1,4 +1,4 @@
-"""Virtual hosts and the RouteConfigurations around them, in both encodings: inline for SotW, one resource a host for Delta."""
+"""Virtual hosts and the RouteConfigurations around them, in both encodings: inline, and one resource a host."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.translate.routes.virtual_hosts import route_configuration
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import Variant
+from controlplane.xds.stream import VirtualHostsBy
 
 ANY_DOMAIN = "*"
 
@@ -102,9 +102,9 @@ def _is_in(db: Database, ref: ServiceRef, client: RouteClient, backend: ServiceB
 
 
 @query
-def route_table_parts(db: Database, scope: OutboundScope, table: RouteTable, variant: Variant) -> Members:
-    """Return the RouteConfiguration of ``table`` and, on Delta streams, its virtual hosts as resources of their own."""
-    if variant is Variant.SOTW:
+def route_table_parts(db: Database, scope: OutboundScope, table: RouteTable, hosts_by: VirtualHostsBy) -> Members:
+    """Return the RouteConfiguration of ``table`` and, where they come so, its virtual hosts as resources of their own."""
+    if hosts_by is VirtualHostsBy.RDS:
         return frozenset({ResourcePart(inline_route_configuration, (scope, table))})
     egress_hosts = table.egress_hosts
     head = RouteConfigurationHead(

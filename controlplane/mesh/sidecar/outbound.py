@@ -35,12 +35,12 @@ from controlplane.translate.addresses import wildcard
 from controlplane.translate.clusters import clusters
 from controlplane.translate.listeners import outbound as listeners
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import Variant
+from controlplane.xds.stream import VirtualHostsBy
 
 
 @query
-def outbound_parts(db: Database, scope: OutboundScope, variant: Variant) -> Members:
-    """Return what ``scope`` sees on a stream of ``variant``: clusters with their endpoints, listeners, and route tables."""
+def outbound_parts(db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy) -> Members:
+    """Return what ``scope`` sees: clusters with their endpoints, listeners, and route tables, whose virtual hosts come ``hosts_by``."""
     client_namespace = client_namespace_for_routes(db, scope.namespace)
     parts: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
@@ -53,7 +53,7 @@ def outbound_parts(db: Database, scope: OutboundScope, variant: Variant) -> Memb
         for shard in imported_shards(db, client_namespace, egress.hosts):
             client = own_client if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, shard) else EVERY_CLIENT
             parts.add(PartGroup(clusters_of_shard, (client_namespace, egress.hosts, shard, client, scope.identified)))
-    parts |= {PartGroup(route_table_parts, (scope, table, variant)) for table in route_tables(db, scope)}
+    parts |= {PartGroup(route_table_parts, (scope, table, hosts_by)) for table in route_tables(db, scope)}
     return frozenset(parts)
 
 

@@ -9,6 +9,7 @@ from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct, Value
 
+from controlplane.model.envoy_versions import EnvoyVersion
 from controlplane.model.proxies import ANNOTATIONS, METADATA, BadNode, Proxy, proxy_from_node
 from controlplane.serve.authn.authenticate import StreamEnd
 from controlplane.serve.authn.authenticators import Caller
@@ -29,7 +30,7 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     locality = node.locality
     places = (locality.region, locality.zone, locality.sub_zone)
     metadata = _metadata(node)
-    proxy = proxy_from_node(node.id, metadata, "/".join(places).rstrip("/"))
+    proxy = replace(proxy_from_node(node.id, metadata, "/".join(places).rstrip("/")), envoy=_envoy_version(node))
     identity = caller.who
     if identity is None:
         return proxy
@@ -41,6 +42,12 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     if caller.pod and caller.pod != proxy.name:
         raise ForeignNode(f"expected the pod {caller.pod} in the node's id")
     return replace(proxy, identity=identity)
+
+
+def _envoy_version(node: Node) -> EnvoyVersion | None:
+    """Return the version that ``node`` says; a build without numbers says none."""
+    said = node.user_agent_build_version.version
+    return EnvoyVersion(said.major_number, said.minor_number, said.patch) if said.major_number else None
 
 
 def _metadata(node: Node) -> dict[str, object]:
