@@ -1,4 +1,4 @@
-"""The demo itself: every claim holds, and says so in JSON too."""
+"""The demo itself: every claim holds, and says so in JSON too, with the oldest Envoy and the newest (``make prove``: with each)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import asyncio
 import json
 import sys
 
+import pytest
+
+from tests.support.envoy_versions import NEWEST, VERSIONS, envoy_of
 from tests.support.leftovers import ended_with
+from tests.support.proofs import ends
 
 
-async def test_every_claim_of_the_demo_holds() -> None:
-    command = (sys.executable, "-m", "controlplane.cli.main", "demo", "--json")
+@pytest.mark.parametrize("version", ends(VERSIONS))
+async def test_every_claim_of_the_demo_holds(version: str) -> None:
+    envoy = () if version == NEWEST else ("--envoy", envoy_of(version))
+    command = (sys.executable, "-m", "controlplane.cli.main", "demo", "--json", *envoy)
     with ended_with():
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
 
@@ -18,5 +24,5 @@ async def test_every_claim_of_the_demo_holds() -> None:
 
     assert process.returncode == 0, words.decode()
     told = json.loads(output)
-    print(f"{told['held']} of {told['of']} claims held in {told['seconds']} s")
+    print(f"Envoy {version}: {told['held']} of {told['of']} claims held in {told['seconds']} s")
     assert told["held"] == told["of"] == len(told["claims"]) == 12

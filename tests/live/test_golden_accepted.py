@@ -1,9 +1,12 @@
-"""Every golden case is accepted by a real Envoy: one start for those without iptables, one for those with, both with and without an
-identity, one for each set of addresses that a case names, one for gateways.
+"""Every golden case is accepted by a real Envoy, the oldest and the newest (``make prove``: each version).
+
+Of each one start for those without iptables, one for those with, both with and without an identity, one for each set of addresses that a
+case names, one for gateways.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -16,17 +19,20 @@ import pytest
 import yaml
 
 from controlplane.bootstrap.statistics import Statistics
-from controlplane.model.proxies import ProxyType
+from controlplane.model.proxies import Interception, ProxyType
+from tests.support.capture_ports import capture_ports
 from tests.support.certificates import write_files
+from tests.support.envoy_versions import VERSIONS, envoy_of
 from tests.support.envoys import CredentialFiles
 from tests.support.envoys import FolderStore as Folder
-from tests.support.processes import EnvoySpec, Process, Replica, free_network, free_port, port_owners, start_envoy, start_replica
+from tests.support.processes import EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
+from tests.support.proofs import ends
 from tests.support.translate_cases import FOLDER, IP, Case, cases
 from tests.support.waiting import DEADLINE_S, until
 
 PORTS = (8080, 8443, 9080, 15000, 15002, 15021)
-CAPTURE_PORTS = (15001, 15006)
 ROUTER = ProxyType.ROUTER.value
+NONE = Interception.NONE.value
 IDENTIFIED = "with an identity, "  # before how its connections are captured
 AT = " at "  # before the addresses that its node says it has
 DUAL_STACK, IPV6 = f"REDIRECT{AT}10.1.0.7,fd00:1::7", f"REDIRECT{AT}fd00:1::7"
@@ -57,34 +63,36 @@ spec:
 """
 
 
-@pytest.mark.parametrize("mode", ["NONE", "REDIRECT", "TPROXY", f"{IDENTIFIED}NONE", f"{IDENTIFIED}REDIRECT", DUAL_STACK, IPV6, ROUTER])
-async def test_every_golden_case_is_accepted(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize("mode", [NONE, "REDIRECT", "TPROXY", f"{IDENTIFIED}{NONE}", f"{IDENTIFIED}REDIRECT", DUAL_STACK, IPV6, ROUTER])
+@pytest.mark.parametrize("version", ends(VERSIONS))
+async def test_every_golden_case_is_accepted(tmp_path: Path, version: str, mode: str) -> None:
     if mode == "TPROXY" and os.geteuid() != 0:
         pytest.skip("not run: a socket for connections to others needs root")
     if AT in mode and not has_ipv6():
         pytest.skip("not run: this machine has no IPv6, and Envoy refuses listeners for it")
-    if not mode.endswith(("NONE", ROUTER)) and any(port_owners("0.0.0.0", port) for port in CAPTURE_PORTS):
-        pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
+    envoy = envoy_of(version)
     chosen = [case for case in cases() if mode_of(case) == mode]
-    bench = Bench(tmp_path)
-    try:
-        await bench.start(mode)
-        for case in chosen:
-            bench.show(case)
-            await until(partial(bench.has_all_of, case.name), f"{case.name} has reached Envoy", watched=bench.processes[-1])
+    bench = Bench(tmp_path, envoy)
+    with contextlib.nullcontext() if mode.endswith((NONE, ROUTER)) else capture_ports():
+        try:
+            await bench.start(mode)
+            for case in chosen:
+                bench.show(case)
+                await until(partial(bench.has_all_of, case.name), f"{case.name} has reached Envoy", watched=bench.processes[-1])
 
-            assert await bench.refused() == {}, case.name
-    finally:
-        await bench.stop()
-    print(f"{len(chosen)} cases")
+                assert await bench.refused() == {}, case.name
+        finally:
+            await bench.stop()
+    print(f"Envoy {version}: {len(chosen)} cases")
     assert chosen
 
 
 class Bench:
     """A control plane and an Envoy, to which cases are shown one after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, envoy: str) -> None:
         self.folder = folder
+        self.envoy = envoy
         self.ip = f"{free_network(PORTS)}.21"
         self.store = Folder(folder / "manifests")
         self.client = httpx.AsyncClient(timeout=DEADLINE_S)
@@ -97,22 +105,22 @@ class Bench:
         plane = await start_replica(self.replica, self.store.serve("navarch"), self.folder)
         self.processes.append(plane)
         await until(self._ready, "the control plane is ready", watched=plane)
-        captured, _, ips = mode.removeprefix(IDENTIFIED).partition(AT)
+        captured, _, ips = (NONE if mode == ROUTER else mode.removeprefix(IDENTIFIED)).partition(AT)
         more = (("INSTANCE_IPS", ips),) if ips else ()
-        sidecar = EnvoySpec(name="client-1", ip=self.ip, labels={"app": "client"}, interception=captured, more=more, statistics=_REFUSALS)
+        sidecar = EnvoySpec(
+            name="client-1",
+            ip=self.ip,
+            labels={"app": "client"},
+            interception=captured,
+            more=more,
+            binary=self.envoy,
+            statistics=_REFUSALS,
+        )
         where = self.replica.xds
         if mode == ROUTER:
             self.store.namespace = "edge"
             labels = {"istio": "ingressgateway"}
-            sidecar = EnvoySpec(
-                name="ingress-1",
-                ip=self.ip,
-                labels=labels,
-                namespace="edge",
-                account="ingress",
-                kind=ProxyType.ROUTER,
-                statistics=_REFUSALS,
-            )
+            sidecar = replace(sidecar, name="ingress-1", labels=labels, namespace="edge", account="ingress", kind=ProxyType.ROUTER)
         if mode == ROUTER or mode.startswith(IDENTIFIED):
             account = "ingress" if mode == ROUTER else "client"
             held = CredentialFiles(self.folder / "credentials")

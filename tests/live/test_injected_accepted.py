@@ -6,10 +6,13 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
+
 from controlplane.inject.inject import Injected
 from controlplane.untyped import Json, items, section, text
+from tests.support.envoy_versions import VERSIONS, complaints, envoy_of
 from tests.support.inject_cases import Case, cases, named
-from tests.support.processes import envoy_binary
+from tests.support.proofs import ends
 
 VALUES = {
     "metadata.name": "web-5d9f-x7",
@@ -33,15 +36,17 @@ def arguments(pod: Json, folder: Path) -> tuple[str, ...]:
     return tuple(each.replace("/etc/istio/pod/", f"{folder}/").replace("/var/run/secrets/", f"{folder}/") for each in expanded)
 
 
-async def refusal(told: tuple[str, ...]) -> str:
-    """Return what Envoy has against the arguments ``told``."""
-    command = (envoy_binary(), *told, "--mode", "validate")
+async def refusal(envoy: str, told: tuple[str, ...]) -> str:
+    """Return what ``envoy`` has against the arguments ``told``."""
+    command = (envoy, *told, "--mode", "validate")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     said = (await process.communicate())[0].decode()
-    return said[-2000:] if process.returncode or "warning" in said else ""
+    return said[-2000:] if process.returncode or complaints(said) else ""
 
 
-async def test_an_envoy_takes_the_arguments_of_every_injected_pod(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ends(VERSIONS))
+async def test_an_envoy_takes_the_arguments_of_every_injected_pod(tmp_path: Path, version: str) -> None:
+    envoy = envoy_of(version)
     by_arguments: dict[tuple[str, ...], Case] = {}
     for case in cases():
         outcome = case.outcome
@@ -58,10 +63,10 @@ async def test_an_envoy_takes_the_arguments_of_every_injected_pod(tmp_path: Path
         write(folder / "tokens" / "istio-token", "token")
         (folder / "istio").mkdir()
 
-        refused = await refusal(arguments(outcome.pod, folder))
+        refused = await refusal(envoy, arguments(outcome.pod, folder))
 
         assert refused == "", case.name
-    print(f"{len(by_arguments)} different arguments, all accepted")
+    print(f"Envoy {version}: {len(by_arguments)} different arguments, all accepted")
 
 
 def write(path: Path, content: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.support.envoy_versions import NEWEST, VERSIONS, envoy_of
 from tests.support.refusing_gateway import URLS, RefusingGateway, refusing_gateway
 from tests.support.waiting import until
 
@@ -24,12 +24,14 @@ _AT_FAULT: Mapping[str, tuple[str, str]] = {
 }
 
 
-_TYPES = {"Route": ("RouteConfiguration", "VirtualHost")}  # by protocol
+_TYPES = {"Route": ("RouteConfiguration", "VirtualHost")}  # by how virtual hosts come
+_OLDEST = "delta, without VHDS"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["delta", "sotw"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["delta", "sotw", _OLDEST])
 async def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RefusingGateway]:
-    async with refusing_gateway(Path(tmp_path_factory.mktemp(request.param)), delta=request.param == "delta") as found:
+    binary = envoy_of(VERSIONS[0] if request.param == _OLDEST else NEWEST)
+    async with refusing_gateway(tmp_path_factory.mktemp("front"), delta=request.param != "sotw", binary=binary) as found:
         yield found
 
 

@@ -16,6 +16,7 @@ from controlplane.objects.kubernetes.secrets import ConfigMap, Secret
 from controlplane.objects.parse import parse
 from controlplane.objects.reading.documents import documents
 from controlplane.serve.identity import make_key
+from tests.support.capture_ports import CAPTURE_PORTS, capture_ports
 from tests.support.processes import EnvoySpec, Process, free_port, port_owners, start_control_plane, start_envoy
 from tests.support.waiting import DEADLINE_S, until
 
@@ -23,7 +24,6 @@ CASES = Path(__file__).parents[3] / "shared" / "cases"
 IP = "127.9.9.9"
 LABELS = {"app": "productpage", "version": "v1"}
 KEPT_APART = (ConfigMap, Secret)  # certificates and authorities: they are no part of the mesh
-CAPTURE_PORTS = (15001, 15006)
 CERTIFICATES = Path("tests/testdata/certs/default")  # what the samples call files of their proxies
 
 
@@ -111,16 +111,15 @@ async def test_every_sample_is_accepted(tmp_path: Path, *, delta: bool) -> None:
     files = list(manifests())
     if not files:
         pytest.skip("shared/cases is not here: Istio's samples were not run")
-    if any(port_owners("0.0.0.0", port) for port in CAPTURE_PORTS):
-        pytest.skip(f"somebody listens on {CAPTURE_PORTS}: Envoy would share them without an error, so nothing was run")
     bench = Bench(tmp_path)
-    try:
-        await bench.start(delta=delta)
+    with capture_ports():
+        try:
+            await bench.start(delta=delta)
 
-        refused = {path.name: errors for path, _, objects in files if (errors := await bench.errors_of(path, objects))}
+            refused = {path.name: errors for path, _, objects in files if (errors := await bench.errors_of(path, objects))}
 
-        print(f"{len(files)} files, {sum(count for _, count, _ in files)} documents, {len(refused)} refused")
-        assert refused == {}, json.dumps(refused, indent=1)
-        assert all(len(port_owners("0.0.0.0", port)) == 1 for port in CAPTURE_PORTS)
-    finally:
-        await bench.stop()
+            print(f"{len(files)} files, {sum(count for _, count, _ in files)} documents, {len(refused)} refused")
+            assert refused == {}, json.dumps(refused, indent=1)
+            assert all(len(port_owners("0.0.0.0", port)) == 1 for port in CAPTURE_PORTS)
+        finally:
+            await bench.stop()

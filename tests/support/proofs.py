@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 
+T = TypeVar("T")
 TIMES = int(os.environ.get("NAVARCH_PROVE") or 1)
 
 
@@ -18,6 +20,11 @@ def seed() -> int:
 def cases(sample: int) -> int:
     """Return how many cases to try where ``sample`` are enough in ``make test``."""
     return sample * TIMES
+
+
+def ends(ordered: Sequence[T]) -> Sequence[T]:
+    """Return the first and the last of ``ordered``; all of them in ``make prove``."""
+    return ordered if TIMES > 1 else (ordered[0], ordered[-1])
 
 
 def sampled(examples: int = 100, suppress: Sequence[HealthCheck] = (HealthCheck.too_slow,)) -> settings:

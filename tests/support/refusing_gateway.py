@@ -28,7 +28,7 @@ from controlplane.ca.certificates import CertificateAndKey
 from controlplane.model.proxies import ProxyType
 from tests.support.envoys import ADMIN_PORT, CredentialFiles
 from tests.support.manifests import document
-from tests.support.processes import Process, envoy_binary, free_network, start
+from tests.support.processes import Process, free_network, start
 from tests.support.secure_control_plane import Secure, secure
 from tests.support.tls_secrets import DAY, pair, secret
 from tests.support.waiting import DEADLINE_S, until
@@ -134,8 +134,8 @@ URLS = tuple(f"{scheme}://{name}.example" for scheme in ("http", "https") for na
 
 
 @contextlib.asynccontextmanager
-async def refusing_gateway(folder: Path, *, delta: bool) -> AsyncIterator[RefusingGateway]:
-    """Yield a gateway that serves, in one of the protocols; end everything with the block."""
+async def refusing_gateway(folder: Path, *, delta: bool, binary: str) -> AsyncIterator[RefusingGateway]:
+    """Yield a gateway that serves, in one of the protocols, the Envoy ``binary``; end everything with the block."""
     manifests = folder / "manifests"
     manifests.mkdir()
     network = free_network((HTTP, HTTPS, BEHIND, ADMIN_PORT))
@@ -144,7 +144,7 @@ async def refusing_gateway(folder: Path, *, delta: bool) -> AsyncIterator[Refusi
         await stack.enter_async_context(await asyncio.start_server(_answer, f"{network}.41", BEHIND))
         found = RefusingGateway(plane, manifests, network)
         found.begin()
-        envoy = await _started(plane, folder, found.ip, delta=delta)
+        envoy = await _started(plane, folder, found.ip, delta=delta, binary=binary)
         stack.push_async_callback(envoy.stop)
 
         async def served() -> bool:
@@ -154,7 +154,7 @@ async def refusing_gateway(folder: Path, *, delta: bool) -> AsyncIterator[Refusi
         yield found
 
 
-async def _started(plane: Secure, folder: Path, ip: str, *, delta: bool) -> Process:
+async def _started(plane: Secure, folder: Path, ip: str, *, delta: bool, binary: str) -> Process:
     """Start the gateway's Envoy by our bootstrap, but for what that says of expressions."""
     credentials = CredentialFiles(folder / "credentials")
     credentials.write(token=plane.token("default", "front"), roots=plane.roots.decode())
@@ -170,7 +170,7 @@ async def _started(plane: Secure, folder: Path, ip: str, *, delta: bool) -> Proc
     config = bootstrap(settings)
     del config["layered_runtime"]
     (folder / "front.json").write_text(json.dumps(config))
-    command = [envoy_binary(), "-c", str(folder / "front.json"), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"]
+    command = [binary, "-c", str(folder / "front.json"), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"]
     return await start("front", command, folder)
 
 
