@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from controlplane.background import in_background
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
-from controlplane.objects.locations import LocatedProblem, Locations, located_problems
+from controlplane.objects.locations import LocatedProblem, Locations, file_order, locate_problems
 from controlplane.slices import LoopShare
 
 log = logging.getLogger(__name__)
@@ -68,9 +67,9 @@ class ProblemLog:
         refreshes = self._refreshes()
         if refreshes != self._seen_refreshes:
             self._of_objects, self._seen_refreshes = await self._share.collected(self._mesh.problems_by_object()), refreshes
-        located = await in_background(located_problems, self._of_objects, self._locations())
+        located = await self._share.collected(locate_problems(((problem,) for problem in self._of_objects), self._locations()))
         found = {each.problem: each for each in located}
-        new = [found[problem] for problem in found if problem not in self._told]
+        new = sorted((found[problem] for problem in found if problem not in self._told), key=file_order)
         self._tell("problem", new, _LEVELS)
         reworded = {_place(each.problem) for each in new}
         mended = [self._told[problem] for problem in self._told if problem not in found and _place(problem) not in reworded]
