@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 from controlplane.untyped import Json
 
-# Istio's four; what WebAssembly modules count; whether the control plane is heard, and the limits are kept to.
-_PREFIXES = ("cluster_manager.", "listener_manager.", "server.", "cluster.xds-grpc.", "wasmcustom", "control_plane.", "overload.")
+# Istio's four; what WebAssembly modules count; whether the control plane is heard, and the limits are kept to; and how an application is:
+# Envoy answers probes by these (``status_listeners.py``), and would read 0 where they are left out.
+_PREFIXES = (
+    *("cluster_manager.", "listener_manager.", "server.", "cluster.xds-grpc.", "wasmcustom", "control_plane.", "overload."),
+    "cluster.app-health|",
+)
 _SUFFIXES = ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied", "outlier_detection.ejections_active")
 # Of a cluster these are made when it is used first; of a listener they are few.
 _PARTS = (".upstream_rq_", ".upstream_cx_", ".downstream_rq_")
