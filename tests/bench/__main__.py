@@ -28,14 +28,14 @@ PAGE = (
             size=Size(proxies=100, services=services, routes=min(200, services // 5)),
             also_of=("proxies", "namespaces") if services == 1000 else (),
             also=("services",),
-            bare=True,
+            bare=services == 5000,
             database=True,
         )
         for services in _SIZES
     ),
     *(Plan(group="proxies", size=Size(proxies=proxies)) for proxies in (1, 1000)),
     *(Plan(group="namespaces", size=Size(proxies=100, namespaces=namespaces)) for namespaces in (1, 100)),
-    Plan(group="scoped", size=Size(scoped=True), also=("services", "churn-200")),
+    Plan(group="scoped", size=Size(scoped=True), also=("services",)),
     Plan(group="beside", size=Size(proxies=100), also=("envoys",)),
     *(Plan(group="replicas", size=Size(), on_kubernetes=True, replicas=replicas) for replicas in (1, 2)),
 )

@@ -21,7 +21,7 @@ from controlplane.xds.stream import Variant
 from tests.bench import workload
 from tests.bench.workload import Size, namespace_of
 
-_TURNS = 20
+_TURNS = 10
 _CHANGED = 7  # the number of the service that changes
 
 
