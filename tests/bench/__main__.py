@@ -88,7 +88,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="measure all that the page has, and write it and its diagram")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="with --page: these of its tables alone")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.scoped and "envoys" in given.also:
+        parser.error("--also envoys goes without --scoped: an Envoy is ready when it has every cluster")
+    return given
 
 
 def _plans(given: argparse.Namespace) -> list[Plan]:

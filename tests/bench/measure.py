@@ -119,8 +119,9 @@ async def reconnect(served: Served) -> Figures:
 async def slow_readers(served: Served) -> Figures:
     """Let one sidecar in twenty read nothing while endpoints change, and then all again."""
     size = served.size
-    count = max(1, size.proxies // _SLOW)
-    slow, others = range(size.proxies - count, size.proxies), range(size.proxies - count)
+    all_of_them = viewers(size)
+    count = max(1, len(all_of_them) // _SLOW)
+    slow, others = all_of_them[-count:], all_of_them[:-count]
     memory = served.resident()
     await served.swarm.pause(slow)
     async with endless_changes(served.store, size, 200):
@@ -145,7 +146,8 @@ async def rollout(served: Served) -> Figures:
     """Restart a Deployment of 100 pods: new sidecars connect, endpoints become others one by one, old sidecars leave; 25 at a time."""
     size, number = served.size, CHANGED + served.size.namespaces
     pods = min(_PODS, size.proxies // 2)
-    staying = range(size.proxies - pods)
+    seeing = viewers(size, number)
+    staying = range(seeing.start, size.proxies - pods, seeing.step)
     await served.store.change(workload.rolled(number, size, pods, 0))
     await asyncio.sleep(_ACKS_S)
     before = await served.swarm.traffic()
