@@ -41,7 +41,7 @@ test: format lint layers shape binaries ## Run everything: the checks, the edges
 everything: .typings/.stamp
 	$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder --tb=short -rs $(wildcard $(EDGES) $(PURE))
 
-prove: .typings/.stamp ## Try the laws, and the simulator on real Envoys, on 20 times as many random cases as make test, and a mesh for 10 min
+prove: .typings/.stamp ## Try the laws, and the simulator on real Envoys, on 20 times as many random cases as make test, every supported Envoy, and a mesh for 10 min
 	NAVARCH_PROVE=$${NAVARCH_PROVE:-20} $(PYTEST) -n 2 --dist worksteal $(filter-out $(BUSY),$(shell grep -rle '@given' -e 'proofs import' tests --include='test_*.py'))
 	NAVARCH_PROVE=$${NAVARCH_PROVE:-20} $(PYTEST) -s -o faulthandler_timeout=1200 $(BUSY)
 
