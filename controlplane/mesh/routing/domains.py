@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -161,15 +162,21 @@ def claimants_of_host(db: Database, egress_hosts: EgressHosts, host: str) -> tup
 
 def owner_of_domain(db: Database, egress_hosts: EgressHosts, domain: str, port: int) -> tuple[str, int] | None:
     """Return by host and port who owns ``domain`` of requests to ``port``, if it is one for every namespace: the oldest claimant."""
-    claimants = (
-        claimant
-        for key in _claiming_objects(db, egress_hosts, domain, port)
-        for host in _resolved_hosts(db, egress_hosts, key)
-        for claimant in claimants_of_host(db, egress_hosts, host)
-        if domain in entry_domains(db, claimant.domain_query(PUBLIC, egress_hosts))
-    )
+    keys = _claiming_objects(db, egress_hosts, domain, port)
+    claimants = (claimant for key in keys for claimant in _claims(db, egress_hosts, key).get(domain, ()))
     oldest = min(claimants, key=_by_age, default=None)
     return (oldest.host, oldest.port) if oldest else None
+
+
+@query
+def _claims(db: Database, egress_hosts: EgressHosts, key: Key) -> Mapping[str, tuple[DomainClaimant, ...]]:
+    """Return who claims which domains for every namespace by the hosts of the object ``key``, of which there may be hundreds."""
+    claims: dict[str, list[DomainClaimant]] = defaultdict(list)
+    for host in _resolved_hosts(db, egress_hosts, key):
+        for claimant in claimants_of_host(db, egress_hosts, host):
+            for domain in entry_domains(db, claimant.domain_query(PUBLIC, egress_hosts)):
+                claims[domain].append(claimant)
+    return {domain: tuple(claimants) for domain, claimants in claims.items()}
 
 
 def _claiming_objects(db: Database, egress_hosts: EgressHosts, domain: str, port: int) -> frozenset[Key]:
