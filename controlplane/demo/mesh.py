@@ -144,7 +144,9 @@ class DemoMesh:
         )
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
-    async def accepted(self, saving: Awaitable[Saved], kinds: Sequence[str], *, within_s: float = PATIENCE_S, by: str = "sidecar") -> float:
+    async def accepted(
+        self, saving: Awaitable[Saved], kinds: tuple[str, ...], *, within_s: float = PATIENCE_S, by: str = "sidecar"
+    ) -> float:
         """Wait until every Envoy has accepted a resource of ``kinds`` sent after ``saving``; return the milliseconds to the last.
 
         ``by`` is the type of proxies that see the change.

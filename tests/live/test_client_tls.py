@@ -95,7 +95,7 @@ async def serving(
 
 async def said(world: DemoMesh, server: Server, tls: Mapping[str, object], names: Sequence[str] = ()) -> None:
     written = ENTRY % (server.port, "127.0.0.1", json.dumps(names), json.dumps(tls))
-    await world.accepted(world.store.save("outside", written), "Cluster")
+    await world.accepted(world.store.save("outside", written), ("Cluster",))
 
 
 async def answers(world: DemoMesh, *, well: bool) -> None:
@@ -207,7 +207,7 @@ async def test_a_credential_of_a_secret_is_shown_and_its_authority_asked_for(wor
 async def test_istios_own_mode_shows_who_we_are_and_disable_does_not(world: DemoMesh) -> None:
     called, found = world.instances["reviews-v1"], {}
     for mode in ("ISTIO_MUTUAL", "DISABLE", "ISTIO_MUTUAL"):
-        await world.accepted(world.store.save("rule", RULE % mode), "Cluster")
+        await world.accepted(world.store.save("rule", RULE % mode), ("Cluster",))
 
         async def only(mode: str = mode) -> bool:
             called.callers.clear()
