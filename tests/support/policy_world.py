@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from controlplane.admin.http_server import HttpServer
+from controlplane.bootstrap.statistics import Statistics
 from controlplane.ca.file_store import FileStore as Stored
 from controlplane.ca.rotation import AuthorityState, load_state, read_key
 from controlplane.ca.tokens import AUDIENCE, sign_token
@@ -32,6 +33,7 @@ PROXY = 15002
 SPACE = "shop"
 _HOUR = dt.timedelta(hours=1)
 _PATIENCE_S = 20.0
+_STATISTICS = Statistics(suffixes=(".remaining_rq", ".remaining_cx"))  # how much of a limit is left
 
 
 class PolicyWorld(MeshClients):
@@ -106,7 +108,13 @@ class PolicyWorld(MeshClients):
         shown = sign_token(key, (namespace, name), AUDIENCE, dt.datetime.now(dt.UTC), _HOUR)
         held.write(token=shown, roots=self.authority.bundle.decode())
         known = EnvoySpec(
-            name=name, ip=f"{self.network}.{suffix}", labels={"app": name}, namespace=namespace, account=name, credentials=held
+            name=name,
+            ip=f"{self.network}.{suffix}",
+            labels={"app": name},
+            namespace=namespace,
+            account=name,
+            credentials=held,
+            statistics=_STATISTICS,
         )
         self.envoys[name] = await start_envoy(known, self.folder, self.plane.replica.xds_tls)
 
