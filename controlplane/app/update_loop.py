@@ -182,7 +182,7 @@ class UpdateLoop:
             if published.done:
                 self._publish(published, publish)
                 return
-            await asyncio.sleep(0)
+            await next_turn()
         self._wake_event.set()
 
     def _mark_submitted(self, sources: Iterable[str]) -> None:
