@@ -18,6 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 _CREDENTIAL = "spec.servers[0].tls.credentialName"
 _AT_FAULT: Mapping[str, tuple[str, str]] = {
     "Listener": ("Gateway/default/two", "spec.servers[0].bind"),
+    "ClusterLoadAssignment": ("ServiceEntry/default/two", "spec.endpoints[1].address"),
     "Cluster": ("DestinationRule/default/two", "spec.trafficPolicy.tls.caCertificates"),
     "Route": ("VirtualService/default/two", "spec.http[0].match[0].uri.regex"),
     "Secret": ("Gateway/default/secret-two", _CREDENTIAL),

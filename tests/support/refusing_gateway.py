@@ -1,8 +1,8 @@
 """A gateway in a real Envoy that is given what it refuses, and what it answers meanwhile for those beside it.
 
 What no check of a control plane can find makes it refuse, a type of resource each: a listener at an address of another machine, a cluster
-whose authority is in a file that is not there, an expression that is too long for an Envoy that has not said what it takes, and an RSA key
-with an exponent that its library does not know. Of endpoints an Envoy refuses nothing that our checks let through.
+whose authority is in a file that is not there, an expression that is too long for an Envoy that has not said what it takes, an RSA key
+with an exponent that its library does not know, and an endpoint by IPv6 on a machine that has none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import datetime as dt
 import json
 import ssl
+import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from math import gcd
@@ -26,6 +27,7 @@ from controlplane.bootstrap.bootstrap import BootstrapNode, BootstrapSettings, b
 from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.ca.certificates import CertificateAndKey
 from controlplane.model.proxies import ProxyType
+from tests.support import without_ipv6
 from tests.support.envoys import ADMIN_PORT, CredentialFiles
 from tests.support.manifests import document
 from tests.support.processes import Process, free_network, start
@@ -93,6 +95,8 @@ class RefusingGateway:
             case "Cluster":
                 tls = {"mode": "SIMPLE", "sni": "a.example", "caCertificates": "/nowhere/authority.pem"}
                 self.write("authority", document("DestinationRule", "two", host="two.behind", trafficPolicy={"tls": tls}))
+            case "ClusterLoadAssignment":
+                self.write("service-two", service("two", f"{self.network}.41", "2001:db8::41"))
             case "Secret":
                 self.write("credential-two", json.dumps(secret(_unknown_exponent("two.example"), "two", "default")))
             case _:
@@ -170,7 +174,8 @@ async def _started(plane: Secure, folder: Path, ip: str, *, delta: bool, binary:
     config = bootstrap(settings)
     del config["layered_runtime"]
     (folder / "front.json").write_text(json.dumps(config))
-    command = [binary, "-c", str(folder / "front.json"), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"]
+    on_ipv4 = [sys.executable, without_ipv6.__file__]
+    command = [*on_ipv4, binary, "-c", str(folder / "front.json"), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"]
     return await start("front", command, folder)
 
 
@@ -197,10 +202,12 @@ def gateway(name: str, port: int, bind: str, host: str, tls: Mapping[str, str] |
     return document("Gateway", name, selector={"app": "front"}, servers=[{**server, **({"tls": tls} if tls else {})}])
 
 
-def service(name: str, ip: str) -> str:
-    """Return a service with one instance."""
+def service(name: str, *ips: str) -> str:
+    """Return a service with an instance at each of ``ips``."""
     ports = [{"number": 80, "name": "http", "protocol": "HTTP", "targetPort": BEHIND}]
-    return document("ServiceEntry", name, hosts=[f"{name}.behind"], ports=ports, resolution="STATIC", endpoints=[{"address": ip}])
+    return document(
+        "ServiceEntry", name, hosts=[f"{name}.behind"], ports=ports, resolution="STATIC", endpoints=[{"address": ip} for ip in ips]
+    )
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
