@@ -21,7 +21,7 @@ from controlplane.xds.stream import BadRequest, Progress, Response
 from controlplane.xds.view import TableChange, View, folder
 
 _MOST_TYPES = 64  # of one stream: there are not as many in Envoy
-_MOST_UNPUBLISHED = 5000  # names in one response of which there is nothing: who asks for more is told in several
+_MOST_UNPUBLISHED = 1000  # names in one response of which there is nothing: who asks for more is told in several
 
 
 class ErrorDetail(Protocol):

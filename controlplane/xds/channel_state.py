@@ -166,10 +166,11 @@ class ChannelState:
         """Return of how many names that are asked for the client has nothing, and is to get nothing, as none of ``published`` has them."""
         client_resources = self._subscription.client_resources
         if self._subscription.wildcard:
-            lacking = frozenset(name for name in self._subscription.named if name not in client_resources)
-        else:
-            lacking = client_resources.lacking
-        return len(lacking.difference(*published))
+            return len(frozenset(name for name in self._subscription.named if name not in client_resources).difference(*published))
+        if not client_resources.lacking:
+            return 0
+        # Of very many names hardly any exist: what is published is less to look at than what is asked for.
+        return client_resources.lacking - len({name for names in published for name in names if client_resources.lacks(name)})
 
     def wants(self, name: str) -> bool:
         """Return whether ``name`` is asked for."""

@@ -22,13 +22,16 @@ class ClientResources:
     where, and who arrives by another way at what somebody else has is given that. So a stream costs no memory for each name.
     """
 
-    __slots__ = ("__weakref__", "_content", "_digest", "_lacking", "_steps")
+    __slots__ = ("__weakref__", "_content", "_digest", "_steps", "lacking")
 
-    def __init__(self, content: Map[str, Resource | None], digest: int) -> None:
-        """Hold ``content``; use ``NOTHING`` and the methods below instead. ``digest`` is the sum of a hash of each entry."""
+    def __init__(self, content: Map[str, Resource | None], digest: int, lacking: int) -> None:
+        """Hold ``content``; use ``NOTHING`` and the methods below instead.
+
+        ``digest`` is the sum of a hash of each entry, ``lacking`` how many names the client asks for and has nothing of.
+        """
         self._content = content
         self._digest = digest
-        self._lacking: frozenset[str] | None = None  # once somebody has asked
+        self.lacking = lacking
         self._steps: WeakValueDictionary[_Step, ClientResources] = WeakValueDictionary()
 
     def get(self, name: str) -> Resource | None:
@@ -51,12 +54,9 @@ class ClientResources:
         """Return how many names there are."""
         return len(self._content)
 
-    @property
-    def lacking(self) -> frozenset[str]:
-        """Return the names that the client asks for and has nothing of."""
-        if self._lacking is None:
-            self._lacking = frozenset(name for name, resource in self._content.items() if resource is None)
-        return self._lacking
+    def lacks(self, name: str) -> bool:
+        """Return whether ``name`` is asked for and the client has nothing of it."""
+        return name in self._content and self._content[name] is None
 
     def holds(self, content: Map[str, Resource | None]) -> bool:
         """Return whether ``content`` is what the client has."""
@@ -91,18 +91,25 @@ class ClientResources:
         return self._changed((), gone) if gone else self
 
     def _changed(self, put: Iterable[tuple[str, Resource | None]], gone: Iterable[str] = ()) -> ClientResources:
-        digest = self._digest
+        digest, lacking = self._digest, self.lacking
         content = self._content.mutate()
         for name, resource in put:
-            digest += _hash(name, resource) - (_hash(name, content[name]) if name in content else 0)
+            if name in content:
+                before = content[name]
+                digest -= _hash(name, before)
+                lacking -= before is None
+            digest += _hash(name, resource)
+            lacking += resource is None
             content[name] = resource
         for name in gone:
-            digest -= _hash(name, content.pop(name))
+            before = content.pop(name)
+            digest -= _hash(name, before)
+            lacking -= before is None
         finished, digest = content.finish(), digest & _MASK
         known = _all.get(digest)
         if known is not None and known.holds(finished):
             return known
-        made = ClientResources(finished, digest)
+        made = ClientResources(finished, digest, lacking)
         _all.setdefault(digest, made)
         return made
 
@@ -112,4 +119,4 @@ def _hash(name: str, resource: Resource | None) -> int:
 
 
 _all: WeakValueDictionary[int, ClientResources] = WeakValueDictionary()  # by digest, as long as somebody has them
-_all[0] = NOTHING = ClientResources(Map(), 0)
+_all[0] = NOTHING = ClientResources(Map(), 0, 0)

@@ -29,7 +29,7 @@ class Requested(Protocol):
         """Return how many names are kept for the client."""
 
     def unanswered(self) -> int:
-        """Return of how many of them the client has nothing; slow, as each is looked at."""
+        """Return of how many of them the client has nothing, and is to get nothing; slow, as what is published is looked at."""
 
 
 class Quotas:
