@@ -223,7 +223,7 @@ async def _stream(target: Target, request: Callable[[int], DeltaDiscoveryRequest
                     await call.write(request(number))
             await asyncio.wait((reading,), timeout=max(0.0, target.ends - time.monotonic()))
             return (await call.code()).name if reading.done() else "goes on"
-        except (grpc.aio.BaseError, asyncio.InvalidStateError):
+        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
             return (await call.code()).name
         finally:
             reading.cancel()
