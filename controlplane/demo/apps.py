@@ -16,7 +16,9 @@ from controlplane.demo.processes import PATIENCE_S
 APP_PORT = 8000
 SERVICE_PORT = 9080
 PROXY_PORT = 15002
-_FORWARDED = "end-user"
+# What an application passes on: the user, and the headers of a trace, without which no proxy could tell which calls belong together.
+_TRACE = ("x-request-id", "traceparent", "tracestate", "b3", *(f"x-b3-{name}" for name in ("traceid", "spanid", "parentspanid", "sampled")))
+_FORWARDED = frozenset(("end-user", *_TRACE))
 _CERTIFICATE = "x-forwarded-client-cert"
 
 Message = MutableMapping[str, object]
@@ -81,7 +83,7 @@ class RunningApp:
         await send({"type": "http.response.body", "body": content})
 
     async def _ask(self, headers: dict[str, str]) -> list[object]:
-        forwarded = {name: value for name, value in headers.items() if name == _FORWARDED}
+        forwarded = {name: value for name, value in headers.items() if name in _FORWARDED}
         answers = [await self._client.get(url, headers=forwarded) for url in self.instance.calls]
         return [answer.json() if answer.is_success else {"status": answer.status_code} for answer in answers]
 

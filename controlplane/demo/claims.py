@@ -17,6 +17,7 @@ class DemoClaim:
     held: bool
     proof: str
     figures: Mapping[str, float | str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()  # lines below it
 
 
 def is_plausible_share(seen: int, total: int, percent: float) -> bool:

@@ -6,16 +6,14 @@ import asyncio
 import json
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
-from string import Template
 
 import httpx
 
 from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, AppInstance, RunningApp, bookinfo, client_apps
 from controlplane.demo.credentials import CredentialFiles
-from controlplane.demo.gateway import CREDENTIAL, HOST, DemoGateway
+from controlplane.demo.gateway import DemoGateway
 from controlplane.demo.load import LoadGenerator, client_through_sidecar
 from controlplane.demo.ports import free_network, free_port, port_owners
 from controlplane.demo.processes import (
@@ -32,6 +30,7 @@ from controlplane.demo.processes import (
     until,
 )
 from controlplane.demo.stores import ManifestStore, Saved
+from controlplane.demo.templates import template
 from controlplane.model.proxies import ProxyType
 
 # Which types of resources tell that a change has arrived: the first of them that a stream asks for.
@@ -82,9 +81,9 @@ class DemoMesh:
         ``envoy`` is the binary of the Envoys; empty: the one that is installed.
         """
         await self.store.open()
-        await self.store.save("services", _template("services"))
+        await self.store.save("services", template("services"))
         sidecars = (
-            _template("workload", name=instance.name, app=instance.app, version=instance.version, ip=instance.ip)
+            template("workload", name=instance.name, app=instance.app, version=instance.version, ip=instance.ip)
             for instance in self.instances.values()
         )
         await self.store.save("workloads", "---\n".join(sidecars))
@@ -133,14 +132,13 @@ class DemoMesh:
 
     async def route(self, host: str, http: list[Mapping[str, object]]) -> Saved:
         """Save the VirtualService of ``host`` with the rules ``http``."""
-        return await self.store.save(f"route-{host}", _template("route", host=host, http=json.dumps(http)))
+        return await self.store.save(f"route-{host}", template("route", host=host, http=json.dumps(http)))
 
     async def place(self, app: str, instances: Iterable[AppInstance]) -> Saved:
         """Save which ``instances`` the Service ``app`` has."""
         mode = "istio" if self._secure else "disabled"
         listed = (
-            _template("instance", name=instance.name, app=app, version=instance.version, ip=instance.ip, mode=mode)
-            for instance in instances
+            template("instance", name=instance.name, app=app, version=instance.version, ip=instance.ip, mode=mode) for instance in instances
         )
         return await self.store.save(f"instances-{app}", "---\n".join(listed))
 
@@ -276,25 +274,6 @@ def _free_address() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-def _template(template: str, /, **values: str) -> str:
-    return Template((files("controlplane.demo") / "manifests" / f"{template}.yaml").read_text()).substitute(values)
-
-
-def gateway_manifest(gateway: DemoGateway) -> str:
-    """Return a manifest by which requests come in at ``gateway``."""
-    return _template("gateway", ip=gateway.ip, host=HOST, credential=CREDENTIAL)
-
-
 def running_reviews(world: DemoMesh) -> Iterable[AppInstance]:
     """Return the instances of reviews that still run."""
     return [world.instances[name] for name in world.running if name.startswith("reviews")]
-
-
-def peer_authentication_manifest(mode: str) -> str:
-    """Return a manifest by which every workload takes connections as ``mode`` says."""
-    return _template("peers", mode=mode)
-
-
-def broken_manifest() -> str:
-    """Return a manifest that is refused."""
-    return _template("broken")

@@ -52,6 +52,8 @@ async def _run(console: Console, store: ClusterManifests | None, *, envoy: str, 
             claims.append(claim)
             verdict = "[green]held[/green]  " if claim.held else "[red]FAILED[/red]"
             console.print(f"{verdict} [bold]{claim.title}[/bold]: {escape(claim.proof)}")
+            for line in claim.shown:
+                console.print(f"         [dim]{escape(line)}[/dim]")
         seconds = time.monotonic() - begun
         _print_summary(console, claims, len(steps(world.store)), seconds, as_json=as_json)
         if keep:
@@ -66,7 +68,10 @@ def _print_summary(console: Console, claims: Sequence[DemoClaim], of: int, secon
     held = sum(claim.held for claim in claims)
     console.print(f"\n{held} of {of} claims held, in {seconds:.1f} s")
     if as_json:
-        rows = [{"claim": claim.title, "held": claim.held, "proof": claim.proof, "figures": dict(claim.figures)} for claim in claims]
+        rows = [
+            {"claim": claim.title, "held": claim.held, "proof": claim.proof, "figures": dict(claim.figures), "shown": claim.shown}
+            for claim in claims
+        ]
         print(json.dumps({"claims": rows, "held": held, "of": of, "seconds": round(seconds, 1)}, indent=2))  # noqa: T201 - the answer
 
 

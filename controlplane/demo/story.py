@@ -16,13 +16,11 @@ from controlplane.demo.mesh import (
     HOSTS,
     LISTENERS,
     DemoMesh,
-    broken_manifest,
-    gateway_manifest,
-    peer_authentication_manifest,
     running_reviews,
 )
 from controlplane.demo.processes import PATIENCE_S, NotReady, until
 from controlplane.demo.stores import ClusterManifests, ManifestStore
+from controlplane.demo.templates import broken_manifest, gateway_manifest, peer_authentication_manifest
 
 REVIEWS = "http://reviews:9080/reviews/0"
 RATINGS = "http://ratings:9080/ratings/0"
