@@ -31,6 +31,8 @@ METADATA = (
     "LABELS",
     "ANNOTATIONS",
     "AUTO_REGISTER_GROUP",
+    "WORKLOAD_NAME",
+    "CLUSTER_ID",
     EXPRESSION_LIMIT,
 )
 _DIGITS = 10
@@ -87,6 +89,8 @@ class Proxy:
     locality: str = ""
     identity: Identity | None = None  # None: its stream is plaintext, where proxies do not authenticate
     group: str = ""  # the WorkloadGroup by which it registers itself
+    workload: str = ""  # that it is a part of, as its node says: by it a proxy names itself, and nobody else believes it
+    cluster_id: str = ""
     expression_limit: int = DEFAULT_EXPRESSION_LIMIT  # the most instructions of a regular expression that it takes
     envoy: EnvoyVersion | None = None  # None: its node does not say which Envoy it is
 
@@ -123,6 +127,8 @@ def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str 
         annotations=_annotations(metadata.get("ANNOTATIONS")),
         locality=locality,
         group=_text(metadata, "AUTO_REGISTER_GROUP") or "",
+        workload=_text(metadata, "WORKLOAD_NAME") or "",
+        cluster_id=_text(metadata, "CLUSTER_ID") or "",
         expression_limit=_expression_limit(metadata.get(EXPRESSION_LIMIT)),
     )
 

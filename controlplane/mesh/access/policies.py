@@ -8,28 +8,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controlplane.incremental.database import Database, eager_query, query
+from controlplane.incremental.database import Database, query
 from controlplane.ir.access import ChainAccess, TokenIssuer
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name, resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy, token_issuer
 from controlplane.mesh.facets import of_kind
 from controlplane.mesh.inputs import index, jwks, objects
+from controlplane.mesh.registry.attachments import is_for, policy_attachment
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.model.keys import AUTHORIZATION_POLICY, KUBERNETES_GATEWAY, REQUEST_AUTHENTICATION, GroupKind, Key
+from controlplane.model.keys import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
-from controlplane.objects.types.selectors import PolicyTargetReference, SinglePolicyAttachment
 from controlplane.translate.filters.encoded import EncodedFilters, encoded_filters
-
-GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
-
-
-class PolicyTarget(NamedTuple):
-    """Which workloads a policy is for: those with all labels of one of ``choices``; ``own_namespace_only``: and nowhere else."""
-
-    choices: tuple[Labels, ...]
-    own_namespace_only: bool
 
 
 class EffectivePolicies(NamedTuple):
@@ -100,32 +91,7 @@ def trust_domains(db: Database) -> tuple[str, ...]:
     return mesh_settings(db).trust_domains
 
 
-@eager_query
-def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
-    """Return which workloads the policy ``key`` is for."""
-    policy = objects(db, key)
-    if not isinstance(policy, AuthorizationPolicy | RequestAuthentication):
-        return None
-    if refs := target_refs(policy.spec):
-        names = (ref.name for _, ref in refs if (ref.group, ref.kind) == KUBERNETES_GATEWAY)
-        return PolicyTarget(tuple(((GATEWAY_LABEL, name),) for name in names), own_namespace_only=True)
-    selector = policy.spec.selector
-    return PolicyTarget((tuple(sorted(selector.match_labels.items())) if selector else (),), own_namespace_only=False)
-
-
-def target_refs(spec: SinglePolicyAttachment) -> list[tuple[str, PolicyTargetReference]]:
-    """Return the objects that ``spec`` is attached to by name, each with the path of its field."""
-    refs = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
-    return refs + [(f"spec.targetRefs[{position}]", ref) for position, ref in enumerate(spec.target_refs)]
-
-
 def _attached_policies(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> tuple[Key, ...]:
     policy_namespaces = {namespace, mesh_settings(db).root_namespace}
     keys = sorted(key for policy_namespace in policy_namespaces for key in index(db, of_kind(kind, policy_namespace)))
-    return tuple(key for key in keys if _is_for(policy_attachment(db, key), key, namespace, set(labels)))
-
-
-def _is_for(target: PolicyTarget | None, key: Key, namespace: str, labels: set[tuple[str, str]]) -> bool:
-    if target is None or (target.own_namespace_only and key.namespace != namespace):
-        return False
-    return any(labels.issuperset(choice) for choice in target.choices)
+    return tuple(key for key in keys if is_for(policy_attachment(db, key), key, namespace, set(labels)))

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.gateway import ForwardedCertificate, Topology
-from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.facets import namespaces_with, of_kind
 from controlplane.mesh.gateway.server_merge import CandidateServer, MergedServers, ServerRef, merge_servers
 from controlplane.mesh.inputs import index, objects
-from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits, proxy_defaults
+from controlplane.mesh.registry.mesh_settings import mesh_settings, proxy_defaults
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_ports
 from controlplane.mesh.routing.scopes import proxy_labels, source_label_keys
+from controlplane.mesh.telemetry.connections import ConnectionScope, connection_scope
 from controlplane.model.endpoint_policy import CONTROL_PLANE_PORTS, OWN_PORTS, is_socket
 from controlplane.model.keys import GATEWAY, POD, Key
 from controlplane.model.proxies import PROXY_CONFIG, Proxy
@@ -35,7 +35,7 @@ class GatewayScope(NamedTuple):
     services: tuple[ServiceRef, ...]  # those that it is an instance of
     topology: Topology  # the proxies in front of it
     identified: bool  # it has a certificate of its own
-    limits: ConnectionLimits = ConnectionLimits()  # its own, before the mesh's
+    connections: ConnectionScope = ConnectionScope()
 
 
 class GatewayRouteClient(NamedTuple):
@@ -55,7 +55,7 @@ def gateway_scope(db: Database, proxy: Proxy) -> GatewayScope:
         services_of_workload(db, proxy.namespace, labels, proxy.ips),
         gateway_topology(db, POD.key(proxy.namespace, proxy.name)),
         proxy.identity is not None,
-        own_limits(db, proxy),
+        connection_scope(db, proxy, labels),
     )
 
 

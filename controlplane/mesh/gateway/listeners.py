@@ -27,10 +27,10 @@ from controlplane.mesh.gateway.server_merge import (
 )
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
-from controlplane.mesh.registry.mesh_settings import connection_settings
 from controlplane.mesh.routing.connection_routes import connection_rules
 from controlplane.mesh.routing.virtual_services import RouteContext
 from controlplane.mesh.sidecar.inbound import any_peer
+from controlplane.mesh.telemetry.connections import gateway_connection_settings
 from controlplane.model.hosts import common_hosts, hosts_for_namespace
 from controlplane.model.keys import Key
 from controlplane.translate.listeners.gateway import gateway_listener
@@ -58,7 +58,7 @@ def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, numb
         return None
     filters = gateway_filters(db, effective_policies(db, scope.namespace, scope.labels))
     return checked_resource(
-        LDS, listener.name, gateway_listener(listener, filters, connection_settings(db, scope.limits)), listener.missing
+        LDS, listener.name, gateway_listener(listener, filters, gateway_connection_settings(db, scope.connections)), listener.missing
     )
 
 

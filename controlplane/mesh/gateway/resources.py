@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.policies import effective_policies, external_authorizers
 from controlplane.mesh.destinations.clusters import black_hole_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import rule_client
+from controlplane.mesh.destinations.provider_clusters import provider_clusters
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_servers, server_at
 from controlplane.mesh.gateway.listeners import connection_virtual_services, gateway_listeners
 from controlplane.mesh.gateway.passed_clusters import passed_clusters
@@ -43,7 +43,7 @@ def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     """Return the clusters of ``scope``: its VirtualServices' destinations, authorizers, default endpoints, and what TLS passes to."""
     parts: set[ResourcePart | PartGroup] = set()
     for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
-        parts.update(authorizer_clusters(db, authorizer, scope.namespace, scope.labels, identified=scope.identified))
+        parts.update(provider_clusters(db, authorizer.target, scope.namespace, scope.labels, identified=scope.identified))
     hosts = {host for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
     for ref in {ref for host in hosts for ref in find_services(db, host, scope.namespace)}:
         parts.add(PartGroup(service_clusters, (ref, rule_client(db, ref, scope.namespace, scope.labels), scope.identified)))

@@ -8,10 +8,11 @@ from controlplane.incremental.database import Database
 from controlplane.ir.access import AccessPolicy, PolicyAction
 from controlplane.mesh.access.ext_authz import resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy
-from controlplane.mesh.access.policies import GATEWAY_LABEL, effective_policies, target_refs
+from controlplane.mesh.access.policies import effective_policies
 from controlplane.mesh.facets import namespaces_with, of_kind
 from controlplane.mesh.inputs import index
 from controlplane.mesh.problems.gateways import gateway_workloads
+from controlplane.mesh.registry.attachments import GATEWAY_LABEL, target_refs
 from controlplane.mesh.registry.expression_limits import ANYWHERE, large_expression, strictest_limit
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
@@ -84,7 +85,7 @@ def _provider_problems(db: Database, authorization_policy: AuthorizationPolicy, 
         address = f"{provider.authorizer.service} with port {provider.authorizer.port}"
         yield _problem(authorization_policy, path, "UnknownHost", f"the provider is {address}, and no such service is known: {effect}")
         return
-    mesh_service = service(db, resolved.ref)
+    mesh_service = service(db, resolved.target.ref)
     port = mesh_service.port(provider.authorizer.port) if mesh_service else None
     if isinstance(provider.authorizer, GrpcAuthorizer) and port and not port.protocol.is_http2:
         message = f"port {port.number} of {resolved.authorizer.host} is not said to be gRPC by its name or appProtocol: it never answers"

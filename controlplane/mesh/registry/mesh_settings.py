@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from controlplane.incremental.database import Database, query
-from controlplane.ir.listeners import ConnectionLimits, ConnectionSettings
+from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.inputs import objects
 from controlplane.model.keys import POD, Key
 from controlplane.model.mesh import ALLOW, FOREIGN_ROUTES, SOCKET_ENDPOINTS, MeshSettings, OutboundPolicy, PathNormalization
@@ -39,21 +38,6 @@ def mesh_settings(db: Database) -> MeshSettings:
     )
 
 
-@query
-def connection_settings(db: Database, limits: ConnectionLimits) -> ConnectionSettings:
-    """Return what holds for connections to workloads and through gateways, at proxies that have ``limits`` of their own."""
-    settings = mesh_settings(db)
-    return ConnectionSettings(
-        paths=settings.paths, limits=limits.over(_default_limits(db)), detection_timeout_ms=settings.detection_timeout_ms
-    )
-
-
-@query
-def outbound_connection_settings(db: Database, limits: ConnectionLimits) -> ConnectionSettings:
-    """Return what holds for connections from workloads: their paths are normalised further where they arrive."""
-    return replace(connection_settings(db, limits), paths=PathNormalization.BASE)
-
-
 def own_limits(db: Database, proxy: Proxy) -> ConnectionLimits:
     """Return the limits that ``proxy`` has of its own: by the annotations of its pod, else by those that it tells of."""
     limits = _pod_limits(db, POD.key(proxy.namespace, proxy.name))
@@ -72,7 +56,8 @@ def _limits_by(annotations: Mapping[str, str]) -> ConnectionLimits:
 
 
 @query
-def _default_limits(db: Database) -> ConnectionLimits:
+def default_limits(db: Database) -> ConnectionLimits:
+    """Return the limits of proxies that have none of their own."""
     mesh_config = objects(db, MESH_CONFIG_KEY)
     annotations = mesh_config.meta.annotations if isinstance(mesh_config, MeshConfig) else {}
     return _limits(proxy_defaults(db), annotations)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
-from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
 from controlplane.mesh.facets import EXTERNAL_NAMES, by_source_labels, exported_to, of_kind
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.endpoints import WorkloadInstance, workload_instance
-from controlplane.mesh.registry.mesh_settings import mesh_settings, own_limits
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import (
     ServiceRef,
     all_shards,
@@ -36,6 +35,7 @@ from controlplane.mesh.routing.virtual_services import (
     virtual_service_head,
 )
 from controlplane.mesh.shards import Shard, in_shard
+from controlplane.mesh.telemetry.connections import ConnectionScope, connection_scope
 from controlplane.model.keys import POD, SIDECAR, VIRTUAL_SERVICE, Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.protocols import Protocol
@@ -54,7 +54,7 @@ class OutboundScope(NamedTuple):
     labels: Labels  # only those that some route's source labels, or some rule's workload selector, look at
     identified: bool = False  # it has a certificate of its own
     families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
-    limits: ConnectionLimits = ConnectionLimits()  # its own, before the mesh's
+    connections: ConnectionScope = ConnectionScope()
 
 
 class InboundScope(NamedTuple):
@@ -68,7 +68,7 @@ class InboundScope(NamedTuple):
     identified: bool = False  # it has a certificate of its own
     interception: Interception = Interception.REDIRECT
     families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
-    limits: ConnectionLimits = ConnectionLimits()  # its own, before the mesh's
+    connections: ConnectionScope = ConnectionScope()
 
     @property
     def transparent(self) -> bool:
@@ -103,7 +103,7 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
     selected = selected_labels_of_namespace(db, proxy.namespace)
     identified = proxy.identity is not None
     families = _families(db, proxy) if captured else IpFamilies.V4
-    limits = own_limits(db, proxy)
+    connections = connection_scope(db, proxy, labels)
     outbound = OutboundScope(
         proxy.namespace,
         sidecar,
@@ -111,9 +111,9 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
         tuple(pair for pair in labels if pair[0] in label_keys or pair in selected),
         identified,
         families,
-        limits,
+        connections,
     )
-    inbound = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families, limits)
+    inbound = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families, connections)
     return ProxyScope(outbound, inbound)
 
 

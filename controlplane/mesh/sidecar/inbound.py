@@ -9,21 +9,22 @@ from controlplane.envoy.type_urls import CDS, LDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.clusters import NO_LIMITS as NO_POOL
 from controlplane.ir.clusters import ConnectionPool
-from controlplane.ir.listeners import ConnectionLimits, InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
+from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
 from controlplane.ir.tls import Peer
-from controlplane.mesh.access.ext_authz import authorizer_clusters
 from controlplane.mesh.access.istio_server_tls import termination
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.istio_cluster_policy import connection_pool
+from controlplane.mesh.destinations.provider_clusters import provider_clusters
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
-from controlplane.mesh.registry.mesh_settings import connection_settings, mesh_settings
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_port
 from controlplane.mesh.routing.scopes import InboundScope, sidecar_object
+from controlplane.mesh.telemetry.connections import ConnectionScope, inbound_connection_settings
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.proxies import Interception, IpFamilies
 from controlplane.model.trust_domains import SPIFFE_SCHEME
@@ -50,16 +51,16 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     policies = effective_policies(db, workload.namespace, workload.labels)
     parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port, inbound_pool(db, workload, port.port))) for port in ports}
     for authorizer in external_authorizers(db, policies):
-        parts.update(authorizer_clusters(db, authorizer, workload.namespace, workload.labels, identified=workload.identified))
+        parts.update(provider_clusters(db, authorizer.target, workload.namespace, workload.labels, identified=workload.identified))
     if workload.captured:
         numbers = {port.port for port in ports}
         by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in peer_modes.ports if port not in numbers)
         others = OtherPorts(PortPolicy(peer_modes.mode, peer), by_port)
-        how = (workload.interception, workload.families, workload.limits)
+        how = (workload.interception, workload.families, workload.connections)
         parts.add(ResourcePart(virtual_inbound, (served_ports, others, policies, *how)))
         parts.add(ResourcePart(inbound_pass_through, (workload.interception, workload.families)))
     else:
-        parts |= {ResourcePart(inbound_listener, (served_port, policies, workload.limits)) for served_port in served_ports}
+        parts |= {ResourcePart(inbound_listener, (served_port, policies, workload.connections)) for served_port in served_ports}
     return frozenset(parts)
 
 
@@ -117,7 +118,7 @@ def virtual_inbound(
     policies: EffectivePolicies,
     interception: Interception,
     families: IpFamilies,
-    limits: ConnectionLimits,
+    connections: ConnectionScope,
 ) -> Resource | None:
     """Return the listener that iptables send every inbound connection to."""
     message = inbound.virtual_inbound(
@@ -125,7 +126,7 @@ def virtual_inbound(
         ports,
         others,
         inbound_filters(db, policies),
-        connection_settings(db, limits),
+        inbound_connection_settings(db, connections),
         families,
         transparent=interception is Interception.TPROXY,
     )
@@ -133,9 +134,9 @@ def virtual_inbound(
 
 
 @query
-def inbound_listener(db: Database, served: ServedPort, policies: EffectivePolicies, limits: ConnectionLimits) -> Resource | None:
+def inbound_listener(db: Database, served: ServedPort, policies: EffectivePolicies, connections: ConnectionScope) -> Resource | None:
     """Return the listener that binds a port itself."""
-    message = inbound.inbound_listener(served, inbound_filters(db, policies), connection_settings(db, limits))
+    message = inbound.inbound_listener(served, inbound_filters(db, policies), inbound_connection_settings(db, connections))
     return checked_resource(LDS, message.name, message)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
-from controlplane.ir.listeners import ConnectionLimits, OutboundListener
+from controlplane.ir.listeners import OutboundListener
 from controlplane.mesh.destinations.clusters import black_hole_cluster, passthrough_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import (
     EVERY_CLIENT,
@@ -15,7 +15,7 @@ from controlplane.mesh.destinations.destination_rules import (
 )
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
-from controlplane.mesh.registry.mesh_settings import mesh_settings, outbound_connection_settings
+from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.routing.route_tables import route_tables
 from controlplane.mesh.routing.scopes import (
     OutboundScope,
@@ -28,6 +28,7 @@ from controlplane.mesh.routing.scopes import (
 from controlplane.mesh.routing.virtual_hosts import route_table_parts
 from controlplane.mesh.shards import Shard
 from controlplane.mesh.sidecar.outbound_listeners import egress_client, listeners_of_egress, without_conflicts
+from controlplane.mesh.telemetry.connections import ConnectionScope, outbound_connection_settings
 from controlplane.model.endpoint_policy import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import IpFamilies
@@ -94,31 +95,33 @@ def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
     settings = mesh_settings(db)
     ports = (settings.outbound_port, settings.inbound_port, *STATUS_PORTS) if scope.captured else ()
     own_addresses = ((bind, port) for bind in wildcard(scope.families) for port in ports)
-    parts = {ResourcePart(outbound_listener, (listener, scope.limits)) for listener in without_conflicts(candidates, own_addresses)}
+    parts = {ResourcePart(outbound_listener, (listener, scope.connections)) for listener in without_conflicts(candidates, own_addresses)}
     if scope.captured:
-        parts.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), scope.families, scope.limits)))
+        parts.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), scope.families, scope.connections)))
         if (port := settings.http_proxy_port) is not None:
-            parts.add(ResourcePart(http_proxy_listener, (port, scope.limits)))
+            parts.add(ResourcePart(http_proxy_listener, (port, scope.connections)))
     return frozenset(parts)
 
 
 @query
-def outbound_listener(db: Database, listener: OutboundListener, limits: ConnectionLimits) -> Resource | None:
+def outbound_listener(db: Database, listener: OutboundListener, connections: ConnectionScope) -> Resource | None:
     """Return the listener of ``listener``."""
-    message = listeners.outbound_listener(listener, outbound_connection_settings(db, limits))
+    message = listeners.outbound_listener(listener, outbound_connection_settings(db, connections))
     return checked_resource(LDS, listener.name, message, listener.missing)
 
 
 @query
-def virtual_outbound(db: Database, policy: OutboundPolicy, families: IpFamilies, limits: ConnectionLimits) -> Resource | None:
+def virtual_outbound(db: Database, policy: OutboundPolicy, families: IpFamilies, connections: ConnectionScope) -> Resource | None:
     """Return the listener that iptables send every outbound connection to."""
     catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
-    message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, outbound_connection_settings(db, limits), families)
+    message = listeners.virtual_outbound(
+        mesh_settings(db).outbound_port, catch_all, outbound_connection_settings(db, connections), families
+    )
     return checked_resource(LDS, message.name, message)
 
 
 @query
-def http_proxy_listener(db: Database, port: int, limits: ConnectionLimits) -> Resource | None:
+def http_proxy_listener(db: Database, port: int, connections: ConnectionScope) -> Resource | None:
     """Return the listener that applications name as their HTTP proxy."""
-    message = listeners.http_proxy(port, outbound_connection_settings(db, limits))
+    message = listeners.http_proxy(port, outbound_connection_settings(db, connections))
     return checked_resource(LDS, message.name, message)

@@ -1,4 +1,4 @@
-"""The authorizers that the mesh's settings name, for AuthorizationPolicies that are CUSTOM.
+"""The providers that the mesh's settings name: authorizers of AuthorizationPolicies that are CUSTOM, and what Telemetries refer to.
 
 https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig-ExtensionProvider
 """
@@ -11,6 +11,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from controlplane.objects.mesh.telemetry_providers import (
+    DatadogProvider,
+    FileLogProvider,
+    HttpGrpcLogProvider,
+    OpenTelemetryLogProvider,
+    OpenTelemetryProvider,
+    PrometheusProvider,
+    SkyWalkingProvider,
+    TcpGrpcLogProvider,
+    ZipkinProvider,
+)
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_fqdn, is_header, is_label
 from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Duration, Host, Model, Port, Text, TextMap, Texts, UInt
@@ -56,16 +67,35 @@ class HttpAuthorizer(Authorizer):
 
 
 class ExtensionProvider(Model):
-    """An authorizer by its name; a provider of any other kind has none."""
+    """Somebody outside of the proxies whom policies and Telemetries refer to by ``name``: an authorizer, or what telemetry goes to."""
 
     name: Text
     envoy_ext_authz_http: HttpAuthorizer | None = None
     envoy_ext_authz_grpc: GrpcAuthorizer | None = None
+    zipkin: ZipkinProvider | None = None
+    datadog: DatadogProvider | None = None
+    skywalking: SkyWalkingProvider | None = None
+    opentelemetry: OpenTelemetryProvider | None = None
+    prometheus: PrometheusProvider | None = None
+    envoy_file_access_log: FileLogProvider | None = None
+    envoy_http_als: HttpGrpcLogProvider | None = None
+    envoy_tcp_als: TcpGrpcLogProvider | None = None
+    envoy_otel_als: OpenTelemetryLogProvider | None = None
 
     @property
     def authorizer(self) -> HttpAuthorizer | GrpcAuthorizer | None:
         """Return who is asked."""
         return self.envoy_ext_authz_http or self.envoy_ext_authz_grpc
+
+    @property
+    def tracer(self) -> ZipkinProvider | DatadogProvider | SkyWalkingProvider | OpenTelemetryProvider | None:
+        """Return where spans go."""
+        return self.zipkin or self.datadog or self.skywalking or self.opentelemetry
+
+    @property
+    def access_log(self) -> FileLogProvider | HttpGrpcLogProvider | TcpGrpcLogProvider | OpenTelemetryLogProvider | None:
+        """Return where access logs go."""
+        return self.envoy_file_access_log or self.envoy_http_als or self.envoy_tcp_als or self.envoy_otel_als
 
 
 def check(providers: Sequence[ExtensionProvider], path: str) -> Iterator[Finding]:

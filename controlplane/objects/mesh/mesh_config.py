@@ -43,6 +43,14 @@ class ProxyPathNormalization(Model):
     normalization: Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "DEFAULT"
 
 
+class DefaultProviders(Model):
+    """The providers of what no Telemetry names one for."""
+
+    tracing: Texts = ()
+    metrics: Texts = ()
+    access_logging: Texts = ()
+
+
 class MeshConfigSpec(Model):
     """The fields of MeshConfig that have an effect; others give a warning."""
 
@@ -55,6 +63,7 @@ class MeshConfigSpec(Model):
     h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] = "DO_NOT_UPGRADE"
     protocol_detection_timeout: DurationOrZero | None = None  # 0 or absent: first bytes are waited for without end
     extension_providers: tuple[ExtensionProvider, ...] = ()
+    default_providers: DefaultProviders = DefaultProviders()
     default_config: ProxySettings = ProxySettings()
 
 

@@ -1,0 +1,51 @@
+"""What holds for every connection and request of a proxy: the mesh's settings, its own, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from controlplane.incremental.database import Database, query
+from controlplane.ir.listeners import ConnectionLimits, ConnectionSettings
+from controlplane.mesh.registry.mesh_settings import default_limits, mesh_settings, own_limits
+from controlplane.mesh.telemetry.selection import TelemetryScope, telemetry_scope
+from controlplane.model.mesh import PathNormalization
+from controlplane.model.proxies import Proxy
+from controlplane.model.services import Labels
+
+
+class ConnectionScope(NamedTuple):
+    """What the handling of connections by a proxy depends on besides the mesh's settings, so that equal proxies share listeners."""
+
+    limits: ConnectionLimits = ConnectionLimits()  # its own, before the mesh's
+    telemetry: TelemetryScope = TelemetryScope()
+
+
+def connection_scope(db: Database, proxy: Proxy, labels: Labels) -> ConnectionScope:
+    """Return what the handling of connections by ``proxy``, whose labels are ``labels``, depends on."""
+    return ConnectionScope(own_limits(db, proxy), telemetry_scope(db, proxy, labels))
+
+
+@query
+def inbound_connection_settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
+    """Return what holds for connections to workloads."""
+    return _settings(db, scope)
+
+
+@query
+def gateway_connection_settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
+    """Return what holds for connections through gateways."""
+    return _settings(db, scope)
+
+
+@query
+def outbound_connection_settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
+    """Return what holds for connections from workloads: their paths are normalised further where they arrive."""
+    return replace(_settings(db, scope), paths=PathNormalization.BASE)
+
+
+def _settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
+    settings = mesh_settings(db)
+    return ConnectionSettings(
+        paths=settings.paths, limits=scope.limits.over(default_limits(db)), detection_timeout_ms=settings.detection_timeout_ms
+    )
