@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
+from controlplane.ir.telemetry.listeners import SILENT, ListenerTelemetry
 from controlplane.ir.tls import Peer, Termination
 from controlplane.model.cluster_names import INBOUND, cluster_name
 from controlplane.model.deferrals import NONE_MISSING, MissingDestinations
@@ -44,6 +45,7 @@ class ConnectionSettings:
     paths: PathNormalization = PathNormalization.BASE  # before anything is decided by them
     limits: ConnectionLimits = ConnectionLimits()
     detection_timeout_ms: int = 0
+    telemetry: ListenerTelemetry = SILENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,7 @@ KINDS: Mapping[GroupKind, Kind] = {
         _kind(PeerAuthentication, peer_authentication.check, _V1_BETA1, PeerAuthenticationSpec),
         _kind(RequestAuthentication, request_authentication.check, _V1_BETA1, RequestAuthenticationSpec),
         _kind(AuthorizationPolicy, authorization_policy.check, _V1_BETA1, AuthorizationPolicySpec),
-        _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec, unsupported=True),
+        _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec),
         _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec, unsupported=True),
         _kind(TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec, unsupported=True),
     )

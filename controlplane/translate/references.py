@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
@@ -19,6 +20,7 @@ from controlplane.envoy.type_urls import CDS, EDS, RDS
 from controlplane.translate.filters.ext_authz import NAME as EXT_AUTHZ
 from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
 from controlplane.translate.listeners.network_filters import HTTP_MANAGER, TCP_PROXY
+from controlplane.translate.telemetry.access_logs import log_cluster
 
 Reference = tuple[str, str]  # (type URL, name)
 
@@ -57,6 +59,7 @@ def _of_routes(routes: Iterable[Route]) -> Iterator[Reference]:
 
 
 def _of_listener(message: Listener) -> Iterator[Reference]:
+    yield from _of_logs(message.access_log)
     for chain in (*message.filter_chains, message.default_filter_chain):
         for network_filter in chain.filters:
             yield from _of_filter(network_filter)
@@ -67,6 +70,7 @@ def _of_filter(network_filter: Filter) -> Iterator[Reference]:
         proxy = TcpProxy.FromString(network_filter.typed_config.value)
         if proxy.cluster:
             yield CDS, proxy.cluster
+        yield from _of_logs(proxy.access_log)
         for weighted in proxy.weighted_clusters.clusters:
             yield CDS, weighted.name
     elif network_filter.name == EXT_AUTHZ_OF_CONNECTIONS:
@@ -76,7 +80,14 @@ def _of_filter(network_filter: Filter) -> Iterator[Reference]:
         if manager.HasField("rds"):
             yield RDS, manager.rds.route_config_name
         yield from _of_hosts(manager.route_config)
+        yield from _of_logs(manager.access_log)
         for asking in manager.http_filters:
             if asking.name == EXT_AUTHZ:
                 authorization = ExtAuthz.FromString(asking.typed_config.value)
                 yield CDS, authorization.grpc_service.envoy_grpc.cluster_name or authorization.http_service.server_uri.cluster
+
+
+def _of_logs(logs: Iterable[AccessLog]) -> Iterator[Reference]:
+    for log in logs:
+        if cluster := log_cluster(log):
+            yield CDS, cluster

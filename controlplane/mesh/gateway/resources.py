@@ -19,6 +19,7 @@ from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import find_services
 from controlplane.mesh.routing.virtual_services import destinations
+from controlplane.mesh.telemetry.connections import telemetry_targets
 from controlplane.model.keys import Key
 from controlplane.model.protocols import parse_protocol
 from controlplane.translate.clusters import clusters
@@ -44,6 +45,8 @@ def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     parts: set[ResourcePart | PartGroup] = set()
     for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
         parts.update(provider_clusters(db, authorizer.target, scope.namespace, scope.labels, identified=scope.identified))
+    for target in telemetry_targets(db, scope.connections.telemetry):
+        parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))
     hosts = {host for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
     for ref in {ref for host in hosts for ref in find_services(db, host, scope.namespace)}:
         parts.add(PartGroup(service_clusters, (ref, rule_client(db, ref, scope.namespace, scope.labels), scope.identified)))

@@ -13,6 +13,7 @@ from controlplane.mesh.destinations.destination_rules import (
     rule_client,
     selected_labels_of_namespace,
 )
+from controlplane.mesh.destinations.provider_clusters import provider_clusters
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings
@@ -28,7 +29,7 @@ from controlplane.mesh.routing.scopes import (
 from controlplane.mesh.routing.virtual_hosts import route_table_parts
 from controlplane.mesh.shards import Shard
 from controlplane.mesh.sidecar.outbound_listeners import egress_client, listeners_of_egress, without_conflicts
-from controlplane.mesh.telemetry.connections import ConnectionScope, outbound_connection_settings
+from controlplane.mesh.telemetry.connections import ConnectionScope, outbound_connection_settings, telemetry_targets
 from controlplane.model.endpoint_policy import STATUS_PORTS
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import IpFamilies
@@ -54,6 +55,8 @@ def outbound_parts(db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy)
         for shard in imported_shards(db, client_namespace, egress.hosts):
             client = own_client if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, shard) else EVERY_CLIENT
             parts.add(PartGroup(clusters_of_shard, (client_namespace, egress.hosts, shard, client, scope.identified)))
+    for target in telemetry_targets(db, scope.connections.telemetry):
+        parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))
     parts |= {PartGroup(route_table_parts, (scope, table, hosts_by)) for table in route_tables(db, scope)}
     return frozenset(parts)
 

@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionLimits, ConnectionSettings
+from controlplane.ir.telemetry.listeners import ListenerTelemetry, Side
+from controlplane.mesh.destinations.clusters import ClusterTarget
 from controlplane.mesh.registry.mesh_settings import default_limits, mesh_settings, own_limits
+from controlplane.mesh.telemetry.access_logs import access_logs, log_targets
+from controlplane.mesh.telemetry.providers import mesh_spec
 from controlplane.mesh.telemetry.selection import TelemetryScope, telemetry_scope
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import Proxy
@@ -29,23 +33,36 @@ def connection_scope(db: Database, proxy: Proxy, labels: Labels) -> ConnectionSc
 @query
 def inbound_connection_settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
     """Return what holds for connections to workloads."""
-    return _settings(db, scope)
+    return _settings(db, scope, Side.SERVER)
 
 
 @query
 def gateway_connection_settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
     """Return what holds for connections through gateways."""
-    return _settings(db, scope)
+    return _settings(db, scope, Side.CLIENT)
 
 
 @query
 def outbound_connection_settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
     """Return what holds for connections from workloads: their paths are normalised further where they arrive."""
-    return replace(_settings(db, scope), paths=PathNormalization.BASE)
+    return replace(_settings(db, scope, Side.CLIENT), paths=PathNormalization.BASE)
 
 
-def _settings(db: Database, scope: ConnectionScope) -> ConnectionSettings:
+def telemetry_targets(db: Database, scope: TelemetryScope) -> frozenset[ClusterTarget]:
+    """Return the services that a proxy of ``scope`` tells something."""
+    return frozenset(log_targets(db, scope.objects))
+
+
+def _settings(db: Database, scope: ConnectionScope, side: Side) -> ConnectionSettings:
     settings = mesh_settings(db)
     return ConnectionSettings(
-        paths=settings.paths, limits=scope.limits.over(default_limits(db)), detection_timeout_ms=settings.detection_timeout_ms
+        paths=settings.paths,
+        limits=scope.limits.over(default_limits(db)),
+        detection_timeout_ms=settings.detection_timeout_ms,
+        telemetry=_telemetry(db, scope.telemetry, side),
     )
+
+
+@query
+def _telemetry(db: Database, scope: TelemetryScope, side: Side) -> ListenerTelemetry:
+    return ListenerTelemetry(access_logs=access_logs(db, scope.objects, side), logs_refused=not mesh_spec(db).disable_envoy_listener_log)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
+from controlplane.ir.telemetry.access_logs import ProviderAddress
+from controlplane.mesh.destinations.clusters import ClusterTarget
+from controlplane.mesh.destinations.provider_clusters import provider_target
 from controlplane.mesh.inputs import objects
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig, MeshConfigSpec
+from controlplane.objects.mesh.telemetry_providers import ServiceProvider
+
+_USE = "telemetry"  # of the clusters that lead to them
 
 # What there is without anybody's saying so.
 BUILT_IN = tuple(
@@ -20,6 +26,18 @@ def telemetry_provider(db: Database, name: str) -> ExtensionProvider | None:
     wanted = name.casefold()
     known = (*mesh_spec(db).extension_providers, *BUILT_IN)
     return next((provider for provider in known if provider.name.casefold() == wanted), None)
+
+
+@query
+def telemetry_target(db: Database, provider: ServiceProvider) -> ClusterTarget | None:
+    """Return the port of a service that ``provider`` is; ``None`` where it is not there."""
+    return provider_target(db, provider.service, provider.port, _USE)
+
+
+def provider_address(db: Database, provider: ServiceProvider) -> ProviderAddress | None:
+    """Return how proxies reach ``provider``; ``None`` where its service is not there."""
+    target = telemetry_target(db, provider)
+    return ProviderAddress(target.name, provider.service.rpartition("/")[2]) if target else None
 
 
 def mesh_spec(db: Database) -> MeshConfigSpec:

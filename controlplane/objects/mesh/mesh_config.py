@@ -20,7 +20,7 @@ from controlplane.objects.networking.proxy_config import ProxySettings, check_an
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.names import is_label
-from controlplane.objects.types.scalars import MAX_PORT, DurationOrZero, Model, Text, Texts, UInt
+from controlplane.objects.types.scalars import MAX_PORT, Bool, DurationOrZero, Model, Text, Texts, UInt
 from controlplane.objects.types.validation_errors import findings
 
 FieldPath = tuple[str, ...]  # the names of fields as users write them, the outermost first
@@ -64,6 +64,10 @@ class MeshConfigSpec(Model):
     protocol_detection_timeout: DurationOrZero | None = None  # 0 or absent: first bytes are waited for without end
     extension_providers: tuple[ExtensionProvider, ...] = ()
     default_providers: DefaultProviders = DefaultProviders()
+    access_log_file: Text = ""  # where access logs go that no Telemetry speaks of; empty: nowhere
+    access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
+    access_log_format: Text = ""
+    disable_envoy_listener_log: Bool = False
     default_config: ProxySettings = ProxySettings()
 
 

@@ -15,7 +15,7 @@ from controlplane.translate.filters.encoded import EncodedFilters
 from controlplane.translate.listeners.network_filters import (
     EDGE,
     TerminalFilters,
-    buffered,
+    complete,
     filter_chain_match,
     proxy_protocol,
     tls_inspector,
@@ -48,7 +48,7 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
         listener.listener_filters.append(proxy_protocol())
     if any(chain.match.server_names for chain in gateway.chains):
         listener.listener_filters.append(tls_inspector())
-    return buffered(listener, settings.limits.over(EDGE))
+    return complete(listener, settings, settings.limits.over(EDGE))
 
 
 def _chain(chain: GatewayChain) -> FilterChain:

@@ -22,7 +22,7 @@ from controlplane.translate.filters.encoded import EncodedFilters
 from controlplane.translate.listeners.network_filters import (
     PLAIN_HTTP,
     TerminalFilters,
-    buffered,
+    complete,
     http_inspector,
     inspect,
     original_destination,
@@ -104,7 +104,7 @@ def virtual_inbound(
         listener.transparent.value = True
         listener.listener_filters.append(original_source())
     inspect(listener, _inspectors(listener.filter_chains), settings)
-    return buffered(listener, settings.limits)
+    return complete(listener, settings)
 
 
 def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
@@ -113,7 +113,7 @@ def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: Conn
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
     listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters, settings)))
     inspect(listener, _inspectors(listener.filter_chains), settings)
-    return buffered(listener, settings.limits)
+    return complete(listener, settings)
 
 
 def _encoded(filters: EncodedFilters, settings: ConnectionSettings) -> _EncodedChain:

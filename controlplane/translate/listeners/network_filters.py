@@ -35,6 +35,7 @@ from controlplane.translate.addresses import ads, block, endpoint_at, millisecon
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.chosen_address import note_address
 from controlplane.translate.filters.order import filters_of
+from controlplane.translate.telemetry.access_logs import of_connections, of_refused_connections, of_requests
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
@@ -118,7 +119,7 @@ class TerminalFilters:
 
     def tcp(self, stat_prefix: str, cluster: str, limits: TcpLimits = NO_LIMITS) -> Filter:
         """Return what sends whole connections to ``cluster``, within ``limits``."""
-        return _tcp_proxy(TcpProxy(stat_prefix=stat_prefix, cluster=cluster), limits)
+        return self._tcp_proxy(TcpProxy(stat_prefix=stat_prefix, cluster=cluster), limits)
 
     def forwarding(self, forwarding: TcpForwarding) -> Filter:
         """Return what sends whole connections on as ``forwarding`` says."""
@@ -133,7 +134,17 @@ class TerminalFilters:
             )
         if forwarding.endpoint:
             proxy.metadata_match.CopyFrom(endpoint_at(forwarding.endpoint))
-        return _tcp_proxy(proxy, forwarding.limits)
+        return self._tcp_proxy(proxy, forwarding.limits)
+
+    def _tcp_proxy(self, proxy: TcpProxy, limits: TcpLimits) -> Filter:
+        if limits.idle_timeout_ms is not None:
+            proxy.idle_timeout.CopyFrom(milliseconds(limits.idle_timeout_ms))
+        if limits.max_duration_ms is not None:
+            proxy.max_downstream_connection_duration.CopyFrom(milliseconds(limits.max_duration_ms))
+        if limits.hash_by_source:
+            proxy.hash_policy.add().source_ip.SetInParent()
+        proxy.access_log.extend(of_connections(self.settings.telemetry))
+        return Filter(name=TCP_PROXY, typed_config=pack(proxy))
 
     def _manager(self, stat_prefix: str, filters: Sequence[HttpFilter], limits: ConnectionLimits | None = None) -> HttpConnectionManager:
         paths = self.settings.paths
@@ -146,6 +157,7 @@ class TerminalFilters:
             stream_idle_timeout=Duration(),
             normalize_path={"value": paths is not PathNormalization.NONE},
             merge_slashes=paths in (PathNormalization.MERGE_SLASHES, PathNormalization.DECODE_AND_MERGE_SLASHES),
+            access_log=of_requests(self.settings.telemetry),
         )
         if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
             manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
@@ -160,10 +172,12 @@ def filter_chain_match(match: ChainMatch) -> FilterChainMatch | None:
     return FilterChainMatch(server_names=match.server_names, prefix_ranges=[block(subnet) for subnet in match.subnets])
 
 
-def buffered(listener: Listener, limits: ConnectionLimits) -> Listener:
-    """Return ``listener``, which reads as far ahead as ``limits`` say."""
-    if limits.buffer_bytes is not None:
-        listener.per_connection_buffer_limit_bytes.value = limits.buffer_bytes
+def complete(listener: Listener, settings: ConnectionSettings, limits: ConnectionLimits | None = None) -> Listener:
+    """Return ``listener`` with what ``settings`` say of listeners; ``limits`` are others than theirs."""
+    buffer_bytes = (limits or settings.limits).buffer_bytes
+    if buffer_bytes is not None:
+        listener.per_connection_buffer_limit_bytes.value = buffer_bytes
+    listener.access_log.extend(of_refused_connections(settings.telemetry))
     return listener
 
 
@@ -187,16 +201,6 @@ def _limit(manager: HttpConnectionManager, limits: ConnectionLimits) -> None:
             getattr(message, name).value = limit
     if limits.headers_timeout_ms is not None:
         manager.request_headers_timeout.CopyFrom(milliseconds(limits.headers_timeout_ms))
-
-
-def _tcp_proxy(proxy: TcpProxy, limits: TcpLimits) -> Filter:
-    if limits.idle_timeout_ms is not None:
-        proxy.idle_timeout.CopyFrom(milliseconds(limits.idle_timeout_ms))
-    if limits.max_duration_ms is not None:
-        proxy.max_downstream_connection_duration.CopyFrom(milliseconds(limits.max_duration_ms))
-    if limits.hash_by_source:
-        proxy.hash_policy.add().source_ip.SetInParent()
-    return Filter(name=TCP_PROXY, typed_config=pack(proxy))
 
 
 def original_source() -> ListenerFilter:

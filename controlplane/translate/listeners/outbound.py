@@ -25,7 +25,7 @@ from controlplane.translate.clusters.clusters import BLACK_HOLE, PASSTHROUGH
 from controlplane.translate.listeners.network_filters import (
     PLAIN_HTTP,
     TerminalFilters,
-    buffered,
+    complete,
     filter_chain_match,
     http_inspector,
     inspect,
@@ -49,7 +49,7 @@ def outbound_listener(outbound: OutboundListener, settings: ConnectionSettings) 
         listener.filter_chains.extend(chains.of(chain))
     _default(listener, outbound.default, chains)
     inspect(listener, _inspectors(outbound), settings)
-    return buffered(listener, settings.limits)
+    return complete(listener, settings)
 
 
 class _Chains:
@@ -121,7 +121,7 @@ def http_proxy(port: int, settings: ConnectionSettings) -> Listener:
     terminal = TerminalFilters(settings)
     listener = listening(HTTP_PROXY, (LOOPBACK,), port, TrafficDirection.OUTBOUND)
     listener.filter_chains.append(FilterChain(filters=[terminal.outbound_http(HTTP_PROXY, HttpRouting(HTTP_PROXY))]))
-    return buffered(listener, settings.limits)
+    return complete(listener, settings)
 
 
 def virtual_outbound(port: int, catch_all: str, settings: ConnectionSettings, families: IpFamilies = IpFamilies.V4) -> Listener:
@@ -140,4 +140,4 @@ def virtual_outbound(port: int, catch_all: str, settings: ConnectionSettings, fa
         )
     )
     listener.default_filter_chain.CopyFrom(FilterChain(name="virtualOutbound-catchall-tcp", filters=[terminal.tcp(catch_all, catch_all)]))
-    return buffered(listener, settings.limits)
+    return complete(listener, settings)

@@ -1,0 +1,1 @@
+"""What a proxy tells of the requests and connections that it handles."""
