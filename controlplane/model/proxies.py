@@ -91,6 +91,7 @@ class Proxy:
     group: str = ""  # the WorkloadGroup by which it registers itself
     workload: str = ""  # that it is a part of, as its node says: by it a proxy names itself, and nobody else believes it
     cluster_id: str = ""
+    service: str = ""  # what its node says that it serves (``cluster``), by which traces call it
     expression_limit: int = DEFAULT_EXPRESSION_LIMIT  # the most instructions of a regular expression that it takes
     envoy: EnvoyVersion | None = None  # None: its node does not say which Envoy it is
 

@@ -21,6 +21,7 @@ from controlplane.translate.filters.ext_authz import NAME as EXT_AUTHZ
 from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
 from controlplane.translate.listeners.network_filters import HTTP_MANAGER, TCP_PROXY
 from controlplane.translate.telemetry.access_logs import log_cluster
+from controlplane.translate.telemetry.tracing import trace_cluster
 
 Reference = tuple[str, str]  # (type URL, name)
 
@@ -81,6 +82,8 @@ def _of_filter(network_filter: Filter) -> Iterator[Reference]:
             yield RDS, manager.rds.route_config_name
         yield from _of_hosts(manager.route_config)
         yield from _of_logs(manager.access_log)
+        if cluster := trace_cluster(manager):
+            yield CDS, cluster
         for asking in manager.http_filters:
             if asking.name == EXT_AUTHZ:
                 authorization = ExtAuthz.FromString(asking.typed_config.value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from controlplane.ir.telemetry.access_logs import AccessLog
+from controlplane.ir.telemetry.traces import TraceSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +15,7 @@ class ListenerTelemetry:
 
     access_logs: tuple[AccessLog, ...] = ()
     logs_refused: bool = True
+    tracing: TraceSettings | None = None
 
 
 SILENT = ListenerTelemetry()

@@ -13,7 +13,13 @@ from controlplane.model.proxies import PROXY_CONFIG, Proxy
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
-from controlplane.objects.networking.proxy_config import ProxyConnections, ProxySettings, annotated_settings, max_request_headers_kb
+from controlplane.objects.networking.proxy_config import (
+    ProxyConnections,
+    ProxySettings,
+    ProxyTracing,
+    annotated_settings,
+    max_request_headers_kb,
+)
 
 
 @query
@@ -49,6 +55,19 @@ def _pod_limits(db: Database, key: Key) -> ConnectionLimits | None:
     """Return the limits that the pod ``key`` asks for its proxy, ``None`` where it is not known; pods change often, these do not."""
     pod = objects(db, key)
     return _limits_by(pod.meta.annotations) if isinstance(pod, Pod) else None
+
+
+def own_tracing(db: Database, proxy: Proxy) -> ProxyTracing | None:
+    """Return the settings of traces that ``proxy`` has of its own: by the annotations of its pod, else by those that it tells of."""
+    annotation = pod_annotation(db, POD.key(proxy.namespace, proxy.name))
+    return annotated_settings(dict(proxy.annotations).get(PROXY_CONFIG, "") if annotation is None else annotation).tracing
+
+
+@query
+def pod_annotation(db: Database, key: Key) -> str | None:
+    """Return the settings of its proxy that the pod ``key`` has in an annotation; ``None`` where the pod is not known."""
+    pod = objects(db, key)
+    return pod.meta.annotations.get(PROXY_CONFIG, "") if isinstance(pod, Pod) else None
 
 
 def _limits_by(annotations: Mapping[str, str]) -> ConnectionLimits:

@@ -13,6 +13,7 @@ from controlplane.mesh.registry.mesh_settings import default_limits, mesh_settin
 from controlplane.mesh.telemetry.access_logs import access_logs, log_targets
 from controlplane.mesh.telemetry.providers import mesh_spec
 from controlplane.mesh.telemetry.selection import TelemetryScope, telemetry_scope
+from controlplane.mesh.telemetry.tracing import trace_targets, tracing
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
@@ -50,7 +51,7 @@ def outbound_connection_settings(db: Database, scope: ConnectionScope) -> Connec
 
 def telemetry_targets(db: Database, scope: TelemetryScope) -> frozenset[ClusterTarget]:
     """Return the services that a proxy of ``scope`` tells something."""
-    return frozenset(log_targets(db, scope.objects))
+    return frozenset((*log_targets(db, scope.objects), *trace_targets(db, scope)))
 
 
 def _settings(db: Database, scope: ConnectionScope, side: Side) -> ConnectionSettings:
@@ -65,4 +66,8 @@ def _settings(db: Database, scope: ConnectionScope, side: Side) -> ConnectionSet
 
 @query
 def _telemetry(db: Database, scope: TelemetryScope, side: Side) -> ListenerTelemetry:
-    return ListenerTelemetry(access_logs=access_logs(db, scope.objects, side), logs_refused=not mesh_spec(db).disable_envoy_listener_log)
+    return ListenerTelemetry(
+        access_logs=access_logs(db, scope.objects, side),
+        logs_refused=not mesh_spec(db).disable_envoy_listener_log,
+        tracing=tracing(db, scope, side),
+    )

@@ -12,12 +12,13 @@ from controlplane.incremental.database import Database, eager_query, query
 from controlplane.mesh.facets import of_kind
 from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.attachments import is_for, policy_attachment
-from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.mesh_settings import mesh_settings, own_tracing
 from controlplane.mesh.telemetry.providers import mesh_spec
 from controlplane.model.keys import TELEMETRY_KIND, Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
 from controlplane.objects.extensions.telemetry import Metrics, Telemetry, TelemetrySpec
+from controlplane.objects.networking.proxy_config import ProxyTracing
 
 
 class Reporter(NamedTuple):
@@ -29,6 +30,7 @@ class Reporter(NamedTuple):
     canonical_service: str
     canonical_revision: str
     cluster_id: str
+    service: str  # what traces call it
 
 
 class TelemetryScope(NamedTuple):
@@ -36,12 +38,14 @@ class TelemetryScope(NamedTuple):
 
     objects: tuple[Key, ...] = ()  # the Telemetries that hold, from the one that gives way to the one that decides
     reporter: Reporter | None = None  # where something that they ask for depends on it
+    tracing: ProxyTracing | None = None  # of its own, before the mesh's
 
 
 def telemetry_scope(db: Database, proxy: Proxy, labels: Labels) -> TelemetryScope:
     """Return what ``proxy``, whose labels are ``labels``, tells."""
     keys = effective_telemetries(db, proxy.namespace, labels)
-    return TelemetryScope(keys, reporter(proxy, labels) if names_reporter(db, keys) else None)
+    tracing = own_tracing(db, proxy)
+    return TelemetryScope(keys, reporter(proxy, labels) if tracing or names_reporter(db, keys) else None, tracing)
 
 
 @query
@@ -80,8 +84,8 @@ def telemetries_by_age(db: Database, namespace: str) -> tuple[Key, ...]:
 def names_reporter(db: Database, keys: tuple[Key, ...]) -> bool:
     """Return whether something that the Telemetries ``keys`` or the mesh's settings ask for depends on the workload that reports."""
     spec = mesh_spec(db)
-    by_settings = bool(spec.default_providers.tracing or spec.default_providers.metrics)
-    return by_settings or any(written.tracing or written.metrics for written in telemetry_specs(db, keys))
+    by_settings = spec.default_providers.tracing or spec.default_providers.metrics or spec.default_config.tracing
+    return bool(by_settings) or any(written.tracing or written.metrics for written in telemetry_specs(db, keys))
 
 
 def metrics_entries(db: Database, keys: tuple[Key, ...]) -> tuple[Metrics, ...]:
@@ -106,13 +110,15 @@ def reporter(proxy: Proxy, labels: Labels) -> Reporter:
     app = by_name.get("app", "")
     named = (by_name.get(label) for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name"))
     versions = (by_name.get(label) for label in ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"))
+    canonical_service = next(filter(None, (*named, app, proxy.workload)), "")
     return Reporter(
         namespace=proxy.namespace,
         workload=proxy.workload,
         app=app,
-        canonical_service=next(filter(None, (*named, app, proxy.workload)), ""),
+        canonical_service=canonical_service,
         canonical_revision=next(filter(None, versions), "latest"),
         cluster_id=proxy.cluster_id,
+        service=proxy.service or f"{canonical_service or 'istio-proxy'}.{proxy.namespace}",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from controlplane.model.keys import TELEMETRY_KIND, GroupKind
+from controlplane.objects.custom_tags import CustomTag
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Map, Model, Text
 from controlplane.objects.types.selectors import Name, SinglePolicyAttachment
@@ -70,41 +71,6 @@ class Metrics(Model):
     providers: tuple[ProviderRef, ...] = ()
     overrides: tuple[MetricsOverrides, ...] = ()
     reporting_interval: Duration | None = None
-
-
-class LiteralTag(Model):
-    """A value as it stands."""
-
-    value: Name
-
-
-class EnvironmentTag(Model):
-    """A value from a variable of the proxy's environment."""
-
-    name: Name
-    default_value: Text = ""
-
-
-class HeaderTag(Model):
-    """A value from a header of the request."""
-
-    name: Name
-    default_value: Text = ""
-
-
-class FormatterTag(Model):
-    """A value in the format of access logs."""
-
-    value: Name
-
-
-class CustomTag(Model):
-    """A tag of spans: at most one of its fields."""
-
-    literal: LiteralTag | None = None
-    environment: EnvironmentTag | None = None
-    header: HeaderTag | None = None
-    formatter: FormatterTag | None = None
 
 
 class Tracing(Model):

@@ -15,11 +15,13 @@ from controlplane.objects.mesh.telemetry_providers import (
     DatadogProvider,
     FileLogProvider,
     HttpGrpcLogProvider,
+    LogProvider,
     OpenTelemetryLogProvider,
     OpenTelemetryProvider,
     PrometheusProvider,
     SkyWalkingProvider,
     TcpGrpcLogProvider,
+    TracingProvider,
     ZipkinProvider,
 )
 from controlplane.objects.types.findings import Finding
@@ -88,12 +90,12 @@ class ExtensionProvider(Model):
         return self.envoy_ext_authz_http or self.envoy_ext_authz_grpc
 
     @property
-    def tracer(self) -> ZipkinProvider | DatadogProvider | SkyWalkingProvider | OpenTelemetryProvider | None:
+    def tracer(self) -> TracingProvider | None:
         """Return where spans go."""
         return self.zipkin or self.datadog or self.skywalking or self.opentelemetry
 
     @property
-    def access_log(self) -> FileLogProvider | HttpGrpcLogProvider | TcpGrpcLogProvider | OpenTelemetryLogProvider | None:
+    def access_log(self) -> LogProvider | None:
         """Return where access logs go."""
         return self.envoy_file_access_log or self.envoy_http_als or self.envoy_tcp_als or self.envoy_otel_als
 

@@ -64,6 +64,7 @@ class MeshConfigSpec(Model):
     protocol_detection_timeout: DurationOrZero | None = None  # 0 or absent: first bytes are waited for without end
     extension_providers: tuple[ExtensionProvider, ...] = ()
     default_providers: DefaultProviders = DefaultProviders()
+    enable_tracing: Bool = True  # as ``defaultConfig.tracing`` says, where no Telemetry names a provider
     access_log_file: Text = ""  # where access logs go that no Telemetry speaks of; empty: nowhere
     access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
     access_log_format: Text = ""

@@ -93,6 +93,9 @@ class OpenTelemetryProvider(ServiceProvider):
     dynatrace_sampler: Unsupported[Struct] = ""
 
 
+TracingProvider = ZipkinProvider | DatadogProvider | SkyWalkingProvider | OpenTelemetryProvider
+
+
 class PrometheusProvider(Model):
     """Proxies have metrics to be scraped."""
 
@@ -139,3 +142,6 @@ class OpenTelemetryLogProvider(ServiceProvider):
 
     log_name: Text = ""
     log_format: OpenTelemetryLogFormat | None = None
+
+
+LogProvider = FileLogProvider | HttpGrpcLogProvider | TcpGrpcLogProvider | OpenTelemetryLogProvider

@@ -15,13 +15,14 @@ from pydantic_core import PydanticCustomError
 
 from controlplane.model.keys import PROXY_CONFIG_KIND, GroupKind
 from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, PROXY_CONFIG
+from controlplane.objects.custom_tags import CustomTag
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.regex import MAX_LENGTH, regex_error
 from controlplane.objects.types.rules import out_of_range
-from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Bool, DurationOrZero, Map, Model, Port, Text, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Bool, Double, DurationOrZero, Map, Model, Port, Text, UInt
 from controlplane.objects.types.selectors import WorkloadSelector
 
 MOST_HEADERS_KB = 8192  # as Envoy has it
@@ -94,6 +95,26 @@ class ProxyStatsMatcher(Model):
         return base.model_copy(update={name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()})
 
 
+class TracerAddress(Model):
+    """Where spans go: ``HOST:PORT``."""
+
+    address: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$")]
+
+
+class ProxyTracing(Model):
+    """How proxies trace where no Telemetry says it.
+
+    https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Tracing
+    """
+
+    zipkin: TracerAddress | None = None
+    datadog: TracerAddress | None = None
+    custom_tags: Map[CustomTag] = EMPTY_MAP
+    max_path_tag_length: UInt = 0  # in bytes; 0: as Envoy has it
+    sampling: Annotated[Double, Field(ge=0)] | None = None  # percent
+    enable_istio_tags: Bool | None = None
+
+
 class ProxySettings(Model):
     """Settings of proxies, as MeshConfig's ``defaultConfig`` and the annotation ``proxy.istio.io/config`` say them, if they have an effect.
 
@@ -110,6 +131,7 @@ class ProxySettings(Model):
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] | None = None
     proxy_stats_matcher: ProxyStatsMatcher | None = None
     status_port: Port | None = None
+    tracing: ProxyTracing | None = None
     termination_drain_duration: DurationOrZero | None = None
 
     def with_defaults(self, base: ProxySettings) -> ProxySettings:

@@ -30,7 +30,7 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     locality = node.locality
     places = (locality.region, locality.zone, locality.sub_zone)
     metadata = _metadata(node)
-    proxy = replace(proxy_from_node(node.id, metadata, "/".join(places).rstrip("/")), envoy=_envoy_version(node))
+    proxy = replace(proxy_from_node(node.id, metadata, "/".join(places).rstrip("/")), envoy=_envoy_version(node), service=node.cluster)
     identity = caller.who
     if identity is None:
         return proxy

@@ -36,6 +36,7 @@ from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.chosen_address import note_address
 from controlplane.translate.filters.order import filters_of
 from controlplane.translate.telemetry.access_logs import of_connections, of_refused_connections, of_requests
+from controlplane.translate.telemetry.tracing import trace
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
@@ -162,6 +163,7 @@ class TerminalFilters:
         if paths is PathNormalization.DECODE_AND_MERGE_SLASHES:
             manager.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
         _limit(manager, limits or self.settings.limits)
+        trace(manager, self.settings.telemetry.tracing, at_gateway=limits is not None)
         return manager
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.objects.extensions.telemetry import AccessLogging, CustomTag, MetricsOverrides, TagOverride, Telemetry
+from controlplane.objects.custom_tags import CustomTag
+from controlplane.objects.extensions.telemetry import AccessLogging, MetricsOverrides, TagOverride, Telemetry
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.selector_rules import check_attachment

@@ -1,0 +1,40 @@
+"""Traces as the mesh's settings and those of a proxy say them, where no Telemetry names a provider: ``enableTracing`` and ``tracing``.
+
+https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Tracing
+"""
+
+from __future__ import annotations
+
+from controlplane.incremental.database import Database, query
+from controlplane.mesh.shards import CLUSTER_DOMAIN
+from controlplane.mesh.telemetry.providers import mesh_spec, telemetry_target
+from controlplane.objects.mesh.telemetry_providers import DatadogProvider, ServiceProvider, TracingProvider, ZipkinProvider
+from controlplane.objects.networking.proxy_config import ProxyTracing
+
+
+def proxy_tracing(db: Database, own: ProxyTracing | None) -> ProxyTracing:
+    """Return what the settings of a proxy say of traces: its ``own``, else the mesh's."""
+    return own or mesh_spec(db).default_config.tracing or ProxyTracing()
+
+
+@query
+def tracer_of_settings(db: Database, own: ProxyTracing | None) -> TracingProvider | None:
+    """Return where spans go of a proxy that has ``own`` settings of traces, whether or not that is there; ``None``: nowhere."""
+    settings = proxy_tracing(db, own)
+    if not mesh_spec(db).enable_tracing:
+        return None
+    if settings.zipkin:
+        place = service_at(db, settings.zipkin.address)
+        return ZipkinProvider(service=place.service, port=place.port)
+    if settings.datadog:
+        place = service_at(db, settings.datadog.address)
+        return DatadogProvider(service=place.service, port=place.port)
+    return None
+
+
+def service_at(db: Database, address: str) -> ServiceProvider:
+    """Return the service at ``address``, ``HOST:PORT``, where its host may be written as a resolver of the cluster takes it."""
+    host, _, port = address.rpartition(":")
+    endings = ("", f".svc.{CLUSTER_DOMAIN}", f".{CLUSTER_DOMAIN}")
+    places = [ServiceProvider(service=f"{host}{ending}".lower(), port=int(port)) for ending in endings]
+    return next((place for place in places if telemetry_target(db, place)), places[0])
