@@ -24,6 +24,7 @@ from controlplane.model.problems import Problem, Severity
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import ProxyType
 from controlplane.model.services import Labels, Service
+from controlplane.objects.extensions.telemetry import Telemetry
 from controlplane.objects.mesh.extension_providers import GrpcAuthorizer
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.peer_authentication import PeerAuthentication
@@ -34,7 +35,7 @@ from controlplane.translate.rbac.expressions import expressions_of
 from controlplane.translate.rbac.identities import Around
 from controlplane.translate.rbac.terms import RuleTerms, terms_of
 
-Attached = AuthorizationPolicy | RequestAuthentication
+Attached = AuthorizationPolicy | RequestAuthentication | Telemetry
 _Workload = tuple[str, Labels]  # a namespace, and labels that some workload there has
 
 
@@ -42,12 +43,13 @@ def attachment_problems(db: Database, policy: Attached) -> Iterator[Problem]:
     """Yield the problems with the workloads that ``policy`` is for."""
     for path, ref in target_refs(policy.spec):
         if (ref.group, ref.kind) != KUBERNETES_GATEWAY:
-            message = f"a policy for a {ref.kind} is enforced by a waypoint, and there are none: it holds nowhere by this"
+            does = "of a waypoint" if isinstance(policy, Telemetry) else "enforced by a waypoint"
+            message = f"{_what(policy)} for a {ref.kind} is {does}, and there are none: it holds nowhere by this"
             yield _problem(policy, f"{path}.kind", "NotTranslated", message)
     selector = policy.spec.selector
     if selector and selector.match_labels and index(db, namespaces_with(POD)) and not _workloads(db, policy):
         labels = ", ".join(f"{name}={label}" for name, label in sorted(selector.match_labels.items()))
-        yield _problem(policy, "spec.selector", "NoWorkload", f"no pod has the labels {labels}: this policy holds nowhere")
+        yield _problem(policy, "spec.selector", "NoWorkload", f"no pod has the labels {labels}: this {_what(policy)[2:]} holds nowhere")
 
 
 def peer_authentication_problems(db: Database, policy: PeerAuthentication) -> Iterator[Problem]:
@@ -166,7 +168,12 @@ def _workloads(db: Database, policy: Attached) -> list[_Workload]:
     """Return the namespaces and the labels of the pods that the selector of ``policy`` selects."""
     labels = tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ()
     namespace = policy.key.namespace
-    return [workload for workload in gateway_workloads(db, labels) if namespace in (workload[0], mesh_settings(db).root_namespace)]
+    everywhere = namespace == mesh_settings(db).root_namespace and not isinstance(policy, Telemetry)
+    return [workload for workload in gateway_workloads(db, labels) if everywhere or workload[0] == namespace]
+
+
+def _what(policy: Attached) -> str:
+    return "a Telemetry" if isinstance(policy, Telemetry) else "a policy"
 
 
 def _problem(policy: Attached, path: str, code: str, message: str) -> Problem:

@@ -18,6 +18,8 @@ from controlplane.mesh.problems.gateways import binding_problems, gateway_proble
 from controlplane.mesh.problems.host_conflicts import foreign_hosts, host_conflicts, unused_declarers
 from controlplane.mesh.problems.precedence import listed
 from controlplane.mesh.problems.sidecars import sidecar_problems
+from controlplane.mesh.problems.telemetry.mesh_config import telemetry_settings_problems
+from controlplane.mesh.problems.telemetry.telemetries import telemetry_problems
 from controlplane.mesh.problems.unreachable import round_robin_problems, unreachable_endpoints
 from controlplane.mesh.problems.virtual_services.conditions import condition_problems
 from controlplane.mesh.problems.virtual_services.delegates import delegate_problems
@@ -29,7 +31,9 @@ from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
 from controlplane.model.keys import Key
 from controlplane.model.problems import HELD_BACK, Problem, Severity
+from controlplane.objects.extensions.telemetry import Telemetry
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Namespace, Pod
+from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.gateway import Gateway
@@ -49,8 +53,9 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
     match objects(db, key):
         case VirtualService() | Sidecar() as seen:
             return tuple(_virtual_service_problems(db, seen) if isinstance(seen, VirtualService) else sidecar_problems(db, seen))
-        case DestinationRule() as destination_rule:
-            return (*destination_rule_problems(db, destination_rule), *problems_of_credentials(db, key))
+        case DestinationRule() | Gateway() as naming:
+            own = destination_rule_problems(db, naming) if isinstance(naming, DestinationRule) else gateway_problems(db, naming)
+            return (*own, *problems_of_credentials(db, key))
         case RequestAuthentication() as authentication:
             no_keys = () if isinstance(authentication, ClosedRequestAuthentication) else missing_keys(db, authentication)
             return (*attachment_problems(db, authentication), *no_keys)
@@ -58,8 +63,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             return tuple(
                 authorization_problems(db, policy) if isinstance(policy, AuthorizationPolicy) else peer_authentication_problems(db, policy)
             )
-        case Gateway() as gateway:
-            return (*gateway_problems(db, gateway), *problems_of_credentials(db, key))
+        case Telemetry() | MeshConfig() as settings:
+            return tuple(telemetry_problems(db, settings) if isinstance(settings, Telemetry) else telemetry_settings_problems(db, settings))
         case KubernetesService() | ServiceEntry() as service_object:
             found = (_service_problems, _port_problems, unreachable_endpoints, round_robin_problems)
             return tuple(problem for problems in found for problem in problems(db, service_object))

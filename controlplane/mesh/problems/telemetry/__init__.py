@@ -1,0 +1,1 @@
+"""What is wrong between Telemetries, the providers that they name, and the workloads that they are for."""
