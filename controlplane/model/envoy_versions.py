@@ -25,6 +25,8 @@ class EnvoyVersion(NamedTuple):
 OLDEST = EnvoyVersion(1, 36)  # that is supported, see docs/decisions/envoy-versions.md
 NEWEST = EnvoyVersion(1, 40)  # that all tests run with
 
+FIRST_WITH_FORMAT_TAGS = EnvoyVersion(1, 37)  # tags of spans by formats: before, it refuses the listener
+_LAST_WITH_NEW_FORMATS = EnvoyVersion(1, 39)  # no later one knows more of formats than this: model/access_logs/formats.py
 _FIRST_WITH_VHDS_BY_ADS = EnvoyVersion(1, 37)  # https://github.com/envoyproxy/envoy/pull/41996
 
 
@@ -34,6 +36,11 @@ class VersionConcern(NamedTuple):
     severity: Severity
     code: str
     words: str
+
+
+def older_formats(version: EnvoyVersion | None) -> EnvoyVersion | None:
+    """Return ``version``, without its patch, where such an Envoy knows less of formats than the newest; otherwise ``None``."""
+    return None if version is None or version >= _LAST_WITH_NEW_FORMATS else EnvoyVersion(version.major, version.minor)
 
 
 def takes_vhds(version: EnvoyVersion | None) -> bool:

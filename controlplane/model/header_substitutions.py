@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 # `%NAME%`, `%NAME(ARGUMENT)%`, `%NAME(ARGUMENT):LENGTH%` or `%%`.
-_SUBSTITUTION = re.compile(r"%(?:%|(?P<name>[A-Z0-9_]+)(?P<argument>\((?:[^)]|\)(?![:%]))*\))?(?P<length>:\d+)?%)")
+SUBSTITUTION = re.compile(r"%(?:%|(?P<name>[A-Z0-9_]+)(?P<argument>\((?:[^)]|\)(?![:%]))*\))?(?P<length>:\d+)?%)")
 _ALONE = frozenset(
     [
         "ACCESS_LOG_TYPE",
@@ -174,12 +174,15 @@ _WITH_OR_WITHOUT = frozenset(
 )
 
 
-def unknown_substitution(value: str) -> str | None:
-    """Return what of ``value`` begins with ``%`` and is no substitution that Envoy knows; ``None``: nothing."""
+def unknown_substitution(value: str, *, also: frozenset[str] = frozenset()) -> str | None:
+    """Return what of ``value`` begins with ``%`` and is no substitution that Envoy knows; ``None``: nothing.
+
+    ``also`` are the names of those with an argument that are known here besides.
+    """
     position = 0
     while (start := value.find("%", position)) >= 0:
-        match = _SUBSTITUTION.match(value, start)
-        if match is None or not (match["name"] is None or _is_known(match)):
+        match = SUBSTITUTION.match(value, start)
+        if match is None or not (match["name"] is None or _is_known(match) or (match["name"] in also and match["argument"])):
             return match[0] if match else value[start:]
         position = match.end()
     return None

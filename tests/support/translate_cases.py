@@ -32,7 +32,7 @@ GATEWAY: dict[str, object] = {"LABELS": {"istio": "ingressgateway"}}
 _TOLD = re.compile(r"^# (show|metadata|gateway|account): (.+)$", re.MULTILINE)
 _WIDTH = 140
 # Fields of Envoy's messages that are maps: their order differs from one process to the next.
-_MAPS = frozenset(("filterMetadata", "typedExtensionProtocolOptions", "typedPerFilterConfig", "policies", "providers"))
+_MAPS = frozenset(("filterMetadata", "jsonFormat", "typedExtensionProtocolOptions", "typedPerFilterConfig", "policies", "providers"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class ZipkinTracer:
     address: ProviderAddress
     path: str
     w3c: bool = False
+    long_ids: bool = True  # of 128 bits, otherwise 64
     timeout_ms: int | None = None  # as Envoy has it
     headers: Headers = ()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
@@ -16,7 +17,9 @@ from controlplane.ir.telemetry.listeners import Side
 from controlplane.mesh.destinations.clusters import ClusterTarget
 from controlplane.mesh.telemetry.modes import holds_for
 from controlplane.mesh.telemetry.providers import mesh_spec, provider_address, telemetry_provider, telemetry_target
-from controlplane.mesh.telemetry.selection import telemetry_specs
+from controlplane.mesh.telemetry.selection import TelemetryScope, telemetry_specs
+from controlplane.model.access_logs.formats import format_for
+from controlplane.model.envoy_versions import EnvoyVersion
 from controlplane.model.keys import Key
 from controlplane.objects.extensions.telemetry import AccessLogging
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
@@ -76,14 +79,30 @@ class ChosenLog(NamedTuple):
 
 
 @query
-def access_logs(db: Database, keys: tuple[Key, ...], side: Side) -> tuple[AccessLog, ...]:
-    """Return the access logs on ``side`` of a proxy for which the Telemetries ``keys`` hold, by the names of their providers."""
+def access_logs(db: Database, scope: TelemetryScope, side: Side) -> tuple[AccessLog, ...]:
+    """Return the access logs on ``side`` of a proxy of ``scope``, by the names of their providers."""
     spec = mesh_spec(db)
-    chosen = chosen_logs(db, keys, side)
+    chosen = chosen_logs(db, scope.objects, side)
     if chosen is None:
-        return tuple(AccessLog(sink) for sink in _sinks_of_settings(spec))
-    found = ((log, telemetry_provider(db, log.provider)) for log in chosen)
-    return tuple(AccessLog(sink, log.condition) for log, provider in found if provider and (sink := _sink(db, provider, spec)))
+        logs = [AccessLog(sink) for sink in _sinks_of_settings(spec)]
+    else:
+        found = ((log, telemetry_provider(db, log.provider)) for log in chosen)
+        logs = [AccessLog(sink, log.condition) for log, provider in found if provider and (sink := _sink(db, provider, spec))]
+    return tuple(AccessLog(_as_known(log.sink, scope.envoy), log.condition) for log in logs)
+
+
+def _as_known(sink: LogSink, version: EnvoyVersion | None) -> LogSink:
+    """Return ``sink`` with formats that an Envoy of ``version`` knows."""
+    match sink:
+        case FileLog(format=TextFormat(text)):
+            return replace(sink, format=TextFormat(format_for(text, version)))
+        case FileLog(format=JsonFormat(fields)):
+            return replace(sink, format=JsonFormat(format_for(fields, version)))
+        case OtlpLog():
+            attributes = tuple((name, format_for(text, version)) for name, text in sink.attributes)
+            return replace(sink, body=format_for(sink.body, version), attributes=attributes)
+        case _:
+            return sink
 
 
 def log_targets(db: Database, keys: tuple[Key, ...]) -> Iterator[ClusterTarget]:

@@ -67,7 +67,7 @@ def _settings(db: Database, scope: ConnectionScope, side: Side) -> ConnectionSet
 @query
 def _telemetry(db: Database, scope: TelemetryScope, side: Side) -> ListenerTelemetry:
     return ListenerTelemetry(
-        access_logs=access_logs(db, scope.objects, side),
+        access_logs=access_logs(db, scope, side),
         logs_refused=not mesh_spec(db).disable_envoy_listener_log,
         tracing=tracing(db, scope, side),
     )

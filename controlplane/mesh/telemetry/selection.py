@@ -14,6 +14,7 @@ from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.attachments import is_for, policy_attachment
 from controlplane.mesh.registry.mesh_settings import mesh_settings, own_tracing
 from controlplane.mesh.telemetry.providers import mesh_spec
+from controlplane.model.envoy_versions import EnvoyVersion, older_formats
 from controlplane.model.keys import TELEMETRY_KIND, Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
@@ -31,6 +32,8 @@ class Reporter(NamedTuple):
     canonical_revision: str
     cluster_id: str
     service: str  # what traces call it
+    instance: str = ""  # of what it is one, by the label app.kubernetes.io/instance
+    name: str = ""  # what it is, by the label app.kubernetes.io/name
 
 
 class TelemetryScope(NamedTuple):
@@ -39,13 +42,16 @@ class TelemetryScope(NamedTuple):
     objects: tuple[Key, ...] = ()  # the Telemetries that hold, from the one that gives way to the one that decides
     reporter: Reporter | None = None  # where something that they ask for depends on it
     tracing: ProxyTracing | None = None  # of its own, before the mesh's
+    envoy: EnvoyVersion | None = None  # where it knows less of formats than the newest, and is told some
 
 
 def telemetry_scope(db: Database, proxy: Proxy, labels: Labels) -> TelemetryScope:
     """Return what ``proxy``, whose labels are ``labels``, tells."""
     keys = effective_telemetries(db, proxy.namespace, labels)
     tracing = own_tracing(db, proxy)
-    return TelemetryScope(keys, reporter(proxy, labels) if tracing or names_reporter(db, keys) else None, tracing)
+    reports = reporter(proxy, labels) if tracing or names_reporter(db, keys) else None
+    formats = bool(keys) or reports is not None or has_log_settings(db)
+    return TelemetryScope(keys, reports, tracing, older_formats(proxy.envoy) if formats else None)
 
 
 @query
@@ -88,6 +94,13 @@ def names_reporter(db: Database, keys: tuple[Key, ...]) -> bool:
     return bool(by_settings) or any(written.tracing or written.metrics for written in telemetry_specs(db, keys))
 
 
+@query
+def has_log_settings(db: Database) -> bool:
+    """Return whether the mesh's settings ask for access logs."""
+    spec = mesh_spec(db)
+    return bool(spec.access_log_file or spec.default_providers.access_logging)
+
+
 def metrics_entries(db: Database, keys: tuple[Key, ...]) -> tuple[Metrics, ...]:
     """Return what the Telemetries ``keys`` say of metrics, in the order in which later entries override."""
     return tuple(entry for written in telemetry_specs(db, keys) for entry in written.metrics)
@@ -119,6 +132,8 @@ def reporter(proxy: Proxy, labels: Labels) -> Reporter:
         canonical_revision=next(filter(None, versions), "latest"),
         cluster_id=proxy.cluster_id,
         service=proxy.service or f"{canonical_service or 'istio-proxy'}.{proxy.namespace}",
+        instance=by_name.get("app.kubernetes.io/instance", ""),
+        name=by_name.get("app.kubernetes.io/name", ""),
     )
 
 

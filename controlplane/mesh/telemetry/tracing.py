@@ -32,8 +32,9 @@ from controlplane.mesh.telemetry.modes import holds_for
 from controlplane.mesh.telemetry.providers import mesh_spec, provider_address, telemetry_provider, telemetry_target
 from controlplane.mesh.telemetry.selection import Reporter, TelemetryScope, telemetry_specs
 from controlplane.mesh.telemetry.settings_tracer import proxy_tracing, tracer_of_settings
+from controlplane.model.access_logs.formats import format_for
+from controlplane.model.envoy_versions import FIRST_WITH_FORMAT_TAGS, EnvoyVersion
 from controlplane.model.keys import Key
-from controlplane.objects.custom_tags import CustomTag
 from controlplane.objects.mesh.telemetry_providers import (
     DatadogProvider,
     OpenTelemetryProvider,
@@ -44,6 +45,7 @@ from controlplane.objects.mesh.telemetry_providers import (
     ZipkinProvider,
 )
 from controlplane.objects.networking.proxy_config import ProxyTracing
+from controlplane.objects.telemetry.custom_tags import CustomTag
 
 _UNKNOWN = "unknown"
 _SAMPLING = 1.0  # percent, where nobody says: Istio's
@@ -102,7 +104,7 @@ def tracing(db: Database, scope: TelemetryScope, side: Side) -> TraceSettings | 
     settings = proxy_tracing(db, scope.tracing)
     istio_tags = settings.enable_istio_tags if merged.istio_tags is None else merged.istio_tags
     tags = dict(_istio_tags(db, scope.reporter)) if istio_tags is not False else {}
-    tags |= _custom_tags(dict(merged.tags) if merged.tags else settings.custom_tags)
+    tags |= _custom_tags(dict(merged.tags) if merged.tags else settings.custom_tags, scope.envoy)
     return TraceSettings(
         tracer=tracer,
         sampling=_sampling(merged, settings),
@@ -152,12 +154,13 @@ def _tracer(db: Database, provider: TracingProvider, reporter: Reporter) -> Trac
             return ZipkinTracer(
                 address=address,
                 path=provider.path or _SPANS_PATH,
+                long_ids=not provider.enable_64bit_trace_id,
                 w3c=provider.trace_context_option == "USE_B3_WITH_W3C_PROPAGATION",
                 timeout_ms=provider.timeout,
                 headers=_headers(provider.headers),
             )
         case OpenTelemetryProvider():
-            return _otlp(provider, OtlpTracer(address=address, service_name=reporter.service))
+            return _otlp(provider, OtlpTracer(address=address, service_name=_service_name(provider, reporter)))
         case DatadogProvider():
             return DatadogTracer(address, reporter.service)
         case SkyWalkingProvider():
@@ -178,6 +181,16 @@ def _otlp(provider: OpenTelemetryProvider, tracer: OtlpTracer) -> OtlpTracer:
     return replace(tracer, environment=environment, **more)
 
 
+def _service_name(provider: OpenTelemetryProvider, reporter: Reporter) -> str:
+    """Return what ``provider`` wants ``reporter`` to be called: as Istio's proxies are, or by OpenTelemetry's rules.
+
+    https://opentelemetry.io/docs/specs/semconv/non-normative/k8s-attributes/
+    """
+    if provider.service_attribute_enrichment == "ISTIO_CANONICAL":
+        return reporter.service
+    return reporter.instance or reporter.name or reporter.workload or "unknown_service"
+
+
 def _headers(headers: tuple[ProviderHeader, ...]) -> Headers:
     return tuple((header.name, header.value) for header in headers)
 
@@ -195,7 +208,8 @@ def _istio_tags(db: Database, reporter: Reporter) -> Iterator[tuple[str, TagValu
     yield from _DRY_RUN
 
 
-def _custom_tags(tags: Mapping[str, CustomTag]) -> Iterator[tuple[str, TagValue]]:
+def _custom_tags(tags: Mapping[str, CustomTag], version: EnvoyVersion | None) -> Iterator[tuple[str, TagValue]]:
+    """Yield ``tags``, as far as an Envoy of ``version`` takes them."""
     for name, tag in tags.items():
         if tag.literal:
             yield name, SpanLiteral(tag.literal.value)
@@ -203,5 +217,5 @@ def _custom_tags(tags: Mapping[str, CustomTag]) -> Iterator[tuple[str, TagValue]
             yield name, SpanEnvironment(tag.environment.name, tag.environment.default_value)
         elif tag.header:
             yield name, SpanHeader(tag.header.name, tag.header.default_value)
-        elif tag.formatter:
-            yield name, SpanFormat(tag.formatter.value)
+        elif tag.formatter and (version is None or version >= FIRST_WITH_FORMAT_TAGS):
+            yield name, SpanFormat(format_for(tag.formatter.value, version))

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from controlplane.model.keys import TELEMETRY_KIND, GroupKind
-from controlplane.objects.custom_tags import CustomTag
+from controlplane.objects.telemetry.custom_tags import CustomTag
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Map, Model, Text
 from controlplane.objects.types.selectors import Name, SinglePolicyAttachment

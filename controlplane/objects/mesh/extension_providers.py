@@ -108,8 +108,9 @@ def check(providers: Sequence[ExtensionProvider], path: str) -> Iterator[Finding
         if not provider.name or provider.name in names:
             yield _out_of_range(f"{provider_path}.name", "a name that no other provider has", provider.name)
         names.add(provider.name)
-        if provider.envoy_ext_authz_http and provider.envoy_ext_authz_grpc:
-            yield Finding(provider_path, "Conflict", "expected one of envoyExtAuthzHttp and envoyExtAuthzGrpc, found both")
+        kinds = [field.alias or name for name, field in type(provider).model_fields.items() if name != "name" and getattr(provider, name)]
+        if len(kinds) > 1:
+            yield Finding(provider_path, "Conflict", f"expected one of {' and '.join(kinds)}, found both")
         if provider.envoy_ext_authz_http:
             yield from _http(f"{provider_path}.envoyExtAuthzHttp", provider.envoy_ext_authz_http)
         elif provider.envoy_ext_authz_grpc:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from controlplane.model.keys import CONFIG_MAP, GroupKind
 from controlplane.model.mesh import ALLOW, REFUSE, TENANT_ANNOTATIONS
-from controlplane.objects.mesh import extension_providers
+from controlplane.objects.mesh import extension_providers, telemetry_rules
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.networking.proxy_config import ProxySettings, check_annotations
 from controlplane.objects.types.findings import Finding
@@ -167,3 +167,8 @@ def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:
         message = "this is taken for ALLOW_ANY: no name is looked up, traffic to unknown hosts goes to the address that the client chose"
         yield Finding(f"{path}.outboundTrafficPolicy.mode", "NotTranslated", message, fatal=False)
     yield from extension_providers.check(spec.extension_providers, f"{path}.extensionProviders")
+    for index, provider in enumerate(spec.extension_providers):
+        yield from telemetry_rules.check_provider(f"{path}.extensionProviders[{index}]", provider)
+    yield from telemetry_rules.check_log_settings(path, spec.access_log_file, spec.access_log_encoding, spec.access_log_format)
+    if spec.default_config.tracing:
+        yield from telemetry_rules.check_tracing(f"{path}.defaultConfig.tracing", spec.default_config.tracing)

@@ -79,7 +79,7 @@ class ResourceDetectors(Model):
     """What finds out more about a proxy, for the resource of its spans."""
 
     environment: Nothing | None = None  # OTEL_RESOURCE_ATTRIBUTES of the proxy's environment
-    dynatrace: Nothing | None = None
+    dynatrace: Unsupported[Nothing | None] = None
 
 
 class OpenTelemetryProvider(ServiceProvider):

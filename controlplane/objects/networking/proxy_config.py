@@ -15,9 +15,9 @@ from pydantic_core import PydanticCustomError
 
 from controlplane.model.keys import PROXY_CONFIG_KIND, GroupKind
 from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, PROXY_CONFIG
-from controlplane.objects.custom_tags import CustomTag
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
+from controlplane.objects.telemetry.custom_tags import CustomTag
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.regex import MAX_LENGTH, regex_error

@@ -42,6 +42,7 @@ from controlplane.translate.addresses import milliseconds
 from controlplane.translate.telemetry.access_logs import grpc_service
 
 _ZIPKIN, _OTLP, _DATADOG, _SKYWALKING = (f"envoy.tracers.{kind}" for kind in ("zipkin", "opentelemetry", "datadog", "skywalking"))
+_NO_CONTEXT_PROPAGATION = b"\x68\x01"  # field 13, true: the Python classes do not have it; Envoys before 1.38 pass it over
 _TIMEOUT_MS = 5000  # of a request with spans where nobody says: Istio's
 
 
@@ -59,6 +60,8 @@ def trace(manager: HttpConnectionManager, tracing: TraceSettings | None, *, at_g
         message.max_path_tag_length.value = tracing.max_path_length
     if at_gateway or isinstance(tracing.tracer, SkyWalkingTracer):
         message.spawn_upstream_span.value = True
+    if not tracing.propagates:
+        message.MergeFromString(_NO_CONTEXT_PROPAGATION)
     config = UuidRequestIdConfig(use_request_id_for_trace_sampling={"value": tracing.by_request_id})
     manager.request_id_extension.CopyFrom(RequestIDExtension(typed_config=pack(config)))
 
@@ -102,7 +105,7 @@ def _zipkin(tracer: ZipkinTracer) -> ZipkinConfig:
     option = ZipkinConfig.USE_B3_WITH_W3C_PROPAGATION if tracer.w3c else ZipkinConfig.USE_B3
     message = ZipkinConfig(
         collector_endpoint_version=ZipkinConfig.HTTP_JSON,
-        trace_id_128bit=True,
+        trace_id_128bit=tracer.long_ids,
         shared_span_context={"value": False},
         trace_context_option=option,
     )

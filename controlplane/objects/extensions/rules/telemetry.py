@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.objects.custom_tags import CustomTag
 from controlplane.objects.extensions.telemetry import AccessLogging, MetricsOverrides, TagOverride, Telemetry
+from controlplane.objects.telemetry.rules import check_cel, check_tag
 from controlplane.objects.types import rules
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.selector_rules import check_attachment
@@ -20,17 +20,12 @@ def check(telemetry: Telemetry) -> Iterator[Finding]:
     yield from check_attachment(spec)
     for index, tracing in enumerate(spec.tracing):
         for name, tag in tracing.custom_tags.items():
-            yield from _tag(f"spec.tracing[{index}].customTags.{name}", tag)
+            yield from check_tag(f"spec.tracing[{index}].customTags.{name}", tag)
     for index, metrics in enumerate(spec.metrics):
         for override_index, overrides in enumerate(metrics.overrides):
             yield from _overrides(f"spec.metrics[{index}].overrides[{override_index}]", overrides)
     for index, logging in enumerate(spec.access_logging):
         yield from _logging(f"spec.accessLogging[{index}]", logging)
-
-
-def _tag(path: str, tag: CustomTag) -> Iterator[Finding]:
-    if len(tag.model_fields_set) > 1:
-        yield rules.conflict(path, "expected one of literal, environment, header and formatter")
 
 
 def _overrides(path: str, overrides: MetricsOverrides) -> Iterator[Finding]:
@@ -51,3 +46,5 @@ def _override(path: str, override: TagOverride) -> Iterator[Finding]:
 def _logging(path: str, logging: AccessLogging) -> Iterator[Finding]:
     if logging.filter is not None and not logging.filter.expression:
         yield rules.required(f"{path}.filter.expression", "an expression")
+    elif logging.filter is not None:
+        yield from check_cel(f"{path}.filter.expression", logging.filter.expression)
