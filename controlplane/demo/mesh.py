@@ -29,6 +29,8 @@ from controlplane.demo.processes import (
     start_replica,
     until,
 )
+from controlplane.demo.spans import PORT as SPANS_PORT
+from controlplane.demo.spans import SpanCollector
 from controlplane.demo.stores import ManifestStore, Saved
 from controlplane.demo.templates import template
 from controlplane.model.proxies import ProxyType
@@ -64,7 +66,7 @@ class DemoMesh:
         self._secure = secure
         self.folder = folder
         self.store = store
-        self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT, READY_PORT, STATS_PORT))
+        self.network = free_network((SERVICE_PORT, PROXY_PORT, ADMIN_PORT, READY_PORT, STATS_PORT, SPANS_PORT))
         self.instances = {instance.name: instance for instance in (*bookinfo(self.network), *client_apps(self.network, clients))}
         self.running = {name: RunningApp(instance) for name, instance in self.instances.items()}
         self.envoys: dict[str, Process] = {}
@@ -74,6 +76,7 @@ class DemoMesh:
         }
         self.caller = LoadGenerator(client_through_sidecar(self.instances["productpage-v1"].ip))
         self.gateway = DemoGateway(f"{self.network}.31") if edge else None
+        self.spans = SpanCollector(f"{self.network}.41")
 
     async def start(self, envoy: str = "") -> None:
         """Start everything, and wait until every Envoy listens and has accepted what it was sent. Raises NotReady.
@@ -89,6 +92,7 @@ class DemoMesh:
         await self.store.save("workloads", "---\n".join(sidecars))
         for app in sorted({instance.app for instance in self.instances.values()}):
             await self.place(app, (instance for instance in self.instances.values() if instance.app == app))
+        self.spans.start()
         for running in self.running.values():
             running.start()
         await asyncio.gather(*(self.start_plane(name) for name in self.planes))
@@ -122,7 +126,7 @@ class DemoMesh:
         await asyncio.gather(*(process.stop() for process in (*self.envoys.values(), *front)))
         await asyncio.gather(*(plane.stop() for plane in self.planes.values()))
         await self.caller.close()
-        await asyncio.gather(*(app.stop() for app in self.running.values()))
+        await asyncio.gather(*(app.stop() for app in self.running.values()), self.spans.stop())
         await self.store.close()
 
     async def remove(self, name: str) -> None:
@@ -149,7 +153,15 @@ class DemoMesh:
 
         ``by`` is the type of proxies that see the change.
         """
+        return await self._accepted(await saving, kinds, within_s=within_s, by=by)
+
+    async def accepted_by_all(self, saving: Awaitable[Saved], kinds: tuple[str, ...]) -> None:
+        """Wait until every sidecar and the gateway have accepted a resource of ``kinds`` sent after ``saving``."""
         saved = await saving
+        for proxies in ("sidecar", "router"):
+            await self._accepted(saved, kinds, within_s=PATIENCE_S, by=proxies)
+
+    async def _accepted(self, saved: Saved, kinds: tuple[str, ...], *, within_s: float, by: str) -> float:
         last = 0.0
         wanted = len(self.envoys) if by == ProxyType.SIDECAR else 1
 

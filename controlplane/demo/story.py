@@ -18,6 +18,7 @@ from controlplane.demo.mesh import (
     DemoMesh,
     running_reviews,
 )
+from controlplane.demo.observing import traced
 from controlplane.demo.processes import PATIENCE_S, NotReady, until
 from controlplane.demo.stores import ClusterManifests, ManifestStore
 from controlplane.demo.templates import broken_manifest, gateway_manifest, peer_authentication_manifest
@@ -245,7 +246,21 @@ async def status(world: DemoMesh) -> DemoClaim:
     return DemoClaim("status on the objects", await reported(), proof, {"proxies": len(world.envoys)})
 
 
-STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, strict, outside, broken)
+STEPS: tuple[Step, ...] = (
+    traffic,
+    canary,
+    live_edit,
+    header_match,
+    timeout,
+    retry,
+    mirror,
+    fault,
+    removal,
+    strict,
+    outside,
+    traced,
+    broken,
+)
 
 
 def steps(store: ManifestStore) -> tuple[Step, ...]:
