@@ -25,6 +25,7 @@ STATS_PORT = 15090
 PATIENCE_S = 120.0  # for what is only waited for: on a busy machine an Envoy takes long to begin
 _DRAIN_S = 45  # as Istio's; at its end Envoy closes connections with what they are answering
 _STOP_S = 5.0
+_LOG_FLUSH_MS = "100"  # until an access log is in its file; by itself Envoy takes 10 s
 _STATISTICS = Statistics()
 
 
@@ -170,6 +171,8 @@ async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
         str(_DRAIN_S),
         "--drain-strategy",
         "immediate",
+        "--file-flush-interval-msec",
+        _LOG_FLUSH_MS,
     ]
     return await start(sidecar.name, [sidecar.binary or envoy_binary(), "-c", str(config), *options], folder)
 
