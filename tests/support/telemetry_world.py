@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from controlplane.admin.http_server import HttpServer
+from controlplane.bootstrap.statistics import Statistics
 from controlplane.model.proxies import ProxyType
 from tests.support.envoys import RunningReplica
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
@@ -21,6 +22,7 @@ from tests.support.waiting import DEADLINE_S, until
 
 GATEWAY, TLS, INBOUND, CONNECTIONS, PROXY = 8080, 8443, 9080, 9090, 15002
 ALS, OTLP_GRPC, OTLP_HTTP, ZIPKIN = 9001, 4317, 4318, 9411
+_STATISTICS = Statistics(suffixes=("tracing.random_sampling",))
 FORWARDED = (b"x-request-id", b"traceparent", b"tracestate", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled")
 _MESH = """
 apiVersion: networking.istio.io/v1
@@ -141,13 +143,23 @@ class TelemetryWorld:
         listed: list[dict[str, object]] = found.json().get("configs", [])
         return listed
 
+    async def set_runtime(self, name: str, value: str) -> None:
+        """Have every Envoy take ``value`` for ``name`` of its runtime."""
+        for address in self.addresses.values():
+            (await self._client.post(f"http://{address}:{ADMIN_PORT}/runtime_modify", params={name: value})).raise_for_status()
+
+    async def counted(self, envoy: str, name: str) -> int:
+        """Return the sum of the counters of ``envoy`` with ``name`` in their names."""
+        lines = (await self._client.get(f"http://{self.addresses[envoy]}:{ADMIN_PORT}/stats", params={"filter": name})).text.splitlines()
+        return sum(int(line.rpartition(":")[2]) for line in lines)
+
     async def begin(self, options: tuple[str, ...]) -> None:
         """Start everything, and wait until every Envoy listens."""
         self.plane.process = await start_replica(self.plane.replica, options, self.folder)
         await until(self.plane.ready, "the control plane is ready", watched=self.plane.process)
         for name, address in self.addresses.items():
             kind, namespace = (ProxyType.ROUTER, "edge") if name == "edge" else (ProxyType.SIDECAR, "shop")
-            spec = EnvoySpec(name=name, ip=address, labels={"app": name}, namespace=namespace, kind=kind)
+            spec = EnvoySpec(name=name, ip=address, labels={"app": name}, namespace=namespace, kind=kind, statistics=_STATISTICS)
             self.envoys[name] = await start_envoy(spec, self.folder, self.plane.replica.xds)
         await until(self._answers, "a request passes all Envoys", watched=self.envoys["edge"])
 

@@ -7,7 +7,7 @@ https://istio.io/latest/docs/tasks/observability/logs/access-log/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from controlplane.ir.telemetry.access_logs import AccessLog, FileLog, JsonFormat
 from controlplane.ir.telemetry.listeners import Side
 from controlplane.mesh.destinations.clusters import ClusterTarget
 from controlplane.mesh.telemetry.modes import holds_for
-from controlplane.mesh.telemetry.providers import mesh_spec, provider_address, telemetry_provider, telemetry_target
+from controlplane.mesh.telemetry.providers import mesh_spec, provider_address, service_at, telemetry_provider, telemetry_target
 from controlplane.mesh.telemetry.selection import TelemetryScope, telemetry_specs
 from controlplane.model.access_logs.formats import format_for
 from controlplane.model.envoy_versions import EnvoyVersion
@@ -27,6 +27,7 @@ from controlplane.objects.mesh.mesh_config import MeshConfigSpec
 from controlplane.objects.mesh.telemetry_providers import (
     FileLogProvider,
     HttpGrpcLogProvider,
+    LogProvider,
     OpenTelemetryLogProvider,
     ServiceProvider,
     TcpGrpcLogProvider,
@@ -84,7 +85,7 @@ def access_logs(db: Database, scope: TelemetryScope, side: Side) -> tuple[Access
     spec = mesh_spec(db)
     chosen = chosen_logs(db, scope.objects, side)
     if chosen is None:
-        logs = [AccessLog(sink) for sink in _sinks_of_settings(spec)]
+        logs = [AccessLog(sink) for sink in _sinks_of_settings(db, spec)]
     else:
         found = ((log, telemetry_provider(db, log.provider)) for log in chosen)
         logs = [AccessLog(sink, log.condition) for log, provider in found if provider and (sink := _sink(db, provider, spec))]
@@ -108,9 +109,14 @@ def _as_known(sink: LogSink, version: EnvoyVersion | None) -> LogSink:
 def log_targets(db: Database, keys: tuple[Key, ...]) -> Iterator[ClusterTarget]:
     """Yield the services that access logs of a proxy go to for which the Telemetries ``keys`` hold."""
     for side in Side:
-        for log in chosen_logs(db, keys, side) or ():
-            provider = telemetry_provider(db, log.provider)
-            if provider and isinstance(provider.access_log, ServiceProvider) and (target := telemetry_target(db, provider.access_log)):
+        chosen = chosen_logs(db, keys, side)
+        if chosen is None:
+            found: Iterable[LogProvider | None] = services_of_settings(db, mesh_spec(db))
+        else:
+            providers = (telemetry_provider(db, log.provider) for log in chosen)
+            found = (provider.access_log for provider in providers if provider)
+        for provider in found:
+            if isinstance(provider, ServiceProvider) and (target := telemetry_target(db, provider)):
                 yield target
 
 
@@ -143,9 +149,20 @@ def _names(entry: AccessLogging) -> tuple[str, ...]:
     return tuple(ref.name.casefold() for ref in entry.providers)
 
 
-def _sinks_of_settings(spec: MeshConfigSpec) -> Iterator[LogSink]:
+def _sinks_of_settings(db: Database, spec: MeshConfigSpec) -> Iterator[LogSink]:
     if spec.access_log_file:
         yield FileLog(spec.access_log_file, _format_of_settings(spec))
+    for provider in services_of_settings(db, spec):
+        if address := provider_address(db, provider):
+            yield _log_service(provider, address)
+
+
+def services_of_settings(db: Database, spec: MeshConfigSpec) -> tuple[TcpGrpcLogProvider, ...]:
+    """Return the services that the mesh's settings have logs go to, whether or not they are there."""
+    if not spec.enable_envoy_access_log_service or spec.default_config.envoy_access_log_service is None:
+        return ()
+    place = service_at(db, spec.default_config.envoy_access_log_service.address)
+    return tuple(kind(service=place.service, port=place.port) for kind in (HttpGrpcLogProvider, TcpGrpcLogProvider))
 
 
 def _format_of_settings(spec: MeshConfigSpec) -> TextFormat | JsonFormat:

@@ -7,6 +7,7 @@ from controlplane.ir.telemetry.access_logs import ProviderAddress
 from controlplane.mesh.destinations.clusters import ClusterTarget
 from controlplane.mesh.destinations.provider_clusters import provider_target
 from controlplane.mesh.inputs import objects
+from controlplane.mesh.shards import CLUSTER_DOMAIN
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig, MeshConfigSpec
 from controlplane.objects.mesh.telemetry_providers import ServiceProvider
@@ -38,6 +39,14 @@ def provider_address(db: Database, provider: ServiceProvider) -> ProviderAddress
     """Return how proxies reach ``provider``; ``None`` where its service is not there."""
     target = telemetry_target(db, provider)
     return ProviderAddress(target.name, provider.service.rpartition("/")[2]) if target else None
+
+
+def service_at(db: Database, address: str) -> ServiceProvider:
+    """Return the service at ``address``, ``HOST:PORT``, where its host may be written as a resolver of the cluster takes it."""
+    host, _, port = address.rpartition(":")
+    endings = ("", f".svc.{CLUSTER_DOMAIN}", f".{CLUSTER_DOMAIN}")
+    places = [ServiceProvider(service=f"{host}{ending}".lower(), port=int(port)) for ending in endings]
+    return next((place for place in places if telemetry_target(db, place)), places[0])
 
 
 def mesh_spec(db: Database) -> MeshConfigSpec:

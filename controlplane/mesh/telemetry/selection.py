@@ -98,7 +98,7 @@ def names_reporter(db: Database, keys: tuple[Key, ...]) -> bool:
 def has_log_settings(db: Database) -> bool:
     """Return whether the mesh's settings ask for access logs."""
     spec = mesh_spec(db)
-    return bool(spec.access_log_file or spec.default_providers.access_logging)
+    return bool(spec.access_log_file or spec.enable_envoy_access_log_service or spec.default_providers.access_logging)
 
 
 def metrics_entries(db: Database, keys: tuple[Key, ...]) -> tuple[Metrics, ...]:

@@ -6,9 +6,8 @@ https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Tracing
 from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.shards import CLUSTER_DOMAIN
-from controlplane.mesh.telemetry.providers import mesh_spec, telemetry_target
-from controlplane.objects.mesh.telemetry_providers import DatadogProvider, ServiceProvider, TracingProvider, ZipkinProvider
+from controlplane.mesh.telemetry.providers import mesh_spec, service_at
+from controlplane.objects.mesh.telemetry_providers import DatadogProvider, TracingProvider, ZipkinProvider
 from controlplane.objects.networking.proxy_config import ProxyTracing
 
 
@@ -30,11 +29,3 @@ def tracer_of_settings(db: Database, own: ProxyTracing | None) -> TracingProvide
         place = service_at(db, settings.datadog.address)
         return DatadogProvider(service=place.service, port=place.port)
     return None
-
-
-def service_at(db: Database, address: str) -> ServiceProvider:
-    """Return the service at ``address``, ``HOST:PORT``, where its host may be written as a resolver of the cluster takes it."""
-    host, _, port = address.rpartition(":")
-    endings = ("", f".svc.{CLUSTER_DOMAIN}", f".{CLUSTER_DOMAIN}")
-    places = [ServiceProvider(service=f"{host}{ending}".lower(), port=int(port)) for ending in endings]
-    return next((place for place in places if telemetry_target(db, place)), places[0])

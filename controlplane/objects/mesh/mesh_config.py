@@ -69,6 +69,7 @@ class MeshConfigSpec(Model):
     access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
     access_log_format: Text = ""
     disable_envoy_listener_log: Bool = False
+    enable_envoy_access_log_service: Bool = False  # the one of ``defaultConfig.envoyAccessLogService``
     default_config: ProxySettings = ProxySettings()
 
 

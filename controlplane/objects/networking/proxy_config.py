@@ -22,10 +22,11 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.regex import MAX_LENGTH, regex_error
 from controlplane.objects.types.rules import out_of_range
-from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, Bool, Double, DurationOrZero, Map, Model, Port, Text, UInt
+from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, MAX_PORT, Bool, Double, DurationOrZero, Map, Model, Port, Text, UInt
 from controlplane.objects.types.selectors import WorkloadSelector
 
 MOST_HEADERS_KB = 8192  # as Envoy has it
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}\Z")
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 
@@ -95,10 +96,17 @@ class ProxyStatsMatcher(Model):
         return base.model_copy(update={name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()})
 
 
-class TracerAddress(Model):
-    """Where spans go: ``HOST:PORT``."""
+def _host_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if _HOST.match(host) and _NUMBER.match(port) and 0 < int(port) <= MAX_PORT:
+        return text
+    raise PydanticCustomError("address", "expected HOST:PORT, as zipkin.istio-system:9411")
 
-    address: Annotated[Text, Field(pattern=r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$")]
+
+class RemoteService(Model):
+    """Where telemetry goes: ``HOST:PORT``."""
+
+    address: Annotated[Text, AfterValidator(_host_and_port)]
 
 
 class ProxyTracing(Model):
@@ -107,8 +115,8 @@ class ProxyTracing(Model):
     https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Tracing
     """
 
-    zipkin: TracerAddress | None = None
-    datadog: TracerAddress | None = None
+    zipkin: RemoteService | None = None
+    datadog: RemoteService | None = None
     custom_tags: Map[CustomTag] = EMPTY_MAP
     max_path_tag_length: UInt = 0  # in bytes; 0: as Envoy has it
     sampling: Annotated[Double, Field(ge=0)] | None = None  # percent
@@ -126,6 +134,7 @@ class ProxySettings(Model):
     concurrency: Concurrency | None = None  # 0: as many threads as there are cores
     connection_settings: ProxyConnections | None = None
     drain_duration: DurationOrZero | None = None
+    envoy_access_log_service: RemoteService | None = None
     gateway_topology: GatewayTopology | None = None
     hold_application_until_proxy_starts: Bool | None = None
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] | None = None

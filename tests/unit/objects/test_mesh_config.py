@@ -19,11 +19,11 @@ def mesh_config(text: object, *, name: str = "istio") -> ParsedObject:
 
 
 def test_the_settings_of_the_mesh() -> None:
-    parsed = mesh_config("proxyHttpPort: 15080\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\naccessLogFile: /dev/stdout\n")
+    parsed = mesh_config("proxyHttpPort: 15080\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\ningressClass: other\n")
 
     assert isinstance(parsed.object, MeshConfig)
     assert (parsed.object.spec.proxy_http_port, parsed.object.spec.outbound_traffic_policy.mode) == (15080, "REGISTRY_ONLY")
-    assert said(parsed) == [(Severity.WARNING, "data.mesh.accessLogFile", "NotTranslated")]
+    assert said(parsed) == [(Severity.WARNING, "data.mesh.ingressClass", "NotTranslated")]
     assert isinstance(mesh_config("").object, MeshConfig)
     assert said(mesh_config("a: 1", name="other")) == [(Severity.INFO, "kind", "KindIgnored")]
 

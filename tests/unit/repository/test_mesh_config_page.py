@@ -19,7 +19,14 @@ def fields(value: dict[str, object], path: str = "") -> Iterator[tuple[str, str]
         if isinstance(each, dict):
             yield from fields(each, f"{path}{name}.")
         else:
-            yield path + name, "[]" if each == () else "unset" if each is None else str(each)
+            yield (
+                path + name,
+                "[]" if each == () else "unset" if each is None else str(each).lower() if isinstance(each, bool) else str(each),
+            )
+
+
+def default(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_every_setting_is_a_row_with_its_default() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
 from controlplane.mesh.problems.telemetry.providers import provider_problems, service_problems
+from controlplane.mesh.telemetry.access_logs import services_of_settings
 from controlplane.mesh.telemetry.settings_tracer import tracer_of_settings
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
@@ -24,6 +25,8 @@ def telemetry_settings_problems(db: Database, mesh_config: MeshConfig) -> Iterat
     for index, name in enumerate(defaults.access_logging):
         yield from provider_problems(db, key, f"{_PATH}.defaultProviders.accessLogging[{index}]", name, "access logs")
     yield from _tracer_problems(db, key)
+    for service in services_of_settings(db, mesh_config.spec)[:1]:
+        yield from service_problems(db, key, f"{_PATH}.defaultConfig.envoyAccessLogService", service, "access logs")
 
 
 def _tracer_problems(db: Database, key: Key) -> Iterator[Problem]:

@@ -66,13 +66,13 @@ def _overriding(db: Database, telemetry: Telemetry) -> Iterator[Key]:
     """Yield the younger Telemetries that select a pod that ``telemetry`` selects, and say something of the same."""
     keys = telemetries_by_age(db, telemetry.key.namespace)
     pods = _selected(db, telemetry.key)
-    said = _said(telemetry.spec)
+    subjects = _subjects(telemetry.spec)
     for key in keys[keys.index(telemetry.key) + 1 :]:
-        if any(said & _said(spec) for spec in telemetry_specs(db, (key,))) and pods & _selected(db, key):
+        if any(subjects & _subjects(spec) for spec in telemetry_specs(db, (key,))) and pods & _selected(db, key):
             yield key
 
 
-def _said(spec: TelemetrySpec) -> set[str]:
+def _subjects(spec: TelemetrySpec) -> set[str]:
     return {field for field in _FIELDS if getattr(spec, field)}
 
 
