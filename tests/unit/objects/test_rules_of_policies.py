@@ -64,7 +64,6 @@ def wasm(**spec: object) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "spec", "words"),
     [
-        ("Telemetry", {"accessLogging": [{"disabled": True}]}, "it has no effect"),
         ("WasmPlugin", {"url": "oci://a/b", "pluginConfig": {"a": [1, {"b": "c"}]}}, "it has no effect"),
         ("TrafficExtension", {"lua": {"inlineCode": "x = 1"}}, "it has no effect"),
     ],
