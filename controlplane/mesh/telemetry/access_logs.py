@@ -159,9 +159,10 @@ def _sinks_of_settings(db: Database, spec: MeshConfigSpec) -> Iterator[LogSink]:
 
 def services_of_settings(db: Database, spec: MeshConfigSpec) -> tuple[TcpGrpcLogProvider, ...]:
     """Return the services that the mesh's settings have logs go to, whether or not they are there."""
-    if not spec.enable_envoy_access_log_service or spec.default_config.envoy_access_log_service is None:
+    service = spec.default_config.envoy_access_log_service
+    if not spec.enable_envoy_access_log_service or service is None or not service.address:
         return ()
-    place = service_at(db, spec.default_config.envoy_access_log_service.address)
+    place = service_at(db, service.address)
     return tuple(kind(service=place.service, port=place.port) for kind in (HttpGrpcLogProvider, TcpGrpcLogProvider))
 
 

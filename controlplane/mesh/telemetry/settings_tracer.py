@@ -22,10 +22,10 @@ def tracer_of_settings(db: Database, own: ProxyTracing | None) -> TracingProvide
     settings = proxy_tracing(db, own)
     if not mesh_spec(db).enable_tracing:
         return None
-    if settings.zipkin:
+    if settings.zipkin and settings.zipkin.address:
         place = service_at(db, settings.zipkin.address)
         return ZipkinProvider(service=place.service, port=place.port)
-    if settings.datadog:
+    if settings.datadog and settings.datadog.address:
         place = service_at(db, settings.datadog.address)
         return DatadogProvider(service=place.service, port=place.port)
     return None

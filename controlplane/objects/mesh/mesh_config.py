@@ -171,5 +171,4 @@ def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:
     for index, provider in enumerate(spec.extension_providers):
         yield from telemetry_rules.check_provider(f"{path}.extensionProviders[{index}]", provider)
     yield from telemetry_rules.check_log_settings(path, spec.access_log_file, spec.access_log_encoding, spec.access_log_format)
-    if spec.default_config.tracing:
-        yield from telemetry_rules.check_tracing(f"{path}.defaultConfig.tracing", spec.default_config.tracing)
+    yield from telemetry_rules.check_proxies(f"{path}.defaultConfig", spec.default_config)

@@ -16,11 +16,11 @@ from controlplane.objects.mesh.telemetry_providers import (
     TracingProvider,
     ZipkinProvider,
 )
-from controlplane.objects.networking.proxy_config import ProxyTracing
+from controlplane.objects.networking.proxy_config import ProxySettings, ProxyTracing
 from controlplane.objects.telemetry.rules import check_format, check_json_format, check_tag
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_fqdn, is_header, is_label
-from controlplane.objects.types.rules import conflict, out_of_range
+from controlplane.objects.types.rules import conflict, out_of_range, warning
 
 _KINDS = ("zipkin", "datadog", "skywalking", "opentelemetry", "envoy_file_access_log", "envoy_http_als", "envoy_tcp_als", "envoy_otel_als")
 
@@ -33,10 +33,19 @@ def check_provider(path: str, provider: ExtensionProvider) -> Iterator[Finding]:
             yield from _check(f"{path}.{type(provider).model_fields[kind].alias}", written)
 
 
-def check_tracing(path: str, tracing: ProxyTracing) -> Iterator[Finding]:
-    """Yield what is wrong with the settings ``tracing`` of proxies, at ``path``."""
+def check_proxies(path: str, settings: ProxySettings) -> Iterator[Finding]:
+    """Yield what is wrong with the ``settings`` of proxies, at ``path``, as far as they are about telemetry."""
+    tracing = settings.tracing or ProxyTracing()
+    services = (
+        ("envoyAccessLogService", settings.envoy_access_log_service),
+        ("tracing.zipkin", tracing.zipkin),
+        ("tracing.datadog", tracing.datadog),
+    )
+    for field, service in services:
+        if service and not service.address:
+            yield warning(f"{path}.{field}", "Ineffective", "without an address nothing goes there")
     for name, tag in tracing.custom_tags.items():
-        yield from check_tag(f"{path}.customTags.{name}", tag)
+        yield from check_tag(f"{path}.tracing.customTags.{name}", tag)
 
 
 def check_log_settings(path: str, file: str, encoding: str, written: str) -> Iterator[Finding]:

@@ -106,7 +106,7 @@ def _host_and_port(text: str) -> str:
 class RemoteService(Model):
     """Where telemetry goes: ``HOST:PORT``."""
 
-    address: Annotated[Text, AfterValidator(_host_and_port)]
+    address: Annotated[Text, AfterValidator(_host_and_port)] = ""  # empty: nowhere
 
 
 class ProxyTracing(Model):

@@ -16,6 +16,7 @@ from controlplane.objects.types.regex import regex_error, regex_size
 from controlplane.objects.types.rules import OUT_OF_RANGE, conflict, out_of_range, warning
 
 OLD_ENVOYS = "OldEnvoys"  # the code of what some supported Envoys do without
+_LARGEST = 2**53  # up to here every whole number is one in JSON
 _MOST_INSTRUCTIONS = 100  # of a regular expression in CEL, whatever the proxy's own limit is
 
 
@@ -45,8 +46,11 @@ def check_json_format(path: str, text: str) -> Iterator[Finding]:
     if not isinstance(fields, dict):
         yield out_of_range(path, "a JSON object, whose texts are formats", text)
         return
-    for each in _texts(fields):
-        yield from check_format(path, each)
+    for each in _leaves(fields):
+        if isinstance(each, str):
+            yield from check_format(path, each)
+        elif isinstance(each, int | float) and not abs(each) <= _LARGEST:
+            yield out_of_range(path, f"numbers up to {_LARGEST}", each)
 
 
 def check_tag(path: str, tag: CustomTag) -> Iterator[Finding]:
@@ -62,15 +66,12 @@ def check_tag(path: str, tag: CustomTag) -> Iterator[Finding]:
         yield warning(f"{path}.formatter", OLD_ENVOYS, message)
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(each)
+    else:
         yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
 
 
 def _regex_problem(pattern: str) -> str | None:

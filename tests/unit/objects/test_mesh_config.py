@@ -33,6 +33,43 @@ def test_the_settings_of_the_mesh() -> None:
     [
         ("trustDomain: 'spiffe://x'", "data.mesh.trustDomain"),
         ("rootNamespace: a/b", "data.mesh.rootNamespace"),
+        ('accessLogFormat: "%NOPE%"', "data.mesh.accessLogFormat"),
+        ('{accessLogEncoding: JSON, accessLogFormat: "%PROTOCOL%"}', "data.mesh.accessLogFormat"),
+        ("accessLogFile: relative.log", "data.mesh.accessLogFile"),
+        ("defaultConfig: {tracing: {zipkin: {address: nowhere}}}", "data.mesh.defaultConfig.tracing.zipkin.address"),
+        ('defaultConfig: {tracing: {zipkin: {address: "nowhere:99999"}}}', "data.mesh.defaultConfig.tracing.zipkin.address"),
+        (
+            'defaultConfig: {tracing: {customTags: {a: {formatter: {value: "%"}}}}}',
+            "data.mesh.defaultConfig.tracing.customTags.a.formatter.value",
+        ),
+        ('extensionProviders: [{name: a, zipkin: {service: "not a host", port: 1}}]', "data.mesh.extensionProviders[0].zipkin.service"),
+        ("extensionProviders: [{name: a, zipkin: {service: a.b, port: 1, path: x}}]", "data.mesh.extensionProviders[0].zipkin.path"),
+        ("extensionProviders: [{name: a, zipkin: {service: a.b, port: 1}, prometheus: {}}]", "data.mesh.extensionProviders[0]"),
+        (
+            "extensionProviders: [{name: a, opentelemetry: {service: a.b, port: 1, http: {}, grpc: {}}}]",
+            "data.mesh.extensionProviders[0].opentelemetry",
+        ),
+        (
+            'extensionProviders: [{name: a, opentelemetry: {service: a.b, port: 1, http: {headers: [{name: "a b"}]}}}]',
+            "data.mesh.extensionProviders[0].opentelemetry.http.headers[0].name",
+        ),
+        ("extensionProviders: [{name: a, envoyFileAccessLog: {path: x}}]", "data.mesh.extensionProviders[0].envoyFileAccessLog.path"),
+        (
+            'extensionProviders: [{name: a, envoyFileAccessLog: {logFormat: {text: "100%"}}}]',
+            "data.mesh.extensionProviders[0].envoyFileAccessLog.logFormat.text",
+        ),
+        (
+            'extensionProviders: [{name: a, envoyFileAccessLog: {logFormat: {labels: {a: {b: "%CEL(x.)%"}}}}}]',
+            "data.mesh.extensionProviders[0].envoyFileAccessLog.logFormat.labels",
+        ),
+        (
+            'extensionProviders: [{name: a, envoyOtelAls: {service: a.b, port: 1, logFormat: {labels: {a: "%X%"}}}}]',
+            "data.mesh.extensionProviders[0].envoyOtelAls.logFormat.labels.a",
+        ),
+        (
+            'extensionProviders: [{name: a, envoyHttpAls: {service: a.b, port: 1, additionalRequestHeadersToLog: ["a b"]}}]',
+            "data.mesh.extensionProviders[0].envoyHttpAls.additionalRequestHeadersToLog[0]",
+        ),
         ("proxyHttpPort: 70000", "data.mesh.proxyHttpPort"),
         ("outboundTrafficPolicy: {mode: ALLOW}", "data.mesh.outboundTrafficPolicy.mode"),
         ("protocolDetectionTimeout: soon", "data.mesh.protocolDetectionTimeout"),

@@ -254,6 +254,11 @@ def test_metrics_traces_and_access_logs() -> None:
     ]
     assert telemetry(metrics=[{"reportingInterval": "0s"}]) == ["metrics[0].reportingInterval"]
     assert telemetry(accessLogging=[{"filter": {}}]) == ["accessLogging[0].filter.expression"]
+    assert telemetry(accessLogging=[{"filter": {"expression": "response.code >="}}]) == ["accessLogging[0].filter.expression"]
+    assert telemetry(accessLogging=[{"filter": {"expression": "path.matches('(')"}}]) == ["accessLogging[0].filter.expression"]
+    assert telemetry(accessLogging=[{"filter": {"expression": "path.matches('a{1000}')"}}]) == ["accessLogging[0].filter.expression"]
+    assert telemetry(tracing=[{"customTags": {"a": {"formatter": {"value": "%NOPE%"}}}}]) == ["tracing[0].customTags.a.formatter.value"]
+    assert telemetry(tracing=[{"customTags": {"a": {"header": {"name": "a b"}}}}]) == ["tracing[0].customTags.a.header.name"]
 
 
 @pytest.mark.parametrize(
