@@ -18,6 +18,7 @@ from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, PROXY_CONFIG
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.telemetry.custom_tags import CustomTag
+from controlplane.objects.telemetry.rules import check_tag
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.regex import MAX_LENGTH, regex_error
@@ -115,6 +116,8 @@ class ProxyTracing(Model):
     https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Tracing
     """
 
+    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
+
     zipkin: RemoteService | None = None
     datadog: RemoteService | None = None
     custom_tags: Map[CustomTag] = EMPTY_MAP
@@ -151,9 +154,11 @@ class ProxySettings(Model):
         return base.model_copy(update=explicit)
 
     def without_effect(self) -> Iterator[str]:
-        """Yield the fields that are here and mean nothing."""
-        for part in (self, self.connection_settings, self.proxy_stats_matcher):
+        """Yield the fields that are here and mean nothing for a proxy of its own."""
+        for part in (self, self.connection_settings, self.proxy_stats_matcher, self.tracing):
             yield from sorted(part.model_extra or {} if part else {})
+        if self.envoy_access_log_service:
+            yield "envoyAccessLogService"
 
 
 def max_request_headers_kb(annotations: Mapping[str, str]) -> int | None:
@@ -185,10 +190,12 @@ def unread_annotations(annotations: Mapping[str, str]) -> Iterator[str]:
 def _read(annotation: str) -> ProxySettings | None:
     try:
         composed = compose(annotation)
-        settings = composed.value if composed else None
-        return ProxySettings.model_validate(sanitized(settings or {})) if settings is None or isinstance(settings, dict) else None
+        written = composed.value if composed else None
+        settings = ProxySettings.model_validate(sanitized(written or {})) if written is None or isinstance(written, dict) else None
     except (UnreadableError, InvalidJson, ValidationError):
         return None
+    tags = settings.tracing.custom_tags if settings and settings.tracing else {}
+    return None if any(finding.fatal for tag in tags.values() for finding in check_tag("", tag)) else settings
 
 
 class ProxyConfigSpec(Model):
