@@ -132,6 +132,8 @@ class TelemetryWorld:
         draft.rename(self.folder / "manifests" / "telemetry.yaml")
         for name, address in self.addresses.items():
             await until(lambda address=address: self._has(address, mark), f"{name} lives by {mark}", watched=self.envoys[name])
+        for _ in range(2):  # on connections of before a request is still handled as before, and closes them
+            await self.ask("/settled")
 
     async def ask(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Return the answer to a request from outside."""
