@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -78,7 +79,7 @@ async def test_nothing_is_logged_until_somebody_asks_for_it_and_one_line_has_eve
     await world.ask("/one-line")
 
     for name, code in (("edge", "via_upstream"), ("front", "via_upstream"), ("back", "via_upstream")):
-        await until(lambda name=name: '"GET /one-line HTTP/1.1" 200' in world.envoys[name].log.read_text(), f"{name} has logged a request")
+        await until(partial(_has_logged, world.envoys[name].log), f"{name} has logged a request")
         assert code in world.envoys[name].log.read_text()
 
 
@@ -123,6 +124,10 @@ async def test_what_is_asked_for_no_longer_is_no_longer_logged(world: TelemetryW
     await until(lambda: sum("/last" in line for line in _lines(world.folder / "last.log")) == 4, "each of the four listeners has logged it")
 
     assert not any("/last" in line for line in _lines(world.folder / "text.log"))
+
+
+def _has_logged(file: Path) -> bool:
+    return '"GET /one-line HTTP/1.1" 200' in file.read_text()
 
 
 async def _echoed(host: str, port: int) -> bool:

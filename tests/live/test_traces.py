@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -93,7 +94,7 @@ async def test_a_collector_has_one_trace_of_a_request_with_its_parents_kinds_nam
                 )
                 return [span for span in made if span.tags["mark"] == mark and span.tags["http.url"].endswith("/traced")]
 
-            await until(lambda spans=spans: len(spans()) >= 5, f"five spans have come {provider}")
+            await until(partial(_enough, spans), f"five spans have come {provider}")
 
             check_chain(spans())
 
@@ -133,6 +134,10 @@ async def test_as_many_requests_are_traced_as_the_share_says(world: TelemetryWor
     share = percent / 100
     print(f"{percent} %: {traced} of {MANY} requests were traced")
     assert abs(traced - MANY * share) <= _SIGMAS * math.sqrt(MANY * share * (1 - share))
+
+
+def _enough(spans: Callable[[], list[Span]]) -> bool:
+    return len(spans()) >= 5
 
 
 def check_chain(spans: list[Span]) -> None:

@@ -135,10 +135,10 @@ def _made_environment() -> str:
         if (folder / "ready").exists():
             return ""
         venv.create(folder, clear=True, with_pip=True)
-        command = [folder / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *REQUIREMENTS]
+        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *REQUIREMENTS]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            return done.stderr.strip()[-300:]
+            return str(done.stderr).strip()[-300:]
         (folder / "ready").touch()
         return ""
 

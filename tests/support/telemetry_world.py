@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -131,7 +132,7 @@ class TelemetryWorld:
         draft.write_text(text)
         draft.rename(self.folder / "manifests" / "telemetry.yaml")
         for name, address in self.addresses.items():
-            await until(lambda address=address: self._has(address, mark), f"{name} lives by {mark}", watched=self.envoys[name])
+            await until(partial(self._has, address, mark), f"{name} lives by {mark}", watched=self.envoys[name])
         for _ in range(2):  # on connections of before a request is still handled as before, and closes them
             await self.ask("/settled")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.envoy.type_urls import CDS
 from controlplane.incremental.database import Database, query
+from controlplane.ir.telemetry.listeners import Side
 from controlplane.mesh.access.policies import effective_policies, external_authorizers
 from controlplane.mesh.destinations.clusters import black_hole_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import rule_client
@@ -45,7 +46,7 @@ def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     parts: set[ResourcePart | PartGroup] = set()
     for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
         parts.update(provider_clusters(db, authorizer.target, scope.namespace, scope.labels, identified=scope.identified))
-    for target in telemetry_targets(db, scope.connections.telemetry):
+    for target in telemetry_targets(db, scope.connections.telemetry, Side.CLIENT):
         parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))
     hosts = {host for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
     for ref in {ref for host in hosts for ref in find_services(db, host, scope.namespace)}:

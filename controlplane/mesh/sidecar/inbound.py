@@ -10,6 +10,7 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.clusters import NO_LIMITS as NO_POOL
 from controlplane.ir.clusters import ConnectionPool
 from controlplane.ir.listeners import InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
+from controlplane.ir.telemetry.listeners import Side
 from controlplane.ir.tls import Peer
 from controlplane.mesh.access.istio_server_tls import termination
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
@@ -24,7 +25,7 @@ from controlplane.mesh.registry.peer_authentication import peer_policies
 from controlplane.mesh.registry.services import ServiceRef, service
 from controlplane.mesh.registry.workload_services import services_of_workload, workload_port
 from controlplane.mesh.routing.scopes import InboundScope, sidecar_object
-from controlplane.mesh.telemetry.connections import ConnectionScope, inbound_connection_settings
+from controlplane.mesh.telemetry.connections import ConnectionScope, inbound_connection_settings, telemetry_targets
 from controlplane.model.protocols import Protocol, protocol_of
 from controlplane.model.proxies import Interception, IpFamilies
 from controlplane.model.trust_domains import SPIFFE_SCHEME
@@ -50,6 +51,8 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     served_ports = tuple(ServedPort(port, PortPolicy(peer_modes.on_port(port.port), peer)) for port in ports)
     policies = effective_policies(db, workload.namespace, workload.labels)
     parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port, inbound_pool(db, workload, port.port))) for port in ports}
+    for target in telemetry_targets(db, workload.connections.telemetry, Side.SERVER):
+        parts.update(provider_clusters(db, target, workload.namespace, workload.labels, identified=workload.identified))
     for authorizer in external_authorizers(db, policies):
         parts.update(provider_clusters(db, authorizer.target, workload.namespace, workload.labels, identified=workload.identified))
     if workload.captured:

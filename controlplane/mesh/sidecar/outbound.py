@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.envoy.type_urls import LDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import OutboundListener
+from controlplane.ir.telemetry.listeners import Side
 from controlplane.mesh.destinations.clusters import black_hole_cluster, passthrough_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import (
     EVERY_CLIENT,
@@ -55,7 +56,7 @@ def outbound_parts(db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy)
         for shard in imported_shards(db, client_namespace, egress.hosts):
             client = own_client if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, shard) else EVERY_CLIENT
             parts.add(PartGroup(clusters_of_shard, (client_namespace, egress.hosts, shard, client, scope.identified)))
-    for target in telemetry_targets(db, scope.connections.telemetry):
+    for target in telemetry_targets(db, scope.connections.telemetry, Side.CLIENT):
         parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))
     parts |= {PartGroup(route_table_parts, (scope, table, hosts_by)) for table in route_tables(db, scope)}
     return frozenset(parts)

@@ -85,10 +85,10 @@ def access_logs(db: Database, scope: TelemetryScope, side: Side) -> tuple[Access
     spec = mesh_spec(db)
     chosen = chosen_logs(db, scope.objects, side)
     if chosen is None:
-        logs = [AccessLog(sink) for sink in _sinks_of_settings(db, spec)]
+        logs = [AccessLog(sink) for sink in _sinks_of_settings(db, spec, side)]
     else:
         found = ((log, telemetry_provider(db, log.provider)) for log in chosen)
-        logs = [AccessLog(sink, log.condition) for log, provider in found if provider and (sink := _sink(db, provider, spec))]
+        logs = [AccessLog(sink, log.condition) for log, provider in found if provider and (sink := _sink(db, provider, side))]
     return tuple(AccessLog(_as_known(log.sink, scope.envoy), log.condition) for log in logs)
 
 
@@ -106,18 +106,17 @@ def _as_known(sink: LogSink, version: EnvoyVersion | None) -> LogSink:
             return sink
 
 
-def log_targets(db: Database, keys: tuple[Key, ...]) -> Iterator[ClusterTarget]:
-    """Yield the services that access logs of a proxy go to for which the Telemetries ``keys`` hold."""
-    for side in Side:
-        chosen = chosen_logs(db, keys, side)
-        if chosen is None:
-            found: Iterable[LogProvider | None] = services_of_settings(db, mesh_spec(db))
-        else:
-            providers = (telemetry_provider(db, log.provider) for log in chosen)
-            found = (provider.access_log for provider in providers if provider)
-        for provider in found:
-            if isinstance(provider, ServiceProvider) and (target := telemetry_target(db, provider)):
-                yield target
+def log_targets(db: Database, keys: tuple[Key, ...], side: Side) -> Iterator[ClusterTarget]:
+    """Yield the services that access logs on ``side`` of a proxy go to for which the Telemetries ``keys`` hold."""
+    chosen = chosen_logs(db, keys, side)
+    if chosen is None:
+        found: Iterable[LogProvider | None] = services_of_settings(db, mesh_spec(db))
+    else:
+        providers = (telemetry_provider(db, log.provider) for log in chosen)
+        found = (provider.access_log for provider in providers if provider)
+    for provider in found:
+        if isinstance(provider, ServiceProvider) and (target := telemetry_target(db, provider, side)):
+            yield target
 
 
 @query
@@ -149,11 +148,11 @@ def _names(entry: AccessLogging) -> tuple[str, ...]:
     return tuple(ref.name.casefold() for ref in entry.providers)
 
 
-def _sinks_of_settings(db: Database, spec: MeshConfigSpec) -> Iterator[LogSink]:
+def _sinks_of_settings(db: Database, spec: MeshConfigSpec, side: Side) -> Iterator[LogSink]:
     if spec.access_log_file:
         yield FileLog(spec.access_log_file, _format_of_settings(spec))
     for provider in services_of_settings(db, spec):
-        if address := provider_address(db, provider):
+        if address := provider_address(db, provider, side):
             yield _log_service(provider, address)
 
 
@@ -178,16 +177,16 @@ def _line(text: str) -> str:
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def _sink(db: Database, provider: ExtensionProvider, spec: MeshConfigSpec) -> LogSink | None:
-    """Return where the logs of ``provider`` go; ``None`` where it takes none, or is a service that is not there."""
+def _sink(db: Database, provider: ExtensionProvider, side: Side) -> LogSink | None:
+    """Return where the logs of ``provider`` go on ``side``; ``None`` where it takes none, or is a service that is not there."""
     match provider.access_log:
         case FileLogProvider() as file:
-            return _file(file, provider.name, spec)
+            return _file(file, provider.name, mesh_spec(db))
         case OpenTelemetryLogProvider() as otlp:
-            address = provider_address(db, otlp)
+            address = provider_address(db, otlp, side)
             return _otlp(otlp, address) if address else None
         case TcpGrpcLogProvider() as service:
-            address = provider_address(db, service)
+            address = provider_address(db, service, side)
             return _log_service(service, address) if address else None
         case None:
             return None

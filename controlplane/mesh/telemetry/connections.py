@@ -49,9 +49,9 @@ def outbound_connection_settings(db: Database, scope: ConnectionScope) -> Connec
     return replace(_settings(db, scope, Side.CLIENT), paths=PathNormalization.BASE)
 
 
-def telemetry_targets(db: Database, scope: TelemetryScope) -> frozenset[ClusterTarget]:
-    """Return the services that a proxy of ``scope`` tells something."""
-    return frozenset((*log_targets(db, scope.objects), *trace_targets(db, scope)))
+def telemetry_targets(db: Database, scope: TelemetryScope, side: Side) -> frozenset[ClusterTarget]:
+    """Return the services that a proxy of ``scope`` tells something on ``side``."""
+    return frozenset((*log_targets(db, scope.objects, side), *trace_targets(db, scope, side)))
 
 
 def _settings(db: Database, scope: ConnectionScope, side: Side) -> ConnectionSettings:

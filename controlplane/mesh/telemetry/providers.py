@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.telemetry.access_logs import ProviderAddress
+from controlplane.ir.telemetry.listeners import Side
 from controlplane.mesh.destinations.clusters import ClusterTarget
 from controlplane.mesh.destinations.provider_clusters import provider_target
 from controlplane.mesh.inputs import objects
@@ -12,7 +13,8 @@ from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig, MeshConfigSpec
 from controlplane.objects.mesh.telemetry_providers import ServiceProvider
 
-_USE = "telemetry"  # of the clusters that lead to them
+# What the clusters that lead to them are for: those of either side stand in a table of their own, and no name stands in two.
+_USES = {Side.CLIENT: "telemetry", Side.SERVER: "inbound-telemetry"}
 
 # What there is without anybody's saying so.
 BUILT_IN = tuple(
@@ -30,14 +32,14 @@ def telemetry_provider(db: Database, name: str) -> ExtensionProvider | None:
 
 
 @query
-def telemetry_target(db: Database, provider: ServiceProvider) -> ClusterTarget | None:
-    """Return the port of a service that ``provider`` is; ``None`` where it is not there."""
-    return provider_target(db, provider.service, provider.port, _USE)
+def telemetry_target(db: Database, provider: ServiceProvider, side: Side) -> ClusterTarget | None:
+    """Return the port of a service that ``provider`` is to listeners of ``side``; ``None`` where it is not there."""
+    return provider_target(db, provider.service, provider.port, _USES[side])
 
 
-def provider_address(db: Database, provider: ServiceProvider) -> ProviderAddress | None:
-    """Return how proxies reach ``provider``; ``None`` where its service is not there."""
-    target = telemetry_target(db, provider)
+def provider_address(db: Database, provider: ServiceProvider, side: Side) -> ProviderAddress | None:
+    """Return how listeners of ``side`` reach ``provider``; ``None`` where its service is not there."""
+    target = telemetry_target(db, provider, side)
     return ProviderAddress(target.name, provider.service.rpartition("/")[2]) if target else None
 
 
@@ -46,7 +48,7 @@ def service_at(db: Database, address: str) -> ServiceProvider:
     host, _, port = address.rpartition(":")
     endings = ("", f".svc.{CLUSTER_DOMAIN}", f".{CLUSTER_DOMAIN}")
     places = [ServiceProvider(service=f"{host}{ending}".lower(), port=int(port)) for ending in endings]
-    return next((place for place in places if telemetry_target(db, place)), places[0])
+    return next((place for place in places if telemetry_target(db, place, Side.CLIENT)), places[0])
 
 
 def mesh_spec(db: Database) -> MeshConfigSpec:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, TypeVar, assert_never
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.telemetry.listeners import Side
@@ -47,6 +47,7 @@ from controlplane.objects.mesh.telemetry_providers import (
 from controlplane.objects.networking.proxy_config import ProxyTracing
 from controlplane.objects.telemetry.custom_tags import CustomTag
 
+T = TypeVar("T")
 _UNKNOWN = "unknown"
 _SAMPLING = 1.0  # percent, where nobody says: Istio's
 _SPANS_PATH = "/api/v2/spans"  # of Zipkin
@@ -78,17 +79,21 @@ def merged_tracing(db: Database, keys: tuple[Key, ...], side: Side) -> MergedTra
     defaults = mesh_spec(db).default_providers.tracing
     merged = MergedTracing(provider=defaults[0] if defaults else None)
     for entry in (entry for spec in telemetry_specs(db, keys) for entry in spec.tracing if holds_for(entry.match, side)):
-        written = {
-            "provider": entry.providers[0].name if entry.providers else None,
-            "sampling": entry.random_sampling_percentage,
-            "disabled": entry.disable_span_reporting,
-            "tags": tuple(sorted(entry.custom_tags.items(), key=lambda item: item[0])) or None,
-            "by_request_id": entry.use_request_id_for_trace_sampling,
-            "istio_tags": entry.enable_istio_tags,
-            "propagates": None if entry.disable_context_propagation is None else not entry.disable_context_propagation,
-        }
-        merged = merged._replace(**{name: value for name, value in written.items() if value is not None})
+        silent = entry.disable_context_propagation
+        merged = MergedTracing(
+            provider=entry.providers[0].name if entry.providers else merged.provider,
+            sampling=_later(merged.sampling, entry.random_sampling_percentage),
+            disabled=_later(merged.disabled, entry.disable_span_reporting),
+            tags=tuple(sorted(entry.custom_tags.items(), key=lambda item: item[0])) or merged.tags,
+            by_request_id=_later(merged.by_request_id, entry.use_request_id_for_trace_sampling),
+            istio_tags=_later(merged.istio_tags, entry.enable_istio_tags),
+            propagates=_later(merged.propagates, None if silent is None else not silent),
+        )
     return merged
+
+
+def _later(before: T, written: T | None) -> T:
+    return before if written is None else written
 
 
 @query
@@ -98,7 +103,7 @@ def tracing(db: Database, scope: TelemetryScope, side: Side) -> TraceSettings | 
         return None
     merged = merged_tracing(db, scope.objects, side)
     provider = chosen_tracer(db, scope, side)
-    tracer = _tracer(db, provider, scope.reporter) if provider else None
+    tracer = _tracer(db, provider, scope.reporter, side) if provider else None
     if tracer is None or provider is None:
         return None
     settings = proxy_tracing(db, scope.tracing)
@@ -126,12 +131,11 @@ def chosen_tracer(db: Database, scope: TelemetryScope, side: Side) -> TracingPro
     return provider.tracer if provider else None
 
 
-def trace_targets(db: Database, scope: TelemetryScope) -> Iterator[ClusterTarget]:
-    """Yield the services that the spans of a proxy of ``scope`` go to."""
-    for side in Side:
-        provider = chosen_tracer(db, scope, side)
-        if provider and (target := telemetry_target(db, provider)):
-            yield target
+def trace_targets(db: Database, scope: TelemetryScope, side: Side) -> Iterator[ClusterTarget]:
+    """Yield the services that the spans of a proxy of ``scope`` on ``side`` go to."""
+    provider = chosen_tracer(db, scope, side)
+    if provider and (target := telemetry_target(db, provider, side)):
+        yield target
 
 
 def _sampling(merged: MergedTracing, settings: ProxyTracing) -> float:
@@ -144,9 +148,9 @@ def _tag_length(provider: TracingProvider) -> int | None:
     return None if isinstance(provider, SkyWalkingProvider) else provider.max_tag_length
 
 
-def _tracer(db: Database, provider: TracingProvider, reporter: Reporter) -> Tracer | None:
-    """Return where the spans that ``reporter`` gives to ``provider`` go; ``None`` where its service is not there."""
-    address = provider_address(db, provider)
+def _tracer(db: Database, provider: TracingProvider, reporter: Reporter, side: Side) -> Tracer | None:
+    """Return where the spans go that ``reporter`` gives to ``provider`` on ``side``; ``None`` where its service is not there."""
+    address = provider_address(db, provider, side)
     if address is None:
         return None
     match provider:
@@ -172,13 +176,11 @@ def _tracer(db: Database, provider: TracingProvider, reporter: Reporter) -> Trac
 def _otlp(provider: OpenTelemetryProvider, tracer: OtlpTracer) -> OtlpTracer:
     detectors = provider.resource_detectors
     environment = bool(detectors and detectors.environment) or provider.service_attribute_enrichment == "OTEL_SEMANTIC_CONVENTIONS"
-    if provider.http:
-        http = provider.http
-        more = {"path": http.path or _TRACES_PATH, "timeout_ms": http.timeout, "headers": _headers(http.headers)}
-    else:
-        grpc = provider.grpc or OtlpGrpc()
-        more = {"timeout_ms": grpc.timeout, "headers": _headers(grpc.initial_metadata)}
-    return replace(tracer, environment=environment, **more)
+    tracer = replace(tracer, environment=environment)
+    if http := provider.http:
+        return replace(tracer, path=http.path or _TRACES_PATH, timeout_ms=http.timeout, headers=_headers(http.headers))
+    grpc = provider.grpc or OtlpGrpc()
+    return replace(tracer, timeout_ms=grpc.timeout, headers=_headers(grpc.initial_metadata))
 
 
 def _service_name(provider: OpenTelemetryProvider, reporter: Reporter) -> str:

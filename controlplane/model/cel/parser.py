@@ -6,7 +6,7 @@ All that is said here was tried with Envoy 1.36 and 1.40. https://github.com/goo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from controlplane.model.cel.functions import ALONE, HAS, OF_VALUES, WALKS
@@ -173,7 +173,7 @@ class _Parser:
         self._check_call(name, arguments, OF_VALUES)
         return _around(of, *arguments)
 
-    def _check_call(self, name: str, arguments: list[_Part], known: dict[str, tuple[int, ...]]) -> None:
+    def _check_call(self, name: str, arguments: list[_Part], known: Mapping[str, tuple[int, ...]]) -> None:
         """Raise BadExpression where Envoy has no function ``name``, or not with so many ``arguments``."""
         if name in WALKS:
             raise BadExpression(f"expected no {name}(): Envoy does not walk through lists and maps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog as AccessLogMessage
@@ -16,7 +16,6 @@ from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFil
 from envoy.extensions.access_loggers.grpc.v3.als_pb2 import CommonGrpcAccessLogConfig, HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig
 from envoy.extensions.access_loggers.open_telemetry.v3.logs_service_pb2 import OpenTelemetryAccessLogConfig
 from google.protobuf.struct_pb2 import Struct
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue, KeyValueList
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.telemetry.access_logs import AccessLog, FileLog, JsonFormat, LogService, LogSink, OtlpLog, ProviderAddress, TextFormat
@@ -24,7 +23,16 @@ from controlplane.ir.telemetry.listeners import ListenerTelemetry
 from controlplane.translate.telemetry.formatters import formatters_of
 
 _FILE, _REQUESTS, _CONNECTIONS, _OTLP = (f"envoy.access_loggers.{kind}" for kind in ("file", "http_grpc", "tcp_grpc", "open_telemetry"))
-_WITH_CLUSTER = {_REQUESTS: HttpGrpcAccessLogConfig, _CONNECTIONS: TcpGrpcAccessLogConfig, _OTLP: OpenTelemetryAccessLogConfig}
+_Grpc = HttpGrpcAccessLogConfig | TcpGrpcAccessLogConfig | OpenTelemetryAccessLogConfig
+_WITH_CLUSTER: Mapping[str, type[_Grpc]] = {
+    _REQUESTS: HttpGrpcAccessLogConfig,
+    _CONNECTIONS: TcpGrpcAccessLogConfig,
+    _OTLP: OpenTelemetryAccessLogConfig,
+}
+    _REQUESTS: HttpGrpcAccessLogConfig,
+    _CONNECTIONS: TcpGrpcAccessLogConfig,
+    _OTLP: OpenTelemetryAccessLogConfig,
+}
 _NO_ROUTE = "NR"  # the response flag of connections that no filter chain is for
 
 
@@ -129,7 +137,7 @@ def _otlp(sink: OtlpLog) -> OpenTelemetryAccessLogConfig:
             log_name=sink.log_name, grpc_service=grpc_service(sink.address), transport_api_version=ApiVersion.V3
         ),
         disable_builtin_labels=True,
-        body=AnyValue(string_value=sink.body),
-        attributes=KeyValueList(values=[KeyValue(key=name, value=AnyValue(string_value=value)) for name, value in sink.attributes]),
+        body={"string_value": sink.body},
+        attributes={"values": [{"key": name, "value": {"string_value": value}} for name, value in sink.attributes]},
         formatters=formatters_of(" ".join(formats)),
     )

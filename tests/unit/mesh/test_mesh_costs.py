@@ -8,8 +8,8 @@ from controlplane.mesh.access import ext_authz, policies
 from controlplane.mesh.destinations import clusters
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.problems import host_conflicts
+from controlplane.mesh.registry import attachments, workload_services
 from controlplane.mesh.registry import endpoints as workload_endpoints
-from controlplane.mesh.registry import workload_services
 from controlplane.mesh.routing import virtual_hosts, virtual_services
 from controlplane.mesh.sidecar import inbound
 from controlplane.model.proxies import proxy_from_node
@@ -83,7 +83,7 @@ def test_one_policy_recomputes_the_listeners_of_the_workloads_that_see_it_alone(
     widened = runs_of_change(mesh, change(policy("/b")))
 
     of_policy = {
-        query.name: 1 for query in (policies.policy_attachment, ext_authz.provider_name, policies.access_of, policies.inbound_filters)
+        query.name: 1 for query in (attachments.policy_attachment, ext_authz.provider_name, policies.access_of, policies.inbound_filters)
     }
     of_workload = {policies.effective_policies.name: 2, inbound.inbound_parts.name: 1, policies.external_authorizers.name: 1}
     assert added == {inbound.virtual_inbound.name: 1, **of_policy, **of_workload}

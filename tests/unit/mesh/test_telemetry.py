@@ -144,8 +144,8 @@ def test_the_share_of_sampled_requests_is_telemetrys_else_the_settings_else_one_
     written: float | None, own: float | None, share: float
 ) -> None:
     entry = logs("collector", **({} if written is None else {"randomSamplingPercentage": written}))
-    defaults = {} if own is None else {"defaultConfig": {"tracing": {"sampling": own}}}
-    mesh = mesh_of(collector(**defaults), grpc_service(), telemetry("all", "istio-system", tracing=[entry]))
+    defaults: Written = {} if own is None else {"defaultConfig": {"tracing": {"sampling": own}}}
+    mesh = mesh_of(collector(None, **defaults), grpc_service(), telemetry("all", "istio-system", tracing=[entry]))
 
     made = tracing(mesh.database, scope(mesh), CLIENT)
 
@@ -155,7 +155,7 @@ def test_the_share_of_sampled_requests_is_telemetrys_else_the_settings_else_one_
 
 def test_an_older_envoy_is_told_what_it_knows() -> None:
     newer = "%PROTOCOL% %SPAN_ID% %UPSTREAM_TLS_GROUP%"
-    files = {"name": "file", "envoyFileAccessLog": {"path": "/x", "logFormat": {"text": newer}}}
+    files: Written = {"name": "file", "envoyFileAccessLog": {"path": "/x", "logFormat": {"text": newer}}}
     tags = {"format": {"formatter": {"value": newer}}, "literal": {"literal": {"value": "x"}}}
     mesh = mesh_of(
         collector(more=[files]),
@@ -214,8 +214,8 @@ def test_the_providers_cluster_is_there_before_the_listener_whatever_a_sidecar_i
 
     inbound = next(each for each in session.view.resources(LDS) if each.name == "virtualInbound")
 
-    name = "telemetry|4317||collector.receivers.svc.cluster.local"
-    assert name in {each.name for each in session.view.resources(CDS)}
+    name = "inbound-telemetry|4317||collector.receivers.svc.cluster.local"
+    assert {name, name.removeprefix("inbound-")} <= {each.name for each in session.view.resources(CDS)}
     assert (CDS, name) in inbound.uses
     managers = [
         HttpConnectionManager.FromString(each.typed_config.value)
@@ -225,6 +225,22 @@ def test_the_providers_cluster_is_there_before_the_listener_whatever_a_sidecar_i
     ]
     assert managers
     assert all(manager.tracing.SerializeToString().endswith(b"\x68\x01") for manager in managers)
+
+
+def test_a_listener_that_is_there_takes_what_a_telemetry_says_later() -> None:
+    web = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}}
+    mesh = mesh_of(collector(), grpc_service(), {**web, "spec": {"clusterIP": "10.0.0.2", "ports": [{"name": "http", "port": 80}]}})
+    session = mesh.connect(proxy_from_node("sidecar~10.1.0.1~a.shop~shop.svc.cluster.local", {"LABELS": {"app": "web"}}), Variant.DELTA)
+    mesh.refresh()
+    assert not any(b"opentelemetry" in each.value for each in session.view.resources(LDS))
+
+    apply(mesh, telemetry("all", "istio-system", tracing=[logs("collector")]))
+    mesh.refresh()
+
+    traced = {each.name for each in session.view.resources(LDS) if b"opentelemetry" in each.value}
+    assert traced == {"virtualInbound", "0.0.0.0_80"}
+    names = [each.name for each in session.view.resources(CDS)]
+    assert len(names) == len(set(names))
 
 
 def test_a_telemetry_for_whom_nothing_is_told_leaves_a_proxy_as_it_is() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from controlplane.incremental.database import Database
+from controlplane.ir.telemetry.listeners import Side
 from controlplane.mesh.registry.services import service
 from controlplane.mesh.telemetry.providers import telemetry_provider, telemetry_target
 from controlplane.model.keys import Key
@@ -43,7 +44,7 @@ def provider_problems(db: Database, key: Key, path: str, name: str, use: Use) ->
 def service_problems(db: Database, key: Key, path: str, provider: ServiceProvider, use: Use) -> Iterator[Problem]:
     """Yield what is wrong with the service that ``provider`` for ``use`` is, which the object ``key`` names at ``path``."""
     address = f"{provider.service} with port {provider.port}"
-    target = telemetry_target(db, provider)
+    target = telemetry_target(db, provider, Side.CLIENT)
     if target is None:
         message = f"the provider is {address}, and no such service is known: there are no {use} by it"
         yield Problem(key, path, Severity.WARNING, "UnknownHost", message)

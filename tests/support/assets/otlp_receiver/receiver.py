@@ -6,6 +6,7 @@ Runs in an environment of its own: ADDRESS GRPC_PORT HTTP_PORT FILE.
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import sys
 import threading
@@ -16,14 +17,26 @@ from pathlib import Path
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
+
+def message(module: str, name: str) -> type[Message]:
+    """Return the class ``name`` of OTLP's ``module``; the ones that a type checker finds are another's."""
+    found: type[Message] = getattr(importlib.import_module(f"opentelemetry.proto.collector.{module}_pb2"), name)
+    return found
+
+
+TRACES, LOGS = "trace.v1.trace_service", "logs.v1.logs_service"
 SERVICES = {
-    "opentelemetry.proto.collector.trace.v1.TraceService": (ExportTraceServiceRequest, ExportTraceServiceResponse),
-    "opentelemetry.proto.collector.logs.v1.LogsService": (ExportLogsServiceRequest, ExportLogsServiceResponse),
+    "opentelemetry.proto.collector.trace.v1.TraceService": (
+        message(TRACES, "ExportTraceServiceRequest"),
+        message(TRACES, "ExportTraceServiceResponse"),
+    ),
+    "opentelemetry.proto.collector.logs.v1.LogsService": (
+        message(LOGS, "ExportLogsServiceRequest"),
+        message(LOGS, "ExportLogsServiceResponse"),
+    ),
 }
-PATHS = {"/v1/traces": ExportTraceServiceRequest, "/v1/logs": ExportLogsServiceRequest}
+PATHS = {"/v1/traces": message(TRACES, "ExportTraceServiceRequest"), "/v1/logs": message(LOGS, "ExportLogsServiceRequest")}
 IDS = ("traceId", "spanId", "parentSpanId")
 
 
@@ -38,6 +51,10 @@ class Writer:
         line = json.dumps(with_hex_ids(json_format.MessageToDict(message, use_integers_for_enums=True)))
         with self.lock, self.file.open("a") as output:
             output.write(f"{line}\n")
+
+
+def encoded(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 def with_hex_ids(value: object) -> object:
@@ -56,7 +73,9 @@ def main(address: str, grpc_port: str, http_port: str, file: str) -> None:
             writer.write(message)
             return answer()
 
-        handler = grpc.unary_unary_rpc_method_handler(export, request.FromString, lambda message: message.SerializeToString())
+        handler: grpc.RpcMethodHandler[Message, Message] = grpc.unary_unary_rpc_method_handler(
+            export, request.FromString, lambda message: message.SerializeToString()
+        )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": handler}),))
     server.add_insecure_port(f"{address}:{grpc_port}")
     server.start()
