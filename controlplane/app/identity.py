@@ -58,21 +58,22 @@ async def open_identities(
     def injected() -> frozenset[str] | None:
         return mesh.injected_namespaces() if updates.synced.is_set() else None
 
-    identity_server = await _open_identity_server(settings.identity, api, lambda: mesh.settings().trust_domain)
+    identity_server = await _open_identity_server(settings.identity, api, mesh)
     credentials = _credentials(identity_server, files, api, mesh, updates)
     roots = _roots(identity_server, api, injected) if api else None
     return Identities(identity_server, roots, (*credentials, identity_server, *([roots] if roots else [])))
 
 
-async def _open_identity_server(identity: IdentitySettings, api: ApiServer | None, trust_domain: Callable[[], str]) -> IdentityServer:
+async def _open_identity_server(identity: IdentitySettings, api: ApiServer | None, mesh: Mesh) -> IdentityServer:
     config = IdentityConfig(
         store=_store(identity, api),
         token_reviewer=await _token_reviewer(identity, api.client if api else None),
         names=tuple(dict.fromkeys((*NAMES, *_listening(identity), *identity.names))),
         leaf_lifetime=dt.timedelta(seconds=identity.leaf_lifetime_s),
         connection_age_s=identity.connection_age_s,
-        trust_domain=trust_domain,
+        trust_domain=lambda: mesh.settings().trust_domain,
         random=random.random,
+        names_of=mesh.names_in_certificate,
     )
     identity_server = IdentityServer(config)
     await identity_server.open()

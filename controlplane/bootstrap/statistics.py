@@ -30,6 +30,7 @@ class Statistics:
     suffixes: tuple[str, ...] = ()
     regexps: tuple[str, ...] = ()  # of RE2, for the whole name
     buckets: tuple[tuple[str, tuple[float, ...]], ...] = ()  # by prefix of a histogram's name: the upper bounds, growing
+    idle_s: int = 900  # after which Istio's metrics of what does not come any more are forgotten; a multiple of 5 s, Envoy's flush interval
 
 
 def statistics(kept: Statistics) -> Json:
@@ -45,6 +46,7 @@ def statistics(kept: Statistics) -> Json:
     return {
         "stats_config": {**config, **({"histogram_bucket_settings": buckets} if buckets else {})},
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "stats_eviction_interval": f"{kept.idle_s}s",
     }
 
 

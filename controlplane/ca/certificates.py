@@ -22,6 +22,7 @@ from controlplane.ca.csr import UNREADABLE, PublicKey
 from controlplane.errors import NavarchError
 from controlplane.model.hosts import is_ip
 from controlplane.model.identity import Identity
+from controlplane.model.telemetry.workloads import WorkloadNames
 
 PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey  # the second in an authority that somebody plugged in
 _PURPOSES = frozenset((ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
@@ -104,14 +105,18 @@ def server_certificate(
     return CertificateAndKey(issuer.with_chain(certificate), key_pem(key))
 
 
-def workload_certificate(issuer: Authority, who: Identity, key: PublicKey, now: dt.datetime, lifetime: dt.timedelta) -> bytes:
+def workload_certificate(
+    issuer: Authority, who: Identity, key: PublicKey, now: dt.datetime, lifetime: dt.timedelta, names: WorkloadNames | None = None
+) -> bytes:
     """Return a certificate, with its chain, that says that the holder of ``key`` is ``who``, and no more; it never outlives ``issuer``.
 
+    With ``names``, its subject says by which of them its peers count what they exchange with it. Nothing is allowed or refused by that.
     https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md. Raises BadCertificate where the issuer has expired.
     """
+    subject = x509.Name([x509.NameAttribute(NameOID.USER_ID, names.subject)] if names else [])
     alternatives = (x509.UniformResourceIdentifier(who.uri),)
     both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-    certificate = _leaf(issuer, x509.Name([]), alternatives, key, (now, valid_until(now, lifetime, issuer)), *both)
+    certificate = _leaf(issuer, subject, alternatives, key, (now, valid_until(now, lifetime, issuer)), *both)
     return issuer.with_chain(certificate)
 
 
@@ -179,6 +184,8 @@ def _leaf(
     )
     certificate = _issued_by(issuer, builder).sign(issuer.key, hashes.SHA256())
     check_leaf(certificate, issuer, key, alternatives)
+    if certificate.subject != subject:
+        raise BadCertificate("the certificate says another subject than it should")
     return certificate
 
 

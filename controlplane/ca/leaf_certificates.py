@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from controlplane.ca.certificates import key_pem, read_certificates, workload_certificate
 from controlplane.ca.rotation import CertificateIssuer
 from controlplane.model.identity import Identity
+from controlplane.model.telemetry.workloads import WorkloadNames
 
 RENEW_AT = (0.4, 0.6)  # of the life
 MAX_LIFETIME = dt.timedelta(days=90)
@@ -27,6 +28,7 @@ class LeafHolder:
 
     who: Identity
     proxy: str
+    pod: str = ""  # that its token is bound to, if it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class LeafCertificate:
     expires_at: dt.datetime
     renew_at: dt.datetime
     issued_by: str  # the fingerprint of the root
+    names: WorkloadNames | None = None  # of its workload, as it says them
 
 
 class LeafCertificates:
@@ -54,22 +57,22 @@ class LeafCertificates:
         self._count = 0
         self.issued = 0
 
-    def leaf(self, holder: LeafHolder, issuer: CertificateIssuer, now: dt.datetime) -> LeafCertificate:
-        """Return the leaf of ``holder``: the current one, or a new one by ``issuer`` where it is due or by another root.
+    def leaf(self, holder: LeafHolder, issuer: CertificateIssuer, now: dt.datetime, names: WorkloadNames | None = None) -> LeafCertificate:
+        """Return the leaf of ``holder``: the current one, or a new one where that is due, or not by ``issuer``, or of other ``names``.
 
         Raises BadCertificate where the issuer has expired.
         """
         current = self._leaves.get(holder)
-        if current and now < current.renew_at and current.issued_by == issuer.fingerprint:
+        if current and now < current.renew_at and current.issued_by == issuer.fingerprint and current.names == names:
             return current
         key = self._make_key()
-        chain = workload_certificate(issuer.signer, holder.who, key.public_key(), now, self._lifetime)
+        chain = workload_certificate(issuer.signer, holder.who, key.public_key(), now, self._lifetime, names)
         certificate = read_certificates(chain)[0]
         low, high = RENEW_AT
         life = certificate.not_valid_after_utc - now
         renew_at = now + life * (low + (high - low) * self._random())
         serial, expires_at = certificate.serial_number, certificate.not_valid_after_utc
-        leaf = LeafCertificate(chain, key_pem(key), serial, expires_at, renew_at, issuer.fingerprint)
+        leaf = LeafCertificate(chain, key_pem(key), serial, expires_at, renew_at, issuer.fingerprint, names)
         self._leaves[holder] = leaf
         self._count += 1
         self.issued += 1

@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from jwt.types import Options
 
 from controlplane.errors import NavarchError
+from controlplane.untyped import section, text
 
 AUDIENCE = "istio-ca"
 ISSUER = "navarch"
 MAX_BYTES = 16 << 10
+_KUBERNETES = "kubernetes.io"  # the claim that says more than the standard's
 _SUBJECT = "system:serviceaccount:"
 _LEEWAY = dt.timedelta(seconds=10)
 
@@ -27,15 +29,21 @@ class BadToken(NavarchError):
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a token says: which service account its bearer is, and until when (Unix time)."""
+    """What a token says: which service account its bearer is, until when (Unix time), and which pod, where it is bound to one."""
 
     namespace: str
     name: str
     expires_at: float
+    pod: str = ""
 
 
-def sign_token(key: EllipticCurvePrivateKey, account: tuple[str, str], audience: str, now: dt.datetime, lifetime: dt.timedelta) -> str:
-    """Return a token that its bearer is ``account`` (namespace, name), for ``audience``, from ``now`` for ``lifetime``."""
+def sign_token(
+    key: EllipticCurvePrivateKey, account: tuple[str, str], audience: str, now: dt.datetime, lifetime: dt.timedelta, pod: str = ""
+) -> str:
+    """Return a token that its bearer is ``account`` (namespace, name), for ``audience``, from ``now`` for ``lifetime``.
+
+    With ``pod``, it is bound to that pod.
+    """
     namespace, name = account
     claims = {
         "iss": ISSUER,
@@ -44,19 +52,19 @@ def sign_token(key: EllipticCurvePrivateKey, account: tuple[str, str], audience:
         "iat": int(now.timestamp()),
         "nbf": int(now.timestamp()),
         "exp": int((now + lifetime).timestamp()),
-        "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name}},
+        _KUBERNETES: {"namespace": namespace, "serviceaccount": {"name": name}, **({"pod": {"name": pod}} if pod else {})},
     }
     return jwt.encode(claims, key, algorithm="ES256")
 
 
-def verify_token(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.datetime) -> TokenClaims:
-    """Return what ``text``, signed by ``key`` for ``audience``, says ``now``; raises BadToken."""
-    if len(text) > MAX_BYTES:
+def verify_token(token: str, key: EllipticCurvePublicKey, audience: str, now: dt.datetime) -> TokenClaims:
+    """Return what ``token``, signed by ``key`` for ``audience``, says ``now``; raises BadToken."""
+    if len(token) > MAX_BYTES:
         raise BadToken("the token is too long")
     required = ["iss", "sub", "aud", "iat", "nbf", "exp"]
     checks: Options = {"require": required, "verify_exp": False, "verify_nbf": False, "verify_iat": False}  # by our own clock
     try:
-        claims = jwt.decode(text, key, algorithms=["ES256"], audience=audience, issuer=ISSUER, options=checks)
+        claims = jwt.decode(token, key, algorithms=["ES256"], audience=audience, issuer=ISSUER, options=checks)
     except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError) as error:
         raise BadToken(f"{type(error).__name__}: {error}") from error
     begins, ends, subject = claims["nbf"], claims["exp"], claims["sub"]
@@ -64,7 +72,7 @@ def verify_token(text: str, key: EllipticCurvePublicKey, audience: str, now: dt.
         raise BadToken("a claim is of another type")
     if not begins - _LEEWAY.total_seconds() <= now.timestamp() < ends:
         raise BadToken("the token has expired or is not valid yet")
-    return TokenClaims(*service_account_of(subject), expires_at=ends)
+    return TokenClaims(*service_account_of(subject), expires_at=ends, pod=text(section(section(claims, _KUBERNETES), "pod"), "name"))
 
 
 def service_account_of(user: str) -> tuple[str, str]:

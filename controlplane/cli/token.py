@@ -12,6 +12,7 @@ def token(
     state: Annotated[str, typer.Option(metavar="DIR", help="The folder that navarch serve --state keeps its keys in.")],
     namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="NS", help="The namespace of the service account.")],
     service_account: Annotated[str, typer.Option("--service-account", metavar="SA", help="The service account.")] = "default",
+    pod: Annotated[str, typer.Option(metavar="NAME", help="The pod that alone may show it; metrics of others name its workload.")] = "",
     audience: Annotated[str, typer.Option(metavar="NAME", help="For whom the token is.")] = "istio-ca",
     lifetime: Annotated[int, typer.Option(metavar="SECONDS", min=1, max=86_400, help="For how long it is good.")] = 3600,
 ) -> None:
@@ -41,4 +42,4 @@ def token(
     except (NavarchError, ValueError) as error:
         typer.echo(f"navarch: {error}", err=True)
         raise typer.Exit(2) from None
-    typer.echo(signed(key, (namespace, service_account), audience, now(), dt.timedelta(seconds=lifetime)))
+    typer.echo(signed(key, (namespace, service_account), audience, now(), dt.timedelta(seconds=lifetime), pod))

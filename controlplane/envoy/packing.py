@@ -11,6 +11,7 @@ from google.protobuf import json_format, symbol_database
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
+from xds.type.v3.typed_struct_pb2 import TypedStruct
 
 from controlplane.envoy.type_urls import PREFIX
 
@@ -45,9 +46,11 @@ _MODULES = (
     "envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2",
     "envoy.extensions.transport_sockets.tls.v3.secret_pb2",
     "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
+    "xds.type.v3.typed_struct_pb2",
 )
 
 StructFields = Mapping[str, str | float | Sequence[Mapping[str, str]]]
+Fields = dict[str, object]  # of a message, as proto3 JSON with the names of fields
 _PIECE_BYTES = 4 << 10  # of a message, encoded: it takes some 1 ms to make JSON of
 _WELL_KNOWN = "google.protobuf"
 
@@ -67,6 +70,13 @@ def struct(fields: StructFields) -> Struct:
     message = Struct()
     message.update(dict(fields))
     return message
+
+
+def typed_struct(message_name: str, fields: Fields) -> AnyMessage:
+    """Return a message of Envoy's that has ``fields``, for one that the Python classes lack or know only in part."""
+    value = Struct()
+    json_format.ParseDict(fields, value)
+    return pack(TypedStruct(type_url=PREFIX + message_name, value=value))
 
 
 def expand(type_url: str, value: bytes) -> dict[str, object]:

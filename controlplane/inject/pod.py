@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.inject.annotations import Annotations
 from controlplane.model.proxies import PROXY_CONTAINER
+from controlplane.model.telemetry.workloads import workload_of_pod
 from controlplane.objects.reading.sanitize import MAX_DEPTH
 from controlplane.objects.types.names import is_label
 from controlplane.untyped import Json, is_deeper, items, section, text
 
 MAX_CONTAINERS = 256
-_OF_CRONJOB = re.compile(r"-\d{8,10}\Z")  # what a CronJob adds to its name: when its Job was due, in minutes or seconds
 
 
 class BadPod(ValueError):
@@ -46,23 +45,13 @@ class CandidatePod:
 
     @property
     def workload(self) -> str:
-        """Return what it is a part of: its owner, or the owner of that, or else itself.
-
-        A Deployment owns by way of its ReplicaSet, a DeploymentConfig by way of its ReplicationController, a CronJob by way of its Job.
-        """
+        """Return what it is a part of: its owner, or the owner of that, or else itself."""
         if self.template_of:
             return self.template_of
         metadata = section(self.data, "metadata")
         owner = next((reference for reference in items(metadata, "ownerReferences") if reference.get("controller") is True), {})
-        name = text(owner, "name")
-        digest = self.labels.get("pod-template-hash", "")
-        if text(owner, "kind") == "ReplicaSet" and digest:
-            return name.removesuffix(f"-{digest}")
-        if text(owner, "kind") == "ReplicationController" and (config := self.labels.get("deploymentconfig")):
-            return config
-        if text(owner, "kind") == "Job":
-            return _OF_CRONJOB.sub("", name)
-        return name or text(metadata, "name") or text(metadata, "generateName").rstrip("-")
+        own_name = text(metadata, "name") or text(metadata, "generateName").rstrip("-")
+        return workload_of_pod((text(owner, "kind"), text(owner, "name")), own_name, self.labels)
 
     @property
     def application_containers(self) -> tuple[Json, ...]:

@@ -142,3 +142,4 @@ class OutboundCluster:
     connect_timeout_ms: int
     peer: UpstreamPeer | None = None  # None: whoever has this cluster has no certificate
     by_address: bool = False  # clients choose an endpoint themselves; who does not is given any
+    named: bool = False  # who has it counts by the names of its service, and of the workloads of its endpoints

@@ -22,20 +22,22 @@ from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
+from controlplane.mesh.registry.workload_names import names_in_certificate
 from controlplane.mesh.roots import scope_of, table_roots, virtual_hosts_by
 from controlplane.mesh.routing.scopes import ProxyScope
 from controlplane.mesh.sessions import Session, typical_proxy
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.model.deferrals import Deferral, by_object
+from controlplane.model.identity import Identity
 from controlplane.model.keys import Key, in_key_order
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import FieldAtFault, Problem, Severity, in_order
 from controlplane.model.proxies import Proxy
 from controlplane.model.revisions import DEFAULT_REVISION, REVISION_LABEL, is_of_revision
+from controlplane.model.telemetry.workloads import WorkloadNames
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
-from controlplane.objects.mesh import mesh_config
-from controlplane.objects.mesh.mesh_config import MeshConfig
+from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant, VirtualHostsBy
@@ -210,18 +212,19 @@ class Mesh:
 
     def referred_credentials(self) -> frozenset[str]:
         """Return the names in SDS of the credentials that objects refer to."""
-        names = self._db.attempt(referred_credentials)
-        return frozenset() if isinstance(names, Failed) else names
+        return frozenset() if isinstance(names := self._db.attempt(referred_credentials), Failed) else names
 
     def injected_namespaces(self) -> frozenset[str]:
         """Return the namespaces with injection."""
-        namespaces = self._db.attempt(injected_namespaces)
-        return frozenset() if isinstance(namespaces, Failed) else namespaces
+        return frozenset() if isinstance(namespaces := self._db.attempt(injected_namespaces), Failed) else namespaces
+
+    def names_in_certificate(self, who: Identity, pod: str) -> WorkloadNames | None:
+        """Return the names of the workload of ``pod``, which runs as ``who``, for its certificate; ``None``: that says none."""
+        return None if isinstance(names := self._db.attempt(names_in_certificate, who, pod), Failed) else names
 
     def proxy_defaults(self) -> ProxySettings:
         """Return the settings of proxies that hold where a pod has none of its own."""
-        config = self.object(mesh_config.MESH_CONFIG_KEY)
-        return config.spec.default_config if isinstance(config, MeshConfig) else ProxySettings()
+        return config.spec.default_config if isinstance(config := self.object(MESH_CONFIG_KEY), MeshConfig) else ProxySettings()
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""

@@ -8,7 +8,8 @@ from controlplane.mesh.gateway.resources import gateway_parts
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.routing.scopes import ProxyScope, proxy_scope
 from controlplane.mesh.sidecar.inbound import inbound_parts
-from controlplane.mesh.sidecar.outbound import outbound_parts
+from controlplane.mesh.sidecar.outbound import outbound_connection_parts, outbound_parts
+from controlplane.mesh.telemetry.connections import ConnectionScope
 from controlplane.model.envoy_versions import takes_vhds
 from controlplane.model.proxies import Proxy, ProxyType
 from controlplane.xds.stream import Variant, VirtualHostsBy
@@ -29,6 +30,11 @@ def table_roots(scope: ProxyScope | GatewayScope, hosts_by: VirtualHostsBy) -> t
     """Return the roots of the tables of ``scope``, on a stream to which virtual hosts come ``hosts_by``."""
     match scope:
         case ProxyScope():
-            return (PartGroup(outbound_parts, (scope.outbound, hosts_by)), PartGroup(inbound_parts, (scope.workload,)))
+            seen = scope.outbound._replace(connections=ConnectionScope())
+            return (
+                PartGroup(outbound_parts, (seen, hosts_by)),
+                PartGroup(outbound_connection_parts, (scope.outbound,)),
+                PartGroup(inbound_parts, (scope.workload,)),
+            )
         case GatewayScope():
             return (PartGroup(gateway_parts, (scope, hosts_by)),)

@@ -30,6 +30,11 @@ _LAST_WITH_NEW_FORMATS = EnvoyVersion(1, 39)  # no later one knows more of forma
 _FIRST_WITH_VHDS_BY_ADS = EnvoyVersion(1, 37)  # https://github.com/envoyproxy/envoy/pull/41996
 
 
+# The first whose logger of statistics has labels that are never empty, and forgets what is idle.
+# https://www.envoyproxy.io/docs/envoy/v1.39.3/api-v3/extensions/access_loggers/stats/v3/stats.proto
+FIRST_TO_COUNT_BY_LABELS = EnvoyVersion(1, 39)
+
+
 class VersionConcern(NamedTuple):
     """What is to be said of proxies of a version: ``words`` go on from their names."""
 
@@ -46,6 +51,11 @@ def older_formats(version: EnvoyVersion | None) -> EnvoyVersion | None:
 def takes_vhds(version: EnvoyVersion | None) -> bool:
     """Return whether an Envoy of ``version`` takes virtual hosts as resources of their own on ADS; before, it refuses their whole table."""
     return version is None or version >= _FIRST_WITH_VHDS_BY_ADS
+
+
+def counts_by_labels(version: EnvoyVersion | None) -> bool:
+    """Return whether an Envoy of ``version`` can count requests by labels; others refuse a listener that asks for it."""
+    return version is None or version >= FIRST_TO_COUNT_BY_LABELS
 
 
 def concern(version: EnvoyVersion | None) -> VersionConcern | None:

@@ -8,6 +8,9 @@ from enum import StrEnum
 # Annotations of the ConfigMap: what Istio lets namespaces do to each other, and MeshConfig has no field for.
 SOCKET_ENDPOINTS, FOREIGN_ROUTES = TENANT_ANNOTATIONS = ("navarch.io/socket-endpoints", "navarch.io/foreign-routes")
 ALLOW, REFUSE = "allow", "refuse"
+METRIC_NAMES = "navarch.io/metric-names"  # annotation of the ConfigMap: how Istio's metrics are called on the pages of proxies
+PLAIN, PREFIXED = METRIC_NAMINGS = ("plain", "prefixed")
+MESH_ANNOTATIONS = (*TENANT_ANNOTATIONS, METRIC_NAMES)
 
 
 class OutboundPolicy(StrEnum):
@@ -41,6 +44,7 @@ class MeshSettings:
     upgrades: bool = False  # HTTP/1.1 goes on as HTTP/2 where nobody says otherwise
     socket_endpoints: bool = True  # endpoints may be sockets of the proxy's machine
     foreign_routes: bool = True  # VirtualServices hold for clients of other namespaces whatever host they name
+    plain_metric_names: bool = True  # no envoy_wasmcustom_ stands before Istio's
     outbound_port: int = 15001
     inbound_port: int = 15006
 

@@ -82,3 +82,4 @@ class Endpoint:
     mutual_tls: bool = False  # it is spoken to by mutual TLS, by those who can
     health: Health = Health.HEALTHY
     hostname: str = ""  # its own name below that of a headless service, where DNS has one
+    workload: str = ""  # that the instance is a part of, if it is known

@@ -20,7 +20,7 @@ from controlplane.serve.authn.connection_age import ConnectionAge
 from controlplane.serve.authn.refused_callers import RefusedCallers
 from controlplane.serve.csr.service import CertificateSigner, csr_handler
 from controlplane.serve.reports.streams import IdentifiedService
-from controlplane.serve.sds.secrets import Secrets
+from controlplane.serve.sds.secrets import NamesOf, Secrets
 from controlplane.serve.server import ListenAddress
 from controlplane.serve.server_certificate import ServerCertificate
 
@@ -47,6 +47,7 @@ class IdentityConfig:
     connection_age_s: float
     trust_domain: Callable[[], str]
     random: Callable[[], float]
+    names_of: NamesOf  # what certificates call the workloads of pods
     clock: Callable[[], dt.datetime] = now
 
 
@@ -58,9 +59,9 @@ class IdentityServer:
         self._config = config
         self.manager = AuthorityManager(config.store, make_key, config.clock)
         self.leaf_certificates = LeafCertificates(config.leaf_lifetime, make_key, config.random)
-        self.secrets = Secrets(self.manager, self.leaf_certificates, config.clock)
+        self.secrets = Secrets(self.manager, self.leaf_certificates, config.clock, config.names_of)
         self._server_certificate = ServerCertificate(self.manager, config.names, make_key, config.clock)
-        self.certificate_signer = CertificateSigner(self.manager, config.clock, MAX_LIFETIME)
+        self.certificate_signer = CertificateSigner(self.manager, config.clock, MAX_LIFETIME, names_of=config.names_of)
 
     async def open(self) -> None:
         """Read the authority, or begin one; raises NavarchError, OSError."""

@@ -76,7 +76,10 @@ def ordered(value: object, *, below_a_map: bool = False) -> object:
     """Return ``value`` with lists for tuples, and the entries of maps, and all below them, by name."""
     if isinstance(value, Mapping):
         names = sorted(value) if below_a_map else value
-        return {name: ordered(value[name], below_a_map=below_a_map or name in _MAPS) for name in names}
+        return {
+            name: ordered(value[name], below_a_map=below_a_map or name in _MAPS or (name == "value" and "typeUrl" in value))
+            for name in names
+        }
     if isinstance(value, list | tuple):
         return [ordered(each, below_a_map=below_a_map) for each in value]
     return value

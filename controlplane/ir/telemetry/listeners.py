@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from controlplane.ir.telemetry.access_logs import AccessLog
+from controlplane.ir.telemetry.metrics import CountedBy
 from controlplane.ir.telemetry.traces import TraceSettings
 
 
@@ -16,6 +17,7 @@ class ListenerTelemetry:
     access_logs: tuple[AccessLog, ...] = ()
     logs_refused: bool = True
     tracing: TraceSettings | None = None
+    metrics: CountedBy | None = None  # None: nothing is counted but what Envoy does by itself
 
 
 SILENT = ListenerTelemetry()

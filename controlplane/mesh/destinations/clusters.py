@@ -16,6 +16,7 @@ from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.endpoints import endpoints, subset_endpoints
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import ServiceRef, service
+from controlplane.mesh.registry.workload_names import counts_by_names
 from controlplane.model.cluster_names import OUTBOUND, cluster_name, sni_name
 from controlplane.model.protocols import Protocol
 from controlplane.model.services import Endpoint, Resolution, Service, ServicePort
@@ -86,6 +87,7 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         connect_timeout_ms=mesh_settings(db).connect_timeout_ms,
         peer=_peer(db, target, mesh_service, chooses=chooses) if identified else None,
         by_address=mesh_service.by_address,
+        named=counts_by_names(db),
     )
     return checked_resource(CDS, target.name, translate.outbound_cluster(cluster))
 
@@ -137,8 +139,10 @@ def endpoint_assignment(db: Database, target: ClusterTarget) -> Resource | None:
     service_and_port = _service_port(db, target)
     if service_and_port is None:
         return None
-    by_address = service_and_port[0].by_address
-    return checked_resource(EDS, target.name, load_assignment(target.name, _cluster_endpoints(db, target), by_address=by_address))
+    mesh_service = service_and_port[0]
+    named_in = mesh_service.namespace if counts_by_names(db) else ""
+    assignment = load_assignment(target.name, _cluster_endpoints(db, target), by_address=mesh_service.by_address, named_in=named_in)
+    return checked_resource(EDS, target.name, assignment)
 
 
 @query
@@ -171,11 +175,11 @@ def _rule_path(db: Database, target: ClusterTarget) -> str:
 @query
 def black_hole_cluster(db: Database) -> Resource | None:
     """Return the cluster that leads nowhere."""
-    del db
-    return checked_resource(CDS, translate.BLACK_HOLE, translate.black_hole())
+    return checked_resource(CDS, translate.BLACK_HOLE, translate.black_hole(named=counts_by_names(db)))
 
 
 @query
 def passthrough_cluster(db: Database) -> Resource | None:
     """Return the cluster that leads where the connection was going."""
-    return checked_resource(CDS, translate.PASSTHROUGH, translate.pass_through(connect_timeout_ms=mesh_settings(db).connect_timeout_ms))
+    message = translate.pass_through(connect_timeout_ms=mesh_settings(db).connect_timeout_ms, named=counts_by_names(db))
+    return checked_resource(CDS, translate.PASSTHROUGH, message)

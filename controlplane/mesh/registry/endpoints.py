@@ -23,11 +23,12 @@ PEER_LABEL = ("security.istio.io/tlsMode", "istio")  # of a workload whose proxy
 
 
 class WorkloadInstance(NamedTuple):
-    """What a pod declares: its labels, sorted, its locality, and the service account that it runs as."""
+    """What a pod declares: its labels, sorted, its locality, the service account that it runs as, and what it is a part of."""
 
     labels: Labels = ()
     locality: str = ""
     account: str = ""
+    workload: str = ""
 
 
 class Candidate(NamedTuple):
@@ -133,7 +134,7 @@ def _workload_entry_endpoints(
     for key in selected_workloads(db, WORKLOAD_ENTRY, namespace, selector):
         entry = objects(db, key)
         if isinstance(entry, WorkloadEntry) and entry.healthy and (number := port_at(entry.spec, port_name, target)) is not None:
-            yield Candidate(_workload_endpoint(entry.spec, entry.meta.labels, number))
+            yield Candidate(_workload_endpoint(entry.spec, entry.meta.labels, number, entry.workload))
 
 
 def port_at(workload: WorkloadSpec, port_name: str, target: int | str) -> int | None:
@@ -165,6 +166,7 @@ def _pod_endpoints(
                 locality=instance.locality,
                 account=instance.account,
                 hostname=pod.spec.hostname if pod.spec.subdomain == name else "",
+                workload=instance.workload,
             )
             yield Candidate(endpoint, ready=even_not_ready or not pod.terminating)
 
@@ -183,6 +185,7 @@ def _slice_endpoints(db: Database, endpoint_slice: EndpointSlice, port_name: str
                 locality=instance.locality,
                 account=instance.account,
                 hostname=slice_endpoint.hostname,
+                workload=instance.workload,
             )
             yield Candidate(endpoint, ready=slice_endpoint.ready)
 
@@ -211,7 +214,7 @@ def workload_instance(db: Database, key: Key) -> WorkloadInstance | None:
         return None
     locality_label = pod.meta.labels.get("istio-locality", "").replace(".", "/")
     locality = locality_label or _node_locality(db, pod.spec.node_name)
-    return WorkloadInstance(tuple(sorted(pod.meta.labels.items())), locality, pod.spec.service_account_name or "default")
+    return WorkloadInstance(tuple(sorted(pod.meta.labels.items())), locality, pod.spec.service_account_name or "default", pod.workload)
 
 
 def _node_locality(db: Database, name: str) -> str:
@@ -241,7 +244,7 @@ def _service_entry_endpoints(db: Database, service_entry: ServiceEntry, port: in
         yield Candidate(Endpoint(address=host, port=number))
 
 
-def _workload_endpoint(spec: WorkloadSpec, labels: Mapping[str, str], number: int) -> Endpoint:
+def _workload_endpoint(spec: WorkloadSpec, labels: Mapping[str, str], number: int, workload: str = "") -> Endpoint:
     return Endpoint(
         address=spec.address,
         port=0 if spec.address.startswith("unix://") else number,
@@ -249,4 +252,5 @@ def _workload_endpoint(spec: WorkloadSpec, labels: Mapping[str, str], number: in
         labels=tuple(sorted({**labels, **spec.labels}.items())),
         locality=spec.locality,
         account=spec.service_account,
+        workload=workload,
     )

@@ -8,7 +8,16 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.listeners import ConnectionLimits
 from controlplane.mesh.inputs import objects
 from controlplane.model.keys import POD, Key
-from controlplane.model.mesh import ALLOW, FOREIGN_ROUTES, SOCKET_ENDPOINTS, MeshSettings, OutboundPolicy, PathNormalization
+from controlplane.model.mesh import (
+    ALLOW,
+    FOREIGN_ROUTES,
+    METRIC_NAMES,
+    PREFIXED,
+    SOCKET_ENDPOINTS,
+    MeshSettings,
+    OutboundPolicy,
+    PathNormalization,
+)
 from controlplane.model.proxies import PROXY_CONFIG, Proxy
 from controlplane.objects.kubernetes.core import Pod
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
@@ -41,6 +50,7 @@ def mesh_settings(db: Database) -> MeshSettings:
         upgrades=spec.h2_upgrade_policy == "UPGRADE",
         socket_endpoints=mesh_config.meta.annotations.get(SOCKET_ENDPOINTS, ALLOW) == ALLOW,
         foreign_routes=mesh_config.meta.annotations.get(FOREIGN_ROUTES, ALLOW) == ALLOW,
+        plain_metric_names=mesh_config.meta.annotations.get(METRIC_NAMES) != PREFIXED,
     )
 
 

@@ -43,12 +43,11 @@ from controlplane.xds.stream import VirtualHostsBy
 
 @query
 def outbound_parts(db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy) -> Members:
-    """Return what ``scope`` sees: clusters with their endpoints, listeners, and route tables, whose virtual hosts come ``hosts_by``."""
+    """Return what ``scope`` sees: clusters with their endpoints, and route tables, whose virtual hosts come ``hosts_by``."""
     client_namespace = client_namespace_for_routes(db, scope.namespace)
     parts: set[ResourcePart | PartGroup] = {
         ResourcePart(black_hole_cluster, ()),
         ResourcePart(passthrough_cluster, ()),
-        PartGroup(outbound_listeners, (scope,)),
     }
     selected = selected_labels_of_namespace(db, scope.namespace)
     own_client = RuleClient(scope.namespace, tuple(pair for pair in scope.labels if pair in selected))
@@ -56,9 +55,19 @@ def outbound_parts(db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy)
         for shard in imported_shards(db, client_namespace, egress.hosts):
             client = own_client if scope.namespace in rule_client_namespaces(db, client_namespace, egress.hosts, shard) else EVERY_CLIENT
             parts.add(PartGroup(clusters_of_shard, (client_namespace, egress.hosts, shard, client, scope.identified)))
+    parts |= {PartGroup(route_table_parts, (scope, table, hosts_by)) for table in route_tables(db, scope)}
+    return frozenset(parts)
+
+
+@query
+def outbound_connection_parts(db: Database, scope: OutboundScope) -> Members:
+    """Return how ``scope`` handles connections: its outbound listeners, and the clusters of whom it tells of them.
+
+    This differs from one workload to the next once they are counted, and what they see does not.
+    """
+    parts: set[ResourcePart | PartGroup] = {PartGroup(outbound_listeners, (scope,))}
     for target in telemetry_targets(db, scope.connections.telemetry, Side.CLIENT):
         parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))
-    parts |= {PartGroup(route_table_parts, (scope, table, hosts_by)) for table in route_tables(db, scope)}
     return frozenset(parts)
 
 

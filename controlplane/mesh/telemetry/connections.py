@@ -11,6 +11,7 @@ from controlplane.ir.telemetry.listeners import ListenerTelemetry, Side
 from controlplane.mesh.destinations.clusters import ClusterTarget
 from controlplane.mesh.registry.mesh_settings import default_limits, mesh_settings, own_limits
 from controlplane.mesh.telemetry.access_logs import access_logs, log_targets
+from controlplane.mesh.telemetry.metrics import counted_by
 from controlplane.mesh.telemetry.providers import mesh_spec
 from controlplane.mesh.telemetry.selection import TelemetryScope, telemetry_scope
 from controlplane.mesh.telemetry.tracing import trace_targets, tracing
@@ -70,4 +71,5 @@ def _telemetry(db: Database, scope: TelemetryScope, side: Side) -> ListenerTelem
         access_logs=access_logs(db, scope, side),
         logs_refused=not mesh_spec(db).disable_envoy_listener_log,
         tracing=tracing(db, scope, side),
+        metrics=counted_by(db, scope, side),
     )

@@ -13,8 +13,9 @@ from controlplane.mesh.facets import of_kind
 from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.attachments import is_for, policy_attachment
 from controlplane.mesh.registry.mesh_settings import mesh_settings, own_tracing
+from controlplane.mesh.registry.workload_names import workload_of
 from controlplane.mesh.telemetry.providers import mesh_spec
-from controlplane.model.envoy_versions import EnvoyVersion, older_formats
+from controlplane.model.envoy_versions import EnvoyVersion, counts_by_labels, older_formats
 from controlplane.model.keys import TELEMETRY_KIND, Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
@@ -34,6 +35,7 @@ class Reporter(NamedTuple):
     service: str  # what traces call it
     instance: str = ""  # of what it is one, by the label app.kubernetes.io/instance
     name: str = ""  # what it is, by the label app.kubernetes.io/name
+    version: str = ""
 
 
 class TelemetryScope(NamedTuple):
@@ -43,15 +45,17 @@ class TelemetryScope(NamedTuple):
     reporter: Reporter | None = None  # where something that they ask for depends on it
     tracing: ProxyTracing | None = None  # of its own, before the mesh's
     envoy: EnvoyVersion | None = None  # where it knows less of formats than the newest, and is told some
+    counts: bool = False  # it is an Envoy that can count by labels
 
 
 def telemetry_scope(db: Database, proxy: Proxy, labels: Labels) -> TelemetryScope:
     """Return what ``proxy``, whose labels are ``labels``, tells."""
     keys = effective_telemetries(db, proxy.namespace, labels)
     tracing = own_tracing(db, proxy)
-    reports = reporter(proxy, labels) if tracing or names_reporter(db, keys) else None
+    reports = reporter(db, proxy, labels) if tracing or names_reporter(db, keys) else None
     formats = bool(keys) or reports is not None or has_log_settings(db)
-    return TelemetryScope(keys, reports, tracing, older_formats(proxy.envoy) if formats else None)
+    counts = reports is not None and counts_by_labels(proxy.envoy)
+    return TelemetryScope(keys, reports, tracing, older_formats(proxy.envoy) if formats else None, counts=counts)
 
 
 @query
@@ -114,19 +118,20 @@ def telemetry_specs(db: Database, keys: tuple[Key, ...]) -> Iterator[TelemetrySp
             yield telemetry.spec
 
 
-def reporter(proxy: Proxy, labels: Labels) -> Reporter:
+def reporter(db: Database, proxy: Proxy, labels: Labels) -> Reporter:
     """Return as whom ``proxy``, whose labels are ``labels``, reports.
 
     https://istio.io/latest/docs/reference/config/labels/
     """
     by_name = dict(labels)
+    workload = workload_of(db, proxy.namespace, proxy.name, proxy.ips) or proxy.workload
     app = by_name.get("app", "")
     named = (by_name.get(label) for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name"))
     versions = (by_name.get(label) for label in ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"))
-    canonical_service = next(filter(None, (*named, app, proxy.workload)), "")
+    canonical_service = next(filter(None, (*named, app, workload)), "")
     return Reporter(
         namespace=proxy.namespace,
-        workload=proxy.workload,
+        workload=workload,
         app=app,
         canonical_service=canonical_service,
         canonical_revision=next(filter(None, versions), "latest"),
@@ -134,6 +139,7 @@ def reporter(proxy: Proxy, labels: Labels) -> Reporter:
         service=proxy.service or f"{canonical_service or 'istio-proxy'}.{proxy.namespace}",
         instance=by_name.get("app.kubernetes.io/instance", ""),
         name=by_name.get("app.kubernetes.io/name", ""),
+        version=by_name.get("version", ""),
     )
 
 

@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from controlplane.model.keys import ENDPOINT_SLICE, NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT, GroupKind
 from controlplane.model.proxies import PROXY_CONTAINER
-from controlplane.objects.types.metadata import KubernetesObject
+from controlplane.model.telemetry.workloads import workload_of_pod
+from controlplane.objects.types.metadata import KubernetesObject, OwnerReference
 from controlplane.objects.types.scalars import EMPTY_MAP, MAX_PORT, Bool, Host, Long, Model, Port, Text, TextMap, Texts
 
 _TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
@@ -208,6 +209,12 @@ class Pod(KubernetesObject):
         """Return the pod's addresses."""
         others = (pod_ip.ip for pod_ip in self.status.pod_ips)
         return tuple(dict.fromkeys(address for address in (self.status.pod_ip, *others) if address))
+
+    @property
+    def workload(self) -> str:
+        """Return the name of what the pod is a part of."""
+        owner = next((owner for owner in self.meta.owners if owner.controller), OwnerReference())
+        return workload_of_pod((owner.kind, owner.name), self.meta.name, self.meta.labels)
 
     @property
     def ended(self) -> bool:

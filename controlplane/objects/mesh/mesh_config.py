@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from controlplane.model.keys import CONFIG_MAP, GroupKind
-from controlplane.model.mesh import ALLOW, REFUSE, TENANT_ANNOTATIONS
+from controlplane.model.mesh import ALLOW, METRIC_NAMES, METRIC_NAMINGS, PLAIN, PREFIXED, REFUSE, TENANT_ANNOTATIONS
 from controlplane.objects.mesh import extension_providers, telemetry_rules
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.networking.proxy_config import ProxySettings, check_annotations
@@ -164,6 +164,9 @@ def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:
         if (text := mesh_config.meta.annotations.get(name, ALLOW)) not in (ALLOW, REFUSE):
             message = f"expected {ALLOW} or {REFUSE}, found {text[:80]!r}: this is taken for {REFUSE}"
             yield Finding(f"metadata.annotations.{name}", "OutOfRange", message)
+    if (text := mesh_config.meta.annotations.get(METRIC_NAMES, PLAIN)) not in METRIC_NAMINGS:
+        message = f"expected {PLAIN} or {PREFIXED}, found {text[:80]!r}: this is taken for {PLAIN}"
+        yield Finding(f"metadata.annotations.{METRIC_NAMES}", "OutOfRange", message)
     if spec.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
         message = "this is taken for ALLOW_ANY: no name is looked up, traffic to unknown hosts goes to the address that the client chose"
         yield Finding(f"{path}.outboundTrafficPolicy.mode", "NotTranslated", message, fatal=False)

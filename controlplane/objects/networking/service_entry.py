@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import SERVICE_ENTRY, WORKLOAD_ENTRY, GroupKind
+from controlplane.model.telemetry.workloads import REGISTERED_BY, WORKLOAD_LABEL
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.scalars import EMPTY_MAP, Hosts, Map, Model, Port, Text, TextMap, Texts, UInt, Unsupported
 
@@ -92,6 +93,12 @@ class WorkloadEntry(KubernetesObject):
 
     spec: WorkloadSpec
     status: WorkloadStatus = WorkloadStatus()
+
+    @property
+    def workload(self) -> str:
+        """Return the name of what it is an instance of: of the group that it has registered itself by, or as labelled, or its own."""
+        meta = self.meta
+        return meta.annotations.get(REGISTERED_BY) or meta.labels.get(WORKLOAD_LABEL) or self.spec.labels.get(WORKLOAD_LABEL) or meta.name
 
     @property
     def healthy(self) -> bool:

@@ -9,17 +9,25 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from controlplane.model.keys import GroupKind, Key
-from controlplane.model.mesh import TENANT_ANNOTATIONS
+from controlplane.model.mesh import MESH_ANNOTATIONS
 from controlplane.model.proxies import ANNOTATIONS
-from controlplane.objects.types.scalars import EMPTY_MAP, FrozenMap, Model, Text, TextMap
+from controlplane.objects.types.scalars import EMPTY_MAP, Bool, FrozenMap, Model, Text, TextMap
 
 _YOUNGEST = "~"  # after every digit
 
 
 def _mesh_annotations(annotations: Mapping[str, str]) -> Mapping[str, str]:
     """Return the annotations that mean something to a mesh: others are long, change often, and change nothing."""
-    known = (name for name in annotations if name in (*ANNOTATIONS, *TENANT_ANNOTATIONS) or name.partition("/")[0].endswith("istio.io"))
+    known = (name for name in annotations if name in (*ANNOTATIONS, *MESH_ANNOTATIONS) or name.partition("/")[0].endswith("istio.io"))
     return FrozenMap({name: annotations[name] for name in known})
+
+
+class OwnerReference(Model):
+    """An object that another is a part of; it is managed by the one that is its ``controller``."""
+
+    kind: Text = ""
+    name: Text = ""
+    controller: Bool = False
 
 
 class ObjectMeta(Model):
@@ -35,6 +43,7 @@ class ObjectMeta(Model):
     created: Text = Field(default="", alias="creationTimestamp")  # RFC 3339; objects from files have none
     deleted: Text = Field(default="", alias="deletionTimestamp")  # RFC 3339, of one that is going
     uid: Text = ""
+    owners: tuple[OwnerReference, ...] = Field(default=(), alias="ownerReferences")
     generation: int = 0
 
     @property

@@ -61,7 +61,7 @@ class LocalTokens:
             claims = verify_token(token, self._key, self._audience, now)
         except BadToken as error:
             raise Unauthenticated(str(error)) from error
-        subject = TokenSubject(claims.namespace, claims.name)
+        subject = TokenSubject(claims.namespace, claims.name, claims.pod)
         self._cache.keep(digest, min(now.timestamp() + _CACHED_S, claims.expires_at), subject)
         return subject
 

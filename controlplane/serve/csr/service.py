@@ -19,11 +19,12 @@ from controlplane.ca.certificates import BadCertificate, workload_certificate
 from controlplane.ca.csr import MAX_BYTES, BadSigningRequest, public_key_of
 from controlplane.errors import NavarchError
 from controlplane.model.identity import Identity
+from controlplane.model.telemetry.workloads import WorkloadNames
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate
 from controlplane.serve.authn.authenticators import Authenticator, CallContext, Caller, Unauthenticated
 from controlplane.serve.authn.rate_limit import RateLimiter
 from controlplane.serve.istio_ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from controlplane.serve.sds.secrets import SigningAuthority
+from controlplane.serve.sds.secrets import NamesOf, SigningAuthority
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,10 @@ class CertificateSigner:
         clock: Callable[[], dt.datetime],
         max_lifetime: dt.timedelta,
         monotonic: Callable[[], float] = time.monotonic,
+        names_of: NamesOf = lambda _who, _pod: None,
     ) -> None:
-        """Sign by ``authority``, for ``max_lifetime`` at most; rates are counted by ``monotonic``."""
+        """Sign by ``authority``, for ``max_lifetime`` at most; rates are by ``monotonic``, what is said of pods by ``names_of``."""
+        self._names_of = names_of
         self._authority = authority
         self._clock = clock
         self._max_lifetime = max_lifetime
@@ -96,13 +99,13 @@ class CertificateSigner:
         try:
             async with self._slots:
                 lifetime = dt.timedelta(seconds=seconds) if seconds else _DEFAULT_LIFETIME
-                return await asyncio.to_thread(self._certificate_chain, who, csr.encode(), lifetime)
+                return await asyncio.to_thread(self._certificate_chain, who, csr.encode(), lifetime, self._names_of(who, caller.pod))
         finally:
             self._waiting -= 1
 
-    def _certificate_chain(self, who: Identity, csr: bytes, lifetime: dt.timedelta) -> list[str]:
+    def _certificate_chain(self, who: Identity, csr: bytes, lifetime: dt.timedelta, names: WorkloadNames | None) -> list[str]:
         key, issuer = public_key_of(csr), self._authority.state.signing
-        chain = workload_certificate(issuer.signer, who, key, self._clock(), lifetime).decode()
+        chain = workload_certificate(issuer.signer, who, key, self._clock(), lifetime, names).decode()
         end = "-----END CERTIFICATE-----\n"
         return [*(part + end for part in chain.split(end) if part.strip()), issuer.root.decode()]
 

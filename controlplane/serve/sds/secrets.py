@@ -7,13 +7,15 @@ import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import LeafCertificates, LeafHolder
 from controlplane.ca.rotation import AuthorityState
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.publish.encode import checked_resource
+from controlplane.model.identity import Identity
+from controlplane.model.telemetry.workloads import WorkloadNames
 from controlplane.translate.tls import secrets
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Progress
@@ -21,6 +23,8 @@ from controlplane.xds.view import Table, TableChange
 
 log = logging.getLogger(__name__)
 
+# The names of the workload of a pod, to which a token of an identity is bound: None where certificates say none.
+NamesOf: TypeAlias = Callable[[Identity, str], WorkloadNames | None]
 _RETRY_S = 5.0  # after something could not be issued
 
 
@@ -61,8 +65,15 @@ class CredentialSource(Protocol):
 class Secrets:
     """Keeps the secrets of all streams that have an identity."""
 
-    def __init__(self, authority: SigningAuthority, leaf_certificates: LeafCertificates, clock: Callable[[], dt.datetime]) -> None:
-        """Issue by ``authority`` into ``leaf_certificates``; ``clock`` gives the time, with its zone."""
+    def __init__(
+        self,
+        authority: SigningAuthority,
+        leaf_certificates: LeafCertificates,
+        clock: Callable[[], dt.datetime],
+        names_of: NamesOf = lambda _who, _pod: None,
+    ) -> None:
+        """Issue by ``authority`` into ``leaf_certificates``; ``clock`` gives the time, with its zone, ``names_of`` what is said of pods."""
+        self._names_of = names_of
         self._authority = authority
         self._leaf_certificates = leaf_certificates
         self._clock = clock
@@ -178,7 +189,7 @@ class Secrets:
 
     def _update(self, holder: LeafHolder, table: Table) -> TableChange:
         state = self._authority.state
-        leaf = self._leaf_certificates.leaf(holder, state.signing, self._clock())
+        leaf = self._leaf_certificates.leaf(holder, state.signing, self._clock(), self._names_of(holder.who, holder.pod))
         identity = checked_resource(SDS, secrets.IDENTITY, secrets.certificate(secrets.IDENTITY, leaf.chain, leaf.key))
         if self._roots is None:
             self._roots = checked_resource(SDS, secrets.ROOTS, secrets.roots(secrets.ROOTS, state.bundle))

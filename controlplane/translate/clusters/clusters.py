@@ -10,6 +10,7 @@ from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 impor
 from controlplane.envoy.packing import StructFields, pack, struct
 from controlplane.ir.clusters import NO_POLICY, ClusterPolicy, ConnectionPool, OutboundCluster
 from controlplane.ir.listeners import InboundPort
+from controlplane.ir.telemetry.metrics import ServiceNames
 from controlplane.model import cluster_names
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
@@ -18,6 +19,7 @@ from controlplane.translate.addresses import ADDRESS_KEY, UNIX, ads, millisecond
 from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.translate.clusters.traffic_policy import apply_policy, speaks_http2, unlimited
 from controlplane.translate.clusters.upstream_tls import apply_tls
+from controlplane.translate.telemetry.names import METADATA, service_names
 
 BLACK_HOLE = cluster_names.BLACK_HOLE
 PASSTHROUGH = "PassthroughCluster"
@@ -42,6 +44,9 @@ def outbound_cluster(outbound: OutboundCluster) -> Cluster:
         "config": outbound.rule,
     }
     cluster.metadata.CopyFrom(_metadata({name: field for name, field in istio.items() if field}))
+    if outbound.named:
+        names = service_names(ServiceNames(outbound.host, outbound.service, outbound.namespace))
+        cluster.metadata.filter_metadata[METADATA].update(dict(names))
     apply_policy(cluster, outbound.policy, outbound.port.protocol)
     http2 = speaks_http2(outbound.policy.pool, outbound.port.protocol)
     apply_tls(cluster, outbound.policy.tls, outbound.peer, outbound.port.protocol, http2=http2)
@@ -78,7 +83,8 @@ def _locate(cluster: Cluster, outbound: OutboundCluster) -> None:
             # Envoy refuses a LOGICAL_DNS cluster of none, or of several endpoints.
             logical = outbound.resolution is Resolution.DNS_ROUND_ROBIN and len(outbound.endpoints) == 1
             cluster.type = Cluster.LOGICAL_DNS if logical else Cluster.STRICT_DNS
-            cluster.load_assignment.CopyFrom(load_assignment(outbound.name, outbound.endpoints))
+            named_in = outbound.namespace if outbound.named else ""
+            cluster.load_assignment.CopyFrom(load_assignment(outbound.name, outbound.endpoints, named_in=named_in))
             cluster.dns_refresh_rate.CopyFrom(milliseconds(_DNS_REFRESH_MS))
             cluster.dns_failure_refresh_rate.base_interval.CopyFrom(milliseconds(_DNS_FAILED_MS))
             cluster.dns_failure_refresh_rate.max_interval.CopyFrom(milliseconds(_DNS_REFRESH_MS))
@@ -115,14 +121,19 @@ def beside(name: str, endpoint: str, protocol: Protocol, *, connect_timeout_ms: 
     return cluster
 
 
-def black_hole() -> Cluster:
-    """Return the cluster that leads nowhere."""
-    return Cluster(name=BLACK_HOLE, type=Cluster.STATIC, connect_timeout={"seconds": 10})
+def black_hole(*, named: bool = False) -> Cluster:
+    """Return the cluster that leads nowhere; ``named``: who has it counts by its name."""
+    cluster = Cluster(name=BLACK_HOLE, type=Cluster.STATIC, connect_timeout={"seconds": 10})
+    if named:
+        _name(cluster)
+    return cluster
 
 
-def pass_through(*, connect_timeout_ms: int) -> Cluster:
-    """Return the cluster that leads where the connection was going."""
+def pass_through(*, connect_timeout_ms: int, named: bool = False) -> Cluster:
+    """Return the cluster that leads where the connection was going; ``named`` as in :func:`black_hole`."""
     cluster = _cluster(PASSTHROUGH, connect_timeout_ms)
+    if named:
+        _name(cluster)
     _original_destination(cluster)
     apply_policy(cluster, NO_POLICY, Protocol.UNSUPPORTED)
     return cluster
@@ -169,6 +180,11 @@ def _at(cluster: Cluster, endpoint: str) -> None:
 def _original_destination(cluster: Cluster) -> None:
     cluster.type = Cluster.ORIGINAL_DST
     cluster.lb_policy = Cluster.CLUSTER_PROVIDED
+
+
+def _name(cluster: Cluster) -> None:
+    """Have ``cluster``, which is of no service, counted by its own name, as Istio has it."""
+    cluster.metadata.filter_metadata[METADATA].update({"service_name": cluster.name})
 
 
 def _metadata(fields: StructFields) -> Metadata:

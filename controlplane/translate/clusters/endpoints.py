@@ -6,24 +6,26 @@ from itertools import groupby
 
 from envoy.config.core.v3.base_pb2 import Locality, Metadata
 from envoy.config.core.v3.health_check_pb2 import HealthStatus
-from envoy.config.endpoint.v3.endpoint_components_pb2 import LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from controlplane.envoy.packing import struct
 from controlplane.model.services import Endpoint, Health
+from controlplane.model.telemetry.workloads import workload_names
 from controlplane.translate.addresses import endpoint_at, set_address
 from controlplane.translate.clusters.upstream_tls import MATCH, TLS_MODE
+from controlplane.translate.telemetry.names import METADATA, endpoint_names
 from controlplane.translate.tls.mesh import ISTIO
 
 _MAX_WEIGHT = 2**32 - 1
 _MUTUAL = Metadata(filter_metadata={MATCH: struct({TLS_MODE: ISTIO})})
 
 
-def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: bool = False) -> ClusterLoadAssignment:
+def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: bool = False, named_in: str = "") -> ClusterLoadAssignment:
     """Return the ``endpoints`` of the cluster ``name``, by locality; none at all is an empty assignment.
 
     A locality has the weight of its endpoints, as far as that can be said, as gRPC leaves out one without a weight. ``by_address``: clients
-    choose one themselves.
+    choose one themselves. ``named_in``: who calls them counts by the names of their workloads, which are of this namespace.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
     ordered = sorted(endpoints, key=lambda endpoint: (endpoint.locality, endpoint.address, endpoint.port))
@@ -32,12 +34,15 @@ def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: b
         total = 0
         for endpoint in members:
             total += endpoint.weight
-            _add_endpoint(group, endpoint, by_address=by_address)
+            message = _add_endpoint(group, endpoint, by_address=by_address)
+            if named_in and (endpoint.workload or endpoint.labels):
+                names = endpoint_names(workload_names(endpoint.workload, named_in, dict(endpoint.labels)))
+                message.metadata.filter_metadata[METADATA].update(names)
         group.load_balancing_weight.value = min(total, _MAX_WEIGHT)
     return assignment
 
 
-def _add_endpoint(group: LocalityLbEndpoints, endpoint: Endpoint, *, by_address: bool) -> None:
+def _add_endpoint(group: LocalityLbEndpoints, endpoint: Endpoint, *, by_address: bool) -> LbEndpoint:
     """Add ``endpoint`` to ``group``, in place: a service has many, and each message that is copied costs as much as all of this."""
     message = group.lb_endpoints.add()
     set_address(message.endpoint.address, endpoint.address, endpoint.port)
@@ -48,6 +53,7 @@ def _add_endpoint(group: LocalityLbEndpoints, endpoint: Endpoint, *, by_address:
         message.metadata.CopyFrom(_MUTUAL)
     if by_address:
         message.metadata.MergeFrom(endpoint_at(endpoint.address))
+    return message
 
 
 def _locality(text: str) -> Locality:

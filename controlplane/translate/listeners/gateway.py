@@ -17,6 +17,7 @@ from controlplane.translate.listeners.network_filters import (
     TerminalFilters,
     complete,
     filter_chain_match,
+    named_plainly,
     proxy_protocol,
     tls_inspector,
 )
@@ -48,7 +49,7 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
         listener.listener_filters.append(proxy_protocol())
     if any(chain.match.server_names for chain in gateway.chains):
         listener.listener_filters.append(tls_inspector())
-    return complete(listener, settings, settings.limits.over(EDGE))
+    return named_plainly(complete(listener, settings, settings.limits.over(EDGE)), settings)
 
 
 def _chain(chain: GatewayChain) -> FilterChain:

@@ -12,10 +12,12 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 
 from controlplane.ir.listeners import NO_LIMITS, ConnectionSettings, InboundPort, OtherPorts, PortPolicy, ServedPort, TcpLimits
+from controlplane.ir.telemetry.metrics import ServiceNames
 from controlplane.ir.tls import Termination
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
+from controlplane.model.telemetry.workloads import UNKNOWN
 from controlplane.translate.addresses import listening, wildcard
 from controlplane.translate.clusters.clusters import BLACK_HOLE, INBOUND_PASSTHROUGH
 from controlplane.translate.filters.encoded import EncodedFilters
@@ -25,16 +27,19 @@ from controlplane.translate.listeners.network_filters import (
     complete,
     http_inspector,
     inspect,
+    named_plainly,
     original_destination,
     original_source,
     tls_inspector,
 )
 from controlplane.translate.routes.virtual_hosts import inbound_route, pass_through_route
+from controlplane.translate.telemetry.peer import peer_filter
 from controlplane.translate.tls import gateway as server_tls
 from controlplane.translate.tls import mesh as mesh_tls
 from controlplane.translate.tls.mesh import HTTP_OF_PEERS, OTHERS_OF_PEERS
 
 VIRTUAL_INBOUND = "virtualInbound"
+_NO_SERVICE = ServiceNames(UNKNOWN, INBOUND_PASSTHROUGH, UNKNOWN)  # connections to a port that none names
 _ALL_OF_PEERS = (*HTTP_OF_PEERS, *OTHERS_OF_PEERS)
 _TLS, _RAW = "tls", "raw_buffer"  # as Envoy's matches name them
 
@@ -50,13 +55,14 @@ class _ConnectionKind(NamedTuple):
 
 
 class _ChainSpec(NamedTuple):
-    """What becomes of connections: how chains are called, and where requests and other bytes go."""
+    """What becomes of connections: how chains are called, where requests and other bytes go, and for which service they are counted."""
 
     http_name: str
     name: str
     cluster: str
     stat_prefix: str
     routes: RouteConfiguration
+    service: ServiceNames
     limits: TcpLimits = NO_LIMITS
     termination: Termination | None = None
 
@@ -92,7 +98,9 @@ def virtual_inbound(
     for served in (served for served in ports if served.port.port != number):  # connections to it lead nowhere, whoever names it
         match = FilterChainMatch(destination_port={"value": served.port.port})
         listener.filter_chains.extend(_chains(_spec(served.port), served.port.protocol, match, served.policy, encoded))
-    catch_all = _ChainSpec("virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route())
+    catch_all = _ChainSpec(
+        "virtualInbound-catchall-http", VIRTUAL_INBOUND, INBOUND_PASSTHROUGH, INBOUND_PASSTHROUGH, pass_through_route(), _NO_SERVICE
+    )
     for other, policy in others.by_port:
         if other == number:
             continue
@@ -104,7 +112,7 @@ def virtual_inbound(
         listener.transparent.value = True
         listener.listener_filters.append(original_source())
     inspect(listener, _inspectors(listener.filter_chains), settings)
-    return complete(listener, settings)
+    return named_plainly(complete(listener, settings), settings)
 
 
 def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
@@ -113,7 +121,7 @@ def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: Conn
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
     listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters, settings)))
     inspect(listener, _inspectors(listener.filter_chains), settings)
-    return complete(listener, settings)
+    return named_plainly(complete(listener, settings), settings)
 
 
 def _encoded(filters: EncodedFilters, settings: ConnectionSettings) -> _EncodedChain:
@@ -128,7 +136,8 @@ def _to_itself(number: int, terminal: TerminalFilters) -> FilterChain:
 
 def _spec(port: InboundPort) -> _ChainSpec:
     name = f"{port.bind}_{port.port}"
-    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port), port.limits, port.termination)
+    service = ServiceNames(port.service.host, port.service.name, port.service.namespace) if port.service else _NO_SERVICE
+    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port), service, port.limits, port.termination)
 
 
 def _chains(
@@ -154,10 +163,12 @@ def _chains(
 
 
 def _filters(spec: _ChainSpec, kind: _ConnectionKind, encoded: _EncodedChain) -> list[Filter]:
+    counting = encoded.terminal.inbound_counting(spec.service, mutual=kind.mutual)
+    noting = [peer_filter()] if counting and counting.mutual else []
     if kind.http:
         shown = kind.mutual or bool(kind.outside and spec.termination and spec.termination.clients)
-        return [encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, encoded.http, mutual=shown)]
-    return [*encoded.network, encoded.terminal.tcp(spec.cluster, spec.cluster, spec.limits)]
+        return [*noting, encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, encoded.http, counting, shown=shown)]
+    return [*noting, *encoded.network, encoded.terminal.tcp(spec.cluster, spec.cluster, spec.limits, counting)]
 
 
 def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]:

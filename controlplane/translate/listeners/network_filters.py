@@ -29,6 +29,7 @@ from controlplane.ir.listeners import (
     TcpForwarding,
     TcpLimits,
 )
+from controlplane.ir.telemetry.metrics import ServiceNames
 from controlplane.model.mesh import PathNormalization
 from controlplane.model.proxies import TPROXY_MARK
 from controlplane.translate.addresses import ads, block, endpoint_at, milliseconds
@@ -36,6 +37,8 @@ from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.chosen_address import note_address
 from controlplane.translate.filters.order import filters_of
 from controlplane.translate.telemetry.access_logs import of_connections, of_refused_connections, of_requests
+from controlplane.translate.telemetry.metrics import Counting, count_connections, http_loggers
+from controlplane.translate.telemetry.plain_names import namespace_module
 from controlplane.translate.telemetry.tracing import trace
 
 HTTP_MANAGER = "envoy.filters.network.http_connection_manager"
@@ -73,6 +76,7 @@ class TerminalFilters:
             manager.early_header_mutation_extensions.append(note_address())
         manager.use_remote_address.value = True
         manager.skip_xff_append = True
+        manager.access_log.extend(http_loggers(self._outbound()))
         return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
     def gateway_http(
@@ -101,26 +105,34 @@ class TerminalFilters:
             manager.set_current_client_cert_details.cert = True
             manager.set_current_client_cert_details.dns = True
             manager.set_current_client_cert_details.uri = True
+        manager.access_log.extend(http_loggers(self._outbound()))
         return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
-    def inbound_http(self, stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], *, mutual: bool) -> Filter:
-        """Return what routes requests to the workload by ``routes`` once they have passed ``filters``.
+    def inbound_http(
+        self, stat_prefix: str, routes: RouteConfiguration, filters: Sequence[HttpFilter], counting: Counting | None, *, shown: bool
+    ) -> Filter:
+        """Return what routes requests to the workload by ``routes`` once they have passed ``filters``, and counts them by ``counting``.
 
-        ``mutual``: the workload is told the certificate that the peer has shown.
+        ``shown``: the workload is told the certificate that the peer has shown.
         """
         manager = self._manager(stat_prefix, filters)
         manager.route_config.CopyFrom(routes)
         manager.use_remote_address.value = False
         manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
-        if mutual:
+        if shown:
             manager.forward_client_cert_details = HttpConnectionManager.APPEND_FORWARD
             manager.set_current_client_cert_details.subject.value = True
             manager.set_current_client_cert_details.uri = True
+        manager.access_log.extend(http_loggers(counting))
         return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
 
-    def tcp(self, stat_prefix: str, cluster: str, limits: TcpLimits = NO_LIMITS) -> Filter:
-        """Return what sends whole connections to ``cluster``, within ``limits``."""
-        return self._tcp_proxy(TcpProxy(stat_prefix=stat_prefix, cluster=cluster), limits)
+    def tcp(self, stat_prefix: str, cluster: str, limits: TcpLimits = NO_LIMITS, counting: Counting | None = None) -> Filter:
+        """Return what sends whole connections to ``cluster``, within ``limits``, and counts them by ``counting``."""
+        return self._tcp_proxy(TcpProxy(stat_prefix=stat_prefix, cluster=cluster), limits, counting)
+
+    def outbound_tcp(self, cluster: str) -> Filter:
+        """Return what sends whole connections from the workload to ``cluster``."""
+        return self.tcp(cluster, cluster, counting=self._outbound())
 
     def forwarding(self, forwarding: TcpForwarding) -> Filter:
         """Return what sends whole connections on as ``forwarding`` says."""
@@ -135,9 +147,18 @@ class TerminalFilters:
             )
         if forwarding.endpoint:
             proxy.metadata_match.CopyFrom(endpoint_at(forwarding.endpoint))
-        return self._tcp_proxy(proxy, forwarding.limits)
+        return self._tcp_proxy(proxy, forwarding.limits, self._outbound())
 
-    def _tcp_proxy(self, proxy: TcpProxy, limits: TcpLimits) -> Filter:
+    def inbound_counting(self, service: ServiceNames, *, mutual: bool) -> Counting | None:
+        """Return how is counted what comes to the workload for ``service``, by mutual TLS or not."""
+        counted = self.settings.telemetry.metrics
+        return Counting(counted, inbound=True, mutual=mutual, service=service) if counted else None
+
+    def _outbound(self) -> Counting | None:
+        counted = self.settings.telemetry.metrics
+        return Counting(counted, inbound=False) if counted else None
+
+    def _tcp_proxy(self, proxy: TcpProxy, limits: TcpLimits, counting: Counting | None) -> Filter:
         if limits.idle_timeout_ms is not None:
             proxy.idle_timeout.CopyFrom(milliseconds(limits.idle_timeout_ms))
         if limits.max_duration_ms is not None:
@@ -145,6 +166,7 @@ class TerminalFilters:
         if limits.hash_by_source:
             proxy.hash_policy.add().source_ip.SetInParent()
         proxy.access_log.extend(of_connections(self.settings.telemetry))
+        count_connections(proxy, counting)
         return Filter(name=TCP_PROXY, typed_config=pack(proxy))
 
     def _manager(self, stat_prefix: str, filters: Sequence[HttpFilter], limits: ConnectionLimits | None = None) -> HttpConnectionManager:
@@ -180,6 +202,14 @@ def complete(listener: Listener, settings: ConnectionSettings, limits: Connectio
     if buffer_bytes is not None:
         listener.per_connection_buffer_limit_bytes.value = buffer_bytes
     listener.access_log.extend(of_refused_connections(settings.telemetry))
+    return listener
+
+
+def named_plainly(listener: Listener, settings: ConnectionSettings) -> Listener:
+    """Return ``listener``, which has Envoy call what it counts by ``settings`` as Istio does, if that is asked for."""
+    metrics = settings.telemetry.metrics
+    if metrics and metrics.plain_names:
+        listener.access_log.append(namespace_module())
     return listener
 
 

@@ -29,6 +29,7 @@ from controlplane.translate.listeners.network_filters import (
     filter_chain_match,
     http_inspector,
     inspect,
+    named_plainly,
     tls_inspector,
 )
 
@@ -49,6 +50,8 @@ def outbound_listener(outbound: OutboundListener, settings: ConnectionSettings) 
         listener.filter_chains.extend(chains.of(chain))
     _default(listener, outbound.default, chains)
     inspect(listener, _inspectors(outbound), settings)
+    if outbound.binds:  # without iptables; with them the listener of inbound connections has it
+        named_plainly(listener, settings)
     return complete(listener, settings)
 
 
@@ -139,5 +142,5 @@ def virtual_outbound(port: int, catch_all: str, settings: ConnectionSettings, fa
             filters=[terminal.tcp(BLACK_HOLE, BLACK_HOLE)],
         )
     )
-    listener.default_filter_chain.CopyFrom(FilterChain(name="virtualOutbound-catchall-tcp", filters=[terminal.tcp(catch_all, catch_all)]))
+    listener.default_filter_chain.CopyFrom(FilterChain(name="virtualOutbound-catchall-tcp", filters=[terminal.outbound_tcp(catch_all)]))
     return complete(listener, settings)

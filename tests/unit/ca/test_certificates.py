@@ -20,6 +20,7 @@ from controlplane.ca import certificates
 from controlplane.ca.certificates import BadCertificate, authority, check_leaf, read_certificates, workload_certificate
 from controlplane.ca.csr import BadSigningRequest, public_key_of
 from controlplane.model.identity import Identity
+from controlplane.model.telemetry.workloads import workload_names
 from tests.support import der
 from tests.support.proofs import sampled
 
@@ -122,6 +123,16 @@ def test_t2_a_signer_that_adds_an_extension_is_caught_before_anything_leaves(mon
 
     with pytest.raises(BadCertificate, match="more than it should"):
         workload_certificate(ROOT, WHO, KEY.public_key(), NOW, HOUR)
+
+
+def test_a_certificate_may_say_the_names_of_a_workload_and_has_one_uri_all_the_same() -> None:
+    names = workload_names("cart-v1", "shop", {"app": "cart", "version": "v1", "evil": "CN=a/b"})
+
+    [found] = read_certificates(workload_certificate(ROOT, WHO, KEY.public_key(), NOW, HOUR, names))
+
+    assert found.subject.rfc4514_string() == "UID=navarch/cart-v1/shop/cart/v1/cart/v1/Kubernetes"
+    said = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(said) == [x509.UniformResourceIdentifier(WHO.uri)]
 
 
 def test_t2_a_signer_that_errs_is_caught_before_anything_leaves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from controlplane.ca.leaf_certificates import LeafCertificate, LeafCertificates,
 from controlplane.ca.rotation import AuthorityState, CertificateIssuer, initial_state, new_issuer
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
+from controlplane.model.telemetry.workloads import WorkloadNames
 from controlplane.serve.sds.secrets import Secrets
 from controlplane.translate.tls.secrets import IDENTITY
 
@@ -42,9 +43,9 @@ class Counting(LeafCertificates):
 
     tries = 0
 
-    def leaf(self, holder: LeafHolder, issuer: CertificateIssuer, now: dt.datetime) -> LeafCertificate:
+    def leaf(self, holder: LeafHolder, issuer: CertificateIssuer, now: dt.datetime, names: WorkloadNames | None = None) -> LeafCertificate:
         self.tries += 1
-        return super().leaf(holder, issuer, now)
+        return super().leaf(holder, issuer, now, names)
 
 
 def holder(number: int) -> LeafHolder:

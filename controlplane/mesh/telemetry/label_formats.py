@@ -1,0 +1,48 @@
+"""The expressions by which users set labels of metrics, as formats: what only Istio's own proxy knows is read where stock Envoy has it.
+
+https://istio.io/latest/docs/tasks/observability/metrics/customize-metrics/
+"""
+
+from __future__ import annotations
+
+import re
+
+from controlplane.translate.telemetry.names import METADATA, of_endpoint, of_peer
+
+_STRINGS = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+_PEER = re.compile(r"(?<![\w.])(?:filter_state\.)?(upstream_peer|downstream_peer)\.(\w+)", re.ASCII)
+_NODE = re.compile(r"(?<![\w.])node(?=[.\[])", re.ASCII)
+# Istio's names of a peer's properties, and ours.
+_PROPERTIES = {
+    "name": "workload",
+    "workload": "workload",
+    "namespace": "workload_namespace",
+    "app": "app",
+    "version": "version",
+    "service": "canonical_service",
+    "revision": "canonical_revision",
+    "cluster": "cluster",
+}
+
+
+def label_format(expression: str) -> str:
+    """Return the format of a label that is to have the value of ``expression``."""
+    if (found := _PEER.fullmatch(expression.strip())) and (suffix := _PROPERTIES.get(found[2])):
+        return of_endpoint(suffix) if found[1] == "upstream_peer" else of_peer(suffix)
+    return f"%CEL({for_stock_envoy(expression)})%"
+
+
+def for_stock_envoy(expression: str) -> str:
+    """Return ``expression`` with the attributes of Istio's proxy that stock Envoy has by another name.
+
+    Of those that are left it knows none: ``downstream_peer`` within a longer expression is one.
+    """
+    parts = _STRINGS.split(expression)  # strings are at odd places
+    return "".join(part if position % 2 else _NODE.sub("xds.node", _PEER.sub(_upstream, part)) for position, part in enumerate(parts))
+
+
+def _upstream(found: re.Match[str]) -> str:
+    suffix = _PROPERTIES.get(found[2])
+    if suffix is None or found[1] != "upstream_peer":
+        return found[0]
+    return f"xds.upstream_host_metadata.filter_metadata['{METADATA}']['{suffix}']"

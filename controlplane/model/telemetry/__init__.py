@@ -1,0 +1,1 @@
+"""What telemetry calls the parts of a mesh."""
