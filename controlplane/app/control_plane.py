@@ -227,7 +227,7 @@ class ControlPlane:
     def _fleet_problems(self) -> Iterator[Sequence[Problem]]:
         """Yield what proxies refuse, which of them are of a version that is not supported, and what the API server refuses."""
         yield from refusal_problems(self._subscribers, self._recorder.fleet)
-        yield from version_problems(self._subscribers)
+        yield from version_problems(self._subscribers, counting=self._mesh.counted_workloads.wanted)
         if self._write_back:
             yield self._write_back.state.problems()
 

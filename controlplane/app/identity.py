@@ -73,7 +73,7 @@ async def _open_identity_server(identity: IdentitySettings, api: ApiServer | Non
         connection_age_s=identity.connection_age_s,
         trust_domain=lambda: mesh.settings().trust_domain,
         random=random.random,
-        names_of=mesh.names_in_certificate,
+        names_of=mesh.counted_workloads.names_in_certificate,
     )
     identity_server = IdentityServer(config)
     await identity_server.open()

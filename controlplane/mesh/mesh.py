@@ -22,19 +22,17 @@ from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
-from controlplane.mesh.registry.workload_names import names_in_certificate
+from controlplane.mesh.registry.workload_names import CountedWorkloads
 from controlplane.mesh.roots import scope_of, table_roots, virtual_hosts_by
 from controlplane.mesh.routing.scopes import ProxyScope
 from controlplane.mesh.sessions import Session, typical_proxy
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.model.deferrals import Deferral, by_object
-from controlplane.model.identity import Identity
 from controlplane.model.keys import Key, in_key_order
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import FieldAtFault, Problem, Severity, in_order
 from controlplane.model.proxies import Proxy
 from controlplane.model.revisions import DEFAULT_REVISION, REVISION_LABEL, is_of_revision
-from controlplane.model.telemetry.workloads import WorkloadNames
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
@@ -74,6 +72,7 @@ class Mesh:
         self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
+        self.counted_workloads = CountedWorkloads(self._db)
         self._plaintext = PlaintextProxies(self._db)
         self._presence = (self._plaintext, ExpressionLimits(self._db))
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
@@ -217,10 +216,6 @@ class Mesh:
     def injected_namespaces(self) -> frozenset[str]:
         """Return the namespaces with injection."""
         return frozenset() if isinstance(namespaces := self._db.attempt(injected_namespaces), Failed) else namespaces
-
-    def names_in_certificate(self, who: Identity, pod: str) -> WorkloadNames | None:
-        """Return the names of the workload of ``pod``, which runs as ``who``, for its certificate; ``None``: that says none."""
-        return None if isinstance(names := self._db.attempt(names_in_certificate, who, pod), Failed) else names
 
     def proxy_defaults(self) -> ProxySettings:
         """Return the settings of proxies that hold where a pod has none of its own."""

@@ -32,7 +32,7 @@ _FIRST_WITH_VHDS_BY_ADS = EnvoyVersion(1, 37)  # https://github.com/envoyproxy/e
 
 # The first whose logger of statistics has labels that are never empty, and forgets what is idle.
 # https://www.envoyproxy.io/docs/envoy/v1.39.3/api-v3/extensions/access_loggers/stats/v3/stats.proto
-FIRST_TO_COUNT_BY_LABELS = EnvoyVersion(1, 39)
+_FIRST_TO_COUNT_BY_LABELS = EnvoyVersion(1, 39)
 
 
 class VersionConcern(NamedTuple):
@@ -55,7 +55,15 @@ def takes_vhds(version: EnvoyVersion | None) -> bool:
 
 def counts_by_labels(version: EnvoyVersion | None) -> bool:
     """Return whether an Envoy of ``version`` can count requests by labels; others refuse a listener that asks for it."""
-    return version is None or version >= FIRST_TO_COUNT_BY_LABELS
+    return version is None or version >= _FIRST_TO_COUNT_BY_LABELS
+
+
+def counting_concern(version: EnvoyVersion | None) -> VersionConcern | None:
+    """Return what is to be said of proxies of ``version`` where they are asked to count by labels; ``None``: they can."""
+    if counts_by_labels(version):
+        return None
+    words = f"Envoy {version} has no envoy.access_loggers.stats as it is needed, which came with {_release(_FIRST_TO_COUNT_BY_LABELS)}"
+    return VersionConcern(Severity.WARNING, "NoMetrics", f"{words}: Istio's metrics are not counted there")
 
 
 def concern(version: EnvoyVersion | None) -> VersionConcern | None:

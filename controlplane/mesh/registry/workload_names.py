@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.incremental.database import Database, eager_query, query
+from controlplane.incremental.database import Database, Failed, eager_query, query
 from controlplane.mesh.facets import entry_at, namespaces_with, of_kind
 from controlplane.mesh.inputs import index, objects
 from controlplane.mesh.registry.endpoints import workload_instance
@@ -51,3 +51,20 @@ def names_in_certificate(db: Database, who: Identity, pod: str) -> WorkloadNames
     if instance is None or instance.account != who.service_account:
         return None
     return workload_names(instance.workload, who.namespace, dict(instance.labels))
+
+
+class CountedWorkloads:
+    """Whether proxies are asked to count by the names of workloads, and by which: for those who know no queries."""
+
+    def __init__(self, db: Database) -> None:
+        """Ask ``db``."""
+        self._db = db
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether some proxy is asked to count so."""
+        return self._db.attempt(counts_by_names) is True
+
+    def names_in_certificate(self, who: Identity, pod: str) -> WorkloadNames | None:
+        """Return the names of the workload of ``pod``, which runs as ``who``, for its certificate; ``None``: that says none."""
+        return None if isinstance(names := self._db.attempt(names_in_certificate, who, pod), Failed) else names

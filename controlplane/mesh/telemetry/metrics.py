@@ -11,11 +11,11 @@ from controlplane.incremental.database import Database, query
 from controlplane.ir.telemetry.listeners import Side
 from controlplane.ir.telemetry.metrics import CountedBy, CountedMetric, StandardMetric
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.mesh.telemetry.label_formats import label_format
 from controlplane.mesh.telemetry.modes import holds_for
 from controlplane.mesh.telemetry.providers import mesh_spec, telemetry_provider
 from controlplane.mesh.telemetry.selection import Reporter, TelemetryScope, metrics_entries
 from controlplane.model.keys import Key
+from controlplane.model.telemetry.label_formats import label_format
 from controlplane.model.telemetry.workloads import CLUSTER, WorkloadNames, known
 from controlplane.objects.extensions.telemetry import Metrics, MetricSelector, MetricsOverrides
 

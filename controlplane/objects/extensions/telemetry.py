@@ -12,7 +12,7 @@ from pydantic import Field
 from controlplane.model.keys import TELEMETRY_KIND, GroupKind
 from controlplane.objects.telemetry.custom_tags import CustomTag
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Map, Model, Text
+from controlplane.objects.types.scalars import EMPTY_MAP, Bool, Double, Duration, Map, Model, Text, Unsupported
 from controlplane.objects.types.selectors import Name, SinglePolicyAttachment
 
 WorkloadMode = Literal["CLIENT_AND_SERVER", "CLIENT", "SERVER"]
@@ -54,7 +54,7 @@ class MetricSelector(ModeSelector):
     """One metric, or all."""
 
     metric: Metric | None = None
-    custom_metric: Name | None = None
+    custom_metric: Unsupported[Name | None] = None
 
 
 class MetricsOverrides(Model):
@@ -70,7 +70,7 @@ class Metrics(Model):
 
     providers: tuple[ProviderRef, ...] = ()
     overrides: tuple[MetricsOverrides, ...] = ()
-    reporting_interval: Duration | None = None
+    reporting_interval: Unsupported[Duration | None] = None
 
 
 class Tracing(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from controlplane.model.envoy_versions import EnvoyVersion, VersionConcern, concern
+from controlplane.model.envoy_versions import EnvoyVersion, VersionConcern, concern, counting_concern
 from controlplane.model.problems import Problem
 from controlplane.serve.xds.subscribers import Subscribers
 
@@ -13,15 +13,23 @@ _MOST_NAMES = 10  # in one Problem
 _MOST_VERSIONS = 100  # each in a Problem, and in the log: what a proxy says of itself is not verified
 
 
-def version_problems(subscribers: Subscribers) -> Iterator[tuple[Problem, ...]]:
-    """Yield, in pieces, a Problem for each version of proxies of ``subscribers`` that is not a supported one, with their names."""
+def version_problems(subscribers: Subscribers, *, counting: bool) -> Iterator[tuple[Problem, ...]]:
+    """Yield, in pieces, a Problem for each version of proxies of ``subscribers`` that is not a supported one, with their names.
+
+    ``counting``: proxies are asked to count by labels, which some cannot.
+    """
     proxies: dict[EnvoyVersion | None, set[str]] = defaultdict(set)
     for session in subscribers.sessions():
         version = session.proxy.envoy
-        if concern(version) and (version in proxies or len(proxies) < _MOST_VERSIONS):
+        if _concerns(version, counting=counting) and (version in proxies or len(proxies) < _MOST_VERSIONS):
             proxies[version].add(session.proxy.id)
         yield ()
-    yield tuple(_problem(found, proxies[version]) for version in proxies if (found := concern(version)))
+    yield tuple(_problem(found, proxies[version]) for version in proxies for found in _concerns(version, counting=counting))
+
+
+def _concerns(version: EnvoyVersion | None, *, counting: bool) -> list[VersionConcern]:
+    found = (concern(version), counting_concern(version) if counting else None)
+    return [each for each in found if each]
 
 
 class LoggedVersions:

@@ -15,11 +15,12 @@ from controlplane.model import cluster_names
 from controlplane.model.protocols import Protocol
 from controlplane.model.proxies import IpFamilies
 from controlplane.model.services import Resolution
+from controlplane.model.telemetry.label_formats import METADATA
 from controlplane.translate.addresses import ADDRESS_KEY, UNIX, ads, milliseconds, socket_address
 from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.translate.clusters.traffic_policy import apply_policy, speaks_http2, unlimited
 from controlplane.translate.clusters.upstream_tls import apply_tls
-from controlplane.translate.telemetry.names import METADATA, service_names
+from controlplane.translate.telemetry.names import service_names
 
 BLACK_HOLE = cluster_names.BLACK_HOLE
 PASSTHROUGH = "PassthroughCluster"

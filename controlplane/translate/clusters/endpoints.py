@@ -11,10 +11,11 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from controlplane.envoy.packing import struct
 from controlplane.model.services import Endpoint, Health
+from controlplane.model.telemetry.label_formats import METADATA
 from controlplane.model.telemetry.workloads import workload_names
 from controlplane.translate.addresses import endpoint_at, set_address
 from controlplane.translate.clusters.upstream_tls import MATCH, TLS_MODE
-from controlplane.translate.telemetry.names import METADATA, endpoint_names
+from controlplane.translate.telemetry.names import endpoint_names
 from controlplane.translate.tls.mesh import ISTIO
 
 _MAX_WEIGHT = 2**32 - 1

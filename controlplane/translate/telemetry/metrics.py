@@ -16,8 +16,8 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import ON_DOWNS
 
 from controlplane.envoy.packing import Fields, typed_struct
 from controlplane.ir.telemetry.metrics import CountedBy, CountedMetric, ServiceNames, StandardMetric
+from controlplane.model.telemetry.label_formats import of_cluster, of_endpoint, of_peer
 from controlplane.model.telemetry.workloads import SUFFIXES, UNKNOWN
-from controlplane.translate.telemetry.names import of_cluster, of_endpoint, of_peer
 
 NAME = "envoy.access_loggers.stats"
 SCOPE = "wasmcustom"  # begins the names of statistics; Envoy's page leaves it out once it has loaded a WebAssembly module

@@ -1,29 +1,13 @@
-"""Where Envoy finds who is at the other end: in the metadata of clusters and endpoints, and in what is noted of a connection's peer."""
+"""What says who is at the other end: the metadata of clusters and endpoints, and what is noted of a connection's peer."""
 
 from __future__ import annotations
 
 from controlplane.envoy.packing import StructFields
 from controlplane.ir.telemetry.metrics import ServiceNames
+from controlplane.model.telemetry.label_formats import PEER_STATE
 from controlplane.model.telemetry.workloads import SUBJECT, SUFFIXES, UNKNOWN, WorkloadNames
 
-METADATA = "navarch"  # the key of the metadata of clusters and endpoints
-_PEER_STATE = "navarch.peer."  # begins the names of what is noted in a connection's filter state
 _SUBJECT = f"UID={SUBJECT}/"  # as Envoy writes the subject of a certificate (RFC 2253)
-
-
-def of_endpoint(suffix: str) -> str:
-    """Return the format of the chosen endpoint's name that ends in ``suffix``."""
-    return f"%UPSTREAM_METADATA({METADATA}:{suffix})%"
-
-
-def of_cluster(key: str) -> str:
-    """Return the format of what the cluster says of its service as ``key``."""
-    return f"%CLUSTER_METADATA({METADATA}:{key})%"
-
-
-def of_peer(suffix: str) -> str:
-    """Return the format of the peer's name that ends in ``suffix``, as :func:`peer_expressions` have it noted."""
-    return f"%FILTER_STATE({_PEER_STATE}{suffix}:PLAIN)%"
 
 
 def endpoint_names(names: WorkloadNames) -> StructFields:
@@ -45,5 +29,5 @@ def peer_expressions() -> dict[str, str]:
     found = {}
     for position, suffix in enumerate(SUFFIXES, start=1):
         part = f'connection.subject_peer_certificate.split("/")[{position}]'
-        found[f"{_PEER_STATE}{suffix}"] = f'%CEL({ours} ? {part} : "{UNKNOWN}")%'
+        found[f"{PEER_STATE}{suffix}"] = f'%CEL({ours} ? {part} : "{UNKNOWN}")%'
     return found

@@ -93,7 +93,7 @@ def test_nothing_is_counted_by_labels_and_nobody_is_named_unless_it_is_asked_for
 
     assert counted(session, "OUTBOUND") == counted(session, "INBOUND") == {}
     assert not any(b"navarch" in resource.value for kind in (CDS, EDS, LDS) for resource in session.view.resources(kind))
-    assert mesh.names_in_certificate(Identity("cluster.local", "shop", "web"), "web-1") is None
+    assert mesh.counted_workloads.names_in_certificate(Identity("cluster.local", "shop", "web"), "web-1") is None
 
 
 @pytest.mark.parametrize("documents", [[settings()], [telemetry("istio-system", providers=[{"name": "Prometheus"}])]])
@@ -163,7 +163,7 @@ def test_a_certificate_names_the_workload_of_the_pod_alone_that_runs_as_its_acco
     session_of(mesh)
 
     def names(account: str, pod: str) -> object:
-        return mesh.names_in_certificate(Identity("cluster.local", "shop", account), pod)
+        return mesh.counted_workloads.names_in_certificate(Identity("cluster.local", "shop", account), pod)
 
     assert names("web", "web-1") == workload_names("web-v1", "shop", LABELS)
     assert [names("other", "web-1"), names("web", "web-2"), names("web", "")] == [None] * 3

@@ -14,6 +14,7 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.telemetry.providers import mesh_spec
 from controlplane.mesh.telemetry.selection import (
     effective_telemetries,
+    metrics_entries,
     telemetries_by_age,
     telemetry_specs,
     unselective_telemetry,
@@ -110,6 +111,9 @@ def _without_provider(db: Database, telemetry: Telemetry) -> Iterator[Problem]:
     )
     if not named and any(not entry.disabled for entry in telemetry.spec.access_logging):
         yield _warning(telemetry, "spec.accessLogging", "NoProvider", f"{missing}: there are no access logs by it")
+    counted = mesh_spec(db).default_providers.metrics or any(entry.providers for entry in metrics_entries(db, keys))
+    if telemetry.spec.metrics and not counted:
+        yield _warning(telemetry, "spec.metrics", "NoProvider", f"{missing}: nothing is counted by it")
 
 
 def _warning(telemetry: Telemetry, path: str, code: str, message: str) -> Problem:

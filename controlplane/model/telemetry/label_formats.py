@@ -1,5 +1,6 @@
-"""The expressions by which users set labels of metrics, as formats: what only Istio's own proxy knows is read where stock Envoy has it.
+"""Labels of metrics as formats of access logs: where Envoy finds who is at the other end, and what users set labels to.
 
+Users write expressions in CEL; what only Istio's own proxy knows of a peer is read where stock Envoy has it.
 https://istio.io/latest/docs/tasks/observability/metrics/customize-metrics/
 """
 
@@ -7,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from controlplane.translate.telemetry.names import METADATA, of_endpoint, of_peer
-
+METADATA = "navarch"  # the key of the metadata of clusters and endpoints
+PEER_STATE = "navarch.peer."  # begins the names of what is noted in a connection's filter state
 _STRINGS = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _PEER = re.compile(r"(?<![\w.])(?:filter_state\.)?(upstream_peer|downstream_peer)\.(\w+)", re.ASCII)
 _NODE = re.compile(r"(?<![\w.])node(?=[.\[])", re.ASCII)
@@ -23,6 +24,29 @@ _PROPERTIES = {
     "revision": "canonical_revision",
     "cluster": "cluster",
 }
+
+
+def of_endpoint(suffix: str) -> str:
+    """Return the format of the chosen endpoint's name that ends in ``suffix``."""
+    return f"%UPSTREAM_METADATA({METADATA}:{suffix})%"
+
+
+def of_cluster(key: str) -> str:
+    """Return the format of what the cluster says of its service as ``key``."""
+    return f"%CLUSTER_METADATA({METADATA}:{key})%"
+
+
+def of_peer(suffix: str) -> str:
+    """Return the format of the peer's name that ends in ``suffix``, as it is noted of the connection."""
+    return f"%FILTER_STATE({PEER_STATE}{suffix}:PLAIN)%"
+
+
+def unknown_attribute(expression: str) -> str | None:
+    """Return the first attribute in ``expression`` that Istio's proxy has and stock Envoy has not; a label by it is ``unknown``."""
+    if (found := _PEER.fullmatch(expression.strip())) and found[2] in _PROPERTIES:
+        return None
+    left = (_PEER.search(part) for part in _STRINGS.split(for_stock_envoy(expression))[::2])
+    return next((found[0] for found in left if found), None)
 
 
 def label_format(expression: str) -> str:
