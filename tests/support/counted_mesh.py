@@ -118,6 +118,11 @@ class CountedMesh(MeshClients):
         async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
             return (await client.get(f"http://{self.network}.{suffix}:{STATS}/stats/prometheus")).text
 
+    async def listeners(self, suffix: int) -> str:
+        """Return what the Envoy at the address that ends in ``suffix`` has of listeners, as JSON."""
+        async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
+            return (await client.get(f"http://{self.network}.{suffix}:{ADMIN_PORT}/config_dump?resource=dynamic_listeners")).text
+
     async def through_own_envoy(self, path: str = "/", host: str = f"web.shop:{HTTP}", **headers: str) -> int:
         """Return the status of a request by ``caller``."""
         async with httpx.AsyncClient(proxy=f"http://{self.network}.12:{PROXY}", timeout=DEADLINE_S) as client:
@@ -172,8 +177,8 @@ class CountedMesh(MeshClients):
 
 
 @contextlib.asynccontextmanager
-async def counted_mesh(folder: Path) -> AsyncIterator[CountedMesh]:
-    """Yield the mesh; end everything with the block."""
+async def counted_mesh(folder: Path, settings: str = COUNTING) -> AsyncIterator[CountedMesh]:
+    """Yield the mesh, with ``settings``; end everything with the block."""
     network = free_network((HTTP, GRPC, TCP, PROXY, EDGE, ADMIN_PORT, STATS, 8000, 8001, 8002))
     (folder / "manifests").mkdir()
     replica = Replica("navarch", *(f"127.0.0.1:{free_port()}" for _ in range(3)))
@@ -184,7 +189,7 @@ async def counted_mesh(folder: Path) -> AsyncIterator[CountedMesh]:
         places = (("web", "shop", 11), ("caller", "elsewhere", 12), ("front", "edge", 13))
         pods = (_WORKLOAD.format(name=name, namespace=namespace, ip=f"{network}.{suffix}") for name, namespace, suffix in places)
         world.save("mesh", "".join(pods) + _OBJECTS.format(network=network))
-        world.save("settings", COUNTING)
+        world.save("settings", settings)
         application.open()
         task = asyncio.create_task(application.run())
         stack.push_async_callback(_ended, application, task)
