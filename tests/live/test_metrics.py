@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from controlplane.model.identity import Identity
 from tests.support.counted_mesh import CountedMesh, counted_mesh, labels_of
-from tests.support.prometheus import Prometheus
+from tests.support.prometheus import Prometheus, complaints_about
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+ADDONS = Path(__file__).parents[2] / "manifests" / "addons"
 # What Kiali's graph groups by; a series without any of these, but the status of gRPC, is not drawn.
 GRAPH = (
     "source_workload_namespace,source_workload,source_canonical_service,source_canonical_revision,destination_service_namespace,"
@@ -73,6 +76,7 @@ async def busy(world: CountedMesh) -> None:
     assert await world.by_tcp(b"12345") == b"12345"
     assert (await world.ask(who=None)).status == 200
     assert (await world.ask(who=STRANGER)).status == 200
+    assert await world.talk(b"12345", who=None) == b"12345"
 
 
 async def test_each_series_has_the_labels_of_istio_and_the_peer_is_who_its_certificate_says(world: CountedMesh) -> None:
@@ -132,6 +136,8 @@ async def test_the_questions_of_the_graph_are_answered(world: CountedMesh, prome
         (asks("istio_requests_total", to_services), {**CALLER, **WEB, **grpc}),
         (asks("istio_requests_total", to_services), {**WEB, **http, "source_workload": "front-v1", "source_workload_namespace": "edge"}),
         (asks("istio_requests_total", of_workloads), {**CALLER, **WEB, **http}),
+        (asks("istio_tcp_sent_bytes_total", from_outside), {**NOBODY, **WEB, "request_protocol": "tcp", "response_flags": "-"}),
+        (asks("istio_tcp_sent_bytes_total", to_services), {**CALLER, **WEB, "request_protocol": "tcp", "response_flags": "-"}),
         (asks("istio_tcp_sent_bytes_total", of_workloads), {**CALLER, **WEB, "request_protocol": "tcp", "response_flags": "-"}),
     ):
         await _answers(world, prometheus, query, wanted)
@@ -154,6 +160,31 @@ async def test_the_questions_of_the_dashboards_are_answered(world: CountedMesh, 
         (secured, {"source_workload": "caller-v1", "connection_security_policy": "mutual_tls", "response_code": "200"}),
     ):
         await _answers(world, prometheus, query, wanted)
+
+
+async def test_our_dashboard_asks_what_prometheus_answers(world: CountedMesh, prometheus: Prometheus) -> None:
+    await busy(world)
+    dashboard = json.loads((ADDONS / "grafana-mesh.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+    for query in asked:
+        for name, value in {"$__rate_interval": "30s", "$service": ".*", "$namespace": ".*"}.items():
+            query = query.replace(name, value)  # noqa: PLW2901 - Grafana does so, one after the other
+        await _answers(world, prometheus, query, {})
+
+
+def test_prometheus_takes_our_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "prometheus.yaml"
+    config.write_text((ADDONS / "prometheus-scrape.yaml").read_text())
+
+    assert complaints_about(config) == ""
+
+
+async def test_what_goes_to_no_service_is_counted_by_the_cluster_that_it_takes(world: CountedMesh) -> None:
+    assert await world.through_own_envoy(host="nowhere.example") == 503
+
+    series = labels_of(await world.page(12), "istio_requests_total")
+    assert [each["destination_service"] for each in series if each["destination_service_name"] == "PassthroughCluster"] == ["unknown"]
 
 
 async def _answers(world: CountedMesh, prometheus: Prometheus, query: str, wanted: Mapping[str, str]) -> None:

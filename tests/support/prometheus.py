@@ -79,6 +79,13 @@ def prometheus_binary() -> str:
     return str(_cached() / "usr" / "bin" / "prometheus")
 
 
+def complaints_about(config: Path) -> str:
+    """Return what promtool, which comes with Prometheus, has to say against the configuration ``config``; skip the test without it."""
+    promtool = Path(prometheus_binary()).with_name("promtool")
+    ran = subprocess.run([promtool, "check", "config", str(config)], capture_output=True, text=True, check=False)
+    return ran.stdout + ran.stderr if ran.returncode else ""
+
+
 def _cached() -> Path:
     return cache_root() / "prometheus"
 

@@ -24,6 +24,7 @@ from controlplane.simulation.upstream.clusters import Balancing, Unusable, endpo
 from controlplane.simulation.upstream.subsets import merged_criteria
 
 _BAD_REQUEST = 400
+_NOTING = ("envoy.filters.network.set_filter_state",)  # what refuses nothing, and sends nothing elsewhere
 
 
 def filtered(
@@ -43,7 +44,8 @@ def filtered(
         if (manager := unpacked(each.typed_config, HttpConnectionManager)) is not None:
             yield from _requested(walk, label, manager, arrival, request, resources, terminates=terminates)
             return
-        walk = walk.passing(Stage.NETWORK_FILTER, each.name)
+        if each.name not in _NOTING:
+            walk = walk.passing(Stage.NETWORK_FILTER, each.name)
     yield walk.step(Stage.NETWORK_FILTER, label, "", "the chain has no filter that sends connections on").ends(Closed())
 
 
