@@ -64,6 +64,13 @@ def test_a_token_says_who_its_bearer_is_for_whom_and_until_when(state: str) -> N
     assert stat.S_IMODE((Path(state) / SIGNING_KEY_FILE).stat().st_mode) == 0o600
 
 
+def test_a_token_may_be_bound_to_a_pod(state: str) -> None:
+    tokens = [navarch("token", "--state", state, "--namespace", "shop", *more).stdout.strip() for more in (("--pod", "cart-1"), ())]
+
+    key = read_key(FileStore(Path(state), SIGNING_KEY_FILE).read_now() or b"").public_key()
+    assert [verify_token(token, key, "istio-ca", now()).pod for token in tokens] == ["cart-1", ""]
+
+
 @pytest.mark.parametrize("wrong", [("--namespace", "a b"), ("--namespace", "shop", "--lifetime", "0"), ()])
 def test_a_token_for_nobody_is_refused_without_a_traceback(state: str, wrong: tuple[str, ...]) -> None:
     found = navarch("token", "--state", state, *wrong)

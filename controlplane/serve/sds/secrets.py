@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # The names of the workload of a pod, to which a token of an identity is bound: None where certificates say none.
 NamesOf: TypeAlias = Callable[[Identity, str], WorkloadNames | None]
+# How often it is looked whether workloads have other names than their certificates say, and at how many of them at a time.
+_NAMES_S, _MOST_NAMES = 5.0, 100
 _RETRY_S = 5.0  # after something could not be issued
 
 
@@ -78,6 +80,7 @@ class Secrets:
         self._leaf_certificates = leaf_certificates
         self._clock = clock
         self._tables: dict[LeafHolder, Table] = {}
+        self._unchecked: list[LeafHolder] = []  # whose names are still to be looked at, before it begins anew
         self._listeners: dict[LeafHolder, set[SecretListener]] = defaultdict(set)
         self._wake_event = asyncio.Event()
         self._issued_state: AuthorityState | None = None  # by which all secrets are issued
@@ -129,7 +132,7 @@ class Secrets:
             self._wake_event.clear()
             wait = self._renew()
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(min(wait, _NAMES_S)):
                     await self._wake_event.wait()
             except TimeoutError:
                 continue
@@ -164,7 +167,7 @@ class Secrets:
         if self._retry_at is not None and now < self._retry_at:
             return (self._retry_at - now).total_seconds()
         self._retry_at = None
-        due = set(self._leaf_certificates.due(now))
+        due = {*self._leaf_certificates.due(now), *self._renamed()}
         if state != self._issued_state:
             due.update(self._tables)
             self._issued_state, self._roots = state, None
@@ -186,6 +189,15 @@ class Secrets:
             return _RETRY_S
         next_due = self._leaf_certificates.next_due()
         return max((next_due - now).total_seconds(), 0.01) if next_due else 3600.0
+
+    def _renamed(self) -> Iterator[LeafHolder]:
+        """Yield, of some holders at a time, in turn, those whose workload has other names than their certificate says."""
+        self._unchecked = self._unchecked or list(self._tables)
+        looked_at, self._unchecked = self._unchecked[:_MOST_NAMES], self._unchecked[_MOST_NAMES:]
+        for holder in looked_at:
+            leaf = self._leaf_certificates.current(holder)
+            if leaf and leaf.names != self._names_of(holder.who, holder.pod):
+                yield holder
 
     def _update(self, holder: LeafHolder, table: Table) -> TableChange:
         state = self._authority.state

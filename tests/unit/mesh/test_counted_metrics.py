@@ -181,3 +181,56 @@ def test_workloads_of_a_namespace_share_all_but_their_listeners_and_what_they_se
 
     assert len(shared) == 1
     assert any(shared[0].of_type(CDS))
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted", "told"),
+    [
+        ("request.host", "%CEL(request.host)%", []),
+        ("downstream_peer.workload", "%FILTER_STATE(navarch.peer.workload:PLAIN)%", []),
+        ("filter_state.upstream_peer.namespace", "%UPSTREAM_METADATA(navarch:workload_namespace)%", []),
+        ("node.id == 'node.id' ? 'a' : 'b'", "%CEL(xds.node.id == 'node.id' ? 'a' : 'b')%", []),
+        (
+            "upstream_peer.app == 'a' ? 'a' : 'b'",
+            "%CEL(xds.upstream_host_metadata.filter_metadata['navarch']['app'] == 'a' ? 'a' : 'b')%",
+            [],
+        ),
+        ("downstream_peer.app == 'a' ? 'a' : 'b'", "%CEL(downstream_peer.app == 'a' ? 'a' : 'b')%", ["NotTranslated"]),
+    ],
+)
+def test_a_label_is_set_by_what_stock_envoy_has(expression: str, wanted: str, told: list[str]) -> None:
+    override = {"match": {"metric": "REQUEST_COUNT"}, "tagOverrides": {"own": {"value": expression}}}
+    document = telemetry("shop", "all", override, providers=[{"name": "prometheus"}])
+
+    session = session_of(mesh_of(document))
+
+    assert counted(session, "INBOUND")["istio_requests_total"]["own"] == wanted
+    assert [problem.code for problem in parse(document).problems] == told
+
+
+@pytest.mark.parametrize(
+    "expression", ["request.host ==", "size(request.path)%2 == 1", "string(request.size)", "request.headers.exists(x, true)"]
+)
+def test_a_label_that_would_cost_a_listener_is_refused(expression: str) -> None:
+    override = {"match": {"metric": "REQUEST_COUNT"}, "tagOverrides": {"own": {"value": expression}}}
+
+    parsed = parse(telemetry("shop", "all", override))
+
+    assert parsed.object is None
+    assert [problem.field for problem in parsed.problems] == ["spec.metrics[0].overrides[0].tagOverrides.own.value"]
+
+
+def test_what_nothing_comes_of_is_told() -> None:
+    overrides = [{"match": {"metric": "GRPC_REQUEST_MESSAGES"}, "disabled": True}, {"match": {"customMetric": "own"}, "disabled": True}]
+    document = telemetry("shop", "all", *overrides, reportingInterval="10s")
+    mesh = mesh_of(document)
+    mesh.refresh()
+
+    told = {problem.field for problem in (*parse(document).problems, *mesh.problems())}
+
+    assert told >= {
+        "spec.metrics[0].overrides[0].match.metric",
+        "spec.metrics[0].overrides[1].match.customMetric",
+        "spec.metrics[0].reportingInterval",
+        "spec.metrics",
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.model.envoy_versions import NEWEST, OLDEST, EnvoyVersion, concern, takes_vhds
+from controlplane.model.envoy_versions import NEWEST, OLDEST, EnvoyVersion, concern, counting_concern, counts_by_labels, takes_vhds
 from controlplane.model.problems import Severity
 from tests.support import envoy_versions
 
@@ -37,6 +37,14 @@ def test_only_what_may_not_work_is_a_warning() -> None:
 @pytest.mark.parametrize(("version", "taken"), [((1, 35, 9), False), ((1, 36, 4), False), ((1, 37, 0), True), ((1, 41, 0), True)])
 def test_virtual_hosts_of_their_own_are_for_those_who_take_them(version: tuple[int, int, int], *, taken: bool) -> None:
     assert takes_vhds(EnvoyVersion(*version)) is taken
+
+
+@pytest.mark.parametrize(("version", "counts"), [((1, 36, 4), False), ((1, 38, 3), False), ((1, 39, 3), True), ((1, 40, 0), True)])
+def test_who_cannot_count_by_labels_is_told(version: tuple[int, int, int], *, counts: bool) -> None:
+    found = counting_concern(EnvoyVersion(*version))
+
+    assert counts_by_labels(EnvoyVersion(*version)) is counts
+    assert found is None if counts else found is not None and found.code == "NoMetrics"
 
 
 def test_the_oldest_and_the_newest_are_among_those_that_tests_run_with() -> None:

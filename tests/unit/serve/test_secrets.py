@@ -13,7 +13,7 @@ from controlplane.ca.leaf_certificates import LeafCertificate, LeafCertificates,
 from controlplane.ca.rotation import AuthorityState, CertificateIssuer, initial_state, new_issuer
 from controlplane.envoy.type_urls import SDS
 from controlplane.model.identity import Identity
-from controlplane.model.telemetry.workloads import WorkloadNames
+from controlplane.model.telemetry.workloads import WorkloadNames, workload_names
 from controlplane.serve.sds.secrets import Secrets
 from controlplane.translate.tls.secrets import IDENTITY
 
@@ -77,3 +77,23 @@ def test_t17_while_nothing_can_be_issued_it_is_tried_once_in_a_while_whoever_com
     known = vault.current(holder(3))
     assert known
     assert read_certificates(known.chain)[0].not_valid_after_utc > at[0]
+
+
+def test_a_certificate_is_issued_anew_when_its_workload_gets_another_name() -> None:
+    authority, vault = Kept(initial_state(new_issuer(KEY, NOW, HOUR))), LeafCertificates(HOUR / 2, lambda: KEY, lambda: 0.5)
+    named: dict[str, WorkloadNames] = {}
+    secrets = Secrets(authority, vault, lambda: NOW, lambda _, pod: named.get(pod))
+    pods = [LeafHolder(Identity("td", "a", "b"), f"proxy-{number}", f"pod-{number}") for number in range(250)]
+    for pod in pods:
+        secrets.open(pod)
+    before = vault.issued
+
+    secrets._renew()
+    named["pod-7"] = workload_names("cart-v1", "a", {})
+    for _ in range(3):
+        secrets._renew()
+
+    assert vault.issued == before + 1
+    renewed = vault.current(pods[7])
+    assert renewed is not None
+    assert renewed.names == named["pod-7"]
