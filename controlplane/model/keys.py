@@ -12,7 +12,8 @@ SECURITY = "security.istio.io"
 TELEMETRY = "telemetry.istio.io"
 EXTENSIONS = "extensions.istio.io"
 GATEWAY_API = "gateway.networking.k8s.io"
-CONFIGURATION_GROUPS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API)  # all of whose kinds say something to a mesh
+NAVARCH = "navarch.dev"  # of kinds of our own
+CONFIGURATION_GROUPS = (NETWORKING, SECURITY, TELEMETRY, EXTENSIONS, GATEWAY_API, NAVARCH)  # all of whose kinds say something to a mesh
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,6 +79,8 @@ ENDPOINT_KINDS = frozenset((ENDPOINT_SLICE, POD, WORKLOAD_ENTRY))  # where the i
 AUTHORIZATION_POLICY = GroupKind(SECURITY, "AuthorizationPolicy")
 PEER_AUTHENTICATION = GroupKind(SECURITY, "PeerAuthentication")
 REQUEST_AUTHENTICATION = GroupKind(SECURITY, "RequestAuthentication")
+
+RATE_LIMIT = GroupKind(NAVARCH, "RateLimit")
 
 TELEMETRY_KIND = GroupKind(TELEMETRY, "Telemetry")
 

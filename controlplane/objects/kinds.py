@@ -35,8 +35,9 @@ from controlplane.objects.networking.virtual_service import VirtualService, Virt
 from controlplane.objects.networking.workload_group import WorkloadGroup, WorkloadGroupSpec
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy, AuthorizationPolicySpec
 from controlplane.objects.security.peer_authentication import PeerAuthentication, PeerAuthenticationSpec
+from controlplane.objects.security.rate_limit import ClosedRateLimit, RateLimit, RateLimitSpec
 from controlplane.objects.security.request_authentication import RequestAuthentication, RequestAuthenticationSpec
-from controlplane.objects.security.rules import authorization_policy, peer_authentication, request_authentication
+from controlplane.objects.security.rules import authorization_policy, peer_authentication, rate_limit, request_authentication
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.scalars import Model
 
@@ -60,6 +61,8 @@ MeshObject: TypeAlias = (
     | PeerAuthentication
     | RequestAuthentication
     | AuthorizationPolicy
+    | RateLimit
+    | ClosedRateLimit
     | Telemetry
     | WasmPlugin
     | TrafficExtension
@@ -135,6 +138,7 @@ KINDS: Mapping[GroupKind, Kind] = {
         _kind(PeerAuthentication, peer_authentication.check, _V1_BETA1, PeerAuthenticationSpec),
         _kind(RequestAuthentication, request_authentication.check, _V1_BETA1, RequestAuthenticationSpec),
         _kind(AuthorizationPolicy, authorization_policy.check, _V1_BETA1, AuthorizationPolicySpec),
+        _kind(RateLimit, rate_limit.check, ("v1alpha1",), RateLimitSpec),
         _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec),
         _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec, unsupported=True),
         _kind(TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec, unsupported=True),

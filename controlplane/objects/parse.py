@@ -16,6 +16,7 @@ from controlplane.objects.mesh.mesh_config import MeshConfig, MeshConfigSpec, Pa
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.security.closed import ClosedForm, closed_form
+from controlplane.objects.security.rate_limit import ClosedRateLimit
 from controlplane.objects.types import names
 from controlplane.objects.types.findings import Finding, ineffective_fields
 from controlplane.objects.types.metadata_rules import ineffective_metadata
@@ -58,18 +59,23 @@ class ParsedObject:
             return self.partial.completed(before if isinstance(before, MeshConfig) else None)
         if self.closed is not None:
             return self.closed.object
-        return before if self.object is None else self.object
+        return self._last_good(before) if self.object is None else self.object
+
+    @staticmethod
+    def _last_good(before: Object | None) -> Object | None:
+        """Return ``before`` where it is what somebody has written, and does not only stand for what could not be used."""
+        return None if isinstance(before, ClosedRateLimit) else before
 
     def fate(self, before: Object | None) -> Problem | None:
         """Return what becomes of an object that cannot be used, where ``before`` was in use until now.
 
         Not of one about security (`with_consequence` tells that), nor of the settings of the mesh, of which single fields are refused.
         """
-        if self.object is not None or self.partial is not None or self.key is None or self.key.group in ("", SECURITY):
+        if self.object is not None or self.partial is not None or self.key is None or self.key.group in ("", SECURITY) or self.closed:
             return None
         if all(problem.severity is not Severity.ERROR for problem in self.problems):
             return None
-        if before is None:
+        if self._last_good(before) is None:
             message = "it was not good since this control plane was started: nothing of it is in effect"
             return Problem(self.key, "", Severity.WARNING, NOT_IN_EFFECT, message)
         message = "the last version that was good stays in effect while this control plane runs; after a restart nothing of it is"

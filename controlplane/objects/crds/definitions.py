@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from controlplane.model.keys import NAVARCH
 from controlplane.objects.crds.schemas import Schema, schema
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.types.scalars import Model
@@ -44,6 +45,11 @@ PRESENTATIONS: Mapping[str, Presentation] = {
     "WasmPlugin": Presentation(spec_required=True),
     "TrafficExtension": Presentation(spec_required=True),
     "PeerAuthentication": Presentation(("pa",), (("Mode", ".spec.mtls.mode", "Which mutual TLS is asked for"),)),
+    "RateLimit": Presentation(
+        ("rl",),
+        (("Mode", ".spec.mode", "Whether it is enforced"), ("Service", ".spec.global.service.host", "Who counts, if not each proxy")),
+        spec_required=True,
+    ),
     "RequestAuthentication": Presentation(("ra",)),
     "AuthorizationPolicy": Presentation(("ap",), (("Action", ".spec.action", "What becomes of matching requests"),)),
     "Telemetry": Presentation(("telemetry",)),
@@ -51,10 +57,14 @@ PRESENTATIONS: Mapping[str, Presentation] = {
 
 
 def definitions() -> Iterator[Mapping[str, object]]:
-    """Yield the CustomResourceDefinition of every kind of Istio's that is read, sorted by name."""
-    istio_kinds = {(group, kind): kind_info for (group, kind), kind_info in KINDS.items() if group.endswith(".istio.io") and kind_info.spec}
-    for group, kind in sorted(istio_kinds):
-        readable = istio_kinds[group, kind]
+    """Yield the CustomResourceDefinition of every kind of Istio's, and of our own, that is read, sorted by name."""
+    custom_kinds = {
+        (group, kind): kind_info
+        for (group, kind), kind_info in KINDS.items()
+        if (group.endswith(".istio.io") or group == NAVARCH) and kind_info.spec
+    }
+    for group, kind in sorted(custom_kinds):
+        readable = custom_kinds[group, kind]
         if readable.spec is not None:
             yield _definition(group, kind, readable.versions, readable.spec)
 
@@ -67,7 +77,7 @@ def _definition(group: str, kind: str, versions: tuple[str, ...], spec: type[Mod
         "listKind": f"{kind}List",
         "plural": plural,
         "singular": kind.lower(),
-        "categories": ["istio-io", group.replace(".", "-")],
+        "categories": [*(() if group == NAVARCH else ("istio-io",)), group.replace(".", "-")],
     }
     if presentation.short and presentation.short != (kind.lower(),):
         names["shortNames"] = list(presentation.short)

@@ -75,6 +75,7 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("WasmPluginSpec", "url"): _with_cel(_MODULE, maxLength=4096),
     ("Wasm", "url"): _with_cel(_MODULE, maxLength=4096),
     ("VmConfig", "env"): _BY_NAME,
+    ("RateLimitSpec", "rules"): {"minItems": 1},
     ("ServiceEntrySpec", "hosts"): _with_cel(
         CelRule("!self.exists(each, each == '*')", "expected hosts that are not a bare *"), items={"type": "string", "maxLength": 256}
     ),
@@ -154,5 +155,7 @@ RULES: Mapping[str, tuple[CelRule | AtMostOne, ...]] = {
     "TelemetrySpec": (_ATTACHED_TO_ONE,),
     "WasmPluginSpec": (_ATTACHED_TO_ONE,),
     "TrafficExtensionSpec": (_ATTACHED, at_most_one("wasm", "lua")),
+    "RateLimitSpec": (_ATTACHED, at_most_one("local", "global")),
+    "PerValue": (CelRule("has(self.header) != has(self.source)", "expected one of header and source"),),
     "WorkloadSelector": (_LABELS,),
 }

@@ -10,17 +10,18 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from controlplane.model.keys import AUTHORIZATION_POLICY, PEER_AUTHENTICATION, REQUEST_AUTHENTICATION, GroupKind, Key
+from controlplane.model.keys import AUTHORIZATION_POLICY, PEER_AUTHENTICATION, RATE_LIMIT, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.problems import CLOSED, NOT_IN_EFFECT
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.peer_authentication import PeerAuthentication
+from controlplane.objects.security.rate_limit import ClosedRateLimit
 from controlplane.objects.security.request_authentication import JWTHeader, RequestAuthentication
 from controlplane.objects.security.rules.authorization_policy import DRY_RUN, TRUE
 from controlplane.objects.security.rules.request_authentication import check_headers
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.scalars import Model
-from controlplane.objects.types.selector_rules import check_attachment
+from controlplane.objects.types.selector_rules import POLICY_TARGETS, WORKLOAD_TARGETS, Targets, check_attachment
 from controlplane.objects.types.selectors import SinglePolicyAttachment
 from controlplane.untyped import section
 
@@ -31,7 +32,7 @@ _USUAL_PLACES: Mapping[str, object] = {"fromHeaders": [{"name": "Authorization",
 _NO_KEYS: Mapping[str, object] = {"jwks": ""}  # with which every token is refused
 M = TypeVar("M", bound=Model)
 Json: TypeAlias = Mapping[str, object]
-SecurityObject: TypeAlias = AuthorizationPolicy | RequestAuthentication | PeerAuthentication
+SecurityObject: TypeAlias = AuthorizationPolicy | RequestAuthentication | PeerAuthentication | ClosedRateLimit
 
 
 class ClosedRequestAuthentication(RequestAuthentication):
@@ -68,14 +69,15 @@ class _Written(NamedTuple):
 
 
 def closed_form(key: Key, document: Json) -> ClosedForm | None:
-    """Return what stands for the object ``key``, whose ``document`` cannot be used; ``None`` for kinds that are not about security."""
+    """Return what stands for the object ``key``, whose ``document`` cannot be used; ``None`` where it is not to keep anybody out."""
     form = _FORMS.get(key.group_kind)
-    if form is None:
-        return None
     metadata, spec = section(document, "metadata"), document.get("spec")
     written_spec = {} if spec is None else spec if isinstance(spec, dict) else None
+    if form is None or (key.group_kind == RATE_LIMIT and not _fails_closed(written_spec)):
+        return None
+    targets = WORKLOAD_TARGETS if key.group_kind == RATE_LIMIT else POLICY_TARGETS
     dry_run = section(metadata, "annotations").get(DRY_RUN)
-    return form(_Written(_metadata(key, metadata), written_spec, _attachment(written_spec), dry_run is True or dry_run in TRUE))
+    return form(_Written(_metadata(key, metadata), written_spec, _attachment(written_spec, targets), dry_run is True or dry_run in TRUE))
 
 
 def _metadata(key: Key, written: Json) -> Json:
@@ -92,13 +94,13 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def _attachment(spec: Json | None) -> Json | None:
+def _attachment(spec: Json | None, targets: Targets) -> Json | None:
     """Return the fields by which ``spec`` says what it is for, ``None`` where one of them cannot be read."""
     if spec is None:
         return None
     written = {name: spec[name] for name in _ATTACHMENTS if name in spec}
     attachment = _read(SinglePolicyAttachment, written)
-    if attachment is None or any(finding.fatal for finding in check_attachment(attachment)):
+    if attachment is None or any(finding.fatal for finding in check_attachment(attachment, targets)):
         return None
     return sanitized(written)
 
@@ -184,8 +186,24 @@ def _peer_authentication(written: _Written) -> ClosedForm:
     return ClosedForm(closed, written.consequence("takes mutual TLS alone (STRICT), on every port"))
 
 
+def _fails_closed(spec: Json | None) -> bool:
+    """Return whether a RateLimit with ``spec`` says that nothing is to pass where it cannot be used; what cannot be read says nothing."""
+    written = spec or {}
+    return written.get("failure") not in (None, "Open") and written.get("mode") != "DryRun"
+
+
+def _rate_limit(written: _Written) -> ClosedForm:
+    """Return one that lets no request through."""
+    metadata = {"kind": RATE_LIMIT.kind, "metadata": written.metadata}
+    return ClosedForm(
+        ClosedRateLimit.model_validate({**metadata, "spec": written.attachment or {}}),
+        written.consequence("answers every request with 503"),
+    )
+
+
 _FORMS: Mapping[GroupKind, Callable[[_Written], ClosedForm]] = {
     AUTHORIZATION_POLICY: _authorization_policy,
     REQUEST_AUTHENTICATION: _request_authentication,
     PEER_AUTHENTICATION: _peer_authentication,
+    RATE_LIMIT: _rate_limit,
 }

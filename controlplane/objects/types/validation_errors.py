@@ -21,6 +21,7 @@ _WORDS = {
     "mapping_type": "expected an object",
     "dict_type": "expected an object",
     "tuple_type": "expected a list",
+    "extra_forbidden": "expected no field of this name",
     "missing": "expected a value: this field is required",
     "greater_than_equal": "expected at least {ge}",
     "less_than_equal": "expected at most {le}",
