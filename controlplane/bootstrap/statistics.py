@@ -19,7 +19,7 @@ _PREFIXES = (
 )
 _SUFFIXES = ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied", "outlier_detection.ejections_active")
 # Of a cluster these are made when it is used first; of a listener they are few.
-_PARTS = (".upstream_rq_", ".upstream_cx_", ".downstream_rq_")
+_PARTS = (".upstream_rq_", ".upstream_cx_", ".downstream_rq_", ".http_local_rate_limit.", ".ratelimit.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from xds.type.v3.typed_struct_pb2 import TypedStruct
 from controlplane.envoy.type_urls import PREFIX
 
 _MODULES = (
+    "controlplane.envoy.ratelimit_config_pb2",
     "envoy.config.cluster.v3.cluster_pb2",
     "envoy.config.endpoint.v3.endpoint_pb2",
     "envoy.config.listener.v3.listener_pb2",
@@ -29,6 +30,8 @@ _MODULES = (
     "envoy.extensions.filters.http.fault.v3.fault_pb2",
     "envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2",
     "envoy.extensions.filters.http.jwt_authn.v3.config_pb2",
+    "envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2",
+    "envoy.extensions.filters.http.ratelimit.v3.rate_limit_pb2",
     "envoy.extensions.filters.http.rbac.v3.rbac_pb2",
     "envoy.extensions.filters.http.router.v3.router_pb2",
     "envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2",
@@ -42,6 +45,7 @@ _MODULES = (
     "envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2",
     "envoy.extensions.formatter.req_without_query.v3.req_without_query_pb2",
     "envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2",
+    "envoy.extensions.rate_limit_descriptors.expr.v3.expr_pb2",
     "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2",
     "envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2",
     "envoy.extensions.transport_sockets.tls.v3.secret_pb2",
@@ -49,6 +53,7 @@ _MODULES = (
     "xds.type.v3.typed_struct_pb2",
 )
 
+TYPED_STRUCT = PREFIX + TypedStruct.DESCRIPTOR.full_name
 StructFields = Mapping[str, str | float | Sequence[Mapping[str, str]]]
 Fields = dict[str, object]  # of a message, as proto3 JSON with the names of fields
 _PIECE_BYTES = 4 << 10  # of a message, encoded: it takes some 1 ms to make JSON of
@@ -63,6 +68,24 @@ def encode(message: Message) -> bytes:
 def pack(message: Message) -> AnyMessage:
     """Return ``message`` in an ``Any``, encoded deterministically."""
     return AnyMessage(type_url=PREFIX + message.DESCRIPTOR.full_name, value=encode(message))
+
+
+def typed_struct(message: Message, more: Mapping[str, bool]) -> TypedStruct:
+    """Return ``message`` with ``more`` fields, by their names in JSON, that its class does not have: Envoy takes this in its place.
+
+    https://www.envoyproxy.io/docs/envoy/latest/api-v3/xds/type/v3/typed_struct.proto
+    """
+    typed = TypedStruct(type_url=PREFIX + message.DESCRIPTOR.full_name)
+    typed.value.update({**json_format.MessageToDict(message), **more})
+    return typed
+
+
+def of_typed_struct(typed: TypedStruct) -> Message:
+    """Return the message that ``typed`` stands for, less the fields that its class does not have."""
+    _import_messages()
+    kind = symbol_database.Default().GetSymbol(typed.type_url.removeprefix(PREFIX))
+    message: Message = json_format.ParseDict(json_format.MessageToDict(typed.value), kind(), ignore_unknown_fields=True)
+    return message
 
 
 def struct(fields: StructFields) -> Struct:

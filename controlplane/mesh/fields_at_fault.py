@@ -23,6 +23,7 @@ from controlplane.model.keys import (
     GATEWAY,
     PEER_AUTHENTICATION,
     POD,
+    RATE_LIMIT,
     REQUEST_AUTHENTICATION,
     SERVICE,
     SERVICE_ENTRY,
@@ -40,7 +41,7 @@ from controlplane.objects.networking.virtual_service import VirtualService
 
 _KINDS: Mapping[str, Sequence[GroupKind]] = {
     LDS: (
-        *(GATEWAY, VIRTUAL_SERVICE, AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION, PEER_AUTHENTICATION, SIDECAR),
+        *(GATEWAY, VIRTUAL_SERVICE, AUTHORIZATION_POLICY, RATE_LIMIT, REQUEST_AUTHENTICATION, PEER_AUTHENTICATION, SIDECAR),
         *(SERVICE_ENTRY, SERVICE, POD),
     ),
     CDS: (DESTINATION_RULE, SERVICE_ENTRY, SERVICE, GATEWAY, SIDECAR, POD),
@@ -57,6 +58,7 @@ _FIELDS: Mapping[tuple[str, GroupKind], str] = {
     (EDS, WORKLOAD_ENTRY): "spec.address",
     (LDS, AUTHORIZATION_POLICY): "spec.rules",
     (LDS, GATEWAY): "spec.servers",
+    (LDS, RATE_LIMIT): "spec.rules",
     (LDS, REQUEST_AUTHENTICATION): "spec.jwtRules",
     (LDS, VIRTUAL_SERVICE): "spec",
     (RDS, VIRTUAL_SERVICE): "spec.http",

@@ -12,13 +12,14 @@ from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import ExtAuthz
 from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz_pb2
-from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.message import Message
 
 from controlplane.envoy.type_urls import CDS, EDS, RDS
 from controlplane.translate.filters.ext_authz import NAME as EXT_AUTHZ
 from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
+from controlplane.translate.filters.rate_limits.filters import RATELIMIT, rate_limit_of
 from controlplane.translate.listeners.network_filters import HTTP_MANAGER, TCP_PROXY
 from controlplane.translate.telemetry.access_logs import log_cluster
 from controlplane.translate.telemetry.tracing import trace_cluster
@@ -85,9 +86,15 @@ def _of_filter(network_filter: Filter) -> Iterator[Reference]:
         if cluster := trace_cluster(manager):
             yield CDS, cluster
         for asking in manager.http_filters:
-            if asking.name == EXT_AUTHZ:
-                authorization = ExtAuthz.FromString(asking.typed_config.value)
-                yield CDS, authorization.grpc_service.envoy_grpc.cluster_name or authorization.http_service.server_uri.cluster
+            yield from _of_http_filter(asking)
+
+
+def _of_http_filter(http_filter: HttpFilter) -> Iterator[Reference]:
+    if http_filter.name == RATELIMIT.name:
+        yield CDS, rate_limit_of(http_filter.typed_config).rate_limit_service.grpc_service.envoy_grpc.cluster_name
+    elif http_filter.name == EXT_AUTHZ:
+        authorization = ExtAuthz.FromString(http_filter.typed_config.value)
+        yield CDS, authorization.grpc_service.envoy_grpc.cluster_name or authorization.http_service.server_uri.cluster
 
 
 def _of_logs(logs: Iterable[AccessLog]) -> Iterator[Reference]:

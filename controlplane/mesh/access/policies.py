@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.ir.access import ChainAccess, TokenIssuer
+from controlplane.ir.limits.rate_limits import RequestLimits
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name, resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy, token_issuer
+from controlplane.mesh.access.rate_limits import request_limits
 from controlplane.mesh.facets import of_kind
 from controlplane.mesh.inputs import index, jwks, objects
 from controlplane.mesh.registry.attachments import is_for, policy_attachment
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.model.keys import AUTHORIZATION_POLICY, REQUEST_AUTHENTICATION, GroupKind, Key
+from controlplane.model.keys import AUTHORIZATION_POLICY, RATE_LIMIT, REQUEST_AUTHENTICATION, GroupKind, Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
@@ -28,13 +30,16 @@ class EffectivePolicies(NamedTuple):
 
     authorizations: tuple[Key, ...] = ()
     authentications: tuple[Key, ...] = ()
+    rate_limits: tuple[Key, ...] = ()
 
 
 @query
 def effective_policies(db: Database, namespace: str, labels: Labels) -> EffectivePolicies:
     """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's."""
     return EffectivePolicies(
-        _attached_policies(db, AUTHORIZATION_POLICY, namespace, labels), _attached_policies(db, REQUEST_AUTHENTICATION, namespace, labels)
+        _attached_policies(db, AUTHORIZATION_POLICY, namespace, labels),
+        _attached_policies(db, REQUEST_AUTHENTICATION, namespace, labels),
+        _attached_policies(db, RATE_LIMIT, namespace, labels),
     )
 
 
@@ -55,13 +60,18 @@ def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
 @query
 def inbound_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
     """Return the filters in front of workloads for which ``policies`` hold."""
-    return encoded_filters(access_of(db, policies), inbound=True)
+    return encoded_filters(access_of(db, policies), limits_of(db, policies.rate_limits), inbound=True)
 
 
 @query
 def gateway_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
     """Return the filters of gateways for which ``policies`` hold."""
-    return encoded_filters(access_of(db, policies), inbound=False)
+    return encoded_filters(access_of(db, policies), limits_of(db, policies.rate_limits), inbound=False)
+
+
+def limits_of(db: Database, keys: tuple[Key, ...]) -> tuple[RequestLimits, ...]:
+    """Return the limits of the RateLimits ``keys``."""
+    return tuple(limits for key in keys if (limits := request_limits(db, key)))
 
 
 @query

@@ -6,6 +6,7 @@ from controlplane.envoy.type_urls import CDS
 from controlplane.incremental.database import Database, query
 from controlplane.ir.telemetry.listeners import Side
 from controlplane.mesh.access.policies import effective_policies, external_authorizers
+from controlplane.mesh.access.rate_limits import limit_targets
 from controlplane.mesh.destinations.clusters import black_hole_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.provider_clusters import provider_clusters
@@ -44,9 +45,9 @@ def gateway_parts(db: Database, scope: GatewayScope, hosts_by: VirtualHostsBy) -
 def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     """Return the clusters of ``scope``: its VirtualServices' destinations, authorizers, default endpoints, and what TLS passes to."""
     parts: set[ResourcePart | PartGroup] = set()
-    for authorizer in external_authorizers(db, effective_policies(db, scope.namespace, scope.labels)):
-        parts.update(provider_clusters(db, authorizer.target, scope.namespace, scope.labels, identified=scope.identified))
-    for target in telemetry_targets(db, scope.connections.telemetry, Side.CLIENT):
+    policies = effective_policies(db, scope.namespace, scope.labels)
+    targets = [authorizer.target for authorizer in external_authorizers(db, policies)]
+    for target in (*targets, *limit_targets(db, policies.rate_limits), *telemetry_targets(db, scope.connections.telemetry, Side.CLIENT)):
         parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))
     hosts = {host for key in gateway_virtual_services(db, scope) for host in destinations(db, key)}
     for ref in {ref for host in hosts for ref in find_services(db, host, scope.namespace)}:

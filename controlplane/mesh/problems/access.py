@@ -36,7 +36,7 @@ from controlplane.translate.rbac.identities import Around
 from controlplane.translate.rbac.terms import RuleTerms, terms_of
 
 Attached = AuthorizationPolicy | RequestAuthentication | Telemetry
-_Workload = tuple[str, Labels]  # a namespace, and labels that some workload there has
+Workload = tuple[str, Labels]  # a namespace, and labels that some workload there has
 
 
 def attachment_problems(db: Database, policy: Attached) -> Iterator[Problem]:
@@ -94,7 +94,7 @@ def _provider_problems(db: Database, authorization_policy: AuthorizationPolicy, 
         yield _problem(authorization_policy, path, "WrongProtocol", message)
 
 
-def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, workloads: list[_Workload]) -> Iterator[tuple[str, str]]:
+def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, workloads: list[Workload]) -> Iterator[tuple[str, str]]:
     """Yield the codes and the messages for what a rule of ``policy`` asks for that cannot be known in one of ``workloads``."""
     effect = "it fits nothing" if policy.action is PolicyAction.ALLOW else "it fits as if it had not asked"
     if Needs.TOKEN in terms.needs:
@@ -102,7 +102,7 @@ def _rule_problems(db: Database, policy: AccessPolicy, terms: RuleTerms, workloa
             yield "NoTokens", f"the authorizer is asked before tokens are verified: where this rule asks for a token, {effect}"
         elif not any(_verifies_tokens(db, *workload) for workload in workloads):
             yield "NoTokens", "no RequestAuthentication holds for these workloads: no token is ever verified"
-    if terms.needs - {Needs.NOTHING} and (ports := _non_http_ports(db, workloads)):
+    if terms.needs - {Needs.NOTHING} and (ports := non_http_ports(db, workloads)):
         yield "NotHttp", f"{', '.join(ports)}: not HTTP. Where this rule asks for something of a request, {effect} there"
     if policy.action is PolicyAction.DENY and terms.names_peers and any(_takes_plaintext(db, *workload) for workload in workloads):
         yield "Plaintext", "who comes in plaintext has no identity, so this rule does not deny it: only PeerAuthentication with STRICT does"
@@ -134,7 +134,7 @@ def _takes_plaintext(db: Database, namespace: str, labels: Labels) -> bool:
     return peer_policies(db, namespace, labels).mode is not MutualTLSMode.STRICT
 
 
-def _non_http_ports(db: Database, workloads: list[_Workload]) -> list[str]:
+def non_http_ports(db: Database, workloads: list[Workload]) -> list[str]:
     """Return the ports of services at ``workloads`` that are not HTTP, in words, the first few."""
     port_names: set[str] = set()
     for namespace, labels in workloads:
@@ -156,7 +156,7 @@ def _services_for(db: Database, namespace: str, labels: Labels) -> Iterator[Serv
         yield from (declared for key in index(db, of_kind(SERVICE, namespace)) for declared in declared_services(db, key))
 
 
-def _matching_workloads(db: Database, policy: Attached) -> list[_Workload]:
+def _matching_workloads(db: Database, policy: Attached) -> list[Workload]:
     """Return where ``policy`` holds, as far as pods show it; otherwise as its selector says."""
     namespace = policy.key.namespace
     if refs := target_refs(policy.spec):
@@ -164,7 +164,7 @@ def _matching_workloads(db: Database, policy: Attached) -> list[_Workload]:
     return _workloads(db, policy) or [(namespace, tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ())]
 
 
-def _workloads(db: Database, policy: Attached) -> list[_Workload]:
+def _workloads(db: Database, policy: Attached) -> list[Workload]:
     """Return the namespaces and the labels of the pods that the selector of ``policy`` selects."""
     labels = tuple(sorted(policy.spec.selector.match_labels.items())) if policy.spec.selector else ()
     namespace = policy.key.namespace

@@ -16,6 +16,7 @@ from controlplane.mesh.problems.connections import connection_route_problems, in
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.host_conflicts import foreign_hosts, host_conflicts, unused_declarers
+from controlplane.mesh.problems.limits.rate_limits import rate_limit_problems
 from controlplane.mesh.problems.precedence import listed
 from controlplane.mesh.problems.sidecars import sidecar_problems
 from controlplane.mesh.problems.telemetry.mesh_config import telemetry_settings_problems
@@ -44,6 +45,7 @@ from controlplane.objects.networking.virtual_service import Destination, HTTPRou
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.closed import ClosedRequestAuthentication
 from controlplane.objects.security.peer_authentication import PeerAuthentication
+from controlplane.objects.security.rate_limit import RateLimit
 from controlplane.objects.security.request_authentication import RequestAuthentication
 
 
@@ -59,10 +61,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case RequestAuthentication() as authentication:
             no_keys = () if isinstance(authentication, ClosedRequestAuthentication) else missing_keys(db, authentication)
             return (*attachment_problems(db, authentication), *no_keys)
-        case AuthorizationPolicy() | PeerAuthentication() as policy:
-            return tuple(
-                authorization_problems(db, policy) if isinstance(policy, AuthorizationPolicy) else peer_authentication_problems(db, policy)
-            )
+        case AuthorizationPolicy() | PeerAuthentication() | RateLimit() as policy:
+            return tuple(_policy_problems(db, policy))
         case Telemetry() | MeshConfig() as settings:
             return tuple(telemetry_problems(db, settings) if isinstance(settings, Telemetry) else telemetry_settings_problems(db, settings))
         case KubernetesService() | ServiceEntry() as service_object:
@@ -78,6 +78,16 @@ def internal_problem(key: Key, failed: Failed) -> Problem:
     """Return ``failed``, an internal error, as a Problem of the object ``key`` that brought it to light."""
     message = f"this object could not be worked out: {failed.message}; its last good meaning stays"
     return Problem(key, "", Severity.ERROR, "Internal", message)
+
+
+def _policy_problems(db: Database, policy: AuthorizationPolicy | PeerAuthentication | RateLimit) -> Iterator[Problem]:
+    match policy:
+        case AuthorizationPolicy():
+            return authorization_problems(db, policy)
+        case PeerAuthentication():
+            return peer_authentication_problems(db, policy)
+        case RateLimit():
+            return rate_limit_problems(db, policy)
 
 
 def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:

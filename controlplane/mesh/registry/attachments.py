@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query
 from controlplane.mesh.inputs import objects
-from controlplane.model.keys import KUBERNETES_GATEWAY, Key
+from controlplane.model.keys import KUBERNETES_GATEWAY, GroupKind, Key
 from controlplane.model.services import Labels
 from controlplane.objects.extensions.telemetry import Telemetry
+from controlplane.objects.kubernetes.core import KubernetesService
+from controlplane.objects.networking.gateway import Gateway
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
+from controlplane.objects.security.rate_limit import ClosedRateLimit, RateLimit
 from controlplane.objects.security.request_authentication import RequestAuthentication
-from controlplane.objects.types.selectors import PolicyTargetReference, SinglePolicyAttachment
+from controlplane.objects.types.selectors import PolicyAttachment, PolicyTargetReference, SinglePolicyAttachment
 
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of the pods of such a gateway
 
@@ -36,7 +39,10 @@ class PolicyTarget(NamedTuple):
 def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
     """Return which workloads the policy ``key`` is for."""
     policy = objects(db, key)
-    if not isinstance(policy, AuthorizationPolicy | RequestAuthentication | Telemetry):
+    if isinstance(policy, RateLimit | ClosedRateLimit) and policy.spec.target_refs:
+        choices = (target_labels(db, key.namespace, ref) for _, ref in target_refs(policy.spec))
+        return PolicyTarget(tuple(labels for labels in choices if labels), own_namespace_only=True)
+    if not isinstance(policy, AuthorizationPolicy | RequestAuthentication | Telemetry | RateLimit | ClosedRateLimit):
         return None
     if refs := target_refs(policy.spec):
         names = (ref.name for _, ref in refs if (ref.group, ref.kind) == KUBERNETES_GATEWAY)
@@ -45,9 +51,21 @@ def policy_attachment(db: Database, key: Key) -> PolicyTarget | None:
     return PolicyTarget((tuple(sorted(selector.match_labels.items())) if selector else (),), own_namespace_only=False)
 
 
-def target_refs(spec: SinglePolicyAttachment) -> list[tuple[str, PolicyTargetReference]]:
+def target_labels(db: Database, namespace: str, ref: PolicyTargetReference) -> Labels:
+    """Return the labels of the workloads of ``namespace`` that ``ref``, of a policy of workloads, stands for; none: there are none."""
+    kind = GroupKind(ref.group, ref.kind)
+    if kind == KUBERNETES_GATEWAY:
+        return ((GATEWAY_LABEL, ref.name),)
+    match objects(db, kind.key(namespace, ref.name)):
+        case Gateway() | KubernetesService() as target:
+            return tuple(sorted(target.spec.selector.items()))
+        case _:
+            return ()
+
+
+def target_refs(spec: PolicyAttachment) -> list[tuple[str, PolicyTargetReference]]:
     """Return the objects that ``spec`` is attached to by name, each with the path of its field."""
-    refs = [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
+    refs = [("spec.targetRef", spec.target_ref)] if isinstance(spec, SinglePolicyAttachment) and spec.target_ref else []
     return refs + [(f"spec.targetRefs[{position}]", ref) for position, ref in enumerate(spec.target_refs)]
 
 

@@ -14,6 +14,7 @@ from controlplane.ir.telemetry.listeners import Side
 from controlplane.ir.tls import Peer
 from controlplane.mesh.access.istio_server_tls import termination
 from controlplane.mesh.access.policies import EffectivePolicies, effective_policies, external_authorizers, inbound_filters
+from controlplane.mesh.access.rate_limits import limit_targets
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.istio_cluster_policy import connection_pool
 from controlplane.mesh.destinations.provider_clusters import provider_clusters
@@ -55,6 +56,8 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
         parts.update(provider_clusters(db, target, workload.namespace, workload.labels, identified=workload.identified))
     for authorizer in external_authorizers(db, policies):
         parts.update(provider_clusters(db, authorizer.target, workload.namespace, workload.labels, identified=workload.identified))
+    for target in limit_targets(db, policies.rate_limits):
+        parts.update(provider_clusters(db, target, workload.namespace, workload.labels, identified=workload.identified))
     if workload.captured:
         numbers = {port.port for port in ports}
         by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in peer_modes.ports if port not in numbers)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from controlplane.ir.access import OPEN, ChainAccess
+from controlplane.ir.limits.rate_limits import RequestLimits
 from controlplane.ir.rules import HttpRule
 
 
@@ -17,6 +18,7 @@ class Chain:
 
     inbound: bool  # to the workload; otherwise from it, or through a gateway
     access: ChainAccess = OPEN
+    limits: tuple[RequestLimits, ...] = ()
     by_address: bool = False  # requests go to the endpoint that the connection was going to, where clients choose one themselves
 
 

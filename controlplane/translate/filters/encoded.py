@@ -10,6 +10,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.ir.access import ChainAccess
+from controlplane.ir.limits.rate_limits import RequestLimits
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.network import network_filters
 from controlplane.translate.filters.order import filters_of
@@ -45,9 +46,9 @@ class EncodedFilters:
         return [Filter(name=encoded.name, typed_config=encoded.config) for encoded in self.of_connections]
 
 
-def encoded_filters(access: ChainAccess, *, inbound: bool) -> EncodedFilters:
-    """Return what has to be passed where ``access`` holds: on the way to a workload (``inbound``), or through a gateway."""
-    return EncodedFilters(_encoded(filters_of(Chain(inbound=inbound, access=access))), _encoded(network_filters(access)))
+def encoded_filters(access: ChainAccess, limits: tuple[RequestLimits, ...] = (), *, inbound: bool) -> EncodedFilters:
+    """Return what has to be passed where ``access`` and ``limits`` hold: on the way to a workload (``inbound``), or through a gateway."""
+    return EncodedFilters(_encoded(filters_of(Chain(inbound=inbound, access=access, limits=limits))), _encoded(network_filters(access)))
 
 
 def _encoded(filters: Iterable[HttpFilter | Filter]) -> tuple[EncodedFilter, ...]:

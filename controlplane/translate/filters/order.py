@@ -13,10 +13,11 @@ from controlplane.translate.filters.cors import CORS
 from controlplane.translate.filters.ext_authz import EXT_AUTHZ, EXT_AUTHZ_SHADOW
 from controlplane.translate.filters.fault import FAULT
 from controlplane.translate.filters.jwt_authn import JWT_AUTHN
+from controlplane.translate.filters.rate_limits.filters import LOCAL_RATELIMIT, RATELIMIT
 from controlplane.translate.filters.rbac import RBAC
 from controlplane.translate.filters.router import ROUTER
 
-FILTERS = (EXT_AUTHZ_SHADOW, EXT_AUTHZ, JWT_AUTHN, RBAC, FAULT, CORS, CHOSEN_ADDRESS, ROUTER)
+FILTERS = (EXT_AUTHZ_SHADOW, EXT_AUTHZ, JWT_AUTHN, RBAC, LOCAL_RATELIMIT, RATELIMIT, FAULT, CORS, CHOSEN_ADDRESS, ROUTER)
 
 
 def filters_of(chain: Chain) -> list[FilterMessage]:

@@ -29,10 +29,6 @@ _WITH_CLUSTER: Mapping[str, type[_Grpc]] = {
     _CONNECTIONS: TcpGrpcAccessLogConfig,
     _OTLP: OpenTelemetryAccessLogConfig,
 }
-    _REQUESTS: HttpGrpcAccessLogConfig,
-    _CONNECTIONS: TcpGrpcAccessLogConfig,
-    _OTLP: OpenTelemetryAccessLogConfig,
-}
 _NO_ROUTE = "NR"  # the response flag of connections that no filter chain is for
 
 

@@ -1,0 +1,1 @@
+"""What is wrong between limits on requests and other objects."""
