@@ -43,7 +43,7 @@ class StreamRecorder:
         if self._registrar:
             self._registrar.connected(connection, proxy)
         log.info("proxy connected", extra={"proxy": proxy.id, "connection": connection, "wire": variant.value})
-        if told := self._logged_versions.news(proxy.envoy):
+        if proxy.is_envoy and (told := self._logged_versions.news(proxy.envoy)):
             level = logging.WARNING if told.severity is Severity.WARNING else logging.INFO
             log.log(level, "proxy of another version", extra={"proxy": proxy.id, "code": told.code, "reason": told.words})
 

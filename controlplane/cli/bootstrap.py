@@ -6,6 +6,7 @@ import json
 import socket
 import sys
 from dataclasses import replace
+from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 _ENVOY = "envoy.json"
 
+
+class EnvoyType(StrEnum):
+    """What an Envoy is."""
+
+    SIDECAR = ProxyType.SIDECAR.value
+    ROUTER = ProxyType.ROUTER.value
+
+
 _Xds: TypeAlias = Annotated[
     list[str],
     typer.Option("--xds", metavar="HOST:PORT", help="Where the control plane is. Can be given several times."),
@@ -41,7 +50,7 @@ _Labels: TypeAlias = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label of the workload, besides the group's. Several times.")
 ]
 _Locality: TypeAlias = Annotated[str, typer.Option(metavar="REGION/ZONE/SUBZONE", help="Where it stands. Default: the group's.")]
-_Type: TypeAlias = Annotated[ProxyType, typer.Option("--type", help="Whether it stands beside a workload, or is a gateway.")]
+_Type: TypeAlias = Annotated[EnvoyType, typer.Option("--type", help="Whether it stands beside a workload, or is a gateway.")]
 _Mode: TypeAlias = Annotated[
     Interception, typer.Option("--interception", help="How connections come to it: by iptables, or (NONE) as listeners that clients name.")
 ]
@@ -86,7 +95,7 @@ def bootstrap(
     service_account: _Account = None,
     label: _Labels = None,
     locality: _Locality = "",
-    proxy_type: _Type = ProxyType.SIDECAR,
+    proxy_type: _Type = EnvoyType.SIDECAR,
     interception: _Mode = Interception.REDIRECT,
     token: _Token = None,
     roots: _Roots = None,
@@ -128,7 +137,7 @@ def bootstrap(
         raise typer.BadParameter("expected --token and --roots: who registers itself has to show who it is")
     addresses = tuple(address(host_and_port, option="--xds") for host_and_port in xds)
     settings = BootstrapSettings(
-        node=replace(node, type=proxy_type, interception=interception),
+        node=replace(node, type=ProxyType(proxy_type), interception=interception),
         control_plane=XdsServer(addresses=addresses, credentials=credentials, delta=not sotw),
         admin=address(admin, option="--admin"),
         status=StatusPorts(host=_ip(status, option="--status")),

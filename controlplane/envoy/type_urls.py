@@ -13,6 +13,8 @@ SDS = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 RTDS = PREFIX + "envoy.service.runtime.v3.Runtime"
 ECDS = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 
+RATE_LIMIT_CONFIG = PREFIX + "ratelimit.config.ratelimit.v3.RateLimitConfig"  # of Envoy's rate limit service
+
 # What Istio's agent asks for itself, besides what the Envoy behind it does: names for its DNS proxy, and settings of the proxy. The
 # answer is that there are none.
 NDS = PREFIX + "istio.networking.nds.v1.NameTable"

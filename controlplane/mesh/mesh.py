@@ -108,7 +108,7 @@ class Mesh:
     def connect(self, proxy: Proxy, variant: Variant) -> Session:
         """Return a session of ``proxy``: it sees nothing before a ``refresh`` has named it in ``new_views``."""
         session = Session(proxy, variant)
-        for presence in self._presence:
+        for presence in self._presence if proxy.is_envoy else ():
             presence.connected(proxy)
         self._sessions[proxy].add(session)
         self._new_sessions.add(session)
@@ -117,7 +117,7 @@ class Mesh:
 
     def disconnect(self, session: Session) -> None:
         """End ``session``; tables that no session uses any more are dropped."""
-        for presence in self._presence:
+        for presence in self._presence if session.proxy.is_envoy else ():
             presence.disconnected(session.proxy)
         for root in session.roots:
             self._retained_tables.close(root, self._now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.incremental.database import Database, query
+from controlplane.mesh.access.rate_limit_service import RateLimitServiceScope, rate_limit_service_parts
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_scope
 from controlplane.mesh.gateway.resources import gateway_parts
 from controlplane.mesh.publish.parts import PartGroup
@@ -14,11 +15,19 @@ from controlplane.model.envoy_versions import takes_vhds
 from controlplane.model.proxies import Proxy, ProxyType
 from controlplane.xds.stream import Variant, VirtualHostsBy
 
+Scope = ProxyScope | GatewayScope | RateLimitServiceScope
+
 
 @query
-def scope_of(db: Database, proxy: Proxy) -> ProxyScope | GatewayScope:
-    """Return the scope of ``proxy``: of a workload, or of a gateway."""
-    return gateway_scope(db, proxy) if proxy.type is ProxyType.ROUTER else proxy_scope(db, proxy)
+def scope_of(db: Database, proxy: Proxy) -> Scope:
+    """Return the scope of ``proxy``: of a workload, a gateway, or a rate limit service."""
+    match proxy.type:
+        case ProxyType.SIDECAR:
+            return proxy_scope(db, proxy)
+        case ProxyType.ROUTER:
+            return gateway_scope(db, proxy)
+        case ProxyType.RATE_LIMIT_SERVICE:
+            return RateLimitServiceScope(proxy.namespace)
 
 
 def virtual_hosts_by(proxy: Proxy, variant: Variant) -> VirtualHostsBy:
@@ -26,7 +35,7 @@ def virtual_hosts_by(proxy: Proxy, variant: Variant) -> VirtualHostsBy:
     return VirtualHostsBy.VHDS if variant is Variant.DELTA and takes_vhds(proxy.envoy) else VirtualHostsBy.RDS
 
 
-def table_roots(scope: ProxyScope | GatewayScope, hosts_by: VirtualHostsBy) -> tuple[PartGroup, ...]:
+def table_roots(scope: Scope, hosts_by: VirtualHostsBy) -> tuple[PartGroup, ...]:
     """Return the roots of the tables of ``scope``, on a stream to which virtual hosts come ``hosts_by``."""
     match scope:
         case ProxyScope():
@@ -38,3 +47,5 @@ def table_roots(scope: ProxyScope | GatewayScope, hosts_by: VirtualHostsBy) -> t
             )
         case GatewayScope():
             return (PartGroup(gateway_parts, (scope, hosts_by)),)
+        case RateLimitServiceScope():
+            return (PartGroup(rate_limit_service_parts, (scope,)),)

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
+from controlplane.mesh.access.rate_limit_service import counted_rate_limits, counts_in
+from controlplane.mesh.access.rate_limits import domain, limit_rules
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.identity import Identity
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy
 from controlplane.objects.changes import Change, split
+from controlplane.translate.filters.rate_limits.service_config import file_form, service_config
 from controlplane.xds.stream import Variant
 
 SECTIONS: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "secrets": SDS}
@@ -23,6 +26,25 @@ class Snapshot:
 
     resources: Mapping[str, tuple[Mapping[str, object], ...]]
     problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CountedDomains:
+    """What the rate limit service is to count, each domain as a file that it reads, and the Problems of the objects that say so."""
+
+    domains: tuple[Mapping[str, object], ...]
+    problems: tuple[Problem, ...]
+
+
+def counted_domains(changes: Iterable[Change]) -> CountedDomains:
+    """Return what the rate limit services would be told to count if ``changes`` were all there is."""
+    for_mesh, _ = split(changes)
+    mesh = Mesh()
+    mesh.apply(for_mesh)
+    keys = counted_rate_limits(mesh.database)
+    counted = (key for key in keys if counts_in(mesh.database, key) is not None)
+    domains = tuple(file_form(service_config(domain(key), limit_rules(mesh.database, key))) for key in counted)
+    return CountedDomains(domains, tuple(problem for key in keys for problem in mesh.problems_about(key)))
 
 
 def snapshot(changes: Iterable[Change], proxy: Proxy, account: str | None = None) -> Snapshot:

@@ -39,10 +39,11 @@ _DIGITS = 10
 
 
 class ProxyType(StrEnum):
-    """What kind of proxy a node id names."""
+    """What kind of client a node id names."""
 
     SIDECAR = "sidecar"
     ROUTER = "router"
+    RATE_LIMIT_SERVICE = "ratelimit"  # no proxy: Envoy's rate limit service, which asks for what it is to count
 
 
 TPROXY_MARK = 1337  # of packets that belong to a proxy's transparent sockets: its rules of iptables and its sockets have to agree
@@ -94,6 +95,11 @@ class Proxy:
     service: str = ""  # what its node says that it serves (``cluster``), by which traces call it
     expression_limit: int = DEFAULT_EXPRESSION_LIMIT  # the most instructions of a regular expression that it takes
     envoy: EnvoyVersion | None = None  # None: its node does not say which Envoy it is
+
+    @property
+    def is_envoy(self) -> bool:
+        """Return whether it carries traffic, and is not a service beside those that do."""
+        return self.type is not ProxyType.RATE_LIMIT_SERVICE
 
 
 def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str = "") -> Proxy:

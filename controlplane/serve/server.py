@@ -232,7 +232,7 @@ class DiscoveryServer:
         if isinstance(proxy, StreamEnd):
             return proxy
         try:
-            holder = LeafHolder(proxy.identity, proxy.id, call.caller.pod) if proxy.identity else None
+            holder = LeafHolder(proxy.identity, proxy.id, call.caller.pod) if proxy.identity and proxy.is_envoy else None
             table = self._secrets.open(holder) if self._secrets and holder else None
         except BadCertificate as error:
             log.error("certificate not issued", extra={"identity": str(call.caller.who), "reason": str(error)})  # noqa: TRY400 - not an internal error

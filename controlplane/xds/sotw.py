@@ -1,4 +1,4 @@
-"""The state-of-the-world protocol: a type has one version, and of listeners and clusters a response says all that there is."""
+"""The state-of-the-world protocol: a type has one version, and of listeners, clusters and rate limits a response says all that there is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
-from controlplane.envoy.type_urls import CDS, EDS, ISTIO_AGENT_TYPES, LDS, RDS
+from controlplane.envoy.type_urls import CDS, EDS, ISTIO_AGENT_TYPES, LDS, RATE_LIMIT_CONFIG, RDS
 from controlplane.xds.base_stream import BaseStream, Written, subscribed
 from controlplane.xds.channel import Channel
 from controlplane.xds.events import Event
@@ -18,7 +18,7 @@ from controlplane.xds.view import version_of
 
 # What a response of these types does not contain is deleted; of no other type can a deletion be told. A first request without names means
 # everything of these, and of these alone: an empty request for secrets must not get them all (XP-24).
-_WHOLE = (LDS, CDS)
+_WHOLE = (LDS, CDS, RATE_LIMIT_CONFIG)
 
 
 class SotwStream(BaseStream):

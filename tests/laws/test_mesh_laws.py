@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, VHDS
 from controlplane.mesh import shards
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
@@ -32,6 +32,7 @@ PROXIES = tuple(
 ) + tuple(
     proxy_from_node(f"router~10.0.1.1~gw.{namespace}~{namespace}.svc.cluster.local", {"LABELS": {"app": "x"}}) for namespace in NAMESPACES
 )
+PROXIES += (proxy_from_node("ratelimit~10.0.2.1~limits.a~a.svc.cluster.local", {}),)
 Content = Mapping[tuple[str, str], str]
 
 
@@ -106,6 +107,14 @@ def authentication(namespace: str, name: str, issuer: str, app: str) -> dict[str
     return document("security.istio.io/v1", "RequestAuthentication", namespace, name, spec=spec)
 
 
+def rate_limit(namespace: str, name: str, app: str, counted: str, *, closed: bool) -> dict[str, object]:
+    host = {"service": {"host": f"{counted}.a.svc.cluster.local", "port": 80}}
+    attached = {"selector": {"matchLabels": {"app": app}}} if app else {"targetRefs": [{"kind": "Service", "name": name}]}
+    rule = {"match": {"source": {"namespaces": ["a"]}}, "limit": {"requests": 5, "per": "1m"}}
+    spec = {"rules": [rule], "failure": "Closed" if closed else "Open", **attached, **({"global": host} if counted else {})}
+    return document("navarch.dev/v1alpha1", "RateLimit", namespace, name, spec=spec)
+
+
 def settings_of(mode: str, aliases: list[str], port: int) -> dict[str, object]:
     asked = f"{{name: asked, envoyExtAuthzGrpc: {{service: x.a.svc.cluster.local, port: {port}}}}}"
     mesh = f"outboundTrafficPolicy: {{mode: {mode}}}\ntrustDomainAliases: {aliases}\nextensionProviders: [{asked}]"
@@ -162,6 +171,14 @@ documents = st.one_of(
         st.sampled_from(("", "x", "y")),
         st.sampled_from(("/", "/p")),
     ),
+    st.builds(
+        rate_limit,
+        st.sampled_from((*NAMESPACES, "istio-system")),
+        names,
+        st.sampled_from(("", "x", "y")),
+        st.sampled_from(("", "x", "y")),
+        closed=st.booleans(),
+    ),
     st.builds(authentication, st.sampled_from((*NAMESPACES, "istio-system")), names, names, st.sampled_from(("", "x", "y"))),
 )
 steps = st.lists(st.lists(st.tuples(documents, st.booleans()), min_size=1, max_size=3), min_size=1, max_size=12)
@@ -180,7 +197,9 @@ def applied(mesh: Mesh, batch: list[tuple[dict[str, object], bool]], world: dict
 
 
 def content(view: View) -> Content:
-    return {(each.type_url, each.name): each.version for kind in (CDS, EDS, LDS, RDS, VHDS) for each in view.resources(kind)}
+    return {
+        (each.type_url, each.name): each.version for kind in (CDS, EDS, LDS, RDS, VHDS, RATE_LIMIT_CONFIG) for each in view.resources(kind)
+    }
 
 
 @sampled(40)

@@ -21,7 +21,7 @@ def version_problems(subscribers: Subscribers, *, counting: bool) -> Iterator[tu
     proxies: dict[EnvoyVersion | None, set[str]] = defaultdict(set)
     for session in subscribers.sessions():
         version = session.proxy.envoy
-        if _concerns(version, counting=counting) and (version in proxies or len(proxies) < _MOST_VERSIONS):
+        if session.proxy.is_envoy and _concerns(version, counting=counting) and (version in proxies or len(proxies) < _MOST_VERSIONS):
             proxies[version].add(session.proxy.id)
         yield ()
     yield tuple(_problem(found, proxies[version]) for version in proxies for found in _concerns(version, counting=counting))
