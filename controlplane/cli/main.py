@@ -13,6 +13,7 @@ from controlplane.cli.crds import crds
 from controlplane.cli.demo import demo
 from controlplane.cli.inject import inject
 from controlplane.cli.iptables import iptables
+from controlplane.cli.limits.ratelimit_config import ratelimit_config
 from controlplane.cli.serve import serve
 from controlplane.cli.token import token
 from controlplane.cli.translate import translate
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (serve, translate, validate, inject, demo, bootstrap, iptables, token, crds, version):
+for command in (serve, translate, validate, inject, demo, bootstrap, iptables, token, crds, ratelimit_config, version):
     app.command()(command)
 app.add_typer(ca)
 

@@ -1,0 +1,1 @@
+"""Commands about limits on requests."""
