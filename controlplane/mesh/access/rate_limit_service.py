@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from controlplane.envoy.type_urls import RATE_LIMIT_CONFIG
 from controlplane.incremental.database import Database, query
-from controlplane.mesh.access.rate_limits import domain, limit_rules, limit_server
+from controlplane.mesh.access.rate_limits import domain, limit_rules, limit_target
 from controlplane.mesh.facets import namespaces_with, of_kind
 from controlplane.mesh.inputs import index
 from controlplane.mesh.publish.encode import checked_resource
@@ -38,8 +38,8 @@ def counted_rate_limits(db: Database) -> tuple[Key, ...]:
 @query
 def counts_in(db: Database, key: Key) -> str | None:
     """Return the namespace of the service that counts for the RateLimit ``key``; ``None`` where proxies do, or nobody."""
-    server = limit_server(db, key)
-    return server.ref.key.namespace if server else None
+    target = limit_target(db, key)
+    return target.ref.key.namespace if target else None
 
 
 @query
