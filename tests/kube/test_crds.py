@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.model.keys import NAVARCH
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.reading.documents import documents
 from tests.support.cluster import Cluster
@@ -17,7 +18,7 @@ from tests.support.crd_definitions import define_all
 
 OURS = Path(__file__).parents[2] / "manifests" / "crds"
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "crd-validation"
-READ = {kind for (group, kind), each in KINDS.items() if group.endswith(".istio.io") and each.spec}
+READ = {kind for (group, kind), each in KINDS.items() if (group.endswith(".istio.io") or group == NAVARCH) and each.spec}
 Json = dict[str, object]
 
 

@@ -6,18 +6,20 @@ The service has its configuration from the control plane, by the sidecar that st
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
 
 from tests.support.mesh_clients import FRIEND, STRANGER
 from tests.support.policy_world import PolicyWorld, policy_world
+from tests.support.processes import free_port
 from tests.support.rate_limit_service import RateLimitService, running_redis
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+XDS = f"127.0.0.1:{free_port()}"  # where the service comes in, by its sidecar's certificate
 _MARKER = """
 apiVersion: navarch.dev/v1alpha1
 kind: RateLimit
@@ -47,7 +49,7 @@ spec:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
-    async with policy_world(tmp_path_factory.mktemp("limits")) as started:
+    async with policy_world(tmp_path_factory.mktemp("limits"), "--xds-mtls", XDS) as started:
         yield started
 
 
@@ -144,67 +146,113 @@ kind: RateLimit
 metadata: {{name: global, namespace: shop}}
 spec:
   targetRefs: [{{kind: Service, name: web}}]
-  global: {{service: {{host: ratelimit.shop.svc.cluster.local, port: 8081}}, timeout: 2s}}
+  global: {{service: {{host: ratelimit.shop.svc.cluster.local, port: {port}}}, timeout: 5s}}
   failure: {failure}
   rules:
   - match: {{paths: [/counted]}}
     perValue: {{header: x-user, overrides: [{{value: vip, limit: {{requests: 3, per: 24h}}}}]}}
     limit: {{requests: {requests}, per: 24h}}
----
+"""
+_AROUND = """
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {{name: ratelimit, namespace: shop}}
 spec:
   hosts: [ratelimit.shop.svc.cluster.local]
-  ports: [{{number: 8081, name: grpc, protocol: GRPC, targetPort: {port}}}]
+  ports: [{{number: 8081, name: grpc, protocol: GRPC, targetPort: {counting}}}]
   resolution: STATIC
   endpoints: [{{address: 127.0.0.1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: navarch, namespace: navarch-system}}
+spec:
+  hosts: [navarch.navarch-system.svc.cluster.local]
+  addresses: [{network}.13]
+  ports: [{{number: 15011, name: grpc, protocol: GRPC, targetPort: {xds}}}]
+  resolution: STATIC
+  endpoints: [{{address: 127.0.0.1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: navarch, namespace: shop}}
+spec:
+  host: navarch.navarch-system.svc.cluster.local
+  trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL, subjectAltNames: [istiod.istio-system.svc]}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: ratelimit, namespace: shop}}
+spec:
+  workloadSelector: {{labels: {{app: ratelimit}}}}
+  egress:
+  - {{port: {{number: 15011, protocol: GRPC, name: grpc}}, bind: {network}.13, captureMode: NONE, hosts: [navarch-system/*]}}
 """
 _COUNTED = "shop/global.rule_0.value: unit=DAY requests_per_unit={requests}"
 
 
-async def test_a_rate_limit_service_has_its_configuration_from_us_and_counts_for_all(world: PolicyWorld) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(world: PolicyWorld) -> AsyncIterator[RateLimitService]:
     folder = world.folder / "service"
     folder.mkdir()
     settings = {
         "CONFIG_TYPE": "GRPC_XDS_SOTW",
-        "CONFIG_GRPC_XDS_SERVER_URL": world.plane.replica.xds,
+        "CONFIG_GRPC_XDS_SERVER_URL": f"{world.network}.13:15011",
         "CONFIG_GRPC_XDS_NODE_ID": "ratelimit~127.0.0.1~ratelimit-1.shop~shop.svc.cluster.local",
+        "CONFIG_GRPC_XDS_NODE_METADATA": "NAMESPACE=shop,SERVICE_ACCOUNT=ratelimit",
+        "XDS_CLIENT_BACKOFF_INITIAL_INTERVAL": "100ms",
     }
-    service = RateLimitService(folder, "127.0.0.1", settings)
-
-    async def applied(failure: str = "Open", requests: int = 2) -> None:
-        await LIMITS.apply(world, _GLOBAL.format(failure=failure, requests=requests, port=service.port))
-
-    await applied()
+    started = RateLimitService(folder, "127.0.0.1", settings)
+    await world.mesh(_AROUND.format(network=world.network, xds=XDS.partition(":")[2], counting=started.port))
+    await world.sidecar("ratelimit", "shop", 13)
     async with running_redis(folder) as redis_port:
-        await service.start(redis_port)
+        await started.start(redis_port)
         try:
-            await service.counts(_COUNTED.format(requests=2))
-            found = [await world.ask("/counted", headers={"x-user": "a"}) for _ in range(3)]
-
-            assert [each.status for each in found] == [200, 200, 429]
-            assert found[0].headers["x-ratelimit-remaining"] == "1"
-            assert await statuses(world, 3, "/counted", headers={"x-user": "b"}) == [200, 200, 429]
-            assert await statuses(world, 4, "/counted", headers={"x-user": "vip"}) == [200, 200, 200, 429]
-            assert await statuses(world, 3, "/", headers={"x-user": "a"}) == [200, 200, 200]
-
-            await applied(requests=4)
-            await service.counts(_COUNTED.format(requests=4))
-            assert await statuses(world, 5, "/counted", headers={"x-user": "c"}) == [200, 200, 200, 200, 429]
+            yield started
         finally:
-            await service.stop()
+            await started.stop()
 
-    assert await statuses(world, 3, "/counted", headers={"x-user": "a"}) == [200, 200, 200]
+
+def counted(failure: str = "Open", requests: int = 2, port: int = 8081) -> str:
+    return _GLOBAL.format(failure=failure, requests=requests, port=port)
+
+
+async def test_a_rate_limit_service_has_its_limits_from_us_and_counts_for_all(world: PolicyWorld, service: RateLimitService) -> None:
+    await LIMITS.apply(world, counted())
+    await service.counts(_COUNTED.format(requests=2))
+    found = [await world.ask("/counted", headers={"x-user": "a"}) for _ in range(3)]
+
+    assert [each.status for each in found] == [200, 200, 429]
+    assert found[0].headers["x-ratelimit-remaining"] == "1"
+    assert await statuses(world, 3, "/counted", headers={"x-user": "b"}) == [200, 200, 429]
+    assert await statuses(world, 4, "/counted", headers={"x-user": "vip"}) == [200, 200, 200, 429]
+    assert await statuses(world, 3, "/", headers={"x-user": "a"}) == [200, 200, 200]
+
+
+async def test_a_change_of_a_limit_is_with_the_service_at_once(world: PolicyWorld, service: RateLimitService) -> None:
+    await LIMITS.apply(world, counted(requests=1))
+    await service.counts(_COUNTED.format(requests=1))
+    await LIMITS.apply(world, counted(requests=4))
+    await service.counts(_COUNTED.format(requests=4))
+
+    assert await statuses(world, 5, "/counted", headers={"x-user": "c"}) == [200, 200, 200, 200, 429]
+
+
+async def test_without_the_service_a_limit_fails_as_it_says(world: PolicyWorld, service: RateLimitService) -> None:
+    await LIMITS.apply(world, counted())
+    await service.stop()
+
+    assert await statuses(world, 3, "/counted", headers={"x-user": "d"}) == [200, 200, 200]
     assert await world.counted("ratelimit.shop/global.failure_mode_allowed") >= 3
-    await applied("Closed")
-    assert await statuses(world, 1, "/counted", headers={"x-user": "a"}) == [503]
+    await LIMITS.apply(world, counted("Closed"))
+    assert await statuses(world, 1, "/counted", headers={"x-user": "d"}) == [503]
     assert await statuses(world, 1, "/") == [200]  # of these nobody is asked
+    await world.apply(counted("Closed", port=8082))
+    await until(refuses_everything(world), "without a service, one that fails closed refuses everything")
 
-    async def refuses_all() -> bool:
+
+def refuses_everything(world: PolicyWorld) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
         return (await world.ask("/")).status == 503
 
-    await world.apply(
-        _GLOBAL.format(failure="Closed", requests=2, port=service.port).replace("port: 8081}, timeout", "port: 8082}, timeout")
-    )
-    await until(refuses_all, "without a service, one that fails closed refuses everything")
+    return holds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.model.keys import NAVARCH
 from tests.support.rbac_rights import Right, Use, compare, rights
 from tests.support.rendered_manifests import SETS, objects, only, rendered, words
 
@@ -13,6 +14,11 @@ every_set = pytest.mark.parametrize("of", SETS)
 def granted(of: str) -> frozenset[Right]:
     """Return what Navarch's ServiceAccount may do."""
     return rights(rendered(of), account="navarch", namespace="navarch-system")
+
+
+def is_custom(group: str) -> bool:
+    """Return whether ``group`` has kinds of a mesh, Istio's or our own."""
+    return group.endswith(".istio.io") or group == NAVARCH
 
 
 @every_set
@@ -27,17 +33,17 @@ def test_the_webhook_is_asked_about_the_kinds_that_are_read_and_no_others(of: st
         if words(rule["operations"]) == ("CREATE", "UPDATE")
     }
 
-    read = {(right.group, right.resource) for right in granted(of) if right.group.endswith(".istio.io") and right.verb == "watch"}
+    read = {(right.group, right.resource) for right in granted(of) if is_custom(right.group) and right.verb == "watch"}
     assert asked == read
-    assert len(asked) == 15
+    assert len(asked) == 16
 
 
 @every_set
 def test_status_can_be_written_of_every_kind_that_is_read_and_else_only_entries_of_machines(of: str) -> None:
-    istio = {right for right in granted(of) if right.group.endswith(".istio.io")}
+    custom = {right for right in granted(of) if is_custom(right.group)}
 
-    read = {(right.group, right.resource) for right in istio if "/" not in right.resource}
-    written = {(right.group, right.resource) for right in istio if right.verb not in {"list", "watch"}}
+    read = {(right.group, right.resource) for right in custom if "/" not in right.resource}
+    written = {(right.group, right.resource) for right in custom if right.verb not in {"list", "watch"}}
 
     entries = ("networking.istio.io", "workloadentries")
     assert written == {entries, *((group, f"{kind}/status") for group, kind in read)}
