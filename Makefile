@@ -45,9 +45,10 @@ prove: .typings/.stamp ## Try the laws, and the simulator on real Envoys, on 20 
 	NAVARCH_PROVE=$${NAVARCH_PROVE:-20} $(PYTEST) -n 2 --dist worksteal $(filter-out $(BUSY),$(shell grep -rle '@given' -e 'proofs import' tests --include='test_*.py'))
 	NAVARCH_PROVE=$${NAVARCH_PROVE:-20} $(PYTEST) -s -o faulthandler_timeout=1200 $(BUSY)
 
-binaries: $(STAMP) ## Build the API server and the collector of the tests and the benchmark's sidecars, where they are missing and Go is there (8 min, once)
+binaries: $(STAMP) ## Build what the tests run beside us (API server, collector, rate limit service) and the benchmark's sidecars, where Go is there (9 min, once)
 	@$(BIN)/python -m tests.support.kube_binaries
 	@$(BIN)/python -m tests.support.otlp_receivers
+	@$(BIN)/python -m tests.support.rate_limit_service
 	@-$(BIN)/python -m tests.support.zipkin_servers
 	@$(BIN)/python -m tests.bench.swarm_process
 
