@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
-from tests.support.fakes.resources import cluster, endpoints, listener, routes, secret
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, SDS
+from tests.support.fakes.resources import cluster, endpoints, listener, rate_limits, routes, secret
 from tests.support.fakes.xds_client import Heard, SotwClient
 
 
@@ -27,6 +27,16 @@ def test_xp_21_no_names_mean_everything_and_stay_so_through_acks(type_url: str) 
 
     assert told(heard) == [{"a": 1}]
     assert told(client.change(cluster("b"), listener("b"))) == [{"a": 1, "b": 1}]
+
+
+def test_a_rate_limit_service_hears_of_all_limits_whenever_one_changes_and_when_none_is_left() -> None:
+    client = SotwClient(rate_limits("a"), rate_limits("b"))
+
+    assert told(client.settle(client.ask(RATE_LIMIT_CONFIG))) == [{"a": 1, "b": 1}]
+    assert told(client.settle(client.change(rate_limits("a", 2)))) == [{"a": 2, "b": 1}]
+    assert told(client.settle(client.change(gone=[(RATE_LIMIT_CONFIG, "b")]))) == [{"a": 2}]
+    assert told(client.settle(client.change(gone=[(RATE_LIMIT_CONFIG, "a")]))) == [{}]
+    assert told(SotwClient().ask(RATE_LIMIT_CONFIG)) == [{}]
 
 
 def test_xp_22_a_star_means_everything_alone_or_with_names() -> None:

@@ -238,3 +238,20 @@ def test_who_is_a_replica_is_said_in_full(monkeypatch: pytest.MonkeyPatch, argum
     assert found.returncode == 2
     assert expected in " ".join(found.stderr.replace("│", " ").split())
     assert "Traceback" not in found.stderr
+
+
+def test_ratelimit_config_prints_the_files_of_the_rate_limit_service_and_writes_them(tmp_path: Path) -> None:
+    manifests = tmp_path / "limits.yaml"
+    rule = {"name": "users", "perValue": {"header": "x-user"}, "limit": {"requests": 5, "per": "1m"}}
+    spec = {"rules": [rule], "global": {"service": {"host": "ratelimit", "port": 8081}}}
+    metadata = {"name": "web", "namespace": "shop"}
+    limit = {"apiVersion": "navarch.dev/v1alpha1", "kind": "RateLimit", "metadata": metadata, "spec": spec}
+    manifests.write_text(f"{service('ratelimit', 8081)}---\n{json.dumps(limit)}")
+
+    printed = navarch("ratelimit-config", "-f", str(manifests))
+    written = navarch("ratelimit-config", "-f", str(manifests), "--output", str(tmp_path / "config"))
+
+    assert (printed.returncode, written.returncode) == (0, 0)
+    assert "RateLimit/shop/web spec.global.service.port" in printed.stderr  # which is not said to be gRPC
+    assert "unit: minute" in printed.stdout
+    assert (tmp_path / "config" / "shop_web.yaml").read_text() == printed.stdout

@@ -12,7 +12,8 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from google.protobuf.message import Message
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
+from controlplane.envoy.ratelimit_config_pb2 import RateLimitConfig
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, SDS, VHDS
 from controlplane.xds.resource import Resource, resource
 
 
@@ -59,6 +60,11 @@ def secret(name: str, revision: int = 1) -> Resource:
     return _resource(SDS, name, message)
 
 
+def rate_limits(name: str, revision: int = 1) -> Resource:
+    """Return a domain of Envoy's rate limit service."""
+    return _resource(RATE_LIMIT_CONFIG, name, RateLimitConfig(name=name, domain=str(revision)))
+
+
 def read(type_url: str, value: bytes) -> tuple[str, int]:
     """Return the name and the revision of the resource of ``type_url`` that is encoded as ``value``."""
     return _READERS[type_url](value)
@@ -100,6 +106,11 @@ def _secret(value: bytes) -> tuple[str, int]:
     return message.name, int(message.generic_secret.secret.inline_string)
 
 
+def _rate_limits(value: bytes) -> tuple[str, int]:
+    message = RateLimitConfig.FromString(value)
+    return message.name, int(message.domain)
+
+
 _READERS: dict[str, Callable[[bytes], tuple[str, int]]] = {
     CDS: _cluster,
     EDS: _endpoints,
@@ -107,4 +118,5 @@ _READERS: dict[str, Callable[[bytes], tuple[str, int]]] = {
     RDS: _routes,
     VHDS: _host,
     SDS: _secret,
+    RATE_LIMIT_CONFIG: _rate_limits,
 }
