@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, VHDS
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.facets import service_host
 from controlplane.mesh.inputs import objects
@@ -47,6 +47,7 @@ _KINDS: Mapping[str, Sequence[GroupKind]] = {
     CDS: (DESTINATION_RULE, SERVICE_ENTRY, SERVICE, GATEWAY, SIDECAR, POD),
     EDS: (SERVICE_ENTRY, WORKLOAD_ENTRY, ENDPOINT_SLICE, SERVICE, POD),
     RDS: (VIRTUAL_SERVICE, GATEWAY, SIDECAR, SERVICE_ENTRY, SERVICE),
+    RATE_LIMIT_CONFIG: (RATE_LIMIT,),
     VHDS: (VIRTUAL_SERVICE, GATEWAY, SIDECAR, SERVICE_ENTRY, SERVICE),
 }
 _FIELDS: Mapping[tuple[str, GroupKind], str] = {
@@ -61,6 +62,7 @@ _FIELDS: Mapping[tuple[str, GroupKind], str] = {
     (LDS, RATE_LIMIT): "spec.rules",
     (LDS, REQUEST_AUTHENTICATION): "spec.jwtRules",
     (LDS, VIRTUAL_SERVICE): "spec",
+    (RATE_LIMIT_CONFIG, RATE_LIMIT): "spec.rules",
     (RDS, VIRTUAL_SERVICE): "spec.http",
     (VHDS, VIRTUAL_SERVICE): "spec.http",
 }
