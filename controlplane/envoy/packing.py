@@ -70,13 +70,13 @@ def pack(message: Message) -> AnyMessage:
     return AnyMessage(type_url=PREFIX + message.DESCRIPTOR.full_name, value=encode(message))
 
 
-def typed_struct(message: Message, more: Mapping[str, bool]) -> TypedStruct:
-    """Return ``message`` with ``more`` fields, by their names in JSON, that its class does not have: Envoy takes this in its place.
+def typed_struct(message_name: str, fields: Fields) -> TypedStruct:
+    """Return a message of Envoy's that has ``fields``, by their names in JSON, for one that the Python classes lack or know only in part.
 
     https://www.envoyproxy.io/docs/envoy/latest/api-v3/xds/type/v3/typed_struct.proto
     """
-    typed = TypedStruct(type_url=PREFIX + message.DESCRIPTOR.full_name)
-    typed.value.update({**json_format.MessageToDict(message), **more})
+    typed = TypedStruct(type_url=PREFIX + message_name)
+    json_format.ParseDict(fields, typed.value)
     return typed
 
 
@@ -93,13 +93,6 @@ def struct(fields: StructFields) -> Struct:
     message = Struct()
     message.update(dict(fields))
     return message
-
-
-def typed_struct(message_name: str, fields: Fields) -> AnyMessage:
-    """Return a message of Envoy's that has ``fields``, for one that the Python classes lack or know only in part."""
-    value = Struct()
-    json_format.ParseDict(fields, value)
-    return pack(TypedStruct(type_url=PREFIX + message_name, value=value))
 
 
 def expand(type_url: str, value: bytes) -> dict[str, object]:

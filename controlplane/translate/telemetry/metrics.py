@@ -14,7 +14,7 @@ from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import ON_DOWNSTREAM_TLS_HANDSHAKE, TcpProxy
 
-from controlplane.envoy.packing import Fields, typed_struct
+from controlplane.envoy.packing import Fields, pack, typed_struct
 from controlplane.ir.telemetry.metrics import CountedBy, CountedMetric, ServiceNames, StandardMetric
 from controlplane.model.telemetry.label_formats import of_cluster, of_endpoint, of_peer
 from controlplane.model.telemetry.workloads import SUFFIXES, UNKNOWN
@@ -126,7 +126,7 @@ def _logger(log_type: AccessLogType, metrics: Iterable[CountedMetric], labels: M
         listed.append({"stat": {"name": shape.name, "tags": tags}, **shape.fields})
     config: Fields = {"stats_scope": {"prefix": SCOPE, "enable_eviction": True}}
     config |= {name: found for name, found in (("counters", counters), ("histograms", histograms)) if found}
-    return AccessLog(name=NAME, filter={"log_type_filter": {"types": [log_type]}}, typed_config=typed_struct(_CONFIG, config))
+    return AccessLog(name=NAME, filter={"log_type_filter": {"types": [log_type]}}, typed_config=pack(typed_struct(_CONFIG, config)))
 
 
 def _overridden(labels: Mapping[str, _Label], overrides: Iterable[tuple[str, str | None]]) -> Iterator[tuple[str, _Label]]:

@@ -9,7 +9,7 @@ from functools import cache
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 
-from controlplane.envoy.packing import Fields, typed_struct
+from controlplane.envoy.packing import Fields, pack, typed_struct
 from controlplane.translate.telemetry.names import peer_expressions
 
 NAME = "envoy.filters.network.set_filter_state"
@@ -30,4 +30,4 @@ def peer_filter() -> Filter:
         }
         for key, expression in peer_expressions().items()
     ]
-    return Filter(name=NAME, typed_config=typed_struct(_CONFIG, {"on_downstream_tls_handshake": noted}))
+    return Filter(name=NAME, typed_config=pack(typed_struct(_CONFIG, {"on_downstream_tls_handshake": noted})))

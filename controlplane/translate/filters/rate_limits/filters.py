@@ -15,6 +15,7 @@ from envoy.extensions.filters.http.ratelimit.v3.rate_limit_pb2 import RateLimit
 from envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 from envoy.type.v3.token_bucket_pb2 import TokenBucket
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from xds.type.v3.typed_struct_pb2 import TypedStruct
 
@@ -99,7 +100,9 @@ def _global_filter(limits: RequestLimits, count: GlobalCount) -> RateLimit:
 
 def _with_retry_after(limits: RequestLimits, message: LocalRateLimit | RateLimit) -> Message:
     """Return ``message`` with a field that Envoy has from 1.40 on, and our classes of its messages not yet; older ones pass over it."""
-    return typed_struct(message, {"enableRetryAfterHeader": True}) if limits.response.limit_headers else message
+    if not limits.response.limit_headers:
+        return message
+    return typed_struct(message.DESCRIPTOR.full_name, {**MessageToDict(message), "enableRetryAfterHeader": True})
 
 
 def _stat_prefix(limits: RequestLimits) -> str:
