@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EnvoyFilters(StrEnum):
+    """Which EnvoyFilters have an effect."""
+
+    OFF = "off"
+    ROOT = "root"  # those of the root namespace: whoever may write there may do everything to the mesh anyway
+    ALL = "all"  # those of every namespace, on the proxies of that namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +96,7 @@ class Settings:
     health: str | None = None  # for a kubelet and Prometheus; None: not served
     admin_hosts: tuple[str, ...] = ()  # names by which the admin API may be called, besides those of the loopback interface
     hold_unknown_s: float = 10.0  # for which a published rule stays as it was when its new version leads to what is not there
+    envoy_filters: EnvoyFilters = EnvoyFilters.ROOT  # whose have an effect
     grace_s: float = 5.0  # within which streams end at the stop
 
     @property

@@ -40,7 +40,7 @@ from controlplane.serve.identity import IdentityServer
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
 from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
-from controlplane.serve.xds.refusals import fields_at_fault, refusal_problems
+from controlplane.serve.xds.refusals import fields_at_fault, refusal_problems, withdraw_patches
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.serve.xds.versions import version_problems
 from controlplane.settings import Settings
@@ -83,7 +83,7 @@ class ControlPlane:
         self._settings = settings
         self._api = api_server(client, settings.kubernetes, settings) if settings.kubernetes and client else None
         revision = settings.kubernetes.injection.revision if settings.kubernetes else DEFAULT_REVISION
-        self._mesh = Mesh(revision, settings.hold_unknown_s, _RETAIN_TABLES_S)
+        self._mesh = Mesh(revision, settings.hold_unknown_s, _RETAIN_TABLES_S, settings.envoy_filters)
         observes = bool(self._api and not self._api.settings.replica)
         self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s, observes=observes) if settings.identity else None
         self._sources = Sources(list(sources_of(settings, self._api, self._registrar)))
@@ -91,7 +91,9 @@ class ControlPlane:
         self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers, identified=settings.authenticates)
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
         self._refused = RefusedCallers()
-        self._recorder = StreamRecorder(self._registrar, partial(fields_at_fault, self._mesh, self._subscribers))
+        at_fault = partial(fields_at_fault, self._mesh, self._subscribers)
+        on_refusal = partial(withdraw_patches, self._mesh, self._subscribers, self._updates.wake)
+        self._recorder = StreamRecorder(self._registrar, at_fault, on_refusal)
         self._server = DiscoveryServer(self._subscribers, self._updates.synced, _stream_factories(), self._recorder)
         self._identities: Identities | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that it runs in

@@ -24,14 +24,21 @@ log = logging.getLogger(__name__)
 
 
 AtFault: TypeAlias = Callable[[int, StreamRefusal], tuple[FieldAtFault, ...]]
+OnRefusal: TypeAlias = Callable[[int, StreamRefusal], None]
 
 
 class StreamRecorder:
     """Passes the events of streams to the fleet, with the time, and logs what matters."""
 
-    def __init__(self, registrar: WorkloadRegistrar | None = None, at_fault: AtFault = lambda *_: ()) -> None:
-        """Begin with no streams; ``registrar`` gets each connection too; ``at_fault`` says which fields made what one refuses."""
+    def __init__(
+        self, registrar: WorkloadRegistrar | None = None, at_fault: AtFault = lambda *_: (), on_refusal: OnRefusal = lambda *_: None
+    ) -> None:
+        """Begin with no streams; ``registrar`` gets each connection too; ``at_fault`` says which fields made what one refuses.
+
+        ``on_refusal`` is told of each refusal, after that has been found out.
+        """
         self._at_fault = at_fault
+        self._on_refusal = on_refusal
         self.fleet = Fleet()
         self.loads = LoadTotals()
         self._registrar = registrar
@@ -57,6 +64,9 @@ class StreamRecorder:
                 blamed = (each for name in event.at_fault for each in self._blamed(connection, event.type_url, name))
                 at_fault = dict.fromkeys(f"{key} {field}" for key, field in blamed)
                 log_fields = {"proxy": proxy.id if proxy else "", "type": event.type_url, "reason": event.message}
+                for name in event.at_fault:
+                    if refusal := self.fleet.refusal(connection, event.type_url, name):
+                        self._on_refusal(connection, refusal)
                 log.warning("proxy refused config", extra=log_fields | ({"at_fault": ", ".join(at_fault)} if at_fault else {}))
 
     def _blamed(self, connection: int, type_url: str, name: str) -> tuple[FieldAtFault, ...]:

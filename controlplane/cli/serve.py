@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from controlplane.cli.options import Output, address, folder, injection_settings
-from controlplane.settings import IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
+from controlplane.settings import EnvoyFilters, IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ _HoldUnknown: TypeAlias = Annotated[
         "0: it is answered 503 at once.",
     ),
 ]
+_EnvoyFilters: TypeAlias = Annotated[
+    EnvoyFilters, typer.Option("--envoy-filters", help="Whose EnvoyFilters have an effect: nobody's, the root namespace's, or everybody's.")
+]
 _JwksAllow: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -137,6 +140,7 @@ def serve(
     registration_grace: _Grace = 10,
     load_interval: _Interval = 10,
     hold_unknown: _HoldUnknown = 10,
+    envoy_filters: _EnvoyFilters = EnvoyFilters.ROOT,
     jwks_allow: _JwksAllow = None,
     jwks_roots: _JwksRoots = None,
     jwks_refresh: _JwksRefresh = 1200,
@@ -169,6 +173,7 @@ def serve(
         reports=ReportSettings(grace_s=registration_grace, load_interval_s=load_interval),
         jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
         hold_unknown_s=hold_unknown,
+        envoy_filters=envoy_filters,
         xds=_plaintext_address(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,

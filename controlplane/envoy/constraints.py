@@ -50,6 +50,11 @@ def violations(message: Message) -> tuple[str, ...]:
     return () if is_valid(message) else tuple(walk(message, ""))
 
 
+def violations_of_part(message: Message) -> tuple[str, ...]:
+    """Return what is broken by what is set in ``message``, which is to be merged into another: that may have what is not set here."""
+    return tuple(walk(message, "", partial=True))
+
+
 def is_valid(message: Message) -> bool:
     """Return whether ``message`` breaks no constraint, as nearly all do: found out quickly, from the fields that are set."""
     rules = _message_rules(message.DESCRIPTOR)
@@ -94,23 +99,26 @@ def _broken(checks: tuple[Check, ...], value: object) -> bool:
     return False
 
 
-def walk(message: Message, path: str) -> Iterator[str]:
-    """Yield which constraints ``message``, which stands at ``path``, breaks."""
+def walk(message: Message, path: str, *, partial: bool = False) -> Iterator[str]:
+    """Yield which constraints ``message``, which stands at ``path``, breaks; ``partial``: what is not set breaks none."""
     if isinstance(message, AnyMessage):
-        yield from _walk_any(message, path)
+        yield from _walk_any(message, path, partial=partial)
         return
     rules = _message_rules(message.DESCRIPTOR)
+    there = {descriptor.name for descriptor, _ in message.ListFields()} if partial else frozenset()
     for oneof in rules.oneofs:
-        if message.WhichOneof(oneof) is None:
+        if not partial and message.WhichOneof(oneof) is None:
             yield f"{path}{oneof}: expected one of its fields"
     for field in rules.fields:
+        if partial and field.name not in there:
+            continue
         if field.presence and not message.HasField(field.name):
             if field.required:
                 yield f"{path}{field.name}: expected a value"
         elif field.repeated:
             yield from _walk_repeated(field, getattr(message, field.name), f"{path}{field.name}")
         else:
-            yield from _walk_value(field, getattr(message, field.name), f"{path}{field.name}")
+            yield from _walk_value(field, getattr(message, field.name), f"{path}{field.name}", partial=partial)
 
 
 def _walk_repeated(field: _FieldRules, values: Iterable[object], path: str) -> Iterator[str]:
@@ -122,10 +130,10 @@ def _walk_repeated(field: _FieldRules, values: Iterable[object], path: str) -> I
         yield from _walk_value(field, item, f"{path}[{index}]")
 
 
-def _walk_value(field: _FieldRules, value: object, path: str) -> Iterator[str]:
+def _walk_value(field: _FieldRules, value: object, path: str, *, partial: bool = False) -> Iterator[str]:
     yield from _violated(field.per_item, value, path)
     if field.descend and isinstance(value, Message):
-        yield from walk(value, f"{path}.")
+        yield from walk(value, f"{path}.", partial=partial)
 
 
 def _violated(checks: Iterable[Check], value: object, path: str) -> Iterator[str]:
@@ -134,7 +142,7 @@ def _violated(checks: Iterable[Check], value: object, path: str) -> Iterator[str
             yield f"{path}: expected {expected}"
 
 
-def _walk_any(packed: AnyMessage, path: str) -> Iterator[str]:
+def _walk_any(packed: AnyMessage, path: str, *, partial: bool = False) -> Iterator[str]:
     """Yield what is broken inside of ``packed``; what many messages have in them, and breaks nothing, is looked at once."""
     content = (packed.type_url, blake2b(packed.value, digest_size=16).digest())
     if content in _VALID_CONTENTS:
@@ -143,8 +151,8 @@ def _walk_any(packed: AnyMessage, path: str) -> Iterator[str]:
         kind = symbol_database.Default().GetSymbol(packed.type_url.removeprefix(PREFIX))
     except KeyError:
         return
-    broken = tuple(walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]})."))
-    if not broken:
+    broken = tuple(walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]}).", partial=partial))
+    if not broken and not partial:
         if len(_VALID_CONTENTS) >= _MAX_REMEMBERED:
             _VALID_CONTENTS.clear()
         _VALID_CONTENTS.add(content)

@@ -7,20 +7,26 @@ from collections.abc import Set as AbstractSet
 
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
+from controlplane.envoy.patching.message_texts import texts_in
+from controlplane.envoy.patching.patch_values import message_of
 from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import credential_users
 from controlplane.mesh.fields_at_fault import MadeFrom, fields_at_fault, hosts_about
 from controlplane.mesh.gateway.gateways import GatewayScope, gateways_selecting
+from controlplane.mesh.patches.compiled import compiled_patch
 from controlplane.mesh.publish.publisher import Publisher
-from controlplane.mesh.roots import scope_of
+from controlplane.mesh.roots import seen_by
 from controlplane.model.keys import GATEWAY, VIRTUAL_SERVICE, Key
 from controlplane.model.problems import FieldAtFault
 from controlplane.model.proxies import Proxy
+from controlplane.translate.patches.patch import PatchRef
 from controlplane.translate.routes.virtual_hosts import origins
 from controlplane.xds.resource import Part, Resource
 from controlplane.xds.view import Table, folder
+
+_SHORTEST_TEXT = 4  # of a patch that a proxy's words are searched for
 
 
 class Attribution:
@@ -47,12 +53,35 @@ class Attribution:
         for table in tables:
             resource, part = _find(table, type_url, name)
             if resource is not None:
+                patches = self.patches_in(table, type_url, resource.name, message)
+                if patches:
+                    return (FieldAtFault(patches[0].key, patches[0].path),)
                 about = _Subject(type_url, resource, part)
                 for position, call in enumerate(self._publisher.made_by(table, (type_url, resource.name))):
                     made_from = self._made_from(call, about, narrow=position > 0)
                     if at_fault := fields_at_fault(type_url, name, message, made_from):
                         return at_fault
         return ()
+
+    def patches_in(self, table: Table, type_url: str, name: str, message: str) -> tuple[PatchRef, ...]:
+        """Return the patches that ``name`` on ``table`` is published with, the most suspect first where it is refused with ``message``.
+
+        Those first whose value says most of what ``message`` does, and what has changed last.
+        """
+        for call in self._publisher.made_by(table, (type_url, name))[:1]:
+            patched = self._publisher.patched.get(call)
+            if patched:
+                found = set(patched.applied)
+                return tuple(sorted(found, key=lambda ref: (self._said(ref, message), self._changed_at.get(ref.key, 0), ref), reverse=True))
+        return ()
+
+    def _said(self, ref: PatchRef, message: str) -> int:
+        """Return the length of the longest text of the patch ``ref`` that is in ``message``."""
+        patch = self._db.attempt(compiled_patch, ref)
+        if patch is None or isinstance(patch, Failed) or not patch.value:
+            return 0
+        texts = texts_in(message_of(patch.head.apply_to, patch.value))
+        return max((len(text) for text in texts if len(text) >= _SHORTEST_TEXT and text in message), default=0)
 
     def fields_naming(self, proxy: Proxy, tables: Iterable[Table], credential: str) -> tuple[FieldAtFault, ...]:
         """Return the fields by which ``proxy``, which sees ``tables``, has to do with ``credential``, by its name in SDS.
@@ -70,7 +99,8 @@ class Attribution:
         )
 
     def _gateways_of(self, proxy: Proxy) -> frozenset[Key]:
-        scope = self._db.attempt(scope_of, proxy)
+        seen = self._db.attempt(seen_by, proxy)
+        scope = None if isinstance(seen, Failed) else seen.scope
         keys = self._db.attempt(gateways_selecting, scope.labels) if isinstance(scope, GatewayScope) else ()
         return frozenset() if isinstance(keys, Failed) else frozenset(keys)
 

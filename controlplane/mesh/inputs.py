@@ -16,6 +16,8 @@ from controlplane.model.proxies import ProxyType
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.security.jwks import KeySet
+from controlplane.settings import EnvoyFilters
+from controlplane.translate.patches.patch import PatchFault, PatchRef
 
 ProxyPlace = tuple[str, ProxyType]  # the proxies of a kind in a namespace; in all where that is empty
 NOTHING: frozenset[Key] = frozenset()
@@ -35,6 +37,15 @@ jwks_failure: Input[str, str] = Input("jwks_failure", default="")
 
 # By the name of a credential in SDS: the namespaces whose proxies cannot be given it, and why. Its content is never here.
 credential_problems: Input[str, tuple[CredentialFault, ...]] = Input("unusable", default=())
+
+# Whose EnvoyFilters have an effect, by the only key there is, the empty one: what the operator chose.
+envoy_filter_scope: Input[str, EnvoyFilters] = Input("envoy_filters", default=EnvoyFilters.ROOT)
+
+# By the id of a proxy: the patches that it refuses, each with what differs as soon as it says something else.
+refused_patches: Input[str, frozenset[tuple[PatchRef, str]]] = Input("refused_patches", default=frozenset())
+
+# By EnvoyFilter: why patches of it could not be applied to something that proxies see. Nothing that is published depends on it.
+patch_faults: Input[Key, tuple[PatchFault, ...]] = Input("patch_faults", default=())
 
 # By object: its rules that stay as they were published for a while. What is published does not depend on it, only what is told of it.
 held_back: Input[Key, Deferral | None] = Input("held_back", default=None)
@@ -131,6 +142,21 @@ def set_credential_problems(db: Database, name: str, faults: tuple[CredentialFau
 def set_deferral(db: Database, key: Key, held: Deferral | None) -> None:
     """Set what of the rules of ``key`` is ``held`` back."""
     db.set(held_back, key, held)
+
+
+def set_envoy_filter_scope(db: Database, scope: EnvoyFilters) -> None:
+    """Set whose EnvoyFilters have an effect."""
+    db.set(envoy_filter_scope, "", scope)
+
+
+def set_refused_patches(db: Database, proxy: str, refused: frozenset[tuple[PatchRef, str]]) -> None:
+    """Set which patches the proxy with the id ``proxy`` has ``refused``."""
+    db.set(refused_patches, proxy, refused)
+
+
+def set_patch_faults(db: Database, key: Key, faults: tuple[PatchFault, ...]) -> None:
+    """Set why patches of the EnvoyFilter ``key`` could not be applied."""
+    db.set(patch_faults, key, faults)
 
 
 def set_issuer_keys(db: Database, address: str, keys: KeySet) -> None:

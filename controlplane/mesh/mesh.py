@@ -15,28 +15,29 @@ from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
+from controlplane.mesh.patches.withdrawn import WithdrawnPatches
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.publish.retained_tables import RetainedTables
 from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.mesh_settings import proxy_defaults as default_proxy_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.registry.workload_names import CountedWorkloads
-from controlplane.mesh.roots import scope_of, table_roots, virtual_hosts_by
-from controlplane.mesh.routing.scopes import ProxyScope
-from controlplane.mesh.sessions import Session, typical_proxy
+from controlplane.mesh.roots import seen_by, table_roots, virtual_hosts_by
+from controlplane.mesh.sessions import Session, deferrals_by_proxy, typical_proxy
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.model.deferrals import Deferral, by_object
-from controlplane.model.keys import Key, in_key_order
+from controlplane.model.keys import Key, KnownKeys, in_key_order
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import FieldAtFault, Problem, Severity, in_order
 from controlplane.model.proxies import Proxy
 from controlplane.model.revisions import DEFAULT_REVISION, REVISION_LABEL, is_of_revision
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
-from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
 from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.settings import EnvoyFilters
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant, VirtualHostsBy
 from controlplane.xds.view import Table, TableChange, View
@@ -58,8 +59,14 @@ class Published:
 class Mesh:
     """The state of the mesh and what is published from it: ``apply`` takes facts in, ``refresh`` returns what they changed."""
 
-    def __init__(self, revision: str = DEFAULT_REVISION, hold_unknown_s: float = 0.0, retain_tables_s: float = 0.0) -> None:
-        """Begin with no objects; those for another revision than ``revision`` will have no effect.
+    def __init__(
+        self,
+        revision: str = DEFAULT_REVISION,
+        hold_unknown_s: float = 0.0,
+        retain_tables_s: float = 0.0,
+        envoy_filters: EnvoyFilters = EnvoyFilters.ROOT,
+    ) -> None:
+        """Begin with no objects; those for another revision, and EnvoyFilters but for ``envoy_filters``, will have no effect.
 
         A published rule whose new version leads nowhere stays as it was for ``hold_unknown_s`` seconds at most. What the last proxy of a
         kind saw is kept up to date for ``retain_tables_s`` seconds, as another one may come.
@@ -67,17 +74,18 @@ class Mesh:
         self._revision = revision
         self._revision_of: dict[Key, str] = {}  # of the objects that are for another revision
         self._db = Database()
+        inputs.set_envoy_filter_scope(self._db, envoy_filters)
         self._publisher = Publisher(self._db, hold_unknown_s)
         self._retained_tables = RetainedTables(self._publisher, retain_tables_s, own=inbound_parts)
         self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
+        self._withdrawn_patches = WithdrawnPatches(self._db, self._publisher, self._attribution.patches_in)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
         self.counted_workloads = CountedWorkloads(self._db)
         self._plaintext = PlaintextProxies(self._db)
         self._presence = (self._plaintext, ExpressionLimits(self._db))
         self._sessions: dict[Proxy, set[Session]] = defaultdict(set)
-        self._keys: set[Key] = set()
-        self._keys_in_order: tuple[Key, ...] | None = ()  # None: to be sorted anew
+        self._keys = KnownKeys()
         self._applied = 0
         self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
         self._new_views: set[Session] = set()
@@ -96,13 +104,10 @@ class Mesh:
         applied = inputs.apply(self._db, [self._for_this_revision(fact) for fact in facts])
         self._applied += 1
         self._attribution.changed(applied.keys)
+        self._withdrawn_patches.changed(applied.keys)
         self._endpoints_ahead.note(applied)
         there = {key for key in applied.keys if inputs.objects(self._db, key) is not None}
-        new, gone = there - self._keys, self._keys & (applied.keys - there)
-        if new or gone:
-            self._keys |= new
-            self._keys -= gone
-            self._keys_in_order = None
+        self._keys.update(there, applied.keys - there)
         return applied.keys
 
     def connect(self, proxy: Proxy, variant: Variant) -> Session:
@@ -112,7 +117,7 @@ class Mesh:
             presence.connected(proxy)
         self._sessions[proxy].add(session)
         self._new_sessions.add(session)
-        self._db.watch(scope_of, proxy)
+        self._db.watch(seen_by, proxy)
         return session
 
     def disconnect(self, session: Session) -> None:
@@ -127,7 +132,8 @@ class Mesh:
         peers.discard(session)
         if not peers:
             del self._sessions[session.proxy]
-        self._db.unwatch(scope_of, session.proxy)
+            self._withdrawn_patches.forget(session.proxy.id)
+        self._db.unwatch(seen_by, session.proxy)
 
     def refresh(self, stop: Callable[[], bool] = never, now: float = 0.0) -> Published:
         """Bring every table up to date with what was applied, unless ``stop``, asked between two queries, says to go on another time.
@@ -148,7 +154,7 @@ class Mesh:
                 if call.query is wanted_keys:
                     addresses = self._db.peek(wanted_keys)
                     self._wanted_keys = self._wanted_keys if isinstance(addresses, Failed) else addresses
-            proxies = [call.args[0] for call in report.changed if call.query is scope_of]
+            proxies = [call.args[0] for call in report.changed if call.query is seen_by]
             sessions = self._new_sessions.union(*(self._sessions.get(proxy, ()) for proxy in proxies if isinstance(proxy, Proxy)))
             self._new_sessions.clear()
             with_new_view = {session for session in sessions if self._update_view(session)}
@@ -160,6 +166,7 @@ class Mesh:
         keys, self._wanted_keys = self._wanted_keys, None
         self._endpoints_ahead.clear()
         changes = self._publisher.flush(now)
+        self._withdrawn_patches.note_faults()
         return Published(changes, tuple(new_views), tuple(failed), keys, self._note_deferrals(), self._due)
 
     def refresh_endpoints(self, stop: Callable[[], bool] = never) -> Published:
@@ -169,10 +176,10 @@ class Mesh:
 
     def expect_proxies(self, *, identified: bool) -> None:
         """Have what sidecars of the largest namespace see worked out by the next refreshes; ``identified``: they have certificates."""
-        proxy = typical_proxy(self._keys, identified=identified)
-        scope = self._db.attempt(scope_of, proxy) if proxy else None
-        if isinstance(scope, ProxyScope):
-            for root in table_roots(scope, VirtualHostsBy.VHDS):
+        proxy = typical_proxy(self._keys.all, identified=identified)
+        seen = self._db.attempt(seen_by, proxy) if proxy else None
+        if seen is not None and not isinstance(seen, Failed):
+            for root in table_roots(seen, VirtualHostsBy.VHDS):
                 self._retained_tables.keep(root, self._now)
 
     @property
@@ -181,12 +188,7 @@ class Mesh:
 
     def deferrals_from(self, sessions: Iterable[Session]) -> Mapping[str, Mapping[Key, Deferral]]:
         """Return what is held back from ``sessions``, by the name of the proxy and by object."""
-        by_table = self._publisher.deferrals()
-        found: dict[str, set[Deferral]] = defaultdict(set)
-        for session in sessions if by_table else ():
-            for table in session.view.tables:
-                found[session.proxy.id].update(by_table.get(table, ()))
-        return {proxy_id: by_object(held) for proxy_id, held in found.items() if held}
+        return deferrals_by_proxy(sessions, self._publisher.deferrals())
 
     @property
     def version(self) -> tuple[int, int]:
@@ -196,9 +198,7 @@ class Mesh:
     @property
     def keys(self) -> tuple[Key, ...]:
         """Return the keys of all objects, sorted."""
-        if self._keys_in_order is None:
-            self._keys_in_order = in_key_order(self._keys)
-        return self._keys_in_order
+        return self._keys.in_order()
 
     def object(self, key: Key) -> MeshObject | None:
         """Return the object ``key``."""
@@ -219,7 +219,7 @@ class Mesh:
 
     def proxy_defaults(self) -> ProxySettings:
         """Return the settings of proxies that hold where a pod has none of its own."""
-        return config.spec.default_config if isinstance(config := self.object(MESH_CONFIG_KEY), MeshConfig) else ProxySettings()
+        return default_proxy_settings(self._db)
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""
@@ -227,7 +227,7 @@ class Mesh:
 
     def all_keys(self) -> tuple[Key, ...]:
         """Return the keys of all objects, of other control planes' too, sorted."""
-        return in_key_order(self._keys | self._revision_of.keys()) if self._revision_of else self.keys
+        return in_key_order(self._keys.all | self._revision_of.keys()) if self._revision_of else self.keys
 
     def problems_by_object(self) -> Iterator[tuple[Problem, ...]]:
         """Yield what is wrong between one object and the others, object by object; the mesh may change meanwhile."""
@@ -258,6 +258,10 @@ class Mesh:
             return self._attribution.fields_naming(session.proxy, session.view.tables, name)
         return self._attribution.fields_at_fault(session.view.tables, type_url, name, message)
 
+    def withdraw_patches(self, session: Session, type_url: str, name: str, message: str) -> bool:
+        """Leave a patch out of what the proxy of ``session`` refused with ``message``; return whether there is one: then ``refresh``."""
+        return self._withdrawn_patches.refused(session.proxy.id, session.view.tables, type_url, name, message)
+
     def is_for_another_revision(self, key: Key) -> bool:
         """Return whether the object ``key`` is there and another control plane's."""
         return key in self._revision_of
@@ -280,10 +284,10 @@ class Mesh:
         return self._held_back
 
     def _update_view(self, session: Session) -> bool:
-        scope = self._db.peek(scope_of, session.proxy)
-        if isinstance(scope, Failed):
+        seen = self._db.peek(seen_by, session.proxy)
+        if isinstance(seen, Failed):
             return False
-        roots = table_roots(scope, virtual_hosts_by(session.proxy, session.variant))
+        roots = table_roots(seen, virtual_hosts_by(session.proxy, session.variant))
         if roots == session.roots:
             return False
         tables = [self._publisher.open(root) for root in roots]

@@ -1,26 +1,45 @@
-"""The scope of a proxy and the roots of its tables, by its type."""
+"""What a proxy sees, its scope and the patches to that, and the roots of its tables, by its type."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.access.rate_limit_service import RateLimitServiceScope, rate_limit_service_parts
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_scope
 from controlplane.mesh.gateway.resources import gateway_parts
-from controlplane.mesh.publish.parts import PartGroup
-from controlplane.mesh.routing.scopes import ProxyScope, proxy_scope
+from controlplane.mesh.patches.added import named_hosts, patched_root
+from controlplane.mesh.patches.selection import Patches, ProxyPatches, patches_of
+from controlplane.mesh.publish.parts import Members, PartGroup
+from controlplane.mesh.routing.scopes import OutboundScope, ProxyScope, proxy_scope
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.mesh.sidecar.outbound import outbound_connection_parts, outbound_parts
 from controlplane.mesh.telemetry.connections import ConnectionScope
 from controlplane.model.envoy_versions import takes_vhds
 from controlplane.model.proxies import Proxy, ProxyType
+from controlplane.translate.patches.patch import PatchContext
 from controlplane.xds.stream import Variant, VirtualHostsBy
 
 Scope = ProxyScope | GatewayScope | RateLimitServiceScope
 
 
+class SeenByProxy(NamedTuple):
+    """What a proxy sees: its scope, of a workload, a gateway or a rate limit service, and the patches to that."""
+
+    scope: Scope
+    patches: ProxyPatches
+
+
 @query
-def scope_of(db: Database, proxy: Proxy) -> Scope:
-    """Return the scope of ``proxy``: of a workload, a gateway, or a rate limit service."""
+def seen_by(db: Database, proxy: Proxy) -> SeenByProxy:
+    """Return what ``proxy`` sees."""
+    patches = patches_of(db, proxy)
+    if patches.outbound or patches.inbound:
+        patches = patches._replace(hosts=named_hosts(db, patches.outbound + patches.inbound))
+    return SeenByProxy(_scope_of(db, proxy), patches)
+
+
+def _scope_of(db: Database, proxy: Proxy) -> Scope:
     match proxy.type:
         case ProxyType.SIDECAR:
             return proxy_scope(db, proxy)
@@ -35,17 +54,42 @@ def virtual_hosts_by(proxy: Proxy, variant: Variant) -> VirtualHostsBy:
     return VirtualHostsBy.VHDS if variant is Variant.DELTA and takes_vhds(proxy.envoy) else VirtualHostsBy.RDS
 
 
-def table_roots(scope: Scope, hosts_by: VirtualHostsBy) -> tuple[PartGroup, ...]:
-    """Return the roots of the tables of ``scope``, on a stream to which virtual hosts come ``hosts_by``."""
+def table_roots(seen: SeenByProxy, hosts_by: VirtualHostsBy) -> tuple[PartGroup, ...]:
+    """Return the roots of the tables of a proxy that sees ``seen``, on a stream to which virtual hosts come ``hosts_by``."""
+    scope, patches = seen
     match scope:
         case ProxyScope():
-            seen = scope.outbound._replace(connections=ConnectionScope())
+            inbound = PartGroup(inbound_parts, (scope.workload,))
             return (
-                PartGroup(outbound_parts, (seen, hosts_by)),
-                PartGroup(outbound_connection_parts, (scope.outbound,)),
-                PartGroup(inbound_parts, (scope.workload,)),
+                *_outbound_roots(scope.outbound, hosts_by, patches),
+                _with_patches(inbound, PatchContext.SIDECAR_INBOUND, patches.inbound, ()),
             )
         case GatewayScope():
-            return (PartGroup(gateway_parts, (scope, hosts_by)),)
+            root = PartGroup(gateway_parts, (scope, hosts_by))
+            return (_with_patches(root, PatchContext.GATEWAY, patches.outbound, patches.hosts),)
         case RateLimitServiceScope():
             return (PartGroup(rate_limit_service_parts, (scope,)),)
+
+
+def _outbound_roots(scope: OutboundScope, hosts_by: VirtualHostsBy, patches: ProxyPatches) -> tuple[PartGroup, ...]:
+    """Return the roots of what comes from a workload: two tables, or one that is patched, as what is added is in one table alone."""
+    if patches.outbound or patches.hosts:
+        whole = PartGroup(whole_outbound_parts, (scope, hosts_by))
+        return (_with_patches(whole, PatchContext.SIDECAR_OUTBOUND, patches.outbound, patches.hosts),)
+    return _outbound_groups(scope, hosts_by)
+
+
+@query
+def whole_outbound_parts(_db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy) -> Members:
+    """Return what ``scope`` sees and how it handles connections, in one table."""
+    return frozenset(_outbound_groups(scope, hosts_by))
+
+
+def _outbound_groups(scope: OutboundScope, hosts_by: VirtualHostsBy) -> tuple[PartGroup, PartGroup]:
+    seen = scope._replace(connections=ConnectionScope())
+    return PartGroup(outbound_parts, (seen, hosts_by)), PartGroup(outbound_connection_parts, (scope,))
+
+
+def _with_patches(root: PartGroup, context: PatchContext, patches: Patches, hosts: tuple[str, ...]) -> PartGroup:
+    """Return ``root`` itself, which proxies without patches share, unless there are any."""
+    return PartGroup(patched_root, (root, context, patches, hosts)) if patches or hosts else root

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
 from controlplane.mesh.publish.parts import PartGroup
+from controlplane.model.deferrals import Deferral, by_object
 from controlplane.model.identity import Identity
 from controlplane.model.keys import POD, SERVICE, Key
 from controlplane.model.proxies import IGNORED_NAMESPACES, IpFamilies, Proxy, ProxyType
 from controlplane.xds.stream import Variant
-from controlplane.xds.view import View
+from controlplane.xds.view import Table, View
 
 _WORKLOADS = frozenset((POD, SERVICE))
 _ANYBODY = Identity("cluster.local", "default", "default")  # it matters only that there is one
@@ -46,3 +47,12 @@ def typical_proxy(keys: Iterable[Key], *, identified: bool) -> Proxy | None:
         families=IpFamilies.V4,
         identity=_ANYBODY if identified else None,
     )
+
+
+def deferrals_by_proxy(sessions: Iterable[Session], by_table: Mapping[Table, Iterable[Deferral]]) -> Mapping[str, Mapping[Key, Deferral]]:
+    """Return what is held back from ``sessions``, by the name of the proxy and by object; ``by_table`` is all that is held back."""
+    found: dict[str, set[Deferral]] = defaultdict(set)
+    for session in sessions if by_table else ():
+        for table in session.view.tables:
+            found[session.proxy.id].update(by_table.get(table, ()))
+    return {proxy_id: by_object(held) for proxy_id, held in found.items() if held}

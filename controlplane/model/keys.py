@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
@@ -38,6 +39,28 @@ class Key:
 def in_key_order(keys: Iterable[Key]) -> tuple[Key, ...]:
     """Return ``keys``, sorted: ten times as quickly as by comparing two keys at a time."""
     return tuple(sorted(keys, key=attrgetter("kind", "namespace", "name", "group")))
+
+
+class KnownKeys:
+    """A set of keys that is asked for in order more often than it changes."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.all: set[Key] = set()
+        self._in_order: tuple[Key, ...] | None = ()  # None: to be sorted anew
+
+    def update(self, there: AbstractSet[Key], gone: AbstractSet[Key]) -> None:
+        """Take the keys ``there`` in, and those ``gone`` out."""
+        if not there <= self.all or not gone.isdisjoint(self.all):
+            self.all |= there
+            self.all -= gone
+            self._in_order = None
+
+    def in_order(self) -> tuple[Key, ...]:
+        """Return them, sorted."""
+        if self._in_order is None:
+            self._in_order = in_key_order(self.all)
+        return self._in_order
 
 
 class GroupKind(NamedTuple):

@@ -36,6 +36,7 @@ METADATA = (
     EXPRESSION_LIMIT,
 )
 _DIGITS = 10
+_SHORT, _MOST_TEXTS = 256, 64  # of a node's metadata: characters of a name and its text, and how many are looked at
 
 
 class ProxyType(StrEnum):
@@ -94,6 +95,7 @@ class Proxy:
     cluster_id: str = ""
     service: str = ""  # what its node says that it serves (``cluster``), by which traces call it
     expression_limit: int = DEFAULT_EXPRESSION_LIMIT  # the most instructions of a regular expression that it takes
+    metadata: Labels = ()  # the texts among its node's metadata, as far as they are short
     envoy: EnvoyVersion | None = None  # None: its node does not say which Envoy it is
 
     @property
@@ -137,6 +139,7 @@ def proxy_from_node(node_id: str, metadata: Mapping[str, object], locality: str 
         workload=_text(metadata, "WORKLOAD_NAME") or "",
         cluster_id=_text(metadata, "CLUSTER_ID") or "",
         expression_limit=_expression_limit(metadata.get(EXPRESSION_LIMIT)),
+        metadata=_short_texts(metadata),
     )
 
 
@@ -158,6 +161,11 @@ def _text(metadata: Mapping[str, object], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise BadNode(f"metadata {name}: expected a string")
+
+
+def _short_texts(metadata: Mapping[str, object]) -> Labels:
+    texts = sorted((name, value) for name, value in metadata.items() if isinstance(value, str) and len(name) + len(value) <= _SHORT)
+    return tuple(texts[:_MOST_TEXTS])
 
 
 def _expression_limit(value: object) -> int:

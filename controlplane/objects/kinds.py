@@ -133,7 +133,7 @@ KINDS: Mapping[GroupKind, Kind] = {
         _kind(Sidecar, sidecar.check, spec=SidecarSpec),
         _kind(Gateway, gateway.check, spec=GatewaySpec),
         _kind(WorkloadGroup, workload_group.check, spec=WorkloadGroupSpec),
-        _kind(EnvoyFilter, envoy_filter.check, ("v1alpha3",), EnvoyFilterSpec, unsupported=True),
+        _kind(EnvoyFilter, envoy_filter.check, ("v1alpha3",), EnvoyFilterSpec),
         _kind(ProxyConfig, proxy_config.check, ("v1beta1",), ProxyConfigSpec, unsupported=True),
         _kind(PeerAuthentication, peer_authentication.check, _V1_BETA1, PeerAuthenticationSpec),
         _kind(RequestAuthentication, request_authentication.check, _V1_BETA1, RequestAuthenticationSpec),

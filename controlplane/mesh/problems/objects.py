@@ -11,6 +11,7 @@ from controlplane.mesh.destinations.destination_rules import named_subsets
 from controlplane.mesh.facets import qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import held_back, objects, plaintext_addresses
+from controlplane.mesh.patches.problems import envoy_filter_problems
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
@@ -37,6 +38,7 @@ from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesServic
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
+from controlplane.objects.networking.envoy_filter import EnvoyFilter
 from controlplane.objects.networking.gateway import Gateway
 from controlplane.objects.networking.proxy_config import unread_annotations
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
@@ -61,7 +63,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case RequestAuthentication() as authentication:
             no_keys = () if isinstance(authentication, ClosedRequestAuthentication) else missing_keys(db, authentication)
             return (*attachment_problems(db, authentication), *no_keys)
-        case AuthorizationPolicy() | PeerAuthentication() | RateLimit() as policy:
+        case AuthorizationPolicy() | PeerAuthentication() | RateLimit() | EnvoyFilter() as policy:
             return tuple(_policy_problems(db, policy))
         case Telemetry() | MeshConfig() as settings:
             return tuple(telemetry_problems(db, settings) if isinstance(settings, Telemetry) else telemetry_settings_problems(db, settings))
@@ -80,7 +82,7 @@ def internal_problem(key: Key, failed: Failed) -> Problem:
     return Problem(key, "", Severity.ERROR, "Internal", message)
 
 
-def _policy_problems(db: Database, policy: AuthorizationPolicy | PeerAuthentication | RateLimit) -> Iterator[Problem]:
+def _policy_problems(db: Database, policy: AuthorizationPolicy | PeerAuthentication | RateLimit | EnvoyFilter) -> Iterator[Problem]:
     match policy:
         case AuthorizationPolicy():
             return authorization_problems(db, policy)
@@ -88,6 +90,8 @@ def _policy_problems(db: Database, policy: AuthorizationPolicy | PeerAuthenticat
             return peer_authentication_problems(db, policy)
         case RateLimit():
             return rate_limit_problems(db, policy)
+        case EnvoyFilter():
+            return envoy_filter_problems(db, policy)
 
 
 def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:

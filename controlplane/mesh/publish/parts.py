@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Query
+from controlplane.translate.patches.patch import PatchFault, PatchRef
 from controlplane.xds.resource import Resource
 
 
@@ -15,10 +16,21 @@ class Stopgap(NamedTuple):
     resource: Resource
 
 
+class PatchedResource(NamedTuple):
+    """A resource after patches (``None``: one has removed it): which were applied, and why others could not be."""
+
+    resource: Resource | None
+    applied: tuple[PatchRef, ...]
+    faults: tuple[PatchFault, ...]
+
+
+Made = Resource | Stopgap | PatchedResource | None
+
+
 class ResourcePart(NamedTuple):
     """A query that yields one resource, or ``None`` while there is none."""
 
-    query: Query[..., Resource | Stopgap | None]
+    query: Query[..., Made]
     args: tuple[Hashable, ...]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from controlplane.incremental.database import Database, Failed, QueryCall
-from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart, Stopgap
+from controlplane.mesh.publish.parts import Made, Members, PartGroup, PatchedResource, ResourcePart, Stopgap
 from controlplane.mesh.publish.published_table import PublishedTable
 from controlplane.model.deferrals import Deferral
 from controlplane.xds.resource import Reference, Resource
@@ -43,6 +43,9 @@ class Publisher:
         self._holding: set[PublishedTable] = set()  # tables that hold something back
         self._states: dict[tuple[object, tuple[object, ...]], _PartState] = {}  # by node: nodes equal their plain pairs, as in a report
         self._touched: dict[PublishedTable, dict[Reference, Resource | None]] = defaultdict(dict)
+        self.patched: dict[
+            tuple[object, tuple[object, ...]], PatchedResource
+        ] = {}  # by node: what patches have met, as far as tables have it
         self._renewed: dict[ResourcePart, None] = {}  # published ahead of the rest since the last ``flush``
 
     def open(self, root: PartGroup) -> Table:
@@ -76,8 +79,9 @@ class Publisher:
             return
         if isinstance(state.node, ResourcePart):
             made = self._db.peek(state.node.query, *state.node.args)
+            self._note_patches(state.node, made)
             if not isinstance(made, Failed | Stopgap) or (isinstance(made, Stopgap) and state.resource is None):
-                before, state.resource = state.resource, made.resource if isinstance(made, Stopgap) else made
+                before, state.resource = state.resource, made.resource if isinstance(made, Stopgap | PatchedResource) else made
                 self._mark_changed(self._published_tables(state), before, state.resource)
             return
         members = self._db.peek(state.node.query, *state.node.args)
@@ -154,6 +158,12 @@ class Publisher:
                 return tuple(QueryCall(node.query, node.args) for node in nodes)
         return ()
 
+    def _note_patches(self, part: ResourcePart, made: Made | Failed) -> None:
+        if isinstance(made, PatchedResource):
+            self.patched[part] = made
+        else:
+            self.patched.pop(part, None)
+
     def _gives_something(self, part: ResourcePart) -> bool:
         state = self._states.get(part)
         return state is not None and state.resource is not None
@@ -216,6 +226,7 @@ class Publisher:
         if state.parents or state.published_table is not None:
             return
         del self._states[state.node]
+        self.patched.pop(state.node, None)
         self._db.unwatch(state.node.query, *state.node.args)
         for member in state.members.values():
             self._release(member, state)

@@ -79,7 +79,7 @@ def unless_failed(body: EncodedVirtualHost | Failed) -> EncodedVirtualHost:
 def as_own_resource(table: str, name: str, domains: tuple[str, ...], body: EncodedVirtualHost | Failed) -> Resource | Stopgap:
     """Return the virtual host ``name`` of the RouteConfiguration ``table`` as a resource of its own."""
     whole, usable = f"{table}/{name}", unless_failed(body)
-    made = resource(VHDS, whole, _head(whole, domains) + usable.encoded, uses=usable.uses, exclusive=frozenset(domains))
+    made = resource(VHDS, whole, virtual_host_head(whole, domains) + usable.encoded, uses=usable.uses, exclusive=frozenset(domains))
     made = replace(made, missing=usable.missing)
     return Stopgap(made) if isinstance(body, Failed) else made
 
@@ -89,7 +89,8 @@ def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, t
     table = message.name
     refuse_invalid(RDS, table, message)
     parts = tuple(
-        Part(name, _head(name, domains), usable.encoded, usable.uses, frozenset(domains), usable.missing) for name, domains, usable in hosts
+        Part(name, virtual_host_head(name, domains), usable.encoded, usable.uses, frozenset(domains), usable.missing)
+        for name, domains, usable in hosts
     )
     uses = references(message)
     message.ClearField("name")
@@ -97,6 +98,7 @@ def with_virtual_hosts(message: RouteConfiguration, hosts: Iterable[tuple[str, t
     return assembled(RDS, table, Assembly(field(1, table.encode()), parts, encode(message), _BROKEN.encoded, uses))
 
 
-def _head(name: str, domains: tuple[str, ...]) -> bytes:
+def virtual_host_head(name: str, domains: tuple[str, ...]) -> bytes:
+    """Return the name and the domains of a virtual host, encoded."""
     # VirtualHost: name = 1, domains = 2, and the rest as `EncodedVirtualHost` has it
     return field(1, name.encode()) + b"".join(field(2, domain.encode()) for domain in domains)

@@ -16,6 +16,7 @@ from controlplane.serve.authn.authenticators import Caller
 from controlplane.serve.authn.refused_callers import AuthenticationFailure, RefusedCaller, RefusedCallers
 
 _MOST_LABELS = 1000
+_MOST_FIELDS = 200  # of metadata, beyond which only those are looked at that have a meaning
 
 
 class ForeignNode(BadNode):
@@ -54,6 +55,8 @@ def _metadata(node: Node) -> dict[str, object]:
     """Return what is read of the metadata of ``node``: the rest may be long, and to look at it takes the time of all others."""
     fields = node.metadata.fields
     read = {name: fields[name] for name in METADATA if name in fields}
+    if len(fields) <= _MOST_FIELDS:  # what EnvoyFilters may tell proxies by
+        read |= {name: value for name, value in fields.items() if value.HasField("string_value")}
     if "LABELS" in read and len(read["LABELS"].struct_value.fields) > _MOST_LABELS:
         raise BadNode(f"metadata LABELS: expected at most {_MOST_LABELS}")
     if "ANNOTATIONS" in read:

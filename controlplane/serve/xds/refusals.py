@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from controlplane.fleet.rollout import ResourceRefusal
@@ -29,6 +29,13 @@ def fields_at_fault(mesh: Mesh, subscribers: Subscribers, connection: int, refus
     """Return what is to blame for the ``refusal`` of ``connection``."""
     stream = subscribers.stream(connection)
     return mesh.fields_at_fault(stream.session, refusal.type_url, refusal.name, refusal.message) if stream else ()
+
+
+def withdraw_patches(mesh: Mesh, subscribers: Subscribers, wake: Callable[[], None], connection: int, refusal: StreamRefusal) -> None:
+    """Have what ``connection`` refuses sent without a patch that may be at fault; ``wake`` has that published."""
+    stream = subscribers.stream(connection)
+    if stream and mesh.withdraw_patches(stream.session, refusal.type_url, refusal.name, refusal.message):
+        wake()
 
 
 def refusal_problems(subscribers: Subscribers, fleet: Fleet) -> Iterator[tuple[Problem, ...]]:
