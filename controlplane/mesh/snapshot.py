@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from controlplane.envoy.packing import expand
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS, SDS
 from controlplane.mesh.access.rate_limit_service import counted_rate_limits, counts_in
 from controlplane.mesh.access.rate_limits import domain, limit_rules
 from controlplane.mesh.mesh import Mesh
@@ -17,7 +17,7 @@ from controlplane.objects.changes import Change, split
 from controlplane.translate.filters.rate_limits.service_config import file_form, service_config
 from controlplane.xds.stream import Variant
 
-SECTIONS: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "secrets": SDS}
+SECTIONS: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "secrets": SDS, "extensions": ECDS}
 
 
 @dataclass(frozen=True, slots=True)

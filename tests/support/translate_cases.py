@@ -31,6 +31,7 @@ METADATA: dict[str, object] = {"LABELS": {"app": "client"}}
 GATEWAY: dict[str, object] = {"LABELS": {"istio": "ingressgateway"}}
 _TOLD = re.compile(r"^# (show|metadata|gateway|account): (.+)$", re.MULTILINE)
 _WIDTH = 140
+_SHOWN = tuple(section for section in SECTIONS if section != "extensions")  # of cases that do not say which
 # Fields of Envoy's messages that are maps: their order differs from one process to the next.
 _MAPS = frozenset(("filterMetadata", "jsonFormat", "typedExtensionProtocolOptions", "typedPerFilterConfig", "policies", "providers"))
 
@@ -40,7 +41,7 @@ class Case:
     """One folder."""
 
     name: str
-    show: tuple[str, ...] = tuple(SECTIONS)
+    show: tuple[str, ...] = _SHOWN
     metadata: dict[str, object] = field(default_factory=dict)
     gateway: str = ""  # "NAME.NAMESPACE", where it is one
     account: str = ""  # the service account of a proxy that has an identity
@@ -94,7 +95,7 @@ def case(name: str) -> Case:
     """Return the case in the folder ``name``."""
     head = (FOLDER / name / "in.yaml").read_text().partition("\napiVersion")[0]
     told = dict(_TOLD.findall(head))
-    show = tuple(each.strip() for each in told["show"].split(",")) if "show" in told else tuple(SECTIONS)
+    show = tuple(each.strip() for each in told["show"].split(",")) if "show" in told else _SHOWN
     return Case(name, show, json.loads(told.get("metadata", "{}")), told.get("gateway", ""), told.get("account", ""))
 
 
