@@ -13,7 +13,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 
 from controlplane.envoy.packing import encode
 from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
-from controlplane.incremental.database import Database, query
+from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.gateway.gateways import GatewayScope, namespaced_name, server_at
 from controlplane.mesh.gateway.route_tables import servers_of_table
 from controlplane.mesh.patches.compiled import compiled_patch, patch_head
@@ -23,7 +23,16 @@ from controlplane.mesh.patches.selection import Patches
 from controlplane.mesh.publish.parts import Made, Members, PartGroup, PatchedResource, ResourcePart, Stopgap
 from controlplane.translate.patches.clusters import patched_cluster
 from controlplane.translate.patches.listeners import patched_listener
-from controlplane.translate.patches.patch import ClusterPlace, EnvoyPatch, PatchContext, PatchHead, PatchOperation, PatchOutcome, RoutePlace
+from controlplane.translate.patches.patch import (
+    ClusterPlace,
+    EnvoyPatch,
+    PatchContext,
+    PatchFault,
+    PatchHead,
+    PatchOperation,
+    PatchOutcome,
+    RoutePlace,
+)
 from controlplane.translate.patches.places import LISTENER_PATCHES, ROUTE_PATCHES, concerns, is_cluster, is_route_table
 from controlplane.translate.references import references
 from controlplane.xds.resource import Reference, Resource, resource
@@ -109,7 +118,24 @@ def _is_for_table(db: Database, group: PartGroup, head: PatchHead, name: str) ->
 
 @query
 def patched_resource(db: Database, part: ResourcePart, patches: Patches, siblings: PartGroup | None) -> Made:
-    """Return what ``part`` makes after ``patches``; where it is a route configuration, ``siblings`` makes its virtual hosts too."""
+    """Return what ``part`` makes after ``patches``; where it is a route configuration, ``siblings`` makes its virtual hosts too.
+
+    Where that fails, which is a mistake of ours, it is as it would be without them.
+    """
+    patched = db.attempt(resource_after_patches, part, patches, siblings)
+    if not isinstance(patched, Failed):
+        return patched
+    made = part.query(db, *part.args)
+    if made is None or isinstance(made, Stopgap):
+        return made
+    message = f"this could not be worked out, for a mistake of ours: {patched.message}"
+    faults = tuple(PatchFault(ref, f"{ref.path}.patch", message) for ref in patches)
+    return PatchedResource(made.resource if isinstance(made, PatchedResource) else made, (), faults)
+
+
+@query
+def resource_after_patches(db: Database, part: ResourcePart, patches: Patches, siblings: PartGroup | None) -> Made:
+    """Return what ``part`` makes after ``patches``."""
     made = part.query(db, *part.args)
     compiled = tuple(patch for ref in patches if (patch := compiled_patch(db, ref)))
     before = made.resource if isinstance(made, PatchedResource) else made

@@ -15,7 +15,8 @@ from controlplane.translate.patches.patch import ClusterPlace, ListenerPlace, Pa
 
 VIRTUAL_LISTENERS = ("virtualInbound", "virtualOutbound")
 LISTENER_PATCHES = frozenset(("LISTENER", "LISTENER_FILTER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER"))
-ROUTE_PATCHES = frozenset(("ROUTE_CONFIGURATION", "VIRTUAL_HOST", "HTTP_ROUTE"))
+IN_VIRTUAL_HOSTS = frozenset(("VIRTUAL_HOST", "HTTP_ROUTE"))
+ROUTE_PATCHES = IN_VIRTUAL_HOSTS | {"ROUTE_CONFIGURATION"}
 _ACTIONS = {"route": "ROUTE", "redirect": "REDIRECT", "direct_response": "DIRECT_RESPONSE"}
 _PARTS_OF_CLUSTER = 4
 
@@ -36,7 +37,7 @@ def concerns(head: PatchHead, type_url: str, name: str, *, inline_routes: bool) 
             return head.apply_to in ROUTE_PATCHES and is_route_table(head.place, name)
         case _ if type_url == VHDS:
             table, _, host = name.partition("/")
-            return head.apply_to in {"VIRTUAL_HOST", "HTTP_ROUTE"} and is_route_table(head.place, table) and _is_named(head.place, host)
+            return head.apply_to in IN_VIRTUAL_HOSTS and is_route_table(head.place, table) and _is_named(head.place, host)
         case _:
             return False
 

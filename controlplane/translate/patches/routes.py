@@ -11,7 +11,7 @@ from controlplane.envoy.patching.merging import merge
 from controlplane.envoy.patching.patch_values import message_of
 from controlplane.translate.patches.filter_lists import replace_items
 from controlplane.translate.patches.patch import EnvoyPatch, PatchOperation, PatchOutcome, PatchRefused
-from controlplane.translate.patches.places import is_route, is_route_table, is_virtual_host, names_route
+from controlplane.translate.patches.places import IN_VIRTUAL_HOSTS, ROUTE_PATCHES, is_route, is_route_table, is_virtual_host, names_route
 from controlplane.translate.patches.soundness import why_refused
 
 
@@ -55,7 +55,8 @@ def patched_virtual_host(
     """Return what ``patches`` make of ``host`` of the route configuration ``table``; ``None``: one has removed it."""
     current = host
     for patch in patches:
-        if not is_route_table(patch.head.place, table) or not is_virtual_host(patch.head.place, current):
+        place = patch.head.place
+        if patch.head.apply_to not in IN_VIRTUAL_HOSTS or not is_route_table(place, table) or not is_virtual_host(place, current):
             continue
         candidate = VirtualHost()
         candidate.CopyFrom(current)
@@ -89,7 +90,7 @@ def _renamed(candidate: VirtualHost, before: VirtualHost, taken: frozenset[str])
 def patch_route_table(table: RouteConfiguration, patch: EnvoyPatch) -> bool:
     """Apply ``patch`` to ``table`` and the virtual hosts in it; return whether it was for anything there."""
     head = patch.head
-    if not is_route_table(head.place, table.name):
+    if head.apply_to not in ROUTE_PATCHES or not is_route_table(head.place, table.name):
         return False
     if head.apply_to == "ROUTE_CONFIGURATION":
         merge(table, message_of(head.apply_to, patch.value), patch.cleared, replaces_lists=_replaces_lists(patch))
