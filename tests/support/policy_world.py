@@ -101,6 +101,10 @@ class PolicyWorld(MeshClients):
         """Return object, field and message of each Problem."""
         return [(str(each["object"]), str(each["field"]), str(each["message"])) for each in await self.plane.get("/v1/problems")]
 
+    async def has_no_problem_of(self, kind: str) -> bool:
+        """Return whether no object of ``kind`` has a Problem."""
+        return not any(name.startswith(f"{kind}/") for name, _, _ in await self.problems())
+
     async def sidecar(self, name: str, namespace: str, suffix: int) -> None:
         """Start the Envoy of a workload."""
         key = read_key(Stored(self.folder / "state", "tokens.pem").read_now() or b"")
