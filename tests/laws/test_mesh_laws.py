@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, VHDS
 from controlplane.mesh import shards
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
@@ -115,6 +115,50 @@ def rate_limit(namespace: str, name: str, app: str, counted: str, *, closed: boo
     return document("navarch.dev/v1alpha1", "RateLimit", namespace, name, spec=spec)
 
 
+MANAGER = {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": "envoy.filters.http.router"}}
+LUA = {
+    "name": "lua",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+        "default_source_code": {"inline_string": "function envoy_on_request(handle) end"},
+    },
+}
+ADDED_HOST = {"name": "added", "domains": ["added.example", "x.example"], "routes": [{"match": {"prefix": "/"}, "redirect": {}}]}
+# What is patched, by which match, how, and by which value; some of it cannot be applied to all that it is for.
+PATCHES: list[tuple[str, dict[str, object], str, dict[str, object]]] = [
+    ("HTTP_FILTER", {"listener": {"filterChain": {"filter": MANAGER}}}, "INSERT_BEFORE", LUA),
+    ("HTTP_FILTER", {"context": "GATEWAY", "listener": {"filterChain": {"filter": MANAGER}}}, "INSERT_AFTER", LUA),
+    ("LISTENER", {"context": "SIDECAR_INBOUND"}, "MERGE", {"per_connection_buffer_limit_bytes": 4096}),
+    ("LISTENER", {"listener": {"portNumber": 80}}, "REMOVE", {}),
+    ("LISTENER", {}, "ADD", {"name": "l", "address": {"socket_address": {"address": "0.0.0.0", "port_value": 80}}, "filter_chains": [{}]}),
+    ("CLUSTER", {"cluster": {"service": "x.a.svc.cluster.local"}}, "MERGE", {"connect_timeout": "3s"}),
+    ("CLUSTER", {"context": "SIDECAR_OUTBOUND", "cluster": {"service": "y.b.svc.cluster.local"}}, "REMOVE", {}),
+    ("CLUSTER", {"cluster": {"portNumber": 80}}, "MERGE", {"type": "ORIGINAL_DST"}),
+    ("CLUSTER", {}, "ADD", {"name": "added", "type": "STATIC"}),
+    ("VIRTUAL_HOST", {"routeConfiguration": {"vhost": {"domainName": "x.example"}}}, "REMOVE", {}),
+    ("VIRTUAL_HOST", {"context": "SIDECAR_OUTBOUND"}, "ADD", ADDED_HOST),
+    ("VIRTUAL_HOST", {"routeConfiguration": {"gateway": "a/x"}}, "MERGE", {"domains": ["x.example"]}),
+    (
+        "HTTP_ROUTE",
+        {"routeConfiguration": {"portNumber": 80, "vhost": {"route": {"action": "ROUTE"}}}},
+        "MERGE",
+        {"route": {"timeout": "7s"}},
+    ),
+    ("ROUTE_CONFIGURATION", {}, "MERGE", {"response_headers_to_remove": ["x-one"]}),
+    ("EXTENSION_CONFIG", {}, "ADD", LUA),
+]
+
+
+def envoy_filter(namespace: str, name: str, app: str, priority: int, patches: list[int]) -> dict[str, object]:
+    labels = {"workloadSelector": {"labels": {"app": app}}} if app else {}
+    config: list[dict[str, object]] = [
+        {"applyTo": to, "match": match, "patch": {"operation": operation, "value": value}}
+        for to, match, operation, value in (PATCHES[number] for number in patches)
+    ]
+    spec = {**labels, "priority": priority, "configPatches": config}
+    return document("networking.istio.io/v1alpha3", "EnvoyFilter", namespace, name, spec=spec)
+
+
 def settings_of(mode: str, aliases: list[str], port: int) -> dict[str, object]:
     asked = f"{{name: asked, envoyExtAuthzGrpc: {{service: x.a.svc.cluster.local, port: {port}}}}}"
     mesh = f"outboundTrafficPolicy: {{mode: {mode}}}\ntrustDomainAliases: {aliases}\nextensionProviders: [{asked}]"
@@ -179,6 +223,14 @@ documents = st.one_of(
         st.sampled_from(("", "x", "y")),
         closed=st.booleans(),
     ),
+    st.builds(
+        envoy_filter,
+        st.sampled_from((*NAMESPACES, "istio-system")),
+        names,
+        st.sampled_from(("", "x")),
+        st.sampled_from((0, 5)),
+        st.lists(st.integers(0, len(PATCHES) - 1), min_size=1, max_size=3),
+    ),
     st.builds(authentication, st.sampled_from((*NAMESPACES, "istio-system")), names, names, st.sampled_from(("", "x", "y"))),
 )
 steps = st.lists(st.lists(st.tuples(documents, st.booleans()), min_size=1, max_size=3), min_size=1, max_size=12)
@@ -197,9 +249,8 @@ def applied(mesh: Mesh, batch: list[tuple[dict[str, object], bool]], world: dict
 
 
 def content(view: View) -> Content:
-    return {
-        (each.type_url, each.name): each.version for kind in (CDS, EDS, LDS, RDS, VHDS, RATE_LIMIT_CONFIG) for each in view.resources(kind)
-    }
+    kinds = (CDS, ECDS, EDS, LDS, RDS, VHDS, RATE_LIMIT_CONFIG)
+    return {(each.type_url, each.name): each.version for kind in kinds for each in view.resources(kind)}
 
 
 @sampled(40)

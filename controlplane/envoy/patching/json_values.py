@@ -34,6 +34,12 @@ _TEXTS = {
     FieldDescriptor.CPPTYPE_DOUBLE: "a number",
 }
 _WELL_KNOWN_TEXTS = {
+    "UInt32Value": "a whole number",
+    "UInt64Value": "a whole number",
+    "Int32Value": "a whole number",
+    "Int64Value": "a whole number",
+    "DoubleValue": "a number",
+    "FloatValue": "a number",
     "Duration": "a duration such as 1.5s",
     "BoolValue": "true or false",
     "StringValue": "text",
