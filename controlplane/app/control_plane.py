@@ -32,6 +32,7 @@ from controlplane.app.write_back import ProxyProgress, WriteBack, entries_of, st
 from controlplane.kube.access import KubernetesAccess
 from controlplane.kube.client import Client, connect
 from controlplane.mesh.mesh import Mesh
+from controlplane.mesh.patches.bootstraps import patches_at_start
 from controlplane.model.problems import Problem
 from controlplane.model.revisions import DEFAULT_REVISION
 from controlplane.serve.authn.authenticators import PlaintextAuthenticator
@@ -192,7 +193,7 @@ class ControlPlane:
         proxies = ProxyProgress(self._subscribers, self._recorder.fleet, self._updates)
         status = status_inputs(api, self._mesh, self._updates, proxies, lambda: published_identity(self._identity()))
         entries = entries_of(api, self._registrar, self._settings.reports.grace_s) if self._registrar else None
-        return write_back(api, status, entries, self._mesh.proxy_defaults)
+        return write_back(api, status, entries, self._mesh.proxy_defaults, partial(patches_at_start, self._mesh.database))
 
     def _new_admin_servers(self) -> tuple[HttpServer, ...]:
         settings = self._settings

@@ -19,6 +19,7 @@ from controlplane.model.keys import Key
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.serve.xds.refusals import RefusalsByObject
 from controlplane.serve.xds.subscribers import Subscribers
+from controlplane.translate.patches.bootstrap import BootstrapPatch
 from controlplane.webhooks.injector import Injector
 from controlplane.webhooks.mutate import INJECT_NAMESPACE_PATH, INJECT_PATH
 from controlplane.webhooks.registration import WebhookRegistration
@@ -83,12 +84,19 @@ def status_inputs(api: ApiServer, mesh: Mesh, updates: UpdateLoop, proxies: Prox
 
 
 def write_back(
-    api: ApiServer, status: StatusInputs, entries: WorkloadEntryWriter | None, defaults: Callable[[], ProxySettings]
+    api: ApiServer,
+    status: StatusInputs,
+    entries: WorkloadEntryWriter | None,
+    defaults: Callable[[], ProxySettings],
+    patches: Callable[[], tuple[BootstrapPatch, ...]],
 ) -> WriteBack:
-    """Return what writes the ``status`` of objects and ``entries`` to ``api``, and answers it; pods get the ``defaults`` of the mesh."""
+    """Return what writes the ``status`` of objects and ``entries`` to ``api``, and answers it.
+
+    Pods get the ``defaults`` of the mesh, and their proxies are started with its ``patches``.
+    """
     client, settings = api.client, api.settings
     writer = StatusWriter(client, status, api.replica, api.leader, api.replicas)
-    injector = Injector(client, settings, defaults)
+    injector = Injector(client, settings, defaults, patches)
     injecting = dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)
     webhook = Webhook({VALIDATOR.webhook_path: lambda path: partial(validate, path=path), **injecting})
     reviews = SelfReviews(client, settings.namespaces[0] if settings.namespaces else DEFAULT_NAMESPACE)

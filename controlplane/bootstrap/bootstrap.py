@@ -16,6 +16,8 @@ from controlplane.bootstrap.status_listeners import ApplicationProbe, StatusPort
 from controlplane.bootstrap.xds_cluster import XdsServer, socket_address, xds_cluster, xds_grpc_service
 from controlplane.model.proxies import EXPRESSION_LIMIT, Interception, ProxyType
 from controlplane.model.services import Labels
+from controlplane.translate.patches.bootstrap import patched_bootstrap
+from controlplane.translate.patches.patch import EnvoyPatch, PatchFault, PatchOutcome
 
 ADMIN = "127.0.0.1:15000"
 _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
@@ -58,10 +60,24 @@ class BootstrapSettings:
     probes: tuple[ApplicationProbe, ...] = ()
     limits: OverloadLimits = _LIMITS
     statistics: Statistics = _STATISTICS
+    patches: tuple[EnvoyPatch, ...] = ()  # to what all the rest makes
 
 
 def bootstrap(settings: BootstrapSettings) -> dict[str, object]:
     """Return the bootstrap by ``settings``, as proto3 JSON."""
+    return bootstrap_and_faults(settings)[0]
+
+
+def bootstrap_and_faults(settings: BootstrapSettings) -> tuple[dict[str, object], tuple[PatchFault, ...]]:
+    """Return the bootstrap by ``settings``, and which of its patches could not be applied, and why."""
+    document = _unpatched(settings)
+    if not settings.patches:
+        return document, ()
+    outcome = PatchOutcome()
+    return patched_bootstrap(document, settings.patches, outcome), tuple(outcome.faults)
+
+
+def _unpatched(settings: BootstrapSettings) -> dict[str, object]:
     has_identity = settings.control_plane.credentials is not None
     clusters = [xds_cluster(settings.control_plane)]
     listeners: list[dict[str, object]] = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from controlplane.bootstrap.statistics import Statistics
     from controlplane.bootstrap.xds_cluster import XdsCredentials
     from controlplane.objects.networking.workload_group import WorkloadGroup
+    from controlplane.translate.patches.patch import EnvoyPatch
 
 _ENVOY = "envoy.json"
 
@@ -83,6 +84,10 @@ _StatsRegexp: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--stats-regexp", metavar="RE2", help="Also keep those that are matched whole; .* is all. Several times."),
 ]
+_Patches: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--patches", metavar="PATH", help="Manifests with EnvoyFilters whose patches to BOOTSTRAP are applied. Several times."),
+]
 _Sotw: TypeAlias = Annotated[bool, typer.Option("--sotw", help="Be told everything of a type at each change, not what has changed.")]
 
 
@@ -109,6 +114,7 @@ def bootstrap(
     stats_suffix: _StatsSuffix = None,
     stats_regexp: _StatsRegexp = None,
     sotw: _Sotw = False,
+    patches: _Patches = None,
 ) -> None:
     """Print the configuration that a stock Envoy is started with: who it is, and where its control plane is.
 
@@ -144,16 +150,19 @@ def bootstrap(
         limits=OverloadLimits(heap_bytes=max_heap_mb << 20 if max_heap_mb else None, connections=max_connections),
         statistics=_statistics(stats_prefix, stats_suffix, stats_regexp),
     )
-    _write_bootstrap(settings, out)
+    _write_bootstrap(replace(settings, patches=_patches(patches, settings)), out)
 
 
 def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
     """Print the bootstrap by ``settings``, or write it into the folder ``out`` with the files that it needs."""
-    from controlplane.bootstrap.bootstrap import bootstrap as bootstrap_of
+    from controlplane.bootstrap.bootstrap import bootstrap_and_faults
     from controlplane.bootstrap.xds_cluster import secret_files
     from controlplane.ca.file_store import naming
 
-    document = json.dumps(bootstrap_of(settings), indent=2)
+    made, faults = bootstrap_and_faults(settings)
+    for fault in faults:
+        typer.echo(f"navarch: {fault.ref.key} {fault.field}: {fault.message}", err=True)
+    document = json.dumps(made, indent=2)
     credentials = settings.control_plane.credentials
     files = secret_files(credentials) if credentials else {}
     if out is None:
@@ -166,6 +175,22 @@ def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
         with naming(out / file):
             (out / file).write_text(content + "\n")
         typer.echo(str(out / file))
+
+
+def _patches(paths: list[str] | None, settings: BootstrapSettings) -> tuple[EnvoyPatch, ...]:
+    """Return the patches of the EnvoyFilters in ``paths`` that are for the proxy of ``settings``."""
+    if not paths:
+        return ()
+    from controlplane.mesh.mesh import Mesh
+    from controlplane.mesh.patches.bootstraps import patches_at_start
+    from controlplane.objects.changes import split
+    from controlplane.settings import EnvoyFilters
+    from controlplane.sources.files.once import read_manifests
+
+    mesh, node = Mesh(envoy_filters=EnvoyFilters.ALL), settings.node
+    mesh.apply(split(read_manifests(paths, sys.stdin.buffer)[1])[0])
+    labels, gateway = dict(node.labels or ()), node.type is ProxyType.ROUTER
+    return tuple(each.patch for each in patches_at_start(mesh.database) if each.is_for(node.namespace, labels, gateway=gateway))
 
 
 def _node(filename: str | None, name: str | None, ip: str) -> BootstrapNode:

@@ -28,6 +28,7 @@ from controlplane.model.proxies import PROXY_CONTAINER
 from controlplane.model.revisions import REVISION_LABEL
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
+from controlplane.translate.patches.bootstrap import BootstrapPatch
 from controlplane.untyped import Json, items, section, text
 
 _CONTAINERS, _INIT_CONTAINERS = "containers", "initContainers"
@@ -67,6 +68,7 @@ class InjectionContext:
 
     settings: InjectionSettings
     defaults: ProxySettings = _NO_DEFAULTS  # of the mesh
+    patches: tuple[BootstrapPatch, ...] = ()  # to what proxies are started with
     has_native_sidecars: bool = True  # the cluster init_containers init containers that go on running
 
 
@@ -144,7 +146,10 @@ def _plan(pod: CandidatePod, context: InjectionContext) -> InjectionPlan:
         is_native=_is_native(pod, context),
         metrics=scrape_settings(pod.annotations).application_metrics,
     )
-    return replace(plan, is_native=False) if plan.is_gateway else plan  # a gateway is what its pod is for
+    gateway = plan.is_gateway
+    applying = (each.patch for each in context.patches if each.is_for(pod.namespace, pod.labels, gateway=gateway))
+    plan = replace(plan, patches=tuple(applying))
+    return replace(plan, is_native=False) if gateway else plan  # a gateway is what its pod is for
 
 
 def _is_native(pod: CandidatePod, context: InjectionContext) -> bool:

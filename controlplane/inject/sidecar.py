@@ -26,6 +26,7 @@ from controlplane.inject.resources import DEFAULT_RESOURCES, heap_bytes, proxy_r
 from controlplane.model.proxies import PROXY_CONTAINER, Interception, ProxyType
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import InjectionSettings
+from controlplane.translate.patches.patch import EnvoyPatch
 from controlplane.untyped import Json
 
 INIT_CONTAINER = "istio-init"
@@ -62,6 +63,7 @@ class InjectionPlan:
     metrics: ApplicationProbe | None = None  # of the application
     own_resources: Json = field(default_factory=dict)  # that the pod's own container for its proxy asks for
     owner: ProxyOwner = field(default_factory=ProxyOwner)  # as whom the proxy runs
+    patches: tuple[EnvoyPatch, ...] = ()  # to what it is started with
 
     @property
     def annotations(self) -> Annotations:
@@ -221,6 +223,7 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
         probes=plan.probes,
         limits=OverloadLimits(heap_bytes=heap_bytes(resources)),
         statistics=proxy_statistics(annotations, plan.config),
+        patches=plan.patches,
     )
 
 

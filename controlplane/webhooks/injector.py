@@ -16,6 +16,7 @@ from controlplane.kube.resources import PODS
 from controlplane.objects.networking.proxy_config import ProxySettings
 from controlplane.settings import KubernetesSettings
 from controlplane.telemetry import OngoingFailure
+from controlplane.translate.patches.bootstrap import BootstrapPatch
 from controlplane.untyped import Json, items, section, text
 from controlplane.webhooks.mutate import mutate
 from controlplane.webhooks.validate import AdmissionVerdict
@@ -31,8 +32,15 @@ _DIGITS = re.compile(r"\d+")
 class Injector:
     """Answers of one control plane on pods."""
 
-    def __init__(self, client: Client, cluster: KubernetesSettings, defaults: Callable[[], ProxySettings]) -> None:
-        """Answer by the settings of ``cluster``, and by the ``defaults`` of the mesh as they are when asked."""
+    def __init__(
+        self,
+        client: Client,
+        cluster: KubernetesSettings,
+        defaults: Callable[[], ProxySettings],
+        patches: Callable[[], tuple[BootstrapPatch, ...]] = tuple,
+    ) -> None:
+        """Answer by the settings of ``cluster``, and by the ``defaults`` of the mesh and its ``patches`` as they are when asked."""
+        self._patches = patches
         self._client = client
         self._cluster = cluster
         self._defaults = defaults
@@ -59,7 +67,7 @@ class Injector:
         """Return what answers a review that came to ``path`` now, in any thread; None until the cluster is known."""
         if self._context is None:
             return None
-        context = replace(self._context, defaults=self._defaults())
+        context = replace(self._context, defaults=self._defaults(), patches=self._patches())
         return partial(mutate, path=path, context=context)
 
     async def _read_context(self) -> InjectionContext:

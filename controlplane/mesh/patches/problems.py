@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.inputs import envoy_filter_scope, patch_faults
+from controlplane.mesh.facets import of_kind
+from controlplane.mesh.inputs import envoy_filter_scope, index, patch_faults
+from controlplane.mesh.patches.selection import filter_attachment
 from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.model.keys import ENVOY_FILTER
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.envoy_filter import EnvoyFilter
 from controlplane.objects.networking.envoy_patches import BAD_PATCH
 from controlplane.settings import EnvoyFilters
+
+_INDEPENDENT = frozenset(("ADD", "INSERT_FIRST"))  # of what other patches have done
 
 
 def envoy_filter_problems(db: Database, envoy_filter: EnvoyFilter) -> Iterator[Problem]:
@@ -22,5 +27,23 @@ def envoy_filter_problems(db: Database, envoy_filter: EnvoyFilter) -> Iterator[P
     elif scope is EnvoyFilters.ROOT and key.namespace != root:
         message = f"only EnvoyFilters of the root namespace, {root}, are let through (--envoy-filters root): it has no effect"
         yield Problem(key, "metadata.namespace", Severity.WARNING, "NotLetThrough", message)
+    else:
+        yield from _of_one_priority(db, envoy_filter)
     for fault in patch_faults(db, key):
         yield Problem(key, fault.field, Severity.ERROR, BAD_PATCH, fault.message)
+
+
+def _of_one_priority(db: Database, envoy_filter: EnvoyFilter) -> Iterator[Problem]:
+    """Yield that only age says which of ``envoy_filter`` and another comes first, where a patch of it depends on what others have done."""
+    key, spec = envoy_filter.key, envoy_filter.spec
+    operations = {each.patch.operation for each in spec.config_patches if each.patch}
+    if operations <= _INDEPENDENT:
+        return
+    rivals = [
+        other
+        for other in sorted(index(db, of_kind(ENVOY_FILTER, key.namespace)))
+        if other != key and (found := filter_attachment(db, other)) and found.priority == spec.priority
+    ]
+    if rivals:
+        message = f"{rivals[0]} has this priority too: the older one comes first, and of one age the one that is first by name"
+        yield Problem(key, "spec.priority", Severity.INFO, "SamePriority", message)

@@ -53,6 +53,8 @@ def _match_findings(apply_to: str, match: ObjectMatch) -> Iterator[PatchFinding]
     for name, given in written.items():
         if given is not None and (name != wanted or apply_to in {"EXTENSION_CONFIG", "BOOTSTRAP"}):
             yield PatchFinding(f"match.{name}", BAD_PATCH, f"{apply_to} is not matched by {name}: it would be for nothing")
+    if match.proxy and apply_to == "BOOTSTRAP":
+        yield PatchFinding("match.proxy", BAD_PATCH, "a proxy that is only being started has not said yet what it is")
     if match.listener and match.listener.port_name:
         yield PatchFinding("match.listener.portName", NOT_TRANSLATED, "listeners have no names of ports: expected portNumber")
     pattern = match.proxy.proxy_version if match.proxy else ""
