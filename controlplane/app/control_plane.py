@@ -193,7 +193,7 @@ class ControlPlane:
         proxies = ProxyProgress(self._subscribers, self._recorder.fleet, self._updates)
         status = status_inputs(api, self._mesh, self._updates, proxies, lambda: published_identity(self._identity()))
         entries = entries_of(api, self._registrar, self._settings.reports.grace_s) if self._registrar else None
-        return write_back(api, status, entries, self._mesh.proxy_defaults, partial(patches_at_start, self._mesh.database))
+        return write_back(api, status, entries, self._mesh.proxy_configs, partial(patches_at_start, self._mesh.database))
 
     def _new_admin_servers(self) -> tuple[HttpServer, ...]:
         settings = self._settings

@@ -16,7 +16,7 @@ from controlplane.fleet.rollout import Rollout
 from controlplane.fleet.streams import Fleet
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_configs import ProxyConfigs
 from controlplane.serve.xds.refusals import RefusalsByObject
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.translate.patches.bootstrap import BootstrapPatch
@@ -87,16 +87,16 @@ def write_back(
     api: ApiServer,
     status: StatusInputs,
     entries: WorkloadEntryWriter | None,
-    defaults: Callable[[], ProxySettings],
+    configs: Callable[[], ProxyConfigs],
     patches: Callable[[], tuple[BootstrapPatch, ...]],
 ) -> WriteBack:
     """Return what writes the ``status`` of objects and ``entries`` to ``api``, and answers it.
 
-    Pods get the ``defaults`` of the mesh, and their proxies are started with its ``patches``.
+    Pods get proxies by ``configs``, which are started with the mesh's ``patches``.
     """
     client, settings = api.client, api.settings
     writer = StatusWriter(client, status, api.replica, api.leader, api.replicas)
-    injector = Injector(client, settings, defaults, patches)
+    injector = Injector(client, settings, configs, patches)
     injecting = dict.fromkeys((INJECT_PATH, INJECT_NAMESPACE_PATH), injector.reviewer)
     webhook = Webhook({VALIDATOR.webhook_path: lambda path: partial(validate, path=path), **injecting})
     reviews = SelfReviews(client, settings.namespaces[0] if settings.namespaces else DEFAULT_NAMESPACE)

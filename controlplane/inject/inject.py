@@ -16,6 +16,7 @@ from controlplane.inject.pod import BadPod, CandidatePod, candidate_pod
 from controlplane.inject.policy import PodNamespace, reason_not_to_inject
 from controlplane.inject.probes import rewritten_containers
 from controlplane.inject.prometheus import scrape_settings
+from controlplane.inject.proxy_image import image_warnings
 from controlplane.inject.sidecar import (
     INIT_CONTAINER,
     InjectionPlan,
@@ -26,13 +27,14 @@ from controlplane.inject.sidecar import (
 )
 from controlplane.model.proxies import PROXY_CONTAINER
 from controlplane.model.revisions import REVISION_LABEL
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import NO_SETTINGS
+from controlplane.objects.networking.proxy_configs import ProxyConfigs
 from controlplane.settings import InjectionSettings
 from controlplane.translate.patches.bootstrap import BootstrapPatch
 from controlplane.untyped import Json, items, section, text
 
 _CONTAINERS, _INIT_CONTAINERS = "containers", "initContainers"
-_NO_DEFAULTS = ProxySettings()
+_NO_CONFIGS = ProxyConfigs()
 _DEFAULT_CONTAINER = ("kubectl.kubernetes.io/default-logs-container", "kubectl.kubernetes.io/default-container")
 
 
@@ -67,7 +69,7 @@ class InjectionContext:
     """What injection goes by, besides the pod and its namespace."""
 
     settings: InjectionSettings
-    defaults: ProxySettings = _NO_DEFAULTS  # of the mesh
+    configs: ProxyConfigs = _NO_CONFIGS  # of the mesh's proxies
     patches: tuple[BootstrapPatch, ...] = ()  # to what proxies are started with
     has_native_sidecars: bool = True  # the cluster init_containers init containers that go on running
 
@@ -81,9 +83,15 @@ def inject(data: Json, namespace: PodNamespace, context: InjectionContext, templ
         if problems := tuple(pod.annotations.problems()) or tuple(_clashes(pod)):
             return InjectionRefused(problems)
         injected_pod = _injected(pod, context)
+        plan = _plan(pod, context)
     except BadPod as error:
         return InjectionRefused(error.problems)
-    warnings = (*pod.annotations.without_effect(), *scrape_settings(pod.annotations).warnings, *_bypasses(pod, injected_pod))
+    warnings = (
+        *pod.annotations.without_effect(),
+        *scrape_settings(pod.annotations).warnings,
+        *image_warnings(pod.annotations, plan.config, plan.settings.proxy_image, is_native=plan.is_native),
+        *_bypasses(pod, injected_pod),
+    )
     return Injected(injected_pod, json_patch(data, injected_pod), warnings)
 
 
@@ -138,11 +146,11 @@ def _injected(pod: CandidatePod, context: InjectionContext) -> Json:
 
 
 def _plan(pod: CandidatePod, context: InjectionContext) -> InjectionPlan:
-    pod_config = pod.annotations.get(keys.PROXY_CONFIG) or ProxySettings()
+    pod_config = pod.annotations.get(keys.PROXY_CONFIG) or NO_SETTINGS
     plan = InjectionPlan(
         pod=pod,
         settings=context.settings,
-        config=pod_config.with_defaults(context.defaults),
+        config=context.configs.settings(pod.namespace, pod.labels, pod_config),
         is_native=_is_native(pod, context),
         metrics=scrape_settings(pod.annotations).application_metrics,
     )

@@ -8,9 +8,13 @@ from dataclasses import dataclass, replace
 from controlplane.inject.annotations import INJECT
 from controlplane.inject.inject import Injected, InjectionContext, InjectionOutcome, InjectionRefused, NotInjected, inject
 from controlplane.inject.policy import INJECTION_LABEL, PodNamespace
+from controlplane.model.keys import PROXY_CONFIG_KIND
+from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import Severity
+from controlplane.objects.kinds import Object
 from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import ProxyConfig
+from controlplane.objects.networking.proxy_configs import ProxyConfigs, selected_settings
 from controlplane.objects.parse import parse
 from controlplane.objects.reading.documents import Document, document_parts, documents_of_part
 from controlplane.objects.reading.dump_yaml import yaml_text
@@ -77,7 +81,7 @@ class _ManifestInjection:
         self._namespaces = {name: labels for name, labels in map(_namespace, documents) if name}
         for file in beside:
             self._settings_in(file)
-        self._context = replace(context, defaults=self._settings(documents) or context.defaults)
+        self._context = replace(context, configs=self._configs(documents, context.configs))
 
     def _settings_in(self, file: ManifestFile) -> None:
         """Note as a problem where ``file`` has not the mesh's settings that it was named for."""
@@ -86,16 +90,25 @@ class _ManifestInjection:
         if not any(_is_mesh_config(document) for document in documents):
             self.problems.append(f"{file.name}: expected the ConfigMap {MESH_CONFIG_KEY.name} of {MESH_CONFIG_KEY.namespace}")
 
-    def _settings(self, documents: Sequence[Document]) -> ProxySettings | None:
-        """Return the settings of proxies that the first ConfigMap of the mesh among ``documents`` has."""
-        parsed = next((parse(document.data or {}) for document in documents if _is_mesh_config(document)), None)
-        if parsed is None:
-            return None
+    def _configs(self, documents: Sequence[Document], before: ProxyConfigs) -> ProxyConfigs:
+        """Return the settings of proxies by the mesh's ConfigMap and the ProxyConfigs among ``documents``, else those of ``before``."""
+        mesh = next((self._parsed(document) for document in documents if _is_mesh_config(document)), None)
+        found = [self._parsed(document) for document in documents if text(document.data or {}, "kind") == PROXY_CONFIG_KIND.kind]
+        selected = selected_settings(config for config in found if isinstance(config, ProxyConfig)) or before.selected
+        if not isinstance(mesh, MeshConfig):
+            return replace(before, root_namespace=before.root_namespace or MeshSettings().root_namespace, selected=selected)
+        return ProxyConfigs(mesh.spec.default_config, mesh.spec.root_namespace, selected)
+
+    def _parsed(self, document: Document) -> Object | None:
+        """Return the object that ``document`` is, and note as problems what is wrong with it."""
+        data = dict(document.data or {})
+        metadata = section(data, "metadata")
+        namespace = text(metadata, "namespace") or self._defaults.namespace
+        parsed = parse({**data, "metadata": {**metadata, "namespace": namespace}})
         wrong = (problem for problem in parsed.problems if problem.severity is Severity.ERROR)
-        self.problems += [
-            f"ConfigMap {MESH_CONFIG_KEY.namespace}/{MESH_CONFIG_KEY.name}: {problem.field}: {problem.message}" for problem in wrong
-        ]
-        return parsed.object.spec.default_config if isinstance(parsed.object, MeshConfig) else None
+        subject = f"{text(data, 'kind')} {namespace}/{text(metadata, 'name')}"
+        self.problems += [f"{subject}: {problem.field}: {problem.message}" for problem in wrong]
+        return parsed.object
 
     def texts(self) -> Iterator[str]:
         for name, body, offset in self._parts:

@@ -6,6 +6,7 @@ addresses; token and roots come by files that the kubelet keeps new. docs/decisi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import ceil
@@ -21,10 +22,11 @@ from controlplane.inject.annotations import Annotations
 from controlplane.inject.iptables_args import PROXY_USER, ProxyOwner, interception_mode, iptables_arguments
 from controlplane.inject.pod import BadPod, CandidatePod
 from controlplane.inject.probes import escaped_argument
+from controlplane.inject.proxy_image import proxy_image
 from controlplane.inject.proxy_statistics import proxy_statistics
 from controlplane.inject.resources import DEFAULT_RESOURCES, heap_bytes, proxy_resources, worker_threads
 from controlplane.model.proxies import PROXY_CONTAINER, Interception, ProxyType
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_config import METADATA_PREFIX, ProxySettings
 from controlplane.settings import InjectionSettings
 from controlplane.translate.patches.patch import EnvoyPatch
 from controlplane.untyped import Json
@@ -89,13 +91,15 @@ class InjectionPlan:
 def proxy_container(plan: InjectionPlan) -> Json:
     """Return the container of Envoy; raises BadPod where the pod asks for more than fits."""
     resources = proxy_resources(plan.annotations, plan.own_resources)
-    image = plan.annotations.get(keys.PROXY_IMAGE) or plan.settings.proxy_image
     return {
         "name": PROXY_CONTAINER,
-        "image": image,
+        "image": proxy_image(plan.annotations, plan.config, plan.settings.proxy_image).image,
         "command": ["envoy"],
         "args": _arguments(plan, resources),
-        "env": [{"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}} for name, path in _FIELDS.items()],
+        "env": [
+            *({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}} for name, path in _FIELDS.items()),
+            *({"name": name, "value": value} for name, value in sorted(_variables(plan).items())),
+        ],
         "ports": [{"name": "http-envoy-prom", "containerPort": StatusPorts().stats, "protocol": "TCP"}],
         "resources": resources,
         "securityContext": _security_context(plan.interception),
@@ -195,6 +199,7 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
         "NODE_NAME": "$(NODE_NAME)",
         "WORKLOAD_NAME": escaped_argument(pod.workload) or "$(POD_NAME)",
     }
+    metadata |= {name.removeprefix(METADATA_PREFIX): value for name, value in _variables(plan).items() if name.startswith(METADATA_PREFIX)}
     node = BootstrapNode(
         name="$(POD_NAME)",
         namespace="$(POD_NAMESPACE)",
@@ -225,6 +230,10 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
         statistics=proxy_statistics(annotations, plan.config),
         patches=plan.patches,
     )
+
+
+def _variables(plan: InjectionPlan) -> Mapping[str, str]:
+    return plan.config.proxy_metadata or {}
 
 
 def _termination_drain_s(config: ProxySettings) -> int:

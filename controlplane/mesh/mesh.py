@@ -22,8 +22,8 @@ from controlplane.mesh.publish.retained_tables import RetainedTables
 from controlplane.mesh.registry.expression_limits import ExpressionLimits
 from controlplane.mesh.registry.injected_namespaces import injected_namespaces
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.mesh.registry.mesh_settings import proxy_defaults as default_proxy_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
+from controlplane.mesh.registry.proxy_configs import proxy_configs
 from controlplane.mesh.registry.workload_names import CountedWorkloads
 from controlplane.mesh.roots import seen_by, table_roots, virtual_hosts_by
 from controlplane.mesh.sessions import Session, deferrals_by_proxy, typical_proxy
@@ -36,7 +36,7 @@ from controlplane.model.proxies import Proxy
 from controlplane.model.revisions import DEFAULT_REVISION, REVISION_LABEL, is_of_revision
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.kinds import MeshObject
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_configs import ProxyConfigs
 from controlplane.settings import EnvoyFilters
 from controlplane.xds.resource import Resource
 from controlplane.xds.stream import Variant, VirtualHostsBy
@@ -217,9 +217,10 @@ class Mesh:
         """Return the namespaces with injection."""
         return frozenset() if isinstance(namespaces := self._db.attempt(injected_namespaces), Failed) else namespaces
 
-    def proxy_defaults(self) -> ProxySettings:
+    def proxy_configs(self) -> ProxyConfigs:
         """Return the settings of proxies that hold where a pod has none of its own."""
-        return default_proxy_settings(self._db)
+        configs = self._db.attempt(proxy_configs)
+        return ProxyConfigs() if isinstance(configs, Failed) else configs
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what is wrong between objects, sorted: hosts, subsets and ports that do not exist, conflicts, and internal errors."""

@@ -134,7 +134,7 @@ KINDS: Mapping[GroupKind, Kind] = {
         _kind(Gateway, gateway.check, spec=GatewaySpec),
         _kind(WorkloadGroup, workload_group.check, spec=WorkloadGroupSpec),
         _kind(EnvoyFilter, envoy_filter.check, ("v1alpha3",), EnvoyFilterSpec),
-        _kind(ProxyConfig, proxy_config.check, ("v1beta1",), ProxyConfigSpec, unsupported=True),
+        _kind(ProxyConfig, proxy_config.check, ("v1beta1",), ProxyConfigSpec),
         _kind(PeerAuthentication, peer_authentication.check, _V1_BETA1, PeerAuthenticationSpec),
         _kind(RequestAuthentication, request_authentication.check, _V1_BETA1, RequestAuthenticationSpec),
         _kind(AuthorizationPolicy, authorization_policy.check, _V1_BETA1, AuthorizationPolicySpec),

@@ -13,7 +13,7 @@ from controlplane.inject.inject import InjectionContext
 from controlplane.kube.client import Client
 from controlplane.kube.errors import KubernetesError
 from controlplane.kube.resources import PODS
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_configs import ProxyConfigs
 from controlplane.settings import KubernetesSettings
 from controlplane.telemetry import OngoingFailure
 from controlplane.translate.patches.bootstrap import BootstrapPatch
@@ -36,14 +36,14 @@ class Injector:
         self,
         client: Client,
         cluster: KubernetesSettings,
-        defaults: Callable[[], ProxySettings],
+        configs: Callable[[], ProxyConfigs],
         patches: Callable[[], tuple[BootstrapPatch, ...]] = tuple,
     ) -> None:
-        """Answer by the settings of ``cluster``, and by the ``defaults`` of the mesh and its ``patches`` as they are when asked."""
+        """Answer by the settings of ``cluster``, and by the ``configs`` of the mesh and its ``patches`` as they are when asked."""
         self._patches = patches
         self._client = client
         self._cluster = cluster
-        self._defaults = defaults
+        self._configs = configs
         self._context: InjectionContext | None = None
 
     async def run(self) -> None:
@@ -67,7 +67,7 @@ class Injector:
         """Return what answers a review that came to ``path`` now, in any thread; None until the cluster is known."""
         if self._context is None:
             return None
-        context = replace(self._context, defaults=self._defaults(), patches=self._patches())
+        context = replace(self._context, configs=self._configs(), patches=self._patches())
         return partial(mutate, path=path, context=context)
 
     async def _read_context(self) -> InjectionContext:

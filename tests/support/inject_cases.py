@@ -1,9 +1,9 @@
 """Golden cases of injection: a folder each, with a pod (``in.yaml``) and what becomes of it (``out.yaml``).
 
 The first lines of ``in.yaml`` are comments: why the case exists; where it is not the usual namespace, which wants proxies, ``namespace:``
-with its name and labels; ``settings:`` and ``mesh:`` of injection; ``native: false`` where the cluster has no native sidecars;
-``whole: true`` where the patch itself is shown. Otherwise it is shown how the result differs from that of the case ``plain``. Arguments are
-shown as what they mean.
+with its name and labels; ``settings:`` and ``mesh:`` of injection; ``proxy-configs:``, objects as JSON; ``native: false`` where the cluster
+has no native sidecars; ``whole: true`` where the patch itself is shown. Otherwise it is shown how the result differs from that of the case
+``plain``. Arguments are shown as what they mean.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from controlplane.inject.inject import Injected, InjectionContext, InjectionOutc
 from controlplane.inject.json_patch import json_patch
 from controlplane.inject.policy import PodNamespace
 from controlplane.inject.settings_file import settings_from_yaml
+from controlplane.objects.networking.proxy_config import ProxyConfig
+from controlplane.objects.networking.proxy_configs import ProxyConfigs, selected_settings
 from controlplane.objects.reading.documents import documents
 from controlplane.untyped import Json, items, section, text
 
 FOLDER = Path(__file__).parents[1] / "golden" / "inject"
 PLAIN = "plain"
-_TOLD = re.compile(r"^# (namespace|settings|mesh|native|whole): (.+)$", re.MULTILINE)
+_TOLD = re.compile(r"^# (namespace|settings|mesh|proxy-configs|native|whole): (.+)$", re.MULTILINE)
 _WIDTH = 140
 
 
@@ -70,7 +72,14 @@ class Case:
         said = self.told
         chosen = replace(settings_from_yaml(said.get("settings", "")), init_image="navarch:golden")
         native = said.get("native") != "false"
-        return InjectionContext(settings=chosen, defaults=proxy_settings(said.get("mesh", "{}")), has_native_sidecars=native)
+        return InjectionContext(settings=chosen, configs=self._configs, has_native_sidecars=native)
+
+    @property
+    def _configs(self) -> ProxyConfigs:
+        """Return the settings of proxies: those of the mesh, and the ProxyConfigs."""
+        written = json.loads(self.told.get("proxy-configs", "[]"))
+        configs = [ProxyConfig.model_validate({"kind": "ProxyConfig", **each}) for each in written]
+        return ProxyConfigs(proxy_settings(self.told.get("mesh", "{}")), "istio-system", selected_settings(configs))
 
     @property
     def outcome(self) -> InjectionOutcome:

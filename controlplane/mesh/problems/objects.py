@@ -28,6 +28,7 @@ from controlplane.mesh.problems.virtual_services.delegates import delegate_probl
 from controlplane.mesh.problems.virtual_services.expressions import large_expressions
 from controlplane.mesh.problems.virtual_services.token_claims import unverified_claims
 from controlplane.mesh.problems.workloads.injection import namespace_problems, pod_problems
+from controlplane.mesh.problems.workloads.proxy_configs import proxy_config_problems
 from controlplane.mesh.problems.workloads.shared_ports import service_port_problems
 from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
@@ -40,7 +41,7 @@ from controlplane.objects.networking.claim_matches import is_claim
 from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.envoy_filter import EnvoyFilter
 from controlplane.objects.networking.gateway import Gateway
-from controlplane.objects.networking.proxy_config import unread_annotations
+from controlplane.objects.networking.proxy_config import ProxyConfig, unread_annotations
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.networking.sidecar import Sidecar
 from controlplane.objects.networking.virtual_service import Destination, HTTPRoute, VirtualService
@@ -70,8 +71,8 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case KubernetesService() | ServiceEntry() as service_object:
             found = (_service_problems, _port_problems, unreachable_endpoints, round_robin_problems)
             return tuple(problem for problems in found for problem in problems(db, service_object))
-        case Namespace() | Pod() | WorkloadEntry() | EndpointSlice() as instance:
-            return tuple(namespace_problems(db, instance) if isinstance(instance, Namespace) else _instance_problems(db, instance))
+        case Namespace() | Pod() | WorkloadEntry() | EndpointSlice() | ProxyConfig() as of_workloads:
+            return tuple(_problems_of_workloads(db, of_workloads))
         case _:
             return ()
 
@@ -202,6 +203,16 @@ def _positions(service_object: KubernetesService | ServiceEntry, numbers: tuple[
         case ServiceEntry():
             counted = [port.number for port in service_object.spec.ports]
     yield from ((position, number) for position, number in enumerate(counted) if number in numbers)
+
+
+def _problems_of_workloads(db: Database, found: Namespace | Pod | WorkloadEntry | EndpointSlice | ProxyConfig) -> Iterator[Problem]:
+    match found:
+        case Namespace():
+            yield from namespace_problems(db, found)
+        case ProxyConfig():
+            yield from proxy_config_problems(db, found)
+        case _:
+            yield from _instance_problems(db, found)
 
 
 def _instance_problems(db: Database, instance: Pod | WorkloadEntry | EndpointSlice) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from controlplane.model.mesh import ALLOW, METRIC_NAMES, METRIC_NAMINGS, PLAIN, 
 from controlplane.objects.mesh import extension_providers, telemetry_rules
 from controlplane.objects.mesh.extension_providers import ExtensionProvider
 from controlplane.objects.networking.proxy_config import ProxySettings, check_annotations
+from controlplane.objects.networking.rules.proxy_config import agent_variables
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.names import is_label
@@ -170,6 +171,7 @@ def check(mesh_config: MeshConfig, path: str) -> Iterator[Finding]:
     if spec.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS":
         message = "this is taken for ALLOW_ANY: no name is looked up, traffic to unknown hosts goes to the address that the client chose"
         yield Finding(f"{path}.outboundTrafficPolicy.mode", "NotTranslated", message, fatal=False)
+    yield from agent_variables(spec.default_config.proxy_metadata or {}, f"{path}.defaultConfig.proxyMetadata")
     yield from extension_providers.check(spec.extension_providers, f"{path}.extensionProviders")
     for index, provider in enumerate(spec.extension_providers):
         yield from telemetry_rules.check_provider(f"{path}.extensionProviders[{index}]", provider)

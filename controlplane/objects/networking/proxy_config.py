@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from controlplane.model.keys import PROXY_CONFIG_KIND, GroupKind
-from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, PROXY_CONFIG
+from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, METADATA, PROXY_CONFIG
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
 from controlplane.objects.telemetry.custom_tags import CustomTag
@@ -23,7 +23,20 @@ from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
 from controlplane.objects.types.regex import MAX_LENGTH, regex_error
 from controlplane.objects.types.rules import out_of_range
-from controlplane.objects.types.scalars import EMPTY_MAP, MAX_INT32, MAX_PORT, Bool, Double, DurationOrZero, Map, Model, Port, Text, UInt
+from controlplane.objects.types.scalars import (
+    EMPTY_MAP,
+    MAX_INT32,
+    MAX_PORT,
+    Bool,
+    Double,
+    DurationOrZero,
+    FrozenMap,
+    Map,
+    Model,
+    Port,
+    Text,
+    UInt,
+)
 from controlplane.objects.types.selectors import WorkloadSelector
 
 MOST_HEADERS_KB = 8192  # as Envoy has it
@@ -31,10 +44,68 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}\Z")
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 
+# The variables of a proxy's container that its bootstrap is completed from, by what the kubelet knows.
+OWN_VARIABLES = frozenset(("HOST_IP", "INSTANCE_IP", "INSTANCE_IPS", "NODE_NAME", "POD_NAME", "POD_NAMESPACE", "SERVICE_ACCOUNT"))
+METADATA_PREFIX = "ISTIO_META_"  # of variables that become metadata of the proxy's node
+_OWN_METADATA = frozenset(("NAME", *METADATA))
+# What only Istio's agent reads, which no pod has. https://istio.io/latest/docs/reference/commands/pilot-agent/#envvars
+AGENT_VARIABLES = frozenset(
+    (
+        "CA_ADDR",
+        "CA_PROVIDER",
+        "CREDENTIAL_FETCHER_TYPE",
+        "ECC_SIGNATURE_ALGORITHM",
+        "EXIT_ON_ZERO_ACTIVE_CONNECTIONS",
+        "FILE_MOUNTED_CERTS",
+        "GCP_METADATA",
+        "ISTIO_DELTA_XDS",
+        "ISTIO_META_DNS_AUTO_ALLOCATE",
+        "ISTIO_META_DNS_CAPTURE",
+        "ISTIO_META_ENABLE_HBONE",
+        "JWT_POLICY",
+        "MINIMUM_DRAIN_DURATION",
+        "OUTPUT_CERTS",
+        "PILOT_CERT_PROVIDER",
+        "PKCS8_KEY",
+        "PROV_CERT",
+        "PROXY_XDS_VIA_AGENT",
+        "SECRET_TTL",
+        "TERMINATION_DRAIN_DURATION_SECONDS",
+        "TOKEN_AUDIENCES",
+        "WASM_INSECURE_REGISTRIES",
+        "XDS_AUTH_PROVIDER",
+    )
+)
+_MOST_VARIABLES = 256
+_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]{0,252}\Z")  # as the API server has it
+_IMAGE_TYPE = re.compile(r"[a-zA-Z0-9_][-.a-zA-Z0-9_]{0,63}\Z")  # a part of a tag
+
+
+def _variables(variables: Mapping[str, str]) -> Mapping[str, str]:
+    if len(variables) > _MOST_VARIABLES:
+        raise PydanticCustomError("variables", "expected at most {most}", {"most": _MOST_VARIABLES})
+    for name in variables:
+        told = {"name": repr(name[:80])}
+        if not _VARIABLE.match(name):
+            raise PydanticCustomError("variables", "expected names of letters, digits, '-', '.' and '_', found {name}", told)
+        if name in OWN_VARIABLES or (name.startswith(METADATA_PREFIX) and name.removeprefix(METADATA_PREFIX) in _OWN_METADATA):
+            raise PydanticCustomError("variables", "expected another name than {name}, by which every proxy is told of itself", told)
+    return variables
+
+
+def _image_type(text: str) -> str:
+    if text and not _IMAGE_TYPE.match(text):
+        raise PydanticCustomError("image_type", "expected default, debug, distroless, or another beginning of a tag")
+    return text
+
+
+Variables = Annotated[Map[Annotated[Text, Field(max_length=2048)]], AfterValidator(_variables)]
+
+
 class ProxyImage(Model):
     """Which image of the proxy is used."""
 
-    image_type: Text = ""
+    image_type: Annotated[Text, AfterValidator(_image_type)] = ""
 
 
 Concurrency = Annotated[int, Strict(), Field(ge=0, le=MAX_INT32)]
@@ -140,7 +211,9 @@ class ProxySettings(Model):
     envoy_access_log_service: RemoteService | None = None
     gateway_topology: GatewayTopology | None = None
     hold_application_until_proxy_starts: Bool | None = None
+    image: ProxyImage | None = None
     interception_mode: Literal["REDIRECT", "TPROXY", "NONE"] | None = None
+    proxy_metadata: Variables | None = None  # environment variables of the proxy
     proxy_stats_matcher: ProxyStatsMatcher | None = None
     status_port: Port | None = None
     tracing: ProxyTracing | None = None
@@ -151,6 +224,8 @@ class ProxySettings(Model):
         explicit = {name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()}
         if self.proxy_stats_matcher and base.proxy_stats_matcher:
             explicit["proxy_stats_matcher"] = self.proxy_stats_matcher.with_defaults(base.proxy_stats_matcher)
+        if self.proxy_metadata and base.proxy_metadata:
+            explicit["proxy_metadata"] = FrozenMap({**base.proxy_metadata, **self.proxy_metadata})
         return base.model_copy(update=explicit)
 
     def without_effect(self) -> Iterator[str]:
@@ -159,6 +234,10 @@ class ProxySettings(Model):
             yield from sorted(part.model_extra or {} if part else {})
         if self.envoy_access_log_service:
             yield "envoyAccessLogService"
+        yield from (f"proxyMetadata.{name}" for name in sorted(AGENT_VARIABLES.intersection(self.proxy_metadata or ())))
+
+
+NO_SETTINGS = ProxySettings()
 
 
 def max_request_headers_kb(annotations: Mapping[str, str]) -> int | None:
@@ -203,8 +282,14 @@ class ProxyConfigSpec(Model):
 
     selector: WorkloadSelector | None = None
     concurrency: Concurrency | None = None
-    environment_variables: Map[Annotated[Text, Field(max_length=2048)]] = EMPTY_MAP
+    environment_variables: Variables = EMPTY_MAP
     image: ProxyImage | None = None
+
+    @property
+    def settings(self) -> ProxySettings:
+        """Return what is said, as settings of proxies, which call the variables metadata."""
+        said = {"concurrency": self.concurrency, "image": self.image, "proxy_metadata": self.environment_variables or None}
+        return NO_SETTINGS.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 
 class ProxyConfig(KubernetesObject):

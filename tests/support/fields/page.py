@@ -14,7 +14,7 @@ from tests.support.fields.world import World
 
 PAGE = Path(__file__).parents[3] / "docs" / "fields.md"
 # What does not count as a field without effect: kinds that have none as a whole, the settings of the mesh, and metadata.
-_APART = ("EnvoyFilter", "ProxyConfig", "WasmPlugin", "TrafficExtension", "MeshConfig", "labels and annotations")
+_APART = ("WasmPlugin", "TrafficExtension", "MeshConfig", "labels and annotations")
 _HEAD = """\
 # What comes of each field
 

@@ -19,7 +19,7 @@ from controlplane.model.keys import NAMESPACE, Key
 from controlplane.model.problems import Problem
 from controlplane.model.proxies import Proxy, ProxyType, proxy_from_node
 from controlplane.objects.changes import Change, split
-from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.networking.proxy_configs import ProxyConfigs
 from controlplane.objects.parse import Object
 from controlplane.objects.types.scalars import FrozenMap
 from controlplane.settings import InjectionSettings
@@ -101,7 +101,7 @@ class World:
         yield (("control plane", "namespaces with proxies"), ""), mesh.injected_namespaces()
         yield (("machines", "entries"), ""), [entry.document for entry in self._registrations.entries(mesh.object, 0.0).values()]
         yield (("machines", "health checks"), ""), specifier(probe_of(machine, mesh.object)).SerializeToString(deterministic=True)
-        yield (("pods", "what is injected"), ""), _injected(mesh.proxy_defaults(), FrozenMap(self._namespace_labels()))
+        yield (("pods", "what is injected"), ""), _injected(mesh.proxy_configs(), FrozenMap(self._namespace_labels()))
 
     def _held_back(self) -> Iterator[tuple[Reference, object]]:
         """Yield the resources that are not sent, as something that they use is not there, and what they use."""
@@ -116,10 +116,10 @@ class World:
 
 
 @cache
-def _injected(defaults: ProxySettings, namespace_labels: FrozenMap[str]) -> tuple[InjectionOutcome, ...]:
+def _injected(configs: ProxyConfigs, namespace_labels: FrozenMap[str]) -> tuple[InjectionOutcome, ...]:
     """Return what becomes of a pod of a namespace with ``namespace_labels``, where there are native sidecars and where there are none."""
     contexts = (
-        InjectionContext(settings=InjectionSettings(), defaults=defaults, has_native_sidecars=is_native) for is_native in (True, False)
+        InjectionContext(settings=InjectionSettings(), configs=configs, has_native_sidecars=is_native) for is_native in (True, False)
     )
     return tuple(inject(_POD, PodNamespace("default", namespace_labels), context) for context in contexts)
 
