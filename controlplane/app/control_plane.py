@@ -41,6 +41,7 @@ from controlplane.serve.identity import IdentityServer
 from controlplane.serve.reports.hds import health_service
 from controlplane.serve.reports.lrs import load_service
 from controlplane.serve.server import DiscoveryServer, ListenAddress, StreamFactories
+from controlplane.serve.xds.extensions import missing_extensions
 from controlplane.serve.xds.refusals import fields_at_fault, refusal_problems, withdraw_patches
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.serve.xds.versions import version_problems
@@ -228,9 +229,10 @@ class ControlPlane:
         return identity_row(self._identities, self._refused) if self._identities else None
 
     def _fleet_problems(self) -> Iterator[Sequence[Problem]]:
-        """Yield what proxies refuse, which of them are of a version that is not supported, and what the API server refuses."""
+        """Yield what proxies refuse, which of them are of other versions or lack extensions, and what the API server refuses."""
         yield from refusal_problems(self._subscribers, self._recorder.fleet)
         yield from version_problems(self._subscribers, counting=self._mesh.counted_workloads.wanted)
+        yield from missing_extensions(self._mesh.database, self._subscribers)
         if self._write_back:
             yield self._write_back.state.problems()
 

@@ -97,16 +97,17 @@ def struct(fields: StructFields) -> Struct:
 
 def expand(type_url: str, value: bytes) -> dict[str, object]:
     """Return the message ``value`` of ``type_url`` as proto3 JSON, in lowerCamelCase, with every ``Any`` expanded."""
-    document: dict[str, object] = json_format.MessageToDict(_decode(type_url, value))
+    document: dict[str, object] = json_format.MessageToDict(decode(type_url, value))
     return document
 
 
 def json_pieces(type_url: str, value: bytes) -> Iterator[bytes]:
     """Yield what ``expand`` returns as text, in pieces of which each takes about a millisecond, however large the message is."""
-    yield from _pieces(_decode(type_url, value))
+    yield from _pieces(decode(type_url, value))
 
 
-def _decode(type_url: str, value: bytes) -> Message:
+def decode(type_url: str, value: bytes) -> Message:
+    """Return the message ``value`` of ``type_url``; raises KeyError for one that nobody knows."""
     _import_messages()
     message: Message = symbol_database.Default().GetSymbol(type_url.removeprefix(PREFIX)).FromString(value)
     return message
@@ -141,7 +142,7 @@ def _list_pieces(messages: Iterable[Message]) -> Iterator[bytes]:
 
 
 def _any_pieces(message: AnyMessage) -> Iterator[bytes]:
-    inner = _decode(message.type_url, message.value) if message.ByteSize() > _PIECE_BYTES else None
+    inner = decode(message.type_url, message.value) if message.ByteSize() > _PIECE_BYTES else None
     if inner is None or inner.DESCRIPTOR.file.package == _WELL_KNOWN:  # of which JSON has forms of their own
         yield _text(message)
         return

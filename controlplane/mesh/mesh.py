@@ -288,7 +288,7 @@ class Mesh:
         seen = self._db.peek(seen_by, session.proxy)
         if isinstance(seen, Failed):
             return False
-        roots = table_roots(seen, virtual_hosts_by(session.proxy, session.variant))
+        roots = table_roots(seen, virtual_hosts_by(session.proxy, session.variant), session.proxy.lacking)
         if roots == session.roots:
             return False
         tables = [self._publisher.open(root) for root in roots]

@@ -11,6 +11,7 @@ from controlplane.mesh.gateway.resources import gateway_parts
 from controlplane.mesh.patches.added import named_hosts, patched_root
 from controlplane.mesh.patches.selection import Patches, ProxyPatches, patches_of
 from controlplane.mesh.publish.parts import Members, PartGroup
+from controlplane.mesh.publish.reduced_parts import reduced
 from controlplane.mesh.routing.scopes import OutboundScope, ProxyScope, proxy_scope
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.mesh.sidecar.outbound import outbound_connection_parts, outbound_parts
@@ -54,8 +55,15 @@ def virtual_hosts_by(proxy: Proxy, variant: Variant) -> VirtualHostsBy:
     return VirtualHostsBy.VHDS if variant is Variant.DELTA and takes_vhds(proxy.envoy) else VirtualHostsBy.RDS
 
 
-def table_roots(seen: SeenByProxy, hosts_by: VirtualHostsBy) -> tuple[PartGroup, ...]:
-    """Return the roots of the tables of a proxy that sees ``seen``, on a stream to which virtual hosts come ``hosts_by``."""
+def table_roots(seen: SeenByProxy, hosts_by: VirtualHostsBy, lacking: frozenset[str] = frozenset()) -> tuple[PartGroup, ...]:
+    """Return the roots of the tables of a proxy that sees ``seen``, on a stream to which virtual hosts come ``hosts_by``.
+
+    The proxy's build has not the extensions ``lacking``.
+    """
+    return tuple(reduced(root, lacking) for root in _whole_roots(seen, hosts_by))
+
+
+def _whole_roots(seen: SeenByProxy, hosts_by: VirtualHostsBy) -> tuple[PartGroup, ...]:
     scope, patches = seen
     match scope:
         case ProxyScope():

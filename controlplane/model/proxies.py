@@ -97,6 +97,7 @@ class Proxy:
     expression_limit: int = DEFAULT_EXPRESSION_LIMIT  # the most instructions of a regular expression that it takes
     metadata: Labels = ()  # the texts among its node's metadata, as far as they are short
     envoy: EnvoyVersion | None = None  # None: its node does not say which Envoy it is
+    lacking: frozenset[str] = frozenset()  # extensions of Envoy that we could send and its build has not, by name
 
     @property
     def is_envoy(self) -> bool:

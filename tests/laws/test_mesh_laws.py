@@ -115,15 +115,19 @@ def rate_limit(namespace: str, name: str, app: str, counted: str, *, closed: boo
     return document("navarch.dev/v1alpha1", "RateLimit", namespace, name, spec=spec)
 
 
-MANAGER = {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": "envoy.filters.http.router"}}
-LUA = {
+MANAGER: dict[str, object] = {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": "envoy.filters.http.router"}}
+LUA: dict[str, object] = {
     "name": "lua",
     "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
         "default_source_code": {"inline_string": "function envoy_on_request(handle) end"},
     },
 }
-ADDED_HOST = {"name": "added", "domains": ["added.example", "x.example"], "routes": [{"match": {"prefix": "/"}, "redirect": {}}]}
+ADDED_HOST: dict[str, object] = {
+    "name": "added",
+    "domains": ["added.example", "x.example"],
+    "routes": [{"match": {"prefix": "/"}, "redirect": {}}],
+}
 # What is patched, by which match, how, and by which value; some of it cannot be applied to all that it is for.
 PATCHES: list[tuple[str, dict[str, object], str, dict[str, object]]] = [
     ("HTTP_FILTER", {"listener": {"filterChain": {"filter": MANAGER}}}, "INSERT_BEFORE", LUA),

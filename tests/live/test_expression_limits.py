@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.control_plane import Running, control_plane
+from tests.support.front_gateway import front_bootstrap
 from tests.support.processes import envoy_binary, free_port, start
 from tests.support.waiting import until
 
@@ -34,41 +34,6 @@ spec:
 NAMES = ("one", "two", "three")
 LONG = "regex: '/(aaaa|bbbb|cccc){1,30}'"  # more instructions than an Envoy takes that nobody has told otherwise: 100
 WHERE = ("VirtualService/default/two", "spec.http[0].match[0].uri.regex")
-
-
-def bootstrap(xds: str, api_type: str, expression_limit: int | None) -> str:
-    """Return the bootstrap of a gateway that has nothing of ours but the address, and perhaps the limit of expressions."""
-    host, _, port = xds.rpartition(":")
-    http2 = {
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {"http2_protocol_options": {}},
-    }
-    endpoint = {"endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}}
-    cluster = {
-        "name": "xds",
-        "type": "STATIC",
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
-        "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
-    ads = {"ads": {}, "resource_api_version": "V3"}
-    runtime = {"name": "static", "static_layer": {"re2.max_program_size.error_level": expression_limit}}
-    services = [{"envoy_grpc": {"cluster_name": "xds"}}]
-    return json.dumps(
-        {
-            "node": {
-                "id": "router~127.0.0.1~front-1.default~default.svc.cluster.local",
-                "cluster": "front",
-                "metadata": {"LABELS": {"app": "front"}, **({"RE2_MAX_PROGRAM_SIZE": expression_limit} if expression_limit else {})},
-            },
-            "dynamic_resources": {
-                "ads_config": {"api_type": api_type, "transport_api_version": "V3", "grpc_services": services},
-                "cds_config": ads,
-                "lds_config": ads,
-            },
-            "static_resources": {"clusters": [cluster]},
-            **({"layered_runtime": {"layers": [runtime]}} if expression_limit else {}),
-        }
-    )
 
 
 class Front:
@@ -101,7 +66,7 @@ async def served(tmp_path: Path, api_type: str, expression_limit: int | None = N
     for name in NAMES:
         front.write(name, 201)
     async with control_plane(folder) as running:
-        config = bootstrap(running.at.xds, api_type, expression_limit)
+        config = front_bootstrap(running.at.xds, api_type, expression_limit)
         command = [envoy_binary(), "--config-yaml", config, "--use-dynamic-base-id", "--log-level", "warning"]
         envoy = await start("envoy", command, tmp_path)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from controlplane.incremental.database import Query
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
+from controlplane.mesh.publish.reduced_parts import whole
 
 _MOST = 8  # tables: each some megabytes in a large mesh
 
@@ -34,7 +35,7 @@ class RetainedTables:
 
     def keep(self, root: PartGroup, now: float) -> None:
         """Keep the table of ``root`` from ``now`` on, in seconds."""
-        if not self._keep_s or root.query is self._own:
+        if not self._keep_s or whole(root).query is self._own:
             return
         if root in self._until:
             del self._until[root]

@@ -9,6 +9,7 @@ from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct, Value
 
+from controlplane.envoy.extensions import lacking_extensions
 from controlplane.model.envoy_versions import EnvoyVersion
 from controlplane.model.proxies import ANNOTATIONS, METADATA, BadNode, Proxy, proxy_from_node
 from controlplane.serve.authn.authenticate import StreamEnd
@@ -31,7 +32,8 @@ def proxy_of(node: Node, caller: Caller) -> Proxy:
     locality = node.locality
     places = (locality.region, locality.zone, locality.sub_zone)
     metadata = _metadata(node)
-    proxy = replace(proxy_from_node(node.id, metadata, "/".join(places).rstrip("/")), envoy=_envoy_version(node), service=node.cluster)
+    described = proxy_from_node(node.id, metadata, "/".join(places).rstrip("/"))
+    proxy = replace(described, envoy=_envoy_version(node), service=node.cluster, lacking=lacking_extensions(node))
     identity = caller.who
     if identity is None:
         return proxy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import NamedTuple
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -36,8 +37,7 @@ def patched_bootstrap(document: Mapping[str, object], patches: Iterable[EnvoyPat
     """Return the bootstrap ``document``, proto3 JSON, after ``patches``, and note in ``outcome`` what became of each."""
     current = read_message(Bootstrap, document, "").message
     for patch in patches:
-        candidate = Bootstrap()
-        candidate.CopyFrom(current)
+        candidate = deepcopy(current)
         replaces_lists = patch.head.operation is PatchOperation.MERGE_AND_REPLACE_LIST
         merge(candidate, message_of("BOOTSTRAP", patch.value), patch.cleared, replaces_lists=replaces_lists)
         if broken := violations(candidate):

@@ -79,7 +79,7 @@ def route(**fields: object) -> Json:
 
 ECHO = {"name": "echo", "typed_config": {"@type": f"{TYPES}extensions.filters.network.echo.v3.Echo"}}
 SNIFFED = {"application_protocols": ["http/1.1", "h2c"]}
-EDS = {"eds_config": {"ads": {}}}
+EDS: Json = {"eds_config": {"ads": {}}}
 STATIC = {"type": "STATIC", "load_assignment": {"cluster_name": "c", "endpoints": []}}
 TO_A_NAME = [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "a.example", "port_value": 1}}}}]}]
 # What is wrong with the object alone: the patch, the field below it that is named, and words of the message.
