@@ -83,6 +83,16 @@ class ReportSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """Where the control plane sends traces of its own."""
+
+    endpoint: str  # the URL that takes OTLP by HTTP
+    headers: tuple[tuple[str, str], ...] = ()  # of each request
+    timeout_s: float = 10.0
+    roots: str | None = None  # a PEM file of the authorities that are trusted; None: the system's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How one control plane runs; addresses are ``host:port``, and port 0 is any free one."""
 
@@ -91,6 +101,7 @@ class Settings:
     identity: IdentitySettings | None = None
     jwks: JwksSettings = JwksSettings()
     reports: ReportSettings = ReportSettings()
+    traces: TraceSettings | None = None  # None: nothing is traced
     xds: str = "127.0.0.1:15010"  # plaintext: proxies have no identity there
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served

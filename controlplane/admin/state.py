@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from prometheus_client.core import Metric
+
 from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow, RefusedCallerRow
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
@@ -39,6 +41,8 @@ class AdminState:
     fleet_problems: Callable[[], Iterable[Sequence[Problem]]] = tuple  # refusals of proxies and the API server, old proxies: in pieces
     fleet_problems_version: Callable[[], object] = tuple  # equal as long as these are the same
     tasks: Callable[[], int] = int  # of the event loop
+    open_names: Callable[[], Iterator[int]] = lambda: iter(())  # to be sent, perhaps: stream by stream
+    durations: Callable[[], Iterable[Metric]] = tuple  # how long things take, as histograms
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None

@@ -22,6 +22,7 @@ from controlplane.app import jwks
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
+from controlplane.app.observability.observability import Observability
 from controlplane.app.problem_log import ProblemLog
 from controlplane.app.recorder import StreamRecorder, refused_caller_rows
 from controlplane.app.registrar import WorkloadRegistrar
@@ -92,6 +93,7 @@ class ControlPlane:
         self._issuers = jwks.jwks_refresher(settings.jwks)
         self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers, identified=settings.authenticates)
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
+        self._observability = Observability(settings.traces, self._updates, self._subscribers)
         self._refused = RefusedCallers()
         at_fault = partial(fields_at_fault, self._mesh, self._subscribers)
         on_refusal = partial(withdraw_patches, self._mesh, self._subscribers, self._updates.wake)
@@ -133,6 +135,7 @@ class ControlPlane:
                 self._updates.run(self._subscribers.publish),
                 self._issuers.run(lambda keys: self._updates.submit("issuers", jwks.facts(keys))),
                 collect_when_quiet(self._turnover),
+                self._observability.run(),
                 self._problem_log.run(self._updates.synced),
                 self._sources.run(self._updates.submit),
                 *(task.run() for task in self._background()),
@@ -205,6 +208,8 @@ class ControlPlane:
             locations=self._sources.locations,
             not_ready=self._not_ready,
             refreshes=lambda: self._updates.refreshes,
+            open_names=lambda: (stream.open_names for stream in self._subscribers.streams()),
+            durations=self._observability.durations,
             tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
             held_back=lambda: len(self._updates.held_back),
             fleet_problems=self._fleet_problems,

@@ -25,6 +25,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias, assert_never
 
+from prometheus_client import Histogram
+
+from controlplane.app.observability.change_traces import ChangeTraces
 from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.deferrals import Deferral
@@ -37,6 +40,7 @@ log = logging.getLogger(__name__)
 _PIECE_SIZE = 200  # facts applied at a time
 _AHEAD_EVERY_S = 0.1  # how long endpoints wait at most for the rest of their batch, and for another batch
 _EXPECT_S = 1.0  # how long what proxies will see is worked out before they are let in
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)  # of seconds
 _AHEAD_S = 10.0  # how long those that arrive are added to a batch: it has to come to an end
 Publish: TypeAlias = Callable[[Published], None]
 
@@ -83,6 +87,10 @@ class UpdateLoop:
         self.published_at: dict[Key, float] = {}  # since when each object is published as it is, in seconds since the epoch
         self._changed: set[Key] = set()  # by what was applied and is not published yet
         self.key_updates = 0  # how often issuers' keys were submitted
+        self.traces: ChangeTraces | None = None
+        self.refresh_seconds = Histogram(
+            "navarch_refresh_seconds", "How long bringing the configuration up to date took, a batch.", registry=None, buckets=_BUCKETS
+        )
         if not self._waiting_for:
             self.synced.set()
 
@@ -102,13 +110,28 @@ class UpdateLoop:
             self._wake_event.clear()
             batch, self._mailbox = self._mailbox, _Mailbox()
             try:
-                await self._apply(batch)
-                self._publish(await self._refresh(publish), publish)
+                if self.traces and batch.since:
+                    await self._work_traced(batch, publish, self.traces)
+                else:
+                    await self._apply(batch)
+                    self._publish(await self._refresh(publish), publish)
                 if self._are_all_in(batch.sources):
                     await self._expect_proxies(publish)
             except Exception:  # an internal error; what was published stays
                 log.exception("refresh failed")
             self._mark_submitted(batch.sources)
+
+    async def _work_traced(self, batch: _Mailbox, publish: Publish, traces: ChangeTraces) -> None:
+        trace = traces.begin(batch.since, len(batch))
+        traced = traces.publishing(trace, publish)
+        try:
+            with traces.step(trace, "apply"):
+                await self._apply(batch)
+            with traces.step(trace, "refresh"):
+                published = await self._refresh(traced)
+            self._publish(published, traced)
+        finally:
+            traces.all_published(trace)
 
     async def _woken_or_due(self) -> None:
         """Wait for something to do."""
@@ -129,6 +152,7 @@ class UpdateLoop:
             published = self._mesh.refresh(_after(time.perf_counter() + SLICE_S), self._clock())
             if published.done:
                 self.refreshes += 1
+                self.refresh_seconds.observe(time.perf_counter() - began)
                 return published
             await next_turn()
             if ahead_at <= time.perf_counter() < began + _AHEAD_S:
@@ -197,6 +221,7 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.sources: set[str] = set()
+        self.since: dict[str, int] = {}  # by source: when the first of its facts came, in nanoseconds since the epoch
         self._changes: dict[Key, MeshChange] = {}
         self._endpoints: dict[Key, MeshChange] = {}  # changes of what says where instances are
         self._keys: dict[str, IssuerKeys] = {}
@@ -207,6 +232,8 @@ class _Mailbox:
         self.sources.add(source)
         has_keys = False
         for fact in facts:
+            if source not in self.since:
+                self.since[source] = time.time_ns()
             match fact:
                 case MeshChange():
                     changes = self._endpoints if fact.key.group_kind in ENDPOINT_KINDS else self._changes
@@ -219,6 +246,10 @@ class _Mailbox:
                 case _:
                     assert_never(fact)
         return has_keys
+
+    def __len__(self) -> int:
+        """Return how many facts there are."""
+        return len(self._changes) + len(self._endpoints) + len(self._keys) + len(self._verdicts)
 
     def pieces(self) -> Iterator[Sequence[Fact]]:
         """Yield everything in pieces: objects first, then keys, then verdicts."""

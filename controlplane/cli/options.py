@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 import typer
 
 if TYPE_CHECKING:
-    from controlplane.settings import InjectionSettings
+    from controlplane.settings import InjectionSettings, TraceSettings
 
 
 class Output(StrEnum):
@@ -26,6 +28,17 @@ Paths: TypeAlias = Annotated[
         "--filename", "-f", metavar="PATH", help="A manifest, a folder of them, or - for standard input. Can be given several times."
     ),
 ]
+
+Traces: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--traces",
+        metavar="URL",
+        help="Send a trace of what becomes of each change here, by OTLP over HTTP. Default: as OTEL_EXPORTER_OTLP_ENDPOINT says.",
+    ),
+]
+_OTLP = "OTEL_EXPORTER_OTLP"
+_MOST_TIMEOUT_MS = 60_000
 
 
 def address(value: str, *, option: str) -> str:
@@ -77,3 +90,38 @@ def injection_settings(path: str | None) -> InjectionSettings:
         return settings_from_yaml(read_text(path) if path else "")
     except BadSettingsFile as error:
         raise typer.BadParameter(f"{path or 'defaults'}: {error}", param_hint="--injection") from None
+
+
+def trace_settings(url: str | None, environment: Mapping[str, str]) -> TraceSettings | None:
+    """Return where traces are sent by ``url``, else by the variables of OpenTelemetry; ``None`` where neither says so.
+
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+    """
+    from controlplane.settings import TraceSettings
+
+    def variable(name: str) -> str:
+        return environment.get(f"{_OTLP}_TRACES_{name}") or environment.get(f"{_OTLP}_{name}") or ""
+
+    is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none"
+    endpoint = _endpoint(url, environment)
+    if endpoint is None or (url is None and is_off):
+        return None
+    if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname:
+        message = f"expected the URL of who takes OTLP by HTTP, as http://collector:4318, found {endpoint!r}"
+        raise typer.BadParameter(message, param_hint="--traces" if url else f"{_OTLP}_ENDPOINT")
+    if not url and variable("PROTOCOL") == "grpc":
+        message = "expected http/json, or http/protobuf, whose receivers take JSON too; found grpc"
+        raise typer.BadParameter(message, param_hint=f"{_OTLP}_PROTOCOL")
+    timeout = variable("TIMEOUT") or "10000"
+    if not timeout.isdecimal() or not 0 < int(timeout[:9]) <= _MOST_TIMEOUT_MS:
+        message = f"expected milliseconds, at most {_MOST_TIMEOUT_MS}, found {timeout[:80]!r}"
+        raise typer.BadParameter(message, param_hint=f"{_OTLP}_TIMEOUT")
+    pairs = (part.partition("=") for part in variable("HEADERS").split(",") if part.strip())
+    headers = tuple((name.strip(), unquote(value.strip())) for name, _, value in pairs)
+    return TraceSettings(endpoint=endpoint, headers=headers, timeout_s=int(timeout) / 1000, roots=variable("CERTIFICATE") or None)
+
+
+def _endpoint(url: str | None, environment: Mapping[str, str]) -> str | None:
+    own = None if url else environment.get(f"{_OTLP}_TRACES_ENDPOINT")
+    base = url or environment.get(f"{_OTLP}_ENDPOINT")
+    return own or (f"{base.rstrip('/')}/v1/traces" if base else None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from controlplane.cli.options import Output, address, folder, injection_settings
+from controlplane.cli.options import Output, Traces, address, folder, injection_settings, trace_settings
 from controlplane.settings import EnvoyFilters, IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
@@ -147,6 +147,7 @@ def serve(
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
     admin_hosts: _AdminHosts = None,
+    traces: Traces = None,
     log_format: _Format = LogFormat.TEXT,
     log_level: _Level = LogLevel.INFO,
     output: _Output = Output.TABLE,
@@ -174,6 +175,7 @@ def serve(
         jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
         hold_unknown_s=hold_unknown,
         envoy_filters=envoy_filters,
+        traces=trace_settings(traces, os.environ),
         xds=_plaintext_address(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,

@@ -23,8 +23,9 @@ from controlplane.serve.sds.secrets import Secrets
 from controlplane.serve.xds.decoding import RequestReader, RequestRefused
 from controlplane.serve.xds.nodes import authorized_proxy
 from controlplane.serve.xds.quotas import Allowance, Quotas
+from controlplane.serve.xds.recorder import Recorder
 from controlplane.serve.xds.services import SERVICES, DiscoveryService
-from controlplane.serve.xds.streams import EnvoyStream, Recorder, Request, StreamSecrets
+from controlplane.serve.xds.streams import EnvoyStream, Request, StreamSecrets
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.xds.stream import Stream, Variant
 from controlplane.xds.view import View

@@ -6,9 +6,9 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import grpc
 import grpc.aio
@@ -18,15 +18,16 @@ from grpc.aio import ServicerContext
 
 from controlplane.envoy.type_urls import SDS
 from controlplane.mesh.sessions import Session
-from controlplane.model.proxies import Proxy
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, NO_MEMORY, UNREADABLE, RequestSource, StreamEnd
 from controlplane.serve.xds.decoding import RequestRefused
+from controlplane.serve.xds.pushes import StreamPushes
 from controlplane.serve.xds.quotas import MAX_NAMES, Allowance
+from controlplane.serve.xds.recorder import Recorder
 from controlplane.serve.xds.requests import PIECE, names_in, pieces
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.xds.events import Event
 from controlplane.xds.resource import Resource
-from controlplane.xds.stream import BadRequest, Progress, Response, Stream, Variant
+from controlplane.xds.stream import BadRequest, Progress, Response, Stream
 from controlplane.xds.view import Table, TableChange, View
 
 log = logging.getLogger(__name__)
@@ -37,19 +38,6 @@ WRITE_S = 45.0  # a peer that reads nothing for so long is disconnected; it cost
 WRITE_CHECKS = 4  # within that time: the peer is disconnected a quarter later at most
 NAMES_PER_S = 200_000  # that one stream is given the time for, once it has asked for very many at once
 _numbers = itertools.count(1)
-
-
-class Recorder(Protocol):
-    """Records what becomes of streams and their responses."""
-
-    def connected(self, connection: int, proxy: Proxy, variant: Variant) -> None:
-        """Record that ``proxy`` has opened ``connection``."""
-
-    def record(self, connection: int, events: Iterable[Event]) -> None:
-        """Record ``events`` of ``connection``."""
-
-    def disconnected(self, connection: int) -> None:
-        """Record that ``connection`` has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +67,7 @@ class EnvoyStream(Generic[Request]):
         self.session = session
         self.connection = next(_numbers)
         self._subscribers = subscribers
+        self._pushes = StreamPushes(subscribers.pushes, self.connection)
         self._secrets = secrets
         self._new_stream: Callable[[View], Stream[Request]] = new_stream
         self._stream: Stream[Request] | None = None
@@ -97,6 +86,7 @@ class EnvoyStream(Generic[Request]):
             return
         try:
             self._stream.changed(change)
+            self._pushes.changed(has_work=self._stream.has_work)
         except Exception:  # an internal error; it must not keep the change from the other streams
             log.exception("stream failed", extra=self._log_fields())
             self._end = self._end or INTERNAL_ERROR
@@ -111,10 +101,16 @@ class EnvoyStream(Generic[Request]):
                 self._stream = self._new_stream(view)
             else:
                 self._stream.see(view)
+                self._pushes.changed(has_work=self._stream.has_work)
         except Exception:
             log.exception("stream failed", extra=self._log_fields())
             self.end(INTERNAL_ERROR)
         self._wake()
+
+    @property
+    def open_names(self) -> int:
+        """Return how many names are to be looked at, and perhaps sent."""
+        return self._stream.open_names if self._stream else 0
 
     def progress(self, resource: Resource) -> Progress:
         """Return how far the peer has come with ``resource``."""
@@ -161,6 +157,7 @@ class EnvoyStream(Generic[Request]):
             self._allowance.close()
             self._subscribers.leave(self.session)
             self._recorder.disconnected(self.connection)
+            self._pushes.end()
 
     async def _read(self, requests: RequestSource[Request], first: Request) -> None:
         try:
@@ -219,11 +216,17 @@ class EnvoyStream(Generic[Request]):
     def _take_in(self, request: Request, count: int) -> None:
         if self._stream is None:
             return
-        self._recorder.record(self.connection, self._stream.receive(request))
+        self._record(self._stream.receive(request))
         if count and (exceeded := self._allowance.exceeded(self._stream, count)):
             self._end_beyond(exceeded)
         elif self._stream.has_work:
             self._wake()
+        else:
+            self._pushes.rest()
+
+    def _record(self, events: tuple[Event, ...]) -> None:
+        self._recorder.record(self.connection, events)
+        self._pushes.record(events)
 
     def _end_beyond(self, exceeded: str) -> None:
         self.end(StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, exceeded))
@@ -236,16 +239,17 @@ class EnvoyStream(Generic[Request]):
                 log.exception("stream failed", extra=self._log_fields())
                 return INTERNAL_ERROR
             if response is None:
+                self._pushes.rest()
                 await self._wait()
                 continue
-            self._recorder.record(self.connection, (response.event,))
+            self._record((response.event,))
             self._writing_since = time.monotonic()
             try:
                 await context.write(response.payload)
             except asyncio.CancelledError:
                 if not self._stuck:
                     raise
-                _uncancel()
+                _this_task().uncancel()
                 return StreamEnd(grpc.StatusCode.ABORTED, f"nothing was read for {WRITE_S:.0f} s")
             except grpc.aio.BaseError:
                 return StreamEnd(grpc.StatusCode.OK)  # the peer has disconnected
@@ -291,7 +295,3 @@ def _this_task() -> asyncio.Task[object]:
     if task is None:
         raise RuntimeError("a stream runs in a task")
     return task
-
-
-def _uncancel() -> None:
-    _this_task().uncancel()

@@ -16,6 +16,7 @@ from controlplane.mesh.mesh import Mesh, Published
 from controlplane.mesh.sessions import Session
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
+from controlplane.serve.xds.pushes import Pushes
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.stream import Progress, Variant
 from controlplane.xds.view import Table, TableChange, View
@@ -28,6 +29,10 @@ class Subscriber(Protocol):
 
     session: Session
     connection: int
+
+    @property
+    def open_names(self) -> int:
+        """Return how many names are to be looked at, and perhaps sent."""
 
     def progress(self, resource: Resource) -> Progress:
         """Return how far the peer has come with ``resource``."""
@@ -57,6 +62,7 @@ class Subscribers:
         self._by_connection: dict[int, Subscriber] = {}
         self._seen_by: dict[Table, set[Subscriber]] = defaultdict(set)
         self._tables: dict[Subscriber, tuple[Table, ...]] = {}
+        self.pushes = Pushes()
         self.arrivals = 0
         self.departures = 0
 
