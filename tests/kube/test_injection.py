@@ -263,3 +263,32 @@ async def test_s45_pods_are_answered_beside_noise_and_what_is_too_large_is_not_r
         answers = await asyncio.gather(*(asked(review(a_pod("web"))) for _ in range(50)))
 
         assert {(status, answer["allowed"], answer["patchType"]) for status, answer in answers} == {(200, True, "JSONPatch")}
+
+
+def proxy_config(name: str, **spec: object) -> Json:
+    return {"apiVersion": "networking.istio.io/v1beta1", "kind": "ProxyConfig", "metadata": {"name": name}, "spec": spec}
+
+
+async def test_a_pod_gets_what_proxyconfigs_say_when_it_is_made(own: Cluster) -> None:
+    await asyncio.to_thread(own.kubectl, "apply", "-f", str(MANIFESTS / "crds"))
+    everywhere = proxy_config("all", concurrency=2, environmentVariables={"TIER": "silver", "ISTIO_META_TEAM": "red"})
+    of_web = proxy_config("web", selector={"matchLabels": {"app": "web"}}, concurrency=5, image={"imageType": "distroless"})
+
+    async def threads(**labels: str) -> str:
+        proxy = named(await asyncio.to_thread(made, own, "shop", a_pod("web", **labels)), "istio-proxy")
+        arguments = [str(each) for each in proxy["args"]] if isinstance(proxy["args"], list) else []
+        return arguments[arguments.index("--concurrency") + 1]
+
+    async with hooked(own):
+        for each in (everywhere, of_web):
+            await asyncio.to_thread(own.kubectl, "-n", "shop", "apply", "-f", "-", stdin=json.dumps(each))
+
+        async def holds() -> bool:
+            return (await threads(), await threads(app="api")) == ("5", "2")
+
+        await until(holds, "the webhook goes by both")
+        proxy = named(await asyncio.to_thread(made, own, "shop", a_pod("web")), "istio-proxy")
+
+    assert str(proxy["image"]).rpartition(":")[2].startswith("distroless-v")
+    assert {"name": "TIER", "value": "silver"} in items(proxy, "env")
+    assert '"TEAM":"red"' in str(proxy["args"])
