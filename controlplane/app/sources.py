@@ -23,7 +23,8 @@ from controlplane.sources.source import Source
 log = logging.getLogger(__name__)
 
 _RESTART_S = 1.0  # until a source that failed is started again
-Submit: TypeAlias = Callable[[str, Sequence[Fact]], None]  # takes facts in, with the name of where they come from
+# Takes facts in, with the name of where they come from, and when the first was noticed, in nanoseconds since the epoch.
+Submit: TypeAlias = Callable[[str, Sequence[Fact], int | None], None]
 
 
 def sources_of(settings: Settings, api: ApiServer | None, registrar: WorkloadRegistrar | None) -> Iterator[Source]:
@@ -63,12 +64,12 @@ class Sources:
     async def _read(self, source: Source, submit: Submit) -> None:
         while True:
             try:
-                await source.run(partial(self._deliver, source.name, submit))
+                await source.run(partial(self._deliver, source, submit))
             except Exception:  # an internal error; what was published stays, and the source is started again
                 log.exception("source failed", extra={"source": source.name})
                 await asyncio.sleep(_RESTART_S)
 
-    def _deliver(self, source: str, submit: Submit, changes: tuple[Change, ...]) -> None:
-        for_mesh, of_credentials = split(self._precedence.take(source, changes))
+    def _deliver(self, source: Source, submit: Submit, changes: tuple[Change, ...]) -> None:
+        for_mesh, of_credentials = split(self._precedence.take(source.name, changes))
         self.secrets.apply(of_credentials)
-        submit(source, for_mesh)
+        submit(source.name, for_mesh, source.noticed.take())

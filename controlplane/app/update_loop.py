@@ -94,9 +94,12 @@ class UpdateLoop:
         if not self._waiting_for:
             self.synced.set()
 
-    def submit(self, source: str, facts: Iterable[Fact]) -> None:
-        """Put ``facts`` of ``source`` into the mailbox, be they none; the first of a source that ``synced`` waits for are all it has."""
-        self.key_updates += self._mailbox.put(source, facts)
+    def submit(self, source: str, facts: Iterable[Fact], since_ns: int | None = None) -> None:
+        """Put ``facts`` of ``source`` into the mailbox, be they none; the first of a source that ``synced`` waits for are all it has.
+
+        They were noticed ``since_ns``, in nanoseconds since the epoch; ``None``: just now.
+        """
+        self.key_updates += self._mailbox.put(source, facts, time.time_ns() if since_ns is None else since_ns)
         self._wake_event.set()
 
     def wake(self) -> None:
@@ -221,19 +224,18 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.sources: set[str] = set()
-        self.since: dict[str, int] = {}  # by source: when the first of its facts came, in nanoseconds since the epoch
+        self.since: dict[str, int] = {}  # by source: when the first of its facts was noticed, in nanoseconds since the epoch
         self._changes: dict[Key, MeshChange] = {}
         self._endpoints: dict[Key, MeshChange] = {}  # changes of what says where instances are
         self._keys: dict[str, IssuerKeys] = {}
         self._verdicts: dict[str, CredentialVerdict] = {}
 
-    def put(self, source: str, facts: Iterable[Fact]) -> bool:
-        """Take ``facts`` of ``source`` in, and return whether any of them is about the keys of issuers."""
+    def put(self, source: str, facts: Iterable[Fact], since_ns: int) -> bool:
+        """Take ``facts`` of ``source`` in, which were noticed ``since_ns``, and return whether any of them is about the keys of issuers."""
         self.sources.add(source)
         has_keys = False
         for fact in facts:
-            if source not in self.since:
-                self.since[source] = time.time_ns()
+            self.since.setdefault(source, since_ns)
             match fact:
                 case MeshChange():
                     changes = self._endpoints if fact.key.group_kind in ENDPOINT_KINDS else self._changes

@@ -9,6 +9,7 @@ from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import LocatedProblem, Location, Locations
 from controlplane.objects.parse import parse
+from controlplane.sources.source import Noticed
 
 Document = Mapping[str, object]
 _LOOK_S = 0.5  # at groups that may have changed, and at who has left long enough ago
@@ -21,6 +22,7 @@ class RegistrationSource:
 
     def __init__(self, documents: Callable[[], Mapping[Key, Document]], news: asyncio.Event) -> None:
         """Ask for ``documents`` when there is ``news``, and now and then: those that there have to be."""
+        self.noticed = Noticed()
         self._documents = documents
         self._news = news
         self._published: Mapping[Key, Document] = {}

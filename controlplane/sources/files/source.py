@@ -20,6 +20,7 @@ from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import ParsedFile, UnreadableFile, parse_file
 from controlplane.sources.files.reading import FileState
 from controlplane.sources.files.settling import SettlingFiles
+from controlplane.sources.source import Noticed
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class FileSource:
     def __init__(self, root: str) -> None:
         """Read below the folder ``root``."""
         self.name = f"files {root}"
+        self.noticed = Noticed()
         self._root = os.path.normpath(root)
         self._folder = ManifestFolder()
         self._states: dict[str, FileState] = {}
@@ -225,6 +227,7 @@ class FileSource:
             self._rescan = True
             self._rescan_at = time.monotonic() + _RESCAN_S
         if self._noted or self._rescan:
+            self.noticed.note()
             self._news.set()
 
 

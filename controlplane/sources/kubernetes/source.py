@@ -17,6 +17,7 @@ from controlplane.model.keys import Key
 from controlplane.objects.changes import Change
 from controlplane.sources.kubernetes.store import ObjectStore
 from controlplane.sources.kubernetes.watched import Collection, Definition, built_in_collections, collections_of, definition_of
+from controlplane.sources.source import Noticed
 from controlplane.untyped import Json, section, text
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class KubernetesSource:
         The objects of a kind whose definition goes are kept for ``grace_s``: it may be about to be made again, and nobody has said that
         the mesh should lose all its routes.
         """
+        self.noticed = Noticed()
         self._client = client
         self._namespaces = namespaces
         self._random = random
@@ -119,6 +121,7 @@ class KubernetesSource:
                         self._syncing = False
                         log.info("kubernetes synced", extra={"objects": len(self._pending), "seconds": round(time.monotonic() - began, 2)})
                     elif self._syncing or not self._pending:
+                        self.noticed.take()
                         continue
                     deliver(tuple(self._pending.values()))
                     self._pending.clear()
@@ -149,6 +152,7 @@ class KubernetesSource:
 
     def _enqueue(self, collection: Collection, news: Replaced | Changed) -> None:
         self._inbox.append((collection, news))
+        self.noticed.note()
         self._news.set()
 
     async def _process_inbox(self, tasks: asyncio.TaskGroup) -> None:
