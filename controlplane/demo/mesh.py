@@ -15,6 +15,8 @@ from controlplane.demo.apps import PROXY_PORT, SERVICE_PORT, AppInstance, Runnin
 from controlplane.demo.credentials import CredentialFiles
 from controlplane.demo.gateway import DemoGateway
 from controlplane.demo.load import LoadGenerator, client_through_sidecar
+from controlplane.demo.observability.spans import PORT as SPANS_PORT
+from controlplane.demo.observability.spans import SpanCollector
 from controlplane.demo.ports import free_network, free_port, port_owners
 from controlplane.demo.processes import (
     ADMIN_PORT,
@@ -29,8 +31,6 @@ from controlplane.demo.processes import (
     start_replica,
     until,
 )
-from controlplane.demo.spans import PORT as SPANS_PORT
-from controlplane.demo.spans import SpanCollector
 from controlplane.demo.stores import ManifestStore, Saved
 from controlplane.demo.templates import template
 from controlplane.model.proxies import ProxyType

@@ -18,7 +18,7 @@ from controlplane.demo.mesh import (
     DemoMesh,
     running_reviews,
 )
-from controlplane.demo.observing import traced
+from controlplane.demo.observability.steps import traced
 from controlplane.demo.processes import PATIENCE_S, NotReady, until
 from controlplane.demo.stores import ClusterManifests, ManifestStore
 from controlplane.demo.templates import broken_manifest, gateway_manifest, peer_authentication_manifest

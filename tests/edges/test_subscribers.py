@@ -25,6 +25,7 @@ class Stream:
         self.views: list[View] = []
         self.changes: list[TableChange] = []
         self.clusters_are = Progress.ACCEPTED
+        self.open_names = 0
 
     def refuses(self, type_url: str, name: str) -> bool:
         del type_url, name

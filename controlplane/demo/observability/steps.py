@@ -8,8 +8,8 @@ from controlplane.demo.claims import DemoClaim
 from controlplane.demo.gateway import HOST
 from controlplane.demo.load import LoadGenerator
 from controlplane.demo.mesh import LISTENERS, DemoMesh
+from controlplane.demo.observability.spans import Span, tree
 from controlplane.demo.processes import PATIENCE_S, NotReady, until
-from controlplane.demo.spans import Span, tree
 from controlplane.demo.templates import template
 
 _PAGES = 20  # a multiple of the spans that an Envoy sends at once: 5
