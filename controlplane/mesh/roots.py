@@ -10,7 +10,7 @@ from controlplane.mesh.gateway.gateways import GatewayScope, gateway_scope
 from controlplane.mesh.gateway.resources import gateway_parts
 from controlplane.mesh.patches.added import named_hosts, patched_root
 from controlplane.mesh.patches.selection import Patches, ProxyPatches, patches_of
-from controlplane.mesh.publish.parts import Members, PartGroup
+from controlplane.mesh.publish.parts import Members, OpenGroup, PartGroup
 from controlplane.mesh.publish.reduced_parts import reduced
 from controlplane.mesh.routing.scopes import OutboundScope, ProxyScope, proxy_scope
 from controlplane.mesh.sidecar.inbound import inbound_parts
@@ -80,22 +80,24 @@ def _whole_roots(seen: SeenByProxy, hosts_by: VirtualHostsBy) -> tuple[PartGroup
 
 
 def _outbound_roots(scope: OutboundScope, hosts_by: VirtualHostsBy, patches: ProxyPatches) -> tuple[PartGroup, ...]:
-    """Return the roots of what comes from a workload: two tables, or one that is patched, as what is added is in one table alone."""
+    """Return the roots of what comes from a workload: one table, or where its listeners name the workload, another for them.
+
+    So workloads whose listeners differ in that alone share what they see. What is patched is one table, as what is added is in one alone.
+    """
+    whole = PartGroup(whole_outbound_parts, (scope, hosts_by))
     if patches.outbound or patches.hosts:
-        whole = PartGroup(whole_outbound_parts, (scope, hosts_by))
         return (_with_patches(whole, PatchContext.SIDECAR_OUTBOUND, patches.outbound, patches.hosts),)
-    return _outbound_groups(scope, hosts_by)
+    if scope.connections.telemetry.reporter is None:
+        return (whole,)
+    seen = scope._replace(connections=ConnectionScope())
+    return PartGroup(outbound_parts, (seen, hosts_by)), OpenGroup(outbound_connection_parts, (scope,))
 
 
 @query
 def whole_outbound_parts(_db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy) -> Members:
-    """Return what ``scope`` sees and how it handles connections, in one table."""
-    return frozenset(_outbound_groups(scope, hosts_by))
-
-
-def _outbound_groups(scope: OutboundScope, hosts_by: VirtualHostsBy) -> tuple[PartGroup, PartGroup]:
+    """Return what ``scope`` sees and how it handles connections."""
     seen = scope._replace(connections=ConnectionScope())
-    return PartGroup(outbound_parts, (seen, hosts_by)), PartGroup(outbound_connection_parts, (scope,))
+    return frozenset((PartGroup(outbound_parts, (seen, hosts_by)), PartGroup(outbound_connection_parts, (scope,))))
 
 
 def _with_patches(root: PartGroup, context: PatchContext, patches: Patches, hosts: tuple[str, ...]) -> PartGroup:

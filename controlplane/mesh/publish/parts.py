@@ -41,4 +41,8 @@ class PartGroup(NamedTuple):
     args: tuple[Hashable, ...]
 
 
+class OpenGroup(PartGroup):
+    """The root of a table whose resources use clusters and route tables of another: they are not looked for in its own."""
+
+
 Members = frozenset[ResourcePart | PartGroup]

@@ -16,16 +16,21 @@ from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
 _CHECKED = frozenset((CDS, EDS, LDS, RDS))  # secrets come from elsewhere
+_CHECKED_IN_OPEN = _CHECKED - {CDS, RDS}
 _EVERYWHERE = frozenset(((CDS, BLACK_HOLE), (CDS, PASSTHROUGH)))  # in every view, though not in every table of it
 
 
 class PublishedTable:
     """A table and the rule by which it changes: nothing is published that uses what is not there, nothing in use is taken away."""
 
-    __slots__ = ("_desired", "_kept", "_users", "_waiting", "holds", "table")
+    __slots__ = ("_checked", "_desired", "_kept", "_users", "_waiting", "holds", "table")
 
-    def __init__(self, key: Hashable, hold_s: float = 0.0) -> None:
-        """Begin an empty table for the part ``key``; what leads nowhere is held back for ``hold_s`` seconds at most."""
+    def __init__(self, key: Hashable, hold_s: float = 0.0, *, closed: bool = True) -> None:
+        """Begin an empty table for the part ``key``; what leads nowhere is held back for ``hold_s`` seconds at most.
+
+        ``closed``: clusters and route tables that its resources use are in it as well.
+        """
+        self._checked = _CHECKED if closed else _CHECKED_IN_OPEN
         self.table = Table(key)
         self.holds = Holds(hold_s)
         self._desired: dict[Reference, Resource] = {}
@@ -72,7 +77,7 @@ class PublishedTable:
             if unused:
                 self._kept.discard(reference)
                 unused.discard(reference)
-            missing = [used for used in resource.uses if used not in self._desired and used[0] in _CHECKED and used not in _EVERYWHERE]
+            missing = [used for used in resource.uses if used not in self._desired and used[0] in self._checked and used not in _EVERYWHERE]
             for used in missing:
                 self._waiting[used].add(reference)
             if before is not None and missing:

@@ -234,3 +234,15 @@ def test_what_nothing_comes_of_is_told() -> None:
         "spec.metrics[0].reportingInterval",
         "spec.metrics",
     }
+
+
+def test_a_change_of_what_is_counted_reaches_the_listeners_of_both_sides_though_they_use_what_is_in_other_tables() -> None:
+    mesh = mesh_of(settings())
+    session = session_of(mesh)
+    none = parse(telemetry("shop", "none", {"disabled": True}))
+    assert none.key is not None
+
+    mesh.apply(split([Change(none.key, none.object)])[0])
+    mesh.refresh()
+
+    assert counted(session, "OUTBOUND") == counted(session, "INBOUND") == {}

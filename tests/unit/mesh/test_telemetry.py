@@ -238,7 +238,7 @@ def test_a_listener_that_is_there_takes_what_a_telemetry_says_later() -> None:
     mesh.refresh()
 
     traced = {each.name for each in session.view.resources(LDS) if b"opentelemetry" in each.value}
-    assert traced == {"virtualInbound", "0.0.0.0_80"}
+    assert traced == {"virtualInbound", "0.0.0.0_80", "0.0.0.0_4317"}
     names = [each.name for each in session.view.resources(CDS)]
     assert len(names) == len(set(names))
 
