@@ -14,6 +14,7 @@ from typing import TypeAlias
 from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh.publish.parts import Made, Members, OpenGroup, PartGroup, PatchedResource, ResourcePart, Stopgap
 from controlplane.mesh.publish.published_table import PublishedTable
+from controlplane.mesh.publish.reduced_parts import whole
 from controlplane.model.deferrals import Deferral
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
@@ -53,7 +54,7 @@ class Publisher:
         state = self._hold(root, None)
         state.uses += 1
         if state.published_table is None:
-            state.published_table = PublishedTable(root, self._hold_s, closed=not isinstance(root, OpenGroup))
+            state.published_table = PublishedTable(root, self._hold_s, closed=not isinstance(whole(root), OpenGroup))
             for part_state in self._part_states(state):
                 self._mark_changed([state.published_table], None, part_state.resource)
         return state.published_table.table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -60,7 +61,7 @@ def mesh_of(*documents: Written) -> Mesh:
 
 def session_of(mesh: Mesh, envoy: EnvoyVersion | None = None) -> Session:
     proxy = proxy_from_node("sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local", {"WORKLOAD_NAME": "admin"})
-    session = mesh.connect(type(proxy)(**{**{name: getattr(proxy, name) for name in proxy.__slots__}, "envoy": envoy}), Variant.SOTW)
+    session = mesh.connect(replace(proxy, envoy=envoy), Variant.SOTW)
     assert mesh.refresh().failed == ()
     return session
 
@@ -236,9 +237,13 @@ def test_what_nothing_comes_of_is_told() -> None:
     }
 
 
-def test_a_change_of_what_is_counted_reaches_the_listeners_of_both_sides_though_they_use_what_is_in_other_tables() -> None:
-    mesh = mesh_of(settings())
-    session = session_of(mesh)
+@pytest.mark.parametrize("lacking", [frozenset[str](), frozenset(("envoy.filters.http.cors",))])
+def test_a_change_of_what_is_counted_reaches_listeners_though_they_use_what_is_in_another_table(lacking: frozenset[str]) -> None:
+    mesh = mesh_of(settings(), telemetry("shop", "none", {"disabled": False}))
+    proxy = proxy_from_node("sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local", {})
+    session = mesh.connect(replace(proxy, lacking=lacking), Variant.SOTW)
+    mesh.refresh()
+    assert counted(session, "OUTBOUND").keys() == ALL
     none = parse(telemetry("shop", "none", {"disabled": True}))
     assert none.key is not None
 
