@@ -71,5 +71,5 @@ def _telemetry(db: Database, scope: TelemetryScope, side: Side) -> ListenerTelem
         access_logs=access_logs(db, scope, side),
         logs_refused=not mesh_spec(db).disable_envoy_listener_log,
         tracing=tracing(db, scope, side),
-        metrics=counted_by(db, scope, side),
+        metrics=counted_by(db, scope, side) if scope.counts else None,
     )

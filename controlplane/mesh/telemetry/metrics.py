@@ -25,7 +25,7 @@ ALL = "ALL_METRICS"
 @query
 def counted_by(db: Database, scope: TelemetryScope, side: Side) -> CountedBy | None:
     """Return what the proxies of ``scope`` count on ``side``; ``None`` where it is nothing."""
-    if scope.reporter is None or not scope.counts:
+    if scope.reporter is None:
         return None
     metrics = counted_metrics(db, scope.objects, side)
     return CountedBy(_names(scope.reporter), metrics, plain_names=mesh_settings(db).plain_metric_names) if metrics else None
