@@ -93,6 +93,12 @@ async def subscribed(call: DeltaCall, number: int) -> None:
     await call.write(delta_request(CDS, nonce=response.nonce))
 
 
+async def accept(call: DeltaCall) -> None:
+    """Accept whatever comes, until cancelled."""
+    while True:
+        await call.write(delta_request(CDS, nonce=(await next_delta(call)).nonce))
+
+
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")  # milliseconds
@@ -154,10 +160,11 @@ async def test_a_refusal_is_an_error_and_a_receiver_that_is_down_is_told_once(tm
             refusal = delta_request(CDS, nonce=response.nonce)
             refusal.error_detail.message = "no"
             await call.write(refusal)
-            call.cancel()
+            accepting = asyncio.create_task(accept(call))  # the parts, which are tried one by one
             await until(lambda: receiver.trace_of(1, 1), "the trace arrives")
             [root] = [span for span in receiver.trace_of(1, 1) or () if "parentSpanId" not in span]
             await until(lambda: "traces sent again" in caplog.text, "that it works again is told")
+            accepting.cancel()
 
     assert root["status"] == {"code": 2}
     assert caplog.text.count("traces not sent") == 1
