@@ -19,7 +19,7 @@ from controlplane.mesh.mesh import Published
 MOST_OPEN = 100  # batches that some proxy has not accepted yet; of the oldest of more the trace ends before that
 
 
-class Step(NamedTuple):
+class TraceStep(NamedTuple):
     """A step of a batch's way."""
 
     name: str
@@ -46,7 +46,7 @@ class ChangeTrace:
     began: int
     sources: Mapping[str, int]  # since when what came from each source has waited
     changes: int
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TraceStep] = field(default_factory=list)
     responses: dict[str, Responses] = field(default_factory=dict)  # by type URL
     connections: int = 0  # that were told of it
     failed: bool = False
@@ -77,7 +77,7 @@ class ChangeTraces:
         """Return the trace of a batch of ``changes``, which is worked on from now on; since when its ``sources`` have waited."""
         trace = ChangeTrace(min((*sources.values(), self._clock())), sources, changes)
         now = self._clock()
-        trace.steps += [Step(f"source {name}", since, now) for name, since in sources.items()]
+        trace.steps += [TraceStep(f"source {name}", since, now) for name, since in sources.items()]
         self._open[trace] = None
         if len(self._open) > MOST_OPEN:
             oldest = next(iter(self._open))
@@ -95,7 +95,7 @@ class ChangeTraces:
             trace.failed = True
             raise
         finally:
-            trace.steps.append(Step(name, began, self._clock()))
+            trace.steps.append(TraceStep(name, began, self._clock()))
 
     def publishing(self, trace: ChangeTrace, publish: Callable[[Published], None]) -> Callable[[Published], None]:
         """Return ``publish``; streams that it tells of changes are told of those of ``trace``."""

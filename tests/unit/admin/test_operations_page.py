@@ -27,6 +27,20 @@ ROWS = {
 }
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]}}
 
+EXPIRY = 2_000_000_000.0
+IDENTITY = IdentityRow(
+    phase="steady",
+    bundle="b",
+    roots=(RootRow(root="r", signs=True, expires_at=EXPIRY, issuer_expires_at=EXPIRY),),
+    waiting_for=WaitingFor(bundle=0, certificate=0),
+    certificates=1,
+    issued=1,
+    requests={"issued": 1},
+    first_expires_at=EXPIRY,
+    refused={},
+    credentials={"held": 1},
+)
+
 
 def everything() -> AdminState:
     """Return a control plane that has something of each sort to tell."""
@@ -37,19 +51,6 @@ def everything() -> AdminState:
     updates = UpdateLoop(mesh, ())
     subscribers = Subscribers(mesh, updates.wake)
     subscribers.pushes.seconds.labels("Cluster").observe(1)
-    mesh_time = 2_000_000_000.0
-    identity = IdentityRow(
-        phase="steady",
-        bundle="b",
-        roots=(RootRow(root="r", signs=True, expires_at=mesh_time, issuer_expires_at=mesh_time),),
-        waiting_for=WaitingFor(bundle=0, certificate=0),
-        certificates=1,
-        issued=1,
-        requests={"issued": 1},
-        first_expires_at=mesh_time,
-        refused={},
-        credentials={"held": 1},
-    )
     kubernetes = KubernetesState(
         silences=lambda: {"pods": 1.0},
         leads=lambda: True,
@@ -70,7 +71,7 @@ def everything() -> AdminState:
         rejects=lambda: {"type.googleapis.com/envoy.config.cluster.v3.Cluster": 1},
         durations=Observability(None, updates, subscribers).durations,
         kubernetes=kubernetes,
-        identity=lambda: identity,
+        identity=lambda: IDENTITY,
         issuers=lambda: (issuer,),
         load_totals=lambda: {"web": (1, 1)},
         callers_refused=lambda: {"token": 1},
