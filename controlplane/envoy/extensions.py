@@ -41,10 +41,16 @@ EXTENSIONS = (
     _extension("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog"),
     _extension("envoy.access_loggers.http_grpc", "access_loggers.grpc.v3.HttpGrpcAccessLogConfig"),
     _extension("envoy.access_loggers.open_telemetry", "access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"),
-    _extension("envoy.access_loggers.stats", "access_loggers.stats.v3.Config", since=(1, 37)),
+    _extension(
+        "envoy.access_loggers.stats",
+        "access_loggers.stats.v3.Config",
+        "matching.actions.transform_stat.v3.TransformStat",  # what it can do, which no node lists
+        since=(1, 37),
+    ),
     _extension("envoy.access_loggers.stderr", "access_loggers.stream.v3.StderrAccessLog"),
     _extension("envoy.access_loggers.stdout", "access_loggers.stream.v3.StdoutAccessLog"),
     _extension("envoy.access_loggers.tcp_grpc", "access_loggers.grpc.v3.TcpGrpcAccessLogConfig"),
+    _extension("envoy.access_loggers.wasm", "access_loggers.wasm.v3.WasmAccessLog"),
     _extension("envoy.filters.http.cors", "filters.http.cors.v3.Cors", "filters.http.cors.v3.CorsPolicy", optional=True),
     _extension("envoy.filters.http.ext_authz", "filters.http.ext_authz.v3.ExtAuthz", "filters.http.ext_authz.v3.ExtAuthzPerRoute"),
     _extension("envoy.filters.http.fault", "filters.http.fault.v3.HTTPFault", optional=True),
@@ -67,8 +73,10 @@ EXTENSIONS = (
     _extension("envoy.filters.listener.original_src", "filters.listener.original_src.v3.OriginalSrc"),
     _extension("envoy.filters.listener.proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol"),
     _extension("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector"),
+    _extension("envoy.filters.network.echo", "filters.network.echo.v3.Echo"),
     _extension("envoy.filters.network.ext_authz", "filters.network.ext_authz.v3.ExtAuthz"),
     _extension("envoy.filters.network.http_connection_manager", "filters.network.http_connection_manager.v3.HttpConnectionManager"),
+    _extension("envoy.filters.network.local_ratelimit", "filters.network.local_ratelimit.v3.LocalRateLimit", optional=True),
     _extension("envoy.filters.network.rbac", "filters.network.rbac.v3.RBAC"),
     _extension("envoy.filters.network.set_filter_state", "filters.network.set_filter_state.v3.Config"),
     _extension("envoy.filters.network.tcp_proxy", "filters.network.tcp_proxy.v3.TcpProxy"),
@@ -78,9 +86,15 @@ EXTENSIONS = (
     _extension("envoy.formatter.req_without_query", "formatter.req_without_query.v3.ReqWithoutQuery"),
     _extension("envoy.http.early_header_mutation.header_mutation", "http.early_header_mutation.header_mutation.v3.HeaderMutation"),
     _extension("envoy.network.dns_resolver.cares", "network.dns_resolver.cares.v3.CaresDnsResolverConfig"),
+    _extension("envoy.rate_limit_descriptors.expr", "rate_limit_descriptors.expr.v3.Descriptor"),
+    _extension("envoy.request_id.uuid", "request_id.uuid.v3.UuidRequestIdConfig"),
     _extension("envoy.retry_host_predicates.previous_hosts", "retry.host.previous_hosts.v3.PreviousHostsPredicate"),
     _extension("envoy.retry_priorities.previous_priorities", "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"),
     Extension("envoy.tracers.opentelemetry", ("envoy.config.trace.v3.OpenTelemetryConfig",)),
+    _extension(
+        "envoy.tracers.opentelemetry.resource_detectors.environment",
+        "tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig",
+    ),
     Extension("envoy.tracers.zipkin", ("envoy.config.trace.v3.ZipkinConfig",)),
     _extension("envoy.transport_sockets.raw_buffer", "transport_sockets.raw_buffer.v3.RawBuffer"),
     _extension(
@@ -88,6 +102,7 @@ EXTENSIONS = (
     ),
     _extension("envoy.upstreams.http.http_protocol_options", "upstreams.http.v3.HttpProtocolOptions"),
     Extension("envoy.wasm.runtime.v8"),
+    _extension("stat_tag_value_input", "matching.common_inputs.stats.v3.StatTagValueInput", since=(1, 38)),
 )
 # The messages of filters that may be left out.
 OPTIONAL_MESSAGES = frozenset(message for extension in EXTENSIONS if extension.optional for message in extension.messages)

@@ -142,6 +142,7 @@ class _Reduction:
                 self._reduce_any(message)
             case TypedStruct():
                 self._refuse(message.type_url)
+                self._refuse_within(message.value.SerializeToString())
             case VmConfig():
                 self._refuse(message.runtime)
             case ExtensionConfigSource():
@@ -182,15 +183,21 @@ class _Reduction:
 
     def _reduce_any(self, message: AnyMessage) -> None:
         self._refuse(message.type_url)
-        found = next((extension for name, extension in self._texts.items() if name in message.value), None)
-        if found is None:
+        if not any(name in message.value for name in self._texts):
             return
         try:
             inner = decode(message.type_url, message.value)
         except KeyError:  # nobody can look into it
-            raise _Missing(found) from None
+            self._refuse_within(message.value)
+            return
         self.reduce(inner)
         message.value = encode(inner)
+
+    def _refuse_within(self, value: bytes) -> None:
+        """Raise _Missing where ``value``, which cannot be reduced, names something."""
+        for name, extension in self._texts.items():
+            if name in value:
+                raise _Missing(extension)
 
     def _refuse(self, name: str) -> None:
         if extension := self._lacking.get(name.rpartition("/")[2]):

@@ -25,10 +25,13 @@ def test_a_node_that_has_all_or_says_nothing_lacks_nothing() -> None:
 
 
 def test_a_stock_envoy_that_says_nothing_lacks_what_is_newer() -> None:
-    old, new = ({"version": {"major_number": 1, "minor_number": minor}} for minor in (36, 37))
+    versions = [{"version": {"major_number": 1, "minor_number": minor}} for minor in (36, 37, 38)]
 
-    assert lacking_extensions(Node(user_agent_build_version=old)) == {"envoy.access_loggers.stats"}
-    assert lacking_extensions(Node(user_agent_build_version=new)) == frozenset()
+    assert [sorted(lacking_extensions(Node(user_agent_build_version=each))) for each in versions] == [
+        ["envoy.access_loggers.stats", "stat_tag_value_input"],
+        ["stat_tag_value_input"],
+        [],
+    ]
 
 
 def test_what_is_missing_or_switched_off_is_lacking() -> None:
