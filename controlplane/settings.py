@@ -83,7 +83,7 @@ class ReportSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TraceSettings:
+class OwnTraceSettings:
     """Where the control plane sends traces of its own."""
 
     endpoint: str  # the URL that takes OTLP by HTTP
@@ -101,7 +101,7 @@ class Settings:
     identity: IdentitySettings | None = None
     jwks: JwksSettings = JwksSettings()
     reports: ReportSettings = ReportSettings()
-    traces: TraceSettings | None = None  # None: nothing is traced
+    traces: OwnTraceSettings | None = None  # None: nothing is traced
     xds: str = "127.0.0.1:15010"  # plaintext: proxies have no identity there
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served

@@ -51,8 +51,7 @@ def _metrics(control_plane: AdminState) -> Iterator[Metric | None]:
     for wire, count in sorted(Counter(session.variant.value for session in control_plane.sessions()).items()):
         streams.add_metric([wire], count)
     yield streams
-    yield from control_plane.durations()
-    yield from _open_names(control_plane.open_names())
+    yield from control_plane.observed()
     yield from _proxy_metrics(control_plane.proxies(None))
     rejects = CounterMetricFamily("navarch_xds_rejects", "Responses that proxies refused (NACK), by type.", labels=["type"])
     for type_url, count in sorted(control_plane.rejects().items()):
@@ -68,14 +67,6 @@ def _metrics(control_plane: AdminState) -> Iterator[Metric | None]:
     yield from _load_metrics(control_plane.load_totals())
     if control_plane.kubernetes:
         yield from _kubernetes_metrics(control_plane.kubernetes)
-
-
-def _open_names(counts: Iterable[int]) -> Iterator[Metric | None]:
-    total = 0
-    for count in counts:
-        total += count
-        yield None
-    yield GaugeMetricFamily("navarch_open_names", "Names of resources that streams have yet to look at, and perhaps to send.", value=total)
 
 
 def _proxy_metrics(rows: Iterable[ProxyRow]) -> Iterator[Metric | None]:

@@ -41,8 +41,7 @@ class AdminState:
     fleet_problems: Callable[[], Iterable[Sequence[Problem]]] = tuple  # refusals of proxies and the API server, old proxies: in pieces
     fleet_problems_version: Callable[[], object] = tuple  # equal as long as these are the same
     tasks: Callable[[], int] = int  # of the event loop
-    open_names: Callable[[], Iterator[int]] = lambda: iter(())  # to be sent, perhaps: stream by stream
-    durations: Callable[[], Iterable[Metric]] = tuple  # how long things take, as histograms
+    observed: Callable[[], Iterable[Metric | None]] = tuple  # how long things take, and what there is to do: in pieces
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None

@@ -156,8 +156,7 @@ class ControlPlane:
         log.info("stopped")
 
     async def _open(self) -> Addresses:
-        settings = self._settings
-        self._identities = await open_identities(settings, self._api, self._mesh, self._updates, self._sources.secrets)
+        self._identities = await open_identities(self._settings, self._api, self._mesh, self._updates, self._sources.secrets)
         listen_addresses = self._listen_addresses()
         try:
             admin, *health = [http_server.open() for http_server in self._admin_servers]
@@ -200,7 +199,6 @@ class ControlPlane:
         return write_back(api, status, entries, self._mesh.proxy_configs, partial(patches_at_start, self._mesh.database))
 
     def _new_admin_servers(self) -> tuple[HttpServer, ...]:
-        settings = self._settings
         state = AdminState(
             mesh=self._mesh,
             proxies=self._proxies,
@@ -208,8 +206,7 @@ class ControlPlane:
             locations=self._sources.locations,
             not_ready=self._not_ready,
             refreshes=lambda: self._updates.refreshes,
-            open_names=lambda: (stream.open_names for stream in self._subscribers.streams()),
-            durations=self._observability.durations,
+            observed=self._observability.metrics,
             tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
             held_back=lambda: len(self._updates.held_back),
             fleet_problems=self._fleet_problems,
@@ -224,8 +221,9 @@ class ControlPlane:
             refused_callers=lambda: refused_caller_rows(self._refused),
             callers_refused=self._refused.counts_by_name,
         )
-        admin = HttpServer(admin_app(state, settings.admin_hosts), settings.admin, option="--admin")
-        return (admin, HttpServer(health_app(state), settings.health, option="--health")) if settings.health else (admin,)
+        admin = HttpServer(admin_app(state, self._settings.admin_hosts), self._settings.admin, option="--admin")
+        health = self._settings.health
+        return (admin, HttpServer(health_app(state), health, option="--health")) if health else (admin,)
 
     def _proxies(self, only: str | None) -> Iterator[ProxyRow]:
         return self._recorder.proxies(self._mesh.deferrals_from(self._subscribers.sessions()), only)

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 if TYPE_CHECKING:
-    from controlplane.settings import InjectionSettings, TraceSettings
+    from controlplane.settings import InjectionSettings, OwnTraceSettings
 
 
 class Output(StrEnum):
@@ -47,6 +47,17 @@ def address(value: str, *, option: str) -> str:
     if not colon or not host or not port.isdecimal() or int(port[:6]) > 65535:
         raise typer.BadParameter(f"expected HOST:PORT, found {value!r}", param_hint=option)
     return value
+
+
+def plaintext_address(xds: str, *, insecure: bool) -> str:
+    """Return ``xds``, which ``--xds`` was given, if it is of this machine alone, or ``insecure``."""
+    checked = address(xds, option="--xds")
+    host = checked.rpartition(":")[0].strip("[]")
+    if not insecure and host != "localhost" and not host.startswith("127.") and host != "::1":
+        raise typer.BadParameter(
+            f"{checked} is in the clear, and not of this machine alone: use --xds-tls, or say --insecure", param_hint="--xds"
+        )
+    return checked
 
 
 def folder(value: str, *, option: str) -> str:
@@ -92,12 +103,12 @@ def injection_settings(path: str | None) -> InjectionSettings:
         raise typer.BadParameter(f"{path or 'defaults'}: {error}", param_hint="--injection") from None
 
 
-def trace_settings(url: str | None, environment: Mapping[str, str]) -> TraceSettings | None:
+def trace_settings(url: str | None, environment: Mapping[str, str]) -> OwnTraceSettings | None:
     """Return where traces are sent by ``url``, else by the variables of OpenTelemetry; ``None`` where neither says so.
 
     https://opentelemetry.io/docs/specs/otel/protocol/exporter/
     """
-    from controlplane.settings import TraceSettings
+    from controlplane.settings import OwnTraceSettings
 
     def variable(name: str) -> str:
         return environment.get(f"{_OTLP}_TRACES_{name}") or environment.get(f"{_OTLP}_{name}") or ""
@@ -118,7 +129,7 @@ def trace_settings(url: str | None, environment: Mapping[str, str]) -> TraceSett
         raise typer.BadParameter(message, param_hint=f"{_OTLP}_TIMEOUT")
     pairs = (part.partition("=") for part in variable("HEADERS").split(",") if part.strip())
     headers = tuple((name.strip(), unquote(value.strip())) for name, _, value in pairs)
-    return TraceSettings(endpoint=endpoint, headers=headers, timeout_s=int(timeout) / 1000, roots=variable("CERTIFICATE") or None)
+    return OwnTraceSettings(endpoint=endpoint, headers=headers, timeout_s=int(timeout) / 1000, roots=variable("CERTIFICATE") or None)
 
 
 def _endpoint(url: str | None, environment: Mapping[str, str]) -> str | None:

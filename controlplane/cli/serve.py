@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from controlplane.cli.options import Output, Traces, address, folder, injection_settings, trace_settings
+from controlplane.cli.options import Output, Traces, address, folder, injection_settings, plaintext_address, trace_settings
 from controlplane.settings import EnvoyFilters, IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
 
@@ -176,7 +176,7 @@ def serve(
         hold_unknown_s=hold_unknown,
         envoy_filters=envoy_filters,
         traces=trace_settings(traces, os.environ),
-        xds=_plaintext_address(xds, insecure=insecure),
+        xds=plaintext_address(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,
         admin_hosts=tuple(admin_hosts or ()),
@@ -219,16 +219,6 @@ def _cluster(
         pod=pod,
         system_namespace=os.environ.get("POD_NAMESPACE") or "navarch-system",
     )
-
-
-def _plaintext_address(xds: str, *, insecure: bool) -> str:
-    checked = address(xds, option="--xds")
-    host = checked.rpartition(":")[0].strip("[]")
-    if not insecure and host != "localhost" and not host.startswith("127.") and host != "::1":
-        raise typer.BadParameter(
-            f"{checked} is in the clear, and not of this machine alone: use --xds-tls, or say --insecure", param_hint="--xds"
-        )
-    return checked
 
 
 def _identity(

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from controlplane.app.control_plane import ControlPlane
 from controlplane.envoy.type_urls import CDS
-from controlplane.settings import Settings, TraceSettings
+from controlplane.settings import OwnTraceSettings, Settings
 from tests.support.control_plane import DeltaCall, Running, delta, delta_request, next_delta, run_until_ready
 from tests.support.waiting import until
 
@@ -81,7 +81,7 @@ async def traced(folder: Path, endpoint: str) -> AsyncIterator[Running]:
         xds=anywhere,
         admin=anywhere,
         grace_s=1.0,
-        traces=TraceSettings(endpoint=endpoint, headers=(("x-key", "secret"),), timeout_s=5.0),
+        traces=OwnTraceSettings(endpoint=endpoint, headers=(("x-key", "secret"),), timeout_s=5.0),
     )
     async with run_until_ready(ControlPlane(settings)) as running:
         yield running

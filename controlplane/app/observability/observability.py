@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from controlplane.app.observability.change_traces import ChangeTraces
 from controlplane.app.observability.loop_lag import LoopLag
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.serve.xds.subscribers import Subscribers
-from controlplane.settings import TraceSettings
+from controlplane.settings import OwnTraceSettings
 
 
 class Observability:
     """What is observed of one control plane."""
 
-    def __init__(self, traces: TraceSettings | None, updates: UpdateLoop, subscribers: Subscribers) -> None:
+    def __init__(self, traces: OwnTraceSettings | None, updates: UpdateLoop, subscribers: Subscribers) -> None:
         """Observe ``updates`` and what ``subscribers`` are pushed; trace changes as ``traces`` say, if anything."""
         self._traces = traces
         self._updates = updates
+        self._subscribers = subscribers
         self._pushes = subscribers.pushes
         self._lag = LoopLag()
 
@@ -37,7 +38,13 @@ class Observability:
         finally:
             await spans.close()
 
-    def durations(self) -> Iterator[Metric]:
-        """Yield how long things take."""
+    def metrics(self) -> Iterator[Metric | None]:
+        """Yield how long things take and what there is to do; ``None`` in between, where others may have a turn."""
         for histogram in (self._pushes.seconds, self._updates.refresh_seconds, self._lag.seconds):
             yield from histogram.collect()
+        open_names = 0
+        for stream in self._subscribers.streams():
+            open_names += stream.open_names
+            yield None
+        description = "Names of resources that streams have yet to look at, and perhaps to send."
+        yield GaugeMetricFamily("navarch_open_names", description, value=open_names)

@@ -25,7 +25,7 @@ from opentelemetry.trace import StatusCode, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from controlplane.app.observability.change_traces import ChangeTrace
-from controlplane.settings import TraceSettings
+from controlplane.settings import OwnTraceSettings
 from controlplane.telemetry import OngoingFailure
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _FLUSH_S = 2.0  # how long the end waits for what has not left yet
 class ChangeSpans:
     """Makes a trace's spans when it has ended, and sends them."""
 
-    def __init__(self, settings: TraceSettings) -> None:
+    def __init__(self, settings: OwnTraceSettings) -> None:
         """Send them as ``settings`` say."""
         resource = _resource()
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -89,7 +89,7 @@ def _resource() -> Resource:
 class OtlpJsonExporter(SpanExporter):
     """Posts spans as OTLP's JSON. It runs in the thread of the SDK, which bounds how many wait."""
 
-    def __init__(self, settings: TraceSettings) -> None:
+    def __init__(self, settings: OwnTraceSettings) -> None:
         """Post to the endpoint of ``settings``."""
         self._settings = settings
         self._context = ssl.create_default_context(cafile=settings.roots) if settings.endpoint.startswith("https:") else None

@@ -69,7 +69,7 @@ def everything() -> AdminState:
         not_ready=lambda: None,
         refreshes=lambda: 1,
         rejects=lambda: {"type.googleapis.com/envoy.config.cluster.v3.Cluster": 1},
-        durations=Observability(None, updates, subscribers).durations,
+        observed=Observability(None, updates, subscribers).metrics,
         kubernetes=kubernetes,
         identity=lambda: IDENTITY,
         issuers=lambda: (issuer,),

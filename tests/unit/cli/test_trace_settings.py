@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from controlplane.cli.options import trace_settings
-from controlplane.settings import TraceSettings
+from controlplane.settings import OwnTraceSettings
 
 ENDPOINT, OF_TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 COLLECTOR = "http://collector:4318"
@@ -38,7 +38,7 @@ def test_what_else_the_variables_say() -> None:
 
     settings = trace_settings(COLLECTOR, {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in said.items()})
 
-    assert settings == TraceSettings(
+    assert settings == OwnTraceSettings(
         endpoint=f"{COLLECTOR}/v1/traces", headers=(("x-key", "a b"), ("x-other", "1")), timeout_s=2.5, roots="/roots.pem"
     )
 
