@@ -67,7 +67,7 @@ def named_hosts(db: Database, patches: Patches) -> tuple[str, ...]:
 def added_resource(db: Database, ref: PatchRef, twin: PatchRef | None, root: PartGroup) -> PatchedResource | None:
     """Return the resource that the patch ``ref`` adds to the table of ``root``; ``twin`` is an earlier patch that adds one of its name."""
     patch = compiled_patch(db, ref)
-    if patch is None:
+    if patch is None or not _adds(patch, PatchContext.ANY):  # it has changed: whoever asks will not for long
         return None
     message = message_of(patch.head.apply_to, patch.value)
     refused = f"{twin.key} adds one of this name, at {twin.path}" if twin else _why_not_added(db, message, _name(patch), root)

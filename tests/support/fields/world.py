@@ -22,7 +22,7 @@ from controlplane.objects.changes import Change, split
 from controlplane.objects.networking.proxy_configs import ProxyConfigs
 from controlplane.objects.parse import Object
 from controlplane.objects.types.scalars import FrozenMap
-from controlplane.settings import InjectionSettings
+from controlplane.settings import EnvoyFilters, InjectionSettings
 from controlplane.sources.files.once import read_manifests
 from controlplane.translate.clusters.health_checks import specifier
 from controlplane.xds.resource import Reference
@@ -61,7 +61,7 @@ class World:
     def __init__(self) -> None:
         """Begin with the objects of ``world.yaml`` alone."""
         _, changes = read_manifests([str(WORLD)], io.BytesIO())
-        self._mesh = Mesh()
+        self._mesh = Mesh(envoy_filters=EnvoyFilters.ALL)
         for_mesh, _ = split(changes)
         self._mesh.apply(for_mesh)
         self._originals = {change.key: change.object for change in for_mesh}
