@@ -72,10 +72,12 @@ class Attribution:
             patched = self._publisher.patched.get(call)
             if patched:
                 found = set(patched.applied)
-                return tuple(sorted(found, key=lambda ref: (self._said(ref, message), self._changed_at.get(ref.key, 0), ref), reverse=True))
+                return tuple(
+                    sorted(found, key=lambda ref: (self._longest_quote(ref, message), self._changed_at.get(ref.key, 0), ref), reverse=True)
+                )
         return ()
 
-    def _said(self, ref: PatchRef, message: str) -> int:
+    def _longest_quote(self, ref: PatchRef, message: str) -> int:
         """Return the length of the longest text of the patch ``ref`` that is in ``message``."""
         patch = self._db.attempt(compiled_patch, ref)
         if patch is None or isinstance(patch, Failed) or not patch.value:

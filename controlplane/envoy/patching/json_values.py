@@ -128,7 +128,9 @@ class _Reader:
             self._expected(path, "a list", content)
         elif field.message_type is None:
             for index, item in enumerate(content):
-                self._parse(message, {field.name: [item]}, f"{path}[{index}]", _scalar_text(field), item)
+                single = type(message)()  # parsing a list takes away what was there
+                self._parse(single, {field.name: [item]}, f"{path}[{index}]", _scalar_text(field), item)
+                getattr(message, field.name).extend(getattr(single, field.name))
         else:
             items = getattr(message, field.name)
             for index, item in enumerate(content):
@@ -141,7 +143,9 @@ class _Reader:
             return
         for key, item in content.items():
             if value_field.message_type is None:
-                self._parse(message, {field.name: {key: item}}, f"{path}.{key}", _scalar_text(value_field), item)
+                single = type(message)()
+                self._parse(single, {field.name: {key: item}}, f"{path}.{key}", _scalar_text(value_field), item)
+                getattr(message, field.name).update(getattr(single, field.name))
             else:
                 self.fill(getattr(message, field.name)[key], item, f"{path}.{key}", None)
 

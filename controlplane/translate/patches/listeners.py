@@ -63,11 +63,11 @@ def _apply(listener: Listener, patch: EnvoyPatch) -> bool:
         case "FILTER_CHAIN":
             return _patch_chains(listener, patch)
         case "NETWORK_FILTER":
-            return _each_chain(listener, patch, _patch_network_filters)
+            return _patch_matching(listener, patch, _patch_network_filters)
         case "HTTP_FILTER":
-            return _each_chain(listener, patch, lambda chain, patch: _each_manager(chain, patch, _patch_http_filters))
+            return _patch_matching(listener, patch, lambda chain, patch: _patch_managers(chain, patch, _patch_http_filters))
         case _:
-            return bool([chain for chain in _chains(listener) if _each_manager(chain, patch, _patch_inline_routes)])
+            return bool([chain for chain in _chains(listener) if _patch_managers(chain, patch, _patch_inline_routes)])
 
 
 def _patch_listener_filters(listener: Listener, patch: EnvoyPatch) -> bool:
@@ -109,7 +109,7 @@ def _matching(listener: Listener, patch: EnvoyPatch) -> list[FilterChain]:
     return [chain for chain in _chains(listener) if is_chain(patch.head.place, chain, listener)]
 
 
-def _each_chain(listener: Listener, patch: EnvoyPatch, apply: Callable[[FilterChain, EnvoyPatch], bool]) -> bool:
+def _patch_matching(listener: Listener, patch: EnvoyPatch, apply: Callable[[FilterChain, EnvoyPatch], bool]) -> bool:
     return bool([chain for chain in _matching(listener, patch) if apply(chain, patch)])
 
 
@@ -125,7 +125,7 @@ def _patch_network_filters(chain: FilterChain, patch: EnvoyPatch) -> bool:
     return True
 
 
-def _each_manager(chain: FilterChain, patch: EnvoyPatch, apply: Callable[[HttpConnectionManager, EnvoyPatch], bool]) -> bool:
+def _patch_managers(chain: FilterChain, patch: EnvoyPatch, apply: Callable[[HttpConnectionManager, EnvoyPatch], bool]) -> bool:
     """Apply ``patch`` by ``apply`` to the HTTP connection managers of ``chain``; return whether it was for any."""
     applied = False
     for each in chain.filters:
