@@ -25,9 +25,8 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.registry.proxy_configs import proxy_configs
 from controlplane.mesh.registry.workload_names import CountedWorkloads
-from controlplane.mesh.roots import seen_by, table_roots, virtual_hosts_by
+from controlplane.mesh.roots import is_of_one_workload, seen_by, table_roots, virtual_hosts_by
 from controlplane.mesh.sessions import Session, deferrals_by_proxy, typical_proxy
-from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.model.deferrals import Deferral, by_object
 from controlplane.model.keys import Key, KnownKeys, in_key_order
 from controlplane.model.mesh import MeshSettings
@@ -76,7 +75,7 @@ class Mesh:
         self._db = Database()
         inputs.set_envoy_filter_scope(self._db, envoy_filters)
         self._publisher = Publisher(self._db, hold_unknown_s)
-        self._retained_tables = RetainedTables(self._publisher, retain_tables_s, own=inbound_parts)
+        self._retained_tables = RetainedTables(self._publisher, retain_tables_s, is_of_one_workload)
         self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
         self._withdrawn_patches = WithdrawnPatches(self._db, self._publisher, self._attribution.patches_in)

@@ -100,6 +100,12 @@ def whole_outbound_parts(_db: Database, scope: OutboundScope, hosts_by: VirtualH
     return frozenset((PartGroup(outbound_parts, (seen, hosts_by)), PartGroup(outbound_connection_parts, (scope,))))
 
 
+def is_of_one_workload(root: PartGroup) -> bool:
+    """Return whether the table of ``root`` is of one workload alone."""
+    inner = root.args[0]
+    return root.query is inbound_parts or (isinstance(inner, PartGroup) and inner.query is inbound_parts)
+
+
 def _with_patches(root: PartGroup, context: PatchContext, patches: Patches, hosts: tuple[str, ...]) -> PartGroup:
     """Return ``root`` itself, which proxies without patches share, unless there are any."""
     return PartGroup(patched_root, (root, context, patches, hosts)) if patches or hosts else root

@@ -29,7 +29,7 @@ Suspects = Callable[[Table, str, str, str], tuple[PatchRef, ...]]
 
 @dataclass(slots=True)
 class _Trial:
-    """What is tried of one resource: ``suspects[position]`` is left out; once each was tried, all of them."""
+    """What is tried of one resource: ``suspects[position]`` is left out; then all of them; then none, as it is not their fault."""
 
     suspects: tuple[PatchRef, ...]
     message: str
@@ -37,7 +37,9 @@ class _Trial:
 
     @property
     def out(self) -> tuple[PatchRef, ...]:
-        return self.suspects[self.position : self.position + 1] or self.suspects
+        if self.position < len(self.suspects):
+            return self.suspects[self.position : self.position + 1]
+        return self.suspects if self.position == len(self.suspects) else ()
 
 
 class WithdrawnPatches:
@@ -50,6 +52,8 @@ class WithdrawnPatches:
         self._suspects = suspects
         self._trials: dict[str, dict[Refused, _Trial]] = {}
         self._told: set[Key] = set()
+        self._changes = 0  # of what is refused
+        self._noted = (0, 0)  # of what was published and refused, when the database was told last
 
     def refused(self, proxy: str, tables: Iterable[Table], type_url: str, name: str, message: str) -> bool:
         """Take note that the proxy with the id ``proxy``, which sees ``tables``, refuses ``name``, a resource or a host in one.
@@ -59,11 +63,11 @@ class WithdrawnPatches:
         trials = self._trials.setdefault(proxy, {})
         for whole in (name, folder(name)):
             trial = trials.get((type_url, whole))
-            if trial is not None and trial.position < len(trial.suspects):
-                trial.position += 1 if len(trial.suspects) > 1 else 2
+            if trial is not None and trial.position <= len(trial.suspects):
+                trial.position += 1 if len(trial.suspects) > 1 else 2  # one of one was all of them
                 trial.message = message[:_MESSAGE]
                 self._tell(proxy)
-                return len(trial.suspects) > 1
+                return True
             for table in tables if trial is None and whole and len(trials) < _MOST_TRIALS else ():
                 if suspects := self._suspects(table, type_url, whole, message):
                     trials[type_url, whole] = _Trial(suspects, message[:_MESSAGE])
@@ -74,6 +78,7 @@ class WithdrawnPatches:
     def forget(self, proxy: str) -> None:
         """Forget what the proxy with the id ``proxy`` has refused: it is gone."""
         if self._trials.pop(proxy, None):
+            self._changes += 1
             inputs.set_refused_patches(self._db, proxy, frozenset())
 
     def changed(self, keys: Iterable[Key]) -> None:
@@ -87,7 +92,11 @@ class WithdrawnPatches:
                 self._tell(proxy)
 
     def note_faults(self) -> None:
-        """Tell the database what speaks against patches now."""
+        """Tell the database what speaks against patches now, where that may have changed."""
+        state = self._publisher.patch_changes, self._changes
+        if state == self._noted:
+            return
+        self._noted = state
         faults: dict[Key, set[PatchFault]] = defaultdict(set)
         for patched in self._publisher.patched.values():
             for fault in patched.faults:
@@ -103,6 +112,7 @@ class WithdrawnPatches:
         self._told = set(faults)
 
     def _tell(self, proxy: str) -> None:
+        self._changes += 1
         out = {ref for trial in self._trials.get(proxy, {}).values() for ref in trial.out}
         digests = ((ref, self._db.attempt(patch_digest, ref)) for ref in out)
         refused = frozenset((ref, digest) for ref, digest in digests if not isinstance(digest, Failed))

@@ -47,6 +47,8 @@ class Publisher:
         self.patched: dict[
             tuple[object, tuple[object, ...]], PatchedResource
         ] = {}  # by node: what patches have met, as far as tables have it
+        self.patch_changes = 0  # how often that has changed
+        self._wrapping: dict[ResourcePart, set[ResourcePart | PartGroup]] = defaultdict(set)  # by a part: those made of it by patches
         self._renewed: dict[ResourcePart, None] = {}  # published ahead of the rest since the last ``flush``
 
     def open(self, root: PartGroup) -> Table:
@@ -97,8 +99,9 @@ class Publisher:
         if not self._gives_something(part):
             return ()
         made: dict[ResourcePart, Resource] = {}
-        for node in (part, *filter(self._gives_something, users)):
-            resource = self._db.attempt(node.query, *node.args)
+        for node in (part, *(each for user in users for each in self._published_as(user))):
+            value = self._db.attempt(node.query, *node.args)
+            resource = value.resource if isinstance(value, PatchedResource) else value
             if not isinstance(resource, Resource):
                 return ()
             made[node] = resource
@@ -162,8 +165,15 @@ class Publisher:
     def _note_patches(self, part: ResourcePart, made: Made | Failed) -> None:
         if isinstance(made, PatchedResource):
             self.patched[part] = made
-        else:
-            self.patched.pop(part, None)
+            self.patch_changes += 1
+        elif self.patched.pop(part, None):
+            self.patch_changes += 1
+
+    def _published_as(self, part: ResourcePart) -> Iterator[ResourcePart]:
+        """Yield ``part`` and what patches have made of it, as far as tables have it."""
+        for node in (part, *self._wrapping.get(part, ())):
+            if isinstance(node, ResourcePart) and self._gives_something(node):
+                yield node
 
     def _gives_something(self, part: ResourcePart) -> bool:
         state = self._states.get(part)
@@ -215,6 +225,8 @@ class Publisher:
         state = self._states.get(node)
         if state is None:
             state = self._states[node] = _PartState(node)
+            if wrapped := _part_in(node):
+                self._wrapping[wrapped].add(node)
             self._db.watch(node.query, *node.args)
         if parent is not None:
             state.parents.add(parent)
@@ -227,7 +239,16 @@ class Publisher:
         if state.parents or state.published_table is not None:
             return
         del self._states[state.node]
-        self.patched.pop(state.node, None)
+        if self.patched.pop(state.node, None):
+            self.patch_changes += 1
+        if wrapped := _part_in(state.node):
+            self._wrapping[wrapped].discard(state.node)
         self._db.unwatch(state.node.query, *state.node.args)
         for member in state.members.values():
             self._release(member, state)
+
+
+def _part_in(node: ResourcePart | PartGroup) -> ResourcePart | None:
+    """Return the part that ``node`` is made of by patches, if it is."""
+    first = node.args[0] if node.args else None
+    return first if isinstance(node, ResourcePart) and isinstance(first, ResourcePart) else None

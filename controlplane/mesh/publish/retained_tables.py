@@ -6,7 +6,8 @@ first view costs, about as much as the mesh has services.
 
 from __future__ import annotations
 
-from controlplane.incremental.database import Query
+from collections.abc import Callable
+
 from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.publish.reduced_parts import whole
@@ -17,13 +18,13 @@ _MOST = 8  # tables: each some megabytes in a large mesh
 class RetainedTables:
     """The tables that are kept, each with the time until when, the first to end first."""
 
-    def __init__(self, publisher: Publisher, keep_s: float, own: Query[..., object]) -> None:
+    def __init__(self, publisher: Publisher, keep_s: float, is_own: Callable[[PartGroup], bool]) -> None:
         """Keep tables of ``publisher`` for ``keep_s`` seconds each; 0: none.
 
-        Those by the query ``own`` are of one workload: no other one will see them.
+        Those of roots that ``is_own`` says are of one workload: no other one will see them.
         """
         self._publisher = publisher
-        self._own = own
+        self._is_own = is_own
         self._keep_s = keep_s
         self._until: dict[PartGroup, float] = {}
 
@@ -35,7 +36,7 @@ class RetainedTables:
 
     def keep(self, root: PartGroup, now: float) -> None:
         """Keep the table of ``root`` from ``now`` on, in seconds."""
-        if not self._keep_s or whole(root).query is self._own:
+        if not self._keep_s or self._is_own(whole(root)):
             return
         if root in self._until:
             del self._until[root]
