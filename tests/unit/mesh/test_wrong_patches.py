@@ -113,7 +113,7 @@ ALONE: dict[str, tuple[Json, str, str]] = {
     "an expression": (route(match={"safe_regex": {"regex": "("}}, direct_response={"status": 200}), "patch.value", "RE2"),
     "two of a choice": (
         route(match={"prefix": "/", "path": "/"}, redirect={}),
-        "patch.value.match.path",
+        "patch.value.match.prefix",
         "at most one of",
     ),
     "another match": (patch("HTTP_FILTER", "ADD", lua(), cluster={"name": "a"}), "match.cluster", "not matched by cluster"),
