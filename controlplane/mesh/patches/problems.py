@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from controlplane.incremental.database import Database
 from controlplane.mesh.facets import of_kind
 from controlplane.mesh.inputs import envoy_filter_scope, index, patch_faults
+from controlplane.mesh.patches.added import named_hosts
+from controlplane.mesh.patches.compiled import compiled_patch
 from controlplane.mesh.patches.selection import filter_attachment
 from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.mesh.registry.services import find_services
 from controlplane.model.keys import ENVOY_FILTER
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.envoy_filter import EnvoyFilter
 from controlplane.objects.networking.envoy_patches import BAD_PATCH
 from controlplane.settings import EnvoyFilters
+from controlplane.translate.patches.bootstrap import patched_bootstrap
+from controlplane.translate.patches.patch import PatchOutcome, PatchRef
 
 _INDEPENDENT = frozenset(("ADD", "INSERT_FIRST"))  # of what other patches have done
 
@@ -29,6 +34,7 @@ def envoy_filter_problems(db: Database, envoy_filter: EnvoyFilter) -> Iterator[P
         yield Problem(key, "metadata.namespace", Severity.WARNING, "NotLetThrough", message)
     else:
         yield from _of_one_priority(db, envoy_filter)
+    yield from _of_values(db, envoy_filter)
     for fault in patch_faults(db, key):
         yield Problem(key, fault.field, Severity.ERROR, BAD_PATCH, fault.message)
 
@@ -47,3 +53,19 @@ def _of_one_priority(db: Database, envoy_filter: EnvoyFilter) -> Iterator[Proble
     if rivals:
         message = f"{rivals[0]} has this priority too: the older one comes first, and of one age the one that is first by name"
         yield Problem(key, "spec.priority", Severity.INFO, "SamePriority", message)
+
+
+def _of_values(db: Database, envoy_filter: EnvoyFilter) -> Iterator[Problem]:
+    """Yield which services the patches of ``envoy_filter`` name that are not there, and what no bootstrap can be patched with."""
+    key = envoy_filter.key
+    for position in range(len(envoy_filter.spec.config_patches)):
+        ref = PatchRef(key, position)
+        for host in named_hosts(db, (ref,)):
+            if not find_services(db, host, key.namespace):
+                message = f"no service {host} is known: its cluster leads nowhere"
+                yield Problem(key, f"{ref.path}.patch.value", Severity.WARNING, "UnknownHost", message)
+        patch = compiled_patch(db, ref)
+        if patch and patch.head.apply_to == "BOOTSTRAP":
+            outcome = PatchOutcome()
+            patched_bootstrap({}, (patch,), outcome)
+            yield from (Problem(key, fault.field, Severity.ERROR, BAD_PATCH, fault.message) for fault in outcome.faults)
