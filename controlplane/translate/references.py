@@ -11,12 +11,15 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import ExtAuthz
+from envoy.extensions.filters.http.ratelimit.v3.rate_limit_pb2 import RateLimit
 from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
-from controlplane.envoy.type_urls import CDS, EDS, RDS
+from controlplane.envoy.packing import TYPED_STRUCT
+from controlplane.envoy.type_urls import CDS, EDS, PREFIX, RDS
 from controlplane.translate.filters.ext_authz import NAME as EXT_AUTHZ
 from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
 from controlplane.translate.filters.rate_limits.filters import RATELIMIT, rate_limit_of
@@ -68,16 +71,16 @@ def _of_listener(message: Listener) -> Iterator[Reference]:
 
 
 def _of_filter(network_filter: Filter) -> Iterator[Reference]:
-    if network_filter.name == TCP_PROXY:
+    if network_filter.name == TCP_PROXY and _holds(network_filter.typed_config, TcpProxy):
         proxy = TcpProxy.FromString(network_filter.typed_config.value)
         if proxy.cluster:
             yield CDS, proxy.cluster
         yield from _of_logs(proxy.access_log)
         for weighted in proxy.weighted_clusters.clusters:
             yield CDS, weighted.name
-    elif network_filter.name == EXT_AUTHZ_OF_CONNECTIONS:
+    elif network_filter.name == EXT_AUTHZ_OF_CONNECTIONS and _holds(network_filter.typed_config, network_ext_authz_pb2.ExtAuthz):
         yield CDS, network_ext_authz_pb2.ExtAuthz.FromString(network_filter.typed_config.value).grpc_service.envoy_grpc.cluster_name
-    elif network_filter.name == HTTP_MANAGER:
+    elif network_filter.name == HTTP_MANAGER and _holds(network_filter.typed_config, HttpConnectionManager):
         manager = HttpConnectionManager.FromString(network_filter.typed_config.value)
         if manager.HasField("rds"):
             yield RDS, manager.rds.route_config_name
@@ -90,10 +93,11 @@ def _of_filter(network_filter: Filter) -> Iterator[Reference]:
 
 
 def _of_http_filter(http_filter: HttpFilter) -> Iterator[Reference]:
-    if http_filter.name == RATELIMIT.name:
-        yield CDS, rate_limit_of(http_filter.typed_config).rate_limit_service.grpc_service.envoy_grpc.cluster_name
-    elif http_filter.name == EXT_AUTHZ:
-        authorization = ExtAuthz.FromString(http_filter.typed_config.value)
+    config = http_filter.typed_config
+    if http_filter.name == RATELIMIT.name and (_holds(config, RateLimit) or config.type_url == TYPED_STRUCT):
+        yield CDS, rate_limit_of(config).rate_limit_service.grpc_service.envoy_grpc.cluster_name
+    elif http_filter.name == EXT_AUTHZ and _holds(config, ExtAuthz):
+        authorization = ExtAuthz.FromString(config.value)
         yield CDS, authorization.grpc_service.envoy_grpc.cluster_name or authorization.http_service.server_uri.cluster
 
 
@@ -101,3 +105,8 @@ def _of_logs(logs: Iterable[AccessLog]) -> Iterator[Reference]:
     for log in logs:
         if cluster := log_cluster(log):
             yield CDS, cluster
+
+
+def _holds(config: AnyMessage, kind: type[Message]) -> bool:
+    """Return whether ``config`` is of ``kind``: a patch may have put another filter under one of our names."""
+    return config.type_url == PREFIX + kind.DESCRIPTOR.full_name

@@ -74,7 +74,7 @@ def message_of(apply_to: str, value: bytes) -> Message:
     return kind.FromString(value)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def patch_value(apply_to: str, operation: str, value: str | None) -> PatchValue:
     """Return what the patch ``value``, JSON, is to ``apply_to``."""
     if operation not in _OPERATIONS[apply_to]:

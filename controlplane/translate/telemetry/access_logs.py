@@ -18,6 +18,7 @@ from envoy.extensions.access_loggers.open_telemetry.v3.logs_service_pb2 import O
 from google.protobuf.struct_pb2 import Struct
 
 from controlplane.envoy.packing import pack
+from controlplane.envoy.type_urls import PREFIX
 from controlplane.ir.telemetry.access_logs import AccessLog, FileLog, JsonFormat, LogService, LogSink, OtlpLog, ProviderAddress, TextFormat
 from controlplane.ir.telemetry.listeners import ListenerTelemetry
 from controlplane.translate.telemetry.formatters import formatters_of
@@ -52,7 +53,9 @@ def of_refused_connections(telemetry: ListenerTelemetry) -> list[AccessLogMessag
 def log_cluster(message: AccessLogMessage) -> str:
     """Return the cluster that ``message`` sends its logs to; empty: it is none that does."""
     kind = _WITH_CLUSTER.get(message.name)
-    return kind.FromString(message.typed_config.value).common_config.grpc_service.envoy_grpc.cluster_name if kind else ""
+    if kind is None or message.typed_config.type_url != PREFIX + kind.DESCRIPTOR.full_name:  # a patch may have put another under its name
+        return ""
+    return kind.FromString(message.typed_config.value).common_config.grpc_service.envoy_grpc.cluster_name
 
 
 def grpc_service(address: ProviderAddress) -> GrpcService:
