@@ -20,6 +20,7 @@ from controlplane.model.keys import Key
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import Change, split
 from controlplane.objects.parse import parse
+from controlplane.settings import EnvoyFilters
 from controlplane.xds.stream import Variant
 from controlplane.xds.view import View
 from tests.support.proofs import sampled
@@ -260,7 +261,7 @@ def content(view: View) -> Content:
 @sampled(40)
 @given(steps)
 def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: list[list[tuple[dict[str, object], bool]]]) -> None:
-    mesh, world = Mesh(), dict[Key, Change]()
+    mesh, world = Mesh(envoy_filters=EnvoyFilters.ALL), dict[Key, Change]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "MOST", 1)  # as many shards as objects, in the new mesh one a namespace: what is seen is the same
         patch.setattr(shards, "FEWEST", 0.4)
@@ -279,7 +280,7 @@ def test_after_any_changes_every_proxy_sees_what_a_new_mesh_would_show(history: 
 def test_so_it_does_where_endpoints_go_ahead_of_refreshes_that_are_interrupted(
     history: list[list[tuple[dict[str, object], bool]]], runs: list[int]
 ) -> None:
-    mesh, world = Mesh(), dict[Key, Change]()
+    mesh, world = Mesh(envoy_filters=EnvoyFilters.ALL), dict[Key, Change]()
     applied(mesh, [(service("a", "always", "http", 9), True)], world)
     sessions = [mesh.connect(each, variant) for each in PROXIES for variant in Variant]
     pauses = itertools.cycle(runs)
@@ -303,7 +304,7 @@ def dangling(view: View) -> set[tuple[str, str]]:
 
 
 def assert_as_new(world: dict[Key, Change], sessions: list[Session]) -> None:
-    new = Mesh()
+    new = Mesh(envoy_filters=EnvoyFilters.ALL)
     new.apply(split(reversed(world.values()))[0])
     for session in sessions:
         fresh = new.connect(session.proxy, session.variant)
