@@ -15,6 +15,9 @@ from controlplane.mesh.registry.services import ServiceRef
 from controlplane.mesh.routing import virtual_hosts
 from controlplane.mesh.routing.route_tables import RouteTable, TableEntry
 from controlplane.mesh.sidecar import inbound, outbound
+from controlplane.translate.clusters.clusters import BLACK_HOLE, PASSTHROUGH
+from controlplane.translate.listeners.inbound import VIRTUAL_INBOUND
+from controlplane.translate.listeners.outbound import VIRTUAL_OUTBOUND
 from controlplane.xds.resource import Reference
 
 Args = tuple[Hashable, ...]
@@ -44,7 +47,15 @@ def _table(args: Args) -> str:
     return cast("RouteTable", args[1]).name
 
 
+def _always(name: str) -> Callable[[Args], str]:
+    return lambda _: name
+
+
 _PARTS: Mapping[object, _Names] = {
+    clusters.black_hole_cluster: _Names(CDS, _always(BLACK_HOLE)),
+    clusters.passthrough_cluster: _Names(CDS, _always(PASSTHROUGH)),
+    outbound.virtual_outbound: _Names(LDS, _always(VIRTUAL_OUTBOUND)),
+    inbound.virtual_inbound: _Names(LDS, _always(VIRTUAL_INBOUND)),
     clusters.outbound_cluster: _Names(CDS, _attribute("name")),
     clusters.endpoint_assignment: _Names(EDS, _attribute("name")),
     inbound.inbound_cluster: _Names(CDS, _attribute("cluster")),

@@ -11,9 +11,11 @@ from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 
 from controlplane.envoy.patching.foreign_filters import RENAMED
 from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
+from controlplane.translate.listeners.inbound import VIRTUAL_INBOUND
+from controlplane.translate.listeners.outbound import VIRTUAL_OUTBOUND
 from controlplane.translate.patches.patch import ClusterPlace, ListenerPlace, PatchHead, Place, RoutePlace
 
-VIRTUAL_LISTENERS = ("virtualInbound", "virtualOutbound")
+VIRTUAL_LISTENERS = (VIRTUAL_INBOUND, VIRTUAL_OUTBOUND)
 LISTENER_PATCHES = frozenset(("LISTENER", "LISTENER_FILTER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER"))
 IN_VIRTUAL_HOSTS = frozenset(("VIRTUAL_HOST", "HTTP_ROUTE"))
 ROUTE_PATCHES = IN_VIRTUAL_HOSTS | {"ROUTE_CONFIGURATION"}
