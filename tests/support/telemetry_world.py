@@ -41,7 +41,9 @@ metadata: {{name: storefront, namespace: edge}}
 spec:
   hosts: [shop.example]
   gateways: [edge]
-  http: [{{name: all, route: [{{destination: {{host: front.shop.svc.cluster.local}}}}]}}]
+  http:
+  - {{name: answered, match: [{{uri: {{prefix: /answered}}}}], directResponse: {{status: 200}}}}
+  - {{name: all, route: [{{destination: {{host: front.shop.svc.cluster.local}}}}]}}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
