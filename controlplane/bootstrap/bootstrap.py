@@ -36,6 +36,7 @@ class BootstrapNode:
     ip: str
     service_account: str = "default"
     app: str = ""  # empty: its name
+    service: str = ""  # what traces call it; empty: APP.NAMESPACE
     type: ProxyType = ProxyType.SIDECAR
     labels: Labels | None = None  # None: those of the Pod
     interception: Interception = Interception.REDIRECT
@@ -117,7 +118,7 @@ def _node(node: BootstrapNode) -> dict[str, object]:
     locality: Mapping[str, str] = {"region": region, "zone": zone, "sub_zone": sub_zone}
     return {
         "id": node.id,
-        "cluster": f"{node.app or node.name}.{node.namespace}",
+        "cluster": node.service or f"{node.app or node.name}.{node.namespace}",
         "metadata": metadata,
         **({"locality": {name: part for name, part in locality.items() if part}} if region else {}),
     }

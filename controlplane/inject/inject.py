@@ -186,7 +186,7 @@ def _metadata(plan: InjectionPlan, init_containers: list[Json], run_containers: 
     metadata, proxy_containers = section(plan.pod.data, "metadata"), {PROXY_CONTAINER, INIT_CONTAINER}
     labels = {
         **({} if plan.is_gateway else {"security.istio.io/tlsMode": "istio"}),  # what comes to a gateway says itself whether it is TLS
-        "service.istio.io/canonical-name": _canonical_name(plan.pod),
+        "service.istio.io/canonical-name": plan.pod.canonical_name,
         "service.istio.io/canonical-revision": _canonical_revision(plan.pod),
         REVISION_LABEL: plan.settings.revision,
     }
@@ -202,11 +202,6 @@ def _metadata(plan: InjectionPlan, init_containers: list[Json], run_containers: 
     annotations |= scrape_settings(plan.annotations).annotations
     annotations |= secret_annotations(plan.settings) | {keys.STATUS.name: orjson.dumps(status).decode()}
     return {**metadata, "annotations": annotations, "labels": {**labels, **plan.pod.labels}}
-
-
-def _canonical_name(pod: CandidatePod) -> str:
-    named = (pod.labels.get(label) for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"))
-    return next(filter(None, named), pod.workload)[:63].rstrip("-_.")
 
 
 def _canonical_revision(pod: CandidatePod) -> str:

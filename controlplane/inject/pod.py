@@ -54,6 +54,15 @@ class CandidatePod:
         return workload_of_pod((text(owner, "kind"), text(owner, "name")), own_name, self.labels)
 
     @property
+    def canonical_name(self) -> str:
+        """Return the canonical name of its service.
+
+        https://istio.io/latest/docs/reference/config/labels/
+        """
+        named = (self.labels.get(label) for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"))
+        return next(filter(None, named), self.workload)[:63].rstrip("-_.")
+
+    @property
     def application_containers(self) -> tuple[Json, ...]:
         """Return the containers beside the proxy."""
         return tuple(container for container in self.containers if container["name"] != PROXY_CONTAINER)

@@ -206,6 +206,7 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
         ip="$(INSTANCE_IP)",
         service_account="$(SERVICE_ACCOUNT)",
         app=escaped_argument(pod.labels.get("app") or pod.workload) or "$(POD_NAME)",
+        service=_service_name(plan),
         type=ProxyType.ROUTER if plan.is_gateway else ProxyType.SIDECAR,
         interception=plan.interception,
         more=tuple(metadata.items()),
@@ -234,6 +235,18 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
 
 def _variables(plan: InjectionPlan) -> Mapping[str, str]:
     return plan.config.proxy_metadata or {}
+
+
+def _service_name(plan: InjectionPlan) -> str:
+    """Return what traces call the pod; empty: by its label ``app``, and its namespace."""
+    name = escaped_argument(plan.pod.canonical_name) or "$(POD_NAME)"
+    match plan.config.tracing_service_name:
+        case "CANONICAL_NAME_ONLY":
+            return name
+        case "CANONICAL_NAME_AND_NAMESPACE":
+            return f"{name}.$(POD_NAMESPACE)"
+        case "APP_LABEL_AND_NAMESPACE" | None:
+            return ""
 
 
 def _termination_drain_s(config: ProxySettings) -> int:

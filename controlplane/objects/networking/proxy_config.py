@@ -217,6 +217,7 @@ class ProxySettings(Model):
     proxy_stats_matcher: ProxyStatsMatcher | None = None
     status_port: Port | None = None
     tracing: ProxyTracing | None = None
+    tracing_service_name: Literal["APP_LABEL_AND_NAMESPACE", "CANONICAL_NAME_ONLY", "CANONICAL_NAME_AND_NAMESPACE"] | None = None
     termination_drain_duration: DurationOrZero | None = None
 
     def with_defaults(self, base: ProxySettings) -> ProxySettings:
