@@ -211,7 +211,6 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
         interception=plan.interception,
         more=tuple(metadata.items()),
     )
-    nodes = ("$(HOST_IP)", *settings.node_addresses)
     return BootstrapSettings(
         node=node,
         control_plane=_control_plane(settings),
@@ -220,7 +219,7 @@ def _bootstrap(plan: InjectionPlan, resources: Json) -> BootstrapSettings:
             host="$(INSTANCE_IP)",
             additional_hosts=(_LOOPBACK,),
             ready=plan.status_port,
-            node_addresses=nodes,
+            node_addresses=("$(HOST_IP)", *settings.node_addresses),
             application_host="$(INSTANCE_IP)",
             drain_s=_termination_drain_s(plan.config),
             metrics=plan.metrics,
@@ -240,13 +239,8 @@ def _variables(plan: InjectionPlan) -> Mapping[str, str]:
 def _service_name(plan: InjectionPlan) -> str:
     """Return what traces call the pod; empty: by its label ``app``, and its namespace."""
     name = escaped_argument(plan.pod.canonical_name) or "$(POD_NAME)"
-    match plan.config.tracing_service_name:
-        case "CANONICAL_NAME_ONLY":
-            return name
-        case "CANONICAL_NAME_AND_NAMESPACE":
-            return f"{name}.$(POD_NAMESPACE)"
-        case "APP_LABEL_AND_NAMESPACE" | None:
-            return ""
+    names = {"CANONICAL_NAME_ONLY": name, "CANONICAL_NAME_AND_NAMESPACE": f"{name}.$(POD_NAMESPACE)"}
+    return names.get(plan.config.tracing_service_name or "", "")
 
 
 def _termination_drain_s(config: ProxySettings) -> int:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from controlplane.ir.telemetry.access_logs import AccessLog
 from controlplane.ir.telemetry.metrics import CountedBy
-from controlplane.ir.telemetry.traces import TraceSettings
+from controlplane.ir.telemetry.traces import RequestTracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class ListenerTelemetry:
 
     access_logs: tuple[AccessLog, ...] = ()
     logs_refused: bool = True
-    tracing: TraceSettings | None = None
+    tracing: RequestTracing | None = None
     metrics: CountedBy | None = None  # None: nothing is counted but what Envoy does by itself
 
 

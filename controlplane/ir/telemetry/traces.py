@@ -95,7 +95,7 @@ Tracer = ZipkinTracer | OtlpTracer | DatadogTracer | SkyWalkingTracer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TraceSettings:
+class RequestTracing:
     """The spans of requests. ``sampling``: the share, in percent, of those that come without a decision."""
 
     tracer: Tracer

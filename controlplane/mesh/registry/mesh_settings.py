@@ -25,10 +25,10 @@ from controlplane.objects.mesh.mesh_config import MESH_CONFIG_KEY, MeshConfig
 from controlplane.objects.networking.proxy_config import (
     ProxyConnections,
     ProxySettings,
-    ProxyTracing,
     annotated_settings,
     max_request_headers_kb,
 )
+from controlplane.objects.telemetry.proxy_tracing import ProxyTracing
 
 
 @query

@@ -20,7 +20,7 @@ from controlplane.model.keys import TELEMETRY_KIND, Key
 from controlplane.model.proxies import Proxy
 from controlplane.model.services import Labels
 from controlplane.objects.extensions.telemetry import Metrics, Telemetry, TelemetrySpec
-from controlplane.objects.networking.proxy_config import ProxyTracing
+from controlplane.objects.telemetry.proxy_tracing import ProxyTracing
 
 
 class Reporter(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.telemetry.providers import mesh_spec, service_at
 from controlplane.objects.mesh.telemetry_providers import DatadogProvider, TracingProvider, ZipkinProvider
-from controlplane.objects.networking.proxy_config import ProxyTracing
+from controlplane.objects.telemetry.proxy_tracing import ProxyTracing
 
 
 def proxy_tracing(db: Database, own: ProxyTracing | None) -> ProxyTracing:

@@ -15,6 +15,7 @@ from controlplane.ir.telemetry.traces import (
     DatadogTracer,
     Headers,
     OtlpTracer,
+    RequestTracing,
     SkyWalkingTracer,
     SpanEnvironment,
     SpanFormat,
@@ -23,7 +24,6 @@ from controlplane.ir.telemetry.traces import (
     SpanMetadata,
     TagValue,
     Tracer,
-    TraceSettings,
     ZipkinTracer,
 )
 from controlplane.mesh.destinations.clusters import ClusterTarget
@@ -44,8 +44,8 @@ from controlplane.objects.mesh.telemetry_providers import (
     TracingProvider,
     ZipkinProvider,
 )
-from controlplane.objects.networking.proxy_config import ProxyTracing
 from controlplane.objects.telemetry.custom_tags import CustomTag
+from controlplane.objects.telemetry.proxy_tracing import ProxyTracing
 
 T = TypeVar("T")
 _UNKNOWN = "unknown"
@@ -97,7 +97,7 @@ def _later(before: T, written: T | None) -> T:
 
 
 @query
-def tracing(db: Database, scope: TelemetryScope, side: Side) -> TraceSettings | None:
+def tracing(db: Database, scope: TelemetryScope, side: Side) -> RequestTracing | None:
     """Return how a proxy of ``scope`` traces what it handles on ``side``; ``None``: not at all."""
     if scope.reporter is None:
         return None
@@ -110,7 +110,7 @@ def tracing(db: Database, scope: TelemetryScope, side: Side) -> TraceSettings | 
     istio_tags = settings.enable_istio_tags if merged.istio_tags is None else merged.istio_tags
     tags = dict(_istio_tags(db, scope.reporter)) if istio_tags is not False else {}
     tags |= _custom_tags(dict(merged.tags) if merged.tags else settings.custom_tags, scope.envoy)
-    return TraceSettings(
+    return RequestTracing(
         tracer=tracer,
         sampling=_sampling(merged, settings),
         tags=tuple(sorted(tags.items(), key=lambda item: item[0])),

@@ -16,7 +16,8 @@ from controlplane.objects.mesh.telemetry_providers import (
     TracingProvider,
     ZipkinProvider,
 )
-from controlplane.objects.networking.proxy_config import ProxySettings, ProxyTracing
+from controlplane.objects.networking.proxy_config import ProxySettings
+from controlplane.objects.telemetry.proxy_tracing import ProxyTracing
 from controlplane.objects.telemetry.rules import check_format, check_json_format, check_tag
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.names import is_fqdn, is_header, is_label

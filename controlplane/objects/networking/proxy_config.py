@@ -17,7 +17,7 @@ from controlplane.model.keys import PROXY_CONFIG_KIND, GroupKind
 from controlplane.model.proxies import MAX_REQUEST_HEADERS_KB, METADATA, PROXY_CONFIG
 from controlplane.objects.reading.sanitize import InvalidJson, sanitized
 from controlplane.objects.reading.yaml import UnreadableError, compose
-from controlplane.objects.telemetry.custom_tags import CustomTag
+from controlplane.objects.telemetry.proxy_tracing import ProxyTracing, RemoteService
 from controlplane.objects.telemetry.rules import check_tag
 from controlplane.objects.types.findings import Finding
 from controlplane.objects.types.metadata import KubernetesObject
@@ -26,9 +26,7 @@ from controlplane.objects.types.rules import out_of_range
 from controlplane.objects.types.scalars import (
     EMPTY_MAP,
     MAX_INT32,
-    MAX_PORT,
     Bool,
-    Double,
     DurationOrZero,
     FrozenMap,
     Map,
@@ -40,7 +38,6 @@ from controlplane.objects.types.scalars import (
 from controlplane.objects.types.selectors import WorkloadSelector
 
 MOST_HEADERS_KB = 8192  # as Envoy has it
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}\Z")
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 
@@ -166,35 +163,6 @@ class ProxyStatsMatcher(Model):
     def with_defaults(self, base: ProxyStatsMatcher) -> ProxyStatsMatcher:
         """Return this, with the lists of ``base`` that this has none of."""
         return base.model_copy(update={name: getattr(self, name) for name in self.model_fields_set & type(self).model_fields.keys()})
-
-
-def _host_and_port(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if _HOST.match(host) and _NUMBER.match(port) and 0 < int(port) <= MAX_PORT:
-        return text
-    raise PydanticCustomError("address", "expected HOST:PORT, as zipkin.istio-system:9411")
-
-
-class RemoteService(Model):
-    """Where telemetry goes: ``HOST:PORT``."""
-
-    address: Annotated[Text, AfterValidator(_host_and_port)] = ""  # empty: nowhere
-
-
-class ProxyTracing(Model):
-    """How proxies trace where no Telemetry says it.
-
-    https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Tracing
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
-
-    zipkin: RemoteService | None = None
-    datadog: RemoteService | None = None
-    custom_tags: Map[CustomTag] = EMPTY_MAP
-    max_path_tag_length: UInt = 0  # in bytes; 0: as Envoy has it
-    sampling: Annotated[Double, Field(ge=0)] | None = None  # percent
-    enable_istio_tags: Bool | None = None
 
 
 class ProxySettings(Model):

@@ -27,6 +27,7 @@ from controlplane.ir.telemetry.traces import (
     DatadogTracer,
     Headers,
     OtlpTracer,
+    RequestTracing,
     SkyWalkingTracer,
     SpanEnvironment,
     SpanFormat,
@@ -35,7 +36,6 @@ from controlplane.ir.telemetry.traces import (
     SpanMetadata,
     TagValue,
     Tracer,
-    TraceSettings,
     ZipkinTracer,
 )
 from controlplane.translate.addresses import milliseconds
@@ -46,7 +46,7 @@ _NO_CONTEXT_PROPAGATION = b"\x68\x01"  # field 13, true: the Python classes do n
 _TIMEOUT_MS = 5000  # of a request with spans where nobody says: Istio's
 
 
-def trace(manager: HttpConnectionManager, tracing: TraceSettings | None, *, at_gateway: bool = False) -> None:
+def trace(manager: HttpConnectionManager, tracing: RequestTracing | None, *, at_gateway: bool = False) -> None:
     """Have ``manager`` do what ``tracing`` says; ``at_gateway``: what it asks for in its turn has a span of its own."""
     if tracing is None:
         return

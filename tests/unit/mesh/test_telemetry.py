@@ -260,4 +260,4 @@ def scope(mesh: Mesh) -> TelemetryScope:
     proxy = proxy_from_node("sidecar~10.1.0.1~a.shop~shop.svc.cluster.local", {"LABELS": dict(WEB)})
     keys = effective_telemetries(mesh.database, "shop", WEB)
     assert all(key.group_kind == TELEMETRY_KIND for key in keys)
-    return TelemetryScope(keys, reporter(proxy, WEB) if keys else None)
+    return TelemetryScope(keys, reporter(mesh.database, proxy, WEB) if keys else None)
