@@ -81,8 +81,8 @@ class Patched:
 
 
 UNPATCHED = 10_000
-SELECTED: Json = {"workloadSelector": {"labels": {"app": "client"}}}
-OTHERS: Json = {"workloadSelector": {"labels": {"app": "other"}}}
+SELECTED: Json = {"labels": {"app": "client"}}
+OTHERS: Json = {"labels": {"app": "other"}}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_the_last_one_in_order_has_the_last_word(filters: list[Json], wanted: in
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        (envoy_filter("a", 1, **SELECTED), 1),
-        (envoy_filter("a", 1, **OTHERS), UNPATCHED),
+        (envoy_filter("a", 1, workloadSelector=SELECTED), 1),
+        (envoy_filter("a", 1, workloadSelector=OTHERS), UNPATCHED),
         (envoy_filter("a", 1, namespace="other"), UNPATCHED),
         (envoy_filter("a", 1, match={"context": "SIDECAR_OUTBOUND"}), 1),
         (envoy_filter("a", 1, match={"context": "SIDECAR_INBOUND"}), UNPATCHED),
@@ -181,7 +181,7 @@ def test_a_patch_costs_what_it_touches() -> None:
 
 
 def test_proxies_without_patches_share_everything_with_those_of_a_mesh_without() -> None:
-    patched = Patched(envoy_filter("a", 1, **OTHERS))
+    patched = Patched(envoy_filter("a", 1, workloadSelector=OTHERS))
 
     session = patched.session(proxy())
 
