@@ -78,7 +78,7 @@ EXTENSIONS = (
     _extension("envoy.filters.network.http_connection_manager", "filters.network.http_connection_manager.v3.HttpConnectionManager"),
     _extension("envoy.filters.network.local_ratelimit", "filters.network.local_ratelimit.v3.LocalRateLimit", optional=True),
     _extension("envoy.filters.network.rbac", "filters.network.rbac.v3.RBAC"),
-    _extension("envoy.filters.network.set_filter_state", "filters.network.set_filter_state.v3.Config"),
+    _extension("envoy.filters.network.set_filter_state", "filters.network.set_filter_state.v3.Config", optional=True),
     _extension("envoy.filters.network.tcp_proxy", "filters.network.tcp_proxy.v3.TcpProxy"),
     _extension("envoy.filters.network.wasm", "filters.network.wasm.v3.Wasm"),
     _extension("envoy.formatter.cel", "formatter.cel.v3.Cel"),

@@ -206,7 +206,10 @@ class _Reduction:
 
 def _is_optional(part: Message) -> bool:
     """Return whether ``part``, a filter, may be left out of those that it stands among."""
-    message = part.typed_config.type_url if isinstance(part, Filter | HttpFilter) else ""
+    if not isinstance(part, Filter | HttpFilter):
+        return False
+    config = part.typed_config
+    message = TypedStruct.FromString(config.value).type_url if config.Is(TypedStruct.DESCRIPTOR) else config.type_url
     return message.rpartition("/")[2] in OPTIONAL_MESSAGES
 
 

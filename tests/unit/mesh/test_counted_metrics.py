@@ -23,6 +23,7 @@ from controlplane.objects.parse import parse
 from controlplane.xds.stream import Variant
 
 Written = dict[str, object]
+NOTING = frozenset(("envoy.filters.network.set_filter_state",))
 LABELS = {"app": "web", "version": "v1", "pod-template-hash": "5d4f"}
 ALL = {
     *("istio_requests_total", "istio_request_duration_milliseconds", "istio_request_bytes", "istio_response_bytes"),
@@ -251,3 +252,26 @@ def test_a_change_of_what_is_counted_reaches_listeners_though_they_use_what_is_i
     mesh.refresh()
 
     assert counted(session, "OUTBOUND") == counted(session, "INBOUND") == {}
+
+
+def test_a_build_without_the_filter_that_notes_who_the_peer_is_lets_everybody_in_as_before_and_counts_them_as_unknown() -> None:
+    mesh = mesh_of(settings())
+    proxy = proxy_from_node("sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local", {})
+    known, lacking = (
+        replace(proxy, identity=Identity("cluster.local", "shop", "web"), lacking=names) for names in (frozenset[str](), NOTING)
+    )
+
+    stock, other = (mesh.connect(each, Variant.SOTW) for each in (known, lacking))
+    mesh.refresh()
+
+    chains = [[len(chain.filters) for chain in _inbound(session).filter_chains] for session in (stock, other)]
+    assert sum(chains[0]) > sum(chains[1])
+    assert all(chains[1])
+    assert b"set_filter_state" not in _inbound(other).SerializeToString()
+    assert counted(other, "INBOUND") == counted(stock, "INBOUND")
+
+
+def _inbound(session: Session) -> Listener:
+    found = session.view.get(LDS, "virtualInbound")
+    assert found is not None
+    return Listener.FromString(found.value)
