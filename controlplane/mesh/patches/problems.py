@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.facets import of_kind
+from controlplane.mesh.access.policies import GATEWAY_LABEL
+from controlplane.mesh.facets import labelled, namespaces_with, of_kind
 from controlplane.mesh.inputs import envoy_filter_scope, index, patch_faults
 from controlplane.mesh.patches.added import named_hosts
 from controlplane.mesh.patches.compiled import compiled_patch
 from controlplane.mesh.patches.selection import filter_attachment
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import find_services
-from controlplane.model.keys import ENVOY_FILTER
+from controlplane.model.keys import ENVOY_FILTER, KUBERNETES_GATEWAY, POD
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.envoy_filter import EnvoyFilter
 from controlplane.objects.networking.envoy_patches import BAD_PATCH
@@ -34,6 +35,7 @@ def envoy_filter_problems(db: Database, envoy_filter: EnvoyFilter) -> Iterator[P
         yield Problem(key, "metadata.namespace", Severity.WARNING, "NotLetThrough", message)
     else:
         yield from _of_one_priority(db, envoy_filter)
+    yield from _of_targets(db, envoy_filter)
     yield from _of_values(db, envoy_filter)
     for fault in patch_faults(db, key):
         yield Problem(key, fault.field, Severity.ERROR, BAD_PATCH, fault.message)
@@ -53,6 +55,15 @@ def _of_one_priority(db: Database, envoy_filter: EnvoyFilter) -> Iterator[Proble
     if rivals:
         message = f"{rivals[0]} has this priority too: the older one comes first, and of one age the one that is first by name"
         yield Problem(key, "spec.priority", Severity.INFO, "SamePriority", message)
+
+
+def _of_targets(db: Database, envoy_filter: EnvoyFilter) -> Iterator[Problem]:
+    """Yield which Gateways ``envoy_filter`` is for that have no proxies, where pods are known at all."""
+    namespace = envoy_filter.key.namespace
+    for position, ref in enumerate(envoy_filter.spec.target_refs if index(db, namespaces_with(POD)) else ()):
+        if (ref.group, ref.kind) == KUBERNETES_GATEWAY and not index(db, labelled(POD, namespace, GATEWAY_LABEL, ref.name)):
+            message = f"no pod of a Gateway {ref.name} is known in {namespace}: it is for no proxy"
+            yield Problem(envoy_filter.key, f"spec.targetRefs[{position}].name", Severity.WARNING, "NoWorkload", message)
 
 
 def _of_values(db: Database, envoy_filter: EnvoyFilter) -> Iterator[Problem]:

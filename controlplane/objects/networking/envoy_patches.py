@@ -46,8 +46,8 @@ def patch_findings(config_patch: ObjectPatch) -> Iterator[PatchFinding]:
 
 
 def _match_findings(apply_to: str, match: ObjectMatch) -> Iterator[PatchFinding]:
-    if match.context == "WAYPOINT":
-        yield PatchFinding("match.context", NOT_TRANSLATED, "there are no waypoints here: this patch is for no proxy")
+    if match.context == "WAYPOINT" or match.waypoint:
+        yield PatchFinding("match.waypoint", NOT_TRANSLATED, "there are no waypoints here: this patch is for no proxy")
     wanted = "listener" if apply_to in _IN_LISTENERS else "routeConfiguration" if apply_to in _IN_ROUTES else "cluster"
     written = {"listener": match.listener, "routeConfiguration": match.route_configuration, "cluster": match.cluster}
     for name, given in written.items():
