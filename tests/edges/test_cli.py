@@ -100,7 +100,7 @@ def test_translate_prints_everything_for_one_proxy(folder: Path) -> None:
     everything = json.loads(found.stdout)
 
     assert found.returncode == 0
-    assert list(everything) == ["listeners", "routes", "clusters", "endpoints", "secrets", "problems"]
+    assert list(everything) == ["listeners", "routes", "clusters", "endpoints", "secrets", "extensions", "problems"]
     assert "outbound|80||reviews.shop.svc.cluster.local" in [each["name"] for each in everything["clusters"]]
     assert [each["clusterName"] for each in everything["endpoints"]] == ["outbound|80||reviews.shop.svc.cluster.local"]
     assert "reviews.shop.svc.cluster.local:80" in [host["name"] for route in everything["routes"] for host in route["virtualHosts"]]
