@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from controlplane.envoy.packing import pack
 from controlplane.envoy.patching.message_types import TYPED_STRUCTS, is_retired, message_class, type_name
 
+M = TypeVar("M", bound=Message)
 Trail = tuple[str, ...]  # names of fields, from the outermost message on; through an Any to the fields of what is in it
 _ANY = AnyMessage.DESCRIPTOR.full_name
 _WELL_KNOWN = "google.protobuf."
@@ -56,18 +57,18 @@ class ValueFault(NamedTuple):
     passed_on: bool = False
 
 
-class MessageReading(NamedTuple):
+class MessageReading(NamedTuple, Generic[M]):
     """A message as far as it could be read, and what is wrong with the rest.
 
     ``cleared`` are fields that were written with the value that they have when nobody sets them: the message does not show it.
     """
 
-    message: Message
+    message: M
     faults: tuple[ValueFault, ...]
     cleared: tuple[Trail, ...]
 
 
-def read_message(kind: type[Message], value: Mapping[str, object], path: str) -> MessageReading:
+def read_message(kind: type[M], value: Mapping[str, object], path: str) -> MessageReading[M]:
     """Return the message of ``kind`` that ``value``, written at ``path``, says."""
     reader = _Reader()
     message = kind()

@@ -35,8 +35,7 @@ class BootstrapPatch(NamedTuple):
 
 def patched_bootstrap(document: Mapping[str, object], patches: Iterable[EnvoyPatch], outcome: PatchOutcome) -> dict[str, object]:
     """Return the bootstrap ``document``, proto3 JSON, after ``patches``, and note in ``outcome`` what became of each."""
-    current = Bootstrap()
-    current.MergeFrom(read_message(Bootstrap, document, "").message)
+    current = read_message(Bootstrap, document, "").message
     for patch in patches:
         candidate = deepcopy(current)
         replaces_lists = patch.head.operation is PatchOperation.MERGE_AND_REPLACE_LIST
