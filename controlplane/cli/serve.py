@@ -247,7 +247,7 @@ def _identity(
 
 
 def _allowed(destinations: list[str] | None) -> tuple[str, ...]:
-    from controlplane.sources.jwks.url_policy import parse_allowed
+    from controlplane.sources.fetched.url_policy import parse_allowed
 
     for destination in destinations or ():
         try:

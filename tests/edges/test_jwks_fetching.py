@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca.certificates import authority, server_certificate
 from controlplane.objects.security.jwks import UnusableKeys
-from controlplane.sources.jwks.fetch import IssuerUnreachable, JwksFetcher, SystemResolver, is_own_address
-from controlplane.sources.jwks.url_policy import Forbidden, UrlPolicy, parse_allowed
+from controlplane.sources.fetched.client import SystemResolver, Unreachable, is_own_address
+from controlplane.sources.fetched.url_policy import Forbidden, UrlPolicy, parse_allowed
+from controlplane.sources.jwks.fetch import JwksFetcher
 from tests.support.fakes.issuer import DISCOVERY, KEYS, Issuer
 from tests.support.fakes.names import Names
 
@@ -63,7 +64,7 @@ def fetcher(*allow: str, names: Names | None = None, tls: ssl.SSLContext | None 
     ],
 )
 async def test_t45_urls_that_lead_inside_are_not_asked(url: str) -> None:
-    with pytest.raises((Forbidden, IssuerUnreachable)) as refusal:
+    with pytest.raises((Forbidden, Unreachable)) as refusal:
         await fetcher()(url)
 
     assert "secret" not in str(refusal.value)
@@ -85,7 +86,7 @@ async def test_t45_a_name_is_looked_up_once_and_dialled_where_it_was_checked() -
         port = int(inside.rpartition(":")[2])
 
         # When keys are fetched there, which only the harmless address is allowed for.
-        with pytest.raises(IssuerUnreachable):
+        with pytest.raises(Unreachable):
             await fetcher("http://127.0.0.9", names=names)(f"http://rebinding.example:{port}{KEYS}")
         with pytest.raises(Forbidden):
             await fetcher("http://127.0.0.9", names=names)(f"http://rebinding.example:{port}{KEYS}")
@@ -178,11 +179,11 @@ def _key(**more: object) -> str:
     ("answer", "fault", "words"),
     [
         (_endless, UnusableKeys, "at most 1048576 bytes"),
-        (_slow, IssuerUnreachable, "no answer within"),
-        (_silent, IssuerUnreachable, "no answer within"),
+        (_slow, Unreachable, "no answer within"),
+        (_silent, Unreachable, "no answer within"),
         (_bomb, UnusableKeys, "not compressed"),
-        (_saying(_key(), 503), IssuerUnreachable, "status 503"),
-        (_saying(_key(), 204), IssuerUnreachable, "status 204"),
+        (_saying(_key(), 503), Unreachable, "status 503"),
+        (_saying(_key(), 204), Unreachable, "status 204"),
         (_saying(""), UnusableKeys, "expected JSON"),
         (_saying("<html>"), UnusableKeys, "expected JSON"),
         (_saying(b"\xff\xfe"), UnusableKeys, "UTF-8"),
@@ -217,7 +218,7 @@ async def test_an_answer_is_waited_for_as_long_as_its_object_says() -> None:
     issuer = Issuer()
     issuer.answers[KEYS] = _silent
     async with issuer.published() as at:
-        with pytest.raises(IssuerUnreachable, match=r"no answer within 0\.3 s"):
+        with pytest.raises(Unreachable, match=r"no answer within 0\.3 s"):
             await fetcher(*LOCAL, patience_s=60.0)(at + KEYS, 300)
 
 
@@ -258,7 +259,7 @@ async def test_https_is_believed_by_name_and_authority(tmp_path: Path) -> None:
         local = Names(["127.0.0.1"])
         good = await fetcher("127.0.0.0/8", names=local, tls=known)(f"https://keys.example:{port}{KEYS}")
         for tls, name in ((None, "keys.example"), (known, "other.example")):
-            with pytest.raises(IssuerUnreachable, match="certificate is not believed"):
+            with pytest.raises(Unreachable, match="certificate is not believed"):
                 await fetcher("127.0.0.0/8", names=local, tls=tls)(f"https://{name}:{port}{KEYS}")
         with pytest.raises(Forbidden, match="in the clear"):
             await fetcher("127.0.0.0/8", "http://10.0.0.0/8", names=local)(f"http://keys.example:{port}{KEYS}")
@@ -271,11 +272,11 @@ async def test_who_does_not_answer_or_does_not_exist_is_unreachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        with pytest.raises(IssuerUnreachable, match="no connection"):
+        with pytest.raises(Unreachable, match="no connection"):
             await fetcher(*LOCAL)(f"http://127.0.0.1:{port}/keys")
 
     async def unknown(host: str, port: int, family: socket.AddressFamily) -> list[tuple[socket.AddressFamily, str]]:
         raise socket.gaierror(-2, "Name or service not known")
 
-    with pytest.raises(IssuerUnreachable, match="its host is not known"):
+    with pytest.raises(Unreachable, match="its host is not known"):
         await JwksFetcher(UrlPolicy((), is_own_address), ssl.create_default_context(), unknown)("https://nobody.example/keys")

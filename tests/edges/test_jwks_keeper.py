@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from controlplane.objects.security.jwks import KeySet
-from controlplane.sources.jwks import refresh as module
-from controlplane.sources.jwks.fetch import IssuerUnreachable
-from controlplane.sources.jwks.refresh import JwksRefresher, RefreshInputs, RefreshTiming, redacted_url
+from controlplane.app import jwks as module
+from controlplane.sources.fetched.client import Unreachable
+from controlplane.sources.fetched.refresh import Fetched, RefreshInputs, RefreshTiming, redacted_url
 
 A, B = "https://a.example/keys", "https://b.example/keys"
-DOWN = IssuerUnreachable("nobody is there")
+DOWN = Unreachable("nobody is there")
 
 
 @dataclass
@@ -24,7 +23,7 @@ class Place:
     answers: dict[str, str | Exception] = field(default_factory=dict)
     asked: list[tuple[str, float]] = field(default_factory=list)
     timeouts: list[int | None] = field(default_factory=list)
-    told: dict[str, KeySet] = field(default_factory=dict)
+    told: dict[str, Fetched[str]] = field(default_factory=dict)
     news: int = 0
     now: float = 0.0
     chance: float = 0.0
@@ -43,7 +42,7 @@ class Place:
         self.sleepers.append((self.now + seconds, over))
         await over.wait()
 
-    def deliver(self, keys: Mapping[str, KeySet]) -> None:
+    def deliver(self, keys: Mapping[str, Fetched[str]]) -> None:
         self.told.update(keys)
         self.news += 1
 
@@ -66,9 +65,9 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def kept(place: Place, timing: RefreshTiming | None = None) -> AsyncIterator[JwksRefresher]:
-    keeper = JwksRefresher(
-        RefreshInputs(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: place.chance), timing
+async def kept(place: Place, timing: RefreshTiming | None = None) -> AsyncIterator[module.JwksRefresher]:
+    keeper = module.JwksRefresher(
+        module.KEYS, RefreshInputs(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: place.chance), timing
     )
     task = asyncio.create_task(keeper.run(place.deliver))
     try:
@@ -95,7 +94,7 @@ async def test_keys_are_fetched_when_they_are_wanted_then_every_twenty_minutes_a
 
     assert [at for uri, at in place.asked if uri == A] == [0, 1200]
     assert [at for uri, at in place.asked if uri == B][:3] == [1190, 2390, 3590]
-    assert place.told == {A: KeySet(), B: KeySet("other")}
+    assert place.told == {A: Fetched(), B: Fetched("other")}
 
 
 async def test_keys_that_are_the_same_are_not_told_again() -> None:
@@ -108,7 +107,7 @@ async def test_keys_that_are_the_same_are_not_told_again() -> None:
         await place.pass_by(1200)
 
     assert (before, place.news) == (2, 3)  # the keys, and that a start waits no longer
-    assert place.told == {A: KeySet("two")}
+    assert place.told == {A: Fetched("two")}
 
 
 async def test_an_answer_is_waited_for_as_long_as_is_wanted_when_it_is_asked_for() -> None:
@@ -142,8 +141,8 @@ async def test_a_failure_is_tried_again_soon_then_less_and_less_often() -> None:
 
     times = [at for _, at in place.asked]
     assert [after - before for before, after in pairwise(times)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300]
-    assert (seen.failures, seen.keys) == (13, KeySet(None, "nobody is there"))
-    assert place.told == {A: KeySet("one")}
+    assert (seen.failures, seen.fetched) == (13, Fetched(None, "nobody is there"))
+    assert place.told == {A: Fetched("one")}
     assert keeper.outcomes == {"unreachable": 13, "ok": 1}
 
 
@@ -157,8 +156,8 @@ async def test_the_last_good_keys_stay_for_a_day_and_no_longer() -> None:
         last = place.told[A]
         await place.pass_by(1)
 
-    assert last == KeySet("one", "nobody is there")
-    assert place.told[A] == KeySet(None, "nobody is there")
+    assert last == Fetched("one", "nobody is there")
+    assert place.told[A] == Fetched(None, "nobody is there")
 
 
 async def test_a_fault_of_ours_is_a_failure_like_others() -> None:
@@ -167,8 +166,8 @@ async def test_a_fault_of_ours_is_a_failure_like_others() -> None:
         keeper.want(dict.fromkeys((A, B)))
         await place.pass_by(5)
 
-    assert place.told[B] == KeySet("other")
-    assert place.told[A].text is None
+    assert place.told[B] == Fetched("other")
+    assert place.told[A].value is None
     assert "secret" not in place.told[A].failure
     assert keeper.outcomes["internal"] > 1
 
@@ -182,7 +181,7 @@ async def test_a_start_waits_until_everything_was_asked_for_once_and_ten_seconds
             await gate.wait()
         return await place.fetch(uri, timeout_ms)
 
-    keeper = JwksRefresher(RefreshInputs(fetch=slow, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
+    keeper = module.JwksRefresher(module.KEYS, RefreshInputs(fetch=slow, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
     task = asyncio.create_task(keeper.run(place.deliver))
     keeper.want(dict.fromkeys((A, B)))
     await place.pass_by(9.9)
@@ -198,15 +197,17 @@ async def test_a_start_waits_until_everything_was_asked_for_once_and_ten_seconds
 
 async def test_of_too_many_addresses_those_that_are_kept_stay_and_the_others_are_told() -> None:
     place = Place({A: "one", B: "other"})
-    keeper = JwksRefresher(RefreshInputs(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0))
-    many = [f"https://z.example/{number:04}" for number in range(module._MOST)]
+    keeper = module.JwksRefresher(
+        module.KEYS, RefreshInputs(fetch=place.fetch, clock=lambda: place.now, sleep=place.sleep, random=lambda: 0.0)
+    )
+    many = [f"https://z.example/{number:04}" for number in range(module.KEYS.most)]
     place.answers.update(dict.fromkeys(many, "z"))
     task = asyncio.create_task(keeper.run(place.deliver))
     keeper.want(dict.fromkeys((B,)))
     await place.pass_by(1)
     keeper.want(dict.fromkeys((B, *many)))
     await place.pass_by(60)
-    left_out = [uri for uri, keys in place.told.items() if keys.text is None]
+    left_out = [uri for uri, keys in place.told.items() if keys.value is None]
     told = place.told[many[-1]].failure
     keeper.want(dict.fromkeys((A,)))
     await place.pass_by(1)
@@ -215,7 +216,7 @@ async def test_of_too_many_addresses_those_that_are_kept_stay_and_the_others_are
 
     assert left_out == [many[-1]]
     assert "at most 1000 addresses" in told
-    assert {uri for uri, keys in place.told.items() if keys != KeySet()} == {A}
+    assert {uri for uri, keys in place.told.items() if keys != Fetched()} == {A}
 
 
 def test_what_is_shown_of_an_address_is_nothing_secret() -> None:

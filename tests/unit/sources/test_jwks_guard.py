@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.model.ip_addresses import Reach, parse_address, reach
-from controlplane.sources.jwks.fetch import is_own_address
-from controlplane.sources.jwks.url_policy import Forbidden, UrlPolicy, parse_allowed
+from controlplane.sources.fetched.client import is_own_address
+from controlplane.sources.fetched.url_policy import Forbidden, UrlPolicy, parse_allowed
 
 
 @pytest.mark.parametrize(

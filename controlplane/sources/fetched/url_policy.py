@@ -65,25 +65,34 @@ class CheckedUrl:
 class UrlPolicy:
     """Decides by what the operator has ``allowed``, and by which addresses are the machine's ``own``."""
 
-    def __init__(self, allowed: Iterable[AllowedDestination], is_own_address: Callable[[Address], bool]) -> None:
-        """Refuse all but what is public and what is ``allowed``."""
+    def __init__(
+        self,
+        allowed: Iterable[AllowedDestination],
+        is_own_address: Callable[[Address], bool],
+        *,
+        content: str = "keys",
+        option: str = "--jwks-allow",
+    ) -> None:
+        """Refuse all but what is public and what is ``allowed``, by the operator's ``option``; ``content`` is what is fetched."""
         self._allowed = tuple(allowed)
         self._own = is_own_address
+        self._content = content
+        self._option = option
 
     def target(self, url: str) -> CheckedUrl:
         """Return ``url`` taken apart; raises Forbidden."""
         try:
             parts = URL(url)
         except ValueError:
-            raise Forbidden("expected a URL such as https://example.com/keys") from None
+            raise Forbidden(f"expected a URL such as https://example.com/{self._content}") from None
         host = (parts.raw_host or "").rstrip(".").lower()
         if parts.scheme not in ("http", "https") or not host:
-            raise Forbidden("expected a URL such as https://example.com/keys")
+            raise Forbidden(f"expected a URL such as https://example.com/{self._content}")
         if parts.user is not None or parts.password is not None:
             raise Forbidden("expected a URL without a user and a password")
         if parts.scheme == "http" and not any(destination.plain for destination in self._allowed):
             raise Forbidden(
-                "expected https: keys that come in the clear can be anybody's; the operator can allow it by --jwks-allow http://…"
+                f"expected https: {self._content} that come in the clear can be anybody's; the operator can allow it by {self._option} http://…"
             )
         return CheckedUrl(parts, host, plain=parts.scheme == "http")
 
@@ -115,7 +124,7 @@ class UrlPolicy:
                 assert_never(kind)
         if not good:
             without = ", in the clear" if target.plain else ""
-            raise Forbidden(f"{target.host} is at a {kind} address{without}; the operator can allow such by --jwks-allow")
+            raise Forbidden(f"{target.host} is at a {kind} address{without}; the operator can allow such by {self._option}")
 
 
 def _within(block: Network | None, wider: Network | None) -> bool:
