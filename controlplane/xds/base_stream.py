@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from controlplane.envoy.type_urls import CDS, EDS, RDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, RDS
 from controlplane.xds.channel import Channel
 from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
 from controlplane.xds.ordering import Plan, Planner
 from controlplane.xds.part_trials import PartTrials
+from controlplane.xds.replacements import Replacements
 from controlplane.xds.resource import Resource
 from controlplane.xds.shared_plans import SharedPlans
 from controlplane.xds.stream import BadRequest, Progress, Response
@@ -63,6 +64,7 @@ class BaseStream(ABC):
         self._sent = 0
         self._restored = 0  # names that the client said to have, and that are not published as it has them
         self._part_trials = PartTrials()
+        self._replacements = Replacements()
 
     @property
     def has_work(self) -> bool:
@@ -93,6 +95,8 @@ class BaseStream(ABC):
             resource = self._part_trials.fit(resource, accepted)
             if accepted is not None and accepted.version == resource.version:
                 return Progress.PARTLY
+        if resource.type_url == ECDS and self._replacements.stands_in(resource):
+            return Progress.REFUSED
         if channel.refused.get(resource.name) == resource.version or resource.name in channel.suspects:
             return Progress.REFUSED
         accepted = channel.accepted(resource.name)
@@ -103,8 +107,11 @@ class BaseStream(ABC):
         channel = self._channels.get(type_url)
         if type_url == RDS and name in self._part_trials.at_fault(folder(name)):
             return True
-        if channel is None or self._view.lookup(type_url)(name) is None:
+        published = self._view.lookup(type_url)(name)
+        if channel is None or published is None:
             return False
+        if type_url == ECDS and self._replacements.stands_in(published):
+            return True
         return name in channel.refused or name in channel.suspects
 
     def changed(self, change: TableChange) -> None:
@@ -171,7 +178,7 @@ class BaseStream(ABC):
         return None
 
     def _plan(self, planner: Planner, channel: Channel, names: AbstractSet[str], *, keep: bool) -> Plan:
-        if channel.type_url == RDS and self._part_trials:
+        if (channel.type_url == RDS and self._part_trials) or (channel.type_url == ECDS and self._replacements):
             return planner.plan(names, keep=keep)
         return self._shared.plan(planner, channel, self._view, names, keep=keep)
 
@@ -240,6 +247,9 @@ class BaseStream(ABC):
         """Take note that ``flight`` was refused; return what is at fault, nothing where that is yet to be found."""
         names = (*(resource.name for resource in flight.resources), *flight.removed)
         at_fault = names if channel.refuse(flight) else ()
+        if channel.type_url == ECDS and len(at_fault) == 1 and flight.resources:
+            (sent,) = flight.resources
+            channel.force([name for name in self._replacements.refused(sent, flight.before.get(sent.name)) if channel.wants(name)])
         if channel.type_url != RDS or len(at_fault) != 1 or not flight.resources:
             return at_fault
         (sent,) = flight.resources
@@ -254,6 +264,8 @@ class BaseStream(ABC):
     def _lookup(self, channel: Channel) -> Callable[[str], Resource | None]:
         """Return what finds the resource to be sent on ``channel``."""
         find = self._view.lookup(channel.type_url)
+        if channel.type_url == ECDS and self._replacements:
+            return lambda name: self._replacements.fit(published) if (published := find(name)) is not None else None
         if channel.type_url != RDS or not self._part_trials:
             return find
 

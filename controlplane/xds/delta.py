@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
-from controlplane.envoy.type_urls import CDS, ISTIO_AGENT_TYPES, LDS, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, ECDS, ISTIO_AGENT_TYPES, LDS, RDS, VHDS
 from controlplane.xds.base_stream import BaseStream, Written, subscribed
 from controlplane.xds.channel import Channel
 from controlplane.xds.channel_state import Flight
@@ -64,7 +64,7 @@ class DeltaStream(BaseStream):
                 if changed is not None or len(channel.dirty) > 1:
                     return None
                 changed = channel
-        if changed is None or changed.type_url in (CDS, RDS):  # something has to come right behind these
+        if changed is None or changed.type_url in (CDS, RDS, ECDS):  # something has to come right behind these
             return None
         (name,) = changed.dirty
         resource, sent_last = self._view.get(changed.type_url, name), changed.client_resources.get(name)
@@ -80,7 +80,9 @@ class DeltaStream(BaseStream):
     def _channel(self, type_url: str) -> Channel:
         if type_url == VHDS and self._only is None:
             return HostsChannel(type_url)
-        return Channel(type_url)
+        # A removal that is told of an extension takes it from listeners that drain, or that are in use while new ones warm; and one that
+        # is not there yet would be waited for without end. Envoy itself drops what no listener names any more.
+        return Channel(type_url, silent=type_url == ECDS)
 
     def _begin(self, channel: Channel, add: list[str], drop: list[str], versions: Mapping[str, str]) -> None:
         if not add and not drop and channel.type_url in _LEGACY:

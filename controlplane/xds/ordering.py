@@ -16,7 +16,7 @@ from controlplane.xds.nack_bisection import NO_KEYS, ExclusiveKeys, with_conflic
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import View, folder
 
-_USERS = {CDS: (LDS, RDS, VHDS), EDS: (CDS,), RDS: (LDS,), SDS: (CDS, LDS), ECDS: (LDS,)}
+_USERS = {CDS: (LDS, RDS, VHDS, ECDS), EDS: (CDS,), RDS: (LDS,), SDS: (CDS, LDS), ECDS: (LDS,)}
 
 Find = Callable[[str], Resource | None]
 
@@ -123,7 +123,7 @@ class Planner:
         for name in gone:
             before, forced = client_resources.get(name), name in channel.forced
             if before is None and name not in channel.maybe_applied:
-                if forced:
+                if forced and not channel.silent:
                     found.remove.append(name)
                 continue
             if in_use is None and not keep:

@@ -23,7 +23,7 @@ class Resource:
     of a DiscoveryResponse: in both messages, and in ``Resource`` itself, the ``Any`` stands in field 2.
     ``uses`` are the (type URL, name)s that this resource refers to; ``exclusive`` what no two resources of a table may both have
     (the domains of a virtual host). What a rule of it would lead to and is ``missing`` is answered 503.
-    ``assembly`` is what it was put together from, where it was.
+    ``assembly`` is what it was put together from, where it was; ``fallback`` what a client gets that refuses it, and had nothing before.
     """
 
     type_url: str
@@ -35,6 +35,7 @@ class Resource:
     exclusive: frozenset[str] = frozenset()
     missing: MissingDestinations = NONE_MISSING
     assembly: Assembly | None = _field(default=None, repr=False)
+    fallback: Resource | None = _field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         """Return whether ``other`` has the same type, name, version and references, and lacks the same."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 
-from controlplane.envoy.type_urls import CDS, EDS, ISTIO_AGENT_TYPES, LDS, RATE_LIMIT_CONFIG, RDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, ISTIO_AGENT_TYPES, LDS, RATE_LIMIT_CONFIG, RDS
 from controlplane.xds.base_stream import BaseStream, Written, subscribed
 from controlplane.xds.channel import Channel
 from controlplane.xds.events import Event
@@ -71,7 +71,7 @@ class SotwStream(BaseStream):
         else:
             # Envoy waits 15 s for endpoints that nobody mentions.
             resources = plan.send + [_no_endpoints(name) for name in plan.remove if name and type_url == EDS]
-            in_step = type_url != RDS or not self._part_trials
+            in_step = not (self._part_trials if type_url == RDS else type_url == ECDS and self._replacements)
             version = self._view.version(type_url) if in_step else version_of(digest(resources))
             if not resources and not channel.must_answer:
                 return None
