@@ -75,6 +75,16 @@ class JwksSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleSettings:
+    """Where modules of plugins are fetched from, besides public addresses by HTTPS."""
+
+    allow: tuple[str, ...] = ()  # as that of JwksSettings
+    roots: str | None = None  # likewise
+    address: str | None = None  # where modules are served that are too large to go with the configuration; None: nowhere
+    reached_at: str = ""  # by proxies, as HOST:PORT; empty: at that address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSettings:
     """What proxies that have an identity report."""
 
@@ -100,6 +110,7 @@ class Settings:
     kubernetes: KubernetesSettings | None = None
     identity: IdentitySettings | None = None
     jwks: JwksSettings = JwksSettings()
+    modules: ModuleSettings = ModuleSettings()
     reports: ReportSettings = ReportSettings()
     traces: OwnTraceSettings | None = None  # None: nothing is traced
     xds: str = "127.0.0.1:15010"  # plaintext: proxies have no identity there

@@ -123,10 +123,11 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves ``app`` at an address."""
 
-    def __init__(self, app: Asgi, address: str, tls: ssl.SSLContext | None = None, *, option: str = "") -> None:
-        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open; by HTTPS where there is a ``tls``.
+    def __init__(self, app: Asgi, address: str, tls: Callable[[], ssl.SSLContext] | None = None, *, option: str = "") -> None:
+        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open.
 
-        ``option`` is the flag that the address was given by.
+        By HTTPS where there is a ``tls``, which returns the context of each new connection; ``option`` is the flag that the address was
+        given by.
         """
         self._option = option
         self._host, _, port = address.rpartition(":")
@@ -205,7 +206,8 @@ class HttpServer:
         protocol.on_lost = partial(self._connections.remove, connection)
         limits = {"ssl_handshake_timeout": HEADER_S, "ssl_shutdown_timeout": _TLS_END_S} if self._tls else {}
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted, ssl=self._tls, **limits)
+            tls = self._tls() if self._tls else None
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted, ssl=tls, **limits)
         except OSError:  # no TLS, or not in time
             self._connections.remove(connection)
         except asyncio.CancelledError:

@@ -118,6 +118,7 @@ def _options(kubernetes: KubernetesSettings, settings: Settings) -> str:
         kubernetes.injection,
         replace(identity, xds_tls=None, xds_mtls=None) if identity else None,
         settings.jwks,
+        settings.modules,
         settings.reports,
         settings.hold_unknown_s,
     )

@@ -18,8 +18,9 @@ from controlplane.admin.health import health_app
 from controlplane.admin.http_server import HttpServer
 from controlplane.admin.schemas import IdentityRow, ProxyRow
 from controlplane.admin.state import AdminState
-from controlplane.app import jwks
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
+from controlplane.app.fetched import jwks
+from controlplane.app.fetched.modules import Modules
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
 from controlplane.app.identity import Identities, identity_row, open_identities, published_identity
 from controlplane.app.observability.observability import Observability
@@ -91,7 +92,8 @@ class ControlPlane:
         self._registrar = WorkloadRegistrar(self._mesh.object, settings.reports.grace_s, observes=observes) if settings.identity else None
         self._sources = Sources(list(sources_of(settings, self._api, self._registrar)))
         self._issuers = jwks.jwks_refresher(settings.jwks)
-        self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers, identified=settings.authenticates)
+        self._modules = Modules(settings.modules, self._sources.secrets, self._api)
+        self._updates = UpdateLoop(self._mesh, self._sources.names, self._issuers, identified=settings.authenticates, modules=self._modules)
         self._subscribers = Subscribers(self._mesh, self._updates.wake)
         self._observability = Observability(settings.traces, self._updates, self._subscribers)
         self._refused = RefusedCallers()
@@ -134,6 +136,7 @@ class ControlPlane:
             endless = (
                 self._updates.run(self._subscribers.publish),
                 self._issuers.run(lambda keys: self._updates.submit("issuers", jwks.facts(keys))),
+                self._modules.run(self._updates.submit),
                 collect_when_quiet(self._turnover),
                 self._observability.run(),
                 self._problem_log.run(self._updates.synced),
@@ -159,12 +162,14 @@ class ControlPlane:
         self._identities = await open_identities(self._settings, self._api, self._mesh, self._updates, self._sources.secrets)
         listen_addresses = self._listen_addresses()
         try:
+            self._modules.open(self.identity_server)
             admin, *health = [http_server.open() for http_server in self._admin_servers]
             webhook = [http_server.open() for http_server in self._webhooks()]
             ports = await self._server.start(listen_addresses.values(), self.identity_server.secrets if self.identity_server else None)
         except (OSError, asyncio.CancelledError):
             for http_server in (*self._admin_servers, *self._webhooks()):
                 http_server.close()
+            self._modules.close()
             raise
         addresses = Addresses(admin=admin, health=health[0] if health else None, webhook=webhook[0] if webhook else None, xds="")
         opened = zip(listen_addresses.items(), ports, strict=True)

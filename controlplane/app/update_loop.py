@@ -22,17 +22,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias, assert_never
 
 from prometheus_client import Histogram
 
 from controlplane.app.observability.change_traces import ChangeTraces
-from controlplane.mesh.facts import CredentialVerdict, Fact, IssuerKeys
+from controlplane.mesh.facts import CredentialVerdict, Fact, FetchedModule, IssuerKeys
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import ENDPOINT_KINDS, Key
 from controlplane.objects.changes import MeshChange
+from controlplane.objects.extensions.modules import ModuleSource
 from controlplane.slices import SLICE_S, next_turn
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,13 @@ class Issuers(Protocol):
         """Keep the keys at the addresses of ``timeouts`` from now on, and no others; an answer is waited for as many milliseconds."""
 
 
+class ModulesToFetch(Protocol):
+    """What fetches modules, as far as the loop needs it."""
+
+    def want(self, sources: Collection[ModuleSource]) -> None:
+        """Keep the modules at ``sources`` from now on, and no others."""
+
+
 class UpdateLoop:
     """The only caller of ``mesh.apply`` and ``mesh.refresh`` in a control plane that serves."""
 
@@ -67,14 +75,16 @@ class UpdateLoop:
         clock: Callable[[], float] = time.time,
         *,
         identified: bool = False,
+        modules: ModulesToFetch | None = None,
     ) -> None:
         """Update ``mesh``; it is synced when each of ``sources`` has submitted once, and ``issuers``, if keys are fetched, are settled.
 
-        ``clock`` says the seconds since the epoch; most proxies will be ``identified`` by a certificate.
+        ``clock`` says the seconds since the epoch; most proxies will be ``identified`` by a certificate. ``modules`` are fetched, too.
         """
         self._mesh = mesh
         self._identified = identified
         self._issuers = issuers
+        self._modules_to_fetch = modules
         self._waiting_for = set(sources)
         self._mailbox = _Mailbox()
         self._wake_event = asyncio.Event()
@@ -86,7 +96,7 @@ class UpdateLoop:
         self.refreshes = 0
         self.published_at: dict[Key, float] = {}  # since when each object is published as it is, in seconds since the epoch
         self._changed: set[Key] = set()  # by what was applied and is not published yet
-        self.key_updates = 0  # how often issuers' keys were submitted
+        self.key_updates = 0  # how often issuers' keys, or modules, were submitted
         self.traces: ChangeTraces | None = None
         self.refresh_seconds = Histogram(
             "navarch_refresh_seconds", "How long bringing the configuration up to date took, a batch.", registry=None, buckets=_BUCKETS
@@ -176,8 +186,10 @@ class UpdateLoop:
             await next_turn()
 
     def _publish(self, published: Published, publish: Publish) -> None:
-        if published.wanted_keys is not None and self._issuers:
-            self._issuers.want(published.wanted_keys)
+        if published.wanted.keys is not None and self._issuers:
+            self._issuers.want(published.wanted.keys)
+        if published.wanted.modules is not None and self._modules_to_fetch:
+            self._modules_to_fetch.want(published.wanted.modules)
         for failed in published.failed:
             log.error("query failed", extra={"query": str(failed), "where": failed.where})
         self._note_deferrals(published)
@@ -228,10 +240,11 @@ class _Mailbox:
         self._changes: dict[Key, MeshChange] = {}
         self._endpoints: dict[Key, MeshChange] = {}  # changes of what says where instances are
         self._keys: dict[str, IssuerKeys] = {}
+        self._modules: dict[ModuleSource, FetchedModule] = {}
         self._verdicts: dict[str, CredentialVerdict] = {}
 
     def put(self, source: str, facts: Iterable[Fact], since_ns: int) -> bool:
-        """Take ``facts`` of ``source`` in, which were noticed ``since_ns``, and return whether any of them is about the keys of issuers."""
+        """Take ``facts`` of ``source`` in, noticed ``since_ns``, and return whether any of them is about the keys of issuers, or a module."""
         self.sources.add(source)
         has_keys = False
         for fact in facts:
@@ -243,6 +256,9 @@ class _Mailbox:
                 case IssuerKeys():
                     self._keys[fact.address] = fact
                     has_keys = True
+                case FetchedModule():
+                    self._modules[fact.source] = fact
+                    has_keys = True
                 case CredentialVerdict():
                     self._verdicts[fact.name] = fact
                 case _:
@@ -251,11 +267,12 @@ class _Mailbox:
 
     def __len__(self) -> int:
         """Return how many facts there are."""
-        return len(self._changes) + len(self._endpoints) + len(self._keys) + len(self._verdicts)
+        return len(self._changes) + len(self._endpoints) + len(self._keys) + len(self._modules) + len(self._verdicts)
 
     def pieces(self) -> Iterator[Sequence[Fact]]:
-        """Yield everything in pieces: objects first, then keys, then verdicts."""
-        yield from _pieces([*self._changes.values(), *self._endpoints.values(), *self._keys.values(), *self._verdicts.values()])
+        """Yield everything in pieces: objects first, then what was fetched, then verdicts."""
+        fetched: list[Fact] = [*self._keys.values(), *self._modules.values()]
+        yield from _pieces([*self._changes.values(), *self._endpoints.values(), *fetched, *self._verdicts.values()])
 
     def take_endpoints(self) -> Iterator[Sequence[Fact]]:
         """Yield what has been submitted about endpoints in pieces, and keep it no longer."""

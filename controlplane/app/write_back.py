@@ -115,7 +115,7 @@ def write_back(
     if not settings.webhook:
         return WriteBack(tasks, None, state)
     registration = WebhookRegistration(client, settings.system_namespace, api.leader, reviews)
-    http_server = HttpServer(webhook, settings.webhook, registration.tls, option="--webhook")
+    http_server = HttpServer(webhook, settings.webhook, lambda: registration.tls, option="--webhook")
     return WriteBack((*tasks, registration, injector, *webhook.processes), http_server, state, registration.not_ready)
 
 

@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from controlplane.cli.fetching import (
+    JwksAllow,
+    JwksRefresh,
+    JwksRoots,
+    WasmAllow,
+    WasmReached,
+    WasmRoots,
+    WasmServe,
+    allowed,
+    module_settings,
+)
 from controlplane.cli.options import Output, Traces, address, folder, injection_settings, plaintext_address, trace_settings
 from controlplane.settings import EnvoyFilters, IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
 from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
@@ -99,20 +110,6 @@ _HoldUnknown: TypeAlias = Annotated[
 _EnvoyFilters: TypeAlias = Annotated[
     EnvoyFilters, typer.Option("--envoy-filters", help="Whose EnvoyFilters have an effect: nobody's, the root namespace's, or everybody's.")
 ]
-_JwksAllow: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="WHERE",
-        help="Fetch keys of token issuers here too: a CIDR, an IP address, a host or *.SUFFIX; after http:// without TLS. "
-        "Public addresses are asked by HTTPS anyway. Can be given several times.",
-    ),
-]
-_JwksRoots: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Believe the authorities of this PEM file, too, when keys are fetched.")
-]
-_JwksRefresh: TypeAlias = Annotated[
-    float, typer.Option(metavar="SECONDS", min=1, max=86_400, help="How often keys of token issuers are fetched anew.")
-]
 _Format: TypeAlias = Annotated[LogFormat, typer.Option(help="How log lines look, on standard error.")]
 _Level: TypeAlias = Annotated[LogLevel, typer.Option(help="From which level on log lines are written.")]
 _Output: TypeAlias = Annotated[Output, typer.Option("--output", "-o", help="How the addresses are printed.")]
@@ -141,9 +138,13 @@ def serve(
     load_interval: _Interval = 10,
     hold_unknown: _HoldUnknown = 10,
     envoy_filters: _EnvoyFilters = EnvoyFilters.ROOT,
-    jwks_allow: _JwksAllow = None,
-    jwks_roots: _JwksRoots = None,
-    jwks_refresh: _JwksRefresh = 1200,
+    jwks_allow: JwksAllow = None,
+    jwks_roots: JwksRoots = None,
+    jwks_refresh: JwksRefresh = 1200,
+    wasm_allow: WasmAllow = None,
+    wasm_roots: WasmRoots = None,
+    modules: WasmServe = None,
+    modules_at: WasmReached = None,
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
     admin_hosts: _AdminHosts = None,
@@ -172,7 +173,8 @@ def serve(
         kubernetes=cluster,
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
         reports=ReportSettings(grace_s=registration_grace, load_interval_s=load_interval),
-        jwks=JwksSettings(allow=_allowed(jwks_allow), roots=jwks_roots, refresh_s=jwks_refresh),
+        jwks=JwksSettings(allow=allowed(jwks_allow, "--jwks-allow"), roots=jwks_roots, refresh_s=jwks_refresh),
+        modules=module_settings(wasm_allow, wasm_roots, modules, modules_at, identified=bool(xds_tls or xds_mtls)),
         hold_unknown_s=hold_unknown,
         envoy_filters=envoy_filters,
         traces=trace_settings(traces, os.environ),
@@ -244,17 +246,6 @@ def _identity(
         connection_age_s=seconds[1],
         names=tuple(names or ()),
     )
-
-
-def _allowed(destinations: list[str] | None) -> tuple[str, ...]:
-    from controlplane.sources.fetched.url_policy import parse_allowed
-
-    for destination in destinations or ():
-        try:
-            parse_allowed(destination)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--jwks-allow") from None
-    return tuple(dict.fromkeys(destinations or ()))
 
 
 def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:

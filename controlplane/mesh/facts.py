@@ -1,4 +1,4 @@
-"""The inputs of the mesh, a value each: an object, the keys of a token issuer, or whether a credential can be used.
+"""The inputs of the mesh, a value each: an object, the keys of a token issuer, a module, or whether a credential can be used.
 
 None of them can hold a Secret: see ``objects.changes.split``.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from controlplane.objects.changes import MeshChange
+from controlplane.objects.extensions.modules import Module, ModuleSource
 from controlplane.objects.security.jwks import KeySet
 
 
@@ -18,6 +19,15 @@ class IssuerKeys:
 
     address: str
     keys: KeySet
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedModule:
+    """The module at ``source``, ``None`` as long as there is none, and why fetching it failed last, if it has."""
+
+    source: ModuleSource
+    module: Module | None
+    failure: str = ""
 
 
 class CredentialFault(NamedTuple):
@@ -36,4 +46,4 @@ class CredentialVerdict:
     faults: tuple[CredentialFault, ...]
 
 
-Fact: TypeAlias = MeshChange | IssuerKeys | CredentialVerdict
+Fact: TypeAlias = MeshChange | IssuerKeys | FetchedModule | CredentialVerdict

@@ -8,12 +8,13 @@ from typing import NamedTuple, assert_never
 
 from controlplane.incremental.database import Database, Input
 from controlplane.mesh.facets import about_host, facets_of, namespaces_with, of_kind
-from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
+from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, FetchedModule, IssuerKeys
 from controlplane.mesh.shards import SHARDED, Facet, declared_twice_in, moved, shard_count
 from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import ENDPOINT_KINDS, SERVICE, SERVICE_ENTRY, GroupKind, Key
 from controlplane.model.proxies import ProxyType
 from controlplane.objects.changes import MeshChange
+from controlplane.objects.extensions.modules import Module, ModuleSource
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.security.jwks import KeySet
 from controlplane.settings import EnvoyFilters
@@ -34,6 +35,10 @@ expression_limits: Input[ProxyPlace, int | None] = Input("expression_limits", de
 # By the address where an issuer publishes them: its keys as a JSON Web Key Set (None: there are none), and why fetching them failed last.
 jwks: Input[str, str | None] = Input("jwks", default=None)
 jwks_failure: Input[str, str] = Input("jwks_failure", default="")
+
+# By where it is fetched from: a module, ``None`` as long as there is none, and why fetching it failed last.
+modules: Input[ModuleSource, Module | None] = Input("modules", default=None)
+module_failure: Input[ModuleSource, str] = Input("module_failure", default="")
 
 # By the name of a credential in SDS: the namespaces whose proxies cannot be given it, and why. Its content is never here.
 credential_problems: Input[str, tuple[CredentialFault, ...]] = Input("unusable", default=())
@@ -67,6 +72,9 @@ def apply(db: Database, facts: Iterable[Fact]) -> Applied:
                 objects_now[fact.key] = fact.object
             case IssuerKeys():
                 set_issuer_keys(db, fact.address, fact.keys)
+            case FetchedModule():
+                db.set(modules, fact.source, fact.module)
+                db.set(module_failure, fact.source, fact.failure)
             case CredentialVerdict():
                 set_credential_problems(db, fact.name, fact.faults)
             case _:

@@ -140,7 +140,7 @@ KINDS: Mapping[GroupKind, Kind] = {
         _kind(AuthorizationPolicy, authorization_policy.check, _V1_BETA1, AuthorizationPolicySpec),
         _kind(RateLimit, rate_limit.check, ("v1alpha1",), RateLimitSpec),
         _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec),
-        _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec, unsupported=True),
-        _kind(TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec, unsupported=True),
+        _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec),
+        _kind(TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec),
     )
 }

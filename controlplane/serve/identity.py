@@ -60,13 +60,13 @@ class IdentityServer:
         self.manager = AuthorityManager(config.store, make_key, config.clock)
         self.leaf_certificates = LeafCertificates(config.leaf_lifetime, make_key, config.random)
         self.secrets = Secrets(self.manager, self.leaf_certificates, config.clock, config.names_of)
-        self._server_certificate = ServerCertificate(self.manager, config.names, make_key, config.clock)
+        self.server_certificate = ServerCertificate(self.manager, config.names, make_key, config.clock)
         self.certificate_signer = CertificateSigner(self.manager, config.clock, MAX_LIFETIME, names_of=config.names_of)
 
     async def open(self) -> None:
         """Read the authority, or begin one; raises NavarchError, OSError."""
         await self.manager.open()
-        self._server_certificate.refresh()
+        self.server_certificate.refresh()
 
     def listen_addresses(
         self, by_token: str | None, by_certificate: str | None, services: Iterable[IdentifiedService], refused: RefusedCallers
@@ -78,7 +78,7 @@ class IdentityServer:
         config, addresses = self._config, dict[str, ListenAddress]()
         if by_token:
             tokens = TokenAuthenticator(
-                lambda: self._server_certificate.credentials(require_client_certificate=False),
+                lambda: self.server_certificate.credentials(require_client_certificate=False),
                 config.token_reviewer,
                 config.trust_domain,
                 refused,
@@ -87,7 +87,7 @@ class IdentityServer:
             addresses["xds_tls"] = ListenAddress(by_token, tokens, self._handlers(tokens, services), option="--xds-tls")
         if by_certificate:
             certificates = CertificateAuthenticator(
-                lambda: self._server_certificate.credentials(require_client_certificate=True),
+                lambda: self.server_certificate.credentials(require_client_certificate=True),
                 config.trust_domain,
                 refused,
                 ConnectionAge(config.connection_age_s, config.random),
@@ -108,7 +108,7 @@ class IdentityServer:
     async def _refresh_server_certificate(self) -> None:
         while True:
             try:
-                self._server_certificate.refresh()
+                self.server_certificate.refresh()
             except BadCertificate:
                 log.exception("serving certificate not issued")
             await asyncio.sleep(_CHECK_S)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from controlplane.app import jwks as module
+from controlplane.app.fetched import jwks as module
 from controlplane.sources.fetched.client import Unreachable
 from controlplane.sources.fetched.refresh import Fetched, RefreshInputs, RefreshTiming, redacted_url
 

@@ -12,6 +12,7 @@ import pytest
 from controlplane.app import update_loop
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
+from controlplane.mesh.fetched.wanted import Wanted
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.keys import WORKLOAD_ENTRY, Key
 from controlplane.objects.changes import MeshChange
@@ -45,7 +46,7 @@ class SlowMesh(Mesh):
             self.done.append("slice")
             return Published(done=False)
         self.done.append("published")
-        return Published(wanted_keys=self.wanted)
+        return Published(wanted=Wanted(self.wanted))
 
     def refresh_endpoints(self, stop: Callable[[], bool] = bool) -> Published:
         del stop

@@ -86,7 +86,7 @@ async def webhook_server(folder: Path) -> AsyncIterator[WebhookServer]:
             "/inject/namespace": lambda path: partial(mutate, path=path, context=CONTEXT),
         }
     )
-    servers = HttpServer(webhook, "127.0.0.1:0", tls), HttpServer(_health, "127.0.0.1:0")
+    servers = HttpServer(webhook, "127.0.0.1:0", lambda: tls), HttpServer(_health, "127.0.0.1:0")
     port, health = (int(server.open().rpartition(":")[2]) for server in servers)
     tasks = [asyncio.create_task(server.run()) for server in servers]
     processes = [asyncio.create_task(process.run()) for process in webhook.processes]

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from controlplane.model.keys import WASM_PLUGIN, GroupKind
 from controlplane.objects.types.metadata import KubernetesObject
-from controlplane.objects.types.scalars import Int, Model, Port, Struct, Text
+from controlplane.objects.types.scalars import Int, Model, Port, Struct, Text, Unsupported
 from controlplane.objects.types.selectors import PolicyAttachment, SinglePolicyAttachment
 
 
@@ -36,7 +36,7 @@ class Wasm(Model):
     sha256: Annotated[Text, Field(pattern=r"^$|^[a-f0-9]{64}$")] = ""
     image_pull_policy: Literal["UNSPECIFIED_POLICY", "IfNotPresent", "Always"] = "UNSPECIFIED_POLICY"
     image_pull_secret: Annotated[Text, Field(min_length=1, max_length=253)] | None = None
-    verification_key: Text = ""
+    verification_key: Unsupported[Text] = ""
     plugin_config: Struct | None = None
     plugin_name: Annotated[Text, Field(min_length=1, max_length=256)] | None = None
     fail_strategy: Literal["FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD"] = "FAIL_CLOSE"

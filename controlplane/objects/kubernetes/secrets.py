@@ -1,4 +1,4 @@
-"""Secrets and ConfigMaps, for the certificates, keys and authorities in them. They never enter the database, and their content no message.
+"""Secrets and ConfigMaps: certificates, keys, authorities, passwords of registries. None is in the database, their content in no message.
 
 https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/#key-formats
 """
@@ -22,7 +22,8 @@ CERTIFICATE = ("tls.crt", "cert")
 KEY = ("tls.key", "key")
 AUTHORITY = ("ca.crt", "cacert")
 REVOCATIONS = ("ca.crl", "crl")
-_ENTRY_NAMES = frozenset((*CERTIFICATE, *KEY, *AUTHORITY, *REVOCATIONS))
+DOCKER_CONFIG_JSON, DOCKER_CONFIG = ".dockerconfigjson", ".dockercfg"
+_ENTRY_NAMES = frozenset((*CERTIFICATE, *KEY, *AUTHORITY, *REVOCATIONS, DOCKER_CONFIG_JSON, DOCKER_CONFIG))
 
 
 def _relevant_entries(data: object) -> Mapping[str, str]:
@@ -46,7 +47,7 @@ EncodedEntries = Annotated[Mapping[str, bytes], PlainValidator(_decoded_entries)
 
 
 class Secret(KubernetesObject):
-    """A Secret, for its certificates, keys and authorities."""
+    """A Secret, for its certificates, keys, authorities and passwords of registries."""
 
     group_kind: ClassVar[GroupKind] = SECRET
 

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import aiohttp
@@ -26,6 +26,10 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 class Unreachable(Exception):
     """The server did not answer as it should; the text says what happened."""
+
+
+class NoTls(Unreachable):
+    """The server does not speak TLS, or not as we do."""
 
 
 class UnusableBody(Exception):
@@ -54,7 +58,7 @@ class SystemResolver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class GuardedRequest:
     """A GET of ``url``: with ``headers``, an answer of ``max_bytes`` at most, and at most so many ``redirects`` that are followed.
 
     ``authorization`` is sent to the host of ``url`` alone, not to those that it redirects to.
@@ -63,12 +67,12 @@ class Request:
     url: str
     max_bytes: int
     headers: Mapping[str, str]
-    authorization: str = ""
+    authorization: str = field(default="", repr=False)
     redirects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FetchAnswer:
     """What a server has answered: by its ``status``, its ``headers`` (their names in lower case), and the ``body`` of a success."""
 
     status: int
@@ -85,7 +89,12 @@ class GuardedClient:
         self._tls = tls
         self._resolve = resolve
 
-    async def get(self, request: Request) -> Answer:
+    @property
+    def allows_plain(self) -> bool:
+        """Return whether there is anything that may be asked without TLS."""
+        return self._guard.allows_plain
+
+    async def get(self, request: GuardedRequest) -> FetchAnswer:
         """Return the answer to ``request``, whatever its status; raises Forbidden, Unreachable, UnusableBody."""
         target, authorization = self._guard.target(request.url), request.authorization
         for _ in range(request.redirects + 1):
@@ -103,7 +112,7 @@ class GuardedClient:
             target = following
         raise Forbidden(f"it was answered with more than {request.redirects} redirects")
 
-    async def _send(self, request: Request, target: CheckedUrl, authorization: str) -> Answer:
+    async def _send(self, request: GuardedRequest, target: CheckedUrl, authorization: str) -> FetchAnswer:
         dialling = _CheckedSockets(self._guard, target)
         connector = aiohttp.TCPConnector(
             ssl=self._tls,
@@ -127,7 +136,7 @@ class GuardedClient:
                 async with client.get(target.url, allow_redirects=False) as response:
                     answer_headers = {name.lower(): value for name, value in response.headers.items()}
                     body = await _body(response, request.max_bytes) if response.status == 200 else b""
-                    return Answer(response.status, answer_headers, body)
+                    return FetchAnswer(response.status, answer_headers, body)
 
 
 class _CheckedSockets:
@@ -158,6 +167,8 @@ class _CheckedSockets:
                 raise
             if self._refused is not None and isinstance(error, aiohttp.ClientConnectorError):
                 raise self._refused from None
+            if isinstance(error, aiohttp.ClientSSLError) and not isinstance(error, aiohttp.ClientConnectorCertificateError):
+                raise NoTls("it does not speak TLS as we do") from None
             raise Unreachable(_reason(error)) from None
 
 
@@ -200,8 +211,6 @@ def _reason(error: Exception) -> str:
             return "its host is not known"
         case aiohttp.ClientConnectorCertificateError():
             return f"its certificate is not believed: {str(error.certificate_error)[:200]}"
-        case aiohttp.ClientSSLError():
-            return "it does not speak TLS as we do"
         case aiohttp.ClientConnectorError():
             return f"no connection: {os.strerror(error.errno)}" if error.errno else "no connection"
         case _:

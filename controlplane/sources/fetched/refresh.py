@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from controlplane.sources.fetched.client import Unreachable
@@ -19,14 +19,7 @@ from controlplane.sources.fetched.url_policy import Forbidden
 log = logging.getLogger(__name__)
 
 
-class Ordered(Hashable, Protocol):
-    """What can be sorted."""
-
-    def __lt__(self, other: object, /) -> bool:
-        """Return whether it stands before ``other``."""
-
-
-T = TypeVar("T", bound=Ordered)  # a target: an address, perhaps with more
+T = TypeVar("T", bound=Hashable)  # a target: an address, perhaps with more
 H = TypeVar("H")  # how a target is to be fetched
 V = TypeVar("V")  # what is there
 
@@ -137,11 +130,18 @@ class Refresher(Generic[T, H, V]):
         How a target is to be fetched counts from the next time on that it is.
         """
         self._wanted = dict(wanted)
-        for target in sorted(self._wanted, key=lambda target: (target not in self._states, target))[: self._content.most]:
+        for target in sorted(self._wanted, key=lambda target: (target not in self._states, str(target)))[: self._content.most]:
             self._states.setdefault(target, FetchState())
         self._wanted_changed.set()
         if self._states:
             self._started.set()
+
+    def hurry(self, targets: Iterable[T]) -> None:
+        """Fetch what is at ``targets`` now, though it is not due: something that the fetch depends on has changed."""
+        for target in targets:
+            if task := self._tasks.pop(target, None):
+                task.cancel()
+        self._wanted_changed.set()
 
     @property
     def settled(self) -> bool:
@@ -200,7 +200,7 @@ class Refresher(Generic[T, H, V]):
         try:
             value = await inputs.fetch(target, self._wanted[target])
         except (Forbidden, Unreachable, self._content.unusable) as error:
-            why, outcome = str(error), self._outcomes[type(error)]
+            why, outcome = str(error), next(word for kind, word in self._outcomes.items() if isinstance(error, kind))
         except Exception:  # an internal error; the other targets are fetched all the same
             log.exception("fetching failed", extra={"content": name, "uri": shown})
             why, outcome = "fetching them brings out a fault of the control plane, which has logged it", "internal"

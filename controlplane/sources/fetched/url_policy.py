@@ -79,6 +79,11 @@ class UrlPolicy:
         self._content = content
         self._option = option
 
+    @property
+    def allows_plain(self) -> bool:
+        """Return whether anything may be asked without TLS."""
+        return any(destination.plain for destination in self._allowed)
+
     def target(self, url: str) -> CheckedUrl:
         """Return ``url`` taken apart; raises Forbidden."""
         try:
@@ -90,7 +95,7 @@ class UrlPolicy:
             raise Forbidden(f"expected a URL such as https://example.com/{self._content}")
         if parts.user is not None or parts.password is not None:
             raise Forbidden("expected a URL without a user and a password")
-        if parts.scheme == "http" and not any(destination.plain for destination in self._allowed):
+        if parts.scheme == "http" and not self.allows_plain:
             raise Forbidden(
                 f"expected https: {self._content} that come in the clear can be anybody's; the operator can allow it by {self._option} http://…"
             )

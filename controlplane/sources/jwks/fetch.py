@@ -6,7 +6,7 @@ import asyncio
 import ssl
 
 from controlplane.objects.security.jwks import DISCOVERY, MAX_TIMEOUT_MS, UnusableKeys, discovered_jwks_url, public_keys
-from controlplane.sources.fetched.client import GuardedClient, Request, Resolver, Unreachable, UnusableBody
+from controlplane.sources.fetched.client import GuardedClient, GuardedRequest, Resolver, Unreachable, UnusableBody
 from controlplane.sources.fetched.url_policy import UrlPolicy
 
 MAX_BYTES = 1 << 20
@@ -36,7 +36,7 @@ class JwksFetcher:
 
     async def _get(self, url: str) -> str:
         try:
-            answer = await self._client.get(Request(url=url, max_bytes=MAX_BYTES, headers={"Accept": "application/json"}))
+            answer = await self._client.get(GuardedRequest(url=url, max_bytes=MAX_BYTES, headers={"Accept": "application/json"}))
         except UnusableBody as error:
             raise UnusableKeys(str(error)) from None
         if answer.status != 200:

@@ -1,0 +1,1 @@
+"""Assembles what is fetched on behalf of users."""
