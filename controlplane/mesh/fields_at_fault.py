@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, VHDS
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.facets import service_host
 from controlplane.mesh.inputs import objects
@@ -28,7 +28,9 @@ from controlplane.model.keys import (
     SERVICE,
     SERVICE_ENTRY,
     SIDECAR,
+    TRAFFIC_EXTENSION,
     VIRTUAL_SERVICE,
+    WASM_PLUGIN,
     WORKLOAD_ENTRY,
     GroupKind,
     Key,
@@ -49,11 +51,13 @@ _KINDS: Mapping[str, Sequence[GroupKind]] = {
     RDS: (VIRTUAL_SERVICE, GATEWAY, SIDECAR, SERVICE_ENTRY, SERVICE),
     RATE_LIMIT_CONFIG: (RATE_LIMIT,),
     VHDS: (VIRTUAL_SERVICE, GATEWAY, SIDECAR, SERVICE_ENTRY, SERVICE),
+    ECDS: (TRAFFIC_EXTENSION, WASM_PLUGIN),
 }
 _FIELDS: Mapping[tuple[str, GroupKind], str] = {
     (CDS, DESTINATION_RULE): "spec.trafficPolicy",
     (CDS, SERVICE): "spec.ports",
     (CDS, SERVICE_ENTRY): "spec.ports",
+    (ECDS, WASM_PLUGIN): "spec.url",
     (EDS, ENDPOINT_SLICE): "endpoints",
     (EDS, SERVICE_ENTRY): "spec.endpoints",
     (EDS, WORKLOAD_ENTRY): "spec.address",

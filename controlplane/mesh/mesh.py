@@ -11,10 +11,10 @@ from controlplane.incremental.database import Database, Failed
 from controlplane.incremental.engine import never
 from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import credentials_of, referred_credentials
-from controlplane.mesh.access.jwks import WantedKeys, wanted_keys
 from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
+from controlplane.mesh.fetched.wanted import NOTHING_NEW, Wanted, WantedChanges
 from controlplane.mesh.patches.withdrawn import WithdrawnPatches
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.publisher import Publisher
@@ -49,7 +49,7 @@ class Published:
     changes: tuple[tuple[Table, TableChange], ...] = ()
     new_views: tuple[Session, ...] = ()  # sessions whose view is replaced; new ones get their first
     failed: tuple[Failed, ...] = ()  # queries that raised: our bugs, each reported once
-    wanted_keys: WantedKeys | None = None  # where issuers' keys are, where that changed
+    wanted: Wanted = NOTHING_NEW  # what is to be fetched
     held_back: Mapping[Key, Deferral] = field(default_factory=dict)  # all objects with rules that are held back
     due: float | None = None  # when something of that is to be published: refresh then though nothing has changed
     done: bool = True  # False: `stop` returned true; there is more to do, and nothing else is published yet
@@ -89,9 +89,8 @@ class Mesh:
         self._new_sessions: set[Session] = set()  # not looked at by a refresh yet
         self._new_views: set[Session] = set()
         self._failed: list[Failed] = []
-        self._wanted_keys: WantedKeys | None = None
         self._held_back: Mapping[Key, Deferral] = {}
-        self._db.watch(wanted_keys)
+        self._wanted = WantedChanges(self._db)
 
     @property
     def database(self) -> Database:
@@ -150,9 +149,7 @@ class Mesh:
             self._failed.extend(report.failed)
             for call in report.changed:
                 self._publisher.take(call)
-                if call.query is wanted_keys:
-                    addresses = self._db.peek(wanted_keys)
-                    self._wanted_keys = self._wanted_keys if isinstance(addresses, Failed) else addresses
+                self._wanted.take(call)
             proxies = [call.args[0] for call in report.changed if call.query is seen_by]
             sessions = self._new_sessions.union(*(self._sessions.get(proxy, ()) for proxy in proxies if isinstance(proxy, Proxy)))
             self._new_sessions.clear()
@@ -162,11 +159,10 @@ class Mesh:
                 break
         new_views, self._new_views = self._new_views, set()
         failed, self._failed = self._failed, []
-        keys, self._wanted_keys = self._wanted_keys, None
         self._endpoints_ahead.clear()
         changes = self._publisher.flush(now)
         self._withdrawn_patches.note_faults()
-        return Published(changes, tuple(new_views), tuple(failed), keys, self._note_deferrals(), self._due)
+        return Published(changes, tuple(new_views), tuple(failed), self._wanted.flush(), self._note_deferrals(), self._due)
 
     def refresh_endpoints(self, stop: Callable[[], bool] = never) -> Published:
         """Publish what has changed of endpoints, while a ``refresh`` is not done yet; not ``done``: call again to go on."""

@@ -89,14 +89,14 @@ def _outbound_roots(scope: OutboundScope, hosts_by: VirtualHostsBy, patches: Pro
         return (_with_patches(whole, PatchContext.SIDECAR_OUTBOUND, patches.outbound, patches.hosts),)
     if scope.connections.telemetry.reporter is None:
         return (whole,)
-    seen = scope._replace(connections=ConnectionScope())
+    seen = scope._replace(connections=ConnectionScope(), extensions=())
     return PartGroup(outbound_parts, (seen, hosts_by)), OpenGroup(outbound_connection_parts, (scope,))
 
 
 @query
 def whole_outbound_parts(_db: Database, scope: OutboundScope, hosts_by: VirtualHostsBy) -> Members:
     """Return what ``scope`` sees and how it handles connections."""
-    seen = scope._replace(connections=ConnectionScope())
+    seen = scope._replace(connections=ConnectionScope(), extensions=())
     return frozenset((PartGroup(outbound_parts, (seen, hosts_by)), PartGroup(outbound_connection_parts, (scope,))))
 
 

@@ -62,7 +62,8 @@ def snapshot(changes: Iterable[Change], proxy: Proxy, account: str | None = None
     view = session.view
     sections = {
         section: tuple(
-            expand(type_url, resource.value) for resource in sorted(view.resources(type_url), key=lambda resource: resource.name)
+            expand(type_url, resource.value)
+            for _, resource in sorted({resource.name: resource for resource in view.resources(type_url)}.items())  # some are in two tables
         )
         for section, type_url in SECTIONS.items()
     }

@@ -6,20 +6,23 @@ from collections.abc import Iterable, Iterator
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import ExtAuthz
 from envoy.extensions.filters.http.ratelimit.v3.rate_limit_pb2 import RateLimit
+from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
 from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.filters.network.wasm.v3.wasm_pb2 import Wasm as NetworkWasm
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from controlplane.envoy.packing import TYPED_STRUCT
-from controlplane.envoy.type_urls import CDS, EDS, PREFIX, RDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, PREFIX, RDS
 from controlplane.translate.filters.ext_authz import NAME as EXT_AUTHZ
 from controlplane.translate.filters.network import EXT_AUTHZ as EXT_AUTHZ_OF_CONNECTIONS
 from controlplane.translate.filters.rate_limits.filters import RATELIMIT, rate_limit_of
@@ -41,9 +44,19 @@ def references(message: Message) -> tuple[Reference, ...]:
             named = _of_hosts(message)
         case Listener():
             named = _of_listener(message)
+        case TypedExtensionConfig():
+            named = _of_extension(message)
         case _:
             named = ()
     return tuple(sorted(set(named)))
+
+
+def _of_extension(message: TypedExtensionConfig) -> Iterator[Reference]:
+    for kind in (Wasm, NetworkWasm):
+        if message.typed_config.Is(kind.DESCRIPTOR):
+            cluster = kind.FromString(message.typed_config.value).config.vm_config.code.remote.http_uri.cluster
+            if cluster:
+                yield CDS, cluster
 
 
 def _of_hosts(message: RouteConfiguration) -> Iterator[Reference]:
@@ -71,6 +84,8 @@ def _of_listener(message: Listener) -> Iterator[Reference]:
 
 
 def _of_filter(network_filter: Filter) -> Iterator[Reference]:
+    if network_filter.HasField("config_discovery"):
+        yield ECDS, network_filter.name
     if network_filter.name == TCP_PROXY and _holds(network_filter.typed_config, TcpProxy):
         proxy = TcpProxy.FromString(network_filter.typed_config.value)
         if proxy.cluster:
@@ -88,6 +103,7 @@ def _of_filter(network_filter: Filter) -> Iterator[Reference]:
         yield from _of_logs(manager.access_log)
         if cluster := trace_cluster(manager):
             yield CDS, cluster
+        yield from ((ECDS, asking.name) for asking in manager.http_filters if asking.HasField("config_discovery"))
         for asking in manager.http_filters:
             yield from _of_http_filter(asking)
 

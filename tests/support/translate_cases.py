@@ -67,7 +67,7 @@ class Case:
         """Return what ``out.yaml`` has to hold: the sections shown, and what is wrong with the objects."""
         folder, changes = self.read()
         found = snapshot(changes, self.proxy)
-        shown: dict[str, object] = {section: found.resources[section] for section in self.show}
+        shown: dict[str, object] = {name: found.resources[name] for name in self.show if found.resources[name] or name != "extensions"}
         problems = [f"{each.problem.severity.value}: {line(each.row())}" for each in located_problems(found.problems, [folder])]
         made = ordered({**shown, **({"problems": problems} if problems else {})})
         return yaml.safe_dump(made, sort_keys=False, width=_WIDTH, allow_unicode=True)

@@ -14,11 +14,11 @@ from controlplane.ir.limits.rate_limits import RequestLimits
 from controlplane.mesh.access.ext_authz import ResolvedAuthorizer, provider_name, resolved_authorizer
 from controlplane.mesh.access.istio_access import access_policy, token_issuer
 from controlplane.mesh.access.rate_limits import request_limits
-from controlplane.mesh.facets import of_kind
-from controlplane.mesh.inputs import index, jwks, objects
-from controlplane.mesh.registry.attachments import is_for, policy_attachment
+from controlplane.mesh.extensions.attached import TrafficSide, chain_extensions, extensions_of
+from controlplane.mesh.inputs import jwks, objects
+from controlplane.mesh.registry.attachments import attached_policies
 from controlplane.mesh.registry.mesh_settings import mesh_settings
-from controlplane.model.keys import AUTHORIZATION_POLICY, RATE_LIMIT, REQUEST_AUTHENTICATION, GroupKind, Key
+from controlplane.model.keys import AUTHORIZATION_POLICY, RATE_LIMIT, REQUEST_AUTHENTICATION, Key
 from controlplane.model.services import Labels
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.request_authentication import JWTRule, RequestAuthentication
@@ -31,15 +31,20 @@ class EffectivePolicies(NamedTuple):
     authorizations: tuple[Key, ...] = ()
     authentications: tuple[Key, ...] = ()
     rate_limits: tuple[Key, ...] = ()
+    extensions: tuple[Key, ...] = ()
 
 
 @query
-def effective_policies(db: Database, namespace: str, labels: Labels) -> EffectivePolicies:
-    """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's."""
+def effective_policies(db: Database, namespace: str, labels: Labels, side: TrafficSide = TrafficSide.SERVER) -> EffectivePolicies:
+    """Return the policies for a workload or gateway of ``namespace`` with ``labels``: its namespace's, and the root namespace's.
+
+    What a gateway takes is on the ``side`` of clients.
+    """
     return EffectivePolicies(
-        _attached_policies(db, AUTHORIZATION_POLICY, namespace, labels),
-        _attached_policies(db, REQUEST_AUTHENTICATION, namespace, labels),
-        _attached_policies(db, RATE_LIMIT, namespace, labels),
+        attached_policies(db, AUTHORIZATION_POLICY, namespace, labels),
+        attached_policies(db, REQUEST_AUTHENTICATION, namespace, labels),
+        attached_policies(db, RATE_LIMIT, namespace, labels),
+        extensions_of(db, namespace, labels, side),
     )
 
 
@@ -60,13 +65,15 @@ def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
 @query
 def inbound_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
     """Return the filters in front of workloads for which ``policies`` hold."""
-    return encoded_filters(access_of(db, policies), limits_of(db, policies.rate_limits), inbound=True)
+    extensions = chain_extensions(db, policies.extensions, TrafficSide.SERVER)
+    return encoded_filters(access_of(db, policies), limits_of(db, policies.rate_limits), extensions, inbound=True)
 
 
 @query
 def gateway_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
     """Return the filters of gateways for which ``policies`` hold."""
-    return encoded_filters(access_of(db, policies), limits_of(db, policies.rate_limits), inbound=False)
+    extensions = chain_extensions(db, policies.extensions, TrafficSide.CLIENT)
+    return encoded_filters(access_of(db, policies), limits_of(db, policies.rate_limits), extensions, inbound=False)
 
 
 def limits_of(db: Database, keys: tuple[Key, ...]) -> tuple[RequestLimits, ...]:
@@ -99,9 +106,3 @@ def _keys(db: Database, rule: JWTRule) -> str | None:
 def trust_domains(db: Database) -> tuple[str, ...]:
     """Return the trust domain of the mesh, and its aliases."""
     return mesh_settings(db).trust_domains
-
-
-def _attached_policies(db: Database, kind: GroupKind, namespace: str, labels: Labels) -> tuple[Key, ...]:
-    policy_namespaces = {namespace, mesh_settings(db).root_namespace}
-    keys = sorted(key for policy_namespace in policy_namespaces for key in index(db, of_kind(kind, policy_namespace)))
-    return tuple(key for key in keys if is_for(policy_attachment(db, key), key, namespace, set(labels)))

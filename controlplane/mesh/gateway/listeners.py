@@ -12,6 +12,7 @@ from controlplane.ir.listeners import ChainMatch, HttpRouting, unclaimed
 from controlplane.ir.tls import Termination
 from controlplane.mesh.access.istio_server_tls import needs_identity, termination
 from controlplane.mesh.access.policies import effective_policies, gateway_filters
+from controlplane.mesh.extensions.attached import TrafficSide
 from controlplane.mesh.gateway.gateways import GatewayRouteClient, GatewayScope, gateway_route_client, gateway_servers, namespaced_name
 from controlplane.mesh.gateway.passed_clusters import passing_chains
 from controlplane.mesh.gateway.route_tables import bound_virtual_services, shared_hosts, table_name
@@ -56,7 +57,7 @@ def gateway_listener_resource(db: Database, scope: GatewayScope, bind: str, numb
     listener = _listener_on(db, scope, port) if port else None
     if listener is None:
         return None
-    filters = gateway_filters(db, effective_policies(db, scope.namespace, scope.labels))
+    filters = gateway_filters(db, effective_policies(db, scope.namespace, scope.labels, TrafficSide.CLIENT))
     return checked_resource(
         LDS, listener.name, gateway_listener(listener, filters, gateway_connection_settings(db, scope.connections)), listener.missing
     )

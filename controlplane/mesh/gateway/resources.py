@@ -10,6 +10,8 @@ from controlplane.mesh.access.rate_limits import limit_targets
 from controlplane.mesh.destinations.clusters import black_hole_cluster, service_clusters
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.provider_clusters import provider_clusters
+from controlplane.mesh.extensions.attached import TrafficSide, extensions_of
+from controlplane.mesh.extensions.programs import extension_parts
 from controlplane.mesh.gateway.gateways import GatewayScope, gateway_servers, server_at
 from controlplane.mesh.gateway.listeners import connection_virtual_services, gateway_listeners
 from controlplane.mesh.gateway.passed_clusters import passed_clusters
@@ -38,6 +40,8 @@ def gateway_parts(db: Database, scope: GatewayScope, hosts_by: VirtualHostsBy) -
         PartGroup(gateway_clusters, (scope,)),
     }
     parts |= {PartGroup(gateway_table_parts, (scope, name, hosts_by)) for name in gateway_route_tables(db, scope)}
+    extensions = extensions_of(db, scope.namespace, scope.labels, TrafficSide.CLIENT)
+    parts |= extension_parts(db, extensions, identified=scope.identified)
     return frozenset(parts)
 
 
@@ -45,7 +49,7 @@ def gateway_parts(db: Database, scope: GatewayScope, hosts_by: VirtualHostsBy) -
 def gateway_clusters(db: Database, scope: GatewayScope) -> Members:
     """Return the clusters of ``scope``: its VirtualServices' destinations, authorizers, default endpoints, and what TLS passes to."""
     parts: set[ResourcePart | PartGroup] = set()
-    policies = effective_policies(db, scope.namespace, scope.labels)
+    policies = effective_policies(db, scope.namespace, scope.labels, TrafficSide.CLIENT)
     targets = [authorizer.target for authorizer in external_authorizers(db, policies)]
     for target in (*targets, *limit_targets(db, policies.rate_limits), *telemetry_targets(db, scope.connections.telemetry, Side.CLIENT)):
         parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))

@@ -12,7 +12,7 @@ from controlplane.mesh.access.policies import effective_policies
 from controlplane.mesh.facets import namespaces_with, of_kind
 from controlplane.mesh.inputs import index
 from controlplane.mesh.problems.gateways import gateway_workloads
-from controlplane.mesh.registry.attachments import GATEWAY_LABEL, target_refs
+from controlplane.mesh.registry.attachments import GATEWAY_LABEL, Attached, target_refs
 from controlplane.mesh.registry.expression_limits import ANYWHERE, large_expression, strictest_limit
 from controlplane.mesh.registry.mesh_settings import extension_provider, mesh_settings
 from controlplane.mesh.registry.peer_authentication import peer_policies
@@ -28,14 +28,12 @@ from controlplane.objects.extensions.telemetry import Telemetry
 from controlplane.objects.mesh.extension_providers import GrpcAuthorizer
 from controlplane.objects.security.authorization_policy import AuthorizationPolicy
 from controlplane.objects.security.peer_authentication import PeerAuthentication
-from controlplane.objects.security.request_authentication import RequestAuthentication
 from controlplane.objects.types.regex import regex_size
 from controlplane.translate.rbac.attributes import Needs
 from controlplane.translate.rbac.expressions import expressions_of
 from controlplane.translate.rbac.identities import Around
 from controlplane.translate.rbac.terms import RuleTerms, terms_of
 
-Attached = AuthorizationPolicy | RequestAuthentication | Telemetry
 Workload = tuple[str, Labels]  # a namespace, and labels that some workload there has
 
 

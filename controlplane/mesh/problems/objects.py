@@ -8,6 +8,7 @@ from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.access.credentials import problems_of_credentials
 from controlplane.mesh.access.jwks import missing_keys
 from controlplane.mesh.destinations.destination_rules import named_subsets
+from controlplane.mesh.extensions.problems import extension_problems
 from controlplane.mesh.facets import qualified_host
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import held_back, objects, plaintext_addresses
@@ -35,6 +36,8 @@ from controlplane.mesh.registry.services import declared_services, find_services
 from controlplane.model.keys import Key
 from controlplane.model.problems import HELD_BACK, Problem, Severity
 from controlplane.objects.extensions.telemetry import Telemetry
+from controlplane.objects.extensions.traffic_extension import TrafficExtension
+from controlplane.objects.extensions.wasm_plugin import WasmPlugin
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Namespace, Pod
 from controlplane.objects.mesh.mesh_config import MeshConfig
 from controlplane.objects.networking.claim_matches import is_claim
@@ -64,7 +67,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case RequestAuthentication() as authentication:
             no_keys = () if isinstance(authentication, ClosedRequestAuthentication) else missing_keys(db, authentication)
             return (*attachment_problems(db, authentication), *no_keys)
-        case AuthorizationPolicy() | PeerAuthentication() | RateLimit() | EnvoyFilter() as policy:
+        case AuthorizationPolicy() | PeerAuthentication() | RateLimit() | EnvoyFilter() | WasmPlugin() | TrafficExtension() as policy:
             return tuple(_policy_problems(db, policy))
         case Telemetry() | MeshConfig() as settings:
             return tuple(telemetry_problems(db, settings) if isinstance(settings, Telemetry) else telemetry_settings_problems(db, settings))
@@ -77,13 +80,20 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
             return ()
 
 
+def _extension_problems(db: Database, extension: WasmPlugin | TrafficExtension) -> Iterator[Problem]:
+    yield from attachment_problems(db, extension)
+    yield from extension_problems(db, extension)
+
+
 def internal_problem(key: Key, failed: Failed) -> Problem:
     """Return ``failed``, an internal error, as a Problem of the object ``key`` that brought it to light."""
     message = f"this object could not be worked out: {failed.message}; its last good meaning stays"
     return Problem(key, "", Severity.ERROR, "Internal", message)
 
 
-def _policy_problems(db: Database, policy: AuthorizationPolicy | PeerAuthentication | RateLimit | EnvoyFilter) -> Iterator[Problem]:
+def _policy_problems(
+    db: Database, policy: AuthorizationPolicy | PeerAuthentication | RateLimit | EnvoyFilter | WasmPlugin | TrafficExtension
+) -> Iterator[Problem]:
     match policy:
         case AuthorizationPolicy():
             return authorization_problems(db, policy)
@@ -93,6 +103,8 @@ def _policy_problems(db: Database, policy: AuthorizationPolicy | PeerAuthenticat
             return rate_limit_problems(db, policy)
         case EnvoyFilter():
             return envoy_filter_problems(db, policy)
+        case WasmPlugin() | TrafficExtension():
+            return _extension_problems(db, policy)
 
 
 def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> Iterator[Problem]:

@@ -11,9 +11,9 @@ from controlplane.xds.resource import Resource
 
 
 class Stopgap(NamedTuple):
-    """A resource for want of a better one, which could not be worked out: what was published before stays."""
+    """A resource for want of a better one, which could not be worked out, or none: what was published before stays."""
 
-    resource: Resource
+    resource: Resource | None
 
 
 class PatchedResource(NamedTuple):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
 from controlplane.mesh.destinations.destination_rules import selected_labels_of_namespace
+from controlplane.mesh.extensions.attached import TrafficSide, extensions_of
 from controlplane.mesh.facets import EXTERNAL_NAMES, by_source_labels, exported_to, of_kind
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY
 from controlplane.mesh.inputs import index, objects
@@ -55,6 +56,7 @@ class OutboundScope(NamedTuple):
     identified: bool = False  # it has a certificate of its own
     families: IpFamilies = IpFamilies.V4  # of the connections that iptables bring
     connections: ConnectionScope = ConnectionScope()
+    extensions: tuple[Key, ...] = ()  # that what it sends passes
 
 
 class InboundScope(NamedTuple):
@@ -112,6 +114,7 @@ def proxy_scope(db: Database, proxy: Proxy) -> ProxyScope:
         identified,
         families,
         connections,
+        extensions_of(db, proxy.namespace, labels, TrafficSide.CLIENT),
     )
     inbound = InboundScope(proxy.namespace, sidecar, captured, labels, proxy.ips, identified, proxy.interception, families, connections)
     return ProxyScope(outbound, inbound)

@@ -19,6 +19,8 @@ from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.istio_cluster_policy import connection_pool
 from controlplane.mesh.destinations.provider_clusters import provider_clusters
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
+from controlplane.mesh.extensions.attached import TrafficSide, extension_ports
+from controlplane.mesh.extensions.programs import extension_parts
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings
@@ -58,9 +60,11 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
         parts.update(provider_clusters(db, authorizer.target, workload.namespace, workload.labels, identified=workload.identified))
     for target in limit_targets(db, policies.rate_limits):
         parts.update(provider_clusters(db, target, workload.namespace, workload.labels, identified=workload.identified))
+    parts |= extension_parts(db, policies.extensions, identified=workload.identified)
     if workload.captured:
-        numbers = {port.port for port in ports}
-        by_port = tuple((port, PortPolicy(mode, peer)) for port, mode in peer_modes.ports if port not in numbers)
+        special = {port for port, _ in peer_modes.ports} | extension_ports(db, policies.extensions, TrafficSide.SERVER)
+        numbers = special - {port.port for port in ports}
+        by_port = tuple((port, PortPolicy(peer_modes.on_port(port), peer)) for port in sorted(numbers))
         others = OtherPorts(PortPolicy(peer_modes.mode, peer), by_port)
         how = (workload.interception, workload.families, workload.connections)
         parts.add(ResourcePart(virtual_inbound, (served_ports, others, policies, *how)))

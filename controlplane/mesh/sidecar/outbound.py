@@ -15,6 +15,8 @@ from controlplane.mesh.destinations.destination_rules import (
     selected_labels_of_namespace,
 )
 from controlplane.mesh.destinations.provider_clusters import provider_clusters
+from controlplane.mesh.extensions.attached import TrafficSide, chain_extensions
+from controlplane.mesh.extensions.programs import extension_parts
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, PartGroup, ResourcePart
 from controlplane.mesh.registry.mesh_settings import mesh_settings
@@ -32,6 +34,7 @@ from controlplane.mesh.shards import Shard
 from controlplane.mesh.sidecar.outbound_listeners import egress_client, listeners_of_egress, without_conflicts
 from controlplane.mesh.telemetry.connections import ConnectionScope, outbound_connection_settings, telemetry_targets
 from controlplane.model.endpoint_policy import STATUS_PORTS
+from controlplane.model.keys import Key
 from controlplane.model.mesh import OutboundPolicy
 from controlplane.model.proxies import IpFamilies
 from controlplane.translate.addresses import wildcard
@@ -66,6 +69,7 @@ def outbound_connection_parts(db: Database, scope: OutboundScope) -> Members:
     This differs from one workload to the next once they are counted, and what they see does not.
     """
     parts: set[ResourcePart | PartGroup] = {PartGroup(outbound_listeners, (scope,))}
+    parts |= extension_parts(db, scope.extensions, identified=scope.identified)
     for target in telemetry_targets(db, scope.connections.telemetry, Side.CLIENT):
         parts.update(provider_clusters(db, target, scope.namespace, scope.labels, identified=scope.identified))
     return frozenset(parts)
@@ -108,33 +112,42 @@ def outbound_listeners(db: Database, scope: OutboundScope) -> Members:
     settings = mesh_settings(db)
     ports = (settings.outbound_port, settings.inbound_port, *STATUS_PORTS) if scope.captured else ()
     own_addresses = ((bind, port) for bind in wildcard(scope.families) for port in ports)
-    parts = {ResourcePart(outbound_listener, (listener, scope.connections)) for listener in without_conflicts(candidates, own_addresses)}
+    parts = {
+        ResourcePart(outbound_listener, (listener, scope.connections, scope.extensions))
+        for listener in without_conflicts(candidates, own_addresses)
+    }
     if scope.captured:
-        parts.add(ResourcePart(virtual_outbound, (outbound_policy(db, scope.sidecar), scope.families, scope.connections)))
+        policy = outbound_policy(db, scope.sidecar)
+        parts.add(ResourcePart(virtual_outbound, (policy, scope.families, scope.connections, scope.extensions)))
         if (port := settings.http_proxy_port) is not None:
-            parts.add(ResourcePart(http_proxy_listener, (port, scope.connections)))
+            parts.add(ResourcePart(http_proxy_listener, (port, scope.connections, scope.extensions)))
     return frozenset(parts)
 
 
 @query
-def outbound_listener(db: Database, listener: OutboundListener, connections: ConnectionScope) -> Resource | None:
-    """Return the listener of ``listener``."""
-    message = listeners.outbound_listener(listener, outbound_connection_settings(db, connections))
+def outbound_listener(
+    db: Database, listener: OutboundListener, connections: ConnectionScope, extensions: tuple[Key, ...]
+) -> Resource | None:
+    """Return the listener of ``listener``, where connections pass ``extensions``."""
+    passed = chain_extensions(db, extensions, TrafficSide.CLIENT)
+    message = listeners.outbound_listener(listener, outbound_connection_settings(db, connections), passed)
     return checked_resource(LDS, listener.name, message, listener.missing)
 
 
 @query
-def virtual_outbound(db: Database, policy: OutboundPolicy, families: IpFamilies, connections: ConnectionScope) -> Resource | None:
-    """Return the listener that iptables send every outbound connection to."""
+def virtual_outbound(
+    db: Database, policy: OutboundPolicy, families: IpFamilies, connections: ConnectionScope, extensions: tuple[Key, ...]
+) -> Resource | None:
+    """Return the listener that iptables send every outbound connection to; they pass ``extensions``."""
     catch_all = clusters.PASSTHROUGH if policy is OutboundPolicy.ALLOW_ANY else clusters.BLACK_HOLE
-    message = listeners.virtual_outbound(
-        mesh_settings(db).outbound_port, catch_all, outbound_connection_settings(db, connections), families
-    )
+    settings, passed = outbound_connection_settings(db, connections), chain_extensions(db, extensions, TrafficSide.CLIENT)
+    message = listeners.virtual_outbound(mesh_settings(db).outbound_port, catch_all, settings, families, passed)
     return checked_resource(LDS, message.name, message)
 
 
 @query
-def http_proxy_listener(db: Database, port: int, connections: ConnectionScope) -> Resource | None:
-    """Return the listener that applications name as their HTTP proxy."""
-    message = listeners.http_proxy(port, outbound_connection_settings(db, connections))
+def http_proxy_listener(db: Database, port: int, connections: ConnectionScope, extensions: tuple[Key, ...]) -> Resource | None:
+    """Return the listener that applications name as their HTTP proxy; ``extensions`` are passed on the way."""
+    passed = chain_extensions(db, extensions, TrafficSide.CLIENT)
+    message = listeners.http_proxy(port, outbound_connection_settings(db, connections), passed)
     return checked_resource(LDS, message.name, message)

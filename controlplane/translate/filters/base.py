@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter as FilterMessage
 from google.protobuf.message import Message
 
+from controlplane.envoy.packing import pack
 from controlplane.ir.access import OPEN, ChainAccess
+from controlplane.ir.extensions.chains import ChainExtension
 from controlplane.ir.limits.rate_limits import RequestLimits
 from controlplane.ir.rules import HttpRule
 
@@ -19,6 +22,7 @@ class Chain:
     inbound: bool  # to the workload; otherwise from it, or through a gateway
     access: ChainAccess = OPEN
     limits: tuple[RequestLimits, ...] = ()
+    extensions: tuple[ChainExtension, ...] = ()  # those of users, within a phase in their order
     by_address: bool = False  # requests go to the endpoint that the connection was going to, where clients choose one themselves
 
 
@@ -38,6 +42,11 @@ class HttpFilter:
     name: str
     of_chain: Callable[[Chain], Iterable[Message]]
     of_rule: Callable[[HttpRule], Message | None] = nothing
+
+    def messages(self, chain: Chain) -> Iterator[FilterMessage]:
+        """Yield the filters of this name in ``chain``."""
+        for config in self.of_chain(chain):
+            yield FilterMessage(name=self.name, typed_config=pack(config))
 
 
 def always(config: Message) -> Callable[[Chain], Iterable[Message]]:

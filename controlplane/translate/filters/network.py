@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2 import ExtAuthz
@@ -10,7 +10,9 @@ from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 
 from controlplane.envoy.packing import pack
 from controlplane.ir.access import ChainAccess, ExternalAuthorizer, GrpcAuthorization
+from controlplane.ir.extensions.chains import ChainExtension, ExtensionLevel, ExtensionPhase
 from controlplane.translate.filters.ext_authz import grpc_service, marked, marks_prefix
+from controlplane.translate.filters.extensions.places import network_extension
 from controlplane.translate.filters.rbac import ORDER, shadow_prefix
 from controlplane.translate.rbac.rules import OF_CONNECTIONS, rules_of, rules_of_provider
 
@@ -19,9 +21,26 @@ EXT_AUTHZ = "envoy.filters.network.ext_authz"
 _STAT_PREFIX = "tcp."
 
 
-def network_filters(access: ChainAccess) -> list[Filter]:
-    """Return what connections have to pass where ``access`` holds, in their order."""
-    return [*_provider_filters(access), *(_rbac(rules) for rules in _authorization(access))]
+def network_filters(access: ChainAccess, extensions: Iterable[ChainExtension] = ()) -> list[Filter]:
+    """Return what connections have to pass where ``access`` holds, in their order, with those of ``extensions`` that see connections."""
+    before, after = (ExtensionPhase.AUTHN, ExtensionPhase.AUTHZ), (ExtensionPhase.STATS, ExtensionPhase.UNSPECIFIED)
+    return [
+        *_provider_filters(access),
+        *_extensions(extensions, before),
+        *(_rbac(rules) for rules in _authorization(access)),
+        *_extensions(extensions, after),
+    ]
+
+
+def extension_filters(extensions: Iterable[ChainExtension]) -> list[Filter]:
+    """Return those of ``extensions`` that see connections, in their order."""
+    return list(_extensions(extensions, tuple(ExtensionPhase)))
+
+
+def _extensions(extensions: Iterable[ChainExtension], phases: tuple[ExtensionPhase, ...]) -> Iterator[Filter]:
+    of_connections = [extension for extension in extensions if extension.level is ExtensionLevel.NETWORK]
+    for phase in phases:
+        yield from (network_extension(extension) for extension in of_connections if extension.phase is phase)
 
 
 def _provider_filters(access: ChainAccess) -> Iterator[Filter]:

@@ -27,7 +27,7 @@ from controlplane.translate.tls.mesh import HTTP_OF_PEERS, OTHERS_OF_PEERS
 
 def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings: ConnectionSettings) -> Listener:
     """Return the listener of ``gateway``, with ``filters`` on the way; ``settings`` hold for its connections."""
-    http, network, terminal = filters.http(), filters.network(), TerminalFilters(settings)
+    http, network, terminal = filters.http(gateway.port), filters.network(gateway.port), TerminalFilters(settings)
     listener = Listener(
         name=gateway.name,
         address=socket_address(gateway.bind or WILDCARD, 0 if gateway.bind.startswith(UNIX) else gateway.port),
@@ -39,7 +39,8 @@ def gateway_listener(gateway: GatewayListener, filters: EncodedFilters, settings
             case HttpRouting(route):
                 asks = bool(chain.termination and chain.termination.clients)
                 prefix = chain.stat_prefix or f"outbound_{gateway.name}"
-                message.filters.append(terminal.gateway_http(prefix, route, http, gateway.topology, asks=asks))
+                manager = terminal.gateway_http(prefix, route, http, gateway.topology, asks=asks)
+                message.filters.extend([*filters.before_http(gateway.port), manager])
             case TcpForwarding():
                 message.filters.extend([*(() if chain.passes_peers else network), terminal.forwarding(chain.handling)])
             case _:

@@ -65,14 +65,34 @@ class _ChainSpec(NamedTuple):
     service: ServiceNames
     limits: TcpLimits = NO_LIMITS
     termination: Termination | None = None
+    port: int | None = None  # that connections come to; None: any
 
 
-class _EncodedChain(NamedTuple):
-    """What has to be passed on the way, and what it leads to, the same in every chain."""
+class _PassedFilters(NamedTuple):
+    """What has to be passed on the way, by requests and by connections, those of requests too."""
 
     http: list[HttpFilter]
     network: list[Filter]
-    terminal: TerminalFilters
+    before_http: list[Filter]
+
+
+class _EncodedChain:
+    """What has to be passed on the way, by ports, of which nearly all are alike, and what it leads to, the same in every chain."""
+
+    def __init__(self, filters: EncodedFilters, settings: ConnectionSettings) -> None:
+        self.terminal = TerminalFilters(settings)
+        self._filters = filters
+        self._by_port: dict[int | None, _PassedFilters] = {}
+
+    def on(self, port: int | None) -> _PassedFilters:
+        """Return what connections to ``port`` have to pass."""
+        relevant = self._filters.relevant(port)
+        found = self._by_port.get(relevant)
+        if found is None:
+            filters = self._filters
+            found = _PassedFilters(filters.http(relevant), filters.network(relevant), filters.before_http(relevant))
+            self._by_port[relevant] = found
+        return found
 
 
 def virtual_inbound(
@@ -92,7 +112,7 @@ def virtual_inbound(
 
     There is no default chain: a connection that a port's own chains refuse would be let in by it.
     """
-    encoded = _encoded(filters, settings)
+    encoded = _EncodedChain(filters, settings)
     listener = listening(VIRTUAL_INBOUND, wildcard(families), number, TrafficDirection.INBOUND)
     listener.filter_chains.append(_to_itself(number, encoded.terminal))
     for served in (served for served in ports if served.port.port != number):  # connections to it lead nowhere, whoever names it
@@ -105,7 +125,7 @@ def virtual_inbound(
         if other == number:
             continue
         match = FilterChainMatch(destination_port={"value": other})
-        listener.filter_chains.extend(_chains(catch_all, Protocol.UNSUPPORTED, match, policy, encoded))
+        listener.filter_chains.extend(_chains(catch_all._replace(port=other), Protocol.UNSUPPORTED, match, policy, encoded))
     listener.filter_chains.extend(_chains(catch_all, Protocol.UNSUPPORTED, FilterChainMatch(), others.policy, encoded))
     listener.listener_filters.append(original_destination())
     if transparent:
@@ -119,13 +139,9 @@ def inbound_listener(served: ServedPort, filters: EncodedFilters, settings: Conn
     """Return the listener that binds a port itself, where no iptables are, with ``filters`` on the way, by ``settings``."""
     port = served.port
     listener = listening(f"{port.bind}_{port.port}", (port.bind,), port.port, TrafficDirection.INBOUND)
-    listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _encoded(filters, settings)))
+    listener.filter_chains.extend(_chains(_spec(port), port.protocol, FilterChainMatch(), served.policy, _EncodedChain(filters, settings)))
     inspect(listener, _inspectors(listener.filter_chains), settings)
     return named_plainly(complete(listener, settings), settings)
-
-
-def _encoded(filters: EncodedFilters, settings: ConnectionSettings) -> _EncodedChain:
-    return _EncodedChain(filters.http(), filters.network(), TerminalFilters(settings))
 
 
 def _to_itself(number: int, terminal: TerminalFilters) -> FilterChain:
@@ -137,7 +153,8 @@ def _to_itself(number: int, terminal: TerminalFilters) -> FilterChain:
 def _spec(port: InboundPort) -> _ChainSpec:
     name = f"{port.bind}_{port.port}"
     service = ServiceNames(port.service.host, port.service.name, port.service.namespace) if port.service else _NO_SERVICE
-    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", inbound_route(port), service, port.limits, port.termination)
+    route = inbound_route(port)
+    return _ChainSpec(name, name, port.cluster, f"inbound_{name};", route, service, port.limits, port.termination, port.port)
 
 
 def _chains(
@@ -165,10 +182,12 @@ def _chains(
 def _filters(spec: _ChainSpec, kind: _ConnectionKind, encoded: _EncodedChain) -> list[Filter]:
     counting = encoded.terminal.inbound_counting(spec.service, mutual=kind.mutual)
     noting = [peer_filter()] if counting and counting.mutual else []
+    passed = encoded.on(spec.port)
     if kind.http:
         shown = kind.mutual or bool(kind.outside and spec.termination and spec.termination.clients)
-        return [*noting, encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, encoded.http, counting, shown=shown)]
-    return [*noting, *encoded.network, encoded.terminal.tcp(spec.cluster, spec.cluster, spec.limits, counting)]
+        manager = encoded.terminal.inbound_http(spec.stat_prefix, spec.routes, passed.http, counting, shown=shown)
+        return [*noting, *passed.before_http, manager]
+    return [*noting, *passed.network, encoded.terminal.tcp(spec.cluster, spec.cluster, spec.limits, counting)]
 
 
 def _kinds(protocol: Protocol, mode: MutualTLSMode) -> Iterable[_ConnectionKind]:

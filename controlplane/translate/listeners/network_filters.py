@@ -18,6 +18,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.duration_pb2 import Duration
 
 from controlplane.envoy.packing import pack
+from controlplane.ir.extensions.chains import ChainExtension, on_port
 from controlplane.ir.gateway import ForwardedCertificate, Topology
 from controlplane.ir.listeners import (
     EVERY_CONNECTION,
@@ -35,6 +36,7 @@ from controlplane.model.proxies import TPROXY_MARK
 from controlplane.translate.addresses import ads, block, endpoint_at, milliseconds
 from controlplane.translate.filters.base import Chain
 from controlplane.translate.filters.chosen_address import note_address
+from controlplane.translate.filters.network import extension_filters
 from controlplane.translate.filters.order import filters_of
 from controlplane.translate.telemetry.access_logs import of_connections, of_refused_connections, of_requests
 from controlplane.translate.telemetry.metrics import Counting, count_connections, http_loggers
@@ -63,13 +65,22 @@ PLAIN_HTTP = ("http/1.1", "h2c")  # what the HTTP inspector calls them
 
 @dataclass(frozen=True, slots=True)
 class TerminalFilters:
-    """The filters that end a chain, by ``settings``: what routes requests, and what sends whole connections on."""
+    """The filters that end a chain, by ``settings``: what routes requests, and what sends whole connections on.
+
+    Outbound, ``extensions`` are passed by what goes to ``port``, ``None`` where that is not one in particular.
+    """
 
     settings: ConnectionSettings
+    extensions: tuple[ChainExtension, ...] = ()
+    port: int | None = None
+
+    def network_extensions(self) -> list[Filter]:
+        """Return those of the extensions that see connections."""
+        return extension_filters(on_port(self.extensions, self.port))
 
     def outbound_http(self, stat_prefix: str, routing: HttpRouting) -> Filter:
         """Return what routes requests from the workload as ``routing`` says."""
-        manager = self._manager(stat_prefix, filters_of(Chain(inbound=False, by_address=routing.by_address)))
+        manager = self._manager(stat_prefix, self._outbound_filters(routing))
         manager.rds.config_source.CopyFrom(ads())
         manager.rds.route_config_name = routing.route
         if routing.by_address:
@@ -78,6 +89,9 @@ class TerminalFilters:
         manager.skip_xff_append = True
         manager.access_log.extend(http_loggers(self._outbound()))
         return Filter(name=HTTP_MANAGER, typed_config=pack(manager))
+
+    def _outbound_filters(self, routing: HttpRouting) -> list[HttpFilter]:
+        return filters_of(Chain(inbound=False, extensions=on_port(self.extensions, self.port), by_address=routing.by_address))
 
     def gateway_http(
         self,

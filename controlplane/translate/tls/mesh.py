@@ -46,6 +46,13 @@ def downstream(peer: Peer, *, http: bool) -> TransportSocket:
     return socket(context)
 
 
+def control_plane(host: str) -> TransportSocket:
+    """Return mutual TLS to the control plane at ``host``, whose certificate has to be for that."""
+    common = _common(Peer(), ())
+    common.combined_validation_context.default_validation_context.match_typed_subject_alt_names.extend(names([host]))
+    return socket(UpstreamTlsContext(common_tls_context=common, sni="" if is_ip(host) else host))
+
+
 def plaintext() -> TransportSocket:
     """Return no TLS at all."""
     return TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer()))

@@ -12,6 +12,7 @@ from controlplane.fleet.registrations import Registrations, probe_of
 from controlplane.inject.inject import InjectionContext, InjectionOutcome, inject
 from controlplane.inject.policy import PodNamespace
 from controlplane.mesh.access.jwks import wanted_keys
+from controlplane.mesh.extensions.programs import wanted_modules
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.snapshot import SECTIONS
 from controlplane.model.identity import Identity
@@ -98,6 +99,7 @@ class World:
                 for sent in session.view.resources(type_url):
                     yield ((who, section), f"{session.proxy.name} {sent.name}"), sent.version
         yield (("control plane", "keys of issuers"), ""), mesh.database.peek(wanted_keys)
+        yield (("control plane", "modules"), ""), mesh.database.peek(wanted_modules)
         yield (("control plane", "namespaces with proxies"), ""), mesh.injected_namespaces()
         yield (("machines", "entries"), ""), [entry.document for entry in self._registrations.entries(mesh.object, 0.0).values()]
         yield (("machines", "health checks"), ""), specifier(probe_of(machine, mesh.object)).SerializeToString(deterministic=True)

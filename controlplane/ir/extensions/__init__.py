@@ -1,0 +1,1 @@
+"""Filters of the users' own, in WebAssembly and in Lua."""
