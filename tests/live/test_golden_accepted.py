@@ -25,6 +25,7 @@ from tests.support.certificates import write_files
 from tests.support.envoy_versions import VERSIONS, envoy_of
 from tests.support.envoys import CredentialFiles
 from tests.support.envoys import FolderStore as Folder
+from tests.support.fakes.small_modules import loadable_module
 from tests.support.processes import EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.proofs import ends
 from tests.support.translate_cases import FOLDER, IP, Case, cases
@@ -37,7 +38,7 @@ IDENTIFIED = "with an identity, "  # before how its connections are captured
 AT = " at "  # before the addresses that its node says it has
 DUAL_STACK, IPV6 = f"REDIRECT{AT}10.1.0.7,fd00:1::7", f"REDIRECT{AT}fd00:1::7"
 _REFUSALS = Statistics(suffixes=(".update_rejected",))
-CERTIFICATES = "/etc/certs"  # where cases have files
+CERTIFICATES = "/etc/certs"  # where cases have files, of plugins too
 # Stands beside the objects of a case: when Envoy knows this host, it has been sent what came with it.
 MARKER = """---
 apiVersion: networking.istio.io/v1
@@ -102,6 +103,7 @@ class Bench:
     async def start(self, mode: str) -> None:
         """Start both; a gateway has an identity, so that it is shown TLS as well."""
         write_files(self.folder / "certs", "file.example")
+        (self.folder / "certs" / "plugin.wasm").write_bytes(loadable_module())
         plane = await start_replica(self.replica, self.store.serve("navarch"), self.folder)
         self.processes.append(plane)
         await until(self._ready, "the control plane is ready", watched=plane)
