@@ -61,22 +61,6 @@ def wasm(**spec: object) -> list[str]:
     return errors("WasmPlugin", {"url": "oci://a/b", **spec})
 
 
-@pytest.mark.parametrize(
-    ("kind", "spec", "words"),
-    [
-        ("WasmPlugin", {"url": "oci://a/b", "pluginConfig": {"a": [1, {"b": "c"}]}}, "it has no effect"),
-        ("TrafficExtension", {"lua": {"inlineCode": "x = 1"}}, "it has no effect"),
-    ],
-)
-def test_a_policy_is_kept_and_its_user_is_told_once_that_it_does_nothing_yet(kind: str, spec: Json, words: str) -> None:
-    parsed = read(kind, spec)
-
-    [problem] = parsed.problems
-    assert parsed.object is not None
-    assert (problem.severity, problem.field, problem.code) == (Severity.WARNING, "kind", "KindNotTranslated")
-    assert words in problem.message
-
-
 def test_a_field_that_nobody_knows_is_told_in_a_policy_too() -> None:
     parsed = read("AuthorizationPolicy", {"rules": [{"form": []}]})
 
