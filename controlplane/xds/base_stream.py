@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from controlplane.envoy.type_urls import CDS, ECDS, EDS, RDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS
 from controlplane.xds.channel import Channel
 from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Acked, Event, Nacked, Sent, Subscribed
@@ -237,11 +237,23 @@ class BaseStream(ABC):
 
     def _accepted(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
         """Return which parts of what ``flight`` brought were replaced, as the client refuses them."""
+        if channel.type_url == ECDS and self._replacements:
+            return self._replaced(flight)
         if channel.type_url != RDS or not self._part_trials:
             return ()
         names = [resource.name for resource in flight.resources]
         channel.look_again([name for name in names if self._part_trials.accepted(name) and channel.wants(name)])
         return tuple(part for name in names for part in self._part_trials.at_fault(name))
+
+    def _replaced(self, flight: Flight) -> tuple[str, ...]:
+        """Return for which extensions ``flight`` brought stand-ins; listeners that were refused for those are tried again."""
+        published = (self._view.get(ECDS, resource.name) for resource in flight.resources)
+        names = tuple(resource.name for resource in published if resource is not None and self._replacements.stands_in(resource))
+        listeners, used = self._channels.get(LDS), {(ECDS, name) for name in names}
+        if listeners is not None and names:
+            find = self._view.lookup(LDS)
+            listeners.force([name for name in listeners.refused if (found := find(name)) is not None and not used.isdisjoint(found.uses)])
+        return names
 
     def _refuse(self, channel: Channel, flight: Flight) -> tuple[str, ...]:
         """Take note that ``flight`` was refused; return what is at fault, nothing where that is yet to be found."""

@@ -8,7 +8,7 @@ import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
 from google.rpc.status_pb2 import Status
 
-from controlplane.envoy.type_urls import ECDS
+from controlplane.envoy.type_urls import ECDS, LDS
 from controlplane.xds.base_stream import BaseStream
 from controlplane.xds.delta import DeltaStream
 from controlplane.xds.events import Nacked
@@ -117,6 +117,23 @@ def test_what_is_not_there_yet_and_what_is_gone_is_answered_with_silence(stream:
     assert client.stream.take() is None
     client.put(program(b"back"))
     assert b"back" in client.next().payload
+
+
+def test_a_listener_that_was_refused_for_it_is_tried_again_once_the_stand_in_is_there() -> None:
+    client = Client(DeltaStream, program(b"bad"))
+    bad = client.next()
+    listener = resource(LDS, "listener", b"\x0a\x08listener", uses=((ECDS, "one"),))
+    client.stream.changed(client.table.apply({LDS: {"listener": listener}}, {}))
+    client.stream.receive(DeltaDiscoveryRequest(type_url=LDS))
+    first = client.next()
+    client.refuse(bad)
+    client.stream.receive(DeltaDiscoveryRequest(type_url=LDS, response_nonce=first.nonce, error_detail=REFUSED))
+
+    client.accept(client.next())
+
+    again = client.next()
+    assert (first.type_url, again.type_url) == (LDS, LDS)
+    assert b"listener" in again.payload
 
 
 def test_another_extension_goes_on_beside_one_that_is_refused() -> None:
