@@ -18,6 +18,7 @@ def modules_cluster(address: str, *, connect_timeout_ms: int) -> Cluster:
     return Cluster(
         name=MODULES,
         type=Cluster.STATIC if is_ip(host) else Cluster.STRICT_DNS,
+        dns_lookup_family=Cluster.ALL,
         connect_timeout=milliseconds(connect_timeout_ms),
         load_assignment={
             "cluster_name": MODULES,

@@ -27,6 +27,7 @@ from controlplane.ir.extensions.programs import (
 
 _RUNTIME = "envoy.wasm.runtime.v8"  # the only one that stock Envoy has, beside that of modules linked into it
 _FETCH_S = 30
+_RETRIES = 1000
 _FAILURE = {
     FailurePolicy.CLOSE: wasm_pb2.FAIL_CLOSED,
     FailurePolicy.OPEN: wasm_pb2.FAIL_OPEN,
@@ -75,6 +76,9 @@ def _code(code: ModuleFile | InlineModule | ServedModule) -> AsyncDataSource:
             return AsyncDataSource(local={"inline_bytes": code.content})
         case ServedModule():
             uri = {"uri": code.url, "cluster": code.cluster, "timeout": {"seconds": _FETCH_S}}
-            return AsyncDataSource(remote={"http_uri": uri, "sha256": code.sha256})
+            # Envoy gives up after one retry, and then for good; its cluster may be warming still.
+            back_off = {"base_interval": {"nanos": 500_000_000}, "max_interval": {"seconds": 10}}
+            retries = {"retry_back_off": back_off, "num_retries": {"value": _RETRIES}}
+            return AsyncDataSource(remote={"http_uri": uri, "sha256": code.sha256, "retry_policy": retries})
         case _:
             assert_never(code)
