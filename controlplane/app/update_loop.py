@@ -244,7 +244,7 @@ class _Mailbox:
         self._verdicts: dict[str, CredentialVerdict] = {}
 
     def put(self, source: str, facts: Iterable[Fact], since_ns: int) -> bool:
-        """Take ``facts`` of ``source`` in, noticed ``since_ns``, and return whether any of them is about the keys of issuers, or a module."""
+        """Take ``facts`` of ``source`` in, noticed ``since_ns``; return whether any of them is about the keys of issuers, or a module."""
         self.sources.add(source)
         has_keys = False
         for fact in facts:

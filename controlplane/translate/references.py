@@ -53,7 +53,7 @@ def references(message: Message) -> tuple[Reference, ...]:
 
 def _of_extension(message: TypedExtensionConfig) -> Iterator[Reference]:
     for kind in (Wasm, NetworkWasm):
-        if message.typed_config.Is(kind.DESCRIPTOR):
+        if _holds(message.typed_config, kind):
             cluster = kind.FromString(message.typed_config.value).config.vm_config.code.remote.http_uri.cluster
             if cluster:
                 yield CDS, cluster

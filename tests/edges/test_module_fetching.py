@@ -54,8 +54,10 @@ def fetcher(*allow: str, secrets: Mapping[str, bytes] | None = None, served_at: 
     return ModuleFetcher(GuardedClient(guard, trusting(None), SystemResolver()), entries, served_at, patience_s)
 
 
-def image(registry: ModuleRegistry, name: str = "plugins/one:1", **more: str) -> ModuleSource:
-    return ModuleSource(f"oci://{registry.at}/{name}")._replace(**more)
+def image(
+    registry: ModuleRegistry, name: str = "plugins/one:1", *, sha256: str = "", namespace: str = "", secret: str = ""
+) -> ModuleSource:
+    return ModuleSource(f"oci://{registry.at}/{name}", sha256, namespace, secret)
 
 
 def password(registry: ModuleRegistry, text: str = PASSWORD) -> Mapping[str, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,4 +221,4 @@ def pull_secret(config: str, *, name: str = "registry", namespace: str = "shop")
 
 def _document(kind: str, name: str, namespace: str, spec: Mapping[str, object]) -> dict[str, object]:
     meta = {"name": name, "namespace": namespace}
-    return json.loads(json.dumps({"apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": meta, "spec": spec}))
+    return {"apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": meta, "spec": dict(spec)}

@@ -105,7 +105,7 @@ def test_a_module_and_a_configuration_change_nothing_but_what_the_filter_runs() 
     came = world.fetched(ModuleSource(URL), MODULE)
     configured = world.apply(plugin(pluginConfig={"a": 2}))
 
-    assert first.wanted.modules == {ModuleSource(URL)}
+    assert first.wanted.modules == frozenset({ModuleSource(URL)})
     assert LDS in changed(first)
     assert ECDS not in changed(first)
     assert changed(came) == changed(configured) == {ECDS: {NAME}}

@@ -42,6 +42,10 @@ class Client:
     def remove(self, name: str) -> None:
         self.stream.changed(self.table.apply({}, {ECDS: frozenset((name,))}))
 
+    def request(self, request: DeltaDiscoveryRequest) -> None:
+        assert isinstance(self.stream, DeltaStream)
+        self.stream.receive(request)
+
     def _receive(self, names: list[str], nonce: str = "", error: Status | None = None) -> tuple[object, ...]:
         if isinstance(self.stream, DeltaStream):
             first = names if not nonce else []
@@ -124,10 +128,10 @@ def test_a_listener_that_was_refused_for_it_is_tried_again_once_the_stand_in_is_
     bad = client.next()
     listener = resource(LDS, "listener", b"\x0a\x08listener", uses=((ECDS, "one"),))
     client.stream.changed(client.table.apply({LDS: {"listener": listener}}, {}))
-    client.stream.receive(DeltaDiscoveryRequest(type_url=LDS))
+    client.request(DeltaDiscoveryRequest(type_url=LDS))
     first = client.next()
     client.refuse(bad)
-    client.stream.receive(DeltaDiscoveryRequest(type_url=LDS, response_nonce=first.nonce, error_detail=REFUSED))
+    client.request(DeltaDiscoveryRequest(type_url=LDS, response_nonce=first.nonce, error_detail=REFUSED))
 
     client.accept(client.next())
 
@@ -138,7 +142,7 @@ def test_a_listener_that_was_refused_for_it_is_tried_again_once_the_stand_in_is_
 
 def test_another_extension_goes_on_beside_one_that_is_refused() -> None:
     client = Client(DeltaStream, program(b"bad"))
-    client.stream.receive(DeltaDiscoveryRequest(type_url=ECDS, resource_names_subscribe=["two"]))
+    client.request(DeltaDiscoveryRequest(type_url=ECDS, resource_names_subscribe=["two"]))
     client.refuse(client.next())
     client.accept(client.next())
 
