@@ -33,7 +33,9 @@ from controlplane.xds.resource import resource
 
 _TYPES = {"CLUSTER": CDS, "LISTENER": LDS, "EXTENSION_CONFIG": ECDS}
 _GENERATED = re.compile(
-    r"(?:outbound|inbound)\|.*|(?:BlackHole|Passthrough|InboundPassthrough)Cluster.*|xds-grpc|virtual(?:In|Out)bound", re.ASCII
+    r"(?:outbound|inbound)\|.*|(?:BlackHole|Passthrough|InboundPassthrough)Cluster.*|xds-grpc|virtual(?:In|Out)bound"
+    r"|(?:wasmplugin|trafficextension)/.*|navarch-modules",
+    re.ASCII,
 )
 _OF_SERVICE = re.compile(r"outbound\|\d{1,5}\|[^|]*\|([^|]+)", re.ASCII)
 
@@ -75,8 +77,8 @@ def added_resource(db: Database, ref: PatchRef, twin: PatchRef | None, root: Par
         outcome = PatchOutcome()
         outcome.note_fault(patch, f"it is not added: {refused}")
         return PatchedResource(None, (), tuple(outcome.faults))
-    used = tuple(each for each in references(message) if each[0] == CDS)
-    made = resource(_TYPES[patch.head.apply_to], _name(patch), encode(message), uses=() if isinstance(message, Listener) else used)
+    used = tuple(each for each in references(message) if each[0] == (ECDS if isinstance(message, Listener) else CDS))
+    made = resource(_TYPES[patch.head.apply_to], _name(patch), encode(message), uses=used)
     return PatchedResource(made, (ref,), ())
 
 

@@ -12,7 +12,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from controlplane.envoy.packing import encode
-from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, ECDS, LDS, RDS, VHDS
 from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.gateway.gateways import GatewayScope, namespaced_name, server_at
 from controlplane.mesh.gateway.route_tables import servers_of_table
@@ -175,5 +175,5 @@ def _patched(
 def _again(before: Resource, message: Cluster | Listener | None, outcome: PatchOutcome) -> Resource | None:
     if message is None or not outcome.applied:
         return None if message is None else before
-    kept = tuple(reference for reference in references(message) if reference in before.uses)
+    kept = tuple(reference for reference in references(message) if reference in before.uses or reference[0] == ECDS)
     return replace(resource(before.type_url, before.name, encode(message), uses=kept), missing=before.missing)

@@ -67,7 +67,9 @@ def reduction(db: Database, part: ResourcePart, lacking: frozenset[str]) -> Redu
     """Return what is left of ``part`` without what is ``lacking``, and what was left out."""
     made = part.query(db, *part.args)
     match made:
-        case Stopgap(resource):
+        case Stopgap(None):
+            return Reduction(made)
+        case Stopgap(Resource() as resource):
             found = _reduction(resource, lacking)
             return found._replace(resource=Stopgap(found.resource)) if isinstance(found.resource, Resource) else found
         case PatchedResource(Resource() as patched):
@@ -114,7 +116,7 @@ def _of_message(made: Resource, lacking: frozenset[str]) -> tuple[Resource | Non
     if message is None:
         return None, left_out
     left = checked_resource(made.type_url, made.name, message, made.missing)
-    return replace(left, exclusive=made.exclusive), left_out
+    return replace(left, exclusive=made.exclusive, fallback=made.fallback), left_out
 
 
 def _of_assembly(made: Resource, assembly: Assembly, lacking: frozenset[str]) -> tuple[Resource, Iterable[LeftOut]]:
