@@ -148,6 +148,7 @@ async def test_a_changed_filter_leaves_listeners_and_their_connections_alone(wor
 
     assert set(first.values()) == {"first"}
     assert set(second.values()) == {"second"}
+    assert all(counters["listener_manager.listener_added"] for counters in before.values())
     assert {protocol: await _listener_changes(world, protocol) for protocol in world.envoys} == before
 
 
