@@ -67,9 +67,9 @@ def reduction(db: Database, part: ResourcePart, lacking: frozenset[str]) -> Redu
     """Return what is left of ``part`` without what is ``lacking``, and what was left out."""
     made = part.query(db, *part.args)
     match made:
-        case Stopgap(None):
-            return Reduction(made)
-        case Stopgap(Resource() as resource):
+        case Stopgap(resource):
+            if resource is None:
+                return Reduction(made)
             found = _reduction(resource, lacking)
             return found._replace(resource=Stopgap(found.resource)) if isinstance(found.resource, Resource) else found
         case PatchedResource(Resource() as patched):

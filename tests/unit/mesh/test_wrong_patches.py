@@ -126,6 +126,11 @@ APPLIED: dict[str, tuple[Json, str, str]] = {
     "after the router": (http("INSERT_AFTER", lua()), "patch.value", "no HTTP filter can come after"),
     "without the router": (http("REMOVE"), "patch.operation", "sends requests nowhere"),
     "a name of ours": (cluster("ADD", name=f"outbound|80||{WEB}", **STATIC), "patch.value", "a name of ours"),
+    "a name of a plugin": (
+        patch("EXTENSION_CONFIG", "ADD", lua() | {"name": "wasmplugin/http/a.b"}),
+        "patch.value",
+        "a name of ours",
+    ),
     "endpoints of nobody's": (cluster("ADD", name="c", type="EDS", eds_cluster_config=EDS), "patch.value", "STRICT_DNS"),
     "an endpoint that is no address": (
         cluster("ADD", name="c", type="STATIC", load_assignment={"cluster_name": "c", "endpoints": TO_A_NAME}),
