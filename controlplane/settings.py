@@ -103,11 +103,42 @@ class OwnTraceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryTls:
+    """How a registry is known, and by what it knows us: PEM files."""
+
+    roots: str | None = None  # None: the system's
+    certificate: str | None = None
+    key: str | None = None
+    server_name: str | None = None  # that its certificate says; None: the host of its URL
+
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        """Return the paths of the files, in a fixed order."""
+        return (self.roots, self.certificate, self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtcdSettings:
+    """Which keys of an etcd are services of the mesh, and as what."""
+
+    urls: tuple[str, ...]  # of the members of one cluster
+    prefix: str
+    tls: RegistryTls = RegistryTls()
+    user: str | None = None
+    password_file: str | None = None
+    namespace: str = "etcd"  # in the mesh
+    domain: str = "etcd"  # host names end in it
+    port: int | None = None  # of services whose instances do not say theirs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How one control plane runs; addresses are ``host:port``, and port 0 is any free one."""
 
     files: tuple[str, ...] = ()  # folders of manifests
     kubernetes: KubernetesSettings | None = None
+    etcd: EtcdSettings | None = None
+    sync_timeout_s: float = 30.0  # after which nobody waits any longer for a registry that has not been read
     identity: IdentitySettings | None = None
     jwks: JwksSettings = JwksSettings()
     modules: ModuleSettings = ModuleSettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from controlplane.objects.changes import Change, split
 from controlplane.objects.locations import Locations
 from controlplane.serve.sds.secret_stores import FileSecrets
 from controlplane.settings import Settings
+from controlplane.sources.etcd.source import etcd_source
 from controlplane.sources.files.source import FileSource
 from controlplane.sources.precedence import Precedence
 from controlplane.sources.registrations import RegistrationSource
@@ -35,6 +37,8 @@ def sources_of(settings: Settings, api: ApiServer | None, registrar: WorkloadReg
         yield api.source
     if registrar and not settings.kubernetes:
         yield RegistrationSource(registrar.documents, registrar.changed)
+    if settings.etcd:
+        yield etcd_source(settings.etcd, settings.sync_timeout_s, random.random)
 
 
 class Sources:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
 import socket
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from dataclasses import replace
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -24,11 +22,11 @@ from controlplane.cli.fetching import (
     module_settings,
 )
 from controlplane.cli.options import Output, Traces, address, folder, injection_settings, plaintext_address, trace_settings
+from controlplane.cli.serving import etcd_options
+from controlplane.cli.serving.registry_options import SyncTimeout
+from controlplane.cli.serving.run import run
 from controlplane.settings import EnvoyFilters, IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
-from controlplane.telemetry import LogFormat, LogLevel, log_to_stderr
-
-if TYPE_CHECKING:
-    from controlplane.app.control_plane import Addresses
+from controlplane.telemetry import LogFormat, LogLevel
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?")  # of a Lease, with something before it
 
@@ -123,6 +121,18 @@ def serve(
     context: _Context = None,
     namespace: _Namespaces = None,
     watch_timeout: _WatchTimeout = 120.0,
+    etcd: etcd_options.Urls = None,
+    etcd_prefix: etcd_options.Prefix = None,
+    etcd_user: etcd_options.User = None,
+    etcd_password_file: etcd_options.PasswordFile = None,
+    etcd_ca: etcd_options.Roots = None,
+    etcd_cert: etcd_options.Certificate = None,
+    etcd_key: etcd_options.PrivateKey = None,
+    etcd_server_name: etcd_options.ServerName = None,
+    etcd_namespace: etcd_options.Namespace = "etcd",
+    etcd_domain: etcd_options.Domain = "etcd",
+    etcd_port: etcd_options.Port = None,
+    sync_timeout: SyncTimeout = 30,
     webhook: _Webhook = None,
     injection: _Injection = None,
     xds: _Xds = "127.0.0.1:15010",
@@ -153,13 +163,15 @@ def serve(
     log_level: _Level = LogLevel.INFO,
     output: _Output = Output.TABLE,
 ) -> None:
-    """Serve folders of manifests, a Kubernetes API server, or both, to every Envoy that connects.
+    """Serve folders of manifests, a Kubernetes API server, an etcd, or several of these, to every Envoy that connects.
 
     Ready when /readyz on the admin address answers 200. A save in a folder, or kubectl apply, reaches the proxies at once.
 
     For example:
 
       navarch serve --kubernetes --namespace shop
+
+      navarch serve --files ./manifests --etcd http://127.0.0.1:2379 --etcd-prefix /services
 
       navarch serve --files ./manifests --state ./state --xds-tls 0.0.0.0:15012 --log-format json
     """
@@ -168,9 +180,15 @@ def serve(
         raise typer.BadParameter("--injection goes with --webhook")
     if injection and cluster:
         cluster = replace(cluster, injection=injection_settings(injection))
+    etcd_tls = (etcd_ca, etcd_cert, etcd_key, etcd_server_name)
+    of_etcd = etcd_options.settings(
+        etcd, (etcd_prefix, etcd_port), etcd_tls, (etcd_user, etcd_password_file), (etcd_namespace, etcd_domain)
+    )
     settings = Settings(
-        files=_folders(files, alone=cluster is None),
+        files=_folders(files, alone=not (cluster or of_etcd)),
         kubernetes=cluster,
+        etcd=of_etcd,
+        sync_timeout_s=sync_timeout,
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
         reports=ReportSettings(grace_s=registration_grace, load_interval_s=load_interval),
         jwks=JwksSettings(allow=allowed(jwks_allow, "--jwks-allow"), roots=jwks_roots, refresh_s=jwks_refresh),
@@ -183,12 +201,12 @@ def serve(
         health=address(health, option="--health") if health else None,
         admin_hosts=tuple(admin_hosts or ()),
     )
-    _run(settings, output, log_format, log_level)
+    run(settings, output, log_format, log_level)
 
 
 def _folders(files: list[str] | None, *, alone: bool) -> tuple[str, ...]:
     if alone and not files:
-        raise typer.BadParameter("expected --files DIR, --kubernetes, or both: there is nothing to serve")
+        raise typer.BadParameter("expected --files DIR, --kubernetes or --etcd URL: there is nothing to serve")
     return tuple(dict.fromkeys(folder(path, option="--files") for path in files or ()))
 
 
@@ -246,38 +264,3 @@ def _identity(
         connection_age_s=seconds[1],
         names=tuple(names or ()),
     )
-
-
-def _run(settings: Settings, output: Output, log_format: LogFormat, log_level: LogLevel) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):  # until there is an event loop that minds them: what follows takes a while
-        signal.signal(number, _stop_early)
-
-    import asyncio
-
-    import uvloop
-
-    from controlplane.app.control_plane import run_until_signalled
-    from controlplane.errors import NavarchError
-    from controlplane.serve.core_log import core_lines_in_log
-
-    try:
-        with core_lines_in_log():
-            log_to_stderr(log_format, log_level)
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(run_until_signalled(settings, lambda addresses: _announce(addresses, output)))
-    except NavarchError as error:
-        typer.echo(f"navarch: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def _stop_early(*_: object) -> None:
-    typer.echo("navarch: stopped before anything was served", err=True)
-    raise SystemExit(0)
-
-
-def _announce(addresses: Addresses, output: Output) -> None:
-    by_name = {name: listen_address for name, listen_address in asdict(addresses).items() if listen_address}
-    if output is Output.JSON:
-        typer.echo(json.dumps(by_name))
-    else:
-        typer.echo("navarch serves " + ", ".join(f"{name} at {listen_address}" for name, listen_address in by_name.items()))

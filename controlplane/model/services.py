@@ -50,7 +50,8 @@ class Service:
     identities: tuple[str, ...] = ()  # that its instances' certificates may say, where an object names them
     other_name: str = ""  # the name that DNS answers for this one (ExternalName): perhaps that of another service
     headless: bool = False  # clients resolve the name to the endpoints themselves
-    registry: str = "Kubernetes"  # or "External", for a ServiceEntry
+    registry: str = "Kubernetes"  # or "External", for a ServiceEntry; else the registry that has it, as "Consul"
+    found: bool = False  # in a registry, and written by nobody: what somebody has written for its host counts before it
     export_to: tuple[str, ...] = ("*",)  # namespaces, "." already resolved; "*" all; "~" none
     created: str = ""  # what sorts the older first
     key: Key = field(default=Key("", "", ""), compare=False)  # the object that made it

@@ -1,4 +1,4 @@
-"""Where objects and their fields are in files: looked up when a Problem is shown, never carried through the mesh."""
+"""Where objects and their fields are in files and registries: looked up when a Problem is shown, never carried through the mesh."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from controlplane.model.problems import Problem, Severity
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """A line, from 1, of a file."""
+    """A line, from 1, of a file; or with no line (0) a place in a registry, in words."""
 
     file: str
-    line: int
+    line: int = 0
 
     def __str__(self) -> str:
         """Return ``file:line``."""
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class LocatedProblem:
             "code": problem.code,
             "message": problem.message,
             "file": location.file if location else None,
-            "line": location.line if location else None,
+            "line": location.line or None if location else None,
         }
 
 

@@ -69,7 +69,7 @@ def _object_row(key: Key, places: Sequence[Locations]) -> ObjectRow:
         namespace=key.namespace,
         name=key.name,
         file=place.file if place else None,
-        line=place.line if place else None,
+        line=place.line or None if place else None,
     )
 
 

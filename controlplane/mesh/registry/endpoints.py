@@ -17,7 +17,7 @@ from controlplane.model.keys import NODE, POD, WORKLOAD_ENTRY, GroupKind, Key
 from controlplane.model.peer_authentication import MutualTLSMode
 from controlplane.model.services import Endpoint, Labels
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Node, Pod, SliceEndpoint
-from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry, WorkloadSpec
+from controlplane.objects.networking.service_entry import RegistryServiceEntry, ServiceEntry, WorkloadEntry, WorkloadSpec
 
 PEER_LABEL = ("security.istio.io/tlsMode", "istio")  # of a workload whose proxy takes mutual TLS
 
@@ -234,13 +234,15 @@ def _service_entry_endpoints(db: Database, service_entry: ServiceEntry, port: in
     if declared is None:
         return
     number = declared.target_port or port
+    listed = isinstance(service_entry, RegistryServiceEntry)
     for endpoint in spec.endpoints:
-        yield Candidate(_workload_endpoint(endpoint, {}, endpoint.ports.get(declared.name, number)))
+        if not listed or declared.name in endpoint.ports:
+            yield Candidate(_workload_endpoint(endpoint, {}, endpoint.ports.get(declared.name, number)))
     if spec.workload_selector is not None:
         namespace = service_entry.key.namespace
         yield from _workload_entry_endpoints(db, namespace, spec.workload_selector.labels, declared.name, number)
         yield from _pod_endpoints(db, namespace, spec.workload_selector.labels, _PodPort(number, port))
-    elif not spec.endpoints and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
+    elif not spec.endpoints and not listed and spec.resolution in ("DNS", "DNS_ROUND_ROBIN"):
         yield Candidate(Endpoint(address=host, port=number))
 
 

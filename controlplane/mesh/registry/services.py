@@ -86,7 +86,8 @@ def shard_of_object(db: Database, key: Key) -> Shard:
 def visible_services(db: Database, client_namespace: str, shard: Shard) -> tuple[ServiceRef, ...]:
     """Return what ``client_namespace`` (a namespace, or ``PUBLIC``) sees of ``shard``, sorted, without other names of services.
 
-    Of several objects for a host each adds the ports that none before it has: its own namespace's first, then a Service, then the oldest.
+    Of several objects for a host each adds the ports that none before it has: its own namespace's first, then a Service, then the oldest,
+    and what was found in a registry last.
     """
     external = index(db, EXTERNAL_NAMES)
     visible: list[ServiceRef] = []
@@ -116,7 +117,7 @@ def host_owner(db: Database, host: str) -> str | None:
     """Return the namespace that ``host`` is of: that of its Service, else of the oldest object for it or its narrowest wildcard."""
     for pattern in host_patterns(host):
         if keys := declarers(db, pattern):
-            return min(keys, key=lambda key: (key.group_kind != SERVICE, _created(db, key), key)).namespace
+            return min(keys, key=lambda key: (key.group_kind != SERVICE, _seniority(db, key), key)).namespace
     return None
 
 
@@ -131,8 +132,9 @@ def own_clients(export_to: Iterable[str], namespace: str) -> tuple[str, ...]:
     return (namespace if is_exported(export_to, namespace) else NO_ONE,)
 
 
-def _created(db: Database, key: Key) -> str:
-    return next((declared.created for declared in declared_services(db, key)), "")
+def _seniority(db: Database, key: Key) -> tuple[bool, str]:
+    """Return what sorts the older object first, and what was found in a registry last."""
+    return next(((declared.found, declared.created) for declared in declared_services(db, key)), (False, ""))
 
 
 @query
@@ -215,9 +217,9 @@ def host_patterns(host: str) -> tuple[str, ...]:
 def _by_rank(db: Database, refs: Iterable[ServiceRef], client_namespace: str) -> list[ServiceRef]:
     """Return ``refs``, all of one host, the one that counts first, and after it those with ports that none before them has."""
 
-    def rank(ref: ServiceRef) -> tuple[bool, bool, str, Key]:
-        mesh_service = service(db, ref)
-        return (ref.key.namespace != client_namespace, ref.key.group_kind != SERVICE, mesh_service.created if mesh_service else "", ref.key)
+    def rank(ref: ServiceRef) -> tuple[bool, bool, bool, str, Key]:
+        found, created = _seniority(db, ref.key)
+        return (found, found or ref.key.namespace != client_namespace, ref.key.group_kind != SERVICE, created, ref.key)
 
     by_rank: list[ServiceRef] = []
     taken: set[int] = set()
@@ -272,7 +274,8 @@ def _service_of_entry(entry: service_entry.ServiceEntry, host: str) -> Service:
         resolution=resolution,
         external=spec.location != "MESH_INTERNAL",
         identities=tuple(sorted(spec.subject_alt_names)),
-        registry="External",
+        registry=entry.registry if isinstance(entry, service_entry.RegistryServiceEntry) else "External",
+        found=isinstance(entry, service_entry.RegistryServiceEntry),
         export_to=exports_of(entry),
         created=entry.meta.seniority,
         key=entry.key,

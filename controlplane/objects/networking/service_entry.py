@@ -68,6 +68,15 @@ class ServiceEntry(KubernetesObject):
     spec: ServiceEntrySpec
 
 
+class RegistryServiceEntry(ServiceEntry):
+    """A service of a registry outside Kubernetes, as the ServiceEntry that somebody would write for it.
+
+    What somebody has written for its host counts before it. Its endpoints have the ports that they say, and no others.
+    """
+
+    registry: Text  # in words, as "Consul"
+
+
 class WorkloadCondition(Model):
     """A condition in a status."""
 

@@ -1,0 +1,1 @@
+"""The source ``etcd``: services whose instances register themselves by keys below a prefix."""
