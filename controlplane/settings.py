@@ -118,6 +118,22 @@ class RegistryTls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsulSettings:
+    """Which services of a Consul there are in the mesh, and as what."""
+
+    url: str
+    tls: RegistryTls = RegistryTls()
+    token_file: str | None = None
+    datacenter: str | None = None  # None: the one of the agent
+    namespace: str = "consul"  # in the mesh
+    domain: str = "consul"  # below which Consul's DNS has them
+    tags: tuple[str, ...] = ()  # services with one of these; none: whatever their tags
+    names: tuple[str, ...] = ()  # and with a name like one of these patterns; none: whatever their name
+    port: int | None = None  # of services whose instances do not say theirs
+    stale: bool = False  # any server may answer, not the leader alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EtcdSettings:
     """Which keys of an etcd are services of the mesh, and as what."""
 
@@ -137,6 +153,7 @@ class Settings:
 
     files: tuple[str, ...] = ()  # folders of manifests
     kubernetes: KubernetesSettings | None = None
+    consul: ConsulSettings | None = None
     etcd: EtcdSettings | None = None
     sync_timeout_s: float = 30.0  # after which nobody waits any longer for a registry that has not been read
     identity: IdentitySettings | None = None

@@ -16,6 +16,7 @@ from controlplane.objects.changes import Change, split
 from controlplane.objects.locations import Locations
 from controlplane.serve.sds.secret_stores import FileSecrets
 from controlplane.settings import Settings
+from controlplane.sources.consul.source import consul_source
 from controlplane.sources.etcd.source import etcd_source
 from controlplane.sources.files.source import FileSource
 from controlplane.sources.precedence import Precedence
@@ -37,6 +38,8 @@ def sources_of(settings: Settings, api: ApiServer | None, registrar: WorkloadReg
         yield api.source
     if registrar and not settings.kubernetes:
         yield RegistrationSource(registrar.documents, registrar.changed)
+    if settings.consul:
+        yield consul_source(settings.consul, settings.sync_timeout_s, random.random)
     if settings.etcd:
         yield etcd_source(settings.etcd, settings.sync_timeout_s, random.random)
 

@@ -22,7 +22,7 @@ from controlplane.cli.fetching import (
     module_settings,
 )
 from controlplane.cli.options import Output, Traces, address, folder, injection_settings, plaintext_address, trace_settings
-from controlplane.cli.serving import etcd_options
+from controlplane.cli.serving import consul_options, etcd_options
 from controlplane.cli.serving.registry_options import SyncTimeout
 from controlplane.cli.serving.run import run
 from controlplane.settings import EnvoyFilters, IdentitySettings, JwksSettings, KubernetesSettings, ReportSettings, Settings
@@ -121,6 +121,19 @@ def serve(
     context: _Context = None,
     namespace: _Namespaces = None,
     watch_timeout: _WatchTimeout = 120.0,
+    consul: consul_options.Url = None,
+    consul_token_file: consul_options.TokenFile = None,
+    consul_ca: consul_options.Roots = None,
+    consul_cert: consul_options.Certificate = None,
+    consul_key: consul_options.PrivateKey = None,
+    consul_server_name: consul_options.ServerName = None,
+    consul_datacenter: consul_options.Datacenter = None,
+    consul_namespace: consul_options.Namespace = "consul",
+    consul_domain: consul_options.Domain = "consul",
+    consul_tag: consul_options.Tags = None,
+    consul_service: consul_options.Names = None,
+    consul_port: consul_options.Port = None,
+    consul_stale: consul_options.Stale = False,
     etcd: etcd_options.Urls = None,
     etcd_prefix: etcd_options.Prefix = None,
     etcd_user: etcd_options.User = None,
@@ -163,7 +176,7 @@ def serve(
     log_level: _Level = LogLevel.INFO,
     output: _Output = Output.TABLE,
 ) -> None:
-    """Serve folders of manifests, a Kubernetes API server, an etcd, or several of these, to every Envoy that connects.
+    """Serve folders of manifests, a Kubernetes API server, a Consul, an etcd, or several of these, to every Envoy that connects.
 
     Ready when /readyz on the admin address answers 200. A save in a folder, or kubectl apply, reaches the proxies at once.
 
@@ -171,7 +184,7 @@ def serve(
 
       navarch serve --kubernetes --namespace shop
 
-      navarch serve --files ./manifests --etcd http://127.0.0.1:2379 --etcd-prefix /services
+      navarch serve --files ./manifests --consul http://127.0.0.1:8500
 
       navarch serve --files ./manifests --state ./state --xds-tls 0.0.0.0:15012 --log-format json
     """
@@ -180,13 +193,22 @@ def serve(
         raise typer.BadParameter("--injection goes with --webhook")
     if injection and cluster:
         cluster = replace(cluster, injection=injection_settings(injection))
+    consul_tls = (consul_ca, consul_cert, consul_key, consul_server_name)
+    of_consul = consul_options.settings(
+        (consul, consul_token_file, consul_datacenter, consul_port),
+        consul_tls,
+        (consul_namespace, consul_domain),
+        (consul_tag, consul_service),
+        stale=consul_stale,
+    )
     etcd_tls = (etcd_ca, etcd_cert, etcd_key, etcd_server_name)
     of_etcd = etcd_options.settings(
         etcd, (etcd_prefix, etcd_port), etcd_tls, (etcd_user, etcd_password_file), (etcd_namespace, etcd_domain)
     )
     settings = Settings(
-        files=_folders(files, alone=not (cluster or of_etcd)),
+        files=_folders(files, alone=not (cluster or of_consul or of_etcd)),
         kubernetes=cluster,
+        consul=of_consul,
         etcd=of_etcd,
         sync_timeout_s=sync_timeout,
         identity=_identity(xds_tls, xds_mtls, state, ca_certs, name, (leaf_ttl, max_connection_age), kubernetes=kubernetes),
@@ -206,7 +228,7 @@ def serve(
 
 def _folders(files: list[str] | None, *, alone: bool) -> tuple[str, ...]:
     if alone and not files:
-        raise typer.BadParameter("expected --files DIR, --kubernetes or --etcd URL: there is nothing to serve")
+        raise typer.BadParameter("expected --files DIR, --kubernetes, --consul URL or --etcd URL: there is nothing to serve")
     return tuple(dict.fromkeys(folder(path, option="--files") for path in files or ()))
 
 

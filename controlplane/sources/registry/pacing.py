@@ -12,16 +12,21 @@ class TokenBucket:
 
     burst: float
     interval_s: float
-    _tokens: float | None = None
+    _spent: float = 0.0  # tokens that are missing, at the moment ``_seen``
     _seen: float = 0.0
+
+    def wait_s(self, now: float) -> float:
+        """Return how long it takes until there is a token."""
+        return max(0.0, (self._missing(now) + 1.0 - self.burst) * self.interval_s)
 
     def take(self, now: float) -> float:
         """Take a token, and return how long to wait until it is there."""
-        before = self.burst if self._tokens is None else self._tokens
-        filled = min(self.burst, before + (now - self._seen) / self.interval_s) if self._tokens is not None else before
-        self._seen = now
-        self._tokens = filled - 1.0
-        return max(0.0, -self._tokens * self.interval_s)
+        wait_s = self.wait_s(now)
+        self._spent, self._seen = self._missing(now) + 1.0, now
+        return wait_s
+
+    def _missing(self, now: float) -> float:
+        return max(0.0, self._spent - (now - self._seen) / self.interval_s)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""The source ``consul``: the services of a Consul catalog, with their health."""
