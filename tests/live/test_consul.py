@@ -8,11 +8,10 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.load import SteadyLoad
 from tests.support.consul.api import ConsulApi
 from tests.support.consul.server import RealConsul, real_consul
 from tests.support.fakes.consul import ConsulDouble, consul_double
-from tests.support.registry_world import APP_PORT, SUBSETS, RegistryWorld, registry_world, served, timed
+from tests.support.registry_world import APP_PORT, SUBSETS, RegistryWorld, SteadyLoad, registry_world, served, timed
 from tests.support.waiting import within
 
 HOST = "web.service.consul"
@@ -82,7 +81,7 @@ async def test_weights_count_and_others_while_there_is_a_warning(mesh: Served) -
     async def turned() -> bool:
         return (await mesh.world.shares(url, 200))["v2"] > 140
 
-    await mesh.world.until(turned, "the weights of warnings")
+    await mesh.world.eventually(turned, "the weights of warnings")
     assert 300 < passing["v1"] < 400, passing
 
     await mesh.register(1, "weighted", weights=(1, 0))
@@ -99,7 +98,7 @@ async def test_versions_of_meta_and_tags_are_subsets(mesh: Served) -> None:
     async def divided() -> bool:
         return (await mesh.world.shares(URL, 200))["v2"] < 60
 
-    await mesh.world.until(divided, "90 of 100 to v1")
+    await mesh.world.eventually(divided, "90 of 100 to v1")
     shares = await mesh.world.shares(URL, 400)
     assert 300 < shares["v1"] < 400, shares
 
@@ -111,7 +110,7 @@ async def test_an_address_that_is_a_name_is_looked_up(mesh: Served) -> None:
         async def answers() -> bool:
             return (await mesh.world.caller.many("http://named.service.consul/", 4)).failed == 0
 
-        await mesh.world.until(answers, "an answer by a name")
+        await mesh.world.eventually(answers, "an answer by a name")
 
 
 async def test_protocols_come_from_configuration_entries_where_instances_say_none(mesh: Served) -> None:
@@ -126,7 +125,7 @@ async def test_protocols_come_from_configuration_entries_where_instances_say_non
     async def answers() -> bool:
         return (await mesh.world.caller.many(f"http://by-default.service.consul:{APP_PORT}/", 4)).failed == 0
 
-    await mesh.world.until(answers, "requests by the protocol of proxy-defaults")
+    await mesh.world.eventually(answers, "requests by the protocol of proxy-defaults")
 
 
 async def test_nothing_fails_while_consul_comes_back_without_its_state(mesh: Served) -> None:
@@ -140,7 +139,7 @@ async def test_nothing_fails_while_consul_comes_back_without_its_state(mesh: Ser
         async def told() -> bool:
             return any(row["code"] == "RegistryRestarted" for row in await mesh.world.page("/v1/problems"))
 
-        await mesh.world.until(told, "that Consul has lost its state")
+        await mesh.world.eventually(told, "that Consul has lost its state")
         await mesh.register(1, name)
         await mesh.register(2, name)
         await mesh.has(0, 1, 2, name=name)

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from controlplane.demo.load import SteadyLoad
 from tests.support.etcd import Etcd, etcd
-from tests.support.registry_world import APP_PORT, SUBSETS, RegistryWorld, registry_world, served, timed
+from tests.support.registry_world import APP_PORT, SUBSETS, RegistryWorld, SteadyLoad, registry_world, served, timed
 from tests.support.waiting import within
 
 HOST = "web.etcd"
@@ -72,7 +71,7 @@ async def test_weights_and_versions_divide_the_requests(registry: Etcd, world: R
     async def divided() -> bool:
         return (await world.shares(URL, 200))["v2"] < 60
 
-    await world.until(divided, "90 of 100 to v1")
+    await world.eventually(divided, "90 of 100 to v1")
     shares = await world.shares(URL, 400)
     assert 300 < shares["v1"] < 400, shares
 
@@ -90,7 +89,7 @@ async def test_an_address_that_is_a_name_is_looked_up(registry: Etcd, world: Reg
         async def answers() -> bool:
             return (await world.caller.many("http://named.etcd/", 4)).failed == 0
 
-        await world.until(answers, "an answer by a name")
+        await world.eventually(answers, "an answer by a name")
 
 
 async def test_other_layouts_are_read_too(registry: Etcd, world: RegistryWorld) -> None:
@@ -112,7 +111,7 @@ async def test_it_is_told_where_services_come_from_and_what_is_wrong_with_them(r
     async def told() -> bool:
         return any(row["object"] == "ServiceEntry/etcd/broken" for row in await world.page("/v1/problems"))
 
-    await world.until(told, "a Problem")
+    await world.eventually(told, "a Problem")
     [problem] = [row for row in await world.page("/v1/problems") if row["object"] == "ServiceEntry/etcd/broken"]
     assert problem["message"] == "key /services/broken/a is left out: expected a JSON object"
     assert problem["file"] == f"etcd {registry.url}/services: service broken"
@@ -131,7 +130,7 @@ async def test_nothing_fails_while_etcd_is_down_and_what_happened_since_counts_w
         async def told() -> bool:
             return any(row["code"] == "RegistryUnreachable" for row in await world.page("/v1/problems"))
 
-        await world.until(told, "a Problem")
+        await world.eventually(told, "a Problem")
         await load.at_least(load.tally.total + 50)
         await registry.start()
         await register(registry, world, 1, service="steady")

@@ -14,13 +14,13 @@ import httpx
 
 from controlplane.admin.http_server import HttpServer
 from controlplane.demo.apps import APP_PORT, PROXY_PORT, AppInstance, RunningApp
-from controlplane.demo.load import LoadGenerator, client_through_sidecar
+from controlplane.demo.load import LoadGenerator, SteadyLoad, client_through_sidecar
 from controlplane.untyped import Json
 from tests.support.header_application import HeaderApplication
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import until
 
-__all__ = ["APP_PORT", "RegistryWorld", "registry_world", "served", "timed"]
+__all__ = ["APP_PORT", "RegistryWorld", "SteadyLoad", "registry_world", "served", "timed"]
 SUBSETS = """apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: web, namespace: %(namespace)s}
@@ -121,9 +121,9 @@ class RegistryWorld:
         async def holds() -> bool:
             return (await self.endpoints(host)).keys() == wanted
 
-        await self.until(holds, f"{host} at {sorted(wanted)}")
+        await self.eventually(holds, f"{host} at {sorted(wanted)}")
 
-    async def until(self, holds: Callable[[], object], what: str) -> None:
+    async def eventually(self, holds: Callable[[], object], what: str) -> None:
         """Wait until ``holds``, as long as the control plane runs."""
         await until(holds, what, watched=self.plane)
 

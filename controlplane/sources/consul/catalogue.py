@@ -70,7 +70,7 @@ class Catalogue:
             names.update(name for name, service in self._services.items() if not nodes.isdisjoint(service.nodes))
         return ToAsk(now=frozenset(names))
 
-    def went_back(self, name: str, index: int) -> bool:
+    def is_regressed(self, name: str, index: int) -> bool:
         """Return whether ``index`` of an answer about the service ``name`` is lower than one before."""
         return index < self._indexes.get(name, 0)
 

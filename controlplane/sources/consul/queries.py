@@ -27,7 +27,7 @@ class ConsulAnswer(NamedTuple):
     json: object
     index: int
     filtered: bool
-    went_back: bool = False  # the index is lower than the one before: Consul has lost what it knew
+    regressed: bool = False  # the index is lower than the one before: Consul has lost what it knew
 
 
 class ConsulQueries:
@@ -73,14 +73,14 @@ class BlockingQuery:
         except RegistryUnreachable:
             self._index, self._stale = 0, False  # by the leader, as one that follows may be cut off
             raise
-        went_back = answer.index < self._highest
-        if went_back and self._stale:
+        regressed = answer.index < self._highest
+        if regressed and self._stale:
             self._index, self._stale = 0, False
             raise RegistryUnreachable("a server that follows is behind: the leader is asked")
-        self._index = 0 if went_back else max(1, answer.index)
+        self._index = 0 if regressed else max(1, answer.index)
         self._highest = answer.index
         self._stale = self._queries.stale
-        return answer._replace(went_back=went_back)
+        return answer._replace(regressed=regressed)
 
 
 def _check_leader(answer: HttpAnswer) -> None:

@@ -105,7 +105,7 @@ def _instance(node: Json, service: Json, checks: Iterable[Json], settings: Consu
     identifier, name = text(service, "ID"), text(node, "Node")
     pairs, plain = _divided(_texts(service.get("Tags")))
     metadata = {**pairs, **_strings(section(service, "Meta"))}
-    told = settings_of(metadata, plain)
+    settings_of_instance = settings_of(metadata, plain)
     zone = text(section(node, "Meta"), ZONE)
     region = text(node, "Datacenter") or settings.datacenter or ""
     instance = Instance(
@@ -115,14 +115,14 @@ def _instance(node: Json, service: Json, checks: Iterable[Json], settings: Consu
         origin=f"instance {identifier} at node {name}",
         serving=statuses <= {_PASSING, _WARNING},
         weight=max(0, min(number(weights, "Warning" if _WARNING in statuses else "Passing"), MAX_WEIGHT)),
-        labels=told.labels,
+        labels=settings_of_instance.labels,
         locality=f"{region}/{zone}" if zone else region,
-        account=told.account,
-        identity=told.identity,
-        protocol=told.protocol,
-        service_port=told.service_port,
+        account=settings_of_instance.account,
+        identity=settings_of_instance.identity,
+        protocol=settings_of_instance.protocol,
+        service_port=settings_of_instance.service_port,
     )
-    return instance, told.remarks
+    return instance, settings_of_instance.remarks
 
 
 def _divided(tags: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:

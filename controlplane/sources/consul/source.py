@@ -10,10 +10,10 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from controlplane.settings import ConsulSettings
-from controlplane.sources.consul.asking import Asking
 from controlplane.sources.consul.catalogue import Catalogue, ToAsk
 from controlplane.sources.consul.queries import BlockingQuery, ConsulAnswer, ConsulQueries
 from controlplane.sources.consul.reading import checks_of, instances_of, proxy_defaults_of, service_defaults_of, services_of
+from controlplane.sources.consul.refresh_queue import RefreshQueue
 from controlplane.sources.registry.entries import Convention
 from controlplane.sources.registry.http import RegistryHttp, RegistryUnreachable, SecretFile
 from controlplane.sources.registry.mirror import RegistryMirror
@@ -23,7 +23,7 @@ from controlplane.sources.registry.source import Listener, RegistrySource
 log = logging.getLogger(__name__)
 
 GRACE_S = 60.0  # for which what a Consul lacks that came back without its state is not believed to be gone
-_ASKERS = 4
+_FETCHERS = 4
 _WATCHES = 4  # blocking queries
 _BURST, _INTERVAL_S = 2, 0.1  # of answers to one blocking query
 _AGAIN_S = 0.2  # until a service is asked about again of which less was said than its checks say
@@ -49,19 +49,19 @@ class ConsulRegistry:
         self._token = SecretFile(settings.token_file) if settings.token_file else None
         domain = f"{settings.datacenter}.{settings.domain}" if settings.datacenter else settings.domain
         self._catalogue = Catalogue(domain, settings.port or 0)
-        self._asking = Asking()
+        self._queue = RefreshQueue()
         self._answered: set[str] = set()  # watches that have had an answer
         self._reasons: dict[str, str] = {}  # why nothing is heard, by what is asked
         self._limits: dict[str, str] = {}
         self._filtered = False
-        self._all_told = False
+        self._complete = False
 
     async def follow(self, listener: Listener) -> None:
         """Tell ``listener`` what there is, and from then on what changes, without end."""
-        http = RegistryHttp(self._settings.url, self._settings.tls, self._headers, connections=_WATCHES + _ASKERS)
+        http = RegistryHttp(self._settings.url, self._settings.tls, self._headers, connections=_WATCHES + _FETCHERS)
         queries = ConsulQueries(http, self._settings)
         self._answered.clear()
-        self._all_told = False
+        self._complete = False
 
         def watch(name: str, path: str, take: Callable[[ConsulAnswer], None], params: Mapping[str, str] | None = None) -> Work:
             return self._watch(name, BlockingQuery(queries, path, params), take, listener)
@@ -74,7 +74,7 @@ class ConsulRegistry:
                     watch("service-defaults", "/v1/config/service-defaults", lambda answer: self._take_service_defaults(answer, listener)),
                     watch("proxy-defaults", "/v1/config/proxy-defaults", lambda answer: self._take_proxy_defaults(answer, listener)),
                 )
-                for coroutine in (*watches, *(self._ask(queries, listener) for _ in range(_ASKERS))):
+                for coroutine in (*watches, *(self._ask(queries, listener) for _ in range(_FETCHERS))):
                     tasks.create_task(coroutine)
         finally:
             await http.close()
@@ -88,8 +88,8 @@ class ConsulRegistry:
             await asyncio.sleep(bucket.take(time.monotonic()))
             try:
                 answer = await query.next()
-                if answer.went_back:
-                    listener.doubt(f"the index of {name} went back to {answer.index}")
+                if answer.regressed:
+                    listener.lost_state(f"the index of {name} went back to {answer.index}")
                 if last is None or (answer.body, answer.index) != last:
                     take(answer)
                 last = answer.body, answer.index
@@ -109,11 +109,11 @@ class ConsulRegistry:
     def _take_catalog(self, answer: ConsulAnswer, listener: Listener) -> None:
         names = services_of(answer.json, self._settings)
         if answer.filtered and not self._filtered and self._catalogue.names.keys() - names.keys():
-            listener.doubt("its token lets it see less than before")
+            listener.lost_state("its token lets it see less than before")
         self._filtered = answer.filtered
         self._limit("ACLs", "its token does not let it see everything" if answer.filtered else None, listener)
         for name in [name for name in self._catalogue.names if name not in names]:
-            self._asking.forget(name)
+            self._queue.forget(name)
             listener.remove(name)
         self._wake(self._catalogue.take_catalog(names))
 
@@ -139,33 +139,33 @@ class ConsulRegistry:
         """Ask about one service after another."""
         delay = RetryDelay(self._random)
         while True:
-            name = await self._asking.next()
+            name = await self._queue.next()
             try:
                 answer = await queries.ask(f"/v1/health/service/{quote(name, safe='')}", stale=self._settings.stale)
                 self._take_service(name, answer, listener)
             except RegistryUnreachable as error:
                 self._fail("services", str(error), listener)
                 await asyncio.sleep(delay.failed())
-                self._asking.add((name,))
+                self._queue.add((name,))
             else:
                 delay.worked()
                 self._work("services", listener)
             finally:
-                self._asking.done(name)
+                self._queue.done(name)
             self._tell_all(listener)
 
     def _take_service(self, name: str, answer: ConsulAnswer, listener: Listener) -> None:
         service = instances_of(answer.json, self._settings)
         if name not in self._catalogue.names:
             return  # it has gone meanwhile
-        if self._catalogue.went_back(name, answer.index) and not self._settings.stale:
-            listener.doubt(f"the index of the service {name} went back to {answer.index}")
+        if self._catalogue.is_regressed(name, answer.index) and not self._settings.stale:
+            listener.lost_state(f"the index of the service {name} went back to {answer.index}")
         if self._catalogue.take_service(name, service, answer.index):
             asyncio.get_running_loop().call_later(_AGAIN_S, self._wake, ToAsk(now=frozenset((name,))))
         self._tell(name, listener)
 
     def _wake(self, to_ask: ToAsk) -> None:
-        self._asking.add((name for name in to_ask.now if name in self._catalogue.names), to_ask.later)
+        self._queue.add((name for name in to_ask.now if name in self._catalogue.names), to_ask.later)
 
     def _tell(self, name: str, listener: Listener) -> None:
         if registration := self._catalogue.registration(name):
@@ -173,8 +173,8 @@ class ConsulRegistry:
 
     def _tell_all(self, listener: Listener) -> None:
         """Tell ``listener`` that all there is has been told, as soon as it has been."""
-        if not self._all_told and len(self._answered) == _WATCHES and self._catalogue.complete:
-            self._all_told = True
+        if not self._complete and len(self._answered) == _WATCHES and self._catalogue.complete:
+            self._complete = True
             listener.listed(self._catalogue.names.keys())
 
     def _refuse(self, name: str, reason: str, listener: Listener) -> None:

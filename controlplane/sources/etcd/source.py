@@ -77,7 +77,9 @@ class EtcdRegistry:
     async def _list(self, gateway: EtcdGateway, listener: Listener) -> None:
         listed = await gateway.list(MAX_KEYS)
         if self._cluster and (listed.cluster != self._cluster or listed.revision < self._revision):
-            listener.doubt(f"its revision is {listed.revision} of cluster {listed.cluster}, and was {self._revision} of {self._cluster}")
+            listener.lost_state(
+                f"its revision is {listed.revision} of cluster {listed.cluster}, and was {self._revision} of {self._cluster}"
+            )
         self._cluster, self._revision, self._behind = listed.cluster, listed.revision, False
         self._services.replace(listed.pairs)
         listener.limited(f"expected at most {MAX_KEYS} keys: those after are passed over" if self._services.passed_over else None)

@@ -133,9 +133,9 @@ def _number(registration: Registration, ports: Sequence[tuple[Instance, NamedPor
 
 
 def _protocol(registration: Registration, name: str, ports: Sequence[tuple[Instance, NamedPort]], remarks: list[str]) -> Protocol:
-    said = {name} if name else {instance.protocol for instance, _ in ports}
-    text = said.pop() if len(said) == 1 else ""
-    if said:
+    protocols = {name} if name else {instance.protocol for instance, _ in ports}
+    text = protocols.pop() if len(protocols) == 1 else ""
+    if protocols:
         remarks.append(f"its instances do not agree on their protocol: {registration.protocol} is used")
     text = text or registration.protocol
     protocol = parse_protocol(text)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
+from controlplane.model.protocols import parse_protocol
 from controlplane.objects.changes import Change
 from controlplane.objects.locations import LocatedProblem, Location
 from controlplane.objects.networking.service_entry import RegistryServiceEntry
@@ -31,7 +32,7 @@ class RegistryMirror:
         self._convention = convention
         self._grace_s = grace_s
         self._registered: dict[str, Registration] = {}
-        self._doubtful: dict[str, Registration] = {}  # as it was when doubt arose
+        self._before_loss: dict[str, Registration] = {}  # as it was when doubt arose
         self._due: float | None = None
         self._services: dict[str, ConvertedService] = {}
         self._entries: dict[Key, RegistryServiceEntry] = {}  # in use
@@ -71,11 +72,11 @@ class RegistryMirror:
         if self._registered.pop(name, None) is not None:
             yield from self._update(name)
 
-    def doubt(self, now: float) -> bool:
+    def lost_state(self, now: float) -> bool:
         """Take in that the registry has lost what it knew: what is missing from it is kept for a while. Return whether that is new."""
         if self._due is not None:
             return False
-        self._doubtful = dict(self._registered)
+        self._before_loss = dict(self._registered)
         self._due = now + self._grace_s
         self._copy = None
         return True
@@ -84,9 +85,9 @@ class RegistryMirror:
         """Believe that what was in doubt is gone, if it is time, and yield what changes by it."""
         if self._due is None or now < self._due:
             return
-        doubtful, self._doubtful, self._due = self._doubtful, {}, None
+        before_loss, self._before_loss, self._due = self._before_loss, {}, None
         self._copy = None
-        for name in doubtful:
+        for name in before_loss:
             yield from self._update(name)
 
     def report(self, trouble: str | None) -> None:
@@ -107,7 +108,7 @@ class RegistryMirror:
             self._copy = copied = RegistryMirror(self._name, self._convention, self._grace_s)
             copied._services, copied._entries = dict(self._services), dict(self._entries)
             copied._names = {key: set(names) for key, names in self._names.items()}
-            copied._doubtful, copied._passed_over = self._doubtful, set(self._passed_over)
+            copied._before_loss, copied._passed_over = self._before_loss, set(self._passed_over)
             copied._trouble, copied._limit = self._trouble, self._limit
         return self._copy
 
@@ -115,6 +116,7 @@ class RegistryMirror:
         """Yield what is wrong with the registry, and with each service of it."""
         place = Location(self._name)
         yield tuple(LocatedProblem(Problem(None, "", Severity.WARNING, code, message), place) for code, message in self._troubles())
+        yield from self._indistinct_ports()
         for name in sorted(self._services):
             service = self._services[name]
             yield tuple(LocatedProblem(problem, self._place(service, problem.field)) for problem in self._problems(name, service))
@@ -133,13 +135,25 @@ class RegistryMirror:
     def _troubles(self) -> Iterator[tuple[str, str]]:
         if self._trouble is not None:
             yield "RegistryUnreachable", f"{self._trouble}; what was read last stays"
-        if self._doubtful:
+        if self._before_loss:
             yield "RegistryRestarted", f"it has lost what it knew: what is missing stays for up to {self._grace_s:g} s"
         if self._limit is not None:
             yield "RegistryLimited", self._limit
         if self._passed_over:
             shown = ", ".join(sorted(self._passed_over)[:3])
             yield "TooManyServices", f"expected at most {MAX_SERVICES} services: {len(self._passed_over)} are passed over, as {shown}"
+
+    def _indistinct_ports(self) -> Iterator[tuple[LocatedProblem, ...]]:
+        """Yield the services of whole connections that share a port with another: nothing tells connections to them apart."""
+        by_port: dict[int, list[Key]] = {}
+        for key in sorted(self._entries):
+            for port in self._entries[key].spec.ports:
+                if not (parse_protocol(port.protocol).is_http or parse_protocol(port.protocol).is_tls):
+                    by_port.setdefault(port.number, []).append(key)
+        for number, (first, *others) in by_port.items():
+            for key in others:
+                message = f"connections to port {number} go to {first}: without a protocol such as http or tls, nothing tells them apart"
+                yield (LocatedProblem(Problem(key, "spec.ports", Severity.WARNING, "Ambiguous", message), self.location(key, "")),)
 
     def _problems(self, name: str, service: ConvertedService) -> Iterator[Problem]:
         first = min(self._names[service.key])
@@ -174,9 +188,9 @@ class RegistryMirror:
 
     def _effective(self, name: str) -> Registration | None:
         """Return the service ``name`` with the instances of it that are in doubt; ``None`` where there is none."""
-        registered, doubtful = self._registered.get(name), self._doubtful.get(name)
-        if registered is None or doubtful is None:
-            return registered or doubtful
+        registered, before_loss = self._registered.get(name), self._before_loss.get(name)
+        if registered is None or before_loss is None:
+            return registered or before_loss
         ids = {instance.id for instance in registered.instances}
-        missing = [instance for instance in doubtful.instances if instance.id not in ids]
+        missing = [instance for instance in before_loss.instances if instance.id not in ids]
         return replace(registered, instances=tuple(sorted((*registered.instances, *missing), key=lambda instance: instance.id)))

@@ -28,7 +28,7 @@ class Listener(Protocol):
     def listed(self, names: Collection[str]) -> None:
         """Take in that the services ``names``, each of which was put, are all there are."""
 
-    def doubt(self, reason: str) -> None:
+    def lost_state(self, reason: str) -> None:
         """Take in that, for ``reason``, the registry seems to have lost what it knew: what goes now is not believed to be gone at once."""
 
     def limited(self, reason: str | None) -> None:
@@ -102,9 +102,9 @@ class RegistrySource:
         self._all_listed = True
         self._news.set()
 
-    def doubt(self, reason: str) -> None:
+    def lost_state(self, reason: str) -> None:
         """Take in that the registry seems to have lost what it knew."""
-        if self._mirror.doubt(time.monotonic()):
+        if self._mirror.lost_state(time.monotonic()):
             log.warning("registry has lost its state: what is missing stays for now", extra={"registry": self.name, "reason": reason})
             self._news.set()
 

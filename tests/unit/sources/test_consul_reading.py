@@ -108,7 +108,7 @@ def test_an_answer_that_is_behind_what_checks_say_is_asked_for_again_a_few_times
     assert [catalogue.take_service("web", old, 29) for _ in range(4)] == [True, True, True, False]
     assert not catalogue.take_service("web", new, 30)
     assert not catalogue.take_service("web", old, 31)  # newer than what checks say
-    assert catalogue.went_back("web", 30)
+    assert catalogue.is_regressed("web", 30)
 
 
 def test_a_service_without_instances_stays_until_the_catalog_lacks_it() -> None:

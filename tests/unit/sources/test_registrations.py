@@ -177,7 +177,7 @@ def test_what_a_registry_lacks_that_lost_its_state_stays_for_a_while() -> None:
     list(consul.put(web(instance(1), instance(2))))
     list(consul.put(web(instance(7), name="db")))
 
-    assert consul.doubt(now=100)
+    assert consul.lost_state(now=100)
     removed = [*consul.remove("web"), *consul.remove("db")]
     back = list(consul.put(web(instance(2, weight=3))))
     early = list(consul.settle(now=159))
@@ -214,6 +214,15 @@ def test_names_that_differ_in_case_are_one_service() -> None:
     gone = list(consul.remove("Web"))
 
     assert (endpoints(second), endpoints(gone)) == ({"web": ["10.0.0.2"]}, {"web": ["10.0.0.1"]})
+
+
+def test_services_of_whole_connections_at_one_port_are_told() -> None:
+    consul = RegistryMirror("consul http://c", CONVENTION, 60)
+    for name, protocol in {"db": "tcp", "cache": "tcp", "web": "http"}.items():
+        list(consul.put(web(instance(1), name=name, protocol=protocol)))
+
+    found = [located.problem for of_one in consul.copy().problems_by_document() for located in of_one]
+    assert [(str(problem.object), problem.code) for problem in found] == [("ServiceEntry/consul/db", "Ambiguous")]
 
 
 def test_there_is_room_for_so_many_services(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,14 @@ from controlplane.sources.registry.pacing import TokenBucket
 _BURST, _INTERVAL_S = 100, 0.01
 
 
-class Asking:
+class RefreshQueue:
     """The services to be asked about."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._now: dict[str, None] = {}  # in the order in which they came
         self._later: dict[str, None] = {}
-        self._asked: set[str] = set()  # whose answer is waited for
+        self._in_flight: set[str] = set()  # whose answer is waited for
         self._bucket = TokenBucket(_BURST, _INTERVAL_S)
         self._news = asyncio.Event()
 
@@ -36,7 +36,7 @@ class Asking:
 
     def done(self, name: str) -> None:
         """Take note that there is an answer about the service ``name``, or none will come."""
-        self._asked.discard(name)
+        self._in_flight.discard(name)
         self._news.set()
 
     async def next(self) -> str:
@@ -51,7 +51,7 @@ class Asking:
                     self._bucket.take(time.monotonic())
             if name is not None and not wait_s:
                 self.forget(name)
-                self._asked.add(name)
+                self._in_flight.add(name)
                 return name
             try:
                 async with asyncio.timeout(wait_s):
@@ -60,4 +60,4 @@ class Asking:
                 pass
 
     def _first(self, names: Iterable[str]) -> str | None:
-        return next((name for name in names if name not in self._asked), None)
+        return next((name for name in names if name not in self._in_flight), None)
