@@ -11,16 +11,15 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import signal
 import threading
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-TTL_S = 10
-
 
 def main() -> None:
-    """Serve, and keep the registration alive until interrupted."""
+    """Serve, and keep the registration alive until it is told to end."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--consul")
     parser.add_argument("--etcd")
@@ -28,6 +27,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--version", default="v1")
+    parser.add_argument("--ttl", type=int, default=10, help="seconds after which it is taken for dead when nothing is heard of it")
     told = parser.parse_args()
 
     server = ThreadingHTTPServer((told.host, told.port), type("Handler", (Application,), {"version": told.version}))
@@ -35,11 +35,11 @@ def main() -> None:
     stop = threading.Event()
     registration = Consul(told) if told.consul else Etcd(told)
     registration.register()
-    try:
-        while not stop.wait(TTL_S / 3):
-            registration.refresh()
-    except KeyboardInterrupt:
-        registration.deregister()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.wait(told.ttl / 3):
+        registration.refresh()
+    registration.deregister()
 
 
 class Application(BaseHTTPRequestHandler):
@@ -74,7 +74,7 @@ class Consul:
             "Address": told.host,
             "Port": told.port,
             "Meta": {"protocol": "http", "version": told.version},
-            "Check": {"TTL": f"{TTL_S}s", "Status": "passing", "DeregisterCriticalServiceAfter": "1m"},
+            "Check": {"TTL": f"{told.ttl}s", "Status": "passing", "DeregisterCriticalServiceAfter": "1m"},
         }
         ask("PUT", told.consul, "/v1/agent/service/register", body)
 
@@ -98,7 +98,7 @@ class Etcd:
     def register(self) -> None:
         """Register, for as long as it is refreshed."""
         told = self.told
-        self.lease = ask("POST", told.etcd, "/v3/lease/grant", {"TTL": TTL_S})["ID"]
+        self.lease = ask("POST", told.etcd, "/v3/lease/grant", {"TTL": told.ttl})["ID"]
         address = f"{told.host}:{told.port}"
         value = {"Op": 0, "Addr": address, "Metadata": {"protocol": "http", "version": told.version}}
         pair = {"key": encoded(f"/services/{told.name}/{address}"), "value": encoded(json.dumps(value)), "lease": self.lease}

@@ -89,10 +89,7 @@ class RegistryWorld:
 
     async def ready(self) -> bool:
         """Return whether the control plane says that it is ready."""
-        try:
-            return (await self._pages.get(f"http://{self.admin}/readyz")).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return await ready_at(self.admin)
 
     async def page(self, path: str) -> list[Json]:
         """Return the rows of a page of the admin API."""
@@ -137,6 +134,15 @@ class RegistryWorld:
         """Close the connections."""
         await self.caller.close()
         await self._pages.aclose()
+
+
+async def ready_at(where: str, path: str = "/readyz") -> bool:
+    """Return whether who listens at ``where`` says at ``path`` that it is ready."""
+    try:
+        async with httpx.AsyncClient(timeout=5) as client:
+            return (await client.get(f"http://{where}{path}")).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 async def timed(change: Awaitable[None], effect: Awaitable[None]) -> float:
@@ -184,12 +190,5 @@ async def registry_world(
         envoy = await start_envoy(EnvoySpec(name="client", ip=world.client, labels={"app": "client"}), folder, world.xds)
         stack.push_async_callback(envoy.stop)
 
-        async def listens() -> bool:
-            try:
-                async with httpx.AsyncClient(timeout=5) as client:
-                    return (await client.get(f"http://{world.client}:15021/healthz/ready")).status_code == 200
-            except httpx.HTTPError:
-                return False
-
-        await until(listens, "Envoy", watched=envoy)
+        await until(lambda: ready_at(f"{world.client}:15021", "/healthz/ready"), "Envoy", watched=envoy)
         yield world
