@@ -131,7 +131,10 @@ async def test_many_services_need_few_connections() -> None:
             assert len(hears.endpoints) == 300
             consul.set_check("n1", "s7-1", "service:s7-1", "critical")
             await until(lambda: len(hears.endpoints["s7"]) == 9, "a failure")
-    assert consul.most_connections <= 8
+            consul.deregister("s299-1")
+            register(consul, 77, name="s298")
+            await until(lambda: len(hears.endpoints["s299"]) == 9 and len(hears.endpoints["s298"]) == 11, "instances that come and go")
+    assert consul.most_connections <= 9
 
 
 async def test_a_token_is_read_from_its_file_and_told_to_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,18 +2,20 @@
 
 Consul has no query that tells of all instances. The catalog says that some service's registration has changed and not whose, and the
 checks that do not pass say whose health has changed. Two blocking queries for all services, and one plain question for each that may have
-changed, need a handful of connections, however many services there are: of one address Consul takes 200.
+changed, need a handful of connections, however many services there are: of one address Consul takes 200. Where there are so many that it
+takes long to ask about all, the list of all checks says whose instances have come and gone: nearly all have a check.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from controlplane.sources.consul.reading import Check, Checks, Defaults, ServiceInstances, Tags
+from controlplane.sources.consul.reading import Check, CheckedInstances, Checks, Defaults, ServiceInstances, Tags
 from controlplane.sources.registry.registration import Registration
 
+T = TypeVar("T")
 _NONE: frozenset[Check] = frozenset()
 _MOST_TRIES = 3  # to hear of a service what its checks have said already
 
@@ -35,6 +37,7 @@ class Catalogue:
         self._tags: Mapping[str, Tags] = {}
         self._checks = Checks({}, {})
         self._checks_index = 0
+        self._instances: CheckedInstances = {}
         self._services: dict[str, ServiceInstances] = {}
         self._indexes: dict[str, int] = {}
         self._tries: dict[str, int] = {}
@@ -70,6 +73,11 @@ class Catalogue:
             names.update(name for name, service in self._services.items() if not nodes.isdisjoint(service.nodes))
         return ToAsk(now=frozenset(names))
 
+    def take_instances(self, instances: CheckedInstances) -> ToAsk:
+        """Take in that these ``instances`` have checks."""
+        before, self._instances = self._instances, instances
+        return ToAsk(now=frozenset(name for name in _differing(before, instances) if name in self._tags) if before else frozenset())
+
     def is_regressed(self, name: str, index: int) -> bool:
         """Return whether ``index`` of an answer about the service ``name`` is lower than one before."""
         return index < self._indexes.get(name, 0)
@@ -104,5 +112,5 @@ class Catalogue:
         )
 
 
-def _differing(before: Mapping[str, frozenset[Check]], after: Mapping[str, frozenset[Check]]) -> Iterable[str]:
+def _differing(before: Mapping[str, frozenset[T]], after: Mapping[str, frozenset[T]]) -> Iterable[str]:
     return [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]

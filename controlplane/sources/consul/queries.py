@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from controlplane.settings import ConsulSettings
-from controlplane.sources.registry.http import HttpAnswer, RegistryHttp, RegistryUnreachable
+from controlplane.sources.registry.http import HttpAnswer, RegistryHttp, RegistryUnreachable, json_of
 
 MAX_BODY = 64 << 20  # bytes
 WAIT_S = 30.0  # after which Consul answers though there is nothing new: a connection that has died is noticed by that
@@ -21,13 +21,17 @@ _FILTERED = "X-Consul-Results-Filtered-By-ACLs"
 
 
 class ConsulAnswer(NamedTuple):
-    """A good answer: what it says, as of which index, and whether the token lets everything be seen."""
+    """A good answer: its body, as of which index, and whether the token lets everything be seen."""
 
     body: bytes
-    json: object
     index: int
     filtered: bool
     regressed: bool = False  # the index is lower than the one before: Consul has lost what it knew
+
+    @property
+    def json(self) -> object:
+        """Return the JSON of the body; raises RegistryUnreachable."""
+        return json_of(self.body)
 
 
 class ConsulQueries:
@@ -49,7 +53,7 @@ class ConsulQueries:
         answer = await self._http.get(path, asked, most=MAX_BODY, timeout_s=timeout_s)
         _check_leader(answer)
         headers = answer.headers
-        return ConsulAnswer(answer.body, answer.json(), _number(headers.get(_INDEX, "")), headers.get(_FILTERED, "") == "true")
+        return ConsulAnswer(answer.body, _number(headers.get(_INDEX, "")), headers.get(_FILTERED, "") == "true")
 
 
 class BlockingQuery:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from controlplane.settings import ConsulSettings
 from controlplane.sources.registry.http import RegistryUnreachable
@@ -20,8 +20,9 @@ _PASSING, _WARNING = "passing", "warning"
 _TAG_PREFIX = "consul-tag"
 _MAX_INSTANCES = 8192  # of a service that are read
 
-Tags = tuple[str, ...]
-Check = tuple[str, str, str, str]  # node, service id, check id, status
+Tags: TypeAlias = tuple[str, ...]
+Check: TypeAlias = tuple[str, str, str, str]  # node, service id, check id, status
+CheckedInstances: TypeAlias = Mapping[str, frozenset[tuple[str, str]]]  # node and service id, by the name of the service
 
 
 class Checks(NamedTuple):
@@ -76,6 +77,15 @@ def checks_of(state: object) -> Checks:
     return Checks(
         {name: frozenset(checks) for name, checks in of_services.items()}, {name: frozenset(checks) for name, checks in of_nodes.items()}
     )
+
+
+def checked_instances_of(state: object) -> CheckedInstances:
+    """Return the instances that have a check in ``state``, by the name of their service; raises RegistryUnreachable."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for check in _rows(state):
+        if known := text(check, "ServiceID"):
+            found.setdefault(text(check, "ServiceName"), set()).add((text(check, "Node"), known))
+    return {name: frozenset(instances) for name, instances in found.items()}
 
 
 def instances_of(health: object, settings: ConsulSettings) -> ServiceInstances:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from controlplane.sources.registry.pacing import TokenBucket
 
 # Of services that may have changed and probably have not, as one of all is registered anew: so many at once, and then one every so often.
-_BURST, _INTERVAL_S = 100, 0.01
+BURST, _INTERVAL_S = 100, 0.01
 
 
 class RefreshQueue:
@@ -20,7 +20,7 @@ class RefreshQueue:
         self._now: dict[str, None] = {}  # in the order in which they came
         self._later: dict[str, None] = {}
         self._in_flight: set[str] = set()  # whose answer is waited for
-        self._bucket = TokenBucket(_BURST, _INTERVAL_S)
+        self._bucket = TokenBucket(BURST, _INTERVAL_S)
         self._news = asyncio.Event()
 
     def add(self, now: Iterable[str], later: Iterable[str] = ()) -> None:

@@ -9,13 +9,21 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TypeAlias
 from urllib.parse import quote
 
+from controlplane.background import in_background
 from controlplane.settings import ConsulSettings
 from controlplane.sources.consul.catalogue import Catalogue, ToAsk
 from controlplane.sources.consul.queries import BlockingQuery, ConsulAnswer, ConsulQueries
-from controlplane.sources.consul.reading import checks_of, instances_of, proxy_defaults_of, service_defaults_of, services_of
-from controlplane.sources.consul.refresh_queue import RefreshQueue
+from controlplane.sources.consul.reading import (
+    checked_instances_of,
+    checks_of,
+    instances_of,
+    proxy_defaults_of,
+    service_defaults_of,
+    services_of,
+)
+from controlplane.sources.consul.refresh_queue import BURST, RefreshQueue
 from controlplane.sources.registry.entries import Convention
-from controlplane.sources.registry.http import RegistryHttp, RegistryUnreachable, SecretFile
+from controlplane.sources.registry.http import RegistryHttp, RegistryUnreachable, SecretFile, json_of
 from controlplane.sources.registry.mirror import RegistryMirror
 from controlplane.sources.registry.pacing import RetryDelay, TokenBucket
 from controlplane.sources.registry.source import Listener, RegistrySource
@@ -26,6 +34,7 @@ GRACE_S = 60.0  # for which what a Consul lacks that came back without its state
 _FETCHERS = 4
 _WATCHES = 4  # blocking queries
 _BURST, _INTERVAL_S = 2, 0.1  # of answers to one blocking query
+_COMPARE_S = 0.5  # between two looks at all checks
 _AGAIN_S = 0.2  # until a service is asked about again of which less was said than its checks say
 _REFUSED = (403, 404, 405)
 Work: TypeAlias = Coroutine[object, object, None]
@@ -53,12 +62,13 @@ class ConsulRegistry:
         self._answered: set[str] = set()  # watches that have had an answer
         self._reasons: dict[str, str] = {}  # why nothing is heard, by what is asked
         self._limits: dict[str, str] = {}
+        self._catalog_changed = asyncio.Event()
         self._filtered = False
         self._complete = False
 
     async def follow(self, listener: Listener) -> None:
         """Tell ``listener`` what there is, and from then on what changes, without end."""
-        http = RegistryHttp(self._settings.url, self._settings.tls, self._headers, connections=_WATCHES + _FETCHERS)
+        http = RegistryHttp(self._settings.url, self._settings.tls, self._headers, connections=_WATCHES + _FETCHERS + 1)
         queries = ConsulQueries(http, self._settings)
         self._answered.clear()
         self._complete = False
@@ -74,7 +84,11 @@ class ConsulRegistry:
                     watch("service-defaults", "/v1/config/service-defaults", lambda answer: self._take_service_defaults(answer, listener)),
                     watch("proxy-defaults", "/v1/config/proxy-defaults", lambda answer: self._take_proxy_defaults(answer, listener)),
                 )
-                for coroutine in (*watches, *(self._ask(queries, listener) for _ in range(_FETCHERS))):
+                for coroutine in (
+                    *watches,
+                    self._compare_instances(queries, listener),
+                    *(self._ask(queries, listener) for _ in range(_FETCHERS)),
+                ):
                     tasks.create_task(coroutine)
         finally:
             await http.close()
@@ -116,6 +130,28 @@ class ConsulRegistry:
             self._queue.forget(name)
             listener.remove(name)
         self._wake(self._catalogue.take_catalog(names))
+        if len(names) > BURST:
+            self._catalog_changed.set()
+
+    async def _compare_instances(self, queries: ConsulQueries, listener: Listener) -> None:
+        """Look whose instances have come and gone, whenever the catalog has changed and there are many services."""
+        delay = RetryDelay(self._random)
+        bucket = TokenBucket(_BURST, _COMPARE_S)
+        while True:
+            await self._catalog_changed.wait()
+            await asyncio.sleep(bucket.take(time.monotonic()))
+            self._catalog_changed.clear()
+            try:
+                answer = await queries.ask("/v1/health/state/any", stale=self._settings.stale)
+                instances = await in_background(lambda body: checked_instances_of(json_of(body)), answer.body)
+                self._wake(self._catalogue.take_instances(instances))
+            except RegistryUnreachable as error:
+                self._fail("the instances", str(error), listener)
+                self._catalog_changed.set()
+                await asyncio.sleep(delay.failed())
+            else:
+                delay.worked()
+                self._work("the instances", listener)
 
     def _take_checks(self, answer: ConsulAnswer, _listener: Listener) -> None:
         self._wake(self._catalogue.take_checks(checks_of(answer.json), answer.index))

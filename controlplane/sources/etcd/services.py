@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from controlplane.settings import EtcdSettings
 from controlplane.sources.etcd.layouts import Registered, registered, service_of
@@ -28,13 +28,11 @@ class EtcdServices:
         """Return the names of the services that there are."""
         return self._by_service
 
-    def replace(self, pairs: Iterable[tuple[str, bytes]]) -> None:
-        """Take in that ``pairs`` of key and value are all there are."""
+    def clear(self) -> None:
+        """Begin with nothing again."""
         self._by_service.clear()
         self._services.clear()
         self.passed_over = False
-        for key, value in pairs:
-            self.put(key, value)
 
     def put(self, key: str, value: bytes) -> str | None:
         """Take in that ``key`` has ``value``, and return the service that this is about."""

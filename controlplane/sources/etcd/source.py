@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 
 from controlplane.settings import EtcdSettings
+from controlplane.slices import next_turn
 from controlplane.sources.etcd.gateway import EtcdGateway, Happened
 from controlplane.sources.etcd.services import MAX_KEYS, EtcdServices
 from controlplane.sources.registry.entries import Convention
@@ -15,6 +16,7 @@ from controlplane.sources.registry.mirror import RegistryMirror
 from controlplane.sources.registry.pacing import RetryDelay
 from controlplane.sources.registry.source import Listener, RegistrySource
 
+_PIECE = 200  # keys that are read without giving way to others
 GRACE_S = 60.0  # for which what an etcd has that was restored to an earlier state lacks is not believed to be gone
 
 
@@ -81,7 +83,11 @@ class EtcdRegistry:
                 f"its revision is {listed.revision} of cluster {listed.cluster}, and was {self._revision} of {self._cluster}"
             )
         self._cluster, self._revision, self._behind = listed.cluster, listed.revision, False
-        self._services.replace(listed.pairs)
+        self._services.clear()
+        for number, (key, value) in enumerate(listed.pairs, start=1):
+            self._services.put(key, value)
+            if number % _PIECE == 0:
+                await next_turn()
         listener.limited(f"expected at most {MAX_KEYS} keys: those after are passed over" if self._services.passed_over else None)
         for name in list(self._services.names):
             self._tell(name, listener)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import aiohttp
+import orjson
 
 from controlplane.settings import RegistryTls
 
@@ -44,9 +44,10 @@ class HttpAnswer(NamedTuple):
 def json_of(body: bytes) -> object:
     """Return the JSON in ``body``; raises RegistryUnreachable."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        found: object = orjson.loads(body)
+    except ValueError:
         raise RegistryUnreachable("its answer is not JSON") from None
+    return found
 
 
 class SecretFile:

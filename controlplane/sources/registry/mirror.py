@@ -59,6 +59,8 @@ class RegistryMirror:
     def put(self, registration: Registration) -> Iterator[Change]:
         """Take in that a service is registered like this now, and yield what changes by it."""
         name = registration.name
+        if self._registered.get(name) == registration:
+            return
         if name in self._services or len(self._services) < MAX_SERVICES:
             self._registered[name] = registration
             yield from self._update(name)

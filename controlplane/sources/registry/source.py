@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol
 
 from controlplane.objects.changes import Change
+from controlplane.slices import SLICE_S, next_turn
 from controlplane.sources.registry.mirror import RegistryMirror
 from controlplane.sources.registry.registration import Registration
 from controlplane.telemetry import OngoingFailure
@@ -57,6 +58,7 @@ class RegistrySource:
         self._registry = registry
         self._mirror = mirror
         self._sync_timeout_s = sync_timeout_s
+        self._inbox: dict[str, Registration | None] = {}  # the latest of each service, not converted yet
         self._pending: dict[object, Change] = {}  # not handed on yet
         self._news = asyncio.Event()
         self._all_listed = False
@@ -79,31 +81,37 @@ class RegistrySource:
             if not await self._is_read_in_time(began):
                 log.warning("registry not read in time", extra={"registry": self.name, "reason": self._reason})
             else:
+                await self._convert()
                 log.info("registry read", extra={"registry": self.name, "services": len(self._mirror), "seconds": _since(began)})
             deliver(self._take())
             while True:
                 await self._wait(self._mirror.due)
+                await self._convert()
                 self._note(self._mirror.settle(time.monotonic()))
                 if self._pending:
                     deliver(self._take())
 
     def put(self, registration: Registration) -> None:
         """Take in that a service is registered like this now."""
-        self._note(self._mirror.put(registration))
+        self._inbox[registration.name] = registration
+        self._news.set()
 
     def remove(self, name: str) -> None:
         """Take in that the service ``name`` is registered no more."""
-        self._note(self._mirror.remove(name))
+        self._inbox[name] = None
+        self._news.set()
 
     def listed(self, names: Collection[str]) -> None:
         """Take in that ``names`` are all services there are."""
-        for name in [name for name in self._mirror.names if name not in names]:
+        for name in [name for name in (*self._mirror.names, *self._inbox) if name not in names]:
             self.remove(name)
         self._all_listed = True
         self._news.set()
 
     def lost_state(self, reason: str) -> None:
         """Take in that the registry seems to have lost what it knew."""
+        for change in self._inbox_changes():
+            self._note(change)
         if self._mirror.lost_state(time.monotonic()):
             log.warning("registry has lost its state: what is missing stays for now", extra={"registry": self.name, "reason": reason})
             self._news.set()
@@ -128,6 +136,21 @@ class RegistrySource:
         while not self._all_listed and _since(began) < self._sync_timeout_s:
             await self._wait(began + self._sync_timeout_s)
         return self._all_listed
+
+    async def _convert(self) -> None:
+        """Convert what has been taken in, and give way to others in between."""
+        ends = time.perf_counter() + SLICE_S
+        for changes in self._inbox_changes():
+            self._note(changes)
+            if time.perf_counter() > ends:
+                await next_turn()
+                ends = time.perf_counter() + SLICE_S
+
+    def _inbox_changes(self) -> Iterator[Iterable[Change]]:
+        while self._inbox:
+            name = next(iter(self._inbox))
+            registration = self._inbox.pop(name)
+            yield self._mirror.remove(name) if registration is None else self._mirror.put(registration)
 
     async def _wait(self, due: float | None) -> None:
         try:

@@ -76,7 +76,8 @@ def test_what_cannot_be_read_is_told(text: bytes, expected: str) -> None:
 def test_keys_of_one_service_are_one_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "MAX_KEYS", 3)
     known = EtcdServices(SETTINGS)
-    known.replace([(f"/services/web/{number}", value(Addr=f"10.0.0.{number}:80")) for number in (2, 1)])
+    for number in (2, 1):
+        known.put(f"/services/web/{number}", value(Addr=f"10.0.0.{number}:80"))
 
     assert known.put("/services/Web/1", value(Addr="10.0.0.9:80")) == "Web"
     assert known.put("/services/web/4", value(Addr="10.0.0.4:80")) is None
