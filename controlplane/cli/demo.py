@@ -17,6 +17,7 @@ def demo(
     ] = False,
     kubeconfig: Annotated[str | None, typer.Option(metavar="FILE", help="How the API server is reached. Default: as kubectl does.")] = None,
     context: Annotated[str | None, typer.Option(metavar="NAME", help="The context of the kubeconfig.")] = None,
+    consul: Annotated[bool, typer.Option("--consul", help="Also register workloads in the Consul on the PATH, or NAVARCH_CONSUL.")] = False,
     envoy: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, resolve_path=True, help="The Envoy to run. Default: the installed one."),
@@ -24,14 +25,14 @@ def demo(
 ) -> None:
     """Run a small mesh on this machine and prove what it claims.
 
-    A control plane, workloads and real Envoys; no root, no cluster. Exits 0 only if every claim held. With --kubernetes the same story
-    is told by kubectl apply, in the namespace navarch-demo, which is made before and deleted after.
+    A control plane, workloads and real Envoys; no root, no cluster. Exits 0 only if every claim held. With --kubernetes the same story is
+    told by kubectl apply, in the namespace navarch-demo, which is made before and deleted after.
 
     For example:
 
       navarch demo
 
-      navarch demo --keep
+      navarch demo --consul
 
       navarch demo --kubernetes --context kind-kind
 
@@ -42,5 +43,7 @@ def demo(
 
     if not kubernetes and (kubeconfig or context):
         raise typer.BadParameter("--kubeconfig and --context go with --kubernetes")
+    if kubernetes and consul:
+        raise typer.BadParameter("--consul goes with a folder of manifests, not with --kubernetes")
     store = ClusterManifests(kubeconfig, context) if kubernetes else None
-    raise typer.Exit(run(store, envoy=str(envoy or ""), keep=keep, as_json=as_json))
+    raise typer.Exit(run(store, envoy=str(envoy or ""), consul=consul, keep=keep, as_json=as_json))

@@ -16,21 +16,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from controlplane.demo.claims import DemoClaim
+from controlplane.demo.consul.server import ManifestsBesideConsul, consul_binary
 from controlplane.demo.mesh import DemoMesh
 from controlplane.demo.processes import NotReady, envoy_binary
 from controlplane.demo.stores import ClusterManifests, FolderManifests
 from controlplane.demo.story import run_story, steps
 
 
-def run(store: ClusterManifests | None, *, envoy: str, keep: bool, as_json: bool) -> int:
+def run(store: ClusterManifests | None, *, envoy: str, consul: bool, keep: bool, as_json: bool) -> int:
     """Run the story on manifests in ``store``, or else in a folder, with Envoys of the binary ``envoy``, or else the one that is installed.
+
+    With ``consul`` a folder is served beside a Consul.
 
     Returns 0 if every claim held, 1 if one did not, 2 if the mesh did not come up. ``keep`` leaves it running at the end until interrupted;
     ``as_json`` prints the figures instead of the page.
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     try:
-        return asyncio.run(_run(console, store, envoy=envoy, keep=keep, as_json=as_json))
+        binaries = (envoy or envoy_binary(), consul_binary() if consul else "")
+        return asyncio.run(_run(console, store, binaries, keep=keep, as_json=as_json))
     except NotReady as error:
         console.print(f"[red]the demo cannot go on:[/red] {escape(str(error))}")
         return 2
@@ -38,11 +42,13 @@ def run(store: ClusterManifests | None, *, envoy: str, keep: bool, as_json: bool
         return 130
 
 
-async def _run(console: Console, store: ClusterManifests | None, *, envoy: str, keep: bool, as_json: bool) -> int:
-    envoy = envoy or envoy_binary()
+async def _run(console: Console, store: ClusterManifests | None, binaries: tuple[str, str], *, keep: bool, as_json: bool) -> int:
+    envoy, consul = binaries
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="navarch-demo-"))
-    world = DemoMesh(folder, store or FolderManifests(folder / "manifests"), secure=True, edge=True)
+    manifests = folder / "manifests"
+    beside = ManifestsBesideConsul(manifests, consul) if consul else None
+    world = DemoMesh(folder, store or beside or FolderManifests(manifests), secure=True, edge=True)
     claims: list[DemoClaim] = []
     try:
         with console.status("starting a control plane, six workloads with an Envoy each, and a gateway"):

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from controlplane.demo.apps import answers_plaintext
 from controlplane.demo.claims import DemoClaim, is_plausible_share
+from controlplane.demo.consul.server import ManifestsBesideConsul
+from controlplane.demo.consul.step import registered
 from controlplane.demo.gateway import HOST
 from controlplane.demo.gateway import NAME as GATEWAY
 from controlplane.demo.load import LoadGenerator, SteadyLoad
@@ -265,7 +267,13 @@ STEPS: tuple[Step, ...] = (
 
 def steps(store: ManifestStore) -> tuple[Step, ...]:
     """Return what is shown of manifests kept in ``store``."""
-    return (*STEPS, status) if isinstance(store, ClusterManifests) else STEPS
+    match store:
+        case ClusterManifests():
+            return (*STEPS, status)
+        case ManifestsBesideConsul():
+            return (*STEPS, registered)
+        case _:
+            return STEPS
 
 
 async def run_story(world: DemoMesh) -> AsyncIterator[DemoClaim]:

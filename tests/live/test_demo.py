@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 
 import pytest
 
+from tests.support.consul.binary import needed
 from tests.support.envoy_versions import NEWEST, VERSIONS, envoy_of
 from tests.support.leftovers import ended_with
 from tests.support.proofs import ends
@@ -26,3 +28,18 @@ async def test_every_claim_of_the_demo_holds(version: str) -> None:
     told = json.loads(output)
     print(f"Envoy {version}: {told['held']} of {told['of']} claims held in {told['seconds']} s")
     assert told["held"] == told["of"] == len(told["claims"]) == 12
+
+
+async def test_the_story_with_a_registry_holds() -> None:
+    command = (sys.executable, "-m", "controlplane.cli.main", "demo", "--json", "--consul")
+    environment = {**os.environ, "NAVARCH_CONSUL": str(needed())}
+    with ended_with():
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment
+        )
+
+        output, words = await process.communicate()
+
+    assert process.returncode == 0, words.decode()
+    claim = json.loads(output)["claims"][-1]
+    assert (claim["claim"], claim["held"], claim["figures"]["failed"]) == ("a registry", True, 0)

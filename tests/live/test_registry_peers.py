@@ -32,8 +32,8 @@ class FolderBesideConsul(FolderStore):
         super().__init__(folder)
         self._url = url
 
-    def serve(self, name: str) -> Sequence[str]:
-        return (*super().serve(name), "--consul", self._url)
+    def serve(self, replica: str) -> Sequence[str]:
+        return (*super().serve(replica), "--consul", self._url)
 
 
 class World(NamedTuple):
