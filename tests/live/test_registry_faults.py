@@ -49,8 +49,11 @@ async def black_hole(_consul: ConsulDouble, relay: TcpRelay, during: Callable[[]
     relay.cut()
 
 
-async def restarted_empty(consul: ConsulDouble, _relay: TcpRelay, during: Callable[[], Awaitable[None]]) -> None:
+async def restarted_empty(consul: ConsulDouble, relay: TcpRelay, during: Callable[[], Awaitable[None]]) -> None:
+    relay.down = True
+    relay.cut()
     await consul.restart()
+    relay.down = False
     await during()
 
 

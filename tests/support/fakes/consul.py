@@ -69,6 +69,7 @@ class ConsulDouble:
     def register(self, service: Row, *, node: str = "n1") -> None:
         """Register ``service`` as Consul's API has it, at ``node``."""
         name, known = text(service, "Name"), text(service, "ID") or text(service, "Name")
+        self._by_name.setdefault(name, {})[node, known] = None
         self._services[node, known] = {
             "ID": known,
             "Service": name,
@@ -85,11 +86,13 @@ class ConsulDouble:
     def deregister(self, known: str, *, node: str = "n1") -> None:
         """Take an instance out, and its checks."""
         service = self._services.pop((node, known), None)
-        for key in [key for key, check in self._checks.items() if key[0] == node and check["ServiceID"] == known]:
+        for key in self._checks_of.pop((node, known), {}):
             del self._checks[key]
             self._count("checks")
         if service is not None:
-            self._count("services", str(service["Service"]))
+            name = str(service["Service"])
+            del self._by_name[name][node, known]
+            self._count("services", name)
 
     def set_check(self, node: str, known: str, check: str, status: str) -> None:
         """Give the check of an instance a status."""
@@ -97,11 +100,14 @@ class ConsulDouble:
         row: Row = {"Node": node, "CheckID": check, "Status": status, "ServiceID": known, "ServiceName": name}
         if self._checks.get((node, check)) != row:
             self._checks[node, check] = row
+            self._checks_of.setdefault((node, known), {})[node, check] = None
             self._count("checks", name)
 
     def _reset(self) -> None:
         self._services: dict[tuple[str, str], Row] = {}
         self._checks: dict[tuple[str, str], Row] = {}
+        self._by_name: dict[str, dict[tuple[str, str], None]] = {}  # the services by name, as nodes and ids
+        self._checks_of: dict[tuple[str, str], dict[tuple[str, str], None]] = {}  # by node and id of the service
         self._config: dict[tuple[str, str], Row] = {}
         self._index = _FIRST_INDEX
         self._indexes: dict[str, int] = {}
@@ -175,14 +181,10 @@ class ConsulDouble:
         return await self._answer(request, name, lambda: list(self._rows(name)))
 
     def _rows(self, name: str) -> Iterator[Json]:
-        for (node, known), service in self._services.items():
-            if service["Service"] == name:
-                checks = [check for key, check in self._checks.items() if key[0] == node and check["ServiceID"] == known]
-                yield {
-                    "Node": {"Node": node, "Address": "127.0.0.1", "Datacenter": "dc1", "Meta": {}},
-                    "Service": service,
-                    "Checks": checks,
-                }
+        for node, known in self._by_name.get(name, ()):
+            checks = [self._checks[key] for key in self._checks_of.get((node, known), ())]
+            place = {"Node": node, "Address": "127.0.0.1", "Datacenter": "dc1", "Meta": {}}
+            yield {"Node": place, "Service": self._services[node, known], "Checks": checks}
 
     async def _entries(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"]
@@ -208,6 +210,7 @@ class ConsulDouble:
         if request.query["enable"] == "true":
             self.set_check("n1", known, check, "critical")
         elif self._checks.pop(("n1", check), None) is not None:
+            del self._checks_of["n1", known]["n1", check]
             self._count("checks", str(self._services["n1", known]["Service"]))
         return web.Response()
 
