@@ -12,11 +12,12 @@ from tests.support.consul.api import ConsulApi
 from tests.support.consul.server import RealConsul, real_consul
 from tests.support.fakes.consul import ConsulDouble, consul_double
 from tests.support.registry_world import APP_PORT, SUBSETS, RegistryWorld, SteadyLoad, registry_world, served, timed
-from tests.support.waiting import within
+from tests.support.waiting import MEASURING, within
 
 HOST = "web.service.consul"
 URL = f"http://{HOST}:{APP_PORT}/"
 HTTP = {"protocol": "http"}
+ROUNDS = 8 if MEASURING else 2  # of 7 changes
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -54,7 +55,7 @@ async def test_each_change_of_health_and_registration_is_in_effect_at_once(mesh:
     await mesh.has(0)
     async with SteadyLoad(mesh.world.caller, URL, per_second=100) as load:
         await load.at_least(20)
-        for _ in range(7):
+        for _ in range(ROUNDS):
             lags.append(await timed(mesh.register(1), mesh.has(0, 1)))
             lags.append(await timed(consul.check("web-1", "fail"), mesh.has(0)))
             lags.append(await timed(consul.check("web-1", "pass"), mesh.has(0, 1)))
@@ -62,7 +63,8 @@ async def test_each_change_of_health_and_registration_is_in_effect_at_once(mesh:
             lags.append(await timed(consul.maintain("web-1", enable=True), mesh.has(0)))
             lags.append(await timed(consul.maintain("web-1", enable=False), mesh.has(0, 1)))
             lags.append(await timed(consul.deregister("web-1"), mesh.has(0)))
-    print(f"{type(mesh.server).__name__}: {len(lags)} changes, p50 {sorted(lags)[24] * 1000:.0f} ms, p99 {max(lags) * 1000:.0f} ms")
+    half = sorted(lags)[len(lags) // 2]
+    print(f"{type(mesh.server).__name__}: {len(lags)} changes, p50 {half * 1000:.0f} ms, p99 {max(lags) * 1000:.0f} ms")
 
     assert load.tally.failed == 0, (load.tally.statuses, load.tally.errors[:3])
     assert max(lags) < within(1.0)
