@@ -145,7 +145,7 @@ async def ready_at(where: str, path: str = "/readyz") -> bool:
         return False
 
 
-async def timed(change: Awaitable[None], effect: Awaitable[None]) -> float:
+async def timed(change: Awaitable[object], effect: Awaitable[None]) -> float:
     """Return how many seconds after the answer to ``change`` there was its ``effect``."""
     await change
     began = time.perf_counter()

@@ -24,7 +24,7 @@ class ConsulAnswer(NamedTuple):
     """A good answer: its body, as of which index, and whether the token lets everything be seen."""
 
     body: bytes
-    index: int
+    as_of: int
     filtered: bool
     regressed: bool = False  # the index is lower than the one before: Consul has lost what it knew
 
@@ -77,12 +77,12 @@ class BlockingQuery:
         except RegistryUnreachable:
             self._index, self._stale = 0, False  # by the leader, as one that follows may be cut off
             raise
-        regressed = answer.index < self._highest
+        regressed = answer.as_of < self._highest
         if regressed and self._stale:
             self._index, self._stale = 0, False
             raise RegistryUnreachable("a server that follows is behind: the leader is asked")
-        self._index = 0 if regressed else max(1, answer.index)
-        self._highest = answer.index
+        self._index = 0 if regressed else max(1, answer.as_of)
+        self._highest = answer.as_of
         self._stale = self._queries.stale
         return answer._replace(regressed=regressed)
 

@@ -103,10 +103,10 @@ class ConsulRegistry:
             try:
                 answer = await query.next()
                 if answer.regressed:
-                    listener.lost_state(f"the index of {name} went back to {answer.index}")
-                if last is None or (answer.body, answer.index) != last:
+                    listener.lost_state(f"the index of {name} went back to {answer.as_of}")
+                if last is None or (answer.body, answer.as_of) != last:
                     take(answer)
-                last = answer.body, answer.index
+                last = answer.body, answer.as_of
             except RegistryUnreachable as error:
                 last = None
                 if error.status in _REFUSED and name.endswith("defaults"):
@@ -154,7 +154,7 @@ class ConsulRegistry:
                 self._work("the instances", listener)
 
     def _take_checks(self, answer: ConsulAnswer, _listener: Listener) -> None:
-        self._wake(self._catalogue.take_checks(checks_of(answer.json), answer.index))
+        self._wake(self._catalogue.take_checks(checks_of(answer.json), answer.as_of))
 
     def _take_service_defaults(self, answer: ConsulAnswer, listener: Listener) -> None:
         self._limit("service-defaults", None, listener)
@@ -194,9 +194,9 @@ class ConsulRegistry:
         service = instances_of(answer.json, self._settings)
         if name not in self._catalogue.names:
             return  # it has gone meanwhile
-        if self._catalogue.is_regressed(name, answer.index) and not self._settings.stale:
-            listener.lost_state(f"the index of the service {name} went back to {answer.index}")
-        if self._catalogue.take_service(name, service, answer.index):
+        if self._catalogue.is_regressed(name, answer.as_of) and not self._settings.stale:
+            listener.lost_state(f"the index of the service {name} went back to {answer.as_of}")
+        if self._catalogue.take_service(name, service, answer.as_of):
             asyncio.get_running_loop().call_later(_AGAIN_S, self._wake, ToAsk(now=frozenset((name,))))
         self._tell(name, listener)
 

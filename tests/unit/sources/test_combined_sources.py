@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.mesh.snapshot import Snapshot, snapshot
 from controlplane.model.proxies import proxy_from_node
-from controlplane.objects.changes import Change, split
+from controlplane.objects.changes import Change
 from controlplane.objects.parse import parse
 from controlplane.sources.precedence import Precedence
 from controlplane.sources.registry.entries import Convention
@@ -53,7 +53,7 @@ def seen(changes: Mapping[str, Change], namespace: str = "default") -> tuple[Sna
     last = {change.key: change for change in effective}
     node = f"sidecar~10.9.9.9~c-0.{namespace}~{namespace}.svc.cluster.local"
     shadowed = [(str(located.problem.object), located.problem.code) for located in document_problems(precedence)]
-    return snapshot(split(last.values())[0], proxy_from_node(node, {"LABELS": {"app": "c"}})), shadowed
+    return snapshot(last.values(), proxy_from_node(node, {"LABELS": {"app": "c"}})), shadowed
 
 
 CASES = {
