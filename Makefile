@@ -12,7 +12,7 @@ BUSY := tests/kube/test_busy_status.py tests/kube/test_soak.py
 MEASURED = $(shell grep -le 'waiting import.*within' -e 'waiting import.*at_most' -e 'kube_objects import.*seen' $(addsuffix /test_*.py,$(EDGES)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kubernetes test binaries check format lint types layers shape golden crds fields bench bench-check bench-kubernetes measure prove everything clean pure
+.PHONY: help demo demo-kubernetes test binaries consul check format lint types layers shape golden crds fields bench bench-check bench-kubernetes measure prove everything clean pure
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ binaries: $(STAMP) ## Build what the tests run beside us (API server, collector,
 	@$(BIN)/python -m tests.support.rate_limit_service
 	@-$(BIN)/python -m tests.support.zipkin_servers
 	@$(BIN)/python -m tests.bench.swarm_process
+
+consul: $(STAMP) ## Build the Consul of the live tests, where it is missing and Go is there (5 min and 2 GB of memory, once)
+	@$(BIN)/python -m tests.support.consul.binary
 
 check: format lint types layers shape pure bench-check ## Run what needs no Envoy: style, types, layers, sizes, pure tests, costs that are counted
 
