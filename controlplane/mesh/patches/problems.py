@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.access.policies import GATEWAY_LABEL
 from controlplane.mesh.facets import labelled, namespaces_with, of_kind
 from controlplane.mesh.inputs import envoy_filter_scope, index, patch_faults
 from controlplane.mesh.patches.added import named_hosts
 from controlplane.mesh.patches.compiled import compiled_patch
 from controlplane.mesh.patches.selection import filter_attachment
+from controlplane.mesh.registry.attachments import GATEWAY_LABEL
 from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.services import find_services
 from controlplane.model.keys import ENVOY_FILTER, KUBERNETES_GATEWAY, POD

@@ -12,6 +12,7 @@ from controlplane.objects.changes import Change
 from controlplane.slices import SLICE_S, next_turn
 from controlplane.sources.registry.mirror import RegistryMirror
 from controlplane.sources.registry.registration import Registration
+from controlplane.sources.source import Noticed
 from controlplane.telemetry import OngoingFailure
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class RegistrySource:
     def __init__(self, name: str, registry: Registry, mirror: RegistryMirror, sync_timeout_s: float) -> None:
         """Follow ``registry``; if it has not been read within ``sync_timeout_s``, others need not wait for it."""
         self.name = name
+        self.noticed = Noticed()
         self._registry = registry
         self._mirror = mirror
         self._sync_timeout_s = sync_timeout_s

@@ -127,7 +127,7 @@ APPLIED: dict[str, tuple[Json, str, str]] = {
     "without the router": (http("REMOVE"), "patch.operation", "sends requests nowhere"),
     "a name of ours": (cluster("ADD", name=f"outbound|80||{WEB}", **STATIC), "patch.value", "a name of ours"),
     "a name of a plugin": (
-        patch("EXTENSION_CONFIG", "ADD", lua() | {"name": "wasmplugin/http/a.b"}),
+        patch("EXTENSION_CONFIG", "ADD", {**lua(), "name": "wasmplugin/http/a.b"}),
         "patch.value",
         "a name of ours",
     ),
