@@ -67,7 +67,11 @@ class Planner:
         fresh = channel.dirty
         if channel.suspects:
             fresh = with_conflicting(fresh - channel.suspects, channel.suspects, self._exclusive)
-        yield fresh
+        if channel.type_url == ECDS and fresh:
+            # Envoy takes what it has refused for what it has, if it comes again: what is at fault has to be known the first time.
+            yield from ({name} for name in sorted(fresh))
+        else:
+            yield fresh
         for part in tuple(channel.parts):
             yield with_conflicting(part, channel.suspects | channel.dirty, self._exclusive)
 

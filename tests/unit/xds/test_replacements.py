@@ -140,6 +140,29 @@ def test_a_listener_that_was_refused_for_it_is_tried_again_once_the_stand_in_is_
     assert b"listener" in again.payload
 
 
+@both
+def test_extensions_are_sent_one_by_one_as_what_is_refused_is_not_refused_a_second_time(stream: type[BaseStream]) -> None:
+    client = Client(stream, program(b"good"), program(b"other", "two"))
+    client.accept(client.next())
+    if client.delta:
+        client.request(DeltaDiscoveryRequest(type_url=ECDS, resource_names_subscribe=["two"]))
+    else:
+        client._receive(["one", "two"])
+    client.accept(client.next())
+
+    client.put(program(b"bad"), program(b"better", "two"))
+    first = client.next()
+    client.refuse(first)
+    replaced = client.next()
+    client.accept(replaced)
+    if not client.delta:
+        client._receive(["one", "two"])
+
+    assert first.event.count == replaced.event.count == 1
+    assert b"good" in replaced.payload
+    assert b"better" in client.next().payload
+
+
 def test_another_extension_goes_on_beside_one_that_is_refused() -> None:
     client = Client(DeltaStream, program(b"bad"))
     client.request(DeltaDiscoveryRequest(type_url=ECDS, resource_names_subscribe=["two"]))
