@@ -8,10 +8,9 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 from controlplane.admin.api import admin_app
 from controlplane.admin.health import health_app
@@ -19,6 +18,7 @@ from controlplane.admin.http_server import HttpServer
 from controlplane.admin.schemas import IdentityRow, ProxyRow
 from controlplane.admin.state import AdminState
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
+from controlplane.app.early_stop import unless_stopped
 from controlplane.app.fetched import jwks
 from controlplane.app.fetched.modules import Modules
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
@@ -53,7 +53,6 @@ from controlplane.xds.shared_plans import SharedPlans
 from controlplane.xds.sotw import SotwStream
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 # The event loop gives way to the threads of gRPC and of the file watch when it waits, not every 5 ms: with 500 streams the last one has a
 # change after 55 ms instead of 62.
@@ -279,22 +278,6 @@ async def run_until_signalled(settings: Settings, announce: Callable[[Addresses]
                 log.info(_STOPPED_EARLY)
                 return
         await ControlPlane(settings, client).run(stop, announce)
-
-
-async def unless_stopped(work: Coroutine[object, object, T], stop: asyncio.Event) -> T | None:
-    """Return the result of ``work``; None where ``stop`` is set first, and ``work`` is given up then."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
-        return None
-    finally:
-        working.cancel()
-        stopping.cancel()
 
 
 def _stream_factories() -> StreamFactories:

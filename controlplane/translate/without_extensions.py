@@ -25,7 +25,7 @@ from google.protobuf.message import Message
 from xds.type.v3.typed_struct_pb2 import TypedStruct
 
 from controlplane.envoy.extensions import OPTIONAL_MESSAGES, lacking_names
-from controlplane.envoy.packing import decode, encode, pack
+from controlplane.envoy.packing import TYPED_STRUCT, decode, encode, pack
 from controlplane.ir.matches import EVERY_REQUEST
 from controlplane.translate.clusters.clusters import BLACK_HOLE
 from controlplane.translate.filters.router import ROUTER
@@ -209,7 +209,7 @@ def _is_optional(part: Message) -> bool:
     if not isinstance(part, Filter | HttpFilter):
         return False
     config = part.typed_config
-    message = TypedStruct.FromString(config.value).type_url if config.Is(TypedStruct.DESCRIPTOR) else config.type_url
+    message = TypedStruct.FromString(config.value).type_url if config.type_url == TYPED_STRUCT else config.type_url
     return message.rpartition("/")[2] in OPTIONAL_MESSAGES
 
 

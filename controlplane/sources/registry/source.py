@@ -96,11 +96,13 @@ class RegistrySource:
     def put(self, registration: Registration) -> None:
         """Take in that a service is registered like this now."""
         self._inbox[registration.name] = registration
+        self.noticed.note()
         self._news.set()
 
     def remove(self, name: str) -> None:
         """Take in that the service ``name`` is registered no more."""
         self._inbox[name] = None
+        self.noticed.note()
         self._news.set()
 
     def listed(self, names: Collection[str]) -> None:
