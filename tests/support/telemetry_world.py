@@ -129,7 +129,7 @@ class TelemetryWorld:
         return f"{self.network}.61"
 
     async def apply(self, text: str, mark: str) -> None:
-        """Let ``text`` be what is said of telemetry, and wait until all listeners of all Envoys that have any have ``mark`` in them."""
+        """Let ``text`` be what is said of telemetry, and wait until all listeners for requests have ``mark`` in them."""
         draft = self.folder / "manifests" / "telemetry.yaml~"
         draft.write_text(text)
         draft.rename(self.folder / "manifests" / "telemetry.yaml")
@@ -177,7 +177,8 @@ class TelemetryWorld:
     async def _has(self, address: str, mark: str) -> bool:
         found = await self.listeners(address)
         settled = not any("warming_state" in each or "error_state" in each for each in found)
-        return bool(found) and settled and all(mark in json.dumps(each.get("active_state", {})) for each in found)
+        active = (json.dumps(each.get("active_state", {})) for each in found)
+        return bool(found) and settled and all(mark in each for each in active if "HttpConnectionManager" in each)
 
     async def _answers(self) -> bool:
         try:
