@@ -1,25 +1,29 @@
 """Limits on requests, with real Envoys and Envoy's own rate limit service: who is counted apart, who is refused, and what is told.
 
-The service has its configuration from the control plane, by the sidecar that stands beside it: its certificate says who it is.
+The service has its configuration from the control plane, by an Envoy beside it that shows the token of its service account.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from controlplane.bootstrap.xds_cluster import XdsServer
+from controlplane.bootstrap.xds_relay import xds_relay
+from tests.support.envoys import CredentialFiles
 from tests.support.mesh_clients import FRIEND, STRANGER
 from tests.support.policy_world import PolicyWorld, policy_world
-from tests.support.processes import free_port
+from tests.support.processes import Process, envoy_binary, start
 from tests.support.rate_limit_service import RateLimitService, running_redis
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-XDS = f"127.0.0.1:{free_port()}"  # where the service comes in, by its sidecar's certificate
 _MARKER = """
 apiVersion: navarch.dev/v1alpha1
 kind: RateLimit
@@ -49,7 +53,7 @@ spec:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PolicyWorld]:
-    async with policy_world(tmp_path_factory.mktemp("limits"), "--xds-mtls", XDS) as started:
+    async with policy_world(tmp_path_factory.mktemp("limits")) as started:
         yield started
 
 
@@ -162,31 +166,6 @@ spec:
   ports: [{{number: 8081, name: grpc, protocol: GRPC, targetPort: {counting}}}]
   resolution: STATIC
   endpoints: [{{address: 127.0.0.1}}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: navarch, namespace: navarch-system}}
-spec:
-  hosts: [navarch.navarch-system.svc.cluster.local]
-  addresses: [{network}.13]
-  ports: [{{number: 15011, name: grpc, protocol: GRPC, targetPort: {xds}}}]
-  resolution: STATIC
-  endpoints: [{{address: 127.0.0.1}}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: navarch, namespace: shop}}
-spec:
-  host: navarch.navarch-system.svc.cluster.local
-  trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL, subjectAltNames: [istiod.istio-system.svc]}}}}
----
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {{name: ratelimit, namespace: shop}}
-spec:
-  workloadSelector: {{labels: {{app: ratelimit}}}}
-  egress:
-  - {{port: {{number: 15011, protocol: GRPC, name: grpc}}, bind: {network}.13, captureMode: NONE, hosts: [navarch-system/*]}}
 """
 _COUNTED = "shop/global.rule_0.value: unit=DAY requests_per_unit={requests}"
 
@@ -203,14 +182,27 @@ async def service(world: PolicyWorld) -> AsyncIterator[RateLimitService]:
         "XDS_CLIENT_BACKOFF_INITIAL_INTERVAL": "100ms",
     }
     started = RateLimitService(folder, "127.0.0.1", settings)
-    await world.mesh(_AROUND.format(network=world.network, xds=XDS.partition(":")[2], counting=started.port))
-    await world.sidecar("ratelimit", "shop", 13)
+    await world.mesh(_AROUND.format(counting=started.port))
+    relay = await start_relay(world, folder)
     async with running_redis(folder) as redis_port:
         await started.start(redis_port)
         try:
             yield started
         finally:
             await started.stop()
+            await relay.stop()
+
+
+async def start_relay(world: PolicyWorld, folder: Path) -> Process:
+    """Start the Envoy beside the service, which shows the token of its service account for it."""
+    files = CredentialFiles(folder / "credentials")
+    files.write(token=world.token("shop", "ratelimit"), roots=world.authority.bundle.decode())
+    config = folder / "relay.json"
+    config.write_text(
+        json.dumps(xds_relay(f"{world.network}.13:15011", XdsServer(addresses=(world.plane.replica.xds_tls,), credentials=files.files)))
+    )
+    options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"]
+    return await start("relay", [envoy_binary(), "-c", str(config), *options], folder)
 
 
 def counted(failure: str = "Open", requests: int = 2, port: int = 8081) -> str:

@@ -105,12 +105,15 @@ class PolicyWorld(MeshClients):
         """Return whether no object of ``kind`` has a Problem."""
         return not any(name.startswith(f"{kind}/") for name, _, _ in await self.problems())
 
+    def token(self, namespace: str, account: str) -> str:
+        """Return a token of the service account ``account`` of ``namespace``."""
+        key = read_key(Stored(self.folder / "state", "tokens.pem").read_now() or b"")
+        return sign_token(key, (namespace, account), AUDIENCE, dt.datetime.now(dt.UTC), _HOUR)
+
     async def sidecar(self, name: str, namespace: str, suffix: int) -> None:
         """Start the Envoy of a workload."""
-        key = read_key(Stored(self.folder / "state", "tokens.pem").read_now() or b"")
         held = CredentialFiles(self.folder / f"{name}-credentials")
-        shown = sign_token(key, (namespace, name), AUDIENCE, dt.datetime.now(dt.UTC), _HOUR)
-        held.write(token=shown, roots=self.authority.bundle.decode())
+        held.write(token=self.token(namespace, name), roots=self.authority.bundle.decode())
         known = EnvoySpec(
             name=name,
             ip=f"{self.network}.{suffix}",
