@@ -83,8 +83,7 @@ class Kind:
     """How objects of one kind are read.
 
     ``read`` makes one of its document, or raises ValidationError; ``check`` yields what is wrong with it beyond the types of its fields.
-    ``spec`` is there where unknown fields of it are reported,
-    ``unsupported`` is set where objects of this kind have no effect yet.
+    ``spec`` is there where unknown fields of it are reported.
     """
 
     group_kind: GroupKind
@@ -92,7 +91,6 @@ class Kind:
     check: Callable[[Object], Iterable[Finding]]
     versions: tuple[str, ...]
     spec: type[Model] | None
-    unsupported: bool
 
 
 def _kind(
@@ -100,15 +98,13 @@ def _kind(
     check: Callable[[T], Iterable[Finding]],
     versions: tuple[str, ...] = _VERSIONS,
     spec: type[Model] | None = None,
-    *,
-    unsupported: bool = False,
 ) -> Kind:
     """Return the kind whose objects are of class ``model`` and keep to ``check``."""
 
     def check_object(item: Object) -> Iterable[Finding]:
         return check(item) if isinstance(item, model) else ()
 
-    return Kind(model.group_kind, model.model_validate, check_object, versions, spec, unsupported)
+    return Kind(model.group_kind, model.model_validate, check_object, versions, spec)
 
 
 def _no_rules(_: Object) -> Iterable[Finding]:

@@ -23,7 +23,7 @@ from controlplane.objects.types.metadata_rules import ineffective_metadata
 from controlplane.objects.types.readable_part import findings_of_the_rest
 from controlplane.objects.types.rules import labels
 from controlplane.objects.types.validation_errors import findings
-from controlplane.objects.unknown_kinds import group_and_version, unknown_version, unsupported
+from controlplane.objects.unknown_kinds import group_and_version, unknown_version
 from controlplane.untyped import section
 
 __all__ = ["Object", "ParsedObject", "parse", "readable_kinds"]
@@ -140,8 +140,6 @@ def _typed(key: Key, data: Mapping[str, object], kind: Kind, issues: list[Findin
         issues += ineffective_fields(kind.spec, spec, "spec")
     if any(finding.fatal for finding in issues):
         return _quarantined(key, data, _problems(key, issues))
-    if kind.unsupported:
-        issues.insert(0, Finding("kind", "KindNotTranslated", unsupported(kind.group_kind), fatal=False))
     return ParsedObject(key, item, _problems(key, issues))
 
 

@@ -44,11 +44,6 @@ def unknown_version(written: GroupKind, version: str) -> UnknownKind | None:
     return UnknownKind("apiVersion", Severity.ERROR, "UnknownVersion", message)
 
 
-def unsupported(written: GroupKind) -> str:
-    """Return what is told of the kind ``written``, which means something to Istio and nothing here."""
-    return f"{written.kind[:_SHOWN]} is not translated yet; it has no effect"
-
-
 def _unknown_kind(written: GroupKind) -> UnknownKind:
     group, kind = written.group[:_SHOWN] or "core", written.kind[:_SHOWN]
     if meant := next(_meant(written), None):
@@ -59,7 +54,8 @@ def _unknown_kind(written: GroupKind) -> UnknownKind:
         message = f"{kind} of {group} is no kind that is known here: NO POLICY of it is enforced, whatever it was to keep out"
         return UnknownKind("kind", Severity.ERROR, "UnknownKind", message, may_be_security=True)
     if written.group in CONFIGURATION_GROUPS or written.group.endswith(_ISTIO):
-        return UnknownKind("kind", Severity.WARNING, "KindNotTranslated", unsupported(written))
+        message = f"{kind} is not translated yet; it has no effect"
+        return UnknownKind("kind", Severity.WARNING, "KindNotTranslated", message)
     return UnknownKind("kind", Severity.INFO, "KindIgnored", f"this {kind} says nothing to a mesh: it is passed over")
 
 

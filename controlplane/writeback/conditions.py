@@ -76,9 +76,6 @@ def _wanted_conditions(problems: Sequence[Problem], rollout: Rollout | None) -> 
         yield _WantedCondition("Reconciled", "False", "NotAccepted", "not accepted")
         return
     yield _WantedCondition("Accepted", "True", "Accepted" if not warnings else warnings[0].code[:_MAX_REASON], _message(warnings))
-    if any(problem.code == "KindNotTranslated" for problem in problems):
-        yield _WantedCondition("Programmed", "False", "NotTranslated", "objects of this kind have no effect yet")
-        return
     held = [problem for problem in problems if problem.code == HELD_BACK]
     if held or (rollout and rollout.held_back):  # here, or by another replica, whose proxies see other rules
         yield _WantedCondition("Programmed", "False", HELD_BACK, _message(held) if held else rollout.held_back if rollout else "")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from controlplane.model.keys import GroupKind
+from controlplane.model.keys import ENVOY_FILTER, PROXY_CONFIG_KIND, RATE_LIMIT, TELEMETRY_KIND, TRAFFIC_EXTENSION, WASM_PLUGIN, GroupKind
 from controlplane.model.problems import Severity
 from controlplane.objects.kinds import KINDS
 from controlplane.objects.parse import parse
@@ -120,9 +120,9 @@ def test_parsing_never_raises_and_an_error_is_what_takes_the_object_away(data: J
         assert hash(parsed.object) == hash(again.object)
 
 
-policies = st.sampled_from([(group, kind, each.versions[-1]) for (group, kind), each in KINDS.items() if each.unsupported]).flatmap(
-    lambda known: document_of(*known)
-)
+# Kinds whose objects may be long: most of them are lists.
+LONG = (ENVOY_FILTER, PROXY_CONFIG_KIND, RATE_LIMIT, TELEMETRY_KIND, TRAFFIC_EXTENSION, WASM_PLUGIN)
+policies = st.sampled_from(LONG).flatmap(lambda known: document_of(*known, KINDS[known].versions[-1]))
 
 
 def swollen(value: object, times: int) -> object:
@@ -147,12 +147,12 @@ def test_a_policy_that_is_very_long_is_read_in_a_moment(data: Json, times: int) 
     parsed = parse(large)
 
     assert time.process_time() - began < SECONDS
-    assert parsed.object is None or next(each.code for each in parsed.problems) == "KindNotTranslated"
+    assert parsed.object is None or not any(each.severity is Severity.ERROR for each in parsed.problems)
 
 
 @sampled(60)
 @given(
-    st.sampled_from([each.group_kind for each in KINDS.values() if each.unsupported]),
+    st.sampled_from(LONG),
     st.dictionaries(texts, anything) | anything,
 )
 def test_any_json_under_the_name_of_a_policy_is_an_object_or_problems(known: GroupKind, spec: object) -> None:
@@ -161,7 +161,6 @@ def test_any_json_under_the_name_of_a_policy_is_an_object_or_problems(known: Gro
     parsed = parse({"apiVersion": f"{group}/{KINDS[known].versions[0]}", "kind": kind, "metadata": {"name": "x"}, "spec": spec})
 
     assert (parsed.object is None) == any(each.severity is Severity.ERROR for each in parsed.problems)
-    assert parsed.problems
 
 
 @sampled(100)

@@ -18,6 +18,7 @@ from controlplane.envoy.type_urls import PREFIX
 from controlplane.mesh.snapshot import SECTIONS
 
 _CASES = sorted((Path(__file__).parents[2] / "golden" / "translate").glob("*/out.yaml"))
+_WITHOUT_CLASS = {"envoy.extensions.matching.actions.transform_stat.v3.TransformStat"}  # it stands in a TypedStruct
 _STEP = 5  # fields are taken away in every so many cases
 
 
@@ -27,7 +28,7 @@ def resources(case: Path) -> list[Message]:
     loaded = yaml.load(case.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     known = symbol_database.Default()
     for name in packed_types(loaded):
-        assert message_class(name), name
+        assert message_class(name) or name in _WITHOUT_CLASS, name
     return [
         ParseDict(written, known.GetSymbol(type_url.removeprefix(PREFIX))())
         for section, type_url in SECTIONS.items()

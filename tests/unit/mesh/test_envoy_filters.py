@@ -185,4 +185,4 @@ def test_proxies_without_patches_share_everything_with_those_of_a_mesh_without()
 
     session = patched.session(proxy())
 
-    assert [root.query.name for root in session.roots] == ["mesh.sidecar.outbound.outbound_parts", "mesh.sidecar.inbound.inbound_parts"]
+    assert [root.query.name for root in session.roots] == ["mesh.roots.whole_outbound_parts", "mesh.sidecar.inbound.inbound_parts"]

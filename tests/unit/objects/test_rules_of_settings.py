@@ -66,4 +66,4 @@ def test_a_provider_has_a_name_of_its_own_and_one_way_to_be_asked() -> None:
 
 
 def test_providers_of_other_kinds_are_passed_over_with_a_warning() -> None:
-    assert faults(extensionProviders=[{"name": "a", "zipkin": {"service": "z", "port": 1}}]) == ["extensionProviders[0].zipkin"]
+    assert faults(extensionProviders=[{"name": "a", "lightstep": {"service": "z", "port": 1}}]) == ["extensionProviders[0].lightstep"]
