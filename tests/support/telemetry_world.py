@@ -135,6 +135,8 @@ class TelemetryWorld:
         draft.rename(self.folder / "manifests" / "telemetry.yaml")
         for name, address in self.addresses.items():
             await until(partial(self._has, address, mark), f"{name} lives by {mark}", watched=self.envoys[name])
+        await self._client.aclose()
+        self._client = httpx.AsyncClient(timeout=DEADLINE_S)
         for _ in range(2):  # on connections of before a request is still handled as before, and closes them
             await self.ask("/settled")
 
