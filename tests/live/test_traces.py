@@ -161,8 +161,9 @@ def check_chain(spans: list[Span]) -> None:
         zip(("SERVER", "CLIENT", "SERVER", "CLIENT", "SERVER"), services, strict=True)
     )
     names = [span.name for span in chain]
-    assert names[2] == "front.shop.svc.cluster.local:9080/*"
-    assert names[4] == "back.shop.svc.cluster.local:9080/*"
+    # Who asks says what the request is called, also to who is asked: by X-Envoy-Decorator-Operation.
+    assert (names[0], names[2]) == ("shop.example:8080/*", "shop.example:8080/*")
+    assert (names[3], names[4]) == ("back.shop.svc.cluster.local:9080/*", "back.shop.svc.cluster.local:9080/*")
     asked = [span for span in chain if "http.url" in span.tags]  # the gateway's second span has Envoy's own tags alone
     assert [span.tags["istio.canonical_service"] for span in asked] == ["edge", "front", "front", "back"]
     assert [span.tags["user"] for span in asked] == ["alice", "alice", "nobody", "nobody"]
