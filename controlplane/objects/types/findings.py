@@ -28,7 +28,7 @@ class _ModelField:
     keyed: bool  # a map of `inner`
     unsupported: bool
 
-    def is_said(self, value: object) -> bool:
+    def is_set(self, value: object) -> bool:
         """Return whether ``value`` says anything: an empty message does that has no fields."""
         return value not in (None, [], {}, "") or (value == {} and self.inner is not None and not self.inner.model_fields)
 
@@ -41,7 +41,7 @@ def ineffective_fields(model: type[BaseModel], data: Mapping[str, object], path:
         if (field := fields.get(name)) is None:
             yield Finding(field_path, "UnknownField", f"no such field; known are {', '.join(sorted(fields))}", fatal=False)
             continue
-        if field.unsupported and field.is_said(value):
+        if field.unsupported and field.is_set(value):
             yield Finding(field_path, "NotTranslated", "this field is not translated yet: it has no effect", fatal=False)
         if field.inner is not None:
             yield from _ineffective_below(field, field.inner, value, field_path)
