@@ -14,6 +14,9 @@ import httpx
 from controlplane.demo.apps import PROXY_PORT
 from controlplane.demo.processes import PATIENCE_S, until
 
+REVIEWS = "http://reviews:9080/reviews/0"
+RATINGS = "http://ratings:9080/ratings/0"
+PAGE = "http://productpage:9080/productpage"
 _WORKERS = 12
 # Connections do not grow old: one that does may be closed by its pool just when it has been given to the next request.
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=None)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from controlplane.demo.apps import answers_plaintext
 from controlplane.demo.claims import DemoClaim, is_plausible_share
-from controlplane.demo.consul.server import ManifestsBesideConsul
-from controlplane.demo.consul.step import registered
 from controlplane.demo.gateway import HOST
 from controlplane.demo.gateway import NAME as GATEWAY
-from controlplane.demo.load import LoadGenerator, SteadyLoad
+from controlplane.demo.load import PAGE, RATINGS, REVIEWS, LoadGenerator, SteadyLoad
 from controlplane.demo.mesh import (
     ENDPOINTS,
     HOSTS,
@@ -20,15 +18,11 @@ from controlplane.demo.mesh import (
     DemoMesh,
     running_reviews,
 )
-from controlplane.demo.observability.steps import traced
+from controlplane.demo.observability.steps import STEPS as OBSERVED
+from controlplane.demo.observability.steps import Step
 from controlplane.demo.processes import PATIENCE_S, NotReady, until
 from controlplane.demo.stores import ClusterManifests, ManifestStore
 from controlplane.demo.templates import broken_manifest, gateway_manifest, peer_authentication_manifest
-
-REVIEWS = "http://reviews:9080/reviews/0"
-RATINGS = "http://ratings:9080/ratings/0"
-PAGE = "http://productpage:9080/productpage"
-Step = Callable[[DemoMesh], Awaitable[DemoClaim]]
 
 
 def _destination(subset: str, weight: int = 100) -> dict[str, object]:
@@ -248,32 +242,12 @@ async def status(world: DemoMesh) -> DemoClaim:
     return DemoClaim("status on the objects", await reported(), proof, {"proxies": len(world.envoys)})
 
 
-STEPS: tuple[Step, ...] = (
-    traffic,
-    canary,
-    live_edit,
-    header_match,
-    timeout,
-    retry,
-    mirror,
-    fault,
-    removal,
-    strict,
-    outside,
-    traced,
-    broken,
-)
+STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, retry, mirror, fault, removal, strict, outside)
 
 
 def steps(store: ManifestStore) -> tuple[Step, ...]:
-    """Return what is shown of manifests kept in ``store``."""
-    match store:
-        case ClusterManifests():
-            return (*STEPS, status)
-        case ManifestsBesideConsul():
-            return (*STEPS, registered)
-        case _:
-            return STEPS
+    """Return what is shown of manifests kept in ``store``; the settings of a cluster's mesh are not the demo's to change."""
+    return (*STEPS, broken, status) if isinstance(store, ClusterManifests) else (*STEPS, *OBSERVED, broken)
 
 
 async def run_story(world: DemoMesh) -> AsyncIterator[DemoClaim]:

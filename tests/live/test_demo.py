@@ -31,5 +31,5 @@ async def test_every_claim_of_the_demo_holds(version: str) -> None:
     assert process.returncode == 0, words.decode()
     told = json.loads(output)
     print(f"Envoy {version}: {told['held']} of {told['of']} claims held in {told['seconds']} s")
-    assert told["held"] == told["of"] == len(told["claims"]) == (13 if consul else 12)
+    assert told["held"] == told["of"] == len(told["claims"]) == (17 if consul else 16)
     assert not consul or told["claims"][-1]["figures"]["failed"] == 0

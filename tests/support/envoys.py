@@ -10,12 +10,11 @@ from pathlib import Path
 from controlplane.demo.apps import APP_PORT, PROXY_PORT, SERVICE_PORT
 from controlplane.demo.credentials import CredentialFiles
 from controlplane.demo.gateway import DemoGateway
-from controlplane.demo.load import LoadGenerator, Tally
+from controlplane.demo.load import PAGE, REVIEWS, LoadGenerator, Tally
 from controlplane.demo.mesh import HOSTS, LISTENERS, DemoMesh, RunningReplica
 from controlplane.demo.processes import ADMIN_PORT
 from controlplane.demo.stores import ClusterManifests as ClusterStore
 from controlplane.demo.stores import FolderManifests as FolderStore
-from controlplane.demo.story import PAGE, REVIEWS
 from controlplane.demo.templates import peer_authentication_manifest
 
 __all__ = [
