@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 
 from controlplane.demo.apps import answers_plaintext
 from controlplane.demo.claims import DemoClaim, is_plausible_share
+from controlplane.demo.consul.server import ManifestsBesideConsul
+from controlplane.demo.consul.step import registered
 from controlplane.demo.gateway import HOST
 from controlplane.demo.gateway import NAME as GATEWAY
 from controlplane.demo.load import PAGE, RATINGS, REVIEWS, LoadGenerator, SteadyLoad
@@ -247,7 +249,13 @@ STEPS: tuple[Step, ...] = (traffic, canary, live_edit, header_match, timeout, re
 
 def steps(store: ManifestStore) -> tuple[Step, ...]:
     """Return what is shown of manifests kept in ``store``; the settings of a cluster's mesh are not the demo's to change."""
-    return (*STEPS, broken, status) if isinstance(store, ClusterManifests) else (*STEPS, *OBSERVED, broken)
+    match store:
+        case ClusterManifests():
+            return (*STEPS, broken, status)
+        case ManifestsBesideConsul():
+            return (*STEPS, *OBSERVED, broken, registered)
+        case _:
+            return (*STEPS, *OBSERVED, broken)
 
 
 async def run_story(world: DemoMesh) -> AsyncIterator[DemoClaim]:
