@@ -16,7 +16,7 @@ PROGRAMS = ("navarch", "envoy", "python", "curl")
 def test_its_commands_reach_the_application_through_sidecar_and_gateway(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     serve, application, sidecar, through_sidecar, gateway, through_gateway, *asked = commands(PAGE, PROGRAMS)
-    questions, (translate, validate, on_kubernetes) = asked[:-3], asked[-3:]
+    questions, (translate, validate, on_kubernetes, with_registry) = asked[:-4], asked[-4:]
 
     ran = run(
         tmp_path,
@@ -44,3 +44,4 @@ def test_its_commands_reach_the_application_through_sidecar_and_gateway(tmp_path
     assert (len(proxies), bool(clusters), bool(objects), problems) == (2, True, True, [])
     assert "listeners" in json.loads((tmp_path / "translated.json").read_text())
     assert on_kubernetes == "navarch serve --kubernetes"
+    assert with_registry == "navarch serve --files ./manifests --consul http://127.0.0.1:8500"
