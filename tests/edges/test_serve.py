@@ -13,7 +13,7 @@ import pytest
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
-from controlplane.envoy.type_urls import CDS, EDS, LDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS
 from controlplane.serve.xds.services import SERVICES
 from tests.support.control_plane import (
     ADS,
@@ -83,6 +83,8 @@ async def test_every_discovery_service_answers_and_no_other_method_exists(folder
                     assert not call.done()
             async with delta(running.at.xds, f"/{service.name}/{service.delta}") as delta_call:
                 await delta_call.write(delta_request(type_url, node=NODE, names=("unknown",)))
+                if service.only == ECDS:  # one that is not there may come: "there is none" has Envoy wait without end
+                    continue
                 answer = await next_delta(delta_call)
                 assert (answer.type_url, list(answer.removed_resources)) == (service.only or CDS, ["unknown"])
         for method in (
