@@ -34,9 +34,9 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     stop = threading.Event()
     registration = Consul(told) if told.consul else Etcd(told)
-    registration.register()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT):  # first: who ends it at once finds the registration taken back too
         signal.signal(number, lambda *_: stop.set())
+    registration.register()
     while not stop.wait(told.ttl / 3):
         registration.refresh()
     registration.deregister()
