@@ -65,11 +65,11 @@ async def counted(world: DemoMesh) -> DemoClaim:
         found.clear()
         found.update(await _calls(world) - before)
         wanted = dict.fromkeys(("details", "productpage", "reviews"), _PAGES)
-        return _asked(found, "source") == _asked(found, "destination") == wanted
+        return _requests_by_service(found, "source") == _requests_by_service(found, "destination") == wanted
 
     with contextlib.suppress(NotReady):
         await until("the metrics", both_ends, seconds=PATIENCE_S)
-    held = _asked(found, "source") == _asked(found, "destination") and found.total() == 2 * 3 * _PAGES
+    held = _requests_by_service(found, "source") == _requests_by_service(found, "destination") and found.total() == 2 * 3 * _PAGES
     proof = f"istio_requests_total of {_PAGES} pages, as callers and callees both tell it"
     calls = [(*ends, number) for (reporter, *ends), number in sorted(found.items()) if reporter == "source"]
     rows = [f"{source:16} -> {target:12} {code} {number:4}" for source, target, code, number in calls]
@@ -136,7 +136,7 @@ async def _calls(world: DemoMesh) -> Counter[_Call]:
     return found
 
 
-def _asked(found: Counter[_Call], end: str) -> dict[str, int]:
+def _requests_by_service(found: Counter[_Call], end: str) -> dict[str, int]:
     """Return how often each service was asked, as ``end`` tells it."""
     asked: Counter[str] = Counter()
     for (reporter, _, target, _), number in found.items():
