@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -44,18 +45,16 @@ class AppInstance:
         return {"app": self.app, "version": self.version}
 
 
-class RunningApp:
-    """An instance that listens on its own address."""
+class ServedApp(ABC):
+    """An ASGI application that listens at an address while the demo runs."""
 
-    def __init__(self, instance: AppInstance) -> None:
-        """Prepare ``instance`` to be served."""
-        self.instance = instance
-        self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=PATIENCE_S)
-        self._web = HttpServer(self, f"{instance.ip}:{APP_PORT}")
+    def __init__(self, address: str) -> None:
+        """Prepare to listen at ``address``, ``HOST:PORT``."""
+        self._web = HttpServer(self, address)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to serve. Raises OSError where the port is taken."""
+        """Begin to listen. Raises OSError where the port is taken."""
         self._web.open()
         self._task = asyncio.get_running_loop().create_task(self._web.run())
 
@@ -65,6 +64,24 @@ class RunningApp:
         if self._task is not None:
             await self._task
         self._web.close()
+
+    @abstractmethod
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
+        """Answer one request (ASGI)."""
+
+
+class RunningApp(ServedApp):
+    """An instance that listens on its own address."""
+
+    def __init__(self, instance: AppInstance) -> None:
+        """Prepare ``instance`` to be served."""
+        super().__init__(f"{instance.ip}:{APP_PORT}")
+        self.instance = instance
+        self._client = httpx.AsyncClient(proxy=f"http://{instance.ip}:{PROXY_PORT}", timeout=PATIENCE_S)
+
+    async def stop(self) -> None:
+        """End."""
+        await super().stop()
         await self._client.aclose()
 
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:

@@ -25,6 +25,7 @@ from controlplane.ca.tokens import AUDIENCE, sign_token
 from controlplane.model.proxies import ProxyType
 from tests.support.envoys import CredentialFiles, RunningReplica
 from tests.support.header_application import HeaderApplication
+from tests.support.loopback import echo, ended, is_open
 from tests.support.mesh_clients import HTTP, TCP, MeshClients
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import DEADLINE_S, until
@@ -192,8 +193,8 @@ async def counted_mesh(folder: Path, settings: str = COUNTING) -> AsyncIterator[
         world.save("settings", settings)
         application.open()
         task = asyncio.create_task(application.run())
-        stack.push_async_callback(_ended, application, task)
-        await stack.enter_async_context(await asyncio.start_server(_echo, f"{network}.11", 8001))
+        stack.push_async_callback(ended, application, task)
+        await stack.enter_async_context(await asyncio.start_server(echo, f"{network}.11", 8001))
         server = grpc.aio.server()
         server.add_generic_rpc_handlers((_prices(),))
         server.add_insecure_port(f"{network}.11:8002")
@@ -206,7 +207,7 @@ async def counted_mesh(folder: Path, settings: str = COUNTING) -> AsyncIterator[
             await world.start(name, namespace, suffix, kind=ProxyType.ROUTER if name == "front" else ProxyType.SIDECAR)
         for name, suffix, ports in (("web", 11, (HTTP, GRPC, TCP)), ("caller", 12, (PROXY, GRPC, TCP)), ("front", 13, (EDGE,))):
             for port in ports:
-                await until(partial(_open, f"{network}.{suffix}", port), f"port {port} is open", watched=world.envoys[name])
+                await until(partial(is_open, f"{network}.{suffix}", port), f"port {port} is open", watched=world.envoys[name])
         yield world
 
 
@@ -218,28 +219,6 @@ def _prices() -> grpc.GenericRpcHandler:
 
     service, _, method = METHOD.strip("/").partition("/")
     return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(answer)})
-
-
-async def _ended(web: HttpServer, task: asyncio.Task[None]) -> None:
-    web.stop()
-    await task
-    web.close()
-
-
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1024):
-            writer.write(data)
-        writer.close()
-
-
-async def _open(ip: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(ip, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 def labels_of(page: str, metric: str) -> list[Mapping[str, str]]:

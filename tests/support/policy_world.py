@@ -11,7 +11,8 @@ import contextlib
 import datetime as dt
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,7 @@ from controlplane.ca.rotation import AuthorityState, load_state, read_key
 from controlplane.ca.tokens import AUDIENCE, sign_token
 from tests.support.envoys import CredentialFiles, RunningReplica
 from tests.support.header_application import HeaderApplication
+from tests.support.loopback import echo, ended, is_open
 from tests.support.mesh_clients import HTTP, TCP, MeshClients
 from tests.support.policy_manifests import MARKER, MESH
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
@@ -131,7 +133,7 @@ class PolicyWorld(MeshClients):
         await until(self.plane.ready, "the control plane is ready", watched=self.plane.process)
         await self.sidecar("web", SPACE, 11)
         for port in (HTTP, OTHER_HTTP, TCP):
-            await until(_open(f"{self.network}.11", port), f"port {port} is open", watched=self.envoys["web"])
+            await until(partial(is_open, f"{self.network}.11", port), f"port {port} is open", watched=self.envoys["web"])
 
     async def begin_anew(self) -> None:
         """End the control plane and the Envoy of ``web``, and start others on the same files."""
@@ -165,37 +167,12 @@ async def policy_world(folder: Path, *options: str) -> AsyncIterator[PolicyWorld
         world._save("mesh", MESH.format(network=network))
         application.open()
         task = asyncio.create_task(application.run())
-        stack.push_async_callback(_ended, application, task)
-        await stack.enter_async_context(await asyncio.start_server(_echo, f"{network}.11", 8001))
+        stack.push_async_callback(ended, application, task)
+        await stack.enter_async_context(await asyncio.start_server(echo, f"{network}.11", 8001))
         given = ("--files", str(folder / "manifests"), "--state", str(folder / "state"))
         allowed = ("--jwks-allow", f"http://{network}.0/24", "--jwks-refresh", "1")
         world.options = (*given, *allowed, *options)
         await world.begin()
         await world.sidecar("caller", "elsewhere", 12)
-        await until(_open(f"{network}.12", PROXY), f"port {PROXY} is open", watched=world.envoys["caller"])
+        await until(partial(is_open, f"{network}.12", PROXY), f"port {PROXY} is open", watched=world.envoys["caller"])
         yield world
-
-
-async def _ended(web: HttpServer, task: asyncio.Task[None]) -> None:
-    web.stop()
-    await task
-    web.close()
-
-
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1024):
-            writer.write(data)
-        writer.close()
-
-
-def _open(ip: str, port: int) -> Callable[[], Awaitable[bool]]:
-    async def holds() -> bool:
-        try:
-            _, writer = await asyncio.open_connection(ip, port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    return holds

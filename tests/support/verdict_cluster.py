@@ -24,6 +24,7 @@ from tests.support.envoys import CredentialFiles, RunningReplica
 from tests.support.fakes.issuer import Issuer
 from tests.support.jwt_requests import ISSUER, bearer
 from tests.support.kube_control_plane import HOME, SECRET
+from tests.support.loopback import echo, is_open
 from tests.support.mesh_clients import HTTP, TCP, MeshClients
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import DEADLINE_S, until
@@ -232,7 +233,7 @@ class VerdictCluster(MeshClients):
         envoy = await start_envoy(known, self.folder, *(plane.replica.xds_tls for plane in self.planes.values()))
         self.envoys[namespace] = envoy
         for port in (_PROXY,) if name == "caller" else (HTTP, TCP):
-            await until(partial(_listens, ip, port), f"{namespace} listens on {port}", watched=envoy)
+            await until(partial(is_open, ip, port), f"{namespace} listens on {port}", watched=envoy)
 
 
 @contextlib.asynccontextmanager
@@ -244,7 +245,7 @@ async def verdict_cluster(folder: Path, namespaces: Sequence[str], hold_unknown_
         world = VerdictCluster(folder, cluster, namespaces, hold_unknown_s)
         stack.push_async_callback(world.stop)
         ips = [world.ip(namespace) for namespace in namespaces]
-        for port, serve in ((8000, _answer), (8001, _echo)):
+        for port, serve in ((8000, _answer), (8001, echo)):
             await stack.enter_async_context(await asyncio.start_server(serve, ips, port))
         await world.prepare()
         await world.start_planes()
@@ -258,19 +259,3 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await reader.readuntil(b"\r\n\r\n")
         writer.write(_ANSWER)
     writer.close()
-
-
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1024):
-            writer.write(data)
-    writer.close()
-
-
-async def _listens(ip: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(ip, port)
-    except OSError:
-        return False
-    writer.close()
-    return True

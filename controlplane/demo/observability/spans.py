@@ -5,18 +5,16 @@ https://zipkin.io/zipkin-api/#/default/post_spans
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
-from controlplane.admin.http_server import HttpServer
+from controlplane.demo.apps import Message, ServedApp
 from controlplane.untyped import items, number, section, text
 
 PORT = 9411
 _MOST_SPANS = 10_000
-Message = MutableMapping[str, object]
 
 
 class Span(NamedTuple):
@@ -32,28 +30,15 @@ class Span(NamedTuple):
     milliseconds: float
 
 
-class SpanCollector:
+class SpanCollector(ServedApp):
     """Takes in at the loopback address ``ip`` what proxies send to ``/api/v2/spans``."""
 
     def __init__(self, ip: str) -> None:
         """Prepare to listen at ``ip``."""
+        super().__init__(f"{ip}:{PORT}")
         self.ip = ip
         self._spans: dict[str, dict[str, Span]] = defaultdict(dict)
         self._count = 0
-        self._web = HttpServer(self, f"{ip}:{PORT}")
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to listen. Raises OSError where the port is taken."""
-        self._web.open()
-        self._task = asyncio.get_running_loop().create_task(self._web.run())
-
-    async def stop(self) -> None:
-        """End."""
-        self._web.stop()
-        if self._task is not None:
-            await self._task
-        self._web.close()
 
     def traces(self) -> Iterator[tuple[Span, ...]]:
         """Yield the spans of each trace, in the order in which they began."""
