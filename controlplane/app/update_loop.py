@@ -20,26 +20,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeAlias, assert_never
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol, TypeAlias
 
 from prometheus_client import Histogram
 
 from controlplane.app.observability.change_traces import ChangeTraces
-from controlplane.mesh.facts import CredentialVerdict, Fact, FetchedModule, IssuerKeys
+from controlplane.mesh.facts import Fact, Mailbox
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.deferrals import Deferral
-from controlplane.model.keys import ENDPOINT_KINDS, Key
-from controlplane.objects.changes import MeshChange
+from controlplane.model.keys import Key
 from controlplane.objects.extensions.modules import ModuleSource
 from controlplane.slices import SLICE_S, next_turn
+from controlplane.xds.view import Table, TableChange, merged
 
 log = logging.getLogger(__name__)
 
-_PIECE_SIZE = 200  # facts applied at a time
 _AHEAD_EVERY_S = 0.1  # how long endpoints wait at most for the rest of their batch, and for another batch
+_AHEAD_ALONE_S = 1.0  # and where there is no rest, which is nearly always done sooner: it would be done twice
 _EXPECT_S = 1.0  # how long what proxies will see is worked out before they are let in
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)  # of seconds
 _AHEAD_S = 10.0  # how long those that arrive are added to a batch: it has to come to an end
@@ -86,7 +87,7 @@ class UpdateLoop:
         self._issuers = issuers
         self._modules_to_fetch = modules
         self._waiting_for = set(sources)
-        self._mailbox = _Mailbox()
+        self._mailbox = Mailbox()
         self._wake_event = asyncio.Event()
         self.synced = asyncio.Event()
         self._clock = clock
@@ -121,27 +122,27 @@ class UpdateLoop:
         while True:
             await self._woken_or_due()
             self._wake_event.clear()
-            batch, self._mailbox = self._mailbox, _Mailbox()
+            batch, self._mailbox = self._mailbox, Mailbox()
             try:
                 if self.traces and batch.since:
                     await self._work_traced(batch, publish, self.traces)
                 else:
                     await self._apply(batch)
-                    self._publish(await self._refresh(publish), publish)
+                    self._publish(await self._refresh(batch, publish), publish)
                 if self._are_all_in(batch.sources):
                     await self._expect_proxies(publish)
             except Exception:  # an internal error; what was published stays
                 log.exception("refresh failed")
             self._mark_submitted(batch.sources)
 
-    async def _work_traced(self, batch: _Mailbox, publish: Publish, traces: ChangeTraces) -> None:
+    async def _work_traced(self, batch: Mailbox, publish: Publish, traces: ChangeTraces) -> None:
         trace = traces.begin(batch.since, len(batch))
         traced = traces.publishing(trace, publish)
         try:
             with traces.step(trace, "apply"):
                 await self._apply(batch)
             with traces.step(trace, "refresh"):
-                published = await self._refresh(traced)
+                published = await self._refresh(batch, traced)
             self._publish(published, traced)
         finally:
             traces.all_published(trace)
@@ -153,14 +154,14 @@ class UpdateLoop:
             async with asyncio.timeout(left):
                 await self._wake_event.wait()
 
-    async def _apply(self, batch: _Mailbox) -> None:
+    async def _apply(self, batch: Mailbox) -> None:
         for piece in batch.pieces():
             self._changed |= self._mesh.apply(piece)
             await next_turn()
 
-    async def _refresh(self, publish: Publish) -> Published:
+    async def _refresh(self, batch: Mailbox, publish: Publish) -> Published:
         began = time.perf_counter()
-        ahead_at = began + _AHEAD_EVERY_S
+        ahead_at = began + (_AHEAD_ALONE_S if batch.has_endpoints_alone else _AHEAD_EVERY_S)
         while True:
             published = self._mesh.refresh(_after(time.perf_counter() + SLICE_S), self._clock())
             if published.done:
@@ -177,13 +178,18 @@ class UpdateLoop:
         for piece in self._mailbox.take_endpoints():
             self._mesh.apply(piece)
             await next_turn()
-        done = False
-        while not done:
+        changes: list[tuple[Table, TableChange]] = []
+        publish_at = time.perf_counter() + _AHEAD_EVERY_S
+        while True:
             published = self._mesh.refresh_endpoints(_after(time.perf_counter() + SLICE_S))
-            done = published.done
-            if published.changes:
-                publish(published)
+            changes += published.changes
+            if changes and (published.done or time.perf_counter() > publish_at):
+                publish(dataclasses.replace(published, changes=merged(changes)))
+                changes.clear()
+                publish_at = time.perf_counter() + _AHEAD_EVERY_S
             await next_turn()
+            if published.done:
+                return
 
     def _publish(self, published: Published, publish: Publish) -> None:
         if published.wanted.keys is not None and self._issuers:
@@ -229,60 +235,6 @@ class UpdateLoop:
         if not self._waiting_for and not self.synced.is_set() and (self._issuers is None or self._issuers.settled):
             self.synced.set()
             log.info("synced", extra={"objects": len(self._mesh.keys)})
-
-
-class _Mailbox:
-    """What has been submitted and is not worked on yet: the latest fact about each thing, and the sources that have submitted."""
-
-    def __init__(self) -> None:
-        self.sources: set[str] = set()
-        self.since: dict[str, int] = {}  # by source: when the first of its facts was noticed, in nanoseconds since the epoch
-        self._changes: dict[Key, MeshChange] = {}
-        self._endpoints: dict[Key, MeshChange] = {}  # changes of what says where instances are
-        self._keys: dict[str, IssuerKeys] = {}
-        self._modules: dict[ModuleSource, FetchedModule] = {}
-        self._verdicts: dict[str, CredentialVerdict] = {}
-
-    def put(self, source: str, facts: Iterable[Fact], since_ns: int) -> bool:
-        """Take ``facts`` of ``source`` in, noticed ``since_ns``; return whether any of them is about the keys of issuers, or a module."""
-        self.sources.add(source)
-        has_keys = False
-        for fact in facts:
-            self.since.setdefault(source, since_ns)
-            match fact:
-                case MeshChange():
-                    changes = self._endpoints if fact.key.group_kind in ENDPOINT_KINDS else self._changes
-                    changes[fact.key] = fact
-                case IssuerKeys():
-                    self._keys[fact.address] = fact
-                    has_keys = True
-                case FetchedModule():
-                    self._modules[fact.source] = fact
-                    has_keys = True
-                case CredentialVerdict():
-                    self._verdicts[fact.name] = fact
-                case _:
-                    assert_never(fact)
-        return has_keys
-
-    def __len__(self) -> int:
-        """Return how many facts there are."""
-        return len(self._changes) + len(self._endpoints) + len(self._keys) + len(self._modules) + len(self._verdicts)
-
-    def pieces(self) -> Iterator[Sequence[Fact]]:
-        """Yield everything in pieces: objects first, then what was fetched, then verdicts."""
-        fetched: list[Fact] = [*self._keys.values(), *self._modules.values()]
-        yield from _pieces([*self._changes.values(), *self._endpoints.values(), *fetched, *self._verdicts.values()])
-
-    def take_endpoints(self) -> Iterator[Sequence[Fact]]:
-        """Yield what has been submitted about endpoints in pieces, and keep it no longer."""
-        endpoints, self._endpoints = self._endpoints, {}
-        return _pieces([*endpoints.values()])
-
-
-def _pieces(facts: Sequence[Fact]) -> Iterator[Sequence[Fact]]:
-    for start in range(0, len(facts), _PIECE_SIZE):
-        yield facts[start : start + _PIECE_SIZE]
 
 
 def _after(deadline: float) -> Callable[[], bool]:

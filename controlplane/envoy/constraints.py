@@ -22,7 +22,8 @@ from controlplane.envoy.checks import Check, list_checks, map_checks, value_chec
 from controlplane.envoy.type_urls import PREFIX
 
 _MAX_REMEMBERED = 65_536
-_VALID_CONTENTS: set[tuple[str, bytes]] = set()  # types and digests of packed messages that break nothing
+_MANY = 4  # items of one list: of fewer, looking them up saves nothing
+_VALID_CONTENTS: set[tuple[str, bytes]] = set()  # types and digests of messages, packed or of a list, that break nothing
 
 
 class _FieldRules(NamedTuple):
@@ -86,10 +87,28 @@ def _are_valid(
 ) -> bool:
     if whole and _broken(whole, values):
         return False
+    valid = _is_valid_again if len(values) >= _MANY else is_valid
     for item in values.values() if isinstance(values, Mapping) else values:
-        if (per_item and _broken(per_item, item)) or (descend and not is_valid(item)):
+        if (per_item and _broken(per_item, item)) or (descend and not valid(item)):
             return False
     return True
+
+
+def _is_valid_again(message: Message) -> bool:
+    """Return whether ``message``, one of many, is valid: when one of them changes, the others are what they were."""
+    content = (message.DESCRIPTOR.full_name, blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest())
+    if content in _VALID_CONTENTS:
+        return True
+    if not is_valid(message):
+        return False
+    _remember(content)
+    return True
+
+
+def _remember(content: tuple[str, bytes]) -> None:
+    if len(_VALID_CONTENTS) >= _MAX_REMEMBERED:
+        _VALID_CONTENTS.clear()
+    _VALID_CONTENTS.add(content)
 
 
 def _broken(checks: tuple[Check, ...], value: object) -> bool:
@@ -153,9 +172,7 @@ def _walk_any(packed: AnyMessage, path: str, *, partial: bool = False) -> Iterat
         return
     broken = tuple(walk(kind.FromString(packed.value), f"{path}({packed.type_url.rpartition('.')[2]}).", partial=partial))
     if not broken and not partial:
-        if len(_VALID_CONTENTS) >= _MAX_REMEMBERED:
-            _VALID_CONTENTS.clear()
-        _VALID_CONTENTS.add(content)
+        _remember(content)
     yield from broken
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -22,6 +23,31 @@ class TableChange:
 
     updated: Mapping[str, frozenset[str]] = field(default_factory=dict)
     removed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def merged(changes: Iterable[tuple[Table, TableChange]]) -> tuple[tuple[Table, TableChange], ...]:
+    """Return ``changes``, which happened one after the other, as one of each table: every stream is to be woken once for all of them."""
+    by_table: defaultdict[Table, list[TableChange]] = defaultdict(list)
+    for table, change in changes:
+        by_table[table].append(change)
+    return tuple((table, changes[0] if len(changes) == 1 else _merged(changes)) for table, changes in by_table.items())
+
+
+def _merged(changes: Iterable[TableChange]) -> TableChange:
+    updated: defaultdict[str, set[str]] = defaultdict(set)
+    removed: defaultdict[str, set[str]] = defaultdict(set)
+    for change in changes:
+        for type_url, names in change.updated.items():
+            updated[type_url] |= names
+            removed[type_url] -= names
+        for type_url, names in change.removed.items():
+            removed[type_url] |= names
+            updated[type_url] -= names
+    return TableChange(_frozen(updated), _frozen(removed))
+
+
+def _frozen(names_by_type: Mapping[str, AbstractSet[str]]) -> Mapping[str, frozenset[str]]:
+    return {type_url: frozenset(names) for type_url, names in names_by_type.items() if names}
 
 
 class Table:

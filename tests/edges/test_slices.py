@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controlplane.slices import LoopShare, next_turn
+from controlplane.slices import LoopShare, SendTurns, next_turn
 
 
 async def test_however_many_work_one_of_them_has_a_slice_in_a_round() -> None:
@@ -68,3 +68,43 @@ async def test_a_share_of_the_loop_has_one_short_slice_at_a_time_and_rests_after
 
     assert list(found) == [["a1", "a3"], ["b1", "b3"]]
     assert log == ["a", "a", "rest 9 ms", "b", "b", "rest 9 ms"] * 2 + ["rest 3 ms", "rest 3 ms", "rest 3 ms"]
+
+
+async def test_senders_that_are_woken_together_take_turns_a_slice_long_and_each_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("controlplane.slices.time.perf_counter", lambda: clock[0])
+    turns, loop = SendTurns(), asyncio.get_running_loop()
+    rounds: list[list[int]] = [[]]
+    waiters = [loop.create_future() for _ in range(100)]
+
+    async def sender(number: int) -> None:
+        await waiters[number]
+        clock[0] += 0.002  # 5 in a slice, once it is known
+        rounds[-1].append(number)
+
+    tasks = [asyncio.create_task(sender(number)) for number in range(100)]
+    await asyncio.sleep(0)
+    for batch in (range(10), range(10, 100)):
+        for number in batch:
+            turns.wake(waiters[number])
+        while not all(tasks[number].done() for number in batch):
+            rounds.append([])
+            await asyncio.sleep(0)
+
+    sizes = [len(each) for each in rounds if each]
+    assert [number for each in rounds for number in each] == list(range(100))
+    assert sizes[0] == 10
+    assert max(sizes[2:]) <= 20
+    assert sizes[-2] == 5
+
+
+async def test_a_sender_that_gave_up_waiting_takes_nobodys_turn() -> None:
+    turns, loop = SendTurns(), asyncio.get_running_loop()
+    gone, there = loop.create_future(), loop.create_future()
+    turns.wake(gone)
+    turns.wake(there)
+    gone.cancel()
+
+    await asyncio.wait_for(there, 60)
+
+    assert gone.cancelled()

@@ -11,6 +11,7 @@ import pytest
 
 from controlplane.app import update_loop
 from controlplane.app.update_loop import UpdateLoop
+from controlplane.envoy.type_urls import EDS
 from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, IssuerKeys
 from controlplane.mesh.fetched.wanted import Wanted
 from controlplane.mesh.mesh import Mesh, Published
@@ -118,6 +119,24 @@ async def test_endpoints_that_arrive_while_a_batch_takes_long_go_ahead_of_it_and
     assert "endpoints" in before[before.index("w") :]
     assert not {"b", "published"} & set(before)
     assert mesh.done[-2:] == ["b", "published"]
+
+
+async def test_endpoints_alone_do_not_go_ahead_of_themselves_and_of_a_table_there_is_one_change() -> None:
+    mesh, published = SlowMesh(), list[Published]()
+    one = Table("table")
+    parts = [Published(changes=((one, TableChange(updated={EDS: frozenset({name})})),), done=name == "c") for name in "abc"]
+    mesh.refresh_endpoints = lambda *_: parts.pop(0)  # type: ignore[method-assign,assignment]
+
+    async with working(mesh, publish=published.append) as loop:
+        mesh.slices = 20
+        loop.submit("files", (instance("w"),))
+        await until(lambda: published)
+        alone = list(published)
+        await endless(mesh, loop)
+        await until(lambda: len(published) > 1)
+
+    assert alone == [Published(wanted=Wanted(None))]
+    assert published[1].changes == ((one, TableChange(updated={EDS: frozenset("abc")})),)
 
 
 async def test_a_batch_that_takes_very_long_is_added_to_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

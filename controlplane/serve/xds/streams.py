@@ -283,8 +283,9 @@ class EnvoyStream(Generic[Request]):
             self._waiter = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._subscribers.turns.wake(waiter)
 
     def _log_fields(self) -> dict[str, object]:
         return {"proxy": self.session.proxy.id, "connection": self.connection}

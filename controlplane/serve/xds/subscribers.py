@@ -17,6 +17,7 @@ from controlplane.mesh.sessions import Session
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.serve.xds.pushes import Pushes
+from controlplane.slices import SendTurns
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.stream import Progress, Variant
 from controlplane.xds.view import Table, TableChange, View
@@ -63,6 +64,7 @@ class Subscribers:
         self._seen_by: dict[Table, set[Subscriber]] = defaultdict(set)
         self._tables: dict[Subscriber, tuple[Table, ...]] = {}
         self.pushes = Pushes()
+        self.turns = SendTurns()
         self.arrivals = 0
         self.departures = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
 
 from controlplane.envoy.type_urls import CDS, EDS, VHDS
-from controlplane.xds.view import View, folder
+from controlplane.xds.view import TableChange, View, folder, merged
 from tests.support.fakes.resources import cluster, endpoints, host
 from tests.support.fakes.xds_client import table
 
@@ -76,3 +76,18 @@ def test_a_name_is_found_in_whichever_table_has_it() -> None:
     assert [view.lookup(CDS)(name) for name in "abc"] == [cluster("a"), cluster("b"), None]
     assert view.lookup(EDS)("b") == endpoints("b")
     assert view.get(CDS, "b") == cluster("b")
+
+
+def test_changes_of_one_table_become_one_and_the_last_of_a_name_counts() -> None:
+    first, second = table(), table()
+    changes = (
+        (first, TableChange(updated={EDS: frozenset({"a", "b"})})),
+        (second, TableChange(updated={EDS: frozenset({"a"})})),
+        (first, TableChange(removed={EDS: frozenset({"b"}), CDS: frozenset({"c"})})),
+        (first, TableChange(updated={CDS: frozenset({"c"})})),
+    )
+
+    assert merged(changes) == (
+        (first, TableChange({EDS: frozenset({"a"}), CDS: frozenset({"c"})}, {EDS: frozenset({"b"})})),
+        (second, TableChange(updated={EDS: frozenset({"a"})})),
+    )
