@@ -121,15 +121,20 @@ class SendTurns:
     def __init__(self) -> None:
         """Begin with none."""
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._began = 0.0
         self._each_s = _SENDER_S
+
+    async def all_given(self) -> None:
+        """Wait until no sender waits for its turn."""
+        await self._idle.wait()
 
     def wake(self, sender: asyncio.Future[None]) -> None:
         """Set the result of ``sender`` when it is its turn; it is handed in once."""
         self._waiting.append(sender)
-        if not self._is_scheduled:
-            self._is_scheduled = True
+        if self._idle.is_set():
+            self._idle.clear()
             asyncio.get_running_loop().call_soon(self._give)
 
     def _give(self) -> None:
@@ -154,4 +159,4 @@ class SendTurns:
         if self._waiting:
             self._give()
         else:
-            self._is_scheduled = False
+            self._idle.set()

@@ -133,7 +133,7 @@ class ControlPlane:
             return
         async with asyncio.TaskGroup() as tasks:
             endless = (
-                self._updates.run(self._subscribers.publish),
+                self._updates.run(self._subscribers.publish, self._subscribers.turns.all_given),
                 self._issuers.run(lambda keys: self._updates.submit("issuers", jwks.facts(keys))),
                 self._modules.run(self._updates.submit),
                 collect_when_quiet(self._turnover),

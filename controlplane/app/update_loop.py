@@ -23,7 +23,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from prometheus_client import Histogram
@@ -63,6 +63,10 @@ class ModulesToFetch(Protocol):
 
     def want(self, sources: Collection[ModuleSource]) -> None:
         """Keep the modules at ``sources`` from now on, and no others."""
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
 
 
 class UpdateLoop:
@@ -117,10 +121,15 @@ class UpdateLoop:
         """Refresh the mesh though nothing was submitted: a stream has joined."""
         self._wake_event.set()
 
-    async def run(self, publish: Publish) -> None:
-        """Work batch by batch, and hand what each brings to ``publish``, until cancelled."""
+    async def run(self, publish: Publish, all_composed: Callable[[], Awaitable[None]] = _at_once) -> None:
+        """Work batch by batch, and hand what each brings to ``publish``, until cancelled.
+
+        The next one begins after ``all_composed``: when every stream that was woken has composed what it sends. So in a storm they all send
+        the same, which is composed once, and less often.
+        """
         while True:
             await self._woken_or_due()
+            await all_composed()
             self._wake_event.clear()
             batch, self._mailbox = self._mailbox, Mailbox()
             try:

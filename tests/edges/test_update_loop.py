@@ -94,6 +94,27 @@ async def test_what_arrives_while_a_batch_is_worked_on_is_one_batch_after_it() -
     assert mesh.done == ["a", "slice", "slice", "slice", "published", "b", "c", "published"]
 
 
+async def test_the_next_batch_waits_until_streams_have_composed_what_was_published() -> None:
+    mesh, composed = SlowMesh(), asyncio.Event()
+
+    async def all_composed() -> None:
+        await composed.wait()
+
+    loop = UpdateLoop(mesh, ())
+    task = asyncio.create_task(loop.run(lambda _: None, all_composed))
+    loop.submit("files", (change("a"),))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    waiting = list(mesh.done)
+    loop.submit("files", (change("b"),))
+    composed.set()
+    await until(lambda: "published" in mesh.done)
+    task.cancel()
+
+    assert waiting == []
+    assert mesh.done == ["a", "b", "published"]
+
+
 async def endless(mesh: SlowMesh, loop: UpdateLoop) -> None:
     """Begin a batch that goes on until the test lets it end."""
     mesh.slices = 1 << 30
