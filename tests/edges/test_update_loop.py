@@ -146,7 +146,7 @@ async def test_endpoints_alone_do_not_go_ahead_of_themselves_and_of_a_table_ther
     mesh, published = SlowMesh(), list[Published]()
     one = Table("table")
     parts = [Published(changes=((one, TableChange(updated={EDS: frozenset({name})})),), done=name == "c") for name in "abc"]
-    mesh.refresh_endpoints = lambda *_: parts.pop(0)  # type: ignore[method-assign,assignment]
+    mesh.refresh_endpoints = lambda *_: parts.pop(0)  # type: ignore[method-assign]
 
     async with working(mesh, publish=published.append) as loop:
         mesh.slices = 20
