@@ -153,6 +153,22 @@ class DeltaStream(BaseStream):
                 if resource is not None:
                     hosts.bring(name, self._view.within(VHDS, name), anew=False)
 
+    def _compose(self, channel: Channel) -> Response | None:
+        if channel.type_url == RDS and not channel.answered and self._may_name_hosts(channel):
+            return None
+        return super()._compose(channel)
+
+    def _may_name_hosts(self, routes: Channel) -> bool:
+        """Return whether the client may be about to say which hosts it has of route configurations that have none any more.
+
+        Those go first (``ordering.py``). A client that reconnects says all that it has before it answers anything.
+        """
+        clusters = self._channels.get(CDS)
+        if self._hosts is not None or clusters is None or clusters.flight is None:
+            return False
+        had = (name for name, resource in routes.client_resources.items() if resource is not None and not resource.frame)
+        return any(not any(self._view.within(VHDS, name)) for name in had)
+
     def _sent_with(self, channel: Channel, resources: list[Resource], removed: list[str]) -> None:
         super()._sent_with(channel, resources, removed)
         hosts = self._hosts

@@ -2,6 +2,9 @@
 
 Two rules, both read from what resources ``uses``. What uses a name that the client is yet to accept for the first time waits for that
 ACK. What is gone is taken away only when nothing that the client may have in use still refers to it.
+
+Of virtual hosts two more. A domain stays where it is until the host that takes it over can go. And the last hosts of a route configuration
+go ahead of its version without any: Envoy has no subscription to virtual hosts then, and those that it has stay in use for ever.
 """
 
 from __future__ import annotations
@@ -49,12 +52,13 @@ class Planner:
         for other in channels:
             if other.rank < channel.rank and not other.settled and channel.type_url in _USERS.get(other.type_url, ()):
                 self._below[other.type_url] = other, view.lookup(other.type_url)
+        self._emptied = self._emptied_tables() if channel.type_url == RDS else frozenset()
 
     @property
     def sees_published_only(self) -> bool:
         """Return whether a plan depends on nothing but what is published and what the client has accepted."""
         channel = self._channel
-        return not (self._below or channel.refused or channel.suspects or channel.maybe_applied)
+        return not (self._below or self._emptied or channel.refused or channel.suspects or channel.maybe_applied)
 
     def changed_since_refused(self) -> list[str]:
         """Return the names to be looked at whose published version is not the one that was refused."""
@@ -80,7 +84,7 @@ class Planner:
         channel, find, found = self._channel, self._find, Plan()
         client_resources, forced, refused, maybe_applied = channel.client_resources, channel.forced, channel.refused, channel.maybe_applied
         gone: list[str] = []
-        place = self._place if self._below else lambda resource, found: found.send.append(resource)
+        place = self._place if self._below or self._emptied else lambda resource, found: found.send.append(resource)
         for name in sorted(names):
             resource = find(name)
             if resource is None:
@@ -93,11 +97,14 @@ class Planner:
                 found.same.append(resource)
         if gone:
             self._part(gone, found, keep=keep)
-        if found.send and found.send[0].exclusive:
+        if (found.send and found.send[0].exclusive) or (found.remove and found.wait):
             self._untangle(found)
         return found
 
     def _place(self, resource: Resource, found: Plan) -> None:
+        if resource.name in self._emptied:
+            found.wait.add(resource.name)
+            return
         match self._dependency_state(resource):
             case DependencyState.PENDING:
                 found.wait.add(resource.name)
@@ -166,21 +173,37 @@ class Planner:
                 return {name for name in hosts if client_resources.get(folder(name)) and self._view.get(RDS, folder(name)) is None}
         return set()
 
+    def _emptied_tables(self) -> AbstractSet[str]:
+        """Return the route configurations that have no hosts any more, and of which the client has some that it is still to be told of."""
+        hosts = next((other for other in self._channels if other.type_url == VHDS and other.client_resources), None)
+        if hosts is None:
+            return frozenset()
+        published = self._view.lookup(VHDS)
+        gone = {folder(name) for name in hosts.dirty | hosts.suspects if hosts.client_resources.get(name) and published(name) is None}
+        return {table for table in gone if not any(self._view.within(VHDS, table))}
+
     def _exclusive(self, name: str) -> ExclusiveKeys:
         published = self._find(name)
         return self._channel.exclusive(name) | (published.exclusive if published else NO_KEYS)
 
     def _untangle(self, found: Plan) -> None:
-        """Hold back what would take an exclusive key that another name, not in this response, still has at the client."""
-        channel = self._channel
+        """Hold back what takes an exclusive key that a name outside this response has at the client, and what gives up a key for one."""
+        channel, find = self._channel, self._find
         going = {resource.name for resource in found.send} | set(found.remove)
         refused = channel.refused.keys() - {resource.name for resource in found.same}
         staying = (found.wait | found.stay | refused | channel.suspects) - going
         taken = NO_KEYS.union(*map(channel.exclusive, staying))
-        while clashing := {resource.name for resource in found.send if resource.exclusive & taken}:
+        wanted = NO_KEYS.union(*(resource.exclusive for name in found.wait if (resource := find(name))))
+        while True:
+            sent = {each.name for each in found.send if each.exclusive & taken or (channel.exclusive(each.name) - each.exclusive) & wanted}
+            clashing = sent | {name for name in found.remove if channel.exclusive(name) & wanted}
+            if not clashing:
+                return
+            taken = taken.union(*map(channel.exclusive, clashing))
+            wanted = wanted.union(*(resource.exclusive for resource in found.send if resource.name in sent))
             found.stay |= clashing
             found.send = [resource for resource in found.send if resource.name not in clashing]
-            taken = taken.union(*map(channel.exclusive, clashing))
+            found.remove = [name for name in found.remove if name not in clashing]
 
 
 def _version(resource: Resource | None) -> str | None:

@@ -153,6 +153,65 @@ def test_a_removal_that_frees_a_domain_is_in_the_response_that_takes_it() -> Non
     assert told(client.change(host("80/new", domains=["d"]), gone=[(VHDS, "80/old")])) == [(VHDS, {"80/new": 1}, ("80/old",))]
 
 
+def test_a_domain_that_moves_stays_where_it_is_until_its_new_host_can_go() -> None:
+    client = connected(cluster("a"), routes("80"), host("80/old", domains=["d"]), host("80/wide", domains=["e", "f"]))
+
+    [clusters] = client.change(
+        cluster("b"),
+        host("80/new", domains=["d", "f"], clusters=["b"]),  # waits for its cluster
+        host("80/wide", 2, domains=["e"]),
+        gone=[(VHDS, "80/old")],
+    )
+
+    assert told([clusters, *client.ack(clusters)]) == [(CDS, {"b": 1}, ()), (VHDS, {"80/new": 1, "80/wide": 2}, ("80/old",))]
+
+
+def test_the_last_host_goes_ahead_of_the_table_that_has_none_any_more() -> None:
+    # Envoy that has a table without VHDS hears of no removal for it, and would have the host for ever: it serves it, and refuses every
+    # other host with its domain.
+    client = connected(routes("80"), host("80/old", domains=["d"]))
+
+    empty = client.settle(client.change(routes("80", 2), gone=[(VHDS, "80/old")]))
+    filled = client.settle(client.change(routes("80"), host("80/new", domains=["d"])))
+
+    assert told(empty) == [(VHDS, {}, ("80/old",)), (RDS, {"80": 2}, ())]
+    assert told(filled) == [(RDS, {"80": 1}, ()), (VHDS, {"80/new": 1}, ())]
+
+
+def test_hosts_of_a_table_that_left_go_ahead_of_it_when_it_comes_again_without_any() -> None:
+    client = connected(routes("80"), host("80/old"))
+    client.settle(client.ask(LDS))
+    client.settle(client.change(listener("l", routes=["80"])))
+    [leaving] = client.change(gone=[(LDS, "l"), (RDS, "80"), (VHDS, "80/old")])
+
+    heard = client.change(listener("m", routes=["80"]), routes("80", 2))
+    heard += client.settle([leaving, *heard])
+
+    assert [each for each in told(heard) if each[0] in (RDS, VHDS)][:2] == [(VHDS, {}, ("80/old",)), (RDS, {"80": 2}, ())]
+
+
+def test_hosts_from_an_earlier_stream_go_ahead_of_their_table_that_has_none_any_more() -> None:
+    client = DeltaClient(cluster("a"), routes("80", 2))
+    [clusters] = client.ask(CDS)
+
+    early = client.ask(RDS, "80", versions={"80": routes("80").version})
+    heard = client.ask(VHDS, versions={"80/old": "0"})
+
+    assert early == []  # the client has not said yet what hosts it has
+    assert told(heard) == [(VHDS, {}, ("80/old",)), (RDS, {"80": 2}, ())]
+    assert client.ack(clusters) == []
+
+
+def test_a_table_without_hosts_does_not_wait_for_a_client_that_asks_for_none() -> None:
+    client = DeltaClient(cluster("a"), routes("80", 2))
+    [clusters] = client.ask(CDS)
+
+    early = client.ask(RDS, "80", versions={"80": routes("80").version})
+
+    assert early == []
+    assert told(client.ack(clusters)) == [(RDS, {"80": 2}, ())]
+
+
 def test_a_host_does_not_take_a_domain_that_a_refused_one_left_only_here() -> None:
     client = connected(routes("80"), host("80/old", domains=["d"]), host("80/new", domains=["n"]))
     [refused] = client.change(host("80/old", 2, domains=["o"]))
