@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import ExtensionConfigSource
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -28,6 +29,7 @@ from controlplane.envoy.extensions import OPTIONAL_MESSAGES, lacking_names
 from controlplane.envoy.packing import TYPED_STRUCT, decode, encode, pack
 from controlplane.ir.matches import EVERY_REQUEST
 from controlplane.translate.clusters.clusters import BLACK_HOLE
+from controlplane.translate.filters.extensions.places import lets_pass
 from controlplane.translate.filters.router import ROUTER
 from controlplane.translate.listeners.network_filters import TCP_PROXY
 from controlplane.translate.matches import route_match
@@ -67,6 +69,7 @@ class Consequence(StrEnum):
     CONNECTIONS_CLOSED = "decides about connections, which are all closed by"
     UNAVAILABLE = "decides where requests go, which are answered 503 by"
     UNREACHABLE = "is needed to reach the endpoints, of which none is sent, of"
+    REFUSED = "decides about traffic, which is all refused by what stands in for"
     NOT_SENT = "is needed everywhere in what is not sent:"
 
 
@@ -112,6 +115,12 @@ def without_extensions(message: Message, lacking: frozenset[str]) -> Reduced:
     except _Missing as missing:
         return Reduced(None, (*reduction.left_out, LeftOut(missing.extension, Consequence.NOT_SENT)))
     return Reduced(message, tuple(reduction.left_out))
+
+
+def in_its_place(stand_in: Message, extension: str) -> LeftOut:
+    """Return what becomes of traffic where ``stand_in`` is sent for what needs ``extension``."""
+    passes = isinstance(stand_in, TypedExtensionConfig) and lets_pass(stand_in.typed_config)
+    return LeftOut(extension, Consequence.LEFT_OUT if passes else Consequence.REFUSED)
 
 
 class _Reduction:
@@ -208,6 +217,8 @@ def _is_optional(part: Message) -> bool:
     """Return whether ``part``, a filter, may be left out of those that it stands among."""
     if not isinstance(part, Filter | HttpFilter):
         return False
+    if part.HasField("config_discovery"):
+        return lets_pass(part.config_discovery.default_config)
     config = part.typed_config
     message = TypedStruct.FromString(config.value).type_url if config.type_url == TYPED_STRUCT else config.type_url
     return message.rpartition("/")[2] in OPTIONAL_MESSAGES

@@ -27,6 +27,7 @@ OFF = (
     "envoy.filters.http/envoy.filters.http.fault",
     "envoy.filters.http/envoy.filters.http.rbac",
     "envoy.retry_host_predicates/envoy.retry_host_predicates.previous_hosts",
+    "envoy.wasm.runtime/envoy.wasm.runtime.v8",
 )
 OBJECTS = """
 apiVersion: networking.istio.io/v1
@@ -55,6 +56,11 @@ spec:
     corsPolicy: {{allowOrigins: [{{exact: "https://one.example"}}]}}
     route: [{{destination: {{host: shop.example}}}}]
   - {{directResponse: {{status: 201}}}}
+---
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {{name: open, namespace: default}}
+spec: {{selector: {{matchLabels: {{app: front}}}}, url: file:///nowhere.wasm, failStrategy: FAIL_OPEN}}
 """
 POLICY = """
 apiVersion: security.istio.io/v1
@@ -154,7 +160,8 @@ async def test_what_its_build_lacks_is_left_out_or_closed(tmp_path: Path, versio
         refused = await gateway.refused()
 
     left_out = {f"{NODE}: this Envoy has no envoy.filters.http.{name}: it is left out of" for name in ("cors", "fault")} | {
-        f"{NODE}: this Envoy has no envoy.retry_host_predicates.previous_hosts: it is left out of"
+        f"{NODE}: this Envoy has no envoy.retry_host_predicates.previous_hosts: it is left out of",
+        f"{NODE}: this Envoy has no envoy.wasm.runtime.v8: it is left out of",
     }
     assert {message.partition(" of ")[0] + " of" for message in without_policy} == left_out
     assert set(without_policy.values()) == {"warning"}

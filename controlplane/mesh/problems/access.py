@@ -66,7 +66,7 @@ def authorization_problems(db: Database, authorization_policy: AuthorizationPoli
     policy = access_policy(authorization_policy)
     if policy.action is PolicyAction.CUSTOM:
         yield from _provider_problems(db, authorization_policy, policy)
-    workloads = _matching_workloads(db, authorization_policy)
+    workloads = matching_workloads(db, authorization_policy)
     for position, rule in enumerate(policy.rules):
         terms = terms_of(rule)
         for code, message in (*_rule_problems(db, policy, terms, workloads), *_large_expressions(db, policy, terms)):
@@ -136,7 +136,7 @@ def non_http_ports(db: Database, workloads: list[Workload]) -> list[str]:
     """Return the ports of services at ``workloads`` that are not HTTP, in words, the first few."""
     port_names: set[str] = set()
     for namespace, labels in workloads:
-        for mesh_service in _services_for(db, namespace, labels):
+        for mesh_service in services_for(db, namespace, labels):
             ports = (
                 port
                 for port in mesh_service.ports
@@ -146,7 +146,7 @@ def non_http_ports(db: Database, workloads: list[Workload]) -> list[str]:
     return sorted(port_names)[:3]
 
 
-def _services_for(db: Database, namespace: str, labels: Labels) -> Iterator[Service]:
+def services_for(db: Database, namespace: str, labels: Labels) -> Iterator[Service]:
     """Yield the services that lead to workloads of ``namespace`` with ``labels``; without labels all of the namespace."""
     if labels:
         yield from (mesh_service for ref in services_of_workload(db, namespace, labels, ()) if (mesh_service := service(db, ref)))
@@ -154,7 +154,7 @@ def _services_for(db: Database, namespace: str, labels: Labels) -> Iterator[Serv
         yield from (declared for key in index(db, of_kind(SERVICE, namespace)) for declared in declared_services(db, key))
 
 
-def _matching_workloads(db: Database, policy: Attached) -> list[Workload]:
+def matching_workloads(db: Database, policy: Attached) -> list[Workload]:
     """Return where ``policy`` holds, as far as pods show it; otherwise as its selector says."""
     namespace = policy.key.namespace
     if refs := target_refs(policy.spec):

@@ -28,6 +28,7 @@ from controlplane.mesh.problems.virtual_services.conditions import condition_pro
 from controlplane.mesh.problems.virtual_services.delegates import delegate_problems
 from controlplane.mesh.problems.virtual_services.expressions import large_expressions
 from controlplane.mesh.problems.virtual_services.token_claims import unverified_claims
+from controlplane.mesh.problems.workloads.extension_ports import extension_port_problems
 from controlplane.mesh.problems.workloads.injection import namespace_problems, pod_problems
 from controlplane.mesh.problems.workloads.proxy_configs import proxy_config_problems
 from controlplane.mesh.problems.workloads.shared_ports import service_port_problems
@@ -83,6 +84,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
 def _extension_problems(db: Database, extension: WasmPlugin | TrafficExtension) -> Iterator[Problem]:
     yield from attachment_problems(db, extension)
     yield from extension_problems(db, extension)
+    yield from extension_port_problems(db, extension)
 
 
 def internal_problem(key: Key, failed: Failed) -> Problem:

@@ -14,7 +14,7 @@ from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Database, Failed, query
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Made, Members, PartGroup, PatchedResource, ResourcePart, Stopgap
-from controlplane.translate.without_extensions import LeftOut, names_any, without_extensions
+from controlplane.translate.without_extensions import LeftOut, in_its_place, names_any, without_extensions
 from controlplane.xds.resource import Assembly, Reference, Resource, assembled
 
 
@@ -114,7 +114,12 @@ def _reduction(made: Resource, lacking: frozenset[str]) -> Reduction:
 def _of_message(made: Resource, lacking: frozenset[str]) -> tuple[Resource | None, Iterable[LeftOut]]:
     message, left_out = without_extensions(decode(made.type_url, made.value), lacking)
     if message is None:
-        return None, left_out
+        stand_in = made.fallback
+        if stand_in is None:
+            return None, left_out
+        instead = decode(stand_in.type_url, stand_in.value)
+        told = (in_its_place(instead, each.extension) for each in left_out)
+        return None if names_any(stand_in.value, lacking) else stand_in, told
     left = checked_resource(made.type_url, made.name, message, made.missing)
     return replace(left, exclusive=made.exclusive, fallback=made.fallback), left_out
 

@@ -189,6 +189,51 @@ def test_what_is_told_of_a_module_that_is_not_there_says_what_becomes_of_traffic
     assert effect in problem.message
 
 
+MIXED = """
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec:
+  selector: {app: web}
+  ports: [{name: tcp-sql, port: 5432, targetPort: 6000}, {name: http, port: 80, targetPort: 8080}, {name: any, port: 81}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("match", "fields"),
+    [
+        ({"mode": "SERVER", "ports": [{"number": 6000}]}, ["spec.match[0].ports[0]"]),
+        ({"mode": "CLIENT", "ports": [{"number": 5432}]}, ["spec.match[0].ports[0]"]),
+        ({"ports": [{"number": 8080}, {"number": 6000}]}, ["spec.match[0].ports[1]"]),
+        ({"mode": "SERVER", "ports": [{"number": 8080}]}, []),
+        ({"mode": "SERVER", "ports": [{"number": 81}]}, []),  # nobody has said what it carries
+        ({"mode": "CLIENT", "ports": [{"number": 80}]}, []),
+        ({"mode": "SERVER", "ports": [{"number": 9999}]}, []),  # of no service: Envoy finds out
+    ],
+)
+def test_a_filter_of_requests_on_a_port_without_any_is_told(match: dict[str, object], fields: list[str]) -> None:
+    world = World()
+    world.apply(MIXED)
+
+    world.apply(plugin(url="file:///one.wasm", match=[match]))
+    found = [problem for problem in world.mesh.problems() if problem.object == WASM_PLUGIN.key("shop", "one")]
+    world.apply(plugin(url="file:///one.wasm", match=[match], type="NETWORK"))
+
+    assert [(problem.field, problem.code) for problem in found] == [(field, "NotHttp") for field in fields]
+    assert all("5432 of db.shop.svc.cluster.local: not HTTP" in problem.message for problem in found)
+    assert [problem for problem in world.mesh.problems() if problem.code == "NotHttp"] == []
+
+
+def test_a_port_that_becomes_http_takes_the_problem_away() -> None:
+    world = World()
+    world.apply(MIXED)
+    world.apply(plugin(url="file:///one.wasm", match=[{"mode": "SERVER", "ports": [{"number": 6000}]}]))
+
+    world.apply(MIXED.replace("tcp-sql", "http-sql"))
+
+    assert [problem for problem in world.mesh.problems() if problem.code == "NotHttp"] == []
+
+
 def test_a_plugin_that_is_gone_takes_its_module_with_it() -> None:
     world = World()
     world.apply(plugin())

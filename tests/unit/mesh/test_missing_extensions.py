@@ -13,7 +13,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
-from controlplane.envoy.type_urls import CDS, LDS, RDS, VHDS
+from controlplane.envoy.type_urls import CDS, ECDS, LDS, RDS, VHDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.publish.reduced_parts import reductions
 from controlplane.mesh.sessions import Session
@@ -26,6 +26,7 @@ from tests.bench.recompute import change
 
 FAULT, CORS, RBAC = "envoy.filters.http.fault", "envoy.filters.http.cors", "envoy.filters.http.rbac"
 NETWORK_RBAC, TLS, HOSTS = "envoy.filters.network.rbac", "envoy.transport_sockets.tls", "envoy.retry_host_predicates.previous_hosts"
+RUNTIME = "envoy.wasm.runtime.v8"
 INSPECTOR = "envoy.filters.listener.tls_inspector"
 Json = dict[str, object]
 SERVICE: Json = {
@@ -115,6 +116,51 @@ def test_what_retries_would_do_besides_is_left_out() -> None:
     host = VirtualHost.FromString(seen(session, VHDS, "80/web.shop.svc.cluster.local:80").value)
     assert host.routes[0].route.retry_policy.retry_on
     assert not host.routes[0].route.retry_policy.retry_host_predicate
+
+
+def wasm_plugin(strategy: str, level: str) -> Json:
+    spec = {"url": "file:///one.wasm", "failStrategy": strategy, "type": level, "match": [{"mode": "SERVER"}]}
+    return {
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {"name": "one", "namespace": "shop"},
+        "spec": spec,
+    }
+
+
+@pytest.mark.parametrize("level", ["HTTP", "NETWORK"])
+def test_a_plugin_that_fails_open_is_left_out_where_there_is_no_filter_for_it(level: str) -> None:
+    mesh = mesh_of(wasm_plugin("FAIL_OPEN", level))
+
+    session = connected(mesh, f"envoy.filters.{level.lower()}.wasm", RUNTIME)
+
+    inbound = seen(session, LDS, "virtualInbound")
+    assert inbound.value == seen(connected(mesh_of(), RUNTIME), LDS, "virtualInbound").value
+    assert {consequence for _, consequence in consequences(mesh, session)} == {Consequence.LEFT_OUT}
+
+
+@pytest.mark.parametrize(("strategy", "consequence"), [("FAIL_OPEN", Consequence.LEFT_OUT), ("FAIL_CLOSE", Consequence.REFUSED)])
+@pytest.mark.parametrize("level", ["HTTP", "NETWORK"])
+def test_what_stands_in_for_a_plugin_is_sent_where_nothing_runs_it(strategy: str, consequence: Consequence, level: str) -> None:
+    mesh = mesh_of(wasm_plugin(strategy, level))
+
+    session, stock = connected(mesh, RUNTIME), connected(mesh)
+
+    name = f"wasmplugin/{level.lower()}/shop.one"
+    whole = seen(stock, ECDS, name)
+    assert seen(session, ECDS, name) == whole.fallback
+    assert seen(session, LDS, "virtualInbound") is seen(stock, LDS, "virtualInbound")
+    assert consequences(mesh, session) == {(RUNTIME, consequence): 1}
+
+
+def test_a_plugin_that_fails_closed_closes_where_there_is_no_filter_for_it() -> None:
+    mesh = mesh_of(wasm_plugin("FAIL_CLOSE", "HTTP"))
+
+    session = connected(mesh, "envoy.filters.http.wasm")
+
+    for manager in managers(Listener.FromString(seen(session, LDS, "virtualInbound").value)):
+        assert [each.name for each in manager.http_filters] == ["envoy.filters.http.router"]
+    assert (("envoy.filters.http.wasm", Consequence.REQUESTS_REFUSED)) in consequences(mesh, session)
 
 
 def managers(listener: Listener) -> list[HttpConnectionManager]:

@@ -18,6 +18,7 @@ from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter as FilterMessage
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.network.wasm.v3.wasm_pb2 import Wasm as NetworkWasm
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from controlplane.envoy.packing import pack
@@ -58,6 +59,12 @@ def network_extension(extension: ChainExtension) -> Filter:
 def stand_in_config(extension: ChainExtension) -> TypedExtensionConfig:
     """Return what stands in for what ``extension`` runs, as ECDS has it."""
     return TypedExtensionConfig(name=extension.name, typed_config=pack(_stand_in(extension)))
+
+
+def lets_pass(stand_in: AnyMessage) -> bool:
+    """Return whether what stands in for a filter lets everything pass, so that the filter may as well be missing."""
+    fault, rbac = HTTPFault(), RBAC()
+    return (stand_in.Unpack(fault) and not fault.HasField("abort")) or (stand_in.Unpack(rbac) and not rbac.HasField("rules"))
 
 
 def _stand_in(extension: ChainExtension) -> HTTPFault | RBAC:
