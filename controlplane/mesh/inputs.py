@@ -52,6 +52,9 @@ refused_patches: Input[str, frozenset[tuple[PatchRef, str]]] = Input("refused_pa
 # By EnvoyFilter: why patches of it could not be applied to something that proxies see. Nothing that is published depends on it.
 patch_faults: Input[Key, tuple[PatchFault, ...]] = Input("patch_faults", default=())
 
+# By EnvoyFilter: those of its patches that are for proxies, and for nothing that these see. Likewise.
+unused_patches: Input[Key, frozenset[PatchRef]] = Input("unused_patches", default=frozenset())
+
 # By object: its rules that stay as they were published for a while. What is published does not depend on it, only what is told of it.
 held_back: Input[Key, Deferral | None] = Input("held_back", default=None)
 
@@ -165,6 +168,11 @@ def set_refused_patches(db: Database, proxy: str, refused: frozenset[tuple[Patch
 def set_patch_faults(db: Database, key: Key, faults: tuple[PatchFault, ...]) -> None:
     """Set why patches of the EnvoyFilter ``key`` could not be applied."""
     db.set(patch_faults, key, faults)
+
+
+def set_unused_patches(db: Database, key: Key, unused: frozenset[PatchRef]) -> None:
+    """Set which patches of the EnvoyFilter ``key`` are for nothing that the proxies see that they are for."""
+    db.set(unused_patches, key, unused)
 
 
 def set_issuer_keys(db: Database, address: str, keys: KeySet) -> None:

@@ -15,6 +15,7 @@ from controlplane.mesh.attribution import Attribution
 from controlplane.mesh.endpoints_ahead import EndpointsAhead
 from controlplane.mesh.facts import Fact
 from controlplane.mesh.fetched.wanted import NOTHING_NEW, Wanted, WantedChanges
+from controlplane.mesh.patches.unused import UnusedPatches
 from controlplane.mesh.patches.withdrawn import WithdrawnPatches
 from controlplane.mesh.problems.objects import internal_problem, problems_of
 from controlplane.mesh.publish.publisher import Publisher
@@ -25,7 +26,7 @@ from controlplane.mesh.registry.mesh_settings import mesh_settings
 from controlplane.mesh.registry.plaintext_proxies import PlaintextProxies
 from controlplane.mesh.registry.proxy_configs import proxy_configs
 from controlplane.mesh.registry.workload_names import CountedWorkloads
-from controlplane.mesh.roots import is_of_one_workload, seen_by, table_roots, virtual_hosts_by
+from controlplane.mesh.roots import is_of_one_workload, patches_in, seen_by, table_roots, virtual_hosts_by
 from controlplane.mesh.sessions import Session, deferrals_by_proxy, typical_proxy
 from controlplane.model.deferrals import Deferral, by_object
 from controlplane.model.keys import Key, KnownKeys, in_key_order
@@ -79,6 +80,7 @@ class Mesh:
         self._now = 0.0  # of the last refresh
         self._attribution = Attribution(self._db, self._publisher)
         self._withdrawn_patches = WithdrawnPatches(self._db, self._publisher, self._attribution.patches_in)
+        self._unused_patches = UnusedPatches(self._db, self._publisher)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
         self.counted_workloads = CountedWorkloads(self._db)
         self._plaintext = PlaintextProxies(self._db)
@@ -124,6 +126,7 @@ class Mesh:
             presence.disconnected(session.proxy)
         for root in session.roots:
             self._retained_tables.close(root, self._now)
+        self._unused_patches.replace(patches_in(session.roots), ())
         session.roots = ()
         self._new_sessions.discard(session)
         peers = self._sessions[session.proxy]
@@ -162,6 +165,7 @@ class Mesh:
         self._endpoints_ahead.clear()
         changes = self._publisher.flush(now)
         self._withdrawn_patches.note_faults()
+        self._unused_patches.note()
         return Published(changes, tuple(new_views), tuple(failed), self._wanted.flush(), self._note_deferrals(), self._due)
 
     def refresh_endpoints(self, stop: Callable[[], bool] = never) -> Published:
@@ -289,6 +293,7 @@ class Mesh:
         tables = [self._publisher.open(root) for root in roots]
         for root in session.roots:
             self._retained_tables.close(root, self._now)
+        self._unused_patches.replace(patches_in(session.roots), patches_in(roots))
         session.roots = roots
         session.view = View(*tables)
         return True

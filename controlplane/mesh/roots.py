@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from controlplane.incremental.database import Database, query
@@ -11,14 +12,14 @@ from controlplane.mesh.gateway.resources import gateway_parts
 from controlplane.mesh.patches.added import named_hosts, patched_root
 from controlplane.mesh.patches.selection import Patches, ProxyPatches, patches_of
 from controlplane.mesh.publish.parts import Members, OpenGroup, PartGroup
-from controlplane.mesh.publish.reduced_parts import reduced
+from controlplane.mesh.publish.reduced_parts import reduced, whole
 from controlplane.mesh.routing.scopes import OutboundScope, ProxyScope, proxy_scope
 from controlplane.mesh.sidecar.inbound import inbound_parts
 from controlplane.mesh.sidecar.outbound import outbound_connection_parts, outbound_parts
 from controlplane.mesh.telemetry.connections import ConnectionScope
 from controlplane.model.envoy_versions import takes_vhds
 from controlplane.model.proxies import Proxy, ProxyType
-from controlplane.translate.patches.patch import PatchContext
+from controlplane.translate.patches.patch import PatchContext, PatchRef
 from controlplane.xds.stream import Variant, VirtualHostsBy
 
 Scope = ProxyScope | GatewayScope | RateLimitServiceScope
@@ -84,13 +85,19 @@ def _outbound_roots(scope: OutboundScope, hosts_by: VirtualHostsBy, patches: Pro
 
     So workloads whose listeners differ in that alone share what they see. What is patched is one table, as what is added is in one alone.
     """
-    whole = PartGroup(whole_outbound_parts, (scope, hosts_by))
+    together = PartGroup(whole_outbound_parts, (scope, hosts_by))
     if patches.outbound or patches.hosts:
-        return (_with_patches(whole, PatchContext.SIDECAR_OUTBOUND, patches.outbound, patches.hosts),)
+        return (_with_patches(together, PatchContext.SIDECAR_OUTBOUND, patches.outbound, patches.hosts),)
     if scope.connections.telemetry.reporter is None:
-        return (whole,)
+        return (together,)
     seen = scope._replace(connections=ConnectionScope(), extensions=())
     return PartGroup(outbound_parts, (seen, hosts_by)), OpenGroup(outbound_connection_parts, (scope,))
+
+
+def patches_in(roots: Iterable[PartGroup]) -> frozenset[PatchRef]:
+    """Return the patches to the tables of ``roots``."""
+    patched = (root.args[2] for root in map(whole, roots) if root.query is patched_root)
+    return frozenset(ref for patches in patched if isinstance(patches, tuple) for ref in patches)
 
 
 @query

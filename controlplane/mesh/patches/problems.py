@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
 from controlplane.mesh.facets import labelled, namespaces_with, of_kind
-from controlplane.mesh.inputs import envoy_filter_scope, index, patch_faults
+from controlplane.mesh.inputs import envoy_filter_scope, index, patch_faults, unused_patches
 from controlplane.mesh.patches.added import named_hosts
 from controlplane.mesh.patches.compiled import compiled_patch
 from controlplane.mesh.patches.selection import filter_attachment
@@ -37,6 +37,10 @@ def envoy_filter_problems(db: Database, envoy_filter: EnvoyFilter) -> Iterator[P
         yield from _of_one_priority(db, envoy_filter)
     yield from _of_targets(db, envoy_filter)
     yield from _of_values(db, envoy_filter)
+    for ref in sorted(unused_patches(db, key)):
+        if compiled_patch(db, ref):
+            message = "of what the proxies here are sent that it is for, it fits nothing: it has no effect"
+            yield Problem(key, f"{ref.path}.match", Severity.INFO, "FitsNothing", message)
     for fault in patch_faults(db, key):
         yield Problem(key, fault.field, Severity.ERROR, BAD_PATCH, fault.message)
 

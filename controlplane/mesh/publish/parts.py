@@ -23,6 +23,11 @@ class PatchedResource(NamedTuple):
     applied: tuple[PatchRef, ...]
     faults: tuple[PatchFault, ...]
 
+    @property
+    def met(self) -> frozenset[PatchRef]:
+        """Return the patches that were for it, whether or not they could be applied."""
+        return frozenset((*self.applied, *(fault.ref for fault in self.faults)))
+
 
 Made = Resource | Stopgap | PatchedResource | None
 

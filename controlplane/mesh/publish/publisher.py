@@ -6,7 +6,7 @@ watched, the database brings them up to date, and what it reports as changed is 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from controlplane.mesh.publish.parts import Made, Members, OpenGroup, PartGroup,
 from controlplane.mesh.publish.published_table import PublishedTable
 from controlplane.mesh.publish.reduced_parts import whole
 from controlplane.model.deferrals import Deferral
+from controlplane.translate.patches.patch import PatchRef
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, TableChange
 
@@ -48,6 +49,7 @@ class Publisher:
             tuple[object, tuple[object, ...]], PatchedResource
         ] = {}  # by node: what patches have met, as far as tables have it
         self.patch_changes = 0  # how often that has changed
+        self.patch_uses: Counter[PatchRef] = Counter()  # for how many of these each patch was
         self._wrapping: dict[ResourcePart, set[ResourcePart | PartGroup]] = defaultdict(set)  # by a part: those made of it by patches
         self._renewed: dict[ResourcePart, None] = {}  # published ahead of the rest since the last ``flush``
 
@@ -163,11 +165,15 @@ class Publisher:
         return ()
 
     def _note_patches(self, part: ResourcePart, made: Made | Failed) -> None:
+        before = self.patched.pop(part, None)
         if isinstance(made, PatchedResource):
             self.patched[part] = made
-            self.patch_changes += 1
-        elif self.patched.pop(part, None):
-            self.patch_changes += 1
+            self.patch_uses.update(made.met)
+        for ref in before.met if before is not None else ():
+            self.patch_uses[ref] -= 1
+            if not self.patch_uses[ref]:
+                del self.patch_uses[ref]
+        self.patch_changes += before is not None or part in self.patched
 
     def _published_as(self, part: ResourcePart) -> Iterator[ResourcePart]:
         """Yield ``part`` and what patches have made of it, as far as tables have it."""
@@ -239,8 +245,8 @@ class Publisher:
         if state.parents or state.published_table is not None:
             return
         del self._states[state.node]
-        if self.patched.pop(state.node, None):
-            self.patch_changes += 1
+        if isinstance(state.node, ResourcePart):
+            self._note_patches(state.node, None)
         if wrapped := _part_in(state.node):
             self._wrapping[wrapped].discard(state.node)
         self._db.unwatch(state.node.query, *state.node.args)

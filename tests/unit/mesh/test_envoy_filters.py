@@ -13,8 +13,9 @@ from controlplane.envoy.type_urls import CDS
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
 from controlplane.model.envoy_versions import EnvoyVersion
+from controlplane.model.keys import SERVICE
 from controlplane.model.proxies import Proxy, proxy_from_node
-from controlplane.objects.changes import split
+from controlplane.objects.changes import MeshChange, split
 from controlplane.settings import EnvoyFilters
 from controlplane.sources.files.folder import ManifestFolder
 from controlplane.sources.files.manifest import parse_file
@@ -186,3 +187,40 @@ def test_proxies_without_patches_share_everything_with_those_of_a_mesh_without()
     session = patched.session(proxy())
 
     assert [root.query.name for root in session.roots] == ["mesh.roots.whole_outbound_parts", "mesh.sidecar.inbound.inbound_parts"]
+
+
+NOWHERE: Json = {"cluster": {"service": "nowhere.shop.svc.cluster.local"}}
+
+
+def test_a_patch_that_fits_nothing_of_what_its_proxies_see_is_told_until_it_does() -> None:
+    patched = Patched(envoy_filter("one", 1, 2), envoy_filter("idle", 3, match=NOWHERE, priority=1))
+    before = patched.fields()
+
+    session = patched.session(proxy())
+    idle = patched.fields()
+    patched.apply(envoy_filter("one", 1, 2), envoy_filter("idle", 3, match=NOWHERE, priority=1), service("nowhere"))
+    fits = patched.fields()
+    patched.mesh.apply([MeshChange(SERVICE.key(SHOP, "nowhere"), None)])
+    gone = patched.fields()
+    patched.mesh.disconnect(session)
+
+    assert idle == gone == [("spec.configPatches[0].match", "FitsNothing")]
+    assert before == fits == patched.fields() == []
+
+
+def test_a_patch_in_a_table_that_another_proxy_has_too_is_used_as_long_as_one_of_them_has_it() -> None:
+    patched = Patched(envoy_filter("one", 1))
+    sessions = [patched.session(each) for each in (proxy(), proxy(), proxy("other"))]
+
+    for session in sessions:
+        assert patched.fields() == []
+        patched.mesh.disconnect(session)
+
+    assert patched.fields() == []
+
+
+def test_a_patch_for_another_context_than_any_connected_proxy_has_is_not_told() -> None:
+    patched = Patched(envoy_filter("one", 1, match={"context": "GATEWAY"}))
+    patched.session(proxy())
+
+    assert patched.fields() == []
