@@ -31,6 +31,6 @@ COPY --from=built /opt/navarch /opt/navarch
 ENV PATH=/opt/navarch/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /
-EXPOSE 15012 15017 15021
+EXPOSE 15012 15016 15017 15021
 ENTRYPOINT ["navarch"]
 CMD ["--help"]

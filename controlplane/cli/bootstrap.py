@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from controlplane.cli.options import address
+from controlplane.cli.options import Patches, address, bootstrap_patches
 from controlplane.model.hosts import is_ip
 from controlplane.model.proxies import Interception, ProxyType
 
@@ -84,10 +84,6 @@ _StatsRegexp: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--stats-regexp", metavar="RE2", help="Also keep those that are matched whole; .* is all. Several times."),
 ]
-_Patches: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--patches", metavar="PATH", help="Manifests with EnvoyFilters whose patches to BOOTSTRAP are applied. Several times."),
-]
 _Sotw: TypeAlias = Annotated[bool, typer.Option("--sotw", help="Be told everything of a type at each change, not what has changed.")]
 
 
@@ -114,7 +110,7 @@ def bootstrap(
     stats_suffix: _StatsSuffix = None,
     stats_regexp: _StatsRegexp = None,
     sotw: _Sotw = False,
-    patches: _Patches = None,
+    patches: Patches = None,
 ) -> None:
     """Print the configuration that a stock Envoy is started with: who it is, and where its control plane is.
 
@@ -150,7 +146,7 @@ def bootstrap(
         limits=OverloadLimits(heap_bytes=max_heap_mb << 20 if max_heap_mb else None, connections=max_connections),
         statistics=_statistics(stats_prefix, stats_suffix, stats_regexp),
     )
-    _write_bootstrap(replace(settings, patches=_patches(patches, settings)), out)
+    _write_bootstrap(replace(settings, patches=_patches(patches, settings.node)), out)
 
 
 def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
@@ -177,20 +173,10 @@ def _write_bootstrap(settings: BootstrapSettings, out: Path | None) -> None:
         typer.echo(str(out / file))
 
 
-def _patches(paths: list[str] | None, settings: BootstrapSettings) -> tuple[EnvoyPatch, ...]:
-    """Return the patches of the EnvoyFilters in ``paths`` that are for the proxy of ``settings``."""
-    if not paths:
-        return ()
-    from controlplane.mesh.mesh import Mesh
-    from controlplane.mesh.patches.bootstraps import patches_at_start
-    from controlplane.objects.changes import split
-    from controlplane.settings import EnvoyFilters
-    from controlplane.sources.files.once import read_manifests
-
-    mesh, node = Mesh(envoy_filters=EnvoyFilters.ALL), settings.node
-    mesh.apply(split(read_manifests(paths, sys.stdin.buffer)[1])[0])
+def _patches(paths: list[str] | None, node: BootstrapNode) -> tuple[EnvoyPatch, ...]:
+    """Return the patches of the EnvoyFilters in ``paths`` that are for the proxy ``node``."""
     labels, gateway = dict(node.labels or ()), node.type is ProxyType.ROUTER
-    return tuple(each.patch for each in patches_at_start(mesh.database) if each.is_for(node.namespace, labels, gateway=gateway))
+    return tuple(each.patch for each in bootstrap_patches(paths) if each.is_for(node.namespace, labels, gateway=gateway))
 
 
 def _node(filename: str | None, name: str | None, ip: str) -> BootstrapNode:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from controlplane.cli.options import Paths, decode_text, injection_settings, read_text
+from controlplane.cli.options import Patches, Paths, bootstrap_patches, decode_text, injection_settings, read_text
+
+_NamespaceLabels: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace-label",
+        metavar="KEY=VALUE",
+        help="A label of namespaces that are not among the manifests, instead of istio-injection=enabled. Can be given several times.",
+    ),
+]
 
 
 def inject(
     filename: Paths,
     namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="NS", help="Of objects that name none.")] = "default",
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--namespace-label",
-            metavar="KEY=VALUE",
-            help="A label of namespaces that are not among the manifests, instead of istio-injection=enabled. Can be given several times.",
-        ),
-    ] = None,
+    label: _NamespaceLabels = None,
     mesh_config: Annotated[
         str | None, typer.Option(metavar="FILE", help="The ConfigMap istio with the mesh's settings, unless it is among the manifests.")
     ] = None,
     injection: Annotated[str | None, typer.Option(metavar="FILE", help="The settings of injection, as navarch serve has them.")] = None,
+    patches: Patches = None,
 ) -> None:
     """Print manifests with a proxy in every pod that is to have one.
 
@@ -44,7 +47,9 @@ def inject(
     sheets = [ManifestFile(name, text) for path in filename for name, text in _texts(path)]
     beside = [ManifestFile(mesh_config, read_text(mesh_config))] if mesh_config else []
     defaults = NamespaceDefaults(namespace=namespace, labels=_labels(label))
-    result = inject_manifests(sheets, InjectionContext(settings=injection_settings(injection)), defaults, beside=beside)
+    result = inject_manifests(
+        sheets, InjectionContext(settings=injection_settings(injection), patches=bootstrap_patches(patches)), defaults, beside=beside
+    )
     for message in (*result.notes, *result.problems):
         typer.echo(message, err=True)
     if result.problems:

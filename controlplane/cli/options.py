@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import typer
 
+from controlplane.model.problems import Severity
+
 if TYPE_CHECKING:
     from controlplane.settings import InjectionSettings, OwnTraceSettings
+    from controlplane.translate.patches.bootstrap import BootstrapPatch
 
 
 class Output(StrEnum):
@@ -27,6 +32,11 @@ Paths: TypeAlias = Annotated[
     typer.Option(
         "--filename", "-f", metavar="PATH", help="A manifest, a folder of them, or - for standard input. Can be given several times."
     ),
+]
+
+Patches: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--patches", metavar="PATH", help="Manifests with EnvoyFilters whose patches to BOOTSTRAP are applied. Several times."),
 ]
 
 Traces: TypeAlias = Annotated[
@@ -101,6 +111,27 @@ def injection_settings(path: str | None) -> InjectionSettings:
         return settings_from_yaml(read_text(path) if path else "")
     except BadSettingsFile as error:
         raise typer.BadParameter(f"{path or 'defaults'}: {error}", param_hint="--injection") from None
+
+
+def bootstrap_patches(paths: list[str] | None) -> tuple[BootstrapPatch, ...]:
+    """Return the patches to what proxies are started with of the EnvoyFilters in ``paths``, and say which of them cannot be used."""
+    if not paths:
+        return ()
+    from controlplane.mesh.mesh import Mesh
+    from controlplane.mesh.patches.bootstraps import patches_at_start
+    from controlplane.model.keys import ENVOY_FILTER
+    from controlplane.objects.changes import split
+    from controlplane.settings import EnvoyFilters
+    from controlplane.sources.files.once import read_manifests
+
+    mesh = Mesh(envoy_filters=EnvoyFilters.ALL)
+    found, changes = read_manifests(paths, sys.stdin.buffer)
+    mesh.apply(split(changes)[0])
+    read = (located.problem for located in chain.from_iterable(found.problems_by_document()))
+    for problem in dict.fromkeys((*read, *mesh.problems())):
+        if problem.object is not None and problem.object.group_kind == ENVOY_FILTER and problem.severity is not Severity.INFO:
+            typer.echo(f"navarch: {problem.object} {problem.field}: {problem.message}", err=True)
+    return patches_at_start(mesh.database)
 
 
 def trace_settings(url: str | None, environment: Mapping[str, str]) -> OwnTraceSettings | None:

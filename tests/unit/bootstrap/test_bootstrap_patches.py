@@ -94,6 +94,20 @@ def test_a_pod_s_proxy_is_started_with_its_patches() -> None:
     assert '"stats_flush_interval":"7s"' in json.dumps(outcome.pod).replace("\\", "").replace(": ", ":")
 
 
+@pytest.mark.parametrize("value", ["7s", "soon"])
+def test_navarch_inject_applies_the_patches_of_manifests_and_says_which_it_cannot(tmp_path: Path, value: str) -> None:
+    (tmp_path / "a.yaml").write_text(envoy_filter("a", {"stats_flush_interval": value}))
+    (tmp_path / "pod.yaml").write_text(
+        "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}, spec: {containers: [{name: web, image: web}]}}"
+    )
+
+    said = CliRunner().invoke(app, ["inject", "-f", str(tmp_path / "pod.yaml"), "--patches", str(tmp_path / "a.yaml")])
+
+    assert said.exit_code == 0, said.output
+    assert ("stats_flush_interval" in said.stdout) == (value == "7s")
+    assert ("stats_flush_interval" in said.stderr) == (value == "soon")
+
+
 def test_navarch_bootstrap_applies_the_patches_of_manifests(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(envoy_filter("a", {"stats_flush_interval": "7s"}))
 

@@ -188,7 +188,7 @@ def test_the_command_line_knows_every_argument(of: str) -> None:
 
 @every_set
 def test_what_listens_beyond_the_pod_is_declared_and_nothing_else_is_let_in(of: str) -> None:
-    bound = {name: arguments(of)[f"--{name}"] for name in ("xds", "xds-tls", "admin", "health", "webhook")}
+    bound = {name: arguments(of)[f"--{name}"] for name in ("xds", "xds-tls", "admin", "health", "webhook", "modules")}
 
     reached = {name: int(where.rpartition(":")[2]) for name, where in bound.items() if not where.startswith("127.0.0.1:")}
 
@@ -201,7 +201,7 @@ def test_what_listens_beyond_the_pod_is_declared_and_nothing_else_is_let_in(of: 
 
 @every_set
 def test_what_is_in_the_clear_stays_in_the_pod(of: str) -> None:
-    assert set(ports(of)) == {"health", "webhook", "xds-tls"}
+    assert set(ports(of)) == {"health", "modules", "webhook", "xds-tls"}
     assert (arguments(of)["--xds"], arguments(of)["--admin"]) == ("127.0.0.1:15010", "127.0.0.1:15014")
     assert "--insecure" not in arguments(of)
 
@@ -212,6 +212,7 @@ def test_the_server_is_called_as_its_service_is(of: str) -> None:
     metadata = only(of, "Service")["metadata"]
 
     service = f"{at(metadata, 'name')}.{at(metadata, 'namespace')}.svc"
+    assert arguments(of)["--modules-at"] == f"{service}:{ports(of)['modules']}"
     assert [each.removeprefix("--name=") for each in options if each.startswith("--name=")] == [service, f"{service}.cluster.local"]
 
 
