@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.settings import ConsulSettings
+from controlplane.settings import ConsulSettings, RegistryTls
 from controlplane.sources.consul import queries
 from controlplane.sources.consul.source import consul_source
 from controlplane.sources.registry.source import RegistrySource
+from tests.support.certificates import write_files
+from tests.support.consul.server import real_consul
 from tests.support.fakes.consul import ConsulDouble, consul_double
 from tests.support.heard import Heard, heard
 from tests.support.processes import free_port
@@ -123,6 +125,36 @@ async def test_a_connection_that_died_silently_is_noticed(monkeypatch: pytest.Mo
             await until(lambda: hears.endpoints["web"] == ["10.0.0.2"], "what happened meanwhile")
 
 
+async def test_a_connection_that_is_closed_halfway_is_replaced() -> None:
+    async with consul_double() as consul:
+        register(consul, 1, 2)
+        relay = TcpRelay(consul.port)
+        async with relay.open() as address, heard(source(f"http://{address}")) as hears:
+            taken = relay.taken
+            relay.end_answers()
+            consul.set_check("n1", "web-1", "service:web-1", "critical")
+            await until(lambda: hears.endpoints["web"] == ["10.0.0.2"], "what happened meanwhile")
+            assert relay.taken > taken
+            await until(lambda: not hears.troubles(), "no trouble")
+
+
+async def test_a_real_consul_by_tls_by_which_both_know_each_other(tmp_path: Path) -> None:
+    files = tmp_path / "tls"
+    write_files(files, "localhost")
+    tls = RegistryTls(roots=str(files / "ca.crt"), certificate=str(files / "tls.crt"), key=str(files / "tls.key"))
+    async with real_consul(tmp_path / "consul", files) as server:
+        await server.api.register("web", "10.0.0.1", 80)
+        async with heard(source(server.url, tls=tls)) as hears:
+            assert hears.endpoints == {"web": ["10.0.0.1"]}
+            await server.api.register("web", "10.0.0.2", 80)
+            await until(lambda: hears.endpoints == BOTH, "an instance more")
+        async with heard(source(server.url, tls=RegistryTls(roots=tls.roots)), wait=False) as hears:
+            await until(lambda: "RegistryUnreachable" in hears.troubles(), "a refusal by Consul")
+            assert hears.endpoints == {}
+        async with heard(source(server.url), wait=False) as hears:
+            await until(lambda: "certificate is not believed" in (hears.source.not_ready() or ""), "a refusal of Consul")
+
+
 async def test_many_services_need_few_connections() -> None:
     async with consul_double() as consul:
         for service in range(300):
@@ -155,6 +187,8 @@ async def test_nobody_waits_longer_than_told_for_a_consul_that_is_down() -> None
     async with heard(source(f"http://127.0.0.1:{free_port()}", sync_timeout_s=0.2)) as hears:
         assert hears.batches == [{}]
         assert hears.troubles() == {"RegistryUnreachable"}
+        [[located], *_] = hears.source.locations().problems_by_document()
+        assert located.problem.message.endswith("; nothing of it is there until it answers")
 
 
 async def test_one_service_that_cannot_be_used_takes_no_other_with_it() -> None:

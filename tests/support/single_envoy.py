@@ -53,6 +53,8 @@ class TcpRelay:
         """Lead to ``ports`` of this machine, one connection after the other in turn."""
         self.ports = ports
         self._writers: set[asyncio.StreamWriter] = set()
+        self._askers: set[asyncio.StreamWriter] = set()
+        self._ended: set[asyncio.StreamWriter] = set()
         self.silent = False  # nothing gets through, and nobody is told
         self.down = False  # connections are cut as soon as they are there
         self.taken = 0  # connections
@@ -72,9 +74,16 @@ class TcpRelay:
         for each in tuple(self._writers):
             each.transport.abort()
 
+    def end_answers(self) -> None:
+        """Close all connections halfway: nothing comes back by them any more, and who asks may go on."""
+        for each in self._askers - self._ended:
+            self._ended.add(each)
+            each.write_eof()
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.taken += 1
         self._writers.add(writer)
+        self._askers.add(writer)
         try:
             if self.down:
                 return
@@ -85,12 +94,13 @@ class TcpRelay:
             self._writers.discard(onwards)
             onwards.transport.abort()
         finally:
-            self._writers.discard(writer)
+            for known in (self._writers, self._askers, self._ended):
+                known.discard(writer)
             writer.transport.abort()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            if not self.silent:
+            if not self.silent and writer not in self._ended:
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

@@ -136,7 +136,8 @@ class RegistryMirror:
 
     def _troubles(self) -> Iterator[tuple[str, str]]:
         if self._trouble is not None:
-            yield "RegistryUnreachable", f"{self._trouble}; what was read last stays"
+            consequence = "what was read last stays" if self._services else "nothing of it is there until it answers"
+            yield "RegistryUnreachable", f"{self._trouble}; {consequence}"
         if self._before_loss:
             yield "RegistryRestarted", f"it has lost what it knew: what is missing stays for up to {self._grace_s:g} s"
         if self._limit is not None:
