@@ -30,9 +30,9 @@ _LAST_WITH_NEW_FORMATS = EnvoyVersion(1, 39)  # no later one knows more of forma
 _FIRST_WITH_VHDS_BY_ADS = EnvoyVersion(1, 37)  # https://github.com/envoyproxy/envoy/pull/41996
 
 
-# The first whose logger of statistics has labels that are never empty, and forgets what is idle.
-# https://www.envoyproxy.io/docs/envoy/v1.39.3/api-v3/extensions/access_loggers/stats/v3/stats.proto
-_FIRST_TO_COUNT_BY_LABELS = EnvoyVersion(1, 39)
+# The first whose expressions can take a peer's certificate apart (`split`); from 1.39 on no label is empty, and what is idle is forgotten.
+# https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/formatter/cel/v3/cel.proto
+_FIRST_TO_COUNT_BY_LABELS = EnvoyVersion(1, 40)
 
 
 class VersionConcern(NamedTuple):
@@ -62,7 +62,7 @@ def counting_concern(version: EnvoyVersion | None) -> VersionConcern | None:
     """Return what is to be said of proxies of ``version`` where they are asked to count by labels; ``None``: they can."""
     if counts_by_labels(version):
         return None
-    words = f"Envoy {version} has no envoy.access_loggers.stats as it is needed, which came with {_release(_FIRST_TO_COUNT_BY_LABELS)}"
+    words = f"Envoy {version} has not what is needed for it, which came with {_release(_FIRST_TO_COUNT_BY_LABELS)}"
     return VersionConcern(Severity.WARNING, "NoMetrics", f"{words}: Istio's metrics are not counted there")
 
 

@@ -113,7 +113,7 @@ def test_settings_or_a_telemetry_have_everything_counted_by_both_sides(documents
 def test_an_envoy_that_cannot_count_by_labels_gets_no_listener_that_it_would_refuse() -> None:
     mesh = mesh_of(settings())
 
-    old, new = session_of(mesh, EnvoyVersion(1, 38, 3)), session_of(mesh, EnvoyVersion(1, 39))
+    old, new = session_of(mesh, EnvoyVersion(1, 39, 3)), session_of(mesh, EnvoyVersion(1, 40))
 
     assert counted(old, "OUTBOUND") == {}
     assert counted(new, "OUTBOUND").keys() == ALL
