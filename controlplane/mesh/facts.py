@@ -1,4 +1,4 @@
-"""The inputs of the mesh, a value each: an object, the keys of a token issuer, a module, or whether a credential can be used.
+"""The inputs of the mesh, a value each: an object, the keys of a token issuer, a module, whether a credential can be used, or a fault.
 
 None of them can hold a Secret: see ``objects.changes.split``.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, assert_never
 
+from controlplane.model.faults.faults import FaultId, StagedFault
 from controlplane.model.keys import ENDPOINT_KINDS, Key
 from controlplane.objects.changes import MeshChange
 from controlplane.objects.extensions.modules import Module, ModuleSource
@@ -48,8 +49,16 @@ class CredentialVerdict:
     faults: tuple[CredentialFault, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FaultChange:
+    """The fault ``id`` of a drill is as ``staged`` now; ``None``: it is gone, and nothing of it is left."""
+
+    id: FaultId
+    staged: StagedFault | None
+
+
 _PIECE_SIZE = 200  # facts applied at a time
-Fact: TypeAlias = MeshChange | IssuerKeys | FetchedModule | CredentialVerdict
+Fact: TypeAlias = MeshChange | IssuerKeys | FetchedModule | CredentialVerdict | FaultChange
 
 
 class Mailbox:
@@ -64,6 +73,7 @@ class Mailbox:
         self._keys: dict[str, IssuerKeys] = {}
         self._modules: dict[ModuleSource, FetchedModule] = {}
         self._verdicts: dict[str, CredentialVerdict] = {}
+        self._faults: dict[FaultId, FaultChange] = {}
 
     def put(self, source: str, facts: Iterable[Fact], since_ns: int) -> bool:
         """Take ``facts`` of ``source`` in, noticed ``since_ns``; return whether any of them is about the keys of issuers, or a module."""
@@ -83,13 +93,15 @@ class Mailbox:
                     has_keys = True
                 case CredentialVerdict():
                     self._verdicts[fact.name] = fact
+                case FaultChange():
+                    self._faults[fact.id] = fact
                 case _:
                     assert_never(fact)
         return has_keys
 
     def __len__(self) -> int:
         """Return how many facts there are."""
-        return len(self._changes) + len(self._endpoints) + len(self._keys) + len(self._modules) + len(self._verdicts)
+        return len(self._changes) + len(self._endpoints) + len(self._keys) + len(self._modules) + len(self._verdicts) + len(self._faults)
 
     @property
     def has_endpoints_alone(self) -> bool:
@@ -99,7 +111,7 @@ class Mailbox:
     def pieces(self) -> Iterator[Sequence[Fact]]:
         """Yield everything in pieces: objects first, then what was fetched, then verdicts."""
         fetched: list[Fact] = [*self._keys.values(), *self._modules.values()]
-        yield from _pieces([*self._changes.values(), *self._endpoints.values(), *fetched, *self._verdicts.values()])
+        yield from _pieces([*self._changes.values(), *self._endpoints.values(), *fetched, *self._verdicts.values(), *self._faults.values()])
 
     def take_endpoints(self) -> Iterator[Sequence[Fact]]:
         """Yield what has been submitted about endpoints in pieces, and keep it no longer."""

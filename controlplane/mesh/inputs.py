@@ -8,9 +8,10 @@ from typing import NamedTuple, assert_never
 
 from controlplane.incremental.database import Database, Input
 from controlplane.mesh.facets import about_host, facets_of, namespaces_with, of_kind
-from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, FetchedModule, IssuerKeys
+from controlplane.mesh.facts import CredentialFault, CredentialVerdict, Fact, FaultChange, FetchedModule, IssuerKeys
 from controlplane.mesh.shards import SHARDED, Facet, declared_twice_in, moved, shard_count
 from controlplane.model.deferrals import Deferral
+from controlplane.model.faults.faults import FaultId, FaultSide, StagedFault
 from controlplane.model.keys import ENDPOINT_KINDS, SERVICE, SERVICE_ENTRY, GroupKind, Key
 from controlplane.model.proxies import ProxyType
 from controlplane.objects.changes import MeshChange
@@ -58,6 +59,11 @@ unused_patches: Input[Key, frozenset[PatchRef]] = Input("unused_patches", defaul
 # By object: its rules that stay as they were published for a while. What is published does not depend on it, only what is told of it.
 held_back: Input[Key, Deferral | None] = Input("held_back", default=None)
 
+# The faults that drills inject, by id, and which there are: those of a host, and those that proxies of a namespace make as callers.
+faults: Input[FaultId, StagedFault | None] = Input("faults", default=None)
+faults_of_host: Input[str, frozenset[FaultId]] = Input("faults_of_host", default=frozenset())
+faults_of_callers: Input[str, frozenset[FaultId]] = Input("faults_of_callers", default=frozenset())  # of all namespaces: by the empty one
+
 
 class Applied(NamedTuple):
     """What facts have really changed: objects, and the indexes that list those of them that say where instances are."""
@@ -80,6 +86,8 @@ def apply(db: Database, facts: Iterable[Fact]) -> Applied:
                 db.set(module_failure, fact.source, fact.failure)
             case CredentialVerdict():
                 set_credential_problems(db, fact.name, fact.faults)
+            case FaultChange():
+                set_fault(db, fact.id, fact.staged)
             case _:
                 assert_never(fact)
     return _set_objects(db, objects_now)
@@ -173,6 +181,24 @@ def set_patch_faults(db: Database, key: Key, faults: tuple[PatchFault, ...]) -> 
 def set_unused_patches(db: Database, key: Key, unused: frozenset[PatchRef]) -> None:
     """Set which patches of the EnvoyFilter ``key`` are for nothing that the proxies see that they are for."""
     db.set(unused_patches, key, unused)
+
+
+def set_fault(db: Database, fault_id: FaultId, staged: StagedFault | None) -> None:
+    """Set the fault ``fault_id`` to ``staged``, and list it where it is looked up."""
+    before = faults(db, fault_id)
+    db.set(faults, fault_id, staged)
+    old, new = _listed_at(before), _listed_at(staged)
+    for place, key in old ^ new:
+        listed = place(db, key)
+        db.set(place, key, listed | {fault_id} if (place, key) in new else listed - {fault_id})
+
+
+def _listed_at(staged: StagedFault | None) -> set[tuple[Input[str, frozenset[FaultId]], str]]:
+    if staged is None:
+        return set()
+    fault = staged.fault
+    callers = (fault.caller.namespaces or ("",)) if fault.side is FaultSide.CALLER else ()
+    return {(faults_of_host, fault.host), *((faults_of_callers, namespace) for namespace in callers)}
 
 
 def set_issuer_keys(db: Database, address: str, keys: KeySet) -> None:

@@ -1,0 +1,113 @@
+"""A fault that a drill injects: where, into which requests, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from controlplane.model.faults.kinds import FaultKind
+from controlplane.model.services import Labels
+
+ALL = 1_000_000  # per million
+
+
+class FaultSide(StrEnum):
+    """Whose proxy makes the fault: before it sends a request, or after it has got one."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+
+class FaultStage(Enum):
+    """How far a fault has come."""
+
+    PREPARED = "prepared"  # its place in the configuration is there, and does nothing: what begins it changes nothing else
+    IN_FORCE = "in force"
+
+
+class FaultId(NamedTuple):
+    """One injection of a drill: the drill's namespace and name, and the name of the injection within it."""
+
+    namespace: str
+    drill: str
+    injection: str
+
+    @property
+    def drill_path(self) -> str:
+        """Return ``namespace/drill``."""
+        return f"{self.namespace}/{self.drill}"
+
+    def __str__(self) -> str:
+        """Return ``namespace/drill/injection``."""
+        return f"{self.namespace}/{self.drill}/{self.injection}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSelection:
+    """Workloads of ``namespaces`` (none: of all) that have ``labels``; in ``zone`` only, where one is named (``region/zone/subzone``)."""
+
+    namespaces: tuple[str, ...] = ()
+    labels: Labels = ()
+    zone: str = ""
+
+    def selects(self, namespace: str, labels: Labels, locality: str = "") -> bool:
+        """Return whether a workload of ``namespace`` with ``labels`` in ``locality`` is among them."""
+        if self.namespaces and namespace not in self.namespaces:
+            return False
+        return is_in_zone(locality, self.zone) and set(self.labels) <= set(labels)
+
+
+ALL_WORKLOADS = WorkloadSelection()
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderText:
+    """The header ``name`` has ``value``; with ``prefix``, begins with it."""
+
+    name: str
+    value: str
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HitRequests:
+    """Requests with all ``headers`` and, if there are any, one of ``methods`` and a path that begins with one of ``path_prefixes``."""
+
+    headers: tuple[HeaderText, ...] = ()
+    path_prefixes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+
+EVERY_REQUEST = HitRequests()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillFault:
+    """What is done to requests from ``caller`` to the service ``host``, or to its instances that ``callee`` selects.
+
+    ``host`` is a fully qualified name, as DestinationRules have it; ``per_million`` of what fits ``match`` is hit.
+    """
+
+    id: FaultId
+    kind: FaultKind
+    host: str
+    side: FaultSide = FaultSide.CALLER
+    caller: WorkloadSelection = ALL_WORKLOADS
+    callee: WorkloadSelection = ALL_WORKLOADS
+    match: HitRequests = EVERY_REQUEST
+    per_million: int = ALL
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFault:
+    """A fault, how far it has come, and for how many milliseconds a proxy keeps it that hears nothing more: its lease."""
+
+    fault: DrillFault
+    stage: FaultStage
+    lease_ms: int = 10_000
+
+
+def is_in_zone(locality: str, zone: str) -> bool:
+    """Return whether ``locality`` is ``zone`` or within it; both are ``region/zone/subzone``, or the beginning of that."""
+    return not zone or locality == zone or locality.startswith(f"{zone}/")
