@@ -197,7 +197,7 @@ def _listed_at(staged: StagedFault | None) -> set[tuple[Input[str, frozenset[Fau
     if staged is None:
         return set()
     fault = staged.fault
-    callers = (fault.caller.namespaces or ("",)) if fault.side is FaultSide.CALLER else ()
+    callers = (fault.caller.namespaces or ("",)) if fault.acts_at is FaultSide.CALLER else ()
     return {(faults_of_host, fault.host), *((faults_of_callers, namespace) for namespace in callers)}
 
 

@@ -28,6 +28,7 @@ from xds.type.v3.typed_struct_pb2 import TypedStruct
 from controlplane.envoy.extensions import OPTIONAL_MESSAGES, lacking_names
 from controlplane.envoy.packing import TYPED_STRUCT, decode, encode, pack
 from controlplane.ir.matches import EVERY_REQUEST
+from controlplane.model.faults.faults import FILTER_PREFIX
 from controlplane.translate.clusters.clusters import BLACK_HOLE
 from controlplane.translate.filters.extensions.places import lets_pass
 from controlplane.translate.filters.router import ROUTER
@@ -220,6 +221,8 @@ def _is_optional(part: Message) -> bool:
     if part.HasField("config_discovery"):
         return lets_pass(part.config_discovery.default_config)
     config = part.typed_config
+    if part.name.startswith(FILTER_PREFIX) and part.HasField("config_discovery"):
+        return True  # without it the drill injects nothing here
     message = TypedStruct.FromString(config.value).type_url if config.type_url == TYPED_STRUCT else config.type_url
     return message.rpartition("/")[2] in OPTIONAL_MESSAGES
 

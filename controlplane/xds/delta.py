@@ -8,12 +8,12 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from controlplane.envoy.type_urls import CDS, ECDS, ISTIO_AGENT_TYPES, LDS, RDS, VHDS
 from controlplane.xds.base_stream import BaseStream, Written, subscribed
-from controlplane.xds.channel import Channel
+from controlplane.xds.channel import Channel, State
 from controlplane.xds.channel_state import Flight
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.ordering import Plan
 from controlplane.xds.resource import Resource, unknown
-from controlplane.xds.responses import delta_response
+from controlplane.xds.responses import delta_response, heartbeats
 from controlplane.xds.stream import Response
 from controlplane.xds.subscription import EVERYTHING
 from controlplane.xds.vhds import HostsChannel
@@ -23,6 +23,8 @@ _LEGACY = (LDS, CDS, VHDS, *ISTIO_AGENT_TYPES)  # types of which a first request
 
 class DeltaStream(BaseStream):
     """One stream of a client that speaks Delta."""
+
+    _renewing = False  # what the client would drop soon is to be renewed
 
     def receive(self, request: DeltaDiscoveryRequest) -> tuple[Event, ...]:
         """Take ``request`` in and return what it meant; raise BadRequest where it ends the stream.
@@ -49,7 +51,30 @@ class DeltaStream(BaseStream):
 
     def take(self) -> Response | None:
         """Return the next response, what is used before what uses it; ``None``: nothing to send before something happens."""
-        return self._one_change() or super().take()
+        return (self._heartbeat() if self._renewing else None) or self._one_change() or super().take()
+
+    def renew(self) -> None:
+        """Tell the client, with one of the next responses, to keep what it would otherwise drop soon (XP-65)."""
+        self._renewing = self._ready = True
+
+    def _heartbeat(self) -> Response | None:
+        """Return the response that renews what the client has and is published as it has it; ``None`` while another is on its way."""
+        channel = self._channels.get(ECDS)
+        if channel is not None and channel.flight is not None:
+            return None
+        self._renewing = False
+        if channel is None:
+            return None
+        find = self._view.lookup(ECDS)
+        has = [resource for _, resource in channel.client_resources.items() if resource is not None and resource.ttl_ms]
+        leases = [lease for lease in has if lease == find(lease.name) and channel.state_of(lease.name) is State.CLEAN]
+        if not leases:
+            return None
+        self._sent += 1
+        nonce = str(self._sent)
+        channel.launch(nonce, "", leases, (), frozenset())
+        payload = heartbeats(ECDS, nonce, leases)
+        return Response(payload, Sent(ECDS, nonce, "", len(leases), 0, len(payload)))
 
     def _one_change(self) -> Response | None:
         """Return the response that brings one changed resource, where nothing else is open: what nearly every change is.

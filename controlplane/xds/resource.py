@@ -24,6 +24,7 @@ class Resource:
     ``uses`` are the (type URL, name)s that this resource refers to; ``exclusive`` what no two resources of a table may both have
     (the domains of a virtual host). What a rule of it would lead to and is ``missing`` is answered 503.
     ``assembly`` is what it was put together from, where it was; ``fallback`` what a client gets that refuses it, and had nothing before.
+    A client drops it ``ttl_ms`` after it last heard of it, where that is not 0; what cannot be told of that gets the fallback at once.
     """
 
     type_url: str
@@ -36,6 +37,7 @@ class Resource:
     missing: MissingDestinations = NONE_MISSING
     assembly: Assembly | None = _field(default=None, repr=False)
     fallback: Resource | None = _field(default=None, repr=False)
+    ttl_ms: int = 0
 
     def __eq__(self, other: object) -> bool:
         """Return whether ``other`` has the same type, name, version and references, and lacks the same."""
@@ -108,12 +110,36 @@ def resource(
     The version is a property of the content alone, the same on every replica of one release (XP-10, XP-11).
     """
     version = blake2b(value, digest_size=_VERSION_BYTES).hexdigest()
-    packed = field(1, type_url.encode()) + field(2, value)
-    any_field = field(2, packed)
-    # envoy.service.discovery.v3.Resource: version = 1, resource = 2, name = 3
-    head = field(3, name.encode()) + field(1, version.encode())
+    frame, sotw_at = _frame(_head(name, version), type_url, value)
+    return Resource(type_url, name, version, frame, sotw_at, uses, exclusive)
+
+
+def leased(published: Resource, ttl_ms: int, fallback: Resource) -> Resource:
+    """Return ``published`` as one that clients drop after ``ttl_ms`` without a word of it, and ``fallback`` for those that cannot."""
+    version = blake2b(f"{published.version} {ttl_ms}".encode(), digest_size=_VERSION_BYTES).hexdigest()
+    frame, sotw_at = _frame(_head(published.name, version, ttl_ms), published.type_url, published.value)
+    return replace(published, version=version, frame=frame, sotw_at=sotw_at, fallback=fallback, ttl_ms=ttl_ms)
+
+
+def heartbeat(lease: Resource) -> bytes:
+    """Return the ``resources`` field of a DeltaDiscoveryResponse that renews ``lease``: all but its message (XP-65)."""
+    return field(2, _head(lease.name, lease.version, lease.ttl_ms))
+
+
+def _frame(head: bytes, type_url: str, value: bytes) -> tuple[bytes, int]:
+    any_field = field(2, field(1, type_url.encode()) + field(2, value))
     prefix = b"\x12" + varint(len(head) + len(any_field)) + head
-    return Resource(type_url, name, version, prefix + any_field, len(prefix), uses, exclusive)
+    return prefix + any_field, len(prefix)
+
+
+def _head(name: str, version: str, ttl_ms: int = 0) -> bytes:
+    """Return the fields of envoy.service.discovery.v3.Resource but for resource = 2: version = 1, name = 3, ttl = 6."""
+    head = field(3, name.encode()) + field(1, version.encode())
+    if not ttl_ms:
+        return head
+    seconds, rest_ms = divmod(ttl_ms, 1000)
+    nanos = b"\x10" + varint(rest_ms * 1_000_000) if rest_ms else b""
+    return head + field(6, b"\x08" + varint(seconds) + nanos)
 
 
 def unknown(type_url: str, name: str, version: str) -> Resource:

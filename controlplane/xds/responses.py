@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from controlplane.xds.resource import Resource, field
+from controlplane.xds.resource import Resource, field, heartbeat
 
 IDENTIFIER = "navarch"
 
@@ -29,6 +29,11 @@ def delta_response(type_url: str, nonce: str, resources: Iterable[Resource], rem
     frames += [field(6, name.encode()) for name in removed]
     frames += (_delta_tail(type_url), field(5, nonce.encode()))
     return b"".join(frames)
+
+
+def heartbeats(type_url: str, nonce: str, leases: Iterable[Resource]) -> bytes:
+    """Return an encoded DeltaDiscoveryResponse that renews ``leases``, resources of ``type_url`` that the client has."""
+    return b"".join((*map(heartbeat, leases), _delta_tail(type_url), field(5, nonce.encode())))
 
 
 def sotw_response(type_url: str, nonce: str, version: str, resources: Iterable[Resource]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
@@ -13,6 +14,7 @@ from controlplane.xds.events import Event
 from controlplane.xds.ordering import Plan
 from controlplane.xds.resource import Resource, digest, field, resource, unknown
 from controlplane.xds.responses import sotw_response
+from controlplane.xds.stream import Progress
 from controlplane.xds.subscription import EVERYTHING
 from controlplane.xds.view import version_of
 
@@ -49,6 +51,18 @@ class SotwStream(BaseStream):
         if self._ask(channel, names):
             events += (subscribed(channel),)
         return events
+
+    def renew(self) -> None:
+        """Do nothing: this client has nothing that it would drop."""
+
+    def progress(self, resource: Resource) -> Progress:
+        """Return how far the client has come with ``resource``; what it would have to drop by itself, it cannot be given."""
+        progress = super().progress(resource)
+        return Progress.REFUSED if resource.ttl_ms and progress is not Progress.UNNEEDED else progress
+
+    def _lookup(self, channel: Channel) -> Callable[[str], Resource | None]:
+        find = super()._lookup(channel)
+        return (lambda name: _without_lease(find(name))) if channel.type_url == ECDS else find
 
     def _ask(self, channel: Channel, names: set[str]) -> bool:
         """Serve ``names`` from now on; return whether that is anything new."""
@@ -94,6 +108,11 @@ def _whole(channel: Channel, plan: Plan) -> list[Resource]:
     for name in plan.remove:
         after.pop(name, None)
     return [resource for resource in after.values() if resource]
+
+
+def _without_lease(published: Resource | None) -> Resource | None:
+    """Return what there is of ``published`` for clients that cannot be told for how long: only Delta has that in its messages."""
+    return published.fallback if published is not None and published.ttl_ms else published
 
 
 @lru_cache(maxsize=1024)

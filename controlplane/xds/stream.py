@@ -87,6 +87,9 @@ class Stream(Protocol[RequestT_contra]):
     def see(self, view: View) -> None:
         """Look at ``view`` from now on."""
 
+    def renew(self) -> None:
+        """Have the client told to keep what it would otherwise drop soon."""
+
     def progress(self, resource: Resource) -> Progress:
         """Return how far the client has come with ``resource``, which is published."""
 

@@ -34,6 +34,9 @@ class Stream:
     def progress(self, resource: Resource) -> Progress:
         return self.clusters_are if resource.type_url == CDS else Progress.UNNEEDED
 
+    def renew(self) -> None:
+        raise NotImplementedError
+
     def changed(self, change: TableChange) -> None:
         self.changes.append(change)
 

@@ -56,6 +56,9 @@ class Machine:
     def progress(self, resource: Resource) -> Progress:
         raise NotImplementedError
 
+    def renew(self) -> None:
+        raise NotImplementedError
+
     def changed(self, change: TableChange) -> None:
         raise NotImplementedError
 

@@ -28,6 +28,7 @@ class ExtensionEngine(StrEnum):
 
     WASM = "wasm"
     LUA = "lua"
+    FAULT = "fault"  # a filter of Envoy's own, for a drill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

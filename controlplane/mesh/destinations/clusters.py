@@ -11,6 +11,7 @@ from controlplane.ir.clusters import ClusterPolicy, OriginalDestination, Outboun
 from controlplane.ir.tls import OriginatedTls, Peer, PlainUpstream
 from controlplane.mesh.destinations.destination_rules import RuleClient, applicable_rules, subset_labels, subsets
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
+from controlplane.mesh.faults.remaining import remaining_endpoints
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
 from controlplane.mesh.registry.endpoints import endpoints, subset_endpoints
@@ -23,6 +24,7 @@ from controlplane.model.services import Endpoint, Resolution, Service, ServicePo
 from controlplane.model.trust_domains import SPIFFE_SCHEME, uris_with_aliases
 from controlplane.translate.clusters import clusters as translate
 from controlplane.translate.clusters.endpoints import load_assignment
+from controlplane.translate.faults.chosen_endpoints import RemainingEndpoints
 from controlplane.xds.resource import Resource
 
 PASSED = "passed"  # use: mutual TLS comes through a gateway and goes on as it is, to endpoints that take it
@@ -89,7 +91,8 @@ def outbound_cluster(db: Database, target: ClusterTarget, identified: bool) -> R
         by_address=mesh_service.by_address,
         named=counts_by_names(db),
     )
-    return checked_resource(CDS, target.name, translate.outbound_cluster(cluster))
+    remaining = _remaining(db, target, mesh_service)
+    return checked_resource(CDS, target.name, translate.outbound_cluster(cluster, remaining))
 
 
 def _cluster_policy(db: Database, target: ClusterTarget, mesh_service: Service, port: ServicePort) -> ClusterPolicy:
@@ -141,7 +144,8 @@ def endpoint_assignment(db: Database, target: ClusterTarget) -> Resource | None:
         return None
     mesh_service = service_and_port[0]
     named_in = mesh_service.namespace if counts_by_names(db) else ""
-    assignment = load_assignment(target.name, _cluster_endpoints(db, target), by_address=mesh_service.by_address, named_in=named_in)
+    found, remaining = _cluster_endpoints(db, target), _remaining(db, target, mesh_service)
+    assignment = load_assignment(target.name, found, by_address=mesh_service.by_address, named_in=named_in, remaining=remaining)
     return checked_resource(EDS, target.name, assignment)
 
 
@@ -163,6 +167,13 @@ def _cluster_endpoints(db: Database, target: ClusterTarget) -> tuple[Endpoint, .
         return ()
     found = subset_endpoints(db, target.ref, target.port, labels) if target.subset else endpoints(db, target.ref, target.port)
     return tuple(endpoint for endpoint in found if endpoint.mutual_tls) if target.use == PASSED else found
+
+
+def _remaining(db: Database, target: ClusterTarget, mesh_service: Service) -> RemainingEndpoints | None:
+    """Return which endpoints remain while a drill takes others out, ``None``: it does not; clients choose those of headless services."""
+    if mesh_service.resolution is not Resolution.ENDPOINTS or mesh_service.by_address or target.use == PASSED:
+        return None
+    return remaining_endpoints(db, target.ref, target.port)
 
 
 def _rule_path(db: Database, target: ClusterTarget) -> str:

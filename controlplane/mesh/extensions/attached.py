@@ -10,8 +10,11 @@ from typing import NamedTuple
 
 from controlplane.incremental.database import Database, eager_query, query
 from controlplane.ir.extensions.chains import ChainExtension, ExtensionEngine, ExtensionLevel, ExtensionPhase
+from controlplane.mesh.faults.places import fault_extensions
+from controlplane.mesh.faults.selection import caller_faults
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.registry.attachments import attached_policies
+from controlplane.model.faults.faults import FaultSide
 from controlplane.model.keys import TRAFFIC_EXTENSION, WASM_PLUGIN, Key
 from controlplane.model.services import Labels
 from controlplane.objects.extensions.traffic_extension import TrafficExtension
@@ -46,14 +49,16 @@ def extensions_of(db: Database, namespace: str, labels: Labels, side: TrafficSid
     """Return the extensions of a workload or gateway of ``namespace`` with ``labels`` that see what it has on ``side``, in their order."""
     keys = (key for kind in (WASM_PLUGIN, TRAFFIC_EXTENSION) for key in attached_policies(db, kind, namespace, labels))
     placed = [(placement.rank, key) for key in keys if (placement := extension_placement(db, key)) and side in dict(placement.ports)]
-    return tuple(key for _, key in sorted(placed))
+    return (*(key for _, key in sorted(placed)), *(caller_faults(db, namespace, labels) if side is TrafficSide.CLIENT else ()))
 
 
 @query
 def chain_extensions(db: Database, keys: tuple[Key, ...], side: TrafficSide) -> tuple[ChainExtension, ...]:
     """Return the filters of the objects ``keys`` for chains on ``side``."""
     placements = (placement for key in keys if (placement := extension_placement(db, key)))
-    return tuple(filtered for placement in placements if (filtered := _on_side(placement, side)))
+    of_users = tuple(filtered for placement in placements if (filtered := _on_side(placement, side)))
+    acts_at = FaultSide.CALLER if side is TrafficSide.CLIENT else FaultSide.CALLEE
+    return of_users + tuple(place for key in keys for place in fault_extensions(db, key, acts_at))
 
 
 def extension_ports(db: Database, keys: tuple[Key, ...], side: TrafficSide) -> frozenset[int]:

@@ -18,10 +18,12 @@ from controlplane.ir.extensions.programs import (
 )
 from controlplane.mesh.extensions.attached import ExtensionObject, extension_placement, wasm_of
 from controlplane.mesh.facets import namespaces_with, of_kind
+from controlplane.mesh.faults.places import fault_parts
 from controlplane.mesh.inputs import index, modules, objects
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import ResourcePart, Stopgap
 from controlplane.mesh.registry.mesh_settings import mesh_settings
+from controlplane.model.faults.faults import FaultId
 from controlplane.model.keys import TRAFFIC_EXTENSION, WASM_PLUGIN, Key
 from controlplane.objects.extensions.modules import FILE, ModuleSource, module_source, module_url
 from controlplane.objects.extensions.traffic_extension import TrafficExtension
@@ -60,8 +62,9 @@ def extension_parts(db: Database, keys: tuple[Key, ...], *, identified: bool) ->
     Those are for proxies that are ``identified`` by a certificate.
     """
     addresses = {address for key in keys if identified and (address := served_at(db, key))}
-    programs = (ResourcePart(extension_program, (key, identified)) for key in keys)
-    return frozenset((*programs, *(ResourcePart(cluster_of_modules, (address,)) for address in addresses)))
+    programs = (ResourcePart(extension_program, (key, identified)) for key in keys if FaultId.of(key) is None)
+    of_faults = frozenset().union(*(fault_parts(db, key) for key in keys))
+    return of_faults | frozenset((*programs, *(ResourcePart(cluster_of_modules, (address,)) for address in addresses)))
 
 
 @query

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
-from controlplane.model.faults.kinds import FaultKind
+from controlplane.model.faults.kinds import EndpointFault, FaultKind
+from controlplane.model.keys import NAVARCH, GroupKind, Key
 from controlplane.model.services import Labels
 
 ALL = 1_000_000  # per million
+FILTER_PREFIX = "drill/"
 
 
 class FaultSide(StrEnum):
@@ -26,6 +28,9 @@ class FaultStage(Enum):
     IN_FORCE = "in force"
 
 
+FAULT = GroupKind(NAVARCH, "Fault")  # which no user writes: what drills inject stands by keys among what proxies pass
+
+
 class FaultId(NamedTuple):
     """One injection of a drill: the drill's namespace and name, and the name of the injection within it."""
 
@@ -34,13 +39,29 @@ class FaultId(NamedTuple):
     injection: str
 
     @property
+    def key(self) -> Key:
+        """Return its key."""
+        return FAULT.key(self.namespace, f"{self.drill}/{self.injection}")
+
+    @property
     def drill_path(self) -> str:
         """Return ``namespace/drill``."""
         return f"{self.namespace}/{self.drill}"
 
+    @property
+    def filter_name(self) -> str:
+        """Return what the names of its filters begin with."""
+        return f"{FILTER_PREFIX}{self.namespace}.{self.drill}.{self.injection}"
+
     def __str__(self) -> str:
         """Return ``namespace/drill/injection``."""
         return f"{self.namespace}/{self.drill}/{self.injection}"
+
+    @classmethod
+    def of(cls, key: Key) -> FaultId | None:
+        """Return the fault that ``key`` is of, ``None`` where it is another object's."""
+        drill, _, injection = key.name.partition("/")
+        return cls(key.namespace, drill, injection) if key.group_kind == FAULT else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +116,14 @@ class DrillFault:
     side: FaultSide = FaultSide.CALLER
     caller: WorkloadSelection = ALL_WORKLOADS
     callee: WorkloadSelection = ALL_WORKLOADS
+    port: int = 0  # of the service, 0 all
     match: HitRequests = EVERY_REQUEST
     per_million: int = ALL
+
+    @property
+    def acts_at(self) -> FaultSide:
+        """Return whose proxies are told of it: who chooses among endpoints is the caller, whatever is said."""
+        return FaultSide.CALLER if isinstance(self.kind, EndpointFault) else self.side
 
 
 @dataclass(frozen=True, slots=True)

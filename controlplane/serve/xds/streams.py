@@ -107,6 +107,12 @@ class EnvoyStream(Generic[Request]):
             self.end(INTERNAL_ERROR)
         self._wake()
 
+    def renew(self) -> None:
+        """Have the peer told to keep what it would otherwise drop soon."""
+        if self._stream is not None:
+            self._stream.renew()
+            self._wake()
+
     @property
     def open_names(self) -> int:
         """Return how many names are to be looked at, and perhaps sent."""
@@ -128,10 +134,7 @@ class EnvoyStream(Generic[Request]):
     async def run(
         self, context: ServicerContext[bytes, bytes], requests: RequestSource[Request], first: Request, until: float | None = None
     ) -> StreamEnd:
-        """Answer ``first`` and the ``requests`` after it; return how the stream ended.
-
-        It does so when the peer disconnects, ``end`` is called, or it is ``until`` by the event loop.
-        """
+        """Answer ``first`` and the ``requests`` after it until the peer leaves, ``end`` is called or it is ``until``; say how it ended."""
         ending = asyncio.get_running_loop().call_at(until, self.end, StreamEnd(grpc.StatusCode.OK)) if until else None
         self._recorder.connected(self.connection, self.session.proxy, self.session.variant)
         self._subscribers.join(self)

@@ -41,6 +41,9 @@ class Subscriber(Protocol):
     def refuses(self, type_url: str, name: str) -> bool:
         """Return whether the peer refuses what is published as ``name``."""
 
+    def renew(self) -> None:
+        """Have the peer told to keep what it would otherwise drop soon."""
+
     def changed(self, change: TableChange) -> None:
         """Take in that a table of the stream's view has changed."""
 

@@ -20,6 +20,7 @@ from controlplane.translate.addresses import ADDRESS_KEY, UNIX, ads, millisecond
 from controlplane.translate.clusters.endpoints import load_assignment
 from controlplane.translate.clusters.traffic_policy import apply_policy, speaks_http2, unlimited
 from controlplane.translate.clusters.upstream_tls import apply_tls
+from controlplane.translate.faults.chosen_endpoints import RemainingEndpoints, choose_among_remaining
 from controlplane.translate.telemetry.names import service_names
 
 BLACK_HOLE = cluster_names.BLACK_HOLE
@@ -33,8 +34,8 @@ _DNS_TIMEOUT_S, _DNS_TRIES = 1, 2  # the second waits twice as long
 _DNS_FAILED_MS = 2_000  # from which it is asked again less and less often, up to _DNS_REFRESH_MS
 
 
-def outbound_cluster(outbound: OutboundCluster) -> Cluster:
-    """Return the cluster of ``outbound``."""
+def outbound_cluster(outbound: OutboundCluster, remaining: RemainingEndpoints | None = None) -> Cluster:
+    """Return the cluster of ``outbound``, of which a drill may ask for the ``remaining`` endpoints only."""
     cluster = _cluster(outbound.name, outbound.connect_timeout_ms)
     _locate(cluster, outbound)
     service = {"host": outbound.host, "name": outbound.service, "namespace": outbound.namespace}
@@ -49,6 +50,8 @@ def outbound_cluster(outbound: OutboundCluster) -> Cluster:
         names = service_names(ServiceNames(outbound.host, outbound.service, outbound.namespace))
         cluster.metadata.filter_metadata[METADATA].update(dict(names))
     apply_policy(cluster, outbound.policy, outbound.port.protocol)
+    if remaining is not None:
+        choose_among_remaining(cluster, remaining.id)
     http2 = speaks_http2(outbound.policy.pool, outbound.port.protocol)
     apply_tls(cluster, outbound.policy.tls, outbound.peer, outbound.port.protocol, http2=http2)
     return cluster

@@ -13,8 +13,9 @@ from controlplane.envoy.packing import struct
 from controlplane.model.services import Endpoint, Health
 from controlplane.model.telemetry.label_formats import METADATA
 from controlplane.model.telemetry.workloads import workload_names
-from controlplane.translate.addresses import endpoint_at, set_address
+from controlplane.translate.addresses import LOAD_BALANCING, endpoint_at, set_address
 from controlplane.translate.clusters.upstream_tls import MATCH, TLS_MODE
+from controlplane.translate.faults.chosen_endpoints import RemainingEndpoints, chosen_by
 from controlplane.translate.telemetry.names import endpoint_names
 from controlplane.translate.tls.mesh import ISTIO
 
@@ -22,11 +23,19 @@ _MAX_WEIGHT = 2**32 - 1
 _MUTUAL = Metadata(filter_metadata={MATCH: struct({TLS_MODE: ISTIO})})
 
 
-def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: bool = False, named_in: str = "") -> ClusterLoadAssignment:
+def load_assignment(
+    name: str,
+    endpoints: tuple[Endpoint, ...],
+    *,
+    by_address: bool = False,
+    named_in: str = "",
+    remaining: RemainingEndpoints | None = None,
+) -> ClusterLoadAssignment:
     """Return the ``endpoints`` of the cluster ``name``, by locality; none at all is an empty assignment.
 
     A locality has the weight of its endpoints, as far as that can be said, as gRPC leaves out one without a weight. ``by_address``: clients
-    choose one themselves. ``named_in``: who calls them counts by the names of their workloads, which are of this namespace.
+    choose one themselves. ``named_in``: who calls them counts by the names of their workloads, which are of this namespace. Those
+    that are ``remaining`` while a drill takes others out are marked.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
     ordered = sorted(endpoints, key=lambda endpoint: (endpoint.locality, endpoint.address, endpoint.port))
@@ -39,6 +48,8 @@ def load_assignment(name: str, endpoints: tuple[Endpoint, ...], *, by_address: b
             if named_in and (endpoint.workload or endpoint.labels):
                 names = endpoint_names(workload_names(endpoint.workload, named_in, dict(endpoint.labels)))
                 message.metadata.filter_metadata[METADATA].update(names)
+            if remaining is not None and endpoint.address in remaining.addresses:
+                message.metadata.filter_metadata[LOAD_BALANCING].update(chosen_by(remaining.id))
         group.load_balancing_weight.value = min(total, _MAX_WEIGHT)
     return assignment
 

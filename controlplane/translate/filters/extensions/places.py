@@ -6,8 +6,9 @@ https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/extension
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from envoy.config.core.v3.config_source_pb2 import ExtensionConfigSource
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
@@ -26,6 +27,7 @@ from controlplane.envoy.type_urls import PREFIX
 from controlplane.ir.extensions.chains import ChainExtension, ExtensionEngine, ExtensionLevel, ExtensionPhase
 from controlplane.ir.rules import HttpRule
 from controlplane.translate.addresses import ads
+from controlplane.translate.faults.requests import OF_REQUESTS
 from controlplane.translate.filters.base import Chain
 
 _UNAVAILABLE = 503
@@ -56,9 +58,14 @@ def network_extension(extension: ChainExtension) -> Filter:
     return Filter(name=extension.name, config_discovery=_discovery(extension))
 
 
+def typed_config(name: str, config: AnyMessage) -> TypedExtensionConfig:
+    """Return what the filter ``name`` does, as ECDS has it."""
+    return TypedExtensionConfig(name=name, typed_config=config)
+
+
 def stand_in_config(extension: ChainExtension) -> TypedExtensionConfig:
     """Return what stands in for what ``extension`` runs, as ECDS has it."""
-    return TypedExtensionConfig(name=extension.name, typed_config=pack(_stand_in(extension)))
+    return typed_config(extension.name, pack(_stand_in(extension)))
 
 
 def lets_pass(stand_in: AnyMessage) -> bool:
@@ -75,14 +82,20 @@ def _discovery(extension: ChainExtension) -> ExtensionConfigSource:
     stand_in = _stand_in(extension)
     source = ads()
     source.initial_fetch_timeout.seconds = _PATIENCE_S
-    types = sorted(PREFIX + message.DESCRIPTOR.full_name for message in (_message_type(extension), type(stand_in)))
+    types = sorted({PREFIX + message.DESCRIPTOR.full_name for message in (*_message_types(extension), type(stand_in))})
     return ExtensionConfigSource(config_source=source, default_config=pack(stand_in), type_urls=types)
 
 
-def _message_type(extension: ChainExtension) -> type[Message]:
-    if extension.engine is ExtensionEngine.LUA:
-        return Lua
-    return NetworkWasm if extension.level is ExtensionLevel.NETWORK else Wasm
+def _message_types(extension: ChainExtension) -> Iterable[type[Message]]:
+    match extension.engine:
+        case ExtensionEngine.LUA:
+            return (Lua,)
+        case ExtensionEngine.WASM:
+            return (NetworkWasm if extension.level is ExtensionLevel.NETWORK else Wasm,)
+        case ExtensionEngine.FAULT:
+            return () if extension.level is ExtensionLevel.NETWORK else OF_REQUESTS
+        case _:
+            assert_never(extension.engine)
 
 
 def _http_stand_in(extension: ChainExtension) -> HTTPFault:
