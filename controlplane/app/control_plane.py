@@ -19,6 +19,7 @@ from controlplane.admin.schemas import IdentityRow, ProxyRow
 from controlplane.admin.state import AdminState
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
 from controlplane.app.early_stop import unless_stopped
+from controlplane.app.faults.injector import FaultInjector
 from controlplane.app.fetched import jwks
 from controlplane.app.fetched.modules import Modules
 from controlplane.app.garbage_collection import collect_when_quiet, give_large_blocks_back
@@ -98,7 +99,8 @@ class ControlPlane:
         self._refused = RefusedCallers()
         at_fault = partial(fields_at_fault, self._mesh, self._subscribers)
         on_refusal = partial(withdraw_patches, self._mesh, self._subscribers, self._updates.wake)
-        self._recorder = StreamRecorder(self._registrar, at_fault, on_refusal)
+        self.faults = FaultInjector(self._updates.submit, self._subscribers, lambda: self._updates.refreshes)
+        self._recorder = StreamRecorder(self._registrar, at_fault, on_refusal, self.faults.changed)
         self._server = DiscoveryServer(self._subscribers, self._updates.synced, _stream_factories(), self._recorder)
         self._identities: Identities | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that it runs in
@@ -133,7 +135,8 @@ class ControlPlane:
             return
         async with asyncio.TaskGroup() as tasks:
             endless = (
-                self._updates.run(self._subscribers.publish, self._subscribers.turns.all_given),
+                self._updates.run(self.faults.published(self._subscribers.publish), self._subscribers.turns.all_given),
+                self.faults.run(),
                 self._issuers.run(lambda keys: self._updates.submit("issuers", jwks.facts(keys))),
                 self._modules.run(self._updates.submit),
                 collect_when_quiet(self._turnover),

@@ -31,12 +31,17 @@ class StreamRecorder:
     """Passes the events of streams to the fleet, with the time, and logs what matters."""
 
     def __init__(
-        self, registrar: WorkloadRegistrar | None = None, at_fault: AtFault = lambda *_: (), on_refusal: OnRefusal = lambda *_: None
+        self,
+        registrar: WorkloadRegistrar | None = None,
+        at_fault: AtFault = lambda *_: (),
+        on_refusal: OnRefusal = lambda *_: None,
+        on_events: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin with no streams; ``registrar`` gets each connection too; ``at_fault`` says which fields made what one refuses.
 
-        ``on_refusal`` is told of each refusal, after that has been found out.
+        ``on_refusal`` is told of each refusal, after that has been found out. ``on_events`` is called whenever something has happened.
         """
+        self._on_events = on_events
         self._at_fault = at_fault
         self._on_refusal = on_refusal
         self.fleet = Fleet()
@@ -68,6 +73,7 @@ class StreamRecorder:
                     if refusal := self.fleet.refusal(connection, event.type_url, name):
                         self._on_refusal(connection, refusal)
                 log.warning("proxy refused config", extra=log_fields | ({"at_fault": ", ".join(at_fault)} if at_fault else {}))
+        self._on_events()
 
     def _blamed(self, connection: int, type_url: str, name: str) -> tuple[FieldAtFault, ...]:
         """Return what is to blame that ``connection`` refuses ``name``; it is found out once."""
@@ -84,6 +90,7 @@ class StreamRecorder:
         if self._registrar:
             self._registrar.disconnected(connection)
         log.info("proxy disconnected", extra={"connection": connection})
+        self._on_events()
 
     def load(self, proxy: str | None = None) -> list[LoadRow]:
         """Return the traffic of all proxies together, or of one ``proxy``."""

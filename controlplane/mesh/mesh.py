@@ -29,6 +29,7 @@ from controlplane.mesh.registry.workload_names import CountedWorkloads
 from controlplane.mesh.roots import is_of_one_workload, patches_in, seen_by, table_roots, virtual_hosts_by
 from controlplane.mesh.sessions import Session, deferrals_by_proxy, typical_proxy
 from controlplane.model.deferrals import Deferral, by_object
+from controlplane.model.faults.faults import FaultId
 from controlplane.model.keys import Key, KnownKeys, in_key_order
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.problems import FieldAtFault, Problem, Severity, in_order
@@ -248,8 +249,9 @@ class Mesh:
             yield from ((key, path, name) for path, name in (() if isinstance(found, Failed) else found))
 
     def made_from(self, key: Key) -> Iterator[tuple[Table, Resource]]:
-        """Yield every published resource that the object ``key`` was read for, with each table that holds it."""
-        for call in self._db.dependents(inputs.objects, key):
+        """Yield every published resource that the object ``key``, or the fault of a drill, was read for, with each table that holds it."""
+        fault_id = FaultId.of(key)
+        for call in self._db.dependents(inputs.faults, fault_id) if fault_id else self._db.dependents(inputs.objects, key):
             yield from self._publisher.published(call)
 
     def fields_at_fault(self, session: Session, type_url: str, name: str, message: str) -> tuple[FieldAtFault, ...]:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
+from controlplane.mesh.inputs import faults
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.mesh.sessions import Session
+from controlplane.model.faults.faults import FaultId, StagedFault
 from controlplane.model.keys import Key
 from controlplane.model.proxies import Proxy
 from controlplane.serve.xds.pushes import Pushes
@@ -119,6 +121,26 @@ class Subscribers:
             for stream in self._seen_by.get(table, ()):
                 if stream.session not in new_views:
                     stream.changed(change)
+
+    def progress_by_proxy(self, key: Key) -> dict[str, Progress]:
+        """Return how far each proxy has come that needs something made from ``key``: the least far of its streams and resources."""
+        found: dict[str, Progress] = {}
+        for table, resource in self._mesh.made_from(key):
+            for stream in self._seen_by.get(table, ()):
+                progress, name = stream.progress(resource), stream.session.proxy.id
+                if progress is not Progress.UNNEEDED and found.get(name) in (None, Progress.ACCEPTED, Progress.PENDING):
+                    found[name] = Progress.PENDING if found.get(name) is Progress.PENDING and progress is Progress.ACCEPTED else progress
+        return found
+
+    def renew(self, key: Key) -> None:
+        """Have the proxies told to keep what was made from ``key`` and they would otherwise drop soon."""
+        leased = {table for table, resource in self._mesh.made_from(key) if resource.ttl_ms}
+        for stream in {stream for table in leased for stream in self._seen_by.get(table, ())}:
+            stream.renew()
+
+    def staged_fault(self, fault_id: FaultId) -> StagedFault | None:
+        """Return the fault ``fault_id`` as it is in the mesh."""
+        return faults(self._mesh.database, fault_id)
 
     def rollout(
         self,
