@@ -110,7 +110,7 @@ class FaultInjector:
         injected = self._injected.get(fault_id)
         if injected is None:
             return FaultProgress(published=fault_id not in self._leaving)
-        return progress_of_fault(self._subscribers.progress_by_proxy(fault_id.key), published=injected.published == injected.staged)
+        return progress_of_fault(self._subscribers.progress_by_proxy(fault_id), published=injected.published == injected.staged)
 
     async def reached(self, *ids: FaultId) -> Reached:
         """Wait until every connected proxy that has to do with ``ids`` has accepted what was asked for last; return when that was."""
@@ -156,7 +156,7 @@ class FaultInjector:
                 self.remove(fault_id)
             for fault_id, injected in self._injected.items():
                 if injected.staged.stage is FaultStage.IN_FORCE:
-                    self._subscribers.renew(fault_id.key)
+                    self._subscribers.renew(fault_id)
 
     def _pause(self) -> float | None:
         """Return after how many seconds there is something to do, ``None``: when something is stirred."""

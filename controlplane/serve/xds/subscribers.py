@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from controlplane.envoy.type_urls import ECDS
 from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
 from controlplane.mesh.inputs import faults
 from controlplane.mesh.mesh import Mesh, Published
@@ -25,6 +26,8 @@ from controlplane.xds.stream import Progress, Variant
 from controlplane.xds.view import Table, TableChange, View
 
 RECENT_S = 5.0  # for which a resource counts as changing after it has changed, and up to twice as long
+# From what is best to what is worst.
+_LEAST_LAST = (Progress.UNNEEDED, Progress.ACCEPTED, Progress.PARTLY, Progress.PENDING, Progress.REFUSED)
 
 
 class Subscriber(Protocol):
@@ -122,21 +125,25 @@ class Subscribers:
                 if stream.session not in new_views:
                     stream.changed(change)
 
-    def progress_by_proxy(self, key: Key) -> dict[str, Progress]:
-        """Return how far each proxy has come that needs something made from ``key``: the least far of its streams and resources."""
+    def progress_by_proxy(self, fault_id: FaultId) -> dict[str, Progress]:
+        """Return how far each proxy has come that has a filter of ``fault_id``: the least far of its streams and resources."""
+        made = list(self._mesh.made_from(fault_id.key))
+        concerned = self._with_filters(fault_id, made)
         found: dict[str, Progress] = {}
-        for table, resource in self._mesh.made_from(key):
-            for stream in self._seen_by.get(table, ()):
+        for table, resource in made:
+            for stream in concerned & self._seen_by.get(table, set()):
                 progress, name = stream.progress(resource), stream.session.proxy.id
-                if progress is not Progress.UNNEEDED and found.get(name) in (None, Progress.ACCEPTED, Progress.PENDING):
-                    found[name] = Progress.PENDING if found.get(name) is Progress.PENDING and progress is Progress.ACCEPTED else progress
+                found[name] = max(progress, found.get(name, progress), key=_LEAST_LAST.index)
         return found
 
-    def renew(self, key: Key) -> None:
-        """Have the proxies told to keep what was made from ``key`` and they would otherwise drop soon."""
-        leased = {table for table, resource in self._mesh.made_from(key) if resource.ttl_ms}
-        for stream in {stream for table in leased for stream in self._seen_by.get(table, ())}:
+    def renew(self, fault_id: FaultId) -> None:
+        """Have the proxies that have filters of ``fault_id`` told to keep what these do."""
+        for stream in self._with_filters(fault_id, self._mesh.made_from(fault_id.key)):
             stream.renew()
+
+    def _with_filters(self, fault_id: FaultId, made: Iterable[tuple[Table, Resource]]) -> set[Subscriber]:
+        tables = {table for table, resource in made if resource.type_url == ECDS and resource.name.startswith(f"{fault_id.filter_name}/")}
+        return {stream for table in tables for stream in self._seen_by.get(table, ())}
 
     def staged_fault(self, fault_id: FaultId) -> StagedFault | None:
         """Return the fault ``fault_id`` as it is in the mesh."""
