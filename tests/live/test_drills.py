@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
-from controlplane.model.faults.faults import FaultSide
-from controlplane.model.faults.kinds import AnswerHttp, DelayRequests
-from tests.support.drill_world import DrillWorld, drill_world, fault
+from controlplane.model.faults.faults import FaultSide, HitRequests
+from controlplane.model.faults.kinds import (
+    AnswerHttp,
+    CloseConnections,
+    DelayRequests,
+    DistrustCallers,
+    FaultKind,
+    LimitRequests,
+    LoseZone,
+    PartCallers,
+    RemoveInstances,
+    SaturateInstances,
+    SwallowRequests,
+)
+from tests.support.drill_world import FLEET, DrillWorld, drill_world, fault
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,6 +86,108 @@ async def test_a_delay_at_the_caller_is_longer_than_the_timeout_of_the_route_and
     assert late.after_s >= 2
     assert timed_out.status == 504
     assert 1 <= timed_out.after_s < late.after_s
+
+
+@pytest.mark.parametrize("kind", [LoseZone("eu/z2"), RemoveInstances(names=("fleet-2", "fleet-3"))], ids=["zone", "instances"])
+async def test_endpoints_that_are_taken_out_get_no_requests_until_they_are_back(world: DrillWorld, kind: FaultKind) -> None:
+    loss = fault(kind, FaultSide.CALLER, FLEET)
+    await world.plane.prepare(loss)
+    prepared = await world.served_by(30)
+
+    await world.plane.begin(loss.id)
+    during = await world.served_by(30)
+    await world.plane.end(loss.id)
+    after = await world.served_by(30)
+    await world.plane.remove(loss.id)
+
+    assert set(prepared) == set(after) == {"fleet-1", "fleet-2", "fleet-3"}
+    assert during == {"fleet-1": 30}
+
+
+async def test_requests_without_any_endpoint_left_are_answered_503(world: DrillWorld) -> None:
+    loss = fault(LoseZone("eu"), FaultSide.CALLER, FLEET)
+    await world.plane.prepare(loss)
+
+    await world.plane.begin(loss.id)
+    during = await world.ask(5, FLEET)
+    await world.plane.end(loss.id)
+    after = await world.ask(5, FLEET)
+    await world.plane.remove(loss.id)
+
+    assert ([each.status for each in during], [each.status for each in after]) == ([503] * 5, [200] * 5)
+
+
+@pytest.mark.parametrize("kind", [CloseConnections(), PartCallers(), DistrustCallers()], ids=lambda kind: type(kind).__name__)
+async def test_connections_are_closed_at_the_callee_and_work_again_afterwards(world: DrillWorld, kind: FaultKind) -> None:
+    closed = fault(kind, FaultSide.CALLEE)
+    await world.plane.prepare(closed)
+    await world.ask(5)
+
+    await world.plane.begin(closed.id)
+    answers, talked = await world.until_closed(), await world.talk(b"hello")
+    await world.plane.end(closed.id)
+    after = await world.ask(20), await world.talk(b"hello")
+    await world.plane.remove(closed.id)
+
+    assert (answers, talked) == ([503] * 5, b"")
+    assert ({each.status for each in after[0]}, after[1]) == ({200}, b"hello")
+
+
+async def test_what_is_swallowed_is_never_answered_and_the_route_gives_up(world: DrillWorld) -> None:
+    swallowed = fault(SwallowRequests(), FaultSide.CALLEE)
+    await world.plane.prepare(swallowed)
+    await world.ask(5)
+
+    await world.plane.begin(swallowed.id)
+    (given_up,) = await world.ask()
+    silent = asyncio.create_task(world.talk(b"hello"))
+    await asyncio.wait([silent], timeout=0.5)
+    answered = silent.done()
+    silent.cancel()
+    await world.plane.end(swallowed.id)
+    after = await world.ask(20), await world.talk(b"hello")
+    await world.plane.remove(swallowed.id)
+
+    assert (given_up.status, answered) == (504, False)
+    assert ({each.status for each in after[0]}, after[1]) == ({200}, b"hello")
+
+
+async def test_more_requests_than_a_limit_lets_through_are_answered_429(world: DrillWorld) -> None:
+    limited = fault(LimitRequests(5, per_ms=60_000), FaultSide.CALLEE)
+    await world.plane.prepare(limited)
+    await world.ask(5)
+
+    await world.plane.begin(limited.id)
+    answers = await world.ask(8)
+    await world.plane.end(limited.id)
+    after = await world.ask(8)
+    await world.plane.remove(limited.id)
+
+    assert [each.status for each in answers] == [200] * 5 + [429] * 3
+    assert {each.status for each in after} == {200}
+
+
+async def test_a_saturated_callee_works_on_so_many_at_a_time_and_refuses_the_rest(world: DrillWorld) -> None:
+    busy = fault(SaturateInstances(2, 300), FaultSide.CALLEE)
+    busy = replace(busy, match=HitRequests(path_prefixes=("/slow",)))
+    await world.plane.prepare(busy)
+    await world.ask(5)
+    before = await world.counters()
+
+    await world.plane.begin(busy.id)
+    answers = await asyncio.gather(*(world.ask(1, path="/slow/request") for _ in range(8)))
+    (other,) = await world.ask(1, path="/other")
+    await world.plane.end(busy.id)
+    after = await world.ask(8, path="/slow/request")
+    await world.plane.remove(busy.id)
+
+    statuses = sorted(each.status for (each,) in answers)
+    assert statuses.count(200) >= 2
+    assert 503 in statuses
+    assert min(each.after_s for (each,) in answers if each.status == 200) >= 0.3
+    assert await world.moved(before, "upstream_rq_retry") > (0,)
+    assert other.status == 200
+    assert {each.status for each in after} == {200}
 
 
 async def test_a_fault_ends_within_its_lease_when_every_control_plane_is_killed(world: DrillWorld) -> None:

@@ -75,7 +75,7 @@ kind: DestinationRule
 metadata: {{name: cart, namespace: shop}}
 spec:
   host: cart
-  trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 5, interval: 600s, baseEjectionTime: 1s}}}}
+  trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 5, interval: 1s, baseEjectionTime: 600s, maxEjectionPercent: 100, minHealthPercent: 50}}}}
 ---
 """
 
@@ -117,6 +117,17 @@ class DrillWorld:
                 found.append(Answer(answer.status_code, time.monotonic() - began))
         return found
 
+    async def served_by(self, times: int) -> dict[str, int]:
+        """Return how many of as many requests each instance of the fleet has had."""
+        before = {name: application.asked for name, application in self.applications.items()}
+        assert {each.status for each in await self.ask(times, FLEET)} == {200}
+        return {name: asked for name, each in self.applications.items() if (asked := each.asked - before[name])}
+
+    async def until_closed(self) -> list[int]:
+        """Return the statuses of five requests, once connections from before have been left."""
+        await self.ask(3)
+        return [each.status for each in await self.ask(5)]
+
     async def talk(self, data: bytes) -> bytes:
         """Return what comes back for ``data`` from the callee's TCP port by way of the caller's Envoy; nothing: it was closed."""
         reader, writer = await asyncio.open_connection(self.ip("web"), TCP)
@@ -131,8 +142,8 @@ class DrillWorld:
     async def counters(self, host: str = CART, port: int = HTTP) -> dict[str, int]:
         """Return the counters and gauges of the caller's cluster of ``host``, by the last part of their names."""
         async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
-            prefix = f"cluster.outbound|{port}||{host}."
-            answer = await client.get(f"http://{self.ip('web')}:{ADMIN_PORT}/stats", params={"filter": f"^{prefix.replace('|', '[|]')}"})
+            prefix = f"cluster.outbound|{port}||{host};."
+            answer = await client.get(f"http://{self.ip('web')}:{ADMIN_PORT}/stats", params={"filter": "^cluster[.]outbound"})
         found = [line.removeprefix(prefix).rpartition(": ") for line in answer.text.splitlines() if line.startswith(prefix)]
         return {name: int(value) for name, _, value in found if value.isdecimal()}
 
