@@ -139,6 +139,7 @@ class EnvoySpec:
     more: tuple[tuple[str, str], ...] = ()  # further metadata
     statistics: Statistics = _STATISTICS
     binary: str = ""  # empty: the Envoy that is installed
+    drain_s: int = _DRAIN_S  # for which a listener that was replaced goes on
 
 
 async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
@@ -168,7 +169,7 @@ async def start_envoy(sidecar: EnvoySpec, folder: Path, *xds: str) -> Process:
         "--log-level",
         "warning",
         "--drain-time-s",
-        str(_DRAIN_S),
+        str(sidecar.drain_s),
         "--drain-strategy",
         "immediate",
         "--file-flush-interval-msec",

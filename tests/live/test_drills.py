@@ -39,7 +39,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Drill
 
 async def test_an_abort_at_the_caller_moves_neither_retries_nor_ejections(world: DrillWorld) -> None:
     abort = fault(AnswerHttp(503), FaultSide.CALLER)
-    prepared = await world.plane.prepare(abort)
+    prepared = await world.prepare(abort)
     assert prepared.accepted == (f"sidecar~{world.ip('web')}~web.shop~shop.svc.cluster.local",)
     before = await world.counters()
 
@@ -55,8 +55,7 @@ async def test_an_abort_at_the_caller_moves_neither_retries_nor_ejections(world:
 
 async def test_an_abort_at_the_callee_is_tried_again_and_has_the_instance_ejected(world: DrillWorld) -> None:
     abort = fault(AnswerHttp(503), FaultSide.CALLEE)
-    await world.plane.prepare(abort)
-    await world.ask(5)
+    await world.prepare(abort)
     before = await world.counters()
 
     await world.plane.begin(abort.id)
@@ -71,8 +70,7 @@ async def test_an_abort_at_the_callee_is_tried_again_and_has_the_instance_ejecte
 
 async def test_a_delay_at_the_caller_is_longer_than_the_timeout_of_the_route_and_at_the_callee_it_is_not(world: DrillWorld) -> None:
     caller, callee = fault(DelayRequests(2000), FaultSide.CALLER), fault(DelayRequests(2000), FaultSide.CALLEE)
-    await world.plane.prepare(caller, callee)
-    await world.ask(5)
+    await world.prepare(caller, callee)
 
     await world.plane.begin(caller.id)
     (late,) = await world.ask()
@@ -91,7 +89,7 @@ async def test_a_delay_at_the_caller_is_longer_than_the_timeout_of_the_route_and
 @pytest.mark.parametrize("kind", [LoseZone("eu/z2"), RemoveInstances(names=("fleet-2", "fleet-3"))], ids=["zone", "instances"])
 async def test_endpoints_that_are_taken_out_get_no_requests_until_they_are_back(world: DrillWorld, kind: FaultKind) -> None:
     loss = fault(kind, FaultSide.CALLER, FLEET)
-    await world.plane.prepare(loss)
+    await world.prepare(loss)
     prepared = await world.served_by(30)
 
     await world.plane.begin(loss.id)
@@ -106,7 +104,7 @@ async def test_endpoints_that_are_taken_out_get_no_requests_until_they_are_back(
 
 async def test_requests_without_any_endpoint_left_are_answered_503(world: DrillWorld) -> None:
     loss = fault(LoseZone("eu"), FaultSide.CALLER, FLEET)
-    await world.plane.prepare(loss)
+    await world.prepare(loss)
 
     await world.plane.begin(loss.id)
     during = await world.ask(5, FLEET)
@@ -120,8 +118,7 @@ async def test_requests_without_any_endpoint_left_are_answered_503(world: DrillW
 @pytest.mark.parametrize("kind", [CloseConnections(), PartCallers(), DistrustCallers()], ids=lambda kind: type(kind).__name__)
 async def test_connections_are_closed_at_the_callee_and_work_again_afterwards(world: DrillWorld, kind: FaultKind) -> None:
     closed = fault(kind, FaultSide.CALLEE)
-    await world.plane.prepare(closed)
-    await world.ask(5)
+    await world.prepare(closed)
 
     await world.plane.begin(closed.id)
     answers, talked = await world.until_closed(), await world.talk(b"hello")
@@ -135,8 +132,7 @@ async def test_connections_are_closed_at_the_callee_and_work_again_afterwards(wo
 
 async def test_what_is_swallowed_is_never_answered_and_the_route_gives_up(world: DrillWorld) -> None:
     swallowed = fault(SwallowRequests(), FaultSide.CALLEE)
-    await world.plane.prepare(swallowed)
-    await world.ask(5)
+    await world.prepare(swallowed)
 
     await world.plane.begin(swallowed.id)
     (given_up,) = await world.ask()
@@ -154,8 +150,7 @@ async def test_what_is_swallowed_is_never_answered_and_the_route_gives_up(world:
 
 async def test_more_requests_than_a_limit_lets_through_are_answered_429(world: DrillWorld) -> None:
     limited = fault(LimitRequests(5, per_ms=60_000), FaultSide.CALLEE)
-    await world.plane.prepare(limited)
-    await world.ask(5)
+    await world.prepare(limited)
 
     await world.plane.begin(limited.id)
     answers = await world.ask(8)
@@ -168,23 +163,20 @@ async def test_more_requests_than_a_limit_lets_through_are_answered_429(world: D
 
 
 async def test_a_saturated_callee_works_on_so_many_at_a_time_and_refuses_the_rest(world: DrillWorld) -> None:
-    busy = fault(SaturateInstances(2, 300), FaultSide.CALLEE)
+    busy = fault(SaturateInstances(1, 500), FaultSide.CALLEE)
     busy = replace(busy, match=HitRequests(path_prefixes=("/slow",)))
-    await world.plane.prepare(busy)
-    await world.ask(5)
+    await world.prepare(busy)
     before = await world.counters()
 
     await world.plane.begin(busy.id)
-    answers = await asyncio.gather(*(world.ask(1, path="/slow/request") for _ in range(8)))
+    answers = await world.ask_at_once(8, "/slow/request")
     (other,) = await world.ask(1, path="/other")
     await world.plane.end(busy.id)
     after = await world.ask(8, path="/slow/request")
     await world.plane.remove(busy.id)
 
-    statuses = sorted(each.status for (each,) in answers)
-    assert statuses.count(200) >= 2
-    assert 503 in statuses
-    assert min(each.after_s for (each,) in answers if each.status == 200) >= 0.3
+    assert {each.status for each in answers} == {200, 503}
+    assert min(each.after_s for each in answers if each.status == 200) >= 0.5
     assert await world.moved(before, "upstream_rq_retry") > (0,)
     assert other.status == 200
     assert {each.status for each in after} == {200}
@@ -192,8 +184,7 @@ async def test_a_saturated_callee_works_on_so_many_at_a_time_and_refuses_the_res
 
 async def test_a_fault_ends_within_its_lease_when_every_control_plane_is_killed(world: DrillWorld) -> None:
     abort = fault(AnswerHttp(503), FaultSide.CALLEE)
-    await world.plane.prepare(abort, lease_ms=2000)
-    await world.ask(5)
+    await world.prepare(abort, lease_ms=2000)
     await world.plane.begin(abort.id)
     for _ in range(15):  # twice as long as the lease: it is renewed
         assert [each.status for each in await world.ask()] == [503]

@@ -14,6 +14,7 @@ import httpx
 
 from controlplane.admin.http_server import HttpServer
 from controlplane.bootstrap.statistics import Statistics
+from controlplane.fleet.fault_progress import FaultProgress
 from controlplane.model.faults.faults import ALL_WORKLOADS, DrillFault, FaultId, FaultSide, WorkloadSelection
 from controlplane.model.faults.kinds import FaultKind
 from tests.support.drill_plane import DrillPlane
@@ -75,7 +76,8 @@ kind: DestinationRule
 metadata: {{name: cart, namespace: shop}}
 spec:
   host: cart
-  trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 5, interval: 1s, baseEjectionTime: 600s, maxEjectionPercent: 100, minHealthPercent: 50}}}}
+  trafficPolicy:
+    outlierDetection: {{consecutive5xxErrors: 5, interval: 1s, baseEjectionTime: 600s, maxEjectionPercent: 100, minHealthPercent: 50}}
 ---
 """
 
@@ -117,6 +119,37 @@ class DrillWorld:
                 found.append(Answer(answer.status_code, time.monotonic() - began))
         return found
 
+    async def ask_at_once(self, times: int, path: str) -> list[Answer]:
+        """Return the answers to requests that are sent together."""
+        async with self.client() as client:
+
+            async def one() -> Answer:
+                began = time.monotonic()
+                answer = await client.get(f"http://{CART}:{HTTP}{path}")
+                return Answer(answer.status_code, time.monotonic() - began)
+
+            return await asyncio.gather(*(one() for _ in range(times)))
+
+    async def prepare(self, *faults: DrillFault, lease_ms: int = 2000) -> FaultProgress:
+        """Have ``faults`` prepared, and wait until no connection is left that does not pass their places."""
+        prepared = await self.plane.prepare(*faults, lease_ms=lease_ms)
+
+        async def drained() -> bool:
+            return not any([await self.draining(name) for name in self.envoys])
+
+        await until(drained, "connections from before are left")
+        return prepared
+
+    async def draining(self, name: str) -> int:
+        """Return how many filter chains the Envoy of ``name`` still serves for connections from before."""
+        async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
+            name, _, value = (
+                await client.get(
+                    f"http://{self.ip(name)}:{ADMIN_PORT}/stats", params={"filter": "^listener_manager.total_filter_chains_draining$"}
+                )
+            ).text.rpartition(":")
+        return int(value)
+
     async def served_by(self, times: int) -> dict[str, int]:
         """Return how many of as many requests each instance of the fleet has had."""
         before = {name: application.asked for name, application in self.applications.items()}
@@ -154,7 +187,7 @@ class DrillWorld:
 
     async def start_envoy(self, name: str) -> None:
         """Start the Envoy of the workload ``name``."""
-        spec = EnvoySpec(name=name, ip=self.ip(name), labels={"app": name}, namespace="shop", statistics=_EVERYTHING)
+        spec = EnvoySpec(name=name, ip=self.ip(name), labels={"app": name}, namespace="shop", statistics=_EVERYTHING, drain_s=1)
         self.envoys[name] = await start_envoy(spec, self.folder, self.plane.xds)
 
     async def until_serving(self) -> None:

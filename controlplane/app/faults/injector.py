@@ -19,7 +19,7 @@ from controlplane.fleet.fault_progress import FaultProgress, progress_of_fault
 from controlplane.mesh.facts import Fact, FaultChange
 from controlplane.mesh.mesh import Published
 from controlplane.model.faults.faults import DrillFault, FaultId, FaultStage, StagedFault
-from controlplane.serve.xds.subscribers import Subscribers
+from controlplane.serve.xds.subscribers import Footprint, Subscribers
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class _Injected:
     until: float  # by the clock: not renewed, it is taken out then
     hold_s: float
     published: StagedFault | None = None  # as the proxies are told of it
+    footprint: Footprint = frozenset()  # of the stage before this one
 
 
 class FaultInjector:
@@ -60,6 +61,7 @@ class FaultInjector:
         self._clock = clock
         self._injected: dict[FaultId, _Injected] = {}
         self._leaving: set[FaultId] = set()  # taken out, and proxies have not been told
+        self._left: dict[FaultId, Footprint] = {}  # of those that were taken out, the latest last
         self._refreshes_seen = 0
         self._stirred = asyncio.Event()
         self._waiters: set[asyncio.Event] = set()
@@ -79,6 +81,7 @@ class FaultInjector:
             raise ValueError(f"expected at most {MOST_FAULTS} faults at a time")
         for fault_id, staged in new.items():
             self._leaving.discard(fault_id)
+            self._left.pop(fault_id, None)
             self._put(fault_id, staged, hold_s)
 
     def begin(self, *ids: FaultId) -> None:
@@ -96,6 +99,9 @@ class FaultInjector:
         for fault_id in ids:
             if self._injected.pop(fault_id, None) is not None:
                 self._leaving.add(fault_id)
+                self._left[fault_id] = self._subscribers.footprint(fault_id)
+                if len(self._left) > MOST_FAULTS:
+                    del self._left[next(iter(self._left))]
                 self._submit("faults", [FaultChange(fault_id, None)])
         self._stirred.set()
 
@@ -109,8 +115,11 @@ class FaultInjector:
         """Return how far proxies have come with the fault ``fault_id`` as it is now, or with its removal."""
         injected = self._injected.get(fault_id)
         if injected is None:
-            return FaultProgress(published=fault_id not in self._leaving)
-        return progress_of_fault(self._subscribers.progress_by_proxy(fault_id), published=injected.published == injected.staged)
+            footprint, published = self._left.get(fault_id, frozenset()), fault_id not in self._leaving
+        else:
+            footprint = injected.footprint | self._subscribers.footprint(fault_id)
+            published = injected.published == injected.staged
+        return progress_of_fault(self._subscribers.progress_by_proxy(footprint), published=published)
 
     async def reached(self, *ids: FaultId) -> Reached:
         """Wait until every connected proxy that has to do with ``ids`` has accepted what was asked for last; return when that was."""
@@ -170,7 +179,8 @@ class FaultInjector:
 
     def _put(self, fault_id: FaultId, staged: StagedFault, hold_s: float) -> None:
         before = self._injected.get(fault_id)
-        self._injected[fault_id] = _Injected(staged, self._clock() + hold_s, hold_s, before.published if before else None)
+        footprint = self._subscribers.footprint(fault_id)
+        self._injected[fault_id] = _Injected(staged, self._clock() + hold_s, hold_s, before.published if before else None, footprint)
         self._submit("faults", [FaultChange(fault_id, staged)])
         self._stirred.set()
 

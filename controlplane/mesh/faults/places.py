@@ -1,7 +1,8 @@
 """Where the filters of faults stand, and what they do: nothing before a fault is in force, and nothing once its lease has run out.
 
-A fault begins and ends by what ECDS says of its places, and by nothing else, so it begins and ends for all requests at once, also in
-connections that are open. Why, is in ``docs/decisions/drills.md``.
+A fault in requests begins and ends by what ECDS says of its places, and by nothing else, so it begins and ends for all requests at once, in
+connections that are open too. A filter of connections is made when one is opened; so its place comes with the fault, which has proxies
+leave the connections that they have. Why, is in ``docs/decisions/drills.md``.
 """
 
 from __future__ import annotations
@@ -66,12 +67,21 @@ def _at_callee(db: Database, fault: DrillFault) -> list[_Found]:
     of_requests = callee_port_numbers(db, fault.id, True)  # noqa: FBT003
     others = callee_port_numbers(db, fault.id, False)  # noqa: FBT003
     if isinstance(fault.kind, CloseConnections | PartCallers | DistrustCallers):
-        ports = of_requests | others
-        return [(scope, 0, ExtensionLevel.NETWORK, ports)] if ports else []
+        return _at_connections(db, fault.id, scope, of_requests | others)
     found: list[_Found] = [(scope, position, ExtensionLevel.HTTP, of_requests) for position in _positions(fault, scope) if of_requests]
-    if isinstance(fault.kind, SwallowRequests) and others:
-        found.append((scope, 0, ExtensionLevel.NETWORK, others))
-    return found
+    return found + (_at_connections(db, fault.id, scope, others) if isinstance(fault.kind, SwallowRequests) else [])
+
+
+def _at_connections(db: Database, fault_id: FaultId, scope: FaultScope, ports: frozenset[int]) -> list[_Found]:
+    """Return the place of ``fault_id`` in connections to ``ports``: there once it is in force, so that those from before are left."""
+    return [(scope, 0, ExtensionLevel.NETWORK, ports)] if ports and is_in_force(db, fault_id) else []
+
+
+@query
+def is_in_force(db: Database, fault_id: FaultId) -> bool:
+    """Return whether ``fault_id`` is in force, as far as it depends on us."""
+    staged = faults(db, fault_id)
+    return staged is not None and staged.stage is FaultStage.IN_FORCE
 
 
 def _positions(fault: DrillFault, scope: FaultScope) -> range:

@@ -12,9 +12,10 @@ from controlplane.mesh.registry.endpoints import endpoints
 from controlplane.mesh.registry.services import ServiceRef
 from controlplane.model.faults.faults import FaultId, is_in_zone
 from controlplane.model.faults.kinds import EndpointFault, LoseZone, RemoveInstances
-from controlplane.model.keys import POD
+from controlplane.model.keys import POD, WORKLOAD_ENTRY
 from controlplane.model.services import Endpoint
 from controlplane.objects.kubernetes.core import Pod
+from controlplane.objects.networking.service_entry import WorkloadEntry
 from controlplane.translate.faults.chosen_endpoints import RemainingEndpoints
 
 _PERCENT = 100
@@ -47,11 +48,16 @@ def removed_addresses(db: Database, fault_id: FaultId, ref: ServiceRef, port: in
 
 def _chosen(db: Database, removal: RemoveInstances, ref: ServiceRef, candidates: list[Endpoint]) -> list[Endpoint]:
     if removal.names:
-        pods = (objects(db, POD.key(ref.key.namespace, name)) for name in removal.names)
-        named = {*removal.names, *(ip for pod in pods if isinstance(pod, Pod) for ip in pod.ips)}
+        named = {*removal.names, *(address for name in removal.names for address in _addresses(db, ref.key.namespace, name))}
         return [each for each in candidates if each.address in named]
     number = removal.count or ceil(len(candidates) * removal.percent / _PERCENT)
     return sorted(candidates, key=lambda each: _draw(removal.seed, each.address))[:number]
+
+
+def _addresses(db: Database, namespace: str, name: str) -> tuple[str, ...]:
+    """Return the addresses of the pod or WorkloadEntry ``name``."""
+    pod, entry = (objects(db, kind.key(namespace, name)) for kind in (POD, WORKLOAD_ENTRY))
+    return (*(pod.ips if isinstance(pod, Pod) else ()), *((entry.spec.address,) if isinstance(entry, WorkloadEntry) else ()))
 
 
 def _draw(seed: int, address: str) -> bytes:

@@ -42,8 +42,9 @@ class LimitRequests:
 
 @dataclass(frozen=True, slots=True)
 class RemoveInstances:
-    """Endpoints of the callee get no requests: ``count`` of them, or ``percent``, or those called ``names`` (pods, or addresses).
+    """Endpoints of the callee get no requests: ``count`` of them, or ``percent``, or those of ``names``.
 
+    Names are those of pods or WorkloadEntries, or addresses.
     Which ones is decided by a hash of ``seed`` and the address, so that every control plane takes out the same.
     """
 

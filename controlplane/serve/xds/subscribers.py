@@ -26,6 +26,7 @@ from controlplane.xds.stream import Progress, Variant
 from controlplane.xds.view import Table, TableChange, View
 
 RECENT_S = 5.0  # for which a resource counts as changing after it has changed, and up to twice as long
+Footprint = frozenset[tuple[int, str, str]]  # connections, each with the type and the name of a resource
 # From what is best to what is worst.
 _LEAST_LAST = (Progress.UNNEEDED, Progress.ACCEPTED, Progress.PARTLY, Progress.PENDING, Progress.REFUSED)
 
@@ -125,15 +126,25 @@ class Subscribers:
                 if stream.session not in new_views:
                     stream.changed(change)
 
-    def progress_by_proxy(self, fault_id: FaultId) -> dict[str, Progress]:
-        """Return how far each proxy has come that has a filter of ``fault_id``: the least far of its streams and resources."""
+    def footprint(self, fault_id: FaultId) -> Footprint:
+        """Return what was made from ``fault_id`` at the connections that have a filter of it."""
         made = list(self._mesh.made_from(fault_id.key))
         concerned = self._with_filters(fault_id, made)
+        return frozenset(
+            (stream.connection, resource.type_url, resource.name)
+            for table, resource in made
+            for stream in concerned & self._seen_by.get(table, set())
+        )
+
+    def progress_by_proxy(self, footprint: Footprint) -> dict[str, Progress]:
+        """Return how far each proxy of ``footprint`` has come with what there is of it now: the least far of its connections."""
         found: dict[str, Progress] = {}
-        for table, resource in made:
-            for stream in concerned & self._seen_by.get(table, set()):
-                progress, name = stream.progress(resource), stream.session.proxy.id
-                found[name] = max(progress, found.get(name, progress), key=_LEAST_LAST.index)
+        for connection, type_url, name in footprint:
+            stream = self._by_connection.get(connection)
+            resource = stream.session.view.get(type_url, name) if stream else None
+            if stream is not None and resource is not None:
+                progress, proxy = stream.progress(resource), stream.session.proxy.id
+                found[proxy] = max(progress, found.get(proxy, progress), key=_LEAST_LAST.index)
         return found
 
     def renew(self, fault_id: FaultId) -> None:
