@@ -61,6 +61,7 @@ class DrillPlane:
         answer = pickle.loads(base64.b64decode(await reader.readline()))
         writer.close()
         assert isinstance(answer, FaultProgress), answer
+        assert not answer.unable, answer
         return answer
 
 

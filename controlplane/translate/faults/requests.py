@@ -147,6 +147,8 @@ def _from(callers: tuple[CallerUri, ...] | None, message: Message) -> Message:
 
 def _single(name: str, taken: Message, text: StringMatcher) -> Matcher.MatcherList.Predicate:
     wanted = XdsStringMatcher.FromString(text.SerializeToString(deterministic=True))  # the same message, under another name
+    if wanted.HasField("safe_regex"):
+        wanted.safe_regex.google_re2.SetInParent()  # which is required here
     taking = TypedExtensionConfig(name=name, typed_config=pack(taken))
     return Matcher.MatcherList.Predicate(
         single_predicate={"input": {"name": taking.name, "typed_config": taking.typed_config}, "value_match": wanted}
