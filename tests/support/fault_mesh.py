@@ -15,11 +15,13 @@ from controlplane.mesh.facts import FaultChange
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.mesh.sessions import Session
 from controlplane.model.faults.faults import (
+    ALL_WORKLOADS,
     DrillFault,
     FaultId,
     FaultSide,
     FaultStage,
     StagedFault,
+    WorkloadSelection,
 )
 from controlplane.model.faults.kinds import (
     AnswerHttp,
@@ -135,8 +137,8 @@ class World:
         return {each.endpoint.address.socket_address.address for each in marked}
 
 
-def fault(kind: FaultKind = UNAVAILABLE, side: FaultSide = FaultSide.CALLEE, **more: object) -> DrillFault:
-    return replace(DrillFault(id=ID, kind=kind, host=HOST, side=side), **more)
+def fault(kind: FaultKind = UNAVAILABLE, side: FaultSide = FaultSide.CALLEE, caller: WorkloadSelection = ALL_WORKLOADS) -> DrillFault:
+    return DrillFault(id=ID, kind=kind, host=HOST, side=side, caller=caller)
 
 
 def touched(published: Published) -> set[tuple[str, str]]:

@@ -34,6 +34,7 @@ from controlplane.model.faults.kinds import (
     SwallowRequests,
 )
 from controlplane.translate.faults.chosen_endpoints import chosen_by
+from controlplane.untyped import items
 from tests.support.fault_mesh import CLUSTER, ID, World, fault, touched
 
 KINDS = (
@@ -123,9 +124,9 @@ def test_a_match_becomes_conditions_on_headers() -> None:
     world = World()
     match = HitRequests(headers=(HeaderText("x-user", "ann"),), path_prefixes=("/a.b", "/c"), methods=("GET",))
 
-    world.put(fault(match=match))
+    world.put(replace(fault(), match=match))
 
-    headers = _config(world, "cart")["headers"]
+    headers = items(_config(world, "cart"), "headers")
     assert [(each["name"], each["stringMatch"]) for each in headers] == [
         ("x-user", {"exact": "ann"}),
         (":method", {"safeRegex": {"regex": "(?:GET)"}}),
