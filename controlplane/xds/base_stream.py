@@ -178,7 +178,7 @@ class BaseStream(ABC):
         return None
 
     def _plan(self, planner: Planner, channel: Channel, names: AbstractSet[str], *, keep: bool) -> Plan:
-        if (channel.type_url == RDS and self._part_trials) or (channel.type_url == ECDS and self._replacements):
+        if (channel.type_url == RDS and self._part_trials) or channel.type_url == ECDS:  # of which not all clients get what is published
             return planner.plan(names, keep=keep)
         return self._shared.plan(planner, channel, self._view, names, keep=keep)
 

@@ -30,6 +30,7 @@ NAMES = {
 SELDOM = {
     ("settle", State.REFUSED_TOGETHER),
     ("launch", State.REFUSED_TOGETHER),
+    ("launch", State.CLEAN),  # what has a lease is renewed; these resources have none
     ("retry", State.REFUSED_ALONE),  # refused with some, then with others, then alone; then one of the first changed
 }
 

@@ -110,7 +110,7 @@ class World:
 
     def filters(self, name: str) -> dict[str, Mapping[str, object]]:
         """Return what the filters of drills do at the proxy ``name``."""
-        found = {}
+        found: dict[str, Mapping[str, object]] = {}
         for each in self.sessions[name].view.resources(ECDS):
             config = TypedExtensionConfig.FromString(each.value).typed_config
             found[each.name] = {"type": config.type_url.rpartition(".")[2], "bytes": len(config.value), "ttl": each.ttl_ms}

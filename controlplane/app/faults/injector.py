@@ -74,8 +74,11 @@ class FaultInjector:
     def prepare(self, faults: Iterable[DrillFault], *, hold_s: float, lease_ms: int = LEASE_MS) -> None:
         """Put ``faults`` into the mesh, where they do nothing yet; each is taken out that is not renewed for ``hold_s`` seconds.
 
-        Raises ValueError where there would be more than can be.
+        Raises ValueError where there would be more than can be, or one that cannot be done.
         """
+        faults = list(faults)
+        if mistakes := [f"{fault.id}: {fault.mistake}" for fault in faults if fault.mistake]:
+            raise ValueError("; ".join(mistakes))
         new = {fault.id: StagedFault(fault, FaultStage.PREPARED, lease_ms) for fault in faults}
         if len(new.keys() | self._injected.keys()) > MOST_FAULTS:
             raise ValueError(f"expected at most {MOST_FAULTS} faults at a time")

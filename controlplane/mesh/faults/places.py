@@ -49,7 +49,7 @@ def fault_places(db: Database, fault_id: FaultId) -> tuple[FaultPlace, ...]:
     if fault is None:
         return ()
     if fault.acts_at is FaultSide.CALLER:
-        scopes = (FaultScope(),) if isinstance(fault.kind, EndpointFault) else tuple(map(FaultScope, _clusters(db, fault)))
+        scopes = (FaultScope(),) if isinstance(fault.kind, EndpointFault) else tuple(map(FaultScope, clusters_of(db, fault)))
         found: list[_Found] = [(scope, position, ExtensionLevel.HTTP, None) for scope in scopes for position in _positions(fault, scope)]
     else:
         found = _at_callee(db, fault)
@@ -88,7 +88,7 @@ def _positions(fault: DrillFault, scope: FaultScope) -> range:
     return range(len(request_filters(fault, scope)))
 
 
-def _clusters(db: Database, fault: DrillFault) -> list[str]:
+def clusters_of(db: Database, fault: DrillFault) -> list[str]:
     """Return the clusters that lead to the service of ``fault``, with those of all subsets that DestinationRules name."""
     rules = (objects(db, key) for key in sorted(index(db, about_host(DESTINATION_RULE, fault.host))))
     subsets = sorted({subset.name for rule in rules if isinstance(rule, DestinationRule) for subset in rule.spec.subsets})

@@ -16,6 +16,7 @@ from controlplane.mesh.patches.problems import envoy_filter_problems
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
+from controlplane.mesh.problems.drills.faults import fault_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.host_conflicts import foreign_hosts, host_conflicts, unused_declarers
 from controlplane.mesh.problems.limits.rate_limits import rate_limit_problems
@@ -73,7 +74,7 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case Telemetry() | MeshConfig() as settings:
             return tuple(telemetry_problems(db, settings) if isinstance(settings, Telemetry) else telemetry_settings_problems(db, settings))
         case KubernetesService() | ServiceEntry() as service_object:
-            found = (_service_problems, _port_problems, unreachable_endpoints, round_robin_problems)
+            found = (_service_problems, _port_problems, unreachable_endpoints, round_robin_problems, fault_problems)
             return tuple(problem for problems in found for problem in problems(db, service_object))
         case Namespace() | Pod() | WorkloadEntry() | EndpointSlice() | ProxyConfig() as of_workloads:
             return tuple(_problems_of_workloads(db, of_workloads))

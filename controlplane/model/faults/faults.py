@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
-from controlplane.model.faults.kinds import EndpointFault, FaultKind
+from controlplane.model.faults.kinds import (
+    AnswerGrpc,
+    AnswerHttp,
+    CloseConnections,
+    DelayRequests,
+    DistrustCallers,
+    FaultKind,
+    LimitRequests,
+    LoseZone,
+    PartCallers,
+    RemoveInstances,
+    SaturateInstances,
+    SwallowRequests,
+)
 from controlplane.model.keys import NAVARCH, GroupKind, Key
 from controlplane.model.services import Labels
 
@@ -122,8 +135,29 @@ class DrillFault:
 
     @property
     def acts_at(self) -> FaultSide:
-        """Return whose proxies are told of it: who chooses among endpoints is the caller, whatever is said."""
-        return FaultSide.CALLER if isinstance(self.kind, EndpointFault) else self.side
+        """Return whose proxies make it: who chooses among endpoints is the caller, and what instances do the callee, whatever is said."""
+        match self.kind:
+            case RemoveInstances() | LoseZone():
+                return FaultSide.CALLER
+            case LimitRequests() | SaturateInstances() | CloseConnections() | PartCallers() | DistrustCallers():
+                return FaultSide.CALLEE
+            case DelayRequests() | AnswerHttp() | AnswerGrpc() | SwallowRequests():
+                return self.side
+            case _:
+                assert_never(self.kind)
+
+    @property
+    def mistake(self) -> str:
+        """Return what of it cannot be done, and what can; empty: all of it can."""
+        of_some = isinstance(self.kind, DelayRequests | AnswerHttp | AnswerGrpc | SwallowRequests)
+        if not of_some and self.per_million != ALL:
+            return f"{self.kind.words} all or nothing: expected 100 percent"
+        of_requests = of_some or isinstance(self.kind, LimitRequests | SaturateInstances)
+        if not of_requests and self.match != EVERY_REQUEST:
+            return f"{self.kind.words} whatever the request: expected no match"
+        if self.caller.zone:
+            return "callers are not told apart by their zone: expected namespaces and labels"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,22 @@ class DelayRequests:
 
     wait_ms: int
 
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return f"requests are delayed by {self.wait_ms} ms"
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerHttp:
     """Requests are answered with an HTTP ``status``, 200 to 599."""
 
     status: int
+
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return f"requests are answered {self.status}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +35,20 @@ class AnswerGrpc:
 
     status: int
 
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return f"requests are answered with the gRPC status {self.status}"
+
 
 @dataclass(frozen=True, slots=True)
 class CloseConnections:
     """Connections are closed at their first bytes, before anything is answered."""
+
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return "connections are closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,11 @@ class LimitRequests:
     requests: int
     per_ms: int = 1000
     status: int = 429
+
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return f"all but {self.requests} requests in {self.per_ms} ms are answered {self.status}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +78,11 @@ class RemoveInstances:
     names: tuple[str, ...] = ()
     seed: int = 0
 
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return "instances are taken out"
+
 
 @dataclass(frozen=True, slots=True)
 class LoseZone:
@@ -60,10 +90,20 @@ class LoseZone:
 
     zone: str
 
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return f"the instances in {self.zone} are taken out"
+
 
 @dataclass(frozen=True, slots=True)
 class PartCallers:
     """The callee closes connections of the callers, as if nothing led from these to it."""
+
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return "callers are cut off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +111,11 @@ class SwallowRequests:
     """Requests and connections are taken and never answered, for as long as the fault is in force and at most ``hold_ms``."""
 
     hold_ms: int = 3_600_000
+
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return "requests are never answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +125,20 @@ class SaturateInstances:
     concurrency: int
     wait_ms: int
 
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return f"{self.concurrency} requests are in work at a time, {self.wait_ms} ms longer"
+
 
 @dataclass(frozen=True, slots=True)
 class DistrustCallers:
     """The callee refuses connections by certificates of the callers, as if it no longer trusted who has signed them."""
+
+    @property
+    def words(self) -> str:
+        """Return what happens, as users read it."""
+        return "the certificates of callers are refused"
 
 
 FaultKind = (

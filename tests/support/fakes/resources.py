@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
@@ -13,7 +14,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from google.protobuf.message import Message
 
 from controlplane.envoy.ratelimit_config_pb2 import RateLimitConfig
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, SDS, VHDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, SDS, VHDS
 from controlplane.xds.resource import Resource, resource
 
 
@@ -60,6 +61,11 @@ def secret(name: str, revision: int = 1) -> Resource:
     return _resource(SDS, name, message)
 
 
+def extension(name: str, revision: int = 1) -> Resource:
+    """Return what an extension does."""
+    return _resource(ECDS, name, TypedExtensionConfig(name=name, typed_config={"type_url": "revision", "value": str(revision).encode()}))
+
+
 def rate_limits(name: str, revision: int = 1) -> Resource:
     """Return a domain of Envoy's rate limit service."""
     return _resource(RATE_LIMIT_CONFIG, name, RateLimitConfig(name=name, domain=str(revision)))
@@ -74,6 +80,11 @@ def _resource(
     type_url: str, name: str, message: Message, uses: Iterable[tuple[str, str]] = (), exclusive: frozenset[str] = frozenset()
 ) -> Resource:
     return resource(type_url, name, message.SerializeToString(deterministic=True), uses=tuple(sorted(uses)), exclusive=exclusive)
+
+
+def _extension(value: bytes) -> tuple[str, int]:
+    message = TypedExtensionConfig.FromString(value)
+    return message.name, int(message.typed_config.value)
 
 
 def _cluster(value: bytes) -> tuple[str, int]:
@@ -113,6 +124,7 @@ def _rate_limits(value: bytes) -> tuple[str, int]:
 
 _READERS: dict[str, Callable[[bytes], tuple[str, int]]] = {
     CDS: _cluster,
+    ECDS: _extension,
     EDS: _endpoints,
     LDS: _listener,
     RDS: _routes,

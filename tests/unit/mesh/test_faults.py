@@ -33,9 +33,11 @@ from controlplane.model.faults.kinds import (
     SaturateInstances,
     SwallowRequests,
 )
+from controlplane.model.keys import SERVICE
+from controlplane.model.problems import Severity
 from controlplane.translate.faults.chosen_endpoints import chosen_by
 from controlplane.untyped import items
-from tests.support.fault_mesh import CLUSTER, ID, World, fault, touched
+from tests.support.fault_mesh import CLUSTER, HOST, ID, World, fault, touched
 
 KINDS = (
     DelayRequests(2000),
@@ -188,3 +190,31 @@ def test_many_faults_leave_nothing_in_the_database() -> None:
 
     assert world.views() == before
     assert world.kept() == kept
+
+
+def test_a_fault_in_force_is_told_at_the_service() -> None:
+    world = World()
+    world.put(fault(), FaultStage.PREPARED)
+    quiet = world.mesh.problems_about(SERVICE.key("shop", "cart"))
+
+    world.put(fault())
+
+    (told,) = world.mesh.problems_about(SERVICE.key("shop", "cart"))
+    assert quiet == ()
+    assert (told.severity, told.code) == (Severity.INFO, "DrillInForce")
+    assert told.message == f"a drill is in force: requests are answered 503 at the callee, by shop/slow-cart/delay on {HOST}"
+
+
+def test_a_fault_without_effect_says_why() -> None:
+    world = World()
+    nobody = WorkloadSelection(namespaces=("shop",), labels=(("app", "nobody"),))
+    tcp = replace(fault(), port=90)
+
+    world.put(fault(caller=nobody))
+    (no_caller,) = world.mesh.problems_about(SERVICE.key("shop", "cart"))
+    world.put(tcp)
+    (no_requests,) = world.mesh.problems_about(SERVICE.key("shop", "cart"))
+
+    assert no_caller.code == no_requests.code == "Ineffective"
+    assert no_caller.message.endswith("no workload is known that it is for, or their accounts are not")
+    assert no_requests.message.endswith("none of its ports carries requests")

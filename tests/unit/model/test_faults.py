@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from controlplane.model.faults.faults import ALL_WORKLOADS, FaultId, WorkloadSelection, is_in_zone
+from controlplane.model.faults.faults import ALL_WORKLOADS, DrillFault, FaultId, FaultSide, HitRequests, WorkloadSelection, is_in_zone
+from controlplane.model.faults.kinds import CloseConnections, DelayRequests, LoseZone
+from controlplane.model.keys import SERVICE
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,29 @@ def test_an_injection_is_named_by_its_drill() -> None:
     fault_id = FaultId("shop", "slow-cart", "delay")
 
     assert (fault_id.drill_path, str(fault_id)) == ("shop/slow-cart", "shop/slow-cart/delay")
+
+
+def test_what_a_kind_of_fault_cannot_do_is_a_mistake() -> None:
+    fault = DrillFault(id=FaultId("shop", "drill", "x"), kind=CloseConnections(), host="cart")
+    match = HitRequests(methods=("GET",))
+
+    assert fault.mistake == ""
+    assert replace(fault, per_million=500_000).mistake == "connections are closed all or nothing: expected 100 percent"
+    assert replace(fault, match=match).mistake == "connections are closed whatever the request: expected no match"
+    assert replace(fault, caller=WorkloadSelection(zone="eu")).mistake.startswith("callers are not told apart by their zone")
+    assert replace(fault, kind=DelayRequests(5), match=match, per_million=1).mistake == ""
+
+
+def test_a_fault_is_made_by_whoever_can() -> None:
+    fault = DrillFault(id=FaultId("shop", "drill", "x"), kind=CloseConnections(), host="cart", side=FaultSide.CALLER)
+
+    assert fault.acts_at is FaultSide.CALLEE
+    assert replace(fault, kind=LoseZone("eu"), side=FaultSide.CALLEE).acts_at is FaultSide.CALLER
+    assert replace(fault, kind=DelayRequests(5)).acts_at is FaultSide.CALLER
+
+
+def test_each_fault_has_a_key_of_its_own() -> None:
+    fault_id = FaultId("shop", "slow-cart", "delay")
+
+    assert FaultId.of(fault_id.key) == fault_id
+    assert FaultId.of(SERVICE.key("shop", "slow-cart/delay")) is None

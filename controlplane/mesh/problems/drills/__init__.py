@@ -1,0 +1,1 @@
+"""What is told of drills while they run."""
