@@ -89,7 +89,6 @@ EXTENSIONS = (
     _extension("envoy.formatter.req_without_query", "formatter.req_without_query.v3.ReqWithoutQuery"),
     _extension("envoy.http.early_header_mutation.header_mutation", "http.early_header_mutation.header_mutation.v3.HeaderMutation"),
     _extension("envoy.matching.inputs.request_headers"),
-    _extension("envoy.matching.inputs.uri_san", "matching.common_inputs.ssl.v3.UriSanInput"),
     _extension("envoy.network.dns_resolver.cares", "network.dns_resolver.cares.v3.CaresDnsResolverConfig"),
     _extension("envoy.rate_limit_descriptors.expr", "rate_limit_descriptors.expr.v3.Descriptor"),
     _extension("envoy.request_id.uuid", "request_id.uuid.v3.UuidRequestIdConfig"),

@@ -53,7 +53,6 @@ _MODULES = (
     "envoy.extensions.formatter.req_without_query.v3.req_without_query_pb2",
     "envoy.extensions.filters.network.wasm.v3.wasm_pb2",
     "envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2",
-    "envoy.extensions.matching.common_inputs.ssl.v3.ssl_inputs_pb2",
     "envoy.extensions.rate_limit_descriptors.expr.v3.expr_pb2",
     "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2",
     "envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2",

@@ -1,7 +1,9 @@
 """Faults in requests, as the filters that make them.
 
 Which requests a fault is for, Envoy's fault filter can say itself: by their headers, and before they are sent by their cluster. Others
-stand behind a matcher, and so does every one that is for some callers only: it asks for the URI of the caller's certificate.
+stand behind a matcher of headers. One of them says who calls: the certificate that the caller has shown, which the listener writes there as
+the last, and takes away where none was shown. (A matcher that asks the connection for it does not come to an end where there is none, and
+the filter behind it is passed by everybody.)
 https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/fault_filter
 """
 
@@ -19,7 +21,6 @@ from envoy.extensions.filters.http.adaptive_concurrency.v3.adaptive_concurrency_
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
 from envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2 import LocalRateLimit
 from envoy.extensions.filters.http.set_metadata.v3.set_metadata_pb2 import Config as SetMetadata
-from envoy.extensions.matching.common_inputs.ssl.v3.ssl_inputs_pb2 import UriSanInput
 from envoy.type.matcher.v3.http_inputs_pb2 import HttpRequestHeaderMatchInput
 from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
@@ -48,6 +49,7 @@ from controlplane.translate.faults.chosen_endpoints import chosen_by
 
 OF_REQUESTS: tuple[type[Message], ...] = (HTTPFault, LocalRateLimit, AdaptiveConcurrency, SetMetadata, ExtensionWithMatcher)
 _STATISTICS = "drill"
+CERTIFICATE = "x-forwarded-client-cert"
 
 
 class FaultScope(NamedTuple):
@@ -67,9 +69,9 @@ def request_filters(fault: DrillFault, scope: FaultScope) -> tuple[Message, ...]
         case AnswerGrpc(status):
             filters = (_fault(fault, scope, HTTPFault(abort={"grpc_status": status, "percentage": fraction(fault.per_million)})),)
         case LimitRequests() as limit:
-            filters = (_behind(fault.match, _limit(limit)),)
+            filters = (_behind(fault, scope, _limit(limit)),)
         case SaturateInstances() as busy:
-            filters = (_behind(fault.match, _concurrency(busy)), _delay(busy.wait_ms, fault, scope))
+            filters = (_behind(fault, scope, _concurrency(busy)), _delay(busy.wait_ms, fault, scope))
         case RemoveInstances() | LoseZone():
             filters = (
                 SetMetadata(
@@ -80,7 +82,7 @@ def request_filters(fault: DrillFault, scope: FaultScope) -> tuple[Message, ...]
             filters = ()
         case _:
             assert_never(fault.kind)
-    return tuple(_from(scope.callers, message) for message in filters)
+    return filters
 
 
 def _delay(wait_ms: int, fault: DrillFault, scope: FaultScope) -> HTTPFault:
@@ -89,11 +91,14 @@ def _delay(wait_ms: int, fault: DrillFault, scope: FaultScope) -> HTTPFault:
 
 def _fault(fault: DrillFault, scope: FaultScope, message: HTTPFault) -> HTTPFault:
     message.upstream_cluster = scope.cluster
-    message.headers.extend(HeaderMatcher(name=name, string_match=text) for name, text in _conditions(fault.match))
+    message.headers.extend(HeaderMatcher(name=name, string_match=text) for name, text in _conditions(fault.match, scope.callers))
     return message
 
 
-def _conditions(match: HitRequests) -> Iterable[tuple[str, StringMatcher]]:
+def _conditions(match: HitRequests, callers: tuple[CallerUri, ...] | None) -> Iterable[tuple[str, StringMatcher]]:
+    if callers is not None:
+        uris = (re2.escape(caller.text) + ("[^,;]*" if caller.prefix else "") for caller in callers)
+        yield CERTIFICATE, StringMatcher(safe_regex=RegexMatcher(regex=f".*;URI=(?:{'|'.join(uris)})"))
     for header in match.headers:
         yield header.name, StringMatcher(prefix=header.value) if header.prefix else StringMatcher(exact=header.value)
     if match.methods:
@@ -129,20 +134,12 @@ def _concurrency(busy: SaturateInstances) -> AdaptiveConcurrency:
     )
 
 
-def _behind(match: HitRequests, message: Message) -> Message:
-    """Return ``message`` for requests that fit ``match`` only."""
-    conditions = [_single("header", HttpRequestHeaderMatchInput(header_name=name), text) for name, text in _conditions(match)]
+def _behind(fault: DrillFault, scope: FaultScope, message: Message) -> Message:
+    """Return ``message`` for those requests only that ``fault`` is for within ``scope``."""
+    conditions = [
+        _single("header", HttpRequestHeaderMatchInput(header_name=name), text) for name, text in _conditions(fault.match, scope.callers)
+    ]
     return _unless_skipped(conditions, message)
-
-
-def _from(callers: tuple[CallerUri, ...] | None, message: Message) -> Message:
-    """Return ``message`` for requests of ``callers`` only, ``None`` for all."""
-    if callers is None:
-        return message
-    texts = [StringMatcher(prefix=caller.text) if caller.prefix else StringMatcher(exact=caller.text) for caller in callers]
-    singles = [_single("uri_san", UriSanInput(), text) for text in texts]
-    one = singles[0] if len(singles) == 1 else Matcher.MatcherList.Predicate(or_matcher={"predicate": singles})
-    return _unless_skipped([one], message)
 
 
 def _single(name: str, taken: Message, text: StringMatcher) -> Matcher.MatcherList.Predicate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -115,11 +114,11 @@ def test_a_fault_at_the_caller_is_for_the_clusters_of_the_service_at_the_callers
     assert world.filters("cart") == world.filters("bank") == {}
 
 
-def _config(world: World, name: str) -> dict[str, object]:
-    (resource,) = world.sessions[name].view.resources(ECDS)
-    found = MessageToDict(TypedExtensionConfig.FromString(resource.value))["typedConfig"]
-    assert isinstance(found, dict)
-    return found
+def _conditions(world: World) -> list[tuple[object, object]]:
+    """Return on which headers the one fault filter of the callee depends."""
+    (resource,) = world.sessions["cart"].view.resources(ECDS)
+    config = MessageToDict(TypedExtensionConfig.FromString(resource.value))["typedConfig"]
+    return [(each["name"], each["stringMatch"]) for each in items(config, "headers")]
 
 
 def test_a_match_becomes_conditions_on_headers() -> None:
@@ -128,8 +127,7 @@ def test_a_match_becomes_conditions_on_headers() -> None:
 
     world.put(replace(fault(), match=match))
 
-    headers = items(_config(world, "cart"), "headers")
-    assert [(each["name"], each["stringMatch"]) for each in headers] == [
+    assert _conditions(world) == [
         ("x-user", {"exact": "ann"}),
         (":method", {"safeRegex": {"regex": "(?:GET)"}}),
         (":path", {"safeRegex": {"regex": r"(?:\/a\.b|\/c).*"}}),
@@ -140,13 +138,14 @@ def test_callers_are_known_at_the_callee_by_their_certificates() -> None:
     world = World()
 
     world.put(fault(caller=WorkloadSelection(namespaces=("bank",))))
-    by_namespace = json.dumps(_config(world, "cart"))
+    by_namespace = _conditions(world)
     world.put(fault(caller=WorkloadSelection(namespaces=("shop",), labels=(("app", "web"),))))
-    by_account = json.dumps(_config(world, "cart"))
+    by_account = _conditions(world)
     world.put(fault(caller=WorkloadSelection(namespaces=("shop",), labels=(("app", "nobody"),))))
 
-    assert "spiffe://cluster.local/ns/bank/sa/" in by_namespace
-    assert '"exact": "spiffe://cluster.local/ns/shop/sa/web"' in by_account
+    begin = r".*;URI=(?:spiffe\:\/\/cluster\.local\/ns\/"
+    assert by_namespace == [("x-forwarded-client-cert", {"safeRegex": {"regex": rf"{begin}bank\/sa\/[^,;]*)"}})]
+    assert by_account == [("x-forwarded-client-cert", {"safeRegex": {"regex": rf"{begin}shop\/sa\/web)"}})]
     assert world.filters("cart") == {}
 
 

@@ -8,11 +8,12 @@ from controlplane.incremental.database import Database
 from controlplane.mesh.faults.places import MOST_CLUSTERS, clusters_of, fault_places, is_in_force
 from controlplane.mesh.faults.selection import caller_uris, carries_requests, fault_of, fault_ports
 from controlplane.mesh.inputs import faults_of_host
+from controlplane.mesh.registry.endpoints import endpoints
 from controlplane.mesh.registry.services import ServiceRef, declared_services, service
-from controlplane.model.faults.faults import DrillFault, FaultSide
+from controlplane.model.faults.faults import ALL_WORKLOADS, DrillFault, FaultSide
 from controlplane.model.faults.kinds import CloseConnections, DistrustCallers, EndpointFault, PartCallers, SwallowRequests
 from controlplane.model.problems import Problem, Severity
-from controlplane.model.services import Resolution
+from controlplane.model.services import Resolution, ServicePort
 from controlplane.objects.kubernetes.core import KubernetesService
 from controlplane.objects.networking.service_entry import ServiceEntry
 
@@ -48,9 +49,15 @@ def without_effect(db: Database, fault: DrillFault) -> str:
         return "none of its ports carries requests"
     if fault.acts_at is FaultSide.CALLEE and caller_uris(db, fault.id) == ():
         return "no workload is known that it is for, or their accounts are not"
+    if fault.acts_at is FaultSide.CALLEE and fault.caller != ALL_WORKLOADS and not _take_certificates(db, ports):
+        return "callers are known by certificates, and its instances take none"
     if not fault_places(db, fault.id) and not isinstance(fault.kind, _OF_CONNECTIONS):
         return "it has no instances"
     return ""
+
+
+def _take_certificates(db: Database, ports: list[tuple[ServiceRef, ServicePort]]) -> bool:
+    return any(endpoint.mutual_tls for ref, port in ports for endpoint in endpoints(db, ref, port.number))
 
 
 def _cannot_choose(db: Database, fault: DrillFault, ref: ServiceRef) -> str:
