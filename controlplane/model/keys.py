@@ -103,6 +103,7 @@ AUTHORIZATION_POLICY = GroupKind(SECURITY, "AuthorizationPolicy")
 PEER_AUTHENTICATION = GroupKind(SECURITY, "PeerAuthentication")
 REQUEST_AUTHENTICATION = GroupKind(SECURITY, "RequestAuthentication")
 
+DRILL = GroupKind(NAVARCH, "Drill")
 RATE_LIMIT = GroupKind(NAVARCH, "RateLimit")
 
 TELEMETRY_KIND = GroupKind(TELEMETRY, "Telemetry")

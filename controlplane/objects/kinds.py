@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from controlplane.model.keys import GroupKind
+from controlplane.objects.drills import rules as drill_rules
+from controlplane.objects.drills.drill import Drill, DrillSpec
 from controlplane.objects.extensions.rules import telemetry, traffic_extension, wasm_plugin
 from controlplane.objects.extensions.telemetry import Telemetry, TelemetrySpec
 from controlplane.objects.extensions.traffic_extension import TrafficExtension, TrafficExtensionSpec
@@ -66,6 +68,7 @@ MeshObject: TypeAlias = (
     | Telemetry
     | WasmPlugin
     | TrafficExtension
+    | Drill
 )
 CredentialObject: TypeAlias = Secret | ConfigMap  # where credentials are looked up; of no use to anybody else
 Object: TypeAlias = MeshObject | CredentialObject
@@ -137,6 +140,7 @@ KINDS: Mapping[GroupKind, Kind] = {
         _kind(RateLimit, rate_limit.check, ("v1alpha1",), RateLimitSpec),
         _kind(Telemetry, telemetry.check, ("v1", "v1alpha1"), TelemetrySpec),
         _kind(WasmPlugin, wasm_plugin.check, ("v1alpha1",), WasmPluginSpec),
+        _kind(Drill, drill_rules.check, ("v1alpha1",), DrillSpec),
         _kind(TrafficExtension, traffic_extension.check, ("v1alpha1",), TrafficExtensionSpec),
     )
 }
