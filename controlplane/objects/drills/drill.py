@@ -32,7 +32,7 @@ class DrillPart(Model):
     model_config = ConfigDict(extra="forbid")
 
 
-class Caller(DrillPart):
+class DrillCaller(DrillPart):
     """Who calls: the workloads with these labels in a namespace; without labels all of it."""
 
     namespace: Annotated[_Label, Field(description="Default: that of the drill.")] = ""
@@ -45,7 +45,7 @@ class Edge(DrillPart):
     name: Annotated[_Label, Field(description="As the report calls it; else what it is about.")] = ""
     service: Annotated[_Host, Field(description="As a destination of a VirtualService: its short name, or the whole host.")]
     port: Port | None = None
-    caller: Caller | None = None
+    caller: DrillCaller | None = None
 
 
 class Objective(Edge):
@@ -82,28 +82,28 @@ class RateLimitFault(DrillPart):
     requests_per_second: Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
 
 
-class InstanceRemoval(DrillPart):
+class RemovalFault(DrillPart):
     """Instances are taken out of the service, as when their pods are deleted."""
 
     instances: Annotated[int, Strict(), Field(ge=1, le=1000)] = 1
     delete_pods: Annotated[Bool, Field(description="Delete the pods themselves: needs the right to, and happens once.")] = False
 
 
-class ZoneLoss(DrillPart):
+class ZoneFault(DrillPart):
     """The endpoints of a zone are taken out."""
 
     zone: Annotated[Text, Field(min_length=1, max_length=255, description="REGION/ZONE, or a region.")]
 
 
-class Partition(DrillPart):
+class PartitionFault(DrillPart):
     """The callers cannot connect to the service."""
 
 
-class Blackhole(DrillPart):
+class BlackholeFault(DrillPart):
     """Requests to the service are never answered."""
 
 
-class Saturation(DrillPart):
+class SaturationFault(DrillPart):
     """The service answers so many requests at a time, each late: what a busy processor looks like from outside."""
 
     concurrent: Annotated[int, Strict(), Field(ge=1, le=100_000)]
@@ -114,14 +114,14 @@ class DistrustFault(DrillPart):
     """The callers do not trust the authority of the service's certificates any more."""
 
 
-class ControlPlaneOutage(DrillPart):
+class OutageFault(DrillPart):
     """The control plane is away; in the demo alone."""
 
 
-class FaultMatch(DrillPart):
+class MatchedRequests(DrillPart):
     """Which requests a fault meets: all that is given must fit."""
 
-    paths: Annotated[tuple[Annotated[Text, Field(min_length=1, max_length=1024)], ...], Field(max_length=16)] = ()
+    path_prefix: Annotated[Text, Field(max_length=1024)] = ""
     methods: Annotated[tuple[_Label, ...], Field(max_length=16)] = ()
     headers: Annotated[TextMap, Field(max_length=16)] = Field(default_factory=dict, description="Whole values, by name.")
 
@@ -136,20 +136,20 @@ class InjectedFault(Edge):
             " at the caller it comes before all of these."
         ),
     ] = "Callee"
-    match: FaultMatch | None = None
+    match: MatchedRequests | None = None
     percentage: Annotated[_Percent, Field(description="Of the requests that match.")] = 100.0
     duration: Duration
     delay: DelayFault | None = None
     abort: AbortFault | None = None
     reset: ResetFault | None = None
     rate_limit: RateLimitFault | None = None
-    instance_removal: InstanceRemoval | None = None
-    zone_loss: ZoneLoss | None = None
-    partition: Partition | None = None
-    blackhole: Blackhole | None = None
-    saturation: Saturation | None = None
+    instance_removal: RemovalFault | None = None
+    zone_loss: ZoneFault | None = None
+    partition: PartitionFault | None = None
+    blackhole: BlackholeFault | None = None
+    saturation: SaturationFault | None = None
     distrust: DistrustFault | None = None
-    control_plane_outage: ControlPlaneOutage | None = None
+    control_plane_outage: OutageFault | None = None
 
     @property
     def sorts(self) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from controlplane.objects.drills.drill import (
     Drill,
     DrillSpec,
     Edge,
-    FaultMatch,
     InjectedFault,
+    MatchedRequests,
     Objective,
 )
 from controlplane.objects.types import rules
@@ -117,13 +117,12 @@ def _abort(path: str, abort: AbortFault) -> Iterator[Finding]:
         yield rules.out_of_range(f"{path}.grpcStatus", f"one of {', '.join(GRPC_STATUSES)}", abort.grpc_status)
 
 
-def _match(path: str, match: FaultMatch) -> Iterator[Finding]:
+def _match(path: str, match: MatchedRequests) -> Iterator[Finding]:
     if not match.model_fields_set:
         yield rules.required(path, "a condition; without match the fault meets all requests")
     yield from _headers(f"{path}.headers", match.headers)
-    for index, value in enumerate(match.paths):
-        if not value.startswith("/"):
-            yield rules.out_of_range(f"{path}.paths[{index}]", "a path, or PREFIX*", value)
+    if match.path_prefix and not match.path_prefix.startswith("/"):
+        yield rules.out_of_range(f"{path}.pathPrefix", "the beginning of a path", match.path_prefix)
 
 
 def _headers(path: str, headers: Mapping[str, str]) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def test_a_drill_is_read_with_its_defaults() -> None:
         (drill({"abort": {"grpcStatus": "MAYBE"}}), "spec.inject[0].abort.grpcStatus"),
         (drill({"abort": {"httpStatus": 99}}), "spec.inject[0].abort.httpStatus"),
         (drill({"match": {}}), "spec.inject[0].match"),
-        (drill({"match": {"paths": ["a"]}}), "spec.inject[0].match.paths[0]"),
+        (drill({"match": {"pathPrefix": "a"}}), "spec.inject[0].match.pathPrefix"),
         (drill({"match": {"headers": {"a b": "c"}}}), "spec.inject[0].match.headers"),
         (drill({"percentage": 50.0}, blastRadius={"percentage": 10.0}), "spec.inject[0].percentage"),
         (drill({"caller": {"namespace": "other"}}), "spec.inject[0].caller.namespace"),

@@ -1,0 +1,170 @@
+"""One run of a drill, from its first look at the proxies to its report.
+
+Whatever ends it (its plan, a guard, somebody, an error, the end of the control plane), its faults are taken out of the mesh. Should not
+even that be possible any more, proxies drop them by themselves once nobody renews their lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.drill_runs.scraper import Counters
+from controlplane.drills.judging.assess import RunFacts, assess
+from controlplane.drills.judging.objectives import shortfalls_at
+from controlplane.drills.judging.report import Report
+from controlplane.drills.measuring.series import Sample, Series
+from controlplane.drills.planning.plan import PlannedRun
+from controlplane.drills.planning.run import RunPhase, RunSeen, RunState, begin, step
+from controlplane.model.faults.faults import DrillFault, FaultStage
+
+_DRAIN_S = 10.0  # for what was under way at the end to be answered
+log = logging.getLogger(__name__)
+
+
+class FaultSwitch(Protocol):
+    """What brings faults into the mesh, and knows which proxies have them. Times are seconds since the epoch."""
+
+    def stage(self, fault: DrillFault, stage: FaultStage | None) -> None:
+        """Have ``fault`` at ``stage``; ``None``: nothing of it."""
+
+    def reached_at(self, fault: DrillFault) -> float | None:
+        """Return when the last proxy that ``fault`` concerns had accepted its stage; ``None``: some have not."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """How a run goes on, after one look at the proxies."""
+
+    state: RunState
+    sample: Sample
+    now: float  # seconds since it began
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunName:
+    """What a run is called, when it began (seconds since the epoch), and by which seed it chooses."""
+
+    id: str
+    started_at: float
+    seed: int
+
+
+class DrillRun:
+    """One run."""
+
+    def __init__(self, name: RunName, planned: PlannedRun, switch: FaultSwitch, counters: Counters, clock: Callable[[], float]) -> None:
+        """Do what is ``planned`` by ``switch``, and measure it by ``counters``; ``clock`` says the seconds since the epoch."""
+        self.name = name
+        self.planned = planned
+        self._switch = switch
+        self._counters = counters
+        self._clock = clock
+        self._abort = ""
+        self._wake = asyncio.Event()
+        self.state = begin(planned.timing)
+        self._series = Series(planned.edges)
+
+    @property
+    def now(self) -> float:
+        """Return the seconds since it began."""
+        return self._clock() - self.name.started_at
+
+    def abort(self, reason: str) -> None:
+        """Have it end, for ``reason``."""
+        self._abort = self._abort or reason
+        self._wake.set()
+
+    async def run(self, progress: Callable[[RunProgress], None], before: Report | None = None) -> Report:
+        """Run it, tell ``progress`` after each look, and return its report, which is compared with the one ``before``."""
+        try:
+            await self._until_ended(progress)
+        finally:
+            self._take_back()
+        return assess(self._facts(), self.state, self._series, before)
+
+    async def _until_ended(self, progress: Callable[[RunProgress], None]) -> None:
+        asked = dict.fromkeys(self.planned.faults, FaultStage.PREPARED)
+        for fault, stage in asked.items():
+            self._switch.stage(fault, stage)
+        while self.state.phase is not RunPhase.ENDED:
+            begun = self._clock()
+            sample = await self._look()
+            self.state = step(self.planned.timing, self.state, self._seen(sample.at))
+            for fault, wanted in zip(self.planned.faults, self.state.wanted, strict=True):
+                stage = FaultStage.IN_FORCE if wanted else FaultStage.PREPARED
+                if asked[fault] is not stage:
+                    self._switch.stage(fault, stage)
+                    asked[fault] = stage
+            progress(RunProgress(self.state, sample, sample.at))
+            await self._wait(begun + self.planned.interval_s - self._clock())
+        await self._drained()
+
+    async def _look(self) -> Sample:
+        readings = await self._counters.read(self.planned.proxies, {edge.host for edge in self.planned.edges})
+        return self._series.add(self.now, readings)
+
+    def _seen(self, now: float) -> RunSeen:
+        reached = {
+            position: at - self.name.started_at
+            for position, fault in enumerate(self.planned.faults)
+            if (at := self._switch.reached_at(fault)) is not None
+        }
+        since = max([self.state.gone_at or 0.0, *(fault.in_force_at or 0.0 for fault in self.state.faults)])
+        unsteady = shortfalls_at(self.planned.targets, self._series, now, since=since)
+        guard = shortfalls_at(self.planned.guards, self._series, now, since=since)
+        last = self._series.samples[-1]
+        return RunSeen(
+            now=now,
+            in_force=reached,
+            gone=reached,
+            unsteady=str(unsteady[0]) if unsteady else "",
+            guard=str(guard[0]) if guard else "",
+            abort=self._abort,
+            unread="" if last.read else "no proxy shows its counters (port 15090 of its address)",
+        )
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait so long, or until it is to end."""
+        if self._abort:
+            self._wake.clear()  # that it is to end has been seen
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._wake.wait()
+
+    async def _drained(self) -> None:
+        """Look until nothing is under way that a fault may have met: only then do the counters say what became of all requests."""
+        ends = self.now + _DRAIN_S
+        while self.now < ends:
+            sample = await self._look()
+            if not self.state.spans or not any(counts.values.get("active", 0) for counts in sample.counts):
+                return
+            await asyncio.sleep(self.planned.interval_s)
+
+    def _take_back(self) -> None:
+        for fault in self.planned.faults:
+            self._switch.stage(fault, None)
+        log.info("drill ended", extra={"drill": self.planned.drill, "run": self.name.id, "phase": self.state.phase.value})
+
+    def _facts(self) -> RunFacts:
+        return RunFacts(
+            id=self.name.id,
+            drill=self.planned.drill,
+            started_at=self.name.started_at,
+            seconds=self._series.samples[-1].at if self._series.samples else self.now,
+            interval_s=self.planned.interval_s,
+            seed=self.name.seed,
+            faults=self.planned.abouts,
+            targets=self.planned.targets,
+            has_outlier_detection=self.planned.has_outlier_detection,
+            warnings=(*self.planned.warnings, *_silent(self._series.samples)),
+        )
+
+
+def _silent(samples: Iterable[Sample]) -> tuple[str, ...]:
+    most = max((sample.silent for sample in samples), default=0)
+    return (f"up to {most} proxies did not show their counters at a time: what they counted meanwhile is told later",) if most else ()

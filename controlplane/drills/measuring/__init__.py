@@ -1,0 +1,1 @@
+"""From what proxies count to figures: rates, shares with how sure they are, and percentiles."""
