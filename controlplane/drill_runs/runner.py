@@ -20,20 +20,41 @@ from controlplane.drills.judging.report import Report
 from controlplane.drills.measuring.series import Sample, Series
 from controlplane.drills.planning.plan import PlannedRun
 from controlplane.drills.planning.run import RunPhase, RunSeen, RunState, begin, step
-from controlplane.model.faults.faults import DrillFault, FaultStage
+from controlplane.model.faults.faults import DrillFault, FaultId
 
+_HOLD_S = 5.0  # without a look at the proxies, after which the mesh takes the faults out by itself
 _DRAIN_S = 10.0  # for what was under way at the end to be answered
 log = logging.getLogger(__name__)
 
 
+class ReachedMoment(Protocol):
+    """That a fault is at every proxy as it was asked for."""
+
+    @property
+    def at(self) -> float:
+        """Return since when, by the clock."""
+
+
 class FaultSwitch(Protocol):
-    """What brings faults into the mesh, and knows which proxies have them. Times are seconds since the epoch."""
+    """What brings faults into the mesh, by their ids, and knows which proxies have them."""
 
-    def stage(self, fault: DrillFault, stage: FaultStage | None) -> None:
-        """Have ``fault`` at ``stage``; ``None``: nothing of it."""
+    def prepare(self, faults: Iterable[DrillFault], *, hold_s: float) -> None:
+        """Put ``faults`` into the mesh, where they do nothing yet; each is taken out that is not renewed for ``hold_s`` seconds."""
 
-    def reached_at(self, fault: DrillFault) -> float | None:
-        """Return when the last proxy that ``fault`` concerns had accepted its stage; ``None``: some have not."""
+    def begin(self, *ids: FaultId) -> None:
+        """Have the faults ``ids`` in force from when proxies hear of it."""
+
+    def end(self, *ids: FaultId) -> None:
+        """Have the faults ``ids`` do nothing from when proxies hear of it."""
+
+    def remove(self, *ids: FaultId) -> None:
+        """Take the faults ``ids`` out of the mesh."""
+
+    def renew(self, *ids: FaultId) -> None:
+        """Keep the faults ``ids``."""
+
+    async def reached(self, *ids: FaultId) -> ReachedMoment:
+        """Wait until every proxy that has to do with ``ids`` has accepted what was asked for last; return since when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +79,24 @@ class DrillRun:
     """One run."""
 
     def __init__(self, name: RunName, planned: PlannedRun, switch: FaultSwitch, counters: Counters, clock: Callable[[], float]) -> None:
-        """Do what is ``planned`` by ``switch``, and measure it by ``counters``; ``clock`` says the seconds since the epoch."""
+        """Do what is ``planned`` by ``switch``, and measure it by ``counters``; ``clock`` is that of ``switch``, in seconds."""
         self.name = name
         self.planned = planned
+        self._ids = tuple(fault.id for fault in planned.faults)
         self._switch = switch
         self._counters = counters
         self._clock = clock
+        self._began = clock()
         self._abort = ""
         self._wake = asyncio.Event()
         self.state = begin(planned.timing)
         self._series = Series(planned.edges)
+        self._reached: dict[int, float] = {}  # by position: since when a fault is at every proxy as it was asked for last
 
     @property
     def now(self) -> float:
         """Return the seconds since it began."""
-        return self._clock() - self.name.started_at
+        return self._clock() - self._began
 
     def abort(self, reason: str) -> None:
         """Have it end, for ``reason``."""
@@ -82,38 +106,51 @@ class DrillRun:
     async def run(self, progress: Callable[[RunProgress], None], before: Report | None = None) -> Report:
         """Run it, tell ``progress`` after each look, and return its report, which is compared with the one ``before``."""
         try:
-            await self._until_ended(progress)
+            self._switch.prepare(self.planned.faults, hold_s=max(_HOLD_S, 4 * self.planned.interval_s))
+            async with asyncio.TaskGroup() as tasks:
+                await self._until_ended(progress, tasks)
         finally:
-            self._take_back()
+            self._switch.end(*self._ids)
+            self._switch.remove(*self._ids)
+            log.info("drill ended", extra={"drill": self.planned.drill, "run": self.name.id, "phase": self.state.phase.value})
         return assess(self._facts(), self.state, self._series, before)
 
-    async def _until_ended(self, progress: Callable[[RunProgress], None]) -> None:
-        asked = dict.fromkeys(self.planned.faults, FaultStage.PREPARED)
-        for fault, stage in asked.items():
-            self._switch.stage(fault, stage)
+    async def _until_ended(self, progress: Callable[[RunProgress], None], tasks: asyncio.TaskGroup) -> None:
+        watches: dict[int, asyncio.Task[None]] = {}
+        asked = [False] * len(self._ids)
         while self.state.phase is not RunPhase.ENDED:
-            begun = self._clock()
+            begun = self.now
             sample = await self._look()
             self.state = step(self.planned.timing, self.state, self._seen(sample.at))
-            for fault, wanted in zip(self.planned.faults, self.state.wanted, strict=True):
-                stage = FaultStage.IN_FORCE if wanted else FaultStage.PREPARED
-                if asked[fault] is not stage:
-                    self._switch.stage(fault, stage)
-                    asked[fault] = stage
+            for position, wanted in enumerate(self.state.wanted):
+                if wanted is not asked[position]:
+                    asked[position] = wanted
+                    self._ask(position, wanted=wanted)
+                    if (watch := watches.pop(position, None)) is not None:
+                        watch.cancel()
+                    watches[position] = tasks.create_task(self._watch(position))
             progress(RunProgress(self.state, sample, sample.at))
-            await self._wait(begun + self.planned.interval_s - self._clock())
+            await self._wait(begun + self.planned.interval_s - self.now)
+        for watch in watches.values():
+            watch.cancel()
         await self._drained()
 
+    def _ask(self, position: int, *, wanted: bool) -> None:
+        self._reached.pop(position, None)
+        (self._switch.begin if wanted else self._switch.end)(self._ids[position])
+
+    async def _watch(self, position: int) -> None:
+        reached = await self._switch.reached(self._ids[position])
+        self._reached[position] = reached.at - self._began
+        self._wake.set()
+
     async def _look(self) -> Sample:
+        self._switch.renew(*self._ids)
         readings = await self._counters.read(self.planned.proxies, {edge.host for edge in self.planned.edges})
         return self._series.add(self.now, readings)
 
     def _seen(self, now: float) -> RunSeen:
-        reached = {
-            position: at - self.name.started_at
-            for position, fault in enumerate(self.planned.faults)
-            if (at := self._switch.reached_at(fault)) is not None
-        }
+        reached = dict(self._reached)
         since = max([self.state.gone_at or 0.0, *(fault.in_force_at or 0.0 for fault in self.state.faults)])
         unsteady = shortfalls_at(self.planned.targets, self._series, now, since=since)
         guard = shortfalls_at(self.planned.guards, self._series, now, since=since)
@@ -129,12 +166,11 @@ class DrillRun:
         )
 
     async def _wait(self, seconds: float) -> None:
-        """Wait so long, or until it is to end."""
-        if self._abort:
-            self._wake.clear()  # that it is to end has been seen
+        """Wait so long, or until there is something to look at at once."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._wake.wait()
+        self._wake.clear()
 
     async def _drained(self) -> None:
         """Look until nothing is under way that a fault may have met: only then do the counters say what became of all requests."""
@@ -144,11 +180,6 @@ class DrillRun:
             if not self.state.spans or not any(counts.values.get("active", 0) for counts in sample.counts):
                 return
             await asyncio.sleep(self.planned.interval_s)
-
-    def _take_back(self) -> None:
-        for fault in self.planned.faults:
-            self._switch.stage(fault, None)
-        log.info("drill ended", extra={"drill": self.planned.drill, "run": self.name.id, "phase": self.state.phase.value})
 
     def _facts(self) -> RunFacts:
         return RunFacts(

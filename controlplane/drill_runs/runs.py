@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import NamedTuple
 
 from controlplane.drill_runs.runner import DrillRun, FaultSwitch, RunName, RunProgress
 from controlplane.drill_runs.scraper import Counters
@@ -26,15 +27,22 @@ class DrillRefused(Exception):
     """A drill may not run; the text says why."""
 
 
+class RunClocks(NamedTuple):
+    """The time in seconds: since the epoch, and by a clock that nobody sets, which is that of the switch."""
+
+    epoch: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
 class DrillRuns:
     """What runs drills."""
 
-    def __init__(self, mesh: DrilledMesh, switch: FaultSwitch, counters: Counters, clock: Callable[[], float]) -> None:
-        """Run drills in ``mesh`` by ``switch``, measured by ``counters``; ``clock`` says the seconds since the epoch."""
+    def __init__(self, mesh: DrilledMesh, switch: FaultSwitch, counters: Counters, clocks: RunClocks) -> None:
+        """Run drills in ``mesh`` by ``switch``, measured by ``counters``, by ``clocks``."""
         self._mesh = mesh
         self._switch = switch
         self._counters = counters
-        self._clock = clock
+        self._clocks = clocks
         self._running: dict[str, LiveRun] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = False
@@ -85,8 +93,8 @@ class DrillRuns:
             reasons.append(_STOPPING)
         if reasons or self._tasks is None:
             raise DrillRefused("; ".join(reasons))
-        name = RunName(id=secrets.token_hex(4), started_at=self._clock(), seed=seed)
-        live = LiveRun(DrillRun(name, planned, self._switch, self._counters, self._clock))
+        name = RunName(id=secrets.token_hex(4), started_at=self._clocks.epoch(), seed=seed)
+        live = LiveRun(DrillRun(name, planned, self._switch, self._counters, self._clocks.monotonic))
         self._running[name.id] = live
         before = next((report for report in self.reports() if report.drill == planned.drill), None)
         self._tasks.create_task(self._run(live, before))
