@@ -164,6 +164,7 @@ class Settings:
     xds: str = "127.0.0.1:15010"  # plaintext: proxies have no identity there
     admin: str = "127.0.0.1:15014"
     health: str | None = None  # for a kubelet and Prometheus; None: not served
+    drills: str | None = None  # the Unix socket at which `navarch drill` asks; None: nobody can
     admin_hosts: tuple[str, ...] = ()  # names by which the admin API may be called, besides those of the loopback interface
     hold_unknown_s: float = 10.0  # for which a published rule stays as it was when its new version leads to what is not there
     envoy_filters: EnvoyFilters = EnvoyFilters.ROOT  # whose have an effect

@@ -11,11 +11,13 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from controlplane.admin.open_connections import OpenConnections
+from controlplane.admin.unix_socket import SCHEME, listen_at
 
 Scope = MutableMapping[str, object]
 Message = MutableMapping[str, object]
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 HEADER_S = 10.0  # for the handshake of TLS, and for the header of each request
 WRITE_S = 20.0  # for a peer to take in most of what is written to it and not sent yet: 64 KiB and a little more
 _IDLE_S = 60
+_BACKLOG = 1024
 _TLS_END_S = 2.0  # for a peer to say that it has heard the end
 _ACCEPT_AGAIN_S = 0.1  # after no connection could be accepted, for want of file descriptors as a rule
 
@@ -124,14 +127,13 @@ class HttpServer:
     """Serves ``app`` at an address."""
 
     def __init__(self, app: Asgi, address: str, tls: Callable[[], ssl.SSLContext] | None = None, *, option: str = "") -> None:
-        """Serve ``app`` at ``address`` (host:port; port 0: any free one), once that is open.
+        """Serve ``app`` at ``address`` (host:port, port 0: any free one; or unix:PATH), once that is open.
 
         By HTTPS where there is a ``tls``, which returns the context of each new connection; ``option`` is the flag that the address was
         given by.
         """
         self._option = option
-        self._host, _, port = address.rpartition(":")
-        self._port = int(port)
+        self._address = address
         self._socket: socket.socket | None = None
         config = uvicorn.Config(
             app,
@@ -154,20 +156,21 @@ class HttpServer:
 
     def open(self) -> str:
         """Open the port and return the address with its number; raises OSError where that cannot be."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            self._socket = socket.create_server((self._host.strip("[]"), self._port), family=family, backlog=1024)
+            self._socket = _listening(self._address)
         except OSError as error:
-            raise OSError(
-                error.errno, f"cannot listen at {self._host}:{self._port}: {os.strerror(error.errno or 0)}", self._option
-            ) from None
+            raise OSError(error.errno, f"cannot listen at {self._address}: {os.strerror(error.errno or 0)}", self._option) from None
         self._socket.settimeout(0)
-        return f"{self._host}:{self._socket.getsockname()[1]}"
+        if self._address.startswith(SCHEME):
+            return self._address
+        return f"{self._address.rpartition(':')[0]}:{self._socket.getsockname()[1]}"
 
     def close(self) -> None:
         """Close the port, if it is open and nobody is served there."""
         if self._socket is not None:
             self._socket.close()
+            if self._address.startswith(SCHEME):
+                Path(self._address.removeprefix(SCHEME)).unlink(missing_ok=True)
 
     async def run(self) -> None:
         """Serve at the open port until ``stop`` is called."""
@@ -195,7 +198,7 @@ class HttpServer:
                 except OSError:  # a peer that has gone already, or no file descriptor is left
                     await asyncio.sleep(_ACCEPT_AGAIN_S)
                     continue
-                tasks.create_task(self._connect(accepted, str(address[0])))
+                tasks.create_task(self._connect(accepted, str(address[0]) if address else SCHEME))
 
     async def _connect(self, accepted: socket.socket, peer: str) -> None:
         protocol = _Protocol(self._config, self._server.server_state, {})
@@ -216,3 +219,11 @@ class HttpServer:
         except Exception:  # an internal error, of one connection
             self._connections.remove(connection)
             log.exception("connection not opened")
+
+
+def _listening(address: str) -> socket.socket:
+    if address.startswith(SCHEME):
+        return listen_at(address.removeprefix(SCHEME), _BACKLOG)
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)

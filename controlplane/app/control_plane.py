@@ -18,6 +18,7 @@ from controlplane.admin.http_server import HttpServer
 from controlplane.admin.schemas import IdentityRow, ProxyRow
 from controlplane.admin.state import AdminState
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
+from controlplane.app.drills.service import Drills
 from controlplane.app.early_stop import unless_stopped
 from controlplane.app.faults.injector import FaultInjector
 from controlplane.app.fetched import jwks
@@ -101,6 +102,7 @@ class ControlPlane:
         on_refusal = partial(withdraw_patches, self._mesh, self._subscribers, self._updates.wake)
         self.faults = FaultInjector(self._updates.submit, self._subscribers, lambda: self._updates.refreshes)
         self._recorder = StreamRecorder(self._registrar, at_fault, on_refusal, self.faults.changed)
+        self._drills = Drills(self._mesh, self._subscribers.sessions, self.faults)
         self._server = DiscoveryServer(self._subscribers, self._updates.synced, _stream_factories(), self._recorder)
         self._identities: Identities | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that it runs in
@@ -137,6 +139,7 @@ class ControlPlane:
             endless = (
                 self._updates.run(self.faults.published(self._subscribers.publish), self._subscribers.turns.all_given),
                 self.faults.run(),
+                self._drills.run(),
                 self._issuers.run(lambda keys: self._updates.submit("issuers", jwks.facts(keys))),
                 self._modules.run(self._updates.submit),
                 collect_when_quiet(self._turnover),
@@ -153,6 +156,7 @@ class ControlPlane:
                 announce(addresses)
             await stop.wait()
             log.info("stopping")
+            await self._drills.stop()
             await self._server.stop(self._settings.grace_s, random.random)
             for http_server in http_servers:
                 http_server.stop()
@@ -173,7 +177,9 @@ class ControlPlane:
                 http_server.close()
             self._modules.close()
             raise
-        addresses = Addresses(admin=admin, health=health[0] if health else None, webhook=webhook[0] if webhook else None, xds="")
+        addresses = Addresses(
+            admin=admin, health=health[0] if self._settings.health else None, webhook=webhook[0] if webhook else None, xds=""
+        )
         opened = zip(listen_addresses.items(), ports, strict=True)
         return replace(
             addresses, **{name: f"{listen_address.address.rpartition(':')[0]}:{port}" for (name, listen_address), port in opened}
@@ -230,7 +236,8 @@ class ControlPlane:
         )
         admin = HttpServer(admin_app(state, self._settings.admin_hosts), self._settings.admin, option="--admin")
         health = self._settings.health
-        return (admin, HttpServer(health_app(state), health, option="--health")) if health else (admin,)
+        more = [HttpServer(health_app(state), health, option="--health")] if health else []
+        return (admin, *more, *([self._drills.server(self._settings.drills)] if self._settings.drills else []))
 
     def _proxies(self, only: str | None) -> Iterator[ProxyRow]:
         return self._recorder.proxies(self._mesh.deferrals_from(self._subscribers.sessions()), only)

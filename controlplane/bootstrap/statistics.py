@@ -17,7 +17,11 @@ _PREFIXES = (
     *("cluster_manager.", "listener_manager.", "server.", "cluster.xds-grpc.", "wasmcustom", "control_plane.", "overload."),
     "cluster.app-health|",
 )
-_SUFFIXES = ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied", "outlier_detection.ejections_active")
+# And what drills read: how often instances were ejected, and what a fault has done.
+_SUFFIXES = (
+    *("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied", "outlier_detection.ejections_active"),
+    *("outlier_detection.ejections_enforced_total", "fault.aborts_injected", "fault.delays_injected"),
+)
 # Of a cluster these are made when it is used first; of a listener they are few.
 _PARTS = (".upstream_rq_", ".upstream_cx_", ".downstream_rq_", ".http_local_rate_limit.", ".ratelimit.")
 

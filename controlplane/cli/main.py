@@ -11,6 +11,7 @@ from controlplane.cli.bootstrap import bootstrap
 from controlplane.cli.ca import app as ca
 from controlplane.cli.crds import crds
 from controlplane.cli.demo import demo
+from controlplane.cli.drill.commands import app as drill
 from controlplane.cli.inject import inject
 from controlplane.cli.iptables import iptables
 from controlplane.cli.limits.ratelimit_config import ratelimit_config
@@ -32,6 +33,7 @@ app = typer.Typer(
 for command in (serve, translate, validate, inject, demo, bootstrap, iptables, token, crds, ratelimit_config, version):
     app.command()(command)
 app.add_typer(ca)
+app.add_typer(drill)
 
 
 def main() -> None:

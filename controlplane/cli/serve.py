@@ -88,6 +88,7 @@ _Insecure: TypeAlias = Annotated[bool, typer.Option("--insecure", help="Let --xd
 _Xds: TypeAlias = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="Where proxies connect in the clear, and get nothing secret; port 0 takes any free one.")
 ]
+_Drills: TypeAlias = Annotated[str | None, typer.Option(metavar="SOCKET", help="A Unix socket at which drills are run, by this user.")]
 _Admin: TypeAlias = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the admin API listens.")]
 _Health: TypeAlias = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Also serve /healthz, /readyz and /metrics here, and nothing else.")
@@ -170,6 +171,7 @@ def serve(
     modules_at: WasmReached = None,
     admin: _Admin = "127.0.0.1:15014",
     health: _Health = None,
+    drills: _Drills = None,
     admin_hosts: _AdminHosts = None,
     traces: Traces = None,
     log_format: _Format = LogFormat.TEXT,
@@ -221,6 +223,7 @@ def serve(
         xds=plaintext_address(xds, insecure=insecure),
         admin=address(admin, option="--admin"),
         health=address(health, option="--health") if health else None,
+        drills=drills,
         admin_hosts=tuple(admin_hosts or ()),
     )
     run(settings, output, log_format, log_level)

@@ -13,6 +13,7 @@ from controlplane.drill_runs.runner import DrillRun, FaultSwitch, RunName, RunPr
 from controlplane.drill_runs.scraper import Counters
 from controlplane.drills.judging.report import Report
 from controlplane.drills.planning.plan import DrilledMesh, PlannedRun, plan
+from controlplane.model.faults.faults import FaultId
 from controlplane.objects.drills.drill import Drill
 
 _KEPT_REPORTS = 50
@@ -72,11 +73,14 @@ class DrillRuns:
             live.run.abort(reason)
         return live is not None
 
-    def stop(self) -> None:
-        """Have all runs end, and start no others."""
+    def stop(self) -> tuple[FaultId, ...]:
+        """Have all runs end, their faults at once, and start no others; return these faults."""
         self._stopping = True
+        ids = tuple(fault.id for live in self._running.values() for fault in live.run.planned.faults)
+        self._switch.end(*ids)
         for live in self._running.values():
             live.run.abort(_STOPPING)
+        return ids
 
     async def run(self) -> None:
         """Run what is started, until this is cancelled: then all faults are taken out."""

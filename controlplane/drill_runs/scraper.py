@@ -36,24 +36,29 @@ class Counters(Protocol):
 class StatsScraper:
     """Reads them from the proxies, of each page only what is about the hosts that are asked for."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        """Ask by ``session``."""
-        self._session = session
+    def __init__(self) -> None:
+        """Read nothing before ``open``."""
+        self._session: aiohttp.ClientSession | None = None
         self._turns = asyncio.Semaphore(_AT_A_TIME)
+
+    def open(self, session: aiohttp.ClientSession) -> None:
+        """Ask by ``session`` from now on."""
+        self._session = session
 
     async def read(self, proxies: Sequence[DrilledProxy], hosts: Iterable[str]) -> Mapping[str, Reading | None]:
         """Return what each of ``proxies`` has counted of ``hosts``, by id; ``None``: it did not answer."""
-        wanted = "|".join((*(re.escape(host) for host in sorted(hosts)), r"\.fault\.(aborts|delays)_injected$"))
+        named = tuple(sorted(hosts))
+        wanted = "|".join((*map(re.escape, named), r"\.fault\.(aborts|delays)_injected$"))
         query = urlencode({"usedonly": "", "filter": wanted})
-        pages = await asyncio.gather(*(self._one(proxy, query) for proxy in proxies))
+        pages = await asyncio.gather(*(self._one(proxy, query, named) for proxy in proxies))
         return dict(zip((proxy.id for proxy in proxies), pages, strict=True))
 
-    async def _one(self, proxy: DrilledProxy, query: str) -> Reading | None:
+    async def _one(self, proxy: DrilledProxy, query: str, hosts: Sequence[str]) -> Reading | None:
         try:
             address = ipaddress.ip_address(proxy.address)
         except ValueError:
             return None
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
+        if self._session is None or address.is_link_local or address.is_multicast or address.is_unspecified:
             return None
         host = f"[{address}]" if address.version == 6 else str(address)
         try:
@@ -68,4 +73,4 @@ class StatsScraper:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             log.debug("counters not read", extra={"proxy": proxy.id, "reason": str(error)})
             return None
-        return read_page(body.decode("utf-8", "replace"))
+        return read_page(body.decode("utf-8", "replace"), hosts)

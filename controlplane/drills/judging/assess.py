@@ -22,7 +22,7 @@ from controlplane.drills.judging.report import (
 from controlplane.drills.judging.timeline import breaker_changes, first_breach, steady_again
 from controlplane.drills.measuring.figures import Figures, figures
 from controlplane.drills.measuring.series import Series
-from controlplane.drills.planning.run import FaultProgress, RunState
+from controlplane.drills.planning.run import InjectionProgress, RunState
 
 ACK_S = 0.25  # by which the moment of an acknowledgement may be off
 _SETTLED_S = 10.0  # without being ejected again, after which an instance that came back counts as well
@@ -93,7 +93,7 @@ def assess(facts: RunFacts, state: RunState, series: Series, before: Report | No
     return report.model_copy(update={"changes": tuple(changes(before, report))}) if before else report
 
 
-def _fault(about: FaultAbout, progress: FaultProgress) -> FaultReport:
+def _fault(about: FaultAbout, progress: InjectionProgress) -> FaultReport:
     return FaultReport(
         name=about.name,
         sort=about.sort,

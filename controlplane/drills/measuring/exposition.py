@@ -7,8 +7,9 @@ times as long. https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.model.cluster_names import OUTBOUND, ClusterName, parse_cluster_name
@@ -39,7 +40,9 @@ LATENCY = "envoy_cluster_upstream_rq_time_bucket"
 # What faults at the caller do is counted by the listener, as it happens before a request comes to a cluster.
 FAULTS: Mapping[str, str] = {"envoy_http_fault_aborts_injected": "aborted", "envoy_http_fault_delays_injected": "delayed"}
 _CLUSTER, _CLASS, _BOUND = "envoy_cluster_name", "envoy_response_code_class", "le"
-_FAMILIES = frozenset((*COUNTERS, *GAUGES, *FAULTS, CLASSES, LATENCY))
+_OF_CLUSTERS = "envoy_cluster_"
+_FAMILIES = (*COUNTERS, *GAUGES, CLASSES, LATENCY)
+_UNFIT = re.compile(r"[^a-zA-Z0-9_]")  # for the name of a family: Envoy writes _ instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +61,48 @@ class Reading:
     faults: Mapping[str, int]
 
 
-def read_page(text: str) -> Reading:
-    """Return what is said in ``text``, the page of an Envoy; lines that cannot be understood are passed over."""
+def read_page(text: str, hosts: Iterable[str]) -> Reading:
+    """Return what is said of ``hosts`` in ``text``, the page of an Envoy; lines that cannot be understood are passed over."""
+    families = _families(hosts)
     values: dict[ClusterName, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     buckets: dict[ClusterName, dict[float, int]] = defaultdict(lambda: defaultdict(int))
     faults: dict[str, int] = defaultdict(int)
     for line in text.splitlines():
         family, brace, rest = line.partition("{")
-        if not brace or family not in _FAMILIES:
-            continue
-        inner, brace, number = rest.rpartition("} ")
+        inner, end, number = rest.rpartition("} ")
         count = _count(number)
-        if not brace or count is None:
+        if not brace or not end or count is None:
             continue
-        labels = _labels(inner)
         if family in FAULTS:
             faults[FAULTS[family]] += count
-            continue
-        cluster = parse_cluster_name(labels.get(_CLUSTER, "").removesuffix(";"))
-        if cluster.direction != OUTBOUND:
-            continue
-        if family == LATENCY:
-            bound = _bound(labels.get(_BOUND, ""))
-            if bound is not None:
+        elif family in families:
+            meant, domain = families[family]
+            labels = _labels(inner)
+            cluster = _cluster(labels.get(_CLUSTER, ""), domain)
+            if meant != LATENCY:
+                values[cluster][_name(meant, labels)] += count
+            elif (bound := _bound(labels.get(_BOUND, ""))) is not None:
                 buckets[cluster][bound] += count
-        else:
-            values[cluster][_name(family, labels)] += count
-    return Reading({cluster: Counts(dict(counts), dict(buckets.get(cluster, {}))) for cluster, counts in values.items()}, dict(faults))
+    counts = {cluster: Counts(dict(counted), dict(buckets.get(cluster, {}))) for cluster, counted in values.items()}
+    return Reading({cluster: counted for cluster, counted in counts.items() if cluster.direction == OUTBOUND}, dict(faults))
+
+
+def _families(hosts: Iterable[str]) -> Mapping[str, tuple[str, str]]:
+    """Return the families on a page that say something of ``hosts``: which of ours each is, and what it has of their names.
+
+    By itself Envoy takes the name of a cluster to end at its first dot, and the rest for a part of the name of what is counted.
+    """
+    domains = {host.partition(".")[2] for host in hosts} - {""}
+    found = {family: (family, "") for family in _FAMILIES}
+    for domain in domains:
+        taken = _OF_CLUSTERS + _UNFIT.sub("_", f"{domain};.")
+        found.update({taken + family.removeprefix(_OF_CLUSTERS): (family, domain) for family in _FAMILIES})
+    return found
+
+
+def _cluster(label: str, domain: str) -> ClusterName:
+    cluster = parse_cluster_name(label.removesuffix(";"))
+    return cluster._replace(host=f"{cluster.host}.{domain}") if domain else cluster
 
 
 def _name(family: str, labels: Mapping[str, str]) -> str:

@@ -7,9 +7,9 @@ from controlplane.model.faults.faults import (
     EVERY_REQUEST,
     DrillFault,
     FaultId,
-    HitRequests,
     FaultSide,
     HeaderText,
+    HitRequests,
     WorkloadSelection,
 )
 from controlplane.model.faults.kinds import (

@@ -45,7 +45,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class FaultProgress:
+class InjectionProgress:
     """How far a fault is, and when it came there; times are seconds since the run began."""
 
     step: FaultStep = FaultStep.WAITING
@@ -61,7 +61,7 @@ class RunState:
 
     phase: RunPhase
     since: float
-    faults: tuple[FaultProgress, ...]
+    faults: tuple[InjectionProgress, ...]
     aborted: str = ""
     not_run: str = ""
     late: str = ""  # it was not steady again in time
@@ -105,7 +105,7 @@ class RunSeen:
 
 def begin(plan: RunPlan) -> RunState:
     """Return where the run of ``plan`` begins."""
-    return RunState(RunPhase.BEFORE, 0.0, tuple(FaultProgress() for _ in plan.faults_s))
+    return RunState(RunPhase.BEFORE, 0.0, tuple(InjectionProgress() for _ in plan.faults_s))
 
 
 def step(plan: RunPlan, state: RunState, seen: RunSeen) -> RunState:
@@ -149,7 +149,7 @@ def _faults(plan: RunPlan, state: RunState, seen: RunSeen) -> RunState:
     return state if left else replace(state, phase=RunPhase.RECOVERY, since=seen.now)
 
 
-def _fault(plan: RunPlan, position: int, fault: FaultProgress, seen: RunSeen, *, aborted: bool) -> FaultProgress:
+def _fault(plan: RunPlan, position: int, fault: InjectionProgress, seen: RunSeen, *, aborted: bool) -> InjectionProgress:
     if fault.step is FaultStep.ASKED and (accepted := seen.in_force.get(position)) is not None:
         fault = replace(fault, step=FaultStep.IN_FORCE, since=seen.now, in_force_at=accepted)
     over = fault.in_force_at is not None and seen.now >= fault.in_force_at + plan.faults_s[position]

@@ -1,0 +1,101 @@
+"""Runs a drill from a terminal: what is shown while it runs, and what becomes of its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from controlplane.cli.drill.client import DrillClient, NotAnswered
+from controlplane.drills.judging.comparison import changes
+from controlplane.drills.judging.report import Report
+from controlplane.drills.rendering.markdown import markdown
+from controlplane.drills.rendering.text import lines
+from controlplane.untyped import Json, items, section
+
+_FORMATS = (".json", ".md", ".html")
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where a report goes: into the files ``written``, and to standard output; compared with that in the file ``before``."""
+
+    written: tuple[str, ...]
+    before: str | None
+    as_json: bool = False
+
+    def check(self) -> None:
+        """Raise BadParameter where it cannot go there."""
+        for path in self.written:
+            if Path(path).suffix not in _FORMATS:
+                raise typer.BadParameter(f"{path}: expected a name that ends with {', '.join(_FORMATS)}", param_hint="--write")
+        if self.before is not None:
+            self._read_before()
+
+    def show(self, report: Report) -> None:
+        """Print ``report``, and write it."""
+        earlier = self._read_before()
+        if earlier is not None:
+            report = report.model_copy(update={"changes": tuple(changes(earlier, report))})
+        for path in self.written:
+            Path(path).write_text(_formatted(report, Path(path).suffix), encoding="utf-8")
+        typer.echo(report.json_text() if self.as_json else "\n".join(lines(report)))
+
+    def _read_before(self) -> Report | None:
+        if self.before is None:
+            return None
+        try:
+            return read_report(Path(self.before).read_text(encoding="utf-8"), self.before)
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(str(error), param_hint="--compare") from None
+
+
+def read_report(text: str, where: str) -> Report:
+    """Return the report that is ``text``, from ``where``. Raises BadParameter."""
+    try:
+        return Report.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(map(str, first["loc"]))
+        raise typer.BadParameter(f"{where} is no report of a drill: {path}: {first['msg']}") from None
+
+
+async def run_drill(client: DrillClient, body: Json, reports: Reports) -> int:
+    """Have ``client`` run what ``body`` asks for, show how it goes on, and the report where ``reports`` says; return the exit status."""
+    reports.check()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with console.status("the drill begins") as status:
+        async for line in client.lines("/v1/runs", body):
+            if progress := section(line, "progress"):
+                status.update(_progress_words(progress))
+            elif found := section(line, "report"):
+                report = Report.model_validate(found)
+                status.stop()
+                reports.show(report)
+                return report.verdict.exit_status
+            else:
+                console.print(f"run {line.get('run')} of {line.get('drill')}, seed {line.get('seed')}")
+    raise NotAnswered("the control plane has ended the run without a report; its log says why")
+
+
+def _progress_words(progress: Json) -> str:
+    faults = ", ".join(f"{name}: {step}" for name, step in section(progress, "faults").items())
+    edges = ", ".join(
+        f"{edge.get('name')}: {edge.get('requests')} requests, {edge.get('failures')} failed"
+        + (f", {edge.get('ejected')} ejected" if edge.get("ejected") else "")
+        for edge in items(progress, "edges")
+    )
+    return f"{progress.get('at')} s, {progress.get('phase')} ({faults}); {edges}"
+
+
+def _formatted(report: Report, suffix: str) -> str:
+    if suffix == ".json":
+        return report.json_text()
+    if suffix == ".md":
+        return markdown(report)
+    from controlplane.drills.rendering.page import page
+
+    return page(report)
