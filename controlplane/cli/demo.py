@@ -18,6 +18,9 @@ def demo(
     kubeconfig: Annotated[str | None, typer.Option(metavar="FILE", help="How the API server is reached. Default: as kubectl does.")] = None,
     context: Annotated[str | None, typer.Option(metavar="NAME", help="The context of the kubeconfig.")] = None,
     consul: Annotated[bool, typer.Option("--consul", help="Also register workloads in the Consul on the PATH, or NAVARCH_CONSUL.")] = False,
+    drill: Annotated[
+        bool, typer.Option("--drill", help="Instead of the story: break an instance, and show what retries and ejections make of it.")
+    ] = False,
     envoy: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, resolve_path=True, help="The Envoy to run. Default: the installed one."),
@@ -34,10 +37,13 @@ def demo(
 
       navarch demo --consul
 
+      navarch demo --drill
+
       navarch demo --kubernetes --context kind-kind
 
       navarch demo --envoy /opt/envoy-1.36/envoy
     """
+    from controlplane.demo.drills.run import run_demo_drill
     from controlplane.demo.run import run
     from controlplane.demo.stores import ClusterManifests
 
@@ -45,5 +51,9 @@ def demo(
         raise typer.BadParameter("--kubeconfig and --context go with --kubernetes")
     if kubernetes and consul:
         raise typer.BadParameter("--consul goes with a folder of manifests, not with --kubernetes")
+    if drill:
+        if kubernetes or consul or keep:
+            raise typer.BadParameter("--drill goes with --json and --envoy alone")
+        raise typer.Exit(run_demo_drill(envoy=str(envoy or ""), as_json=as_json))
     store = ClusterManifests(kubeconfig, context) if kubernetes else None
     raise typer.Exit(run(store, envoy=str(envoy or ""), consul=consul, keep=keep, as_json=as_json))

@@ -103,6 +103,7 @@ class Replica:
     xds: str
     admin: str
     xds_tls: str = ""  # empty: it gives no identities
+    drills: str = ""  # the socket at which drills are run; empty: none are
 
 
 async def start_replica(replica: Replica, options: Sequence[str], folder: Path, *, home: str = "default") -> Process:
@@ -110,6 +111,8 @@ async def start_replica(replica: Replica, options: Sequence[str], folder: Path, 
     addresses = ["--xds", replica.xds, "--admin", replica.admin]
     if replica.xds_tls:
         addresses += ["--xds-tls", replica.xds_tls]
+    if replica.drills:
+        addresses += ["--drills", replica.drills]
     command = [sys.executable, "-m", "controlplane.cli.main", "serve", *options, *addresses]
     return await start(replica.name, command, folder, {"POD_NAME": replica.name, "POD_NAMESPACE": home})
 

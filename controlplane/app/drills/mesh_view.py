@@ -51,7 +51,7 @@ class MeshView:
         if ref is None:
             return ()
         found = {
-            endpoint.address: DrilledInstance(endpoint.address, ref.key.namespace, endpoint.locality)
+            endpoint.address: DrilledInstance(endpoint.address, ref.key.namespace, endpoint.labels, endpoint.locality)
             for port in self._ports(ref)
             for endpoint in endpoints(self._mesh.database, ref, port)
         }

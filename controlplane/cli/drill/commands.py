@@ -13,7 +13,7 @@ from controlplane.cli.options import Output
 from controlplane.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from controlplane.cli.drill.client import DrillClient
+    from controlplane.drill_runs.client import DrillClient
 
 app = typer.Typer(
     name="drill",
@@ -117,7 +117,7 @@ def _asked(name: str, filename: str | None) -> dict[str, object]:
 
 
 def _asking(socket: str, ask: Callable[[DrillClient], Awaitable[T]]) -> T:
-    from controlplane.cli.drill.client import NotAnswered, drill_client
+    from controlplane.drill_runs.client import NotAnswered, drill_client
 
     async def asked() -> T:
         async with drill_client(socket) as client:

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from controlplane.cli.drill.client import DrillClient, NotAnswered
+from controlplane.drill_runs.client import DrillClient, NotAnswered
 from controlplane.drills.judging.comparison import changes
 from controlplane.drills.judging.report import Report
 from controlplane.drills.rendering.markdown import markdown

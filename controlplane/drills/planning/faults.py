@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.model.faults.faults import (
     ALL,
+    ALL_WORKLOADS,
     EVERY_REQUEST,
     DrillFault,
     FaultId,
@@ -28,6 +29,7 @@ from controlplane.model.faults.kinds import (
 )
 from controlplane.objects.drills.drill import Drill, InjectedFault
 from controlplane.objects.drills.rules import GRPC_STATUSES, OF_REQUESTS
+from controlplane.objects.types.selectors import WorkloadSelector
 
 
 def injected_fault(drill: Drill, name: str, host: str, injected: InjectedFault, seed: int) -> DrillFault:
@@ -36,17 +38,22 @@ def injected_fault(drill: Drill, name: str, host: str, injected: InjectedFault, 
     ``seed`` decides which instances it takes out.
     """
     namespace, caller = drill.meta.namespace, injected.caller
-    labels = tuple(sorted(caller.selector.match_labels.items())) if caller and caller.selector else ()
     return DrillFault(
         id=FaultId(namespace, drill.meta.name, name),
         kind=_kind(injected, seed),
         host=host,
         port=injected.port or 0,
         side=FaultSide(injected.side.lower()),
-        caller=WorkloadSelection(namespaces=(caller.namespace or namespace,), labels=labels) if caller else WorkloadSelection(),
+        caller=_selection((caller.namespace or namespace,), caller.selector) if caller else ALL_WORKLOADS,
+        callee=_selection((), injected.instances),
         match=_match(injected),
         per_million=round(injected.percentage * ALL / 100) if injected.sorts[0] in OF_REQUESTS else ALL,
     )
+
+
+def _selection(namespaces: tuple[str, ...], selector: WorkloadSelector | None) -> WorkloadSelection:
+    labels = tuple(sorted(selector.match_labels.items())) if selector else ()
+    return WorkloadSelection(namespaces=namespaces, labels=labels) if namespaces or labels else ALL_WORKLOADS
 
 
 def _match(injected: InjectedFault) -> HitRequests:

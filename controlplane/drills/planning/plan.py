@@ -12,6 +12,7 @@ from controlplane.drills.measuring.series import MeasuredEdge
 from controlplane.drills.planning.faults import injected_fault
 from controlplane.drills.planning.run import RunPlan
 from controlplane.model.faults.faults import DrillFault
+from controlplane.model.services import Labels
 from controlplane.objects.drills.drill import Drill, DrillCaller, Edge, InjectedFault, Objective
 from controlplane.objects.drills.rules import camel
 
@@ -34,6 +35,7 @@ class DrilledInstance:
 
     address: str
     namespace: str
+    labels: Labels = ()
     zone: str = ""  # REGION/ZONE/SUBZONE
 
 
@@ -198,7 +200,8 @@ class _Planner:
 
     def _check_reach(self, name: str, host: str, injected: InjectedFault) -> None:
         radius = self._drill.spec.blast_radius
-        instances = self._mesh.instances(host, self._namespace)
+        wanted = set(injected.instances.match_labels.items()) if injected.instances else set()
+        instances = [each for each in self._mesh.instances(host, self._namespace) if wanted <= set(each.labels)]
         callers = self._callers(injected.caller)
         service_namespace = self._mesh.namespace(host, self._namespace)
         namespaces = {service_namespace, *(instance.namespace for instance in instances)}
@@ -225,7 +228,7 @@ class _Planner:
         if radius.pods is not None and reached > radius.pods:
             self._refused.append(f"{name}: it would reach {reached} pods, {radius.pods} are allowed by the blast radius")
         if not instances:
-            self._refused.append(f"{name}: {host} has no instances")
+            self._refused.append(f"{name}: {host} has no instances{' with these labels' if wanted else ''}")
         at = "callers" if injected.side == "Caller" else "instances"
         self._reaches.append(f"{name}: {camel(injected.sorts[0])} of {injected.percentage:g} % of requests to {host}, at {reached} {at}")
 

@@ -136,6 +136,9 @@ class InjectedFault(Edge):
             " at the caller it comes before all of these."
         ),
     ] = "Callee"
+    instances: Annotated[
+        WorkloadSelector | None, Field(description="Of the service, those that the fault is at, or that are taken out. Default: all.")
+    ] = None
     match: MatchedRequests | None = None
     percentage: Annotated[_Percent, Field(description="Of the requests that match.")] = 100.0
     duration: Duration

@@ -98,6 +98,10 @@ def _fault(path: str, fault: InjectedFault, drill: Drill) -> Iterator[Finding]:
     [sort] = sorts
     if fault.abort is not None:
         yield from _abort(f"{path}.abort", fault.abort)
+    if fault.instances is not None:
+        yield from rules.selector(f"{path}.instances.matchLabels", fault.instances.match_labels)
+        if fault.side == "Caller" and sort in OF_REQUESTS:
+            yield rules.conflict(f"{path}.instances", "expected side Callee: a fault at the caller comes before an instance is chosen")
     if fault.match is not None:
         yield from _match(f"{path}.match", fault.match)
     if sort not in OF_REQUESTS:
