@@ -22,7 +22,7 @@ from controlplane.objects.parse import parse
 _LINES = "application/x-ndjson"
 
 
-class AskedRun(BaseModel):
+class RunRequest(BaseModel):
     """Which drill is to be run: one that is among the objects, as NAMESPACE/NAME, or a whole document."""
 
     model_config = ConfigDict(extra="forbid")
@@ -37,11 +37,11 @@ def drill_app(runs: DrillRuns, object_of: Callable[[Key], object]) -> FastAPI:
     app = FastAPI(title="Navarch drills", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.post("/v1/preview")
-    async def preview(asked: AskedRun) -> dict[str, object]:
+    async def preview(asked: RunRequest) -> dict[str, object]:
         return preview_row(runs.preview(_drill(asked, object_of), asked.seed or 0))
 
     @app.post("/v1/runs")
-    async def start(asked: AskedRun) -> StreamingResponse:
+    async def start(asked: RunRequest) -> StreamingResponse:
         try:
             live = runs.start(_drill(asked, object_of), asked.seed)
         except DrillRefused as refused:
@@ -68,7 +68,7 @@ def drill_app(runs: DrillRuns, object_of: Callable[[Key], object]) -> FastAPI:
     return app
 
 
-def _drill(asked: AskedRun, object_of: Callable[[Key], object]) -> Drill:
+def _drill(asked: RunRequest, object_of: Callable[[Key], object]) -> Drill:
     if asked.document is None:
         namespace, _, name = asked.name.rpartition("/")
         found = object_of(DRILL.key(namespace or "default", name))

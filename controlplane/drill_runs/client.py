@@ -31,13 +31,13 @@ class DrillClient:
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> object:
         """Return what is answered; raises NotAnswered."""
-        async with self._asked(method, path, body) as answer:
+        async with self._answer(method, path, body) as answer:
             found: object = await answer.json()
             return found
 
     async def lines(self, path: str, body: Json) -> AsyncIterator[Json]:
         """Yield the answer to a POST of ``body`` line by line, as they come; raises NotAnswered."""
-        async with self._asked("POST", path, body) as answer:
+        async with self._answer("POST", path, body) as answer:
             pending = b""
             async for chunk in answer.content.iter_any():
                 *whole, pending = (pending + chunk).split(b"\n")
@@ -49,7 +49,7 @@ class DrillClient:
                     raise NotAnswered("the control plane answers with a line that does not end")
 
     @asynccontextmanager
-    async def _asked(self, method: str, path: str, body: Json | None) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, method: str, path: str, body: Json | None) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with self._session.request(method, f"http://navarch{path}", json=body) as answer:
                 if answer.status >= 400:

@@ -58,14 +58,14 @@ def run(
     from controlplane.cli.drill.running import Reports, run_drill
 
     reports = Reports(tuple(write or ()), compare, as_json=output is Output.JSON)
-    body = _asked(name, filename) | ({} if seed is None else {"seed": seed})
-    raise typer.Exit(_asking(socket, lambda client: run_drill(client, body, reports)))
+    body = _request_body(name, filename) | ({} if seed is None else {"seed": seed})
+    raise typer.Exit(_answer_of(socket, lambda client: run_drill(client, body, reports)))
 
 
 @app.command()
 def preview(name: _Name = "", filename: _File = None, socket: _Socket = _SOCKET) -> None:
     """Say what a drill would reach and measure, and what is in its way; nothing is broken. Exits 2 if it would not be run."""
-    found = _asking(socket, lambda client: client.ask("POST", "/v1/preview", _asked(name, filename)))
+    found = _answer_of(socket, lambda client: client.ask("POST", "/v1/preview", _request_body(name, filename)))
     typer.echo(json.dumps(found, indent=2))
     if isinstance(found, dict) and found.get("refused"):
         raise typer.Exit(_NOT_RUN)
@@ -76,7 +76,7 @@ def list_runs(
     output: Annotated[Output, typer.Option("--output", "-o", help="How they are printed.")] = Output.TABLE, socket: _Socket = _SOCKET
 ) -> None:
     """Show the drills that run, and those that have run since the control plane was started."""
-    found = _asking(socket, lambda client: client.ask("GET", "/v1/runs"))
+    found = _answer_of(socket, lambda client: client.ask("GET", "/v1/runs"))
     rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
     if output is Output.JSON:
         typer.echo(json.dumps(rows, indent=2))
@@ -97,18 +97,18 @@ def report(
     """Print the report of a run that is over; `navarch drill list` has its name."""
     from controlplane.cli.drill.running import Reports, read_report
 
-    found = _asking(socket, lambda client: client.ask("GET", f"/v1/runs/{run_id}"))
+    found = _answer_of(socket, lambda client: client.ask("GET", f"/v1/runs/{run_id}"))
     Reports(tuple(write or ()), None, as_json=output is Output.JSON).show(read_report(json.dumps(found), "the answer"))
 
 
 @app.command()
 def abort(run_id: Annotated[str, typer.Argument(metavar="RUN")], socket: _Socket = _SOCKET) -> None:
     """End a run, and have everything put back."""
-    _asking(socket, lambda client: client.ask("POST", f"/v1/runs/{run_id}/abort"))
+    _answer_of(socket, lambda client: client.ask("POST", f"/v1/runs/{run_id}/abort"))
     typer.echo(f"{run_id} ends")
 
 
-def _asked(name: str, filename: str | None) -> dict[str, object]:
+def _request_body(name: str, filename: str | None) -> dict[str, object]:
     from controlplane.cli.drill.files import read_drill
 
     if bool(name) == bool(filename):
@@ -116,15 +116,15 @@ def _asked(name: str, filename: str | None) -> dict[str, object]:
     return {"document": read_drill(filename)} if filename else {"name": name}
 
 
-def _asking(socket: str, ask: Callable[[DrillClient], Awaitable[T]]) -> T:
+def _answer_of(socket: str, ask: Callable[[DrillClient], Awaitable[T]]) -> T:
     from controlplane.drill_runs.client import NotAnswered, drill_client
 
-    async def asked() -> T:
+    async def answered() -> T:
         async with drill_client(socket) as client:
             return await ask(client)
 
     try:
-        return asyncio.run(asked())
+        return asyncio.run(answered())
     except NotAnswered as error:
         typer.echo(f"{'NOT RUN: ' if error.refused else 'navarch: '}{error}", err=True)
         raise typer.Exit(_NOT_RUN) from None

@@ -1,6 +1,7 @@
 """What is put into leaves and what is known of them beforehand: read from the files beside this one.
 
-Paths are told by their ends: of several that fit, the longest counts, and one of the kind itself before one of any kind.
+Paths are told by their ends: of several that fit, the longest counts, and one of the kind itself before one of any kind. What
+is without use in all of a kind has the empty path.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def means_default(kind: str, path: str, value: object) -> bool:
 
 def without_use(kind: str, path: str) -> str:
     """Return why the leaf at ``path`` of ``kind`` is without use, nothing if it is not."""
-    return str(_at_end(_known("without use"), kind, path) or "")
+    known = _known("without use")
+    return str(_at_end(known, kind, path) or known.get(kind, {}).get("", ""))
 
 
 def metadata_of(kind: str) -> Mapping[str, object]:

@@ -35,7 +35,7 @@ def test_the_webhook_is_asked_about_the_kinds_that_are_read_and_no_others(of: st
 
     read = {(right.group, right.resource) for right in granted(of) if is_custom(right.group) and right.verb == "watch"}
     assert asked == read
-    assert len(asked) == 16
+    assert len(asked) == 17
 
 
 @every_set
