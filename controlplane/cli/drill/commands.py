@@ -42,11 +42,15 @@ def run(
         typer.Option("--write", "-w", metavar="FILE", help="Write the report there too, as its name says: .json, .md or .html."),
     ] = None,
     compare: Annotated[str | None, typer.Option(metavar="FILE", help="Say what differs from this report (JSON).")] = None,
+    probe: Annotated[str | None, typer.Option(metavar="URL", help="Ask for this all the while, from here.")] = None,
+    probe_rate: Annotated[float, typer.Option(metavar="N", min=0.1, max=1000, help="How often a second.")] = 10,
+    journal: Annotated[str | None, typer.Option(metavar="FILE", help="Of an experiment of Chaos Toolkit: write its journal there.")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="How the report is printed.")] = Output.TABLE,
     socket: _Socket = _SOCKET,
 ) -> None:
     """Run a drill and print its report; Ctrl-C ends it and has everything put back.
 
+    A file may also be an experiment of Chaos Toolkit, or a ChaosEngine of Litmus with pod-delete.
     Exits 0 if the steady state held, 1 if it did not, 2 if the drill was not run, 3 if it was aborted.
 
     For example:
@@ -55,11 +59,13 @@ def run(
 
       navarch drill run shop/reviews-fail --write report.html
     """
-    from controlplane.cli.drill.running import Reports, run_drill
+    from controlplane.cli.drill.files import read_drill
+    from controlplane.cli.drill.running import Reports, RunOptions, run_drill
 
     reports = Reports(tuple(write or ()), compare, as_json=output is Output.JSON)
+    options = RunOptions(read_drill(filename) if filename else None, probe, probe_rate, journal)
     body = _request_body(name, filename) | ({} if seed is None else {"seed": seed})
-    raise typer.Exit(_answer_of(socket, lambda client: run_drill(client, body, reports)))
+    raise typer.Exit(_answer_of(socket, lambda client: run_drill(client, body, options, reports)))
 
 
 @app.command()
@@ -113,7 +119,7 @@ def _request_body(name: str, filename: str | None) -> dict[str, object]:
 
     if bool(name) == bool(filename):
         raise typer.BadParameter("expected the name of a Drill, or -f FILE")
-    return {"document": read_drill(filename)} if filename else {"name": name}
+    return {"document": read_drill(filename).converted.document} if filename else {"name": name}
 
 
 def _answer_of(socket: str, ask: Callable[[DrillClient], Awaitable[T]]) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,12 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from controlplane.cli.drill.files import DrillFile
+from controlplane.cli.drill.probing import ask_probes, traffic
 from controlplane.drill_runs.client import DrillClient, NotAnswered
+from controlplane.drills.experiments.chaos_toolkit import journal
 from controlplane.drills.judging.comparison import changes
-from controlplane.drills.judging.report import Report
+from controlplane.drills.judging.report import Report, Verdict
 from controlplane.drills.rendering.markdown import markdown
 from controlplane.drills.rendering.text import lines
 from controlplane.untyped import Json, items, section
@@ -63,22 +68,67 @@ def read_report(text: str, where: str) -> Report:
         raise typer.BadParameter(f"{where} is no report of a drill: {path}: {first['msg']}") from None
 
 
-async def run_drill(client: DrillClient, body: Json, reports: Reports) -> int:
-    """Have ``client`` run what ``body`` asks for, show how it goes on, and the report where ``reports`` says; return the exit status."""
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is done beside a run: of what ``file`` says, requests for ``probe`` at ``probe_rate``, a ``journal``."""
+
+    file: DrillFile | None = None
+    probe: str | None = None
+    probe_rate: float = 10.0
+    journal: str | None = None
+
+    def check(self) -> None:
+        """Raise BadParameter where something cannot be done."""
+        if self.journal is not None and (self.file is None or self.file.experiment is None):
+            raise typer.BadParameter("expected an experiment of Chaos Toolkit as FILE", param_hint="--journal")
+        if self.probe is not None and not self.probe.startswith(("http://", "https://")):
+            raise typer.BadParameter("expected a URL with http or https", param_hint="--probe")
+
+
+async def run_drill(client: DrillClient, body: Json, options: RunOptions, reports: Reports) -> int:
+    """Have ``client`` run what ``body`` asks for, with ``options``, show how it goes on, and the report where ``reports`` says.
+
+    Returns the exit status.
+    """
     reports.check()
+    options.check()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    file = options.file
+    probes = file.converted.probes if file else ()
+    for note in file.converted.notes if file else ():
+        console.print(f"note: {note}")
+    before = await ask_probes(probes)
+    if failed := next((result for result in before if not result.met), None):
+        raise NotAnswered(f"it was not steady before anything was broken: {failed.name} found {failed.output}", refused=True)
+    async with contextlib.AsyncExitStack() as stack:
+        record = await stack.enter_async_context(traffic(options.probe, options.probe_rate)) if options.probe else None
+        report = await _reported(client, body, console)
+    after = await ask_probes(probes)
+    reports.show(report)
+    if record is not None:
+        console.print(record.words)
+    for result in after:
+        console.print(f"{'held' if result.met else 'missed'}  {result.name}: found {result.output}")
+    if options.journal is not None and file is not None and file.experiment is not None:
+        _write_json(options.journal, journal(file.experiment, report, before, after))
+    missed = report.verdict is Verdict.HELD and not all(result.met for result in after)
+    return (Verdict.DEVIATED if missed else report.verdict).exit_status
+
+
+async def _reported(client: DrillClient, body: Json, console: Console) -> Report:
     with console.status("the drill begins") as status:
         async for line in client.lines("/v1/runs", body):
             if progress := section(line, "progress"):
                 status.update(_progress_words(progress))
             elif found := section(line, "report"):
-                report = Report.model_validate(found)
-                status.stop()
-                reports.show(report)
-                return report.verdict.exit_status
+                return Report.model_validate(found)
             else:
                 console.print(f"run {line.get('run')} of {line.get('drill')}, seed {line.get('seed')}")
     raise NotAnswered("the control plane has ended the run without a report; its log says why")
+
+
+def _write_json(path: str, document: Json) -> None:
+    Path(path).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _progress_words(progress: Json) -> str:
