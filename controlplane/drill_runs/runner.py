@@ -20,6 +20,7 @@ from controlplane.drills.judging.report import Report
 from controlplane.drills.measuring.series import Sample, Series
 from controlplane.drills.planning.plan import PlannedRun
 from controlplane.drills.planning.run import RunPhase, RunSeen, RunState, begin, step
+from controlplane.fleet.fault_progress import FaultProgress
 from controlplane.model.faults.faults import DrillFault, FaultId
 
 _HOLD_S = 5.0  # without a look at the proxies, after which the mesh takes the faults out by itself
@@ -33,6 +34,10 @@ class ReachedMoment(Protocol):
     @property
     def at(self) -> float:
         """Return since when, by the clock."""
+
+    @property
+    def progress(self) -> FaultProgress:
+        """Return which proxies have it, and which cannot."""
 
 
 class FaultSwitch(Protocol):
@@ -91,6 +96,7 @@ class DrillRun:
         self._wake = asyncio.Event()
         self.state = begin(planned.timing)
         self._series = Series(planned.edges)
+        self._warnings: dict[str, None] = dict.fromkeys(planned.warnings)  # each once, in order
         self._reached: dict[int, float] = {}  # by position: since when a fault is at every proxy as it was asked for last
 
     @property
@@ -142,6 +148,11 @@ class DrillRun:
     async def _watch(self, position: int) -> None:
         reached = await self._switch.reached(self._ids[position])
         self._reached[position] = reached.at - self._began
+        unable, name = reached.progress.unable, self.planned.abouts[position].name or self.planned.abouts[position].sort
+        if unable:
+            self._warnings[f"{name}: {len(unable)} proxies refuse it or cannot have it, {unable[0]} for one"] = None
+        if self.state.wanted[position] and not reached.progress.accepted:
+            self.abort(f"{name}: no proxy that is connected can make this fault")
         self._wake.set()
 
     async def _look(self) -> Sample:
@@ -192,7 +203,7 @@ class DrillRun:
             faults=self.planned.abouts,
             targets=self.planned.targets,
             has_outlier_detection=self.planned.has_outlier_detection,
-            warnings=(*self.planned.warnings, *_silent(self._series.samples)),
+            warnings=(*self._warnings, *_silent(self._series.samples)),
         )
 
 
