@@ -37,6 +37,7 @@ class FaultAbout:
     service: str
     side: str
     percentage: float
+    of_requests: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,7 @@ def _fault(about: FaultAbout, progress: InjectionProgress) -> FaultReport:
         service=about.service,
         side=about.side,
         percentage=about.percentage,
+        of_requests=about.of_requests,
         in_force_at=progress.in_force_at,
         lifted_at=progress.lifted_at,
         gone_at=progress.gone_at,

@@ -46,6 +46,11 @@ def _retries(edge: EdgeReport) -> Iterator[str]:
     broken = during.hidden + during.failures
     if during.hidden and broken:
         yield f"{edge.name}: retries hid {100 * during.hidden / broken:.0f} % of the errors ({during.hidden} of {broken} requests)"
+    elif during.failures and not during.retries and during.timeouts >= during.failures / 2:
+        yield (
+            f"{edge.name}: {during.failures} requests failed and none was tried again: the timeout of a route covers all its tries, so that"
+            " nothing of it was left; try a perTryTimeout in the VirtualService's retries, or a larger timeout"
+        )
     elif during.failures and not during.retries:
         yield (
             f"{edge.name}: {during.failures} requests failed and none was retried; try a VirtualService with"
@@ -87,7 +92,7 @@ def _breaker(edge: EdgeReport, found: Found) -> Iterator[str]:
 
 def _timeouts(edge: EdgeReport) -> Iterator[str]:
     if edge.during.timeouts:
-        yield f"{edge.name}: {edge.during.timeouts} requests or tries ended by a timeout"
+        yield f"{edge.name}: {edge.during.timeouts} requests or tries ended by a timeout; percentiles are of those that were answered"
 
 
 def _overflows(edge: EdgeReport) -> Iterator[str]:

@@ -107,6 +107,7 @@ class FaultReport(ReportPart):
     service: str
     side: str
     percentage: float
+    of_requests: bool  # single requests are hit, not connections or whole instances
     in_force_at: float | None
     lifted_at: float | None
     gone_at: float | None

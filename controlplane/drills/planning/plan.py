@@ -14,7 +14,7 @@ from controlplane.drills.planning.run import RunPlan
 from controlplane.model.faults.faults import DrillFault
 from controlplane.model.services import Labels
 from controlplane.objects.drills.drill import Drill, DrillCaller, Edge, InjectedFault, Objective
-from controlplane.objects.drills.rules import camel
+from controlplane.objects.drills.rules import OF_REQUESTS, camel
 
 MOST_PROXIES = 100  # that are looked at in one run
 NEVER_LABEL, NEVER = "navarch.dev/drills", "never"
@@ -256,4 +256,5 @@ def _about(injected: InjectedFault) -> FaultAbout:
         service=injected.service,
         side=injected.side,
         percentage=injected.percentage,
+        of_requests=injected.sorts[0] in OF_REQUESTS,
     )

@@ -34,7 +34,8 @@ def fault_lines(report: Report) -> Iterator[str]:
         if fault.in_force_at is None:
             yield f"{fault.sort} of {fault.service} was never in force"
         else:
-            what = f"{fault.sort} of {fault.percentage:g} % at the {fault.side.lower()} of {fault.service}"
+            share = f"of {fault.percentage:g} % at the {fault.side.lower()} of" if fault.of_requests else "for"
+            what = f"{fault.sort} {share} {fault.service}"
             times = f"in force at {fault.in_force_at:.2f} s, lifted at {_seconds(fault.lifted_at)}, gone at {_seconds(fault.gone_at)}"
             yield f"{what}: {times}"
     if report.detected_after is not None:
