@@ -21,6 +21,7 @@ app = typer.Typer(
     name="ca",
     help="Show, export and rotate the authority that signs the certificates of workloads: of a cluster, or where a folder keeps it.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 _Folder: TypeAlias = Annotated[

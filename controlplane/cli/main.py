@@ -1,45 +1,110 @@
-"""The command ``navarch``: its subcommands, and what it says when a file or a port cannot be opened."""
+"""The command ``navarch``: its subcommands, each imported when it is asked for, and what it says when something cannot be done."""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import sys
+from collections.abc import Mapping
+from typing import Annotated
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from controlplane.cli.bootstrap import bootstrap
-from controlplane.cli.ca import app as ca
-from controlplane.cli.crds import crds
-from controlplane.cli.demo import demo
-from controlplane.cli.drill.commands import app as drill
-from controlplane.cli.inject import inject
-from controlplane.cli.iptables import iptables
-from controlplane.cli.limits.ratelimit_config import ratelimit_config
-from controlplane.cli.serve import serve
-from controlplane.cli.token import token
-from controlplane.cli.translate import translate
-from controlplane.cli.validate import validate
-from controlplane.cli.version import version
+from controlplane.cli.operator.failures import CommandFailed
+
+# The module of each command, below controlplane.cli: in it a function of the command's name, or an ``app`` of several.
+COMMANDS: Mapping[str, str] = {
+    "serve": "serve",
+    "translate": "translate",
+    "validate": "validate",
+    "inject": "inject",
+    "demo": "demo",
+    "bootstrap": "bootstrap",
+    "iptables": "iptables",
+    "token": "token",
+    "crds": "crds",
+    "ratelimit-config": "limits.ratelimit_config",
+    "drill": "drill.commands",
+    "problems": "operator.problems",
+    "version": "version",
+    "ca": "ca",
+}
+ALIASES: Mapping[str, str] = {}
+_SETTINGS: dict[str, object] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class LazyGroup(TyperGroup):
+    """A group of commands whose modules are imported when a command is asked for; help asks for all."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Return the names of all commands, in the order of help."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
+        """Return the command ``cmd_name``, ``None`` if there is none."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            for each in COMMANDS:  # what was meant is looked for among those that are there
+                self.get_command(ctx, each)
+            return None
+        if name not in self.commands:
+            self.commands[name] = _command(name)
+        found = self.commands[name]
+        return found if isinstance(found, TyperCommand | TyperGroup) else None
+
+
+def _command(name: str) -> TyperCommand | TyperGroup:
+    module = importlib.import_module(f"controlplane.cli.{COMMANDS[name]}")
+    group = getattr(module, "app", None)
+    if not isinstance(group, typer.Typer):
+        group = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
+        group.command(name)(getattr(module, name.replace("-", "_")))
+    command = get_command(group)
+    if not isinstance(command, TyperCommand | TyperGroup):
+        raise TypeError(f"{name} is no command of Typer")
+    command.name = name
+    return command
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="navarch",
     help="A service-mesh control plane that speaks Istio's API and drives stock Envoy.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=_SETTINGS,
 )
-for command in (serve, translate, validate, inject, demo, bootstrap, iptables, token, crds, ratelimit_config, version):
-    app.command()(command)
-app.add_typer(ca)
-app.add_typer(drill)
+
+
+def _print_version(*, asked: bool) -> None:
+    if asked:
+        from controlplane.cli.version import version
+
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda value: _print_version(asked=value), is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+    del version
 
 
 def main() -> None:
-    """Run the command line of this process: exit status 2 says that it was asked for something that cannot be."""
+    """Run the command line of this process; a mistake ends it with a sentence and an exit status (``operator/failures.py``)."""
     try:
-        app()
+        app(prog_name="navarch")
+    except CommandFailed as error:
+        typer.echo(f"navarch: {error}", err=True)
+        sys.exit(error.status)
     except OSError as error:  # a file that is not there, a port that is taken
         # Whoever writes a file names it.
         where = error.filename or ("standard output" if error.errno == errno.ENOSPC else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -10,18 +11,37 @@ import typer
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
     """Print ``rows`` under ``head``; in a terminal each in its style of ``styles``, in a pipe as lines of tab-separated values."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            typer.echo("\t".join(_printable(cell) for cell in row))
-        return
+    if sys.stdout.isatty():
+        typer.echo(drawn(head, rows, styles), nl=False)
+    else:
+        typer.echo(plain(rows), nl=False)
+
+
+def plain(rows: Sequence[Sequence[str]]) -> str:
+    """Return ``rows`` as lines of tab-separated values."""
+    return "".join("\t".join(_printable(cell) for cell in row) + "\n" for row in rows)
+
+
+def drawn(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = (), width: int | None = None) -> str:
+    """Return ``rows`` under ``head``, fitted to ``width`` columns: the terminal's, where it is not given.
+
+    A cell that is too long goes on in the next line: nothing is cut off.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*head, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in head:
+        table.add_column(name, overflow="fold")
     for index, row in enumerate(rows):
         table.add_row(*(Text(_printable(cell)) for cell in row), style=styles[index] if styles else None)
-    Console().print(table)
+    text = io.StringIO()
+    if width is None:
+        Console(file=text, force_terminal=True, width=Console().width).print(table)
+    else:
+        Console(file=text, width=width).print(table)
+    return text.getvalue()
 
 
 def _printable(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer import Context
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -82,7 +83,9 @@ def test_commands_that_the_readme_names_are_understood(line: str) -> None:
     group = get_command(app)
     assert isinstance(group, TyperGroup)
 
-    context = group.commands[command].make_context(command, arguments)
+    found = group.get_command(Context(group), command)
+    assert found is not None
+    context = found.make_context(command, arguments)
 
     assert context.info_name == command
 
