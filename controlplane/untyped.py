@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -24,6 +25,15 @@ def number(data: Mapping[str, object], name: str) -> int:
     """Return the integer in the field ``name`` of ``data``, 0 where there is none."""
     value = data.get(name)
     return value if isinstance(value, int) else 0
+
+
+def instant(data: Mapping[str, object], name: str) -> float:
+    """Return the time in the field ``name`` of ``data``, ISO 8601 with a zone, in seconds since the epoch; 0.0 where there is none."""
+    try:
+        at = dt.datetime.fromisoformat(text(data, name))
+    except ValueError:
+        return 0.0
+    return at.timestamp() if at.tzinfo else 0.0
 
 
 def is_deeper(data: object, levels: int) -> bool:

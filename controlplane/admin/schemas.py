@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import datetime as dt
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+
+
+def iso_time(at: float) -> str:
+    """Return ``at``, in seconds since the epoch, as ISO 8601 has it, in UTC: 2026-01-31T12:00:00.000000Z."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+Instant: TypeAlias = Annotated[  # seconds since the epoch; clients get ISO 8601
+    float,
+    PlainSerializer(iso_time, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
 
 class Schema(BaseModel):
@@ -44,9 +59,9 @@ class TypeState(Schema):
     acked: str | None
     nacked: str | None
     error: str | None
-    sent_at: float | None
-    acked_at: float | None
-    nacked_at: float | None
+    sent_at: Instant | None
+    acked_at: Instant | None
+    nacked_at: Instant | None
     resources: int
     sent_bytes: int
 
@@ -61,16 +76,16 @@ class Connection(Schema):
 
     connection: int
     wire: str
-    connected_at: float
+    connected_at: Instant
     types: tuple[TypeState, ...]
 
 
 class DeferralRow(Schema):
-    """An object with rules that stay as they were, as what their new version leads to is not there; times are since the epoch."""
+    """An object with rules that stay as they were, as what their new version leads to is not there."""
 
     object: str
-    since: float
-    until: float  # at most
+    since: Instant
+    until: Instant  # at most
     waiting_for: tuple[str, ...]
 
 
@@ -82,13 +97,13 @@ class ProxyRow(Schema):
     identity: str | None  # a URI; none: it came by plaintext, and gets nothing secret
     synced: bool
     connections: tuple[Connection, ...]
-    reported_at: float | None = None  # when it has last said what it sends
+    reported_at: Instant | None = None  # when it has last said what it sends
     held_back: tuple[DeferralRow, ...] = ()
     registered: str | None = None  # the WorkloadEntry that it has asked for, or why there is none
 
 
 class RefusedCallerRow(Schema):
-    """A caller that was not let in, as often as it has come; what it says of itself is not verified. Times are since the epoch."""
+    """A caller that was not let in, as often as it has come; what it says of itself is not verified."""
 
     address: str
     failure: str  # as the metric navarch_callers_refused names it
@@ -96,8 +111,8 @@ class RefusedCallerRow(Schema):
     node: str  # by which it called itself; empty where it did not come so far
     identity: str | None  # that it has proved
     times: int
-    first_at: float
-    last_at: float
+    first_at: Instant
+    last_at: Instant
 
 
 class LoadRow(Schema):
@@ -118,8 +133,8 @@ class RootRow(Schema):
 
     root: str  # the first half of the SHA-256 of its PEM
     signs: bool
-    expires_at: float
-    issuer_expires_at: float  # of the certificate that signs below it, or its own
+    expires_at: Instant
+    issuer_expires_at: Instant  # of the certificate that signs below it, or its own
 
 
 class WaitingFor(Schema):
@@ -140,7 +155,7 @@ class IdentityRow(Schema):
     certificates: int  # in use
     issued: int
     requests: dict[str, int]  # to sign a key of somebody's own, by what became of them
-    first_expires_at: float | None
+    first_expires_at: Instant | None
     refused: dict[str, int]  # callers that were not let in, by reason
     credentials: dict[str, int]  # that proxies have asked for: those that they have (held), and those that they cannot have (unusable)
 

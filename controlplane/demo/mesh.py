@@ -34,6 +34,7 @@ from controlplane.demo.processes import (
 from controlplane.demo.stores import ManifestStore, Saved
 from controlplane.demo.templates import template
 from controlplane.model.proxies import ProxyType
+from controlplane.untyped import instant
 
 # Which types of resources tell that a change has arrived: the first of them that a stream asks for.
 HOSTS = ("VirtualHost", "RouteConfiguration")
@@ -265,7 +266,7 @@ def _accepted_at(row: dict[str, object], kinds: Sequence[str]) -> list[float]:
     connections, found = row["connections"], list[float]()
     assert isinstance(connections, list)  # noqa: S101 - the admin API says so
     for connection in connections:
-        times = {status["type"]: float(status["ackedAt"] or 0.0) for status in connection["types"]}
+        times = {status["type"]: instant(status, "ackedAt") for status in connection["types"]}
         found += [times[kind] for kind in kinds if kind in times][:1]
     return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from controlplane.envoy.type_urls import EDS
-from controlplane.untyped import items
+from controlplane.untyped import instant, items
 from tests.bench import workload
 from tests.bench.measure import CHANGED, MB, Figures
 from tests.bench.served import Served, resident
@@ -93,7 +93,7 @@ async def _acknowledged(served: Served, client: httpx.AsyncClient, all_of_them: 
     rows = (await client.get(f"http://{served.replicas[0].admin}/v1/proxies")).json()
     names = {each.name for each in all_of_them}
     last = {
-        str(row["id"]).split("~")[2].partition(".")[0]: max(float(str(each["ackedAt"] or 0)) for each in types)
+        str(row["id"]).split("~")[2].partition(".")[0]: max(instant(each, "ackedAt") for each in types)
         for row in rows
         for connection in items(row, "connections")
         if (types := [each for each in items(connection, "types") if each["typeUrl"] == EDS])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from controlplane.untyped import section, text
+from controlplane.untyped import instant, section, text
 from tests.support.api_relay import Relay
 from tests.support.cluster import Cluster
 from tests.support.envoys import REVIEWS, DemoMesh, traffic
@@ -115,7 +115,7 @@ async def test_s03_replicas_restart_in_turn_and_envoys_move_without_being_sent_a
             await process.stop()
             await pair.all_back()
             took = time.time() - begun
-            moved = [each for row in await world.proxies() for each in streams(row) if float(str(each["connectedAt"])) >= begun]
+            moved = [each for row in await world.proxies() for each in streams(row) if instant(each, "connectedAt") >= begun]
             print(f"{name} stopped: {len(moved)} Envoys moved, the last after {took:.1f} s, and were sent {sent(moved)} resources")
             assert took <= within(5 + 5)  # the drain, and the gap
             assert moved
