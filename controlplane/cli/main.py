@@ -27,11 +27,13 @@ COMMANDS: Mapping[str, str] = {
     "crds": "crds",
     "ratelimit-config": "limits.ratelimit_config",
     "drill": "drill.commands",
+    "proxies": "operator.proxies.proxies",
+    "config": "operator.config.config",
     "problems": "operator.problems",
     "version": "version",
     "ca": "ca",
 }
-ALIASES: Mapping[str, str] = {}
+ALIASES: Mapping[str, str] = {"ps": "proxies"}
 _SETTINGS: dict[str, object] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import typer
 
+_SHORT = 40  # characters of first cells, which are names, that are not broken
+
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
     """Print ``rows`` under ``head``; in a terminal each in its style of ``styles``, in a pipe as lines of tab-separated values."""
@@ -32,8 +34,9 @@ def drawn(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[s
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for name in head:
-        table.add_column(name, overflow="fold")
+    for position, name in enumerate(head):
+        longest = max((len(row[position]) for row in rows), default=0)
+        table.add_column(name, overflow="fold", no_wrap=position == 0 and longest <= _SHORT)
     for index, row in enumerate(rows):
         table.add_row(*(Text(_printable(cell)) for cell in row), style=styles[index] if styles else None)
     text = io.StringIO()

@@ -27,7 +27,7 @@ def pod_clients(kubeconfig: str | None, context: str | None, namespace: str, por
     pods = running_pods(api, namespace, PODS)
     if not pods:
         raise CommandFailed(f"no pod with {PODS} runs in {namespace}: --system-namespace names another", UNREACHABLE)
-    return tuple(AdminClient(f"pod {pod}", partial(_forwarded, api, pod, namespace, port)) for pod in pods)
+    return tuple(AdminClient(f"pod {pod}", partial(forwarded, api, pod, namespace, port)) for pod in pods)
 
 
 def core_api(kubeconfig: str | None, context: str | None) -> CoreV1Api:
@@ -74,7 +74,8 @@ class _ForwardedConnection(HTTPConnection):
         self.sock = opened
 
 
-def _forwarded(api: CoreV1Api, pod: str, namespace: str, port: int, timeout_s: float) -> HTTPConnection:
+def forwarded(api: CoreV1Api, pod: str, namespace: str, port: int, timeout_s: float) -> HTTPConnection:
+    """Return a connection to ``port`` of ``pod``; raises CommandFailed."""
     from kubernetes.client.exceptions import ApiException
     from kubernetes.stream import portforward
 

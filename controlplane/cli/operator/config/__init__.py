@@ -1,0 +1,1 @@
+"""``navarch config``: what a proxy has, as tables, each row with the object that it comes from."""
