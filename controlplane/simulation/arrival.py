@@ -14,6 +14,7 @@ class Arrival:
     """A connection as a listener has it.
 
     ``local`` is its destination. ``restored``: that is where the client wanted to go, and not where iptables sent it.
+    ``principal`` is in the certificate that the client has, ``peer`` in the one that it has shown here.
     """
 
     source: Address
@@ -24,3 +25,5 @@ class Arrival:
     server_name: str = ""
     transport: str = RAW_BUFFER
     protocols: tuple[str, ...] = ()
+    principal: str = ""
+    peer: str = ""

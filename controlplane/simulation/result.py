@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 from google.protobuf.struct_pb2 import Value
+
+from controlplane.simulation.matching.head import Head
 
 
 class Stage(StrEnum):
@@ -21,17 +24,31 @@ class Stage(StrEnum):
     VIRTUAL_HOST = "virtual host"
     ROUTE = "route"
     HTTP_FILTER = "HTTP filter"
+    POLICIES = "policies"
     CLUSTER = "cluster"
+
+
+class Lost(NamedTuple):
+    """What did not fit, and the first thing of it that did not; ``index`` is its place, where it has one."""
+
+    what: str
+    why: str
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One decision: what of ``resource`` was ``chosen``, and the reason in plain words."""
+    """One decision: what of ``resource`` was ``chosen``, and the reason in plain words.
+
+    ``lost`` came before it and did not fit; ``index`` is the place of what was chosen, where it has one.
+    """
 
     stage: Stage
     resource: str
     chosen: str
     reason: str
+    lost: tuple[Lost, ...] = ()
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +104,17 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One way that traffic may go. ``share`` of it goes this way; ``asks`` are filters on the way that may still refuse it."""
+    """One way that traffic may go.
+
+    ``share`` of it goes this way; ``asks`` are filters on the way that may still refuse it. ``sent`` is the request as it is sent on.
+    """
 
     landing: Landing
     steps: tuple[Step, ...]
     share: Fraction
     mirrors: tuple[Mirrored, ...] = ()
     asks: tuple[str, ...] = ()
+    sent: Head | None = None
 
     def chosen(self, stage: Stage) -> str:
         """Return what was last chosen at ``stage``, and nothing where it was not reached."""
@@ -127,10 +148,11 @@ class Walk:
     mirrors: tuple[Mirrored, ...] = ()
     asks: tuple[str, ...] = ()
     told: tuple[tuple[str, Value], ...] = ()  # what filters have told the load balancer
+    sent: Head | None = None  # the request as its route sends it on
 
-    def step(self, stage: Stage, resource: str, chosen: str, reason: str) -> Walk:
+    def step(self, stage: Stage, resource: str, chosen: str, reason: str, lost: tuple[Lost, ...] = (), index: int | None = None) -> Walk:
         """Return the way after one more decision."""
-        return replace(self, steps=(*self.steps, Step(stage, resource, chosen, reason)))
+        return replace(self, steps=(*self.steps, Step(stage, resource, chosen, reason, lost, index)))
 
     def passing(self, stage: Stage, name: str) -> Walk:
         """Return the way past the filter ``name``, which may refuse."""
@@ -152,4 +174,4 @@ class Walk:
 
     def ends(self, landing: Landing) -> Outcome:
         """Return the way, which ends at ``landing``."""
-        return Outcome(landing=landing, steps=self.steps, share=self.share, mirrors=self.mirrors, asks=self.asks)
+        return Outcome(landing=landing, steps=self.steps, share=self.share, mirrors=self.mirrors, asks=self.asks, sent=self.sent)

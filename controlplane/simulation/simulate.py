@@ -29,7 +29,13 @@ def _accepted(connection: ClientConnection, request: Request | None, resources: 
     if listener is None:
         yield Walk().step(Stage.LISTENER, "", "", reason).ends(Closed())
         return
-    arrival = Arrival(source=connection.source, local=local, destination=connection.destination, first_bytes=connection.first_bytes)
+    arrival = Arrival(
+        source=connection.source,
+        local=local,
+        destination=connection.destination,
+        first_bytes=connection.first_bytes,
+        principal=connection.principal,
+    )
     found = inspected(Walk().step(Stage.LISTENER, listener.name, listener.name, reason), listener, arrival)
     if isinstance(found, Outcome):
         yield found

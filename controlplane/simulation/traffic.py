@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -59,20 +60,26 @@ class ClientConnection:
     """A connection of a client.
 
     ``redirected_to`` is where iptables send it, whatever its ``destination`` is; ``None`` where nothing is captured.
+    ``principal`` is the URI of the certificate that it shows to who asks for one, as spiffe://cluster.local/ns/shop/sa/web.
     """
 
     source: Address
     destination: Address
     first_bytes: FirstBytes = PlainHttp()
     redirected_to: Address | None = None
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request on ``connection``. ``path`` has the query; ``headers`` are those beside method, authority and path."""
+    """A request on ``connection``. ``path`` has the query; ``headers`` are those beside method, authority and path.
+
+    ``claims`` are what its token says, which is taken as valid; ``None``: whether it has one is seen by its headers.
+    """
 
     connection: ClientConnection
     authority: str
     path: str = "/"
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
+    claims: Mapping[str, object] | None = None

@@ -15,7 +15,8 @@ from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.simulation.extensions import unpacked
-from controlplane.simulation.requests.matches import Head, headers_fit
+from controlplane.simulation.matching.head import Head
+from controlplane.simulation.matching.headers import headers_fit
 
 MODULI = {FractionalPercent.HUNDRED: 100, FractionalPercent.TEN_THOUSAND: 10_000, FractionalPercent.MILLION: 1_000_000}
 _HEADER = "x-envoy-fault-abort-request"

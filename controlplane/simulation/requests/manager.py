@@ -5,25 +5,22 @@ https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/htt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.route.v3.route_components_pb2 import RedirectAction, Route, RouteAction, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
-from envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2 import Config
-from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
-from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.simulation.arrival import Arrival
-from controlplane.simulation.extensions import holds, unpacked
-from controlplane.simulation.requests.faults import MODULI, abort_of, fault_of
-from controlplane.simulation.requests.matches import Head
-from controlplane.simulation.requests.metadata import Criteria, criteria_from, with_early_headers
+from controlplane.simulation.matching.head import Head
+from controlplane.simulation.requests.faults import MODULI
+from controlplane.simulation.requests.filters import Passing, passed
+from controlplane.simulation.requests.metadata import with_early_headers
 from controlplane.simulation.requests.paths import normalized_path
+from controlplane.simulation.requests.rewriting import forwarded_for, rewritten
 from controlplane.simulation.requests.routes import Target, fitting_routes, targets_of
 from controlplane.simulation.requests.virtual_hosts import chosen_virtual_host, without_port
 from controlplane.simulation.resources import Resources
@@ -41,17 +38,13 @@ _REDIRECTS = {
     RedirectAction.TEMPORARY_REDIRECT: 307,
     RedirectAction.PERMANENT_REDIRECT: 308,
 }
-# HTTP filters that never refuse, so that nothing needs to be said of them.
-_HARMLESS = ("envoy.filters.http.grpc_stats", "envoy.filters.http.grpc_web")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a request is: on which connection, with which head, at which manager, and in which table and virtual host of it."""
+    """Where a request is: how it passes the filters, and in which table and virtual host."""
 
-    manager: HttpConnectionManager
-    arrival: Arrival
-    head: Head
+    passing: Passing
     resources: Resources
     table: RouteConfiguration
     host: VirtualHost
@@ -76,25 +69,26 @@ def managed(
     if head is None:
         yield walk.step(Stage.REQUEST, request.path, "", "its headers are changed in a way that is not simulated").ends(Undecided())
         return
-    yield from _hosted(walk, manager, arrival, head, resources)
+    yield from _hosted(walk, Passing(manager=manager, arrival=arrival, head=head, claims=request.claims), resources)
 
 
-def _hosted(walk: Walk, manager: HttpConnectionManager, arrival: Arrival, head: Head, resources: Resources) -> Iterator[Outcome]:
-    """Yield what becomes of a request with ``head`` in the route table of ``manager``."""
-    table, reason = _table(manager, resources)
+def _hosted(walk: Walk, passing: Passing, resources: Resources) -> Iterator[Outcome]:
+    """Yield what becomes of the request that is ``passing`` in the route table of its manager."""
+    head = passing.head
+    table, reason = _table(passing.manager, resources)
     if table is None:
-        yield from _unrouted(walk.step(Stage.ROUTE_TABLE, "", "", reason), manager, head)
+        yield from _unrouted(walk.step(Stage.ROUTE_TABLE, "", "", reason), passing)
         return
     walk = walk.step(Stage.ROUTE_TABLE, table.name, table.name, reason)
     host, reason = chosen_virtual_host(table, (*table.virtual_hosts, *resources.virtual_hosts.get(table.name, ())), head)
     if host is None:
-        yield from _unrouted(walk.step(Stage.VIRTUAL_HOST, table.name, "", reason), manager, head)
+        yield from _unrouted(walk.step(Stage.VIRTUAL_HOST, table.name, "", reason), passing)
         return
     walk = walk.step(Stage.VIRTUAL_HOST, table.name, host.name, reason)
-    place = _Place(manager=manager, arrival=arrival, head=head, resources=resources, table=table, host=host)
+    place = _Place(passing=passing, resources=resources, table=table, host=host)
     if host.require_tls != VirtualHost.NONE and head.value("x-forwarded-proto") != "https":
         walk = walk.step(Stage.VIRTUAL_HOST, table.name, host.name, "it takes requests by TLS alone")
-        yield from _answered(_filtered(walk, manager, head, (host.typed_per_filter_config, table.typed_per_filter_config)), _MOVED)
+        yield from _answered(passed(walk, passing, (host.typed_per_filter_config, table.typed_per_filter_config)), _MOVED)
         return
     for fitting in fitting_routes(walk, table, host, head):
         if fitting.route is not None:
@@ -102,12 +96,12 @@ def _hosted(walk: Walk, manager: HttpConnectionManager, arrival: Arrival, head: 
         elif fitting.undecided:
             yield fitting.walk.ends(Undecided())
         else:
-            yield from _unrouted(fitting.walk, manager, head)
+            yield from _unrouted(fitting.walk, passing)
 
 
-def _unrouted(walk: Walk, manager: HttpConnectionManager, head: Head) -> Iterator[Outcome]:
+def _unrouted(walk: Walk, passing: Passing) -> Iterator[Outcome]:
     """Yield what becomes of a request without a route: filters come before that is said."""
-    yield from _answered(_filtered(walk, manager, head), _NOT_FOUND)
+    yield from _answered(passed(walk, passing), _NOT_FOUND)
 
 
 def _answered(filtered: Iterator[Outcome | Walk], status: int) -> Iterator[Outcome]:
@@ -127,7 +121,10 @@ def _head(manager: HttpConnectionManager, arrival: Arrival, request: Request, pa
     headers = tuple((name.lower(), value) for name, value in request.headers)
     if not any(name == "x-forwarded-proto" for name, _ in headers):
         headers += (("x-forwarded-proto", scheme),)
-    return Head(method=request.method, scheme=scheme, authority=authority, path=path, headers=headers)
+    head = Head(method=request.method, scheme=scheme, authority=authority, path=path, headers=headers)
+    if manager.use_remote_address.value and not manager.skip_xff_append:
+        head = replace(head, headers=tuple(forwarded_for(head, arrival.source.ip)))
+    return head
 
 
 def _table(manager: HttpConnectionManager, resources: Resources) -> tuple[RouteConfiguration | None, str]:
@@ -143,19 +140,19 @@ def _table(manager: HttpConnectionManager, resources: Resources) -> tuple[RouteC
 
 def _routed(walk: Walk, place: _Place, route: Route) -> Iterator[Outcome]:
     """Yield what ``route`` makes of the request, filters first."""
-    if place.head.method == _CONNECT and not _takes_connect(place.manager, route):
+    if place.passing.head.method == _CONNECT and not _takes_connect(place.passing.manager, route):
         yield walk.step(Stage.ROUTE, place.host.name, route.name, "CONNECT is not enabled").ends(Answered(_FORBIDDEN))
         return
     targets: Iterator[Target] | None = iter([Target(walk, "", route.route.metadata_match)])
     if route.HasField("route"):
-        targets = targets_of(walk, route, place.head)
+        targets = targets_of(walk, route, place.passing.head)
     if targets is None:
         yield walk.step(Stage.ROUTE, place.host.name, route.name, "what chooses its cluster is not simulated").ends(Undecided())
         return
     general = (route.typed_per_filter_config, place.host.typed_per_filter_config, place.table.typed_per_filter_config)
     for target in targets:
         specific = general if target.weighted is None else (target.weighted.typed_per_filter_config, *general)
-        for each in _filtered(target.walk, place.manager, place.head, specific, target.cluster):
+        for each in passed(target.walk, place.passing, specific, target.cluster):
             yield _acted(replace(target, walk=each), place, route) if isinstance(each, Walk) else each
 
 
@@ -169,39 +166,6 @@ def _takes_connect(manager: HttpConnectionManager, route: Route) -> bool:
         if own.upgrade_type.upper() == _CONNECT:
             takes = not own.HasField("enabled") or own.enabled.value
     return takes
-
-
-def _filtered(
-    walk: Walk, manager: HttpConnectionManager, head: Head, specific: Iterable[Mapping[str, AnyMessage]] = (), cluster: str = ""
-) -> Iterator[Outcome | Walk]:
-    """Yield what the HTTP filters of ``manager`` answer themselves, and the way of what they let through, on its way to ``cluster``."""
-    for each in manager.http_filters:
-        if holds(each.typed_config, Router):
-            break
-        if holds(each.typed_config, HTTPFault):
-            fault = fault_of(each, specific)
-            abort = abort_of(fault, cluster, head) if fault else None
-            if abort is None:
-                continue
-            status, count, modulus = abort
-            says = f"{count} of {modulus} requests are answered {status}"
-            yield walk.step(Stage.HTTP_FILTER, each.name, str(status), says).by_chance(Fraction(count, modulus)).ends(Answered(status))
-            if count == modulus:
-                return
-            walk = walk.by_chance(1 - Fraction(count, modulus))
-        elif (config := unpacked(each.typed_config, Config)) is not None:
-            told = criteria_from(config, head)
-            walk = walk.passing(Stage.HTTP_FILTER, each.name) if told is None else _telling(walk, each.name, told)
-        elif each.name not in _HARMLESS:
-            walk = walk.passing(Stage.HTTP_FILTER, each.name)
-    yield walk
-
-
-def _telling(walk: Walk, name: str, told: Criteria) -> Walk:
-    if not told:
-        return walk
-    says = ", ".join(f"{key}={value.string_value}" for key, value in told.items())
-    return replace(walk.step(Stage.HTTP_FILTER, name, says, "it tells the load balancer"), told=(*walk.told, *told.items()))
 
 
 def _acted(target: Target, place: _Place, route: Route) -> Outcome:
@@ -221,14 +185,15 @@ def _acted(target: Target, place: _Place, route: Route) -> Outcome:
 
 
 def _forwarded(target: Target, place: _Place, route: Route) -> Outcome:
-    walk = replace(target.walk, mirrors=tuple(_mirrors(place, route)))
-    headers = place.head.headers
+    sent = rewritten(place.passing.head, route, target.weighted, place.host, place.table)
+    walk = replace(target.walk, mirrors=tuple(_mirrors(place, route)), sent=sent)
+    headers = place.passing.head.headers
     criteria = Metadata()
     criteria.CopyFrom(target.criteria)
     for key, value in walk.told:  # which has precedence over what the route asks for
         criteria.filter_metadata[LOAD_BALANCER].fields[key].CopyFrom(value)
     balancing = Balancing(criteria=criteria, hashes=_hashes(route.route), headers=headers)
-    found = endpoints_of(walk, target.cluster, place.resources, place.arrival, balancing)
+    found = endpoints_of(walk, target.cluster, place.resources, place.passing.arrival, balancing)
     if not isinstance(found, Unusable):
         return found
     if found.undecided:

@@ -18,7 +18,7 @@ from google.protobuf.struct_pb2 import Value
 
 from controlplane.simulation.arrival import Arrival
 from controlplane.simulation.extensions import unpacked
-from controlplane.simulation.requests.matches import Head
+from controlplane.simulation.matching.head import Head
 from controlplane.simulation.upstream.subsets import LOAD_BALANCER
 
 _COMMAND = re.compile("%([A-Z_]+)%")

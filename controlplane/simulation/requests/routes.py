@@ -14,11 +14,13 @@ from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost, WeightedCluster
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
+from controlplane.simulation.matching.head import Head
 from controlplane.simulation.requests.faults import MODULI
-from controlplane.simulation.requests.matches import Head, misfit
-from controlplane.simulation.result import Stage, Walk
+from controlplane.simulation.requests.matches import misfit
+from controlplane.simulation.result import Lost, Stage, Walk
 from controlplane.simulation.upstream.subsets import merged_criteria
 
+_FITS = "it is the first that fits"
 _UNSUPPORTED = ("tls_context", "path_match_policy")
 
 
@@ -43,29 +45,31 @@ class Target:
 
 def fitting_routes(walk: Walk, table: RouteConfiguration, host: VirtualHost, head: Head) -> Iterator[Fitting]:
     """Yield the ways to the routes of ``host`` that a request with ``head`` may get."""
-    passed: list[str] = []
+    lost: list[Lost] = []
     for index, route in enumerate(host.routes):
         label = route.name or f"routes[{index}]"
         if wrong := misfit(route.match, head, ignores_parameters=table.ignore_path_parameters_in_path_matching):
-            passed.append(f"{label} asks another {wrong.removeprefix('the ')}" if wrong.startswith("the ") else f"{label} asks {wrong}")
+            lost.append(Lost(label, wrong, index))
             continue
-        reason = "; ".join([*passed, "it fits all that it asks"])
+        before = tuple(lost)
         if _asks_unsupported(route):
-            yield Fitting(walk.step(Stage.ROUTE, host.name, label, "it asks what is not simulated"), None, undecided=True)
+            yield Fitting(walk.step(Stage.ROUTE, host.name, label, "it asks what is not simulated", before, index), None, undecided=True)
             return
         if not route.match.HasField("runtime_fraction"):
-            yield Fitting(walk.step(Stage.ROUTE, host.name, label, reason), route)
+            yield Fitting(walk.step(Stage.ROUTE, host.name, label, _FITS, before, index), route)
             return
         share = route.match.runtime_fraction.default_value
         modulus = MODULI[share.denominator]
         taken, others = walk.drawing(modulus, 0, share.numerator), walk.drawing(modulus, share.numerator, modulus)
         if taken is not None:
-            yield Fitting(taken.step(Stage.ROUTE, host.name, label, f"{reason}, with {share.numerator} of {modulus} requests"), route)
+            says = f"{_FITS}, with {share.numerator} of {modulus} requests"
+            yield Fitting(taken.step(Stage.ROUTE, host.name, label, says, before, index), route)
         if others is None:
             return
         walk = others
-        passed.append(f"{label} is for {share.numerator} of {modulus} requests")
-    yield Fitting(walk.step(Stage.ROUTE, host.name, "", "; ".join(passed) or "it has no routes"), None)
+        lost.append(Lost(label, f"it is for {share.numerator} of {modulus} requests", index))
+    says = "none of its routes fits" if lost else "it has no routes"
+    yield Fitting(walk.step(Stage.ROUTE, host.name, "", says, tuple(lost)), None)
 
 
 def _asks_unsupported(route: Route) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
-from controlplane.simulation.requests.matches import Head
+from controlplane.simulation.matching.head import Head
 
 _ANY = "*"
 
