@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, str] = {
     "proxies": "operator.proxies.proxies",
     "config": "operator.config.config",
     "problems": "operator.problems",
+    "explain": "operator.explaining.explain",
+    "authz": "operator.explaining.authz",
     "version": "version",
     "ca": "ca",
 }

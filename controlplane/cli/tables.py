@@ -21,7 +21,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequ
 
 def plain(rows: Sequence[Sequence[str]]) -> str:
     """Return ``rows`` as lines of tab-separated values."""
-    return "".join("\t".join(_printable(cell) for cell in row) + "\n" for row in rows)
+    return "".join("\t".join(printable(cell) for cell in row) + "\n" for row in rows)
 
 
 def drawn(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = (), width: int | None = None) -> str:
@@ -38,7 +38,7 @@ def drawn(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[s
         longest = max((len(row[position]) for row in rows), default=0)
         table.add_column(name, overflow="fold", no_wrap=position == 0 and longest <= _SHORT)
     for index, row in enumerate(rows):
-        table.add_row(*(Text(_printable(cell)) for cell in row), style=styles[index] if styles else None)
+        table.add_row(*(Text(printable(cell)) for cell in row), style=styles[index] if styles else None)
     text = io.StringIO()
     if width is None:
         Console(file=text, force_terminal=True, width=Console().width).print(table)
@@ -47,6 +47,6 @@ def drawn(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[s
     return text.getvalue()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return ``text`` on one line, without what a terminal would obey."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -13,7 +13,7 @@ from controlplane.envoy.type_urls import RDS, VHDS
 from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh import inputs
 from controlplane.mesh.access.credentials import credential_users
-from controlplane.mesh.fields_at_fault import MadeFrom, fields_at_fault, hosts_about
+from controlplane.mesh.fields_at_fault import MadeFrom, fields_at_fault, fields_behind, hosts_about
 from controlplane.mesh.gateway.gateways import GatewayScope, gateways_selecting
 from controlplane.mesh.patches.compiled import compiled_patch
 from controlplane.mesh.publish.publisher import Publisher
@@ -61,6 +61,17 @@ class Attribution:
                     made_from = self._made_from(call, about, narrow=position > 0)
                     if at_fault := fields_at_fault(type_url, name, message, made_from):
                         return at_fault
+        return ()
+
+    def made_of(self, tables: Iterable[Table], type_url: str, name: str) -> tuple[FieldAtFault, ...]:
+        """Return the fields that ``name``, a resource in one of ``tables`` or a virtual host in one, was made from."""
+        for table in tables:
+            resource, part = _find(table, type_url, name)
+            if resource is not None:
+                about = _Subject(type_url, resource, part)
+                calls = self._publisher.made_by(table, (type_url, resource.name))[:1]
+                made_from = [made for call in calls for made in self._made_from(call, about, narrow=bool(about.hosts))]
+                return fields_behind(type_url, name, made_from)
         return ()
 
     def patches_in(self, table: Table, type_url: str, name: str, message: str) -> tuple[PatchRef, ...]:

@@ -16,6 +16,8 @@ from controlplane.incremental.database import Database, query
 from controlplane.mesh.facets import service_host
 from controlplane.mesh.inputs import objects
 from controlplane.mesh.routing.virtual_services import destinations, virtual_service_head
+from controlplane.mesh.shards import CLUSTER_DOMAIN
+from controlplane.model.hosts import resolve_short_name
 from controlplane.model.keys import (
     AUTHORIZATION_POLICY,
     DESTINATION_RULE,
@@ -38,6 +40,7 @@ from controlplane.model.keys import (
 from controlplane.model.problems import FieldAtFault
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.kubernetes.core import KubernetesService
+from controlplane.objects.networking.destination_rule import DestinationRule
 from controlplane.objects.networking.service_entry import ServiceEntry
 from controlplane.objects.networking.virtual_service import VirtualService
 
@@ -96,6 +99,14 @@ def fields_at_fault(type_url: str, name: str, message: str, made_from: Iterable[
     return tuple(FieldAtFault(key, _field(type_url, name, key, latest)) for key in keys[:_MOST])
 
 
+def fields_behind(type_url: str, name: str, made_from: Iterable[MadeFrom]) -> tuple[FieldAtFault, ...]:
+    """Return what of ``made_from`` says something about ``name``, what says most first."""
+    kinds = _KINDS.get(type_url, ())
+    among = [each.object for each in made_from if each.object.key.group_kind in kinds]
+    keys = sorted((each.key for each in among), key=lambda key: (kinds.index(key.group_kind), key))
+    return tuple(FieldAtFault(key, _field(type_url, name, key, among)) for key in keys)
+
+
 @query
 def hosts_about(db: Database, key: Key) -> frozenset[str] | None:
     """Return the hosts that the object ``key`` is about, those that it leads to too; ``None``: it is about none in particular."""
@@ -107,6 +118,8 @@ def hosts_about(db: Database, key: Key) -> frozenset[str] | None:
             return frozenset({service_host(key.name, key.namespace)})
         case ServiceEntry() as service_entry:
             return frozenset(service_entry.spec.hosts)
+        case DestinationRule() as rule if "*" not in rule.spec.host:
+            return frozenset({resolve_short_name(rule.spec.host, key.namespace, CLUSTER_DOMAIN)})
         case _:
             return None
 

@@ -260,6 +260,10 @@ class Mesh:
             return self._attribution.fields_naming(session.proxy, session.view.tables, name)
         return self._attribution.fields_at_fault(session.view.tables, type_url, name, message)
 
+    def made_of(self, session: Session, type_url: str, name: str) -> tuple[FieldAtFault, ...]:
+        """Return the fields that ``name``, which the proxy of ``session`` sees, was made from, what says most of it first."""
+        return self._attribution.made_of(session.view.tables, type_url, name)
+
     def withdraw_patches(self, session: Session, type_url: str, name: str, message: str) -> bool:
         """Leave a patch out of what the proxy of ``session`` refused with ``message``; return whether there is one: then ``refresh``."""
         return self._withdrawn_patches.refused(session.proxy.id, session.view.tables, type_url, name, message)

@@ -45,6 +45,11 @@ class Listing:
 
 def show(output: Form, data: object, listing: Listing) -> None:
     """Print what was found as ``output`` says: ``data``, which is JSON, or ``listing``."""
+    show_data(output, data, lambda: _print(listing, wide=output is Form.WIDE))
+
+
+def show_data(output: Form, data: object, print_text: Callable[[], None]) -> None:
+    """Print what was found as ``output`` says: ``data``, which is JSON, or by ``print_text`` what people read."""
     match output:
         case Form.JSON:
             typer.echo(json.dumps(data, indent=2))
@@ -53,7 +58,7 @@ def show(output: Form, data: object, listing: Listing) -> None:
 
             typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
         case Form.TABLE | Form.WIDE:
-            _print(listing, wide=output is Form.WIDE)
+            print_text()
 
 
 def _print(listing: Listing, *, wide: bool) -> None:
