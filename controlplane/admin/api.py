@@ -25,6 +25,7 @@ from controlplane.admin.schemas import (
     ResourceRow,
 )
 from controlplane.admin.state import AdminState
+from controlplane.admin.traffic.explanations import explanation_router
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.slices import LoopShare
 from controlplane.xds.resource import Resource
@@ -45,6 +46,7 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
     answers = Answers(pages)
     routers = (_object_router, _proxy_router, _identity_router, _load_router)
     include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *(router(state, answers) for router in routers))
+    include_routers(app, RouteAccess.OPERATOR, explanation_router(state, answers, _ALWAYS))
     return RequestLimit(HostCheck(app, hosts), pages, health)
 
 

@@ -37,6 +37,9 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/v1/identity": RouteAccess.OPERATOR,
     "/v1/refused-callers": RouteAccess.OPERATOR,
     "/v1/issuers": RouteAccess.OPERATOR,
+    "/v1/explain": RouteAccess.OPERATOR,
+    "/v1/explain/resource": RouteAccess.OPERATOR,
+    "/v1/authz": RouteAccess.OPERATOR,
 }
 
 

@@ -14,7 +14,7 @@ from controlplane.objects.locations import Location
 class Origin:
     """A field of an object that has made something, and where it is written, as far as that is known."""
 
-    object: Key
+    key: Key
     field: str
     location: Location | None = None
 
@@ -22,7 +22,7 @@ class Origin:
         """Return it as JSON."""
         where = self.location
         return {
-            "object": str(self.object),
+            "object": str(self.key),
             "field": self.field,
             "file": where.file if where else None,
             "line": where.line or None if where else None,
@@ -30,7 +30,7 @@ class Origin:
 
     def __str__(self) -> str:
         """Return ``Kind/namespace/name field (file:line)``."""
-        return " ".join(filter(None, (str(self.object), self.field, f"({self.location})" if self.location else "")))
+        return " ".join(filter(None, (str(self.key), self.field, f"({self.location})" if self.location else "")))
 
 
 @dataclass(frozen=True, slots=True)

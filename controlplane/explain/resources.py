@@ -25,12 +25,11 @@ class _Decoded(Mapping[str, T]):
 
     def __init__(self, view: View, type_url: str, decode: Callable[[bytes], T]) -> None:
         self._view, self._type_url, self._decode = view, type_url, decode
-        self._find = view.lookup(type_url)
         self._known: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
         if name not in self._known:
-            resource = self._find(name)
+            resource = self._view.get(self._type_url, name)
             if resource is None:
                 raise KeyError(name)
             self._known[name] = self._decode(resource.value)
@@ -68,7 +67,7 @@ class _HostsByTable(Mapping[str, tuple[VirtualHost, ...]]):
 def resources_in(view: View, authorities: frozenset[str] = frozenset()) -> Work[Resources]:
     """Return what ``view`` shows, for requests to ``authorities``."""
     listeners: list[Listener] = []
-    for resource in view.resources(LDS):
+    for resource in tuple(view.resources(LDS)):  # it may change meanwhile
         listeners.append(Listener.FromString(resource.value))
         yield
     return Resources(

@@ -67,8 +67,8 @@ class StepExplainer:
             case Stage.VIRTUAL_HOST:
                 self._host = step.chosen
                 origins = self._of_host()
-            case Stage.ROUTE if step.index is not None:
-                route = self._route(step.index)
+            case Stage.ROUTE if step.place is not None:
+                route = self._route(step.place)
                 origins = self._origins.of_route(self._table, route) if route else ()
                 details = route_details(route) if route else {}
                 lost = tuple(self._lost_route(each) for each in step.lost)
@@ -95,12 +95,12 @@ class StepExplainer:
         yield from table.virtual_hosts if table is not None else ()
         yield from self._resources.virtual_hosts.get(self._table, ())
 
-    def _route(self, index: int) -> Route | None:
+    def _route(self, place: int) -> Route | None:
         host = next((each for each in self._hosts() if each.name == self._host), None)
-        return host.routes[index] if host is not None and index < len(host.routes) else None
+        return host.routes[place] if host is not None and place < len(host.routes) else None
 
     def _lost_route(self, lost: Lost) -> LostRule:
-        route = self._route(lost.index) if lost.index is not None else None
+        route = self._route(lost.place) if lost.place is not None else None
         return LostRule(lost.what, lost.why, self._origins.of_route(self._table, route) if route else ())
 
     def _of_policies(self, step: Step) -> tuple[Origin, ...]:

@@ -29,18 +29,21 @@ class Stage(StrEnum):
 
 
 class Lost(NamedTuple):
-    """What did not fit, and the first thing of it that did not; ``index`` is its place, where it has one."""
+    """What did not fit, and the first thing of it that did not.
+
+    ``place`` is which of several it is, where there are.
+    """
 
     what: str
     why: str
-    index: int | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One decision: what of ``resource`` was ``chosen``, and the reason in plain words.
 
-    ``lost`` came before it and did not fit; ``index`` is the place of what was chosen, where it has one.
+    ``lost`` came before it and did not fit; ``place`` is which of several was chosen, where there are.
     """
 
     stage: Stage
@@ -48,7 +51,7 @@ class Step:
     chosen: str
     reason: str
     lost: tuple[Lost, ...] = ()
-    index: int | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +153,9 @@ class Walk:
     told: tuple[tuple[str, Value], ...] = ()  # what filters have told the load balancer
     sent: Head | None = None  # the request as its route sends it on
 
-    def step(self, stage: Stage, resource: str, chosen: str, reason: str, lost: tuple[Lost, ...] = (), index: int | None = None) -> Walk:
+    def step(self, stage: Stage, resource: str, chosen: str, reason: str, lost: tuple[Lost, ...] = (), place: int | None = None) -> Walk:
         """Return the way after one more decision."""
-        return replace(self, steps=(*self.steps, Step(stage, resource, chosen, reason, lost, index)))
+        return replace(self, steps=(*self.steps, Step(stage, resource, chosen, reason, lost, place)))
 
     def passing(self, stage: Stage, name: str) -> Walk:
         """Return the way past the filter ``name``, which may refuse."""

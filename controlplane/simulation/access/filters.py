@@ -37,7 +37,7 @@ class RbacFilter(Protocol):
     def shadow_rules_stat_prefix(self) -> str:
         """How the keys in the metadata begin."""
 
-    def HasField(self, field_name: str) -> bool:  # type: ignore[explicit-override]  # noqa: N802 - as protobuf calls it
+    def HasField(self, field_name: str) -> bool:  # noqa: N802 - as protobuf calls it
         """Return whether a field is set."""
 
 
