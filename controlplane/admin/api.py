@@ -45,8 +45,8 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
     pages, health = LoopShare(), LoopShare()
     answers = Answers(pages)
     routers = (_object_router, _proxy_router, _identity_router, _load_router)
-    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *(router(state, answers) for router in routers))
-    include_routers(app, RouteAccess.OPERATOR, explanation_router(state, answers, _ALWAYS))
+    own = (router(state, answers) for router in routers)
+    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, explanation_router(state, answers, _ALWAYS))
     return RequestLimit(HostCheck(app, hosts), pages, health)
 
 

@@ -78,6 +78,7 @@ def _ways(
         if sides and verdict is Verdict.ALLOWED:
             verdict = together(each for side in sides for each in ([way.verdict for way in side.ways] or [Verdict.SENT]))
             why = next((way.why for side in sides for way in side.ways if way.why), "") or next((side.unknown for side in sides), "")
+        steps = yield from StepExplainer(session, resources, sight.origins).explained(outcome.steps)
         found.append(
             Way(
                 share=_share(outcome.share),
@@ -85,7 +86,7 @@ def _ways(
                 verdict=verdict,
                 why=why,
                 status=end.status,
-                steps=tuple(StepExplainer(session, resources, sight.origins).explained(outcome.steps)),
+                steps=steps,
                 mirrors=tuple(f"{each.cluster} ({_share(each.share)})" for each in outcome.mirrors),
                 other_sides=tuple(sides),
             )

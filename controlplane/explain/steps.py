@@ -11,6 +11,7 @@ from controlplane.explain.details import cluster_details, route_details
 from controlplane.explain.explanation import ExplainedStep, LostRule, Origin
 from controlplane.explain.origins import MOST_ORIGINS, Origins
 from controlplane.explain.verdicts import INBOUND_LISTENER
+from controlplane.explain.work import Work
 from controlplane.mesh.sessions import Session
 from controlplane.model.keys import (
     AUTHORIZATION_POLICY,
@@ -42,12 +43,14 @@ class StepExplainer:
         """Begin at the first step."""
         self._session, self._resources, self._origins = session, resources, origins
         self._listener = self._table = self._host = ""
-        self._inline: dict[str, Sequence[VirtualHost]] = {}
 
-    def explained(self, steps: Sequence[Step]) -> Iterator[ExplainedStep]:
-        """Yield ``steps``, explained."""
+    def explained(self, steps: Sequence[Step]) -> Work[tuple[ExplainedStep, ...]]:
+        """Return ``steps``, explained."""
+        found: list[ExplainedStep] = []
         for step in steps:
-            yield self._explained(step)
+            found.append(self._explained(step))
+            yield
+        return tuple(found)
 
     def _explained(self, step: Step) -> ExplainedStep:
         origins: tuple[Origin, ...] = ()

@@ -16,8 +16,9 @@ from controlplane.mesh.access.credentials import credential_users
 from controlplane.mesh.fields_at_fault import MadeFrom, fields_at_fault, fields_behind, hosts_about
 from controlplane.mesh.gateway.gateways import GatewayScope, gateways_selecting
 from controlplane.mesh.patches.compiled import compiled_patch
+from controlplane.mesh.publish.parts import PartGroup
 from controlplane.mesh.publish.publisher import Publisher
-from controlplane.mesh.roots import seen_by
+from controlplane.mesh.roots import is_of_one_workload, seen_by
 from controlplane.model.keys import GATEWAY, VIRTUAL_SERVICE, Key
 from controlplane.model.problems import FieldAtFault
 from controlplane.model.proxies import Proxy
@@ -69,9 +70,11 @@ class Attribution:
             resource, part = _find(table, type_url, name)
             if resource is not None:
                 about = _Subject(type_url, resource, part)
-                calls = self._publisher.made_by(table, (type_url, resource.name))[:1]
-                made_from = [made for call in calls for made in self._made_from(call, about, narrow=bool(about.hosts))]
-                return fields_behind(type_url, name, made_from)
+                calls = self._publisher.made_by(table, (type_url, resource.name))
+                # What holds for a workload is worked out for its group; a group of many services has read too much to be told.
+                told = calls if isinstance(table.key, PartGroup) and is_of_one_workload(table.key) else calls[:1]
+                found = {made.object.key: made for call in told for made in self._made_from(call, about, narrow=bool(about.hosts))}
+                return fields_behind(type_url, name, found.values())
         return ()
 
     def patches_in(self, table: Table, type_url: str, name: str, message: str) -> tuple[PatchRef, ...]:
