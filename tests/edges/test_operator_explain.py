@@ -68,7 +68,7 @@ def test_what_cannot_be_asked_is_told_in_a_sentence(folder: Path, arguments: tup
 
 async def test_a_running_control_plane_says_what_manifests_say_of_the_proxies_that_it_has(folder: Path) -> None:
     async with control_plane(folder) as running, delta(running.at.xds) as call:
-        await call.write(delta_request(CDS, node={"id": CLIENT}))
+        await call.write(delta_request(CDS, node=CLIENT))
         await next_delta(call)
         ask = partial(asyncio.to_thread, navarch, "explain", "--admin", running.at.admin)
         served = json.loads((await ask("client", "GET", "http://web.shop/orders/7", "-o", "json")).stdout)

@@ -26,10 +26,12 @@ class Authority:
         self.pem = self._signed(self.name, self.key, constraint, None)
 
     def issue(self, *names: str) -> tuple[bytes, bytes]:
-        """Return a certificate for the host ``names``, and its key, as PEM."""
+        """Return a certificate for the host ``names``, or URIs, and its key, as PEM."""
         key = generate_private_key(SECP256R1())
-        alternatives = x509.SubjectAlternativeName([x509.DNSName(each) for each in names])
-        chain = self._signed(names[0], key, x509.BasicConstraints(ca=False, path_length=None), alternatives)
+        alternatives = x509.SubjectAlternativeName(
+            [x509.UniformResourceIdentifier(each) if "://" in each else x509.DNSName(each) for each in names]
+        )
+        chain = self._signed(names[0][:60], key, x509.BasicConstraints(ca=False, path_length=None), alternatives)
         return chain, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def _signed(

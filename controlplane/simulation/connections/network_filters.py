@@ -15,7 +15,8 @@ from envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2 import ExtAuthz
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
 from controlplane.simulation.access.facts import Facts, connection_facts
 from controlplane.simulation.access.filters import Judged, judged_by_others, judged_by_rbac
@@ -76,13 +77,19 @@ def _secured(walk: Walk, label: str, chain: FilterChain, arrival: Arrival) -> tu
     if not arrival.principal:
         says = "the chain asks for the client's certificate (mutual TLS), and it has none"
         return walk.step(Stage.NETWORK_FILTER, label, "mutual TLS", says).ends(Closed())
-    wanted = context.common_tls_context.combined_validation_context.default_validation_context.match_typed_subject_alt_names
+    wanted = _checked(context.common_tls_context).match_typed_subject_alt_names
     if wanted and not any(text_fits(each.matcher, arrival.principal) for each in wanted):
         asked = " or ".join(in_words(each.matcher) for each in wanted)
         says = f"the client is {arrival.principal}, and not {asked}"
         return walk.step(Stage.NETWORK_FILTER, label, "mutual TLS", says).ends(Closed())
     says = f"the client shows the certificate of {arrival.principal}"
     return walk.step(Stage.NETWORK_FILTER, label, "mutual TLS", says), replace(arrival, peer=arrival.principal)
+
+
+def _checked(common: CommonTlsContext) -> CertificateValidationContext:
+    if common.HasField("combined_validation_context"):
+        return common.combined_validation_context.default_validation_context
+    return common.validation_context
 
 
 def _judged(walk: Walk, network_filter: Filter, facts: Facts) -> Judged:

@@ -38,6 +38,7 @@ _PROBE: Call = {
     "authority": "",
     "path": "",
     "headers": [],
+    "certificate": "",
 }
 
 

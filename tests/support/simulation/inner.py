@@ -31,13 +31,14 @@ class Call(TypedDict):
     source: str
     destination: str
     port: int
-    kind: str  # tls, http1, http10, http2, raw, silent
+    kind: str  # tls, http1, http10, http2, raw, silent; mtls-http1 and mtls-raw: within a whole TLS handshake
     server_name: str
     protocols: list[str]
     method: str
     authority: str
     path: str
     headers: list[tuple[str, str]]
+    certificate: str  # of a client that finishes its handshake: a file with it and its key; empty: it has none
 
 
 class Result(TypedDict):
@@ -49,7 +50,12 @@ class Result(TypedDict):
 
 async def call(given: Call, port: int) -> Result:
     """Make the call from ``port``, and read until the other end has no more to say."""
-    reader, writer = await asyncio.open_connection(given["destination"], given["port"], local_addr=(given["source"], port))
+    try:
+        reader, writer = await asyncio.open_connection(
+            given["destination"], given["port"], local_addr=(given["source"], port), **secured(given)
+        )
+    except (ssl.SSLError, ConnectionError):
+        return {"port": port, "answer": ""}
     answer = b""
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -69,13 +75,32 @@ async def call(given: Call, port: int) -> Result:
     return {"port": port, "answer": answer.decode("latin-1")}
 
 
+class _Secured(TypedDict, total=False):
+    ssl: ssl.SSLContext
+    server_hostname: str
+
+
+def secured(given: Call) -> _Secured:
+    """Return how the connection is secured, nothing where it is not, or no handshake is finished."""
+    if not given["kind"].startswith("mtls-"):
+        return {}
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if given["protocols"]:
+        context.set_alpn_protocols(given["protocols"])
+    if given["certificate"]:
+        context.load_cert_chain(given["certificate"])
+    return {"ssl": context, "server_hostname": given["server_name"]}
+
+
 def first_bytes(given: Call) -> bytes:
     """Return what the client sends."""
-    match given["kind"]:
+    match given["kind"].removeprefix("mtls-"):
         case "tls":
             return hello(given["server_name"], given["protocols"])
         case "http1" | "http10":
-            version = "1.1" if given["kind"] == "http1" else "1.0"
+            version = "1.0" if given["kind"] == "http10" else "1.1"
             headers = [("Host", given["authority"]), *given["headers"], ("Connection", "close")]
             lines = [f"{given['method']} {given['path']} HTTP/{version}", *(f"{name}: {value}" for name, value in headers), "", ""]
             return "\r\n".join(lines).encode()

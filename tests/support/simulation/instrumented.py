@@ -33,6 +33,8 @@ _FORMAT = {
     "route": "%ROUTE_NAME%",
     "status": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "termination": "%CONNECTION_TERMINATION_DETAILS%",
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
 }
 _TERMINAL: dict[type[TcpProxy | HttpConnectionManager], str] = {TcpProxy: "tcp", HttpConnectionManager: "http"}

@@ -57,6 +57,7 @@ def call(random: Random, made: Configuration) -> Call:
         "authority": _authority(random, made),
         "path": random.choice((*PATHS, *PATHS, _odd_path(random), "/api/v1/7", "/none")),
         "headers": [(name, random.choice(VALUES)) for name in random.sample(HEADERS, random.choice((0, 0, 1, 2)))],
+        "certificate": "",
     }
 
 
