@@ -26,6 +26,8 @@ from controlplane.admin.schemas import (
 )
 from controlplane.admin.state import AdminState
 from controlplane.admin.traffic.explanations import explanation_router
+from controlplane.admin.traffic.plans import plan_router
+from controlplane.admin.traffic.standings import standing_router
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.slices import LoopShare
 from controlplane.xds.resource import Resource
@@ -46,7 +48,8 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
     answers = Answers(pages)
     routers = (_object_router, _proxy_router, _identity_router, _load_router)
     own = (router(state, answers) for router in routers)
-    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, explanation_router(state, answers, _ALWAYS))
+    asked = (explanation_router(state, answers, _ALWAYS), plan_router(state, answers, pages, _ALWAYS), standing_router(state, _ALWAYS))
+    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked)
     return RequestLimit(HostCheck(app, hosts), pages, health)
 
 

@@ -40,6 +40,8 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/v1/explain": RouteAccess.OPERATOR,
     "/v1/explain/resource": RouteAccess.OPERATOR,
     "/v1/authz": RouteAccess.OPERATOR,
+    "/v1/plan": RouteAccess.OPERATOR,
+    "/v1/standings": RouteAccess.OPERATOR,
 }
 
 

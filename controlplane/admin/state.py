@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from prometheus_client.core import Metric
 
 from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow, RefusedCallerRow
+from controlplane.fleet.rollout import Standing
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
+from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
 from controlplane.objects.locations import Locations
 
@@ -27,6 +30,16 @@ class KubernetesState:
     reached: Callable[[], Mapping[str, bool]] = dict  # by configuration of webhooks: whether the API server reaches us, as far as we lead
 
 
+class Standings(Protocol):
+    """How far objects have come among the proxies of this control plane."""
+
+    def standing(self, key: Key) -> Standing:
+        """Return how far the object ``key`` has come, as of the last ``look``."""
+
+    async def look(self) -> None:
+        """Look at what proxies refuse now."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdminState:
     """Where each part of the state is read."""
@@ -42,6 +55,7 @@ class AdminState:
     fleet_problems_version: Callable[[], object] = tuple  # equal as long as these are the same
     tasks: Callable[[], int] = int  # of the event loop
     observed: Callable[[], Iterable[Metric | None]] = tuple  # how long things take, and what there is to do: in pieces
+    standings: Standings | None = None  # how far objects have come
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None

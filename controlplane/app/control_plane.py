@@ -221,6 +221,7 @@ class ControlPlane:
             refreshes=lambda: self._updates.refreshes,
             observed=self._observability.metrics,
             tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
+            standings=ProxyProgress(self._subscribers, self._recorder.fleet, self._updates),
             held_back=lambda: len(self._updates.held_back),
             fleet_problems=self._fleet_problems,
             fleet_problems_version=self._fleet_problems_version,

@@ -117,6 +117,10 @@ class UpdateLoop:
         self.key_updates += self._mailbox.put(source, facts, time.time_ns() if since_ns is None else since_ns)
         self._wake_event.set()
 
+    def is_published(self, key: Key) -> bool:
+        """Return whether what was applied last of the object ``key`` is published, as far as nothing of it is held back."""
+        return key in self.published_at and key not in self._changed
+
     def wake(self) -> None:
         """Refresh the mesh though nothing was submitted: a stream has joined."""
         self._wake_event.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from controlplane.admin.state import KubernetesState
 from controlplane.app.api_server import ApiServer, BackgroundTask
 from controlplane.app.registrar import WorkloadRegistrar
 from controlplane.app.update_loop import UpdateLoop
-from controlplane.fleet.rollout import Rollout
+from controlplane.fleet.rollout import Rollout, Standing
 from controlplane.fleet.streams import Fleet
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
@@ -59,6 +60,13 @@ class ProxyProgress:
         found = self._subscribers.rollout(key, partial(self._fleet.explain, key), lagging, self._refusals.of(key))
         held = self._updates.held_back.get(key)
         return replace(found, held_back=held.message) if held else found
+
+    def standing(self, key: Key) -> Standing:
+        """Return how far the object ``key`` has come, proxy by proxy; one that has just connected counts as any other."""
+        lagging = partial(self._fleet.lagging, since=self._updates.published_at.get(key, 0.0), now=math.inf)
+        found = self._subscribers.standing(key, partial(self._fleet.explain, key), lagging, self._refusals.of(key))
+        held = self._updates.held_back.get(key)
+        return replace(found, held_back=held.message if held else "", published=self._updates.is_published(key))
 
     async def look(self) -> None:
         """Look at what proxies refuse now, before ``rollout`` is asked of one object after the other."""

@@ -32,6 +32,8 @@ COMMANDS: Mapping[str, str] = {
     "problems": "operator.problems",
     "explain": "operator.explaining.explain",
     "authz": "operator.explaining.authz",
+    "plan": "operator.changing.plan",
+    "wait": "operator.changing.wait",
     "version": "version",
     "ca": "ca",
 }

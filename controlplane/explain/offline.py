@@ -53,6 +53,10 @@ class WrittenMesh:
         """Return the session of the pod ``name``, POD.NAMESPACE or what that begins with; raises UnknownProxy."""
         return self.session(self.proxy_of(self._named(name)))
 
+    def proxies(self) -> tuple[Proxy, ...]:
+        """Return the proxies of all pods."""
+        return tuple(self.proxy_of(pod) for pod in self._pods.values())
+
     def proxy_of(self, pod: Pod) -> Proxy:
         """Return the proxy beside the application of ``pod``; a pod that a Gateway selects is a gateway itself."""
         kind = ProxyType.ROUTER if self._is_gateway(pod) else ProxyType.SIDECAR

@@ -47,13 +47,21 @@ class _HostsByTable(Mapping[str, tuple[VirtualHost, ...]]):
 
     def __init__(self, view: View, authorities: frozenset[str]) -> None:
         self._view, self._authorities = view, authorities
+        self._known: dict[str, tuple[VirtualHost, ...]] = {}
 
     def __getitem__(self, table: str) -> tuple[VirtualHost, ...]:
+        if table not in self._known:
+            self._known[table] = self._decoded(table)
+        return self._known[table]
+
+    def _decoded(self, table: str) -> tuple[VirtualHost, ...]:
         names = [(part, name) for part in self._view.tables for name in part.folders(VHDS).get(table, ())]
         resources = (part.of_type(VHDS)[name] for part, name in names)
         return tuple(VirtualHost.FromString(resource.value) for resource in resources if self._may_be_for(resource))
 
     def _may_be_for(self, resource: Resource) -> bool:
+        if not self._authorities:
+            return True
         domains = {domain.rpartition("/")[2].lower() for domain in resource.exclusive}
         return not domains or not self._authorities.isdisjoint(domains) or any("*" in domain for domain in domains)
 

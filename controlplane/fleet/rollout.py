@@ -19,6 +19,31 @@ class ResourceRefusal:
     message: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ProxyWaitedFor:
+    """A proxy that has not accepted the newest version of a resource yet."""
+
+    proxy: str
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far one object has come, proxy by proxy: those that need it, that have accepted all of it, that lag, and that refuse."""
+
+    needed: int
+    accepted: int
+    waiting: tuple[ProxyWaitedFor, ...] = ()
+    refusals: tuple[ResourceRefusal, ...] = ()
+    held_back: str = ""  # since when, and what is waited for, where some of it is not published yet
+    published: bool = True  # False: what is published is from before its last change
+
+    @property
+    def programmed(self) -> bool:
+        """Return whether every proxy that needs it has all of it."""
+        return self.published and self.needed == self.accepted and not self.refusals and not self.held_back
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """Of one object in the ``generation`` that is served: the proxies that need it, and those that have accepted all of it."""

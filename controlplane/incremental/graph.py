@@ -26,6 +26,7 @@ class Graph:
         self.changed: dict[QueryNode, object] = {}  # watched, and given another value: the one that was reported last
         self.failing: dict[QueryNode, object] = {}  # failed, or failed before: likewise
         self.eager: list[QueryNode] = []  # to be brought up to date before anything is asked
+        self.links = 0  # how often a node has become clean: as long as it is the same, so is what was made from what
         self.orphans: dict[Readable, None] = {}  # perhaps asked for by nobody
         self.journal: dict[Readable, Callable[[], None]] | None = None  # how to undo what a transaction has touched
 
@@ -112,6 +113,7 @@ class Graph:
     def link(self, node: QueryNode, reads: tuple[Readable, ...]) -> None:
         """Make ``node`` clean, made from ``reads``."""
         self.touch(node)
+        self.links += 1
         before = node.reads
         node.state, node.stale, node.reads = CLEAN, None, reads
         if before == reads:

@@ -72,6 +72,11 @@ class Table:
         """Return the resources of ``type_url`` by name: live, not to be kept over a change."""
         return self._types.get(type_url, _NOTHING)
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Return the type URLs of what is or was in it."""
+        return tuple(self._types)
+
     def apply(self, updated: Mapping[str, Mapping[str, Resource]], removed: Mapping[str, frozenset[str]]) -> TableChange:
         """Put ``updated`` in and take ``removed`` out, both by type URL; return what really changed."""
         self.generation = next(_generations)

@@ -44,6 +44,14 @@ class AdminClient:
             raise self._not_understood(path, "an object")
         return found
 
+    def post(self, path: str, body: str, **query: str | None) -> Json:
+        """Return the JSON object that ``path`` answers to the text ``body``; raises CommandFailed, in the server's words."""
+        with self._answer(path, query, body=body.encode()) as answer:
+            found = self._json(path, answer)
+        if not isinstance(found, dict):
+            raise self._not_understood(path, "an object")
+        return found
+
     def rows(self, path: str, **query: str | None) -> list[Json]:
         """Return the rows of the list at ``path``; raises CommandFailed."""
         with self._answer(path, query) as answer:
@@ -68,13 +76,14 @@ class AdminClient:
                     return
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
 
-    def _answer(self, path: str, query: dict[str, str | None], timeout_s: float = TIMEOUT_S) -> HTTPResponse:
+    def _answer(self, path: str, query: dict[str, str | None], timeout_s: float = TIMEOUT_S, body: bytes | None = None) -> HTTPResponse:
         named = {name: value for name, value in query.items() if value is not None}
         target = f"{self._prefix}{path}{'?' + urlencode(named) if named else ''}"
         try:
             connection = self._connect(timeout_s)
             # Each answer ends its connection, and with it what is open.
-            connection.request("GET", target, headers={"accept": "application/json, text/event-stream", "connection": "close"})
+            headers = {"accept": "application/json, text/event-stream", "connection": "close"}
+            connection.request("GET" if body is None else "POST", target, body, headers)
             return connection.getresponse()
         except TimeoutError:
             raise CommandFailed(f"{self.name} has not answered within {timeout_s:.0f} s", UNREACHABLE) from None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from controlplane.envoy.type_urls import ECDS
-from controlplane.fleet.rollout import ResourceRefusal, Rollout, new_rollout
+from controlplane.fleet.rollout import ProxyWaitedFor, ResourceRefusal, Rollout, Standing, new_rollout
 from controlplane.mesh.inputs import faults
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.mesh.sessions import Session
@@ -174,6 +174,38 @@ class Subscribers:
         has changed just now.
         ``blamed`` are the refusals, by connection, that the object is to blame for: of a secret, say, which was not made from it.
         """
+        progress_of, refusals = self._progress(key, explain, lagging, blamed)
+        mesh_object = self._mesh.object(key)
+        accepted = sum(progress is Progress.ACCEPTED for progress in progress_of.values())
+        return new_rollout(mesh_object.meta.generation if mesh_object else 0, len(progress_of), accepted, refusals)
+
+    def standing(
+        self,
+        key: Key,
+        explain: Callable[[int, str, str], str | None],
+        lagging: Callable[[int, str, bool], Progress],
+        blamed: Iterable[tuple[int, ResourceRefusal]] = (),
+    ) -> Standing:
+        """Return what ``rollout`` sums up, with the proxies that have not accepted the object ``key`` yet by name."""
+        progress_of, refusals = self._progress(key, explain, lagging, blamed)
+        accepted = sum(progress is Progress.ACCEPTED for progress in progress_of.values())
+        pending = {stream for stream, progress in progress_of.items() if progress is Progress.PENDING}
+        waiting = {
+            stream: ProxyWaitedFor(stream.session.proxy.id, _name(resource))
+            for table, resource in (self._mesh.made_from(key) if pending else ())
+            for stream in pending & self._seen_by.get(table, set())
+            if stream.progress(resource) is Progress.PENDING
+        }
+        return Standing(len(progress_of), accepted, tuple(sorted(waiting.values())), tuple(sorted(set(refusals))))
+
+    def _progress(
+        self,
+        key: Key,
+        explain: Callable[[int, str, str], str | None],
+        lagging: Callable[[int, str, bool], Progress],
+        blamed: Iterable[tuple[int, ResourceRefusal]],
+    ) -> tuple[dict[Subscriber, Progress], list[ResourceRefusal]]:
+        """Return how far each stream has come with the object ``key``, and what is refused."""
         self._forget_old_changes()
         progress_of: dict[Subscriber, Progress] = {}
         refusals: list[ResourceRefusal] = []
@@ -197,9 +229,7 @@ class Subscribers:
             if connection not in refusing and (refuser := self._by_connection.get(connection)):
                 progress_of[refuser] = Progress.REFUSED
                 refusals.append(refusal)
-        mesh_object = self._mesh.object(key)
-        accepted = sum(progress is Progress.ACCEPTED for progress in progress_of.values())
-        return new_rollout(mesh_object.meta.generation if mesh_object else 0, len(progress_of), accepted, refusals)
+        return progress_of, refusals
 
     def _forget_old_changes(self) -> None:
         now = self._clock()
@@ -216,4 +246,8 @@ class Subscribers:
 
 
 def _refusal_of(stream: Subscriber, resource: Resource, why: str) -> ResourceRefusal:
-    return ResourceRefusal(stream.session.proxy.id, f"{resource.type_url.rpartition('.')[2]} {resource.name}", why)
+    return ResourceRefusal(stream.session.proxy.id, _name(resource), why)
+
+
+def _name(resource: Resource) -> str:
+    return f"{resource.type_url.rpartition('.')[2]} {resource.name}"

@@ -1,0 +1,1 @@
+"""What a change would do before it is applied: to proxies and their resources, to connections, to requests, to Problems."""
