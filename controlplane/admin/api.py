@@ -28,6 +28,7 @@ from controlplane.admin.state import AdminState
 from controlplane.admin.traffic.explanations import explanation_router
 from controlplane.admin.traffic.plans import plan_router
 from controlplane.admin.traffic.standings import standing_router
+from controlplane.admin.web.pages import web_router
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.slices import LoopShare
 from controlplane.xds.resource import Resource
@@ -46,7 +47,7 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
     app = FastAPI(title="Navarch", description="What a Navarch control plane knows. Read only.", docs_url=None, redoc_url=None)
     pages, health = LoopShare(), LoopShare()
     answers = Answers(pages)
-    routers = (_object_router, _proxy_router, _identity_router, _load_router)
+    routers = (_object_router, _proxy_router, _identity_router, _load_router, web_router)
     own = (router(state, answers) for router in routers)
     asked = (explanation_router(state, answers, _ALWAYS), plan_router(state, answers, pages, _ALWAYS), standing_router(state, _ALWAYS))
     include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from types import MappingProxyType
 
 from fastapi import Request, Response
 
@@ -11,6 +12,7 @@ from controlplane.admin.pages.bodies import Bodies, Body
 from controlplane.slices import LoopShare
 
 JSON = "application/json"
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Answers:
@@ -29,8 +31,9 @@ class Answers:
         *,
         page: Hashable = None,
         media_type: str = JSON,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Response:
-        """Return the answer to ``request``: the page that ``pieces`` make, or that it has not changed.
+        """Return the answer to ``request``, with ``headers``: the page that ``pieces`` make, or that it has not changed.
 
         As long as ``version`` is the same, so is the page; a ``page`` that is named by all that it shows is always the same.
         """
@@ -38,10 +41,10 @@ class Answers:
             body = await self._bodies.get(f"{request.url.path}?{request.url.query}", pieces, version)
         else:
             body = await self._bodies.get(page, pieces, lambda: page)
-        headers = {"etag": body.etag, "cache-control": "no-cache"}
+        sent = {"etag": body.etag, "cache-control": "no-cache", **headers}
         if _has(request.headers.getlist("if-none-match"), body.etag):
-            return Response(status_code=304, headers=headers)
-        return _BodyResponse(body, self._share, headers, media_type)
+            return Response(status_code=304, headers=sent)
+        return _BodyResponse(body, self._share, sent, media_type)
 
 
 class _BodyResponse(Response):
