@@ -29,6 +29,7 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/": RouteAccess.OPERATOR,
     "/assets/{name}": RouteAccess.OPERATOR,
     "/explain": RouteAccess.OPERATOR,
+    "/objects": RouteAccess.OPERATOR,
     "/problems": RouteAccess.OPERATOR,
     "/proxies": RouteAccess.OPERATOR,
     "/proxies/{proxy_id}": RouteAccess.OPERATOR,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,21 +12,52 @@ import pytest
 from playwright.async_api import Browser, ViewportSize, expect
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS
+from controlplane.fleet.load import Traffic
 from tests.support.browser import DESK, PHONE, Scheme, barriers, browser, opened, picture
 from tests.support.control_plane import Running, control_plane, delta, delta_request, next_delta
 from tests.support.manifests import document, selecting, service, workload
 from tests.support.refusing_client import refuse
 
 _REFUSES = "sidecar~10.0.0.2~reviews-1.shop~shop.svc.cluster.local"
+_WEB = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
 _CLUSTER = "outbound|80||reviews.shop.svc.cluster.local"
 _HOSTILE = '"><img src=x onerror=alert(1)>'  # a host, which Problems quote
-_PAGES = ("/proxies", "/problems")
+_PAGES = {
+    "mesh": "/",
+    "proxies": "/proxies",
+    "proxy": f"/proxies/{_REFUSES}",
+    "resources": f"/resources?proxy={_WEB}&kind=clusters&name={_CLUSTER.replace('|', '%7C')}",
+    "objects": "/objects",
+    "problems": "/problems",
+    "explain": f"/explain?proxy={_WEB}&method=GET&target=http://reviews.shop/old&headers=end-user:%20jason",
+}
 _LOOKS: tuple[tuple[str, ViewportSize, Scheme], ...] = (("light", DESK, "light"), ("dark", DESK, "dark"), ("phone", PHONE, "light"))
+_SERVICES = {"web": "10.0.0.1", "reviews": "10.0.0.2", "ratings": "10.0.0.3", "details": "10.0.0.4"}
+_TRAFFIC = (  # who asks whom, requests and errors of 10 s
+    ("client", "web", 412, 0),
+    ("web", "reviews", 398, 3),
+    ("web", "details", 404, 0),
+    ("reviews", "ratings", 260, 61),
+    ("ratings", "details", 0, 0),
+)
+_ROUTES = document(
+    "VirtualService",
+    "reviews",
+    "shop",
+    hosts=["reviews.shop.svc.cluster.local"],
+    http=[
+        {"name": "tests", "match": [{"headers": {"end-user": {"exact": "tester"}}}], "route": [{"destination": {"host": "ratings"}}]},
+        {"name": "old", "match": [{"uri": {"prefix": "/old"}}], "timeout": "3s", "route": [{"destination": {"host": "reviews"}}]},
+        {"route": [{"destination": {"host": "reviews"}}]},
+    ],
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "shop.yaml").write_text(f"{selecting('reviews', 'reviews')}---\n{workload('r1', 'reviews')}")
+    services = (f"{selecting(name, name)}---\n{workload(f'{name}-1', name, ip)}" for name, ip in _SERVICES.items())
+    (tmp_path / "shop.yaml").write_text("---\n".join(services))
+    (tmp_path / "routes.yaml").write_text(_ROUTES)
     (tmp_path / "bad.yaml").write_text(service("bad", "'none'"))
     hostile = document("VirtualService", "hostile", "shop", hosts=[_HOSTILE], http=[{"route": [{"destination": {"host": _HOSTILE}}]}])
     (tmp_path / "hostile.yaml").write_text(hostile)
@@ -34,21 +66,34 @@ def folder(tmp_path: Path) -> Path:
 
 @contextlib.asynccontextmanager
 async def mesh(folder: Path) -> AsyncIterator[Running]:
-    """Serve ``folder`` to a proxy that accepts, one that never answers, and one that refuses a cluster."""
+    """Serve ``folder`` to proxies that accept, one that never answers, and one that refuses a cluster; all but one report traffic."""
     async with control_plane(folder) as running, contextlib.AsyncExitStack() as calls:
-        for number, (name, types) in enumerate((("web-1", (LDS, CDS, EDS)), ("slow-1", (CDS,)), (_REFUSES, ()))):
+        nodes = {name: f"sidecar~{ip}~{name}-1.shop~shop.svc.cluster.local" for name, ip in _SERVICES.items()}
+        nodes |= {
+            "client": "sidecar~10.0.0.9~client-1.edge~edge.svc.cluster.local",
+            "slow": "sidecar~10.0.0.8~slow-1.shop~shop.svc.cluster.local",
+        }
+        for name, node in nodes.items():
             call = await calls.enter_async_context(delta(running.at.xds))
-            if name == _REFUSES:
-                await refuse(call, {"id": name}, CDS, _CLUSTER, "no such field")
+            if node == _REFUSES:
+                await refuse(call, {"id": node}, CDS, _CLUSTER, "no such field")
                 continue
-            for type_url in types:
+            for type_url in (CDS,) if name == "slow" else (CDS, LDS, EDS):
                 names = (_CLUSTER,) if type_url == EDS else ()
-                node = f"sidecar~10.0.1.{number}~{name}.shop~shop.svc.cluster.local"
                 await call.write(delta_request(type_url, node=node, names=names))
                 response = await next_delta(call)
-                if name != "slow-1":
+                if name != "slow":
                     await call.write(delta_request(type_url, nonce=response.nonce))
+        for source in sorted({asks for asks, *_ in _TRAFFIC}):
+            asked = [(target, requests, errors) for asks, target, requests, errors in _TRAFFIC if asks == source]
+            running.plane._recorder.loads.report(nodes[source], [_traffic(target, 40, 0) for target, *_ in asked], time.time())
+            running.plane._recorder.loads.report(nodes[source], [_traffic(*each) for each in asked if each[1]], time.time())
         yield running
+
+
+def _traffic(target: str, requests: int, errors: int) -> Traffic:
+    cluster = f"outbound|80||{target}.shop.svc.cluster.local"
+    return Traffic(cluster=cluster, locality="", requests=requests, errors=errors, under_way=1, seconds=10)
 
 
 @contextlib.asynccontextmanager
@@ -78,6 +123,51 @@ async def test_pages_show_proxies_and_problems(folder: Path) -> None:
         assert await page.locator("main img").count() == 0
 
 
+async def test_the_mesh_is_a_graph_of_who_asks_whom(folder: Path) -> None:
+    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+        await page.goto("/")
+        edges = [[cell.strip() for cell in await row.locator("th, td").all_inner_texts()] for row in await page.locator("tbody tr").all()]
+        drawn = await page.locator("svg .node text:first-of-type").all_inner_texts()
+        await page.get_by_label("Services").fill("details")
+        await page.get_by_role("button", name="Show").click()
+        await expect(page.locator("tbody tr")).to_have_count(2)
+
+    assert edges[0][:4] == ["client-1.edge", "web.shop", "41.2/s", "100 %"]
+    assert [row[:4] for row in edges if row[1] == "ratings.shop"] == [["reviews.shop", "ratings.shop", "26.0/s", "76.54 %"]]
+    assert edges[-1][:3] == ["ratings.shop", "details.shop", "0.0/s"]
+    assert {row[5] for row in edges} == {"no mTLS"}
+    assert sorted(drawn) == ["client-1", "details", "ratings", "reviews", "web"]
+
+
+async def test_a_proxy_its_resources_and_their_origins_are_a_click_away(folder: Path) -> None:
+    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+        await page.goto("/proxies")
+        await page.get_by_role("link", name="reviews-1.shop").click()
+        await expect(page.get_by_text("no such field")).to_be_visible()
+        await page.goto("/proxies?q=web-1")
+        await page.get_by_role("link", name="web-1.shop").click()
+        await page.get_by_role("link", name="Clusters").click()
+        await page.get_by_role("link", name=_CLUSTER).click()
+        await expect(page.locator(".origins")).to_contain_text(f"Service/shop/reviews spec.ports {folder}/shop.yaml")
+        await expect(page.locator("pre")).to_contain_text('"connectTimeout"')
+
+
+async def test_a_request_is_explained_by_a_form(folder: Path) -> None:
+    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+        await page.goto("/explain")
+        await page.get_by_label("Proxy").select_option("web-1.shop")
+        await page.get_by_label("URL").fill("reviews.shop/old/1")
+        await page.get_by_text("Headers, and who asks").click()
+        await page.get_by_label("Headers, one a line").fill("end-user: jason\nx-more: 1")
+        await page.get_by_role("button", name="Explain").click()
+        await expect(page.get_by_role("heading", name="GET http://reviews.shop/old/1")).to_be_visible()
+        await expect(page.get_by_text("spec.http[1]").first).to_be_visible()
+        await expect(page.get_by_text(f"{folder}/routes.yaml").first).to_be_visible()
+        await page.get_by_label("URL").fill("ftp://reviews")
+        await page.get_by_role("button", name="Explain").click()
+        await expect(page.get_by_role("alert")).to_contain_text("expected a URL as")
+
+
 async def test_keys_lead_everywhere(folder: Path) -> None:
     async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/proxies")
@@ -87,7 +177,7 @@ async def test_keys_lead_everywhere(folder: Path) -> None:
         await expect(page.get_by_role("main")).to_be_focused()
         await page.keyboard.press("/")
         await expect(page.get_by_label("Filter")).to_be_focused()
-        await page.keyboard.type("web")
+        await page.keyboard.type("web-1")
         await page.keyboard.press("Enter")
         await expect(page.locator("tbody tr")).to_have_count(1)
         await page.keyboard.press("?")
@@ -110,21 +200,22 @@ async def test_pages_are_for_everybody_in_light_and_dark_and_on_a_phone(folder: 
     async with shown(folder) as (running, chromium):
         for look, size, scheme in _LOOKS:
             async with opened(chromium, running.at.admin, size=size, scheme=scheme) as page:
-                for path in _PAGES:
+                for name, path in _PAGES.items():
                     await page.goto(path)
-                    await picture(page, f"{path.strip('/') or 'mesh'}-{look}")
-                    found += [f"{path} {look}: {barrier}" for barrier in await barriers(page)]
+                    await picture(page, f"{name}-{look}")
+                    found += [f"{name} {look}: {barrier}" for barrier in await barriers(page)]
                     wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                    assert wide <= 0, f"{path} {look} is {wide} px too wide"
+                    found += [f"{name} {look}: {wide} px too wide"] if wide > 0 else []
 
     assert found == []
 
 
 async def test_what_a_page_may_do_is_written_in_its_head(folder: Path) -> None:
     async with control_plane(folder) as running, httpx.AsyncClient(base_url=f"http://{running.at.admin}") as client:
-        answers = [await client.get(path) for path in (*_PAGES, "/assets/page.js", "/assets/style.css")]
+        answers = [await client.get(path) for path in ("/", "/problems", "/explain", "/assets/page.js", "/assets/style.css")]
         again = await client.get("/problems", headers={"If-None-Match": answers[1].headers["etag"]})
-        by_other_names = [(await client.get(path, headers={"Host": "evil.example"})).status_code for path in _PAGES]
+        by_other_names = {(await client.get(path, headers={"Host": "evil.example"})).status_code for path in _PAGES.values()}
+        nobody = await client.get("/proxies/<b>nobody")
         missing = (await client.get("/assets/..%2f..%2fpages.py")).status_code
 
     policies = {answer.headers["content-security-policy"] for answer in answers}
@@ -133,5 +224,10 @@ async def test_what_a_page_may_do_is_written_in_its_head(folder: Path) -> None:
     assert [answer.status_code for answer in answers] == [200] * len(answers)
     assert not any("<script>" in answer.text or " style=" in answer.text or " onclick=" in answer.text for answer in answers)
     assert again.status_code == 304
-    assert by_other_names == [421] * len(_PAGES)
-    assert missing == 404
+    assert by_other_names == {421}
+    assert (missing, nobody.status_code, nobody.headers["content-security-policy"]) == (
+        404,
+        404,
+        answers[0].headers["content-security-policy"],
+    )
+    assert "&lt;b&gt;nobody" in nobody.text

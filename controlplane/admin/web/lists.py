@@ -1,4 +1,4 @@
-"""The pages that are lists: of proxies, with how far each has come, and of Problems."""
+"""The pages that are lists: of proxies, with how far each has come, of objects, and of Problems."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from controlplane.admin.schemas import ProblemRow, ProxyRow
+from controlplane.admin.schemas import ObjectRow, ProblemRow, ProxyRow
 from controlplane.admin.web.rendering import html_pieces
 from controlplane.admin.web.sync import SyncState, proxy_sync, syncs_by_type
 from controlplane.model.problems import Severity
@@ -100,6 +100,18 @@ def problems_page(problems: Iterable[ProblemRow | None], words: str, severity: s
             "counts": _in_order(counts, severities),
         },
     )
+
+
+def objects_page(objects: Iterable[ObjectRow | None], words: str) -> Iterator[bytes]:
+    """Yield the page of those of ``objects`` that have ``words``."""
+    rows = []
+    for row in objects:
+        if row is not None and words.lower() in f"{row.object} {row.file or ''}".lower():
+            rows.append(row)
+        yield b""
+    counts = Counter(row.kind for row in rows)
+    context = {"q": words, "rows": rows[:MOST_ROWS], "found": len(rows), "counts": _in_order(counts, sorted(counts))}
+    yield from html_pieces("objects.html", "objects", context)
 
 
 def _text(problem: ProblemRow) -> str:

@@ -32,8 +32,12 @@ class Page(NamedTuple):
 
 
 PAGES = (
+    Page("mesh", "/", "Mesh", "m"),
     Page("proxies", "/proxies", "Proxies", "p"),
+    Page("resources", "/resources", "Resources", "r"),
+    Page("objects", "/objects", "Objects", "o"),
     Page("problems", "/problems", "Problems", "e"),
+    Page("explain", "/explain", "Explain", "x"),
 )
 
 

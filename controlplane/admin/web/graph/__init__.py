@@ -1,0 +1,1 @@
+"""The mesh as a graph: who asks whom, as proxies report it."""
