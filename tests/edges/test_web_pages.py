@@ -127,8 +127,8 @@ async def test_the_mesh_is_a_graph_of_who_asks_whom(folder: Path) -> None:
     async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/")
         edges = [[cell.strip() for cell in await row.locator("th, td").all_inner_texts()] for row in await page.locator("tbody tr").all()]
-        drawn = await page.locator("svg .node text:first-of-type").all_inner_texts()
-        await page.get_by_label("Services").fill("details")
+        drawn = await page.locator("svg .node text:first-of-type").all_text_contents()
+        await page.get_by_role("searchbox").fill("details")
         await page.get_by_role("button", name="Show").click()
         await expect(page.locator("tbody tr")).to_have_count(2)
 

@@ -19,7 +19,7 @@ class ProxyChoice(NamedTuple):
     name: str
 
 
-class Kind(NamedTuple):
+class ResourceKind(NamedTuple):
     """A type of resources that can be looked at: what the API calls it, its title, its type URL and its message."""
 
     name: str
@@ -29,11 +29,11 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("listeners", "Listeners", LDS, "Listener"),
-    Kind("routes", "Routes", RDS, "RouteConfiguration"),
-    Kind("virtualhosts", "Virtual hosts", VHDS, "VirtualHost"),
-    Kind("clusters", "Clusters", CDS, "Cluster"),
-    Kind("endpoints", "Endpoints", EDS, "ClusterLoadAssignment"),
+    ResourceKind("listeners", "Listeners", LDS, "Listener"),
+    ResourceKind("routes", "Routes", RDS, "RouteConfiguration"),
+    ResourceKind("virtualhosts", "Virtual hosts", VHDS, "VirtualHost"),
+    ResourceKind("clusters", "Clusters", CDS, "Cluster"),
+    ResourceKind("endpoints", "Endpoints", EDS, "ClusterLoadAssignment"),
 )
 
 

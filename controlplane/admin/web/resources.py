@@ -9,7 +9,7 @@ import orjson
 
 from controlplane.admin.state import AdminState
 from controlplane.admin.traffic.explanations import sight_of
-from controlplane.admin.web.choices import KINDS, Kind, proxy_choices, session_called
+from controlplane.admin.web.choices import KINDS, ResourceKind, proxy_choices, session_called
 from controlplane.admin.web.rendering import html_pieces
 from controlplane.envoy.packing import json_pieces
 from controlplane.explain.asked import resource_origins
@@ -55,7 +55,7 @@ def resources_page(state: AdminState, wanted: WantedResources) -> Iterator[bytes
     yield from html_pieces("resources.html", "resources", context)
 
 
-def _shown(state: AdminState, session: Session | None, kind: Kind, name: str) -> Generator[bytes, None, Mapping[str, object]]:
+def _shown(state: AdminState, session: Session | None, kind: ResourceKind, name: str) -> Generator[bytes, None, Mapping[str, object]]:
     """Return what is shown of the resource ``name``: its JSON and what it was made from, or why it is not there."""
     nothing: Mapping[str, object] = {"json": None, "origins": (), "missing": "", "too_long": False}
     if session is None or not name:
@@ -73,7 +73,7 @@ def _shown(state: AdminState, session: Session | None, kind: Kind, name: str) ->
     return {**nothing, "json": text, "origins": _origins(state, session, kind, name)}
 
 
-def _origins(state: AdminState, session: Session, kind: Kind, name: str) -> tuple[Json, ...]:
+def _origins(state: AdminState, session: Session, kind: ResourceKind, name: str) -> tuple[Json, ...]:
     try:
         found = resource_origins(sight_of(state), session, kind.name, name)
     except BadQuestion:  # it went away meanwhile

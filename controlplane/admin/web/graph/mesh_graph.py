@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controlplane.admin.schemas import LoadRow
-from controlplane.explain.reached import ReachedEndpoints, reached_by, versions_of
+from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.explain.work import Work
 from controlplane.mesh.sessions import Session
 from controlplane.model.cluster_names import OUTBOUND, parse_cluster_name
 from controlplane.model.proxies import Proxy
+from controlplane.simulation.upstream.reached import ReachedEndpoints, reached_by
 
 _OF_SERVICE = ".svc."  # in the host of a Service, after its name and its namespace
 
@@ -80,7 +81,7 @@ class _Sums:
 def mesh_edges(sessions: Iterable[Session], load: Callable[[str], Sequence[LoadRow]]) -> Work[tuple[MeshEdge, ...]]:
     """Return the edges between services, the busiest first: what ``load`` says of the proxy of each of ``sessions``."""
     reports: list[tuple[Proxy, str, LoadRow, ReachedEndpoints | None]] = []
-    known: dict[tuple[str, tuple[str, str]], ReachedEndpoints | None] = {}
+    known: dict[tuple[str, tuple[str, str]], ReachedEndpoints] = {}
     for session in {each.proxy.id: each for each in sessions if each.proxy.is_envoy}.values():
         for row in load(session.proxy.id):
             name = parse_cluster_name(row.cluster)
@@ -107,12 +108,20 @@ def service_name(host: str) -> str:
     return host.partition(_OF_SERVICE)[0] if _OF_SERVICE in host else host
 
 
-def _reached(session: Session, cluster: str, known: dict[tuple[str, tuple[str, str]], ReachedEndpoints | None]) -> ReachedEndpoints | None:
-    versions = versions_of(session.view, cluster)
-    if versions is None:
+def _reached(session: Session, cluster: str, known: dict[tuple[str, tuple[str, str]], ReachedEndpoints]) -> ReachedEndpoints | None:
+    view = session.view
+    resource, endpoints = view.get(CDS, cluster), view.get(EDS, cluster)
+    if resource is None:
         return None
+    # Where both are equal, so is what they lead to: proxies that see the same share them.
+    versions = resource.version, endpoints.version if endpoints else ""
     if (cluster, versions) not in known:
-        known[cluster, versions] = reached_by(session.view, cluster)
+
+        def assignment(name: str) -> bytes | None:
+            found = view.get(EDS, name)
+            return found.value if found else None
+
+        known[cluster, versions] = reached_by(resource.value, assignment)
     return known[cluster, versions]
 
 

@@ -24,7 +24,7 @@ class Sum(NamedTuple):
 
     title: str
     path: str
-    count: int
+    number: int
     states: tuple[tuple[str, int], ...]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
-from controlplane.envoy.type_urls import CDS, EDS
 from controlplane.simulation.upstream.transport import transport_of
-from controlplane.xds.view import View
 
 _MOST_ENDPOINTS = 500  # of one cluster that are looked at
 
@@ -24,20 +23,11 @@ class ReachedEndpoints:
     mutual: int
 
 
-def versions_of(view: View, cluster: str) -> tuple[str, str] | None:
-    """Return the versions of ``cluster`` and of its endpoints as ``view`` has them: where they are equal, so is what it leads to."""
-    resource, endpoints = view.get(CDS, cluster), view.get(EDS, cluster)
-    return (resource.version, endpoints.version if endpoints else "") if resource else None
-
-
-def reached_by(view: View, cluster_name: str) -> ReachedEndpoints | None:
-    """Return what ``cluster_name`` of ``view`` leads to; ``None``: there is no such cluster."""
-    resource = view.get(CDS, cluster_name)
-    if resource is None:
-        return None
-    cluster = Cluster.FromString(resource.value)
-    named = view.get(EDS, cluster.eds_cluster_config.service_name or cluster_name)
-    assignment = ClusterLoadAssignment.FromString(named.value) if named else cluster.load_assignment
+def reached_by(encoded: bytes, assignment_of: Callable[[str], bytes | None]) -> ReachedEndpoints:
+    """Return what the ``encoded`` Cluster leads to; ``assignment_of`` has the encoded ClusterLoadAssignment of a name, if there is one."""
+    cluster = Cluster.FromString(encoded)
+    by_eds = assignment_of(cluster.eds_cluster_config.service_name or cluster.name)
+    assignment = cluster.load_assignment if by_eds is None else ClusterLoadAssignment.FromString(by_eds)
     all_of_them = (each for locality in assignment.endpoints for each in locality.lb_endpoints)
     addresses: set[str] = set()
     count = mutual = 0
