@@ -49,6 +49,7 @@ binaries: $(STAMP) ## Build what the tests run beside us (API server, collector,
 	@$(BIN)/python -m tests.support.kube_binaries
 	@$(BIN)/python -m tests.support.otlp_receivers
 	@$(BIN)/python -m tests.support.rate_limit_service
+	@-$(BIN)/python -m tests.support.helm
 	@-$(BIN)/python -m tests.support.zipkin_servers
 	@$(BIN)/python -m tests.bench.swarm_process
 

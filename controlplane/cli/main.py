@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "iptables": "iptables",
     "token": "token",
     "crds": "crds",
+    "manifests": "manifests",
     "ratelimit-config": "limits.ratelimit_config",
     "drill": "drill.commands",
     "proxies": "operator.proxies.proxies",
