@@ -97,13 +97,13 @@ def _traffic(target: str, requests: int, errors: int) -> Traffic:
 
 
 @contextlib.asynccontextmanager
-async def shown(folder: Path) -> AsyncIterator[tuple[Running, Browser]]:
+async def browsed(folder: Path) -> AsyncIterator[tuple[Running, Browser]]:
     async with browser() as chromium, mesh(folder) as running:
         yield running, chromium
 
 
 async def test_pages_show_proxies_and_problems(folder: Path) -> None:
-    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/proxies")
         row = page.get_by_role("row", name="reviews-1.shop")
         await expect(row).to_contain_text("NACKED")
@@ -124,7 +124,7 @@ async def test_pages_show_proxies_and_problems(folder: Path) -> None:
 
 
 async def test_the_mesh_is_a_graph_of_who_asks_whom(folder: Path) -> None:
-    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/")
         edges = [[cell.strip() for cell in await row.locator("th, td").all_inner_texts()] for row in await page.locator("tbody tr").all()]
         drawn = await page.locator("svg .node text:first-of-type").all_text_contents()
@@ -140,7 +140,7 @@ async def test_the_mesh_is_a_graph_of_who_asks_whom(folder: Path) -> None:
 
 
 async def test_a_proxy_its_resources_and_their_origins_are_a_click_away(folder: Path) -> None:
-    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/proxies")
         await page.get_by_role("link", name="reviews-1.shop").click()
         await expect(page.get_by_text("no such field")).to_be_visible()
@@ -153,7 +153,7 @@ async def test_a_proxy_its_resources_and_their_origins_are_a_click_away(folder: 
 
 
 async def test_a_request_is_explained_by_a_form(folder: Path) -> None:
-    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/explain")
         await page.get_by_label("Proxy").select_option("web-1.shop")
         await page.get_by_label("URL").fill("reviews.shop/old/1")
@@ -169,7 +169,7 @@ async def test_a_request_is_explained_by_a_form(folder: Path) -> None:
 
 
 async def test_keys_lead_everywhere(folder: Path) -> None:
-    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/proxies")
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -188,7 +188,7 @@ async def test_keys_lead_everywhere(folder: Path) -> None:
 
 
 async def test_a_page_shows_what_changes(folder: Path) -> None:
-    async with shown(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
         await page.goto("/problems")
         await expect(page.get_by_text("bad.yaml").first).to_be_visible()
         (folder / "bad.yaml").unlink()
@@ -197,7 +197,7 @@ async def test_a_page_shows_what_changes(folder: Path) -> None:
 
 async def test_pages_are_for_everybody_in_light_and_dark_and_on_a_phone(folder: Path) -> None:
     found = []
-    async with shown(folder) as (running, chromium):
+    async with browsed(folder) as (running, chromium):
         for look, size, scheme in _LOOKS:
             async with opened(chromium, running.at.admin, size=size, scheme=scheme) as page:
                 for name, path in _PAGES.items():

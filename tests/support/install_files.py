@@ -20,7 +20,7 @@ from tests.support.rendered_manifests import MANIFESTS, ROOT, rendered
 
 CHART = MANIFESTS / "chart"
 _MADE = "# Made of manifests/overlays by `python -m tests.support.install_files`.\n"
-_HELD = re.compile(r"^(?P<indent> *)(?P<dash>- )?(?:(?P<key>\w+): )?'?@@(?P<name>\w+)@@'?$", re.MULTILINE)
+_MARK = re.compile(r"^(?P<indent> *)(?P<dash>- )?(?:(?P<key>\w+): )?'?@@(?P<name>\w+)@@'?$", re.MULTILINE)
 _LANDINGS = {place.name: place.landing for place in PLACES}
 
 
@@ -58,10 +58,10 @@ def chart_files() -> Iterator[tuple[Path, str]]:
 def _template(one: Json) -> str:
     marks = {place.name: [f"@@{place.name}@@"] if place.landing is Landing.APPEND else f"@@{place.name}@@" for place in PLACES}
     text = yaml.safe_dump(placed(one, marks), sort_keys=False, width=10_000)
-    return _HELD.sub(_held, text)
+    return _MARK.sub(_expression, text)
 
 
-def _held(found: re.Match[str]) -> str:
+def _expression(found: re.Match[str]) -> str:
     value, indent = f".Values.{found['name']}", found["indent"]
     match _LANDINGS[found["name"]]:
         case Landing.APPEND:

@@ -16,7 +16,7 @@ MOST_ROWS = 500  # of one table: who wants others narrows it down
 _NODE_PARTS = 4  # type~address~name~domain
 
 
-class ShownType(NamedTuple):
+class ListedType(NamedTuple):
     """A type of resources that proxies ask for: what it is called here, and its message."""
 
     title: str
@@ -24,12 +24,12 @@ class ShownType(NamedTuple):
 
 
 TYPES = (
-    ShownType("Listeners", "Listener"),
-    ShownType("Routes", "RouteConfiguration"),
-    ShownType("Virtual hosts", "VirtualHost"),
-    ShownType("Clusters", "Cluster"),
-    ShownType("Endpoints", "ClusterLoadAssignment"),
-    ShownType("Secrets", "Secret"),
+    ListedType("Listeners", "Listener"),
+    ListedType("Routes", "RouteConfiguration"),
+    ListedType("Virtual hosts", "VirtualHost"),
+    ListedType("Clusters", "Cluster"),
+    ListedType("Endpoints", "ClusterLoadAssignment"),
+    ListedType("Secrets", "Secret"),
 )
 
 

@@ -41,7 +41,7 @@ def resources_page(state: AdminState, wanted: WantedResources) -> Iterator[bytes
         if wanted.words.lower() in resource.name.lower():
             rows.append(resource)
         yield b""
-    shown = yield from _shown(state, session, kind, wanted.name)
+    shown = yield from _of_one(state, session, kind, wanted.name)
     context = {
         "wanted": wanted,
         "choices": choices,
@@ -55,7 +55,7 @@ def resources_page(state: AdminState, wanted: WantedResources) -> Iterator[bytes
     yield from html_pieces("resources.html", "resources", context)
 
 
-def _shown(state: AdminState, session: Session | None, kind: ResourceKind, name: str) -> Generator[bytes, None, Mapping[str, object]]:
+def _of_one(state: AdminState, session: Session | None, kind: ResourceKind, name: str) -> Generator[bytes, None, Mapping[str, object]]:
     """Return what is shown of the resource ``name``: its JSON and what it was made from, or why it is not there."""
     nothing: Mapping[str, object] = {"json": None, "origins": (), "missing": "", "too_long": False}
     if session is None or not name:
