@@ -22,6 +22,18 @@ from controlplane.demo.processes import NotReady, envoy_binary
 from controlplane.demo.stores import ClusterManifests, FolderManifests
 from controlplane.demo.story import run_story, steps
 
+# What to try after the demo, and why: where it has ended, and where it still runs, with an admin API at {admin}.
+ENDED = (
+    ("navarch demo --keep", "the same, left running, with a page to look at"),
+    ("navarch validate -f ./manifests", "what is wrong with manifests of yours"),
+    ("navarch manifests --show-values", "what an installation in a cluster can choose"),
+)
+LEFT_RUNNING = (
+    ("navarch proxies --admin http://{admin}", "how far each Envoy has come with what it was sent"),
+    ("navarch explain productpage-v1.default GET http://reviews:9080/reviews/0 --admin http://{admin}", "where a request goes, and why"),
+    ("navarch problems --admin http://{admin}", "what is wrong, by file and line"),
+)
+
 
 def run(store: ClusterManifests | None, *, envoy: str, consul: bool, keep: bool, as_json: bool) -> int:
     """Run the story on manifests in ``store``, or else in a folder, with Envoys of the binary ``envoy``, or else the one that is installed.
@@ -62,6 +74,7 @@ async def _run(console: Console, store: ClusterManifests | None, binaries: tuple
                 console.print(f"         [dim]{escape(line)}[/dim]")
         seconds = time.monotonic() - begun
         _print_summary(console, claims, len(steps(world.store)), seconds, as_json=as_json)
+        _print_next(console, LEFT_RUNNING if keep else ENDED, world.planes["navarch"].replica.admin)
         if keep:
             await _wait_until_interrupted(console, world)
     finally:
@@ -81,11 +94,18 @@ def _print_summary(console: Console, claims: Sequence[DemoClaim], of: int, secon
         print(json.dumps({"claims": rows, "held": held, "of": of, "seconds": round(seconds, 1)}, indent=2))  # noqa: T201 - the answer
 
 
+def _print_next(console: Console, commands: Sequence[tuple[str, str]], admin: str) -> None:
+    console.print("\nTry next:")
+    for command, why in commands:
+        console.print(f"  [bold]{escape(command.format(admin=admin))}[/bold]  [dim]{escape(why)}[/dim]")
+
+
 async def _wait_until_interrupted(console: Console, world: DemoMesh) -> None:
     table = Table(title="It is still running; Ctrl-C ends it")
     table.add_column("what")
     table.add_column("where")
     for plane in world.planes.values():
+        table.add_row("page, to look at", f"http://{plane.replica.admin}/")
         table.add_row("admin API", f"http://{plane.replica.admin}/v1/proxies")
     store = world.store
     location = str(store.folder) if isinstance(store, FolderManifests) else f"kubectl --namespace {store.namespace} get vs,dr,we"
