@@ -30,7 +30,7 @@ ENDED = (
 )
 LEFT_RUNNING = (
     ("navarch proxies --admin http://{admin}", "how far each Envoy has come with what it was sent"),
-    ("navarch explain productpage-v1.default GET http://reviews:9080/reviews/0 --admin http://{admin}", "where a request goes, and why"),
+    ("navarch config productpage-v1.default routes --admin http://{admin}", "the rules that it has, and what made each"),
     ("navarch problems --admin http://{admin}", "what is wrong, by file and line"),
 )
 

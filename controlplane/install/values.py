@@ -22,18 +22,20 @@ class InstallValues(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, title="Navarch")
 
-    profile: InstallProfile = Field(InstallProfile.HA, description="ha: three replicas and more; dev: one that says all it does, to try it")
-    image: str = Field("navarch:0.1.0", min_length=1, description="the image, where the cluster's nodes find it")
-    image_pull_secrets: tuple[Mapping[str, str], ...] = Field((), description="by which they may pull it, as [{name: registry}]")
-    extra_args: tuple[str, ...] = Field((), description="further options of navarch serve")
+    profile: InstallProfile = Field(
+        default=InstallProfile.HA, description="ha: three replicas and more; dev: one that says all it does, to try it"
+    )
+    image: str = Field(default="navarch:0.1.0", min_length=1, description="the image, where the cluster's nodes find it")
+    image_pull_secrets: tuple[Mapping[str, str], ...] = Field(default=(), description="by which they may pull it, as [{name: registry}]")
+    extra_args: tuple[str, ...] = Field(default=(), description="further options of navarch serve")
     resources: Mapping[str, JsonValue] = Field(
-        {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
+        default={"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
         description="what each replica asks for, and may use",
     )
-    min_replicas: int = Field(3, ge=1, le=100, description="how many replicas there are at least (ha)")
-    max_replicas: int = Field(10, ge=1, le=100, description="how many replicas there are at most (ha)")
-    node_selector: Mapping[str, str] = Field({}, description="labels of the nodes that they may run on")
-    tolerations: tuple[Mapping[str, JsonValue], ...] = Field((), description="taints of nodes that they may run on all the same")
+    min_replicas: int = Field(default=3, ge=1, le=100, description="how many replicas there are at least (ha)")
+    max_replicas: int = Field(default=10, ge=1, le=100, description="how many replicas there are at most (ha)")
+    node_selector: Mapping[str, str] = Field(default={}, description="labels of the nodes that they may run on")
+    tolerations: tuple[Mapping[str, JsonValue], ...] = Field(default=(), description="taints of nodes that they may run on all the same")
 
 
 class Landing(StrEnum):

@@ -54,7 +54,7 @@ def test_helm_renders_what_is_printed(tmp_path: Path, profile: InstallProfile, c
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({"profile": profile.value, **chosen}))
 
-    by_helm = _helm("template", "navarch", str(CHART), "--values", str(values), "--namespace", "navarch-system")
+    by_helm = _helm("template", "navarch", str(CHART), "--values", str(values), "--namespace", "navarch-system", "--kube-version", "1.30")
 
     printed = [each for each in _manifests("--values", str(values), "--no-crds") if each["kind"] != "Namespace"]
     assert _sorted(_objects(by_helm)) == _sorted(printed)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from typing import TypedDict
 
+from controlplane.admin.sync_state import ROUTE_TYPES, SyncState
 from controlplane.cli.operator.names import proxy_type, short_name
 from controlplane.untyped import Json, instant, items, text
 
@@ -18,16 +18,6 @@ COLUMNS: Mapping[str, str] = {  # the types that tables show, by the name of a m
     "Secret": "SDS",
     "TypedExtensionConfig": "ECDS",
 }
-_ROUTES = frozenset(("RouteConfiguration", "VirtualHost"))
-
-
-class SyncState(StrEnum):
-    """How far a proxy is with one type."""
-
-    SYNCED = "SYNCED"  # it has accepted what it was sent last
-    STALE = "STALE"  # it has not answered yet
-    NACKED = "NACKED"  # it has refused it
-    HELD = "HELD"  # it is not sent something yet, as what that leads to is not there
 
 
 class TypeSync(TypedDict):
@@ -109,7 +99,7 @@ def age(since: str | None, now: float) -> str:
     return f"{seconds}s"
 
 
-_ORDER: Mapping[str, int] = {SyncState.SYNCED: 0, SyncState.HELD: 1, SyncState.STALE: 2, SyncState.NACKED: 3}
+_ORDER: Mapping[str, int] = {state.value: place for place, state in enumerate(SyncState)}
 
 
 def _type_sync(status: Json, *, held: bool) -> TypeSync:
@@ -120,7 +110,7 @@ def _type_sync(status: Json, *, held: bool) -> TypeSync:
         state, since = SyncState.NACKED, text(status, "nackedAt")
     elif sent != acked:
         state, since = SyncState.STALE, text(status, "sentAt")
-    elif held and kind in _ROUTES:
+    elif held and kind in ROUTE_TYPES:
         state, since = SyncState.HELD, text(status, "ackedAt")
     else:
         state, since = SyncState.SYNCED, text(status, "ackedAt")
