@@ -20,7 +20,7 @@ from tests.bench.workload import Size
 _BESIDE = ("services", "reconnect", "rollout", "left")
 _SIZES = (100, 1000, 5000, 10_000)
 PAGE = (
-    Plan(group="table", size=Size(), also_of=("proxies", "scoped", "beside"), also=_BESIDE, bare=True),
+    Plan(group="table", size=Size(), also_of=("proxies", "scoped", "observed", "beside"), also=_BESIDE, bare=True),
     Plan(group="beside", size=Size(), also=("slow", "churn-200", "churn-1000")),
     *(
         Plan(
@@ -36,6 +36,7 @@ PAGE = (
     *(Plan(group="proxies", size=Size(proxies=proxies)) for proxies in (1, 1000)),
     *(Plan(group="namespaces", size=Size(proxies=100, namespaces=namespaces)) for namespaces in (1, 100)),
     Plan(group="scoped", size=Size(scoped=True), also=("services",)),
+    Plan(group="observed", size=Size(observed=True), also=("services",)),
     Plan(group="beside", size=Size(proxies=100), also=("envoys",)),
     *(Plan(group="replicas", size=Size(), on_kubernetes=True, replicas=replicas) for replicas in (1, 2)),
 )
@@ -78,6 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--services", type=numbers, default=[1000], metavar="N,...")
     parser.add_argument("--namespaces", type=numbers, default=[20], metavar="N,...")
     parser.add_argument("--scoped", action="store_true", help="a Sidecar in each namespace, whose proxies see their own namespace alone")
+    parser.add_argument("--observed", action="store_true", help="metrics and access logs of every sidecar, by Telemetry")
     parser.add_argument("--also", nargs="+", choices=ALSO, default=[], help="what is measured beside the table's own rows")
     parser.add_argument("--database", action="store_true", help="what changes cost the database alone")
     parser.add_argument("--no-bare", action="store_true", help="without the server that sends ready bytes")
@@ -98,7 +100,14 @@ def _plans(given: argparse.Namespace) -> list[Plan]:
     return [
         Plan(
             group="table",
-            size=Size(proxies=proxies, services=services, namespaces=namespaces, routes=min(200, services), scoped=given.scoped),
+            size=Size(
+                proxies=proxies,
+                services=services,
+                namespaces=namespaces,
+                routes=min(200, services),
+                scoped=given.scoped,
+                observed=given.observed,
+            ),
             also=tuple(given.also),
             bare=not given.no_bare,
             database=given.database,

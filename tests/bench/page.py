@@ -16,6 +16,7 @@ from tests.bench.runs import Run
 _METHOD = (Path(__file__).parent / "method.md").read_text()
 _CORES = "Each replica has a core of its own, and reads an API server that shares these cores with the sidecars."
 _SCOPED = "A `Sidecar` in each namespace, whose `egress` is `./*`."
+_OBSERVED = "A `Telemetry` in the root namespace that has the metrics of `prometheus` and the access log of `envoy` for all."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def page(runs: Sequence[Run], where: Machine, repetitions: int) -> str:
         *_section(runs, _Section("proxies", "Growth with sidecars (1,000 services)")),
         *_section(runs, _Section("namespaces", "Namespaces (1,000 services, 100 sidecars)")),
         *_section(runs, _Section("scoped", "Sidecar scoping (1,000 services, 500 sidecars)", _SCOPED)),
+        *_section(runs, _Section("observed", "Metrics and access logs (1,000 services, 500 sidecars)", _OBSERVED)),
         *_section(runs, _Section("beside", "One beside the other, and again (1,000 services)", compared=False)),
         *_section(runs, _Section("replicas", "More cores are more replicas (1,000 services, 500 sidecars)", _CORES)),
         *_failures(runs),
@@ -152,6 +154,7 @@ class _Section:
             "proxies": f"{size.proxies:,} sidecars",
             "namespaces": f"{size.namespaces} namespaces",
             "scoped": "scoped" if size.scoped else "not scoped",
+            "observed": "by Telemetry, of all" if size.observed else "without",
             "replicas": f"{run.plan.replicas} replica{'s' * (run.plan.replicas > 1)}",
         }
         return heads.get(self.group, f"{size.proxies} sidecars: {', '.join(run.plan.also)}")

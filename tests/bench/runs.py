@@ -59,6 +59,7 @@ class Plan:
         size = self.size
         words = [f"{size.services} services", f"{size.proxies} proxies", f"{size.namespaces} namespaces"]
         words += ["Sidecar scoping"] if size.scoped else []
+        words += ["metrics and access logs"] if size.observed else []
         words += [f"{self.replicas} replica{'s' * (self.replicas > 1)}"] if self.on_kubernetes else []
         return ", ".join((*words, *self.also))
 

@@ -20,6 +20,7 @@ class Size:
     endpoints: int = 10
     routes: int = 200
     scoped: bool = False  # by a Sidecar in each namespace, whose proxies see their own namespace alone
+    observed: bool = False  # by a Telemetry of the root namespace: metrics and access logs of every proxy
 
     @property
     def visible(self) -> int:
@@ -31,6 +32,8 @@ def everything(size: Size) -> Iterator[dict[str, object]]:
     """Yield every object of the mesh."""
     for number in range(size.namespaces if size.scoped else 0):
         yield scope(number, size)
+    if size.observed:
+        yield telemetry()
     for number in range(size.services):
         yield service(number, size)
         yield endpoints(number, size)
@@ -65,6 +68,13 @@ def scope(number: int, size: Size) -> dict[str, object]:
     """Return the Sidecar of one namespace."""
     metadata = {"name": "default", "namespace": namespace_of(number, size)}
     return {"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": metadata, "spec": {"egress": [{"hosts": ["./*"]}]}}
+
+
+def telemetry() -> dict[str, object]:
+    """Return the Telemetry by which every proxy counts and logs its requests."""
+    spec = {"metrics": [{"providers": [{"name": "prometheus"}]}], "accessLogging": [{"providers": [{"name": "envoy"}]}]}
+    metadata = {"name": "mesh", "namespace": "istio-system"}
+    return {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": metadata, "spec": spec}
 
 
 def route(number: int, size: Size, timeout_s: int) -> dict[str, object]:
