@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -22,15 +23,14 @@ def findings_of_the_rest(
 
     What stands where something was left out, above it or below it, is not told: it would be about what is missing.
     """
-    left_out: list[_Place] = []
+    left_out: set[_Place] = set()
     rest: object = data
     for _ in range(_ROUNDS):
-        places = [place for detail in error.errors(include_url=False, include_input=False) if (place := _removable(rest, detail["loc"]))]
+        places = {place for detail in error.errors(include_url=False, include_input=False) if (place := _removable(rest, detail["loc"]))}
         if not places:
             return
-        left_out += places
-        for place in places:
-            rest = _without(rest, place)
+        left_out |= places
+        rest = _without(rest, places)
         if not isinstance(rest, Mapping):
             return
         try:
@@ -38,8 +38,11 @@ def findings_of_the_rest(
         except ValidationError as next_error:
             error = next_error
             continue
-        paths = [field_path(place) for place in left_out]
-        yield from (finding for finding in check(item) if not any(_is_about(finding.path, path) for path in paths))
+        paths = {field_path(place) for place in left_out}
+        above = {ancestor for path in paths for ancestor in _ancestors(path)}
+        yield from (
+            finding for finding in check(item) if finding.path not in above and paths.isdisjoint((finding.path, *_ancestors(finding.path)))
+        )
         return
 
 
@@ -58,19 +61,24 @@ def _removable(data: object, location: Sequence[int | str]) -> _Place | None:
     return tuple(place[:removable]) if removable > 1 else None  # without all of its spec, nothing is left to look at
 
 
-def _without(data: object, place: _Place) -> object:
-    """Return ``data`` without what is at ``place``."""
-    part, *further = place
+def _without(data: object, places: Iterable[_Place]) -> object:
+    """Return ``data`` without what is at ``places``."""
+    gone: set[int | str] = set()
+    further: defaultdict[int | str, list[_Place]] = defaultdict(list)
+    for part, *rest in places:
+        if rest:
+            further[part].append(tuple(rest))
+        else:
+            gone.add(part)
     if isinstance(data, Mapping):
-        if not further:
-            return {name: value for name, value in data.items() if name != part}
-        return {name: _without(value, tuple(further)) if name == part else value for name, value in data.items()}
+        return {name: _without(value, further.get(name, ())) for name, value in data.items() if name not in gone}
     if isinstance(data, list) and further:
-        return [_without(value, tuple(further)) if index == part else value for index, value in enumerate(data)]
+        return [_without(value, further.get(index, ())) for index, value in enumerate(data)]
     return data
 
 
-def _is_about(path: str, other: str) -> bool:
-    """Return whether one of ``path`` and ``other`` lies in the other."""
-    first, second = sorted((path, other), key=len)
-    return second == first or (second.startswith(first) and second[len(first)] in ".[")
+def _ancestors(path: str) -> Iterator[str]:
+    """Yield the paths in which ``path`` lies."""
+    for index, character in enumerate(path):
+        if character in ".[" and index:
+            yield path[:index]
