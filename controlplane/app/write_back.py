@@ -81,7 +81,9 @@ def status_inputs(api: ApiServer, mesh: Mesh, updates: UpdateLoop, proxies: Prox
     """Return what the status of the objects of ``api`` is made of; ``identity`` is what others may know of the authority."""
     return StatusInputs(
         synced=updates.synced,
-        objects=lambda: {key: record for key, record in api.source.store.istio_records().items() if not mesh.is_for_another_revision(key)},
+        objects=lambda: {
+            key: record for key, record in api.source.store.records_with_status().items() if not mesh.is_for_another_revision(key)
+        },
         collection=api.collection,
         look=proxies.look,
         cross_object_problems=mesh.problems_about,

@@ -18,7 +18,7 @@ from controlplane.objects.parse import Object, parse
 from controlplane.sources.kubernetes.watched import Collection
 from controlplane.untyped import Json, items, number, section, text
 
-_STATUS_GROUPS = ".istio.io"
+_STATUS_GROUPS = (".istio.io", "navarch.dev")  # Istio's, and our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class ObjectStore:
             copied._in_use = dict(self._in_use)
         return self._copy
 
-    def istio_records(self) -> Mapping[Key, ObjectRecord]:
-        """Return the records of the objects whose status is written: those of Istio's kinds."""
+    def records_with_status(self) -> Mapping[Key, ObjectRecord]:
+        """Return the records of the objects whose status is written: those of Istio's kinds, and of our own."""
         return {key: record for key, record in self._records.items() if record.resource.group.endswith(_STATUS_GROUPS)}
 
     def entries(self) -> tuple[WorkloadEntry, ...]:
