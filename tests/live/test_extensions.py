@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.extension_world import (
+    GATEWAY,
     HTTP,
     OTHER_HTTP,
     PASSWORD,
@@ -27,13 +28,16 @@ from tests.support.wasm_modules import any_module, bare_module, rust_module
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _LUA = "function envoy_on_response(handle) handle:headers():add('x-lua', '{value}') end"
+OF_THE_HOST = "of-the-host"
 _LISTENER_CHANGES = ("added", "modified", "removed", "in_place_updated", "create_failure", "total_filter_chains_draining")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ExtensionWorld]:
-    async with extension_world(tmp_path_factory.mktemp("extensions")) as started:
-        yield started
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("VALUE", OF_THE_HOST)  # which Envoys inherit, and show to plugins that ask for it
+        async with extension_world(tmp_path_factory.mktemp("extensions")) as started:
+            yield started
 
 
 async def test_a_module_is_fetched_by_http(world: ExtensionWorld) -> None:
@@ -51,6 +55,16 @@ async def test_a_module_is_a_file_of_the_proxys_own_machine(world: ExtensionWorl
     world.save(plugin(f"file://{world.folder}/header.wasm", name="of-a-file", vmConfig=environment))
 
     await world.until_asked((200, "text"))
+
+
+async def test_variables_are_written_in_the_object_or_are_the_proxys_own(world: ExtensionWorld) -> None:
+    world.registry.files["/header.wasm"] = rust_module().content
+    url = f"http://{world.registry.at}/header.wasm"
+    world.save(plugin(url, name="variables", vmConfig={"env": [{"name": "VALUE", "valueFrom": "HOST"}]}))
+    await world.until_asked((200, OF_THE_HOST))
+
+    world.save(plugin(url, name="variables", vmConfig={"env": [{"name": "VALUE", "value": "of-the-object"}]}))
+    await world.until_asked((200, "of-the-object"))
 
 
 async def test_an_image_of_a_registry_is_fetched_and_does_what_its_configuration_says(world: ExtensionWorld) -> None:
@@ -127,6 +141,33 @@ async def test_a_machine_that_has_failed_refuses_or_lets_pass_and_takes_no_other
 
     await world.until_asked((503, "unharmed"), "/")
     await world.until_asked((200, "unharmed"), "/", port=OTHER_HTTP)
+
+
+async def test_a_machine_that_has_failed_is_started_again_where_the_strategy_is_to_reload(world: ExtensionWorld) -> None:
+    world.registry.files["/header.wasm"] = rust_module().content
+    trap = {"trap": "/trap", "value": "reloaded"}
+    world.save(plugin(f"http://{world.registry.at}/header.wasm", name="reloaded", pluginConfig=trap, failStrategy="FAIL_RELOAD"))
+    await world.until_asked((200, "reloaded"))
+
+    for protocol in world.envoys:
+        assert (await world.ask(protocol, "/trap")).status_code == 503
+
+    await world.until_asked((200, "reloaded"))
+
+
+async def test_a_filter_of_what_goes_through_a_gateway(world: ExtensionWorld) -> None:
+    world.registry.files["/header.wasm"] = rust_module().content
+    config = {"value": "of-the-gateway", "refuse": "/no"}
+    selector = {"matchLabels": {"app": "front"}}
+    async with world.gateway():
+        world.save(
+            plugin(f"http://{world.registry.at}/header.wasm", name="front", selector=selector, match=[], pluginConfig=config),
+            extension(name="lua", selector=selector, match=[], lua={"inlineCode": _LUA.format(value="too")}),
+        )
+
+        await world.until_asked((200, "of-the-gateway"), at=(GATEWAY,))
+        await world.until_asked((403, "of-the-gateway"), "/no", at=(GATEWAY,))
+        await world.until_asked((200, "too"), header="x-lua", at=(GATEWAY,))
 
 
 async def test_a_changed_filter_leaves_listeners_and_their_connections_alone(world: ExtensionWorld) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import httpx
 import yaml
 
 from controlplane.admin.http_server import HttpServer
+from controlplane.model.proxies import ProxyType
 from tests.support.envoy_versions import VERSIONS, envoy_of
 from tests.support.envoys import RunningReplica
 from tests.support.fakes.module_registry import ModuleRegistry
@@ -20,9 +21,10 @@ from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, fre
 from tests.support.waiting import DEADLINE_S, until
 
 HTTP, OTHER_HTTP, TCP, PROXY = 9080, 9081, 9090, 15002
-DELTA, SOTW = "delta", "sotw"
+DELTA, SOTW, GATEWAY = "delta", "sotw", "gateway"
 PASSWORD = "hunter2-of-the-robot"
 _PLACES = {DELTA: 11, SOTW: 12}
+_GATEWAY_PLACE = 13
 _SERVICE = """
 apiVersion: v1
 kind: Service
@@ -47,6 +49,17 @@ spec:
   - {{port: {{number: 15002, protocol: HTTP_PROXY, name: proxy}}, bind: {ip}, captureMode: NONE, hosts: ["*/*"]}}
 ---
 """
+_FRONT = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: front, namespace: shop}}
+spec: {{selector: {{app: front}}, servers: [{{port: {{number: 9080, name: http, protocol: HTTP}}, bind: {ip}, hosts: ["*"]}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: front, namespace: shop}}
+spec: {{hosts: ["*"], gateways: [front], http: [{{directResponse: {{status: 200}}}}]}}
+"""
 
 
 @dataclass
@@ -61,8 +74,8 @@ class ExtensionWorld:
     envoys: dict[str, Process] = field(default_factory=dict)
 
     def ip(self, protocol: str) -> str:
-        """Return the address of the workload whose Envoy speaks ``protocol``."""
-        return f"{self.network}.{_PLACES[protocol]}"
+        """Return the address of the workload whose Envoy speaks ``protocol``, or of the gateway."""
+        return f"{self.network}.{_PLACES.get(protocol, _GATEWAY_PLACE)}"
 
     def save(self, *documents: Mapping[str, object], name: str = "plugins") -> None:
         """Let ``documents`` be all there is in the file ``name``."""
@@ -75,9 +88,11 @@ class ExtensionWorld:
         async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
             return await client.get(f"http://{self.ip(protocol)}:{port}{path}")
 
-    async def until_asked(self, wanted: object, path: str = "/", *, port: int = HTTP, header: str = "x-plugin") -> None:
-        """Wait until each workload answers with the status, and the value of ``header``, that are ``wanted``."""
-        for protocol in self.envoys:
+    async def until_asked(
+        self, wanted: object, path: str = "/", *, port: int = HTTP, header: str = "x-plugin", at: Sequence[str] = tuple(_PLACES)
+    ) -> None:
+        """Wait until each of those ``at``, all workloads, answers with the status, and the value of ``header``, that are ``wanted``."""
+        for protocol in at:
             found: list[object] = []
 
             async def as_wanted(protocol: str = protocol, found: list[object] = found) -> bool:
@@ -146,6 +161,18 @@ class ExtensionWorld:
             name=protocol, ip=self.ip(protocol), labels={"app": protocol}, namespace="shop", delta=protocol == DELTA, binary=binary
         )
         self.envoys[protocol] = await start_envoy(spec, self.folder, self.plane.replica.xds)
+
+    @contextlib.asynccontextmanager
+    async def gateway(self) -> AsyncIterator[None]:
+        """Have a gateway that answers everything itself, in an Envoy of its own, until the block ends."""
+        self.save(*yaml.safe_load_all(_FRONT.format(ip=self.ip(GATEWAY))), name="front")
+        spec = EnvoySpec(name=GATEWAY, ip=self.ip(GATEWAY), labels={"app": "front"}, namespace="shop", kind=ProxyType.ROUTER)
+        self.envoys[GATEWAY] = await start_envoy(spec, self.folder, self.plane.replica.xds)
+        try:
+            yield
+        finally:
+            await self.envoys.pop(GATEWAY).stop()
+            self.save(name="front")
 
 
 @contextlib.asynccontextmanager

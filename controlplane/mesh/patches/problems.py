@@ -39,7 +39,7 @@ def envoy_filter_problems(db: Database, envoy_filter: EnvoyFilter) -> Iterator[P
     yield from _of_values(db, envoy_filter)
     for ref in sorted(unused_patches(db, key)):
         if compiled_patch(db, ref):
-            message = "of what the proxies here are sent that it is for, it fits nothing: it has no effect"
+            message = "it fits nothing that the proxies it is for, of those connected here, are sent: it has no effect"
             yield Problem(key, f"{ref.path}.match", Severity.INFO, "FitsNothing", message)
     for fault in patch_faults(db, key):
         yield Problem(key, fault.field, Severity.ERROR, BAD_PATCH, fault.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import assert_never
 
 from envoy.config.core.v3.base_pb2 import AsyncDataSource
@@ -57,7 +58,7 @@ def _plugin(name: str, program: WasmProgram) -> wasm_pb2.PluginConfig:
         root_id=program.root_id,
         failure_policy=_FAILURE[program.failure],
         # Plugins with one id and one module share a machine: one that fails would take those of other namespaces with it.
-        vm_config={"vm_id": name, "runtime": _RUNTIME, "code": _code(program.code)},
+        vm_config={"vm_id": _machine(name, program), "runtime": _RUNTIME, "code": _code(program.code)},
     )
     if program.configuration is not None:
         config.configuration.CopyFrom(pack(StringValue(value=program.configuration)))
@@ -66,6 +67,17 @@ def _plugin(name: str, program: WasmProgram) -> wasm_pb2.PluginConfig:
         environment.host_env_keys.extend(program.host_variables)
         environment.key_values.update(dict(program.variables))
     return config
+
+
+def _machine(name: str, program: WasmProgram) -> str:
+    """Return the id of the machine that ``program`` runs in as ``name``: with other variables it is another one.
+
+    Envoy 1.36 tells machines apart by id and module alone, and goes on with the variables of the first.
+    """
+    if not (program.variables or program.host_variables):
+        return name
+    digest = blake2b(repr((program.variables, program.host_variables)).encode(), digest_size=8).hexdigest()
+    return f"{name}#{digest}"
 
 
 def _code(code: ModuleFile | InlineModule | ServedModule) -> AsyncDataSource:
