@@ -167,11 +167,11 @@ class SingleEnvoy:
         self.process = await start("web-1", [envoy_binary(), "--config-yaml", told, *options], self.folder)
         return self.process
 
-    async def status(self, port: int, path: str, *, source: str = "") -> int:
+    async def status(self, port: int, path: str, *, source: str = "", timeout_s: float = DEADLINE_S) -> int:
         """Return with which status it answers at ``port``, 0 where it does not; asked from the address ``source``."""
         transport = httpx.AsyncHTTPTransport(local_address=source or None)
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=DEADLINE_S) as client:
+            async with httpx.AsyncClient(transport=transport, timeout=timeout_s) as client:
                 return (await client.get(f"http://{self.ip}:{port}{path}")).status_code
         except httpx.HTTPError:
             return 0
