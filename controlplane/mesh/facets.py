@@ -11,6 +11,7 @@ from controlplane.model.keys import GroupKind
 from controlplane.objects.kinds import MeshObject
 from controlplane.objects.kubernetes.core import EndpointSlice, KubernetesService, Pod
 from controlplane.objects.networking.destination_rule import DestinationRule
+from controlplane.objects.networking.fault_side import faults_at_callee
 from controlplane.objects.networking.service_entry import ServiceEntry, WorkloadEntry
 from controlplane.objects.networking.virtual_service import VirtualService
 
@@ -73,6 +74,11 @@ def exported_to(kind: GroupKind, namespace: str) -> Facet:
 def by_source_labels(kind: GroupKind) -> Facet:
     """Return the facet of every ``kind`` whose meaning may depend on the labels of the client's proxy."""
     return ("by-source", *kind)
+
+
+def faulted_at_callee(host: str) -> Facet:
+    """Return the facet of every VirtualService whose faults the instances of ``host`` make, to which it leads."""
+    return ("faulted", host)
 
 
 def delegating_to(namespace: str, name: str) -> Facet:
@@ -142,6 +148,7 @@ def facets_of(obj: MeshObject | None) -> frozenset[Facet]:
             hosts = [qualified_host(host, key.namespace) for host in obj.spec.hosts]
             facets |= {*(about_host(kind, host) for host in hosts), *domain_facets(hosts)}
             facets.update(bound_to(gateway) for gateway in gateways_of(obj))
+            facets.update(_faulted(obj))
             delegates = [http.delegate for http in obj.spec.http if http.delegate]
             facets.update(delegating_to(delegate.namespace or key.namespace, delegate.name) for delegate in delegates)
         case DestinationRule():
@@ -158,6 +165,12 @@ def facets_of(obj: MeshObject | None) -> frozenset[Facet]:
         case _:
             pass
     return frozenset(facets)
+
+
+def _faulted(virtual_service: VirtualService) -> Iterable[Facet]:
+    routes = virtual_service.spec.http if faults_at_callee(virtual_service) else ()
+    hosts = (each.destination.host for http in routes if http.fault for each in http.route)
+    return {faulted_at_callee(qualified_host(host, virtual_service.key.namespace)) for host in hosts}
 
 
 def _looks_at_clients(obj: MeshObject) -> bool:

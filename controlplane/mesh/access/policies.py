@@ -32,6 +32,7 @@ class EffectivePolicies(NamedTuple):
     authentications: tuple[Key, ...] = ()
     rate_limits: tuple[Key, ...] = ()
     extensions: tuple[Key, ...] = ()
+    asked_faults: bool = False  # workloads make faults that requests ask for
 
 
 @query
@@ -66,7 +67,8 @@ def access_of(db: Database, policies: EffectivePolicies) -> ChainAccess:
 def inbound_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters:
     """Return the filters in front of workloads for which ``policies`` hold."""
     extensions = chain_extensions(db, policies.extensions, TrafficSide.SERVER)
-    return encoded_filters(access_of(db, policies), limits_of(db, policies.rate_limits), extensions, inbound=True)
+    limits = limits_of(db, policies.rate_limits)
+    return encoded_filters(access_of(db, policies), limits, extensions, inbound=True, asked_faults=policies.asked_faults)
 
 
 @query

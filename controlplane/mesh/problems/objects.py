@@ -25,6 +25,7 @@ from controlplane.mesh.problems.sidecars import sidecar_problems
 from controlplane.mesh.problems.telemetry.mesh_config import telemetry_settings_problems
 from controlplane.mesh.problems.telemetry.telemetries import telemetry_problems
 from controlplane.mesh.problems.unreachable import round_robin_problems, unreachable_endpoints
+from controlplane.mesh.problems.virtual_services.callee_faults import callee_fault_problems
 from controlplane.mesh.problems.virtual_services.conditions import condition_problems
 from controlplane.mesh.problems.virtual_services.delegates import delegate_problems
 from controlplane.mesh.problems.virtual_services.expressions import large_expressions
@@ -120,6 +121,7 @@ def _virtual_service_problems(db: Database, virtual_service: VirtualService) -> 
     yield from connection_route_problems(db, virtual_service)
     yield from delegate_problems(db, virtual_service)
     yield from condition_problems(db, virtual_service)
+    yield from callee_fault_problems(db, virtual_service)
     yield from large_expressions(db, virtual_service)
     hosts = frozenset(qualified_host(host, key.namespace) for host in virtual_service.spec.hosts)
     for path, destination in _destinations(virtual_service):

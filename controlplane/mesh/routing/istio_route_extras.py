@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controlplane.ir.extras import NO_CHANGES, Cors, Delayed, Fault, GrpcAbort, HeaderChanges, HttpAbort
 from controlplane.ir.text import Exact
 from controlplane.mesh.routing.istio_matches import text_match
@@ -9,6 +11,7 @@ from controlplane.objects.networking.rules.http_actions import GRPC_STATUS
 from controlplane.objects.networking.virtual_service import Abort, CorsPolicy, Delay, HeaderOperations, HTTPFaultInjection
 
 _AUTHORITY = ("host", ":authority")
+_ASKED = "x-envoy-fault"
 _PER_CENT = 10_000  # in millionths
 
 
@@ -54,6 +57,21 @@ def fault(injected: HTTPFaultInjection) -> Fault | None:
     delay = _delay(injected.delay) if injected.delay else None
     abort = _abort(injected.abort) if injected.abort else None
     return Fault(delay, abort) if delay or abort else None
+
+
+def asking_for(injected: Fault, changed: HeaderChanges) -> HeaderChanges:
+    """Return ``changed`` with headers by which the callee is asked for ``injected``; shares are in millionths there, too."""
+    asked: dict[str, int] = {}
+    if injected.delay:
+        asked |= {f"{_ASKED}-delay-request": injected.delay.wait_ms, f"{_ASKED}-delay-request-percentage": injected.delay.per_million}
+    match injected.abort:
+        case HttpAbort(status, share):
+            asked |= {f"{_ASKED}-abort-request": status, f"{_ASKED}-abort-request-percentage": share}
+        case GrpcAbort(status, share):
+            asked |= {f"{_ASKED}-abort-grpc-request": status, f"{_ASKED}-abort-request-percentage": share}
+        case None:
+            pass
+    return replace(changed, set=(*changed.set, *((name, str(value)) for name, value in sorted(asked.items()))))
 
 
 def _delay(delay: Delay) -> Delayed | None:

@@ -29,7 +29,7 @@ from controlplane.ir.backends import Backend, Mirror, ServiceBackend, Weighted
 from controlplane.ir.extras import HeaderChanges
 from controlplane.ir.rules import UNNAMED, HttpRule, WrittenOrder
 from controlplane.mesh.routing.istio_matches import request_match
-from controlplane.mesh.routing.istio_route_extras import authority_of, changes, cors, fault, per_million
+from controlplane.mesh.routing.istio_route_extras import asking_for, authority_of, changes, cors, fault, per_million
 from controlplane.objects.networking.virtual_service import (
     HTTPDirectResponse,
     HTTPMatchRequest,
@@ -75,20 +75,28 @@ def written(virtual_service: VirtualService, rules: Iterable[HttpRule]) -> tuple
     return tuple(ranked)
 
 
-def http_rules(route: HTTPRoute, matches: Sequence[HTTPMatchRequest], destinations: Destinations) -> Iterator[HttpRule]:
-    """Yield the rules of ``route``, one each of ``matches`` (without any: every request), none where Envoy has no such action."""
+def http_rules(
+    route: HTTPRoute, matches: Sequence[HTTPMatchRequest], destinations: Destinations, *, faults_at_callee: bool = False
+) -> Iterator[HttpRule]:
+    """Yield the rules of ``route``, one each of ``matches`` (without any: every request), none where Envoy has no such action.
+
+    ``faults_at_callee``: those whom it leads to make its faults, as requests ask for them.
+    """
     action = _action(route, destinations)
     if action is None:
         return
-    headers = route.headers
+    headers, injected = route.headers, fault(route.fault) if route.fault else None
+    request = changes(headers.request if headers else None)
+    if faults_at_callee and injected:
+        request, injected = asking_for(injected, request), None
     for match in matches or (HTTPMatchRequest(),):
         yield HttpRule(
             match=request_match(match),
             action=action,
-            request=changes(headers.request if headers else None),
+            request=request,
             response=changes(headers.response if headers else None),
             cors=cors(route.cors_policy) if route.cors_policy else None,
-            fault=fault(route.fault) if route.fault else None,
+            fault=injected,
             name=".".join(name for name in (route.name, match.name) if name),
             stat_prefix=match.stat_prefix,
         )

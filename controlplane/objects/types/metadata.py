@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from controlplane.model.keys import GroupKind, Key
+from controlplane.model.keys import NAVARCH, GroupKind, Key
 from controlplane.model.mesh import MESH_ANNOTATIONS
 from controlplane.model.proxies import ANNOTATIONS
 from controlplane.objects.types.scalars import EMPTY_MAP, Bool, FrozenMap, Model, Text, TextMap
@@ -18,7 +18,8 @@ _YOUNGEST = "~"  # after every digit
 
 def _mesh_annotations(annotations: Mapping[str, str]) -> Mapping[str, str]:
     """Return the annotations that mean something to a mesh: others are long, change often, and change nothing."""
-    known = (name for name in annotations if name in (*ANNOTATIONS, *MESH_ANNOTATIONS) or name.partition("/")[0].endswith("istio.io"))
+    ours = (*ANNOTATIONS, *MESH_ANNOTATIONS)
+    known = (name for name in annotations if name in ours or name.partition("/")[0].endswith(("istio.io", NAVARCH)))
     return FrozenMap({name: annotations[name] for name in known})
 
 

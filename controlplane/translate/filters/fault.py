@@ -1,4 +1,4 @@
-"""Injected delays and aborts."""
+"""Injected delays and aborts: by rules, and before a workload those that requests ask for in headers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFau
 from controlplane.ir.extras import GrpcAbort, HttpAbort
 from controlplane.ir.rules import HttpRule
 from controlplane.translate.addresses import fraction, milliseconds
-from controlplane.translate.filters.base import HttpFilter, outbound
+from controlplane.translate.filters.base import Chain, HttpFilter
+
+_ALL = 1_000_000
 
 
 def _of_rule(rule: HttpRule) -> HTTPFault | None:
@@ -34,4 +36,17 @@ def _abort(abort: HttpAbort | GrpcAbort) -> FaultAbort:
             assert_never(abort)
 
 
-FAULT = HttpFilter("envoy.filters.http.fault", outbound(HTTPFault()), _of_rule)
+def _of_chain(chain: Chain) -> tuple[HTTPFault, ...]:
+    if not chain.inbound:
+        return (HTTPFault(),)  # which the rules of routes are told to
+    if not chain.asked_faults:
+        return ()
+    asked = HTTPFault()
+    asked.delay.header_delay.SetInParent()
+    asked.delay.percentage.CopyFrom(fraction(_ALL))
+    asked.abort.header_abort.SetInParent()
+    asked.abort.percentage.CopyFrom(fraction(_ALL))
+    return (asked,)
+
+
+FAULT = HttpFilter("envoy.filters.http.fault", _of_chain, _of_rule)

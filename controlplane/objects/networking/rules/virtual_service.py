@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from controlplane.model.cluster_names import OUTBOUND
 from controlplane.model.hosts import ANY, is_covered_by, is_ip
+from controlplane.objects.networking.fault_side import check_fault_side
 from controlplane.objects.networking.rules import headers, http_actions
 from controlplane.objects.networking.rules.http_match import check_match
 from controlplane.objects.networking.rules.ineffective.shadowed import unreachable_connections, unreachable_routes
@@ -53,6 +54,7 @@ def check(virtual_service: VirtualService) -> Iterator[Finding]:
     yield from unreachable_connections("tls", spec.tls)
     yield from unreachable_connections("tcp", spec.tcp)
     yield from rules.export_to("spec.exportTo", spec.export_to, virtual_service.meta.namespace)
+    yield from check_fault_side(virtual_service)
 
 
 def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
