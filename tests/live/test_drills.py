@@ -68,6 +68,27 @@ async def test_an_abort_at_the_callee_is_tried_again_and_has_the_instance_ejecte
     await world.plane.remove(abort.id)
 
 
+async def test_the_faults_of_a_virtual_service_are_made_by_the_callee_where_its_annotation_says_so(world: DrillWorld) -> None:
+    abort = "\n    fault: {abort: {httpStatus: 503, percentage: {value: 100}}}"
+    world.save(more=abort)
+    await world.until_answered(503)
+    before = await world.counters()
+    await world.ask(20)
+    at_caller = await world.moved(before, *_TRIES[:2])
+
+    world.save(more=abort, annotations="{navarch.dev/fault-side: callee}")
+    await world.until_moved("upstream_rq_retry")
+    before = await world.counters()
+    answers = await world.ask(20)
+    at_callee = await world.moved(before, *_TRIES[:2])
+    world.save()
+    await world.until_answered(200)
+
+    assert at_caller == (0, 0)
+    assert at_callee == (60, 40)
+    assert [each.status for each in answers] == [503] * 20
+
+
 async def test_a_delay_at_the_caller_is_longer_than_the_timeout_of_the_route_and_at_the_callee_it_is_not(world: DrillWorld) -> None:
     caller, callee = fault(DelayRequests(2000), FaultSide.CALLER), fault(DelayRequests(2000), FaultSide.CALLEE)
     await world.prepare(caller, callee)

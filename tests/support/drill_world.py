@@ -63,11 +63,11 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {{name: cart, namespace: shop}}
+metadata: {{name: cart, namespace: shop, annotations: {annotations}}}
 spec:
   hosts: [cart]
   http:
-  - timeout: 1s
+  - timeout: 1s{more}
     retries: {{attempts: 2, retryOn: 5xx}}
     route: [{{destination: {{host: cart, port: {{number: 9080}}}}}}]
 ---
@@ -102,6 +102,16 @@ class DrillWorld:
     def ip(self, name: str) -> str:
         """Return the address of the workload ``name``."""
         return f"{self.network}.{_PLACES[name]}"
+
+    def save(self, **replaced: str) -> None:
+        """Let the manifests be as at first, but for the ``annotations`` of the VirtualService, and ``more`` of its route."""
+        text = "".join(_SERVICE.format(name=name) for name in ("web", "cart", "fleet"))
+        for name in _PLACES:
+            text += _ENTRY.format(name=name, ip=self.ip(name), app=name.partition("-")[0], zone=_ZONES.get(name, "eu/z1"))
+        text += _SIDECARS.format(cart=self.ip("cart"), web=self.ip("web"), **{"annotations": "{}", "more": "", **replaced})
+        draft = self.folder / "manifests" / "mesh.yaml~"
+        draft.write_text(text)
+        draft.rename(self.folder / "manifests" / "mesh.yaml")
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -155,6 +165,24 @@ class DrillWorld:
         before = {name: application.asked for name, application in self.applications.items()}
         assert {each.status for each in await self.ask(times, FLEET)} == {200}
         return {name: asked for name, each in self.applications.items() if (asked := each.asked - before[name])}
+
+    async def until_answered(self, status: int) -> None:
+        """Wait until requests to the callee are answered ``status``."""
+
+        async def answered() -> bool:
+            return [each.status for each in await self.ask()] == [status]
+
+        await until(answered, f"requests are answered {status}")
+
+    async def until_moved(self, name: str) -> None:
+        """Wait until the counter ``name`` of the callee's cluster grows with a request."""
+
+        async def moved() -> bool:
+            before = await self.counters()
+            await self.ask()
+            return await self.moved(before, name) != (0,)
+
+        await until(moved, f"{name} grows")
 
     async def until_closed(self) -> list[int]:
         """Return the statuses of five requests, once connections from before have been left."""
@@ -228,10 +256,7 @@ async def drill_world(folder: Path) -> AsyncIterator[DrillWorld]:
     (folder / "manifests").mkdir()
     xds, admin, commands = (f"127.0.0.1:{free_port()}" for _ in range(3))
     world = DrillWorld(folder, network, DrillPlane(folder, xds, admin, commands))
-    text = "".join(_SERVICE.format(name=name) for name in ("web", "cart", "fleet"))
-    for name in _PLACES:
-        text += _ENTRY.format(name=name, ip=world.ip(name), app=name.partition("-")[0], zone=_ZONES.get(name, "eu/z1"))
-    (folder / "manifests" / "mesh.yaml").write_text(text + _SIDECARS.format(cart=world.ip("cart"), web=world.ip("web")))
+    world.save()
     async with contextlib.AsyncExitStack() as stack:
         for name, port in (("cart", 8000), ("fleet-1", HTTP), ("fleet-2", HTTP), ("fleet-3", HTTP)):
             await stack.enter_async_context(_application(world, name, port))
