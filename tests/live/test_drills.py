@@ -220,4 +220,9 @@ async def test_a_fault_ends_within_its_lease_when_every_control_plane_is_killed(
     assert {each.status for each in await world.ask(50)} == {200}
     await world.start_plane()
     await world.until_serving()
+    await world.envoys["cart"].stop(kill=True)
+    await world.start_envoy("cart")
+    await world.until_serving()
+
     assert {each.status for each in await world.ask(50)} == {200}
+    assert [name for name in world.envoys if "drill/" in await world.configuration(name)] == []

@@ -208,6 +208,11 @@ class DrillWorld:
         found = [line.removeprefix(prefix).rpartition(": ") for line in answer.text.splitlines() if line.startswith(prefix)]
         return {name: int(value) for name, _, value in found if value.isdecimal()}
 
+    async def configuration(self, name: str) -> str:
+        """Return all that the Envoy of ``name`` is told now."""
+        async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
+            return (await client.get(f"http://{self.ip(name)}:{ADMIN_PORT}/config_dump")).text
+
     async def moved(self, before: dict[str, int], *names: str) -> tuple[int, ...]:
         """Return by how much the counters ``names`` of the callee's cluster have grown since ``before``."""
         after = await self.counters()
