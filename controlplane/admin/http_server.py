@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -17,7 +18,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from controlplane.admin.open_connections import OpenConnections
-from controlplane.admin.unix_socket import SCHEME, listen_at
 
 Scope = MutableMapping[str, object]
 Message = MutableMapping[str, object]
@@ -31,6 +31,8 @@ HEADER_S = 10.0  # for the handshake of TLS, and for the header of each request
 WRITE_S = 20.0  # for a peer to take in most of what is written to it and not sent yet: 64 KiB and a little more
 _IDLE_S = 60
 _BACKLOG = 1024
+_UNIX = "unix:"  # before the path of a socket in the file system: whoever may write to it may ask there
+_OWNER_ALONE = 0o177  # what is taken from the rights of such a file
 _TLS_END_S = 2.0  # for a peer to say that it has heard the end
 _ACCEPT_AGAIN_S = 0.1  # after no connection could be accepted, for want of file descriptors as a rule
 
@@ -161,7 +163,7 @@ class HttpServer:
         except OSError as error:
             raise OSError(error.errno, f"cannot listen at {self._address}: {os.strerror(error.errno or 0)}", self._option) from None
         self._socket.settimeout(0)
-        if self._address.startswith(SCHEME):
+        if self._address.startswith(_UNIX):
             return self._address
         return f"{self._address.rpartition(':')[0]}:{self._socket.getsockname()[1]}"
 
@@ -169,8 +171,8 @@ class HttpServer:
         """Close the port, if it is open and nobody is served there."""
         if self._socket is not None:
             self._socket.close()
-            if self._address.startswith(SCHEME):
-                Path(self._address.removeprefix(SCHEME)).unlink(missing_ok=True)
+            if self._address.startswith(_UNIX):
+                Path(self._address.removeprefix(_UNIX)).unlink(missing_ok=True)
 
     async def run(self) -> None:
         """Serve at the open port until ``stop`` is called."""
@@ -198,7 +200,7 @@ class HttpServer:
                 except OSError:  # a peer that has gone already, or no file descriptor is left
                     await asyncio.sleep(_ACCEPT_AGAIN_S)
                     continue
-                tasks.create_task(self._connect(accepted, str(address[0]) if address else SCHEME))
+                tasks.create_task(self._connect(accepted, str(address[0]) if address else _UNIX))
 
     async def _connect(self, accepted: socket.socket, peer: str) -> None:
         protocol = _Protocol(self._config, self._server.server_state, {})
@@ -222,8 +224,37 @@ class HttpServer:
 
 
 def _listening(address: str) -> socket.socket:
-    if address.startswith(SCHEME):
-        return listen_at(address.removeprefix(SCHEME), _BACKLOG)
+    if address.startswith(_UNIX):
+        return _listening_at(address.removeprefix(_UNIX))
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
+
+
+def _listening_at(path: str) -> socket.socket:
+    """Return a socket that listens at ``path``, for this user alone; one that a process before has left there is replaced.
+
+    Raises OSError where somebody listens there, or something else stands there.
+    """
+    if Path(path).is_socket() and not _is_served(path):
+        Path(path).unlink()
+    listening = socket.socket(socket.AF_UNIX)
+    before = os.umask(_OWNER_ALONE)
+    try:
+        listening.bind(path)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.umask(before)
+    return listening
+
+
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as trial:
+        try:
+            trial.connect(path)
+        except OSError as error:
+            return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
+        return True

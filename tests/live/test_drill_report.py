@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from controlplane.drill_runs.client import NotAnswered
-from controlplane.drills.judging.report import EdgeReport, Report, Verdict
+from controlplane.drills.judging.report import DrillVerdict, EdgeReport, Report
 from controlplane.untyped import Json, section
 from tests.support.drilled_demo import DrilledDemo, Record, drilled_demo, steadily
 from tests.support.envoys import REVIEWS
@@ -52,7 +52,7 @@ async def test_the_report_has_each_request_as_its_client_saw_it(drilled: Drilled
 
     failures = record.failures
     whole = edge(report).whole
-    assert report.verdict is Verdict.DEVIATED
+    assert report.verdict is DrillVerdict.DEVIATED
     assert failures
     assert (whole.requests, whole.failures) == (len(record.answers), len(failures))
     assert whole.ejections == await drilled.ejections() - before > 0
@@ -71,7 +71,7 @@ async def test_a_guard_ends_a_drill_within_two_seconds(drilled: DrilledDemo) -> 
     report = await drilled.run(drill("guarded", {"abort": {"httpStatus": 503}, "duration": "60s"}, abortIf=[guard]), record)
 
     [fault] = report.faults
-    assert report.verdict is Verdict.ABORTED
+    assert report.verdict is DrillVerdict.ABORTED
     assert "guard" in report.reason
     assert fault.in_force_at is not None
     assert fault.gone_at is not None

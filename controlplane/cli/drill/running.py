@@ -16,7 +16,7 @@ from controlplane.cli.drill.probing import ask_probes, traffic
 from controlplane.drill_runs.client import DrillClient, NotAnswered
 from controlplane.drills.experiments.chaos_toolkit import journal
 from controlplane.drills.judging.comparison import changes
-from controlplane.drills.judging.report import Report, Verdict
+from controlplane.drills.judging.report import DrillVerdict, Report
 from controlplane.drills.rendering.markdown import markdown
 from controlplane.drills.rendering.text import lines
 from controlplane.untyped import Json, items, section
@@ -111,8 +111,8 @@ async def run_drill(client: DrillClient, body: Json, options: RunOptions, report
         console.print(f"{'held' if result.met else 'missed'}  {result.name}: found {result.output}")
     if options.journal is not None and file is not None and file.experiment is not None:
         _write_json(options.journal, journal(file.experiment, report, before, after))
-    missed = report.verdict is Verdict.HELD and not all(result.met for result in after)
-    return (Verdict.DEVIATED if missed else report.verdict).exit_status
+    missed = report.verdict is DrillVerdict.HELD and not all(result.met for result in after)
+    return (DrillVerdict.DEVIATED if missed else report.verdict).exit_status
 
 
 async def _reported(client: DrillClient, body: Json, console: Console) -> Report:

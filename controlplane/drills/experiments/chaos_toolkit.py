@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.drills.judging.report import Report, Verdict
+from controlplane.drills.judging.report import DrillVerdict, Report
 from controlplane.model.keys import NAVARCH
 from controlplane.objects.drills.drill import SORTS
 from controlplane.objects.drills.rules import camel
@@ -163,9 +163,9 @@ class ProbeResult:
 
 def journal(experiment: Mapping[str, object], report: Report, before: Sequence[ProbeResult], after: Sequence[ProbeResult]) -> Json:
     """Return the journal of the run of ``experiment`` that ``report`` is of, and whose probes found what is in ``before`` and ``after``."""
-    met_before = report.verdict is not Verdict.NOT_RUN and all(result.met for result in before)
-    met_after = report.verdict is Verdict.HELD and all(result.met for result in after)
-    status = {Verdict.ABORTED: "aborted", Verdict.NOT_RUN: "failed"}.get(report.verdict, "completed" if met_before else "failed")
+    met_before = report.verdict is not DrillVerdict.NOT_RUN and all(result.met for result in before)
+    met_after = report.verdict is DrillVerdict.HELD and all(result.met for result in after)
+    status = {DrillVerdict.ABORTED: "aborted", DrillVerdict.NOT_RUN: "failed"}.get(report.verdict, "completed" if met_before else "failed")
     return {
         "chaoslib-version": "1.0.0",
         "platform": "navarch",
@@ -175,7 +175,7 @@ def journal(experiment: Mapping[str, object], report: Report, before: Sequence[P
         "end": _time(report.started_at + report.seconds),
         "duration": report.seconds,
         "status": status,
-        "deviated": report.verdict is Verdict.DEVIATED or (report.verdict is Verdict.HELD and not met_after),
+        "deviated": report.verdict is DrillVerdict.DEVIATED or (report.verdict is DrillVerdict.HELD and not met_after),
         "steady_states": {"before": _steady_state(before, report, met=met_before), "after": _steady_state(after, report, met=met_after)},
         "run": [
             {

@@ -10,6 +10,7 @@ from controlplane.drills.judging.conclusions import Found, conclusions
 from controlplane.drills.judging.objectives import DrillTarget, Shortfall, phase_figures
 from controlplane.drills.judging.report import (
     BreakerEvent,
+    DrillVerdict,
     EdgePoint,
     EdgeReport,
     FaultReport,
@@ -17,7 +18,6 @@ from controlplane.drills.judging.report import (
     PhaseFigures,
     Report,
     ReportSample,
-    Verdict,
 )
 from controlplane.drills.judging.timeline import breaker_changes, first_breach, steady_again
 from controlplane.drills.measuring.figures import Figures, figures
@@ -185,20 +185,20 @@ def _times(facts: RunFacts, state: RunState, series: Series, spans: Sequence[tup
     return breach.at - spans[0][0], recovered
 
 
-def _verdict(state: RunState, objectives: Sequence[ObjectiveReport]) -> tuple[Verdict, str]:
+def _verdict(state: RunState, objectives: Sequence[ObjectiveReport]) -> tuple[DrillVerdict, str]:
     if state.not_run:
-        return Verdict.NOT_RUN, state.not_run
+        return DrillVerdict.NOT_RUN, state.not_run
     if state.aborted:
-        return Verdict.ABORTED, state.aborted
+        return DrillVerdict.ABORTED, state.aborted
     if state.late:
-        return Verdict.DEVIATED, state.late
+        return DrillVerdict.DEVIATED, state.late
     missed = [each for each in objectives if not each.held and each.found is not None]
     if missed:
         first = missed[0]
-        return Verdict.DEVIATED, str(Shortfall(first.edge, first.figure, first.wanted, first.found or 0.0))
+        return DrillVerdict.DEVIATED, str(Shortfall(first.edge, first.figure, first.wanted, first.found or 0.0))
     if unmeasured := [each for each in objectives if each.found is None]:
-        return Verdict.NOT_RUN, f"{unmeasured[0].edge}: there were no requests to judge {unmeasured[0].figure} by"
-    return Verdict.HELD, "each objective held while the faults were in force"
+        return DrillVerdict.NOT_RUN, f"{unmeasured[0].edge}: there were no requests to judge {unmeasured[0].figure} by"
+    return DrillVerdict.HELD, "each objective held while the faults were in force"
 
 
 def _samples(series: Series) -> Iterator[ReportSample]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from controlplane.drills.judging.report import EdgeReport, FaultReport, Verdict
+from controlplane.drills.judging.report import DrillVerdict, EdgeReport, FaultReport
 
 _AMPLIFIED = 1.5  # attempts for each request, from which retries are a load of their own
 
@@ -14,7 +14,7 @@ _AMPLIFIED = 1.5  # attempts for each request, from which retries are a load of 
 class Found:
     """What conclusions are drawn from."""
 
-    verdict: Verdict
+    verdict: DrillVerdict
     faults: Sequence[FaultReport]
     edges: Sequence[EdgeReport]
     detected_after: float | None
@@ -112,7 +112,7 @@ def _unmoved(edge: EdgeReport, found: Found) -> Iterator[str]:
 
 
 def _recovery(found: Found) -> Iterator[str]:
-    if found.verdict is Verdict.NOT_RUN:
+    if found.verdict is DrillVerdict.NOT_RUN:
         return
     if found.detected_after is None:
         yield "no objective of the steady state was breached"

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 VERSION = 1
 
 
-class Verdict(StrEnum):
+class DrillVerdict(StrEnum):
     """What a run found, and the exit status by which commands say so."""
 
     HELD = "HELD"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     @property
     def exit_status(self) -> int:
         """Return the status of a command."""
-        return {Verdict.HELD: 0, Verdict.DEVIATED: 1, Verdict.NOT_RUN: 2, Verdict.ABORTED: 3}[self]
+        return {DrillVerdict.HELD: 0, DrillVerdict.DEVIATED: 1, DrillVerdict.NOT_RUN: 2, DrillVerdict.ABORTED: 3}[self]
 
 
 class ReportPart(BaseModel):
@@ -130,7 +130,7 @@ class Report(ReportPart):
     version: int = VERSION
     id: str
     drill: str
-    verdict: Verdict
+    verdict: DrillVerdict
     reason: str
     started_at: float  # seconds since the epoch
     seconds: float

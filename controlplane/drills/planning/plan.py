@@ -87,10 +87,10 @@ class PlannedRun:
 
 def plan(drill: Drill, mesh: DrilledMesh, seed: int = 0) -> PlannedRun:
     """Return what a run of ``drill`` in ``mesh`` would do; ``seed`` decides which instances are taken out."""
-    return _Planner(drill, mesh, seed).planned()
+    return _DrillPlanner(drill, mesh, seed).planned()
 
 
-class _Planner:
+class _DrillPlanner:
     def __init__(self, drill: Drill, mesh: DrilledMesh, seed: int) -> None:
         self._drill = drill
         self._mesh = mesh

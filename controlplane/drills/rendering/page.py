@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from controlplane.drills.judging.report import Report, Verdict
+from controlplane.drills.judging.report import DrillVerdict, Report
 from controlplane.drills.rendering.plots import plots
 from controlplane.drills.rendering.text import HEADINGS, edge_rows, fault_lines, objective_words
 
@@ -16,7 +16,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; } td, th 
 td { text-align: right; } td:first-child, td:nth-child(2), th { text-align: left; }
 .verdict { color: white; padding: .15rem .6rem; border-radius: .3rem; } svg { max-width: 100%; height: auto; }
 """
-_COLORS = {Verdict.HELD: "#1a7f4b", Verdict.DEVIATED: "#b3261e", Verdict.ABORTED: "#a15c00", Verdict.NOT_RUN: "#5f6b76"}
+_COLORS = {DrillVerdict.HELD: "#1a7f4b", DrillVerdict.DEVIATED: "#b3261e", DrillVerdict.ABORTED: "#a15c00", DrillVerdict.NOT_RUN: "#5f6b76"}
 
 
 def page(report: Report) -> str:
