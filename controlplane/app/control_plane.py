@@ -207,7 +207,7 @@ class ControlPlane:
 
     def _new_write_back(self, api: ApiServer) -> WriteBack:
         proxies = ProxyProgress(self._subscribers, self._recorder.fleet, self._updates)
-        status = status_inputs(api, self._mesh, self._updates, proxies, lambda: published_identity(self._identity()))
+        status = self._drills.status(status_inputs(api, self._mesh, self._updates, proxies, lambda: published_identity(self._identity())))
         entries = entries_of(api, self._registrar, self._settings.reports.grace_s) if self._registrar else None
         return write_back(api, status, entries, self._mesh.proxy_configs, partial(patches_at_start, self._mesh.database))
 
@@ -219,7 +219,7 @@ class ControlPlane:
             locations=self._sources.locations,
             not_ready=self._not_ready,
             refreshes=lambda: self._updates.refreshes,
-            observed=self._observability.metrics,
+            observed=self._drills.with_metrics(self._observability.metrics),
             tasks=lambda: len(asyncio.all_tasks(self._loop)) if self._loop else 0,
             standings=ProxyProgress(self._subscribers, self._recorder.fleet, self._updates),
             held_back=lambda: len(self._updates.held_back),
@@ -250,13 +250,13 @@ class ControlPlane:
         """Yield what proxies refuse, which of them are of other versions or lack extensions, and what the API server refuses."""
         yield from refusal_problems(self._subscribers, self._recorder.fleet)
         yield from version_problems(self._subscribers, counting=self._mesh.counted_workloads.wanted)
-        yield from missing_extensions(self._mesh.database, self._subscribers)
+        yield from (*missing_extensions(self._mesh.database, self._subscribers), self._drills.problems())
         if self._write_back:
             yield self._write_back.state.problems()
 
     def _fleet_problems_version(self) -> object:
         unwritten = self._write_back.state.problems() if self._write_back else ()
-        return self._recorder.fleet.refusal_events, self._turnover(), unwritten
+        return self._recorder.fleet.refusal_events, self._turnover(), unwritten, self._drills.runs.version
 
     def _turnover(self) -> int:
         return self._updates.refreshes + self._subscribers.departures

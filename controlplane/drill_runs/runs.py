@@ -6,16 +6,24 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from controlplane.drill_runs.runner import DrillRun, FaultSwitch, RunName, RunProgress
 from controlplane.drill_runs.scraper import Counters
-from controlplane.drills.judging.report import Report
+from controlplane.drills.judging.report import DrillVerdict, Report
 from controlplane.drills.planning.plan import DrilledMesh, PlannedRun, plan
 from controlplane.model.faults.faults import FaultId
+from controlplane.model.keys import DRILL, Key
+from controlplane.model.problems import Problem, Severity
 from controlplane.objects.drills.drill import Drill
 
+_CODES: Mapping[DrillVerdict, str] = {
+    DrillVerdict.HELD: "DrillHeld",
+    DrillVerdict.DEVIATED: "DrillDeviated",
+    DrillVerdict.ABORTED: "DrillAborted",
+    DrillVerdict.NOT_RUN: "DrillNotRun",
+}
 _KEPT_REPORTS = 50
 _MOST_RUNS = 8
 _UNTOLD = 10  # looks of a run whose listener is slow
@@ -65,6 +73,24 @@ class DrillRuns:
     def report(self, run_id: str) -> Report | None:
         """Return the report of the run ``run_id``."""
         return next((report for report in self._reports if report.id == run_id), None)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what there is to say of drills: that they run, and what their last runs have found."""
+        said: set[str] = set()
+        for run in self.running():
+            said.add(run.planned.drill)
+            yield Problem(_key(run.planned.drill), "", Severity.INFO, "DrillRuns", f"run {run.name.id}: {run.state.phase.value}")
+        for report in self.reports():
+            if report.drill not in said:
+                said.add(report.drill)
+                severity = Severity.INFO if report.verdict is DrillVerdict.HELD else Severity.WARNING
+                message = f"run {report.id}: {report.verdict}: {report.reason}"
+                yield Problem(_key(report.drill), "", severity, _CODES[report.verdict], message)
+
+    @property
+    def version(self) -> object:
+        """Return what is the same as long as ``problems`` are."""
+        return tuple((run.name.id, run.state.phase) for run in self.running()), sum(self.finished.values())
 
     def abort(self, run_id: str, reason: str) -> bool:
         """Have the run ``run_id`` end, for ``reason``; return whether there is one."""
@@ -124,6 +150,11 @@ class DrillRuns:
         for live in self._running.values():
             for host in sorted(planned.hosts & live.run.planned.hosts):
                 yield f"{host} is drilled by {live.run.planned.drill} already, run {live.run.name.id}"
+
+
+def _key(drill: str) -> Key:
+    namespace, _, name = drill.partition("/")
+    return DRILL.key(namespace, name)
 
 
 class LiveRun:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import aiohttp
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from controlplane.admin.http_server import HttpServer
 from controlplane.app.drills.mesh_view import MeshView
@@ -17,6 +19,9 @@ from controlplane.drill_runs.runs import DrillRuns, RunClocks
 from controlplane.drill_runs.scraper import StatsScraper
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
+from controlplane.model.keys import DRILL, Key
+from controlplane.model.problems import Problem
+from controlplane.writeback.status import StatusInputs
 
 _TAKEN_BACK_S = 2.0  # for proxies to accept that faults end, when the control plane stops
 
@@ -48,3 +53,33 @@ class Drills:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TAKEN_BACK_S):
                     await self._injector.reached(*ids)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what there is to say of the drills that are among the objects."""
+        return tuple(problem for problem in self.runs.problems() if problem.object and self._mesh.object(problem.object))
+
+    def status(self, inputs: StatusInputs) -> StatusInputs:
+        """Return ``inputs`` with what there is to say of drills."""
+
+        def problems_about(key: Key) -> tuple[Problem, ...]:
+            own = tuple(problem for problem in self.problems() if problem.object == key) if key.group_kind == DRILL else ()
+            return (*inputs.cross_object_problems(key), *own)
+
+        return replace(
+            inputs,
+            cross_object_problems=problems_about,
+            change_counters=lambda: (inputs.change_counters(), len(self.runs.running()), sum(self.runs.finished.values())),
+        )
+
+    def with_metrics(self, others: Callable[[], Iterator[Metric | None]]) -> Callable[[], Iterator[Metric | None]]:
+        """Return what yields the metrics of ``others``, and those of drills."""
+
+        def metrics() -> Iterator[Metric | None]:
+            yield from others()
+            yield GaugeMetricFamily("navarch_drills_running", "Drills that run.", value=len(self.runs.running()))
+            over = CounterMetricFamily("navarch_drills", "Drills that were run, by verdict.", labels=["verdict"])
+            for verdict, count in sorted(self.runs.finished.items()):
+                over.add_metric([verdict], count)
+            yield over
+
+        return metrics

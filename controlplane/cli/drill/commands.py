@@ -114,6 +114,14 @@ def abort(run_id: Annotated[str, typer.Argument(metavar="RUN")], socket: _Socket
     typer.echo(f"{run_id} ends")
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of reports."""
+    from controlplane.drills.judging.report import Report
+
+    typer.echo(json.dumps(Report.model_json_schema(by_alias=True), indent=2))
+
+
 def _request_body(name: str, filename: str | None) -> dict[str, object]:
     from controlplane.cli.drill.files import read_drill
 

@@ -229,8 +229,17 @@ class _DrillPlanner:
             self._refused.append(f"{name}: it would reach {reached} pods, {radius.pods} are allowed by the blast radius")
         if not instances:
             self._refused.append(f"{name}: {host} has no instances{' with these labels' if wanted else ''}")
+        self._warn_of_unreached(name, instances, injected)
         at = "callers" if injected.side == "Caller" else "instances"
         self._reaches.append(f"{name}: {camel(injected.sorts[0])} of {injected.percentage:g} % of requests to {host}, at {reached} {at}")
+
+    def _warn_of_unreached(self, name: str, instances: Sequence[DrilledInstance], injected: InjectedFault) -> None:
+        """Warn of instances that have no proxy which is connected here: nothing happens at them."""
+        if injected.side == "Caller" or injected.zone_loss is not None or injected.instance_removal is not None:
+            return
+        connected = {proxy.address for proxy in self._mesh.proxies("", ())}
+        if bare := [each.address for each in instances if each.address not in connected]:
+            self._warnings.append(f"{name}: {len(bare)} instances have no proxy that is connected to this control plane, {bare[0]} for one")
 
 
 def edge_name(edge: Edge) -> str:
