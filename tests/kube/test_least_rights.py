@@ -27,7 +27,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("own"), controllers=False)
     if CRDS.exists():
         define_all(cluster, CRDS)
-    cluster.kubectl("apply", "--server-side", "-f", "manifests/crds/ratelimits.navarch.dev.yaml")  # of our own, beside Istio's
+    for kind in ("drills", "ratelimits"):  # of our own, beside Istio's
+        cluster.kubectl("apply", "--server-side", "-f", f"manifests/crds/{kind}.navarch.dev.yaml")
     cluster.kubectl("apply", "--server-side", "-f", "manifests/mesh")
     cluster.kubectl("apply", "--server-side", "-k", "manifests/base")
     yield cluster

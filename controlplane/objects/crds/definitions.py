@@ -50,14 +50,7 @@ PRESENTATIONS: Mapping[str, Presentation] = {
         (("Mode", ".spec.mode", "Whether it is enforced"), ("Service", ".spec.global.service.host", "Who counts, if not each proxy")),
         spec_required=True,
     ),
-    "Drill": Presentation(
-        (),
-        (
-            ("Verdict", ".status.verdict", "What the last run found"),
-            ("Phase", ".status.phase", "How far the run is that goes on"),
-        ),
-        spec_required=True,
-    ),
+    "Drill": Presentation((), (("Order", ".spec.order", "Whether faults come together"),), spec_required=True),
     "RequestAuthentication": Presentation(("ra",)),
     "AuthorizationPolicy": Presentation(("ap",), (("Action", ".spec.action", "What becomes of matching requests"),)),
     "Telemetry": Presentation(("telemetry",)),
