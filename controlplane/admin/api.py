@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
+from controlplane.admin.changes.events import events_router
+from controlplane.admin.changes.history import history_router
 from controlplane.admin.health import health_router
 from controlplane.admin.host_check import HostCheck
 from controlplane.admin.pages.answers import Answers
@@ -18,6 +20,7 @@ from controlplane.admin.schemas import (
     IdentityRow,
     IssuerRow,
     LoadRow,
+    ModuleRow,
     ObjectRow,
     ProblemRow,
     ProxyRow,
@@ -26,14 +29,23 @@ from controlplane.admin.schemas import (
 )
 from controlplane.admin.state import AdminState
 from controlplane.admin.traffic.explanations import explanation_router
+from controlplane.admin.traffic.origins import origins_router
 from controlplane.admin.traffic.plans import plan_router
 from controlplane.admin.traffic.standings import standing_router
 from controlplane.admin.web.pages import web_router
-from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, SDS, VHDS
+from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RDS, SDS, VHDS
 from controlplane.slices import LoopShare
 from controlplane.xds.resource import Resource
 
-TYPES: Mapping[str, str] = {"listeners": LDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "virtualhosts": VHDS, "secrets": SDS}
+TYPES: Mapping[str, str] = {
+    "listeners": LDS,
+    "routes": RDS,
+    "clusters": CDS,
+    "endpoints": EDS,
+    "virtualhosts": VHDS,
+    "secrets": SDS,
+    "extensions": ECDS,
+}
 T = TypeVar("T")
 _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "There is none"}}
 _ALWAYS: dict[int | str, dict[str, object]] = {
@@ -50,7 +62,8 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
     routers = (_object_router, _proxy_router, _identity_router, _load_router, web_router)
     own = (router(state, answers) for router in routers)
     asked = (explanation_router(state, answers, _ALWAYS), plan_router(state, answers, pages, _ALWAYS), standing_router(state, _ALWAYS))
-    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked)
+    changed = (history_router(state, answers, _ALWAYS), events_router(state, _ALWAYS), origins_router(state, answers, _ALWAYS, TYPES))
+    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked, *changed)
     return RequestLimit(HostCheck(app, hosts), pages, health)
 
 
@@ -148,6 +161,10 @@ def _identity_router(state: AdminState, answers: Answers) -> APIRouter:
     )
     async def refused_callers(request: Request) -> Response:
         return await answers.answer(request, lambda: list_page(state.refused_callers()))
+
+    @router.get("/modules", summary="Which modules in WebAssembly are fetched, and how that goes", response_model=list[ModuleRow])
+    async def modules(request: Request) -> Response:
+        return await answers.answer(request, lambda: list_page(state.modules()))
 
     @router.get("/issuers", summary="Where keys of token issuers are fetched, and how that goes", response_model=list[IssuerRow])
     async def issuers(request: Request) -> Response:

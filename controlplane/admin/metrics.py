@@ -104,6 +104,10 @@ def _issuer_metrics(control_plane: AdminState) -> Iterator[Metric]:
     for outcome, count in sorted(control_plane.fetches().items()):
         fetches.add_metric([outcome], count)
     yield fetches
+    modules = CounterMetricFamily("navarch_module_fetches", "Attempts at fetching modules in WebAssembly.", labels=["outcome"])
+    for outcome, count in sorted(control_plane.module_fetches().items()):
+        modules.add_metric([outcome], count)
+    yield modules
 
 
 def _keys_state(row: IssuerRow) -> str:

@@ -6,7 +6,7 @@ Health and metrics have a share of the event loop to themselves and are never re
 from __future__ import annotations
 
 from controlplane.admin.http_server import Asgi, Receive, Scope, Send, refuse
-from controlplane.admin.route_access import ACCESS, RouteAccess
+from controlplane.admin.route_access import ACCESS, EVENTS, RouteAccess
 from controlplane.slices import LoopShare
 
 MOST_AT_ONCE = 32
@@ -27,6 +27,9 @@ class RequestLimit:
         """Answer or refuse one request."""
         if ACCESS.get(str(scope.get("path"))) is RouteAccess.ANYBODY:
             await self._health.turn()
+            await self._app(scope, receive, send)
+        elif scope.get("path") == EVENTS:  # whose readers have a limit of their own: they stay
+            await self._pages.turn()
             await self._app(scope, receive, send)
         elif self._under_way >= MOST_AT_ONCE:
             await self._health.turn()

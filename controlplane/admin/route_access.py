@@ -21,6 +21,7 @@ class RouteAccess(StrEnum):
     OPERATOR = "operator"  # who is on this machine and calls us by a name of it, or by one that was given (``host_check.py``)
 
 
+EVENTS = "/v1/events"  # an answer that does not end
 ACCESS: Mapping[str, RouteAccess] = {
     "/healthz": RouteAccess.ANYBODY,
     "/readyz": RouteAccess.ANYBODY,
@@ -45,6 +46,12 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/v1/identity": RouteAccess.OPERATOR,
     "/v1/refused-callers": RouteAccess.OPERATOR,
     "/v1/issuers": RouteAccess.OPERATOR,
+    "/v1/modules": RouteAccess.OPERATOR,
+    "/v1/history": RouteAccess.OPERATOR,
+    "/v1/history/diff": RouteAccess.OPERATOR,
+    "/v1/history/{number}": RouteAccess.OPERATOR,
+    EVENTS: RouteAccess.OPERATOR,
+    "/v1/proxies/{proxy_id}/origins/{kind}": RouteAccess.OPERATOR,
     "/v1/explain": RouteAccess.OPERATOR,
     "/v1/explain/resource": RouteAccess.OPERATOR,
     "/v1/authz": RouteAccess.OPERATOR,

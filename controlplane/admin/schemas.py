@@ -171,9 +171,75 @@ class IssuerRow(Schema):
     again_in_s: float
 
 
+class ModuleRow(Schema):
+    """A module in WebAssembly that objects name, and how fetching it goes."""
+
+    url: str
+    usable: bool
+    age_s: float | None
+    failures: int  # in a row
+    error: str | None
+    again_in_s: float
+
+
+class OriginRow(Schema):
+    """A field of an object that a resource comes from, and where it stands."""
+
+    object: str
+    field: str
+    file: str | None
+    line: int | None
+
+
+class ResourceOrigins(Schema):
+    """Where a resource comes from: what says most of it first."""
+
+    name: str
+    objects: tuple[OriginRow, ...]
+
+
 class ResourceRow(Schema):
     """One resource as a proxy is sent it; the message is proto3 JSON."""
 
     name: str
     version: str
     resource: dict[str, object]
+
+
+class ChangedObjectRow(Schema):
+    """An object of a change."""
+
+    object: str
+    change: str  # created, changed or deleted
+
+
+class ResourceName(Schema):
+    """A resource, by the name of its message."""
+
+    type: str
+    name: str
+
+
+class HistoryRow(Schema):
+    """One change: objects that changed together, what came of them, and which proxies have it."""
+
+    number: int
+    at: Instant  # when it was noticed
+    sources: tuple[str, ...]
+    objects: tuple[ChangedObjectRow, ...]  # the first of them
+    object_count: int
+    resources: tuple[ResourceName, ...]  # that came out different; the first of them
+    resource_count: int
+    proxies: int  # streams that were told of it
+    waiting: int  # of which have not accepted all of it yet
+    refused: int  # responses
+    failed: bool  # by an internal error
+    seconds: float | None  # until the last answer; none: it is awaited, or there was nobody to tell
+
+
+class ManifestChange(Schema):
+    """An object between two moments, as manifests; none: it was not there."""
+
+    before: dict[str, object] | None
+    after: dict[str, object] | None
+    object: str

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from prometheus_client.core import Metric
 
-from controlplane.admin.schemas import IdentityRow, IssuerRow, LoadRow, ProxyRow, RefusedCallerRow
+from controlplane.admin.schemas import HistoryRow, IdentityRow, IssuerRow, LoadRow, ManifestChange, ModuleRow, ProxyRow, RefusedCallerRow
 from controlplane.fleet.rollout import Standing
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
@@ -41,6 +41,16 @@ class Standings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryState:
+    """Where is read what has changed lately."""
+
+    last: Callable[[], int] = int  # the number of the newest change
+    rows: Callable[[int | None], Iterator[HistoryRow]] = lambda _: iter(())  # the newest first; or one
+    unknown: Callable[[int, int], str | None] = lambda *_: "nothing is remembered"  # why it cannot be said what changed between two
+    between: Callable[[int, int], Iterator[ManifestChange]] = lambda *_: iter(())
+
+
+@dataclass(frozen=True, slots=True)
 class AdminState:
     """Where each part of the state is read."""
 
@@ -65,3 +75,7 @@ class AdminState:
     refused_callers: Callable[[], Sequence[RefusedCallerRow]] = tuple  # that came last
     callers_refused: Callable[[], Mapping[str, int]] = dict  # how many there ever were, by failure
     fetches: Callable[[], Mapping[str, int]] = dict  # of issuers' keys, by outcome
+    history: HistoryState = HistoryState()
+    proxies_version: Callable[[], object] = tuple  # equal as long as the proxies are shown the same
+    modules: Callable[[], Sequence[ModuleRow]] = tuple  # that are fetched
+    module_fetches: Callable[[], Mapping[str, int]] = dict  # by outcome

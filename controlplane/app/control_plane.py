@@ -15,7 +15,7 @@ from functools import partial
 from controlplane.admin.api import admin_app
 from controlplane.admin.health import health_app
 from controlplane.admin.http_server import HttpServer
-from controlplane.admin.schemas import IdentityRow, ProxyRow
+from controlplane.admin.schemas import IdentityRow
 from controlplane.admin.state import AdminState
 from controlplane.app.api_server import ApiServer, BackgroundTask, api_server
 from controlplane.app.drills.service import Drills
@@ -214,7 +214,7 @@ class ControlPlane:
     def _new_admin_servers(self) -> tuple[HttpServer, ...]:
         state = AdminState(
             mesh=self._mesh,
-            proxies=self._proxies,
+            proxies=lambda only: self._recorder.proxies(self._mesh.deferrals_from(self._subscribers.sessions()), only),
             sessions=self._subscribers.sessions,
             locations=self._sources.locations,
             not_ready=self._not_ready,
@@ -234,14 +234,15 @@ class ControlPlane:
             load_totals=lambda: self._recorder.loads.totals,
             refused_callers=lambda: refused_caller_rows(self._refused),
             callers_refused=self._refused.counts_by_name,
+            history=self._observability.history.state,
+            proxies_version=lambda: (self._recorder.fleet.changes, self._updates.holds),
+            modules=self._modules.rows,
+            module_fetches=lambda: self._modules.outcomes,
         )
         admin = HttpServer(admin_app(state, self._settings.admin_hosts), self._settings.admin, option="--admin")
         health = self._settings.health
         more = [HttpServer(health_app(state), health, option="--health")] if health else []
         return (admin, *more, *([self._drills.server(self._settings.drills)] if self._settings.drills else []))
-
-    def _proxies(self, only: str | None) -> Iterator[ProxyRow]:
-        return self._recorder.proxies(self._mesh.deferrals_from(self._subscribers.sessions()), only)
 
     def _identity(self) -> IdentityRow | None:
         return identity_row(self._identities, self._refused) if self._identities else None

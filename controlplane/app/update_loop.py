@@ -28,11 +28,12 @@ from typing import Protocol, TypeAlias
 
 from prometheus_client import Histogram
 
-from controlplane.app.observability.change_traces import ChangeTraces
+from controlplane.app.observability.change_traces import ChangeTrace, ChangeTraces
 from controlplane.mesh.facts import Fact, Mailbox
 from controlplane.mesh.mesh import Mesh, Published
 from controlplane.model.deferrals import Deferral
 from controlplane.model.keys import Key
+from controlplane.objects.changes import MeshChange
 from controlplane.objects.extensions.modules import ModuleSource
 from controlplane.slices import SLICE_S, next_turn
 from controlplane.xds.view import Table, TableChange, merged
@@ -153,7 +154,7 @@ class UpdateLoop:
         traced = traces.publishing(trace, publish)
         try:
             with traces.step(trace, "apply"):
-                await self._apply(batch)
+                await self._apply(batch, trace)
             with traces.step(trace, "refresh"):
                 published = await self._refresh(batch, traced)
             self._publish(published, traced)
@@ -167,9 +168,14 @@ class UpdateLoop:
             async with asyncio.timeout(left):
                 await self._wake_event.wait()
 
-    async def _apply(self, batch: Mailbox) -> None:
+    async def _apply(self, batch: Mailbox, trace: ChangeTrace | None = None) -> None:
         for piece in batch.pieces():
-            self._changed |= self._mesh.apply(piece)
+            before = {fact.key: self._mesh.object(fact.key) for fact in piece if isinstance(fact, MeshChange)} if trace else {}
+            changed = self._mesh.apply(piece)
+            self._changed |= changed
+            if trace:
+                for key in sorted(changed):
+                    trace.note_object(key, before.get(key), self._mesh.object(key))
             await next_turn()
 
     async def _refresh(self, batch: Mailbox, publish: Publish) -> Published:

@@ -78,14 +78,17 @@ class Fleet:
         """Begin without streams."""
         self._streams: dict[int, StreamStatus] = {}
         self.rejects: dict[str, int] = {}  # by type URL, of all streams there ever were
+        self.changes = 0  # how often something was taken in
         self.refusal_events = 0  # how often something was refused for good, or accepted in another version
 
     def connected(self, connection: int, proxy: Proxy, wire: str, at: float) -> None:
         """Take in that ``proxy`` has opened ``connection``."""
+        self.changes += 1
         self._streams[connection] = StreamStatus(connection, proxy, wire, at)
 
     def disconnected(self, connection: int) -> None:
         """Take in that ``connection`` is over."""
+        self.changes += 1
         self._streams.pop(connection, None)
 
     def record(self, connection: int, events: Iterable[Event], at: float) -> None:
@@ -93,6 +96,7 @@ class Fleet:
         stream = self._streams.get(connection)
         if stream is None:
             return
+        self.changes += 1
         for event in events:
             status = stream.types.get(event.type_url)
             if status is None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from controlplane.admin.http_server import HttpServer
+from controlplane.admin.schemas import ModuleRow
 from controlplane.app.api_server import ApiServer
 from controlplane.app.fetched.jwks import trusting
 from controlplane.kube.reflector import ReflectorTiming
@@ -80,6 +81,27 @@ class Modules:
         """Close the port, if it is open and nobody is served there."""
         if self._server:
             self._server.close()
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Return how many attempts at fetching ended how."""
+        return self._refresher.outcomes
+
+    def rows(self) -> list[ModuleRow]:
+        """Return what may be seen of the modules that objects name, sorted."""
+        now = time.monotonic()
+        states = sorted(self._refresher.states().items(), key=lambda entry: (entry[0].url, str(entry[0])))
+        return [
+            ModuleRow(
+                url=redacted_url(source.url),
+                usable=state.fetched.value is not None,
+                age_s=None if state.fetched_at is None else now - state.fetched_at,
+                failures=state.failures,
+                error=state.fetched.failure or None,
+                again_in_s=max(0.0, state.due - now) if state.due != float("inf") else 0.0,
+            )
+            for source, state in states
+        ]
 
     async def run(self, submit: Submit) -> None:
         """Hand what is fetched to ``submit``, until cancelled."""

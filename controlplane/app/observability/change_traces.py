@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controlplane.mesh.mesh import Published
+from controlplane.model.keys import Key
+from controlplane.objects.kinds import MeshObject
 
+MOST_OBJECTS = 2000  # of one batch that are remembered as they were before and after
+MOST_RESOURCES = 1000  # of one batch that are named
 MOST_OPEN = 100  # batches that some proxy has not accepted yet; of the oldest of more the trace ends before that
 
 
@@ -25,6 +29,13 @@ class TraceStep(NamedTuple):
     name: str
     began: int
     ended: int
+
+
+class ObjectVersions(NamedTuple):
+    """An object before and after a batch; ``None``: it was not there."""
+
+    before: MeshObject | None
+    after: MeshObject | None
 
 
 @dataclass(slots=True)
@@ -48,12 +59,36 @@ class ChangeTrace:
     changes: int
     steps: list[TraceStep] = field(default_factory=list)
     responses: dict[str, Responses] = field(default_factory=dict)  # by type URL
+    objects: dict[Key, ObjectVersions] = field(default_factory=dict)
+    objects_left_out: int = 0
+    resources: set[tuple[str, str]] = field(default_factory=set)  # that came out different, by type URL and name
+    resources_left_out: int = 0
     connections: int = 0  # that were told of it
     failed: bool = False
     complete: bool = True
     waiting: set[int] = field(default_factory=set)  # connections that have not accepted it all
     in_flight: set[tuple[int, str]] = field(default_factory=set)
     published: bool = False
+
+    def note_object(self, key: Key, before: MeshObject | None, after: MeshObject | None) -> None:
+        """Take note that the object ``key`` was ``before``, and is ``after`` now."""
+        if key in self.objects:
+            before = self.objects[key].before
+        elif len(self.objects) >= MOST_OBJECTS:
+            self.objects_left_out += 1
+            return
+        self.objects[key] = ObjectVersions(before, after)
+
+    def note_resources(self, published: Published) -> None:
+        """Take note of the resources that ``published`` has changed."""
+        for _, change in published.changes:
+            for changed in (change.updated, change.removed):
+                for type_url, names in changed.items():
+                    for name in names:
+                        if len(self.resources) < MOST_RESOURCES or (type_url, name) in self.resources:
+                            self.resources.add((type_url, name))
+                        else:
+                            self.resources_left_out += 1
 
     @property
     def ended(self) -> int:
@@ -65,9 +100,15 @@ class ChangeTrace:
 class ChangeTraces:
     """Follows the batches that are on their way; it observes what is pushed."""
 
-    def __init__(self, export: Callable[[ChangeTrace], None], clock: Callable[[], int] = time.time_ns) -> None:
-        """Hand each trace to ``export`` when it has ended."""
+    def __init__(
+        self,
+        export: Callable[[ChangeTrace], None],
+        clock: Callable[[], int] = time.time_ns,
+        remember: Callable[[ChangeTrace], None] = lambda _: None,
+    ) -> None:
+        """Hand each trace to ``remember`` when all of it is published, and to ``export`` when it has ended."""
         self._export = export
+        self._remember = remember
         self._clock = clock
         self._open: dict[ChangeTrace, None] = {}  # the oldest first
         self._by_connection: dict[int, list[ChangeTrace]] = defaultdict(list)
@@ -102,6 +143,7 @@ class ChangeTraces:
 
         def traced(published: Published) -> None:
             self._current = trace
+            trace.note_resources(published)
             try:
                 with self.step(trace, "publish"):
                     publish(published)
@@ -113,6 +155,7 @@ class ChangeTraces:
     def all_published(self, trace: ChangeTrace) -> None:
         """Take note that nothing of ``trace`` is still to be published, be it that it failed."""
         trace.published = True
+        self._remember(trace)
         self._end_if_done(trace)
 
     def changed(self, connection: int) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from controlplane.app.observability.change_traces import ChangeTraces
+from controlplane.app.observability.change_traces import ChangeTrace, ChangeTraces
+from controlplane.app.observability.history import ChangeHistory
 from controlplane.app.observability.loop_lag import LoopLag
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.settings import OwnTraceSettings
+
+if TYPE_CHECKING:
+    from controlplane.app.observability.otlp import ChangeSpans
 
 
 class Observability:
@@ -23,6 +28,9 @@ class Observability:
         self._subscribers = subscribers
         self._pushes = subscribers.pushes
         self._lag = LoopLag()
+        self._spans: ChangeSpans | None = None
+        self.history = ChangeHistory()
+        self._updates.traces = self._pushes.observer = ChangeTraces(self._export, remember=self.history.add)
 
     async def run(self) -> None:
         """Observe until cancelled, and send then what is left of traces."""
@@ -31,12 +39,15 @@ class Observability:
             return
         from controlplane.app.observability.otlp import ChangeSpans  # the SDK takes 70 ms to import
 
-        spans = ChangeSpans(self._traces)
-        self._updates.traces = self._pushes.observer = ChangeTraces(spans.export)
+        self._spans = ChangeSpans(self._traces)
         try:
             await self._lag.run()
         finally:
-            await spans.close()
+            await self._spans.close()
+
+    def _export(self, trace: ChangeTrace) -> None:
+        if self._spans:
+            self._spans.export(trace)
 
     def metrics(self) -> Iterator[Metric | None]:
         """Yield how long things take and what there is to do; ``None`` in between, where others may have a turn."""

@@ -11,7 +11,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Never, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    Strict,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -67,6 +77,19 @@ def _struct(value: object) -> str:
     raise PydanticCustomError("struct", "expected an object")
 
 
+AS_WRITTEN = "as written"  # the context in which objects are dumped as their users write them, and not as they are kept
+
+
+def _written_duration(value: int, info: SerializationInfo) -> object:
+    if info.context != AS_WRITTEN:
+        return value
+    return f"{value // 1000}s" if value % 1000 == 0 else f"{value}ms"
+
+
+def _written_struct(value: str, info: SerializationInfo) -> object:
+    return json.loads(value) if info.context == AS_WRITTEN else value
+
+
 # The JSON schemas of these in CRDs (the others follow from the types).
 _DURATION: dict[str, object] = {"type": "string", "maxLength": 64, "format": "duration"}
 _RULE = {"rule": "duration(self) >= duration('1ms')", "message": "expected a duration of at least 1ms, as 1.5s or 1h"}
@@ -80,15 +103,16 @@ Long = Annotated[int, Strict(), Field(ge=0, le=2**63 - 1)]
 Port = Annotated[int, Strict(), Field(ge=1, le=MAX_PORT)]
 Bool = Annotated[bool, Strict()]
 Double = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Duration = Annotated[int, BeforeValidator(positive_milliseconds), WithJsonSchema(_POSITIVE)]  # milliseconds, from 1
-DurationOrZero = Annotated[int, BeforeValidator(milliseconds), WithJsonSchema(_DURATION)]  # milliseconds, from 0
+_AsDuration = PlainSerializer(_written_duration)
+Duration = Annotated[int, BeforeValidator(positive_milliseconds), WithJsonSchema(_POSITIVE), _AsDuration]  # milliseconds, from 1
+DurationOrZero = Annotated[int, BeforeValidator(milliseconds), WithJsonSchema(_DURATION), _AsDuration]  # milliseconds, from 0
 Texts = tuple[Text, ...]
 Host = Annotated[str, Strict(), AfterValidator(str.lower)]  # names of hosts mean the same in any case: they are kept in lower case
 Hosts = tuple[Host, ...]
 Map = Annotated[Mapping[str, T], AfterValidator(_frozen)]
 TextMap = Map[Text]
 Struct = Annotated[
-    str, BeforeValidator(_struct), WithJsonSchema(_ANY_OBJECT)
+    str, BeforeValidator(_struct), WithJsonSchema(_ANY_OBJECT), PlainSerializer(_written_struct)
 ]  # an object of any fields, kept as JSON whose keys are sorted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.cli.operator.config.proxy_config import ShownConfig
-from controlplane.cli.operator.config.rows import ConfigRow, Facts, cluster_facts, metadata_objects, socket_address
+from controlplane.cli.operator.config.rows import ConfigRow, RowFacts, cluster_facts, metadata_objects, socket_address
 from controlplane.untyped import Json, items, number, section, text
 
 CLUSTER_COLUMNS = ("SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE")
@@ -65,5 +65,5 @@ def _endpoints(cluster: str, assignment: Json) -> Iterator[ConfigRow]:
                     "LOCALITY": (place or "-") + (f" (priority {priority})" if priority else ""),
                     "CLUSTER": cluster,
                 },
-                facts=Facts(cluster, port, of_cluster.fqdn, of_cluster.subset, of_cluster.direction),
+                facts=RowFacts(cluster, port, of_cluster.fqdn, of_cluster.subset, of_cluster.direction),
             )

@@ -42,7 +42,7 @@ class ConfigKind(StrEnum):
     ALL = "all"
 
 
-class Origin(TypedDict):
+class RowOrigin(TypedDict):
     """An object that a row comes from, and where it stands."""
 
     object: str
@@ -55,7 +55,7 @@ class ShownRow(TypedDict):
 
     kind: str
     cells: dict[str, str]
-    origins: list[Origin]
+    origins: list[RowOrigin]
 
 
 class _Table(NamedTuple):
@@ -70,7 +70,7 @@ _TABLES: Mapping[ConfigKind, _Table] = {
     ConfigKind.ENDPOINTS: _Table(ENDPOINT_COLUMNS, endpoint_rows),
     ConfigKind.SECRETS: _Table(SECRET_COLUMNS, lambda config: secret_rows(config, time.time())),
 }
-Origins = Mapping[tuple[str, str], list[Origin]]  # by kind and name of a resource
+Origins = Mapping[tuple[str, str], list[RowOrigin]]  # by kind and name of a resource
 _Proxy = Annotated[
     str | None,
     typer.Argument(metavar="[PROXY]", help="Its pod, as client.default, or its node id.", autocompletion=complete_proxy),
@@ -148,17 +148,17 @@ def config_listing(kind: ConfigKind, rows: Sequence[ShownRow]) -> Listing:
     )
 
 
-def origins_of(kind: ConfigKind, row: ConfigRow, origins: Origins) -> list[Origin]:
+def origins_of(kind: ConfigKind, row: ConfigRow, origins: Origins) -> list[RowOrigin]:
     """Return where ``row`` comes from: the objects that its metadata names, with what ``origins`` says of its resource."""
     of_resource = list(origins.get((kind.value, row.resource), ()))
     known = {each["object"]: each for found in origins.values() for each in found} if row.objects else {}
-    named = [known.get(each, Origin(object=each, file=None, line=None)) for each in row.objects]
+    named = [known.get(each, RowOrigin(object=each, file=None, line=None)) for each in row.objects]
     if kind is ConfigKind.ROUTES and named:
         return named
     return named + [each for each in of_resource if each["object"] not in row.objects]
 
 
-def _from(origins: Sequence[Origin]) -> str:
+def _from(origins: Sequence[RowOrigin]) -> str:
     if not origins:
         return "-"
     first = origins[0]
@@ -188,7 +188,7 @@ def _source(
 
 
 def _origins(client: AdminClient, proxy_id: str, kinds: Sequence[ConfigKind]) -> Origins:
-    found: dict[tuple[str, str], list[Origin]] = {}
+    found: dict[tuple[str, str], list[RowOrigin]] = {}
     for kind in kinds:
         rows = client.find(f"/v1/proxies/{part(proxy_id)}/origins/{kind.value}")
         for row in rows if isinstance(rows, list) else ():
@@ -196,6 +196,6 @@ def _origins(client: AdminClient, proxy_id: str, kinds: Sequence[ConfigKind]) ->
     return found
 
 
-def _origin(row: Json) -> Origin:
+def _origin(row: Json) -> RowOrigin:
     line = row.get("line")
-    return Origin(object=text(row, "object"), file=text(row, "file") or None, line=line if isinstance(line, int) else None)
+    return RowOrigin(object=text(row, "object"), file=text(row, "file") or None, line=line if isinstance(line, int) else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.cli.operator.config.proxy_config import ShownConfig
-from controlplane.cli.operator.config.rows import ConfigRow, Facts, filters_of, metadata_objects, socket_address
+from controlplane.cli.operator.config.rows import ConfigRow, RowFacts, filters_of, metadata_objects, socket_address
 from controlplane.untyped import Json, items, section, text
 
 COLUMNS = ("ADDRESSES", "PORT", "MATCH", "DESTINATION")
@@ -27,7 +27,7 @@ def listener_rows(config: ShownConfig) -> Iterator[ConfigRow]:
             yield ConfigRow(
                 resource=name,
                 cells={"ADDRESSES": host, "PORT": "" if port is None else str(port), "MATCH": match, "DESTINATION": destination(chain)},
-                facts=Facts(name, port, direction=direction),
+                facts=RowFacts(name, port, direction=direction),
                 objects=tuple(metadata_objects(listener)),
             )
 

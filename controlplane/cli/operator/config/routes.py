@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from controlplane.cli.operator.config.listeners import inline_tables
 from controlplane.cli.operator.config.proxy_config import ShownConfig
-from controlplane.cli.operator.config.rows import ConfigRow, Facts, cluster_facts, metadata_objects
+from controlplane.cli.operator.config.rows import ConfigRow, RowFacts, cluster_facts, metadata_objects
 from controlplane.untyped import Json, items, number, section, text
 
 COLUMNS = ("NAME", "VHOST NAME", "DOMAINS", "MATCH", "DESTINATION", "VIRTUAL SERVICE")
@@ -30,7 +30,7 @@ def _row(table: str, host: Json, route: Json) -> ConfigRow:
     leads_to = route_destination(route)
     domains = host.get("domains")
     domain_list = [str(each) for each in domains] if isinstance(domains, list) else []
-    to = cluster_facts(leads_to) if leads_to.count("|") == 3 else Facts()
+    to = cluster_facts(leads_to) if leads_to.count("|") == 3 else RowFacts()
     return ConfigRow(
         resource=table,
         cells={
@@ -41,7 +41,7 @@ def _row(table: str, host: Json, route: Json) -> ConfigRow:
             "DESTINATION": leads_to,
             "VIRTUAL SERVICE": ", ".join(each.partition("/")[2] for each in objects),
         },
-        facts=Facts(table, table_port(table), to.fqdn, to.subset, to.direction),
+        facts=RowFacts(table, table_port(table), to.fqdn, to.subset, to.direction),
         objects=objects,
     )
 

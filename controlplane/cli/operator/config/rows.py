@@ -9,7 +9,7 @@ from controlplane.untyped import Json, items, section, text
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RowFacts:
     """What a row can be filtered by: ``None`` is known of no row that is not about such a thing."""
 
     name: str = ""
@@ -25,7 +25,7 @@ class ConfigRow:
 
     resource: str
     cells: Mapping[str, str]
-    facts: Facts
+    facts: RowFacts
     objects: tuple[str, ...] = field(default=())
 
 
@@ -39,7 +39,7 @@ class Filters:
     direction: str | None = None
     name: str | None = None
 
-    def shows(self, facts: Facts) -> bool:
+    def shows(self, facts: RowFacts) -> bool:
         """Return whether a row with ``facts`` is shown."""
         return (
             self.port in {None, facts.port}
@@ -50,13 +50,13 @@ class Filters:
         )
 
 
-def cluster_facts(name: str) -> Facts:
+def cluster_facts(name: str) -> RowFacts:
     """Return what the name of a cluster says: direction|port|subset|host."""
     pieces = name.split("|")
     if len(pieces) != 4:
-        return Facts(name=name)
+        return RowFacts(name=name)
     direction, port, subset, host = pieces
-    return Facts(name, int(port) if port.isdecimal() else None, host or None, subset, direction)
+    return RowFacts(name, int(port) if port.isdecimal() else None, host or None, subset, direction)
 
 
 def metadata_objects(message: Json) -> Iterator[str]:

@@ -8,7 +8,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 
 from controlplane.cli.operator.config.proxy_config import ShownConfig
-from controlplane.cli.operator.config.rows import ConfigRow, Facts
+from controlplane.cli.operator.config.rows import ConfigRow, RowFacts
 from controlplane.untyped import Json, section, text
 
 COLUMNS = ("RESOURCE NAME", "TYPE", "STATUS", "VALID", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE")
@@ -25,7 +25,7 @@ def secret_rows(config: ShownConfig, now: float) -> Iterator[ConfigRow]:
 
 
 def _row(name: str, cells: Mapping[str, str]) -> ConfigRow:
-    return ConfigRow(name, {column: cells.get(column, "-") for column in COLUMNS} | {"RESOURCE NAME": name}, Facts(name))
+    return ConfigRow(name, {column: cells.get(column, "-") for column in COLUMNS} | {"RESOURCE NAME": name}, RowFacts(name))
 
 
 def _described(secret: Json, now: float) -> Mapping[str, str]:
