@@ -35,6 +35,13 @@ COMMANDS: Mapping[str, str] = {
     "authz": "operator.explaining.authz",
     "plan": "operator.changing.plan",
     "wait": "operator.changing.wait",
+    "objects": "operator.looking.objects",
+    "describe": "operator.looking.describe",
+    "history": "operator.looking.history",
+    "rollback": "operator.looking.rollback",
+    "log": "operator.proxies.log",
+    "bug-report": "operator.looking.bug_report",
+    "dashboard": "operator.looking.dashboard",
     "version": "version",
     "ca": "ca",
 }

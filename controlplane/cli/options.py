@@ -34,6 +34,10 @@ Paths: TypeAlias = Annotated[
     ),
 ]
 
+OptionalPaths: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--filename", "-f", metavar="PATH", help="A manifest, a folder of them, or - for standard input.")
+]
+
 Patches: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--patches", metavar="PATH", help="Manifests with EnvoyFilters whose patches to BOOTSTRAP are applied. Several times."),

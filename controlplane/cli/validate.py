@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from controlplane.cli.options import Output, Paths
-from controlplane.cli.tables import print_table
-
-if TYPE_CHECKING:
-    from controlplane.objects.locations import LocatedProblem
-
-_COLORS = {"error": "red", "warning": "yellow", "info": "dim"}
+from controlplane.cli.operator.connection import Namespace
+from controlplane.cli.operator.output import Form, OutputOption, show
+from controlplane.cli.operator.problems import AtLeast, SeverityOption, is_shown, problem_listing
+from controlplane.cli.options import OptionalPaths
 
 
 def validate(
-    filename: Paths,
-    output: Annotated[Output, typer.Option("--output", "-o", help="How the problems are printed.")] = Output.TABLE,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="As --filename.")] = None,
+    filename: OptionalPaths = None,
+    severity: SeverityOption = AtLeast.INFO,
+    namespace: Namespace = None,
+    output: OutputOption = Form.TABLE,
 ) -> None:
     """Say what is wrong with manifests, with file and line.
 
@@ -29,7 +27,9 @@ def validate(
 
     For example:
 
-      navarch validate -f ./manifests
+      navarch validate ./manifests
+
+      navarch validate -f ./manifests --severity error -n shop
 
       helm template ./chart | navarch validate -f - -o json
     """
@@ -39,37 +39,18 @@ def validate(
     from controlplane.serve.sds.written_credentials import written_credential_problems
     from controlplane.sources.files.once import read_manifests
 
-    folder, changes = read_manifests(filename, sys.stdin.buffer)
+    named = [*(paths or ()), *(filename or ())]
+    if not named:
+        raise typer.BadParameter("expected a PATH: a manifest, a folder of them, or - for standard input", param_hint="--filename")
+    folder, changes = read_manifests(named, sys.stdin.buffer)
     for_mesh, credentials = split(changes)
     mesh = Mesh()
     mesh.apply(for_mesh)
     mesh.refresh()
     of_credentials = written_credential_problems(mesh.credentials(), credentials, dt.datetime.now(dt.UTC))
-    problems = located_problems((*mesh.problems(), *of_credentials), [folder])
-    if output is Output.JSON:
-        typer.echo(json.dumps([problem.row() for problem in problems], indent=2))
-    else:
-        print_problems(problems)
+    found = located_problems((*mesh.problems(), *of_credentials), [folder])
+    problems = [each for each in found if is_shown(each.row(), severity, namespace)]
+    rows = [problem.row() for problem in problems]
+    show(output, rows, problem_listing(rows))
     if any(problem.problem.severity == "error" for problem in problems):
         raise typer.Exit(1)
-
-
-def print_problems(problems: Sequence[LocatedProblem]) -> None:
-    """Print ``problems`` as a table, or that there is nothing to print."""
-    if not problems:
-        typer.echo("no problems")
-        return
-    print_table(
-        ("where", "severity", "object", "field", "message"),
-        [
-            (
-                str(problem.location or ""),
-                problem.problem.severity.value,
-                str(problem.problem.object or ""),
-                problem.problem.field,
-                f"{problem.problem.message} ({problem.problem.code})",
-            )
-            for problem in problems
-        ],
-        styles=[_COLORS[problem.problem.severity.value] for problem in problems],
-    )

@@ -32,6 +32,7 @@ spec:
   gateways: [front, mesh]
   http:
   - name: first
+    headers: {{request: {{set: {{x-key: "planted-header"}}}}}}
     match: [{{uri: {{prefix: /v1}}, headers: {{end-user: {{exact: jason}}}}}}]
     route: [{{destination: {{host: web, subset: v1}}}}]
   - route: [{{destination: {{host: web}}}}]
@@ -40,6 +41,18 @@ apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: web, namespace: default}}
 spec: {{host: web, subsets: [{{name: v1, labels: {{app: web}}}}]}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: strict, namespace: default}}
+spec: {{selector: {{matchLabels: {{app: web}}}}, mtls: {{mode: STRICT}}}}
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{name: tokens, namespace: default}}
+spec:
+  selector: {{matchLabels: {{app: front}}}}
+  jwtRules: [{{issuer: "https://planted-user:planted-word@issuer.example", jwksUri: "https://planted-user:planted-word@127.0.0.1:1/keys"}}]
 """
 
 

@@ -56,7 +56,7 @@ def show_data(output: Form, data: object, print_text: Callable[[], None]) -> Non
         case Form.YAML:
             import yaml
 
-            typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+            typer.echo(yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False, allow_unicode=True), nl=False)
         case Form.TABLE | Form.WIDE:
             print_text()
 

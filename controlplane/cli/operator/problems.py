@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -23,13 +24,13 @@ class AtLeast(StrEnum):
     INFO = "info"
 
 
-Severity = Annotated[AtLeast, typer.Option("--severity", help="Only what is as bad as this, or worse.")]
+SeverityOption = Annotated[AtLeast, typer.Option("--severity", help="Only what is as bad as this, or worse.")]
 
 
 @asks_admin
 def problems(
     target: AdminTarget,
-    severity: Severity = AtLeast.INFO,
+    severity: SeverityOption = AtLeast.INFO,
     namespace: Namespace = None,
     output: OutputOption = Form.TABLE,
     watch: Watch = False,
@@ -56,14 +57,14 @@ def problems(
         raise typer.Exit(WANTING)
 
 
-def is_shown(row: Json, severity: AtLeast, namespace: str | None) -> bool:
+def is_shown(row: Mapping[str, object], severity: AtLeast, namespace: str | None) -> bool:
     """Return whether the Problem ``row`` is as bad as ``severity``, and of an object in ``namespace`` where that is given."""
     shown = tuple(AtLeast)[: tuple(AtLeast).index(severity) + 1]
     parts = text(row, "object").split("/")
     return text(row, "severity") in shown and namespace in {None, parts[1] if len(parts) > 2 else ""}
 
 
-def problem_listing(rows: list[Json]) -> Listing:
+def problem_listing(rows: Sequence[Mapping[str, object]]) -> Listing:
     """Return the table of the Problems ``rows``."""
     return Listing(
         head=("where", "severity", "object", "field", "message"),
@@ -76,7 +77,7 @@ def problem_listing(rows: list[Json]) -> Listing:
     )
 
 
-def place(row: Json) -> str:
+def place(row: Mapping[str, object]) -> str:
     """Return the file and line that ``row`` names, empty where it names none."""
     line = number(row, "line")
     return f"{text(row, 'file')}:{line}" if line else text(row, "file")

@@ -189,10 +189,11 @@ def _source(
 
 def _origins(client: AdminClient, proxy_id: str, kinds: Sequence[ConfigKind]) -> Origins:
     found: dict[tuple[str, str], list[RowOrigin]] = {}
-    for kind in kinds:
-        rows = client.find(f"/v1/proxies/{part(proxy_id)}/origins/{kind.value}")
+    names = [kind.value for kind in kinds]
+    for kind in [*names, *(["virtualhosts"] if ConfigKind.ROUTES in kinds else [])]:
+        rows = client.find(f"/v1/proxies/{part(proxy_id)}/origins/{kind}")
         for row in rows if isinstance(rows, list) else ():
-            found[kind.value, text(row, "name")] = [_origin(each) for each in items(row, "objects")]
+            found[kind, text(row, "name")] = [_origin(each) for each in items(row, "objects")]
     return found
 
 
