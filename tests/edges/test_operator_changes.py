@@ -13,10 +13,9 @@ import pytest
 from controlplane.envoy.type_urls import CDS, EDS
 from tests.support.cli import navarch
 from tests.support.control_plane import control_plane, delta, delta_request, next_delta
-from tests.support.shop import SHOP
+from tests.support.shop import CHANGED, SHOP
 
 CLIENT = "sidecar~10.0.0.9~client.default~default.svc.cluster.local"
-CHANGED = SHOP.replace("weight: 90", "weight: 50").replace("weight: 10}", "weight: 50}").replace("[GET]", "[GET, POST]")
 
 
 @pytest.fixture
