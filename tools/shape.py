@@ -23,6 +23,8 @@ EXCEPTIONS: dict[str, str] = {
     "controlplane/cli/bootstrap.py:bootstrap": "its parameters are the options of the command, a line each",
     "controlplane/cli/iptables.py:iptables": "its parameters are the options of the command, a line each",
     "controlplane/cli/operator/config/config.py:config": "its parameters are the options of the command, a line each",
+    "controlplane/cli/operator/explaining/authz.py:authz": "its parameters are the options of the command, a line each",
+    "controlplane/cli/operator/explaining/explain.py:explain": "its parameters are the options of the command, a line each",
     "controlplane/cli/serve.py:serve": "its parameters are the options of the command, a line each",
     "controlplane/cli": "a module a command",
     "controlplane/inject": "a module a part of the pod",

@@ -30,7 +30,7 @@ class KubernetesState:
     reached: Callable[[], Mapping[str, bool]] = dict  # by configuration of webhooks: whether the API server reaches us, as far as we lead
 
 
-class Standings(Protocol):
+class ObjectStandings(Protocol):
     """How far objects have come among the proxies of this control plane."""
 
     def standing(self, key: Key) -> Standing:
@@ -65,7 +65,7 @@ class AdminState:
     fleet_problems_version: Callable[[], object] = tuple  # equal as long as these are the same
     tasks: Callable[[], int] = int  # of the event loop
     observed: Callable[[], Iterable[Metric | None]] = tuple  # how long things take, and what there is to do: in pieces
-    standings: Standings | None = None  # how far objects have come
+    standings: ObjectStandings | None = None  # how far objects have come
     held_back: Callable[[], int] = int  # how many objects have rules that stay as they were for now
     kubernetes: KubernetesState | None = None
     identity: Callable[[], IdentityRow | None] = lambda: None

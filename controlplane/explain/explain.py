@@ -8,12 +8,12 @@ from fractions import Fraction
 
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint
 
-from controlplane.explain.explanation import Explanation, OtherSide, Verdict, Way
+from controlplane.explain.asking.question import Question
+from controlplane.explain.asking.traffic import CLIENT_PORT, arriving, asked
+from controlplane.explain.explanation import Explanation, OtherSide, TrafficVerdict, Way
 from controlplane.explain.origins import Origins
-from controlplane.explain.question import Question
 from controlplane.explain.resources import resources_in
 from controlplane.explain.steps import StepExplainer
-from controlplane.explain.traffic import CLIENT_PORT, arriving, asked
 from controlplane.explain.verdicts import ending, together
 from controlplane.explain.work import Work
 from controlplane.mesh.mesh import Mesh
@@ -75,8 +75,8 @@ def _ways(
         end = ending(outcome)
         sides = yield from _other_sides(sight, resources, outcome, traffic, question)
         verdict, why = end.verdict, end.why
-        if sides and verdict is Verdict.ALLOWED:
-            verdict = together(each for side in sides for each in ([way.verdict for way in side.ways] or [Verdict.SENT]))
+        if sides and verdict is TrafficVerdict.ALLOWED:
+            verdict = together(each for side in sides for each in ([way.verdict for way in side.ways] or [TrafficVerdict.SENT]))
             why = next((way.why for side in sides for way in side.ways if way.why), "") or next((side.unknown for side in sides), "")
         steps = yield from StepExplainer(session, resources, sight.origins).explained(outcome.steps)
         found.append(

@@ -11,7 +11,7 @@ from controlplane.objects.locations import Location
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class FieldOrigin:
     """A field of an object that has made something, and where it is written, as far as that is known."""
 
     key: Key
@@ -39,7 +39,7 @@ class LostRule:
 
     what: str
     why: str
-    origins: tuple[Origin, ...] = ()
+    origins: tuple[FieldOrigin, ...] = ()
 
     def row(self) -> Mapping[str, object]:
         """Return it as JSON."""
@@ -53,7 +53,7 @@ class ExplainedStep:
     stage: str
     chosen: str
     reason: str
-    origins: tuple[Origin, ...] = ()
+    origins: tuple[FieldOrigin, ...] = ()
     lost: tuple[LostRule, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ class ExplainedStep:
         }
 
 
-class Verdict(StrEnum):
+class TrafficVerdict(StrEnum):
     """Whether something arrives."""
 
     ALLOWED = "allowed"
@@ -86,7 +86,7 @@ class Way:
 
     share: str
     ends: str
-    verdict: Verdict
+    verdict: TrafficVerdict
     why: str = ""
     steps: tuple[ExplainedStep, ...] = ()
     status: int | None = None
@@ -138,10 +138,10 @@ class Explanation:
     ways: tuple[Way, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> TrafficVerdict:
         """Return what all ways have in common; unknown where they differ."""
         verdicts = {way.verdict for way in self.ways}
-        return verdicts.pop() if len(verdicts) == 1 else Verdict.UNKNOWN
+        return verdicts.pop() if len(verdicts) == 1 else TrafficVerdict.UNKNOWN
 
     def row(self) -> Mapping[str, object]:
         """Return it as JSON."""

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 
-from controlplane.explain.explanation import Origin
+from controlplane.explain.explanation import FieldOrigin
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.routing.istio_matches import request_match
 from controlplane.mesh.sessions import Session
@@ -33,25 +33,27 @@ class Origins:
     mesh: Mesh
     locate: Locate
 
-    def of(self, key: Key, field: str) -> Origin:
+    def of(self, key: Key, field: str) -> FieldOrigin:
         """Return the ``field`` of the object ``key``."""
-        return Origin(key, field, self.locate(key, field))
+        return FieldOrigin(key, field, self.locate(key, field))
 
-    def of_resource(self, session: Session, type_url: str, name: str, kinds: AbstractSet[GroupKind] | None = None) -> tuple[Origin, ...]:
+    def of_resource(
+        self, session: Session, type_url: str, name: str, kinds: AbstractSet[GroupKind] | None = None
+    ) -> tuple[FieldOrigin, ...]:
         """Return what ``name``, which the proxy of ``session`` has, was made from; of ``kinds`` alone where they are given."""
-        made = self.mesh.made_of(session, type_url, name)
+        made = self.mesh.attribution.made_of(session.view.tables, type_url, name)
         return tuple(self.of(each.key, each.field) for each in made if kinds is None or each.key.group_kind in kinds)[:MOST_ORIGINS]
 
-    def of_policy(self, name: str) -> tuple[Origin, ...]:
+    def of_policy(self, name: str) -> tuple[FieldOrigin, ...]:
         """Return the rule that a policy of an RBAC filter, called ``name``, was made of."""
         found = _POLICY.fullmatch(name)
         return (self.of(AUTHORIZATION_POLICY.key(found[1], found[2]), f"spec.rules[{found[3]}]"),) if found else ()
 
-    def of_route(self, table: str, route: Route) -> tuple[Origin, ...]:
+    def of_route(self, table: str, route: Route) -> tuple[FieldOrigin, ...]:
         """Return the rule of a VirtualService that ``route`` of ``table`` was made of; nothing where nobody has written it."""
         return tuple(self._written(table, route))
 
-    def _written(self, table: str, route: Route) -> Iterator[Origin]:
+    def _written(self, table: str, route: Route) -> Iterator[FieldOrigin]:
         for namespace, name in origins(VirtualHost(routes=[route])):
             key = VIRTUAL_SERVICE.key(namespace, name)
             virtual_service = self.mesh.object(key)

@@ -8,7 +8,7 @@ from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
 from controlplane.explain.details import cluster_details, route_details
-from controlplane.explain.explanation import ExplainedStep, LostRule, Origin
+from controlplane.explain.explanation import ExplainedStep, FieldOrigin, LostRule
 from controlplane.explain.origins import MOST_ORIGINS, Origins
 from controlplane.explain.verdicts import INBOUND_LISTENER
 from controlplane.explain.work import Work
@@ -53,7 +53,7 @@ class StepExplainer:
         return tuple(found)
 
     def _explained(self, step: Step) -> ExplainedStep:
-        origins: tuple[Origin, ...] = ()
+        origins: tuple[FieldOrigin, ...] = ()
         details: Mapping[str, str] = {}
         lost: tuple[LostRule, ...] = tuple(LostRule(each.what, each.why) for each in step.lost)
         match step.stage:
@@ -86,10 +86,10 @@ class StepExplainer:
                 pass
         return ExplainedStep(step.stage.value, step.chosen, step.reason, origins, lost, details)
 
-    def _of(self, type_url: str, name: str, kinds: frozenset[GroupKind]) -> tuple[Origin, ...]:
+    def _of(self, type_url: str, name: str, kinds: frozenset[GroupKind]) -> tuple[FieldOrigin, ...]:
         return self._origins.of_resource(self._session, type_url, name, kinds)
 
-    def _of_host(self) -> tuple[Origin, ...]:
+    def _of_host(self) -> tuple[FieldOrigin, ...]:
         name = f"{self._table}/{self._host}"
         return self._of(VHDS, name, _HOSTING) or self._of(RDS, name, _HOSTING)
 
@@ -106,7 +106,7 @@ class StepExplainer:
         route = self._route(lost.place) if lost.place is not None else None
         return LostRule(lost.what, lost.why, self._origins.of_route(self._table, route) if route else ())
 
-    def _of_policies(self, step: Step) -> tuple[Origin, ...]:
+    def _of_policies(self, step: Step) -> tuple[FieldOrigin, ...]:
         if step.chosen and (origins := self._origins.of_policy(step.chosen)):
             return origins
         if step.resource == "token":
@@ -115,7 +115,7 @@ class StepExplainer:
             return self._of(LDS, self._listener, frozenset((AUTHORIZATION_POLICY,)))
         return tuple(dict.fromkeys(origin for each in step.lost for origin in self._origins.of_policy(each.what)))[:MOST_ORIGINS]
 
-    def _of_cluster(self, name: str) -> tuple[tuple[Origin, ...], Mapping[str, str]]:
+    def _of_cluster(self, name: str) -> tuple[tuple[FieldOrigin, ...], Mapping[str, str]]:
         cluster = self._resources.clusters.get(name)
         origins = dict.fromkeys((*self._of(CDS, name, _SENDING), *self._of(EDS, name, _SERVING)))
         assignment = self._resources.endpoints.get(name)

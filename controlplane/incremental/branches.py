@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from controlplane.incremental.database import Database, Input
 from controlplane.incremental.engine import Engine
@@ -25,27 +25,15 @@ class Outdated(Exception):
     """The database has changed since the branch began: it has to begin anew."""
 
 
-class _Cells(dict[Any, InputCell]):
-    """The cells of one input: those of the branch, before those of the database."""
-
-    def __init__(self, base: dict[Any, InputCell]) -> None:
-        super().__init__()
-        self._base = base
-
-    def get(self, key: object, default: object = None, /) -> Any:
-        own = super().get(key)
-        return own if own is not None else self._base.get(key, default)
-
-
-class _AllCells(defaultdict[Defaulted, dict[Any, InputCell]]):
-    """The cells of all inputs."""
+class _AllCells(defaultdict[Defaulted, dict[object, InputCell]]):
+    """The cells of all inputs: those of the database, until the branch sets others."""
 
     def __init__(self, base: Graph) -> None:
         super().__init__()
         self._base = base
 
-    def __missing__(self, into: Defaulted) -> dict[Any, InputCell]:
-        cells = self[into] = _Cells(self._base.cells.get(into, {}))
+    def __missing__(self, into: Defaulted) -> dict[object, InputCell]:
+        cells = self[into] = dict(self._base.cells.get(into, {}))
         return cells
 
 
@@ -70,6 +58,8 @@ class Branch(Database):
             return False
         own = InputCell(into, key)
         own.value = value
+        if cell is not None and cell is self._base.graph.cells.get(into, {}).get(key):
+            self._branch_engine.changed.append(cell)
         self.graph.cells[into][key] = own
         self._branch_engine.begin_anew()
         self.changes += 1
@@ -97,6 +87,7 @@ class _BranchEngine(Engine):
     def __init__(self, graph: Graph, database: Database, base: Graph) -> None:
         super().__init__(graph, database)
         self._base = base
+        self.changed: list[InputCell] = []  # cells of the database whose value is another one here
         self._own: dict[tuple[Runnable, tuple[object, ...]], QueryNode] = {}
         self._differing: set[Readable] | None = None  # nodes of the database that may come out different; None: not looked for
         self._links = -1  # of the database when they were looked for
@@ -130,8 +121,7 @@ class _BranchEngine(Engine):
         return self._differing
 
     def _dependents_of_changes(self) -> set[Readable]:
-        own = ((self._base.cells.get(into, {}), key) for into, cells in self.graph.cells.items() for key in cells)
-        pending: list[Readable] = [base for cells, key in own if (base := cells.get(key)) is not None]
+        pending: list[Readable] = list(self.changed)
         found: set[Readable] = set()
         while pending:
             new = [node for node in pending.pop().dependents if node not in found]

@@ -79,8 +79,8 @@ class Mesh:
         self._publisher = Publisher(self._db, hold_unknown_s)
         self._retained_tables = RetainedTables(self._publisher, retain_tables_s, is_of_one_workload)
         self._now = 0.0  # of the last refresh
-        self._attribution = Attribution(self._db, self._publisher)
-        self._withdrawn_patches = WithdrawnPatches(self._db, self._publisher, self._attribution.patches_in)
+        self.attribution = Attribution(self._db, self._publisher)
+        self._withdrawn_patches = WithdrawnPatches(self._db, self._publisher, self.attribution.patches_in)
         self._unused_patches = UnusedPatches(self._db, self._publisher)
         self._endpoints_ahead = EndpointsAhead(self._db, self._publisher)
         self.counted_workloads = CountedWorkloads(self._db)
@@ -104,7 +104,7 @@ class Mesh:
         """Take ``facts`` in, as one; return the keys of the objects that really changed. Nothing is published before ``refresh``."""
         applied = inputs.apply(self._db, [self._for_this_revision(fact) for fact in facts])
         self._applied += 1
-        self._attribution.changed(applied.keys)
+        self.attribution.changed(applied.keys)
         self._withdrawn_patches.changed(applied.keys)
         self._endpoints_ahead.note(applied)
         there = {key for key in applied.keys if inputs.objects(self._db, key) is not None}
@@ -257,12 +257,8 @@ class Mesh:
     def fields_at_fault(self, session: Session, type_url: str, name: str, message: str) -> tuple[FieldAtFault, ...]:
         """Return which fields of which objects are to blame that the proxy of ``session`` refused ``name`` with ``message``."""
         if type_url == SDS:
-            return self._attribution.fields_naming(session.proxy, session.view.tables, name)
-        return self._attribution.fields_at_fault(session.view.tables, type_url, name, message)
-
-    def made_of(self, session: Session, type_url: str, name: str) -> tuple[FieldAtFault, ...]:
-        """Return the fields that ``name``, which the proxy of ``session`` sees, was made from, what says most of it first."""
-        return self._attribution.made_of(session.view.tables, type_url, name)
+            return self.attribution.fields_naming(session.proxy, session.view.tables, name)
+        return self.attribution.fields_at_fault(session.view.tables, type_url, name, message)
 
     def withdraw_patches(self, session: Session, type_url: str, name: str, message: str) -> bool:
         """Leave a patch out of what the proxy of ``session`` refused with ``message``; return whether there is one: then ``refresh``."""

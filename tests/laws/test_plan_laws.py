@@ -12,7 +12,7 @@ import yaml
 
 from controlplane.incremental.database import Database
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.planning import PlannedState, planned
+from controlplane.mesh.planning.planned_state import PlannedState, planned
 from controlplane.mesh.sessions import Session
 from controlplane.model.proxies import proxy_from_node
 from controlplane.objects.changes import MeshChange, split

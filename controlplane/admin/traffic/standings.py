@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from controlplane.admin.state import AdminState, Standings
+from controlplane.admin.state import AdminState, ObjectStandings
 from controlplane.admin.traffic.plans import body_of
 from controlplane.background import in_background
-from controlplane.explain.manifests import BadManifests, objects_in
+from controlplane.explain.asking.manifests import BadManifests, objects_in
 from controlplane.fleet.rollout import Standing
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key
@@ -73,7 +73,7 @@ def _is_written(change: MeshChange) -> Callable[[MeshObject | None], bool]:
     return is_written
 
 
-def _row(mesh: Mesh, standings: Standings, key: Key, is_the_one: Callable[[MeshObject | None], bool]) -> Mapping[str, object]:
+def _row(mesh: Mesh, standings: ObjectStandings, key: Key, is_the_one: Callable[[MeshObject | None], bool]) -> Mapping[str, object]:
     served = mesh.object(key)
     there = is_the_one(served)
     errors = [problem.message for problem in mesh.problems_about(key) if problem.severity is Severity.ERROR] if there else []

@@ -14,7 +14,7 @@ from controlplane.explain.planning.plan import Drain, PlannedResource, Rerouted
 from controlplane.explain.planning.samples import Place, connections_to, request_to, route_heads
 from controlplane.explain.resources import resources_in
 from controlplane.explain.work import Work
-from controlplane.mesh.planning import Differences
+from controlplane.mesh.planning.planned_state import Differences
 from controlplane.simulation.resources import Resources
 from controlplane.simulation.result import Answered, AwaitsRequests, Closed, Forwarded, Landing, Simulation
 from controlplane.simulation.simulate import simulate

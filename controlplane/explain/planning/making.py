@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from controlplane.explain.offline import WrittenMesh
 from controlplane.explain.planning.comparing import drains, planned_resources, rerouted
-from controlplane.explain.planning.plan import Plan, ProxyPlan
+from controlplane.explain.planning.plan import ChangePlan, ProxyPlan
 from controlplane.explain.planning.samples import Place
 from controlplane.explain.work import Work
 from controlplane.incremental.branches import Outdated
 from controlplane.mesh.mesh import Mesh
-from controlplane.mesh.planning import Differences, differences, planned, resources_in
+from controlplane.mesh.planning.planned_state import Differences, differences, planned, resources_in
 from controlplane.mesh.sessions import Session
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem
@@ -34,7 +34,7 @@ class _Pair:
 
 def plan_for(
     mesh: Mesh, sessions: Sequence[Session], facts: Sequence[MeshChange], stop: Callable[[], Callable[[], bool]], *, contents: bool = False
-) -> Work[Plan]:
+) -> Work[ChangePlan]:
     """Return what would differ in ``mesh``, whose proxies have ``sessions``, if ``facts`` were applied; nothing changes.
 
     Raises Outdated where the mesh changes so often that no plan comes to its end.
@@ -51,7 +51,7 @@ def plan_for(
     return (yield from _plan(mesh, tuple(sorted(state.changed)), pairs, state.new_problems, state.gone_problems, contents=contents))
 
 
-def plan_between(before: WrittenMesh, after: WrittenMesh, *, contents: bool = False) -> Work[Plan]:
+def plan_between(before: WrittenMesh, after: WrittenMesh, *, contents: bool = False) -> Work[ChangePlan]:
     """Return what differs between what ``before`` and ``after`` make of all pods in either."""
     proxies = {proxy.id: proxy for written in (before, after) for proxy in written.proxies()}
     pairs = []
@@ -75,7 +75,7 @@ def _view(written: WrittenMesh, proxy_id: str) -> View:
 
 def _plan(
     mesh: Mesh, changed: tuple[Key, ...], pairs: Iterable[_Pair], new: tuple[Problem, ...], gone: tuple[Problem, ...], *, contents: bool
-) -> Work[Plan]:
+) -> Work[ChangePlan]:
     groups: dict[Hashable, list[_Pair]] = {}
     for pair in pairs:
         groups.setdefault(_what(mesh, pair), []).append(pair)
@@ -93,7 +93,7 @@ def _plan(
             )
         )
         yield
-    return Plan(objects=changed, proxies=tuple(found), new_problems=new, gone_problems=gone)
+    return ChangePlan(objects=changed, proxies=tuple(found), new_problems=new, gone_problems=gone)
 
 
 def _what(mesh: Mesh, pair: _Pair) -> Hashable:

@@ -72,7 +72,7 @@ class ProxyPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ChangePlan:
     """All that would differ, once ``objects`` are what they are to be."""
 
     objects: tuple[Key, ...]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.simulation.access.facts import Finding
+from controlplane.simulation.access.facts import ConditionResult
 
 _MOST = 3  # conditions that are named of those that do not hold
 
 
-def every(findings: Iterable[Finding]) -> Finding:
+def every(findings: Iterable[ConditionResult]) -> ConditionResult:
     """Return whether all ``findings`` hold; why not: the first that does not, or else the first that is not known."""
-    unknown: Finding | None = None
+    unknown: ConditionResult | None = None
     held: list[str] = []
     for finding in findings:
         if finding.holds is False:
@@ -20,12 +20,12 @@ def every(findings: Iterable[Finding]) -> Finding:
             unknown = unknown or finding
         elif finding.why:
             held.append(finding.why)
-    return unknown or Finding(holds=True, why=", ".join(held))
+    return unknown or ConditionResult(holds=True, why=", ".join(held))
 
 
-def some(findings: Iterable[Finding]) -> Finding:
+def some(findings: Iterable[ConditionResult]) -> ConditionResult:
     """Return whether one of ``findings`` holds."""
-    unknown: Finding | None = None
+    unknown: ConditionResult | None = None
     others: list[str] = []
     for finding in findings:
         if finding.holds:
@@ -38,9 +38,9 @@ def some(findings: Iterable[Finding]) -> Finding:
         return unknown
     distinct = list(dict.fromkeys(filter(None, others)))
     more = f", and {len(distinct) - _MOST} more" if len(distinct) > _MOST else ""
-    return Finding(holds=False, why="; ".join(distinct[:_MOST]) + more if distinct else "nothing is asked that can hold")
+    return ConditionResult(holds=False, why="; ".join(distinct[:_MOST]) + more if distinct else "nothing is asked that can hold")
 
 
-def other(finding: Finding) -> Finding:
+def other(finding: ConditionResult) -> ConditionResult:
     """Return whether ``finding`` does not hold."""
-    return finding if finding.holds is None else Finding(holds=not finding.holds, why=finding.why)
+    return finding if finding.holds is None else ConditionResult(holds=not finding.holds, why=finding.why)

@@ -15,7 +15,7 @@ Metadata: TypeAlias = Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class AccessFacts:
     """What can be asked for.
 
     ``peer`` is the URI in the certificate that the client has shown, empty where it has shown none. ``remote_ip`` is the client's address
@@ -36,9 +36,9 @@ class Facts:
 _KNOWN = ("envoy.filters.http.jwt_authn", "envoy.filters.http.rbac", "envoy.filters.network.rbac")
 
 
-def connection_facts(arrival: Arrival) -> Facts:
+def connection_facts(arrival: Arrival) -> AccessFacts:
     """Return what is known of the connection ``arrival``."""
-    return Facts(
+    return AccessFacts(
         peer=arrival.peer,
         direct_ip=arrival.source.ip,
         remote_ip=arrival.source.ip,
@@ -48,7 +48,7 @@ def connection_facts(arrival: Arrival) -> Facts:
     )
 
 
-class Finding(NamedTuple):
+class ConditionResult(NamedTuple):
     """Whether a condition ``holds``, ``None`` where that depends on what is not simulated, and ``why``, in words."""
 
     holds: bool | None

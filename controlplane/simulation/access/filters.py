@@ -13,7 +13,7 @@ from envoy.config.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz_pb2
 
-from controlplane.simulation.access.facts import Facts
+from controlplane.simulation.access.facts import AccessFacts
 from controlplane.simulation.access.metadata import metadata_fits
 from controlplane.simulation.access.policies import ruling
 from controlplane.simulation.result import Stage, Walk
@@ -45,11 +45,11 @@ class Judged(NamedTuple):
     """The way past a filter, what is known after it, and whether it let it in."""
 
     walk: Walk
-    facts: Facts
+    facts: AccessFacts
     allowed: bool = True
 
 
-def judged_by_rbac(walk: Walk, name: str, config: RbacFilter, facts: Facts) -> Judged:
+def judged_by_rbac(walk: Walk, name: str, config: RbacFilter, facts: AccessFacts) -> Judged:
     """Return what the RBAC filter ``name`` makes of what ``facts`` are about."""
     facts = _shadowed(name, config, facts)
     if config.HasField("matcher"):
@@ -64,7 +64,7 @@ def judged_by_rbac(walk: Walk, name: str, config: RbacFilter, facts: Facts) -> J
     return Judged(walk, facts, found.allow)
 
 
-def _shadowed(name: str, config: RbacFilter, facts: Facts) -> Facts:
+def _shadowed(name: str, config: RbacFilter, facts: AccessFacts) -> AccessFacts:
     """Return ``facts`` with what the filter's shadow rules tell other filters."""
     if not config.HasField("shadow_rules"):
         return facts
@@ -78,7 +78,7 @@ def _shadowed(name: str, config: RbacFilter, facts: Facts) -> Facts:
     return replace(facts, metadata={**facts.metadata, name: told})
 
 
-def judged_by_others(walk: Walk, name: str, config: ext_authz_pb2.ExtAuthz | network_ext_authz_pb2.ExtAuthz, facts: Facts) -> Judged:
+def judged_by_others(walk: Walk, name: str, config: ext_authz_pb2.ExtAuthz | network_ext_authz_pb2.ExtAuthz, facts: AccessFacts) -> Judged:
     """Return the way past the filter ``name``, which asks somebody else about what it is for."""
     if config.HasField("filter_enabled_metadata"):
         asked = metadata_fits(config.filter_enabled_metadata, facts.metadata)

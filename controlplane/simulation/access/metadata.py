@@ -9,21 +9,21 @@ from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
 from envoy.type.matcher.v3.number_pb2 import DoubleMatcher
 from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
-from controlplane.simulation.access.facts import Finding, Metadata
+from controlplane.simulation.access.facts import ConditionResult, Metadata
 from controlplane.simulation.matching.texts import text_fits
 
 
-def metadata_fits(matcher: MetadataMatcher, metadata: Metadata) -> Finding:
+def metadata_fits(matcher: MetadataMatcher, metadata: Metadata) -> ConditionResult:
     """Return whether ``matcher`` fits ``metadata``; not known where nothing is known of the filter that it is about."""
     path = [segment.key for segment in matcher.path]
     what = f"{'.'.join(path[1:] if path[:1] == ['payload'] else path)} of {matcher.filter}"
     if matcher.filter not in metadata:
-        return Finding(None, f"it depends on {what}, which is not known")
+        return ConditionResult(None, f"it depends on {what}, which is not known")
     value: object = metadata[matcher.filter]
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     fits = _fits(matcher.value, value) is not matcher.invert
-    return Finding(fits, f"{what} is {value}" if fits else f"{what} is {'missing' if value is None else value}, which does not fit")
+    return ConditionResult(fits, f"{what} is {value}" if fits else f"{what} is {'missing' if value is None else value}, which does not fit")
 
 
 def _fits(matcher: ValueMatcher, value: object) -> bool:

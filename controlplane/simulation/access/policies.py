@@ -12,7 +12,7 @@ from envoy.config.rbac.v3.rbac_pb2 import RBAC, Policy
 
 from controlplane.simulation.access.combined import every, some
 from controlplane.simulation.access.conditions import permission_holds, principal_holds
-from controlplane.simulation.access.facts import Facts, Finding
+from controlplane.simulation.access.facts import AccessFacts, ConditionResult
 from controlplane.simulation.result import Lost
 
 
@@ -25,7 +25,7 @@ class Ruling(NamedTuple):
     lost: tuple[Lost, ...] = ()  # the policies that do not fit
 
 
-def ruling(rules: RBAC, facts: Facts) -> Ruling:
+def ruling(rules: RBAC, facts: AccessFacts) -> Ruling:
     """Return what ``rules`` say of what ``facts`` are about: the first policy that fits, by name, decides."""
     lost: list[Lost] = []
     unknown: Lost | None = None
@@ -42,15 +42,15 @@ def ruling(rules: RBAC, facts: Facts) -> Ruling:
     return _unfitting(rules.action, tuple(lost))
 
 
-def _fits(policy: Policy, facts: Facts) -> Finding:
+def _fits(policy: Policy, facts: AccessFacts) -> ConditionResult:
     return every(_conditions(policy, facts))
 
 
-def _conditions(policy: Policy, facts: Facts) -> Iterator[Finding]:
+def _conditions(policy: Policy, facts: AccessFacts) -> Iterator[ConditionResult]:
     yield some(permission_holds(each, facts) for each in policy.permissions)
     yield some(principal_holds(each, facts) for each in policy.principals)
     if policy.HasField("condition") or policy.HasField("checked_condition"):
-        yield Finding(None, "it has a condition in CEL, which is not simulated")
+        yield ConditionResult(None, "it has a condition in CEL, which is not simulated")
 
 
 def _unfitting(action: RBAC.Action, lost: tuple[Lost, ...]) -> Ruling:

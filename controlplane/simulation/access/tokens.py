@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication, JwtProvider, JwtRequirement
 
-from controlplane.simulation.access.facts import Facts
+from controlplane.simulation.access.facts import AccessFacts
 from controlplane.simulation.access.filters import Judged
 from controlplane.simulation.matching.head import Head
 from controlplane.simulation.result import Stage, Walk
@@ -19,7 +19,7 @@ from controlplane.simulation.result import Stage, Walk
 _BEARER = "Bearer "
 
 
-def judged_by_tokens(walk: Walk, name: str, config: JwtAuthentication, facts: Facts, claims: Mapping[str, object] | None) -> Judged:
+def judged_by_tokens(walk: Walk, name: str, config: JwtAuthentication, facts: AccessFacts, claims: Mapping[str, object] | None) -> Judged:
     """Return what the filter ``name`` makes of a request; ``claims`` are those of its token, taken as valid, where it has one."""
     head = facts.head
     if head is None or _is_preflight(config, head):

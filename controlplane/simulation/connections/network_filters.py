@@ -18,7 +18,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
-from controlplane.simulation.access.facts import Facts, connection_facts
+from controlplane.simulation.access.facts import AccessFacts, connection_facts
 from controlplane.simulation.access.filters import Judged, judged_by_others, judged_by_rbac
 from controlplane.simulation.arrival import Arrival
 from controlplane.simulation.extensions import holds, unpacked
@@ -92,7 +92,7 @@ def _checked(common: CommonTlsContext) -> CertificateValidationContext:
     return common.validation_context
 
 
-def _judged(walk: Walk, network_filter: Filter, facts: Facts) -> Judged:
+def _judged(walk: Walk, network_filter: Filter, facts: AccessFacts) -> Judged:
     """Return what ``network_filter``, which is not the last, makes of the connection."""
     name = network_filter.name
     if (rbac := unpacked(network_filter.typed_config, RBAC)) is not None:

@@ -16,7 +16,7 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpConnectionManager, HttpFilter
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from controlplane.simulation.access.facts import Facts, connection_facts
+from controlplane.simulation.access.facts import AccessFacts, connection_facts
 from controlplane.simulation.access.filters import Judged, judged_by_others, judged_by_rbac
 from controlplane.simulation.access.tokens import judged_by_tokens
 from controlplane.simulation.arrival import Arrival
@@ -45,7 +45,7 @@ class Passing:
     claims: Mapping[str, object] | None = None
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> AccessFacts:
         """Return what is known of the request before any filter has seen it."""
         remote = client_ip(self.manager, self.arrival, self.head)
         return replace(connection_facts(self.arrival), remote_ip=remote, head=self.head)
@@ -88,7 +88,7 @@ def _aborted(walk: Walk, fault_filter: HttpFilter, specific: Specific, cluster: 
     return walk.step(Stage.HTTP_FILTER, fault_filter.name, str(status), says).by_chance(share).ends(Answered(status)), share
 
 
-def _judged(walk: Walk, http_filter: HttpFilter, specific: Specific, facts: Facts, passing: Passing) -> Judged:
+def _judged(walk: Walk, http_filter: HttpFilter, specific: Specific, facts: AccessFacts, passing: Passing) -> Judged:
     name, config = http_filter.name, http_filter.typed_config
     if (rbac := unpacked(config, RBAC)) is not None:
         return _judged_by_rbac(walk, name, rbac, specific, facts)
@@ -102,7 +102,7 @@ def _judged(walk: Walk, http_filter: HttpFilter, specific: Specific, facts: Fact
     return Judged(walk if name in _HARMLESS else walk.passing(Stage.HTTP_FILTER, name), facts)
 
 
-def _judged_by_rbac(walk: Walk, name: str, rbac: RBAC, specific: Specific, facts: Facts) -> Judged:
+def _judged_by_rbac(walk: Walk, name: str, rbac: RBAC, specific: Specific, facts: AccessFacts) -> Judged:
     own = next((configs[name] for configs in specific if name in configs), None)
     if own is None:
         return judged_by_rbac(walk, name, rbac, facts)

@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from controlplane.explain.asked import QuestionTexts, explanation_of, judgement_of, resource_origins
-from controlplane.explain.explanation import ExplainedStep, Explanation, Verdict
+from controlplane.explain.asking.asked import QuestionTexts, explanation_of, judgement_of, resource_origins
+from controlplane.explain.asking.question import BadQuestion
+from controlplane.explain.explanation import ExplainedStep, Explanation, TrafficVerdict
 from controlplane.explain.offline import UnknownProxy, WrittenMesh
-from controlplane.explain.question import BadQuestion
 from controlplane.explain.work import finished
 from controlplane.sources.files.once import STDIN, read_manifests
 from tests.support.shop import SHOP
@@ -56,14 +56,14 @@ def test_the_other_side_judges_the_request_as_it_was_rewritten() -> None:
     [side] = found.ways[0].other_sides
     assert (side.endpoints, side.proxy.split("~")[2]) == (("10.0.0.1:8080",), "web-1.shop")
     assert side.transport.startswith("by mutual TLS to outbound_.80_.v1_.web.shop.svc.cluster.local")
-    assert found.verdict is Verdict.ALLOWED
+    assert found.verdict is TrafficVerdict.ALLOWED
     assert "the path is /v1/orders/7" in found.ways[0].why
 
 
 def test_a_denial_names_the_rule_that_would_have_let_it_in_and_what_of_it_failed() -> None:
     found = explained("POST", "http://web.shop/orders/7")
 
-    assert found.verdict is Verdict.DENIED
+    assert found.verdict is TrafficVerdict.DENIED
     [lost] = next(each for each in found.ways[0].other_sides[0].ways[0].steps if each.stage == "policies").lost
     assert lost.why == "the method is POST, and not GET"
     assert str(lost.origins[0]) == "AuthorizationPolicy/shop/readers spec.rules[0] (standard input:62)"
@@ -83,20 +83,20 @@ def test_a_cluster_is_of_its_rule_its_service_and_its_endpoints() -> None:
 def test_plaintext_to_a_strict_workload_is_denied_by_its_peer_authentication() -> None:
     found = judged("GET", "/v1/x")
 
-    assert found.verdict is Verdict.DENIED
+    assert found.verdict is TrafficVerdict.DENIED
     assert str(step(found, "filter chain").origins[0].key) == "PeerAuthentication/shop/strict"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "principal", "verdict"),
     [
-        ("GET", "/v1/x", CLIENT, Verdict.ALLOWED),
-        ("GET", "/v1/x?q=1", f"spiffe://{CLIENT}", Verdict.ALLOWED),
-        ("GET", "/v2/x", CLIENT, Verdict.DENIED),
-        ("GET", "/v1/x", "cluster.local/ns/default/sa/other", Verdict.DENIED),
+        ("GET", "/v1/x", CLIENT, TrafficVerdict.ALLOWED),
+        ("GET", "/v1/x?q=1", f"spiffe://{CLIENT}", TrafficVerdict.ALLOWED),
+        ("GET", "/v2/x", CLIENT, TrafficVerdict.DENIED),
+        ("GET", "/v1/x", "cluster.local/ns/default/sa/other", TrafficVerdict.DENIED),
     ],
 )
-def test_who_may_do_what(method: str, path: str, principal: str, verdict: Verdict) -> None:
+def test_who_may_do_what(method: str, path: str, principal: str, verdict: TrafficVerdict) -> None:
     assert judged(method, path, principal).verdict is verdict
 
 
@@ -121,13 +121,17 @@ def test_a_token_that_is_not_verified_here_leaves_the_verdict_open() -> None:
     with_token = judged("GET", "/v1/x", CLIENT, more=TOKENS, headers="authorization: Bearer a.b.c")
     believed = judged("GET", "/v1/x", CLIENT, more=TOKENS, claims='{"iss": "https://issuer.example", "sub": "jane"}')
 
-    assert (without.verdict, with_token.verdict, believed.verdict) == (Verdict.DENIED, Verdict.UNKNOWN, Verdict.ALLOWED)
+    assert (without.verdict, with_token.verdict, believed.verdict) == (
+        TrafficVerdict.DENIED,
+        TrafficVerdict.UNKNOWN,
+        TrafficVerdict.ALLOWED,
+    )
 
 
 def test_what_nobody_of_the_mesh_serves_is_sent() -> None:
     found = explained("tcp", "198.51.100.7:443", server_name="example.com")
 
-    assert found.verdict is Verdict.SENT
+    assert found.verdict is TrafficVerdict.SENT
     assert found.ways[0].other_sides[0].unknown.startswith("no proxy is known at 198.51.100.7")
 
 

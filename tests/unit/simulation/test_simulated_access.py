@@ -10,7 +10,7 @@ from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Principal
 from google.protobuf.json_format import ParseDict
 
 from controlplane.simulation.access.conditions import permission_holds, principal_holds
-from controlplane.simulation.access.facts import Facts
+from controlplane.simulation.access.facts import AccessFacts
 from controlplane.simulation.access.policies import ruling
 from controlplane.simulation.matching.head import Head
 from controlplane.simulation.traffic import Address
@@ -19,7 +19,7 @@ Json = Mapping[str, object]
 PEER = "spiffe://cluster.local/ns/shop/sa/web"
 JWT = "envoy.filters.http.jwt_authn"
 HEAD = Head(method="GET", scheme="http", authority="web:80", path="/a/b?q=1", headers=(("x-user", "jane"),))
-FACTS = Facts(
+FACTS = AccessFacts(
     peer=PEER,
     direct_ip="10.0.0.1",
     remote_ip="192.0.2.1",

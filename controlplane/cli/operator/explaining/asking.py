@@ -13,7 +13,7 @@ from controlplane.cli.operator.failures import CommandFailed
 from controlplane.untyped import Json
 
 if TYPE_CHECKING:
-    from controlplane.explain.asked import QuestionTexts
+    from controlplane.explain.asking.asked import QuestionTexts
 
 Headers: TypeAlias = Annotated[
     list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="A header of the request. Can be given several times.")
@@ -34,9 +34,9 @@ def explanation(target: AdminTarget, filename: list[str] | None, proxy: str, tex
     if not filename:
         client, proxy_id = target.proxy(proxy)
         return client.get("/v1/explain", proxy=proxy_id, **_given(texts))
-    from controlplane.explain.asked import explanation_of
+    from controlplane.explain.asking.asked import explanation_of
+    from controlplane.explain.asking.question import BadQuestion
     from controlplane.explain.offline import UnknownProxy
-    from controlplane.explain.question import BadQuestion
     from controlplane.explain.work import finished
 
     written = written_mesh(filename)
@@ -51,9 +51,9 @@ def judgement(target: AdminTarget, filename: list[str] | None, proxy: str, texts
     if not filename:
         client, proxy_id = target.proxy(proxy)
         return client.get("/v1/authz", proxy=proxy_id, port=str(port) if port else None, **_given(texts))
-    from controlplane.explain.asked import judgement_of
+    from controlplane.explain.asking.asked import judgement_of
+    from controlplane.explain.asking.question import BadQuestion
     from controlplane.explain.offline import UnknownProxy
-    from controlplane.explain.question import BadQuestion
     from controlplane.explain.work import finished
 
     written = written_mesh(filename)
@@ -68,9 +68,9 @@ def origins(target: AdminTarget, filename: list[str] | None, proxy: str, kind: s
     if not filename:
         client, proxy_id = target.proxy(proxy)
         return client.get("/v1/explain/resource", proxy=proxy_id, kind=kind, name=name)
-    from controlplane.explain.asked import resource_origins
+    from controlplane.explain.asking.asked import resource_origins
+    from controlplane.explain.asking.question import BadQuestion
     from controlplane.explain.offline import UnknownProxy
-    from controlplane.explain.question import BadQuestion
 
     written = written_mesh(filename)
     try:

@@ -49,7 +49,7 @@ def authz(
 
       navarch authz -f ./manifests db.shop tcp --port 5432
     """
-    from controlplane.explain.asked import QuestionTexts
+    from controlplane.explain.asking.asked import QuestionTexts
 
     of_request = method != "tcp"
     texts = QuestionTexts(

@@ -47,7 +47,7 @@ def explain(
 
       navarch explain resource client.default cluster 'outbound|80||web.default.svc.cluster.local'
     """
-    from controlplane.explain.asked import QuestionTexts
+    from controlplane.explain.asking.asked import QuestionTexts
 
     if words[0] == _RESOURCE and len(words) == 4:
         made = origins(target, filename, words[1], words[2], words[3])

@@ -45,7 +45,7 @@ class PlannedState:
 
 
 @dataclass(slots=True)
-class _Planner:
+class _BranchPlanner:
     """Works out one plan; what it has found is in its fields once its ``work`` is done."""
 
     base: Database
@@ -149,7 +149,7 @@ def planned(
     """
     branch = Branch(base)
     applied = inputs.apply(branch, facts)
-    planner = _Planner(base, branch, sessions, sorted({*keys, *applied.keys}))
+    planner = _BranchPlanner(base, branch, sessions, sorted({*keys, *applied.keys}))
     yield from branch.in_pieces(planner.work, stop)
     return PlannedState(applied.keys, tuple(planner.views), tuple(planner.new_problems), tuple(planner.gone_problems))
 

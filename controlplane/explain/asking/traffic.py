@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from controlplane.explain.question import Question
+from controlplane.explain.asking.question import Question
 from controlplane.incremental.database import Database, Failed
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.registry.endpoints import endpoints

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
+from controlplane.explain.asking.question import BadQuestion, Question, connection_question, request_question
 from controlplane.explain.explain import Sight, explained, judged
 from controlplane.explain.explanation import Explanation
-from controlplane.explain.question import BadQuestion, Question, connection_question, request_question
 from controlplane.explain.work import Work
 from controlplane.mesh.sessions import Session
 
@@ -72,7 +72,7 @@ def resource_origins(sight: Sight, session: Session, kind: str, name: str) -> Ma
     if resource is None and not (hosts and view.get(RDS, hosts)):
         there = sorted({each for names in view.names(type_url) for each in names})
         raise BadQuestion(f"the proxy has no {kind} {name[:200]!r}; it has {', '.join(there[:10])}{' …' if len(there) > 10 else ''}")
-    made = sight.mesh.made_of(session, type_url, name)
+    made = sight.mesh.attribution.made_of(session.view.tables, type_url, name)
     return {
         "proxy": session.proxy.id,
         "type": kind,
