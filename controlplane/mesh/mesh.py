@@ -206,8 +206,7 @@ class Mesh:
 
     def settings(self) -> MeshSettings:
         """Return the settings of the mesh."""
-        settings = self._db.attempt(mesh_settings)
-        return MeshSettings() if isinstance(settings, Failed) else settings
+        return MeshSettings() if isinstance(settings := self._db.attempt(mesh_settings), Failed) else settings
 
     def referred_credentials(self) -> frozenset[str]:
         """Return the names in SDS of the credentials that objects refer to."""
