@@ -12,7 +12,7 @@ from controlplane.explain.asking.question import Question
 from controlplane.explain.asking.traffic import CLIENT_PORT, arriving, asked
 from controlplane.explain.explanation import Explanation, OtherSide, TrafficVerdict, Way
 from controlplane.explain.origins import Origins
-from controlplane.explain.resources import resources_in
+from controlplane.explain.resources import authorities, resources_in
 from controlplane.explain.steps import StepExplainer
 from controlplane.explain.verdicts import ending, together
 from controlplane.explain.work import Work
@@ -41,7 +41,7 @@ class Sight:
 
 def explained(sight: Sight, session: Session, question: Question) -> Work[Explanation]:
     """Return what becomes of ``question``, which the application beside the proxy of ``session`` asks, or which comes from outside."""
-    resources = yield from resources_in(session.view, authorities(question))
+    resources = yield from resources_in(session.view, authorities(question.authority))
     identity = session.proxy.identity
     question = replace(question, principal=question.principal or (identity.uri if identity else ""))
     traffic, notes = asked(sight.mesh, session.proxy, question, resources)
@@ -51,19 +51,13 @@ def explained(sight: Sight, session: Session, question: Question) -> Work[Explan
 
 def judged(sight: Sight, session: Session, question: Question) -> Work[Explanation]:
     """Return whether the proxy of ``session`` lets in ``question``, which comes to its workload from another one."""
-    resources = yield from resources_in(session.view, authorities(question))
+    resources = yield from resources_in(session.view, authorities(question.authority))
     ip = next(iter(session.proxy.ips), "127.0.0.1")
     traffic = arriving(session.proxy, sight.mesh.settings().inbound_port, question, Address(ip, question.port))
     ways = yield from _ways(sight, session, resources, traffic, question)
     return Explanation(
         proxy=session.proxy.id, asked=f"{question} from {question.principal or 'a client in plaintext'}", notes=(), ways=ways
     )
-
-
-def authorities(question: Question) -> frozenset[str]:
-    """Return what virtual hosts may be called that ``question`` comes to."""
-    authority = question.authority.lower()
-    return frozenset((authority, authority.rpartition(":")[0] or authority))
 
 
 def _ways(

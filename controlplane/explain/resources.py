@@ -72,6 +72,12 @@ class _HostsByTable(Mapping[str, tuple[VirtualHost, ...]]):
         return sum(1 for _ in self)
 
 
+def authorities(authority: str) -> frozenset[str]:
+    """Return what virtual hosts may be called that a request to ``authority`` comes to."""
+    name = authority.lower()
+    return frozenset((name, name.rpartition(":")[0] or name))
+
+
 def resources_in(view: View, authorities: frozenset[str] = frozenset()) -> Work[Resources]:
     """Return what ``view`` shows, for requests to ``authorities``."""
     listeners: list[Listener] = []

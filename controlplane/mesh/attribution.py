@@ -77,6 +77,10 @@ class Attribution:
                 return fields_behind(type_url, name, found.values())
         return ()
 
+    def tables_with(self, calls: Iterable[QueryCall]) -> set[Table]:
+        """Return the tables that something is in which any of ``calls`` has made."""
+        return self._publisher.tables_with(calls)
+
     def patches_in(self, table: Table, type_url: str, name: str, message: str) -> tuple[PatchRef, ...]:
         """Return the patches that ``name`` on ``table`` is published with, the most suspect first where it is refused with ``message``.
 

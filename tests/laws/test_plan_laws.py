@@ -91,7 +91,7 @@ def worked_out(mesh: Mesh, sessions: list[Session], facts: list[MeshChange], ran
         left = itertools.count(random.randint(1, 40), -1)
         return lambda: next(left) <= 0
 
-    work = planned(mesh.database, sessions, mesh.keys, facts, stop)
+    work = planned(mesh.database, mesh.attribution.tables_with, sessions, mesh.keys, facts, stop)
     while True:
         try:
             next(work)

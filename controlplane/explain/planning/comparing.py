@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from controlplane.envoy.packing import expand
 from controlplane.envoy.type_urls import CDS, ECDS, EDS, LDS, RATE_LIMIT_CONFIG, RDS, SDS, VHDS
 from controlplane.explain.planning.plan import Drain, PlannedResource, Rerouted
 from controlplane.explain.planning.samples import Place, connections_to, request_to, route_heads
-from controlplane.explain.resources import resources_in
+from controlplane.explain.resources import authorities, resources_in
 from controlplane.explain.work import Work
 from controlplane.mesh.planning.planned_state import Differences
-from controlplane.simulation.resources import Resources
 from controlplane.simulation.result import Answered, AwaitsRequests, Closed, Forwarded, Landing, Simulation
 from controlplane.simulation.simulate import simulate
 from controlplane.simulation.traffic import ClientConnection, Request
-from controlplane.xds.resource import Resource
 from controlplane.xds.view import View
 
 KINDS: Mapping[str, str] = {
@@ -79,54 +78,44 @@ def _without_chains(listener: Listener) -> Listener:
 
 def rerouted(before: View, after: View, differs: Differences, place: Place) -> Work[tuple[tuple[Rerouted, ...], int]]:
     """Return what would go elsewhere of the traffic that comes to ``place``, and how much was tried."""
-    old = yield from resources_in(before)
-    new = yield from resources_in(after)
-    found: dict[str, Rerouted] = {}
-    tried: set[str] = set()
-    for traffic in _samples(old, new, differs, place):
-        words = _in_words(traffic)
-        if words in tried:
-            continue
-        if len(tried) == MOST_TRIED:
+    samples: dict[str, ClientConnection | Request] = {}
+    for traffic in _samples(differs, place):
+        if len(samples) == MOST_TRIED:
             break
-        tried.add(words)
-        ends = [tuple(_ends(simulate(traffic, resources))) for resources in (old, new)]
-        if ends[0] != ends[1]:
-            found[words] = Rerouted(words, *ends)
+        samples.setdefault(_in_words(traffic), traffic)
         yield
-    return tuple(found.values()), len(tried)
+    names = frozenset(name for each in samples.values() if isinstance(each, Request) for name in authorities(each.authority))
+    old = yield from resources_in(before, names)
+    new = yield from resources_in(after, names)
+    found: list[Rerouted] = []
+    for words, traffic in samples.items():
+        was = tuple(_ends(simulate(traffic, old)))
+        yield
+        would_be = tuple(_ends(simulate(traffic, new)))
+        if was != would_be:
+            found.append(Rerouted(words, was, would_be))
+        yield
+    return tuple(found), len(samples)
 
 
-def _samples(old: Resources, new: Resources, differs: Differences, place: Place) -> Iterator[ClientConnection | Request]:
-    for table, hosts in _differing_hosts(old, new, differs):
-        port = _port(table)
+def _samples(differs: Differences, place: Place) -> Iterator[ClientConnection | Request]:
+    for table, hosts in _differing_hosts(differs):
         for head in route_heads(hosts):
-            yield request_to(head, port, place)
+            yield request_to(head, _port(table), place)
     for (type_url, _), pair in sorted(differs.items(), key=lambda each: each[0]):
         for resource in pair if type_url == LDS else ():
             if resource is not None:
                 yield from connections_to(Listener.FromString(resource.value), place)
 
 
-def _differing_hosts(old: Resources, new: Resources, differs: Differences) -> Iterator[tuple[str, list[VirtualHost]]]:
+def _differing_hosts(differs: Differences) -> Iterator[tuple[str, list[VirtualHost]]]:
     """Yield of each route table that differs, or a virtual host of it, the hosts of both sides that the other has not."""
-    by_table: dict[str, list[VirtualHost]] = {}
     for (type_url, name), pair in sorted(differs.items(), key=lambda each: each[0]):
-        if type_url == RDS:
-            sides = [_hosts(resources, name) for resources in (old, new)]
-            by_table.setdefault(name, []).extend(host for side, other in (sides, sides[::-1]) for host in side if host not in other)
-        elif type_url == VHDS:
-            by_table.setdefault(name.rpartition("/")[0], []).extend(_decoded(pair))
-    yield from by_table.items()
-
-
-def _hosts(resources: Resources, table: str) -> list[VirtualHost]:
-    found = resources.route_tables.get(table)
-    return list(found.virtual_hosts) if found is not None else []
-
-
-def _decoded(pair: Iterable[Resource | None]) -> list[VirtualHost]:
-    return [VirtualHost.FromString(each.value) for each in pair if each is not None]
+        if type_url == VHDS:
+            yield name.rpartition("/")[0], [VirtualHost.FromString(each.value) for each in pair if each is not None]
+        elif type_url == RDS:
+            old, new = ([] if each is None else list(RouteConfiguration.FromString(each.value).virtual_hosts) for each in pair)
+            yield name, [host for side, other in ((old, new), (new, old)) for host in side if host not in other]
 
 
 def _port(table: str) -> int:

@@ -41,7 +41,7 @@ def plan_for(
     """
     for left in reversed(range(MOST_BEGINNINGS)):
         try:
-            state = yield from planned(mesh.database, sessions, mesh.keys, facts, stop)
+            state = yield from planned(mesh.database, mesh.attribution.tables_with, sessions, mesh.keys, facts, stop)
         except Outdated:
             if not left:
                 raise

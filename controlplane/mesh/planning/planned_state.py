@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from controlplane.incremental.branches import Branch
-from controlplane.incremental.database import Database, Failed
+from controlplane.incremental.database import Database, Failed, QueryCall
 from controlplane.mesh import inputs
 from controlplane.mesh.facts import Fact
 from controlplane.mesh.problems.objects import internal_problem, problems_of
@@ -20,6 +21,7 @@ from controlplane.model.problems import Problem
 from controlplane.xds.resource import Reference, Resource
 from controlplane.xds.view import Table, View
 
+_LOOK_EVERY = 100  # resources: others may be waiting
 # A piece of work may end when what this returns says so.
 Stop = Callable[[], Callable[[], bool]]
 Differences = Mapping[Reference, tuple[Resource | None, Resource | None]]
@@ -48,10 +50,12 @@ class PlannedState:
 class _BranchPlanner:
     """Works out one plan; what it has found is in its fields once its ``work`` is done."""
 
-    base: Database
+    before: Branch
     branch: Branch
+    tables_with: Callable[[Iterable[QueryCall]], AbstractSet[Table]]
     sessions: Sequence[Session]
     keys: Sequence[Key]
+    touched: AbstractSet[Table] = frozenset()  # tables that may differ
     tables: dict[PartGroup, tuple[Table, Differences]] = field(default_factory=dict)
     views: list[PlannedView] = field(default_factory=list)
     new_problems: list[Problem] = field(default_factory=list)
@@ -59,12 +63,13 @@ class _BranchPlanner:
 
     def work(self) -> None:
         """Do all of it."""
+        self.touched = self.tables_with(self.branch.differing())
         for session in self.sessions:
             if (view := self._view(session)) is not None:
                 self.views.append(view)
-        before_branch = Branch(self.base)
         for key in self.keys:
-            before, after = (_problems(db, key) for db in (before_branch, self.branch))
+            self.branch.give_way()
+            before, after = (_problems(db, key) for db in (self.before, self.branch))
             self.new_problems += [problem for problem in after if problem not in before]
             self.gone_problems += [problem for problem in before if problem not in after]
 
@@ -85,6 +90,8 @@ class _BranchPlanner:
     def _table(self, root: PartGroup, now: Table | None) -> tuple[Table, Differences]:
         """Return the table of ``root`` as it would be, and how it would differ from ``now``, the one that is published, if there is one."""
         known = self.tables.get(root)
+        if known is None and now is not None and now not in self.touched:
+            known = self.tables[root] = now, {}
         if known is None:
             before = {} if now is None else _of_table(now)
             desired = self._desired(root, before)
@@ -107,6 +114,8 @@ class _BranchPlanner:
         pending: list[ResourcePart | PartGroup] = [root]
         seen: set[tuple[object, tuple[Hashable, ...]]] = {(root.query, root.args)}
         while pending:
+            if len(found) % _LOOK_EVERY == 0:
+                self.branch.give_way()
             node = pending.pop()
             if isinstance(node, ResourcePart):
                 resource = self._resource(node)
@@ -136,20 +145,26 @@ class _BranchPlanner:
 
     def _last(self, part: ResourcePart) -> Resource | None:
         """Return what ``part`` gives as things are."""
-        value = Branch(self.base).attempt(part.query, *part.args)
+        value = self.before.attempt(part.query, *part.args)
         return value if isinstance(value, Resource) else value.resource if isinstance(value, PatchedResource | Stopgap) else None
 
 
 def planned(
-    base: Database, sessions: Sequence[Session], keys: Iterable[Key], facts: Iterable[Fact], stop: Stop
+    base: Database,
+    tables_with: Callable[[Iterable[QueryCall]], AbstractSet[Table]],
+    sessions: Sequence[Session],
+    keys: Iterable[Key],
+    facts: Iterable[Fact],
+    stop: Stop,
 ) -> Generator[None, None, PlannedState]:
     """Return what would differ for ``sessions``, and of the Problems of ``keys``, if ``facts`` were applied to ``base``.
 
-    Raises Outdated where ``base`` changes meanwhile.
+    ``tables_with`` says in which tables something is that was made by some queries. Raises Outdated where ``base`` changes meanwhile.
     """
-    branch = Branch(base)
+    before = Branch(base)
+    branch = Branch(base, before)
     applied = inputs.apply(branch, facts)
-    planner = _BranchPlanner(base, branch, sessions, sorted({*keys, *applied.keys}))
+    planner = _BranchPlanner(before, branch, tables_with, sessions, sorted({*keys, *applied.keys}))
     yield from branch.in_pieces(planner.work, stop)
     return PlannedState(applied.keys, tuple(planner.views), tuple(planner.new_problems), tuple(planner.gone_problems))
 

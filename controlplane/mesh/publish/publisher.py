@@ -154,6 +154,11 @@ class Publisher:
                 if current := published_table.table.of_type(resource.type_url).get(resource.name):
                     yield published_table.table, current
 
+    def tables_with(self, calls: Iterable[QueryCall]) -> set[Table]:
+        """Return the tables that any of ``calls``, a part or a group, is a part of."""
+        states = (self._states.get(call) for call in calls)
+        return {published_table.table for state in states if state for published_table in self._published_tables(state)}
+
     def made_by(self, table: Table, reference: Reference) -> tuple[QueryCall, ...]:
         """Return what has made what ``table`` is to have as ``reference``: the part, then the groups that hold it."""
         state = next((state for state in self._states.values() if state.published_table and state.published_table.table is table), None)
