@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
@@ -16,7 +16,7 @@ from controlplane.mesh.access.credentials import credential_users
 from controlplane.mesh.fields_at_fault import MadeFrom, fields_at_fault, fields_behind, hosts_about
 from controlplane.mesh.gateway.gateways import GatewayScope, gateways_selecting
 from controlplane.mesh.patches.compiled import compiled_patch
-from controlplane.mesh.publish.parts import PartGroup
+from controlplane.mesh.publish.parts import PartGroup, ResourcePart
 from controlplane.mesh.publish.publisher import Publisher
 from controlplane.mesh.roots import is_of_one_workload, seen_by
 from controlplane.model.keys import GATEWAY, VIRTUAL_SERVICE, Key
@@ -77,8 +77,8 @@ class Attribution:
                 return fields_behind(type_url, name, found.values())
         return ()
 
-    def tables_with(self, calls: Iterable[QueryCall]) -> set[Table]:
-        """Return the tables that something is in which any of ``calls`` has made."""
+    def tables_with(self, calls: Iterable[QueryCall]) -> Mapping[Table, Sequence[ResourcePart | PartGroup]]:
+        """Return which of ``calls`` are parts or groups of which tables."""
         return self._publisher.tables_with(calls)
 
     def patches_in(self, table: Table, type_url: str, name: str, message: str) -> tuple[PatchRef, ...]:

@@ -77,6 +77,12 @@ class Table:
         """Return the type URLs of what is or was in it."""
         return tuple(self._types)
 
+    def copy(self) -> Table:
+        """Return another table with the same resources."""
+        other = Table(self.key)
+        other._types = {type_url: dict(resources) for type_url, resources in self._types.items()}
+        return other
+
     def apply(self, updated: Mapping[str, Mapping[str, Resource]], removed: Mapping[str, frozenset[str]]) -> TableChange:
         """Put ``updated`` in and take ``removed`` out, both by type URL; return what really changed."""
         self.generation = next(_generations)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from controlplane.incremental.branches import Branch
@@ -24,6 +24,7 @@ from controlplane.xds.view import Table, View
 _LOOK_EVERY = 100  # resources: others may be waiting
 # A piece of work may end when what this returns says so.
 Stop = Callable[[], Callable[[], bool]]
+TablesWith = Callable[[Iterable[QueryCall]], Mapping[Table, Sequence[ResourcePart | PartGroup]]]
 Differences = Mapping[Reference, tuple[Resource | None, Resource | None]]
 
 
@@ -52,10 +53,10 @@ class _BranchPlanner:
 
     before: Branch
     branch: Branch
-    tables_with: Callable[[Iterable[QueryCall]], AbstractSet[Table]]
+    tables_with: TablesWith
     sessions: Sequence[Session]
     keys: Sequence[Key]
-    touched: AbstractSet[Table] = frozenset()  # tables that may differ
+    touched: Mapping[Table, Sequence[ResourcePart | PartGroup]] = field(default_factory=dict)  # tables that may differ, by what of them
     tables: dict[PartGroup, tuple[Table, Differences]] = field(default_factory=dict)
     views: list[PlannedView] = field(default_factory=list)
     new_problems: list[Problem] = field(default_factory=list)
@@ -90,8 +91,8 @@ class _BranchPlanner:
     def _table(self, root: PartGroup, now: Table | None) -> tuple[Table, Differences]:
         """Return the table of ``root`` as it would be, and how it would differ from ``now``, the one that is published, if there is one."""
         known = self.tables.get(root)
-        if known is None and now is not None and now not in self.touched:
-            known = self.tables[root] = now, {}
+        if known is None and now is not None and (renewed := self._renewed(now)) is not None:
+            known = self.tables[root] = renewed
         if known is None:
             before = {} if now is None else _of_table(now)
             desired = self._desired(root, before)
@@ -107,6 +108,31 @@ class _BranchPlanner:
                 known = published.table, differences(before, after)
             self.tables[root] = known
         return known
+
+    def _renewed(self, now: Table) -> tuple[Table, Differences] | None:
+        """Return ``now`` as it would be where resources of it are others in their own places, and ``None`` where there is more to it."""
+        differs: dict[Reference, tuple[Resource | None, Resource | None]] = {}
+        for node in self.touched.get(now, ()):
+            self.branch.give_way()
+            if isinstance(node, PartGroup):
+                if self.branch.attempt(node.query, *node.args) != self.before.attempt(node.query, *node.args):
+                    return None
+                continue
+            resource = self._resource(node)
+            was = None if resource is None else now.of_type(resource.type_url).get(resource.name)
+            if resource is None or was is None or was.uses != resource.uses or self._last(node) != was:
+                return None
+            if was != resource:
+                differs[was.type_url, was.name] = was, resource
+        if not differs:
+            return now, {}
+        table = now.copy()
+        updated: dict[str, dict[str, Resource]] = defaultdict(dict)
+        for (type_url, name), (_, resource) in differs.items():
+            if resource is not None:
+                updated[type_url][name] = resource
+        table.apply(updated, {})
+        return table, differs
 
     def _desired(self, root: PartGroup, before: Mapping[Reference, Resource]) -> dict[Reference, Resource]:
         """Return what the parts of ``root`` would give; of those that fail what they gave ``before`` stays."""
@@ -151,7 +177,7 @@ class _BranchPlanner:
 
 def planned(
     base: Database,
-    tables_with: Callable[[Iterable[QueryCall]], AbstractSet[Table]],
+    tables_with: TablesWith,
     sessions: Sequence[Session],
     keys: Iterable[Key],
     facts: Iterable[Fact],

@@ -154,10 +154,13 @@ class Publisher:
                 if current := published_table.table.of_type(resource.type_url).get(resource.name):
                     yield published_table.table, current
 
-    def tables_with(self, calls: Iterable[QueryCall]) -> set[Table]:
-        """Return the tables that any of ``calls``, a part or a group, is a part of."""
-        states = (self._states.get(call) for call in calls)
-        return {published_table.table for state in states if state for published_table in self._published_tables(state)}
+    def tables_with(self, calls: Iterable[QueryCall]) -> Mapping[Table, list[ResourcePart | PartGroup]]:
+        """Return which of ``calls`` are parts or groups of which tables."""
+        found: dict[Table, list[ResourcePart | PartGroup]] = defaultdict(list)
+        for state in filter(None, map(self._states.get, calls)):
+            for published_table in self._published_tables(state):
+                found[published_table.table].append(state.node)
+        return found
 
     def made_by(self, table: Table, reference: Reference) -> tuple[QueryCall, ...]:
         """Return what has made what ``table`` is to have as ``reference``: the part, then the groups that hold it."""
