@@ -8,10 +8,10 @@ from fractions import Fraction
 
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint
 
-from controlplane.explain.asking.question import Question
-from controlplane.explain.asking.traffic import CLIENT_PORT, arriving, asked
 from controlplane.explain.explanation import Explanation, OtherSide, TrafficVerdict, Way
 from controlplane.explain.origins import Origins
+from controlplane.explain.questions.question import Question
+from controlplane.explain.questions.traffic import CLIENT_PORT, arriving, traffic_of
 from controlplane.explain.resources import authorities, resources_in
 from controlplane.explain.steps import StepExplainer
 from controlplane.explain.verdicts import ending, together
@@ -44,7 +44,7 @@ def explained(sight: Sight, session: Session, question: Question) -> Work[Explan
     resources = yield from resources_in(session.view, authorities(question.authority))
     identity = session.proxy.identity
     question = replace(question, principal=question.principal or (identity.uri if identity else ""))
-    traffic, notes = asked(sight.mesh, session.proxy, question, resources)
+    traffic, notes = traffic_of(sight.mesh, session.proxy, question, resources)
     ways = yield from _ways(sight, session, resources, traffic, question)
     return Explanation(proxy=session.proxy.id, asked=str(question), notes=notes, ways=ways)
 

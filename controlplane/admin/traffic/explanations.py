@@ -10,11 +10,11 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from controlplane.admin.pages.answers import Answers
 from controlplane.admin.state import AdminState
-from controlplane.explain.asking.asked import QuestionTexts, explanation_of, judgement_of, resource_origins
-from controlplane.explain.asking.question import BadQuestion
 from controlplane.explain.explain import Sight
 from controlplane.explain.explanation import Explanation
 from controlplane.explain.origins import Origins
+from controlplane.explain.questions.answers import QuestionTexts, explanation_of, judgement_of, resource_origins
+from controlplane.explain.questions.question import BadQuestion
 from controlplane.explain.work import Work
 from controlplane.mesh.sessions import Session
 from controlplane.model.keys import Key

@@ -14,8 +14,8 @@ from controlplane.admin.host_check import MAX_BODY_BYTES
 from controlplane.admin.pages.answers import Answers
 from controlplane.admin.state import AdminState
 from controlplane.background import in_background
-from controlplane.explain.asking.manifests import BadManifests, objects_in
 from controlplane.explain.planning.making import plan_for
+from controlplane.explain.questions.manifests import BadManifests, objects_in
 from controlplane.explain.work import Work
 from controlplane.incremental.branches import Outdated
 from controlplane.slices import LoopShare

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from controlplane.admin.state import AdminState, ObjectStandings
 from controlplane.admin.traffic.plans import body_of
 from controlplane.background import in_background
-from controlplane.explain.asking.manifests import BadManifests, objects_in
+from controlplane.explain.questions.manifests import BadManifests, objects_in
 from controlplane.fleet.rollout import Standing
 from controlplane.mesh.mesh import Mesh
 from controlplane.model.keys import Key

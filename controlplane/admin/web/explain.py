@@ -8,8 +8,8 @@ from controlplane.admin.state import AdminState
 from controlplane.admin.traffic.explanations import in_pieces, sight_of
 from controlplane.admin.web.choices import proxy_choices, session_called
 from controlplane.admin.web.rendering import html_pieces
-from controlplane.explain.asking.asked import QuestionTexts, explanation_of
-from controlplane.explain.asking.question import BadQuestion
+from controlplane.explain.questions.answers import QuestionTexts, explanation_of
+from controlplane.explain.questions.question import BadQuestion
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "tcp")
 

@@ -18,7 +18,7 @@ from controlplane.admin.web.lists import objects_page, problems_page, proxies_pa
 from controlplane.admin.web.proxy import proxy_page
 from controlplane.admin.web.rendering import HEADERS, HTML, html_pieces
 from controlplane.admin.web.resources import WantedResources, resources_page
-from controlplane.explain.asking.asked import QuestionTexts
+from controlplane.explain.questions.answers import QuestionTexts
 
 ASSETS = {"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 _FOLDER = Path(__file__).parent / "assets"

@@ -12,8 +12,8 @@ from controlplane.admin.traffic.explanations import sight_of
 from controlplane.admin.web.choices import KINDS, ResourceKind, proxy_choices, session_called
 from controlplane.admin.web.rendering import html_pieces
 from controlplane.envoy.packing import json_pieces
-from controlplane.explain.asking.asked import resource_origins
-from controlplane.explain.asking.question import BadQuestion
+from controlplane.explain.questions.answers import resource_origins
+from controlplane.explain.questions.question import BadQuestion
 from controlplane.mesh.sessions import Session
 from controlplane.untyped import Json, items
 

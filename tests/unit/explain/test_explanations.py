@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from controlplane.explain.asking.asked import QuestionTexts, explanation_of, judgement_of, resource_origins
-from controlplane.explain.asking.question import BadQuestion
 from controlplane.explain.explanation import ExplainedStep, Explanation, TrafficVerdict
 from controlplane.explain.offline import UnknownProxy, WrittenMesh
+from controlplane.explain.questions.answers import QuestionTexts, explanation_of, judgement_of, resource_origins
+from controlplane.explain.questions.question import BadQuestion
 from controlplane.explain.work import finished
 from controlplane.sources.files.once import STDIN, read_manifests
 from tests.support.shop import SHOP

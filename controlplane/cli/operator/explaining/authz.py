@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.operator.connection import AdminTarget, ProxyName, asks_admin
-from controlplane.cli.operator.explaining.asking import Claims, FromIp, Headers, ServerName, judgement
+from controlplane.cli.operator.explaining.answers import Claims, FromIp, Headers, ServerName, judgement
 from controlplane.cli.operator.explaining.offline import Manifests
 from controlplane.cli.operator.explaining.rendering import print_explanation
 from controlplane.cli.operator.failures import WANTING
@@ -49,7 +49,7 @@ def authz(
 
       navarch authz -f ./manifests db.shop tcp --port 5432
     """
-    from controlplane.explain.asking.asked import QuestionTexts
+    from controlplane.explain.questions.answers import QuestionTexts
 
     of_request = method != "tcp"
     texts = QuestionTexts(

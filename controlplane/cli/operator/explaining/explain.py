@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.operator.connection import AdminTarget, asks_admin
-from controlplane.cli.operator.explaining.asking import Claims, FromIp, Headers, Principal, ServerName, explanation, origins
+from controlplane.cli.operator.explaining.answers import Claims, FromIp, Headers, Principal, ServerName, explanation, origins
 from controlplane.cli.operator.explaining.offline import Manifests
 from controlplane.cli.operator.explaining.rendering import print_explanation, print_origins
 from controlplane.cli.operator.failures import CommandFailed
@@ -47,7 +47,7 @@ def explain(
 
       navarch explain resource client.default cluster 'outbound|80||web.default.svc.cluster.local'
     """
-    from controlplane.explain.asking.asked import QuestionTexts
+    from controlplane.explain.questions.answers import QuestionTexts
 
     if words[0] == _RESOURCE and len(words) == 4:
         made = origins(target, filename, words[1], words[2], words[3])

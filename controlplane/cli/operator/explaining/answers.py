@@ -13,7 +13,7 @@ from controlplane.cli.operator.failures import CommandFailed
 from controlplane.untyped import Json
 
 if TYPE_CHECKING:
-    from controlplane.explain.asking.asked import QuestionTexts
+    from controlplane.explain.questions.answers import QuestionTexts
 
 Headers: TypeAlias = Annotated[
     list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="A header of the request. Can be given several times.")
@@ -33,10 +33,10 @@ def explanation(target: AdminTarget, filename: list[str] | None, proxy: str, tex
     """Return what becomes of what ``texts`` ask at ``proxy``; raises CommandFailed."""
     if not filename:
         client, proxy_id = target.proxy(proxy)
-        return client.get("/v1/explain", proxy=proxy_id, **_given(texts))
-    from controlplane.explain.asking.asked import explanation_of
-    from controlplane.explain.asking.question import BadQuestion
+        return client.get("/v1/explain", proxy=proxy_id, **_parameters(texts))
     from controlplane.explain.offline import UnknownProxy
+    from controlplane.explain.questions.answers import explanation_of
+    from controlplane.explain.questions.question import BadQuestion
     from controlplane.explain.work import finished
 
     written = written_mesh(filename)
@@ -50,10 +50,10 @@ def judgement(target: AdminTarget, filename: list[str] | None, proxy: str, texts
     """Return whether ``proxy`` lets in what ``texts`` ask; raises CommandFailed."""
     if not filename:
         client, proxy_id = target.proxy(proxy)
-        return client.get("/v1/authz", proxy=proxy_id, port=str(port) if port else None, **_given(texts))
-    from controlplane.explain.asking.asked import judgement_of
-    from controlplane.explain.asking.question import BadQuestion
+        return client.get("/v1/authz", proxy=proxy_id, port=str(port) if port else None, **_parameters(texts))
     from controlplane.explain.offline import UnknownProxy
+    from controlplane.explain.questions.answers import judgement_of
+    from controlplane.explain.questions.question import BadQuestion
     from controlplane.explain.work import finished
 
     written = written_mesh(filename)
@@ -68,9 +68,9 @@ def origins(target: AdminTarget, filename: list[str] | None, proxy: str, kind: s
     if not filename:
         client, proxy_id = target.proxy(proxy)
         return client.get("/v1/explain/resource", proxy=proxy_id, kind=kind, name=name)
-    from controlplane.explain.asking.asked import resource_origins
-    from controlplane.explain.asking.question import BadQuestion
     from controlplane.explain.offline import UnknownProxy
+    from controlplane.explain.questions.answers import resource_origins
+    from controlplane.explain.questions.question import BadQuestion
 
     written = written_mesh(filename)
     try:
@@ -79,5 +79,5 @@ def origins(target: AdminTarget, filename: list[str] | None, proxy: str, kind: s
         raise CommandFailed(str(error)) from None
 
 
-def _given(texts: QuestionTexts) -> dict[str, str]:
+def _parameters(texts: QuestionTexts) -> dict[str, str]:
     return {name: value for name, value in asdict(texts).items() if value}

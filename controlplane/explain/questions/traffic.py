@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from controlplane.explain.asking.question import Question
+from controlplane.explain.questions.question import Question
 from controlplane.incremental.database import Database, Failed
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.registry.endpoints import endpoints
@@ -24,14 +24,14 @@ _UNKNOWN = "203.0.113.1"  # stands for what DNS answers and we do not know
 _OFFERED = ("h2", "http/1.1")
 
 
-class Asked(NamedTuple):
+class SimulatedTraffic(NamedTuple):
     """What is simulated, and what was assumed for it."""
 
     traffic: ClientConnection | Request
     notes: tuple[str, ...]
 
 
-def asked(mesh: Mesh, proxy: Proxy, question: Question, resources: Resources) -> Asked:
+def traffic_of(mesh: Mesh, proxy: Proxy, question: Question, resources: Resources) -> SimulatedTraffic:
     """Return ``question`` as traffic that comes to ``proxy``, which has ``resources``: from its application, or from outside."""
     if proxy.type is ProxyType.ROUTER:
         return _from_outside(mesh, proxy, question, resources)
@@ -44,7 +44,7 @@ def asked(mesh: Mesh, proxy: Proxy, question: Question, resources: Resources) ->
         redirected_to=Address("::1" if ":" in address else "127.0.0.1", mesh.settings().outbound_port) if captured else None,
         principal=question.principal,
     )
-    return Asked(_traffic(question, connection), (note,) if note else ())
+    return SimulatedTraffic(_traffic(question, connection), (note,) if note else ())
 
 
 def arriving(proxy: Proxy, inbound_port: int, question: Question, address: Address) -> ClientConnection | Request:
@@ -63,7 +63,7 @@ def arriving(proxy: Proxy, inbound_port: int, question: Question, address: Addre
     return _traffic(question, connection)
 
 
-def _from_outside(mesh: Mesh, proxy: Proxy, question: Question, resources: Resources) -> Asked:
+def _from_outside(mesh: Mesh, proxy: Proxy, question: Question, resources: Resources) -> SimulatedTraffic:
     bound = {each.address.socket_address.port_value for each in resources.listeners}
     port, notes = question.port, []
     if port not in bound:
@@ -77,7 +77,7 @@ def _from_outside(mesh: Mesh, proxy: Proxy, question: Question, resources: Resou
         first_bytes=_first_bytes(question),
         principal=question.principal,
     )
-    return Asked(_traffic(question, connection), tuple(notes))
+    return SimulatedTraffic(_traffic(question, connection), tuple(notes))
 
 
 def _led_to(db: Database, proxy: Proxy) -> Iterator[tuple[int, int]]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controlplane.envoy.type_urls import CDS, EDS, LDS, RDS, VHDS
-from controlplane.explain.asking.question import BadQuestion, Question, connection_question, request_question
 from controlplane.explain.explain import Sight, explained, judged
 from controlplane.explain.explanation import Explanation
+from controlplane.explain.questions.question import BadQuestion, Question, connection_question, request_question
 from controlplane.explain.work import Work
 from controlplane.mesh.sessions import Session
 
