@@ -36,7 +36,7 @@ def origins_router(
         def rows() -> Iterator[ResourceOrigins]:
             sight = sight_of(state)
             for name in names:
-                made = state.mesh.made_of(session, types[kind], name)[:MOST_ORIGINS]
+                made = state.mesh.attribution.made_of(session.view.tables, types[kind], name)[:MOST_ORIGINS]
                 yield ResourceOrigins(
                     name=name,
                     objects=tuple(
