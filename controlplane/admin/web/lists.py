@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from controlplane.admin.schemas import ObjectRow, ProblemRow, ProxyRow
-from controlplane.admin.sync_state import SyncState
 from controlplane.admin.web.rendering import html_pieces
 from controlplane.admin.web.sync import proxy_sync, syncs_by_type
+from controlplane.fleet.sync_state import SyncState
 from controlplane.model.problems import Severity
 
 MOST_ROWS = 500  # of one table: who wants others narrows it down

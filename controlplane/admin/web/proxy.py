@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from controlplane.admin.schemas import LoadRow, ProxyRow, TypeState
-from controlplane.admin.sync_state import SyncState
 from controlplane.admin.web.choices import KINDS
 from controlplane.admin.web.lists import TYPES, proxy_line
 from controlplane.admin.web.rendering import html_pieces
 from controlplane.admin.web.sync import type_sync
+from controlplane.fleet.sync_state import SyncState
 
 _MOST_LOADS = 200  # clusters of one proxy that are shown
 _TITLES = {shown.message: shown.title for shown in TYPES}

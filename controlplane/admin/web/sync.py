@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.admin.schemas import ProxyRow, TypeState
-from controlplane.admin.sync_state import ROUTE_TYPES, SyncState, worst
+from controlplane.fleet.sync_state import ROUTE_TYPES, SyncState, worst
 
 
 def type_sync(state: TypeState, *, held: bool) -> SyncState:

@@ -8,12 +8,12 @@ from itertools import chain
 from typing import NamedTuple
 
 from controlplane.admin.state import AdminState
-from controlplane.admin.sync_state import SyncState
 from controlplane.admin.traffic.explanations import in_pieces
 from controlplane.admin.web.graph.drawing import drawn, percentage
 from controlplane.admin.web.graph.mesh_graph import MeshEdge, mesh_edges
 from controlplane.admin.web.rendering import html_pieces
 from controlplane.admin.web.sync import proxy_sync
+from controlplane.fleet.sync_state import SyncState
 from controlplane.model.problems import Severity
 from controlplane.objects.locations import locate_problems
 

@@ -8,7 +8,6 @@ from typing import TypedDict
 
 import typer
 
-from controlplane.admin.sync_state import SyncState
 from controlplane.cli.operator.client import part
 from controlplane.cli.operator.config.clusters import endpoint_rows
 from controlplane.cli.operator.config.proxy_config import ShownConfig, camel_case, dumped_config, sent_config
@@ -17,6 +16,7 @@ from controlplane.cli.operator.failures import WANTING
 from controlplane.cli.operator.output import Form, Listing, repeat, show
 from controlplane.cli.operator.proxies.envoy_admin import envoy_admin
 from controlplane.cli.operator.proxies.sync import ProxySync, age, proxy_sync, told_problems
+from controlplane.fleet.sync_state import SyncState
 from controlplane.untyped import text
 
 COMPARED = ("listeners", "routes", "clusters", "endpoints")  # an Envoy does not show the content of secrets

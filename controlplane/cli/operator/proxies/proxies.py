@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from controlplane.admin.sync_state import SyncState
 from controlplane.cli.operator.connection import AdminTarget, Namespace, asks_admin, complete_proxy
 from controlplane.cli.operator.failures import WANTING
 from controlplane.cli.operator.names import proxy_namespace
 from controlplane.cli.operator.output import Form, Listing, OutputOption, Watch, repeat, show
 from controlplane.cli.operator.proxies.sync import COLUMNS, ProxySync, age, proxy_sync, told_problems
+from controlplane.fleet.sync_state import SyncState
 from controlplane.untyped import text
 
 _WIDE = frozenset(("VHDS", "SDS", "ECDS", "IDENTITY", "CONNECTED", "NODE"))

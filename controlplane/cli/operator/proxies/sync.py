@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
-from controlplane.admin.sync_state import ROUTE_TYPES, SyncState
 from controlplane.cli.operator.names import proxy_type, short_name
+from controlplane.fleet.sync_state import ROUTE_TYPES, SyncState
 from controlplane.untyped import Json, instant, items, text
 
 COLUMNS: Mapping[str, str] = {  # the types that tables show, by the name of a message
