@@ -59,9 +59,14 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
     app = FastAPI(title="Navarch", description="What a Navarch control plane knows. Read only.", docs_url=None, redoc_url=None)
     pages, health = LoopShare(), LoopShare()
     answers = Answers(pages)
-    routers = (_object_router, _proxy_router, _identity_router, _load_router, web_router)
+    routers = (_object_router, _proxy_router, _identity_router, _load_router)
     own = (router(state, answers) for router in routers)
-    asked = (explanation_router(state, answers, _ALWAYS), plan_router(state, answers, pages, _ALWAYS), standing_router(state, _ALWAYS))
+    asked = (
+        web_router(state, answers, pages),
+        explanation_router(state, answers, _ALWAYS),
+        plan_router(state, answers, pages, _ALWAYS),
+        standing_router(state, _ALWAYS),
+    )
     changed = (history_router(state, answers, _ALWAYS), events_router(state, _ALWAYS), origins_router(state, answers, _ALWAYS, TYPES))
     include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked, *changed)
     return RequestLimit(HostCheck(app, hosts), pages, health)

@@ -31,6 +31,7 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/assets/{name}": RouteAccess.OPERATOR,
     "/explain": RouteAccess.OPERATOR,
     "/objects": RouteAccess.OPERATOR,
+    "/plan": RouteAccess.OPERATOR,
     "/problems": RouteAccess.OPERATOR,
     "/proxies": RouteAccess.OPERATOR,
     "/proxies/{proxy_id}": RouteAccess.OPERATOR,

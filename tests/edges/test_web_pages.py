@@ -29,6 +29,7 @@ _PAGES = {
     "resources": f"/resources?proxy={_WEB}&kind=clusters&name={_CLUSTER.replace('|', '%7C')}",
     "objects": "/objects",
     "problems": "/problems",
+    "plan-form": "/plan",
     "explain": f"/explain?proxy={_WEB}&method=GET&target=http://reviews.shop/old&headers=end-user:%20jason",
 }
 _LOOKS: tuple[tuple[str, ViewportSize, Scheme], ...] = (("light", DESK, "light"), ("dark", DESK, "dark"), ("phone", PHONE, "light"))
@@ -166,6 +167,25 @@ async def test_a_request_is_explained_by_a_form(folder: Path) -> None:
         await page.get_by_label("URL").fill("ftp://reviews")
         await page.get_by_role("button", name="Explain").click()
         await expect(page.get_by_role("alert")).to_contain_text("expected a URL as")
+
+
+async def test_what_is_pasted_is_planned_and_not_applied(folder: Path) -> None:
+    moved = _ROUTES.replace(
+        '"timeout": "3s", "route": [{"destination": {"host": "reviews"}}]', '"route": [{"destination": {"host": "ratings"}}]'
+    )
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+        before = await running.get("/v1/objects")
+        await page.goto("/plan")
+        await page.get_by_label("Manifests").fill(moved)
+        await page.get_by_role("button", name="Plan").click()
+        await expect(page.get_by_role("heading", name="1 object: VirtualService/shop/reviews")).to_be_visible()
+        await expect(page.get_by_role("row").filter(has_text="ratings").first).to_contain_text("reviews")
+        assert [barrier for barrier in await barriers(page) if barrier] == []
+        await picture(page, "plan-light")
+        await page.get_by_label("Manifests").fill("kind: [")
+        await page.get_by_role("button", name="Plan").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        assert await running.get("/v1/objects") == before
 
 
 async def test_keys_lead_everywhere(folder: Path) -> None:

@@ -15,11 +15,13 @@ from controlplane.admin.pages.answers import Answers
 from controlplane.admin.state import AdminState
 from controlplane.background import in_background
 from controlplane.explain.planning.making import plan_for
+from controlplane.explain.planning.plan import ChangePlan
 from controlplane.explain.questions.manifests import BadManifests, objects_in
 from controlplane.explain.work import Work
 from controlplane.incremental.branches import Outdated
 from controlplane.slices import LoopShare
 
+OUTDATED = "the mesh has changed again and again while this was worked out: come again"
 _PIECE_S = 0.001
 _RESPONSES: dict[int | str, dict[str, object]] = {
     413: {"description": f"More than {MAX_BODY_BYTES} bytes"},
@@ -38,17 +40,21 @@ def plan_router(state: AdminState, answers: Answers, share: LoopShare, responses
     async def plan(request: Request, *, contents: Annotated[bool, Query()] = False) -> Response:
         text = await body_of(request)
         try:
-            changes = await in_background(objects_in, text)
+            found = await planned(state, share, text, contents=contents)
         except BadManifests as error:
             raise HTTPException(422, str(error)) from None
-        sessions = [session for session in state.sessions() if session.roots]
-        try:
-            found = await worked_out(share, plan_for(state.mesh, sessions, changes, _stop, contents=contents))
         except Outdated:
-            raise HTTPException(503, "the mesh has changed again and again while this was worked out: come again") from None
+            raise HTTPException(503, OUTDATED) from None
         return await answers.answer(request, lambda: [orjson.dumps(found.row())], page=("plan", next(numbers)))
 
     return router
+
+
+async def planned(state: AdminState, share: LoopShare, text: str, *, contents: bool = False) -> ChangePlan:
+    """Return what the manifests ``text`` would do if they were applied; raises BadManifests and Outdated."""
+    changes = await in_background(objects_in, text)
+    sessions = [session for session in state.sessions() if session.roots]
+    return await worked_out(share, plan_for(state.mesh, sessions, changes, _stop, contents=contents))
 
 
 async def body_of(request: Request) -> str:

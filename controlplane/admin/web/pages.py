@@ -15,21 +15,24 @@ from controlplane.admin.state import AdminState
 from controlplane.admin.web.explain import explain_page
 from controlplane.admin.web.graph.page import mesh_page
 from controlplane.admin.web.lists import objects_page, problems_page, proxies_page
+from controlplane.admin.web.plan import add_plan_page
 from controlplane.admin.web.proxy import proxy_page
 from controlplane.admin.web.rendering import HEADERS, HTML, html_pieces
 from controlplane.admin.web.resources import WantedResources, resources_page
 from controlplane.explain.questions.answers import QuestionTexts
+from controlplane.slices import LoopShare
 
 ASSETS = {"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 _FOLDER = Path(__file__).parent / "assets"
 Text = Annotated[str, Query(max_length=9000)]
 
 
-def web_router(state: AdminState, answers: Answers) -> APIRouter:
-    """Return the pages that show ``state``."""
+def web_router(state: AdminState, answers: Answers, share: LoopShare) -> APIRouter:
+    """Return the pages that show ``state``; what they ask for is worked out within ``share`` of the event loop."""
     router = APIRouter(include_in_schema=False)
     _add_assets(router, answers)
     _add_lists(router, state, answers)
+    add_plan_page(router, state, answers, share)
 
     @router.get("/")
     async def mesh(request: Request, q: Text = "") -> Response:

@@ -17,7 +17,7 @@ HEADERS: Mapping[str, str] = {
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
 
@@ -38,6 +38,7 @@ PAGES = (
     Page("objects", "/objects", "Objects", "o"),
     Page("problems", "/problems", "Problems", "e"),
     Page("explain", "/explain", "Explain", "x"),
+    Page("plan", "/plan", "Plan", "l"),
 )
 
 
