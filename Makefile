@@ -85,6 +85,7 @@ crds: $(STAMP) ## Write manifests/crds anew from the models
 
 fields: $(STAMP) ## Write docs/fields.md anew: what comes of each field that is read
 	@$(BIN)/python -m tests.support.fields.page
+	@$(BIN)/python -m tests.support.fields.from_istio
 
 bench: $(STAMP) ## Measure, and write docs/performance.md: up to 1,000 sidecars, 10,000 services, two replicas (8 min)
 	$(BIN)/python -m tests.bench --page docs/performance.md
