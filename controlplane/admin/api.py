@@ -68,7 +68,8 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
         standing_router(state, _ALWAYS),
     )
     changed = (history_router(state, answers, _ALWAYS), events_router(state, _ALWAYS), origins_router(state, answers, _ALWAYS, TYPES))
-    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked, *changed)
+    web = web_router(state, answers, pages)
+    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked, *changed, web)
     return RequestLimit(HostCheck(app, hosts), pages, health)
 
 

@@ -30,6 +30,7 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/": RouteAccess.OPERATOR,
     "/assets/{name}": RouteAccess.OPERATOR,
     "/explain": RouteAccess.OPERATOR,
+    "/history": RouteAccess.OPERATOR,
     "/objects": RouteAccess.OPERATOR,
     "/plan": RouteAccess.OPERATOR,
     "/problems": RouteAccess.OPERATOR,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from tests.support.browser import DESK, PHONE, Scheme, barriers, browser, opened
 from tests.support.control_plane import Running, control_plane, delta, delta_request, next_delta
 from tests.support.manifests import document, selecting, service, workload
 from tests.support.refusing_client import refuse
+from tests.support.waiting import until
 
 _REFUSES = "sidecar~10.0.0.2~reviews-1.shop~shop.svc.cluster.local"
 _WEB = "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"
@@ -30,6 +32,7 @@ _PAGES = {
     "objects": "/objects",
     "problems": "/problems",
     "plan-form": "/plan",
+    "history": "/history",
     "explain": f"/explain?proxy={_WEB}&method=GET&target=http://reviews.shop/old&headers=end-user:%20jason",
 }
 _LOOKS: tuple[tuple[str, ViewportSize, Scheme], ...] = (("light", DESK, "light"), ("dark", DESK, "dark"), ("phone", PHONE, "light"))
@@ -186,6 +189,30 @@ async def test_what_is_pasted_is_planned_and_not_applied(folder: Path) -> None:
         await page.get_by_role("button", name="Plan").click()
         await expect(page.get_by_role("alert")).to_be_visible()
         assert await running.get("/v1/objects") == before
+
+
+async def test_a_slider_leads_through_what_has_changed(folder: Path) -> None:
+    async with browsed(folder) as (running, chromium), opened(chromium, running.at.admin) as page:
+        (folder / "routes.yaml").write_text(_ROUTES.replace('"3s"', '"7s"'))
+        await until(partial(_is_remembered, running, 2))
+        (folder / "routes.yaml").unlink()
+        await until(partial(_is_remembered, running, 3))
+        await page.goto("/history")
+        await expect(page.locator(".diff .removed").first).to_be_visible()
+        await page.get_by_role("slider").press("ArrowLeft")
+        await expect(page.get_by_role("heading", name="Change 2")).to_be_visible()
+        await expect(page.locator(".diff .added")).to_contain_text('"timeout": "7s"')
+        await expect(page.locator(".diff .removed")).to_contain_text('"timeout": "3s"')
+        assert await barriers(page) == []
+        await picture(page, "history-light")
+        await page.get_by_label("What is told of it").select_option("now")
+        await expect(page.get_by_role("heading", name="Since change 2")).to_be_visible()
+        await expect(page.locator("main")).to_contain_text("removed VirtualService/shop/reviews")
+
+
+async def _is_remembered(running: Running, number: int) -> bool:
+    rows = await running.json("/v1/history")
+    return isinstance(rows, list) and bool(rows) and rows[0]["number"] >= number
 
 
 async def test_keys_lead_everywhere(folder: Path) -> None:

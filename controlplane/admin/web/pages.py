@@ -14,6 +14,7 @@ from controlplane.admin.pages.rows import object_rows, problem_rows
 from controlplane.admin.state import AdminState
 from controlplane.admin.web.explain import explain_page
 from controlplane.admin.web.graph.page import mesh_page
+from controlplane.admin.web.history import history_page
 from controlplane.admin.web.lists import objects_page, problems_page, proxies_page
 from controlplane.admin.web.plan import add_plan_page
 from controlplane.admin.web.proxy import proxy_page
@@ -49,6 +50,10 @@ def web_router(state: AdminState, answers: Answers, share: LoopShare) -> APIRout
     @router.get("/resources")
     async def resources(request: Request, proxy: Text = "", kind: Text = "", name: Text = "", q: Text = "") -> Response:
         return await _page(request, answers, lambda: resources_page(state, WantedResources(proxy, kind, name, q)))
+
+    @router.get("/history")
+    async def history(request: Request, at: Annotated[int | None, Query(ge=0, le=2**53)] = None, since: Text = "") -> Response:
+        return await _page(request, answers, lambda: history_page(state, at, now=since == "now"))
 
     @router.get("/explain")
     async def explain(

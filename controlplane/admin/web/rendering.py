@@ -37,6 +37,7 @@ PAGES = (
     Page("resources", "/resources", "Resources", "r"),
     Page("objects", "/objects", "Objects", "o"),
     Page("problems", "/problems", "Problems", "e"),
+    Page("history", "/history", "History", "h"),
     Page("explain", "/explain", "Explain", "x"),
     Page("plan", "/plan", "Plan", "l"),
 )

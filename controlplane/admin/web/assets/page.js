@@ -87,6 +87,13 @@ function key(event) {
   if (Object.hasOwn(actions, event.key)) { event.preventDefault(); actions[event.key](); }
 }
 
+const moment = document.getElementById("moment");
+if (moment) {
+  const at = document.getElementById("at");
+  at.addEventListener("input", () => { document.getElementById("at-words").textContent = at.value; });
+  at.addEventListener("change", () => moment.requestSubmit());
+  document.getElementById("since").addEventListener("change", () => moment.requestSubmit());
+}
 for (const id of ["theme", "keys-button"]) document.getElementById(id).hidden = false;
 theme(THEMES.includes(localStorage.getItem("theme")) ? localStorage.getItem("theme") : "auto");
 document.getElementById("theme").addEventListener("click", nextTheme);
