@@ -16,6 +16,7 @@ from controlplane.mesh.patches.problems import envoy_filter_problems
 from controlplane.mesh.problems.access import attachment_problems, authorization_problems, peer_authentication_problems
 from controlplane.mesh.problems.connections import connection_route_problems, indistinct_port_problems
 from controlplane.mesh.problems.destination_rules import destination_rule_problems
+from controlplane.mesh.problems.drills.drills import drill_problems
 from controlplane.mesh.problems.drills.faults import fault_problems
 from controlplane.mesh.problems.gateways import binding_problems, gateway_problems
 from controlplane.mesh.problems.host_conflicts import foreign_hosts, host_conflicts, unused_declarers
@@ -38,6 +39,7 @@ from controlplane.mesh.registry.endpoints import PEER_LABEL
 from controlplane.mesh.registry.services import declared_services, find_services, resolved_host, service, service_ports, services_named
 from controlplane.model.keys import Key
 from controlplane.model.problems import HELD_BACK, Problem, Severity
+from controlplane.objects.drills.drill import Drill
 from controlplane.objects.extensions.telemetry import Telemetry
 from controlplane.objects.extensions.traffic_extension import TrafficExtension
 from controlplane.objects.extensions.wasm_plugin import WasmPlugin
@@ -70,7 +72,15 @@ def problems_of(db: Database, key: Key) -> tuple[Problem, ...]:
         case RequestAuthentication() as authentication:
             no_keys = () if isinstance(authentication, ClosedRequestAuthentication) else missing_keys(db, authentication)
             return (*attachment_problems(db, authentication), *no_keys)
-        case AuthorizationPolicy() | PeerAuthentication() | RateLimit() | EnvoyFilter() | WasmPlugin() | TrafficExtension() as policy:
+        case (
+            AuthorizationPolicy()
+            | PeerAuthentication()
+            | RateLimit()
+            | EnvoyFilter()
+            | WasmPlugin()
+            | TrafficExtension()
+            | Drill() as policy
+        ):
             return tuple(_policy_problems(db, policy))
         case Telemetry() | MeshConfig() as settings:
             return tuple(telemetry_problems(db, settings) if isinstance(settings, Telemetry) else telemetry_settings_problems(db, settings))
@@ -96,7 +106,7 @@ def internal_problem(key: Key, failed: Failed) -> Problem:
 
 
 def _policy_problems(
-    db: Database, policy: AuthorizationPolicy | PeerAuthentication | RateLimit | EnvoyFilter | WasmPlugin | TrafficExtension
+    db: Database, policy: AuthorizationPolicy | PeerAuthentication | RateLimit | EnvoyFilter | WasmPlugin | TrafficExtension | Drill
 ) -> Iterator[Problem]:
     match policy:
         case AuthorizationPolicy():
@@ -107,6 +117,8 @@ def _policy_problems(
             return rate_limit_problems(db, policy)
         case EnvoyFilter():
             return envoy_filter_problems(db, policy)
+        case Drill():
+            return drill_problems(db, policy)
         case WasmPlugin() | TrafficExtension():
             return _extension_problems(db, policy)
 

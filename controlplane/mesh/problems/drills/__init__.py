@@ -1,1 +1,1 @@
-"""What is told of drills while they run."""
+"""What is wrong with drills in this mesh."""
