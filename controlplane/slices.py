@@ -126,7 +126,7 @@ class SendTurns:
         self._began = 0.0
         self._each_s = _SENDER_S
 
-    async def all_given(self) -> None:
+    async def all_woken(self) -> None:
         """Wait until no sender waits for its turn."""
         await self._idle.wait()
 

@@ -137,7 +137,7 @@ class ControlPlane:
             return
         async with asyncio.TaskGroup() as tasks:
             endless = (
-                self._updates.run(self.faults.published(self._subscribers.publish), self._subscribers.turns.all_given),
+                self._updates.run(self.faults.published(self._subscribers.publish), self._subscribers.turns.all_woken),
                 self.faults.run(),
                 self._drills.run(),
                 self._issuers.run(lambda keys: self._updates.submit("issuers", jwks.facts(keys))),

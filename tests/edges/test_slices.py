@@ -84,16 +84,16 @@ async def test_senders_that_are_woken_together_take_turns_a_slice_long_and_each_
 
     tasks = [asyncio.create_task(sender(number)) for number in range(100)]
     await asyncio.sleep(0)
-    await asyncio.wait_for(turns.all_given(), 60)
+    await asyncio.wait_for(turns.all_woken(), 60)
     for batch in (range(10), range(10, 100)):
         for number in batch:
             turns.wake(waiters[number])
-        all_given = asyncio.create_task(turns.all_given())
+        all_woken = asyncio.create_task(turns.all_woken())
         while not all(tasks[number].done() for number in batch):
             rounds.append([])
-            assert not all_given.done()
+            assert not all_woken.done()
             await asyncio.sleep(0)
-        await asyncio.wait_for(all_given, 60)
+        await asyncio.wait_for(all_woken, 60)
 
     sizes = [len(each) for each in rounds if each]
     assert [number for each in rounds for number in each] == list(range(100))
