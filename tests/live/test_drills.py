@@ -24,6 +24,7 @@ from controlplane.model.faults.kinds import (
     SwallowRequests,
 )
 from tests.support.drill_world import FLEET, DrillWorld, drill_world, fault
+from tests.support.proofs import TIMES
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -107,7 +108,9 @@ async def test_a_delay_at_the_caller_is_longer_than_the_timeout_of_the_route_and
     assert 1 <= timed_out.after_s < late.after_s
 
 
-@pytest.mark.parametrize("kind", [LoseZone("eu/z2"), RemoveInstances(names=("fleet-2", "fleet-3"))], ids=["zone", "instances"])
+@pytest.mark.parametrize(
+    "kind", (LoseZone("eu/z2"), RemoveInstances(names=("fleet-2", "fleet-3")))[:TIMES], ids=lambda kind: type(kind).__name__
+)
 async def test_endpoints_that_are_taken_out_get_no_requests_until_they_are_back(world: DrillWorld, kind: FaultKind) -> None:
     loss = fault(kind, FaultSide.CALLER, FLEET)
     await world.prepare(loss)
@@ -136,7 +139,7 @@ async def test_requests_without_any_endpoint_left_are_answered_503(world: DrillW
     assert ([each.status for each in during], [each.status for each in after]) == ([503] * 5, [200] * 5)
 
 
-@pytest.mark.parametrize("kind", [CloseConnections(), PartCallers(), DistrustCallers()], ids=lambda kind: type(kind).__name__)
+@pytest.mark.parametrize("kind", (CloseConnections(), PartCallers(), DistrustCallers())[:TIMES], ids=lambda kind: type(kind).__name__)
 async def test_connections_are_closed_at_the_callee_and_work_again_afterwards(world: DrillWorld, kind: FaultKind) -> None:
     closed = fault(kind, FaultSide.CALLEE)
     await world.prepare(closed)
