@@ -32,7 +32,7 @@ class EffectivePolicies(NamedTuple):
     authentications: tuple[Key, ...] = ()
     rate_limits: tuple[Key, ...] = ()
     extensions: tuple[Key, ...] = ()
-    asked_faults: bool = False  # workloads make faults that requests ask for
+    requested_faults: bool = False  # workloads make faults that requests ask for
 
 
 @query
@@ -68,7 +68,7 @@ def inbound_filters(db: Database, policies: EffectivePolicies) -> EncodedFilters
     """Return the filters in front of workloads for which ``policies`` hold."""
     extensions = chain_extensions(db, policies.extensions, TrafficSide.SERVER)
     limits = limits_of(db, policies.rate_limits)
-    return encoded_filters(access_of(db, policies), limits, extensions, inbound=True, asked_faults=policies.asked_faults)
+    return encoded_filters(access_of(db, policies), limits, extensions, inbound=True, requested_faults=policies.requested_faults)
 
 
 @query

@@ -59,7 +59,7 @@ def fault(injected: HTTPFaultInjection) -> Fault | None:
     return Fault(delay, abort) if delay or abort else None
 
 
-def asking_for(injected: Fault, changed: HeaderChanges) -> HeaderChanges:
+def requesting(injected: Fault, changed: HeaderChanges) -> HeaderChanges:
     """Return ``changed`` with headers by which the callee is asked for ``injected``; shares are in millionths there, too."""
     asked: dict[str, int] = {}
     if injected.delay:

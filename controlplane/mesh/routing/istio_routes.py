@@ -29,7 +29,7 @@ from controlplane.ir.backends import Backend, Mirror, ServiceBackend, Weighted
 from controlplane.ir.extras import HeaderChanges
 from controlplane.ir.rules import UNNAMED, HttpRule, WrittenOrder
 from controlplane.mesh.routing.istio_matches import request_match
-from controlplane.mesh.routing.istio_route_extras import asking_for, authority_of, changes, cors, fault, per_million
+from controlplane.mesh.routing.istio_route_extras import authority_of, changes, cors, fault, per_million, requesting
 from controlplane.objects.networking.virtual_service import (
     HTTPDirectResponse,
     HTTPMatchRequest,
@@ -88,7 +88,7 @@ def http_rules(
     headers, injected = route.headers, fault(route.fault) if route.fault else None
     request = changes(headers.request if headers else None)
     if faults_at_callee and injected:
-        request, injected = asking_for(injected, request), None
+        request, injected = requesting(injected, request), None
     for match in matches or (HTTPMatchRequest(),):
         yield HttpRule(
             match=request_match(match),

@@ -12,7 +12,7 @@ from controlplane.ir.rules import HttpRule, RequestPort
 from controlplane.mesh.destinations.destination_rules import rule_audience, rule_client, selected_label_names, subset_labels
 from controlplane.mesh.destinations.traffic_policies import hash_policy
 from controlplane.mesh.facets import EVERYONE, NO_ONE, about_host, exports_of, of_kind, qualified_host
-from controlplane.mesh.faults.asked import is_at_callee
+from controlplane.mesh.faults.requested import is_at_callee
 from controlplane.mesh.gateway_bindings import MESH_GATEWAY, connection_matches, gateway_name, gateways_of
 from controlplane.mesh.inputs import index
 from controlplane.mesh.publish.virtual_host_bytes import EncodedRoute, encoded_routes

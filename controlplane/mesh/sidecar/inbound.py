@@ -21,7 +21,7 @@ from controlplane.mesh.destinations.provider_clusters import provider_clusters
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.extensions.attached import TrafficSide, extension_ports
 from controlplane.mesh.extensions.programs import extension_parts
-from controlplane.mesh.faults.asked import makes_asked_faults
+from controlplane.mesh.faults.requested import makes_requested_faults
 from controlplane.mesh.faults.selection import callee_faults
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.mesh.publish.parts import Members, ResourcePart
@@ -56,8 +56,8 @@ def inbound_parts(db: Database, workload: InboundScope) -> Members:
     served_ports = tuple(ServedPort(port, PortPolicy(peer_modes.on_port(port.port), peer)) for port in ports)
     policies = effective_policies(db, workload.namespace, workload.labels)
     hosts = [port.service.host for port in ports if port.service]
-    if makes_asked_faults(db, hosts):
-        policies = policies._replace(asked_faults=True)
+    if makes_requested_faults(db, hosts):
+        policies = policies._replace(requested_faults=True)
     if made := callee_faults(db, hosts, workload.namespace, workload.labels, workload.ips):
         policies = policies._replace(extensions=policies.extensions + made)
     parts: set[ResourcePart] = {ResourcePart(inbound_cluster, (port, inbound_pool(db, workload, port.port))) for port in ports}

@@ -23,7 +23,7 @@ class Chain:
     access: ChainAccess = OPEN
     limits: tuple[RequestLimits, ...] = ()
     extensions: tuple[ChainExtension, ...] = ()  # those of users, within a phase in their order
-    asked_faults: bool = False  # inbound: requests may ask for faults
+    requested_faults: bool = False  # inbound: requests may ask for faults
     by_address: bool = False  # requests go to the endpoint that the connection was going to, where clients choose one themselves
 
 

@@ -79,14 +79,14 @@ def encoded_filters(
     extensions: tuple[ChainExtension, ...] = (),
     *,
     inbound: bool,
-    asked_faults: bool = False,
+    requested_faults: bool = False,
 ) -> EncodedFilters:
     """Return what has to be passed where ``access`` and ``limits`` hold: on the way to a workload (``inbound``), or through a gateway.
 
-    ``asked_faults``: requests may ask for faults.
+    ``requested_faults``: requests may ask for faults.
     """
     ports = {extension.name: extension.ports for extension in extensions}
-    chain = Chain(inbound=inbound, access=access, limits=limits, extensions=extensions, asked_faults=asked_faults)
+    chain = Chain(inbound=inbound, access=access, limits=limits, extensions=extensions, requested_faults=requested_faults)
     return EncodedFilters(
         tuple(_encoded(message, ports) for message in filters_of(chain)),
         tuple(_encoded(message, ports) for message in network_filters(access, extensions)),

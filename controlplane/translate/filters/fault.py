@@ -39,7 +39,7 @@ def _abort(abort: HttpAbort | GrpcAbort) -> FaultAbort:
 def _of_chain(chain: Chain) -> tuple[HTTPFault, ...]:
     if not chain.inbound:
         return (HTTPFault(),)  # which the rules of routes are told to
-    if not chain.asked_faults:
+    if not chain.requested_faults:
         return ()
     asked = HTTPFault()
     asked.delay.header_delay.SetInParent()

@@ -26,11 +26,13 @@ GATEWAY = proxy_from_node("router~127.0.0.1~g.d~d.svc.cluster.local", {"LABELS":
 ROUTE: dict[str, object] = {"directResponse": {"status": 200}}
 
 
-def rules_or_failure(route: HTTPRoute, matches: Sequence[HTTPMatchRequest], destinations: Destinations) -> Iterator[HttpRule]:
+def rules_or_failure(
+    route: HTTPRoute, matches: Sequence[HTTPMatchRequest], destinations: Destinations, *, faults_at_callee: bool
+) -> Iterator[HttpRule]:
     """Fail for a route of the name ``broken``, as a mistake of ours would."""
     if route.name == "broken":
         raise AssertionError("a mistake")
-    return http_rules(route, matches, destinations)
+    return http_rules(route, matches, destinations, faults_at_callee=faults_at_callee)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.incremental.database import Database
-from controlplane.mesh.faults.asked import is_at_callee
+from controlplane.mesh.faults.requested import is_at_callee
 from controlplane.mesh.routing.delegates import http_routes
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.networking.fault_side import FAULT_SIDE, faults_at_callee

@@ -23,7 +23,7 @@ def is_at_callee(db: Database, virtual_service: VirtualService, route: HTTPRoute
     return all(index(db, faulted_at_callee(host)) and _is_in_mesh(db, host) for host in sorted(hosts))
 
 
-def makes_asked_faults(db: Database, hosts: Iterable[str]) -> bool:
+def makes_requested_faults(db: Database, hosts: Iterable[str]) -> bool:
     """Return whether instances of the services ``hosts`` make faults that they are asked for."""
     return any(index(db, faulted_at_callee(host)) for host in sorted(set(hosts)))
 
