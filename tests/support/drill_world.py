@@ -153,12 +153,9 @@ class DrillWorld:
     async def draining(self, name: str) -> int:
         """Return how many filter chains the Envoy of ``name`` still serves for connections from before."""
         async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
-            name, _, value = (
-                await client.get(
-                    f"http://{self.ip(name)}:{ADMIN_PORT}/stats", params={"filter": "^listener_manager.total_filter_chains_draining$"}
-                )
-            ).text.rpartition(":")
-        return int(value)
+            query = {"filter": "^listener_manager.total_filter_chains_draining$"}
+            answer = await client.get(f"http://{self.ip(name)}:{ADMIN_PORT}/stats", params=query)
+        return int(answer.text.rpartition(":")[2])
 
     async def served_by(self, times: int) -> dict[str, int]:
         """Return how many of as many requests each instance of the fleet has had."""
