@@ -1,6 +1,6 @@
 """A real API server spoiled in every way, under load: no request fails, nothing is sent because of it, nothing is missed.
 
-Named after the scorecard: what is spoiled, and how soon the change that was made meanwhile is in effect.
+Named after the faults of docs/threats.md: what is spoiled, and how soon the change that was made meanwhile is in effect.
 """
 
 from __future__ import annotations
