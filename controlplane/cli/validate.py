@@ -10,7 +10,7 @@ import typer
 
 from controlplane.cli.operator.connection import Namespace
 from controlplane.cli.operator.output import Form, OutputOption, show
-from controlplane.cli.operator.problems import AtLeast, SeverityOption, is_shown, problem_listing
+from controlplane.cli.operator.problems import AtLeast, SeverityOption, is_selected, problem_listing
 from controlplane.cli.options import OptionalPaths
 
 
@@ -49,7 +49,7 @@ def validate(
     mesh.refresh()
     of_credentials = written_credential_problems(mesh.credentials(), credentials, dt.datetime.now(dt.UTC))
     found = located_problems((*mesh.problems(), *of_credentials), [folder])
-    problems = [each for each in found if is_shown(each.row(), severity, namespace)]
+    problems = [each for each in found if is_selected(each.row(), severity, namespace)]
     rows = [problem.row() for problem in problems]
     show(output, rows, problem_listing(rows))
     if any(problem.problem.severity == "error" for problem in problems):

@@ -45,12 +45,12 @@ def core_api(kubeconfig: str | None, context: str | None) -> CoreV1Api:
 
 def running_pods(api: CoreV1Api, namespace: str, labels: str) -> list[str]:
     """Return the names of the pods in ``namespace`` with ``labels`` that run; raises CommandFailed."""
-    pods = asked(lambda: api.list_namespaced_pod(namespace, label_selector=labels, _preload_content=False, _request_timeout=30))
+    pods = answer_of(lambda: api.list_namespaced_pod(namespace, label_selector=labels, _preload_content=False, _request_timeout=30))
     running = [pod for pod in items(pods) if text(section(pod, "status"), "phase") == "Running"]
     return sorted(text(section(pod, "metadata"), "name") for pod in running)
 
 
-def asked(call: Callable[[], object]) -> Json:
+def answer_of(call: Callable[[], object]) -> Json:
     """Return the JSON that ``call`` gets of the API server; raises CommandFailed in its words."""
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError

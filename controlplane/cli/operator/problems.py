@@ -47,7 +47,7 @@ def problems(
     """
 
     def look() -> list[Json]:
-        return [row for row in target.client.rows("/v1/problems") if is_shown(row, severity, namespace)]
+        return [row for row in target.client.rows("/v1/problems") if is_selected(row, severity, namespace)]
 
     def print_found(rows: list[Json]) -> None:
         show(output, rows, problem_listing(rows))
@@ -57,7 +57,7 @@ def problems(
         raise typer.Exit(WANTING)
 
 
-def is_shown(row: Mapping[str, object], severity: AtLeast, namespace: str | None) -> bool:
+def is_selected(row: Mapping[str, object], severity: AtLeast, namespace: str | None) -> bool:
     """Return whether the Problem ``row`` is as bad as ``severity``, and of an object in ``namespace`` where that is given."""
     shown = tuple(AtLeast)[: tuple(AtLeast).index(severity) + 1]
     parts = text(row, "object").split("/")

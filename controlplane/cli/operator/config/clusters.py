@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.cli.operator.config.proxy_config import ShownConfig
+from controlplane.cli.operator.config.proxy_config import ProxyResources
 from controlplane.cli.operator.config.rows import ConfigRow, RowFacts, cluster_facts, metadata_objects, socket_address
 from controlplane.untyped import Json, items, number, section, text
 
@@ -12,7 +12,7 @@ CLUSTER_COLUMNS = ("SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTI
 ENDPOINT_COLUMNS = ("ENDPOINT", "STATUS", "WEIGHT", "LOCALITY", "CLUSTER")
 
 
-def cluster_rows(config: ShownConfig) -> Iterator[ConfigRow]:
+def cluster_rows(config: ProxyResources) -> Iterator[ConfigRow]:
     """Yield the rows of the clusters in ``config``."""
     for name, resource in sorted(config.of("clusters").items()):
         facts = cluster_facts(name)
@@ -32,7 +32,7 @@ def cluster_rows(config: ShownConfig) -> Iterator[ConfigRow]:
         )
 
 
-def endpoint_rows(config: ShownConfig) -> Iterator[ConfigRow]:
+def endpoint_rows(config: ProxyResources) -> Iterator[ConfigRow]:
     """Yield the rows of the endpoints in ``config``, those of clusters that have them in themselves, too."""
     assignments = {
         name: section(resource.message, "loadAssignment")

@@ -13,7 +13,7 @@ from controlplane.cli.operator.client import AdminClient, part
 from controlplane.cli.operator.config.clusters import CLUSTER_COLUMNS, ENDPOINT_COLUMNS, cluster_rows, endpoint_rows
 from controlplane.cli.operator.config.listeners import COLUMNS as LISTENER_COLUMNS
 from controlplane.cli.operator.config.listeners import listener_rows
-from controlplane.cli.operator.config.proxy_config import ShownConfig, dumped_config, sent_config
+from controlplane.cli.operator.config.proxy_config import ProxyResources, dumped_config, sent_config
 from controlplane.cli.operator.config.routes import COLUMNS as ROUTE_COLUMNS
 from controlplane.cli.operator.config.routes import route_rows
 from controlplane.cli.operator.config.rows import ConfigRow, Filters
@@ -50,7 +50,7 @@ class RowOrigin(TypedDict):
     line: int | None
 
 
-class ShownRow(TypedDict):
+class ConfigTableRow(TypedDict):
     """One row: its cells by column, and the objects that it comes from, what says most of it first."""
 
     kind: str
@@ -60,7 +60,7 @@ class ShownRow(TypedDict):
 
 class _Table(NamedTuple):
     columns: Sequence[str]
-    rows: Callable[[ShownConfig], Iterator[ConfigRow]]
+    rows: Callable[[ProxyResources], Iterator[ConfigRow]]
 
 
 _TABLES: Mapping[ConfigKind, _Table] = {
@@ -119,16 +119,16 @@ def config(
     filters = Filters(port, fqdn, subset, direction, name)
     kinds = [each for each in _TABLES if kind in {each, ConfigKind.ALL}]
 
-    def rows() -> list[ShownRow]:
+    def rows() -> list[ConfigTableRow]:
         found, origins = look(kinds)
         return [
-            ShownRow(kind=each.value, cells=dict(row.cells), origins=origins_of(each, row, origins))
+            ConfigTableRow(kind=each.value, cells=dict(row.cells), origins=origins_of(each, row, origins))
             for each in kinds
             for row in _TABLES[each].rows(found)
             if filters.shows(row.facts)
         ]
 
-    def print_found(found: list[ShownRow]) -> None:
+    def print_found(found: list[ConfigTableRow]) -> None:
         if output in {Form.JSON, Form.YAML}:
             show(output, found, Listing(head=(), rows=()))
             return
@@ -138,7 +138,7 @@ def config(
     repeat(rows, print_found, watch=watch)
 
 
-def config_listing(kind: ConfigKind, rows: Sequence[ShownRow]) -> Listing:
+def config_listing(kind: ConfigKind, rows: Sequence[ConfigTableRow]) -> Listing:
     """Return the table of ``rows``, which are of ``kind``."""
     columns = _TABLES[kind].columns
     return Listing(
@@ -169,7 +169,7 @@ def _from(origins: Sequence[RowOrigin]) -> str:
 
 def _source(
     target: AdminTarget, proxy: str | None, namespace: str | None, file: str | None, envoy: str | None
-) -> Callable[[Sequence[ConfigKind]], tuple[ShownConfig, Origins]]:
+) -> Callable[[Sequence[ConfigKind]], tuple[ProxyResources, Origins]]:
     """Return what finds the configuration, and where its resources come from."""
     if file is not None:
         if proxy is not None or envoy is not None:
@@ -179,7 +179,7 @@ def _source(
         raise CommandFailed("expected a PROXY, as client.default, or --file with a dump")
     client, proxy_id = target.proxy(proxy, namespace)
 
-    def look(kinds: Sequence[ConfigKind]) -> tuple[ShownConfig, Origins]:
+    def look(kinds: Sequence[ConfigKind]) -> tuple[ProxyResources, Origins]:
         admin = envoy_admin(target, proxy_id, envoy) if envoy is not None else None
         found = dumped_config(admin.get(DUMP), admin.name) if admin else sent_config(client, proxy_id)
         return found, _origins(client, proxy_id, kinds)

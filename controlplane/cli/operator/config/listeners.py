@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.cli.operator.config.proxy_config import ShownConfig
+from controlplane.cli.operator.config.proxy_config import ProxyResources
 from controlplane.cli.operator.config.rows import ConfigRow, RowFacts, filters_of, metadata_objects, socket_address
 from controlplane.untyped import Json, items, section, text
 
@@ -13,7 +13,7 @@ _HCM = "HttpConnectionManager"
 _TCP = "TcpProxy"
 
 
-def listener_rows(config: ShownConfig) -> Iterator[ConfigRow]:
+def listener_rows(config: ProxyResources) -> Iterator[ConfigRow]:
     """Yield the rows of the listeners in ``config``."""
     for name, resource in sorted(config.of("listeners").items()):
         listener = resource.message
@@ -68,7 +68,7 @@ def destination(chain: Json) -> str:
     return "Non-HTTP/Non-TCP"
 
 
-def inline_tables(config: ShownConfig) -> Iterator[tuple[str, Json]]:
+def inline_tables(config: ProxyResources) -> Iterator[tuple[str, Json]]:
     """Yield the route tables that stand in the listeners of ``config`` themselves, by name."""
     for resource in config.of("listeners").values():
         for chain in (*items(resource.message, "filterChains"), section(resource.message, "defaultFilterChain")):

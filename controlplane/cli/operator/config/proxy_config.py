@@ -16,7 +16,7 @@ KINDS = ("listeners", "routes", "clusters", "endpoints", "secrets", "virtualhost
 _SNAKE = re.compile(r"(?<=[a-z0-9])_([a-z0-9])")
 
 
-class ShownResource(NamedTuple):
+class NamedMessage(NamedTuple):
     """One resource: its name and version, and its message as proto3 JSON in lowerCamelCase."""
 
     name: str
@@ -56,11 +56,11 @@ _SECTIONS: Mapping[str, tuple[_Section, ...]] = {
         _Section("secrets", "dynamicWarmingSecrets", "secret"),
     ),
 }
-ByName: TypeAlias = Mapping[str, ShownResource]
+ByName: TypeAlias = Mapping[str, NamedMessage]
 
 
 @dataclass(frozen=True)
-class ShownConfig:
+class ProxyResources:
     """The resources of one proxy, by kind and name; ``refused`` is what an Envoy says of those that it has not taken."""
 
     resources: Mapping[str, ByName]
@@ -81,12 +81,12 @@ class ShownConfig:
             yield resource.name, here + [each for each in hosts.get(resource.name, ()) if text(each, "name") not in names]
 
 
-def sent_config(client: AdminClient, proxy_id: str, kinds: tuple[str, ...] = KINDS) -> ShownConfig:
+def sent_config(client: AdminClient, proxy_id: str, kinds: tuple[str, ...] = KINDS) -> ProxyResources:
     """Return what the control plane of ``client`` has for the proxy ``proxy_id``, of ``kinds``; raises CommandFailed."""
-    return ShownConfig(
+    return ProxyResources(
         {
             kind: {
-                text(row, "name"): ShownResource(text(row, "name"), text(row, "version"), section(row, "resource"))
+                text(row, "name"): NamedMessage(text(row, "name"), text(row, "version"), section(row, "resource"))
                 for row in client.rows(f"/v1/proxies/{part(proxy_id)}/config/{kind}")
             }
             for kind in kinds
@@ -94,7 +94,7 @@ def sent_config(client: AdminClient, proxy_id: str, kinds: tuple[str, ...] = KIN
     )
 
 
-def dumped_config(text_of_dump: str, source: str) -> ShownConfig:
+def dumped_config(text_of_dump: str, source: str) -> ProxyResources:
     """Return what the dump of an Envoy says that it has (``/config_dump?include_eds``), read from ``source``; raises CommandFailed."""
     try:
         dump = camel_case(json.loads(text_of_dump))
@@ -102,14 +102,14 @@ def dumped_config(text_of_dump: str, source: str) -> ShownConfig:
         raise CommandFailed(f"{source}: expected the JSON of an Envoy's /config_dump: {error}") from None
     if not isinstance(dump, dict) or not items(dump, "configs"):
         raise CommandFailed(f"{source}: expected the JSON of an Envoy's /config_dump, with configs")
-    found: dict[str, dict[str, ShownResource]] = {kind: {} for kind in KINDS}
+    found: dict[str, dict[str, NamedMessage]] = {kind: {} for kind in KINDS}
     refused: dict[tuple[str, str], str] = {}
     for kind, resource, refusal in _dumped(dump):
         if resource.message:
             found[kind][resource.name] = resource
         if refusal:
             refused[kind, resource.name] = refusal
-    return ShownConfig(found, refused)
+    return ProxyResources(found, refused)
 
 
 def camel_case(value: object) -> object:
@@ -119,7 +119,7 @@ def camel_case(value: object) -> object:
     return [camel_case(each) for each in value] if isinstance(value, list) else value
 
 
-def _dumped(dump: Json) -> Iterator[tuple[str, ShownResource, str]]:
+def _dumped(dump: Json) -> Iterator[tuple[str, NamedMessage, str]]:
     """Yield each resource of ``dump`` with its kind, and why its last version was refused, if it was."""
     for dumped in items(dump, "configs"):
         for section_of in _SECTIONS.get(text(dumped, "@type").rpartition(".")[2], ()):
@@ -128,5 +128,5 @@ def _dumped(dump: Json) -> Iterator[tuple[str, ShownResource, str]]:
                 message = section(state, section_of.message)
                 name = text(entry, "name") or text(message, "name") or text(message, "clusterName")
                 message.pop("@type", None)  # of the Any that it comes in
-                resource = ShownResource(name, text(state, "versionInfo"), message)
+                resource = NamedMessage(name, text(state, "versionInfo"), message)
                 yield section_of.kind, resource, text(section(entry, "errorState"), "details")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from controlplane.cli.operator.config.listeners import inline_tables
-from controlplane.cli.operator.config.proxy_config import ShownConfig
+from controlplane.cli.operator.config.proxy_config import ProxyResources
 from controlplane.cli.operator.config.rows import ConfigRow, RowFacts, cluster_facts, metadata_objects
 from controlplane.untyped import Json, items, number, section, text
 
@@ -15,7 +15,7 @@ _MOST_DOMAINS = 2
 _PATHS = {"prefix": "{}*", "path": "{}", "pathSeparatedPrefix": "{}[/*]", "connectMatcher": "CONNECT"}
 
 
-def route_rows(config: ShownConfig) -> Iterator[ConfigRow]:
+def route_rows(config: ProxyResources) -> Iterator[ConfigRow]:
     """Yield the rows of the route tables in ``config``."""
     tables = {name: list(items(table, "virtualHosts")) for name, table in inline_tables(config)} | dict(config.route_tables())
     for name, hosts in sorted(tables.items()):

@@ -7,14 +7,14 @@ import binascii
 import datetime as dt
 from collections.abc import Iterator, Mapping
 
-from controlplane.cli.operator.config.proxy_config import ShownConfig
+from controlplane.cli.operator.config.proxy_config import ProxyResources
 from controlplane.cli.operator.config.rows import ConfigRow, RowFacts
 from controlplane.untyped import Json, section, text
 
 COLUMNS = ("RESOURCE NAME", "TYPE", "STATUS", "VALID", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE")
 
 
-def secret_rows(config: ShownConfig, now: float) -> Iterator[ConfigRow]:
+def secret_rows(config: ProxyResources, now: float) -> Iterator[ConfigRow]:
     """Yield the rows of the secrets in ``config``, ``now``, in seconds since the epoch."""
     there = config.of("secrets")
     for name, resource in sorted(there.items()):

@@ -60,16 +60,16 @@ def bug_report(target: AdminTarget, to: _To = "") -> None:
 def _files(client: AdminClient) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield the names of the files about the control plane of ``client``, and what makes their contents."""
     for page in PAGES:
-        yield f"{page}.json", partial(_told, client, f"/v1/{page}")
+        yield f"{page}.json", partial(_page, client, f"/v1/{page}")
     yield "metrics.txt", lambda: "\n".join(client.lines("/metrics", silent_s=30))
     for row in client.rows("/v1/proxies")[:MOST_PROXIES]:
         proxy_id = text(row, "id")
         for kind in KINDS:
             path = f"/v1/proxies/{part(proxy_id)}/config/{kind}"
-            yield f"proxies/{proxy_id.replace('/', '_')}/{kind}.json", partial(_told, client, path)
+            yield f"proxies/{proxy_id.replace('/', '_')}/{kind}.json", partial(_page, client, path)
 
 
-def _told(client: AdminClient, path: str) -> str:
+def _page(client: AdminClient, path: str) -> str:
     try:
         return json.dumps(without_secrets(client.find(path)), indent=1)
     except CommandFailed as error:  # the rest is worth having

@@ -9,14 +9,14 @@ import typer
 
 from controlplane.cli.operator.client import AdminClient, part
 from controlplane.cli.operator.config.clusters import endpoint_rows
-from controlplane.cli.operator.config.proxy_config import ShownConfig, sent_config
+from controlplane.cli.operator.config.proxy_config import ProxyResources, sent_config
 from controlplane.cli.operator.config.routes import route_rows
 from controlplane.cli.operator.connection import AdminTarget, Namespace, asks_admin
 from controlplane.cli.operator.failures import CommandFailed
 from controlplane.cli.operator.names import short_name
 from controlplane.cli.operator.output import Form, Listing, OutputOption, show
 from controlplane.cli.operator.problems import place
-from controlplane.cli.operator.proxies.sync import proxy_sync, told_problems
+from controlplane.cli.operator.proxies.sync import proxy_sync, sync_problems
 from controlplane.untyped import Json, items, section, text
 
 _POLICIES = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "RateLimit", "Sidecar", "EnvoyFilter", "Telemetry")
@@ -93,7 +93,7 @@ def _of_proxy(client: AdminClient, proxy_id: str) -> Iterator[DescribedFact]:
     yield _fact("identity", sync["identity"] or "none: it came in the clear")
     states = ", ".join(f"{each['type']} {each['state']}" for each in sync["types"])
     yield _fact("sync", states or "it has asked for nothing yet")
-    for told in told_problems(sync):
+    for told in sync_problems(sync):
         yield _fact("sync", told)
     config = sent_config(client, proxy_id, ("listeners", "clusters"))
     for name in sorted(config.of("clusters")):
@@ -126,7 +126,7 @@ def _of_service(target: AdminTarget, host: str) -> Iterator[DescribedFact]:
         raise CommandFailed(f"no proxy that is connected sees {host}")
 
 
-def _of_clusters(config: ShownConfig, clusters: Sequence[str]) -> Iterator[DescribedFact]:
+def _of_clusters(config: ProxyResources, clusters: Sequence[str]) -> Iterator[DescribedFact]:
     endpoints = [row for row in endpoint_rows(config) if row.resource in clusters]
     for name in sorted(clusters):
         _, port, subset, _ = name.split("|")

@@ -10,12 +10,12 @@ import typer
 
 from controlplane.cli.operator.client import part
 from controlplane.cli.operator.config.clusters import endpoint_rows
-from controlplane.cli.operator.config.proxy_config import ShownConfig, camel_case, dumped_config, sent_config
+from controlplane.cli.operator.config.proxy_config import ProxyResources, camel_case, dumped_config, sent_config
 from controlplane.cli.operator.connection import AdminTarget
 from controlplane.cli.operator.failures import WANTING
 from controlplane.cli.operator.output import Form, Listing, repeat, show
 from controlplane.cli.operator.proxies.envoy_admin import envoy_admin
-from controlplane.cli.operator.proxies.sync import ProxySync, age, proxy_sync, told_problems
+from controlplane.cli.operator.proxies.sync import ProxySync, age, proxy_sync, sync_problems
 from controlplane.fleet.sync_state import SyncState
 from controlplane.untyped import text
 
@@ -69,7 +69,7 @@ def _print(found: Compared, output: Form) -> None:
     sync, now = found["proxy"], time.time()
     rows = [(each["type"], each["state"], age(each["since"], now), str(each["resources"])) for each in sync["types"]]
     show(output, None, Listing(head=("TYPE", "STATE", "FOR", "SENT"), rows=rows, nothing=f"{sync['name']} has asked for nothing yet"))
-    for told in told_problems(sync):
+    for told in sync_problems(sync):
         typer.echo(told)
     if found["differences"] is None:
         typer.echo("What its Envoy holds was not looked at: --envoy HOST:PORT says where its admin address is.", err=True)
@@ -80,11 +80,11 @@ def _print(found: Compared, output: Form) -> None:
         show(output, None, Listing(head=("KIND", "NAME", "DIFFERENCE"), rows=different))
 
 
-def differences(sent: ShownConfig, dump: ShownConfig) -> Iterator[Difference]:
+def differences(sent: ProxyResources, dump: ProxyResources) -> Iterator[Difference]:
     """Yield what an Envoy that says ``dump`` has otherwise than it was ``sent``."""
     for kind in COMPARED:
         there, here = sent.of(kind), dump.of(kind)
-        asked_for = _asked_for(kind, dump)
+        asked_for = _subscribed(kind, dump)
         for name in sorted(there):
             if name not in here:
                 if refusal := dump.refused.get((kind, name)):
@@ -106,9 +106,9 @@ def changes(sent: object, has: object, path: str = "") -> Iterator[str]:
         for name in [*sent, *(each for each in has if each not in sent)]:
             where = f"{path}.{name}" if path else str(name)
             if name not in has:
-                yield f"{where}: {_shown(sent[name])} was sent, the Envoy has none"
+                yield f"{where}: {_shortened(sent[name])} was sent, the Envoy has none"
             elif name not in sent:
-                yield f"{where}: none was sent, the Envoy has {_shown(has[name])}"
+                yield f"{where}: none was sent, the Envoy has {_shortened(has[name])}"
             else:
                 yield from changes(sent[name], has[name], where)
     elif isinstance(sent, list) and isinstance(has, list):
@@ -117,17 +117,17 @@ def changes(sent: object, has: object, path: str = "") -> Iterator[str]:
         if len(sent) != len(has):
             yield f"{path}: {len(sent)} were sent, the Envoy has {len(has)}"
     elif sent != has:
-        yield f"{path}: {_shown(sent)} was sent, the Envoy has {_shown(has)}"
+        yield f"{path}: {_shortened(sent)} was sent, the Envoy has {_shortened(has)}"
 
 
-def _asked_for(kind: str, dump: ShownConfig) -> frozenset[str] | None:
+def _subscribed(kind: str, dump: ProxyResources) -> frozenset[str] | None:
     """Return which resources of ``kind`` the Envoy asks for by name; ``None``: all there are."""
     if kind == "endpoints":
         return frozenset(name for name, each in dump.of("clusters").items() if text(each.message, "type") == "EDS")
     return frozenset() if kind == "routes" else None
 
 
-def _compared(kind: str, config: ShownConfig, name: str) -> object:
+def _compared(kind: str, config: ProxyResources, name: str) -> object:
     """Return what of ``name`` in ``config`` is the same if an Envoy has what it was sent: it adds defaults, and merges virtual hosts."""
     message = config.of(kind)[name].message
     match kind:
@@ -135,12 +135,12 @@ def _compared(kind: str, config: ShownConfig, name: str) -> object:
             hosts = dict(config.route_tables())[name]
             return camel_case({**message, "virtualHosts": {text(host, "name").removeprefix(f"{name}/"): host for host in hosts}})
         case "endpoints":
-            rows = endpoint_rows(ShownConfig({"endpoints": {name: config.of(kind)[name]}}))
+            rows = endpoint_rows(ProxyResources({"endpoints": {name: config.of(kind)[name]}}))
             return {row.cells["ENDPOINT"]: {**row.cells, "CLUSTER": name} for row in rows}
         case _:
             return camel_case(message)
 
 
-def _shown(value: object) -> str:
+def _shortened(value: object) -> str:
     text_of = str(value)
     return text_of if len(text_of) <= _MOST_SHOWN else text_of[: _MOST_SHOWN - 1] + "…"

@@ -11,7 +11,7 @@ from controlplane.cli.operator.connection import AdminTarget, Namespace, asks_ad
 from controlplane.cli.operator.failures import WANTING
 from controlplane.cli.operator.names import proxy_namespace
 from controlplane.cli.operator.output import Form, Listing, OutputOption, Watch, repeat, show
-from controlplane.cli.operator.proxies.sync import COLUMNS, ProxySync, age, proxy_sync, told_problems
+from controlplane.cli.operator.proxies.sync import COLUMNS, ProxySync, age, proxy_sync, sync_problems
 from controlplane.fleet.sync_state import SyncState
 from controlplane.untyped import text
 
@@ -62,7 +62,7 @@ def proxies(
         show(output, found, proxy_listing(found, time.time()))
         if output in {Form.TABLE, Form.WIDE}:
             for each in found:
-                for told in told_problems(each):
+                for told in sync_problems(each):
                     typer.echo(told, err=True)
 
     found = repeat(lambda: all_proxies(target, namespace), print_found, watch=watch)

@@ -41,10 +41,10 @@ class ProxySync(TypedDict):
     replica: str
     connectedAt: str | None
     types: list[TypeSync]
-    heldBack: list[HeldBack]
+    heldBack: list[DeferredObject]
 
 
-class HeldBack(TypedDict):
+class DeferredObject(TypedDict):
     """An object with rules that stay as they were."""
 
     object: str
@@ -54,7 +54,7 @@ class HeldBack(TypedDict):
 
 def proxy_sync(row: Json, replica: str) -> ProxySync:
     """Return the state of the proxy of ``row``, whose stream is at ``replica``."""
-    held_back = [_held_back(held) for held in items(row, "heldBack")]
+    held_back = [_deferred(held) for held in items(row, "heldBack")]
     types: dict[str, TypeSync] = {}
     connected = []
     for connection in items(row, "connections"):
@@ -78,7 +78,7 @@ def proxy_sync(row: Json, replica: str) -> ProxySync:
     )
 
 
-def told_problems(proxy: ProxySync) -> Iterator[str]:
+def sync_problems(proxy: ProxySync) -> Iterator[str]:
     """Yield what ``proxy`` has refused, and what is held back from it, in sentences."""
     for each in proxy["types"]:
         if each["state"] == SyncState.NACKED:
@@ -123,9 +123,9 @@ def _type_sync(status: Json, *, held: bool) -> TypeSync:
     )
 
 
-def _held_back(held: Json) -> HeldBack:
+def _deferred(held: Json) -> DeferredObject:
     waiting = held.get("waitingFor")
-    return HeldBack(
+    return DeferredObject(
         object=text(held, "object"),
         until=text(held, "until"),
         waitingFor=[each for each in waiting if isinstance(each, str)] if isinstance(waiting, list) else [],
