@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "authz": "operator.explaining.authz",
     "plan": "operator.changing.plan",
     "wait": "operator.changing.wait",
+    "check": "operator.looking.check",
     "objects": "operator.looking.objects",
     "describe": "operator.looking.describe",
     "history": "operator.looking.history",

@@ -36,9 +36,7 @@ def translate(
 
     For example:
 
-      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web.shop~ -o json
-
-      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web.shop~ --metadata '{"LABELS": {"app": "web"}}'
+      navarch translate -f ./manifests --proxy sidecar~10.0.0.1~web.shop~ -o json --metadata '{"LABELS": {"app": "web"}}'
 
       navarch translate -f ./manifests --pod web-1.shop
 

@@ -174,6 +174,16 @@ async def test_a_proxy_can_be_told_to_log_more(world: OperatorWorld) -> None:
     assert (unknown.returncode, "--envoy HOST:PORT says it" in unknown.stderr) == (2, True)
 
 
+async def test_what_is_well_is_checked(world: OperatorWorld) -> None:
+    found = await world.navarch("check")
+    nowhere = await asyncio.to_thread(navarch, "check", "--admin", "127.0.0.1:1")
+
+    lines = {line.split("\t")[1]: line.split("\t")[0] for line in found.stdout.splitlines()}
+    assert (found.returncode, set(lines.values())) == (0, {"√"}), found.stdout
+    assert {"every proxy has accepted everything", "its clock is right", "roots that are trusted are good"} <= lines.keys()
+    assert (nowhere.returncode, nowhere.stdout.split("\t")[0]) == (1, "×")
+
+
 async def test_the_page_is_named(world: OperatorWorld) -> None:
     found = await world.navarch("dashboard", "--no-open")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TypeAlias
 from urllib.parse import quote, urlencode
@@ -75,6 +76,15 @@ class AdminClient:
                 if not line:
                     return
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    def clock_skew_s(self, clock: Callable[[], float]) -> float:
+        """Return by how many seconds the server's clock is ahead of ``clock``; 0.0 where it does not say; raises CommandFailed."""
+        with self._answer("/healthz", {}) as answer:
+            date = answer.headers.get("date") or ""
+        try:
+            return parsedate_to_datetime(date).timestamp() - clock()
+        except ValueError:
+            return 0.0
 
     def _answer(self, path: str, query: dict[str, str | None], timeout_s: float = TIMEOUT_S, body: bytes | None = None) -> HTTPResponse:
         named = {name: value for name, value in query.items() if value is not None}
