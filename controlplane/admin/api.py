@@ -13,6 +13,7 @@ from controlplane.admin.changes.history import history_router
 from controlplane.admin.health import health_router
 from controlplane.admin.host_check import HostCheck
 from controlplane.admin.pages.answers import Answers
+from controlplane.admin.pages.api_docs import docs_router
 from controlplane.admin.pages.rows import list_page, object_rows, page, problem_rows, resource_list_page, resource_page
 from controlplane.admin.request_limit import RequestLimit
 from controlplane.admin.route_access import RouteAccess, include_routers
@@ -69,7 +70,8 @@ def admin_app(state: AdminState, hosts: Iterable[str]) -> RequestLimit:
     )
     changed = (history_router(state, answers, _ALWAYS), events_router(state, _ALWAYS), origins_router(state, answers, _ALWAYS, TYPES))
     web = web_router(state, answers, pages)
-    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked, *changed, web)
+    docs = docs_router(app.openapi, answers)
+    include_routers(app, RouteAccess.OPERATOR, health_router(state, Answers(health)), *own, *asked, *changed, web, docs)
     return RequestLimit(HostCheck(app, hosts), pages, health)
 
 

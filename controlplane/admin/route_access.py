@@ -27,6 +27,7 @@ ACCESS: Mapping[str, RouteAccess] = {
     "/readyz": RouteAccess.ANYBODY,
     "/metrics": RouteAccess.ANYBODY,
     "/openapi.json": RouteAccess.OPERATOR,
+    "/docs": RouteAccess.OPERATOR,
     "/": RouteAccess.OPERATOR,
     "/assets/{name}": RouteAccess.OPERATOR,
     "/explain": RouteAccess.OPERATOR,

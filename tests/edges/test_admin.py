@@ -142,7 +142,20 @@ async def test_the_api_describes_itself(folder: Path) -> None:
 
     assert isinstance(api, dict)
     assert {"/v1/proxies", "/v1/proxies/{proxy_id}/config/{kind}", "/v1/objects", "/v1/problems"} <= set(api["paths"])
-    assert {(path, method) for path, methods in api["paths"].items() for method in methods if method != "get"} == {("/v1/plan", "post")}
+    assert {(path, method) for path, methods in api["paths"].items() for method in methods if method != "get"} == {
+        ("/v1/plan", "post"),
+        ("/v1/standings", "post"),
+    }
+
+
+async def test_the_api_is_described_for_people_without_the_network(folder: Path) -> None:
+    async with control_plane(folder) as running:
+        status, page = await running.get("/docs")
+
+    assert status == 200
+    assert "<code>GET /v1/history/diff</code>" in page
+    assert "<script" not in page
+    assert "http://" not in page
 
 
 async def test_web_pages_cannot_reach_it(folder: Path) -> None:
