@@ -89,7 +89,7 @@ def test_a_list_in_pieces_is_one_document(places: tuple[int, ...]) -> None:
 
     text = b"".join(list_page([row if number in places else None for number in range(4)]))
 
-    assert json.loads(text) == [row.model_dump(by_alias=True)] * len(places)
+    assert json.loads(text) == [row.model_dump(mode="json", by_alias=True)] * len(places)
 
 
 def test_resources_are_shown_with_name_and_version() -> None:

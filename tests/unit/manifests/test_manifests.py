@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from typer import Context
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -181,7 +182,9 @@ def test_replicas_for_production_go_to_nodes_of_their_own_and_before_workloads()
 def test_the_command_line_knows_every_argument(of: str) -> None:
     group = get_command(app)
     assert isinstance(group, TyperGroup)
-    known = {option for parameter in group.commands["serve"].params for option in parameter.opts}
+    serve = group.get_command(Context(group), "serve")
+    assert serve is not None
+    known = {option for parameter in serve.params for option in parameter.opts}
 
     assert set(arguments(of)) <= known
 
