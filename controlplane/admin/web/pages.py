@@ -33,6 +33,7 @@ def web_router(state: AdminState, answers: Answers, share: LoopShare) -> APIRout
     router = APIRouter(include_in_schema=False)
     _add_assets(router, answers)
     _add_lists(router, state, answers)
+    _add_explanation(router, state, answers)
     add_plan_page(router, state, answers, share)
 
     @router.get("/")
@@ -55,6 +56,10 @@ def web_router(state: AdminState, answers: Answers, share: LoopShare) -> APIRout
     async def history(request: Request, at: Annotated[int | None, Query(ge=0, le=2**53)] = None, since: Text = "") -> Response:
         return await _page(request, answers, lambda: history_page(state, at, now=since == "now"))
 
+    return router
+
+
+def _add_explanation(router: APIRouter, state: AdminState, answers: Answers) -> None:
     @router.get("/explain")
     async def explain(
         request: Request,
@@ -68,8 +73,6 @@ def web_router(state: AdminState, answers: Answers, share: LoopShare) -> APIRout
         lines = headers.replace("\r\n", "\n")  # as browsers send what stands in a field of several lines
         asked = QuestionTexts(method=method, target=target, headers=lines, source_ip=source_ip, principal=principal)
         return await _page(request, answers, lambda: explain_page(state, proxy, asked))
-
-    return router
 
 
 def _add_assets(router: APIRouter, answers: Answers) -> None:

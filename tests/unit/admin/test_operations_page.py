@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from controlplane.admin.metrics import metrics_page
 from controlplane.admin.schemas import IdentityRow, IssuerRow, RootRow, WaitingFor
 from controlplane.admin.state import AdminState, KubernetesState
+from controlplane.app.drills.service import Drills
+from controlplane.app.faults.injector import FaultInjector
 from controlplane.app.observability.observability import Observability
 from controlplane.app.update_loop import UpdateLoop
 from controlplane.mesh.mesh import Mesh
@@ -60,6 +62,8 @@ def everything() -> AdminState:
         reviews=lambda: {"allowed": 1},
         reached=lambda: {"navarch-injector": True},
     )
+    drills = Drills(mesh, subscribers.sessions, FaultInjector(updates.submit, subscribers, lambda: updates.refreshes))
+    drills.runs.finished["HELD"] = 1
     issuer = IssuerRow(uri="https://a", usable=True, age_s=1.0, failures=0, error=None, again_in_s=1.0)
     return AdminState(
         mesh=mesh,
@@ -69,13 +73,14 @@ def everything() -> AdminState:
         not_ready=lambda: None,
         refreshes=lambda: 1,
         rejects=lambda: {"type.googleapis.com/envoy.config.cluster.v3.Cluster": 1},
-        observed=Observability(None, updates, subscribers).metrics,
+        observed=drills.with_metrics(Observability(None, updates, subscribers).metrics),
         kubernetes=kubernetes,
         identity=lambda: IDENTITY,
         issuers=lambda: (issuer,),
         load_totals=lambda: {"web": (1, 1)},
         callers_refused=lambda: {"token": 1},
         fetches=lambda: {"fetched": 1},
+        module_fetches=lambda: {"fetched": 1},
     )
 
 
